@@ -1,0 +1,1 @@
+//! Every kernel, by shader family.
