@@ -1,0 +1,108 @@
+//! Random recurrent cases, the same for every backend.
+
+use rnn_kernels::cell::{CellSpec, StackSpec};
+
+use super::stack::{CellWeights, Forward, Grads, StackInput, StackWeights, backward, forward};
+use crate::data::{SplitMix64, to_f64};
+use crate::shapes::RnnShape;
+
+/// A stack with biases and without dropout.
+pub fn stack_spec(
+    cell: CellSpec,
+    shape: RnnShape,
+    num_layers: usize,
+    bidirectional: bool,
+) -> StackSpec {
+    StackSpec {
+        cell,
+        input_size: shape.i,
+        hidden_size: shape.h,
+        num_layers,
+        bidirectional,
+        bias: true,
+        dropout: 0.0,
+    }
+}
+
+/// A stack with everything a forward and backward pass takes. All values are f32 values
+/// widened, so a backend computes from exactly the same numbers.
+#[derive(Clone, Debug)]
+pub struct StackCase {
+    /// The stack.
+    pub spec: StackSpec,
+    /// Uniform in ±1/sqrt(H), PyTorch's default initialisation.
+    pub weights: StackWeights,
+    /// x, and the initial states when asked for.
+    pub input: StackInput,
+    /// Cotangent of y, `[T, B, D*H]`.
+    pub dy: Vec<f64>,
+    /// Cotangent of h_n, `[L*D, B, H]`.
+    pub dh_n: Vec<f64>,
+    /// Cotangent of c_n, `[L*D, B, H]`, for cells with a cell state.
+    pub dc_n: Option<Vec<f64>>,
+}
+
+impl StackCase {
+    /// Draws a case from `seed`; x, states and cotangents are uniform in [-1, 1). T and B come
+    /// from `shape`, whose I and H `spec` overrides.
+    pub fn random(spec: StackSpec, shape: RnnShape, with_state: bool, seed: u64) -> Self {
+        let mut rng = SplitMix64::new(seed);
+        let mut draw = |len: usize, scale: f32| -> Vec<f64> {
+            to_f64(
+                &(0..len)
+                    .map(|_| scale * rng.next_uniform())
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let RnnShape { t, b, .. } = shape;
+        let scale = 1.0 / (spec.hidden_size as f32).sqrt();
+        let rows = spec.gate_rows();
+        let weights = (0..spec.num_states())
+            .map(|state| CellWeights {
+                w_ih: draw(
+                    rows * spec.layer_input_size(state / spec.num_directions()),
+                    scale,
+                ),
+                w_hh: draw(rows * spec.hidden_size, scale),
+                b_ih: spec.bias.then(|| draw(rows, scale)),
+                b_hh: spec.bias.then(|| draw(rows, scale)),
+            })
+            .collect();
+        let has_c = spec.cell.kind.has_cell_state();
+        let states = spec.num_states() * b * spec.hidden_size;
+        let input = StackInput {
+            t,
+            b,
+            x: draw(t * b * spec.input_size, 1.0),
+            h0: with_state.then(|| draw(states, 1.0)),
+            c0: (with_state && has_c).then(|| draw(states, 1.0)),
+        };
+        StackCase {
+            spec,
+            weights,
+            input,
+            dy: draw(t * b * spec.output_size(), 1.0),
+            dh_n: draw(states, 1.0),
+            dc_n: has_c.then(|| draw(states, 1.0)),
+        }
+    }
+
+    /// The oracle's outputs, without dropout.
+    pub fn forward(&self) -> Forward {
+        forward(&self.spec, &self.weights, &self.input)
+    }
+
+    /// The oracle's gradients for the case's cotangents.
+    pub fn backward(&self, result: &Forward) -> Grads {
+        let dc_n = self.dc_n.as_deref();
+        backward(
+            &self.spec,
+            &self.weights,
+            &self.input,
+            result,
+            &self.dy,
+            &self.dh_n,
+            dc_n,
+        )
+    }
+}
