@@ -13,10 +13,7 @@ pub struct Part {
 /// Embeds a file of `shaders/` as a [`Part`].
 macro_rules! part {
     ($path:literal) => {
-        $crate::kernel::Part {
-            path: $path,
-            text: include_str!(concat!("../../shaders/", $path)),
-        }
+        $crate::kernel::Part { path: $path, text: include_str!(concat!("../../shaders/", $path)) }
     };
 }
 pub(crate) use part;

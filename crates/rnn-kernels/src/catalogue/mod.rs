@@ -1,1 +1,16 @@
 //! Every kernel, by shader family.
+
+pub mod embed;
+pub mod gemm;
+pub mod loss;
+pub mod optim;
+pub mod pointwise;
+pub mod reduce;
+pub mod rnn;
+
+use crate::kernel::Kernel;
+
+/// Every kernel of the framework.
+pub fn all() -> Vec<&'static Kernel> {
+    [pointwise::ALL, reduce::ALL, embed::ALL, loss::ALL, optim::ALL, gemm::ALL, rnn::ALL].concat()
+}

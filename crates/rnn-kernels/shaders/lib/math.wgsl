@@ -1,0 +1,115 @@
+// exp, log, sigmoid, tanh and softplus by formulas of our own: the accuracy of the built-in ones
+// differs between drivers (WGSL allows exp 3 + 2|x| ulp and log an absolute 2^-21), the built-in
+// tanh overflows on some, and NaN must go through.
+// Defines: is_nan, is_finite_, exp_, log_, sigmoid, tanh_, softplus.
+// CPU twin: crates/rnn-runtime/src/cpu/math.rs
+
+// By the bits: a driver may assume that x != x is false.
+fn is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
+fn is_finite_(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
+}
+
+// A float by its bits, where WGSL refuses the constant: infinities and NaN.
+fn from_bits(value: u32) -> f32 {
+    var bits = value;
+    return bitcast<f32>(bits);
+}
+
+// 2^n for n in -126..=127.
+fn pow2(n: i32) -> f32 {
+    return bitcast<f32>(u32(n + 127) << 23u);
+}
+
+// e^x over the whole range: infinity above 88.72, 0 below -104 (or from -87.3 on where the hardware
+// flushes subnormals).
+fn exp_(x: f32) -> f32 {
+    // Comparisons rather than min and max, which may drop NaN.
+    var a = select(x, 89.0, x > 89.0);
+    a = select(a, -104.0, a < -104.0);
+    let n = round(a * 1.44269504);
+    // ln 2 in two parts: n * 0.693359375 is exact for |n| < 2^15.
+    let r = fma(n, 2.12194440e-4, fma(n, -0.693359375, a));
+    // Minimax polynomial of (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2, coefficients of Cephes expf.
+    var p = 1.9875691500e-4;
+    p = fma(p, r, 1.3981999507e-3);
+    p = fma(p, r, 8.3334519073e-3);
+    p = fma(p, r, 4.1665795894e-2);
+    p = fma(p, r, 1.6666665459e-1);
+    p = fma(p, r, 5.0000001201e-1);
+    let y = fma(p, r * r, r) + 1.0;
+    // 2^n in two factors, because n reaches from -150 to 128.
+    let k = i32(n);
+    let half = k >> 1u;
+    return y * pow2(half) * pow2(k - half);
+}
+
+// log(1 + f) for f in [sqrt(1/2) - 1, sqrt(2) - 1], coefficients of Cephes logf. The larger part f
+// is left to the caller to add last.
+fn log_tail(f: f32) -> f32 {
+    let z = f * f;
+    var p = 7.0376836292e-2;
+    p = fma(p, f, -1.1514610310e-1);
+    p = fma(p, f, 1.1676998740e-1);
+    p = fma(p, f, -1.2420140846e-1);
+    p = fma(p, f, 1.4249322787e-1);
+    p = fma(p, f, -1.6668057665e-1);
+    p = fma(p, f, 2.0000714765e-1);
+    p = fma(p, f, -2.4999993993e-1);
+    p = fma(p, f, 3.3333331174e-1);
+    return fma(-0.5, z, p * f * z);
+}
+
+// Natural logarithm; -infinity at 0 (and at subnormals where the hardware flushes them), NaN below.
+fn log_(x: f32) -> f32 {
+    if is_nan(x) || x < 0.0 {
+        return from_bits(0x7fc00000u);
+    }
+    if x == 0.0 {
+        return from_bits(0xff800000u);
+    }
+    if !is_finite_(x) {
+        return x;
+    }
+    let tiny = x < 1.17549435e-38;
+    // x = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)): 0x3f3504f3 is sqrt(1/2).
+    let bits = bitcast<u32>(select(x, x * 8388608.0, tiny)) + (0x3f800000u - 0x3f3504f3u);
+    let e = f32(i32(bits >> 23u) - select(127, 150, tiny));
+    let f = bitcast<f32>((bits & 0x007fffffu) + 0x3f3504f3u) - 1.0;
+    return fma(e, 0.693359375, f + fma(e, -2.12194440e-4, log_tail(f)));
+}
+
+// 1 / (1 + e^-x)
+fn sigmoid(x: f32) -> f32 {
+    return 1.0 / (1.0 + exp_(-x));
+}
+
+// Odd polynomial below 0.625 (no cancellation), 1 - 2 / (e^2|x| + 1) above; exactly +-1 from about
+// 9.02, where f32 tanh is 1.
+fn tanh_(x: f32) -> f32 {
+    let magnitude = abs(x);
+    let a = select(magnitude, 10.0, magnitude > 10.0);
+    let large = 1.0 - 2.0 / (exp_(a + a) + 1.0);
+    let z = a * a;
+    // Minimax polynomial of (tanh(a) - a) / a^3 in a^2, coefficients of Cephes tanhf.
+    var p = -5.70498872745e-3;
+    p = fma(p, z, 2.06390887954e-2);
+    p = fma(p, z, -5.37397155531e-2);
+    p = fma(p, z, 1.33314422036e-1);
+    p = fma(p, z, -3.33332819422e-1);
+    let small = fma(p * z, a, a);
+    let y = select(large, small, a < 0.625);
+    return bitcast<f32>(bitcast<u32>(y) | (bitcast<u32>(x) & 0x80000000u));
+}
+
+// log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), where nothing overflows.
+fn softplus(x: f32) -> f32 {
+    let u = exp_(-abs(x));
+    // 1 + u = 2 (1 + f) keeps f in the range of log_tail.
+    let upper = u > 0.41421356;
+    let f = select(u, 0.5 * u - 0.5, upper);
+    return select(x, 0.0, x < 0.0) + (select(0.0, 0.69314718, upper) + (f + log_tail(f)));
+}

@@ -1,0 +1,39 @@
+// Sums and maxima over LANES neighbouring invocations of a workgroup of 256, which works on
+// 256 / LANES rows. A binary tree: the order is fixed. Every invocation must call.
+// Defines: LANES, LOWEST, row_sum, row_max.
+
+override LANES: u32; // a power of two up to 256
+
+const LOWEST: f32 = -3.40282347e38;
+
+var<workgroup> scratch: array<f32, 256>;
+
+fn row_sum(lane: u32, value: f32) -> f32 {
+    scratch[lane] = value;
+    workgroupBarrier();
+    for (var stride = LANES / 2u; stride > 0u; stride /= 2u) {
+        if lane % LANES < stride {
+            scratch[lane] += scratch[lane + stride];
+        }
+        workgroupBarrier();
+    }
+    let result = scratch[lane - lane % LANES];
+    workgroupBarrier();
+    return result;
+}
+
+// Passes NaN over.
+fn row_max(lane: u32, value: f32) -> f32 {
+    scratch[lane] = value;
+    workgroupBarrier();
+    for (var stride = LANES / 2u; stride > 0u; stride /= 2u) {
+        if lane % LANES < stride {
+            let other = scratch[lane + stride];
+            scratch[lane] = select(scratch[lane], other, other > scratch[lane]);
+        }
+        workgroupBarrier();
+    }
+    let result = scratch[lane - lane % LANES];
+    workgroupBarrier();
+    return result;
+}

@@ -1,0 +1,60 @@
+// With the target t = (1 - smoothing) onehot(label) + smoothing / C, of every row:
+//   lse = log sum exp(logits)      cost = lse - sum_c t_c logits_c, 0 where the label is ignored
+// reduce/sum_axis.wgsl makes the mean of the costs. LANES invocations per row.
+// Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl.
+// CPU twin: crates/rnn-runtime/src/cpu/loss.rs (cross_entropy)
+
+struct Params {
+    rows: u32, // N
+    cols: u32, // C
+    ignore_index: u32,
+    has_ignore: u32,
+    smoothing: f32,
+    inv_count: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(1) @binding(0) var<storage, read> logits: array<f32>;      // [N, C]
+@group(1) @binding(1) var<storage, read> labels: array<u32>;      // [N]
+@group(1) @binding(2) var<storage, read_write> lse: array<f32>;   // [N]
+@group(1) @binding(3) var<storage, read_write> costs: array<f32>; // [N]
+
+@compute @workgroup_size(256)
+fn cross_entropy(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = linear_group(group, groups) * (256u / LANES) + lane / LANES;
+    let first = lane % LANES;
+    let base = row * params.cols;
+    let cols = select(0u, params.cols, row < params.rows);
+    var largest = LOWEST;
+    for (var c = first; c < cols; c += LANES) {
+        largest = select(largest, logits[base + c], logits[base + c] > largest);
+    }
+    largest = row_max(lane, largest);
+    var sum = 0.0;
+    var plain = 0.0;
+    for (var c = first; c < cols; c += LANES) {
+        sum += exp_(logits[base + c] - largest);
+        plain += logits[base + c];
+    }
+    sum = row_sum(lane, sum);
+    plain = row_sum(lane, plain);
+    if first != 0u || row >= params.rows {
+        return;
+    }
+    let whole = largest + log_(sum);
+    lse[row] = whole;
+    let label = labels[row];
+    var cost = 0.0;
+    if params.has_ignore == 0u || label != params.ignore_index {
+        cost = whole - (1.0 - params.smoothing) * logits[base + label];
+        // Not a product with 0: a logit of -infinity is a valid way to forbid a class.
+        if params.smoothing > 0.0 {
+            cost -= params.smoothing * (plain / f32(params.cols));
+        }
+    }
+    costs[row] = cost;
+}

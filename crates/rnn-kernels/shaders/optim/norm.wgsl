@@ -1,0 +1,32 @@
+// Partial sums of squares of one gradient, one per workgroup: partials[first + p] is that of chunk
+// p, 0 beyond the end. Needs: lib/index.wgsl, lib/reduce.wgsl with LANES = 256.
+// CPU twin: crates/rnn-runtime/src/cpu/optim.rs (grad_norm)
+
+struct Params {
+    n: u32,
+    chunk: u32, // elements of a chunk
+    first: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(1) @binding(0) var<storage, read> grad: array<f32>;           // [n]
+@group(1) @binding(1) var<storage, read_write> partials: array<f32>; // [P, SLOTS]
+
+@compute @workgroup_size(256)
+fn norm(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let item = linear_group(group, groups);
+    let start = min(item * params.chunk, params.n);
+    let end = min(start + params.chunk, params.n);
+    var sum = 0.0;
+    for (var i = start + lane; i < end; i += 256u) {
+        sum += grad[i] * grad[i];
+    }
+    let total = row_sum(lane, sum);
+    if lane == 0u {
+        partials[params.first + item] = total;
+    }
+}

@@ -1,0 +1,34 @@
+// Inverted dropout: y[k] = keep ? x[k] scale : 0, where element k stays iff the top 24 bits of the
+// draw at (first_step + k / row, k % row) reach the threshold. Its own adjoint.
+// Needs: lib/index.wgsl, lib/rng.wgsl.
+// CPU twin: crates/rnn-runtime/src/cpu/dropout.rs
+
+struct Params {
+    n: u32,
+    row: u32,
+    first_step: u32,
+    key0: u32,
+    key1: u32,
+    threshold: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(1) @binding(0) var<storage, read> x: array<f32>;       // [n]
+@group(1) @binding(1) var<storage, read_write> y: array<f32>; // [n]
+
+@compute @workgroup_size(256)
+fn dropout(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear_index(group, groups, lane);
+    if i >= params.n {
+        return;
+    }
+    let counter = vec2(params.first_step + i / params.row, i % params.row);
+    let draw = threefry(vec2(params.key0, params.key1), counter).x >> 8u;
+    // A choice, not a product: a dropped NaN or infinity is 0 too.
+    y[i] = select(0.0, x[i] * params.scale, draw >= params.threshold);
+}

@@ -1,0 +1,48 @@
+// y = op(x), element by element; the numbers are those of rnn_kernels::params::UnaryOp.
+// Needs: lib/index.wgsl, lib/math.wgsl.
+// CPU twin: crates/rnn-runtime/src/cpu/pointwise.rs (unary)
+
+struct Params {
+    n: u32,
+}
+
+override OP: u32;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(1) @binding(0) var<storage, read> x: array<f32>;       // [n]
+@group(1) @binding(1) var<storage, read_write> y: array<f32>; // [n]
+
+// x / (1 + |x|), with its limits at the infinities.
+fn softsign(value: f32) -> f32 {
+    if is_nan(value) || is_finite_(value) {
+        return value / (1.0 + abs(value));
+    }
+    return select(1.0, -1.0, value < 0.0);
+}
+
+fn apply(value: f32) -> f32 {
+    switch OP {
+        case 0u: { return -value; }
+        case 1u: { return exp_(value); }
+        case 2u: { return log_(value); }
+        case 3u: { return sqrt(value); }
+        case 4u: { return tanh_(value); }
+        case 5u: { return sigmoid(value); }
+        case 6u: { return softsign(value); }
+        // Not max(): it may return 0 for NaN.
+        case 7u: { return select(value, 0.0, value <= 0.0); }
+        default: { return softplus(value); }
+    }
+}
+
+@compute @workgroup_size(256)
+fn unary(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear_index(group, groups, lane);
+    if i < params.n {
+        y[i] = apply(x[i]);
+    }
+}

@@ -1,0 +1,30 @@
+//! Kernels of `shaders/embed/*.wgsl`. What they compute stands at the head of each file.
+
+use crate::kernel::Access::{Read, ReadWrite};
+use crate::kernel::{Kernel, StepSource, part};
+use crate::params::{GatherParams, ScatterAddParams};
+
+/// Every kernel of the family.
+pub static ALL: &[&Kernel] = &[&GATHER, &SCATTER_ADD];
+
+/// `embed/gather.wgsl`
+pub static GATHER: Kernel = Kernel {
+    label: "gather",
+    parts: &[part!("lib/index.wgsl"), part!("embed/gather.wgsl")],
+    entry: "gather",
+    bindings: &[Read, Read, ReadWrite],
+    params_size: size_of::<GatherParams>(),
+    step: StepSource::None,
+    variants: &[&[]],
+};
+
+/// `embed/scatter_add.wgsl`
+pub static SCATTER_ADD: Kernel = Kernel {
+    label: "scatter_add",
+    parts: &[part!("lib/index.wgsl"), part!("embed/scatter_add.wgsl")],
+    entry: "scatter_add",
+    bindings: &[Read, Read, ReadWrite],
+    params_size: size_of::<ScatterAddParams>(),
+    step: StepSource::None,
+    variants: &[&[]],
+};

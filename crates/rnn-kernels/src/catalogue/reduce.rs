@@ -1,0 +1,133 @@
+//! Kernels of `shaders/reduce/*.wgsl`. What they compute stands at the head of each file.
+
+use crate::kernel::Access::{Read, ReadWrite};
+use crate::kernel::{Kernel, StepSource, part};
+use crate::params::{LayerNormParams, LayerNormWeightsParams, MaxAxisParams, RowsParams, SumAxisParams};
+
+/// Every kernel of the family.
+pub static ALL: &[&Kernel] = &[
+    &SUM_AXIS,
+    &MAX_AXIS,
+    &MAX_AXIS_BACKWARD,
+    &SOFTMAX,
+    &SOFTMAX_BACKWARD,
+    &LAYER_NORM,
+    &LAYER_NORM_BACKWARD,
+    &LAYER_NORM_WEIGHTS,
+];
+
+/// `reduce/sum_axis.wgsl`
+pub static SUM_AXIS: Kernel = Kernel {
+    label: "sum_axis",
+    parts: &[part!("lib/index.wgsl"), part!("lib/reduce_columns.wgsl"), part!("reduce/sum_axis.wgsl")],
+    entry: "sum_axis",
+    bindings: &[Read, ReadWrite],
+    params_size: size_of::<SumAxisParams>(),
+    step: StepSource::None,
+    variants: &[&[("WIDTH", 1.0)], &[("WIDTH", 8.0)], &[("WIDTH", 32.0)], &[("WIDTH", 256.0)]],
+};
+
+/// `reduce/max_axis.wgsl`
+pub static MAX_AXIS: Kernel = Kernel {
+    label: "max_axis",
+    parts: &[part!("lib/index.wgsl"), part!("lib/math.wgsl"), part!("reduce/max_axis.wgsl")],
+    entry: "max_axis",
+    bindings: &[Read, ReadWrite, ReadWrite],
+    params_size: size_of::<MaxAxisParams>(),
+    step: StepSource::None,
+    variants: &[&[("WIDTH", 1.0)], &[("WIDTH", 8.0)], &[("WIDTH", 32.0)], &[("WIDTH", 256.0)]],
+};
+
+/// `reduce/max_axis_backward.wgsl`
+pub static MAX_AXIS_BACKWARD: Kernel = Kernel {
+    label: "max_axis_backward",
+    parts: &[part!("lib/index.wgsl"), part!("reduce/max_axis_backward.wgsl")],
+    entry: "max_axis_backward",
+    bindings: &[Read, Read, ReadWrite],
+    params_size: size_of::<MaxAxisParams>(),
+    step: StepSource::None,
+    variants: &[&[]],
+};
+
+/// `reduce/softmax.wgsl`
+pub static SOFTMAX: Kernel = Kernel {
+    label: "softmax",
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("lib/reduce.wgsl"),
+        part!("reduce/softmax.wgsl"),
+    ],
+    entry: "softmax",
+    bindings: &[Read, ReadWrite],
+    params_size: size_of::<RowsParams>(),
+    step: StepSource::None,
+    variants: &[
+        &[("LANES", 8.0), ("LOG", 0.0)],
+        &[("LANES", 32.0), ("LOG", 0.0)],
+        &[("LANES", 256.0), ("LOG", 0.0)],
+        &[("LANES", 8.0), ("LOG", 1.0)],
+        &[("LANES", 32.0), ("LOG", 1.0)],
+        &[("LANES", 256.0), ("LOG", 1.0)],
+    ],
+};
+
+/// `reduce/softmax_backward.wgsl`
+pub static SOFTMAX_BACKWARD: Kernel = Kernel {
+    label: "softmax_backward",
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("lib/reduce.wgsl"),
+        part!("reduce/softmax_backward.wgsl"),
+    ],
+    entry: "softmax_backward",
+    bindings: &[Read, Read, ReadWrite],
+    params_size: size_of::<RowsParams>(),
+    step: StepSource::None,
+    variants: &[
+        &[("LANES", 8.0), ("LOG", 0.0)],
+        &[("LANES", 32.0), ("LOG", 0.0)],
+        &[("LANES", 256.0), ("LOG", 0.0)],
+        &[("LANES", 8.0), ("LOG", 1.0)],
+        &[("LANES", 32.0), ("LOG", 1.0)],
+        &[("LANES", 256.0), ("LOG", 1.0)],
+    ],
+};
+
+/// `reduce/layer_norm.wgsl`
+pub static LAYER_NORM: Kernel = Kernel {
+    label: "layer_norm",
+    parts: &[part!("lib/index.wgsl"), part!("lib/reduce.wgsl"), part!("reduce/layer_norm.wgsl")],
+    entry: "layer_norm",
+    bindings: &[Read, Read, Read, ReadWrite, ReadWrite, ReadWrite],
+    params_size: size_of::<LayerNormParams>(),
+    step: StepSource::None,
+    variants: &[&[("LANES", 8.0)], &[("LANES", 32.0)], &[("LANES", 256.0)]],
+};
+
+/// `reduce/layer_norm_backward.wgsl`
+pub static LAYER_NORM_BACKWARD: Kernel = Kernel {
+    label: "layer_norm_backward",
+    parts: &[part!("lib/index.wgsl"), part!("lib/reduce.wgsl"), part!("reduce/layer_norm_backward.wgsl")],
+    entry: "layer_norm_backward",
+    bindings: &[Read, Read, Read, Read, Read, ReadWrite],
+    params_size: size_of::<RowsParams>(),
+    step: StepSource::None,
+    variants: &[&[("LANES", 8.0)], &[("LANES", 32.0)], &[("LANES", 256.0)]],
+};
+
+/// `reduce/layer_norm_weights.wgsl`
+pub static LAYER_NORM_WEIGHTS: Kernel = Kernel {
+    label: "layer_norm_weights",
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/reduce_columns.wgsl"),
+        part!("reduce/layer_norm_weights.wgsl"),
+    ],
+    entry: "layer_norm_weights",
+    bindings: &[Read, Read, Read, Read, ReadWrite, ReadWrite],
+    params_size: size_of::<LayerNormWeightsParams>(),
+    step: StepSource::None,
+    variants: &[&[("WIDTH", 32.0)]],
+};

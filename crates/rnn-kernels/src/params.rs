@@ -1,1 +1,0 @@
-//! Uniform parameter structs.

@@ -1,0 +1,43 @@
+//! Parameters of `shaders/gemm/*.wgsl`.
+
+use super::params;
+
+params! {
+    /// `gemm/gemm.wgsl`: `c[m, n] (+)= a[m, k] b[k, n] (+ bias[n])` for a batch of strided matrices.
+    pub struct GemmParams {
+        /// Rows of c, as far as this dispatch goes.
+        pub m: u32,
+        /// Columns of c.
+        pub n: u32,
+        /// Inner length.
+        pub k: u32,
+        /// Elements between rows of c.
+        pub ldc: u32,
+        /// First element of a.
+        pub a_offset: u32,
+        /// Elements between rows of a.
+        pub a_row_stride: u32,
+        /// Elements between columns of a.
+        pub a_col_stride: u32,
+        /// Elements between matrices of a.
+        pub a_batch_stride: u32,
+        /// First element of b.
+        pub b_offset: u32,
+        /// Elements between rows of b.
+        pub b_row_stride: u32,
+        /// Elements between columns of b.
+        pub b_col_stride: u32,
+        /// Elements between matrices of b.
+        pub b_batch_stride: u32,
+        /// First element of c.
+        pub c_offset: u32,
+        /// Elements between matrices of c.
+        pub c_batch_stride: u32,
+        /// Whether to add to c rather than overwrite it.
+        pub accumulate: u32,
+        /// Whether the bias is read.
+        pub has_bias: u32,
+        /// First row of this dispatch: large products are split by rows.
+        pub first_row: u32,
+    }
+}
