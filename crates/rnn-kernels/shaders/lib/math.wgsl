@@ -1,6 +1,9 @@
 // exp, log, sigmoid, tanh and softplus by formulas of our own: the accuracy of the built-in ones
 // differs between drivers (WGSL allows exp 3 + 2|x| ulp and log an absolute 2^-21), the built-in
 // tanh overflows on some, and NaN must go through.
+// Measured on llvmpipe over every 97th f32 with a normal result, in units in the last place: exp 1.8,
+// log 0.9, sigmoid 3.1, tanh 1.2, softplus 2.2; where division is not exact, sigmoid and tanh have up
+// to 2.5 more. Infinities give 0, 1, -1 or infinity.
 // Defines: is_nan, is_finite_, exp_, log_, sigmoid, tanh_, softplus.
 // CPU twin: crates/rnn-runtime/src/cpu/math.rs
 
@@ -19,11 +22,6 @@ fn from_bits(value: u32) -> f32 {
     return bitcast<f32>(bits);
 }
 
-// 2^n for n in -126..=127.
-fn pow2(n: i32) -> f32 {
-    return bitcast<f32>(u32(n + 127) << 23u);
-}
-
 // e^x over the whole range: infinity above 88.72, 0 below -104 (or from -87.3 on where the hardware
 // flushes subnormals).
 fn exp_(x: f32) -> f32 {
@@ -31,8 +29,11 @@ fn exp_(x: f32) -> f32 {
     var a = select(x, 89.0, x > 89.0);
     a = select(a, -104.0, a < -104.0);
     let n = round(a * 1.44269504);
-    // ln 2 in two parts: n * 0.693359375 is exact for |n| < 2^15.
-    let r = fma(n, 2.12194440e-4, fma(n, -0.693359375, a));
+    // ln 2 in two parts: n * 0.693359375 is exact for |n| < 2^15. The comparison never holds; it
+    // keeps Mesa from adding the two parts up, which would cost |x| ulp.
+    var r = fma(n, -0.693359375, a);
+    r = select(r, -1.0, r < -1.0);
+    r = fma(n, 2.12194440e-4, r);
     // Minimax polynomial of (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2, coefficients of Cephes expf.
     var p = 1.9875691500e-4;
     p = fma(p, r, 1.3981999507e-3);
@@ -41,10 +42,12 @@ fn exp_(x: f32) -> f32 {
     p = fma(p, r, 1.6666665459e-1);
     p = fma(p, r, 5.0000001201e-1);
     let y = fma(p, r * r, r) + 1.0;
-    // 2^n in two factors, because n reaches from -150 to 128.
+    // 2^n in two factors, because n reaches from -150 to 128; the first on the exponent bits, so
+    // that no compiler multiplies the factors together first.
     let k = i32(n);
     let half = k >> 1u;
-    return y * pow2(half) * pow2(k - half);
+    let scaled = bitcast<f32>(bitcast<u32>(y) + (u32(half) << 23u));
+    return select(scaled * bitcast<f32>(u32(k - half + 127) << 23u), x, is_nan(x));
 }
 
 // log(1 + f) for f in [sqrt(1/2) - 1, sqrt(2) - 1], coefficients of Cephes logf. The larger part f

@@ -1,0 +1,370 @@
+//! [`Array`]: a contiguous row-major block of numbers on a device, cheap to clone.
+
+use crate::cpu::CpuBuffer;
+use crate::device::Device;
+use crate::dims::Shape;
+use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::gpu::GpuBuffer;
+use std::fmt;
+use std::sync::Arc;
+
+/// Element type of an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// IEEE single precision: every computation.
+    F32,
+    /// IEEE half precision: storage only. Ops widen it to f32, accumulate in f32 and return f32.
+    F16,
+    /// Indices and class labels.
+    U32,
+}
+
+impl DType {
+    /// Bytes per element.
+    pub const fn size(self) -> usize {
+        match self {
+            DType::F32 | DType::U32 => 4,
+            DType::F16 => 2,
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DType::F32 => "f32",
+            DType::F16 => "f16",
+            DType::U32 => "u32",
+        })
+    }
+}
+
+/// Memory of one array on its device. Handles: cloning shares the memory, dropping the last handle
+/// returns it to the device's pool.
+#[derive(Clone, Debug)]
+pub(crate) enum Buffer {
+    Cpu(CpuBuffer),
+    #[cfg(feature = "gpu")]
+    Gpu(GpuBuffer),
+}
+
+impl From<CpuBuffer> for Buffer {
+    fn from(buffer: CpuBuffer) -> Self {
+        Buffer::Cpu(buffer)
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl From<GpuBuffer> for Buffer {
+    fn from(buffer: GpuBuffer) -> Self {
+        Buffer::Gpu(buffer)
+    }
+}
+
+/// A contiguous row-major array on a device.
+///
+/// Arrays are values: no op changes an array that somebody else can see. The in-place ops
+/// (optimizer steps, gradient accumulation) take `&mut Array` and copy first when the memory is
+/// shared.
+#[derive(Clone)]
+pub struct Array {
+    shape: Shape,
+    dtype: DType,
+    device: Device,
+    buffer: Buffer,
+    /// Host copy of u32 data, so that indices are range-checked without a readback.
+    indices: Option<Arc<[u32]>>,
+}
+
+impl Array {
+    pub(crate) fn from_buffer(
+        device: &Device,
+        shape: Shape,
+        dtype: DType,
+        buffer: impl Into<Buffer>,
+    ) -> Self {
+        Array { shape, dtype, device: device.clone(), buffer: buffer.into(), indices: None }
+    }
+
+    /// An f32 array with unspecified contents, to be written by an op.
+    pub(crate) fn alloc(device: &Device, op: &'static str, dims: &[usize]) -> Result<Self> {
+        let shape = Shape::new(op, dims)?;
+        let buffer = device.alloc(shape.len())?;
+        Ok(Self::from_buffer(device, shape, DType::F32, buffer))
+    }
+
+    /// An f32 array of zeros, for an op to write into.
+    pub(crate) fn alloc_zeroed(device: &Device, op: &'static str, dims: &[usize]) -> Result<Self> {
+        let shape = Shape::new(op, dims)?;
+        let buffer = device.alloc_zeroed(shape.len())?;
+        Ok(Self::from_buffer(device, shape, DType::F32, buffer))
+    }
+
+    /// Uploads f32 values.
+    ///
+    /// # Errors
+    /// `values` must have as many elements as `shape`; see also [`Shape::new`].
+    pub fn from_f32(device: &Device, values: &[f32], shape: &[usize]) -> Result<Self> {
+        Self::upload(device, bytemuck::cast_slice(values), values.len(), DType::F32, shape)
+    }
+
+    /// Uploads half-precision values.
+    ///
+    /// # Errors
+    /// As [`Array::from_f32`].
+    pub fn from_f16(device: &Device, values: &[half::f16], shape: &[usize]) -> Result<Self> {
+        Self::upload(device, bytemuck::cast_slice(values), values.len(), DType::F16, shape)
+    }
+
+    /// Uploads indices or labels; a host copy stays with the array for range checks.
+    ///
+    /// # Errors
+    /// As [`Array::from_f32`].
+    pub fn from_u32(device: &Device, values: &[u32], shape: &[usize]) -> Result<Self> {
+        let mut array = Self::upload(device, bytemuck::cast_slice(values), values.len(), DType::U32, shape)?;
+        array.indices = Some(values.into());
+        Ok(array)
+    }
+
+    fn upload(device: &Device, bytes: &[u8], count: usize, dtype: DType, dims: &[usize]) -> Result<Self> {
+        let shape = Shape::new("Array::upload", dims)?;
+        if shape.len() != count {
+            return Err(Error::Shape {
+                op: "Array::upload",
+                arg: "shape".into(),
+                expected: format!("of {count} elements, as many as there are values"),
+                got: shape,
+            });
+        }
+        let buffer = device.upload(bytes)?;
+        Ok(Array { shape, dtype, device: device.clone(), buffer, indices: None })
+    }
+
+    /// Axis lengths.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Axis lengths as a slice.
+    pub fn dims(&self) -> &[usize] {
+        self.shape.dims()
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// Never true: arrays have no zero-length axes.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The device the memory is on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Host copy of index data uploaded with [`Array::from_u32`].
+    pub fn host_indices(&self) -> Option<&[u32]> {
+        self.indices.as_deref()
+    }
+
+    /// The same memory seen with other axis lengths.
+    ///
+    /// # Errors
+    /// The number of elements must stay the same.
+    pub fn reshape(&self, dims: &[usize]) -> Result<Self> {
+        let shape = Shape::new("reshape", dims)?;
+        if shape.len() != self.len() {
+            return Err(Error::Shape {
+                op: "reshape",
+                arg: "shape".into(),
+                expected: format!("of {} elements, as {:?} has", self.len(), self.shape),
+                got: shape,
+            });
+        }
+        Ok(Array { shape, ..self.clone() })
+    }
+
+    /// Copies the values to the host, waiting for the device. f16 is widened.
+    ///
+    /// # Errors
+    /// u32 data (use [`Array::host_indices`]), a lost device, or a GPU error since the last wait.
+    pub fn to_vec(&self) -> Result<Vec<f32>> {
+        let mut bytes = self.host_bytes("to_vec")?;
+        self.read_bytes(bytemuck::cast_slice_mut(&mut bytes))?;
+        Ok(self.widen_bytes(bytes))
+    }
+
+    /// As [`Array::to_vec`], without blocking the thread: the future completes when the device has
+    /// finished everything enqueued before this call.
+    pub async fn to_vec_async(&self) -> Result<Vec<f32>> {
+        let mut words = self.host_bytes("to_vec_async")?;
+        let bytes = &mut bytemuck::cast_slice_mut(&mut words)[..self.len() * self.dtype.size()];
+        match &self.buffer {
+            Buffer::Cpu(buffer) => bytes.copy_from_slice(&buffer.bytes()[..bytes.len()]),
+            #[cfg(feature = "gpu")]
+            Buffer::Gpu(buffer) => buffer.start_read(bytes.len())?.finish(bytes).await?,
+        }
+        Ok(self.widen_bytes(words))
+    }
+
+    /// The single value of a one-element array.
+    ///
+    /// # Errors
+    /// More than one element, or as [`Array::to_vec`].
+    pub fn item(&self) -> Result<f32> {
+        if self.len() != 1 {
+            return Err(Error::Shape {
+                op: "item",
+                arg: "array".into(),
+                expected: "one element".into(),
+                got: self.shape.clone(),
+            });
+        }
+        Ok(self.to_vec()?[0])
+    }
+
+    /// Copies f16 values to the host unwidened, waiting for the device.
+    ///
+    /// # Errors
+    /// Any other type, or as [`Array::to_vec`].
+    pub fn to_vec_f16(&self) -> Result<Vec<half::f16>> {
+        self.expect_dtype("to_vec_f16", "array", DType::F16)?;
+        let mut out = vec![half::f16::ZERO; self.len()];
+        self.read_bytes(bytemuck::cast_slice_mut(&mut out))?;
+        Ok(out)
+    }
+
+    /// Host memory for the array's own bytes, as words so that f32 needs no second copy.
+    fn host_bytes(&self, op: &'static str) -> Result<Vec<f32>> {
+        if self.dtype == DType::U32 {
+            return Err(Error::DType { op, arg: "array", expected: "f32 or f16", got: DType::U32 });
+        }
+        Ok(vec![0.0; (self.len() * self.dtype.size()).div_ceil(4)])
+    }
+
+    fn widen_bytes(&self, words: Vec<f32>) -> Vec<f32> {
+        if self.dtype == DType::F32 {
+            return words;
+        }
+        let halves: &[half::f16] = bytemuck::cast_slice(&words);
+        halves[..self.len()].iter().map(|x| x.to_f32()).collect()
+    }
+
+    fn read_bytes(&self, out: &mut [u8]) -> Result<()> {
+        let bytes = out.len().min(self.len() * self.dtype.size());
+        let out = &mut out[..bytes];
+        match &self.buffer {
+            Buffer::Cpu(buffer) => out.copy_from_slice(&buffer.bytes()[..bytes]),
+            #[cfg(feature = "gpu")]
+            Buffer::Gpu(buffer) => buffer.read(out)?,
+        }
+        Ok(())
+    }
+
+    /// Copies the array to another device; a cheap clone when it is there already.
+    ///
+    /// # Errors
+    /// As [`Array::to_vec`] and the uploads.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        if self.device.same(device) {
+            return Ok(self.clone());
+        }
+        if let Some(indices) = &self.indices {
+            return Array::from_u32(device, indices, self.dims());
+        }
+        let mut bytes = vec![0u8; self.len() * self.dtype.size()];
+        self.read_bytes(&mut bytes)?;
+        Self::upload(device, &bytes, self.len(), self.dtype, self.dims())
+    }
+
+    /// Refuses any other element type.
+    pub(crate) fn expect_dtype(&self, op: &'static str, arg: &'static str, dtype: DType) -> Result<()> {
+        if self.dtype == dtype {
+            return Ok(());
+        }
+        let expected = match dtype {
+            DType::F32 => "f32",
+            DType::F16 => "f16",
+            DType::U32 => "u32",
+        };
+        Err(Error::DType { op, arg, expected, got: self.dtype })
+    }
+
+    /// Refuses any other shape; `names` spells the axes, e.g. `[T, B, H]`.
+    pub(crate) fn expect_dims(
+        &self,
+        op: &'static str,
+        arg: impl Into<String>,
+        names: &str,
+        dims: &[usize],
+    ) -> Result<()> {
+        if self.dims() == dims {
+            return Ok(());
+        }
+        Err(Error::Shape {
+            op,
+            arg: arg.into(),
+            expected: format!("{names} = {dims:?}"),
+            got: self.shape.clone(),
+        })
+    }
+
+    /// Refuses an array that lives on another device than `device`.
+    pub(crate) fn expect_device(&self, op: &'static str, arg: &'static str, device: &Device) -> Result<()> {
+        if self.device.same(device) {
+            return Ok(());
+        }
+        Err(Error::DeviceMismatch { op, arg, expected: device.name(), got: self.device.name() })
+    }
+
+    /// The CPU memory. Only called after the device was matched.
+    pub(crate) fn cpu(&self) -> &CpuBuffer {
+        match &self.buffer {
+            Buffer::Cpu(buffer) => buffer,
+            #[cfg(feature = "gpu")]
+            Buffer::Gpu(_) => unreachable!("array on a GPU used by the CPU backend"),
+        }
+    }
+
+    /// The CPU memory for an in-place op.
+    pub(crate) fn cpu_mut(&mut self) -> &mut CpuBuffer {
+        match &mut self.buffer {
+            Buffer::Cpu(buffer) => buffer,
+            #[cfg(feature = "gpu")]
+            Buffer::Gpu(_) => unreachable!("array on a GPU used by the CPU backend"),
+        }
+    }
+
+    /// The GPU memory. Only called after the device was matched.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn gpu(&self) -> &GpuBuffer {
+        match &self.buffer {
+            Buffer::Gpu(buffer) => buffer,
+            Buffer::Cpu(_) => unreachable!("array on the CPU used by the GPU backend"),
+        }
+    }
+
+    /// The GPU memory for an in-place op: call [`GpuBuffer::make_unique`] before writing.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn gpu_mut(&mut self) -> &mut GpuBuffer {
+        match &mut self.buffer {
+            Buffer::Gpu(buffer) => buffer,
+            Buffer::Cpu(_) => unreachable!("array on the CPU used by the GPU backend"),
+        }
+    }
+}
+
+impl fmt::Debug for Array {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Array({} {:?} on {})", self.dtype, self.shape, self.device.name())
+    }
+}

@@ -1,0 +1,66 @@
+//! GRU with the reset gate applied after the product, gate order r, z, n. Twin of
+//! `shaders/cells/gru.wgsl`.
+//!
+//! `n = act(x_n + r*(U_n h + b_hn))`, `h' = (1-z)*n + z*h` (Cho 2014 in the form of cuDNN).
+
+use super::super::simd::{
+    Simd,
+    vecmath::{activate, d_activate},
+};
+use super::{Cell, Element};
+use rnn_kernels::cell::{Activation, CellSpec};
+
+#[derive(Clone, Copy)]
+pub(crate) struct Gru {
+    gate: Activation,
+    candidate: Activation,
+}
+
+impl Gru {
+    pub(crate) fn new(spec: &CellSpec) -> Self {
+        Gru { gate: spec.gate_activation, candidate: spec.candidate_activation }
+    }
+}
+
+impl Cell for Gru {
+    const GATES: usize = 3;
+    const CARRY_IS_DH: bool = true;
+    const LAST_GATE_IN_AUX: bool = true;
+
+    #[inline(always)]
+    unsafe fn forward<S: Simd>(&self, product: &[S::V], at: &Element, training: bool) -> S::V {
+        // SAFETY: see `Cell`.
+        unsafe {
+            let r = activate::<S>(self.gate, S::add(product[0], at.load::<S>(at.gate(0))));
+            let z = activate::<S>(self.gate, S::add(product[1], at.load::<S>(at.gate(1))));
+            let un = S::add(product[2], at.load::<S>(at.params));
+            let n = activate::<S>(self.candidate, S::fma(r, un, at.load::<S>(at.gate(2))));
+            if training {
+                at.store::<S>(at.gate(0), r);
+                at.store::<S>(at.gate(1), z);
+                at.store::<S>(at.gate(2), n);
+                at.store::<S>(at.aux, un);
+            }
+            S::fma(z, S::sub(at.load::<S>(at.h_prev), n), n)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn backward<S: Simd>(&self, dh: S::V, at: &Element, carry: *mut f32) {
+        // SAFETY: see `Cell`.
+        unsafe {
+            let r = at.load::<S>(at.gate(0));
+            let z = at.load::<S>(at.gate(1));
+            let n = at.load::<S>(at.gate(2));
+            let un = at.load::<S>(at.aux);
+            let dz = S::mul(S::mul(dh, S::sub(at.load::<S>(at.h_prev), n)), d_activate::<S>(self.gate, z));
+            let dn = S::mul(S::mul(dh, S::sub(S::splat(1.0), z)), d_activate::<S>(self.candidate, n));
+            let dr = S::mul(S::mul(dn, un), d_activate::<S>(self.gate, r));
+            at.store::<S>(at.gate(0), dr);
+            at.store::<S>(at.gate(1), dz);
+            at.store::<S>(at.gate(2), dn);
+            at.store::<S>(at.aux, S::mul(dn, r));
+            at.store::<S>(carry, S::mul(dh, z));
+        }
+    }
+}

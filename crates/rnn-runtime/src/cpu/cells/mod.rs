@@ -1,0 +1,73 @@
+//! The pointwise part of each cell, on vectors; one file per cell, the twin of `shaders/cells/`.
+
+mod gru;
+mod lstm;
+mod rnn;
+
+pub(crate) use gru::Gru;
+pub(crate) use lstm::Lstm;
+pub(crate) use rnn::Rnn;
+
+use super::simd::Simd;
+
+/// What the driver hands to a cell for some lanes of one row (t, b, d): pointers to the element of
+/// the first lane. Gate g of `gates` is `g * hidden` further on.
+#[derive(Clone, Copy)]
+pub(crate) struct Element {
+    /// Number of lanes in use; the rest is neither read nor written.
+    pub(crate) lanes: usize,
+    /// H
+    pub(crate) hidden: usize,
+    /// [T, B, D, G, H] at t
+    pub(crate) gates: *mut f32,
+    /// [T, B, D, H] at t: cell state (LSTM), `U_n h + b_hn` (GRU)
+    pub(crate) aux: *mut f32,
+    /// The same one step earlier in the direction's own time, or the initial cell state.
+    pub(crate) aux_prev: *const f32,
+    /// h one step earlier in the direction's own time, or the initial state.
+    pub(crate) h_prev: *const f32,
+    /// [D, H] parameters that the recurrent product does not cover: `b_hn` (GRU).
+    pub(crate) params: *const f32,
+}
+
+/// A recurrent cell. `forward` gets the recurrent products of all gates, adds the input projection
+/// it finds in `gates`, writes the activated gates there when `training`, and returns h.
+/// `backward` gets dh, overwrites the activated gates with the gradient of the pre-activations, and
+/// passes what flows to the earlier step outside the recurrent product through `carry`.
+pub(crate) trait Cell: Copy + Send + Sync {
+    /// G
+    const GATES: usize;
+    /// Whether `carry` is part of dh of the earlier step (GRU) rather than a gradient of its own.
+    const CARRY_IS_DH: bool;
+    /// Whether the recurrent gradient of the last gate is in `aux` rather than in `gates` (GRU).
+    const LAST_GATE_IN_AUX: bool;
+
+    /// # Safety
+    /// Below `Kernel::run`; the pointers of `at` are valid for `at.lanes` floats.
+    unsafe fn forward<S: Simd>(&self, product: &[S::V], at: &Element, training: bool) -> S::V;
+
+    /// # Safety
+    /// As `forward`; `carry` likewise.
+    unsafe fn backward<S: Simd>(&self, dh: S::V, at: &Element, carry: *mut f32);
+}
+
+impl Element {
+    /// Gate g of this element.
+    #[inline(always)]
+    pub(crate) unsafe fn gate(&self, g: usize) -> *mut f32 {
+        // SAFETY: the gates of one row are `hidden` apart.
+        unsafe { self.gates.add(g * self.hidden) }
+    }
+
+    #[inline(always)]
+    pub(crate) unsafe fn load<S: Simd>(&self, p: *const f32) -> S::V {
+        // SAFETY: `lanes` floats are valid at p.
+        unsafe { if self.lanes == S::LANES { S::load(p) } else { S::load_partial(p, self.lanes) } }
+    }
+
+    #[inline(always)]
+    pub(crate) unsafe fn store<S: Simd>(&self, p: *mut f32, v: S::V) {
+        // SAFETY: `lanes` floats are valid at p.
+        unsafe { if self.lanes == S::LANES { S::store(p, v) } else { S::store_partial(p, v, self.lanes) } }
+    }
+}

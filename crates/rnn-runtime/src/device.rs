@@ -1,0 +1,225 @@
+//! [`Device`]: where arrays live and ops run.
+
+use crate::array::Buffer;
+use crate::cpu::{CpuBuffer, CpuDevice};
+use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::gpu::{AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector};
+
+/// A place where arrays live and ops run. Cloning shares it.
+#[derive(Clone, Debug)]
+pub enum Device {
+    /// The CPU backend.
+    Cpu(CpuDevice),
+    /// An adapter opened through wgpu.
+    #[cfg(feature = "gpu")]
+    Gpu(GpuDevice),
+}
+
+/// Matches the device once per op; the GPU arm vanishes from CPU-only builds.
+macro_rules! on_device {
+    ($device:expr, Cpu($cpu:pat) => $on_cpu:expr, Gpu($gpu:pat) => $on_gpu:expr $(,)?) => {
+        match $device {
+            $crate::device::Device::Cpu($cpu) => $on_cpu,
+            #[cfg(feature = "gpu")]
+            $crate::device::Device::Gpu($gpu) => $on_gpu,
+        }
+    };
+}
+pub(crate) use on_device;
+
+/// Counts since a device was opened; a steady training step changes none but the last two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceStats {
+    /// Blocks of memory requested from the system or driver.
+    pub buffers_created: usize,
+    /// Pipelines compiled.
+    pub pipelines_created: usize,
+    /// Bind group layouts created.
+    pub bind_group_layouts_created: usize,
+    /// Kernels dispatched.
+    pub dispatches: usize,
+    /// Command lists submitted.
+    pub submits: usize,
+}
+
+impl Device {
+    /// The CPU backend.
+    pub fn cpu() -> Self {
+        Device::Cpu(CpuDevice::new())
+    }
+
+    /// The fastest real GPU, else the CPU backend. The environment variable `RNN_DEVICE` overrides:
+    /// `cpu`, `gpu` (a software adapter will do), `gpu:N`, `gpu:NAME`, or `auto`.
+    ///
+    /// # Errors
+    /// Only when `RNN_DEVICE` asks for something that does not exist. A GPU that is there but
+    /// cannot be opened is reported through `tracing` and the CPU is used.
+    pub fn auto() -> Result<Self> {
+        match std::env::var("RNN_DEVICE") {
+            Ok(wanted) if wanted != "auto" => Self::from_name(&wanted),
+            _ => Ok(Self::best()),
+        }
+    }
+
+    /// A device by the names that `RNN_DEVICE` and the examples' `--device` take: `auto`, `cpu`,
+    /// `gpu`, `gpu:N`, `gpu:NAME`.
+    ///
+    /// # Errors
+    /// An unknown name, or no such GPU.
+    pub fn from_name(name: &str) -> Result<Self> {
+        match name {
+            "auto" => Self::auto(),
+            "cpu" => Ok(Self::cpu()),
+            _ => match name.strip_prefix("gpu") {
+                Some("") => Self::gpu_named(""),
+                Some(rest) if rest.starts_with(':') => Self::gpu_named(&rest[1..]),
+                _ => Err(Error::Value {
+                    op: "Device::from_name",
+                    arg: "name",
+                    expected: "auto, cpu, gpu, gpu:INDEX or gpu:NAME".into(),
+                    got: name.into(),
+                }),
+            },
+        }
+    }
+
+    #[cfg(feature = "gpu")]
+    fn gpu_named(which: &str) -> Result<Self> {
+        let selector = match (which, which.parse::<usize>()) {
+            ("", _) => GpuSelector::Best,
+            (_, Ok(index)) => GpuSelector::Index(index),
+            (name, Err(_)) => GpuSelector::Name(name.to_string()),
+        };
+        Self::gpu(selector)
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn gpu_named(_which: &str) -> Result<Self> {
+        Err(Error::Unsupported {
+            op: "Device::from_name",
+            what: "a GPU".into(),
+            why: "this build has no `gpu` feature".into(),
+        })
+    }
+
+    #[cfg(feature = "gpu")]
+    fn best() -> Self {
+        let real = |info: &AdapterInfo| info.kind != DeviceKind::Software;
+        if !Self::adapters().iter().any(real) {
+            return Self::cpu();
+        }
+        match Self::gpu(GpuSelector::Best) {
+            Ok(device) => device,
+            Err(error) => {
+                tracing::warn!(%error, "the GPU cannot be opened; using the CPU");
+                Self::cpu()
+            }
+        }
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn best() -> Self {
+        Self::cpu()
+    }
+
+    /// Every adapter of the system, software ones included.
+    #[cfg(feature = "gpu")]
+    pub fn adapters() -> Vec<AdapterInfo> {
+        crate::gpu::adapters()
+    }
+
+    /// Opens a GPU by index, by part of its name, or the best one.
+    ///
+    /// # Errors
+    /// See [`GpuDevice::open`].
+    #[cfg(feature = "gpu")]
+    pub fn gpu(selector: impl Into<GpuSelector>) -> Result<Self> {
+        Self::gpu_with(selector, GpuOptions::default())
+    }
+
+    /// Opens a GPU with some of its abilities left unused.
+    ///
+    /// # Errors
+    /// See [`GpuDevice::open`].
+    #[cfg(feature = "gpu")]
+    pub fn gpu_with(selector: impl Into<GpuSelector>, options: GpuOptions) -> Result<Self> {
+        Ok(Device::Gpu(GpuDevice::open(&selector.into(), options)?))
+    }
+
+    /// `cpu`, or `gpu:` and the adapter's name.
+    pub fn name(&self) -> String {
+        on_device!(self, Cpu(_) => "cpu".into(), Gpu(gpu) => format!("gpu:{}", gpu.info().name))
+    }
+
+    /// Whether this is the CPU backend.
+    pub fn is_cpu(&self) -> bool {
+        on_device!(self, Cpu(_) => true, Gpu(_) => false)
+    }
+
+    /// Whether both handles mean the same device. All CPU handles do.
+    pub fn same(&self, other: &Device) -> bool {
+        match (self, other) {
+            (Device::Cpu(_), Device::Cpu(_)) => true,
+            #[cfg(feature = "gpu")]
+            (Device::Gpu(a), Device::Gpu(b)) => a.same(b),
+            #[cfg(feature = "gpu")]
+            _ => false,
+        }
+    }
+
+    /// Counts since the device was opened.
+    pub fn stats(&self) -> DeviceStats {
+        on_device!(
+            self,
+            Cpu(cpu) => DeviceStats { buffers_created: cpu.buffers_created(), ..Default::default() },
+            Gpu(gpu) => gpu.stats(),
+        )
+    }
+
+    /// Waits until everything enqueued has run.
+    ///
+    /// # Errors
+    /// Whatever the driver reported since the last check.
+    pub fn synchronize(&self) -> Result<()> {
+        on_device!(self, Cpu(_) => Ok(()), Gpu(gpu) => gpu.synchronize())
+    }
+
+    /// Destroys a GPU device, as a driver reset would: every later use is [`Error::DeviceLost`].
+    /// For tests of recovery; does nothing on the CPU.
+    pub fn destroy(&self) {
+        on_device!(self, Cpu(_) => (), Gpu(gpu) => gpu.destroy())
+    }
+
+    pub(crate) fn upload(&self, bytes: &[u8]) -> Result<Buffer> {
+        Ok(on_device!(
+            self,
+            Cpu(cpu) => CpuBuffer::from_bytes(cpu, bytes)?.into(),
+            Gpu(gpu) => gpu.upload(bytes)?.into(),
+        ))
+    }
+
+    /// Memory with unspecified contents.
+    pub(crate) fn alloc(&self, words: usize) -> Result<Buffer> {
+        Ok(on_device!(
+            self,
+            Cpu(cpu) => cpu.alloc(words)?.into(),
+            Gpu(gpu) => gpu.alloc(words)?.into(),
+        ))
+    }
+
+    pub(crate) fn alloc_zeroed(&self, words: usize) -> Result<Buffer> {
+        Ok(on_device!(
+            self,
+            Cpu(cpu) => cpu.alloc_zeroed(words)?.into(),
+            Gpu(gpu) => gpu.alloc_zeroed(words)?.into(),
+        ))
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl From<()> for GpuSelector {
+    fn from((): ()) -> Self {
+        GpuSelector::Best
+    }
+}

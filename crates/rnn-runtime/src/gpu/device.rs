@@ -1,0 +1,378 @@
+//! Opening an adapter: listing, selection, limits, and the callbacks that turn driver errors into
+//! [`Error`] values.
+
+use super::encoder::Recorder;
+use super::pipelines::Pipelines;
+use super::pool::Pool;
+use crate::device::DeviceStats;
+use crate::error::{Error, Result};
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// What kind of hardware an adapter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// A GPU with its own memory.
+    Discrete,
+    /// A GPU that shares memory with the CPU.
+    Integrated,
+    /// A GPU lent to a virtual machine.
+    Virtual,
+    /// A software implementation: right results, slower than the CPU backend.
+    Software,
+    /// The driver does not say.
+    Other,
+}
+
+/// An adapter as the system lists it.
+#[derive(Clone, Debug)]
+pub struct AdapterInfo {
+    /// Position in the list, usable as a [`GpuSelector`].
+    pub index: usize,
+    /// Name given by the driver.
+    pub name: String,
+    /// `vulkan`, `metal`, `dx12`.
+    pub backend: String,
+    /// Kind of hardware.
+    pub kind: DeviceKind,
+    /// Driver name and version.
+    pub driver: String,
+    /// Largest storage binding in bytes: the largest single array.
+    pub max_buffer_bytes: u64,
+    /// Largest number of invocations of a workgroup.
+    pub max_workgroup_invocations: u32,
+    /// Workgroup memory in bytes.
+    pub max_workgroup_bytes: u32,
+}
+
+impl fmt::Display for AdapterInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} ({}, {:?}, {}; arrays up to {} MiB)",
+            self.index,
+            self.name,
+            self.backend,
+            self.kind,
+            self.driver,
+            self.max_buffer_bytes >> 20
+        )
+    }
+}
+
+/// Which adapter to open.
+#[derive(Clone, Debug)]
+pub enum GpuSelector {
+    /// The fastest: discrete before integrated before software.
+    Best,
+    /// Position in the list of [`Device::adapters`](crate::Device::adapters).
+    Index(usize),
+    /// First adapter whose name contains this text, ignoring case.
+    Name(String),
+}
+
+impl From<usize> for GpuSelector {
+    fn from(index: usize) -> Self {
+        GpuSelector::Index(index)
+    }
+}
+
+impl From<&str> for GpuSelector {
+    fn from(name: &str) -> Self {
+        GpuSelector::Name(name.to_string())
+    }
+}
+
+impl fmt::Display for GpuSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GpuSelector::Best => f.write_str("any GPU"),
+            GpuSelector::Index(index) => write!(f, "index {index}"),
+            GpuSelector::Name(name) => write!(f, "name {name:?}"),
+        }
+    }
+}
+
+/// Which optional abilities of an adapter are used. The default takes whatever the adapter has;
+/// switching one off forces the form that every WebGPU implementation can run.
+#[derive(Clone, Copy, Debug)]
+pub struct GpuOptions {
+    /// Pass step numbers as immediates rather than through a uniform with a dynamic offset.
+    pub immediates: bool,
+    /// Ask for the adapter's own limits rather than WebGPU's defaults.
+    pub adapter_limits: bool,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        GpuOptions { immediates: true, adapter_limits: true }
+    }
+}
+
+/// An opened GPU. Cloning shares it.
+#[derive(Clone)]
+pub struct GpuDevice(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) limits: wgpu::Limits,
+    pub(super) immediates: bool,
+    pub(super) info: AdapterInfo,
+    pub(super) pool: Pool,
+    pub(super) pipelines: Pipelines,
+    pub(super) counters: Counters,
+    recorder: Mutex<Recorder>,
+    failure: Arc<Mutex<Option<Error>>>,
+}
+
+/// How often something was created or done since the device was opened.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) buffers: AtomicUsize,
+    pub(super) pipelines: AtomicUsize,
+    pub(super) layouts: AtomicUsize,
+    pub(super) dispatches: AtomicUsize,
+    pub(super) submits: AtomicUsize,
+}
+
+impl Counters {
+    pub(super) fn count(counter: &AtomicUsize) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn instance() -> &'static wgpu::Instance {
+    static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
+    INSTANCE.get_or_init(|| wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle()))
+}
+
+fn enumerate() -> Vec<wgpu::Adapter> {
+    pollster::block_on(instance().enumerate_adapters(wgpu::Backends::PRIMARY))
+}
+
+fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfo {
+    let info = adapter.get_info();
+    let limits = adapter.limits();
+    AdapterInfo {
+        index,
+        name: info.name,
+        backend: info.backend.to_string(),
+        kind: match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => DeviceKind::Discrete,
+            wgpu::DeviceType::IntegratedGpu => DeviceKind::Integrated,
+            wgpu::DeviceType::VirtualGpu => DeviceKind::Virtual,
+            wgpu::DeviceType::Cpu => DeviceKind::Software,
+            wgpu::DeviceType::Other => DeviceKind::Other,
+        },
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+        max_buffer_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+        max_workgroup_invocations: limits.max_compute_invocations_per_workgroup,
+        max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+    }
+}
+
+/// Every adapter of the system, software ones included.
+pub(crate) fn adapters() -> Vec<AdapterInfo> {
+    enumerate().iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect()
+}
+
+/// Sorts the fastest kind first.
+fn rank(kind: DeviceKind) -> usize {
+    match kind {
+        DeviceKind::Discrete => 0,
+        DeviceKind::Integrated => 1,
+        DeviceKind::Virtual => 2,
+        DeviceKind::Other => 3,
+        DeviceKind::Software => 4,
+    }
+}
+
+impl GpuDevice {
+    /// Opens an adapter.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] when none fits the selector, [`Error::AdapterLimit`] when it is too
+    /// small for the default kernels, [`Error::Gpu`] when the driver refuses.
+    pub fn open(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
+        let all = enumerate();
+        let infos: Vec<AdapterInfo> =
+            all.iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect();
+        let chosen = match selector {
+            GpuSelector::Best => infos.iter().min_by_key(|info| rank(info.kind)),
+            GpuSelector::Index(index) => infos.get(*index),
+            GpuSelector::Name(name) => {
+                let wanted = name.to_lowercase();
+                infos.iter().find(|info| info.name.to_lowercase().contains(&wanted))
+            }
+        };
+        let Some(info) = chosen.cloned() else {
+            let names: Vec<&str> = infos.iter().map(|info| info.name.as_str()).collect();
+            return Err(Error::NoAdapter {
+                requested: selector.to_string(),
+                seen: if names.is_empty() { "none".into() } else { names.join(", ") },
+            });
+        };
+        Self::open_adapter(&all[info.index], info, options)
+    }
+
+    fn open_adapter(adapter: &wgpu::Adapter, info: AdapterInfo, options: GpuOptions) -> Result<Self> {
+        let mut limits = if options.adapter_limits { adapter.limits() } else { wgpu::Limits::default() };
+        check_limits(&info.name, &limits)?;
+        let immediates = options.immediates && adapter.features().contains(wgpu::Features::IMMEDIATES);
+        limits.max_immediate_size = if immediates { adapter.limits().max_immediate_size.min(128) } else { 0 };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("rnn"),
+            required_features: if immediates { wgpu::Features::IMMEDIATES } else { wgpu::Features::empty() },
+            required_limits: limits.clone(),
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|error| Error::Gpu { kind: "device request", message: error.to_string() })?;
+
+        let failure = Arc::new(Mutex::new(None));
+        let slot = failure.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let (kind, message) = match error {
+                wgpu::Error::OutOfMemory { .. } => ("out of memory", error.to_string()),
+                wgpu::Error::Validation { description, .. } => ("validation", description),
+                wgpu::Error::Internal { description, .. } => ("internal", description),
+            };
+            record_failure(&slot, Error::Gpu { kind, message });
+        }));
+        let slot = failure.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            record_failure(&slot, Error::DeviceLost(format!("{reason:?}: {message}")));
+        });
+
+        let counters = Counters::default();
+        let pipelines = Pipelines::new(&device, &counters);
+        let recorder = Recorder::new(&device, &limits, &pipelines, &counters);
+        Ok(GpuDevice(Arc::new(Inner {
+            pipelines,
+            pool: Pool::default(),
+            recorder: Mutex::new(recorder),
+            device,
+            queue,
+            limits,
+            immediates,
+            info,
+            counters,
+            failure,
+        })))
+    }
+
+    /// The adapter behind the device.
+    pub fn info(&self) -> &AdapterInfo {
+        &self.0.info
+    }
+
+    /// Whether both handles mean the same opened device.
+    pub(crate) fn same(&self, other: &GpuDevice) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether per-step kernels get their step number as an immediate.
+    pub(crate) fn has_immediates(&self) -> bool {
+        self.0.immediates
+    }
+
+    /// Counts since the device was opened.
+    pub(crate) fn stats(&self) -> DeviceStats {
+        let read = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        let counters = &self.0.counters;
+        DeviceStats {
+            buffers_created: read(&counters.buffers),
+            pipelines_created: read(&counters.pipelines),
+            bind_group_layouts_created: read(&counters.layouts),
+            dispatches: read(&counters.dispatches),
+            submits: read(&counters.submits),
+        }
+    }
+
+    /// Waits until everything enqueued has run.
+    ///
+    /// # Errors
+    /// Whatever the driver reported since the last check.
+    pub(crate) fn synchronize(&self) -> Result<()> {
+        self.0.flush()?;
+        self.0.wait()
+    }
+
+    /// Simulates the loss of the device, for tests of recovery.
+    pub(crate) fn destroy(&self) {
+        self.0.device.destroy();
+    }
+}
+
+impl Inner {
+    pub(super) fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        // A panic while recording leaves at worst an unfinished command list, which wgpu rejects
+        // as a validation error of its own.
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Submits what is recorded.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.recorder().flush(self);
+        self.check()
+    }
+
+    /// Blocks until the queue is idle.
+    pub(super) fn wait(&self) -> Result<()> {
+        if let Err(error) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
+            self.check()?;
+            return Err(Error::Gpu { kind: "wait", message: error.to_string() });
+        }
+        self.check()
+    }
+
+    /// The first failure the driver reported, if any. It stays: results since then are void.
+    pub(super) fn check(&self) -> Result<()> {
+        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Keeps the first failure, except that a lost device explains whatever came before it.
+fn record_failure(slot: &Mutex<Option<Error>>, error: Error) {
+    tracing::error!(%error, "GPU failure");
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if slot.is_none() || matches!(error, Error::DeviceLost(_)) {
+        *slot = Some(error);
+    }
+}
+
+/// What the kernels of the default path use; all within WebGPU's defaults.
+fn check_limits(adapter: &str, limits: &wgpu::Limits) -> Result<()> {
+    let needs = [
+        (
+            "max_compute_invocations_per_workgroup",
+            256,
+            u64::from(limits.max_compute_invocations_per_workgroup),
+        ),
+        ("max_storage_buffers_per_shader_stage", 8, u64::from(limits.max_storage_buffers_per_shader_stage)),
+        ("max_compute_workgroup_storage_size", 16384, u64::from(limits.max_compute_workgroup_storage_size)),
+        (
+            "max_compute_workgroups_per_dimension",
+            65535,
+            u64::from(limits.max_compute_workgroups_per_dimension),
+        ),
+        ("max_bind_groups", 2, u64::from(limits.max_bind_groups)),
+    ];
+    for (limit, needed, got) in needs {
+        if got < needed {
+            return Err(Error::AdapterLimit { adapter: adapter.to_string(), limit, needed, got });
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Debug for GpuDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GpuDevice({})", self.0.info.name)
+    }
+}

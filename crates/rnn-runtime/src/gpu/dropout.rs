@@ -1,0 +1,32 @@
+//! Twin of `cpu/dropout.rs`.
+
+use super::{GpuBuffer, GpuDevice, Launch};
+use crate::error::Result;
+use crate::ops::dropout::DropoutMask;
+use crate::rng::drop_threshold;
+use rnn_kernels::catalogue::pointwise::DROPOUT;
+use rnn_kernels::grid;
+use rnn_kernels::params::DropoutParams;
+
+pub(crate) fn dropout(dev: &GpuDevice, x: &GpuBuffer, n: usize, mask: &DropoutMask) -> Result<GpuBuffer> {
+    let y = dev.alloc(n)?;
+    let [key0, key1] = mask.key.0;
+    let params = DropoutParams {
+        n: n as u32,
+        row: mask.row as u32,
+        first_step: mask.first_step,
+        key0,
+        key1,
+        threshold: drop_threshold(mask.probability),
+        scale: mask.scale(),
+    };
+    dev.dispatch(Launch {
+        kernel: &DROPOUT,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        buffers: &[x, &y],
+        grid: grid::linear(n),
+        work: 100 * n as u64,
+    })?;
+    Ok(y)
+}

@@ -1,0 +1,26 @@
+//! The GPU backend on wgpu: the only place of the workspace that names it.
+//!
+//! `device` opens adapters, `pool` owns memory, `pipelines` compiles the catalogue, `encoder`
+//! records dispatches and submits them in chunks. The other files are the ops, one per shader
+//! family: they check nothing (the callers in `ops/` did), fill a parameter struct and dispatch.
+
+pub(crate) mod copy;
+mod device;
+pub(crate) mod dropout;
+pub(crate) mod embed;
+mod encoder;
+pub(crate) mod gemm;
+pub(crate) mod layer_norm;
+pub(crate) mod loss;
+pub(crate) mod optim;
+mod pipelines;
+pub(crate) mod pointwise;
+mod pool;
+pub(crate) mod reduce;
+pub(crate) mod rnn;
+pub(crate) mod softmax;
+
+pub(crate) use device::adapters;
+pub use device::{AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector};
+pub(crate) use encoder::{Launch, StepLaunch};
+pub(crate) use pool::GpuBuffer;

@@ -1,0 +1,95 @@
+//! Rows of a table by index, and the gradient of the table.
+
+use super::{f32_array, widen};
+use crate::array::{Array, Buffer, DType};
+use crate::cpu;
+use crate::device::on_device;
+use crate::dims::Shape;
+use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::gpu;
+
+/// Rows of `table` `[V, E]` by `indices` (u32, any shape): the result is `[indices.., E]`.
+///
+/// # Errors
+/// [`Error::Index`] with the position of the first index that is no row of the table;
+/// [`Error::Unsupported`] when `indices` has no host copy to check (only arrays from
+/// [`Array::from_u32`] and their reshapes have one); a table that is not `[V, E]`; wrong element
+/// types or devices.
+pub fn gather(table: &Array, indices: &Array) -> Result<Array> {
+    const OP: &str = "gather";
+    let &[v, e] = table.dims() else {
+        return Err(Error::Shape {
+            op: OP,
+            arg: "table".into(),
+            expected: "[V, E]".into(),
+            got: table.shape().clone(),
+        });
+    };
+    indices.expect_device(OP, "indices", table.device())?;
+    check_indices(OP, "indices", indices, v)?;
+    let table = widen(OP, "table", table)?;
+    let mut dims = indices.dims().to_vec();
+    dims.push(e);
+    let (shape, n, device) = (Shape::new(OP, &dims)?, indices.len(), table.device());
+    let buffer: Buffer = on_device!(
+        device,
+        Cpu(dev) => cpu::embed::gather(dev, table.cpu(), indices.cpu(), n, e)?.into(),
+        Gpu(dev) => gpu::embed::gather(dev, table.gpu(), indices.gpu(), n, e)?.into(),
+    );
+    Ok(f32_array(device, shape, buffer))
+}
+
+/// The backward of [`gather`]: sums the rows of `dy` `[indices.., E]` into a `[V, E]` array of zeros,
+/// V = `rows`, in the order of the indices.
+///
+/// # Errors
+/// As [`gather`]; `dy` must be `[indices.., E]`.
+pub fn scatter_add(dy: &Array, indices: &Array, rows: usize) -> Result<Array> {
+    const OP: &str = "scatter_add";
+    indices.expect_device(OP, "indices", dy.device())?;
+    check_indices(OP, "indices", indices, rows)?;
+    let dy = widen(OP, "dy", dy)?;
+    let Some((&e, _)) = dy.dims().split_last().filter(|(_, dims)| *dims == indices.dims()) else {
+        return Err(Error::Shape {
+            op: OP,
+            arg: "dy".into(),
+            expected: format!("[indices.., E] with indices {:?}", indices.shape()),
+            got: dy.shape().clone(),
+        });
+    };
+    let (shape, n, device) = (Shape::new(OP, &[rows, e])?, indices.len(), dy.device());
+    let buffer: Buffer = on_device!(
+        device,
+        Cpu(dev) => cpu::embed::scatter_add(dev, dy.cpu(), indices.cpu(), n, e, rows)?.into(),
+        Gpu(dev) => gpu::embed::scatter_add(dev, dy.gpu(), indices.gpu(), n, e, rows)?.into(),
+    );
+    Ok(f32_array(device, shape, buffer))
+}
+
+/// The host copy of an index array.
+///
+/// # Errors
+/// Anything but u32, or no host copy.
+pub(crate) fn host_indices<'a>(op: &'static str, arg: &'static str, indices: &'a Array) -> Result<&'a [u32]> {
+    indices.expect_dtype(op, arg, DType::U32)?;
+    indices.host_indices().ok_or_else(|| Error::Unsupported {
+        op,
+        what: format!("{arg} without a host copy"),
+        why: "the values cannot be range-checked; upload them with Array::from_u32".into(),
+    })
+}
+
+/// Refuses an index that is not below `bound`.
+pub(crate) fn check_indices(
+    op: &'static str,
+    arg: &'static str,
+    indices: &Array,
+    bound: usize,
+) -> Result<()> {
+    let host = host_indices(op, arg, indices)?;
+    match host.iter().position(|&index| index as usize >= bound) {
+        None => Ok(()),
+        Some(position) => Err(Error::Index { op, arg, position, got: host[position], bound }),
+    }
+}

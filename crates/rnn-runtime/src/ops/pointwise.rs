@@ -1,0 +1,212 @@
+//! Element by element: functions of one and two variables, accumulation, constants, conversion.
+
+use super::{collapse, expect_same_shape, f32_array, reduce, widen};
+use crate::array::{Array, Buffer, DType};
+use crate::cpu;
+use crate::device::{Device, on_device};
+use crate::dims::Shape;
+use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::gpu;
+
+pub use rnn_kernels::params::{BinaryOp, UnaryOp};
+
+/// Two operands seen as one shape: dims and the strides of each, 0 along broadcast axes. Collapsed:
+/// operands of the same shape have one axis and strides of 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Strided2 {
+    pub(crate) dims: Vec<usize>,
+    pub(crate) a_strides: Vec<usize>,
+    pub(crate) b_strides: Vec<usize>,
+}
+
+impl Strided2 {
+    /// Whether both operands are walked element by element in memory order.
+    pub(crate) fn is_contiguous(&self) -> bool {
+        self.dims.len() == 1 && self.a_strides == [1] && self.b_strides == [1]
+    }
+}
+
+/// `op(x)` of every element, in the shape of `x`.
+///
+/// # Errors
+/// u32 data.
+pub fn unary(op: UnaryOp, x: &Array) -> Result<Array> {
+    let x = widen("unary", "x", x)?;
+    let n = x.len();
+    let buffer: Buffer = on_device!(
+        x.device(),
+        Cpu(dev) => cpu::pointwise::unary(dev, op, x.cpu(), n)?.into(),
+        Gpu(dev) => gpu::pointwise::unary(dev, op, x.gpu(), n)?.into(),
+    );
+    Ok(f32_array(x.device(), x.shape().clone(), buffer))
+}
+
+/// `dx = dy op'(x)`, from the input `x` and the output `y = op(x)`, whichever is natural.
+///
+/// # Errors
+/// u32 data, or `y` or `dy` that differ from `x` in shape or device.
+pub fn unary_backward(op: UnaryOp, x: &Array, y: &Array, dy: &Array) -> Result<Array> {
+    const OP: &str = "unary_backward";
+    let (x, y, dy) = (widen(OP, "x", x)?, widen(OP, "y", y)?, widen(OP, "dy", dy)?);
+    expect_same_shape(OP, "y", &y, "x", &x)?;
+    expect_same_shape(OP, "dy", &dy, "x", &x)?;
+    let (device, shape, n) = (x.device(), x.shape().clone(), x.len());
+    let buffer: Buffer = on_device!(
+        device,
+        Cpu(dev) => cpu::pointwise::unary_backward(dev, op, x.cpu(), y.cpu(), dy.cpu(), n)?.into(),
+        Gpu(dev) => gpu::pointwise::unary_backward(dev, op, x.gpu(), y.gpu(), dy.gpu(), n)?.into(),
+    );
+    Ok(f32_array(device, shape, buffer))
+}
+
+/// `scale * x + shift` of every element, in the shape of `x`.
+///
+/// # Errors
+/// u32 data.
+pub fn affine(x: &Array, scale: f32, shift: f32) -> Result<Array> {
+    let x = widen("affine", "x", x)?;
+    let (device, shape, n) = (x.device(), x.shape().clone(), x.len());
+    let buffer: Buffer = on_device!(
+        device,
+        Cpu(dev) => cpu::pointwise::affine(dev, x.cpu(), n, scale, shift)?.into(),
+        Gpu(dev) => gpu::pointwise::affine(dev, x.gpu(), n, scale, shift)?.into(),
+    );
+    Ok(f32_array(device, shape, buffer))
+}
+
+/// `op(a, b)` with NumPy's broadcasting: axes aligned at the end, lengths equal or 1. The result
+/// has the broadcast shape.
+///
+/// # Errors
+/// u32 data, different devices, or shapes that do not broadcast.
+pub fn binary(op: BinaryOp, a: &Array, b: &Array) -> Result<Array> {
+    const OP: &str = "binary";
+    b.expect_device(OP, "right operand", a.device())?;
+    let (a, b) = (widen(OP, "left operand", a)?, widen(OP, "right operand", b)?);
+    let shape = Shape::broadcast(OP, a.shape(), b.shape())?;
+    let strides = (a.shape().broadcast_strides(&shape), b.shape().broadcast_strides(&shape));
+    let (dims, [a_strides, b_strides]) = collapse(shape.dims(), [&strides.0, &strides.1]);
+    let walk = Strided2 { dims, a_strides, b_strides };
+    let device = a.device();
+    let buffer: Buffer = on_device!(
+        device,
+        Cpu(dev) => cpu::pointwise::binary(dev, op, &walk, a.cpu(), b.cpu())?.into(),
+        Gpu(dev) => gpu::pointwise::binary(dev, op, &walk, a.gpu(), b.gpu())?.into(),
+    );
+    Ok(f32_array(device, shape, buffer))
+}
+
+/// Sums the axes of `x` away along which `shape` was broadcast to it: the backward of broadcasting.
+/// Axes are aligned at the end; the result has `shape`.
+///
+/// # Errors
+/// u32 data, or a `shape` that does not broadcast to that of `x`.
+pub fn sum_to_shape(x: &Array, shape: &Shape) -> Result<Array> {
+    const OP: &str = "sum_to_shape";
+    let fits = Shape::broadcast(OP, x.shape(), shape).is_ok_and(|both| both == *x.shape());
+    if !fits {
+        return Err(Error::Shape {
+            op: OP,
+            arg: "shape".into(),
+            expected: format!("broadcastable to {:?}", x.shape()),
+            got: shape.clone(),
+        });
+    }
+    let mut x = widen(OP, "x", x)?.into_owned();
+    let dims = x.dims().to_vec();
+    let missing = dims.len() - shape.rank();
+    let is_summed = |axis: usize| dims[axis] > 1 && (axis < missing || shape.dims()[axis - missing] == 1);
+    // From the last axis to the first, so that the axes before a run keep their place; a run of
+    // neighbouring summed axes is one reduction.
+    let mut end = dims.len();
+    let mut inner = 1;
+    while end > 0 {
+        let mut start = end - 1;
+        if is_summed(start) {
+            // Axes of length 1 in between do not interrupt a run.
+            while start > 0 && (is_summed(start - 1) || dims[start - 1] == 1) {
+                start -= 1;
+            }
+            let outer: usize = dims[..start].iter().product();
+            let n: usize = dims[start..end].iter().product();
+            x = reduce::sum_axis(&x.reshape(&[outer, n, inner])?, 1)?;
+        } else {
+            inner *= dims[start];
+        }
+        end = start;
+    }
+    x.reshape(shape.dims())
+}
+
+/// `dst += src`. When somebody else holds the memory of `dst` it is copied first.
+///
+/// # Errors
+/// Anything but two f32 arrays of the same shape on one device (`src` may be f16).
+pub fn accumulate(dst: &mut Array, src: &Array) -> Result<()> {
+    const OP: &str = "accumulate";
+    dst.expect_dtype(OP, "dst", DType::F32)?;
+    let src = widen(OP, "src", src)?;
+    expect_same_shape(OP, "src", &src, "dst", dst)?;
+    let (device, n) = (dst.device().clone(), dst.len());
+    on_device!(
+        &device,
+        Cpu(dev) => cpu::pointwise::accumulate(dev, dst.cpu_mut(), src.cpu(), n),
+        Gpu(dev) => gpu::pointwise::accumulate(dev, dst.gpu_mut(), src.gpu(), n),
+    )
+}
+
+/// An f32 array filled with `value`.
+///
+/// # Errors
+/// A shape that [`Shape::new`] refuses, or too little memory.
+pub fn full(device: &Device, dims: &[usize], value: f32) -> Result<Array> {
+    let shape = Shape::new("full", dims)?;
+    let n = shape.len();
+    let buffer: Buffer = on_device!(
+        device,
+        Cpu(dev) => cpu::pointwise::fill(dev, n, value)?.into(),
+        Gpu(dev) => gpu::pointwise::fill(dev, n, value)?.into(),
+    );
+    Ok(f32_array(device, shape, buffer))
+}
+
+/// An f32 array of zeros.
+///
+/// # Errors
+/// As [`full`].
+pub fn zeros(device: &Device, dims: &[usize]) -> Result<Array> {
+    let shape = Shape::new("zeros", dims)?;
+    let buffer = device.alloc_zeroed(shape.len())?;
+    Ok(f32_array(device, shape, buffer))
+}
+
+/// Converts between f32 and f16; a cheap clone when nothing changes. Narrowing rounds to the
+/// nearest half (ties to even), keeps subnormals, and turns what is beyond 65504 into infinity.
+///
+/// # Errors
+/// u32 on either side.
+pub fn cast(x: &Array, dtype: DType) -> Result<Array> {
+    const OP: &str = "cast";
+    let (device, n) = (x.device(), x.len());
+    let buffer: Buffer = match (x.dtype(), dtype) {
+        (from, to) if from == to => return Ok(x.clone()),
+        (DType::F16, DType::F32) => on_device!(
+            device,
+            Cpu(dev) => cpu::pointwise::widen(dev, x.cpu(), n)?.into(),
+            Gpu(dev) => gpu::pointwise::widen(dev, x.gpu(), n)?.into(),
+        ),
+        (DType::F32, DType::F16) => on_device!(
+            device,
+            Cpu(dev) => cpu::pointwise::narrow(dev, x.cpu(), n)?.into(),
+            Gpu(dev) => gpu::pointwise::narrow(dev, x.gpu(), n)?.into(),
+        ),
+        (DType::U32, _) => {
+            return Err(Error::DType { op: OP, arg: "x", expected: "f32 or f16", got: DType::U32 });
+        }
+        (_, _) => {
+            return Err(Error::DType { op: OP, arg: "dtype", expected: "f32 or f16", got: dtype });
+        }
+    };
+    Ok(Array::from_buffer(device, x.shape().clone(), dtype, buffer))
+}

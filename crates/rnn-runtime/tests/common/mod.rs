@@ -1,0 +1,166 @@
+//! Runs every test on every device: `name::cpu`, `name::gpu`, and where asked for
+//! `name::gpu_webgpu_limits`, the same adapter without anything beyond WebGPU's defaults.
+//!
+//! Without an adapter the GPU trials show as ignored, never as passed; with `RNN_REQUIRE_GPU=1`
+//! they fail. Needs `harness = false`:
+//!
+//! ```ignore
+//! mod common;
+//! use common::device_test;
+//!
+//! fn main() {
+//!     common::run(vec![
+//!         device_test!(softmax_matches_the_oracle),
+//!         device_test!(one_step_is_one_dispatch).with_webgpu_limits(),
+//!     ]);
+//! }
+//! ```
+
+#![allow(dead_code, reason = "every test binary uses its own part of this module")]
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use rnn_runtime::Device;
+use std::sync::OnceLock;
+
+/// A test body and the devices it runs on.
+#[derive(Clone, Copy)]
+pub(crate) struct DeviceTest {
+    name: &'static str,
+    body: fn(&Device),
+    cpu: bool,
+    webgpu_limits: bool,
+}
+
+impl DeviceTest {
+    /// Runs on the CPU and on the GPU.
+    pub(crate) fn new(name: &'static str, body: fn(&Device)) -> Self {
+        DeviceTest { name, body, cpu: true, webgpu_limits: false }
+    }
+
+    /// Also runs on a GPU without immediates and with WebGPU's default limits.
+    pub(crate) fn with_webgpu_limits(self) -> Self {
+        DeviceTest { webgpu_limits: true, ..self }
+    }
+
+    /// Does not run on the CPU.
+    pub(crate) fn gpu_only(self) -> Self {
+        DeviceTest { cpu: false, ..self }
+    }
+}
+
+/// A [`DeviceTest`] from the name of a function. The module must be `common` in the crate's root.
+macro_rules! device_test {
+    ($($part:ident)::+) => {
+        $crate::common::DeviceTest::new(stringify!($($part)::+), $($part)::+)
+    };
+}
+pub(crate) use device_test;
+
+/// A `Vec<DeviceTest>` from the names of functions.
+macro_rules! device_tests {
+    ($($($part:ident)::+),* $(,)?) => {
+        vec![$($crate::common::device_test!($($part)::+)),*]
+    };
+}
+#[allow(unused_imports, reason = "for binaries with many tests")]
+pub(crate) use device_tests;
+
+/// Runs all tests on all their devices and exits.
+pub(crate) fn run(tests: Vec<DeviceTest>) -> ! {
+    let arguments = Arguments::from_args();
+    let trials = tests.into_iter().flat_map(trials).collect();
+    libtest_mimic::run(&arguments, trials).exit()
+}
+
+/// The trials of one test.
+pub(crate) fn trials(test: DeviceTest) -> Vec<Trial> {
+    let DeviceTest { name, body, cpu, webgpu_limits } = test;
+    // `stringify!` of a path has spaces around `::` on some compilers.
+    let name = name.replace(' ', "");
+    let mut trials = Vec::new();
+    if cpu {
+        trials.push(Trial::test(format!("{name}::cpu"), move || on(cpu_device(), body)));
+    }
+    let ignored = !has_adapter() && !gpu_required();
+    trials
+        .push(Trial::test(format!("{name}::gpu"), move || on(gpu_device(), body)).with_ignored_flag(ignored));
+    if webgpu_limits {
+        trials.push(
+            Trial::test(format!("{name}::gpu_webgpu_limits"), move || on(limited_device(), body))
+                .with_ignored_flag(ignored),
+        );
+    }
+    trials
+}
+
+fn on(device: &Result<Device, String>, body: fn(&Device)) -> Result<(), Failed> {
+    match device {
+        Ok(device) => {
+            body(device);
+            // An error that the driver reports late belongs to this test, not to the next.
+            device.synchronize().map_err(Failed::from)
+        }
+        Err(message) => Err(message.clone().into()),
+    }
+}
+
+fn gpu_required() -> bool {
+    std::env::var("RNN_REQUIRE_GPU").is_ok_and(|value| value == "1")
+}
+
+/// Every device is opened once per test binary.
+type Slot = OnceLock<Result<Device, String>>;
+
+fn cpu_device() -> &'static Result<Device, String> {
+    static CPU: Slot = OnceLock::new();
+    CPU.get_or_init(|| Ok(Device::cpu()))
+}
+
+#[cfg(feature = "gpu")]
+mod gpu {
+    use super::Slot;
+    use rnn_runtime::{Device, GpuOptions, GpuSelector};
+    use std::sync::OnceLock;
+
+    pub(crate) fn has_adapter() -> bool {
+        static ANY: OnceLock<bool> = OnceLock::new();
+        *ANY.get_or_init(|| !Device::adapters().is_empty())
+    }
+
+    fn open(options: GpuOptions) -> Result<Device, String> {
+        Device::gpu_with(GpuSelector::Best, options).map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn gpu_device() -> &'static Result<Device, String> {
+        static GPU: Slot = OnceLock::new();
+        GPU.get_or_init(|| open(GpuOptions::default()))
+    }
+
+    pub(crate) fn limited_device() -> &'static Result<Device, String> {
+        static LIMITED: Slot = OnceLock::new();
+        LIMITED.get_or_init(|| open(GpuOptions { immediates: false, adapter_limits: false }))
+    }
+}
+
+#[cfg(not(feature = "gpu"))]
+mod gpu {
+    use super::Slot;
+    use rnn_runtime::Device;
+    use std::sync::OnceLock;
+
+    pub(crate) fn has_adapter() -> bool {
+        false
+    }
+
+    pub(crate) fn gpu_device() -> &'static Result<Device, String> {
+        static NONE: Slot = OnceLock::new();
+        NONE.get_or_init(|| Err("this build has no `gpu` feature".into()))
+    }
+
+    pub(crate) fn limited_device() -> &'static Result<Device, String> {
+        gpu_device()
+    }
+}
+
+pub(crate) use gpu::has_adapter;
+use gpu::{gpu_device, limited_device};

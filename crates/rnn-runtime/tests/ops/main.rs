@@ -1,0 +1,29 @@
+//! Every op of `rnn_runtime::ops` but the matrix product and the recurrent stack, on every device,
+//! against the f64 references of `rnn_testing`.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod copy;
+mod dropout;
+mod embed;
+mod helpers;
+mod layer_norm;
+mod loss;
+mod optim;
+mod pointwise;
+mod reduce;
+mod softmax;
+
+fn main() {
+    let mut tests = pointwise::tests();
+    tests.extend(copy::tests());
+    tests.extend(reduce::tests());
+    tests.extend(softmax::tests());
+    tests.extend(layer_norm::tests());
+    tests.extend(embed::tests());
+    tests.extend(dropout::tests());
+    tests.extend(loss::tests());
+    tests.extend(optim::tests());
+    common::run(tests);
+}

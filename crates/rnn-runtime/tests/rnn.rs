@@ -1,0 +1,371 @@
+//! The recurrent stack on every device against the f64 oracle: values and all gradients, with
+//! non-zero states and cotangents on every output.
+
+mod common;
+
+use common::{device_test, device_tests};
+use rnn_kernels::cell::{CellKind, CellSpec, StackSpec};
+use rnn_runtime::ops::rnn::{
+    CellWeights, Packed, StackArgs, StackCotangents, StackGrads, StackOutput, backward, forward, pack,
+};
+use rnn_runtime::{Array, Device, RngKey};
+use rnn_testing::compare::{Tolerance, assert_close, max_rel_err};
+use rnn_testing::data::to_f32;
+use rnn_testing::oracle::{self, StackCase, stack_spec};
+use rnn_testing::shapes::{RNN_SHAPES, RNN_SHAPES_SMALL, RnnShape};
+
+const CELLS: [(&str, CellSpec); 4] = [
+    ("lstm", CellSpec::lstm()),
+    ("gru", CellSpec::gru()),
+    ("rnn_tanh", CellSpec::rnn_tanh()),
+    ("rnn_relu", CellSpec::rnn_relu()),
+];
+
+/// The bound of the project: maximal difference over the largest value of the tensor. f32 sums of a
+/// few hundred terms of size 1 stay two orders below it.
+const BOUND: f64 = 1e-4;
+
+fn array(device: &Device, values: &[f64], dims: &[usize]) -> Array {
+    Array::from_f32(device, &to_f32(values), dims).unwrap()
+}
+
+/// A case on a device.
+struct OnDevice {
+    weights: Vec<CellWeights>,
+    packed: Packed,
+    x: Array,
+    h0: Option<Array>,
+    c0: Option<Array>,
+    dy: Array,
+    dh_n: Array,
+    dc_n: Option<Array>,
+}
+
+impl OnDevice {
+    fn new(device: &Device, case: &StackCase) -> Self {
+        let spec = &case.spec;
+        let (t, b, rows, h) = (case.input.t, case.input.b, spec.gate_rows(), spec.hidden_size);
+        let states = [spec.num_states(), b, h];
+        let weights: Vec<CellWeights> = case
+            .weights
+            .iter()
+            .enumerate()
+            .map(|(n, w)| CellWeights {
+                w_ih: array(device, &w.w_ih, &[rows, spec.layer_input_size(n / spec.num_directions())]),
+                w_hh: array(device, &w.w_hh, &[rows, h]),
+                b_ih: w.b_ih.as_ref().map(|b| array(device, b, &[rows])),
+                b_hh: w.b_hh.as_ref().map(|b| array(device, b, &[rows])),
+            })
+            .collect();
+        OnDevice {
+            packed: pack(spec, &weights).unwrap(),
+            weights,
+            x: array(device, &case.input.x, &[t, b, spec.input_size]),
+            h0: case.input.h0.as_ref().map(|h0| array(device, h0, &states)),
+            c0: case.input.c0.as_ref().map(|c0| array(device, c0, &states)),
+            dy: array(device, &case.dy, &[t, b, spec.output_size()]),
+            dh_n: array(device, &case.dh_n, &states),
+            dc_n: case.dc_n.as_ref().map(|dc_n| array(device, dc_n, &states)),
+        }
+    }
+
+    fn forward(&self, spec: &StackSpec, training: bool) -> StackOutput {
+        forward(&StackArgs {
+            spec,
+            packed: &self.packed,
+            x: &self.x,
+            h0: self.h0.as_ref(),
+            c0: self.c0.as_ref(),
+            training,
+            dropout: None,
+        })
+        .unwrap()
+    }
+
+    fn backward(&self, spec: &StackSpec, out: StackOutput) -> StackGrads {
+        let cotangents =
+            StackCotangents { dy: Some(&self.dy), dh_n: Some(&self.dh_n), dc_n: self.dc_n.as_ref() };
+        backward(spec, &self.packed, out.saved.unwrap(), &cotangents, true).unwrap()
+    }
+}
+
+/// Everything a pass yields, by name, in the order of [`expected`].
+fn results(out: &StackOutput, grads: &StackGrads) -> Vec<(String, Vec<f32>)> {
+    let mut all = vec![
+        ("y".to_string(), out.y.to_vec().unwrap()),
+        ("h_n".into(), out.h_n.to_vec().unwrap()),
+        ("dx".into(), grads.dx.as_ref().unwrap().to_vec().unwrap()),
+        ("dh0".into(), grads.dh0.to_vec().unwrap()),
+    ];
+    if let (Some(c_n), Some(dc0)) = (&out.c_n, &grads.dc0) {
+        all.push(("c_n".into(), c_n.to_vec().unwrap()));
+        all.push(("dc0".into(), dc0.to_vec().unwrap()));
+    }
+    for (n, w) in grads.weights.iter().enumerate() {
+        all.push((format!("dw_ih[{n}]"), w.w_ih.to_vec().unwrap()));
+        all.push((format!("dw_hh[{n}]"), w.w_hh.to_vec().unwrap()));
+        for (name, bias) in [("db_ih", &w.b_ih), ("db_hh", &w.b_hh)] {
+            if let Some(bias) = bias {
+                all.push((format!("{name}[{n}]"), bias.to_vec().unwrap()));
+            }
+        }
+    }
+    all
+}
+
+fn expected(case: &StackCase) -> Vec<Vec<f64>> {
+    let out = case.forward();
+    let grads = case.backward(&out);
+    let mut all = vec![out.y, out.h_n, grads.dx, grads.dh0];
+    if let (Some(c_n), Some(dc0)) = (out.c_n, grads.dc0) {
+        all.extend([c_n, dc0]);
+    }
+    for w in grads.weights {
+        all.extend([w.w_ih, w.w_hh]);
+        all.extend(w.b_ih);
+        all.extend(w.b_hh);
+    }
+    all
+}
+
+/// Runs a case both ways; returns the worst relative error.
+fn check(device: &Device, name: &str, case: &StackCase) -> f64 {
+    let on_device = OnDevice::new(device, case);
+    let out = on_device.forward(&case.spec, true);
+    let inference = on_device.forward(&case.spec, false);
+    assert_eq!(
+        out.y.to_vec().unwrap(),
+        inference.y.to_vec().unwrap(),
+        "{name}: training and inference give different bits"
+    );
+    if let (Some(a), Some(b)) = (&out.c_n, &inference.c_n) {
+        assert_eq!(a.to_vec().unwrap(), b.to_vec().unwrap(), "{name}: c_n in inference");
+    }
+    let (y, h_n, c_n) = (out.y.clone(), out.h_n.clone(), out.c_n.clone());
+    let grads = on_device.backward(&case.spec, out);
+    let out = StackOutput { y, h_n, c_n, saved: None };
+    let mut worst = 0f64;
+    for ((tensor, got), want) in results(&out, &grads).iter().zip(expected(case)) {
+        let error = max_rel_err(got, &want);
+        assert!(error <= BOUND, "{name}: {tensor} has relative error {error:.2e}");
+        worst = worst.max(error);
+    }
+    worst
+}
+
+/// One layer of every cell over the whole table of shapes.
+fn one_layer_matches_the_oracle(device: &Device) {
+    let mut worst = 0f64;
+    for (n, &shape) in RNN_SHAPES.iter().enumerate() {
+        for (cell_name, cell) in CELLS {
+            for with_state in [false, true] {
+                let spec = stack_spec(cell, shape, 1, false);
+                let case = StackCase::random(spec, shape, with_state, n as u64);
+                worst = worst.max(check(device, &format!("{cell_name} {shape:?}"), &case));
+            }
+        }
+    }
+    println!("{}: worst relative error, one layer: {worst:.2e}", device.name());
+}
+
+/// Layers, directions and missing biases on the small shapes.
+fn stacks_match_the_oracle(device: &Device) {
+    let mut worst = 0f64;
+    for (n, &shape) in RNN_SHAPES_SMALL.iter().enumerate() {
+        for (cell_name, cell) in CELLS {
+            for (layers, bidirectional, bias) in [(1, true, true), (2, false, false), (3, true, true)] {
+                let spec = StackSpec { bias, ..stack_spec(cell, shape, layers, bidirectional) };
+                let case = StackCase::random(spec, shape, true, 100 + n as u64);
+                let name = format!("{cell_name} {shape:?} L={layers} bi={bidirectional} bias={bias}");
+                worst = worst.max(check(device, &name, &case));
+            }
+        }
+    }
+    println!("{}: worst relative error, stacks: {worst:.2e}", device.name());
+}
+
+/// Identity activations and small integers: every product and sum is exact, so one misplaced index,
+/// step or gate shows as a different bit.
+fn linear_cells_are_bit_exact(device: &Device) {
+    for kind in [CellKind::Lstm, CellKind::Gru, CellKind::Rnn] {
+        for (shape, bidirectional) in
+            [(RnnShape { t: 3, b: 3, i: 5, h: 7 }, true), (RnnShape { t: 2, b: 18, i: 2, h: 33 }, false)]
+        {
+            let spec = stack_spec(CellSpec::linear(kind), shape, 1, bidirectional);
+            let mut case = StackCase::random(spec, shape, true, 5);
+            let mut seed = 0u64;
+            // -1, 0 or 1, mostly 0: values stay far below 2^24, where f32 stops being exact.
+            let mut sparse = |values: &mut Vec<f64>| {
+                for value in values {
+                    seed =
+                        seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    *value = match seed >> 60 {
+                        0 | 1 => 1.0,
+                        2 => -1.0,
+                        _ => 0.0,
+                    };
+                }
+            };
+            for w in &mut case.weights {
+                sparse(&mut w.w_ih);
+                sparse(&mut w.w_hh);
+                w.b_ih.as_mut().map(&mut sparse);
+                w.b_hh.as_mut().map(&mut sparse);
+            }
+            sparse(&mut case.input.x);
+            case.input.h0.as_mut().map(&mut sparse);
+            case.input.c0.as_mut().map(&mut sparse);
+            sparse(&mut case.dy);
+            sparse(&mut case.dh_n);
+            case.dc_n.as_mut().map(&mut sparse);
+            let on_device = OnDevice::new(device, &case);
+            let out = on_device.forward(&case.spec, true);
+            let kept =
+                StackOutput { saved: None, y: out.y.clone(), h_n: out.h_n.clone(), c_n: out.c_n.clone() };
+            let grads = on_device.backward(&case.spec, out);
+            for ((name, got), want) in results(&kept, &grads).iter().zip(expected(&case)) {
+                let limit = want.iter().fold(0f64, |m, v| m.max(v.abs()));
+                assert!(limit < 16_777_216.0, "{kind:?}: {name} left the exact range");
+                let got: Vec<f64> = got.iter().map(|&x| f64::from(x)).collect();
+                assert_eq!(got, want, "{kind:?} bidirectional={bidirectional}: {name}");
+            }
+        }
+    }
+}
+
+/// Rows of the batch are independent, bit for bit: each row alone gives what it gives in the batch.
+fn batch_rows_are_independent(device: &Device) {
+    let shape = RnnShape { t: 6, b: 21, i: 3, h: 19 };
+    let spec = stack_spec(CellSpec::gru(), shape, 2, true);
+    let case = StackCase::random(spec, shape, true, 9);
+    let whole = OnDevice::new(device, &case).forward(&spec, false).y.to_vec().unwrap();
+    for row in [0, 7, 20] {
+        let mut alone = case.clone();
+        alone.input.b = 1;
+        let pick = |values: &[f64], width: usize| -> Vec<f64> {
+            values.chunks(shape.b * width).flat_map(|step| step[row * width..][..width].to_vec()).collect()
+        };
+        alone.input.x = pick(&case.input.x, shape.i);
+        alone.input.h0 = case.input.h0.as_ref().map(|h0| pick(h0, shape.h));
+        alone.dy = pick(&case.dy, 2 * shape.h);
+        alone.dh_n = pick(&case.dh_n, shape.h);
+        let y = OnDevice::new(device, &alone).forward(&spec, false).y.to_vec().unwrap();
+        let want: Vec<f32> = whole
+            .chunks(shape.b * 2 * shape.h)
+            .flat_map(|s| s[row * 2 * shape.h..][..2 * shape.h].to_vec())
+            .collect();
+        assert_eq!(y, want, "row {row}");
+    }
+}
+
+/// Dropout between layers: masks are those of the generator, in the backward pass too.
+fn dropout_between_layers_matches_the_oracle_with_the_same_masks(device: &Device) {
+    let shape = RnnShape { t: 5, b: 3, i: 4, h: 7 };
+    let (probability, first_step) = (0.4f32, 11u32);
+    let spec = StackSpec { dropout: probability, ..stack_spec(CellSpec::lstm(), shape, 3, true) };
+    let case = StackCase::random(spec, shape, true, 3);
+    let key = RngKey::new(42);
+    let width = shape.b * spec.output_size();
+    let masks: Vec<Vec<f64>> = (0..2)
+        .map(|layer| {
+            let key = key.derive(rnn_runtime::ops::rnn::DROPOUT_STREAM, layer);
+            (0..shape.t * width)
+                .map(|k| {
+                    let u = key.uniform(first_step + (k / width) as u32, (k % width) as u32);
+                    if f64::from(u) < f64::from(probability) {
+                        0.0
+                    } else {
+                        1.0 / (1.0 - f64::from(probability))
+                    }
+                })
+                .collect()
+        })
+        .collect();
+    let zeros = masks.iter().flatten().filter(|&&m| m == 0.0).count() as f64;
+    let share = zeros / (2 * shape.t * width) as f64;
+    assert!((share - 0.4).abs() < 0.08, "{share} of the activations are dropped");
+
+    let want = oracle::forward_with_masks(&spec, &case.weights, &case.input, Some(&masks));
+    let want_grads = case.backward(&want);
+    let on_device = OnDevice::new(device, &case);
+    let out = forward(&StackArgs {
+        spec: &spec,
+        packed: &on_device.packed,
+        x: &on_device.x,
+        h0: on_device.h0.as_ref(),
+        c0: on_device.c0.as_ref(),
+        training: true,
+        dropout: Some((key, first_step)),
+    })
+    .unwrap();
+    let tolerance = Tolerance { abs: 2e-6, rel: 2e-5 }; // f32 sums of at most 56 terms of size 1
+    let y = out.y.to_vec().unwrap();
+    assert_close("y", &y, &want.y, &[shape.t, shape.b, spec.output_size()], tolerance);
+    let grads = on_device.backward(&spec, out);
+    let dx = grads.dx.unwrap().to_vec().unwrap();
+    assert_close("dx", &dx, &want_grads.dx, &[shape.t, shape.b, shape.i], tolerance);
+    let dw = grads.weights[0].w_ih.to_vec().unwrap();
+    assert!(max_rel_err(&dw, &want_grads.weights[0].w_ih) < BOUND);
+}
+
+/// The same input twice gives the same bits, forward and backward.
+fn results_are_deterministic(device: &Device) {
+    let shape = RnnShape { t: 9, b: 33, i: 17, h: 40 };
+    let spec = stack_spec(CellSpec::lstm(), shape, 2, true);
+    let case = StackCase::random(spec, shape, true, 1);
+    let on_device = OnDevice::new(device, &case);
+    let run = || {
+        let out = on_device.forward(&spec, true);
+        let kept = StackOutput { saved: None, y: out.y.clone(), h_n: out.h_n.clone(), c_n: out.c_n.clone() };
+        results(&kept, &on_device.backward(&spec, out))
+    };
+    assert_eq!(run(), run());
+}
+
+/// Wrong arguments are refused with the argument's name, what was expected and what came.
+fn bad_arguments_are_refused(device: &Device) {
+    let shape = RnnShape { t: 2, b: 3, i: 4, h: 5 };
+    let spec = stack_spec(CellSpec::gru(), shape, 1, false);
+    let case = StackCase::random(spec, shape, true, 1);
+    let ok = OnDevice::new(device, &case);
+    let message = |result: Result<StackOutput, rnn_runtime::Error>| result.unwrap_err().to_string();
+    let args =
+        |x, h0, c0| StackArgs { spec: &spec, packed: &ok.packed, x, h0, c0, training: false, dropout: None };
+    let wrong = Array::from_f32(device, &[0.0; 30], &[2, 3, 5]).unwrap();
+    let text = message(forward(&args(&wrong, None, None)));
+    assert!(text.contains("x must be [T, B, I] = [2, 3, 4], got [2, 3, 5]"), "{text}");
+    let text = message(forward(&args(&ok.x, Some(&wrong), None)));
+    assert!(text.contains("h0 must be [L*D, B, H] = [1, 3, 5]"), "{text}");
+    let text = message(forward(&args(&ok.x, None, ok.h0.as_ref())));
+    assert!(text.contains("only an LSTM has a cell state"), "{text}");
+
+    let mut weights = ok.weights.clone();
+    weights[0].w_hh = wrong.clone();
+    let text = pack(&spec, &weights).unwrap_err().to_string();
+    assert!(text.contains("weight_hh_l0 must be [G*H, H] = [15, 5]"), "{text}");
+    let text = pack(&StackSpec { bias: false, ..spec }, &ok.weights).unwrap_err().to_string();
+    assert!(text.contains("bias_ih must be absent"), "{text}");
+    let text = pack(&StackSpec { hidden_size: 0, ..spec }, &ok.weights).unwrap_err().to_string();
+    assert!(text.contains("hidden_size"), "{text}");
+    let text = pack(&spec, &[]).unwrap_err().to_string();
+    assert!(text.contains("L*D = 1 cells"), "{text}");
+
+    let out = ok.forward(&spec, true);
+    let cotangents = StackCotangents { dy: Some(&ok.x), ..Default::default() };
+    let text = backward(&spec, &ok.packed, out.saved.unwrap(), &cotangents, true).unwrap_err().to_string();
+    assert!(text.contains("dy must be [T, B, D*H]"), "{text}");
+}
+
+fn main() {
+    let stacks = device_test!(stacks_match_the_oracle).with_webgpu_limits();
+    let mut tests = device_tests![
+        one_layer_matches_the_oracle,
+        linear_cells_are_bit_exact,
+        batch_rows_are_independent,
+        dropout_between_layers_matches_the_oracle_with_the_same_masks,
+        results_are_deterministic,
+        bad_arguments_are_refused,
+    ];
+    tests.push(stacks);
+    common::run(tests);
+}
