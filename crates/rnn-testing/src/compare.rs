@@ -30,16 +30,8 @@ pub fn assert_close<G: Copy + Into<f64>>(
     tolerance: Tolerance,
 ) {
     let len: usize = dims.iter().product();
-    assert_eq!(
-        got.len(),
-        len,
-        "{name}: got has the wrong length for shape {dims:?}"
-    );
-    assert_eq!(
-        want.len(),
-        len,
-        "{name}: want has the wrong length for shape {dims:?}"
-    );
+    assert_eq!(got.len(), len, "{name}: got has the wrong length for shape {dims:?}");
+    assert_eq!(want.len(), len, "{name}: want has the wrong length for shape {dims:?}");
 
     let (mut worst_ratio, mut worst, mut failures) = (1.0, None, 0);
     for (position, (&g, &w)) in got.iter().zip(want).enumerate() {
@@ -123,9 +115,7 @@ mod tests {
 
     fn message(got: &[f32], want: &[f64], dims: &[usize], tolerance: Tolerance) -> Option<String> {
         let caught = std::panic::catch_unwind(|| assert_close("dy", got, want, dims, tolerance));
-        caught
-            .err()
-            .map(|payload| *payload.downcast::<String>().unwrap())
+        caught.err().map(|payload| *payload.downcast::<String>().unwrap())
     }
 
     #[test]
@@ -133,14 +123,7 @@ mod tests {
         let got = [0.0, 1.0, 2.0, 3.5, 4.0, 9.0];
         let want = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
         let text = message(&got, &want, &[3, 2], Tolerance { abs: 0.5, rel: 0.1 }).unwrap();
-        for part in [
-            "dy",
-            "1 of 6",
-            "[2, 1] of shape [3, 2]",
-            "9e0",
-            "5e0",
-            "4.000 times",
-        ] {
+        for part in ["dy", "1 of 6", "[2, 1] of shape [3, 2]", "9e0", "5e0", "4.000 times"] {
             assert!(text.contains(part), "{part:?} is not in {text:?}");
         }
         assert!(message(&got, &want, &[6], Tolerance { abs: 4.0, rel: 0.0 }).is_none());
@@ -151,30 +134,14 @@ mod tests {
     #[test]
     fn nan_and_infinity_are_close_only_to_themselves() {
         let (nan, inf) = (f32::NAN, f32::INFINITY);
-        let wide = Tolerance {
-            abs: 1e30,
-            rel: 1e30,
-        };
+        let wide = Tolerance { abs: 1e30, rel: 1e30 };
         assert!(
-            message(
-                &[nan, inf, -inf],
-                &[f64::NAN, f64::INFINITY, f64::NEG_INFINITY],
-                &[3],
-                EXACT
-            )
-            .is_none()
+            message(&[nan, inf, -inf], &[f64::NAN, f64::INFINITY, f64::NEG_INFINITY], &[3], EXACT).is_none()
         );
-        for (got, want) in [
-            (nan, 1.0),
-            (1.0, f64::NAN),
-            (inf, 1.0),
-            (1.0, f64::INFINITY),
-            (inf, f64::NEG_INFINITY),
-        ] {
-            assert!(
-                message(&[got], &[want], &[1], wide).is_some(),
-                "{got} against {want}"
-            );
+        for (got, want) in
+            [(nan, 1.0), (1.0, f64::NAN), (inf, 1.0), (1.0, f64::INFINITY), (inf, f64::NEG_INFINITY)]
+        {
+            assert!(message(&[got], &[want], &[1], wide).is_some(), "{got} against {want}");
             assert_eq!(max_rel_err(&[got], &[want]), f64::INFINITY);
         }
     }

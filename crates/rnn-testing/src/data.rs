@@ -50,9 +50,7 @@ pub fn scaled(seed: u64, len: usize, scale: f32) -> Vec<f32> {
 /// `len` values uniform in [low, high].
 pub fn in_range(seed: u64, len: usize, low: f32, high: f32) -> Vec<f32> {
     let mut rng = SplitMix64::new(seed);
-    (0..len)
-        .map(|_| low + (high - low) * 0.5 * (rng.next_uniform() + 1.0))
-        .collect()
+    (0..len).map(|_| low + (high - low) * 0.5 * (rng.next_uniform() + 1.0)).collect()
 }
 
 /// `len` whole numbers in -bound..=bound, as f32: sums of their products stay exact, so tests
@@ -60,9 +58,7 @@ pub fn in_range(seed: u64, len: usize, low: f32, high: f32) -> Vec<f32> {
 pub fn small_integers(seed: u64, len: usize, bound: u32) -> Vec<f32> {
     let mut rng = SplitMix64::new(seed);
     let count = 2 * bound as usize + 1;
-    (0..len)
-        .map(|_| rng.next_below(count) as f32 - bound as f32)
-        .collect()
+    (0..len).map(|_| rng.next_below(count) as f32 - bound as f32).collect()
 }
 
 /// `len` indices in `0..bound`: labels, tokens, lengths.
@@ -89,11 +85,7 @@ mod tests {
     fn splitmix_matches_the_published_sequence() {
         // First outputs for seed 1234567 in the reference implementation (Vigna, splitmix64.c).
         let mut rng = SplitMix64::new(1_234_567);
-        let want = [
-            6457827717110365317,
-            3203168211198807973,
-            9817491932198370423,
-        ];
+        let want = [6457827717110365317, 3203168211198807973, 9817491932198370423];
         assert_eq!(want, [rng.next_u64(), rng.next_u64(), rng.next_u64()]);
     }
 
@@ -103,15 +95,8 @@ mod tests {
         assert!(values.iter().all(|v| (-1.0..1.0).contains(v)));
         assert!(values.iter().any(|&v| v < -0.99) && values.iter().any(|&v| v > 0.99));
         let mean: f32 = values.iter().sum::<f32>() / 10_000.0;
-        assert!(
-            mean.abs() < 0.03,
-            "five standard deviations of the mean, got {mean}"
-        );
-        assert!(
-            in_range(4, 1000, 2.0, 5.0)
-                .iter()
-                .all(|v| (2.0..=5.0).contains(v))
-        );
+        assert!(mean.abs() < 0.03, "five standard deviations of the mean, got {mean}");
+        assert!(in_range(4, 1000, 2.0, 5.0).iter().all(|v| (2.0..=5.0).contains(v)));
         let integers = small_integers(5, 1000, 2);
         for want in [-2.0, -1.0, 0.0, 1.0, 2.0] {
             assert!(integers.contains(&want));

@@ -33,26 +33,17 @@ impl Fixture {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let mut fixture = Fixture {
-            metadata: header
-                .metadata()
-                .clone()
-                .unwrap_or_default()
-                .into_iter()
-                .collect(),
+            metadata: header.metadata().clone().unwrap_or_default().into_iter().collect(),
             ..Fixture::default()
         };
         for (name, view) in file.iter() {
             let (dims, name, data) = (view.shape().to_vec(), name.to_owned(), view.data());
             match view.dtype() {
                 Dtype::F32 => {
-                    fixture
-                        .tensors
-                        .insert(name, (dims, little_endian(data, f32::from_le_bytes)));
+                    fixture.tensors.insert(name, (dims, little_endian(data, f32::from_le_bytes)));
                 }
                 Dtype::I64 => {
-                    fixture
-                        .integers
-                        .insert(name, (dims, little_endian(data, i64::from_le_bytes)));
+                    fixture.integers.insert(name, (dims, little_endian(data, i64::from_le_bytes)));
                 }
                 other => return Err(format!("tensor {name} is {other:?}, expected F32 or I64")),
             }
@@ -62,9 +53,7 @@ impl Fixture {
 
     /// Shape and values of the f32 tensor `name`, or an error that names it.
     pub fn tensor(&self, name: &str) -> Result<&Tensor<f32>, String> {
-        self.tensors
-            .get(name)
-            .ok_or_else(|| format!("no f32 tensor {name}"))
+        self.tensors.get(name).ok_or_else(|| format!("no f32 tensor {name}"))
     }
 
     /// The values of the f32 tensor `name`, widened; the error names it.
@@ -74,26 +63,20 @@ impl Fixture {
 
     /// Shape and values of the i64 tensor `name`, or an error that names it.
     pub fn integers(&self, name: &str) -> Result<&Tensor<i64>, String> {
-        self.integers
-            .get(name)
-            .ok_or_else(|| format!("no i64 tensor {name}"))
+        self.integers.get(name).ok_or_else(|| format!("no i64 tensor {name}"))
     }
 
     /// The value of `field` in the flat JSON object under the metadata key `key`, as text
     /// without quotes; an error when either is missing.
     pub fn field(&self, key: &str, field: &str) -> Result<&str, String> {
-        let json = self
-            .metadata
-            .get(key)
-            .ok_or_else(|| format!("no metadata {key}"))?;
+        let json = self.metadata.get(key).ok_or_else(|| format!("no metadata {key}"))?;
         flat_json_field(json, field).ok_or_else(|| format!("no field {field} in {json}"))
     }
 
     /// [`Fixture::field`], parsed as a `usize`, `f64`, `bool` and so on.
     pub fn parse_field<T: std::str::FromStr>(&self, key: &str, field: &str) -> Result<T, String> {
         let text = self.field(key, field)?;
-        text.parse()
-            .map_err(|_| format!("{key}.{field} is {text}, expected another type"))
+        text.parse().map_err(|_| format!("{key}.{field} is {text}, expected another type"))
     }
 }
 
@@ -112,10 +95,7 @@ pub fn list(folder: impl AsRef<Path>, prefix: &str) -> Result<Vec<PathBuf>, Stri
         }
     }
     if paths.is_empty() {
-        return Err(format!(
-            "{} holds no {prefix}*.safetensors",
-            folder.display()
-        ));
+        return Err(format!("{} holds no {prefix}*.safetensors", folder.display()));
     }
     paths.sort();
     Ok(paths)
@@ -158,25 +138,10 @@ mod tests {
         assert_eq!(fixture.integers("labels"), Ok(&(vec![1], vec![-7])));
         assert_eq!(fixture.field("config", "cell"), Ok("gru"));
         assert_eq!(fixture.parse_field::<usize>("config", "layers"), Ok(2));
-        assert!(
-            fixture
-                .parse_field::<usize>("config", "cell")
-                .unwrap_err()
-                .contains("gru")
-        );
+        assert!(fixture.parse_field::<usize>("config", "cell").unwrap_err().contains("gru"));
         assert!(fixture.tensor("labels").unwrap_err().contains("labels"));
-        assert!(
-            fixture
-                .field("config", "bias")
-                .unwrap_err()
-                .contains("bias")
-        );
-        assert!(
-            fixture
-                .field("other", "cell")
-                .unwrap_err()
-                .contains("other")
-        );
+        assert!(fixture.field("config", "bias").unwrap_err().contains("bias"));
+        assert!(fixture.field("other", "cell").unwrap_err().contains("other"));
     }
 
     #[test]
@@ -185,11 +150,7 @@ mod tests {
         let error = Fixture::parse(&file(header, &[0, 0])).unwrap_err();
         assert!(error.contains("half") && error.contains("F16"), "{error}");
         assert!(Fixture::parse(b"not a safetensors file").is_err());
-        assert!(
-            Fixture::read("no/such/file")
-                .unwrap_err()
-                .contains("no/such/file")
-        );
+        assert!(Fixture::read("no/such/file").unwrap_err().contains("no/such/file"));
         assert!(list(env!("CARGO_MANIFEST_DIR"), "no_such_prefix").is_err());
     }
 }

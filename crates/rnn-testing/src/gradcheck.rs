@@ -32,18 +32,12 @@ pub fn numeric_gradient(x: &[f64], mut f: impl FnMut(&[f64]) -> f64) -> Vec<f64>
 /// With `name`, the error and the worst element.
 #[track_caller]
 pub fn check_gradient(name: &str, x: &[f64], analytic: &[f64], f: impl FnMut(&[f64]) -> f64) {
-    assert_eq!(
-        analytic.len(),
-        x.len(),
-        "{name}: the gradient has another length than its input"
-    );
+    assert_eq!(analytic.len(), x.len(), "{name}: the gradient has another length than its input");
     let numeric = numeric_gradient(x, f);
     let error = max_rel_err(analytic, &numeric);
     if error > MAX_ERROR {
         let distance = |i: &usize| (analytic[*i] - numeric[*i]).abs();
-        let worst = (0..x.len())
-            .max_by(|a, b| distance(a).total_cmp(&distance(b)))
-            .unwrap_or(0);
+        let worst = (0..x.len()).max_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0);
         panic!(
             "{name}: norm-relative error {error:e} of the gradient; worst at element {worst}: \
              analytic {:e}, numeric {:e}",

@@ -66,13 +66,8 @@ pub const RNN_SHAPES: &[RnnShape] = &[
 ];
 
 /// The shapes of [`RNN_SHAPES`] for tests that run many variants of each.
-pub const RNN_SHAPES_SMALL: &[RnnShape] = &[
-    rnn(1, 1, 1, 1),
-    rnn(1, 3, 5, 7),
-    rnn(3, 1, 1, 5),
-    rnn(5, 3, 4, 7),
-    rnn(3, 33, 5, 3),
-];
+pub const RNN_SHAPES_SMALL: &[RnnShape] =
+    &[rnn(1, 1, 1, 1), rnn(1, 3, 5, 7), rnn(3, 1, 1, 5), rnn(5, 3, 4, 7), rnn(3, 33, 5, 3)];
 
 /// Matrix products, including vectors on each side, a deep K and both sides of a tile.
 pub const GEMM_SHAPES: &[GemmShape] = &[
@@ -124,21 +119,14 @@ mod tests {
         for (n, shape) in ROW_SHAPES.iter().enumerate() {
             assert!(!ROW_SHAPES[..n].contains(shape), "{shape:?}");
         }
-        assert!(
-            RNN_SHAPES_SMALL
-                .iter()
-                .all(|shape| RNN_SHAPES.contains(shape))
-        );
+        assert!(RNN_SHAPES_SMALL.iter().all(|shape| RNN_SHAPES.contains(shape)));
     }
 
     #[test]
     fn every_recurrent_shape_is_cheap() {
         for s in RNN_SHAPES {
             let products = s.t * s.b * s.h * (s.i + s.h);
-            assert!(
-                products < 600_000,
-                "{s:?} costs {products} products per gate"
-            );
+            assert!(products < 600_000, "{s:?} costs {products} products per gate");
         }
     }
 }

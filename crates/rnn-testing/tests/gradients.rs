@@ -8,12 +8,7 @@ use rnn_testing::oracle::{
 };
 use rnn_testing::shapes::RnnShape;
 
-const SHAPE: RnnShape = RnnShape {
-    t: 4,
-    b: 2,
-    i: 3,
-    h: 5,
-};
+const SHAPE: RnnShape = RnnShape { t: 4, b: 2, i: 3, h: 5 };
 
 /// The scalar whose gradient `StackCase::backward` is.
 fn objective(
@@ -34,54 +29,22 @@ fn objective(
 fn check_case(name: &str, case: &StackCase, masks: Option<&[Vec<f64>]>) {
     let out = forward_with_masks(&case.spec, &case.weights, &case.input, masks);
     let dc_n = case.dc_n.as_deref();
-    let grads = backward(
-        &case.spec,
-        &case.weights,
-        &case.input,
-        &out,
-        &case.dy,
-        &case.dh_n,
-        dc_n,
-    );
+    let grads = backward(&case.spec, &case.weights, &case.input, &out, &case.dy, &case.dh_n, dc_n);
 
     check_gradient(&format!("{name} dx"), &case.input.x, &grads.dx, |x| {
-        objective(
-            case,
-            &case.weights,
-            &StackInput {
-                x: x.to_vec(),
-                ..case.input.clone()
-            },
-            masks,
-        )
+        objective(case, &case.weights, &StackInput { x: x.to_vec(), ..case.input.clone() }, masks)
     });
     // An implied state is zero, and has a gradient all the same.
     let zeros = vec![0.0; out.h_n.len()];
     let h0 = case.input.h0.as_ref().unwrap_or(&zeros);
     check_gradient(&format!("{name} dh0"), h0, &grads.dh0, |h0| {
-        objective(
-            case,
-            &case.weights,
-            &StackInput {
-                h0: Some(h0.to_vec()),
-                ..case.input.clone()
-            },
-            masks,
-        )
+        objective(case, &case.weights, &StackInput { h0: Some(h0.to_vec()), ..case.input.clone() }, masks)
     });
     assert_eq!(grads.dc0.is_some(), case.spec.cell.kind.has_cell_state());
     if let Some(dc0) = &grads.dc0 {
         let c0 = case.input.c0.as_ref().unwrap_or(&zeros);
         check_gradient(&format!("{name} dc0"), c0, dc0, |c0| {
-            objective(
-                case,
-                &case.weights,
-                &StackInput {
-                    c0: Some(c0.to_vec()),
-                    ..case.input.clone()
-                },
-                masks,
-            )
+            objective(case, &case.weights, &StackInput { c0: Some(c0.to_vec()), ..case.input.clone() }, masks)
         });
     }
     for (state, (w, dw)) in case.weights.iter().zip(&grads.weights).enumerate() {
@@ -98,15 +61,10 @@ fn check_case(name: &str, case: &StackCase, masks: Option<&[Vec<f64>]>) {
             };
             let analytic = part(&mut dw.clone()).cloned().unwrap();
             let mut weights = case.weights.clone();
-            check_gradient(
-                &format!("{name} {part_name} of {state}"),
-                &values,
-                &analytic,
-                |values| {
-                    part(&mut weights[state]).unwrap().copy_from_slice(values);
-                    objective(case, &weights, &case.input, masks)
-                },
-            );
+            check_gradient(&format!("{name} {part_name} of {state}"), &values, &analytic, |values| {
+                part(&mut weights[state]).unwrap().copy_from_slice(values);
+                objective(case, &weights, &case.input, masks)
+            });
         }
     }
 }
@@ -131,8 +89,7 @@ fn every_cell_layers_directions_and_state() {
             seed += 1;
             let spec = stack_spec(cell, SHAPE, layers, bidirectional);
             let case = StackCase::random(spec, SHAPE, with_state, seed);
-            let name =
-                format!("{name} layers {layers} bidirectional {bidirectional} state {with_state}");
+            let name = format!("{name} layers {layers} bidirectional {bidirectional} state {with_state}");
             check_case(&name, &case, None);
         }
     }
@@ -145,18 +102,8 @@ fn every_activation_in_every_place() {
         for gate_activation in [Sigmoid, Tanh, Relu, Identity] {
             for candidate_activation in [Sigmoid, Tanh, Relu, Identity] {
                 for output_activation in [Sigmoid, Tanh, Relu, Identity] {
-                    let cell = CellSpec {
-                        kind,
-                        gate_activation,
-                        candidate_activation,
-                        output_activation,
-                    };
-                    let shape = RnnShape {
-                        t: 3,
-                        b: 1,
-                        i: 2,
-                        h: 3,
-                    };
+                    let cell = CellSpec { kind, gate_activation, candidate_activation, output_activation };
+                    let shape = RnnShape { t: 3, b: 1, i: 2, h: 3 };
                     let case = StackCase::random(stack_spec(cell, shape, 1, true), shape, true, 7);
                     check_case(&format!("{cell:?}"), &case, None);
                 }
@@ -183,12 +130,8 @@ fn dropout_masks_between_layers() {
         let case = StackCase::random(spec, SHAPE, true, 12);
         let len = SHAPE.t * SHAPE.b * spec.output_size();
         // p = 1/4: a quarter of the elements is dropped, the rest grows by 4/3.
-        let mask = |seed| {
-            indices(seed, len, 4)
-                .iter()
-                .map(|&i| if i == 0 { 0.0 } else { 4.0 / 3.0 })
-                .collect()
-        };
+        let mask =
+            |seed| indices(seed, len, 4).iter().map(|&i| if i == 0 { 0.0 } else { 4.0 / 3.0 }).collect();
         let masks: Vec<Vec<f64>> = vec![mask(1), mask(2)];
         check_case(name, &case, Some(&masks));
 
@@ -196,11 +139,7 @@ fn dropout_masks_between_layers() {
         let masked = forward_with_masks(&spec, &case.weights, &case.input, Some(&masks));
         assert_ne!(plain.y, masked.y, "{name}: the masks must matter");
         let per_layer = 2 * SHAPE.b * SHAPE.h;
-        assert_eq!(
-            plain.h_n[..per_layer],
-            masked.h_n[..per_layer],
-            "{name}: layer 0 is not masked"
-        );
+        assert_eq!(plain.h_n[..per_layer], masked.h_n[..per_layer], "{name}: layer 0 is not masked");
     }
 }
 
@@ -211,11 +150,7 @@ fn a_sequence_split_in_two_with_carried_state_is_the_whole() {
         let case = StackCase::random(spec, SHAPE, true, 13);
         let whole = case.forward();
         let cut = SHAPE.b * SHAPE.i;
-        let first = StackInput {
-            t: 1,
-            x: case.input.x[..cut].to_vec(),
-            ..case.input.clone()
-        };
+        let first = StackInput { t: 1, x: case.input.x[..cut].to_vec(), ..case.input.clone() };
         let first = forward_with_masks(&spec, &case.weights, &first, None);
         let second = StackInput {
             t: SHAPE.t - 1,
@@ -236,21 +171,11 @@ fn the_reverse_direction_is_the_forward_one_on_the_reversed_sequence() {
     for (name, cell) in CELLS {
         let both = StackCase::random(stack_spec(cell, SHAPE, 1, true), SHAPE, false, 14);
         let step = SHAPE.b * SHAPE.i;
-        let reversed: Vec<f64> = both
-            .input
-            .x
-            .chunks_exact(step)
-            .rev()
-            .flatten()
-            .copied()
-            .collect();
+        let reversed: Vec<f64> = both.input.x.chunks_exact(step).rev().flatten().copied().collect();
         let one = StackCase {
             spec: stack_spec(cell, SHAPE, 1, false),
             weights: vec![both.weights[1].clone()],
-            input: StackInput {
-                x: reversed,
-                ..both.input.clone()
-            },
+            input: StackInput { x: reversed, ..both.input.clone() },
             ..both.clone()
         };
         let (both, one) = (both.forward(), one.forward());
@@ -268,39 +193,18 @@ fn the_reverse_direction_is_the_forward_one_on_the_reversed_sequence() {
 #[test]
 fn a_linear_cell_computes_exactly_in_integers() {
     // One step by hand: h' = 2*3 + 5*7 + 1 + 4 = 46, then 2*(-1) + 5*46 + 5 = 233.
-    let shape = RnnShape {
-        t: 2,
-        b: 1,
-        i: 1,
-        h: 1,
-    };
+    let shape = RnnShape { t: 2, b: 1, i: 1, h: 1 };
     let spec = stack_spec(CellSpec::linear(CellKind::Rnn), shape, 1, false);
-    let weights = vec![CellWeights {
-        w_ih: vec![2.0],
-        w_hh: vec![5.0],
-        b_ih: Some(vec![1.0]),
-        b_hh: Some(vec![4.0]),
-    }];
-    let input = StackInput {
-        t: 2,
-        b: 1,
-        x: vec![3.0, -1.0],
-        h0: Some(vec![7.0]),
-        c0: None,
-    };
-    assert_eq!(
-        forward_with_masks(&spec, &weights, &input, None).y,
-        [46.0, 233.0]
-    );
+    let weights =
+        vec![CellWeights { w_ih: vec![2.0], w_hh: vec![5.0], b_ih: Some(vec![1.0]), b_hh: Some(vec![4.0]) }];
+    let input = StackInput { t: 2, b: 1, x: vec![3.0, -1.0], h0: Some(vec![7.0]), c0: None };
+    assert_eq!(forward_with_masks(&spec, &weights, &input, None).y, [46.0, 233.0]);
 }
 
 #[test]
 fn random_cases_repeat_and_hold_f32_values() {
     let spec = stack_spec(CellSpec::lstm(), SHAPE, 1, false);
-    let (a, b) = (
-        StackCase::random(spec, SHAPE, true, 1),
-        StackCase::random(spec, SHAPE, true, 1),
-    );
+    let (a, b) = (StackCase::random(spec, SHAPE, true, 1), StackCase::random(spec, SHAPE, true, 1));
     assert_eq!((&a.weights, &a.input), (&b.weights, &b.input));
     assert_ne!(a.input, StackCase::random(spec, SHAPE, true, 2).input);
     assert!(a.weights[0].w_ih.iter().all(|&v| f64::from(v as f32) == v));

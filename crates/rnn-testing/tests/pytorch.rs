@@ -15,19 +15,12 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../rnn-api/tests/fi
 
 /// Both sides compute in f64 from the same numbers; the file stores the result as f32, whose
 /// rounding is at most 2^-24 = 6e-8 of the value. The absolute part covers results near zero.
-const ROUNDING: Tolerance = Tolerance {
-    abs: 1e-12,
-    rel: 6.1e-8,
-};
+const ROUNDING: Tolerance = Tolerance { abs: 1e-12, rel: 6.1e-8 };
 
 #[test]
 fn recurrent_stacks() {
     let paths = fixture::list(FIXTURES, "stack_").unwrap();
-    assert_eq!(
-        paths.len(),
-        34,
-        "4 cells x 2 depths x 2 directions x with and without state, 2 extra"
-    );
+    assert_eq!(paths.len(), 34, "4 cells x 2 depths x 2 directions x with and without state, 2 extra");
     for path in paths {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let fixture = Fixture::read(&path).unwrap();
@@ -86,16 +79,8 @@ fn check_stack(name: &str, fixture: &Fixture) -> Result<(), String> {
     for (parameter, gradient) in oracle::named_weights(&spec, &grads.weights) {
         results.insert(format!("expect.d.{parameter}"), gradient);
     }
-    let expected: Vec<&String> = fixture
-        .tensors
-        .keys()
-        .filter(|n| n.starts_with("expect."))
-        .collect();
-    assert_eq!(
-        results.keys().collect::<Vec<_>>(),
-        expected,
-        "{name}: every result is checked"
-    );
+    let expected: Vec<&String> = fixture.tensors.keys().filter(|n| n.starts_with("expect.")).collect();
+    assert_eq!(results.keys().collect::<Vec<_>>(), expected, "{name}: every result is checked");
     for (tensor, got) in results {
         check(fixture, &format!("{name} {tensor}"), &tensor, got)?;
     }
@@ -137,12 +122,9 @@ fn optimizer_of(fixture: &Fixture) -> Result<Optimizer, String> {
             eps: number("eps")?,
             ..RmsProp::default()
         }),
-        "adagrad" => Optimizer::Adagrad(Adagrad {
-            lr,
-            weight_decay,
-            eps: number("eps")?,
-            ..Adagrad::default()
-        }),
+        "adagrad" => {
+            Optimizer::Adagrad(Adagrad { lr, weight_decay, eps: number("eps")?, ..Adagrad::default() })
+        }
         adam @ ("adam" | "adamw") => Optimizer::Adam(Adam {
             lr,
             weight_decay,
@@ -176,14 +158,7 @@ impl Training {
         let out = oracle::forward(&self.spec, &weights, &self.input);
 
         // logits [B, C] = last [B, H] W^T [H, C] + bias
-        let op = Matmul {
-            batch: 1,
-            m: b,
-            n: Self::CLASSES,
-            k: hidden,
-            trans_a: false,
-            trans_b: true,
-        };
+        let op = Matmul { batch: 1, m: b, n: Self::CLASSES, k: hidden, trans_a: false, trans_b: true };
         let last = &out.y[out.y.len() - b * hidden..];
         let mut logits = matmul(&op, last, &parameters["head.weight"]);
         for (k, logit) in logits.iter_mut().enumerate() {
@@ -204,10 +179,8 @@ impl Training {
         let dh_n = vec![0.0; out.h_n.len()];
         let grads = oracle::backward(&self.spec, &weights, &self.input, &out, &dy, &dh_n, None);
 
-        let mut gradients = Parameters::from([
-            ("head.weight".to_owned(), dweight),
-            ("head.bias".to_owned(), dbias),
-        ]);
+        let mut gradients =
+            Parameters::from([("head.weight".to_owned(), dweight), ("head.bias".to_owned(), dbias)]);
         for (name, gradient) in oracle::named_weights(&self.spec, &grads.weights) {
             gradients.insert(format!("lstm.{name}"), gradient.clone());
         }
@@ -217,21 +190,10 @@ impl Training {
 
 fn check_training(name: &str, fixture: &Fixture) -> Result<(), String> {
     let (x_dims, x) = fixture.tensor("x")?;
-    let shape = rnn_testing::shapes::RnnShape {
-        t: x_dims[0],
-        b: x_dims[1],
-        i: 3,
-        h: 5,
-    };
+    let shape = rnn_testing::shapes::RnnShape { t: x_dims[0], b: x_dims[1], i: 3, h: 5 };
     let training = Training {
         spec: oracle::stack_spec(CellSpec::lstm(), shape, 1, false),
-        input: StackInput {
-            t: shape.t,
-            b: shape.b,
-            x: to_f64(x),
-            h0: None,
-            c0: None,
-        },
+        input: StackInput { t: shape.t, b: shape.b, x: to_f64(x), h0: None, c0: None },
         labels: fixture.integers("labels")?.1.clone(),
     };
     let is_parameter = |name: &str| name.starts_with("lstm.") || name.starts_with("head.");
@@ -250,9 +212,7 @@ fn check_training(name: &str, fixture: &Fixture) -> Result<(), String> {
         let (loss, gradients) = training.loss(&parameters);
         losses.push(loss);
         for (parameter, values) in &mut parameters {
-            let state = optimizers
-                .entry(parameter.clone())
-                .or_insert_with(|| optimizer.clone());
+            let state = optimizers.entry(parameter.clone()).or_insert_with(|| optimizer.clone());
             state.step(values, &gradients[parameter]);
         }
     }
@@ -304,22 +264,13 @@ type LossBackward = fn(&[f64], &[f64]) -> Vec<f64>;
 fn check_regression(fixture: &Fixture) -> Result<(), String> {
     let cases: [(&str, Loss, LossBackward); 2] = [
         ("mse", loss::mse, loss::mse_backward),
-        (
-            "bce_with_logits",
-            loss::bce_with_logits,
-            loss::bce_with_logits_backward,
-        ),
+        ("bce_with_logits", loss::bce_with_logits, loss::bce_with_logits_backward),
     ];
     for (case, forward, backward) in cases {
         let x = fixture.values_f64(&format!("{case}.x"))?;
         let target = fixture.values_f64(&format!("{case}.target"))?;
         check(fixture, case, &format!("{case}.y"), &[forward(&x, &target)])?;
-        check(
-            fixture,
-            case,
-            &format!("{case}.d.x"),
-            &backward(&x, &target),
-        )?;
+        check(fixture, case, &format!("{case}.d.x"), &backward(&x, &target))?;
     }
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! Twin of `cpu/copy.rs`.
 
 use super::{GpuBuffer, GpuDevice, Launch};
+use crate::dims::MAX_RANK;
 use crate::error::Result;
 use crate::ops::copy::StridedCopy;
 use rnn_kernels::catalogue::pointwise::COPY;
 use rnn_kernels::grid;
-use rnn_kernels::params::{Axes, CopyParams};
+use rnn_kernels::params::{Axes, CopyParams, MAX_AXES};
+
+const _: () = assert!(MAX_RANK <= MAX_AXES, "the strided kernels would drop axes");
 
 /// `dst` is fresh: nobody else holds it, so it is written in place.
 pub(crate) fn copy_strided(

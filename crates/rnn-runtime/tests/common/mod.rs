@@ -57,6 +57,7 @@ macro_rules! device_test {
 pub(crate) use device_test;
 
 /// A `Vec<DeviceTest>` from the names of functions.
+#[allow(unused_macros, reason = "for binaries with many tests")]
 macro_rules! device_tests {
     ($($($part:ident)::+),* $(,)?) => {
         vec![$($crate::common::device_test!($($part)::+)),*]

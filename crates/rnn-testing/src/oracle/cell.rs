@@ -54,21 +54,10 @@ pub(super) fn backward(
         CellKind::Rnn => rnn_backward(spec, step, dh),
     };
     let dx = affine_backward(&w.w_ih, x, &local.dax, &mut dw.w_ih, dw.b_ih.as_deref_mut());
-    let through_product = affine_backward(
-        &w.w_hh,
-        &step.h_prev,
-        &local.dah,
-        &mut dw.w_hh,
-        dw.b_hh.as_deref_mut(),
-    );
-    let dh_prev = (0..dh.len())
-        .map(|k| through_product[k] + local.dh_direct[k])
-        .collect();
-    StepGrads {
-        dx,
-        dh_prev,
-        dc_prev: local.dc_prev,
-    }
+    let through_product =
+        affine_backward(&w.w_hh, &step.h_prev, &local.dah, &mut dw.w_hh, dw.b_hh.as_deref_mut());
+    let dh_prev = (0..dh.len()).map(|k| through_product[k] + local.dh_direct[k]).collect();
+    StepGrads { dx, dh_prev, dc_prev: local.dc_prev }
 }
 
 /// The pointwise part of a backward step.
@@ -126,12 +115,7 @@ fn lstm_backward(spec: &CellSpec, step: &Step, dh: &[f64], dc: &[f64]) -> LocalG
         da[2 * hidden + k] = d_g * derivative(spec.candidate_activation, g);
         da[3 * hidden + k] = d_o * derivative(spec.gate_activation, o);
     }
-    LocalGrads {
-        dax: da.clone(),
-        dah: da,
-        dh_direct: vec![0.0; hidden],
-        dc_prev,
-    }
+    LocalGrads { dax: da.clone(), dah: da, dh_direct: vec![0.0; hidden], dc_prev }
 }
 
 // r, z = gate(a)    n = candidate(ax_n + r ah_n)    h' = (1 - z) n + z h
@@ -142,10 +126,7 @@ fn gru_forward(spec: &CellSpec, ax: &[f64], ah: &[f64], h: &[f64]) -> Step {
     for k in 0..hidden {
         let r = activate(spec.gate_activation, ax[k] + ah[k]);
         let z = activate(spec.gate_activation, ax[hidden + k] + ah[hidden + k]);
-        let n = activate(
-            spec.candidate_activation,
-            ax[2 * hidden + k] + r * ah[2 * hidden + k],
-        );
+        let n = activate(spec.candidate_activation, ax[2 * hidden + k] + r * ah[2 * hidden + k]);
         h_next[k] = (1.0 - z) * n + z * h[k];
         for (gate, value) in [r, z, n].into_iter().enumerate() {
             gates[gate * hidden + k] = value;
@@ -176,21 +157,13 @@ fn gru_backward(spec: &CellSpec, step: &Step, dh: &[f64]) -> LocalGrads {
             dah[gate * hidden + k] = from_h;
         }
     }
-    LocalGrads {
-        dax,
-        dah,
-        dh_direct,
-        dc_prev: Vec::new(),
-    }
+    LocalGrads { dax, dah, dh_direct, dc_prev: Vec::new() }
 }
 
 // h' = candidate(ax + ah)
 fn rnn_forward(spec: &CellSpec, ax: &[f64], ah: &[f64], h: &[f64]) -> Step {
-    let h_next: Vec<f64> = ax
-        .iter()
-        .zip(ah)
-        .map(|(x, h)| activate(spec.candidate_activation, x + h))
-        .collect();
+    let h_next: Vec<f64> =
+        ax.iter().zip(ah).map(|(x, h)| activate(spec.candidate_activation, x + h)).collect();
     Step {
         h_prev: h.to_vec(),
         c_prev: Vec::new(),
@@ -202,17 +175,9 @@ fn rnn_forward(spec: &CellSpec, ax: &[f64], ah: &[f64], h: &[f64]) -> Step {
 }
 
 fn rnn_backward(spec: &CellSpec, step: &Step, dh: &[f64]) -> LocalGrads {
-    let da: Vec<f64> = dh
-        .iter()
-        .zip(&step.gates)
-        .map(|(d, y)| d * derivative(spec.candidate_activation, *y))
-        .collect();
-    LocalGrads {
-        dax: da.clone(),
-        dah: da,
-        dh_direct: vec![0.0; dh.len()],
-        dc_prev: Vec::new(),
-    }
+    let da: Vec<f64> =
+        dh.iter().zip(&step.gates).map(|(d, y)| d * derivative(spec.candidate_activation, *y)).collect();
+    LocalGrads { dax: da.clone(), dah: da, dh_direct: vec![0.0; dh.len()], dc_prev: Vec::new() }
 }
 
 fn activate(activation: Activation, x: f64) -> f64 {
@@ -245,13 +210,7 @@ fn affine(w: &[f64], bias: Option<&[f64]>, x: &[f64], rows: usize) -> Vec<f64> {
 }
 
 /// `dW += d x^T`, `db += d`; returns `dx = W^T d`.
-fn affine_backward(
-    w: &[f64],
-    x: &[f64],
-    d: &[f64],
-    dw: &mut [f64],
-    dbias: Option<&mut [f64]>,
-) -> Vec<f64> {
+fn affine_backward(w: &[f64], x: &[f64], d: &[f64], dw: &mut [f64], dbias: Option<&mut [f64]>) -> Vec<f64> {
     let mut dx = vec![0.0; x.len()];
     for row in 0..d.len() {
         for k in 0..x.len() {

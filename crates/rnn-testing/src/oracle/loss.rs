@@ -17,11 +17,7 @@ pub struct CrossEntropy {
 impl CrossEntropy {
     /// Plain cross entropy over `classes`.
     pub const fn new(classes: usize) -> Self {
-        CrossEntropy {
-            classes,
-            ignore_index: None,
-            label_smoothing: 0.0,
-        }
+        CrossEntropy { classes, ignore_index: None, label_smoothing: 0.0 }
     }
 
     fn counts(&self, label: i64) -> bool {
@@ -31,10 +27,7 @@ impl CrossEntropy {
     /// The target distribution: `(1 - s) [c = label] + s / C`.
     #[track_caller]
     fn target(&self, label: i64, class: usize) -> f64 {
-        assert!(
-            (0..self.classes as i64).contains(&label),
-            "cross_entropy: label {label} is no class"
-        );
+        assert!((0..self.classes as i64).contains(&label), "cross_entropy: label {label} is no class");
         let hit = f64::from(u8::from(label == class as i64));
         (1.0 - self.label_smoothing) * hit + self.label_smoothing / self.classes as f64
     }
@@ -52,11 +45,7 @@ impl CrossEntropy {
 #[track_caller]
 pub fn cross_entropy(options: &CrossEntropy, logits: &[f64], labels: &[i64]) -> f64 {
     let classes = options.classes;
-    assert_eq!(
-        logits.len(),
-        labels.len() * classes,
-        "cross_entropy: logits must be [rows, C]"
-    );
+    assert_eq!(logits.len(), labels.len() * classes, "cross_entropy: logits must be [rows, C]");
     let log_p = log_softmax(logits, classes);
     let mut sum = 0.0;
     for (row, &label) in labels.iter().enumerate() {
@@ -76,11 +65,7 @@ pub fn cross_entropy(options: &CrossEntropy, logits: &[f64], labels: &[i64]) -> 
 #[track_caller]
 pub fn cross_entropy_backward(options: &CrossEntropy, logits: &[f64], labels: &[i64]) -> Vec<f64> {
     let classes = options.classes;
-    assert_eq!(
-        logits.len(),
-        labels.len() * classes,
-        "cross_entropy: logits must be [rows, C]"
-    );
+    assert_eq!(logits.len(), labels.len() * classes, "cross_entropy: logits must be [rows, C]");
     let log_p = log_softmax(logits, classes);
     let count = options.rows_that_count(labels);
     let mut dlogits = vec![0.0; logits.len()];
@@ -97,20 +82,13 @@ pub fn cross_entropy_backward(options: &CrossEntropy, logits: &[f64], labels: &[
 
 /// Mean of `(x - target)^2`.
 pub fn mse(x: &[f64], target: &[f64]) -> f64 {
-    x.iter()
-        .zip(target)
-        .map(|(x, t)| (x - t).powi(2))
-        .sum::<f64>()
-        / x.len() as f64
+    x.iter().zip(target).map(|(x, t)| (x - t).powi(2)).sum::<f64>() / x.len() as f64
 }
 
 /// `dx = 2 (x - target) / len`.
 pub fn mse_backward(x: &[f64], target: &[f64]) -> Vec<f64> {
     let len = x.len() as f64;
-    x.iter()
-        .zip(target)
-        .map(|(x, t)| 2.0 * (x - t) / len)
-        .collect()
+    x.iter().zip(target).map(|(x, t)| 2.0 * (x - t) / len).collect()
 }
 
 /// Mean of `-t log sigmoid(x) - (1 - t) log(1 - sigmoid(x))`, written so that no logit
@@ -123,10 +101,7 @@ pub fn bce_with_logits(x: &[f64], target: &[f64]) -> f64 {
 /// `dx = (sigmoid(x) - target) / len`.
 pub fn bce_with_logits_backward(x: &[f64], target: &[f64]) -> Vec<f64> {
     let len = x.len() as f64;
-    x.iter()
-        .zip(target)
-        .map(|(x, t)| (1.0 / (1.0 + (-x).exp()) - t) / len)
-        .collect()
+    x.iter().zip(target).map(|(x, t)| (1.0 / (1.0 + (-x).exp()) - t) / len).collect()
 }
 
 #[cfg(test)]
@@ -141,11 +116,7 @@ mod tests {
         let labels = [0, 3, 1, 3, 2];
         for ignore_index in [None, Some(3)] {
             for label_smoothing in [0.0, 0.2] {
-                let options = CrossEntropy {
-                    classes: 4,
-                    ignore_index,
-                    label_smoothing,
-                };
+                let options = CrossEntropy { classes: 4, ignore_index, label_smoothing };
                 let dlogits = cross_entropy_backward(&options, &logits, &labels);
                 check_gradient(&format!("{options:?}"), &logits, &dlogits, |logits| {
                     cross_entropy(&options, logits, &labels)
@@ -165,15 +136,9 @@ mod tests {
 
     #[test]
     fn ignored_labels_need_not_be_classes() {
-        let options = CrossEntropy {
-            ignore_index: Some(-100),
-            ..CrossEntropy::new(2)
-        };
+        let options = CrossEntropy { ignore_index: Some(-100), ..CrossEntropy::new(2) };
         let kept = cross_entropy(&CrossEntropy::new(2), &[1.0, -1.0], &[1]);
-        assert_eq!(
-            cross_entropy(&options, &[1.0, -1.0, 5.0, 9.0], &[1, -100]),
-            kept
-        );
+        assert_eq!(cross_entropy(&options, &[1.0, -1.0, 5.0, 9.0], &[1, -100]), kept);
         assert!(cross_entropy(&options, &[1.0, -1.0], &[-100]).is_nan());
     }
 

@@ -19,35 +19,17 @@ pub struct Matmul {
 
 impl Matmul {
     fn a_index(&self, batch: usize, i: usize, p: usize) -> usize {
-        batch * self.m * self.k
-            + if self.trans_a {
-                p * self.m + i
-            } else {
-                i * self.k + p
-            }
+        batch * self.m * self.k + if self.trans_a { p * self.m + i } else { i * self.k + p }
     }
 
     fn b_index(&self, batch: usize, p: usize, j: usize) -> usize {
-        batch * self.k * self.n
-            + if self.trans_b {
-                j * self.k + p
-            } else {
-                p * self.n + j
-            }
+        batch * self.k * self.n + if self.trans_b { j * self.k + p } else { p * self.n + j }
     }
 
     #[track_caller]
     fn check(&self, a: &[f64], b: &[f64]) {
-        assert_eq!(
-            a.len(),
-            self.batch * self.m * self.k,
-            "matmul: a has the wrong length"
-        );
-        assert_eq!(
-            b.len(),
-            self.batch * self.k * self.n,
-            "matmul: b has the wrong length"
-        );
+        assert_eq!(a.len(), self.batch * self.m * self.k, "matmul: a has the wrong length");
+        assert_eq!(b.len(), self.batch * self.k * self.n, "matmul: b has the wrong length");
     }
 }
 
@@ -62,11 +44,7 @@ pub fn matmul(op: &Matmul, a: &[f64], b: &[f64]) -> Vec<f64> {
     for batch in 0..op.batch {
         for i in 0..op.m {
             for j in 0..op.n {
-                y.push(
-                    (0..op.k)
-                        .map(|p| a[op.a_index(batch, i, p)] * b[op.b_index(batch, p, j)])
-                        .sum(),
-                );
+                y.push((0..op.k).map(|p| a[op.a_index(batch, i, p)] * b[op.b_index(batch, p, j)]).sum());
             }
         }
     }
@@ -80,11 +58,7 @@ pub fn matmul(op: &Matmul, a: &[f64], b: &[f64]) -> Vec<f64> {
 #[track_caller]
 pub fn matmul_backward(op: &Matmul, a: &[f64], b: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>) {
     op.check(a, b);
-    assert_eq!(
-        dy.len(),
-        op.batch * op.m * op.n,
-        "matmul: dy has the wrong length"
-    );
+    assert_eq!(dy.len(), op.batch * op.m * op.n, "matmul: dy has the wrong length");
     let (mut da, mut db) = (vec![0.0; a.len()], vec![0.0; b.len()]);
     for batch in 0..op.batch {
         for i in 0..op.m {
@@ -109,55 +83,21 @@ mod tests {
 
     #[test]
     fn a_product_by_hand() {
-        let op = Matmul {
-            batch: 1,
-            m: 2,
-            n: 2,
-            k: 3,
-            trans_a: false,
-            trans_b: false,
-        };
+        let op = Matmul { batch: 1, m: 2, n: 2, k: 3, trans_a: false, trans_b: false };
         let a = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         let b = [7.0, 8.0, 9.0, 10.0, 11.0, 12.0];
         let want = [58.0, 64.0, 139.0, 154.0];
         assert_eq!(matmul(&op, &a, &b), want);
         let a_t = [1.0, 4.0, 2.0, 5.0, 3.0, 6.0];
         let b_t = [7.0, 9.0, 11.0, 8.0, 10.0, 12.0];
-        assert_eq!(
-            matmul(
-                &Matmul {
-                    trans_a: true,
-                    ..op
-                },
-                &a_t,
-                &b
-            ),
-            want
-        );
-        assert_eq!(
-            matmul(
-                &Matmul {
-                    trans_b: true,
-                    ..op
-                },
-                &a,
-                &b_t
-            ),
-            want
-        );
+        assert_eq!(matmul(&Matmul { trans_a: true, ..op }, &a_t, &b), want);
+        assert_eq!(matmul(&Matmul { trans_b: true, ..op }, &a, &b_t), want);
     }
 
     #[test]
     fn gradients_match_central_differences() {
         for (trans_a, trans_b) in [(false, false), (true, false), (false, true), (true, true)] {
-            let op = Matmul {
-                batch: 2,
-                m: 3,
-                n: 4,
-                k: 5,
-                trans_a,
-                trans_b,
-            };
+            let op = Matmul { batch: 2, m: 3, n: 4, k: 5, trans_a, trans_b };
             let a = to_f64(&uniform(1, 30));
             let b = to_f64(&uniform(2, 40));
             let dy = to_f64(&uniform(3, 24));

@@ -21,11 +21,7 @@ impl Optimizer {
     /// When the lengths differ from each other or from those of an earlier step.
     #[track_caller]
     pub fn step(&mut self, w: &mut [f64], g: &[f64]) {
-        assert_eq!(
-            w.len(),
-            g.len(),
-            "optimizer: w and g have different lengths"
-        );
+        assert_eq!(w.len(), g.len(), "optimizer: w and g have different lengths");
         match self {
             Optimizer::Sgd(sgd) => sgd.step(w, g),
             Optimizer::RmsProp(rms_prop) => rms_prop.step(w, g),
@@ -60,12 +56,7 @@ impl Sgd {
             let g = g[k] + self.weight_decay * w[k];
             self.velocity[k] = self.momentum * self.velocity[k] + g;
             let v = self.velocity[k];
-            w[k] -= self.lr
-                * if self.nesterov {
-                    g + self.momentum * v
-                } else {
-                    v
-                };
+            w[k] -= self.lr * if self.nesterov { g + self.momentum * v } else { v };
         }
     }
 }
@@ -176,9 +167,5 @@ fn ensure_state(state: &mut Vec<f64>, len: usize) {
     if state.is_empty() {
         state.resize(len, 0.0);
     }
-    assert_eq!(
-        state.len(),
-        len,
-        "optimizer: the parameter changed its length"
-    );
+    assert_eq!(state.len(), len, "optimizer: the parameter changed its length");
 }

@@ -75,10 +75,7 @@ impl Pointwise {
 
     /// `dx = dy f'(x)`, element by element.
     pub fn backward(self, x: &[f64], dy: &[f64]) -> Vec<f64> {
-        x.iter()
-            .zip(dy)
-            .map(|(&x, dy)| dy * self.derivative(x))
-            .collect()
+        x.iter().zip(dy).map(|(&x, dy)| dy * self.derivative(x)).collect()
     }
 }
 
@@ -91,16 +88,10 @@ mod tests {
     #[test]
     fn gradients_match_central_differences() {
         for function in Pointwise::ALL {
-            let x = if function.needs_positive() {
-                in_range(1, 33, 0.05, 4.0)
-            } else {
-                scaled(2, 33, 4.0)
-            };
+            let x = if function.needs_positive() { in_range(1, 33, 0.05, 4.0) } else { scaled(2, 33, 4.0) };
             let (x, dy) = (to_f64(&x), to_f64(&uniform(3, 33)));
             let dx = function.backward(&x, &dy);
-            check_gradient(&format!("{function:?}"), &x, &dx, |x| {
-                dot(&function.forward(x), &dy)
-            });
+            check_gradient(&format!("{function:?}"), &x, &dx, |x| dot(&function.forward(x), &dy));
         }
     }
 
@@ -118,10 +109,7 @@ mod tests {
             (Pointwise::Softplus, 0.0, ln2),
         ];
         for (function, x, want) in at {
-            assert!(
-                (function.value(x) - want).abs() < 1e-15,
-                "{function:?}({x})"
-            );
+            assert!((function.value(x) - want).abs() < 1e-15, "{function:?}({x})");
         }
         assert_eq!(Pointwise::Softplus.value(1000.0), 1000.0);
         assert_eq!(Pointwise::Sigmoid.value(-1000.0), 0.0);

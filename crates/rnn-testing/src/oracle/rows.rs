@@ -64,20 +64,15 @@ pub struct LayerNormGrads {
 pub fn layer_norm_backward(x: &[f64], gamma: &[f64], eps: f64, dy: &[f64]) -> LayerNormGrads {
     let cols = gamma.len();
     let mean = |values: &[f64]| values.iter().sum::<f64>() / cols as f64;
-    let mut grads = LayerNormGrads {
-        dx: Vec::with_capacity(x.len()),
-        dgamma: vec![0.0; cols],
-        dbeta: vec![0.0; cols],
-    };
+    let mut grads =
+        LayerNormGrads { dx: Vec::with_capacity(x.len()), dgamma: vec![0.0; cols], dbeta: vec![0.0; cols] };
     for (row, dy) in x.chunks_exact(cols).zip(dy.chunks_exact(cols)) {
         let (normal, inverse_deviation) = normalise(row, eps);
         let g: Vec<f64> = (0..cols).map(|c| gamma[c] * dy[c]).collect();
         let g_normal: Vec<f64> = (0..cols).map(|c| g[c] * normal[c]).collect();
         let (mean_g, mean_g_normal) = (mean(&g), mean(&g_normal));
         for c in 0..cols {
-            grads
-                .dx
-                .push((g[c] - mean_g - normal[c] * mean_g_normal) * inverse_deviation);
+            grads.dx.push((g[c] - mean_g - normal[c] * mean_g_normal) * inverse_deviation);
             grads.dgamma[c] += dy[c] * normal[c];
             grads.dbeta[c] += dy[c];
         }
@@ -91,10 +86,7 @@ fn normalise(row: &[f64], eps: f64) -> (Vec<f64>, f64) {
     let mean = row.iter().sum::<f64>() / cols;
     let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / cols;
     let inverse_deviation = 1.0 / (variance + eps).sqrt();
-    (
-        row.iter().map(|v| (v - mean) * inverse_deviation).collect(),
-        inverse_deviation,
-    )
+    (row.iter().map(|v| (v - mean) * inverse_deviation).collect(), inverse_deviation)
 }
 
 #[cfg(test)]
@@ -107,10 +99,7 @@ mod tests {
     const COLS: usize = 7;
 
     fn input() -> (Vec<f64>, Vec<f64>) {
-        (
-            to_f64(&scaled(1, ROWS * COLS, 3.0)),
-            to_f64(&uniform(2, ROWS * COLS)),
-        )
+        (to_f64(&scaled(1, ROWS * COLS, 3.0)), to_f64(&uniform(2, ROWS * COLS)))
     }
 
     #[test]
@@ -127,15 +116,9 @@ mod tests {
         let (x, dy) = input();
         let (gamma, beta, eps) = (to_f64(&uniform(3, COLS)), to_f64(&uniform(4, COLS)), 1e-5);
         let grads = layer_norm_backward(&x, &gamma, eps, &dy);
-        check_gradient("dx", &x, &grads.dx, |x| {
-            dot(&layer_norm(x, &gamma, &beta, eps), &dy)
-        });
-        check_gradient("dgamma", &gamma, &grads.dgamma, |gamma| {
-            dot(&layer_norm(&x, gamma, &beta, eps), &dy)
-        });
-        check_gradient("dbeta", &beta, &grads.dbeta, |beta| {
-            dot(&layer_norm(&x, &gamma, beta, eps), &dy)
-        });
+        check_gradient("dx", &x, &grads.dx, |x| dot(&layer_norm(x, &gamma, &beta, eps), &dy));
+        check_gradient("dgamma", &gamma, &grads.dgamma, |gamma| dot(&layer_norm(&x, gamma, &beta, eps), &dy));
+        check_gradient("dbeta", &beta, &grads.dbeta, |beta| dot(&layer_norm(&x, &gamma, beta, eps), &dy));
     }
 
     #[test]

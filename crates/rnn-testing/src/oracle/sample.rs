@@ -7,12 +7,7 @@ use crate::data::{SplitMix64, to_f64};
 use crate::shapes::RnnShape;
 
 /// A stack with biases and without dropout.
-pub fn stack_spec(
-    cell: CellSpec,
-    shape: RnnShape,
-    num_layers: usize,
-    bidirectional: bool,
-) -> StackSpec {
+pub fn stack_spec(cell: CellSpec, shape: RnnShape, num_layers: usize, bidirectional: bool) -> StackSpec {
     StackSpec {
         cell,
         input_size: shape.i,
@@ -48,21 +43,14 @@ impl StackCase {
     pub fn random(spec: StackSpec, shape: RnnShape, with_state: bool, seed: u64) -> Self {
         let mut rng = SplitMix64::new(seed);
         let mut draw = |len: usize, scale: f32| -> Vec<f64> {
-            to_f64(
-                &(0..len)
-                    .map(|_| scale * rng.next_uniform())
-                    .collect::<Vec<_>>(),
-            )
+            to_f64(&(0..len).map(|_| scale * rng.next_uniform()).collect::<Vec<_>>())
         };
         let RnnShape { t, b, .. } = shape;
         let scale = 1.0 / (spec.hidden_size as f32).sqrt();
         let rows = spec.gate_rows();
         let weights = (0..spec.num_states())
             .map(|state| CellWeights {
-                w_ih: draw(
-                    rows * spec.layer_input_size(state / spec.num_directions()),
-                    scale,
-                ),
+                w_ih: draw(rows * spec.layer_input_size(state / spec.num_directions()), scale),
                 w_hh: draw(rows * spec.hidden_size, scale),
                 b_ih: spec.bias.then(|| draw(rows, scale)),
                 b_hh: spec.bias.then(|| draw(rows, scale)),
@@ -95,14 +83,6 @@ impl StackCase {
     /// The oracle's gradients for the case's cotangents.
     pub fn backward(&self, result: &Forward) -> Grads {
         let dc_n = self.dc_n.as_deref();
-        backward(
-            &self.spec,
-            &self.weights,
-            &self.input,
-            result,
-            &self.dy,
-            &self.dh_n,
-            dc_n,
-        )
+        backward(&self.spec, &self.weights, &self.input, result, &self.dy, &self.dh_n, dc_n)
     }
 }

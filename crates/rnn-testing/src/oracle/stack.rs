@@ -137,21 +137,14 @@ fn run_direction(
     let mut rows = Vec::with_capacity(input.b);
     for b in 0..input.b {
         let at = (state * input.b + b) * hidden;
-        let mut h = input
-            .h0
-            .as_ref()
-            .map_or(zeros.clone(), |h0| h0[at..at + hidden].to_vec());
-        let mut c = input
-            .c0
-            .as_ref()
-            .map_or(zeros.clone(), |c0| c0[at..at + hidden].to_vec());
+        let mut h = input.h0.as_ref().map_or(zeros.clone(), |h0| h0[at..at + hidden].to_vec());
+        let mut c = input.c0.as_ref().map_or(zeros.clone(), |c0| c0[at..at + hidden].to_vec());
         let mut steps = Vec::with_capacity(input.t);
         for order in 0..input.t {
             let row = time(order, input.t, direction) * input.b + b;
             let x_t = &x[row * features..][..features];
             let step = cell::forward(&spec.cell, &weights[state], x_t, &h, &c);
-            result.y[row * spec.output_size() + direction * hidden..][..hidden]
-                .copy_from_slice(&step.h);
+            result.y[row * spec.output_size() + direction * hidden..][..hidden].copy_from_slice(&step.h);
             h.clone_from(&step.h);
             c.clone_from(&step.c);
             steps.push(step);
@@ -181,16 +174,9 @@ pub fn backward(
 ) -> Grads {
     check_sizes(spec, weights, input, result.masks.as_deref());
     assert_eq!(dy.len(), result.y.len(), "oracle: dy must be [T, B, D*H]");
-    assert_eq!(
-        dh_n.len(),
-        result.h_n.len(),
-        "oracle: dh_n must be [L*D, B, H]"
-    );
+    assert_eq!(dh_n.len(), result.h_n.len(), "oracle: dh_n must be [L*D, B, H]");
     if let Some(dc_n) = dc_n {
-        assert!(
-            has_c(spec),
-            "oracle: dc_n given for a cell without a cell state"
-        );
+        assert!(has_c(spec), "oracle: dc_n given for a cell without a cell state");
         assert_eq!(dc_n.len(), dh_n.len(), "oracle: dc_n must be [L*D, B, H]");
     }
     let mut grads = Grads {
@@ -206,15 +192,7 @@ pub fn backward(
         };
         grads.dx = vec![0.0; result.layer_inputs[layer].len()];
         for direction in 0..spec.num_directions() {
-            run_direction_backward(
-                spec,
-                weights,
-                input,
-                (layer, direction),
-                result,
-                &d_out,
-                &mut grads,
-            );
+            run_direction_backward(spec, weights, input, (layer, direction), result, &d_out, &mut grads);
         }
     }
     grads
@@ -236,10 +214,7 @@ fn run_direction_backward(
     for b in 0..input.b {
         let at = (state * input.b + b) * hidden;
         let mut dh = grads.dh0[at..at + hidden].to_vec();
-        let mut dc = grads
-            .dc0
-            .as_ref()
-            .map_or(Vec::new(), |dc| dc[at..at + hidden].to_vec());
+        let mut dc = grads.dc0.as_ref().map_or(Vec::new(), |dc| dc[at..at + hidden].to_vec());
         for order in (0..input.t).rev() {
             let row = time(order, input.t, direction) * input.b + b;
             let x_t = &result.layer_inputs[layer][row * features..][..features];
@@ -275,68 +250,27 @@ fn multiply(a: &[f64], b: &[f64]) -> Vec<f64> {
 }
 
 #[track_caller]
-fn check_sizes(
-    spec: &StackSpec,
-    weights: &[CellWeights],
-    input: &StackInput,
-    masks: Option<&[Vec<f64>]>,
-) {
+fn check_sizes(spec: &StackSpec, weights: &[CellWeights], input: &StackInput, masks: Option<&[Vec<f64>]>) {
     let states = spec.num_states() * input.b * spec.hidden_size;
-    assert_eq!(
-        input.x.len(),
-        input.t * input.b * spec.input_size,
-        "oracle: x must be [T, B, I]"
-    );
-    assert!(
-        input.h0.as_ref().is_none_or(|h| h.len() == states),
-        "oracle: h0 must be [L*D, B, H]"
-    );
-    assert!(
-        input.c0.as_ref().is_none_or(|c| c.len() == states),
-        "oracle: c0 must be [L*D, B, H]"
-    );
-    assert!(
-        input.c0.is_none() || has_c(spec),
-        "oracle: c0 given for a cell without a cell state"
-    );
-    assert_eq!(
-        weights.len(),
-        spec.num_states(),
-        "oracle: weights must have L*D entries"
-    );
+    assert_eq!(input.x.len(), input.t * input.b * spec.input_size, "oracle: x must be [T, B, I]");
+    assert!(input.h0.as_ref().is_none_or(|h| h.len() == states), "oracle: h0 must be [L*D, B, H]");
+    assert!(input.c0.as_ref().is_none_or(|c| c.len() == states), "oracle: c0 must be [L*D, B, H]");
+    assert!(input.c0.is_none() || has_c(spec), "oracle: c0 given for a cell without a cell state");
+    assert_eq!(weights.len(), spec.num_states(), "oracle: weights must have L*D entries");
     for (state, w) in weights.iter().enumerate() {
         let features = spec.layer_input_size(state / spec.num_directions());
         let rows = spec.gate_rows();
-        assert_eq!(
-            w.w_ih.len(),
-            rows * features,
-            "oracle: w_ih {state} must be [G*H, I]"
-        );
-        assert_eq!(
-            w.w_hh.len(),
-            rows * spec.hidden_size,
-            "oracle: w_hh {state} must be [G*H, H]"
-        );
+        assert_eq!(w.w_ih.len(), rows * features, "oracle: w_ih {state} must be [G*H, I]");
+        assert_eq!(w.w_hh.len(), rows * spec.hidden_size, "oracle: w_hh {state} must be [G*H, H]");
         for bias in [&w.b_ih, &w.b_hh] {
             let len = bias.as_ref().map(Vec::len);
-            assert_eq!(
-                len,
-                spec.bias.then_some(rows),
-                "oracle: bias {state} must be [G*H]"
-            );
+            assert_eq!(len, spec.bias.then_some(rows), "oracle: bias {state} must be [G*H]");
         }
     }
     if let Some(masks) = masks {
         let len = input.t * input.b * spec.output_size();
-        assert_eq!(
-            masks.len() + 1,
-            spec.num_layers,
-            "oracle: one mask per layer but the last"
-        );
-        assert!(
-            masks.iter().all(|m| m.len() == len),
-            "oracle: masks must be [T, B, D*H]"
-        );
+        assert_eq!(masks.len() + 1, spec.num_layers, "oracle: one mask per layer but the last");
+        assert!(masks.iter().all(|m| m.len() == len), "oracle: masks must be [T, B, D*H]");
     }
 }
 
@@ -353,26 +287,15 @@ pub fn weights_by_name<E>(
         weights.push(CellWeights {
             w_ih: get("weight_ih")?,
             w_hh: get("weight_hh")?,
-            b_ih: if spec.bias {
-                Some(get("bias_ih")?)
-            } else {
-                None
-            },
-            b_hh: if spec.bias {
-                Some(get("bias_hh")?)
-            } else {
-                None
-            },
+            b_ih: if spec.bias { Some(get("bias_ih")?) } else { None },
+            b_hh: if spec.bias { Some(get("bias_hh")?) } else { None },
         });
     }
     Ok(weights)
 }
 
 /// The tensors of a stack, or their gradients, with PyTorch's parameter names.
-pub fn named_weights<'a>(
-    spec: &StackSpec,
-    weights: &'a [CellWeights],
-) -> Vec<(String, &'a Vec<f64>)> {
+pub fn named_weights<'a>(spec: &StackSpec, weights: &'a [CellWeights]) -> Vec<(String, &'a Vec<f64>)> {
     let mut named = Vec::with_capacity(4 * weights.len());
     for (state, w) in weights.iter().enumerate() {
         let suffix = name_suffix(spec, state);

@@ -1,0 +1,98 @@
+//! The recurrent stack: one node for all layers, directions and steps.
+
+use crate::autograd::{is_recorded, record_many};
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+use rnn_kernels::cell::StackSpec;
+use rnn_runtime::ops::rnn::{self, Packed, StackArgs, StackCotangents};
+use rnn_runtime::{Array, RngKey};
+
+/// The parameters of one layer and direction, as tensors of the graph.
+pub(crate) struct CellTensors {
+    pub(crate) w_ih: Tensor,
+    pub(crate) w_hh: Tensor,
+    pub(crate) b_ih: Option<Tensor>,
+    pub(crate) b_hh: Option<Tensor>,
+}
+
+/// Input of [`stack`].
+pub(crate) struct StackInput<'a> {
+    pub(crate) spec: &'a StackSpec,
+    /// Made from `weights`.
+    pub(crate) packed: &'a Packed,
+    pub(crate) weights: &'a [CellTensors],
+    /// [T, B, I]
+    pub(crate) x: &'a Tensor,
+    /// [L*D, B, H]
+    pub(crate) h0: Option<&'a Tensor>,
+    /// [L*D, B, H]
+    pub(crate) c0: Option<&'a Tensor>,
+    /// Key and number of the first step.
+    pub(crate) dropout: Option<(RngKey, u32)>,
+}
+
+/// Output of [`stack`].
+pub(crate) struct StackTensors {
+    /// [T, B, D*H]
+    pub(crate) y: Tensor,
+    /// [L*D, B, H]
+    pub(crate) h_n: Tensor,
+    /// [L*D, B, H], LSTM only
+    pub(crate) c_n: Option<Tensor>,
+}
+
+/// Runs the stack; saves for the backward pass only when one can come.
+pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
+    let mut inputs = vec![input.x];
+    inputs.extend(input.h0);
+    inputs.extend(input.c0);
+    for cell in input.weights {
+        inputs.extend([&cell.w_ih, &cell.w_hh]);
+        inputs.extend(&cell.b_ih);
+        inputs.extend(&cell.b_hh);
+    }
+    let training = is_recorded(inputs.iter().copied());
+    let out = rnn::forward(&StackArgs {
+        spec: input.spec,
+        packed: input.packed,
+        x: input.x.array(),
+        h0: input.h0.map(Tensor::array),
+        c0: input.c0.map(Tensor::array),
+        training,
+        dropout: input.dropout,
+    })?;
+    let Some(saved) = out.saved.filter(|_| training) else {
+        return Ok(StackTensors {
+            y: Tensor::from_array(out.y),
+            h_n: Tensor::from_array(out.h_n),
+            c_n: out.c_n.map(Tensor::from_array),
+        });
+    };
+
+    let (spec, packed) = (*input.spec, input.packed.clone());
+    let want_dx = input.x.is_tracked();
+    let (has_h0, has_c0) = (input.h0.is_some(), input.c0.is_some());
+    let backward = move |outputs: Vec<Option<Array>>| -> Result<Vec<Option<Array>>> {
+        let cotangent = |n: usize| outputs.get(n).and_then(Option::as_ref);
+        let cotangents = StackCotangents { dy: cotangent(0), dh_n: cotangent(1), dc_n: cotangent(2) };
+        let grads = rnn::backward(&spec, &packed, saved, &cotangents, want_dx)?;
+        let mut inputs = vec![grads.dx];
+        if has_h0 {
+            inputs.push(Some(grads.dh0));
+        }
+        if has_c0 {
+            inputs.push(grads.dc0);
+        }
+        for cell in grads.weights {
+            inputs.extend([Some(cell.w_ih), Some(cell.w_hh)]);
+            inputs.extend(cell.b_ih.map(Some));
+            inputs.extend(cell.b_hh.map(Some));
+        }
+        Ok(inputs)
+    };
+    let mut arrays = vec![out.y, out.h_n];
+    arrays.extend(out.c_n);
+    let mut outputs = record_many("rnn", &inputs, arrays, backward).into_iter();
+    let mut next = || outputs.next().ok_or(Error::Consumed { op: "rnn" });
+    Ok(StackTensors { y: next()?, h_n: next()?, c_n: next().ok() })
+}

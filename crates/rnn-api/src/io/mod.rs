@@ -1,0 +1,90 @@
+//! Files: safetensors with PyTorch's names, written atomically, checked before use.
+
+mod safetensors;
+
+pub use self::safetensors::{HostTensor, TensorFile, write};
+
+use crate::error::{Error, Result};
+use crate::nn::{Module, mismatches};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Writes all parameters of `model` to a safetensors file. The file is complete or not there: it is
+/// written beside its destination, flushed to disk and renamed.
+///
+/// # Errors
+/// A file that cannot be written, or a failing device.
+pub fn save(model: &(impl Module + ?Sized), path: impl AsRef<Path>) -> Result<()> {
+    save_with(model, path, HashMap::new())
+}
+
+/// As [`save`], with metadata: any text by name, such as the configuration as JSON.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_with(
+    model: &(impl Module + ?Sized),
+    path: impl AsRef<Path>,
+    metadata: HashMap<String, String>,
+) -> Result<()> {
+    write(path.as_ref(), &model.state_dict(), metadata)
+}
+
+/// How [`load_with`] reads.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// Only names that start with this are read, and it is removed from them.
+    pub prefix: String,
+}
+
+impl LoadOptions {
+    /// The whole file.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only names that start with `prefix`, which is removed: with `encoder.` the tensor
+    /// `encoder.weight_ih_l0` is loaded as `weight_ih_l0`. Everything else in the file is ignored.
+    #[must_use]
+    pub fn with_prefix(self, prefix: impl Into<String>) -> Self {
+        LoadOptions { prefix: prefix.into() }
+    }
+}
+
+/// Reads all parameters of `model` from a safetensors file, f32 or f16, and returns the file's
+/// metadata. The state dict of a PyTorch `nn.LSTM`, `nn.GRU` or `nn.RNN` loads unchanged.
+///
+/// # Errors
+/// A file that cannot be read ([`Error::Io`]) or is corrupt; or [`Error::Checkpoint`] with every
+/// name that is unknown, missing, wrongly shaped or of another type. Nothing is assigned then.
+pub fn load(model: &(impl Module + ?Sized), path: impl AsRef<Path>) -> Result<HashMap<String, String>> {
+    load_with(model, path, &LoadOptions::new())
+}
+
+/// As [`load`], with options.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(
+    model: &(impl Module + ?Sized),
+    path: impl AsRef<Path>,
+    options: &LoadOptions,
+) -> Result<HashMap<String, String>> {
+    let path = path.as_ref();
+    let file = TensorFile::read(path)?.with_prefix(&options.prefix);
+    let params = model.named_parameters();
+    let own: Vec<_> = params.iter().map(|(name, param)| (name.as_str(), param.shape())).collect();
+    let mut problems = mismatches(&own, file.dims());
+    problems.extend(own.iter().filter_map(|(name, _)| file.type_problem(name)));
+    if !problems.is_empty() {
+        return Err(Error::Checkpoint { path: path.to_path_buf(), problems });
+    }
+    // Uploads first: they can fail, and then nothing has changed.
+    let mut ready = Vec::with_capacity(params.len());
+    for (name, param) in &params {
+        ready.push((param, file.upload(name, &param.device())?));
+    }
+    ready.into_iter().try_for_each(|(param, value)| param.set(&value))?;
+    Ok(file.metadata)
+}

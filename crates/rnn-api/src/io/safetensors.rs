@@ -1,0 +1,178 @@
+//! The safetensors container.
+
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+use rnn_runtime::{Array, Device};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors, serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One tensor of a file, in host memory.
+#[derive(Clone, Debug)]
+pub struct HostTensor {
+    /// Axis lengths.
+    pub dims: Vec<usize>,
+    /// The values, f16 widened; or the name of a type that is neither f32 nor f16.
+    pub values: Result<Vec<f32>, String>,
+}
+
+/// The content of a safetensors file.
+#[derive(Clone, Debug, Default)]
+pub struct TensorFile {
+    /// Tensors by name.
+    pub tensors: BTreeMap<String, HostTensor>,
+    /// The file's metadata.
+    pub metadata: HashMap<String, String>,
+    path: PathBuf,
+}
+
+impl TensorFile {
+    /// Reads and checks a whole file.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Checkpoint`] for a file that is corrupt or truncated.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = fs::read(path).map_err(|source| io_error(path, source))?;
+        let corrupt = |error: safetensors::SafeTensorError| Error::Checkpoint {
+            path: path.to_path_buf(),
+            problems: vec![format!("not a whole safetensors file: {error}")],
+        };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(corrupt)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(corrupt)?;
+        let read = |(name, view): (&str, TensorView<'_>)| (name.to_string(), HostTensor::from(view));
+        Ok(TensorFile {
+            tensors: file.iter().map(read).collect(),
+            metadata: header.metadata().clone().unwrap_or_default(),
+            path: path.to_path_buf(),
+        })
+    }
+
+    /// Only the tensors whose name starts with `prefix`, without it.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: &str) -> Self {
+        if !prefix.is_empty() {
+            let tensors = std::mem::take(&mut self.tensors).into_iter();
+            self.tensors = tensors
+                .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_string(), tensor)))
+                .collect();
+        }
+        self
+    }
+
+    /// Copies a tensor to a device.
+    ///
+    /// # Errors
+    /// No such tensor, another type than f32 or f16, or no memory.
+    pub fn upload(&self, name: &str, device: &Device) -> Result<Tensor> {
+        let missing = || format!("`{name}` is missing");
+        let problem = match self.tensors.get(name).map(|t| (&t.dims, &t.values)) {
+            Some((dims, Ok(values))) => return Tensor::from_slice(device, values, dims),
+            Some((_, Err(_))) => self.type_problem(name).unwrap_or_else(missing),
+            None => missing(),
+        };
+        Err(Error::Checkpoint { path: self.path.clone(), problems: vec![problem] })
+    }
+
+    /// Names and axis lengths.
+    pub(crate) fn dims(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), &tensor.dims[..]))
+    }
+
+    /// What is wrong with the type of a tensor, if anything.
+    pub(crate) fn type_problem(&self, name: &str) -> Option<String> {
+        match &self.tensors.get(name)?.values {
+            Ok(_) => None,
+            Err(dtype) => Some(format!("`{name}` must be F32 or F16, got {dtype}")),
+        }
+    }
+}
+
+impl From<TensorView<'_>> for HostTensor {
+    fn from(view: TensorView<'_>) -> Self {
+        // The container has checked that the bytes fit type and shape.
+        let values = match view.dtype() {
+            Dtype::F32 => Ok(view.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
+            Dtype::F16 => {
+                let halves = view.data().as_chunks().0.iter();
+                Ok(halves.map(|b| half::f16::from_le_bytes(*b).to_f32()).collect())
+            }
+            other => Err(format!("{other:?}")),
+        };
+        HostTensor { dims: view.shape().to_vec(), values }
+    }
+}
+
+fn io_error(path: &Path, source: std::io::Error) -> Error {
+    Error::Io { path: path.to_path_buf(), source }
+}
+
+/// Writes f32 arrays and metadata to a safetensors file: it is complete or not there.
+///
+/// # Errors
+/// A file that cannot be written, values that are not f32 or f16, or a failing device.
+pub fn write(
+    path: impl AsRef<Path>,
+    arrays: &BTreeMap<String, Array>,
+    metadata: HashMap<String, String>,
+) -> Result<()> {
+    let path = path.as_ref();
+    let mut host = Vec::with_capacity(arrays.len());
+    for (name, array) in arrays {
+        let bytes: Vec<u8> = array.to_vec()?.iter().flat_map(|value| value.to_le_bytes()).collect();
+        host.push((name, array.dims().to_vec(), bytes));
+    }
+    let refused = |error: safetensors::SafeTensorError| Error::Checkpoint {
+        path: path.to_path_buf(),
+        problems: vec![error.to_string()],
+    };
+    let mut views = Vec::with_capacity(host.len());
+    for (name, dims, bytes) in &host {
+        let view = TensorView::new(Dtype::F32, dims.clone(), bytes).map_err(refused)?;
+        views.push((name.as_str(), view));
+    }
+    let metadata = (!metadata.is_empty()).then_some(metadata);
+    write_atomically(path, &serialize(views, metadata).map_err(refused)?)
+}
+
+/// Writes beside the destination, flushes, renames: a crash leaves the old file or the new one.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let Some(name) = name else {
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file name");
+        return Err(io_error(path, source));
+    };
+    // Process and count keep two writers apart.
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_file_name(format!(".{name}.{}-{count}.tmp", std::process::id()));
+    let written = write_and_rename(&temporary, path, bytes);
+    if written.is_err() {
+        // The first error is the one to report; the leftover may not even exist.
+        drop(fs::remove_file(&temporary));
+    }
+    written.map_err(|source| io_error(path, source))
+}
+
+fn write_and_rename(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(temporary, path)?;
+    sync_folder(path)
+}
+
+/// On Unix the rename itself lasts only once the folder is flushed; elsewhere folders cannot be
+/// opened.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    if cfg!(unix) {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Recurrent networks that train and run on any GPU through wgpu, and on the CPU: tensors with
+//! automatic gradients, LSTM, GRU and Elman layers, losses, optimizers, safetensors.
+//!
+//! ```
+//! use rnn_api::prelude::*;
+//!
+//! # fn main() -> rnn_api::Result<()> {
+//! # let device = Device::cpu();
+//! # let seed = 42;
+//! // let device = Device::auto()?;   the fastest GPU, else the CPU
+//! let lstm = LstmConfig::new(4, 16).with_num_layers(2).with_dropout(0.2).init(&device, seed)?;
+//! let head = LinearConfig::new(16, 3).init(&device, seed)?;
+//! let mut adam = AdamConfig::new(1e-2).with_clip_norm(1.0).init(&(&lstm, &head))?;
+//!
+//! let x = Tensor::ones(&device, &[5, 2, 4])?; // [T, B, I]
+//! let labels = Tensor::from_indices(&device, &[0, 2], &[2])?; // [B]
+//! for _ in 0..3 {
+//!     let out = lstm.forward(&x, None)?; // out.y [T, B, H], out.state
+//!     let loss = head.forward(&out.last()?)?.cross_entropy(&labels)?;
+//!     adam.step(&loss.backward()?)?;
+//! }
+//!
+//! lstm.eval();
+//! let mut stream = lstm.stream(1)?; // same weights, constant cost per step
+//! let y = stream.step(&Tensor::ones(&device, &[1, 4])?)?;
+//! assert_eq!(y.dims(), [1, 16]);
+//! # Ok(()) }
+//! ```
+//!
+//! # Conventions
+//!
+//! Letters: T steps, B batch, I input, H hidden, G gates, L layers, D directions. Sequences are
+//! time-major `[T, B, features]`; [`Tensor::transpose`] adapts batch-major data. States are
+//! `[L*D, B, H]`, layer-major, then direction. Parameters have PyTorch's names, shapes and gate
+//! order, so its state dicts load unchanged.
+//!
+//! Nothing is hidden: states go in and come out as values, random draws are pure functions of a
+//! seed and a position, and a request that cannot be met is an error.
+
+mod autograd;
+mod error;
+mod functional;
+mod init;
+pub mod io;
+pub mod nn;
+pub mod optim;
+mod param;
+mod sampling;
+mod tensor;
+
+pub use autograd::{Gradients, Leaf, LeafId, backward, is_grad_enabled, no_grad};
+pub use error::{Error, Result};
+pub use init::Init;
+pub use param::Param;
+pub use sampling::Sampling;
+pub use tensor::Tensor;
+
+pub use rnn_kernels::cell::{Activation, CellKind, CellSpec, StackSpec};
+pub use rnn_runtime::ops::dropout::DropoutMask;
+pub use rnn_runtime::ops::loss::CrossEntropyOptions;
+pub use rnn_runtime::ops::pointwise::{BinaryOp, UnaryOp};
+#[cfg(feature = "gpu")]
+pub use rnn_runtime::{AdapterInfo, DeviceKind, GpuOptions, GpuSelector};
+pub use rnn_runtime::{Array, DType, Device, DeviceStats, RngKey, Shape};
+
+/// Everything a program usually needs.
+pub mod prelude {
+    pub use crate::nn::{
+        Dropout, DropoutConfig, Embedding, EmbeddingConfig, Gru, GruConfig, GruOutput, GruState, GruStream,
+        HiddenState, Layer, LayerNorm, LayerNormConfig, Linear, LinearConfig, Lstm, LstmConfig, LstmOutput,
+        LstmState, LstmStream, Module, RecurrentState, Rnn, RnnConfig, RnnOutput, RnnState, RnnStream,
+        Sequential,
+    };
+    pub use crate::optim::{
+        AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Optimizer, ParamGroup, RmsProp,
+        RmsPropConfig, Sgd, SgdConfig,
+    };
+    pub use crate::{
+        Activation, CrossEntropyOptions, DType, Device, Gradients, Init, Param, RngKey, Sampling, Tensor,
+        UnaryOp, module, no_grad,
+    };
+}
+
+/// Compiles and runs the program of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

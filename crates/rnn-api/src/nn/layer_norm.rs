@@ -1,0 +1,80 @@
+//! Layer normalisation.
+
+use crate::error::Result;
+use crate::nn::{Builder, Layer};
+use crate::param::Param;
+use crate::tensor::Tensor;
+use rnn_runtime::Device;
+use serde::{Deserialize, Serialize};
+
+/// Sizes of a [`LayerNorm`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct LayerNormConfig {
+    /// C: length of the last axis.
+    pub size: usize,
+    /// Added to the variance; 1e-5 at first.
+    #[serde(default = "default_eps")]
+    pub eps: f32,
+}
+
+fn default_eps() -> f32 {
+    1e-5
+}
+
+impl LayerNormConfig {
+    /// Normalises a last axis of C elements.
+    pub fn new(size: usize) -> Self {
+        LayerNormConfig { size, eps: default_eps() }
+    }
+
+    /// Another epsilon.
+    #[must_use]
+    pub fn with_eps(self, eps: f32) -> Self {
+        LayerNormConfig { eps, ..self }
+    }
+
+    /// Makes the layer: weight one, bias zero.
+    ///
+    /// # Errors
+    /// A size of zero, an epsilon that is not positive, no memory.
+    pub fn init(&self, device: &Device) -> Result<LayerNorm> {
+        let builder = Builder::new(device, 0, "LayerNormConfig");
+        builder.positive("size", self.size)?;
+        builder.check(self.eps.is_finite() && self.eps > 0.0, "eps", "positive", self.eps)?;
+        Ok(LayerNorm {
+            weight: builder.param(vec![1.0; self.size], &[self.size])?,
+            bias: builder.param(vec![0.0; self.size], &[self.size])?,
+            eps: self.eps,
+        })
+    }
+}
+
+/// `weight (x - mean) / sqrt(var + eps) + bias` over the last axis.
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    /// `[C]`
+    pub weight: Param,
+    /// `[C]`
+    pub bias: Param,
+    eps: f32,
+}
+
+crate::module!(LayerNorm { weight, bias });
+
+impl LayerNorm {
+    /// `[.., C]` to the same shape.
+    ///
+    /// # Errors
+    /// Another last axis, another device, or index data.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        x.layer_norm(&self.weight.value(), &self.bias.value(), self.eps)
+    }
+}
+
+impl Layer for LayerNorm {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward(x)
+    }
+}

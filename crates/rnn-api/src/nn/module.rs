@@ -1,0 +1,308 @@
+//! [`Module`]: what has parameters.
+
+use crate::error::{Error, Result};
+use crate::nn::mode::{Draws, Mode};
+use crate::param::Param;
+use crate::tensor::Tensor;
+use rnn_runtime::{Array, Device, Shape};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One thing found in a module.
+pub enum Found<'a> {
+    /// A parameter.
+    Param(&'a Param),
+    /// The switch between training and evaluation of one layer.
+    Mode(&'a Mode),
+    /// A source of random draws.
+    Draws(&'a Draws),
+}
+
+/// Walks through a module and its parts, keeping the path of names.
+pub struct Visitor<'a> {
+    path: String,
+    visit: &'a mut dyn FnMut(&str, Found<'_>),
+}
+
+impl Visitor<'_> {
+    fn at(&mut self, name: &str, action: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        if length > 0 && !name.is_empty() {
+            self.path.push('.');
+        }
+        self.path.push_str(name);
+        action(self);
+        self.path.truncate(length);
+    }
+
+    /// Shows a part: a layer, another model, a list of them, or a parameter.
+    pub fn module(&mut self, name: &str, module: &(impl Module + ?Sized)) {
+        self.at(name, |visitor| module.visit(visitor));
+    }
+
+    /// Shows a parameter.
+    pub fn param(&mut self, name: &str, param: &Param) {
+        self.at(name, |visitor| (visitor.visit)(&visitor.path, Found::Param(param)));
+    }
+
+    /// Shows the switch between training and evaluation.
+    pub fn mode(&mut self, mode: &Mode) {
+        (self.visit)(&self.path, Found::Mode(mode));
+    }
+
+    /// Shows a source of random draws.
+    pub fn draws(&mut self, draws: &Draws) {
+        (self.visit)(&self.path, Found::Draws(draws));
+    }
+}
+
+/// A layer, or a struct of layers. [`module!`](crate::module!) implements it in one line.
+pub trait Module {
+    /// Shows every part to `visitor`, always in the same order.
+    fn visit(&self, visitor: &mut Visitor<'_>);
+
+    /// Calls `visit` for everything in this module, with its dotted path.
+    fn for_each(&self, visit: &mut dyn FnMut(&str, Found<'_>)) {
+        self.visit(&mut Visitor { path: String::new(), visit });
+    }
+
+    /// All parameters with their dotted paths, such as `lstm.weight_ih_l0`. A parameter that is
+    /// reachable by two paths is listed twice.
+    fn named_parameters(&self) -> Vec<(String, Param)> {
+        let mut params = Vec::new();
+        self.for_each(&mut |path, found| {
+            if let Found::Param(param) = found {
+                params.push((path.to_string(), param.clone()));
+            }
+        });
+        params
+    }
+
+    /// All parameters, each once.
+    fn parameters(&self) -> Vec<Param> {
+        let mut seen = BTreeSet::new();
+        let params = self.named_parameters().into_iter().map(|(_, param)| param);
+        params.filter(|param| seen.insert(param.id())).collect()
+    }
+
+    /// Number of trainable and frozen numbers, each once.
+    fn num_parameters(&self) -> usize {
+        self.parameters().iter().map(Param::len).sum()
+    }
+
+    /// Switches to training: dropout drops.
+    fn train(&self) {
+        self.set_training(true);
+    }
+
+    /// Switches to evaluation: dropout does nothing. Gradients can still be computed.
+    fn eval(&self) {
+        self.set_training(false);
+    }
+
+    /// Switches to training (`true`) or evaluation.
+    fn set_training(&self, training: bool) {
+        self.for_each(&mut |_, found| {
+            if let Found::Mode(mode) = found {
+                mode.set(training);
+            }
+        });
+    }
+
+    /// Freezes all parameters (`false`) or thaws them.
+    fn set_trainable(&self, trainable: bool) {
+        for param in self.parameters() {
+            param.set_trainable(trainable);
+        }
+    }
+
+    /// Moves all parameters to another device. Optimizer state stays where it is: make optimizers
+    /// afterwards.
+    ///
+    /// # Errors
+    /// A failing device, or no memory. Some parameters may have moved already.
+    fn to_device(&self, device: &Device) -> Result<()> {
+        self.parameters().iter().try_for_each(|param| param.to_device(device))
+    }
+
+    /// Positions of all sources of random draws by path; with the parameters they are the whole
+    /// state of a model.
+    fn draw_positions(&self) -> BTreeMap<String, u64> {
+        let mut positions = BTreeMap::new();
+        self.for_each(&mut |path, found| {
+            if let Found::Draws(draws) = found {
+                positions.insert(path.to_string(), draws.position());
+            }
+        });
+        positions
+    }
+
+    /// Restores what [`Module::draw_positions`] gave, so that a resumed run draws the same masks.
+    ///
+    /// # Errors
+    /// Paths that are unknown or missing; nothing is restored then.
+    fn set_draw_positions(&self, positions: &BTreeMap<String, u64>) -> Result<()> {
+        let own = self.draw_positions();
+        let unknown = positions.keys().filter(|path| !own.contains_key(*path));
+        let missing = own.keys().filter(|path| !positions.contains_key(*path));
+        let problems: Vec<String> = unknown
+            .map(|path| format!("unknown source of draws `{path}`"))
+            .chain(missing.map(|path| format!("missing source of draws `{path}`")))
+            .collect();
+        if !problems.is_empty() {
+            return Err(Error::StateDict { problems });
+        }
+        self.for_each(&mut |path, found| {
+            if let (Found::Draws(draws), Some(&position)) = (found, positions.get(path)) {
+                draws.set_position(position);
+            }
+        });
+        Ok(())
+    }
+
+    /// The current values of all parameters by name. Cheap: later training steps do not change
+    /// them, so this is also a snapshot.
+    fn state_dict(&self) -> BTreeMap<String, Array> {
+        self.named_parameters().into_iter().map(|(name, param)| (name, param.array())).collect()
+    }
+
+    /// Assigns values by name. Checks everything first: either all are assigned or none.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] with every unknown, missing and wrongly shaped name; or a failing
+    /// device.
+    fn load_state_dict(&self, values: &BTreeMap<String, Array>) -> Result<()> {
+        let own = self.named_parameters();
+        let shapes: Vec<(&str, &Shape)> =
+            own.iter().map(|(name, param)| (name.as_str(), param.shape())).collect();
+        let given = values.iter().map(|(name, array)| (name.as_str(), array.dims()));
+        let problems = mismatches(&shapes, given);
+        if !problems.is_empty() {
+            return Err(Error::StateDict { problems });
+        }
+        // Conversions first: they can fail, and then nothing has changed.
+        let mut ready = Vec::with_capacity(own.len());
+        for (name, param) in &own {
+            if let Some(array) = values.get(name) {
+                let value = Tensor::from_array(array.to_device(&param.device())?);
+                ready.push((param, value.to_dtype(rnn_runtime::DType::F32)?));
+            }
+        }
+        ready.into_iter().try_for_each(|(param, value)| param.set(&value))
+    }
+}
+
+/// Every difference between the names and shapes of a model and those that were given.
+pub(crate) fn mismatches<'a>(
+    own: &[(&str, &Shape)],
+    given: impl Iterator<Item = (&'a str, &'a [usize])>,
+) -> Vec<String> {
+    let given: BTreeMap<&str, &[usize]> = given.collect();
+    let names: BTreeSet<&str> = own.iter().map(|(name, _)| *name).collect();
+    let mut problems = Vec::new();
+    for (name, shape) in own {
+        match given.get(name) {
+            None => problems.push(format!("`{name}` is missing")),
+            Some(dims) if *dims != shape.dims() => {
+                problems.push(format!("`{name}` must be {shape}, got {dims:?}"));
+            }
+            Some(_) => {}
+        }
+    }
+    let unknown = given.keys().filter(|name| !names.contains(*name));
+    problems.extend(unknown.map(|name| format!("`{name}` is unknown")));
+    problems
+}
+
+impl Module for Param {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.param("", self);
+    }
+}
+
+impl<M: Module + ?Sized> Module for &M {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        (**self).visit(visitor);
+    }
+}
+
+impl<M: Module + ?Sized> Module for Box<M> {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        (**self).visit(visitor);
+    }
+}
+
+impl<M: Module> Module for Option<M> {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        if let Some(module) = self {
+            module.visit(visitor);
+        }
+    }
+}
+
+/// Parts are named by their numbers.
+impl<M: Module> Module for [M] {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        for (n, module) in self.iter().enumerate() {
+            visitor.module(&n.to_string(), module);
+        }
+    }
+}
+
+impl<M: Module> Module for Vec<M> {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        self.as_slice().visit(visitor);
+    }
+}
+
+/// Layers that are not fields of one struct: `(&lstm, &head)`. Parts are named `0` and `1`.
+impl<A: Module, B: Module> Module for (A, B) {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.module("0", &self.0);
+        visitor.module("1", &self.1);
+    }
+}
+
+/// As for pairs.
+impl<A: Module, B: Module, C: Module> Module for (A, B, C) {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.module("0", &self.0);
+        visitor.module("1", &self.1);
+        visitor.module("2", &self.2);
+    }
+}
+
+/// Makes a struct of layers and parameters a [`Module`](crate::nn::Module). Names of parameters
+/// start with the names of the fields.
+///
+/// ```
+/// use rnn_api::prelude::*;
+///
+/// struct Tagger {
+///     embedding: Embedding,
+///     lstm: Lstm,
+///     head: Linear,
+/// }
+/// module!(Tagger { embedding, lstm, head });
+///
+/// # fn main() -> rnn_api::Result<()> {
+/// let device = Device::cpu();
+/// let tagger = Tagger {
+///     embedding: EmbeddingConfig::new(50, 8).init(&device, 1)?,
+///     lstm: LstmConfig::new(8, 16).init(&device, 2)?,
+///     head: LinearConfig::new(16, 5).init(&device, 3)?,
+/// };
+/// let names: Vec<String> = tagger.named_parameters().into_iter().map(|(name, _)| name).collect();
+/// assert_eq!(names[0], "embedding.weight");
+/// assert_eq!(names[1], "lstm.weight_ih_l0");
+/// # Ok(()) }
+/// ```
+#[macro_export]
+macro_rules! module {
+    ($name:ident { $($field:ident),* $(,)? }) => {
+        impl $crate::nn::Module for $name {
+            fn visit(&self, visitor: &mut $crate::nn::Visitor<'_>) {
+                $(visitor.module(stringify!($field), &self.$field);)*
+            }
+        }
+    };
+}

@@ -1,0 +1,98 @@
+//! Layers one after another.
+
+use crate::error::Result;
+use crate::nn::{Module, Visitor};
+use crate::tensor::Tensor;
+use rnn_runtime::ops::pointwise::UnaryOp;
+use std::fmt;
+
+/// A module with one tensor in and one out.
+pub trait Layer: Module {
+    /// Applies the layer.
+    ///
+    /// # Errors
+    /// Whatever the layer's ops refuse.
+    fn forward(&self, x: &Tensor) -> Result<Tensor>;
+}
+
+/// An activation function is a layer without parameters: `UnaryOp::Relu`.
+impl Module for UnaryOp {
+    fn visit(&self, _visitor: &mut Visitor<'_>) {}
+}
+
+impl Layer for UnaryOp {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        x.unary(*self)
+    }
+}
+
+/// Layers one after another; parameters are named `0.weight`, `2.bias` and so on, as in PyTorch.
+///
+/// ```
+/// use rnn_api::prelude::*;
+/// # fn main() -> rnn_api::Result<()> {
+/// let device = Device::cpu();
+/// let head = Sequential::new()
+///     .with(LinearConfig::new(8, 16).init(&device, 1)?)
+///     .with(UnaryOp::Relu)
+///     .with(LinearConfig::new(16, 2).init(&device, 2)?);
+/// let y = head.forward(&Tensor::ones(&device, &[3, 8])?)?;
+/// assert_eq!(y.dims(), [3, 2]);
+/// # Ok(()) }
+/// ```
+#[derive(Default)]
+pub struct Sequential {
+    layers: Vec<Box<dyn Layer + Send + Sync>>,
+}
+
+impl Sequential {
+    /// No layers: the identity.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a layer.
+    #[must_use]
+    pub fn with(mut self, layer: impl Layer + Send + Sync + 'static) -> Self {
+        self.layers.push(Box::new(layer));
+        self
+    }
+
+    /// Number of layers.
+    pub fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Whether there are no layers.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// Applies all layers in order.
+    ///
+    /// # Errors
+    /// Whatever a layer refuses.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x))
+    }
+}
+
+impl Module for Sequential {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        for (n, layer) in self.layers.iter().enumerate() {
+            visitor.module(&n.to_string(), &**layer);
+        }
+    }
+}
+
+impl Layer for Sequential {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward(x)
+    }
+}
+
+impl fmt::Debug for Sequential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sequential({} layers)", self.layers.len())
+    }
+}

@@ -1,0 +1,222 @@
+//! States and outputs of recurrent layers.
+
+use crate::error::Result;
+use crate::tensor::Tensor;
+use rnn_kernels::cell::StackSpec;
+use rnn_runtime::Device;
+
+/// What a recurrent layer carries from step to step.
+pub trait RecurrentState: Clone + Sized + sealed::Sealed {
+    /// The hidden state of every layer and direction, `[L*D, B, H]`.
+    fn hidden(&self) -> &Tensor;
+
+    /// The same values without a graph: in truncated backpropagation, gradients end here.
+    #[must_use]
+    fn detach(&self) -> Self;
+}
+
+/// Keeps [`RecurrentState`] to the types of this module, and lets layers make them.
+pub(crate) mod sealed {
+    use crate::tensor::Tensor;
+
+    pub trait Sealed {
+        /// `c` is given exactly for LSTM.
+        fn from_tensors(h: Tensor, c: Option<Tensor>, directions: usize) -> Self;
+        fn cell(&self) -> Option<&Tensor>;
+        fn directions(&self) -> usize;
+    }
+}
+use sealed::Sealed;
+
+/// State of an LSTM. An explicit value: nothing is hidden in the layer.
+#[derive(Clone, Debug)]
+pub struct LstmState {
+    /// `[L*D, B, H]`, layer-major, then direction.
+    pub h: Tensor,
+    /// `[L*D, B, H]`
+    pub c: Tensor,
+    directions: usize,
+}
+
+impl LstmState {
+    /// A state from its parts, `[L*D, B, H]` each, for a layer with this many directions (D).
+    pub fn new(h: Tensor, c: Tensor, directions: usize) -> Self {
+        LstmState { h, c, directions }
+    }
+
+    /// The zero state.
+    ///
+    /// # Errors
+    /// A size of zero, or no memory.
+    pub fn zeros(spec: &StackSpec, device: &Device, batch: usize) -> Result<Self> {
+        let zeros = state_zeros(spec, device, batch)?;
+        Ok(LstmState::new(zeros.clone(), zeros, spec.num_directions()))
+    }
+
+    /// The same values without a graph, see [`RecurrentState::detach`].
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        LstmState::new(self.h.detach(), self.c.detach(), self.directions)
+    }
+
+    /// h of one layer and direction (0 forward, 1 backward), `[B, H]`.
+    ///
+    /// # Errors
+    /// No such layer or direction.
+    pub fn h(&self, layer: usize, direction: usize) -> Result<Tensor> {
+        part(&self.h, self.directions, layer, direction)
+    }
+
+    /// c of one layer and direction, `[B, H]`.
+    ///
+    /// # Errors
+    /// No such layer or direction.
+    pub fn c(&self, layer: usize, direction: usize) -> Result<Tensor> {
+        part(&self.c, self.directions, layer, direction)
+    }
+}
+
+/// State of a GRU or an Elman network. An explicit value: nothing is hidden in the layer.
+#[derive(Clone, Debug)]
+pub struct HiddenState {
+    /// `[L*D, B, H]`, layer-major, then direction.
+    pub h: Tensor,
+    directions: usize,
+}
+
+impl HiddenState {
+    /// A state from `[L*D, B, H]` for a layer with this many directions (D).
+    pub fn new(h: Tensor, directions: usize) -> Self {
+        HiddenState { h, directions }
+    }
+
+    /// The zero state.
+    ///
+    /// # Errors
+    /// A size of zero, or no memory.
+    pub fn zeros(spec: &StackSpec, device: &Device, batch: usize) -> Result<Self> {
+        Ok(HiddenState::new(state_zeros(spec, device, batch)?, spec.num_directions()))
+    }
+
+    /// The same values without a graph, see [`RecurrentState::detach`].
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        HiddenState::new(self.h.detach(), self.directions)
+    }
+
+    /// h of one layer and direction (0 forward, 1 backward), `[B, H]`.
+    ///
+    /// # Errors
+    /// No such layer or direction.
+    pub fn h(&self, layer: usize, direction: usize) -> Result<Tensor> {
+        part(&self.h, self.directions, layer, direction)
+    }
+}
+
+/// State of a GRU.
+pub type GruState = HiddenState;
+/// State of an Elman network.
+pub type RnnState = HiddenState;
+
+pub(crate) fn state_zeros(spec: &StackSpec, device: &Device, batch: usize) -> Result<Tensor> {
+    Tensor::zeros(device, &[spec.num_states(), batch, spec.hidden_size])
+}
+
+fn part(states: &Tensor, directions: usize, layer: usize, direction: usize) -> Result<Tensor> {
+    if direction >= directions {
+        let expected = format!("below the number of directions, {directions}");
+        return Err(crate::Error::value("state", "direction", expected, direction));
+    }
+    let count = states.dims().first().copied().unwrap_or(0);
+    if layer >= count / directions {
+        let expected = format!("below the number of layers, {}", count / directions);
+        return Err(crate::Error::value("state", "layer", expected, layer));
+    }
+    states.select(0, layer * directions + direction)
+}
+
+impl Sealed for LstmState {
+    fn from_tensors(h: Tensor, c: Option<Tensor>, directions: usize) -> Self {
+        let c = c.unwrap_or_else(|| unreachable!("an LSTM stack always returns c"));
+        LstmState::new(h, c, directions)
+    }
+
+    fn cell(&self) -> Option<&Tensor> {
+        Some(&self.c)
+    }
+
+    fn directions(&self) -> usize {
+        self.directions
+    }
+}
+
+impl RecurrentState for LstmState {
+    fn hidden(&self) -> &Tensor {
+        &self.h
+    }
+
+    fn detach(&self) -> Self {
+        self.detach()
+    }
+}
+
+impl Sealed for HiddenState {
+    fn from_tensors(h: Tensor, _c: Option<Tensor>, directions: usize) -> Self {
+        HiddenState::new(h, directions)
+    }
+
+    fn cell(&self) -> Option<&Tensor> {
+        None
+    }
+
+    fn directions(&self) -> usize {
+        self.directions
+    }
+}
+
+impl RecurrentState for HiddenState {
+    fn hidden(&self) -> &Tensor {
+        &self.h
+    }
+
+    fn detach(&self) -> Self {
+        self.detach()
+    }
+}
+
+/// Output of a recurrent layer; the aliases [`LstmOutput`], [`GruOutput`] and [`RnnOutput`] say
+/// which.
+#[derive(Clone, Debug)]
+pub struct RecurrentOutput<S> {
+    /// Output of the last layer at every step, `[T, B, D*H]`: the forward direction's H features,
+    /// then the backward direction's.
+    pub y: Tensor,
+    /// The state after the last step (of the backward direction: after t = 0). Feed it to the next
+    /// call to continue the sequence.
+    pub state: S,
+}
+
+/// Output of an [`Lstm`](super::Lstm).
+pub type LstmOutput = RecurrentOutput<LstmState>;
+/// Output of a [`Gru`](super::Gru).
+pub type GruOutput = RecurrentOutput<GruState>;
+/// Output of an [`Rnn`](super::Rnn).
+pub type RnnOutput = RecurrentOutput<RnnState>;
+
+impl<S: RecurrentState> RecurrentOutput<S> {
+    /// What the last layer knows after the whole sequence, `[B, D*H]`: each direction's final
+    /// state. The backward half is that of t = 0; the same half of `y` at the last step has seen
+    /// one step only.
+    ///
+    /// # Errors
+    /// A failing device, or no memory.
+    pub fn last(&self) -> Result<Tensor> {
+        let (h, directions) = (self.state.hidden(), self.state.directions());
+        let first = h.dims()[0] - directions;
+        let forward = h.select(0, first)?;
+        if directions == 1 {
+            return Ok(forward);
+        }
+        Tensor::concat(&[&forward, &h.select(0, first + 1)?], 1)
+    }
+}

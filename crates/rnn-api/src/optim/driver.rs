@@ -1,0 +1,309 @@
+//! What all optimizers share: which parameters, the finite check, clipping, groups, files.
+
+use crate::autograd::Gradients;
+use crate::error::{Error, Result};
+use crate::io::{self, TensorFile};
+use crate::nn::{Module, mismatches};
+use crate::param::Param;
+use crate::tensor::Tensor;
+use rnn_runtime::{Array, Shape, ops};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Settings for the parameters whose name a filter accepts.
+#[derive(Clone)]
+pub struct ParamGroup {
+    filter: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    weight_decay: Option<f64>,
+    lr_scale: f64,
+}
+
+impl ParamGroup {
+    /// A group of the parameters that `filter` accepts by name, such as `lstm.bias_hh_l0`.
+    pub fn new(filter: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        ParamGroup { filter: Arc::new(filter), weight_decay: None, lr_scale: 1.0 }
+    }
+
+    /// Another weight decay for the group.
+    #[must_use]
+    pub fn with_weight_decay(self, weight_decay: f64) -> Self {
+        ParamGroup { weight_decay: Some(weight_decay), ..self }
+    }
+
+    /// The group's learning rate is this many times the optimizer's.
+    #[must_use]
+    pub fn with_lr_scale(self, lr_scale: f64) -> Self {
+        ParamGroup { lr_scale, ..self }
+    }
+}
+
+impl fmt::Debug for ParamGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ParamGroup({:?}, lr x {})", self.weight_decay, self.lr_scale)
+    }
+}
+
+/// The settings every optimizer has.
+pub(crate) struct Common<'a> {
+    pub(crate) lr: f64,
+    pub(crate) weight_decay: f64,
+    pub(crate) clip_norm: Option<f32>,
+    pub(crate) groups: &'a [ParamGroup],
+}
+
+/// One step of one parameter.
+pub(crate) struct Update<'a> {
+    pub(crate) param: &'a mut Array,
+    pub(crate) grad: &'a Array,
+    /// In the order of [`Rule::states`].
+    pub(crate) states: &'a mut [Array],
+    /// From `ops::optim::grad_norm`; kernels multiply the gradient by the clip coefficient in it.
+    pub(crate) control: &'a Array,
+    pub(crate) lr: f64,
+    pub(crate) weight_decay: f64,
+    /// Number of this parameter's step, from 1.
+    pub(crate) step: u64,
+}
+
+/// What distinguishes one optimizer from another.
+pub(crate) trait Rule {
+    /// Name of the configuration in errors, and of the optimizer in files.
+    fn name(&self) -> &'static str;
+    /// Names of the arrays kept per parameter, all zero at first.
+    fn states(&self) -> &'static [&'static str];
+    /// Refuses settings that make no sense.
+    fn check(&self) -> Result<()>;
+    /// One step of one parameter.
+    fn update(&self, update: Update<'_>) -> Result<()>;
+}
+
+/// Refuses a setting.
+pub(crate) fn check(
+    config: &'static str,
+    field: &'static str,
+    value: f64,
+    expected: &str,
+    ok: bool,
+) -> Result<()> {
+    if ok {
+        return Ok(());
+    }
+    let (expected, got) = (expected.to_string(), value.to_string());
+    Err(Error::Config { config, field, expected, got })
+}
+
+/// One parameter and what is remembered about it.
+struct Slot {
+    name: String,
+    param: Param,
+    states: Vec<Array>,
+    weight_decay: f64,
+    lr_scale: f64,
+    steps: u64,
+}
+
+/// The optimizer proper.
+pub(crate) struct Driver<R> {
+    rule: R,
+    slots: Vec<Slot>,
+    lr: f64,
+    clip_norm: Option<f32>,
+    steps: u64,
+}
+
+impl<R: Rule> Driver<R> {
+    pub(crate) fn new(rule: R, common: &Common<'_>, model: &dyn Module) -> Result<Self> {
+        let config = rule.name();
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        let not_negative = |x: f64| x.is_finite() && x >= 0.0;
+        let (lr, decay) = (common.lr, common.weight_decay);
+        check(config, "lr", lr, "finite and not negative", not_negative(lr))?;
+        check(config, "weight_decay", decay, "finite and not negative", not_negative(decay))?;
+        if let Some(max) = common.clip_norm.map(f64::from) {
+            check(config, "clip_norm", max, "positive", positive(max))?;
+        }
+        for group in common.groups {
+            let (scale, decay) = (group.lr_scale, group.weight_decay.unwrap_or(0.0));
+            check(config, "groups", scale, "scales that are not negative", not_negative(scale))?;
+            check(config, "groups", decay, "decays that are not negative", not_negative(decay))?;
+        }
+        rule.check()?;
+
+        let (mut seen, mut names) = (BTreeSet::new(), BTreeSet::new());
+        let mut slots = Vec::new();
+        for (name, param) in model.named_parameters() {
+            if !names.insert(name.clone()) {
+                return Err(Error::Config {
+                    config,
+                    field: "parameters",
+                    expected: "of different names".into(),
+                    got: format!("`{name}` twice"),
+                });
+            }
+            // Tied weights: one parameter under two names is updated once.
+            if seen.insert(param.id()) {
+                slots.push(Slot::new(name, param, rule.states(), common)?);
+            }
+        }
+        if slots.is_empty() {
+            return Err(Error::Config {
+                config,
+                field: "parameters",
+                expected: "at least one".into(),
+                got: "none".into(),
+            });
+        }
+        Ok(Driver { rule, slots, lr, clip_norm: common.clip_norm, steps: 0 })
+    }
+
+    pub(crate) fn step(&mut self, gradients: &Gradients) -> Result<()> {
+        let (mut chosen, mut grads) = (Vec::new(), Vec::new());
+        for (n, slot) in self.slots.iter().enumerate() {
+            if let Some(grad) = gradients.array(slot.param.id()) {
+                chosen.push(n);
+                grads.push(grad);
+            }
+        }
+        if grads.is_empty() {
+            tracing::warn!("no parameter of the optimizer has a gradient; nothing was updated");
+            return Ok(());
+        }
+        let norm = ops::optim::grad_norm(&grads, self.clip_norm)?;
+        let finite = norm.control.to_vec()?[2] != 0.0;
+        if !finite {
+            let sums = norm.sums.to_vec()?;
+            let bad = chosen.iter().zip(sums).filter(|(_, sum)| !sum.is_finite());
+            let parameters = bad.map(|(&n, _)| self.slots[n].name.clone()).collect();
+            return Err(Error::NonFinite { step: self.steps + 1, parameters });
+        }
+        self.steps += 1;
+        for (n, grad) in chosen.into_iter().zip(grads) {
+            let Slot { param, states, weight_decay, lr_scale, steps, .. } = &mut self.slots[n];
+            *steps += 1;
+            param.update(|value| {
+                self.rule.update(Update {
+                    param: value,
+                    grad,
+                    states,
+                    control: &norm.control,
+                    lr: self.lr * *lr_scale,
+                    weight_decay: *weight_decay,
+                    step: *steps,
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    pub(crate) fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    pub(crate) fn save(&self, path: &Path) -> Result<()> {
+        let mut arrays = BTreeMap::new();
+        let mut metadata = HashMap::from([
+            ("optimizer".to_string(), self.rule.name().to_string()),
+            ("lr".to_string(), self.lr.to_string()),
+            ("steps".to_string(), self.steps.to_string()),
+        ]);
+        for slot in &self.slots {
+            metadata.insert(format!("steps.{}", slot.name), slot.steps.to_string());
+            for (state, array) in self.rule.states().iter().zip(&slot.states) {
+                arrays.insert(format!("{state}.{}", slot.name), array.clone());
+            }
+        }
+        io::write(path, &arrays, metadata)
+    }
+
+    pub(crate) fn load(&mut self, path: &Path) -> Result<()> {
+        let file = TensorFile::read(path)?;
+        let mut problems = Vec::new();
+        let mut number = |key: &str| match file.metadata.get(key).map(|text| text.parse::<u64>()) {
+            Some(Ok(number)) => number,
+            Some(Err(_)) => {
+                problems.push(format!("metadata `{key}` is not a number"));
+                0
+            }
+            None => {
+                problems.push(format!("metadata `{key}` is missing"));
+                0
+            }
+        };
+        let steps = number("steps");
+        let slot_steps: Vec<u64> =
+            self.slots.iter().map(|slot| number(&format!("steps.{}", slot.name))).collect();
+        let lr = file.metadata.get("lr").and_then(|text| text.parse::<f64>().ok());
+        if lr.is_none() {
+            problems.push("metadata `lr` is missing or not a number".into());
+        }
+        let (wanted, got) = (self.rule.name(), file.metadata.get("optimizer"));
+        if got.is_none_or(|got| got != wanted) {
+            problems.push(format!("made by {got:?}, wanted {wanted:?}"));
+        }
+        let names: Vec<(String, &Shape)> = self.state_names();
+        let own: Vec<(&str, &Shape)> = names.iter().map(|(name, s)| (name.as_str(), *s)).collect();
+        problems.extend(mismatches(&own, file.dims()));
+        problems.extend(own.iter().filter_map(|(name, _)| file.type_problem(name)));
+        let (Some(lr), true) = (lr, problems.is_empty()) else {
+            return Err(Error::Checkpoint { path: path.to_path_buf(), problems });
+        };
+        let mut loaded = Vec::with_capacity(self.slots.len());
+        for slot in &self.slots {
+            let mut states = Vec::new();
+            for state in self.rule.states() {
+                let name = format!("{state}.{}", slot.name);
+                states.push(file.upload(&name, &slot.param.device())?.into_array());
+            }
+            loaded.push(states);
+        }
+        for ((slot, states), steps) in self.slots.iter_mut().zip(loaded).zip(slot_steps) {
+            (slot.states, slot.steps) = (states, steps);
+        }
+        (self.lr, self.steps) = (lr, steps);
+        Ok(())
+    }
+
+    fn state_names(&self) -> Vec<(String, &Shape)> {
+        let slots = self.slots.iter();
+        let of = |slot: &'_ Slot, state: &str| format!("{state}.{}", slot.name);
+        slots
+            .flat_map(|slot| {
+                self.rule.states().iter().map(move |state| (of(slot, state), slot.param.shape()))
+            })
+            .collect()
+    }
+}
+
+impl Slot {
+    fn new(name: String, param: Param, states: &[&str], common: &Common<'_>) -> Result<Self> {
+        let group = common.groups.iter().find(|group| (group.filter)(&name));
+        let device = param.device();
+        let zeros = |_: &&str| Ok(Tensor::zeros(&device, param.dims())?.into_array());
+        let states = states.iter().map(zeros).collect::<Result<Vec<Array>>>()?;
+        Ok(Slot {
+            weight_decay: group.and_then(|g| g.weight_decay).unwrap_or(common.weight_decay),
+            lr_scale: group.map_or(1.0, |g| g.lr_scale),
+            name,
+            param,
+            states,
+            steps: 0,
+        })
+    }
+}
+
+impl<R: Rule> fmt::Debug for Driver<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, count) = (self.rule.name(), self.slots.len());
+        write!(f, "{name}({count} parameters, lr {}, {} steps)", self.lr, self.steps)
+    }
+}

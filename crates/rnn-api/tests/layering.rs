@@ -1,0 +1,108 @@
+//! The dependency rules of docs/architecture.md, read from the sources themselves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// Every file below `folder` with this extension.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().is_none_or(|name| name != "target") {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Code of a file: comment lines do not count.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// Files below `folder` whose code contains one of `words`, except below `allowed`.
+fn offenders(folder: &str, words: &[&str], allowed: &[&str]) -> Vec<String> {
+    let root = root();
+    files(&root.join(folder), "rs")
+        .iter()
+        .filter(|path| !allowed.iter().any(|part| path.to_string_lossy().contains(part)))
+        .filter(|path| words.iter().any(|word| code(path).contains(word)))
+        .map(|path| path.strip_prefix(&root).unwrap().display().to_string())
+        .collect()
+}
+
+#[test]
+fn only_the_gpu_backend_names_wgpu() {
+    assert_eq!(offenders("crates", &["wgpu::"], &["rnn-runtime/src/gpu/", "tests/layering.rs"]), [""; 0]);
+    // The rule can fail: the GPU backend itself does name it.
+    assert!(!offenders("crates/rnn-runtime/src/gpu", &["wgpu::"], &[]).is_empty());
+}
+
+#[test]
+fn only_ops_match_on_the_device() {
+    let words = ["on_device!", "Device::Gpu(", "Device::Cpu("];
+    let allowed = ["rnn-runtime/src/ops/", "rnn-runtime/src/device.rs", "tests/"];
+    assert_eq!(offenders("crates", &words, &allowed), [""; 0]);
+}
+
+#[test]
+fn backends_do_not_import_each_other() {
+    assert_eq!(offenders("crates/rnn-runtime/src/cpu", &["gpu::", "Gpu"], &[]), [""; 0]);
+    // One plain struct of sizes is shared.
+    let words = ["cpu::", "Cpu"];
+    let found = offenders("crates/rnn-runtime/src/gpu", &words, &[]);
+    for file in found {
+        let text = code(&root().join(&file)).replace("DeviceType::Cpu", "");
+        let rest = text.replace("use crate::cpu::rnn::LayerDims;", "");
+        assert!(words.iter().all(|word| !rest.contains(word)), "{file} uses the CPU backend");
+    }
+}
+
+#[test]
+fn crates_depend_downwards_only() {
+    let manifest = |name: &str| fs::read_to_string(root().join(format!("crates/{name}/Cargo.toml"))).unwrap();
+    let dependencies = |name: &str| {
+        let text = manifest(name);
+        let start = text.find("\n[dependencies]").expect("a [dependencies] table");
+        let rest = &text[start + 1..];
+        rest[..rest[1..].find("\n[").map_or(rest.len(), |end| end + 1)].to_string()
+    };
+    let absent = |name: &str, others: &[&str]| {
+        let table = dependencies(name);
+        for other in others {
+            assert!(!table.contains(other), "{name} must not depend on {other}");
+        }
+    };
+    absent("rnn-kernels", &["rnn-runtime", "rnn-api", "rnn-testing", "wgpu"]);
+    absent("rnn-runtime", &["rnn-api", "rnn-testing"]);
+    absent("rnn-api", &["rnn-testing", "wgpu"]);
+    absent("rnn-testing", &["rnn-runtime", "rnn-api", "wgpu"]);
+}
+
+#[test]
+fn the_runtime_knows_no_tape_and_the_api_no_shader() {
+    let words = ["Tensor", "autograd", "Optimizer"];
+    assert_eq!(offenders("crates/rnn-runtime/src", &words, &[]), [""; 0]);
+    let words = ["rnn_kernels::catalogue", "rnn_kernels::params", "rnn_kernels::grid", ".wgsl"];
+    assert_eq!(offenders("crates/rnn-api/src", &words, &[]), [""; 0]);
+}
+
+#[test]
+fn rust_holds_no_shader_text() {
+    let words = ["@compute", "var<storage", "@group("];
+    assert_eq!(offenders("crates", &words, &["tests/"]), [""; 0]);
+}
+
+#[test]
+fn top_level_shaders_are_the_crate_s_own() {
+    let link = root().join("shaders").canonicalize().unwrap();
+    assert_eq!(link, root().join("crates/rnn-kernels/shaders"));
+}

@@ -1,0 +1,383 @@
+//! Training, on every device: optimizers reach minima, refuse what is not finite, resume exactly,
+//! and a steady step creates nothing.
+
+#[path = "../../rnn-runtime/tests/common/mod.rs"]
+mod common;
+
+use common::device_test;
+use rnn_api::prelude::*;
+use rnn_api::{DeviceStats, Error, Result, io};
+use rnn_testing::data::uniform;
+use std::path::PathBuf;
+
+fn main() {
+    common::run(vec![
+        device_test!(every_optimizer_solves_a_parabola),
+        device_test!(every_optimizer_solves_rosenbrock),
+        device_test!(groups_have_their_own_settings),
+        device_test!(clipping_scales_all_gradients_together),
+        device_test!(parameters_without_a_gradient_are_skipped),
+        device_test!(non_finite_gradients_change_nothing),
+        device_test!(bad_settings_are_refused),
+        device_test!(an_lstm_learns_to_remember),
+        device_test!(a_resumed_run_continues_bit_for_bit),
+        device_test!(a_steady_step_creates_nothing).with_webgpu_limits(),
+        device_test!(a_time_step_costs_two_dispatches).gpu_only().with_webgpu_limits(),
+    ]);
+}
+
+/// Two parameters of two elements each.
+struct Point {
+    a: Param,
+    b: Param,
+}
+rnn_api::module!(Point { a, b });
+
+impl Point {
+    fn new(device: &Device, a: [f32; 2], b: [f32; 2]) -> Self {
+        let param = |v: [f32; 2]| Param::new(&Tensor::from_slice(device, &v, &[2]).unwrap()).unwrap();
+        Point { a: param(a), b: param(b) }
+    }
+
+    fn values(&self) -> [Vec<f32>; 2] {
+        [&self.a, &self.b].map(|param| param.value().to_vec().unwrap())
+    }
+}
+
+type Make = fn(&Point) -> Result<Box<dyn Optimizer>>;
+
+/// Name, optimizer for a well-conditioned bowl, optimizer for a narrow curved valley.
+fn table() -> Vec<(&'static str, Make, Make)> {
+    fn boxed(optimizer: impl Optimizer + 'static) -> Result<Box<dyn Optimizer>> {
+        Ok(Box::new(optimizer))
+    }
+    vec![
+        ("sgd", |p| boxed(SgdConfig::new(0.1).init(p)?), |p| boxed(SgdConfig::new(2e-3).init(p)?)),
+        (
+            "momentum",
+            |p| boxed(SgdConfig::new(0.03).with_momentum(0.8).init(p)?),
+            |p| boxed(SgdConfig::new(5e-4).with_momentum(0.9).init(p)?),
+        ),
+        (
+            "nesterov",
+            |p| boxed(SgdConfig::new(0.03).with_momentum(0.8).with_nesterov(true).init(p)?),
+            |p| boxed(SgdConfig::new(5e-4).with_momentum(0.9).with_nesterov(true).init(p)?),
+        ),
+        (
+            "rmsprop",
+            |p| boxed(RmsPropConfig::new(0.015).with_alpha(0.9).init(p)?),
+            |p| boxed(RmsPropConfig::new(1e-3).with_alpha(0.9).init(p)?),
+        ),
+        (
+            "rmsprop with momentum",
+            |p| boxed(RmsPropConfig::new(8e-3).with_momentum(0.5).init(p)?),
+            |p| boxed(RmsPropConfig::new(3e-4).with_momentum(0.7).init(p)?),
+        ),
+        ("adagrad", |p| boxed(AdaGradConfig::new(0.5).init(p)?), |p| boxed(AdaGradConfig::new(0.5).init(p)?)),
+        ("adam", |p| boxed(AdamConfig::new(0.05).init(p)?), |p| boxed(AdamConfig::new(0.02).init(p)?)),
+        (
+            "adamw",
+            |p| boxed(AdamWConfig::new(0.05).with_weight_decay(0.0).init(p)?),
+            |p| boxed(AdamWConfig::new(0.02).with_weight_decay(0.0).init(p)?),
+        ),
+    ]
+}
+
+fn parabola(point: &Point) -> Result<Tensor> {
+    let goal = Tensor::from_slice(&point.a.device(), &[0.5, -1.5], &[2])?;
+    let stiffness = Tensor::from_slice(&point.a.device(), &[1.0, 4.0], &[2])?;
+    let a = point.a.value().sub(&goal)?;
+    let b = point.b.value().shift(1.0)?;
+    let a = a.mul(&a)?.mul(&stiffness)?.sum_all()?;
+    a.add(&b.mul(&b)?.sum_all()?)
+}
+
+fn every_optimizer_solves_a_parabola(device: &Device) {
+    for (name, make, _) in table() {
+        let point = Point::new(device, [0.0, 0.0], [-0.5, 0.0]);
+        let mut optimizer = make(&point).unwrap();
+        for _ in 0..150 {
+            optimizer.step(&parabola(&point).unwrap().backward().unwrap()).unwrap();
+        }
+        let left = parabola(&point).unwrap().item().unwrap();
+        // It starts at 10.5; steps of RMSprop do not shrink below its learning rate.
+        assert!(left < 5e-3, "{name}: {left}");
+    }
+}
+
+/// `(1 - x)^2 + 100 (y - x^2)^2` for two starting points at once, x in `a` and y in `b`.
+fn rosenbrock(point: &Point) -> Result<Tensor> {
+    let (x, y) = (point.a.value(), point.b.value());
+    let slope = x.shift(-1.0)?;
+    let wall = y.sub(&x.mul(&x)?)?;
+    slope.mul(&slope)?.add(&wall.mul(&wall)?.scale(100.0)?)?.sum_all()
+}
+
+/// Steps that lead far into the valley, few enough for a software GPU.
+const SHORT: usize = 25;
+
+fn every_optimizer_solves_rosenbrock(device: &Device) {
+    let walk = |make: Make, device: &Device, steps: usize| {
+        let point = Point::new(device, [-0.5, 0.3], [1.0, -0.4]);
+        let mut optimizer = make(&point).unwrap();
+        for _ in 0..steps {
+            optimizer.step(&rosenbrock(&point).unwrap().backward().unwrap()).unwrap();
+        }
+        point
+    };
+    for (name, _, make) in table() {
+        let point = walk(make, &Device::cpu(), 6000);
+        let left = rosenbrock(&point).unwrap().item().unwrap();
+        // It starts at 83; the minimum is 0 at (1, 1).
+        assert!(left < 1e-2, "{name}: {left} at {:?}", point.values());
+        if !device.is_cpu() {
+            // The same way; the valley's walls magnify rounding.
+            let (there, here) = (walk(make, device, SHORT), walk(make, &Device::cpu(), SHORT));
+            for (a, b) in there.values().concat().into_iter().zip(here.values().concat()) {
+                assert!((a - b).abs() < 1e-4, "{name}: {a} {b}");
+            }
+        }
+    }
+}
+
+/// Gradient 1 for a, 0 for b.
+fn slope(point: &Point) -> Gradients {
+    let loss = point.a.value().add(&point.b.value().scale(0.0).unwrap()).unwrap();
+    loss.sum_all().unwrap().backward().unwrap()
+}
+
+fn groups_have_their_own_settings(device: &Device) {
+    let start = || Point::new(device, [2.0; 2], [2.0; 2]);
+    let point = start();
+    let config = SgdConfig::new(0.5).with_weight_decay(0.5);
+    config.init(&point).unwrap().step(&slope(&point)).unwrap();
+    // p - lr (g + decay p)
+    assert_eq!(point.values(), [[1.0; 2], [1.5; 2]]);
+
+    let point = start();
+    let config = config.with_no_decay(|name| name == "b");
+    config.init(&point).unwrap().step(&slope(&point)).unwrap();
+    assert_eq!(point.values(), [[1.0; 2], [2.0; 2]]);
+
+    let point = start();
+    let group = ParamGroup::new(|name| name == "a").with_lr_scale(0.5).with_weight_decay(0.0);
+    // The first group that fits counts, so the second changes nothing for a.
+    let config = SgdConfig::new(0.5).with_weight_decay(0.5).with_group(group);
+    let config = config.with_group(ParamGroup::new(|_| true).with_weight_decay(1.0));
+    config.init(&point).unwrap().step(&slope(&point)).unwrap();
+    assert_eq!(point.values(), [[1.75; 2], [1.0; 2]]);
+}
+
+fn clipping_scales_all_gradients_together(device: &Device) {
+    let point = Point::new(device, [0.0; 2], [0.0; 2]);
+    let mut sgd = SgdConfig::new(1.0).with_clip_norm(1.0).init(&point).unwrap();
+    // Gradients (3, 3) and (4, 4): norm sqrt(50).
+    let loss = point.a.value().scale(3.0).unwrap().add(&point.b.value().scale(4.0).unwrap());
+    sgd.step(&loss.unwrap().sum_all().unwrap().backward().unwrap()).unwrap();
+    let norm = 50.0f32.sqrt();
+    let [a, b] = point.values();
+    // PyTorch's 1e-6 in the denominator, and rounding.
+    assert!((a[0] + 3.0 / norm).abs() < 1e-6 && (b[1] + 4.0 / norm).abs() < 1e-6, "{a:?} {b:?}");
+}
+
+fn parameters_without_a_gradient_are_skipped(device: &Device) {
+    let point = Point::new(device, [1.0; 2], [1.0; 2]);
+    let mut adam = AdamWConfig::new(0.1).with_weight_decay(0.5).init(&point).unwrap();
+    let only_a = point.a.value().sum_all().unwrap().backward().unwrap();
+    adam.step(&only_a).unwrap();
+    let [a, b] = point.values();
+    assert!(a[0] < 1.0 && b == [1.0; 2], "no decay without a gradient");
+    // Gradients of strangers are ignored; with those alone there is nothing to do.
+    let other = Point::new(device, [1.0; 2], [1.0; 2]);
+    adam.step(&slope(&other)).unwrap();
+    assert_eq!((point.values(), adam.steps()), ([a, b], 1));
+}
+
+fn non_finite_gradients_change_nothing(device: &Device) {
+    let start = || Point::new(device, [1.0, 2.0], [3.0, 4.0]);
+    let (point, twin) = (start(), start());
+    let mut adam = AdamConfig::new(0.1).with_clip_norm(1.0).init(&point).unwrap();
+    let mut other = AdamConfig::new(0.1).with_clip_norm(1.0).init(&twin).unwrap();
+    adam.step(&slope(&point)).unwrap();
+    other.step(&slope(&twin)).unwrap();
+    for factor in [f32::INFINITY, f32::NAN] {
+        let bad = point.b.value().scale(factor).unwrap().add(&point.a.value()).unwrap();
+        match adam.step(&bad.sum_all().unwrap().backward().unwrap()) {
+            Err(Error::NonFinite { step, parameters }) => {
+                assert_eq!((step, parameters), (2, vec!["b".to_string()]));
+            }
+            result => panic!("expected NonFinite, got {result:?}"),
+        }
+    }
+    // As if the bad steps had not been: the moments did not see them either.
+    adam.step(&slope(&point)).unwrap();
+    other.step(&slope(&twin)).unwrap();
+    assert_eq!(point.values(), twin.values());
+    assert_eq!(adam.steps(), 2);
+}
+
+fn bad_settings_are_refused(device: &Device) {
+    let point = Point::new(device, [1.0; 2], [1.0; 2]);
+    let refused = |result: Result<()>, wanted: &str| match result {
+        Err(Error::Config { field, .. }) => assert_eq!(field, wanted),
+        other => panic!("{wanted}: expected an error, got {other:?}"),
+    };
+    refused(SgdConfig::new(f64::NAN).init(&point).map(drop), "lr");
+    refused(SgdConfig::new(-0.1).init(&point).map(drop), "lr");
+    refused(SgdConfig::new(0.1).with_weight_decay(-1.0).init(&point).map(drop), "weight_decay");
+    refused(SgdConfig::new(0.1).with_nesterov(true).init(&point).map(drop), "momentum");
+    refused(SgdConfig::new(0.1).with_clip_norm(0.0).init(&point).map(drop), "clip_norm");
+    refused(AdamConfig::new(0.1).with_beta2(1.0).init(&point).map(drop), "beta2");
+    refused(RmsPropConfig::new(0.1).with_eps(0.0).init(&point).map(drop), "eps");
+    refused(AdamConfig::new(0.1).init(&UnaryOp::Relu).map(drop), "parameters");
+}
+
+struct Reader {
+    embedding: Embedding,
+    lstm: Lstm,
+    head: Linear,
+}
+rnn_api::module!(Reader { embedding, lstm, head });
+
+impl Reader {
+    fn new(device: &Device, dropout: f32) -> Self {
+        let lstm = LstmConfig::new(4, 12).with_num_layers(2).with_dropout(dropout);
+        Reader {
+            embedding: EmbeddingConfig::new(3, 4).init(device, 1).unwrap(),
+            lstm: lstm.init(device, 2).unwrap(),
+            head: LinearConfig::new(12, 3).init(device, 3).unwrap(),
+        }
+    }
+
+    /// Which of three tokens stood first?
+    fn loss(&self, device: &Device, seed: u64) -> Result<Tensor> {
+        const T: usize = 8;
+        const B: usize = 16;
+        let token = |x: &f32| (((x + 1.0) * 1.5) as u32).min(2);
+        let tokens: Vec<u32> = uniform(seed, T * B).iter().map(token).collect();
+        let labels = Tensor::from_indices(device, &tokens[..B], &[B])?;
+        let x = self.embedding.forward(&Tensor::from_indices(device, &tokens, &[T, B])?)?;
+        self.head.forward(&self.lstm.forward(&x, None)?.last()?)?.cross_entropy(&labels)
+    }
+}
+
+fn an_lstm_learns_to_remember(device: &Device) {
+    let model = Reader::new(device, 0.0);
+    let mut adam = AdamConfig::new(0.02).with_clip_norm(1.0).init(&model).unwrap();
+    let before = model.loss(device, 0).unwrap().item().unwrap();
+    assert!(before > 0.8, "ln 3 = 1.1 is a guess: {before}");
+    for step in 0..150 {
+        adam.step(&model.loss(device, step).unwrap().backward().unwrap()).unwrap();
+    }
+    // On a batch that was not trained on.
+    let after = model.loss(device, 1_000_000).unwrap().item().unwrap();
+    assert!(after < 0.05, "{after}");
+}
+
+/// A folder of this test alone, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(device: &Device) -> Self {
+        let kind = if device.is_cpu() { "cpu" } else { "gpu" };
+        let name = format!("rnn-api-train-{}-{kind}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn a_resumed_run_continues_bit_for_bit(device: &Device) {
+    let folder = Folder::new(device);
+    let (weights, state) = (folder.0.join("model.safetensors"), folder.0.join("adam.safetensors"));
+    let train = |model: &Reader, adam: &mut AdamW, steps: std::ops::Range<u64>| {
+        for step in steps {
+            adam.step(&model.loss(device, step).unwrap().backward().unwrap()).unwrap();
+        }
+    };
+    let config = AdamWConfig::new(0.02).with_no_decay(|name| name.contains("bias"));
+    let model = Reader::new(device, 0.3);
+    let mut adam = config.init(&model).unwrap();
+    train(&model, &mut adam, 0..3);
+    adam.set_lr(0.01);
+    io::save(&model, &weights).unwrap();
+    adam.save(&state).unwrap();
+    let positions = model.draw_positions();
+    train(&model, &mut adam, 3..6);
+
+    let resumed = Reader::new(device, 0.3);
+    io::load(&resumed, &weights).unwrap();
+    resumed.set_draw_positions(&positions).unwrap();
+    let mut again = config.init(&resumed).unwrap();
+    again.load(&state).unwrap();
+    assert_eq!((again.lr(), again.steps()), (0.01, 3));
+    train(&resumed, &mut again, 3..6);
+    for ((name, a), (_, b)) in model.named_parameters().into_iter().zip(resumed.named_parameters()) {
+        let bits = |p: &Param| p.value().to_vec().unwrap().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&a), bits(&b), "{name}");
+    }
+
+    // Of another kind or another model: refused, and nothing changed.
+    let mut sgd = SgdConfig::new(0.1).with_momentum(0.9).init(&resumed).unwrap();
+    match sgd.load(&state) {
+        Err(Error::Checkpoint { path, problems }) => {
+            assert_eq!(path, state);
+            assert!(problems.iter().any(|p| p.contains("AdamWConfig")), "{problems:?}");
+        }
+        other => panic!("expected Checkpoint, got {other:?}"),
+    }
+    assert_eq!((sgd.lr(), sgd.steps()), (0.1, 0));
+}
+
+/// A device that no other test uses: its counts are this test's alone.
+fn own_device(device: &Device) -> Device {
+    Device::from_name(if device.is_cpu() { "cpu" } else { "gpu" }).unwrap()
+}
+
+fn a_steady_step_creates_nothing(device: &Device) {
+    let device = &own_device(device);
+    let model = Reader::new(device, 0.2);
+    let mut adam = AdamConfig::new(1e-3).with_clip_norm(1.0).init(&model).unwrap();
+    let mut created = |step: u64| {
+        let loss = model.loss(device, step).unwrap();
+        loss.item().unwrap();
+        adam.step(&loss.backward().unwrap()).unwrap();
+        drop(loss);
+        device.synchronize().unwrap();
+        let stats = device.stats();
+        DeviceStats { dispatches: 0, submits: 0, ..stats }
+    };
+    let first = created(1);
+    assert!(first.buffers_created > 0);
+    for step in 2..6 {
+        assert_eq!(created(step), first, "step {step}");
+    }
+}
+
+fn a_time_step_costs_two_dispatches(device: &Device) {
+    let device = &own_device(device);
+    let lstm = LstmConfig::new(4, 12).init(device, 1).unwrap();
+    let head = LinearConfig::new(12, 3).init(device, 2).unwrap();
+    let mut adam = AdamConfig::new(1e-3).init(&(&lstm, &head)).unwrap();
+    let labels = Tensor::from_indices(device, &[0, 1, 2], &[3]).unwrap();
+    let mut dispatches = |t: usize| {
+        let x = Tensor::from_slice(device, &uniform(7, t * 3 * 4), &[t, 3, 4]).unwrap();
+        let before = device.stats().dispatches;
+        let last = lstm.forward(&x, None).unwrap().last().unwrap();
+        let loss = head.forward(&last).unwrap().cross_entropy(&labels).unwrap();
+        adam.step(&loss.backward().unwrap()).unwrap();
+        device.stats().dispatches - before
+    };
+    // The first step makes what later ones keep.
+    dispatches(5);
+    let base = dispatches(5);
+    for t in [6, 9, 21] {
+        assert_eq!(dispatches(t), base + 2 * (t - 5), "one forward and one backward, T = {t}");
+    }
+}
