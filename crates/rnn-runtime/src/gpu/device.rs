@@ -376,3 +376,17 @@ impl fmt::Debug for GpuDevice {
         write!(f, "GpuDevice({})", self.0.info.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn webgpu_s_defaults_suffice_and_less_is_refused_by_name() {
+        let mut limits = wgpu::Limits::default();
+        assert!(check_limits("adapter", &limits).is_ok());
+        limits.max_storage_buffers_per_shader_stage = 4;
+        let text = check_limits("toy", &limits).unwrap_err().to_string();
+        assert_eq!(text, "adapter toy: max_storage_buffers_per_shader_stage must be at least 8, got 4");
+    }
+}

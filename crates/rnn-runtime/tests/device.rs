@@ -1,0 +1,129 @@
+//! Devices: selection, readback, pooled memory, chunked submits, and errors instead of panics.
+
+mod common;
+
+use common::device_tests;
+use rnn_runtime::ops::pointwise::{UnaryOp, affine, full, unary};
+use rnn_runtime::{Array, Device, Error};
+
+fn readback_agrees_async_and_blocking(device: &Device) {
+    let values: Vec<f32> = (0..1003).map(|i| i as f32 * 0.5 - 7.0).collect();
+    let x = Array::from_f32(device, &values, &[17, 59]).unwrap();
+    assert_eq!(x.to_vec().unwrap(), values);
+    assert_eq!(pollster::block_on(x.to_vec_async()).unwrap(), values);
+    let moved = x.to_device(&Device::cpu()).unwrap();
+    assert_eq!((moved.to_vec().unwrap(), moved.dims()), (values, &[17, 59][..]));
+}
+
+/// Uploads overtake recorded commands on the queue: a recycled buffer must not be overwritten
+/// before the commands that still read it have run.
+fn uploads_do_not_overtake_pending_work(device: &Device) {
+    let mut results = Vec::new();
+    for round in 0..50 {
+        let x = Array::from_f32(device, &[round as f32; 64], &[64]).unwrap();
+        results.push(affine(&x, 2.0, 1.0).unwrap());
+        // Dropping x returns its buffer to the pool while the dispatch is only recorded.
+    }
+    for (round, y) in results.iter().enumerate() {
+        assert_eq!(y.to_vec().unwrap(), [2.0 * round as f32 + 1.0; 64], "round {round}");
+    }
+}
+
+/// A long chain without a readback is cut into several submits, and memory is reused.
+fn long_chains_are_submitted_in_chunks_and_reuse_memory(device: &Device) {
+    // A device of its own: tests run side by side and would count each other's work.
+    let name = if device.is_cpu() { "cpu" } else { "gpu" };
+    let device = &Device::from_name(name).unwrap();
+    let mut x = full(device, &[1000], 1.0).unwrap();
+    x = affine(&x, 1.0, 0.0).unwrap();
+    let before = device.stats();
+    for _ in 0..2000 {
+        x = affine(&x, 1.0, 1.0).unwrap();
+    }
+    device.synchronize().unwrap();
+    let after = device.stats();
+    assert_eq!(x.to_vec().unwrap(), [2001.0; 1000]);
+    assert!(after.buffers_created - before.buffers_created <= 2, "memory is not reused");
+    if !device.is_cpu() {
+        let submits = after.submits - before.submits;
+        assert!((4..=100).contains(&submits), "{submits} submits for 2000 dispatches");
+    }
+}
+
+/// `exp` stays exact to a few units where drivers that fold its two-part ln 2 lose digits.
+fn exp_is_accurate_over_its_whole_range(device: &Device) {
+    let inputs: Vec<f32> = (0..20_000).map(|i| -87.0 + i as f32 * (175.0 / 20_000.0)).collect();
+    let x = Array::from_f32(device, &inputs, &[inputs.len()]).unwrap();
+    for (&x, got) in inputs.iter().zip(unary(UnaryOp::Exp, &x).unwrap().to_vec().unwrap()) {
+        let want = f64::from(x).exp();
+        let ulp = 2f64.powi(want.log2().floor() as i32 - 23);
+        assert!((f64::from(got) - want).abs() <= 4.0 * ulp, "exp({x}) = {got}, want {want}");
+    }
+}
+
+fn impossible_requests_are_errors(device: &Device) {
+    assert!(matches!(Device::from_name("tpu"), Err(Error::Value { arg: "name", .. })));
+    assert!(matches!(full(device, &[3, 0], 1.0), Err(Error::Shape { .. })));
+    assert!(matches!(full(device, &[usize::MAX, 2], 1.0), Err(Error::TooLarge { .. })));
+    assert!(matches!(full(device, &[1 << 20, 1 << 20], 1.0), Err(Error::TooLarge { .. })));
+    let text = Array::from_f32(device, &[1.0, 2.0], &[3]).unwrap_err().to_string();
+    assert!(text.contains("of 2 elements") && text.contains("[3]"), "{text}");
+}
+
+#[cfg(feature = "gpu")]
+fn a_missing_adapter_is_an_error_that_lists_the_others(_: &Device) {
+    let text = Device::gpu("no such adapter").unwrap_err().to_string();
+    let name = &Device::adapters()[0].name;
+    assert!(text.contains("no such adapter") && text.contains(name.as_str()), "{text}");
+    assert!(matches!(Device::gpu(10_000usize), Err(Error::NoAdapter { .. })));
+}
+
+/// Allocating more than the adapter can bind is an error with both numbers; the device lives on.
+#[cfg(feature = "gpu")]
+fn arrays_beyond_the_adapter_s_limit_are_refused(device: &Device) {
+    let limit = Device::adapters()[0].max_buffer_bytes.min(128 << 20);
+    let words = (limit / 4 + 1024) as usize;
+    match full(device, &[words], 0.0) {
+        Err(Error::TooLarge { needed, limit, .. }) => assert!(needed > u128::from(limit)),
+        // The default device asks for the adapter's own, larger limits.
+        Ok(array) => assert_eq!(array.len(), words),
+        Err(other) => panic!("{other}"),
+    }
+    assert_eq!(full(device, &[3], 2.0).unwrap().to_vec().unwrap(), [2.0; 3]);
+}
+
+/// Losing the device is an error at every later use, and what is on the host stays usable.
+#[cfg(feature = "gpu")]
+fn a_lost_device_is_an_error_not_a_panic(_: &Device) {
+    let device = Device::gpu(()).unwrap();
+    let x = full(&device, &[100], 1.0).unwrap();
+    let host = x.to_vec().unwrap();
+    device.destroy();
+    let error = affine(&x, 2.0, 0.0).and_then(|y| y.to_vec()).unwrap_err();
+    assert!(matches!(error, Error::DeviceLost(_)), "{error}");
+    assert!(matches!(x.to_vec(), Err(Error::DeviceLost(_))));
+    assert!(full(&device, &[7], 1.0).and_then(|y| y.to_vec()).is_err());
+    let again = Array::from_f32(&Device::cpu(), &host, &[100]).unwrap();
+    assert_eq!(affine(&again, 2.0, 0.0).unwrap().to_vec().unwrap(), [2.0; 100]);
+}
+
+fn main() {
+    let mut tests = device_tests![
+        readback_agrees_async_and_blocking,
+        uploads_do_not_overtake_pending_work,
+        long_chains_are_submitted_in_chunks_and_reuse_memory,
+        exp_is_accurate_over_its_whole_range,
+        impossible_requests_are_errors,
+    ];
+    #[cfg(feature = "gpu")]
+    {
+        let gpu = device_tests![
+            a_missing_adapter_is_an_error_that_lists_the_others,
+            a_lost_device_is_an_error_not_a_panic,
+        ];
+        tests.extend(gpu.into_iter().map(common::DeviceTest::gpu_only));
+        let limits = common::device_test!(arrays_beyond_the_adapter_s_limit_are_refused);
+        tests.push(limits.gpu_only().with_webgpu_limits());
+    }
+    common::run(tests);
+}
