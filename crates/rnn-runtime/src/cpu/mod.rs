@@ -1,5 +1,6 @@
 //! The CPU backend: eager loops over slices. Each file is the twin of the shader of the same name.
 
+mod barrier;
 mod cells;
 pub(crate) mod copy;
 pub(crate) mod dropout;

@@ -6,6 +6,7 @@
 //! starts from the accumulators. Rows are summed in the same order whatever the split, so the bits
 //! do not depend on the number of threads.
 
+use super::barrier::Barrier;
 use super::cells::{Cell, Element, Gru, Lstm, Rnn};
 use super::simd::{self, Isa, Kernel, Simd};
 use rayon::prelude::*;
@@ -128,32 +129,67 @@ pub(crate) struct Backward<'a> {
     pub(crate) carry: &'a mut [f32],
 }
 
-/// Floating-point operations of one direction below which splitting the batch does not pay.
+/// Floating-point operations of a pass below which a second thread does not pay.
 const SPLIT_FLOOR: usize = 200_000;
 
-/// Splits (direction, rows) among threads: contiguous row ranges, at least three rows each.
-fn tasks(dims: LayerDims, gates: usize, threads: usize) -> Vec<(usize, usize, usize)> {
-    let work = 2 * dims.steps * dims.batch * gates * dims.hidden * dims.hidden;
-    let parts = if work < SPLIT_FLOOR {
-        1
-    } else {
-        threads.div_ceil(dims.directions).min(dims.batch.div_ceil(3)).max(1)
-    };
+/// Floating-point operations of a step from which sharing one step among threads pays for the
+/// barrier after it, about a third of a microsecond.
+const SHARED_STEP_FLOOR: usize = 400_000;
+
+/// Bytes of recurrent weights that stay in a core's second-level cache beside everything else.
+const PRIVATE_WEIGHTS: usize = 512 << 10;
+
+/// What one thread does in every step.
+#[derive(Clone, Copy)]
+struct Task {
+    /// Direction
+    d: usize,
+    /// Rows of the batch.
+    rows: (usize, usize),
+    /// Share of the unit panels: this one of so many.
+    share: (usize, usize),
+}
+
+/// Splits a pass among threads. Rows of the batch and directions are independent for the whole
+/// sequence and need no barrier. Units are not: every step needs all of the step before. Sharing
+/// them pays when there are too few rows, or when all of U would stream through every core's cache
+/// while a share of it stays there.
+fn tasks(dims: LayerDims, gates: usize, threads: usize) -> Vec<Task> {
+    let LayerDims { steps, batch, hidden, directions } = dims;
+    let step = 2 * batch * gates * hidden * hidden;
+    let parts = if steps * step < SPLIT_FLOOR { 1 } else { threads.div_ceil(directions) };
+    let few_rows = batch < 3 * parts;
+    let streams = 4 * gates * hidden * hidden > PRIVATE_WEIGHTS;
+    let share_units = parts > 1 && (few_rows || streams) && step >= SHARED_STEP_FLOOR;
+    let row_parts = if share_units { 1 } else { parts.min(batch.div_ceil(3)) };
+    let shares = if share_units { parts } else { 1 };
     let mut tasks = Vec::new();
-    for d in 0..dims.directions {
-        for part in 0..parts {
-            tasks.push((d, part * dims.batch / parts, (part + 1) * dims.batch / parts));
+    for d in 0..directions {
+        for part in 0..row_parts {
+            let rows = (part * batch / row_parts, (part + 1) * batch / row_parts);
+            tasks.extend((0..shares).map(|share| Task { d, rows, share: (share, shares) }));
         }
     }
     tasks
 }
 
-fn run_tasks(tasks: Vec<(usize, usize, usize)>, work: impl Fn(usize, usize, usize) + Sync) {
-    if tasks.len() == 1 {
-        let (d, first, end) = tasks[0];
-        work(d, first, end);
-    } else {
-        tasks.into_par_iter().for_each(|(d, first, end)| work(d, first, end));
+/// Runs all tasks. Tasks that share the units of a direction meet at a barrier after every step, so
+/// each has a thread of its own, which a pool would not promise.
+fn run_tasks(tasks: &[Task], directions: usize, work: impl Fn(Task, Option<&Barrier>) + Sync) {
+    match tasks {
+        [only] => work(*only, None),
+        [first, ..] if first.share.1 > 1 => {
+            let barriers: Vec<Barrier> =
+                (0..directions).map(|_| Barrier::new(first.share.1)).collect();
+            std::thread::scope(|scope| {
+                for &task in &tasks[1..] {
+                    let (work, barrier) = (&work, &barriers[task.d]);
+                    scope.spawn(move || work(task, Some(barrier)));
+                }
+                work(*first, Some(&barriers[first.d]));
+            });
+        }
+        _ => tasks.par_iter().for_each(|&task| work(task, None)),
     }
 }
 
@@ -199,9 +235,10 @@ pub(crate) fn forward(threads: usize, args: Forward<'_>) {
         params: args.params.as_ptr(),
         aux_step: if args.training { cells } else { 0 },
     };
-    run_tasks(tasks(args.dims, kind.gates(), threads), |d, first, end| {
-        let part = Part { dims: args.dims, d, first, end, pointers };
-        let panels = &args.panels[d];
+    let tasks = tasks(args.dims, kind.gates(), threads);
+    run_tasks(&tasks, directions, |task, barrier| {
+        let part = Part { dims: args.dims, task, barrier, pointers };
+        let panels = &args.panels[task.d];
         let training = args.training;
         match kind {
             CellKind::Lstm => {
@@ -242,9 +279,10 @@ pub(crate) fn backward(threads: usize, args: Backward<'_>) {
         params: std::ptr::null(),
         aux_step: cells,
     };
-    run_tasks(tasks(args.dims, kind.gates(), threads), |d, first, end| {
-        let part = Part { dims: args.dims, d, first, end, pointers };
-        let panels = &args.panels[d];
+    let tasks = tasks(args.dims, kind.gates(), threads);
+    run_tasks(&tasks, directions, |task, barrier| {
+        let part = Part { dims: args.dims, task, barrier, pointers };
+        let panels = &args.panels[task.d];
         match kind {
             CellKind::Lstm => {
                 simd::dispatch(panels.isa, BackwardPart { part, cell: Lstm::new(args.spec), panels });
@@ -259,13 +297,12 @@ pub(crate) fn backward(threads: usize, args: Backward<'_>) {
     });
 }
 
-/// Rows `first..end` of direction `d`.
+/// What a task works on.
 #[derive(Clone, Copy)]
-struct Part {
+struct Part<'a> {
     dims: LayerDims,
-    d: usize,
-    first: usize,
-    end: usize,
+    task: Task,
+    barrier: Option<&'a Barrier>,
     pointers: Pointers,
 }
 
@@ -276,7 +313,24 @@ struct Rows {
     stride: usize,
 }
 
-impl Part {
+impl Part<'_> {
+    /// This task's units out of panels of `width`.
+    #[inline(always)]
+    fn units(&self, width: usize) -> (usize, usize) {
+        let panels = self.dims.hidden.div_ceil(width);
+        let (share, shares) = self.task.share;
+        let end = (share + 1) * panels / shares * width;
+        (share * panels / shares * width, end.min(self.dims.hidden))
+    }
+
+    /// Waits for the other tasks of the direction, if there are any.
+    #[inline(always)]
+    fn finish_step(&self) {
+        if let Some(barrier) = self.barrier {
+            barrier.wait();
+        }
+    }
+
     /// h before step `s`, from row `b` on.
     #[inline(always)]
     unsafe fn h_prev(&self, s: usize, b: usize) -> Rows {
@@ -284,11 +338,11 @@ impl Part {
         // SAFETY: offsets within [D, B, H] and [T, B, D, H].
         unsafe {
             if s == 0 {
-                Rows { start: self.pointers.h0.add((self.d * batch + b) * hidden), stride: hidden }
+                Rows { start: self.pointers.h0.add((self.task.d * batch + b) * hidden), stride: hidden }
             } else {
-                let row = self.dims.time(self.d, s - 1) * batch + b;
+                let row = self.dims.time(self.task.d, s - 1) * batch + b;
                 Rows {
-                    start: self.pointers.y.add((row * directions + self.d) * hidden),
+                    start: self.pointers.y.add((row * directions + self.task.d) * hidden),
                     stride: directions * hidden,
                 }
             }
@@ -302,13 +356,13 @@ impl Part {
         let p = &self.pointers;
         // SAFETY: offsets within the arrays whose sizes `forward` and `backward` checked.
         unsafe {
-            let in_step = (b * directions + self.d) * hidden + j;
-            let time = self.dims.time(self.d, s);
-            let row = (time * batch + b) * directions + self.d;
+            let in_step = (b * directions + self.task.d) * hidden + j;
+            let time = self.dims.time(self.task.d, s);
+            let row = (time * batch + b) * directions + self.task.d;
             let aux_prev = if s == 0 {
-                p.c0.wrapping_add((self.d * batch + b) * hidden + j)
+                p.c0.wrapping_add((self.task.d * batch + b) * hidden + j)
             } else {
-                p.aux.wrapping_add(self.dims.time(self.d, s - 1) * p.aux_step + in_step)
+                p.aux.wrapping_add(self.dims.time(self.task.d, s - 1) * p.aux_step + in_step)
             };
             Element {
                 lanes,
@@ -317,7 +371,7 @@ impl Part {
                 aux: p.aux.wrapping_add(time * p.aux_step + in_step),
                 aux_prev,
                 h_prev: h.start.add(j),
-                params: p.params.wrapping_add(self.d * hidden + j),
+                params: p.params.wrapping_add(self.task.d * hidden + j),
             }
         }
     }
@@ -372,7 +426,7 @@ macro_rules! for_row_blocks {
 }
 
 struct ForwardPart<'a, C, const NV: usize> {
-    part: Part,
+    part: Part<'a>,
     cell: C,
     panels: &'a Panels,
     training: bool,
@@ -383,18 +437,20 @@ impl<C: Cell, const NV: usize> Kernel for ForwardPart<'_, C, NV> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let LayerDims { steps, hidden, .. } = self.part.dims;
+        let LayerDims { steps, .. } = self.part.dims;
         let units = NV / C::GATES * S::LANES;
-        let rows = self.part.end - self.part.first;
+        let rows = self.part.task.rows.1 - self.part.task.rows.0;
         // Six rows of four vectors fill 24 of 32 registers, three rows 12 of 16.
         let most = if S::WIDE { 6 } else { 3 };
+        let (first, end) = self.part.units(units);
         for s in 0..steps {
-            for unit in (0..hidden).step_by(units) {
+            for unit in (first..end).step_by(units) {
                 // SAFETY: blocks stay within the part's rows; panels are as long as packed.
                 unsafe {
-                    for_row_blocks!(rows, most, |b| block::<S>(self, s, self.part.first + b, unit));
+                    for_row_blocks!(rows, most, |b| block::<S>(self, s, self.part.task.rows.0 + b, unit));
                 }
             }
+            self.part.finish_step();
         }
     }
 }
@@ -423,8 +479,8 @@ impl<C: Cell, const NV: usize> ForwardPart<'_, C, NV> {
                     let first = group * C::GATES;
                     let product = &acc[r][first..first + C::GATES];
                     let y = self.cell.forward::<S>(product, &at, self.training);
-                    let row = self.part.dims.time(self.part.d, s) * batch + b + r;
-                    let out = (row * directions + self.part.d) * hidden + j;
+                    let row = self.part.dims.time(self.part.task.d, s) * batch + b + r;
+                    let out = (row * directions + self.part.task.d) * hidden + j;
                     at.store::<S>(self.part.pointers.y.add(out), y);
                 }
             }
@@ -433,7 +489,7 @@ impl<C: Cell, const NV: usize> ForwardPart<'_, C, NV> {
 }
 
 struct BackwardPart<'a, C> {
-    part: Part,
+    part: Part<'a>,
     cell: C,
     panels: &'a Panels,
 }
@@ -443,17 +499,19 @@ impl<C: Cell> Kernel for BackwardPart<'_, C> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let LayerDims { steps, hidden, .. } = self.part.dims;
-        let rows = self.part.end - self.part.first;
+        let LayerDims { steps, .. } = self.part.dims;
+        let rows = self.part.task.rows.1 - self.part.task.rows.0;
         let most = if S::WIDE { 6 } else { 3 };
         // Step s needs all of the later step's gradient; after step 0 one more product gives dh0.
+        let (first, end) = self.part.units(4 * S::LANES);
         for s in (0..=steps).rev() {
-            for unit in (0..hidden).step_by(4 * S::LANES) {
+            for unit in (first..end).step_by(4 * S::LANES) {
                 // SAFETY: blocks stay within the part's rows; panels are as long as packed.
                 unsafe {
-                    for_row_blocks!(rows, most, |b| block::<S>(self, s, self.part.first + b, unit));
+                    for_row_blocks!(rows, most, |b| block::<S>(self, s, self.part.task.rows.0 + b, unit));
                 }
             }
+            self.part.finish_step();
         }
     }
 }
@@ -466,7 +524,7 @@ impl<C: Cell> BackwardPart<'_, C> {
     unsafe fn block<S: Simd, const R: usize>(&self, s: usize, b: usize, unit: usize) {
         let LayerDims { steps, batch, hidden, directions } = self.part.dims;
         let p = &self.part.pointers;
-        let (d, gate_rows) = (self.part.d, C::GATES * hidden);
+        let (d, gate_rows) = (self.part.task.d, C::GATES * hidden);
         // SAFETY: see `run`.
         unsafe {
             let mut acc = [[S::splat(0.0); 4]; R];

@@ -7,9 +7,10 @@
 use super::Simd;
 use rnn_kernels::cell::Activation;
 
-/// e^x for x in [-87.3, 88.0], clamped to that range outside (no overflow, no subnormals).
+/// e^x as (e^r - 1, 2^n) with x = n ln 2 + r, for x in [-87.3, 88.0], clamped to that range outside
+/// (no overflow, no subnormals).
 #[inline(always)]
-pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
+unsafe fn exp_parts<S: Simd>(x: S::V) -> (S::V, S::V) {
     // SAFETY: register operations only; the caller is below `Kernel::run`.
     unsafe {
         // `min(a, b)` returns b for NaN, so the data stands second and NaN survives.
@@ -25,15 +26,24 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
         let p = S::fma(p, r, S::splat(4.166_579_6e-2));
         let p = S::fma(p, r, S::splat(1.666_666_5e-1));
         let p = S::fma(p, r, S::splat(5.0e-1));
-        let y = S::add(S::fma(p, S::mul(r, r), r), S::splat(1.0));
-        S::mul(y, S::pow2(n))
+        (S::fma(p, S::mul(r, r), r), S::pow2(n))
+    }
+}
+
+/// e^x, clamped as [`exp_parts`].
+#[inline(always)]
+pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: as in `exp_parts`.
+    unsafe {
+        let (y, scale) = exp_parts::<S>(x);
+        S::fma(y, scale, scale)
     }
 }
 
 /// `1 / (1 + e^-x)`
 #[inline(always)]
 pub(crate) unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
-    // SAFETY: as in `exp`.
+    // SAFETY: as in `exp_parts`.
     unsafe {
         let one = S::splat(1.0);
         let negative = S::sub(S::splat(0.0), x);
@@ -41,32 +51,23 @@ pub(crate) unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
     }
 }
 
-/// Odd polynomial below 0.625 (no cancellation), `1 - 2 / (e^2|x| + 1)` above; exactly +-1 from
-/// about 9.02, where f32 tanh is 1.
+/// `(e^2|x| - 1) / (e^2|x| + 1)` with e^2|x| - 1 computed without cancellation, so that one formula is
+/// accurate from 0 to 9.02, where f32 tanh becomes 1.
 #[inline(always)]
 pub(crate) unsafe fn tanh<S: Simd>(x: S::V) -> S::V {
-    // SAFETY: as in `exp`.
+    // SAFETY: as in `exp_parts`.
     unsafe {
         let a = S::min(S::splat(10.0), S::abs(x));
-        let e = exp::<S>(S::add(a, a));
-        let one = S::splat(1.0);
-        let large = S::sub(one, S::div(S::splat(2.0), S::add(e, one)));
-        let z = S::mul(a, a);
-        // Minimax polynomial of (tanh(a) - a) / a^3 in a^2, coefficients of Cephes tanhf.
-        let p = S::splat(-5.704_988_7e-3);
-        let p = S::fma(p, z, S::splat(2.063_909e-2));
-        let p = S::fma(p, z, S::splat(-5.373_971_6e-2));
-        let p = S::fma(p, z, S::splat(1.333_144_2e-1));
-        let p = S::fma(p, z, S::splat(-3.333_328e-1));
-        let small = S::fma(S::mul(p, z), a, a);
-        S::copysign(S::select_lt(a, S::splat(0.625), small, large), x)
+        let (y, scale) = exp_parts::<S>(S::add(a, a));
+        let less_one = S::fma(y, scale, S::sub(scale, S::splat(1.0)));
+        S::copysign(S::div(less_one, S::add(less_one, S::splat(2.0))), x)
     }
 }
 
 /// `activation(x)`
 #[inline(always)]
 pub(crate) unsafe fn activate<S: Simd>(activation: Activation, x: S::V) -> S::V {
-    // SAFETY: as in `exp`.
+    // SAFETY: as in `exp_parts`.
     unsafe {
         match activation {
             Activation::Sigmoid => sigmoid::<S>(x),
@@ -80,7 +81,7 @@ pub(crate) unsafe fn activate<S: Simd>(activation: Activation, x: S::V) -> S::V 
 /// The derivative of `activation`, in terms of its output `y`.
 #[inline(always)]
 pub(crate) unsafe fn d_activate<S: Simd>(activation: Activation, y: S::V) -> S::V {
-    // SAFETY: as in `exp`.
+    // SAFETY: as in `exp_parts`.
     unsafe {
         let (zero, one) = (S::splat(0.0), S::splat(1.0));
         match activation {

@@ -19,7 +19,7 @@ pub use backward::backward;
 pub use forward::forward;
 pub use pack::pack;
 use rnn_kernels::cell::StackSpec;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 
 /// Weights of one cell, or their gradients; PyTorch's layout.
 #[derive(Clone, Debug)]
@@ -46,11 +46,18 @@ struct PackedLayer {
     bias: Option<Array>,
     /// [D, H]; b_hn of a GRU, zeros without biases, `None` for other cells
     params: Option<Array>,
-    /// U of every direction, as given.
-    w_hh: Vec<Array>,
     forward: Recurrent,
-    /// Made at the first backward pass; inference never needs it.
-    backward: OnceLock<Recurrent>,
+    backward: Mutex<BackwardWeights>,
+}
+
+/// U for the backward recurrence: packed at the first backward pass, because inference never needs
+/// it. Packing lets go of the weights as given, so that the optimizer's step that follows finds them
+/// unshared and need not copy them.
+#[derive(Debug)]
+enum BackwardWeights {
+    /// U of every direction
+    Given(Vec<Array>),
+    Packed(Arc<Recurrent>),
 }
 
 /// U of all directions in a kernel's own order.

@@ -1,6 +1,6 @@
 //! Rearranging the weights of a stack for the kernels, once per weight version.
 
-use super::{CellWeights, Packed, PackedLayer, Recurrent};
+use super::{BackwardWeights, CellWeights, Packed, PackedLayer, Recurrent};
 use crate::array::Array;
 use crate::cpu;
 use crate::device::{Device, on_device};
@@ -10,7 +10,7 @@ use crate::gpu;
 use crate::ops::copy::concat;
 use crate::ops::widen;
 use rnn_kernels::cell::{CellKind, StackSpec};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Checks the weights of all cells and rearranges them for the kernels.
 ///
@@ -135,7 +135,8 @@ fn pack_layer(
         ),
         Gpu(gpu) => Recurrent::Gpu(gpu::rnn::pack_recurrent(gpu, spec, &w_hh, false)?),
     );
-    Ok(PackedLayer { w_ih, bias, params, w_hh, forward, backward: OnceLock::new() })
+    let backward = Mutex::new(BackwardWeights::Given(w_hh));
+    Ok(PackedLayer { w_ih, bias, params, forward, backward })
 }
 
 fn pack_bias(
@@ -167,21 +168,24 @@ fn pack_bias(
 
 impl PackedLayer {
     /// U arranged for the backward recurrence, made at first use.
-    pub(super) fn backward_recurrent(&self, spec: &StackSpec) -> Result<&Recurrent> {
-        if let Some(ready) = self.backward.get() {
-            return Ok(ready);
-        }
-        let hidden = spec.hidden_size;
-        let made = on_device!(
+    pub(super) fn backward_recurrent(&self, spec: &StackSpec) -> Result<Arc<Recurrent>> {
+        // A panic while packing leaves the weights as given: nothing is lost.
+        let mut weights = self.backward.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = match &*weights {
+            BackwardWeights::Packed(ready) => return Ok(ready.clone()),
+            BackwardWeights::Given(given) => given,
+        };
+        let packed = Arc::new(on_device!(
             self.w_ih.device(),
             Cpu(_) => Recurrent::Cpu(
-                self.w_hh
+                given
                     .iter()
-                    .map(|u| cpu::rnn::Panels::backward(u.cpu(), spec.gate_rows(), hidden))
+                    .map(|u| cpu::rnn::Panels::backward(u.cpu(), spec.gate_rows(), spec.hidden_size))
                     .collect(),
             ),
-            Gpu(gpu) => Recurrent::Gpu(gpu::rnn::pack_recurrent(gpu, spec, &self.w_hh, true)?),
-        );
-        Ok(self.backward.get_or_init(|| made))
+            Gpu(gpu) => Recurrent::Gpu(gpu::rnn::pack_recurrent(gpu, spec, given, true)?),
+        ));
+        *weights = BackwardWeights::Packed(packed.clone());
+        Ok(packed)
     }
 }
