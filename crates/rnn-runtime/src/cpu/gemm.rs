@@ -6,7 +6,7 @@
 
 use super::memory::Scratch;
 use super::simd::{self, Kernel, Simd};
-use rayon::prelude::*;
+use super::team;
 
 /// A strided view: element (r, c) is `data[r * row_stride + c * col_stride]`.
 #[derive(Clone, Copy)]
@@ -88,13 +88,13 @@ pub(crate) fn gemm(threads: usize, args: Gemm<'_>) {
     } else if m >= n {
         // Whole register tiles per thread.
         let step = m.div_ceil(parts).next_multiple_of(12);
-        (0..m.div_ceil(step)).into_par_iter().for_each(|part| {
+        team::each(m.div_ceil(step), |part| {
             let row0 = part * step;
             simd::dispatch(isa, tile(row0, step.min(m - row0), 0, n));
         });
     } else {
         let step = n.div_ceil(parts).next_multiple_of(32);
-        (0..n.div_ceil(step)).into_par_iter().for_each(|part| {
+        team::each(n.div_ceil(step), |part| {
             let col0 = part * step;
             simd::dispatch(isa, tile(0, m, col0, step.min(n - col0)));
         });

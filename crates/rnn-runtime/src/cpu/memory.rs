@@ -46,7 +46,7 @@ impl CpuDevice {
 
     /// Number of worker threads for ops that split.
     pub(crate) fn threads(&self) -> usize {
-        rayon::current_num_threads()
+        super::team::threads()
     }
 
     /// Memory for `len` f32 with unspecified (but initialised) contents.

@@ -17,6 +17,7 @@ pub(crate) mod rnn;
 mod simd;
 pub(crate) mod softmax;
 mod split;
+mod team;
 
 pub(crate) use memory::CpuBuffer;
 pub use memory::CpuDevice;

@@ -9,7 +9,7 @@
 use super::barrier::Barrier;
 use super::cells::{Cell, Element, Gru, Lstm, Rnn};
 use super::simd::{self, Isa, Kernel, Simd};
-use rayon::prelude::*;
+use super::team;
 use rnn_kernels::cell::{CellKind, CellSpec};
 
 /// Vectors that a panel of packed weights is wide, for cells with G gates: whole units, at most 4.
@@ -179,8 +179,7 @@ fn run_tasks(tasks: &[Task], directions: usize, work: impl Fn(Task, Option<&Barr
     match tasks {
         [only] => work(*only, None),
         [first, ..] if first.share.1 > 1 => {
-            let barriers: Vec<Barrier> =
-                (0..directions).map(|_| Barrier::new(first.share.1)).collect();
+            let barriers: Vec<Barrier> = (0..directions).map(|_| Barrier::new(first.share.1)).collect();
             std::thread::scope(|scope| {
                 for &task in &tasks[1..] {
                     let (work, barrier) = (&work, &barriers[task.d]);
@@ -189,7 +188,7 @@ fn run_tasks(tasks: &[Task], directions: usize, work: impl Fn(Task, Option<&Barr
                 work(*first, Some(&barriers[first.d]));
             });
         }
-        _ => tasks.par_iter().for_each(|&task| work(task, None)),
+        _ => team::each(tasks.len(), |n| work(tasks[n], None)),
     }
 }
 

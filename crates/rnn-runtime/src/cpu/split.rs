@@ -1,7 +1,7 @@
 //! Splitting a result over threads. The pieces are fixed by the sizes alone, so that no result
 //! depends on the number of threads.
 
-use rayon::prelude::*;
+use super::team;
 
 /// Elements of a piece: 64 KiB of f32, an eighth of a usual second-level cache. Below two pieces a
 /// thread switch costs more than it saves.
@@ -15,7 +15,7 @@ pub(crate) fn elements(out: &mut [f32], work: impl Fn(usize, &mut [f32]) + Sync)
     if out.len() < FLOOR {
         return work(0, out);
     }
-    out.par_chunks_mut(PIECE).enumerate().for_each(|(k, piece)| work(k * PIECE, piece));
+    team::pieces(out, PIECE, |k, piece| work(k * PIECE, piece));
 }
 
 /// Calls `work(row, row of out)` for every row of `cols` elements.
@@ -29,7 +29,7 @@ pub(crate) fn rows(out: &mut [f32], cols: usize, work: impl Fn(usize, &mut [f32]
     if out.len() < FLOOR {
         return piece(0, out);
     }
-    out.par_chunks_mut(per_piece * cols).enumerate().for_each(|(k, rows)| piece(k * per_piece, rows));
+    team::pieces(out, per_piece * cols, |k, rows| piece(k * per_piece, rows));
 }
 
 /// As [`rows`], for kernels that also write one number per row.
@@ -48,10 +48,13 @@ pub(crate) fn rows_with(
     if out.len() < FLOOR {
         return piece(0, out, per_row);
     }
-    out.par_chunks_mut(per_piece * cols)
-        .zip(per_row.par_chunks_mut(per_piece))
-        .enumerate()
-        .for_each(|(k, (rows, numbers))| piece(k * per_piece, rows, numbers));
+    let pairs = out.chunks_mut(per_piece * cols).zip(per_row.chunks_mut(per_piece));
+    let mut pairs: Vec<_> = pairs.collect();
+    team::pieces(&mut pairs, 1, |k, pair| {
+        for (rows, numbers) in pair {
+            piece(k * per_piece, rows, numbers);
+        }
+    });
 }
 
 /// Calls `work(first element, tile)` for every `tile` elements of `out`, where everything together
@@ -60,7 +63,7 @@ pub(crate) fn tiles(out: &mut [f32], tile: usize, reads: usize, work: impl Fn(us
     if reads < FLOOR {
         out.chunks_mut(tile).enumerate().for_each(|(k, piece)| work(k * tile, piece));
     } else {
-        out.par_chunks_mut(tile).enumerate().for_each(|(k, piece)| work(k * tile, piece));
+        team::pieces(out, tile, |k, piece| work(k * tile, piece));
     }
 }
 
@@ -75,6 +78,8 @@ pub(crate) fn map_ranges<T: Send>(
     if pieces < 4 {
         (0..pieces).map(range).collect()
     } else {
-        (0..pieces).into_par_iter().map(range).collect()
+        let mut results: Vec<Option<T>> = (0..pieces).map(|_| None).collect();
+        team::pieces(&mut results, 1, |k, slot| slot.fill_with(|| Some(range(k))));
+        results.into_iter().flatten().collect()
     }
 }
