@@ -106,3 +106,18 @@ fn top_level_shaders_are_the_crate_s_own() {
     let link = root().join("shaders").canonicalize().unwrap();
     assert_eq!(link, root().join("crates/rnn-kernels/shaders"));
 }
+
+/// Shader headers name their CPU twin; the file must exist.
+#[test]
+fn cpu_twins_exist() {
+    let mut named = 0;
+    for shader in files(&root().join("crates/rnn-kernels/shaders"), "wgsl") {
+        let text = fs::read_to_string(&shader).unwrap();
+        for line in text.lines().filter_map(|line| line.split("CPU twin: ").nth(1)) {
+            let path = line.split_whitespace().next().unwrap().trim_end_matches([',', '.']);
+            assert!(root().join(path).exists(), "{}: no {path}", shader.display());
+            named += 1;
+        }
+    }
+    assert!(named > 20, "only {named} shaders name a twin");
+}

@@ -1,6 +1,6 @@
 // The two biases of one direction: their sum where both enter a gate alike, and b_hn of a GRU apart,
 // because the reset gate multiplies it. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/rnn.rs (pack_bias)
+// CPU twin: crates/rnn-runtime/src/cpu/rnn/pack.rs (pack_bias)
 
 struct Params {
     hidden: u32,    // H

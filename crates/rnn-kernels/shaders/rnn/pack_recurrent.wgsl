@@ -2,7 +2,7 @@
 //   forward:  [ceil(H/4), H, G] vec4 along the input unit k:   U[g*H + j, 4q + c]
 //   backward: [ceil(G*H/4), H] vec4 along the gate row k:      U[4q + c, j]
 // Both are padded with zeros. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/rnn.rs (Panels)
+// CPU twin: crates/rnn-runtime/src/cpu/rnn/pack.rs (Panels)
 
 struct Params {
     hidden: u32,     // H

@@ -3,7 +3,7 @@
 // Step s = T starts from the cotangent of h_n; s = 0 only turns the first step's gate gradients into
 // the gradient of h0. Tiling as in rnn/step_forward.wgsl, with the G*H gate gradients in place of h.
 // Needs: a cell, lib/step_*.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/rnn.rs (BackwardPart)
+// CPU twin: crates/rnn-runtime/src/cpu/rnn/backward.rs
 
 struct Params {
     steps: u32,      // T

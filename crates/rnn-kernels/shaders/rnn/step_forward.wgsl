@@ -3,7 +3,7 @@
 // unit, all gates, so that the cell finds its pre-activations in registers. h goes through workgroup
 // memory 128 values at a time.
 // Needs: a cell, lib/step_*.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/rnn.rs (ForwardPart)
+// CPU twin: crates/rnn-runtime/src/cpu/rnn/forward.rs
 
 struct Params {
     steps: u32,      // T

@@ -1,5 +1,5 @@
 //! The recurrence of one layer on the GPU: one dispatch per step, both directions in it. Twin of
-//! `cpu/rnn.rs`.
+//! `cpu/rnn/`.
 
 use super::{GpuBuffer, GpuDevice, Launch, StepLaunch};
 use crate::array::Array;

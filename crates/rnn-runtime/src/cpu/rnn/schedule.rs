@@ -1,0 +1,68 @@
+//! How the threads divide a recurrence.
+
+use super::super::barrier::Barrier;
+use super::super::team;
+use super::LayerDims;
+
+/// Floating-point operations of a pass below which a second thread does not pay.
+const SPLIT_FLOOR: usize = 200_000;
+
+/// Floating-point operations of a step from which sharing one step among threads pays for the
+/// barrier after it, about a third of a microsecond.
+const SHARED_STEP_FLOOR: usize = 400_000;
+
+/// Bytes of recurrent weights that stay in a core's second-level cache beside everything else.
+const PRIVATE_WEIGHTS: usize = 512 << 10;
+
+/// What one thread does in every step.
+#[derive(Clone, Copy)]
+pub(super) struct Task {
+    /// Direction
+    pub(super) d: usize,
+    /// Rows of the batch.
+    pub(super) rows: (usize, usize),
+    /// Share of the unit panels: this one of so many.
+    pub(super) share: (usize, usize),
+}
+
+/// Splits a pass among threads. Rows of the batch and directions are independent for the whole
+/// sequence and need no barrier. Units are not: every step needs all of the step before. Sharing
+/// them pays when there are too few rows, or when all of U would stream through every core's cache
+/// while a share of it stays there.
+pub(super) fn tasks(dims: LayerDims, gates: usize, threads: usize) -> Vec<Task> {
+    let LayerDims { steps, batch, hidden, directions } = dims;
+    let step = 2 * batch * gates * hidden * hidden;
+    let parts = if steps * step < SPLIT_FLOOR { 1 } else { threads.div_ceil(directions) };
+    let few_rows = batch < 3 * parts;
+    let streams = 4 * gates * hidden * hidden > PRIVATE_WEIGHTS;
+    let share_units = parts > 1 && (few_rows || streams) && step >= SHARED_STEP_FLOOR;
+    let row_parts = if share_units { 1 } else { parts.min(batch.div_ceil(3)) };
+    let shares = if share_units { parts } else { 1 };
+    let mut tasks = Vec::new();
+    for d in 0..directions {
+        for part in 0..row_parts {
+            let rows = (part * batch / row_parts, (part + 1) * batch / row_parts);
+            tasks.extend((0..shares).map(|share| Task { d, rows, share: (share, shares) }));
+        }
+    }
+    tasks
+}
+
+/// Runs all tasks. Tasks that share the units of a direction meet at a barrier after every step, so
+/// each has a thread of its own, which a pool would not promise.
+pub(super) fn run_tasks(tasks: &[Task], directions: usize, work: impl Fn(Task, Option<&Barrier>) + Sync) {
+    match tasks {
+        [only] => work(*only, None),
+        [first, ..] if first.share.1 > 1 => {
+            let barriers: Vec<Barrier> = (0..directions).map(|_| Barrier::new(first.share.1)).collect();
+            std::thread::scope(|scope| {
+                for &task in &tasks[1..] {
+                    let (work, barrier) = (&work, &barriers[task.d]);
+                    scope.spawn(move || work(task, Some(barrier)));
+                }
+                work(*first, Some(&barriers[first.d]));
+            });
+        }
+        _ => team::each(tasks.len(), |n| work(tasks[n], None)),
+    }
+}
