@@ -55,13 +55,7 @@ pub(super) fn run_tasks(tasks: &[Task], directions: usize, work: impl Fn(Task, O
         [only] => work(*only, None),
         [first, ..] if first.share.1 > 1 => {
             let barriers: Vec<Barrier> = (0..directions).map(|_| Barrier::new(first.share.1)).collect();
-            std::thread::scope(|scope| {
-                for &task in &tasks[1..] {
-                    let (work, barrier) = (&work, &barriers[task.d]);
-                    scope.spawn(move || work(task, Some(barrier)));
-                }
-                work(*first, Some(&barriers[first.d]));
-            });
+            team::together(tasks.len(), |n| work(tasks[n], Some(&barriers[tasks[n].d])));
         }
         _ => team::each(tasks.len(), |n| work(tasks[n], None)),
     }
