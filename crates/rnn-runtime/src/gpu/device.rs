@@ -325,6 +325,7 @@ impl Inner {
             self.check()?;
             return Err(Error::Gpu { kind: "wait", message: error.to_string() });
         }
+        self.recorder().queue_is_idle();
         self.check()
     }
 

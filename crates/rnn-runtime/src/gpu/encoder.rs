@@ -102,6 +102,11 @@ impl Recorder {
         }
     }
 
+    /// The next submit is a short one again.
+    pub(super) fn queue_is_idle(&mut self) {
+        self.limit = FIRST_DISPATCHES;
+    }
+
     /// Number of the submit that is being recorded.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch
