@@ -230,6 +230,15 @@ fn bad_settings_are_refused(device: &Device) {
     refused(AdamConfig::new(0.1).with_beta2(1.0).init(&point).map(drop), "beta2");
     refused(RmsPropConfig::new(0.1).with_eps(0.0).init(&point).map(drop), "eps");
     refused(AdamConfig::new(0.1).init(&UnaryOp::Relu).map(drop), "parameters");
+
+    let mut sgd = SgdConfig::new(0.1).init(&point).unwrap();
+    let before = point.a.array().to_vec().unwrap();
+    let gradients = point.a.value().mul(&point.a.value()).unwrap().sum_all().unwrap().backward().unwrap();
+    for lr in [f64::NAN, f64::INFINITY, -1.0] {
+        sgd.set_lr(lr);
+        refused(sgd.step(&gradients), "lr");
+    }
+    assert_eq!((point.a.array().to_vec().unwrap(), sgd.steps()), (before, 0));
 }
 
 struct Reader {

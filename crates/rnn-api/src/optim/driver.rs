@@ -94,6 +94,11 @@ pub(crate) fn check(
     Err(Error::Config { config, field, expected, got })
 }
 
+/// Refuses a learning rate that is not finite or negative.
+fn check_lr(config: &'static str, lr: f64) -> Result<()> {
+    check(config, "lr", lr, "finite and not negative", lr.is_finite() && lr >= 0.0)
+}
+
 /// One parameter and what is remembered about it.
 struct Slot {
     name: String,
@@ -119,7 +124,7 @@ impl<R: Rule> Driver<R> {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let not_negative = |x: f64| x.is_finite() && x >= 0.0;
         let (lr, decay) = (common.lr, common.weight_decay);
-        check(config, "lr", lr, "finite and not negative", not_negative(lr))?;
+        check_lr(config, lr)?;
         check(config, "weight_decay", decay, "finite and not negative", not_negative(decay))?;
         if let Some(max) = common.clip_norm.map(f64::from) {
             check(config, "clip_norm", max, "positive", positive(max))?;
@@ -159,6 +164,9 @@ impl<R: Rule> Driver<R> {
     }
 
     pub(crate) fn step(&mut self, gradients: &Gradients) -> Result<()> {
+        // `set_lr` takes whatever a schedule computes; a rate that makes no sense ends here, before
+        // it reaches a parameter.
+        check_lr(self.rule.name(), self.lr)?;
         let (mut chosen, mut grads) = (Vec::new(), Vec::new());
         for (n, slot) in self.slots.iter().enumerate() {
             if let Some(grad) = gradients.array(slot.param.id()) {

@@ -24,7 +24,8 @@ pub trait Optimizer {
     ///
     /// # Errors
     /// [`Error::NonFinite`](crate::Error::NonFinite) names the parameters whose gradients are
-    /// infinite or not a number; then nothing has changed. Or a failing device.
+    /// infinite or not a number; [`Error::Config`](crate::Error::Config) refuses a learning rate
+    /// that is negative or not finite. In both cases nothing has changed. Or a failing device.
     fn step(&mut self, gradients: &Gradients) -> Result<()>;
 
     /// The learning rate.
