@@ -166,7 +166,7 @@ impl Recorder {
         self.encoder(inner).copy_buffer_to_buffer(from.raw(), 0, to, 0, bytes);
     }
 
-    /// Appends bytes to the ring and returns their offset; submits first when the ring is full.
+    /// Appends bytes to the ring and returns their offset; `is_full` has made sure of the room.
     fn push(&mut self, bytes: &[u8]) -> u32 {
         let offset = self.shadow.len();
         self.shadow.extend_from_slice(bytes);
@@ -174,7 +174,8 @@ impl Recorder {
         offset as u32
     }
 
-    /// Whether the ring has room for one more parameter window and one more step window.
+    /// Whether the submit ends here: no room in the ring for one more parameter and one more step
+    /// window, enough dispatches, or enough estimated time.
     fn is_full(&self) -> bool {
         self.shadow.len() as u64 + 2 * PARAMS_WINDOW.max(self.alignment as u64) > RING_BYTES - PARAMS_WINDOW
             || self.dispatches >= self.limit
