@@ -6,9 +6,8 @@ use std::fmt;
 /// Highest number of axes an array can have; the strided kernels carry this many in their uniforms.
 pub const MAX_RANK: usize = 8;
 
-/// Axis lengths of a contiguous row-major array. `[]` is a scalar. No axis is zero and the number
-/// of elements fits 31 bits (the kernels index with `u32`, and bindings end at 2^31 - 1 bytes... in
-/// bytes that limit is the adapter's and is checked at allocation).
+/// Axis lengths of a contiguous row-major array. `[]` is a scalar. No axis is zero, and the number of
+/// elements fits the `u32` that kernels index with; what fits the device is checked at allocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Shape(Vec<usize>);
 

@@ -1,7 +1,7 @@
 //! exp, sigmoid and tanh on vectors, and the cell activations made of them.
 //!
-//! Measured over every 97th finite f32 (`bounds_hold`), in units in the last place of the f32
-//! result: exp 1.1, sigmoid 2.6, tanh 2.7 (with FMA; the scalar set is slightly worse).
+//! Measured over every 997th finite f32 (`bounds_hold`), in units in the last place of the f32 result,
+//! worst of all instruction sets: exp 0.97, sigmoid 2.13, tanh 2.33.
 //! NaN goes through; infinities give 0, 1 or -1.
 
 use super::Simd;
