@@ -5,8 +5,10 @@
 //! do not depend on it.
 
 use super::memory::Scratch;
+use super::panels::Panels;
 use super::simd::{self, Kernel, Simd};
 use super::team;
+use super::tile::{DEPTH, Rows, for_row_blocks, most_rows, multiply};
 
 /// A strided view: element (r, c) is `data[r * row_stride + c * col_stride]`.
 #[derive(Clone, Copy)]
@@ -38,12 +40,10 @@ pub(crate) struct Gemm<'a> {
     pub(crate) bias: Option<&'a [f32]>,
 }
 
-/// Depth of a packed panel: A's 12 rows of it stay in L1.
-const KC: usize = 256;
-/// Rows of A packed at once: 144 x 256 floats stay in L2.
-const MC: usize = 144;
-/// Columns of B packed at once.
-const NC: usize = 1024;
+/// Rows of A that pass over a panel before the next one: 192 x 256 floats stay in L2.
+const MC: usize = 192;
+/// Columns of B packed at once: 512 x 256 floats, half of L2.
+const NC: usize = 512;
 /// Below this many multiply-adds a second thread costs more than it brings.
 const PARALLEL_FLOOR: usize = 1 << 18;
 /// Up to this many rows packing B costs more than it saves.
@@ -86,14 +86,14 @@ pub(crate) fn gemm(threads: usize, args: Gemm<'_>) {
     if parts <= 1 {
         simd::dispatch(isa, tile(0, m, 0, n));
     } else if m >= n {
-        // Whole register tiles per thread.
-        let step = m.div_ceil(parts).next_multiple_of(12);
+        let step = m.div_ceil(parts).next_multiple_of(6);
         team::each(m.div_ceil(step), |part| {
             let row0 = part * step;
             simd::dispatch(isa, tile(row0, step.min(m - row0), 0, n));
         });
     } else {
-        let step = n.div_ceil(parts).next_multiple_of(32);
+        // Whole panels per thread.
+        let step = n.div_ceil(parts).next_multiple_of(4 * simd::lanes(isa));
         team::each(n.div_ceil(step), |part| {
             let col0 = part * step;
             simd::dispatch(isa, tile(0, m, col0, step.min(n - col0)));
@@ -127,10 +127,8 @@ impl Kernel for Tile<'_> {
         unsafe {
             if self.m <= FEW_ROWS && self.b.row_stride == 1 {
                 self.dots::<S>();
-            } else if S::WIDE {
-                self.packed::<S, 12>();
             } else {
-                self.packed::<S, 6>();
+                self.packed::<S>();
             }
         }
     }
@@ -184,75 +182,172 @@ impl Tile<'_> {
     }
 
     #[inline(always)]
-    unsafe fn packed<S: Simd, const MR: usize>(&self) {
-        let nr = 2 * S::LANES;
-        let kc_max = KC.min(self.k);
-        let a_len = MC.min(self.m).next_multiple_of(MR) * kc_max;
-        let b_len = NC.min(self.n).next_multiple_of(nr) * kc_max;
+    unsafe fn packed<S: Simd>(&self) {
+        let (mr, width) = (most_rows::<S>(), 4 * S::LANES);
+        // Rows of A whose elements are neighbours are read where they are.
+        let in_place = self.a.col_stride == 1;
+        let depth = DEPTH.min(self.k);
+        let a_len = if in_place { 0 } else { MC.min(self.m).next_multiple_of(mr) * depth };
+        let b_len = NC.min(self.n).next_multiple_of(width) * depth;
         let mut scratch = Scratch::take(a_len + b_len);
         let (a_pack, b_pack) = scratch.get().split_at_mut(a_len);
         for col0 in (0..self.n).step_by(NC) {
             let cols = NC.min(self.n - col0);
-            for k0 in (0..self.k).step_by(KC) {
-                let depth = KC.min(self.k - k0);
-                // SAFETY: the panels are as large as allocated above.
+            for k0 in (0..self.k).step_by(DEPTH) {
+                let depth = DEPTH.min(self.k - k0);
+                // SAFETY: the packs are as large as allocated above; rows and columns are clipped to
+                // the extents that `gemm` has checked.
                 unsafe {
-                    pack(self.b.t(), Block { lane0: col0, lanes: cols, k0, depth, width: nr }, b_pack);
+                    pack::<S>(self.b.t(), Block { lane0: col0, lanes: cols, k0, depth, width }, b_pack);
                     for row0 in (0..self.m).step_by(MC) {
                         let rows = MC.min(self.m - row0);
-                        pack(self.a, Block { lane0: row0, lanes: rows, k0, depth, width: MR }, a_pack);
-                        for (p, col) in (0..cols).step_by(nr).enumerate() {
-                            for (q, row) in (0..rows).step_by(MR).enumerate() {
-                                let acc = micro::<S, MR>(
-                                    depth,
-                                    a_pack.as_ptr().add(q * MR * depth),
-                                    b_pack.as_ptr().add(p * nr * depth),
-                                );
-                                let (r, c) = (row0 + row, col0 + col);
-                                self.store::<S, MR>(&acc, r, c, k0 == 0);
-                            }
+                        if !in_place {
+                            pack::<S>(
+                                self.a,
+                                Block { lane0: row0, lanes: rows, k0, depth, width: mr },
+                                a_pack,
+                            );
                         }
+                        for panel in (0..cols).step_by(width) {
+                            let out = Out {
+                                c: self.c.add(row0 * self.ldc + col0 + panel),
+                                ldc: self.ldc,
+                                cols: width.min(cols - panel),
+                                init: match self.bias {
+                                    _ if k0 > 0 || self.accumulate => Init::Old,
+                                    Some(bias) => Init::Bias(bias.as_ptr().add(col0 + panel)),
+                                    None => Init::Zero,
+                                },
+                            };
+                            let a = if in_place {
+                                let first = row0 * self.a.row_stride + k0;
+                                Rows::contiguous(self.a.data.as_ptr().add(first), self.a.row_stride)
+                            } else {
+                                Rows { start: a_pack.as_ptr(), stride: 1, step: mr }
+                            };
+                            out.rows::<S>(rows, a, b_pack.as_ptr().add(panel * depth), depth);
+                        }
+                    }
+                }
+            }
+            if let (true, Some(bias)) = (self.accumulate, self.bias) {
+                for row in 0..self.m {
+                    for col in col0..col0 + cols {
+                        // SAFETY: within c and the bias.
+                        unsafe { *self.c.add(row * self.ldc + col) += bias[col] };
                     }
                 }
             }
         }
     }
+}
 
-    /// Writes a tile; the first panel of k overwrites c (unless accumulating) and adds the bias.
+/// What a tile of C starts from.
+#[derive(Clone, Copy)]
+pub(super) enum Init {
+    Zero,
+    /// One number per column.
+    Bias(*const f32),
+    /// C as it is.
+    Old,
+}
+
+/// Where the columns of one panel go: rows `ldc` apart.
+#[derive(Clone, Copy)]
+pub(super) struct Out {
+    pub(super) c: *mut f32,
+    pub(super) ldc: usize,
+    /// Columns in use, at most 4 vectors.
+    pub(super) cols: usize,
+    pub(super) init: Init,
+}
+
+impl Out {
+    /// All rows against one panel of `panel_vectors(cols)` vectors. Rows with `stride` 1 lie in packs of
+    /// `most_rows`, `depth` times that apart.
+    ///
+    /// # Safety
+    /// Below `Kernel::run`; C has the rows and columns, A the rows (packs padded to full tiles).
     #[inline(always)]
-    unsafe fn store<S: Simd, const MR: usize>(
-        &self,
-        acc: &[[S::V; 2]; MR],
-        row: usize,
-        col: usize,
-        first: bool,
-    ) {
-        let add_old = self.accumulate || !first;
-        // SAFETY: rows and lanes are clipped to the extents of c and the bias.
+    pub(super) unsafe fn rows<S: Simd>(self, rows: usize, a: Rows, panel: *const f32, depth: usize) {
+        // SAFETY: by contract.
         unsafe {
-            for v in 0..2 {
-                let c0 = col + v * S::LANES;
-                if c0 >= self.n {
-                    break;
-                }
-                let lanes = S::LANES.min(self.n - c0);
-                let bias = match self.bias {
-                    Some(bias) if first => S::load_partial(bias.as_ptr().add(c0), lanes),
-                    _ => S::splat(0.0),
-                };
-                for r in 0..MR.min(self.m - row) {
-                    let at = self.c.add((row + r) * self.ldc + c0);
-                    let mut x = S::add(acc[r][v], bias);
-                    if lanes == S::LANES {
-                        if add_old {
-                            x = S::add(x, S::load(at));
-                        }
-                        S::store(at, x);
+            match panel_vectors(self.cols, S::LANES) {
+                1 => self.row_blocks::<S, 1>(rows, a, panel, depth),
+                2 => self.row_blocks::<S, 2>(rows, a, panel, depth),
+                _ => self.row_blocks::<S, 4>(rows, a, panel, depth),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn row_blocks<S: Simd, const NV: usize>(
+        self,
+        rows: usize,
+        a: Rows,
+        panel: *const f32,
+        depth: usize,
+    ) {
+        let mr = most_rows::<S>();
+        // SAFETY: as in `rows`.
+        unsafe {
+            if a.step == 1 {
+                for_row_blocks!(rows, mr, |r| block::<S; NV>(self, r, usize::MAX, Rows::contiguous(a.start.add(r * a.stride), a.stride), panel, depth));
+            } else {
+                // Packs are padded: whole tiles, of which only the rows in use are stored.
+                for r in (0..rows).step_by(mr) {
+                    let (start, used) = (a.start.add(r * depth), mr.min(rows - r));
+                    if S::WIDE {
+                        self.block::<S, 6, NV>(r, used, Rows { start, stride: 1, step: 6 }, panel, depth);
                     } else {
-                        if add_old {
-                            x = S::add(x, S::load_partial(at, lanes));
+                        self.block::<S, 3, NV>(r, used, Rows { start, stride: 1, step: 3 }, panel, depth);
+                    }
+                }
+            }
+        }
+    }
+
+    /// R rows from `row` on, of which the first `used` exist.
+    #[inline(always)]
+    unsafe fn block<S: Simd, const R: usize, const NV: usize>(
+        self,
+        row: usize,
+        used: usize,
+        a: Rows,
+        panel: *const f32,
+        depth: usize,
+    ) {
+        // SAFETY: rows and lanes are clipped to those of C.
+        unsafe {
+            let lanes = |v: usize| S::LANES.min(self.cols.saturating_sub(v * S::LANES));
+            let mut acc = [[S::splat(0.0); NV]; R];
+            for v in 0..NV {
+                let n = lanes(v);
+                match self.init {
+                    Init::Zero => {}
+                    Init::Bias(bias) => {
+                        let bias = load::<S>(bias.wrapping_add(v * S::LANES), n);
+                        for r in 0..R {
+                            acc[r][v] = bias;
                         }
-                        S::store_partial(at, x, lanes);
+                    }
+                    Init::Old => {
+                        for r in 0..R.min(used) {
+                            acc[r][v] =
+                                load::<S>(self.c.wrapping_add((row + r) * self.ldc + v * S::LANES), n);
+                        }
+                    }
+                }
+            }
+            multiply::<S, R, NV>(&mut acc, a, panel, depth);
+            for v in 0..NV {
+                let n = lanes(v);
+                for r in 0..R.min(used) {
+                    let at = self.c.wrapping_add((row + r) * self.ldc + v * S::LANES);
+                    if n == S::LANES {
+                        S::store(at, acc[r][v]);
+                    } else {
+                        S::store_partial(at, acc[r][v], n);
                     }
                 }
             }
@@ -260,61 +355,140 @@ impl Tile<'_> {
     }
 }
 
-/// `MR` rows by two vectors of columns, over `depth`.
 #[inline(always)]
-unsafe fn micro<S: Simd, const MR: usize>(depth: usize, a: *const f32, b: *const f32) -> [[S::V; 2]; MR] {
-    // SAFETY: the panels hold `depth` groups of MR and 2 * LANES floats.
-    unsafe {
-        let mut acc = [[S::splat(0.0); 2]; MR];
-        for k in 0..depth {
-            let b0 = S::load(b.add(k * 2 * S::LANES));
-            let b1 = S::load(b.add(k * 2 * S::LANES + S::LANES));
-            for r in 0..MR {
-                let x = S::splat(*a.add(k * MR + r));
-                acc[r][0] = S::fma(x, b0, acc[r][0]);
-                acc[r][1] = S::fma(x, b1, acc[r][1]);
-            }
-        }
-        acc
+unsafe fn load<S: Simd>(p: *const f32, lanes: usize) -> S::V {
+    // SAFETY: the caller's.
+    unsafe { if lanes == S::LANES { S::load(p) } else { S::load_partial(p, lanes) } }
+}
+
+/// Vectors of a panel that holds `cols` columns: 4, or fewer for the last columns of a matrix.
+pub(super) const fn panel_vectors(cols: usize, lanes: usize) -> usize {
+    match cols.div_ceil(lanes) {
+        n @ (1 | 2) => n,
+        _ => 4,
     }
 }
 
-/// Which part of a matrix goes into panels of `width` lanes.
-struct Block {
-    lane0: usize,
-    lanes: usize,
-    k0: usize,
-    depth: usize,
-    width: usize,
+/// A product with weights that stay packed: `c[m, n] = a[m, k] b`, rows of a contiguous, rows of c `n`
+/// apart.
+pub(super) fn product(threads: usize, a: &[f32], m: usize, b: &Panels, c: &mut [f32]) {
+    let (n, k) = (b.cols(), b.depth());
+    assert!(a.len() >= m * k && c.len() >= m * n);
+    let shared = Shared(c.as_mut_ptr());
+    let parts = if m * n * k < PARALLEL_FLOOR { 1 } else { threads };
+    let step = m.div_ceil(parts).next_multiple_of(6);
+    team::each(m.div_ceil(step), |part| {
+        let row0 = part * step;
+        let rows = step.min(m - row0);
+        // SAFETY: row0 lies in c, checked above.
+        let c = unsafe { shared.get().add(row0 * n) };
+        simd::dispatch(b.isa(), Prepacked { a: &a[row0 * k..][..rows * k], m: rows, b, c });
+    });
+}
+
+/// One thread's rows of a [`product`].
+struct Prepacked<'a> {
+    a: &'a [f32],
+    m: usize,
+    b: &'a Panels,
+    c: *mut f32,
+}
+
+impl Kernel for Prepacked<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let (n, k, width) = (self.b.cols(), self.b.depth(), 4 * S::LANES);
+        for row0 in (0..self.m).step_by(MC) {
+            let rows = MC.min(self.m - row0);
+            for k0 in (0..k).step_by(DEPTH) {
+                let depth = DEPTH.min(k - k0);
+                for (panel, col) in (0..n).step_by(width).enumerate() {
+                    // SAFETY: rows and columns within the extents that `product` has checked.
+                    unsafe {
+                        let out = Out {
+                            c: self.c.add(row0 * n + col),
+                            ldc: n,
+                            cols: width.min(n - col),
+                            init: if k0 == 0 { Init::Zero } else { Init::Old },
+                        };
+                        let a = Rows::contiguous(self.a.as_ptr().add(row0 * k + k0), k);
+                        let vectors = panel_vectors(out.cols, S::LANES);
+                        out.rows::<S>(rows, a, self.b.panel(panel).add(k0 * vectors * S::LANES), depth);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Which part of a matrix goes into panels of `width` lanes; the last one may be narrower when its width
+/// is that of [`panel_vectors`].
+pub(super) struct Block {
+    pub(super) lane0: usize,
+    pub(super) lanes: usize,
+    pub(super) k0: usize,
+    pub(super) depth: usize,
+    pub(super) width: usize,
 }
 
 /// Copies `view[lane0.., k0..]` into `out[panel][k][width]`, padding the last panel with zeros.
+///
+/// # Safety
+/// Below `Kernel::run`; lanes and k within the view.
 #[inline(always)]
-unsafe fn pack(view: View<'_>, block: Block, out: &mut [f32]) {
+pub(super) unsafe fn pack<S: Simd>(view: View<'_>, block: Block, out: &mut [f32]) {
     let Block { lane0, lanes, k0, depth, width } = block;
     for (panel, first) in (0..lanes).step_by(width).enumerate() {
         let used = width.min(lanes - first);
-        let out = &mut out[panel * width * depth..][..width * depth];
+        let full = width;
+        let width = if full == 4 * S::LANES { panel_vectors(used, S::LANES) * S::LANES } else { full };
+        let out = &mut out[panel * full * depth..][..width * depth];
         let base = (lane0 + first) * view.row_stride + k0 * view.col_stride;
-        // SAFETY: lanes and k are within the extents checked in `gemm`, `out` was just sliced.
+        // SAFETY: by contract, and `out` was just sliced.
         unsafe {
             let from = view.data.as_ptr().add(base);
             let to = out.as_mut_ptr();
+            if view.row_stride == 1 && width % S::LANES == 0 {
+                for k in 0..depth {
+                    copy_row::<S>(from.add(k * view.col_stride), used, to.add(k * width), width);
+                }
+                continue;
+            }
             if used < width {
                 out.fill(0.0);
             }
-            if view.row_stride == 1 {
+            if view.row_stride == 1 && width == 6 && used == 6 {
                 for k in 0..depth {
-                    std::ptr::copy_nonoverlapping(from.add(k * view.col_stride), to.add(k * width), used);
+                    *to.add(k * 6).cast::<[f32; 6]>() = *from.add(k * view.col_stride).cast::<[f32; 6]>();
                 }
             } else {
-                for lane in 0..used {
-                    let from = from.add(lane * view.row_stride);
-                    for k in 0..depth {
-                        *to.add(k * width + lane) = *from.add(k * view.col_stride);
+                // In squares, so that lines stay in L1 between the lanes.
+                for k_first in (0..depth).step_by(16) {
+                    for lane in 0..used {
+                        let from = from.add(lane * view.row_stride);
+                        for k in k_first..(k_first + 16).min(depth) {
+                            *to.add(k * width + lane) = *from.add(k * view.col_stride);
+                        }
                     }
                 }
             }
+        }
+    }
+}
+
+/// Copies `used` floats and zeros up to `width`, a multiple of the lanes.
+///
+/// # Safety
+/// Below `Kernel::run`; valid for `used` and `width` floats.
+#[inline(always)]
+pub(super) unsafe fn copy_row<S: Simd>(from: *const f32, used: usize, to: *mut f32, width: usize) {
+    // SAFETY: by contract.
+    unsafe {
+        for at in (0..width).step_by(S::LANES) {
+            let lanes = S::LANES.min(used.saturating_sub(at));
+            S::store(to.add(at), load::<S>(from.wrapping_add(at), lanes));
         }
     }
 }

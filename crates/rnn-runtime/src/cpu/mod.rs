@@ -11,6 +11,7 @@ pub(crate) mod loss;
 pub(crate) mod math;
 mod memory;
 pub(crate) mod optim;
+mod panels;
 pub(crate) mod pointwise;
 pub(crate) mod reduce;
 pub(crate) mod rnn;
@@ -18,6 +19,7 @@ mod simd;
 pub(crate) mod softmax;
 mod split;
 mod team;
+mod tile;
 
 pub(crate) use memory::CpuBuffer;
 pub use memory::CpuDevice;

@@ -28,13 +28,14 @@ impl Cell for Gru {
     const LAST_GATE_IN_AUX: bool = true;
 
     #[inline(always)]
-    unsafe fn forward<S: Simd>(&self, product: &[S::V], at: &Element, training: bool) -> S::V {
+    unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {
         // SAFETY: see `Cell`.
         unsafe {
-            let r = activate::<S>(self.gate, S::add(product[0], at.load::<S>(at.gate(0))));
-            let z = activate::<S>(self.gate, S::add(product[1], at.load::<S>(at.gate(1))));
-            let un = S::add(product[2], at.load::<S>(at.params));
-            let n = activate::<S>(self.candidate, S::fma(r, un, at.load::<S>(at.gate(2))));
+            let r = activate::<S>(self.gate, S::load(product));
+            let z = activate::<S>(self.gate, S::load(product.add(S::LANES)));
+            let xn = S::load(product.add(2 * S::LANES));
+            let un = S::load(product.add(3 * S::LANES));
+            let n = activate::<S>(self.candidate, S::fma(r, un, xn));
             if training {
                 at.store::<S>(at.gate(0), r);
                 at.store::<S>(at.gate(1), z);

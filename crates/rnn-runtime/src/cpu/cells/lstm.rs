@@ -32,13 +32,13 @@ impl Cell for Lstm {
     const LAST_GATE_IN_AUX: bool = false;
 
     #[inline(always)]
-    unsafe fn forward<S: Simd>(&self, product: &[S::V], at: &Element, training: bool) -> S::V {
+    unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {
         // SAFETY: see `Cell`.
         unsafe {
-            let i = activate::<S>(self.gate, S::add(product[0], at.load::<S>(at.gate(0))));
-            let f = activate::<S>(self.gate, S::add(product[1], at.load::<S>(at.gate(1))));
-            let g = activate::<S>(self.candidate, S::add(product[2], at.load::<S>(at.gate(2))));
-            let o = activate::<S>(self.gate, S::add(product[3], at.load::<S>(at.gate(3))));
+            let i = activate::<S>(self.gate, S::load(product));
+            let f = activate::<S>(self.gate, S::load(product.add(S::LANES)));
+            let g = activate::<S>(self.candidate, S::load(product.add(2 * S::LANES)));
+            let o = activate::<S>(self.gate, S::load(product.add(3 * S::LANES)));
             let c = S::fma(f, at.load::<S>(at.aux_prev), S::mul(i, g));
             if training {
                 at.store::<S>(at.gate(0), i);

@@ -26,14 +26,13 @@ pub(crate) struct Element {
     pub(crate) aux_prev: *const f32,
     /// h one step earlier in the direction's own time, or the initial state.
     pub(crate) h_prev: *const f32,
-    /// [D, H] parameters that the recurrent product does not cover: `b_hn` (GRU).
-    pub(crate) params: *const f32,
 }
 
-/// A recurrent cell. `forward` gets the recurrent products of all gates, adds the input projection
-/// it finds in `gates`, writes the activated gates there when `training`, and returns h.
-/// `backward` gets dh, overwrites the activated gates with the gradient of the pre-activations, and
-/// passes what flows to the earlier step outside the recurrent product through `carry`.
+/// A recurrent cell. `forward` gets the pre-activations, one vector per gate (for a GRU the last gate's
+/// share of the input, then its recurrent product with `b_hn`), writes the activated gates to `gates` when
+/// `training`, and returns h. `backward` gets dh, overwrites the activated gates with the gradient of the
+/// pre-activations, and passes what flows to the earlier step outside the recurrent product through
+/// `carry`.
 pub(crate) trait Cell: Copy + Send + Sync {
     /// G
     const GATES: usize;
@@ -43,8 +42,9 @@ pub(crate) trait Cell: Copy + Send + Sync {
     const LAST_GATE_IN_AUX: bool;
 
     /// # Safety
-    /// Below `Kernel::run`; the pointers of `at` are valid for `at.lanes` floats.
-    unsafe fn forward<S: Simd>(&self, product: &[S::V], at: &Element, training: bool) -> S::V;
+    /// Below `Kernel::run`; the pointers of `at` are valid for `at.lanes` floats, `product` for its
+    /// vectors.
+    unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V;
 
     /// # Safety
     /// As `forward`; `carry` likewise.

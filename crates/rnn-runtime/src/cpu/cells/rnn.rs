@@ -24,10 +24,10 @@ impl Cell for Rnn {
     const LAST_GATE_IN_AUX: bool = false;
 
     #[inline(always)]
-    unsafe fn forward<S: Simd>(&self, product: &[S::V], at: &Element, training: bool) -> S::V {
+    unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {
         // SAFETY: see `Cell`.
         unsafe {
-            let h = activate::<S>(self.activation, S::add(product[0], at.load::<S>(at.gates)));
+            let h = activate::<S>(self.activation, S::load(product));
             if training {
                 at.store::<S>(at.gates, h);
             }

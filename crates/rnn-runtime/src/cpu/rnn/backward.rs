@@ -1,18 +1,22 @@
 //! The backward recurrence. Twin of `shaders/rnn/step_backward.wgsl`.
 
 use super::super::cells::{Cell, Gru, Lstm, Rnn};
+use super::super::gemm::panel_vectors;
+use super::super::memory::Scratch;
+use super::super::panels::Panels;
 use super::super::simd::{self, Kernel, Simd};
-use super::part::{Part, Pointers, Rows, for_row_blocks, multiply};
+use super::super::tile::{DEPTH, Rows, for_row_blocks, most_rows, multiply};
+use super::LayerDims;
+use super::pack::BackwardWeights;
+use super::part::{Part, Pointers};
 use super::schedule::{run_tasks, tasks};
-use super::{LayerDims, Panels};
 use rnn_kernels::cell::{CellKind, CellSpec};
 
 /// Arrays of the backward recurrence.
 pub(crate) struct Backward<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
-    /// Per direction.
-    pub(crate) panels: &'a [Panels],
+    pub(crate) weights: &'a BackwardWeights,
     /// [T, B, D, G, H]: activated gates; gradients of the pre-activations afterwards
     pub(crate) gates: &'a mut [f32],
     /// [T, B, D, H]: cell state (LSTM); `U_n h + b_hn`, afterwards its gradient (GRU)
@@ -33,7 +37,7 @@ pub(crate) struct Backward<'a> {
 
 /// Runs the backward recurrence on up to `threads` threads.
 pub(crate) fn backward(threads: usize, args: Backward<'_>) {
-    let LayerDims { steps, batch, hidden, directions } = args.dims;
+    let LayerDims { steps, batch, hidden, directions, .. } = args.dims;
     let kind = args.spec.kind;
     let cells = batch * directions * hidden;
     assert!(args.gates.len() >= steps * cells * kind.gates());
@@ -45,34 +49,55 @@ pub(crate) fn backward(threads: usize, args: Backward<'_>) {
         gates: args.gates.as_mut_ptr(),
         aux: args.aux.as_mut_ptr(),
         y: args.y.as_ptr().cast_mut(),
-        dy: args.dy.as_ptr(),
         h0: args.h0.as_ptr(),
         c0: args.c0.as_ptr(),
-        dh: args.dh.as_mut_ptr(),
-        carry: args.carry.as_mut_ptr(),
-        params: std::ptr::null(),
         aux_step: cells,
     };
+    let flows = Flows { dy: args.dy.as_ptr(), dh: args.dh.as_mut_ptr(), carry: args.carry.as_mut_ptr() };
     let tasks = tasks(args.dims, kind.gates(), threads);
     run_tasks(&tasks, directions, |task, barrier| {
         let part = Part { dims: args.dims, task, barrier, pointers };
-        let panels = &args.panels[task.d];
+        let panels = &args.weights.recurrent[task.d];
+        let flows = flows.get();
         match kind {
             CellKind::Lstm => {
-                simd::dispatch(panels.isa, BackwardPart { part, cell: Lstm::new(args.spec), panels });
+                simd::dispatch(
+                    panels.isa(),
+                    BackwardPart { part, flows, cell: Lstm::new(args.spec), panels },
+                );
             }
             CellKind::Gru => {
-                simd::dispatch(panels.isa, BackwardPart { part, cell: Gru::new(args.spec), panels });
+                simd::dispatch(panels.isa(), BackwardPart { part, flows, cell: Gru::new(args.spec), panels });
             }
             CellKind::Rnn => {
-                simd::dispatch(panels.isa, BackwardPart { part, cell: Rnn::new(args.spec), panels });
+                simd::dispatch(panels.isa(), BackwardPart { part, flows, cell: Rnn::new(args.spec), panels });
             }
         }
     });
 }
 
+/// Gradients that flow in, and from step to step; shapes in [`Backward`].
+#[derive(Clone, Copy)]
+struct Flows {
+    dy: *const f32,
+    dh: *mut f32,
+    carry: *mut f32,
+}
+
+// SAFETY: as `Pointers`.
+unsafe impl Send for Flows {}
+// SAFETY: as `Pointers`.
+unsafe impl Sync for Flows {}
+
+impl Flows {
+    fn get(&self) -> Self {
+        *self
+    }
+}
+
 struct BackwardPart<'a, C> {
     part: Part<'a>,
+    flows: Flows,
     cell: C,
     panels: &'a Panels,
 }
@@ -82,16 +107,24 @@ impl<C: Cell> Kernel for BackwardPart<'_, C> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let LayerDims { steps, .. } = self.part.dims;
-        let rows = self.part.task.rows.1 - self.part.task.rows.0;
-        let most = if S::WIDE { 6 } else { 3 };
+        let LayerDims { steps, hidden, .. } = self.part.dims;
+        let width = 4 * S::LANES;
+        let (first, end) = self.part.panels(width);
+        let mut scratch = Scratch::take(self.part.rows() * width);
+        let tile = scratch.get().as_mut_ptr();
         // Step s needs all of the later step's gradient; after step 0 one more product gives dh0.
-        let (first, end) = self.part.units(4 * S::LANES);
         for s in (0..=steps).rev() {
-            for unit in (first..end).step_by(4 * S::LANES) {
-                // SAFETY: blocks stay within the part's rows; panels are as long as packed.
+            for panel in first..end {
+                // SAFETY: the tile has all rows; panels are as long as packed.
                 unsafe {
-                    for_row_blocks!(rows, most, |b| block::<S>(self, s, self.part.task.rows.0 + b, unit));
+                    if s < steps {
+                        match panel_vectors(hidden - panel * width, S::LANES) {
+                            1 => self.product::<S, 1>(s, panel, tile),
+                            2 => self.product::<S, 2>(s, panel, tile),
+                            _ => self.product::<S, 4>(s, panel, tile),
+                        }
+                    }
+                    self.finish::<S>(s, panel, tile);
                 }
             }
             self.part.finish_step();
@@ -100,53 +133,98 @@ impl<C: Cell> Kernel for BackwardPart<'_, C> {
 }
 
 impl<C: Cell> BackwardPart<'_, C> {
-    /// R rows from `b` by four vectors of units: the gradient of h after step `s - 1`, then the
-    /// cell's backward at that step. `s == T` starts from the cotangent of h_n, `s == 0` does not
-    /// exist as a step: its gradient of h is dh0.
+    /// `dgates U` of step `s`: the gradient of h after step `s - 1`.
     #[inline(always)]
-    unsafe fn block<S: Simd, const R: usize>(&self, s: usize, b: usize, unit: usize) {
-        let LayerDims { steps, batch, hidden, directions } = self.part.dims;
-        let p = &self.part.pointers;
-        let (d, gate_rows) = (self.part.task.d, C::GATES * hidden);
+    unsafe fn product<S: Simd, const NV: usize>(&self, s: usize, panel: usize, tile: *mut f32) {
+        let LayerDims { batch, hidden, directions, .. } = self.part.dims;
+        let (p, d) = (&self.part.pointers, self.part.task.d);
+        let (b0, rows) = (self.part.task.rows.0, self.part.rows());
+        let row = (self.part.dims.time(d, s) * batch + b0) * directions + d;
+        let gate_rows = C::GATES * hidden;
+        let in_gates = if C::LAST_GATE_IN_AUX { gate_rows - hidden } else { gate_rows };
+        let sources = [
+            (p.gates.wrapping_add(row * gate_rows), directions * gate_rows, in_gates),
+            (p.aux.wrapping_add(row * hidden), directions * hidden, gate_rows - in_gates),
+        ];
+        let mut weights = self.panels.panel(panel);
+        let mut begun = false;
+        for (start, stride, length) in sources {
+            // A single block gains nothing from coming back to its panel.
+            let depth = if rows <= most_rows::<S>() { length.max(1) } else { DEPTH };
+            for k in (0..length).step_by(depth) {
+                let depth = depth.min(length - k);
+                let dgates = Rows::contiguous(start.cast_const().wrapping_add(k), stride);
+                // SAFETY: see `run`.
+                unsafe {
+                    for_row_blocks!(rows, most_rows::<S>(), |r| block::<S; NV>(self, dgates, weights, depth, r, tile, begun));
+                }
+                weights = weights.wrapping_add(depth * NV * S::LANES);
+                begun = true;
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn block<S: Simd, const R: usize, const NV: usize>(
+        &self,
+        dgates: Rows,
+        weights: *const f32,
+        depth: usize,
+        row: usize,
+        tile: *mut f32,
+        begun: bool,
+    ) {
         // SAFETY: see `run`.
         unsafe {
-            let mut acc = [[S::splat(0.0); 4]; R];
-            if s < steps {
-                let row = (self.part.dims.time(d, s) * batch + b) * directions + d;
-                let panel = self.panels.data.as_ptr().add(unit / (4 * S::LANES) * gate_rows * 4 * S::LANES);
-                let in_gates = if C::LAST_GATE_IN_AUX { gate_rows - hidden } else { gate_rows };
-                let gates = Rows { start: p.gates.add(row * gate_rows), stride: directions * gate_rows };
-                multiply::<S, R, 4>(&mut acc, gates, panel, in_gates);
-                if C::LAST_GATE_IN_AUX {
-                    let aux = Rows { start: p.aux.add(row * hidden), stride: directions * hidden };
-                    multiply::<S, R, 4>(&mut acc, aux, panel.add(in_gates * 4 * S::LANES), hidden);
+            let tile = tile.add(row * 4 * S::LANES);
+            let mut acc = [[S::splat(0.0); NV]; R];
+            if begun {
+                for r in 0..R {
+                    for v in 0..NV {
+                        acc[r][v] = S::load(tile.add((4 * r + v) * S::LANES));
+                    }
                 }
             }
+            let dgates = Rows { start: dgates.start.add(row * dgates.stride), ..dgates };
+            multiply::<S, R, NV>(&mut acc, dgates, weights, depth);
             for r in 0..R {
+                for v in 0..NV {
+                    S::store(tile.add((4 * r + v) * S::LANES), acc[r][v]);
+                }
+            }
+        }
+    }
+
+    /// The cell's backward at step `s - 1`, from the gradient of its h. `s == T` starts from the cotangent
+    /// of h_n, `s == 0` does not exist as a step: its gradient of h is dh0.
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, s: usize, panel: usize, tile: *const f32) {
+        let LayerDims { steps, batch, hidden, directions, .. } = self.part.dims;
+        let (b0, d) = (self.part.task.rows.0, self.part.task.d);
+        // SAFETY: rows of the task and units below H.
+        unsafe {
+            for r in 0..self.part.rows() {
+                let b = b0 + r;
                 for group in 0..4 {
-                    let j = unit + group * S::LANES;
+                    let j = (4 * panel + group) * S::LANES;
                     if j >= hidden {
                         break;
                     }
-                    let lanes = S::LANES.min(hidden - j);
-                    let state = (d * batch + b + r) * hidden + j;
-                    let carry = p.carry.add(state);
-                    let h =
-                        if s == 0 { Rows { start: p.h0, stride: 0 } } else { self.part.h_prev(s - 1, b + r) };
-                    let at = self.part.element::<C>(s.max(1) - 1, b + r, j, lanes, h);
-                    let mut dh = acc[r][group];
-                    if s == steps {
-                        dh = at.load::<S>(p.dh.add(state));
-                    } else if C::CARRY_IS_DH {
-                        dh = S::add(dh, at.load::<S>(carry));
-                    }
-                    if s == 0 {
-                        at.store::<S>(p.dh.add(state), dh);
+                    let state = (d * batch + b) * hidden + j;
+                    let carry = self.flows.carry.add(state);
+                    let at = self.part.element::<C>(s.max(1) - 1, b, j, S::LANES.min(hidden - j));
+                    let dh = if s == steps {
+                        at.load::<S>(self.flows.dh.add(state))
                     } else {
-                        let row = self.part.dims.time(d, s - 1) * batch + b + r;
-                        let dy = p.dy.add((row * directions + d) * hidden + j);
-                        let dh = S::add(dh, at.load::<S>(dy));
-                        self.cell.backward::<S>(dh, &at, carry);
+                        let product = S::load(tile.add((4 * r + group) * S::LANES));
+                        if C::CARRY_IS_DH { S::add(product, at.load::<S>(carry)) } else { product }
+                    };
+                    if s == 0 {
+                        at.store::<S>(self.flows.dh.add(state), dh);
+                    } else {
+                        let row = self.part.dims.time(d, s - 1) * batch + b;
+                        let dy = self.flows.dy.add((row * directions + d) * hidden + j);
+                        self.cell.backward::<S>(S::add(dh, at.load::<S>(dy)), &at, carry);
                     }
                 }
             }

@@ -1,21 +1,23 @@
-//! The forward recurrence. Twin of `shaders/rnn/step_forward.wgsl`.
+//! The forward pass of a layer. Twin of `shaders/rnn/step_forward.wgsl`.
 
 use super::super::cells::{Cell, Gru, Lstm, Rnn};
+use super::super::memory::Scratch;
 use super::super::simd::{self, Kernel, Simd};
-use super::part::{Part, Pointers, Rows, for_row_blocks, multiply};
-use super::schedule::{run_tasks, tasks};
-use super::{LayerDims, Panels};
+use super::super::tile::{DEPTH, Rows, for_row_blocks, most_rows, multiply};
+use super::pack::{ForwardWeights, LayerWeights};
+use super::part::{Part, Pointers};
+use super::schedule::{Projection, projection, run_tasks, tasks};
+use super::{LayerDims, SharedInput};
 use rnn_kernels::cell::{CellKind, CellSpec};
 
-/// Arrays of the forward recurrence.
+/// Arrays of the forward pass.
 pub(crate) struct Forward<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
-    /// Per direction.
-    pub(crate) panels: &'a [Panels],
-    /// [D, H] or empty
-    pub(crate) params: &'a [f32],
-    /// [T, B, D, G, H]: input projection; activated gates afterwards when training
+    pub(crate) weights: &'a LayerWeights,
+    /// [T, B, I]
+    pub(crate) x: &'a [f32],
+    /// [T, B, D, G, H]: activated gates, for the backward pass; empty in inference
     pub(crate) gates: &'a mut [f32],
     /// [T, B, D, H] when training, else [B, D, H]; empty for cells without
     pub(crate) aux: &'a mut [f32],
@@ -28,109 +30,310 @@ pub(crate) struct Forward<'a> {
     pub(crate) training: bool,
 }
 
-/// Runs the forward recurrence on up to `threads` threads.
+/// Runs a layer forward on up to `threads` threads.
 pub(crate) fn forward(threads: usize, args: Forward<'_>) {
-    let LayerDims { steps, batch, hidden, directions } = args.dims;
+    let LayerDims { steps, batch, inputs, hidden, directions } = args.dims;
     let kind = args.spec.kind;
     let cells = batch * directions * hidden;
     let aux_rows = if args.training { steps } else { 1 };
-    assert!(args.gates.len() >= steps * cells * kind.gates() && args.y.len() >= steps * cells);
+    assert!(args.x.len() >= steps * batch * inputs && args.y.len() >= steps * cells);
+    assert!(!args.training || args.gates.len() >= steps * cells * kind.gates());
     assert!(!kind.has_aux() || args.aux.len() >= aux_rows * cells);
     assert!(args.h0.len() >= cells && (!kind.has_cell_state() || args.c0.len() >= cells));
-    assert!(kind != CellKind::Gru || args.params.len() >= directions * hidden);
     let pointers = Pointers {
         gates: args.gates.as_mut_ptr(),
         aux: args.aux.as_mut_ptr(),
         y: args.y.as_mut_ptr(),
-        dy: std::ptr::null(),
         h0: args.h0.as_ptr(),
         c0: args.c0.as_ptr(),
-        dh: std::ptr::null_mut(),
-        carry: std::ptr::null_mut(),
-        params: args.params.as_ptr(),
         aux_step: if args.training { cells } else { 0 },
     };
+    let x = SharedInput(args.x.as_ptr());
     let tasks = tasks(args.dims, kind.gates(), threads);
     run_tasks(&tasks, directions, |task, barrier| {
         let part = Part { dims: args.dims, task, barrier, pointers };
-        let panels = &args.panels[task.d];
-        let training = args.training;
+        let weights = &args.weights.forward[task.d];
+        let isa = weights.panels.isa();
+        let (x, training) = (x.get(), args.training);
         match kind {
             CellKind::Lstm => {
                 let cell = Lstm::new(args.spec);
-                simd::dispatch(panels.isa, ForwardPart::<_, 4> { part, cell, panels, training });
+                simd::dispatch(isa, ForwardPart::<_, 4, 4> { part, cell, weights, x, training });
             }
             CellKind::Gru => {
                 let cell = Gru::new(args.spec);
-                simd::dispatch(panels.isa, ForwardPart::<_, 3> { part, cell, panels, training });
+                simd::dispatch(isa, ForwardPart::<_, 3, 4> { part, cell, weights, x, training });
             }
             CellKind::Rnn => {
                 let cell = Rnn::new(args.spec);
-                simd::dispatch(panels.isa, ForwardPart::<_, 4> { part, cell, panels, training });
+                simd::dispatch(isa, ForwardPart::<_, 4, 4> { part, cell, weights, x, training });
             }
         }
     });
 }
 
-struct ForwardPart<'a, C, const NV: usize> {
+/// One thread's part. A tile holds `SLOTS` vectors a row: `NV` products, and for a GRU the recurrent
+/// product of the last gate in a slot of its own, beside the input's share in the slot before.
+struct ForwardPart<'a, C, const NV: usize, const SLOTS: usize> {
     part: Part<'a>,
     cell: C,
-    panels: &'a Panels,
+    weights: &'a ForwardWeights,
+    x: *const f32,
     training: bool,
 }
 
-impl<C: Cell, const NV: usize> Kernel for ForwardPart<'_, C, NV> {
+impl<C: Cell, const NV: usize, const SLOTS: usize> Kernel for ForwardPart<'_, C, NV, SLOTS> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let LayerDims { steps, .. } = self.part.dims;
-        let units = NV / C::GATES * S::LANES;
-        let rows = self.part.task.rows.1 - self.part.task.rows.0;
-        // Six rows of four vectors fill 24 of 32 registers, three rows 12 of 16.
-        let most = if S::WIDE { 6 } else { 3 };
-        let (first, end) = self.part.units(units);
+        // SAFETY: all parts stay within the task's rows and panels.
+        unsafe {
+            match projection(&self.part.dims, C::GATES, &self.part.task) {
+                Projection::InStep => self.fused::<S>(),
+                Projection::Ahead { steps } => self.ahead::<S>(steps),
+            }
+        }
+    }
+}
+
+impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS> {
+    const GROUPS: usize = NV / C::GATES;
+
+    /// Where recurrent product `v` stands in a tile's row.
+    #[inline(always)]
+    fn slot(v: usize) -> usize {
+        if v + 1 == NV { SLOTS - 1 } else { v }
+    }
+
+    /// Input and recurrent product in one go at every step: W and U together stay near the core.
+    #[inline(always)]
+    unsafe fn fused<S: Simd>(&self) {
+        let LayerDims { steps, batch, inputs, .. } = self.part.dims;
+        let (first, end) = self.part.panels(Self::GROUPS * S::LANES);
+        let (b0, rows) = (self.part.task.rows.0, self.part.rows());
+        let mut scratch = Scratch::take(rows * SLOTS * S::LANES);
+        let tile = scratch.get().as_mut_ptr();
         for s in 0..steps {
-            for unit in (first..end).step_by(units) {
-                // SAFETY: blocks stay within the part's rows; panels are as long as packed.
+            let row = self.part.dims.time(self.part.task.d, s) * batch + b0;
+            let x = Rows::contiguous(self.x.wrapping_add(row * inputs), inputs);
+            let h = self.part.h_prev(s, b0);
+            for panel in first..end {
+                // SAFETY: the tile has `rows` rows.
                 unsafe {
-                    for_row_blocks!(rows, most, |b| block::<S>(self, s, self.part.task.rows.0 + b, unit));
+                    for_row_blocks!(rows, most_rows::<S>(), |r| fused_block::<S>(self, panel, x, h, r, tile));
+                    self.finish::<S>(s, panel, tile);
                 }
             }
             self.part.finish_step();
         }
     }
-}
 
-impl<C: Cell, const NV: usize> ForwardPart<'_, C, NV> {
-    /// R rows from `b` by the units of one panel, at step `s`.
     #[inline(always)]
-    unsafe fn block<S: Simd, const R: usize>(&self, s: usize, b: usize, unit: usize) {
-        let LayerDims { batch, hidden, directions, .. } = self.part.dims;
-        let units = NV / C::GATES * S::LANES;
-        // SAFETY: see `run`.
+    unsafe fn fused_block<S: Simd, const R: usize>(
+        &self,
+        panel: usize,
+        x: Rows,
+        h: Rows,
+        row: usize,
+        tile: *mut f32,
+    ) {
+        let LayerDims { inputs, hidden, .. } = self.part.dims;
+        // SAFETY: see `fused`.
         unsafe {
-            let h = self.part.h_prev(s, b);
-            let panel = self.panels.data.as_ptr().add(unit / units * hidden * NV * S::LANES);
-            let mut acc = [[S::splat(0.0); NV]; R];
-            multiply::<S, R, NV>(&mut acc, h, panel, hidden);
+            let weights = self.weights.panels.panel(panel);
+            let tile = tile.add(row * SLOTS * S::LANES);
+            let mut acc = self.bias::<S, R>(panel);
+            let x = Rows { start: x.start.add(row * x.stride), ..x };
+            multiply::<S, R, NV>(&mut acc, x, weights, inputs);
+            if SLOTS > NV {
+                let apart = S::load(self.bias_slot(panel, S::LANES, NV));
+                for r in 0..R {
+                    S::store(tile.add((r * SLOTS + NV - 1) * S::LANES), acc[r][NV - 1]);
+                    acc[r][NV - 1] = apart;
+                }
+            }
+            let h = Rows { start: h.start.add(row * h.stride), ..h };
+            multiply::<S, R, NV>(&mut acc, h, weights.add(inputs * NV * S::LANES), hidden);
             for r in 0..R {
-                for group in 0..NV / C::GATES {
-                    let j = unit + group * S::LANES;
+                for v in 0..NV {
+                    S::store(tile.add((r * SLOTS + Self::slot(v)) * S::LANES), acc[r][v]);
+                }
+            }
+        }
+    }
+
+    /// The input products of `chunk` steps at a time, then these steps one by one: each weight of W is
+    /// read once per chunk, and what the products leave is still in the cache when the steps come.
+    #[inline(always)]
+    unsafe fn ahead<S: Simd>(&self, chunk: usize) {
+        let LayerDims { steps, batch, hidden, .. } = self.part.dims;
+        let (first, end) = self.part.panels(Self::GROUPS * S::LANES);
+        let (b0, rows) = (self.part.task.rows.0, self.part.rows());
+        let width = SLOTS * S::LANES;
+        let mut scratch = Scratch::take((end - first) * chunk * rows * width);
+        let tiles = scratch.get().as_mut_ptr();
+        for s0 in (0..steps).step_by(chunk) {
+            let count = chunk.min(steps - s0);
+            // Steps of the reverse direction run from the end of the chunk's stretch of time.
+            let d = self.part.task.d;
+            let begin = self.part.dims.time(d, s0).min(self.part.dims.time(d, s0 + count - 1));
+            // Rows of several steps lie together when the task has the whole batch.
+            let (runs, run) = if rows == batch { (1, count * rows) } else { (count, rows) };
+            for panel in first..end {
+                // SAFETY: the scratch holds a tile of `chunk * rows` rows per panel.
+                unsafe {
+                    let tile = tiles.add((panel - first) * chunk * rows * width);
+                    for n in 0..runs {
+                        self.project::<S>(panel, begin + n, run, tile.add(n * run * width));
+                    }
+                }
+            }
+            for s in s0..s0 + count {
+                let in_chunk = self.part.dims.time(d, s) - begin;
+                let h = self.part.h_prev(s, b0);
+                for panel in first..end {
+                    // SAFETY: as above.
+                    unsafe {
+                        let at = ((panel - first) * chunk + in_chunk) * rows * width;
+                        let tile = tiles.add(at);
+                        // A single block gains nothing from coming back to its panel.
+                        let depth = if rows <= most_rows::<S>() { hidden } else { DEPTH };
+                        for k in (0..hidden).step_by(depth) {
+                            let depth = depth.min(hidden - k);
+                            for_row_blocks!(rows, most_rows::<S>(), |r| recurrent_block::<S>(
+                                self, panel, h, k, depth, r, tile
+                            ));
+                        }
+                        self.finish::<S>(s, panel, tile);
+                    }
+                }
+                self.part.finish_step();
+            }
+        }
+    }
+
+    /// `run` rows of input products from step `time` on.
+    #[inline(always)]
+    unsafe fn project<S: Simd>(&self, panel: usize, time: usize, run: usize, tile: *mut f32) {
+        let LayerDims { batch, inputs, .. } = self.part.dims;
+        let row = time * batch + self.part.task.rows.0;
+        let x = Rows::contiguous(self.x.wrapping_add(row * inputs), inputs);
+        for k in (0..inputs).step_by(DEPTH) {
+            let depth = DEPTH.min(inputs - k);
+            // SAFETY: `run` rows of x and of the tile.
+            unsafe {
+                for_row_blocks!(run, most_rows::<S>(), |r| input_block::<S>(
+                    self, panel, x, k, depth, r, tile
+                ));
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn input_block<S: Simd, const R: usize>(
+        &self,
+        panel: usize,
+        x: Rows,
+        k: usize,
+        depth: usize,
+        row: usize,
+        tile: *mut f32,
+    ) {
+        // SAFETY: see `ahead`.
+        unsafe {
+            let tile = tile.add(row * SLOTS * S::LANES);
+            let mut acc = self.bias::<S, R>(panel);
+            if k > 0 {
+                for r in 0..R {
+                    for v in 0..NV {
+                        acc[r][v] = S::load(tile.add((r * SLOTS + v) * S::LANES));
+                    }
+                }
+            }
+            let weights = self.weights.panels.panel(panel).add(k * NV * S::LANES);
+            let x = Rows { start: x.start.add(row * x.stride + k), ..x };
+            multiply::<S, R, NV>(&mut acc, x, weights, depth);
+            for r in 0..R {
+                for v in 0..NV {
+                    S::store(tile.add((r * SLOTS + v) * S::LANES), acc[r][v]);
+                }
+                if SLOTS > NV && k == 0 {
+                    let apart = S::load(self.bias_slot(panel, S::LANES, NV));
+                    S::store(tile.add((r * SLOTS + NV) * S::LANES), apart);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn recurrent_block<S: Simd, const R: usize>(
+        &self,
+        panel: usize,
+        h: Rows,
+        k: usize,
+        depth: usize,
+        row: usize,
+        tile: *mut f32,
+    ) {
+        // SAFETY: see `ahead`.
+        unsafe {
+            let tile = tile.add(row * SLOTS * S::LANES);
+            let mut acc = [[S::splat(0.0); NV]; R];
+            for r in 0..R {
+                for v in 0..NV {
+                    acc[r][v] = S::load(tile.add((r * SLOTS + Self::slot(v)) * S::LANES));
+                }
+            }
+            let weights = self.weights.panels.panel(panel).add((self.part.dims.inputs + k) * NV * S::LANES);
+            let h = Rows { start: h.start.add(row * h.stride + k), ..h };
+            multiply::<S, R, NV>(&mut acc, h, weights, depth);
+            for r in 0..R {
+                for v in 0..NV {
+                    S::store(tile.add((r * SLOTS + Self::slot(v)) * S::LANES), acc[r][v]);
+                }
+            }
+        }
+    }
+
+    /// The cells of one panel at step `s`, from the finished products.
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, s: usize, panel: usize, tile: *const f32) {
+        let LayerDims { batch, hidden, directions, .. } = self.part.dims;
+        let (b0, d) = (self.part.task.rows.0, self.part.task.d);
+        // SAFETY: rows of the task and units below H.
+        unsafe {
+            for r in 0..self.part.rows() {
+                let out = (self.part.dims.time(d, s) * batch + b0 + r) * directions + d;
+                for group in 0..Self::GROUPS {
+                    let j = (panel * Self::GROUPS + group) * S::LANES;
                     if j >= hidden {
                         break;
                     }
-                    let lanes = S::LANES.min(hidden - j);
-                    let h = Rows { start: h.start.add(r * h.stride), ..h };
-                    let at = self.part.element::<C>(s, b + r, j, lanes, h);
-                    let first = group * C::GATES;
-                    let product = &acc[r][first..first + C::GATES];
+                    let at = self.part.element::<C>(s, b0 + r, j, S::LANES.min(hidden - j));
+                    let product = tile.add((r * SLOTS + group * C::GATES) * S::LANES);
                     let y = self.cell.forward::<S>(product, &at, self.training);
-                    let row = self.part.dims.time(self.part.task.d, s) * batch + b + r;
-                    let out = (row * directions + self.part.task.d) * hidden + j;
-                    at.store::<S>(self.part.pointers.y.add(out), y);
+                    at.store::<S>(self.part.pointers.y.add(out * hidden + j), y);
                 }
             }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn bias_slot(&self, panel: usize, lanes: usize, slot: usize) -> *const f32 {
+        self.weights.bias.as_ptr().wrapping_add((panel * SLOTS + slot) * lanes)
+    }
+
+    /// What every row of a panel's products starts from.
+    #[inline(always)]
+    unsafe fn bias<S: Simd, const R: usize>(&self, panel: usize) -> [[S::V; NV]; R] {
+        // SAFETY: the bias has all slots of all panels.
+        unsafe {
+            let mut row = [S::splat(0.0); NV];
+            for v in 0..NV {
+                row[v] = S::load(self.bias_slot(panel, S::LANES, v));
+            }
+            [row; R]
         }
     }
 }

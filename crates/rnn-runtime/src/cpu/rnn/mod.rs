@@ -1,20 +1,26 @@
-//! The recurrence of one layer, both directions, over all steps. Twin of `shaders/rnn/`.
+//! One layer, both directions, over all steps. Twin of `shaders/rnn/`.
 //!
-//! Within a step, a register tile of batch rows by unit vectors runs over the packed recurrent weights
-//! (`part`, `pack`), and the cell's pointwise part starts from the accumulators (`forward`,
-//! `backward`). Threads split the batch and the directions, which need no barrier inside the time
-//! loop, or share the units of every step (`schedule`). Rows are summed in the same order whatever the
-//! split, so the bits do not depend on the number of threads.
+//! A step multiplies a tile of batch rows by a panel of packed weights, in which all gates of a group of
+//! units lie together, and the cell's pointwise part reads the finished tile from L1 (`forward`,
+//! `backward`). The input's products are made in the same step or for some steps ahead; threads split the
+//! batch and the directions, which need no barrier inside the time loop, or share the units of every step
+//! (`schedule`). Gradients of the weights are one pass over all gate gradients (`weight_grads`).
+//!
+//! Every number is one chain of fused multiply-adds, bias first, then the inputs, then the units, whatever
+//! the split and wherever the products are made: the bits depend neither on the number of threads, nor on
+//! the batch a row is in, nor on whether a sequence comes whole or step by step.
 
 mod backward;
 mod forward;
 mod pack;
 mod part;
 mod schedule;
+mod weight_grads;
 
 pub(crate) use backward::{Backward, backward};
 pub(crate) use forward::{Forward, forward};
-pub(crate) use pack::{Panels, pack_bias};
+pub(crate) use pack::{BackwardWeights, Given, LayerWeights};
+pub(crate) use weight_grads::{WeightGrads, weight_grads};
 
 /// Sizes of one layer's recurrence.
 #[derive(Clone, Copy)]
@@ -23,6 +29,8 @@ pub(crate) struct LayerDims {
     pub(crate) steps: usize,
     /// B
     pub(crate) batch: usize,
+    /// I
+    pub(crate) inputs: usize,
     /// H
     pub(crate) hidden: usize,
     /// D
@@ -31,15 +39,46 @@ pub(crate) struct LayerDims {
 
 impl LayerDims {
     /// The step that direction `d` visits as its `s`th.
+    #[inline(always)]
     pub(super) fn time(&self, d: usize, s: usize) -> usize {
         if d == 0 { s } else { self.steps - 1 - s }
     }
 }
 
+/// An input that all tasks read.
+#[derive(Clone, Copy)]
+struct SharedInput(*const f32);
+// SAFETY: nobody writes it.
+unsafe impl Sync for SharedInput {}
+
+impl SharedInput {
+    fn get(&self) -> *const f32 {
+        self.0
+    }
+}
+
+/// An output of which every task writes its own part.
+#[derive(Clone, Copy)]
+struct SharedOutput(*mut f32);
+// SAFETY: tasks write disjoint elements and nobody reads before all have finished.
+unsafe impl Sync for SharedOutput {}
+
+/// `dx = dgates W` `[T, B, I]` of both directions, from gate gradients `[T, B, D*G*H]`.
+pub(crate) fn input_grads(
+    threads: usize,
+    dims: LayerDims,
+    gates: &[f32],
+    weights: &BackwardWeights,
+    dx: &mut [f32],
+) {
+    super::gemm::product(threads, gates, dims.steps * dims.batch, &weights.input, dx);
+}
+
 #[cfg(test)]
 mod tests {
-    use super::schedule::tasks;
+    use super::schedule::{Projection, projection, tasks};
     use super::*;
+    use crate::cpu::{CpuBuffer, CpuDevice};
     use crate::rng::RngKey;
     use rnn_kernels::cell::{CellKind, CellSpec};
 
@@ -49,39 +88,86 @@ mod tests {
         (0..len as u32).map(|i| scale * (2.0 * key.uniform(0, i) - 1.0)).collect()
     }
 
-    /// Everything a forward and backward recurrence writes.
-    fn run(spec: &CellSpec, dims: LayerDims, threads: usize) -> Vec<Vec<f32>> {
-        let LayerDims { steps, batch, hidden, directions } = dims;
-        let (g, cells) = (spec.kind.gates(), batch * directions * hidden);
-        let scale = 1.0 / (hidden as f32).sqrt();
-        let u: Vec<Vec<f32>> =
-            (0..directions).map(|d| values(g * hidden * hidden, d as u32, scale)).collect();
-        let ahead: Vec<Panels> = u.iter().map(|u| Panels::forward(spec, u, hidden)).collect();
-        let back: Vec<Panels> = u.iter().map(|u| Panels::backward(u, g * hidden, hidden)).collect();
-        let (params, h0, c0) =
-            (values(directions * hidden, 10, 1.0), values(cells, 11, 1.0), values(cells, 12, 1.0));
-        let (mut gates, mut aux) = (values(steps * cells * g, 13, 1.0), vec![0.0; steps * cells]);
-        let mut y = vec![0.0; steps * cells];
-        let args = Forward {
-            dims,
-            spec,
-            panels: &ahead,
-            params: &params,
-            gates: &mut gates,
-            aux: &mut aux,
-            y: &mut y,
-            h0: &h0,
-            c0: &c0,
-            training: true,
-        };
-        forward(threads, args);
-        let kept = gates.clone();
+    fn spec(kind: CellKind) -> CellSpec {
+        match kind {
+            CellKind::Lstm => CellSpec::lstm(),
+            CellKind::Gru => CellSpec::gru(),
+            CellKind::Rnn => CellSpec::rnn_tanh(),
+        }
+    }
+
+    /// A layer with drawn weights.
+    struct Layer {
+        device: CpuDevice,
+        spec: CellSpec,
+        weights: LayerWeights,
+    }
+
+    impl Layer {
+        fn new(kind: CellKind, dims: LayerDims) -> Self {
+            let (spec, device) = (spec(kind), CpuDevice::new());
+            let LayerDims { inputs, hidden, directions, .. } = dims;
+            let rows = kind.gates() * hidden;
+            let scale = 1.0 / (hidden as f32).sqrt();
+            let buffer = |len, stream| {
+                CpuBuffer::from_bytes(&device, bytemuck::cast_slice(&values(len, stream, scale))).unwrap()
+            };
+            let given = (0..directions as u32)
+                .map(|d| Given {
+                    w_ih: buffer(rows * inputs, 4 * d),
+                    w_hh: buffer(rows * hidden, 4 * d + 1),
+                    biases: Some([buffer(rows, 4 * d + 2), buffer(rows, 4 * d + 3)]),
+                })
+                .collect();
+            let weights = LayerWeights::new(&device, &spec, [inputs, hidden], given).unwrap();
+            Layer { device, spec, weights }
+        }
+
+        /// y and what training keeps, gates and aux.
+        fn forward(
+            &self,
+            dims: LayerDims,
+            x: &[f32],
+            h0: &[f32],
+            c0: &[f32],
+            threads: usize,
+        ) -> Vec<Vec<f32>> {
+            let cells = dims.batch * dims.directions * dims.hidden;
+            let mut gates = vec![0.0; dims.steps * cells * self.spec.kind.gates()];
+            let (mut aux, mut y) = (vec![0.0; dims.steps * cells], vec![0.0; dims.steps * cells]);
+            let args = Forward {
+                dims,
+                spec: &self.spec,
+                weights: &self.weights,
+                x,
+                gates: &mut gates,
+                aux: &mut aux,
+                y: &mut y,
+                h0,
+                c0,
+                training: true,
+            };
+            forward(threads, args);
+            vec![y, gates, aux]
+        }
+    }
+
+    /// Everything that forward and backward write.
+    fn run(layer: &Layer, dims: LayerDims, threads: usize) -> Vec<Vec<f32>> {
+        let LayerDims { steps, batch, inputs, hidden, directions } = dims;
+        let (cells, rows) = (batch * directions * hidden, layer.spec.kind.gates() * hidden);
+        let x = values(steps * batch * inputs, 20, 1.0);
+        let (h0, c0) = (values(cells, 21, 1.0), values(cells, 22, 1.0));
+        let mut all = layer.forward(dims, &x, &h0, &c0, threads);
+        let [y, gates, aux] = &mut all[..] else { unreachable!() };
+        let (mut gates, mut aux, y) = (gates.clone(), aux.clone(), y.clone());
         let (dy, mut dh, mut carry) =
-            (values(steps * cells, 14, 1.0), values(cells, 15, 1.0), values(cells, 16, 1.0));
+            (values(steps * cells, 24, 1.0), values(cells, 25, 1.0), values(cells, 26, 1.0));
+        let weights = layer.weights.backward(&layer.device).unwrap();
         let args = Backward {
             dims,
-            spec,
-            panels: &back,
+            spec: &layer.spec,
+            weights: &weights,
             gates: &mut gates,
             aux: &mut aux,
             y: &y,
@@ -92,28 +178,73 @@ mod tests {
             carry: &mut carry,
         };
         backward(threads, args);
-        vec![y, kept, gates, aux, dh, carry]
+        let mut dx = vec![0.0; steps * batch * inputs];
+        input_grads(threads, dims, &gates, &weights, &mut dx);
+        for direction in 0..directions {
+            let (mut dw_ih, mut dw_hh) = (vec![0.0; rows * inputs], vec![0.0; rows * hidden]);
+            let (mut db_ih, mut db_hh) = (vec![0.0; rows], vec![0.0; rows]);
+            let args = WeightGrads {
+                dims,
+                kind: layer.spec.kind,
+                direction,
+                x: &x,
+                y: &y,
+                h0: &h0,
+                gates: &gates,
+                aux: &aux,
+                dw_ih: &mut dw_ih,
+                dw_hh: &mut dw_hh,
+                dbiases: Some([&mut db_ih, &mut db_hh]),
+            };
+            weight_grads(threads, args);
+            all.extend([dw_ih, dw_hh, db_ih, db_hh]);
+        }
+        all.extend([gates, aux, dh, carry, dx]);
+        all
     }
 
     /// Rows split, units shared, one thread: the same bits.
     #[test]
     fn bits_do_not_depend_on_the_number_of_threads() {
-        let dims = |steps, batch, hidden, directions| LayerDims { steps, batch, hidden, directions };
-        let by_rows = dims(7, 33, 40, 2);
-        let by_units = [dims(5, 1, 470, 1), dims(3, 7, 259, 2)];
+        let dims =
+            |steps, batch, inputs, hidden, directions| LayerDims { steps, batch, inputs, hidden, directions };
+        let by_rows = [dims(7, 33, 5, 40, 2), dims(9, 14, 300, 200, 1)];
+        let by_units = [dims(5, 1, 30, 470, 1), dims(3, 7, 300, 259, 2)];
         for kind in [CellKind::Lstm, CellKind::Gru, CellKind::Rnn] {
-            let spec = match kind {
-                CellKind::Lstm => CellSpec::lstm(),
-                CellKind::Gru => CellSpec::gru(),
-                CellKind::Rnn => CellSpec::rnn_tanh(),
-            };
-            assert!(tasks(by_rows, kind.gates(), 4).iter().all(|task| task.share.1 == 1));
+            assert!(tasks(by_rows[0], kind.gates(), 4).iter().all(|task| task.share.1 == 1));
             assert!(tasks(by_units[0], kind.gates(), 4).iter().all(|task| task.share.1 == 4));
-            for dims in [by_rows, by_units[0], by_units[1]] {
-                let alone = run(&spec, dims, 1);
+            for dims in by_rows.into_iter().chain(by_units) {
+                let layer = Layer::new(kind, dims);
+                let alone = run(&layer, dims, 1);
                 for threads in [2, 3, 4] {
-                    assert!(run(&spec, dims, threads) == alone, "{kind:?}, {threads} threads");
+                    assert!(run(&layer, dims, threads) == alone, "{kind:?}, {threads} threads");
                 }
+            }
+        }
+    }
+
+    /// A sequence fed step by step, where the input's products are made in the step, gives the bits of the
+    /// whole sequence, where they are made ahead.
+    #[test]
+    fn bits_do_not_depend_on_where_the_input_is_multiplied() {
+        for kind in [CellKind::Lstm, CellKind::Gru, CellKind::Rnn] {
+            let hidden = if kind == CellKind::Rnn { 400 } else { 200 };
+            let dims = LayerDims { steps: 5, batch: 7, inputs: 300, hidden, directions: 1 };
+            let one = LayerDims { steps: 1, ..dims };
+            let task = tasks(dims, kind.gates(), 1)[0];
+            assert!(matches!(projection(&dims, kind.gates(), &task), Projection::Ahead { .. }));
+            assert_eq!(projection(&one, kind.gates(), &task), Projection::InStep);
+            let layer = Layer::new(kind, dims);
+            let (x, cells) = (values(5 * 7 * 300, 20, 1.0), 7 * hidden);
+            let (h0, c0) = (values(cells, 21, 1.0), values(cells, 22, 1.0));
+            let whole = layer.forward(dims, &x, &h0, &c0, 1);
+            let (mut h, mut c) = (h0, c0);
+            for (s, x) in x.chunks(7 * 300).enumerate() {
+                let step = layer.forward(one, x, &h, &c, 1);
+                for (got, want) in step.iter().zip(&whole) {
+                    assert!(*got == want[s * got.len()..][..got.len()], "{kind:?}, step {s}");
+                }
+                (h, c) = (step[0].clone(), step[2].clone());
             }
         }
     }

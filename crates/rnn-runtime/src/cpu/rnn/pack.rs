@@ -1,69 +1,143 @@
-//! Weights in the order in which the recurrence reads them.
+//! The weights of one layer in the order in which its passes read them.
 
-use super::super::simd::{self, Isa};
+use super::super::memory::{CpuBuffer, CpuDevice};
+use super::super::panels::Panels;
+use super::super::simd;
+use crate::error::Result;
 use rnn_kernels::cell::{CellKind, CellSpec};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Vectors that a panel of packed weights is wide, for cells with G gates: whole units, at most 4.
-const fn panel_vectors(gates: usize) -> usize {
+/// Vectors of recurrent products in a panel of the forward pass: all gates of as many groups of units as
+/// fit into four.
+pub(super) const fn panel_products(gates: usize) -> usize {
     if gates == 3 { 3 } else { 4 }
 }
 
-/// Recurrent weights `[K, N]` in panels `[panel][k][vector][lane]`, padded with zeros.
-pub(crate) struct Panels {
-    pub(super) data: Vec<f32>,
-    pub(super) isa: Isa,
+/// Whether the input's share of the last gate stays apart from the recurrent product (GRU: the reset gate
+/// comes between them).
+pub(super) const fn last_gate_apart(kind: CellKind) -> bool {
+    matches!(kind, CellKind::Gru)
 }
 
-impl Panels {
-    /// U of one direction, `[G*H, H]`, for the product `h U^T`: a panel holds all gates of a group
-    /// of units, so that the cell finds its pre-activations in one set of accumulators.
-    pub(crate) fn forward(spec: &CellSpec, u: &[f32], hidden: usize) -> Self {
+/// Weights of one direction as they are given, PyTorch's layout.
+#[derive(Clone)]
+pub(crate) struct Given {
+    /// [G*H, I]
+    pub(crate) w_ih: CpuBuffer,
+    /// [G*H, H]
+    pub(crate) w_hh: CpuBuffer,
+    /// [G*H] each
+    pub(crate) biases: Option<[CpuBuffer; 2]>,
+}
+
+/// The weights of a layer, packed once per version.
+pub(crate) struct LayerWeights {
+    spec: CellSpec,
+    inputs: usize,
+    hidden: usize,
+    pub(super) forward: Vec<ForwardWeights>,
+    /// Packed at the first backward pass, because inference never needs it. Packing lets go of the
+    /// weights as given, so that the optimizer's step that follows finds them unshared and need not
+    /// copy them.
+    backward: Mutex<Later>,
+}
+
+enum Later {
+    Given(Vec<Given>),
+    Packed(Arc<BackwardWeights>),
+}
+
+/// One direction's weights for the forward pass.
+pub(super) struct ForwardWeights {
+    /// Per panel of units: first the I rows of W, then the H rows of U. All gates of a group of units lie
+    /// together, so that a cell finds its pre-activations in one tile.
+    pub(super) panels: Panels,
+    /// [panel][slot][lane]: what a tile starts from. One slot per product, and b_hn of a GRU as a fourth.
+    pub(super) bias: CpuBuffer,
+}
+
+/// Both directions' weights for the backward pass.
+pub(crate) struct BackwardWeights {
+    /// U per direction, for `dh = dgates U`
+    pub(super) recurrent: Vec<Panels>,
+    /// W of both directions below each other, for `dx = dgates W`
+    pub(super) input: Panels,
+}
+
+impl LayerWeights {
+    /// Packs for the forward pass; one [`Given`] per direction.
+    pub(crate) fn new(
+        device: &CpuDevice,
+        spec: &CellSpec,
+        [inputs, hidden]: [usize; 2],
+        given: Vec<Given>,
+    ) -> Result<Self> {
+        let forward = given
+            .iter()
+            .map(|given| ForwardWeights::new(device, spec, [inputs, hidden], given))
+            .collect::<Result<_>>()?;
+        Ok(LayerWeights { spec: *spec, inputs, hidden, forward, backward: Mutex::new(Later::Given(given)) })
+    }
+
+    /// The weights for the backward pass, packed at first use.
+    pub(crate) fn backward(&self, device: &CpuDevice) -> Result<Arc<BackwardWeights>> {
+        // A panic while packing leaves the weights as given: nothing is lost.
+        let mut later = self.backward.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = match &*later {
+            Later::Packed(ready) => return Ok(ready.clone()),
+            Later::Given(given) => given,
+        };
+        let (inputs, hidden) = (self.inputs, self.hidden);
+        let rows = self.spec.kind.gates() * hidden;
+        let recurrent = given
+            .iter()
+            .map(|given| Panels::from_rows(device, rows, hidden, |k| &given.w_hh[k * hidden..][..hidden]))
+            .collect::<Result<_>>()?;
+        let input = Panels::from_rows(device, given.len() * rows, inputs, |k| {
+            &given[k / rows].w_ih[k % rows * inputs..][..inputs]
+        })?;
+        let packed = Arc::new(BackwardWeights { recurrent, input });
+        *later = Later::Packed(packed.clone());
+        Ok(packed)
+    }
+}
+
+impl ForwardWeights {
+    fn new(device: &CpuDevice, spec: &CellSpec, [inputs, hidden]: [usize; 2], given: &Given) -> Result<Self> {
         let gates = spec.kind.gates();
-        let isa = simd::isa();
-        let lanes = simd::lanes(isa);
-        let vectors = panel_vectors(gates);
-        let units = vectors / gates * lanes; // units per panel
-        let panels = hidden.div_ceil(units);
-        let mut data = vec![0.0; panels * hidden * vectors * lanes];
-        for (unit, gate) in (0..hidden).flat_map(|unit| (0..gates).map(move |gate| (unit, gate))) {
-            let (panel, in_panel) = (unit / units, unit % units);
-            let vector = in_panel / lanes * gates + gate;
-            let at = panel * hidden * vectors * lanes + vector * lanes + in_panel % lanes;
-            let row = &u[(gate * hidden + unit) * hidden..][..hidden];
-            for (k, &weight) in row.iter().enumerate() {
-                data[at + k * vectors * lanes] = weight;
+        let lanes = simd::lanes(simd::isa());
+        let products = panel_products(gates);
+        let units = products / gates * lanes;
+        let count = hidden.div_ceil(units);
+        // First unit and row of the matrices of a vector, and how many of its lanes are units.
+        let lanes_of = |panel: usize, vector: usize| {
+            let unit = panel * units + vector / gates * lanes;
+            let used = lanes.min(hidden.saturating_sub(unit));
+            (vector % gates * hidden + unit.min(hidden - 1), used)
+        };
+        let panels = Panels::from_lanes(device, [count, products], [inputs, hidden], |panel, vector| {
+            let (row, used) = lanes_of(panel, vector);
+            [(&given.w_ih[row * inputs..], used), (&given.w_hh[row * hidden..], used)]
+        })?;
+        let slots = products + usize::from(last_gate_apart(spec.kind));
+        let mut bias = device.alloc_zeroed(count * slots * lanes)?;
+        if let Some([b_ih, b_hh]) = &given.biases {
+            let out = bias.make_mut()?;
+            for (panel, out) in out.chunks_exact_mut(slots * lanes).enumerate() {
+                for vector in 0..products {
+                    let (row, used) = lanes_of(panel, vector);
+                    let apart = last_gate_apart(spec.kind) && vector + 1 == products;
+                    for lane in 0..used {
+                        let recurrent = b_hh[row + lane];
+                        let sum = if apart { b_ih[row + lane] } else { b_ih[row + lane] + recurrent };
+                        out[vector * lanes + lane] = sum;
+                        if apart {
+                            out[products * lanes + lane] = recurrent;
+                        }
+                    }
+                }
             }
         }
-        Panels { data, isa }
+        Ok(ForwardWeights { panels, bias })
     }
-
-    /// The same U for the product `dgates U` of the backward recurrence.
-    pub(crate) fn backward(u: &[f32], gate_rows: usize, hidden: usize) -> Self {
-        let isa = simd::isa();
-        let width = 4 * simd::lanes(isa);
-        let panels = hidden.div_ceil(width);
-        let mut data = vec![0.0; panels * gate_rows * width];
-        for panel in 0..panels {
-            let first = panel * width;
-            let used = width.min(hidden - first);
-            for k in 0..gate_rows {
-                let at = (panel * gate_rows + k) * width;
-                data[at..at + used].copy_from_slice(&u[k * hidden + first..][..used]);
-            }
-        }
-        Panels { data, isa }
-    }
-}
-
-/// The two biases of one direction, `[G*H]` each: their sum where both enter a gate alike goes to
-/// `bias` `[G*H]`; the recurrent bias of a GRU's last gate goes to `params` `[H]`, because the reset
-/// gate multiplies it.
-pub(crate) fn pack_bias(spec: &CellSpec, b_ih: &[f32], b_hh: &[f32], bias: &mut [f32], params: &mut [f32]) {
-    let apart = if spec.kind == CellKind::Gru { params.len() } else { 0 };
-    let shared = b_ih.len() - apart;
-    bias.copy_from_slice(b_ih);
-    for (sum, recurrent) in bias[..shared].iter_mut().zip(b_hh) {
-        *sum += recurrent;
-    }
-    params[..apart].copy_from_slice(&b_hh[shared..]);
 }

@@ -1,4 +1,4 @@
-//! How the threads divide a recurrence.
+//! How the threads divide a layer's pass, and when the input's products are made.
 
 use super::super::barrier::Barrier;
 use super::super::team;
@@ -11,8 +11,14 @@ const SPLIT_FLOOR: usize = 200_000;
 /// barrier after it, about a third of a microsecond.
 const SHARED_STEP_FLOOR: usize = 400_000;
 
-/// Bytes of recurrent weights that stay in a core's second-level cache beside everything else.
+/// Bytes of weights that stay in a core's second-level cache beside everything else.
 const PRIVATE_WEIGHTS: usize = 512 << 10;
+
+/// Bytes of input products made ahead of the steps that use them, a quarter of a second-level cache.
+const AHEAD: usize = 256 << 10;
+
+/// Rows of input products that are worth passing over W once, even when they outgrow [`AHEAD`].
+const AHEAD_ROWS: usize = 96;
 
 /// What one thread does in every step.
 #[derive(Clone, Copy)]
@@ -30,7 +36,7 @@ pub(super) struct Task {
 /// them pays when there are too few rows, or when all of U would stream through every core's cache
 /// while a share of it stays there.
 pub(super) fn tasks(dims: LayerDims, gates: usize, threads: usize) -> Vec<Task> {
-    let LayerDims { steps, batch, hidden, directions } = dims;
+    let LayerDims { steps, batch, hidden, directions, .. } = dims;
     let step = 2 * batch * gates * hidden * hidden;
     let parts = if steps * step < SPLIT_FLOOR { 1 } else { threads.div_ceil(directions) };
     let few_rows = batch < 3 * parts;
@@ -46,6 +52,29 @@ pub(super) fn tasks(dims: LayerDims, gates: usize, threads: usize) -> Vec<Task> 
         }
     }
     tasks
+}
+
+/// When a task multiplies its input with W.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Projection {
+    /// Together with the recurrent product, at every step: nothing is written and read again.
+    InStep,
+    /// For so many steps at a time.
+    Ahead { steps: usize },
+}
+
+/// In the step as long as W and U together stay in the cache, or when there is one step only; else ahead.
+/// The bits are the same.
+pub(super) fn projection(dims: &LayerDims, gates: usize, task: &Task) -> Projection {
+    let units = dims.hidden.div_ceil(task.share.1);
+    let rows = task.rows.1 - task.rows.0;
+    let weights = 4 * gates * units * (dims.inputs + dims.hidden);
+    if dims.steps == 1 || weights <= PRIVATE_WEIGHTS {
+        return Projection::InStep;
+    }
+    let row = 4 * gates * units;
+    let steps = (AHEAD / (row * rows)).max(AHEAD_ROWS.div_ceil(rows));
+    Projection::Ahead { steps: steps.min(dims.steps) }
 }
 
 /// Runs all tasks. Tasks that share the units of a direction meet at a barrier after every step, so

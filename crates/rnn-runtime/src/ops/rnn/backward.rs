@@ -1,20 +1,18 @@
 //! The backward pass of a stack.
 
+use super::forward::cpu_slice;
 use super::{
-    CellWeights, Dims, Packed, PackedLayer, Saved, SavedLayer, StackCotangents, StackGrads, layer_mask,
+    CellWeights, Dims, LayerGrads, Packed, PackedLayer, Saved, SavedLayer, StackCotangents, StackGrads,
+    layer_mask,
 };
 use crate::array::Array;
 use crate::cpu;
 use crate::device::{Device, on_device};
 use crate::error::{Error, Result};
-#[cfg(feature = "gpu")]
-use crate::gpu;
-use crate::ops::copy::{StridedCopy, concat, copy_into, slice};
+use crate::ops::copy::{StridedCopy, copy_into};
 use crate::ops::dropout::dropout;
-use crate::ops::gemm::{GemmArgs, Operand, Output, gemm};
-use crate::ops::reduce::sum_axis;
 use crate::ops::widen;
-use rnn_kernels::cell::{CellKind, StackSpec};
+use rnn_kernels::cell::StackSpec;
 
 /// Runs the stack backwards. Consumes what the forward pass saved: the gradients overwrite the
 /// saved gates.
@@ -48,20 +46,19 @@ pub fn backward(
         if let Some(mask) = layer_mask(spec, mask, layer, dims) {
             dy = dropout(&dy, &mask)?;
         }
-        let mut grads = LayerGrads { op: OP, spec, dims, layer, packed: &packed.0[layer], kept };
-        let state = grads.recurrence(&dy, &h0, c0.as_ref(), cotangents)?;
-        copy_state(dims, &state, 0, &mut dh0, layer)?;
+        let (c0, want_dx) = (c0.as_ref(), want_dx || layer > 0);
+        let args = LayerArgs { op: OP, spec, dims, layer, dy: &dy, h0: &h0, c0, want_dx };
+        let state = args.final_cotangents(cotangents)?;
+        let grads = args.run(&packed.layers[layer], kept, state)?;
+        copy_state(dims, &grads.state, 0, &mut dh0, layer)?;
         if let Some(dc0) = &mut dc0 {
-            copy_state(dims, &state, dims.state(), dc0, layer)?;
+            copy_state(dims, &grads.state, dims.state(), dc0, layer)?;
         }
         // Built from the last cell to the first and reversed below.
-        for direction in (0..d).rev() {
-            weights.push(grads.weights(direction, &h0)?);
-        }
-        if layer > 0 {
-            dy = grads.input()?;
-        } else if want_dx {
-            dx = Some(grads.input()?);
+        weights.extend(grads.weights.into_iter().rev());
+        match grads.dx {
+            Some(below) if layer > 0 => dy = below,
+            below => dx = below,
         }
     }
     weights.reverse();
@@ -114,31 +111,35 @@ fn copy_state(dims: Dims, state: &Array, offset: usize, to: &mut Array, layer: u
     )
 }
 
-/// The backward pass of one layer.
-struct LayerGrads<'a> {
-    op: &'static str,
-    spec: &'a StackSpec,
-    dims: Dims,
-    layer: usize,
-    packed: &'a PackedLayer,
-    /// Its gates, and for a GRU its aux, hold gradients after [`LayerGrads::recurrence`].
-    kept: SavedLayer,
+/// The arguments of one layer's backward pass.
+pub(super) struct LayerArgs<'a> {
+    pub(super) op: &'static str,
+    pub(super) spec: &'a StackSpec,
+    pub(super) dims: Dims,
+    pub(super) layer: usize,
+    /// [T, B, D*H]
+    pub(super) dy: &'a Array,
+    /// [L*D, B, H]
+    pub(super) h0: &'a Array,
+    /// [L*D, B, H]
+    pub(super) c0: Option<&'a Array>,
+    pub(super) want_dx: bool,
 }
 
-impl LayerGrads<'_> {
-    /// Turns the saved gates into gradients of the pre-activations. Returns `[2, D, B, H]`: the
-    /// gradients of h0 and (LSTM) c0.
-    fn recurrence(
-        &mut self,
-        dy: &Array,
-        h0: &Array,
-        c0: Option<&Array>,
-        cotangents: &StackCotangents<'_>,
-    ) -> Result<Array> {
+impl LayerArgs<'_> {
+    fn run(&self, packed: &PackedLayer, kept: SavedLayer, state: Array) -> Result<LayerGrads> {
+        on_device!(
+            self.dy.device(),
+            Cpu(cpu) => self.run_cpu(cpu, packed.cpu(), kept, state),
+            Gpu(gpu) => self.run_gpu(gpu, packed.gpu(), kept, state),
+        )
+    }
+
+    /// The cotangents of the layer's final states, `[2, D, B, H]`.
+    fn final_cotangents(&self, cotangents: &StackCotangents<'_>) -> Result<Array> {
         let Dims { b, h, d, .. } = self.dims;
-        let (device, size) = (dy.device().clone(), self.dims.state());
-        let first = self.layer * size;
-        let mut state = Array::alloc_zeroed(&device, self.op, &[2, d, b, h])?;
+        let size = self.dims.state();
+        let mut state = Array::alloc_zeroed(self.dy.device(), self.op, &[2, d, b, h])?;
         for (half, (name, given)) in
             [("dh_n", cotangents.dh_n), ("dc_n", cotangents.dc_n)].into_iter().enumerate()
         {
@@ -148,7 +149,7 @@ impl LayerGrads<'_> {
                     &StridedCopy {
                         dims: vec![size],
                         src_strides: vec![1],
-                        src_offset: first,
+                        src_offset: self.layer * size,
                         dst_strides: vec![1],
                         dst_offset: half * size,
                     },
@@ -157,145 +158,75 @@ impl LayerGrads<'_> {
                 )?;
             }
         }
-        let recurrent = self.packed.backward_recurrent(self.spec)?;
-        let kept = &mut self.kept;
-        on_device!(
-            &device,
-            Cpu(cpu) => {
-                let (dh, carry) = state.cpu_mut().make_mut()?.split_at_mut(size);
-                cpu::rnn::backward(cpu.threads(), cpu::rnn::Backward {
-                    dims: self.dims.layer(),
-                    spec: &self.spec.cell,
-                    panels: recurrent.cpu(),
-                    gates: kept.gates.cpu_mut().make_mut()?,
-                    aux: match &mut kept.aux {
-                        Some(aux) => aux.cpu_mut().make_mut()?,
-                        None => &mut [],
-                    },
-                    y: kept.y.cpu(),
-                    dy: dy.cpu(),
-                    h0: &h0.cpu()[first..][..size],
-                    c0: c0.map_or(&[], |c0| &c0.cpu()[first..][..size]),
-                    dh,
-                    carry,
-                });
-            },
-            Gpu(gpu) => gpu::rnn::backward(gpu, &gpu::rnn::Backward {
-                dims: self.dims.layer(),
-                spec: &self.spec.cell,
-                weights: recurrent.gpu(),
-                gates: kept.gates.gpu(),
-                aux: kept.aux.as_ref().map(Array::gpu),
-                y: kept.y.gpu(),
-                dy: dy.gpu(),
-                h0: h0.gpu(),
-                c0: c0.map(Array::gpu),
-                state: state.gpu(),
-                state_offset: first,
-            })?,
-        );
         Ok(state)
     }
 
-    /// `dx = dgates W`, both directions in one product: `[T, B, I of the layer]`.
-    fn input(&self) -> Result<Array> {
+    fn run_cpu(
+        &self,
+        cpu: &cpu::CpuDevice,
+        packed: &cpu::rnn::LayerWeights,
+        mut kept: SavedLayer,
+        mut state: Array,
+    ) -> Result<LayerGrads> {
         let Dims { t, b, h, d, g } = self.dims;
+        let (device, kind, size) = (self.dy.device(), self.spec.cell.kind, self.dims.state());
         let inputs = self.spec.layer_input_size(self.layer);
-        let mut dx = Array::alloc(self.kept.x.device(), self.op, &[t, b, inputs])?;
-        let args = GemmArgs {
-            batch: 1,
-            m: t * b,
-            n: inputs,
-            k: d * g * h,
-            a: Operand::rows(&self.kept.gates, d * g * h),
-            b: Operand::rows(&self.packed.w_ih, inputs),
-            bias: None,
-            accumulate: false,
-        };
-        gemm(&args, Output { array: &mut dx, offset: 0, batch_stride: 0, ldc: inputs })?;
-        Ok(dx)
-    }
-
-    /// Gradients of the weights of one direction.
-    fn weights(&self, direction: usize, h0: &Array) -> Result<CellWeights> {
-        let Dims { t, b, h, d, g } = self.dims;
-        let device = self.kept.x.device();
-        let inputs = self.spec.layer_input_size(self.layer);
-        let columns = d * g * h;
-        let mut w_ih = Array::alloc(device, self.op, &[g * h, inputs])?;
-        let args = GemmArgs {
-            batch: 1,
-            m: g * h,
-            n: inputs,
-            k: t * b,
-            a: Operand::rows(&self.kept.gates, columns).at(direction * g * h).t(),
-            b: Operand::rows(&self.kept.x, inputs),
-            bias: None,
-            accumulate: false,
-        };
-        gemm(&args, Output { array: &mut w_ih, offset: 0, batch_stride: 0, ldc: inputs })?;
-        let w_hh = self.recurrent_weights(direction, h0)?;
-        let (b_ih, b_hh) = match self.spec.bias {
-            true => {
-                let (b_ih, b_hh) = self.biases(direction)?;
-                (Some(b_ih), Some(b_hh))
-            }
-            false => (None, None),
-        };
-        Ok(CellWeights { w_ih, w_hh, b_ih, b_hh })
-    }
-
-    /// `dU = sum over t of dgates_t^T h_{t-1}`: one product over all steps but the first, whose
-    /// earlier state is h0. The last gate of a GRU has its recurrent gradient in aux.
-    fn recurrent_weights(&self, direction: usize, h0: &Array) -> Result<Array> {
-        let Dims { t, b, h, d, g } = self.dims;
-        let mut w_hh = Array::alloc(h0.device(), self.op, &[g * h, h])?;
-        let in_aux = self.spec.cell.kind == CellKind::Gru;
-        let in_gates = if in_aux { (g - 1) * h } else { g * h };
-        let gates = Operand::rows(&self.kept.gates, d * g * h).at(direction * g * h);
-        let mut parts = vec![(gates, 0, in_gates)];
-        if let (true, Some(aux)) = (in_aux, &self.kept.aux) {
-            parts.push((Operand::rows(aux, d * h).at(direction * h), in_gates, h));
+        let (dims, first) = (self.dims.layer(inputs), self.layer * size);
+        let h0 = &self.h0.cpu()[first..][..size];
+        let weights = packed.backward(cpu)?;
+        let (dh, carry) = state.cpu_mut().make_mut()?.split_at_mut(size);
+        cpu::rnn::backward(
+            cpu.threads(),
+            cpu::rnn::Backward {
+                dims,
+                spec: &self.spec.cell,
+                weights: &weights,
+                gates: kept.gates.cpu_mut().make_mut()?,
+                aux: cpu_slice(&mut kept.aux)?,
+                y: kept.y.cpu(),
+                dy: self.dy.cpu(),
+                h0,
+                c0: self.c0.map_or(&[], |c0| &c0.cpu()[first..][..size]),
+                dh,
+                carry,
+            },
+        );
+        let gates = kept.gates.cpu();
+        let mut dx = None;
+        if self.want_dx {
+            let mut array = Array::alloc(device, self.op, &[t, b, inputs])?;
+            cpu::rnn::input_grads(cpu.threads(), dims, gates, &weights, array.cpu_mut().make_mut()?);
+            dx = Some(array);
         }
-        // In its own time a direction's step s is preceded by s - 1; the first step by h0.
-        let (first, later, before) = if direction == 0 { (0, 1, 0) } else { (t - 1, 0, 1) };
-        let y = Operand::rows(&self.kept.y, d * h).at(direction * h);
-        let h0 = Operand::rows(h0, h).at((self.layer * d + direction) * b * h);
-        for (grad, row, rows) in parts {
-            let step = |s: usize| grad.at(grad.offset + s * b * grad.row_stride).t();
-            let product =
-                |k, a, b, accumulate| GemmArgs { batch: 1, m: rows, n: h, k, a, b, bias: None, accumulate };
-            gemm(&product(b, step(first), h0, false), rows_of(&mut w_hh, row, h))?;
-            if t > 1 {
-                let y = y.at(y.offset + before * b * y.row_stride);
-                gemm(&product((t - 1) * b, step(later), y, true), rows_of(&mut w_hh, row, h))?;
-            }
+        let mut grads = Vec::with_capacity(d);
+        for direction in 0..d {
+            let alloc = |dims: &[usize]| Array::alloc(device, self.op, dims);
+            let (mut w_ih, mut w_hh) = (alloc(&[g * h, inputs])?, alloc(&[g * h, h])?);
+            let bias = || if self.spec.bias { alloc(&[g * h]).map(Some) } else { Ok(None) };
+            let (mut b_ih, mut b_hh) = (bias()?, bias()?);
+            cpu::rnn::weight_grads(
+                cpu.threads(),
+                cpu::rnn::WeightGrads {
+                    dims,
+                    kind,
+                    direction,
+                    x: kept.x.cpu(),
+                    y: kept.y.cpu(),
+                    h0,
+                    gates,
+                    aux: kept.aux.as_ref().map_or(&[], |aux| &aux.cpu()[..]),
+                    dw_ih: w_ih.cpu_mut().make_mut()?,
+                    dw_hh: w_hh.cpu_mut().make_mut()?,
+                    dbiases: match (&mut b_ih, &mut b_hh) {
+                        (Some(b_ih), Some(b_hh)) => {
+                            Some([b_ih.cpu_mut().make_mut()?, b_hh.cpu_mut().make_mut()?])
+                        }
+                        _ => None,
+                    },
+                },
+            );
+            grads.push(CellWeights { w_ih, w_hh, b_ih, b_hh });
         }
-        Ok(w_hh)
+        Ok(LayerGrads { state, dx, weights: grads })
     }
-
-    /// Column sums of the gate gradients. Both biases get the same, except the last gate of a GRU,
-    /// whose recurrent bias stands inside the reset product.
-    fn biases(&self, direction: usize) -> Result<(Array, Array)> {
-        let Dims { t, b, h, d, g } = self.dims;
-        let sums = sum_axis(&self.kept.gates.reshape(&[t * b, d * g * h])?, 0)?;
-        let b_ih = match d {
-            1 => sums,
-            _ => slice(&sums, 0, direction * g * h, (direction + 1) * g * h)?,
-        };
-        let b_hh = match (&self.kept.aux, self.spec.cell.kind) {
-            (Some(aux), CellKind::Gru) => {
-                let last = sum_axis(&aux.reshape(&[t * b, d * h])?, 0)?;
-                let last = slice(&last, 0, direction * h, (direction + 1) * h)?;
-                concat(&[&slice(&b_ih, 0, 0, (g - 1) * h)?, &last], 0)?
-            }
-            _ => b_ih.clone(),
-        };
-        Ok((b_ih, b_hh))
-    }
-}
-
-/// Rows from `row` on of a matrix of `cols` columns.
-fn rows_of(array: &mut Array, row: usize, cols: usize) -> Output<'_> {
-    Output { array, offset: row * cols, batch_stride: 0, ldc: cols }
 }

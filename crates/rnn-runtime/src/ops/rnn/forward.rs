@@ -1,16 +1,14 @@
 //! The forward pass of a stack.
 
-use super::{Dims, PackedLayer, Saved, SavedLayer, StackArgs, StackOutput, layer_mask};
+use super::{Dims, LayerRun, PackedLayer, Saved, SavedLayer, StackArgs, StackOutput, layer_mask};
 use crate::array::Array;
 use crate::cpu;
 use crate::device::on_device;
 use crate::error::{Error, Result};
-#[cfg(feature = "gpu")]
-use crate::gpu;
 use crate::ops::copy::{StridedCopy, copy_into};
 use crate::ops::dropout::dropout;
-use crate::ops::gemm::{GemmArgs, Operand, Output, gemm};
 use crate::ops::widen;
+use rnn_kernels::cell::StackSpec;
 
 /// Runs the stack over the whole sequence.
 ///
@@ -35,8 +33,9 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
 
     let mut input = x;
     let mut saved = Vec::with_capacity(spec.num_layers);
-    for (layer, packed) in args.packed.0.iter().enumerate() {
-        let run = layer_forward(OP, args, dims, layer, packed, &input, &h0, c0.as_ref())?;
+    for (layer, packed) in args.packed.layers.iter().enumerate() {
+        let (x, c0, training) = (&input, c0.as_ref(), args.training);
+        let run = LayerArgs { op: OP, spec, dims, layer, x, h0: &h0, c0, training }.run(packed)?;
         copy_final(dims, layer, &run.y, true, &mut h_n)?;
         if let (Some(c_n), Some(aux)) = (&mut c_n, &run.aux) {
             copy_final(dims, layer, aux, args.training, c_n)?;
@@ -46,8 +45,8 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
             None => run.y.clone(),
         };
         let x = std::mem::replace(&mut input, next);
-        if args.training {
-            saved.push(SavedLayer { x, gates: run.gates, aux: run.aux, y: run.y });
+        if let (true, Some(gates)) = (training, run.gates) {
+            saved.push(SavedLayer { x, gates, aux: run.aux, y: run.y });
         }
     }
     let saved = args.training.then(|| Saved { layers: saved, h0, c0, dims, dropout: args.dropout });
@@ -81,7 +80,7 @@ fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Dims> {
             got: "present".into(),
         });
     }
-    let packed = &args.packed.0;
+    let packed = &args.packed.layers;
     if packed.len() != spec.num_layers {
         return Err(Error::Value {
             op,
@@ -90,87 +89,72 @@ fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Dims> {
             got: packed.len().to_string(),
         });
     }
-    packed[0].w_ih.expect_device(op, "packed", args.x.device())?;
+    args.x.expect_device(op, "x", &args.packed.device)?;
     Ok(Dims { t, b, h: spec.hidden_size, d: spec.num_directions(), g: spec.cell.kind.gates() })
 }
 
-struct LayerRun {
-    gates: Array,
-    aux: Option<Array>,
-    y: Array,
+/// The arguments of one layer's forward pass.
+pub(super) struct LayerArgs<'a> {
+    pub(super) op: &'static str,
+    pub(super) spec: &'a StackSpec,
+    pub(super) dims: Dims,
+    pub(super) layer: usize,
+    /// [T, B, I of the layer]
+    pub(super) x: &'a Array,
+    /// [L*D, B, H]
+    pub(super) h0: &'a Array,
+    /// [L*D, B, H]
+    pub(super) c0: Option<&'a Array>,
+    pub(super) training: bool,
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call, all of it the state of `forward`")]
-fn layer_forward(
-    op: &'static str,
-    args: &StackArgs<'_>,
-    dims: Dims,
-    layer: usize,
-    packed: &PackedLayer,
-    x: &Array,
-    h0: &Array,
-    c0: Option<&Array>,
-) -> Result<LayerRun> {
-    let Dims { t, b, h, d, g } = dims;
-    let device = x.device();
-    let inputs = args.spec.layer_input_size(layer);
-    let columns = d * g * h;
-    let mut gates = Array::alloc(device, op, &[t, b, d, g, h])?;
-    let project = GemmArgs {
-        batch: 1,
-        m: t * b,
-        n: columns,
-        k: inputs,
-        a: Operand::rows(x, inputs),
-        b: Operand::rows(&packed.w_ih, inputs).t(),
-        bias: packed.bias.as_ref(),
-        accumulate: false,
-    };
-    gemm(&project, Output { array: &mut gates, offset: 0, batch_stride: 0, ldc: columns })?;
-    let mut aux = match args.spec.cell.kind.has_aux() {
-        true => Some(Array::alloc(device, op, &[if args.training { t } else { 1 }, b, d, h])?),
-        false => None,
-    };
-    let mut y = Array::alloc(device, op, &[t, b, d * h])?;
-    let first = layer * dims.state();
-    on_device!(
-        device,
-        Cpu(cpu) => {
-            let state = |array: Option<&Array>| -> Vec<f32> {
-                array.map_or(Vec::new(), |array| array.cpu()[first..][..dims.state()].to_vec())
-            };
-            let c0 = state(c0);
-            cpu::rnn::forward(cpu.threads(), cpu::rnn::Forward {
-                dims: dims.layer(),
-                spec: &args.spec.cell,
-                panels: packed.forward.cpu(),
-                params: packed.params.as_ref().map_or(&[], |params| &params.cpu()[..]),
-                gates: gates.cpu_mut().make_mut()?,
-                aux: match &mut aux {
-                    Some(aux) => aux.cpu_mut().make_mut()?,
-                    None => &mut [],
-                },
+impl LayerArgs<'_> {
+    fn run(&self, packed: &PackedLayer) -> Result<LayerRun> {
+        on_device!(
+            self.x.device(),
+            Cpu(cpu) => self.run_cpu(cpu, packed.cpu()),
+            Gpu(gpu) => self.run_gpu(gpu, packed.gpu()),
+        )
+    }
+
+    fn run_cpu(&self, cpu: &cpu::CpuDevice, weights: &cpu::rnn::LayerWeights) -> Result<LayerRun> {
+        let Dims { t, b, h, d, g } = self.dims;
+        let (device, cell) = (self.x.device(), &self.spec.cell);
+        let mut gates = match self.training {
+            true => Some(Array::alloc(device, self.op, &[t, b, d, g, h])?),
+            false => None,
+        };
+        let mut aux = match cell.kind.has_aux() {
+            true => Some(Array::alloc(device, self.op, &[if self.training { t } else { 1 }, b, d, h])?),
+            false => None,
+        };
+        let mut y = Array::alloc(device, self.op, &[t, b, d * h])?;
+        let (first, size) = (self.layer * self.dims.state(), self.dims.state());
+        cpu::rnn::forward(
+            cpu.threads(),
+            cpu::rnn::Forward {
+                dims: self.dims.layer(self.spec.layer_input_size(self.layer)),
+                spec: cell,
+                weights,
+                x: self.x.cpu(),
+                gates: cpu_slice(&mut gates)?,
+                aux: cpu_slice(&mut aux)?,
                 y: y.cpu_mut().make_mut()?,
-                h0: &h0.cpu()[first..][..dims.state()],
-                c0: &c0,
-                training: args.training,
-            });
-        },
-        Gpu(gpu) => gpu::rnn::forward(gpu, &gpu::rnn::Forward {
-            dims: dims.layer(),
-            spec: &args.spec.cell,
-            weights: packed.forward.gpu(),
-            params: packed.params.as_ref().map(Array::gpu),
-            gates: gates.gpu(),
-            aux: aux.as_ref().map(Array::gpu),
-            y: y.gpu(),
-            h0: h0.gpu(),
-            c0: c0.map(Array::gpu),
-            state_offset: first,
-            training: args.training,
-        })?,
-    );
-    Ok(LayerRun { gates, aux, y })
+                h0: &self.h0.cpu()[first..][..size],
+                c0: self.c0.map_or(&[], |c0| &c0.cpu()[first..][..size]),
+                training: self.training,
+            },
+        );
+        Ok(LayerRun { gates, aux, y })
+    }
+}
+
+/// The memory of an array, or none.
+pub(super) fn cpu_slice(array: &mut Option<Array>) -> Result<&mut [f32]> {
+    match array {
+        Some(array) => array.cpu_mut().make_mut(),
+        None => Ok(&mut []),
+    }
 }
 
 /// Copies each direction's last step of `[T, B, D, H]` (or, unless `all_steps`, of `[1, B, D, H]`)

@@ -1,25 +1,26 @@
 //! The recurrent stack: all layers, both directions, over the whole sequence, forward and backward.
 //!
-//! Both backends follow the plan of this file. Per layer, forward: one GEMM projects the input of
-//! all steps and both directions (`gates [T, B, D, G, H]`), then the recurrence overwrites it with
-//! the activated gates. Backward: the recurrence overwrites the gates with the gradients of the
-//! pre-activations, then dx, dW and dU are one GEMM each over all steps.
+//! This folder checks, keeps states and dropout, and goes from layer to layer. A layer is one call of a
+//! backend: forward yields y and, when training, the activated gates `[T, B, D, G, H]`; backward overwrites
+//! these with the gradients of the pre-activations and yields dx, dW, dU and the biases. The CPU does both
+//! in its own passes (`cpu/rnn/`), the GPU as products over all steps and a recurrence (`products`).
 
 mod backward;
 mod forward;
 mod pack;
+#[cfg(feature = "gpu")]
+mod products;
 
 use super::dropout::DropoutMask;
 use crate::array::Array;
 use crate::cpu;
-#[cfg(feature = "gpu")]
-use crate::gpu;
+use crate::device::Device;
 use crate::rng::RngKey;
 pub use backward::backward;
 pub use forward::forward;
 pub use pack::pack;
 use rnn_kernels::cell::StackSpec;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Weights of one cell, or their gradients; PyTorch's layout.
 #[derive(Clone, Debug)]
@@ -35,61 +36,42 @@ pub struct CellWeights {
 }
 
 /// The weights of a stack, rearranged for the kernels. Make it once per weight version and keep it.
-#[derive(Clone, Debug)]
-pub struct Packed(Arc<Vec<PackedLayer>>);
-
-#[derive(Debug)]
-struct PackedLayer {
-    /// [D*G*H, I]
-    w_ih: Array,
-    /// [D*G*H]
-    bias: Option<Array>,
-    /// [D, H]; b_hn of a GRU, zeros without biases, `None` for other cells
-    params: Option<Array>,
-    forward: Recurrent,
-    backward: Mutex<BackwardWeights>,
+#[derive(Clone)]
+pub struct Packed {
+    device: Device,
+    layers: Arc<Vec<PackedLayer>>,
 }
 
-/// U for the backward recurrence: packed at the first backward pass, because inference never needs
-/// it. Packing lets go of the weights as given, so that the optimizer's step that follows finds them
-/// unshared and need not copy them.
-#[derive(Debug)]
-enum BackwardWeights {
-    /// U of every direction
-    Given(Vec<Array>),
-    Packed(Arc<Recurrent>),
+impl std::fmt::Debug for Packed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Packed({} layers on {})", self.layers.len(), self.device.name())
+    }
 }
 
-/// U of all directions in a kernel's own order.
-pub(crate) enum Recurrent {
-    Cpu(Vec<cpu::rnn::Panels>),
+/// One layer's weights in a backend's own order.
+enum PackedLayer {
+    Cpu(cpu::rnn::LayerWeights),
     #[cfg(feature = "gpu")]
-    Gpu(gpu::GpuBuffer),
+    Gpu(products::LayerWeights),
 }
 
-impl Recurrent {
-    /// Panels per direction. Only called after the device was matched.
-    fn cpu(&self) -> &[cpu::rnn::Panels] {
+impl PackedLayer {
+    /// Only called after the device was matched.
+    fn cpu(&self) -> &cpu::rnn::LayerWeights {
         match self {
-            Recurrent::Cpu(panels) => panels,
+            PackedLayer::Cpu(weights) => weights,
             #[cfg(feature = "gpu")]
-            Recurrent::Gpu(_) => unreachable!("packed for a GPU, used by the CPU backend"),
+            PackedLayer::Gpu(_) => unreachable!("packed for a GPU, used by the CPU backend"),
         }
     }
 
     /// Only called after the device was matched.
     #[cfg(feature = "gpu")]
-    fn gpu(&self) -> &gpu::GpuBuffer {
+    fn gpu(&self) -> &products::LayerWeights {
         match self {
-            Recurrent::Gpu(weights) => weights,
-            Recurrent::Cpu(_) => unreachable!("packed for the CPU, used by the GPU backend"),
+            PackedLayer::Gpu(weights) => weights,
+            PackedLayer::Cpu(_) => unreachable!("packed for the CPU, used by the GPU backend"),
         }
-    }
-}
-
-impl std::fmt::Debug for Recurrent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Recurrent")
     }
 }
 
@@ -181,14 +163,34 @@ struct Dims {
     g: usize,
 }
 
+/// One layer after its forward pass.
+struct LayerRun {
+    /// [T, B, D, G, H] when training, else of no use
+    gates: Option<Array>,
+    /// [T, B, D, H], or [1, B, D, H] in inference
+    aux: Option<Array>,
+    /// [T, B, D*H]
+    y: Array,
+}
+
+/// One layer after its backward pass.
+struct LayerGrads {
+    /// [2, D, B, H]: gradients of h0 and (LSTM) c0
+    state: Array,
+    /// [T, B, I of the layer], if it was wanted
+    dx: Option<Array>,
+    /// Per direction
+    weights: Vec<CellWeights>,
+}
+
 impl Dims {
     /// Elements of one state of one layer, [D, B, H].
     fn state(&self) -> usize {
         self.d * self.b * self.h
     }
 
-    fn layer(&self) -> cpu::rnn::LayerDims {
-        cpu::rnn::LayerDims { steps: self.t, batch: self.b, hidden: self.h, directions: self.d }
+    fn layer(&self, inputs: usize) -> cpu::rnn::LayerDims {
+        cpu::rnn::LayerDims { steps: self.t, batch: self.b, inputs, hidden: self.h, directions: self.d }
     }
 }
 

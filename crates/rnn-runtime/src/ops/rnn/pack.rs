@@ -1,16 +1,15 @@
 //! Rearranging the weights of a stack for the kernels, once per weight version.
 
-use super::{BackwardWeights, CellWeights, Packed, PackedLayer, Recurrent};
+#[cfg(feature = "gpu")]
+use super::products;
+use super::{CellWeights, Packed, PackedLayer};
 use crate::array::Array;
 use crate::cpu;
 use crate::device::{Device, on_device};
 use crate::error::{Error, Result};
-#[cfg(feature = "gpu")]
-use crate::gpu;
-use crate::ops::copy::concat;
 use crate::ops::widen;
-use rnn_kernels::cell::{CellKind, StackSpec};
-use std::sync::{Arc, Mutex, PoisonError};
+use rnn_kernels::cell::StackSpec;
+use std::sync::Arc;
 
 /// Checks the weights of all cells and rearranges them for the kernels.
 ///
@@ -36,9 +35,9 @@ pub fn pack(spec: &StackSpec, weights: &[CellWeights]) -> Result<Packed> {
         for (direction, cell) in cells.iter().enumerate() {
             own.push(check_cell(OP, spec, layer, direction, cell, device)?);
         }
-        layers.push(pack_layer(OP, spec, device, own)?);
+        layers.push(pack_layer(OP, spec, spec.layer_input_size(layer), device, own)?);
     }
-    Ok(Packed(Arc::new(layers)))
+    Ok(Packed { device: device.clone(), layers: Arc::new(layers) })
 }
 
 fn check_spec(op: &'static str, spec: &StackSpec) -> Result<()> {
@@ -104,88 +103,27 @@ fn check_cell(
 fn pack_layer(
     op: &'static str,
     spec: &StackSpec,
+    inputs: usize,
     device: &Device,
     cells: Vec<CellWeights>,
 ) -> Result<PackedLayer> {
-    let (rows, hidden, directions) = (spec.gate_rows(), spec.hidden_size, spec.num_directions());
-    let w_ih = match &cells[..] {
-        [only] => only.w_ih.clone(),
-        both => concat(&[&both[0].w_ih, &both[1].w_ih], 0)?,
-    };
-    let has_params = spec.cell.kind == CellKind::Gru;
-    let mut params = match has_params {
-        true => Some(Array::alloc_zeroed(device, op, &[directions, hidden])?),
-        false => None,
-    };
-    let mut bias = None;
-    if spec.bias {
-        let mut sum = Array::alloc(device, op, &[directions * rows])?;
-        for (direction, cell) in cells.iter().enumerate() {
-            if let (Some(b_ih), Some(b_hh)) = (&cell.b_ih, &cell.b_hh) {
-                pack_bias(spec, direction, [b_ih, b_hh], &mut sum, params.as_mut())?;
-            }
-        }
-        bias = Some(sum);
-    }
-    let w_hh: Vec<Array> = cells.into_iter().map(|cell| cell.w_hh).collect();
-    let forward = on_device!(
-        device,
-        Cpu(_) => Recurrent::Cpu(
-            w_hh.iter().map(|u| cpu::rnn::Panels::forward(&spec.cell, u.cpu(), hidden)).collect(),
-        ),
-        Gpu(gpu) => Recurrent::Gpu(gpu::rnn::pack_recurrent(gpu, spec, &w_hh, false)?),
-    );
-    let backward = Mutex::new(BackwardWeights::Given(w_hh));
-    Ok(PackedLayer { w_ih, bias, params, forward, backward })
-}
-
-fn pack_bias(
-    spec: &StackSpec,
-    direction: usize,
-    [b_ih, b_hh]: [&Array; 2],
-    sum: &mut Array,
-    params: Option<&mut Array>,
-) -> Result<()> {
-    let (rows, hidden) = (spec.gate_rows(), spec.hidden_size);
     on_device!(
-        &b_ih.device().clone(),
-        Cpu(_) => {
-            let own = match params {
-                Some(params) => {
-                    &mut params.cpu_mut().make_mut()?[direction * hidden..][..hidden]
-                }
-                None => &mut [],
-            };
-            let sum = &mut sum.cpu_mut().make_mut()?[direction * rows..][..rows];
-            cpu::rnn::pack_bias(&spec.cell, b_ih.cpu(), b_hh.cpu(), sum, own);
-            Ok(())
+        device,
+        Cpu(cpu) => {
+            let given = cells
+                .iter()
+                .map(|cell| cpu::rnn::Given {
+                    w_ih: cell.w_ih.cpu().clone(),
+                    w_hh: cell.w_hh.cpu().clone(),
+                    biases: match (&cell.b_ih, &cell.b_hh) {
+                        (Some(b_ih), Some(b_hh)) => Some([b_ih.cpu().clone(), b_hh.cpu().clone()]),
+                        _ => None,
+                    },
+                })
+                .collect();
+            let sizes = [inputs, spec.hidden_size];
+            Ok(PackedLayer::Cpu(cpu::rnn::LayerWeights::new(cpu, &spec.cell, sizes, given)?))
         },
-        Gpu(gpu) => {
-            gpu::rnn::pack_bias(gpu, spec, direction, [b_ih.gpu(), b_hh.gpu()], sum.gpu(), params.map(|p| p.gpu()))
-        },
+        Gpu(gpu) => Ok(PackedLayer::Gpu(products::LayerWeights::new(op, spec, gpu, cells)?)),
     )
-}
-
-impl PackedLayer {
-    /// U arranged for the backward recurrence, made at first use.
-    pub(super) fn backward_recurrent(&self, spec: &StackSpec) -> Result<Arc<Recurrent>> {
-        // A panic while packing leaves the weights as given: nothing is lost.
-        let mut weights = self.backward.lock().unwrap_or_else(PoisonError::into_inner);
-        let given = match &*weights {
-            BackwardWeights::Packed(ready) => return Ok(ready.clone()),
-            BackwardWeights::Given(given) => given,
-        };
-        let packed = Arc::new(on_device!(
-            self.w_ih.device(),
-            Cpu(_) => Recurrent::Cpu(
-                given
-                    .iter()
-                    .map(|u| cpu::rnn::Panels::backward(u.cpu(), spec.gate_rows(), spec.hidden_size))
-                    .collect(),
-            ),
-            Gpu(gpu) => Recurrent::Gpu(gpu::rnn::pack_recurrent(gpu, spec, given, true)?),
-        ));
-        *weights = BackwardWeights::Packed(packed.clone());
-        Ok(packed)
-    }
 }

@@ -1,0 +1,257 @@
+//! Gradients of a layer's weights from those of its gates: dW, dU and the biases in one pass over the
+//! gate gradients of all steps.
+
+use super::super::gemm::{Block, Init, Out, View, copy_row, pack, panel_vectors};
+use super::super::memory::Scratch;
+use super::super::simd::{self, Kernel, Simd};
+use super::super::team;
+use super::super::tile::{DEPTH, Rows, most_rows};
+use super::pack::last_gate_apart;
+use super::{LayerDims, SharedOutput};
+use rnn_kernels::cell::CellKind;
+
+/// Arrays of the pass, one direction.
+pub(crate) struct WeightGrads<'a> {
+    pub(crate) dims: LayerDims,
+    pub(crate) kind: CellKind,
+    pub(crate) direction: usize,
+    /// [T, B, I]
+    pub(crate) x: &'a [f32],
+    /// [T, B, D, H]
+    pub(crate) y: &'a [f32],
+    /// [D, B, H]
+    pub(crate) h0: &'a [f32],
+    /// [T, B, D, G, H]: gradients of the pre-activations
+    pub(crate) gates: &'a [f32],
+    /// [T, B, D, H]: gradient of `U_n h + b_hn` (GRU)
+    pub(crate) aux: &'a [f32],
+    /// [G*H, I]
+    pub(crate) dw_ih: &'a mut [f32],
+    /// [G*H, H]
+    pub(crate) dw_hh: &'a mut [f32],
+    /// [G*H] each, or absent
+    pub(crate) dbiases: Option<[&'a mut [f32]; 2]>,
+}
+
+/// Gate rows that are packed at once: 144 x 256 floats beside the packed x and h in L2.
+const MC: usize = 144;
+
+/// The right side of a product: rows of x, or of h one step earlier.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Input,
+    Recurrent,
+}
+
+/// `d[gate rows, I + H] += source^T [x | h]` for some columns of the source.
+struct Job {
+    /// Whether the gradients are in `aux` rather than in `gates`.
+    in_aux: bool,
+    /// First and end column of the source.
+    columns: (usize, usize),
+    /// Row of the gradients where column 0 of the source goes.
+    row: usize,
+    sides: &'static [Side],
+}
+
+/// What must be multiplied. A GRU's last gate has different gradients towards input and state.
+fn jobs(kind: CellKind, hidden: usize, parts: usize) -> Vec<Job> {
+    let rows = kind.gates() * hidden;
+    let both: &[Side] = &[Side::Input, Side::Recurrent];
+    let whole = if last_gate_apart(kind) {
+        vec![
+            (false, 0, rows - hidden, 0, both),
+            (false, rows - hidden, rows, 0, &both[..1]),
+            (true, 0, hidden, rows - hidden, &both[1..]),
+        ]
+    } else {
+        vec![(false, 0, rows, 0, both)]
+    };
+    let mut jobs = Vec::new();
+    for (in_aux, first, end, row, sides) in whole {
+        for part in 0..parts {
+            let at = |n: usize| first + n * (end - first) / parts;
+            if at(part) < at(part + 1) {
+                jobs.push(Job { in_aux, columns: (at(part), at(part + 1)), row, sides });
+            }
+        }
+    }
+    jobs
+}
+
+/// Runs the pass on up to `threads` threads. Every element is one sum over time in a fixed order, so
+/// their number changes no bit.
+pub(crate) fn weight_grads(threads: usize, args: WeightGrads<'_>) {
+    let LayerDims { steps, batch, inputs, hidden, directions } = args.dims;
+    let (rows, gates) = (args.kind.gates() * hidden, args.kind.gates());
+    let cells = batch * directions * hidden;
+    assert!(args.x.len() >= steps * batch * inputs && args.y.len() >= steps * cells);
+    assert!(args.gates.len() >= steps * cells * gates && args.h0.len() >= cells);
+    assert!(!last_gate_apart(args.kind) || args.aux.len() >= steps * cells);
+    assert!(args.dw_ih.len() >= rows * inputs && args.dw_hh.len() >= rows * hidden);
+    let dbiases = args.dbiases.map(|[b_ih, b_hh]| {
+        assert!(b_ih.len() >= rows && b_hh.len() >= rows);
+        [SharedOutput(b_ih.as_mut_ptr()), SharedOutput(b_hh.as_mut_ptr())]
+    });
+    let pass = Pass {
+        dims: args.dims,
+        direction: args.direction,
+        gate_rows: rows,
+        x: args.x,
+        y: args.y,
+        h0: args.h0,
+        gates: args.gates,
+        aux: args.aux,
+        dw_ih: SharedOutput(args.dw_ih.as_mut_ptr()),
+        dw_hh: SharedOutput(args.dw_hh.as_mut_ptr()),
+        dbiases,
+    };
+    let small = steps * batch * rows * (inputs + hidden) < 1 << 18;
+    let jobs = jobs(args.kind, hidden, if small { 1 } else { threads });
+    team::each(jobs.len(), |n| simd::dispatch(simd::isa(), JobOf { pass: &pass, job: &jobs[n] }));
+}
+
+struct Pass<'a> {
+    dims: LayerDims,
+    direction: usize,
+    gate_rows: usize,
+    x: &'a [f32],
+    y: &'a [f32],
+    h0: &'a [f32],
+    gates: &'a [f32],
+    aux: &'a [f32],
+    dw_ih: SharedOutput,
+    dw_hh: SharedOutput,
+    dbiases: Option<[SharedOutput; 2]>,
+}
+
+impl Pass<'_> {
+    fn columns(&self, side: Side) -> usize {
+        match side {
+            Side::Input => self.dims.inputs,
+            Side::Recurrent => self.dims.hidden,
+        }
+    }
+
+    /// Row `k` of a side: x at (t, b), or h one step earlier in the direction's own time.
+    #[inline(always)]
+    fn row(&self, side: Side, k: usize) -> *const f32 {
+        let LayerDims { steps, batch, inputs, hidden, directions } = self.dims;
+        let (t, b) = (k / batch, k % batch);
+        match side {
+            Side::Input => self.x[k * inputs..].as_ptr(),
+            Side::Recurrent => {
+                let first = if self.direction == 0 { 0 } else { steps - 1 };
+                if t == first {
+                    return self.h0[(self.direction * batch + b) * hidden..].as_ptr();
+                }
+                let earlier = if self.direction == 0 { t - 1 } else { t + 1 };
+                self.y[((earlier * batch + b) * directions + self.direction) * hidden..].as_ptr()
+            }
+        }
+    }
+}
+
+struct JobOf<'a> {
+    pass: &'a Pass<'a>,
+    job: &'a Job,
+}
+
+impl Kernel for JobOf<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let JobOf { pass, job } = self;
+        let LayerDims { steps, batch, hidden, directions, .. } = pass.dims;
+        let (mr, width, total) = (most_rows::<S>(), 4 * S::LANES, steps * batch);
+        let (first, end) = job.columns;
+        let (source, stride, offset) = if job.in_aux {
+            (pass.aux, directions * hidden, pass.direction * hidden)
+        } else {
+            (pass.gates, directions * pass.gate_rows, pass.direction * pass.gate_rows)
+        };
+        let depth = DEPTH.min(total);
+        let a_len = MC.min(end - first).next_multiple_of(mr) * depth;
+        let b_len: usize =
+            job.sides.iter().map(|&side| pass.columns(side).next_multiple_of(width) * depth).sum();
+        let mut scratch = Scratch::take(a_len + b_len);
+        let (a_pack, b_pack) = scratch.get().split_at_mut(a_len);
+        let mut sums = vec![0f64; end - first];
+        for k0 in (0..total).step_by(DEPTH) {
+            let depth = DEPTH.min(total - k0);
+            // SAFETY: packs are as large as allocated above; rows and columns are those of the arrays
+            // whose sizes `weight_grads` has checked.
+            unsafe {
+                let mut at = 0;
+                for &side in job.sides {
+                    let cols = pass.columns(side);
+                    for col in (0..cols).step_by(width) {
+                        let used = width.min(cols - col);
+                        let width = panel_vectors(used, S::LANES) * S::LANES;
+                        let out = b_pack[at..][..width * depth].as_mut_ptr();
+                        for k in 0..depth {
+                            let row = pass.row(side, k0 + k).add(col);
+                            copy_row::<S>(row, used, out.add(k * width), width);
+                        }
+                        at += width * depth;
+                    }
+                }
+                for m0 in (first..end).step_by(MC) {
+                    let rows = MC.min(end - m0);
+                    let view = View { data: &source[offset..], row_stride: 1, col_stride: stride };
+                    pack::<S>(view, Block { lane0: m0, lanes: rows, k0, depth, width: mr }, a_pack);
+                    if pass.dbiases.is_some() {
+                        column_sums(a_pack, mr, depth, &mut sums[m0 - first..][..rows]);
+                    }
+                    let a = Rows { start: a_pack.as_ptr(), stride: 1, step: mr };
+                    let mut at = 0;
+                    for &side in job.sides {
+                        let cols = pass.columns(side);
+                        let c = match side {
+                            Side::Input => pass.dw_ih.0,
+                            Side::Recurrent => pass.dw_hh.0,
+                        };
+                        for col in (0..cols).step_by(width) {
+                            let used = width.min(cols - col);
+                            let out = Out {
+                                c: c.add((job.row + m0) * cols + col),
+                                ldc: cols,
+                                cols: used,
+                                init: if k0 == 0 { Init::Zero } else { Init::Old },
+                            };
+                            out.rows::<S>(rows, a, b_pack[at..].as_ptr(), depth);
+                            at += panel_vectors(used, S::LANES) * S::LANES * depth;
+                        }
+                    }
+                }
+            }
+        }
+        if let Some([b_ih, b_hh]) = &pass.dbiases {
+            for (n, sum) in sums.into_iter().enumerate() {
+                let at = job.row + first + n;
+                for &side in job.sides {
+                    let bias = if side == Side::Input { b_ih } else { b_hh };
+                    // SAFETY: at is a gate row, and this job's own.
+                    unsafe { *bias.0.add(at) = sum as f32 };
+                }
+            }
+        }
+    }
+}
+
+/// Adds up the packed columns: in f32 within the depth of a pack, in f64 beyond.
+#[inline(always)]
+fn column_sums(pack: &[f32], mr: usize, depth: usize, sums: &mut [f64]) {
+    for (block, sums) in sums.chunks_mut(mr).enumerate() {
+        let mut totals = [0f32; 6];
+        for row in pack[block * mr * depth..][..mr * depth].chunks_exact(mr) {
+            for (total, &x) in totals.iter_mut().zip(row) {
+                *total += x;
+            }
+        }
+        for (sum, total) in sums.iter_mut().zip(totals) {
+            *sum += f64::from(total);
+        }
+    }
+}

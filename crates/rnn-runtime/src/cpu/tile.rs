@@ -1,0 +1,82 @@
+//! The register tile that every product of the CPU backend runs on: a few rows by a few vectors of
+//! columns, over weights in panels.
+
+use super::simd::Simd;
+
+/// Depth after which a product moves on to its next rows, so that the part of a panel in use (4 vectors
+/// of columns: 64 KiB on AVX-512) stays near the core while all rows pass over it. Sums carry on from the
+/// stored tile, so the depth does not change a bit.
+pub(crate) const DEPTH: usize = 256;
+
+/// Rows of a tile: six by four vectors fill 24 of 32 registers, three by four 12 of 16.
+pub(crate) const fn most_rows<S: Simd>() -> usize {
+    if S::WIDE { 6 } else { 3 }
+}
+
+/// Where the rows of a product start, how far apart they are, and how far apart their elements.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    pub(crate) start: *const f32,
+    pub(crate) stride: usize,
+    pub(crate) step: usize,
+}
+
+impl Rows {
+    /// Rows whose elements are neighbours.
+    #[inline(always)]
+    pub(crate) fn contiguous(start: *const f32, stride: usize) -> Self {
+        Rows { start, stride, step: 1 }
+    }
+}
+
+/// `acc[r][v] += sum over k of rows[r][k] * panel[k][v]`, one chain of fused multiply-adds per element.
+///
+/// # Safety
+/// Below `Kernel::run`; R rows of `depth` elements, and a panel of `depth * NV` vectors.
+#[inline(always)]
+pub(crate) unsafe fn multiply<S: Simd, const R: usize, const NV: usize>(
+    acc: &mut [[S::V; NV]; R],
+    rows: Rows,
+    panel: *const f32,
+    depth: usize,
+) {
+    // SAFETY: by contract.
+    unsafe {
+        for k in 0..depth {
+            let weights = panel.add(k * NV * S::LANES);
+            let mut w = [S::splat(0.0); NV];
+            for v in 0..NV {
+                w[v] = S::load(weights.add(v * S::LANES));
+            }
+            for r in 0..R {
+                let x = S::splat(*rows.start.add(r * rows.stride + k * rows.step));
+                for v in 0..NV {
+                    acc[r][v] = S::fma(x, w[v], acc[r][v]);
+                }
+            }
+        }
+    }
+}
+
+/// Cuts `rows` into blocks of nearly equal size, none above `most`, and calls the block form for
+/// each: `$call!(R, first row)`.
+macro_rules! for_row_blocks {
+    ($rows:expr, $most:expr, |$b:ident| $block:ident::<$($generic:ty),* $(; $value:ident)?>($self:ident, $($arg:expr),*)) => {
+        let blocks = usize::div_ceil($rows, $most);
+        let (mut $b, mut left) = (0, blocks);
+        while left > 0 {
+            let size = usize::div_ceil($rows - $b, left);
+            match size {
+                1 => $self.$block::<$($generic,)* 1 $(, $value)?>($($arg),*),
+                2 => $self.$block::<$($generic,)* 2 $(, $value)?>($($arg),*),
+                3 => $self.$block::<$($generic,)* 3 $(, $value)?>($($arg),*),
+                4 => $self.$block::<$($generic,)* 4 $(, $value)?>($($arg),*),
+                5 => $self.$block::<$($generic,)* 5 $(, $value)?>($($arg),*),
+                _ => $self.$block::<$($generic,)* 6 $(, $value)?>($($arg),*),
+            }
+            $b += size;
+            left -= 1;
+        }
+    };
+}
+pub(crate) use for_row_blocks;
