@@ -8,7 +8,7 @@ use super::memory::Scratch;
 use super::panels::Panels;
 use super::simd::{self, Kernel, Simd};
 use super::team;
-use super::tile::{DEPTH, Rows, for_row_blocks, most_rows, multiply};
+use super::tile::{DEPTH, Rows, Stretch, for_row_blocks, most_rows, multiply};
 
 /// A strided view: element (r, c) is `data[r * row_stride + c * col_stride]`.
 #[derive(Clone, Copy)]
@@ -225,7 +225,8 @@ impl Tile<'_> {
                             } else {
                                 Rows { start: a_pack.as_ptr(), stride: 1, step: mr }
                             };
-                            out.rows::<S>(rows, a, b_pack.as_ptr().add(panel * depth), depth);
+                            let start = b_pack.as_ptr().add(panel * depth);
+                            out.rows::<S>(rows, a, Stretch { start, depth, next: std::ptr::null() });
                         }
                     }
                 }
@@ -269,38 +270,32 @@ impl Out {
     /// # Safety
     /// Below `Kernel::run`; C has the rows and columns, A the rows (packs padded to full tiles).
     #[inline(always)]
-    pub(super) unsafe fn rows<S: Simd>(self, rows: usize, a: Rows, panel: *const f32, depth: usize) {
+    pub(super) unsafe fn rows<S: Simd>(self, rows: usize, a: Rows, panel: Stretch) {
         // SAFETY: by contract.
         unsafe {
             match panel_vectors(self.cols, S::LANES) {
-                1 => self.row_blocks::<S, 1>(rows, a, panel, depth),
-                2 => self.row_blocks::<S, 2>(rows, a, panel, depth),
-                _ => self.row_blocks::<S, 4>(rows, a, panel, depth),
+                1 => self.row_blocks::<S, 1>(rows, a, panel),
+                2 => self.row_blocks::<S, 2>(rows, a, panel),
+                _ => self.row_blocks::<S, 4>(rows, a, panel),
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn row_blocks<S: Simd, const NV: usize>(
-        self,
-        rows: usize,
-        a: Rows,
-        panel: *const f32,
-        depth: usize,
-    ) {
+    unsafe fn row_blocks<S: Simd, const NV: usize>(self, rows: usize, a: Rows, panel: Stretch) {
         let mr = most_rows::<S>();
         // SAFETY: as in `rows`.
         unsafe {
             if a.step == 1 {
-                for_row_blocks!(rows, mr, |r| block::<S; NV>(self, r, usize::MAX, Rows::contiguous(a.start.add(r * a.stride), a.stride), panel, depth));
+                for_row_blocks!(rows, mr, |r| block::<S; NV>(self, r, usize::MAX, Rows::contiguous(a.start.add(r * a.stride), a.stride), panel));
             } else {
                 // Packs are padded: whole tiles, of which only the rows in use are stored.
                 for r in (0..rows).step_by(mr) {
-                    let (start, used) = (a.start.add(r * depth), mr.min(rows - r));
+                    let (start, used) = (a.start.add(r * panel.depth), mr.min(rows - r));
                     if S::WIDE {
-                        self.block::<S, 6, NV>(r, used, Rows { start, stride: 1, step: 6 }, panel, depth);
+                        self.block::<S, 6, NV>(r, used, Rows { start, stride: 1, step: 6 }, panel);
                     } else {
-                        self.block::<S, 3, NV>(r, used, Rows { start, stride: 1, step: 3 }, panel, depth);
+                        self.block::<S, 3, NV>(r, used, Rows { start, stride: 1, step: 3 }, panel);
                     }
                 }
             }
@@ -314,8 +309,7 @@ impl Out {
         row: usize,
         used: usize,
         a: Rows,
-        panel: *const f32,
-        depth: usize,
+        panel: Stretch,
     ) {
         // SAFETY: rows and lanes are clipped to those of C.
         unsafe {
@@ -339,7 +333,7 @@ impl Out {
                     }
                 }
             }
-            multiply::<S, R, NV>(&mut acc, a, panel, depth);
+            multiply::<S, R, NV>(&mut acc, a, panel.at_row::<S, NV>(row));
             for v in 0..NV {
                 let n = lanes(v);
                 for r in 0..R.min(used) {
@@ -414,8 +408,12 @@ impl Kernel for Prepacked<'_> {
                             init: if k0 == 0 { Init::Zero } else { Init::Old },
                         };
                         let a = Rows::contiguous(self.a.as_ptr().add(row0 * k + k0), k);
-                        let vectors = panel_vectors(out.cols, S::LANES);
-                        out.rows::<S>(rows, a, self.b.panel(panel).add(k0 * vectors * S::LANES), depth);
+                        let part = |panel: usize, k0: usize| {
+                            let vectors = panel_vectors(n - panel * width, S::LANES);
+                            self.b.panel(panel).wrapping_add(k0 * vectors * S::LANES)
+                        };
+                        let next = if col + width < n { part(panel + 1, k0) } else { std::ptr::null() };
+                        out.rows::<S>(rows, a, Stretch { start: part(panel, k0), depth, next });
                     }
                 }
             }

@@ -27,9 +27,25 @@ impl Rows {
     pub(crate) fn contiguous(start: *const f32, stride: usize) -> Self {
         Rows { start, stride, step: 1 }
     }
+
+    /// The same rows from element `k` on.
+    #[inline(always)]
+    pub(crate) fn from(self, k: usize) -> Self {
+        Rows { start: self.start.wrapping_add(k * self.step), ..self }
+    }
+}
+
+/// Part of a panel: `depth` rows of vectors, and the part that is needed after it, null if that is close
+/// by.
+#[derive(Clone, Copy)]
+pub(crate) struct Stretch {
+    pub(crate) start: *const f32,
+    pub(crate) depth: usize,
+    pub(crate) next: *const f32,
 }
 
 /// `acc[r][v] += sum over k of rows[r][k] * panel[k][v]`, one chain of fused multiply-adds per element.
+/// Meanwhile `next` comes into the second-level cache, one vector per k, unless it is null.
 ///
 /// # Safety
 /// Below `Kernel::run`; R rows of `depth` elements, and a panel of `depth * NV` vectors.
@@ -37,24 +53,57 @@ impl Rows {
 pub(crate) unsafe fn multiply<S: Simd, const R: usize, const NV: usize>(
     acc: &mut [[S::V; NV]; R],
     rows: Rows,
-    panel: *const f32,
-    depth: usize,
+    Stretch { start: panel, depth, next }: Stretch,
 ) {
-    // SAFETY: by contract.
+    // SAFETY: by contract; a prefetch may name any address.
     unsafe {
-        for k in 0..depth {
-            let weights = panel.add(k * NV * S::LANES);
-            let mut w = [S::splat(0.0); NV];
-            for v in 0..NV {
-                w[v] = S::load(weights.add(v * S::LANES));
+        if R < 4 || next.is_null() {
+            for k in 0..depth {
+                multiply_one::<S, R, NV>(acc, rows, panel, k);
             }
-            for r in 0..R {
-                let x = S::splat(*rows.start.add(r * rows.stride + k * rows.step));
-                for v in 0..NV {
-                    acc[r][v] = S::fma(x, w[v], acc[r][v]);
-                }
+        } else {
+            for k in 0..depth {
+                S::prefetch(next.wrapping_add(k * S::LANES));
+                multiply_one::<S, R, NV>(acc, rows, panel, k);
             }
         }
+    }
+}
+
+#[inline(always)]
+unsafe fn multiply_one<S: Simd, const R: usize, const NV: usize>(
+    acc: &mut [[S::V; NV]; R],
+    rows: Rows,
+    panel: *const f32,
+    k: usize,
+) {
+    // SAFETY: see `multiply`.
+    unsafe {
+        let weights = panel.add(k * NV * S::LANES);
+        let mut w = [S::splat(0.0); NV];
+        for v in 0..NV {
+            w[v] = S::load(weights.add(v * S::LANES));
+        }
+        for r in 0..R {
+            let x = S::splat(*rows.start.add(r * rows.stride + k * rows.step));
+            for v in 0..NV {
+                acc[r][v] = S::fma(x, w[v], acc[r][v]);
+            }
+        }
+    }
+}
+
+impl Stretch {
+    /// For the block that starts at `row`, with the share of the next part that it fetches: the first
+    /// block streams its own part, the next `NV` fetch. Weights that outgrow the second-level cache would
+    /// otherwise arrive at the speed of the third while the first block waits.
+    #[inline(always)]
+    pub(crate) fn at_row<S: Simd, const NV: usize>(self, row: usize) -> Self {
+        let block = row.div_ceil(most_rows::<S>());
+        if self.next.is_null() || block == 0 || block > NV {
+            return Stretch { next: std::ptr::null(), ..self };
+        }
+        Stretch { next: self.next.wrapping_add((block - 1) * self.depth * S::LANES), ..self }
     }
 }
 

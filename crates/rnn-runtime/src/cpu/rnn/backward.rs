@@ -5,7 +5,7 @@ use super::super::gemm::panel_vectors;
 use super::super::memory::Scratch;
 use super::super::panels::Panels;
 use super::super::simd::{self, Kernel, Simd};
-use super::super::tile::{DEPTH, Rows, for_row_blocks, most_rows, multiply};
+use super::super::tile::{DEPTH, Rows, Stretch, for_row_blocks, most_rows, multiply};
 use super::LayerDims;
 use super::pack::BackwardWeights;
 use super::part::{Part, Pointers};
@@ -154,11 +154,13 @@ impl<C: Cell> BackwardPart<'_, C> {
             for k in (0..length).step_by(depth) {
                 let depth = depth.min(length - k);
                 let dgates = Rows::contiguous(start.cast_const().wrapping_add(k), stride);
+                let next = weights.wrapping_add(depth * NV * S::LANES);
+                let part = Stretch { start: weights, depth, next };
                 // SAFETY: see `run`.
                 unsafe {
-                    for_row_blocks!(rows, most_rows::<S>(), |r| block::<S; NV>(self, dgates, weights, depth, r, tile, begun));
+                    for_row_blocks!(rows, most_rows::<S>(), |r| block::<S; NV>(self, dgates, part, r, tile, begun));
                 }
-                weights = weights.wrapping_add(depth * NV * S::LANES);
+                weights = next;
                 begun = true;
             }
         }
@@ -168,8 +170,7 @@ impl<C: Cell> BackwardPart<'_, C> {
     unsafe fn block<S: Simd, const R: usize, const NV: usize>(
         &self,
         dgates: Rows,
-        weights: *const f32,
-        depth: usize,
+        weights: Stretch,
         row: usize,
         tile: *mut f32,
         begun: bool,
@@ -186,7 +187,7 @@ impl<C: Cell> BackwardPart<'_, C> {
                 }
             }
             let dgates = Rows { start: dgates.start.add(row * dgates.stride), ..dgates };
-            multiply::<S, R, NV>(&mut acc, dgates, weights, depth);
+            multiply::<S, R, NV>(&mut acc, dgates, weights.at_row::<S, NV>(row));
             for r in 0..R {
                 for v in 0..NV {
                     S::store(tile.add((4 * r + v) * S::LANES), acc[r][v]);

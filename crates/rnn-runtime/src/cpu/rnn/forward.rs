@@ -3,12 +3,13 @@
 use super::super::cells::{Cell, Gru, Lstm, Rnn};
 use super::super::memory::Scratch;
 use super::super::simd::{self, Kernel, Simd};
-use super::super::tile::{DEPTH, Rows, for_row_blocks, most_rows, multiply};
+use super::super::tile::{DEPTH, Rows, Stretch, for_row_blocks, most_rows, multiply};
 use super::pack::{ForwardWeights, LayerWeights};
 use super::part::{Part, Pointers};
 use super::schedule::{Projection, projection, run_tasks, tasks};
 use super::{LayerDims, SharedInput};
 use rnn_kernels::cell::{CellKind, CellSpec};
+use std::ptr::null;
 
 /// Arrays of the forward pass.
 pub(crate) struct Forward<'a> {
@@ -145,7 +146,7 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
             let tile = tile.add(row * SLOTS * S::LANES);
             let mut acc = self.bias::<S, R>(panel);
             let x = Rows { start: x.start.add(row * x.stride), ..x };
-            multiply::<S, R, NV>(&mut acc, x, weights, inputs);
+            multiply::<S, R, NV>(&mut acc, x, Stretch { start: weights, depth: inputs, next: null() });
             if SLOTS > NV {
                 let apart = S::load(self.bias_slot(panel, S::LANES, NV));
                 for r in 0..R {
@@ -154,7 +155,8 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
                 }
             }
             let h = Rows { start: h.start.add(row * h.stride), ..h };
-            multiply::<S, R, NV>(&mut acc, h, weights.add(inputs * NV * S::LANES), hidden);
+            let start = weights.add(inputs * NV * S::LANES);
+            multiply::<S, R, NV>(&mut acc, h, Stretch { start, depth: hidden, next: null() });
             for r in 0..R {
                 for v in 0..NV {
                     S::store(tile.add((r * SLOTS + Self::slot(v)) * S::LANES), acc[r][v]);
@@ -167,7 +169,7 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
     /// read once per chunk, and what the products leave is still in the cache when the steps come.
     #[inline(always)]
     unsafe fn ahead<S: Simd>(&self, chunk: usize) {
-        let LayerDims { steps, batch, hidden, .. } = self.part.dims;
+        let LayerDims { steps, batch, inputs, hidden, .. } = self.part.dims;
         let (first, end) = self.part.panels(Self::GROUPS * S::LANES);
         let (b0, rows) = (self.part.task.rows.0, self.part.rows());
         let width = SLOTS * S::LANES;
@@ -200,9 +202,10 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
                         // A single block gains nothing from coming back to its panel.
                         let depth = if rows <= most_rows::<S>() { hidden } else { DEPTH };
                         for k in (0..hidden).step_by(depth) {
-                            let depth = depth.min(hidden - k);
+                            let weights = self.stretch::<S>(panel, k, depth, (inputs, hidden));
+                            let h = h.from(k);
                             for_row_blocks!(rows, most_rows::<S>(), |r| recurrent_block::<S>(
-                                self, panel, h, k, depth, r, tile
+                                self, h, weights, r, tile
                             ));
                         }
                         self.finish::<S>(s, panel, tile);
@@ -220,11 +223,18 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
         let row = time * batch + self.part.task.rows.0;
         let x = Rows::contiguous(self.x.wrapping_add(row * inputs), inputs);
         for k in (0..inputs).step_by(DEPTH) {
-            let depth = DEPTH.min(inputs - k);
+            let weights = self.stretch::<S>(panel, k, DEPTH, (0, inputs));
+            let x = x.from(k);
             // SAFETY: `run` rows of x and of the tile.
             unsafe {
                 for_row_blocks!(run, most_rows::<S>(), |r| input_block::<S>(
-                    self, panel, x, k, depth, r, tile
+                    self,
+                    panel,
+                    x,
+                    weights,
+                    r,
+                    tile,
+                    k > 0
                 ));
             }
         }
@@ -235,30 +245,29 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
         &self,
         panel: usize,
         x: Rows,
-        k: usize,
-        depth: usize,
+        weights: Stretch,
         row: usize,
         tile: *mut f32,
+        begun: bool,
     ) {
         // SAFETY: see `ahead`.
         unsafe {
             let tile = tile.add(row * SLOTS * S::LANES);
             let mut acc = self.bias::<S, R>(panel);
-            if k > 0 {
+            if begun {
                 for r in 0..R {
                     for v in 0..NV {
                         acc[r][v] = S::load(tile.add((r * SLOTS + v) * S::LANES));
                     }
                 }
             }
-            let weights = self.weights.panels.panel(panel).add(k * NV * S::LANES);
-            let x = Rows { start: x.start.add(row * x.stride + k), ..x };
-            multiply::<S, R, NV>(&mut acc, x, weights, depth);
+            let x = Rows { start: x.start.add(row * x.stride), ..x };
+            multiply::<S, R, NV>(&mut acc, x, weights.at_row::<S, NV>(row));
             for r in 0..R {
                 for v in 0..NV {
                     S::store(tile.add((r * SLOTS + v) * S::LANES), acc[r][v]);
                 }
-                if SLOTS > NV && k == 0 {
+                if SLOTS > NV && !begun {
                     let apart = S::load(self.bias_slot(panel, S::LANES, NV));
                     S::store(tile.add((r * SLOTS + NV) * S::LANES), apart);
                 }
@@ -269,10 +278,8 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
     #[inline(always)]
     unsafe fn recurrent_block<S: Simd, const R: usize>(
         &self,
-        panel: usize,
         h: Rows,
-        k: usize,
-        depth: usize,
+        weights: Stretch,
         row: usize,
         tile: *mut f32,
     ) {
@@ -285,9 +292,8 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
                     acc[r][v] = S::load(tile.add((r * SLOTS + Self::slot(v)) * S::LANES));
                 }
             }
-            let weights = self.weights.panels.panel(panel).add((self.part.dims.inputs + k) * NV * S::LANES);
-            let h = Rows { start: h.start.add(row * h.stride + k), ..h };
-            multiply::<S, R, NV>(&mut acc, h, weights, depth);
+            let h = Rows { start: h.start.add(row * h.stride), ..h };
+            multiply::<S, R, NV>(&mut acc, h, weights.at_row::<S, NV>(row));
             for r in 0..R {
                 for v in 0..NV {
                     S::store(tile.add((r * SLOTS + Self::slot(v)) * S::LANES), acc[r][v]);
@@ -317,6 +323,22 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
                 }
             }
         }
+    }
+
+    /// From row `k` on, at most `depth` of the `(first, count)` rows of a panel that belong to W or to U.
+    #[inline(always)]
+    fn stretch<S: Simd>(
+        &self,
+        panel: usize,
+        k: usize,
+        depth: usize,
+        (first, count): (usize, usize),
+    ) -> Stretch {
+        let row = |panel: usize, k: usize| {
+            self.weights.panels.panel(panel).wrapping_add((first + k) * NV * S::LANES)
+        };
+        let next = if k + depth < count { row(panel, k + depth) } else { row(panel + 1, 0) };
+        Stretch { start: row(panel, k), depth: depth.min(count - k), next }
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@ use super::super::gemm::{Block, Init, Out, View, copy_row, pack, panel_vectors};
 use super::super::memory::Scratch;
 use super::super::simd::{self, Kernel, Simd};
 use super::super::team;
-use super::super::tile::{DEPTH, Rows, most_rows};
+use super::super::tile::{DEPTH, Rows, Stretch, most_rows};
 use super::pack::last_gate_apart;
 use super::{LayerDims, SharedOutput};
 use rnn_kernels::cell::CellKind;
@@ -220,7 +220,8 @@ impl Kernel for JobOf<'_> {
                                 cols: used,
                                 init: if k0 == 0 { Init::Zero } else { Init::Old },
                             };
-                            out.rows::<S>(rows, a, b_pack[at..].as_ptr(), depth);
+                            let start = b_pack[at..].as_ptr();
+                            out.rows::<S>(rows, a, Stretch { start, depth, next: std::ptr::null() });
                             at += panel_vectors(used, S::LANES) * S::LANES * depth;
                         }
                     }

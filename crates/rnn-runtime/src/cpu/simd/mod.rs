@@ -33,6 +33,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_partial(p: *const f32, n: usize) -> Self::V;
     /// Stores the first `n` lanes.
     unsafe fn store_partial(p: *mut f32, v: Self::V, n: usize);
+    /// Asks for the cache line at `p`, which need not be valid, in the second-level cache.
+    unsafe fn prefetch(p: *const f32);
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;

@@ -41,6 +41,10 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {
+        // The intrinsic is not stable; hardware prefetchers follow the panels by themselves.
+    }
+    #[inline(always)]
     unsafe fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t {
         unsafe { vaddq_f32(a, b) }
     }

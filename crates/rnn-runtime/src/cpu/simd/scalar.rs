@@ -42,6 +42,8 @@ impl Simd for Scalar {
         }
     }
     #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
+    #[inline(always)]
     unsafe fn add(a: V4, b: V4) -> V4 {
         zip(a, b, |x, y| x + y)
     }
