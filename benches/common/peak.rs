@@ -1,0 +1,51 @@
+//! The rate of fused multiply-adds that this machine reaches when nothing else stands in the way: the
+//! measure that every kernel is held against.
+
+use crate::simd::{self, Isa, Kernel, Simd};
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Independent chains: more than latency times throughput on every machine, and as many as there are
+/// registers for.
+const CHAINS: usize = 12;
+
+struct Chains(usize);
+
+impl Kernel for Chains {
+    type Output = f32;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> f32 {
+        // SAFETY: register operations below `dispatch`.
+        unsafe {
+            let (x, y) = (S::splat(black_box(0.999)), S::splat(black_box(0.001)));
+            let mut acc = [S::splat(0.5); CHAINS];
+            for _ in 0..self.0 {
+                for chain in &mut acc {
+                    *chain = S::fma(*chain, x, y);
+                }
+            }
+            acc.into_iter().map(|chain| S::sum(chain)).sum()
+        }
+    }
+}
+
+/// Floating-point operations per second on `threads` threads, in GFLOP/s: the median of ten runs.
+pub(crate) fn gflops(isa: Isa, threads: usize) -> f64 {
+    const TURNS: usize = 1_000_000;
+    let flops = (threads * TURNS * CHAINS * 2 * simd::lanes(isa)) as f64;
+    let mut rates: Vec<f64> = (0..11)
+        .map(|_| {
+            let start = Instant::now();
+            std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| black_box(simd::dispatch(isa, Chains(TURNS))));
+                }
+            });
+            flops / start.elapsed().as_secs_f64() / 1e9
+        })
+        .collect();
+    rates.remove(0);
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
