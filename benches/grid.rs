@@ -1,20 +1,31 @@
 //! Times recurrent layers on a grid of cases and prints one JSON object a line: median milliseconds
-//! of the forward pass (inference) and of forward and backward to input and weights.
+//! of the forward pass (inference) and of forward and backward to input and weights, the rates, their
+//! fraction of the machine's measured peak of fused multiply-adds (CPU), and the memory of a training step.
+//! Every case is verified against the f64 oracle before it is timed.
 //!
 //! ```sh
-//! cargo bench --bench grid -- [--grid FILE.json] [--device cpu|gpu] [NAME ...]
+//! cargo bench --bench grid -- [--grid FILE.json] [--device cpu|gpu] [--json] [NAME ...]
 //! ```
 //! The grid file is a list of `{"name", "cell": "lstm"|"gru"|"rnn", "T", "B", "I", "H"}`.
 
+mod common {
+    pub(crate) mod case;
+    pub(crate) mod memory;
+    pub(crate) mod peak;
+    pub(crate) mod verify;
+}
+#[path = "../crates/rnn-runtime/src/cpu/simd/mod.rs"]
+#[allow(dead_code, reason = "the library's own file; measuring the peak needs a part of it")]
+mod simd;
+
 use anyhow::{Context, Result};
 use clap::Parser;
-use rnn_api::backward;
+use common::case::{Case, GRID, Layer};
+use common::{memory, peak, verify};
 use rnn_api::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-const DEFAULT_GRID: &str = include_str!("grid.json");
 
 #[derive(Parser)]
 struct Args {
@@ -23,22 +34,14 @@ struct Args {
     grid: Option<PathBuf>,
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Nothing but the JSON lines.
+    #[arg(long)]
+    json: bool,
     /// Only these cases.
     names: Vec<String>,
     /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-#[allow(non_snake_case, reason = "the letters of docs/notation.md, as the file has them")]
-struct Case {
-    name: String,
-    cell: String,
-    T: usize,
-    B: usize,
-    I: usize,
-    H: usize,
 }
 
 #[derive(Serialize)]
@@ -50,31 +53,15 @@ struct Row {
     train_ms: f64,
     fwd_gflops: f64,
     train_gflops: f64,
-}
-
-enum Layer {
-    Lstm(Lstm),
-    Gru(Gru),
-    Rnn(Rnn),
-}
-
-impl Layer {
-    fn new(case: &Case, device: &Device) -> Result<Self> {
-        Ok(match case.cell.as_str() {
-            "lstm" => Layer::Lstm(LstmConfig::new(case.I, case.H).init(device, 1)?),
-            "gru" => Layer::Gru(GruConfig::new(case.I, case.H).init(device, 1)?),
-            "rnn" => Layer::Rnn(RnnConfig::new(case.I, case.H).init(device, 1)?),
-            other => anyhow::bail!("unknown cell {other:?} in case {}", case.name),
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(match self {
-            Layer::Lstm(layer) => layer.forward(x, None)?.y,
-            Layer::Gru(layer) => layer.forward(x, None)?.y,
-            Layer::Rnn(layer) => layer.forward(x, None)?.y,
-        })
-    }
+    threads: usize,
+    /// Fractions of the peak; CPU only.
+    fwd_of_peak: Option<f64>,
+    train_of_peak: Option<f64>,
+    /// By how much the process grows in its first training steps; only for the first case of a process,
+    /// because later ones reuse memory, and only on the CPU.
+    train_mb: Option<f64>,
+    /// Largest relative error against the oracle.
+    error: f64,
 }
 
 /// Median milliseconds of `work`, over two seconds, at least 5 and at most 200 runs.
@@ -92,37 +79,43 @@ fn median(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     Ok(times[times.len() / 2])
 }
 
-fn run(case: &Case, device: &Device) -> Result<Row> {
+/// The number of threads the CPU backend takes.
+fn threads() -> usize {
+    let wanted = std::env::var("RNN_THREADS").ok().and_then(|text| text.parse().ok());
+    wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+fn run(case: &Case, device: &Device, peak: Option<f64>, first: bool) -> Result<Row> {
     let layer = Layer::new(case, device)?;
-    let values: Vec<f32> =
-        (0..case.T * case.B * case.I).map(|i| RngKey::new(7).normal(0, i as u32)).collect();
-    let x = Tensor::from_vec(device, values, &[case.T, case.B, case.I])?;
+    let x = Tensor::from_vec(device, case.x(), &[case.T, case.B, case.I])?;
+    let ones = Tensor::ones(device, &[case.T, case.B, case.H])?;
+    let tracked = x.clone().requires_grad();
+    let train = || {
+        layer.train(&tracked, &ones)?;
+        Ok(device.synchronize()?)
+    };
+    let train_mb = memory::peak_growth(|| (0..3).try_for_each(|_| train()))?;
+    let error = verify::verify(case, &layer, device)?;
     let fwd_ms = median(|| {
         no_grad(|| layer.forward(&x))?;
         Ok(device.synchronize()?)
     })?;
-    let ones = Tensor::ones(device, &[case.T, case.B, case.H])?;
-    let tracked = x.clone().requires_grad();
-    let train_ms = median(|| {
-        let y = layer.forward(&tracked)?;
-        backward(&[(y, ones.array().clone())])?;
-        Ok(device.synchronize()?)
-    })?;
-    let gates = match case.cell.as_str() {
-        "lstm" => 4,
-        "gru" => 3,
-        _ => 1,
-    };
-    let flops = (2 * gates * case.H * (case.I + case.H) * case.T * case.B) as f64;
+    let train_ms = median(train)?;
     let peer = if device.is_cpu() { "ours-cpu".into() } else { format!("ours-{}", device.name()) };
-    let round = |x: f64| (x * 1e4).round() / 1e4;
+    let round = |x: f64, digits: i32| (x * 10f64.powi(digits)).round() / 10f64.powi(digits);
+    let (fwd_gflops, train_gflops) = (case.flops() / fwd_ms / 1e6, 3.0 * case.flops() / train_ms / 1e6);
     Ok(Row {
         case: case.clone(),
         peer,
-        fwd_ms: round(fwd_ms),
-        train_ms: round(train_ms),
-        fwd_gflops: (flops / fwd_ms / 1e5).round() / 10.0,
-        train_gflops: (3.0 * flops / train_ms / 1e5).round() / 10.0,
+        fwd_ms: round(fwd_ms, 4),
+        train_ms: round(train_ms, 4),
+        fwd_gflops: round(fwd_gflops, 1),
+        train_gflops: round(train_gflops, 1),
+        threads: threads(),
+        fwd_of_peak: peak.map(|peak| round(fwd_gflops / peak, 3)),
+        train_of_peak: peak.map(|peak| round(train_gflops / peak, 3)),
+        train_mb: train_mb.filter(|_| device.is_cpu() && first).map(|mb| round(mb, 1)),
+        error: format!("{error:.1e}").parse()?,
     })
 }
 
@@ -130,12 +123,22 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let text = match &args.grid {
         Some(path) => std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?,
-        None => DEFAULT_GRID.to_string(),
+        None => GRID.to_string(),
     };
     let cases: Vec<Case> = serde_json::from_str(&text).context("the grid file")?;
+    for name in &args.names {
+        anyhow::ensure!(cases.iter().any(|case| case.name == *name), "no case {name:?} in the grid");
+    }
     let device = Device::from_name(&args.device)?;
-    for case in cases.iter().filter(|case| args.names.is_empty() || args.names.contains(&case.name)) {
-        println!("{}", serde_json::to_string(&run(case, &device)?)?);
+    if !args.json {
+        eprintln!("{}, f32, medians of two seconds; each case verified first", device.name());
+    }
+    let peak = device.is_cpu().then(|| peak::gflops(simd::isa(), threads()));
+    let wanted = |case: &&Case| args.names.is_empty() || args.names.contains(&case.name);
+    for (n, case) in cases.iter().filter(wanted).enumerate() {
+        // A device of its own for every case on the CPU: memory of the case before is given back.
+        let device = if device.is_cpu() { Device::cpu() } else { device.clone() };
+        println!("{}", serde_json::to_string(&run(case, &device, peak, n == 0)?)?);
     }
     Ok(())
 }

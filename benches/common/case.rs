@@ -1,0 +1,100 @@
+//! A case of a grid and the layer it asks for.
+
+use anyhow::Result;
+use rnn_api::prelude::*;
+use rnn_api::{StackSpec, backward};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The default grid.
+pub(crate) const GRID: &str = include_str!("../grid.json");
+
+/// One recurrent layer and the size of its input.
+#[derive(Clone, Serialize, Deserialize)]
+#[allow(non_snake_case, reason = "the letters of docs/notation.md, as grid files have them")]
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) cell: String,
+    pub(crate) T: usize,
+    pub(crate) B: usize,
+    pub(crate) I: usize,
+    pub(crate) H: usize,
+}
+
+impl Case {
+    /// Floating-point operations of the products of a forward pass; training takes three times as many.
+    pub(crate) fn flops(&self) -> f64 {
+        let gates = match self.cell.as_str() {
+            "lstm" => 4,
+            "gru" => 3,
+            _ => 1,
+        };
+        (2 * gates * self.H * (self.I + self.H) * self.T * self.B) as f64
+    }
+
+    /// Input, `[T, B, I]`: normal values, the same on every device.
+    pub(crate) fn x(&self) -> Vec<f32> {
+        let key = RngKey::new(7);
+        (0..self.T * self.B * self.I).map(|i| key.normal(0, i as u32)).collect()
+    }
+}
+
+/// The layer of a case.
+pub(crate) enum Layer {
+    Lstm(Lstm),
+    Gru(Gru),
+    Rnn(Rnn),
+}
+
+impl Layer {
+    pub(crate) fn new(case: &Case, device: &Device) -> Result<Self> {
+        Ok(match case.cell.as_str() {
+            "lstm" => Layer::Lstm(LstmConfig::new(case.I, case.H).init(device, 1)?),
+            "gru" => Layer::Gru(GruConfig::new(case.I, case.H).init(device, 1)?),
+            "rnn" => Layer::Rnn(RnnConfig::new(case.I, case.H).init(device, 1)?),
+            other => anyhow::bail!("unknown cell {other:?} in case {}", case.name),
+        })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Layer::Lstm(layer) => layer.forward(x, None)?.y,
+            Layer::Gru(layer) => layer.forward(x, None)?.y,
+            Layer::Rnn(layer) => layer.forward(x, None)?.y,
+        })
+    }
+
+    /// Forward and backward from the cotangent `dy` to input and weights: y, dx and the gradients of the
+    /// parameters by name.
+    pub(crate) fn train(&self, x: &Tensor, dy: &Tensor) -> Result<Trained> {
+        let y = self.forward(x)?;
+        let grads = backward(&[(y.clone(), dy.array().clone())])?;
+        let dx = grads.get(x);
+        let weights =
+            self.parameters().into_iter().filter_map(|(name, param)| Some((name, grads.get(&param)?)));
+        Ok(Trained { weights: weights.collect(), y, dx })
+    }
+
+    pub(crate) fn parameters(&self) -> Vec<(String, Param)> {
+        match self {
+            Layer::Lstm(layer) => layer.named_parameters(),
+            Layer::Gru(layer) => layer.named_parameters(),
+            Layer::Rnn(layer) => layer.named_parameters(),
+        }
+    }
+
+    pub(crate) fn spec(&self) -> &StackSpec {
+        match self {
+            Layer::Lstm(layer) => layer.spec(),
+            Layer::Gru(layer) => layer.spec(),
+            Layer::Rnn(layer) => layer.spec(),
+        }
+    }
+}
+
+/// What a training step yields.
+pub(crate) struct Trained {
+    pub(crate) y: Tensor,
+    pub(crate) dx: Option<Tensor>,
+    pub(crate) weights: BTreeMap<String, Tensor>,
+}

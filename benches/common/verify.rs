@@ -1,0 +1,84 @@
+//! Checks a case against the f64 oracle at its full size.
+//!
+//! The rows of a batch are independent, so the oracle computes two of them, and the cotangent is zero for all
+//! others: then the gradients of the weights are those of the two rows.
+
+use super::case::{Case, Layer};
+use anyhow::{Context, Result, ensure};
+use rnn_api::prelude::*;
+use rnn_testing::compare::max_rel_err;
+use rnn_testing::data::to_f64;
+use rnn_testing::oracle::{CellWeights, StackCase, StackInput};
+
+/// Largest difference over the largest value of a tensor; the bound of the project's tests.
+const BOUND: f64 = 1e-4;
+
+/// The worst relative error of y, dx and every gradient.
+///
+/// # Errors
+/// An error above the bound, by name.
+pub(crate) fn verify(case: &Case, layer: &Layer, device: &Device) -> Result<f64> {
+    let (steps, batch, inputs, hidden) = (case.T, case.B, case.I, case.H);
+    let rows: Vec<usize> = if batch == 1 { vec![0] } else { vec![0, batch - 1] };
+    let pick = |values: &[f32], width: usize| -> Vec<f64> {
+        let steps = values.chunks(batch * width);
+        let picked = steps.flat_map(|step| rows.iter().flat_map(|row| &step[row * width..][..width]));
+        picked.map(|&x| f64::from(x)).collect()
+    };
+    let x = case.x();
+    let mut dy = vec![0f32; steps * batch * hidden];
+    let key = RngKey::new(8);
+    for step in dy.chunks_mut(batch * hidden).enumerate() {
+        for &row in &rows {
+            for (j, value) in step.1[row * hidden..][..hidden].iter_mut().enumerate() {
+                *value = 2.0 * key.uniform(step.0 as u32, (row * hidden + j) as u32) - 1.0;
+            }
+        }
+    }
+
+    let leaf = Tensor::from_vec(device, x.clone(), &[steps, batch, inputs])?.requires_grad();
+    let cotangent = Tensor::from_vec(device, dy.clone(), &[steps, batch, hidden])?;
+    let got = layer.train(&leaf, &cotangent)?;
+
+    let values = |name: &str| -> Result<Vec<f64>> {
+        let parameters = layer.parameters();
+        let (_, param) = parameters.iter().find(|(n, _)| n == name).with_context(|| name.to_string())?;
+        Ok(to_f64(&param.array().to_vec()?))
+    };
+    let oracle = StackCase {
+        spec: *layer.spec(),
+        weights: vec![CellWeights {
+            w_ih: values("weight_ih_l0")?,
+            w_hh: values("weight_hh_l0")?,
+            b_ih: Some(values("bias_ih_l0")?),
+            b_hh: Some(values("bias_hh_l0")?),
+        }],
+        input: StackInput { t: steps, b: rows.len(), x: pick(&x, inputs), h0: None, c0: None },
+        dy: pick(&dy, hidden),
+        dh_n: vec![0.0; rows.len() * hidden],
+        dc_n: layer.spec().cell.kind.has_cell_state().then(|| vec![0.0; rows.len() * hidden]),
+    };
+    let forward = oracle.forward();
+    let want = oracle.backward(&forward);
+    let mut worst = 0f64;
+    let mut check = |name: &str, got: Vec<f64>, want: &[f64]| {
+        let error = max_rel_err(&got, want);
+        ensure!(error <= BOUND, "case {}: {name} has relative error {error:.1e}", case.name);
+        worst = worst.max(error);
+        Ok(())
+    };
+    check("y", pick(&got.y.to_vec()?, hidden), &forward.y)?;
+    let dx = got.dx.context("no gradient of x")?;
+    check("dx", pick(&dx.to_vec()?, inputs), &want.dx)?;
+    for (name, grad) in &got.weights {
+        let cell = &want.weights[0];
+        let want = match name.as_str() {
+            "weight_ih_l0" => Some(&cell.w_ih),
+            "weight_hh_l0" => Some(&cell.w_hh),
+            "bias_ih_l0" => cell.b_ih.as_ref(),
+            _ => cell.b_hh.as_ref(),
+        };
+        check(name, to_f64(&grad.to_vec()?), want.context("no such gradient")?)?;
+    }
+    Ok(worst)
+}
