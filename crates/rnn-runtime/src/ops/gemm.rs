@@ -26,6 +26,7 @@ impl<'a> Operand<'a> {
     }
 
     /// The same matrix starting at another element.
+    #[cfg(feature = "gpu")]
     pub(crate) fn at(self, offset: usize) -> Self {
         Operand { offset, ..self }
     }

@@ -35,7 +35,7 @@ pub fn pack(spec: &StackSpec, weights: &[CellWeights]) -> Result<Packed> {
         for (direction, cell) in cells.iter().enumerate() {
             own.push(check_cell(OP, spec, layer, direction, cell, device)?);
         }
-        layers.push(pack_layer(OP, spec, spec.layer_input_size(layer), device, own)?);
+        layers.push(pack_layer(spec, spec.layer_input_size(layer), device, own)?);
     }
     Ok(Packed { device: device.clone(), layers: Arc::new(layers) })
 }
@@ -101,7 +101,6 @@ fn check_cell(
 }
 
 fn pack_layer(
-    op: &'static str,
     spec: &StackSpec,
     inputs: usize,
     device: &Device,
@@ -124,6 +123,6 @@ fn pack_layer(
             let sizes = [inputs, spec.hidden_size];
             Ok(PackedLayer::Cpu(cpu::rnn::LayerWeights::new(cpu, &spec.cell, sizes, given)?))
         },
-        Gpu(gpu) => Ok(PackedLayer::Gpu(products::LayerWeights::new(op, spec, gpu, cells)?)),
+        Gpu(gpu) => Ok(PackedLayer::Gpu(products::LayerWeights::new(spec, gpu, cells)?)),
     )
 }

@@ -39,12 +39,8 @@ enum Later {
 
 impl LayerWeights {
     /// Packs the weights of one layer, one cell per direction.
-    pub(super) fn new(
-        op: &'static str,
-        spec: &StackSpec,
-        gpu: &GpuDevice,
-        cells: Vec<CellWeights>,
-    ) -> Result<Self> {
+    pub(super) fn new(spec: &StackSpec, gpu: &GpuDevice, cells: Vec<CellWeights>) -> Result<Self> {
+        const OP: &str = "rnn::pack";
         let (rows, hidden, directions) = (spec.gate_rows(), spec.hidden_size, spec.num_directions());
         let device = Device::Gpu(gpu.clone());
         let w_ih = match &cells[..] {
@@ -52,12 +48,12 @@ impl LayerWeights {
             both => concat(&[&both[0].w_ih, &both[1].w_ih], 0)?,
         };
         let params = match spec.cell.kind {
-            CellKind::Gru => Some(Array::alloc_zeroed(&device, op, &[directions, hidden])?),
+            CellKind::Gru => Some(Array::alloc_zeroed(&device, OP, &[directions, hidden])?),
             _ => None,
         };
         let mut bias = None;
         if spec.bias {
-            let sum = Array::alloc(&device, op, &[directions * rows])?;
+            let sum = Array::alloc(&device, OP, &[directions * rows])?;
             for (direction, cell) in cells.iter().enumerate() {
                 if let (Some(b_ih), Some(b_hh)) = (&cell.b_ih, &cell.b_hh) {
                     let biases = [b_ih.gpu(), b_hh.gpu()];
