@@ -8,7 +8,7 @@ use super::memory::Scratch;
 use super::panels::Panels;
 use super::simd::{self, Kernel, Simd};
 use super::team;
-use super::tile::{DEPTH, Rows, Stretch, for_row_blocks, most_rows, multiply};
+use super::tile::{DEPTH, Rows, Stretch, for_row_blocks, load, most_rows, multiply, store};
 
 /// A strided view: element (r, c) is `data[r * row_stride + c * col_stride]`.
 #[derive(Clone, Copy)]
@@ -338,21 +338,11 @@ impl Out {
                 let n = lanes(v);
                 for r in 0..R.min(used) {
                     let at = self.c.wrapping_add((row + r) * self.ldc + v * S::LANES);
-                    if n == S::LANES {
-                        S::store(at, acc[r][v]);
-                    } else {
-                        S::store_partial(at, acc[r][v], n);
-                    }
+                    store::<S>(at, acc[r][v], n);
                 }
             }
         }
     }
-}
-
-#[inline(always)]
-unsafe fn load<S: Simd>(p: *const f32, lanes: usize) -> S::V {
-    // SAFETY: the caller's.
-    unsafe { if lanes == S::LANES { S::load(p) } else { S::load_partial(p, lanes) } }
 }
 
 /// Vectors of a panel that holds `cols` columns: 4, or fewer for the last columns of a matrix.

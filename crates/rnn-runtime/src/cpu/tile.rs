@@ -35,6 +35,26 @@ impl Rows {
     }
 }
 
+/// A vector of which `lanes` are in memory, zeros elsewhere.
+///
+/// # Safety
+/// Below `Kernel::run`; valid for `lanes` floats.
+#[inline(always)]
+pub(crate) unsafe fn load<S: Simd>(p: *const f32, lanes: usize) -> S::V {
+    // SAFETY: by contract.
+    unsafe { if lanes == S::LANES { S::load(p) } else { S::load_partial(p, lanes) } }
+}
+
+/// Stores the first `lanes` of a vector.
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd>(p: *mut f32, v: S::V, lanes: usize) {
+    // SAFETY: by contract.
+    unsafe { if lanes == S::LANES { S::store(p, v) } else { S::store_partial(p, v, lanes) } }
+}
+
 /// Part of a panel: `depth` rows of vectors, and the part that is needed after it, null if that is close
 /// by.
 #[derive(Clone, Copy)]

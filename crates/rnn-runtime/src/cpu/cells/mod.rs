@@ -9,6 +9,7 @@ pub(crate) use lstm::Lstm;
 pub(crate) use rnn::Rnn;
 
 use super::simd::Simd;
+use super::tile::{load, store};
 
 /// What the driver hands to a cell for some lanes of one row (t, b, d): pointers to the element of
 /// the first lane. Gate g of `gates` is `g * hidden` further on.
@@ -62,12 +63,12 @@ impl Element {
     #[inline(always)]
     pub(crate) unsafe fn load<S: Simd>(&self, p: *const f32) -> S::V {
         // SAFETY: `lanes` floats are valid at p.
-        unsafe { if self.lanes == S::LANES { S::load(p) } else { S::load_partial(p, self.lanes) } }
+        unsafe { load::<S>(p, self.lanes) }
     }
 
     #[inline(always)]
     pub(crate) unsafe fn store<S: Simd>(&self, p: *mut f32, v: S::V) {
         // SAFETY: `lanes` floats are valid at p.
-        unsafe { if self.lanes == S::LANES { S::store(p, v) } else { S::store_partial(p, v, self.lanes) } }
+        unsafe { store::<S>(p, v, self.lanes) }
     }
 }

@@ -1,11 +1,11 @@
 //! Gradients of a layer's weights from those of its gates: dW, dU and the biases in one pass over the
 //! gate gradients of all steps.
 
-use super::super::gemm::{Block, Init, Out, View, copy_row, pack, panel_vectors};
+use super::super::gemm::{Init, Out, copy_row, panel_vectors};
 use super::super::memory::Scratch;
 use super::super::simd::{self, Kernel, Simd};
 use super::super::team;
-use super::super::tile::{DEPTH, Rows, Stretch, most_rows};
+use super::super::tile::{DEPTH, Rows, Stretch, load, most_rows, store};
 use super::pack::last_gate_apart;
 use super::{LayerDims, SharedOutput};
 use rnn_kernels::cell::CellKind;
@@ -199,10 +199,12 @@ impl Kernel for JobOf<'_> {
                 }
                 for m0 in (first..end).step_by(MC) {
                     let rows = MC.min(end - m0);
-                    let view = View { data: &source[offset..], row_stride: 1, col_stride: stride };
-                    pack::<S>(view, Block { lane0: m0, lanes: rows, k0, depth, width: mr }, a_pack);
-                    if pass.dbiases.is_some() {
-                        column_sums(a_pack, mr, depth, &mut sums[m0 - first..][..rows]);
+                    let columns = source[k0 * stride + offset + m0..].as_ptr();
+                    let columns = Columns { start: columns, stride, depth, count: rows };
+                    if S::WIDE {
+                        columns.pack::<S, 6>(a_pack, &mut sums[m0 - first..][..rows]);
+                    } else {
+                        columns.pack::<S, 3>(a_pack, &mut sums[m0 - first..][..rows]);
                     }
                     let a = Rows { start: a_pack.as_ptr(), stride: 1, step: mr };
                     let mut at = 0;
@@ -241,18 +243,58 @@ impl Kernel for JobOf<'_> {
     }
 }
 
-/// Adds up the packed columns: in f32 within the depth of a pack, in f64 beyond.
-#[inline(always)]
-fn column_sums(pack: &[f32], mr: usize, depth: usize, sums: &mut [f64]) {
-    for (block, sums) in sums.chunks_mut(mr).enumerate() {
-        let mut totals = [0f32; 6];
-        for row in pack[block * mr * depth..][..mr * depth].chunks_exact(mr) {
-            for (total, &x) in totals.iter_mut().zip(row) {
-                *total += x;
+/// Some columns of the gate gradients over `depth` steps and rows.
+struct Columns {
+    start: *const f32,
+    /// From one step and row to the next.
+    stride: usize,
+    depth: usize,
+    /// At most [`MC`].
+    count: usize,
+}
+
+impl Columns {
+    /// Copies them to `[block][k][MR]`, padded with zeros, and adds up each: in f32 within the depth of a
+    /// pack, in f64 beyond. A few rows at a time, which stay in L1 until both are done.
+    #[inline(always)]
+    unsafe fn pack<S: Simd, const MR: usize>(&self, out: &mut [f32], totals: &mut [f64]) {
+        const ROWS: usize = 16;
+        let mut sums = [0f32; MC];
+        let whole = self.count - self.count % MR;
+        for k0 in (0..self.depth).step_by(ROWS) {
+            let rows = ROWS.min(self.depth - k0);
+            // SAFETY: `depth` rows of `count` columns; `out` holds every column padded to whole blocks.
+            unsafe {
+                let from = self.start.add(k0 * self.stride);
+                for col in (0..self.count).step_by(S::LANES) {
+                    let lanes = S::LANES.min(self.count - col);
+                    let sum = sums.as_mut_ptr().add(col);
+                    let mut acc = load::<S>(sum, lanes);
+                    for k in 0..rows {
+                        acc = S::add(acc, load::<S>(from.add(k * self.stride + col), lanes));
+                    }
+                    store::<S>(sum, acc, lanes);
+                }
+                for col in (0..whole).step_by(MR) {
+                    let to = out[col * self.depth + k0 * MR..][..rows * MR].as_mut_ptr();
+                    for k in 0..rows {
+                        let block = from.add(k * self.stride + col).cast::<[f32; MR]>();
+                        to.add(k * MR).cast::<[f32; MR]>().write(block.read());
+                    }
+                }
+                if whole < self.count {
+                    let to = &mut out[whole * self.depth + k0 * MR..][..rows * MR];
+                    for (k, to) in to.chunks_exact_mut(MR).enumerate() {
+                        for (n, to) in to.iter_mut().enumerate() {
+                            let col = whole + n;
+                            *to = if col < self.count { *from.add(k * self.stride + col) } else { 0.0 };
+                        }
+                    }
+                }
             }
         }
-        for (sum, total) in sums.iter_mut().zip(totals) {
-            *sum += f64::from(total);
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            *total += f64::from(sum);
         }
     }
 }
