@@ -4,7 +4,7 @@
 //! Every case is verified against the f64 oracle before it is timed.
 //!
 //! ```sh
-//! cargo bench --bench grid -- [--grid FILE.json] [--device cpu|gpu] [--json] [NAME ...]
+//! cargo bench --bench grid -- [--grid FILE.json] [--device cpu|gpu] [--bf16] [--json] [NAME ...]
 //! ```
 //! The grid file is a list of `{"name", "cell": "lstm"|"gru"|"rnn", "T", "B", "I", "H"}`.
 
@@ -34,6 +34,9 @@ struct Args {
     grid: Option<PathBuf>,
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Forward with weights rounded to bfloat16 (CPU).
+    #[arg(long)]
+    bf16: bool,
     /// Nothing but the JSON lines.
     #[arg(long)]
     json: bool,
@@ -85,8 +88,8 @@ fn threads() -> usize {
     wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-fn run(case: &Case, device: &Device, peak: Option<f64>, first: bool) -> Result<Row> {
-    let layer = Layer::new(case, device)?;
+fn run(case: &Case, format: WeightFormat, device: &Device, peak: Option<f64>, first: bool) -> Result<Row> {
+    let layer = Layer::new(case, format, device)?;
     let x = Tensor::from_vec(device, case.x(), &[case.T, case.B, case.I])?;
     let ones = Tensor::ones(device, &[case.T, case.B, case.H])?;
     let tracked = x.clone().requires_grad();
@@ -101,7 +104,13 @@ fn run(case: &Case, device: &Device, peak: Option<f64>, first: bool) -> Result<R
         Ok(device.synchronize()?)
     })?;
     let train_ms = median(train)?;
-    let peer = if device.is_cpu() { "ours-cpu".into() } else { format!("ours-{}", device.name()) };
+    let peer = if format != WeightFormat::F32 {
+        "ours-cpu-bf16".into()
+    } else if device.is_cpu() {
+        "ours-cpu".into()
+    } else {
+        format!("ours-{}", device.name())
+    };
     let round = |x: f64, digits: i32| (x * 10f64.powi(digits)).round() / 10f64.powi(digits);
     let (fwd_gflops, train_gflops) = (case.flops() / fwd_ms / 1e6, 3.0 * case.flops() / train_ms / 1e6);
     Ok(Row {
@@ -133,12 +142,13 @@ fn main() -> Result<()> {
     if !args.json {
         eprintln!("{}, f32, medians of two seconds; each case verified first", device.name());
     }
+    let format = if args.bf16 { WeightFormat::Bf16 } else { WeightFormat::F32 };
     let peak = device.is_cpu().then(|| peak::gflops(simd::isa(), threads()));
     let wanted = |case: &&Case| args.names.is_empty() || args.names.contains(&case.name);
     for (n, case) in cases.iter().filter(wanted).enumerate() {
         // A device of its own for every case on the CPU: memory of the case before is given back.
         let device = if device.is_cpu() { Device::cpu() } else { device.clone() };
-        println!("{}", serde_json::to_string(&run(case, &device, peak, n == 0)?)?);
+        println!("{}", serde_json::to_string(&run(case, format, &device, peak, n == 0)?)?);
     }
     Ok(())
 }

@@ -47,11 +47,17 @@ pub(crate) enum Layer {
 }
 
 impl Layer {
-    pub(crate) fn new(case: &Case, device: &Device) -> Result<Self> {
+    pub(crate) fn new(case: &Case, format: WeightFormat, device: &Device) -> Result<Self> {
         Ok(match case.cell.as_str() {
-            "lstm" => Layer::Lstm(LstmConfig::new(case.I, case.H).init(device, 1)?),
-            "gru" => Layer::Gru(GruConfig::new(case.I, case.H).init(device, 1)?),
-            "rnn" => Layer::Rnn(RnnConfig::new(case.I, case.H).init(device, 1)?),
+            "lstm" => {
+                Layer::Lstm(LstmConfig::new(case.I, case.H).with_inference_weights(format).init(device, 1)?)
+            }
+            "gru" => {
+                Layer::Gru(GruConfig::new(case.I, case.H).with_inference_weights(format).init(device, 1)?)
+            }
+            "rnn" => {
+                Layer::Rnn(RnnConfig::new(case.I, case.H).with_inference_weights(format).init(device, 1)?)
+            }
             other => anyhow::bail!("unknown cell {other:?} in case {}", case.name),
         })
     }

@@ -85,7 +85,7 @@ impl<const R: usize, const NV: usize> Kernel for Tiled<'_, R, NV> {
                         } else {
                             std::ptr::null()
                         };
-                        multiply::<S, R, NV>(&mut acc, rows, Stretch { start, depth, next });
+                        multiply::<S, f32, R, NV>(&mut acc, rows, Stretch { start, depth, next });
                         for r in 0..R {
                             for v in 0..NV {
                                 S::store(c.as_mut_ptr().add(at(r, v)), acc[r][v]);

@@ -92,7 +92,11 @@ impl Kernel for Run<'_> {
                 for row in (0..B).step_by(6) {
                     let mut acc = [[S::splat(0.0); 4]; 6];
                     let rows = Rows::contiguous(h.as_ptr().add(row * H), H);
-                    multiply::<S, 6, 4>(&mut acc, rows, Stretch { start, depth: H, next: std::ptr::null() });
+                    multiply::<S, f32, 6, 4>(
+                        &mut acc,
+                        rows,
+                        Stretch { start, depth: H, next: std::ptr::null() },
+                    );
                     for (r, acc) in acc.into_iter().enumerate() {
                         let at = (row + r) * H + group * S::LANES;
                         match self.1 {

@@ -55,7 +55,7 @@ pub use param::Param;
 pub use sampling::Sampling;
 pub use tensor::Tensor;
 
-pub use rnn_kernels::cell::{Activation, CellKind, CellSpec, StackSpec};
+pub use rnn_kernels::cell::{Activation, CellKind, CellSpec, StackSpec, WeightFormat};
 pub use rnn_runtime::ops::dropout::DropoutMask;
 pub use rnn_runtime::ops::loss::CrossEntropyOptions;
 pub use rnn_runtime::ops::pointwise::{BinaryOp, UnaryOp};
@@ -77,7 +77,7 @@ pub mod prelude {
     };
     pub use crate::{
         Activation, CrossEntropyOptions, DType, Device, Gradients, Init, Param, RngKey, Sampling, Tensor,
-        UnaryOp, module, no_grad,
+        UnaryOp, WeightFormat, module, no_grad,
     };
 }
 

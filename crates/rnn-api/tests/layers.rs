@@ -16,6 +16,7 @@ fn main() {
         device_test!(rows_of_a_batch_are_independent),
         device_test!(a_stream_equals_the_batch).with_webgpu_limits(),
         device_test!(streams_follow_the_weights),
+        device_test!(inference_weights_are_for_inference_only),
         device_test!(bidirectional_layers_know_their_ends),
         device_test!(wrong_shapes_are_refused_by_name),
         device_test!(dropout_is_reproducible),
@@ -162,6 +163,29 @@ fn streams_follow_the_weights(device: &Device) {
     let after = stream.step(&x).unwrap().to_vec().unwrap();
     assert_ne!(before, after);
     assert_eq!(after, other.stream(1).unwrap().step(&x).unwrap().to_vec().unwrap());
+}
+
+/// Rounded weights change inference a little, follow the parameters, and leave training alone; where they
+/// do not exist the layer is refused.
+fn inference_weights_are_for_inference_only(device: &Device) {
+    let config = LstmConfig::new(3, 20).with_inference_weights(WeightFormat::Bf16);
+    if !device.is_cpu() {
+        let text = config.init(device, 5).unwrap_err().to_string();
+        assert!(text.contains("LstmConfig.inference_weights = Bf16"), "{text}");
+        return;
+    }
+    let (rounded, plain) = (config.init(device, 5).unwrap(), LstmConfig::new(3, 20).init(device, 5).unwrap());
+    let x = random(device, 6, &[4, 2, 3]);
+    let run = |lstm: &Lstm| no_grad(|| lstm.forward(&x, None)).unwrap().y.to_vec().unwrap();
+    let (a, b) = (run(&rounded), run(&plain));
+    assert_ne!(a, b);
+    // Weights below 1 are off by 2^-9 at most, 23 of them a gate, and tanh and sigmoid flatten.
+    assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 0.02));
+    let trained = |lstm: &Lstm| lstm.forward(&x, None).unwrap().y.to_vec().unwrap();
+    assert_eq!(trained(&rounded), trained(&plain));
+    rounded.load_state_dict(&LstmConfig::new(3, 20).init(device, 9).unwrap().state_dict()).unwrap();
+    assert_ne!(run(&rounded), a);
+    assert_eq!(serde_json::to_value(&config).unwrap()["inference_weights"], "Bf16");
 }
 
 fn bidirectional_layers_know_their_ends(device: &Device) {

@@ -108,6 +108,17 @@ impl CellSpec {
     }
 }
 
+/// How the weights of a pass are stored. Everything else is f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum WeightFormat {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to bfloat16 (8 bits of precision), half of the memory to read.
+    Bf16,
+}
+
 /// A stack of recurrent layers: what one recurrent op computes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StackSpec {

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{device_test, device_tests};
-use rnn_kernels::cell::{CellKind, CellSpec, StackSpec};
+use rnn_kernels::cell::{CellKind, CellSpec, StackSpec, WeightFormat};
 use rnn_runtime::ops::rnn::{
     CellWeights, Packed, StackArgs, StackCotangents, StackGrads, StackOutput, backward, forward, pack,
 };
@@ -77,6 +77,7 @@ impl OnDevice {
             h0: self.h0.as_ref(),
             c0: self.c0.as_ref(),
             training,
+            weights: WeightFormat::F32,
             dropout: None,
         })
         .unwrap()
@@ -258,6 +259,48 @@ fn batch_rows_are_independent(device: &Device) {
     }
 }
 
+/// Rounded weights give the bits that the f32 pass gives with weights which are exactly representable, and
+/// otherwise what the oracle gives with the rounded weights.
+fn bf16_weights_round_and_nothing_else(device: &Device) {
+    for (n, (_, cell)) in CELLS.into_iter().enumerate() {
+        for shape in [RnnShape { t: 5, b: 3, i: 31, h: 33 }, RnnShape { t: 3, b: 1, i: 7, h: 65 }] {
+            let spec = stack_spec(cell, shape, 2, true);
+            let case = StackCase::random(spec, shape, true, 40 + n as u64);
+            let mut rounded = case.clone();
+            for w in &mut rounded.weights {
+                for matrix in [&mut w.w_ih, &mut w.w_hh] {
+                    for x in matrix.iter_mut() {
+                        *x = half::bf16::from_f32(*x as f32).to_f64();
+                    }
+                }
+            }
+            let y = |case: &StackCase, weights: WeightFormat| {
+                let on_device = OnDevice::new(device, case);
+                let out = forward(&StackArgs {
+                    spec: &spec,
+                    packed: &on_device.packed,
+                    x: &on_device.x,
+                    h0: on_device.h0.as_ref(),
+                    c0: on_device.c0.as_ref(),
+                    training: false,
+                    weights,
+                    dropout: None,
+                });
+                out.map(|out| out.y.to_vec().unwrap())
+            };
+            if !device.is_cpu() {
+                let text = y(&case, WeightFormat::Bf16).unwrap_err().to_string();
+                assert!(text.contains("Bf16 weights on gpu") && text.contains("CPU only"), "{text}");
+                continue;
+            }
+            let got = y(&case, WeightFormat::Bf16).unwrap();
+            assert_eq!(got, y(&rounded, WeightFormat::F32).unwrap());
+            assert_ne!(got, y(&case, WeightFormat::F32).unwrap());
+            assert!(max_rel_err(&got, &rounded.forward().y) < BOUND);
+        }
+    }
+}
+
 /// Dropout between layers: masks are those of the generator, in the backward pass too.
 fn dropout_between_layers_matches_the_oracle_with_the_same_masks(device: &Device) {
     let shape = RnnShape { t: 5, b: 3, i: 4, h: 7 };
@@ -295,6 +338,7 @@ fn dropout_between_layers_matches_the_oracle_with_the_same_masks(device: &Device
         h0: on_device.h0.as_ref(),
         c0: on_device.c0.as_ref(),
         training: true,
+        weights: WeightFormat::F32,
         dropout: Some((key, first_step)),
     })
     .unwrap();
@@ -329,8 +373,16 @@ fn bad_arguments_are_refused(device: &Device) {
     let case = StackCase::random(spec, shape, true, 1);
     let ok = OnDevice::new(device, &case);
     let message = |result: Result<StackOutput, rnn_runtime::Error>| result.unwrap_err().to_string();
-    let args =
-        |x, h0, c0| StackArgs { spec: &spec, packed: &ok.packed, x, h0, c0, training: false, dropout: None };
+    let args = |x, h0, c0| StackArgs {
+        spec: &spec,
+        packed: &ok.packed,
+        x,
+        h0,
+        c0,
+        training: false,
+        weights: WeightFormat::F32,
+        dropout: None,
+    };
     let wrong = Array::from_f32(device, &[0.0; 30], &[2, 3, 5]).unwrap();
     let text = message(forward(&args(&wrong, None, None)));
     assert!(text.contains("x must be [T, B, I] = [2, 3, 4], got [2, 3, 5]"), "{text}");
@@ -362,6 +414,7 @@ fn main() {
         one_layer_matches_the_oracle,
         linear_cells_are_bit_exact,
         batch_rows_are_independent,
+        bf16_weights_round_and_nothing_else,
         dropout_between_layers_matches_the_oracle_with_the_same_masks,
         results_are_deterministic,
         bad_arguments_are_refused,

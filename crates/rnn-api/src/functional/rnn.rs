@@ -3,7 +3,7 @@
 use crate::autograd::{is_recorded, record_many};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
-use rnn_kernels::cell::StackSpec;
+use rnn_kernels::cell::{StackSpec, WeightFormat};
 use rnn_runtime::ops::rnn::{self, Packed, StackArgs, StackCotangents};
 use rnn_runtime::{Array, RngKey};
 
@@ -21,6 +21,7 @@ pub(crate) struct StackInput<'a> {
     /// Made from `weights`.
     pub(crate) packed: &'a Packed,
     pub(crate) weights: &'a [CellTensors],
+    pub(crate) inference_weights: WeightFormat,
     /// [T, B, I]
     pub(crate) x: &'a Tensor,
     /// [L*D, B, H]
@@ -59,6 +60,7 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
         h0: input.h0.map(Tensor::array),
         c0: input.c0.map(Tensor::array),
         training,
+        weights: if training { WeightFormat::F32 } else { input.inference_weights },
         dropout: input.dropout,
     })?;
     let Some(saved) = out.saved.filter(|_| training) else {

@@ -1,7 +1,7 @@
 //! Settings of the recurrent layers. One macro writes what all three share.
 
 use crate::init::Init;
-use rnn_kernels::cell::{Activation, CellKind, CellSpec, StackSpec};
+use rnn_kernels::cell::{Activation, CellKind, CellSpec, StackSpec, WeightFormat};
 use serde::{Deserialize, Serialize};
 
 /// What [`Recurrent`](super::recurrent::Recurrent) is built from.
@@ -13,6 +13,7 @@ pub(crate) struct Parts {
     pub(crate) recurrent_init: Init,
     pub(crate) bias_init: Init,
     pub(crate) forget_bias: Option<f32>,
+    pub(crate) inference_weights: WeightFormat,
 }
 
 /// Defaults where a serialised configuration leaves a field out.
@@ -84,6 +85,12 @@ macro_rules! recurrent_config {
             /// First value of the biases; [`Init::Zeros`] at first.
             #[serde(default = "default::bias_init")]
             pub bias_init: Init,
+            /// How weights are stored for passes that record no gradient; [`WeightFormat::F32`] at
+            /// first. [`WeightFormat::Bf16`] (CPU only) rounds copies of them to 8 bits of precision, which
+            /// halves what a step reads: it pays where few rows meet recurrent weights that outgrow a
+            /// core's cache (an LSTM from H = 384 or so), and computes in f32 all the same.
+            #[serde(default)]
+            pub inference_weights: WeightFormat,
             $($(#[$field_doc])* #[serde(default = $path)] pub $field: $type,)*
         }
 
@@ -100,6 +107,7 @@ macro_rules! recurrent_config {
                     input_init: default::input_init(),
                     recurrent_init: default::recurrent_init(),
                     bias_init: default::bias_init(),
+                    inference_weights: WeightFormat::F32,
                     $($field: default::$function(),)*
                 }
             }
@@ -164,6 +172,13 @@ macro_rules! recurrent_config {
                 self
             }
 
+            /// How weights are stored for passes that record no gradient, see the field.
+            #[must_use]
+            pub fn with_inference_weights(mut self, format: WeightFormat) -> Self {
+                self.inference_weights = format;
+                self
+            }
+
             fn parts(&self, cell: CellSpec, forget_bias: Option<f32>) -> Parts {
                 Parts {
                     config: stringify!($name),
@@ -180,6 +195,7 @@ macro_rules! recurrent_config {
                     recurrent_init: self.recurrent_init,
                     bias_init: self.bias_init,
                     forget_bias,
+                    inference_weights: self.inference_weights,
                 }
             }
         }

@@ -12,7 +12,7 @@ use crate::nn::state::{
 use crate::nn::{Builder, DROPOUT_STREAM, Draws, Mode, Module, Visitor};
 use crate::param::Param;
 use crate::tensor::Tensor;
-use rnn_kernels::cell::{CellKind, StackSpec};
+use rnn_kernels::cell::{CellKind, StackSpec, WeightFormat};
 use rnn_runtime::ops::rnn::{self, CellWeights, Packed};
 use rnn_runtime::{Device, RngKey};
 use std::fmt;
@@ -29,6 +29,7 @@ struct Cell {
 /// A stack of recurrent layers.
 pub(crate) struct Recurrent {
     spec: StackSpec,
+    inference_weights: WeightFormat,
     /// Layer-major, then direction.
     cells: Vec<Cell>,
     /// The weights as the kernels want them, and the versions they were made from.
@@ -51,6 +52,17 @@ impl Recurrent {
         if let Some(value) = parts.forget_bias {
             builder.check(value.is_finite(), "forget_bias", "finite", value)?;
         }
+        let inference_weights = parts.inference_weights;
+        if inference_weights != WeightFormat::F32 && !device.is_cpu() {
+            return Err(Error::Unsupported {
+                what: format!(
+                    "{}.inference_weights = {inference_weights:?} on {}",
+                    parts.config,
+                    device.name()
+                ),
+                why: "they exist on the CPU only".into(),
+            });
+        }
         if spec.dropout > 0.0 && spec.num_layers == 1 {
             tracing::warn!(dropout = spec.dropout, "dropout between layers needs two layers");
         }
@@ -62,7 +74,7 @@ impl Recurrent {
         }
         let key = RngKey::new(seed).derive(DROPOUT_STREAM, 0);
         let (packed, draws) = (Mutex::new(None), Draws::new(key));
-        Ok(Recurrent { spec, cells, packed, mode: Mode::new(), draws })
+        Ok(Recurrent { spec, inference_weights, cells, packed, mode: Mode::new(), draws })
     }
 
     fn device(&self) -> Device {
@@ -105,7 +117,8 @@ impl Recurrent {
         let weights: Vec<CellTensors> = self.cells.iter().map(|cell| cell.tensors(&mut versions)).collect();
         let packed = self.pack(versions, &weights)?;
         let (spec, weights) = (&self.spec, &weights[..]);
-        stack(&StackInput { spec, packed: &packed, weights, x, h0, c0, dropout })
+        let inference_weights = self.inference_weights;
+        stack(&StackInput { spec, packed: &packed, weights, inference_weights, x, h0, c0, dropout })
     }
 
     fn forward<S: RecurrentState>(&self, x: &Tensor, state: Option<&S>) -> Result<RecurrentOutput<S>> {

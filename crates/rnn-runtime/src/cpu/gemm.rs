@@ -270,7 +270,7 @@ impl Out {
     /// # Safety
     /// Below `Kernel::run`; C has the rows and columns, A the rows (packs padded to full tiles).
     #[inline(always)]
-    pub(super) unsafe fn rows<S: Simd>(self, rows: usize, a: Rows, panel: Stretch) {
+    pub(super) unsafe fn rows<S: Simd>(self, rows: usize, a: Rows, panel: Stretch<f32>) {
         // SAFETY: by contract.
         unsafe {
             match panel_vectors(self.cols, S::LANES) {
@@ -282,7 +282,7 @@ impl Out {
     }
 
     #[inline(always)]
-    unsafe fn row_blocks<S: Simd, const NV: usize>(self, rows: usize, a: Rows, panel: Stretch) {
+    unsafe fn row_blocks<S: Simd, const NV: usize>(self, rows: usize, a: Rows, panel: Stretch<f32>) {
         let mr = most_rows::<S>();
         // SAFETY: as in `rows`.
         unsafe {
@@ -309,7 +309,7 @@ impl Out {
         row: usize,
         used: usize,
         a: Rows,
-        panel: Stretch,
+        panel: Stretch<f32>,
     ) {
         // SAFETY: rows and lanes are clipped to those of C.
         unsafe {
@@ -333,7 +333,7 @@ impl Out {
                     }
                 }
             }
-            multiply::<S, R, NV>(&mut acc, a, panel.at_row::<S, NV>(row));
+            multiply::<S, f32, R, NV>(&mut acc, a, panel.at_row::<S, NV>(row));
             for v in 0..NV {
                 let n = lanes(v);
                 for r in 0..R.min(used) {

@@ -5,6 +5,7 @@ use super::memory::{CpuBuffer, CpuDevice};
 use super::simd::{self, Isa};
 use super::team;
 use crate::error::Result;
+use half::slice::HalfFloatSliceExt;
 
 /// A matrix `[K, N]` in panels `[panel][k][vector][lane]`, padded with zeros. All panels but the last
 /// have the same number of vectors.
@@ -76,6 +77,20 @@ impl Panels {
         self.data.as_ptr().wrapping_add(panel * self.stride)
     }
 
+    /// The panels for passes that need neither N nor K.
+    #[inline(always)]
+    pub(super) fn starts(&self) -> PanelStarts<f32> {
+        PanelStarts { start: self.data.as_ptr(), stride: self.stride }
+    }
+
+    /// The same panels, rounded.
+    pub(crate) fn to_bf16(&self, device: &CpuDevice) -> Result<Bf16Panels> {
+        let mut data = device.alloc(self.data.len().div_ceil(2))?;
+        let out: &mut [half::bf16] = bytemuck::cast_slice_mut(data.make_mut()?);
+        out[..self.data.len()].convert_from_f32_slice(&self.data);
+        Ok(Bf16Panels { data, stride: self.stride })
+    }
+
     pub(super) fn isa(&self) -> Isa {
         self.isa
     }
@@ -88,6 +103,33 @@ impl Panels {
     /// K
     pub(super) fn depth(&self) -> usize {
         self.depth
+    }
+}
+
+/// [`Panels`] whose weights are bfloat16.
+pub(crate) struct Bf16Panels {
+    data: CpuBuffer,
+    stride: usize,
+}
+
+impl Bf16Panels {
+    pub(super) fn starts(&self) -> PanelStarts<half::bf16> {
+        PanelStarts { start: self.data.as_ptr().cast(), stride: self.stride }
+    }
+}
+
+/// Where panels begin: one every `stride` weights.
+#[derive(Clone, Copy)]
+pub(super) struct PanelStarts<W> {
+    start: *const W,
+    stride: usize,
+}
+
+impl<W> PanelStarts<W> {
+    /// The first weight of a panel.
+    #[inline(always)]
+    pub(super) fn panel(&self, panel: usize) -> *const W {
+        self.start.wrapping_add(panel * self.stride)
     }
 }
 

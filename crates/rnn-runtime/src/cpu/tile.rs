@@ -55,13 +55,38 @@ pub(crate) unsafe fn store<S: Simd>(p: *mut f32, v: S::V, lanes: usize) {
     unsafe { if lanes == S::LANES { S::store(p, v) } else { S::store_partial(p, v, lanes) } }
 }
 
+/// How a weight is stored.
+pub(crate) trait Weight: Copy {
+    /// A vector of weights.
+    ///
+    /// # Safety
+    /// Below `Kernel::run`; valid for a vector's lanes.
+    unsafe fn load<S: Simd>(p: *const Self) -> S::V;
+}
+
+impl Weight for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(p: *const f32) -> S::V {
+        // SAFETY: by contract.
+        unsafe { S::load(p) }
+    }
+}
+
+impl Weight for half::bf16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(p: *const half::bf16) -> S::V {
+        // SAFETY: by contract; a bf16 is its bits.
+        unsafe { S::load_bf16(p.cast()) }
+    }
+}
+
 /// Part of a panel: `depth` rows of vectors, and the part that is needed after it, null if that is close
 /// by.
 #[derive(Clone, Copy)]
-pub(crate) struct Stretch {
-    pub(crate) start: *const f32,
+pub(crate) struct Stretch<W> {
+    pub(crate) start: *const W,
     pub(crate) depth: usize,
-    pub(crate) next: *const f32,
+    pub(crate) next: *const W,
 }
 
 /// `acc[r][v] += sum over k of rows[r][k] * panel[k][v]`, one chain of fused multiply-adds per element.
@@ -70,31 +95,31 @@ pub(crate) struct Stretch {
 /// # Safety
 /// Below `Kernel::run`; R rows of `depth` elements, and a panel of `depth * NV` vectors.
 #[inline(always)]
-pub(crate) unsafe fn multiply<S: Simd, const R: usize, const NV: usize>(
+pub(crate) unsafe fn multiply<S: Simd, W: Weight, const R: usize, const NV: usize>(
     acc: &mut [[S::V; NV]; R],
     rows: Rows,
-    Stretch { start: panel, depth, next }: Stretch,
+    Stretch { start: panel, depth, next }: Stretch<W>,
 ) {
     // SAFETY: by contract; a prefetch may name any address.
     unsafe {
         if R < 4 || next.is_null() {
             for k in 0..depth {
-                multiply_one::<S, R, NV>(acc, rows, panel, k);
+                multiply_one::<S, W, R, NV>(acc, rows, panel, k);
             }
         } else {
             for k in 0..depth {
-                S::prefetch(next.wrapping_add(k * S::LANES));
-                multiply_one::<S, R, NV>(acc, rows, panel, k);
+                S::prefetch(next.wrapping_add(k * S::LANES).cast());
+                multiply_one::<S, W, R, NV>(acc, rows, panel, k);
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn multiply_one<S: Simd, const R: usize, const NV: usize>(
+unsafe fn multiply_one<S: Simd, W: Weight, const R: usize, const NV: usize>(
     acc: &mut [[S::V; NV]; R],
     rows: Rows,
-    panel: *const f32,
+    panel: *const W,
     k: usize,
 ) {
     // SAFETY: see `multiply`.
@@ -102,7 +127,7 @@ unsafe fn multiply_one<S: Simd, const R: usize, const NV: usize>(
         let weights = panel.add(k * NV * S::LANES);
         let mut w = [S::splat(0.0); NV];
         for v in 0..NV {
-            w[v] = S::load(weights.add(v * S::LANES));
+            w[v] = W::load::<S>(weights.add(v * S::LANES));
         }
         for r in 0..R {
             let x = S::splat(*rows.start.add(r * rows.stride + k * rows.step));
@@ -113,7 +138,7 @@ unsafe fn multiply_one<S: Simd, const R: usize, const NV: usize>(
     }
 }
 
-impl Stretch {
+impl<W> Stretch<W> {
     /// For the block that starts at `row`, with the share of the next part that it fetches: the first
     /// block streams its own part, the next `NV` fetch. Weights that outgrow the second-level cache would
     /// otherwise arrive at the speed of the third while the first block waits.

@@ -170,7 +170,7 @@ impl<C: Cell> BackwardPart<'_, C> {
     unsafe fn block<S: Simd, const R: usize, const NV: usize>(
         &self,
         dgates: Rows,
-        weights: Stretch,
+        weights: Stretch<f32>,
         row: usize,
         tile: *mut f32,
         begun: bool,
@@ -187,7 +187,7 @@ impl<C: Cell> BackwardPart<'_, C> {
                 }
             }
             let dgates = Rows { start: dgates.start.add(row * dgates.stride), ..dgates };
-            multiply::<S, R, NV>(&mut acc, dgates, weights.at_row::<S, NV>(row));
+            multiply::<S, f32, R, NV>(&mut acc, dgates, weights.at_row::<S, NV>(row));
             for r in 0..R {
                 for v in 0..NV {
                     S::store(tile.add((4 * r + v) * S::LANES), acc[r][v]);

@@ -2,8 +2,9 @@
 
 use super::super::cells::{Cell, Gru, Lstm, Rnn};
 use super::super::memory::Scratch;
+use super::super::panels::{Bf16Panels, PanelStarts};
 use super::super::simd::{self, Kernel, Simd};
-use super::super::tile::{DEPTH, Rows, Stretch, for_row_blocks, most_rows, multiply};
+use super::super::tile::{DEPTH, Rows, Stretch, Weight, for_row_blocks, most_rows, multiply};
 use super::pack::{ForwardWeights, LayerWeights};
 use super::part::{Part, Pointers};
 use super::schedule::{Projection, projection, run_tasks, tasks};
@@ -16,6 +17,8 @@ pub(crate) struct Forward<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
     pub(crate) weights: &'a LayerWeights,
+    /// Rounded panels per direction, to be used in place of those in `weights`.
+    pub(crate) bf16: Option<&'a [Bf16Panels]>,
     /// [T, B, I]
     pub(crate) x: &'a [f32],
     /// [T, B, D, G, H]: activated gates, for the backward pass; empty in inference
@@ -54,36 +57,58 @@ pub(crate) fn forward(threads: usize, args: Forward<'_>) {
     run_tasks(&tasks, directions, |task, barrier| {
         let part = Part { dims: args.dims, task, barrier, pointers };
         let weights = &args.weights.forward[task.d];
-        let isa = weights.panels.isa();
-        let (x, training) = (x.get(), args.training);
-        match kind {
-            CellKind::Lstm => {
-                let cell = Lstm::new(args.spec);
-                simd::dispatch(isa, ForwardPart::<_, 4, 4> { part, cell, weights, x, training });
-            }
-            CellKind::Gru => {
-                let cell = Gru::new(args.spec);
-                simd::dispatch(isa, ForwardPart::<_, 3, 4> { part, cell, weights, x, training });
-            }
-            CellKind::Rnn => {
-                let cell = Rnn::new(args.spec);
-                simd::dispatch(isa, ForwardPart::<_, 4, 4> { part, cell, weights, x, training });
-            }
+        let inputs = Inputs { x: x.get(), training: args.training };
+        match args.bf16 {
+            Some(panels) => run_part(args.spec, part, weights, panels[task.d].starts(), inputs),
+            None => run_part(args.spec, part, weights, weights.panels.starts(), inputs),
         }
     });
 }
 
-/// One thread's part. A tile holds `SLOTS` vectors a row: `NV` products, and for a GRU the recurrent
-/// product of the last gate in a slot of its own, beside the input's share in the slot before.
-struct ForwardPart<'a, C, const NV: usize, const SLOTS: usize> {
-    part: Part<'a>,
-    cell: C,
-    weights: &'a ForwardWeights,
+/// What a part needs beside pointers and weights.
+#[derive(Clone, Copy)]
+struct Inputs {
+    /// [T, B, I]
     x: *const f32,
     training: bool,
 }
 
-impl<C: Cell, const NV: usize, const SLOTS: usize> Kernel for ForwardPart<'_, C, NV, SLOTS> {
+fn run_part<W: Weight>(
+    spec: &CellSpec,
+    part: Part<'_>,
+    weights: &ForwardWeights,
+    panels: PanelStarts<W>,
+    Inputs { x, training }: Inputs,
+) {
+    let isa = weights.panels.isa();
+    match spec.kind {
+        CellKind::Lstm => {
+            let cell = Lstm::new(spec);
+            simd::dispatch(isa, ForwardPart::<_, _, 4, 4> { part, cell, weights, panels, x, training });
+        }
+        CellKind::Gru => {
+            let cell = Gru::new(spec);
+            simd::dispatch(isa, ForwardPart::<_, _, 3, 4> { part, cell, weights, panels, x, training });
+        }
+        CellKind::Rnn => {
+            let cell = Rnn::new(spec);
+            simd::dispatch(isa, ForwardPart::<_, _, 4, 4> { part, cell, weights, panels, x, training });
+        }
+    }
+}
+
+/// One thread's part. A tile holds `SLOTS` vectors a row: `NV` products, and for a GRU the recurrent
+/// product of the last gate in a slot of its own, beside the input's share in the slot before.
+struct ForwardPart<'a, C, W, const NV: usize, const SLOTS: usize> {
+    part: Part<'a>,
+    cell: C,
+    weights: &'a ForwardWeights,
+    panels: PanelStarts<W>,
+    x: *const f32,
+    training: bool,
+}
+
+impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> Kernel for ForwardPart<'_, C, W, NV, SLOTS> {
     type Output = ();
 
     #[inline(always)]
@@ -98,7 +123,7 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> Kernel for ForwardPart<'_, C,
     }
 }
 
-impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS> {
+impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, W, NV, SLOTS> {
     const GROUPS: usize = NV / C::GATES;
 
     /// Where recurrent product `v` stands in a tile's row.
@@ -142,11 +167,11 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
         let LayerDims { inputs, hidden, .. } = self.part.dims;
         // SAFETY: see `fused`.
         unsafe {
-            let weights = self.weights.panels.panel(panel);
+            let weights = self.panels.panel(panel);
             let tile = tile.add(row * SLOTS * S::LANES);
             let mut acc = self.bias::<S, R>(panel);
             let x = Rows { start: x.start.add(row * x.stride), ..x };
-            multiply::<S, R, NV>(&mut acc, x, Stretch { start: weights, depth: inputs, next: null() });
+            multiply::<S, W, R, NV>(&mut acc, x, Stretch { start: weights, depth: inputs, next: null() });
             if SLOTS > NV {
                 let apart = S::load(self.bias_slot(panel, S::LANES, NV));
                 for r in 0..R {
@@ -156,7 +181,7 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
             }
             let h = Rows { start: h.start.add(row * h.stride), ..h };
             let start = weights.add(inputs * NV * S::LANES);
-            multiply::<S, R, NV>(&mut acc, h, Stretch { start, depth: hidden, next: null() });
+            multiply::<S, W, R, NV>(&mut acc, h, Stretch { start, depth: hidden, next: null() });
             for r in 0..R {
                 for v in 0..NV {
                     S::store(tile.add((r * SLOTS + Self::slot(v)) * S::LANES), acc[r][v]);
@@ -245,7 +270,7 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
         &self,
         panel: usize,
         x: Rows,
-        weights: Stretch,
+        weights: Stretch<W>,
         row: usize,
         tile: *mut f32,
         begun: bool,
@@ -262,7 +287,7 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
                 }
             }
             let x = Rows { start: x.start.add(row * x.stride), ..x };
-            multiply::<S, R, NV>(&mut acc, x, weights.at_row::<S, NV>(row));
+            multiply::<S, W, R, NV>(&mut acc, x, weights.at_row::<S, NV>(row));
             for r in 0..R {
                 for v in 0..NV {
                     S::store(tile.add((r * SLOTS + v) * S::LANES), acc[r][v]);
@@ -279,7 +304,7 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
     unsafe fn recurrent_block<S: Simd, const R: usize>(
         &self,
         h: Rows,
-        weights: Stretch,
+        weights: Stretch<W>,
         row: usize,
         tile: *mut f32,
     ) {
@@ -293,7 +318,7 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
                 }
             }
             let h = Rows { start: h.start.add(row * h.stride), ..h };
-            multiply::<S, R, NV>(&mut acc, h, weights.at_row::<S, NV>(row));
+            multiply::<S, W, R, NV>(&mut acc, h, weights.at_row::<S, NV>(row));
             for r in 0..R {
                 for v in 0..NV {
                     S::store(tile.add((r * SLOTS + Self::slot(v)) * S::LANES), acc[r][v]);
@@ -333,10 +358,8 @@ impl<C: Cell, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, NV, SLOTS>
         k: usize,
         depth: usize,
         (first, count): (usize, usize),
-    ) -> Stretch {
-        let row = |panel: usize, k: usize| {
-            self.weights.panels.panel(panel).wrapping_add((first + k) * NV * S::LANES)
-        };
+    ) -> Stretch<W> {
+        let row = |panel: usize, k: usize| self.panels.panel(panel).wrapping_add((first + k) * NV * S::LANES);
         let next = if k + depth < count { row(panel, k + depth) } else { row(panel + 1, 0) };
         Stretch { start: row(panel, k), depth: depth.min(count - k), next }
     }

@@ -139,6 +139,7 @@ mod tests {
                 dims,
                 spec: &self.spec,
                 weights: &self.weights,
+                bf16: None,
                 x,
                 gates: &mut gates,
                 aux: &mut aux,

@@ -1,7 +1,7 @@
 //! The weights of one layer in the order in which its passes read them.
 
 use super::super::memory::{CpuBuffer, CpuDevice};
-use super::super::panels::Panels;
+use super::super::panels::{Bf16Panels, Panels};
 use super::super::simd;
 use crate::error::Result;
 use rnn_kernels::cell::{CellKind, CellSpec};
@@ -40,6 +40,8 @@ pub(crate) struct LayerWeights {
     /// weights as given, so that the optimizer's step that follows finds them unshared and need not
     /// copy them.
     backward: Mutex<Later>,
+    /// Rounded panels per direction, made at first use.
+    bf16: Mutex<Option<Arc<Vec<Bf16Panels>>>>,
 }
 
 enum Later {
@@ -76,7 +78,26 @@ impl LayerWeights {
             .iter()
             .map(|given| ForwardWeights::new(device, spec, [inputs, hidden], given))
             .collect::<Result<_>>()?;
-        Ok(LayerWeights { spec: *spec, inputs, hidden, forward, backward: Mutex::new(Later::Given(given)) })
+        Ok(LayerWeights {
+            spec: *spec,
+            inputs,
+            hidden,
+            forward,
+            backward: Mutex::new(Later::Given(given)),
+            bf16: Mutex::new(None),
+        })
+    }
+
+    /// The weights of the forward pass in bfloat16, made at first use.
+    pub(crate) fn bf16(&self, device: &CpuDevice) -> Result<Arc<Vec<Bf16Panels>>> {
+        // A panic while rounding leaves nothing behind.
+        let mut bf16 = self.bf16.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ready) = &*bf16 {
+            return Ok(ready.clone());
+        }
+        let rounded =
+            self.forward.iter().map(|weights| weights.panels.to_bf16(device)).collect::<Result<_>>()?;
+        Ok(bf16.insert(Arc::new(rounded)).clone())
     }
 
     /// The weights for the backward pass, packed at first use.

@@ -29,6 +29,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(p: *const f32) -> Self::V;
     unsafe fn store(p: *mut f32, v: Self::V);
+    /// Loads bfloat16 numbers: the upper halves of f32.
+    unsafe fn load_bf16(p: *const u16) -> Self::V;
     /// Loads the first `n` lanes, zeros elsewhere; touches no memory beyond them.
     unsafe fn load_partial(p: *const f32, n: usize) -> Self::V;
     /// Stores the first `n` lanes.

@@ -25,6 +25,10 @@ impl Simd for Neon {
         unsafe { vst1q_f32(p, v) }
     }
     #[inline(always)]
+    unsafe fn load_bf16(p: *const u16) -> float32x4_t {
+        unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(p))) }
+    }
+    #[inline(always)]
     unsafe fn load_partial(p: *const f32, n: usize) -> float32x4_t {
         let mut lanes = [0f32; 4];
         for i in 0..n {

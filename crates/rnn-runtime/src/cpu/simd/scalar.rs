@@ -32,6 +32,10 @@ impl Simd for Scalar {
         unsafe { p.cast::<V4>().write_unaligned(v) }
     }
     #[inline(always)]
+    unsafe fn load_bf16(p: *const u16) -> V4 {
+        unsafe { p.cast::<[u16; 4]>().read_unaligned() }.map(|x| f32::from_bits(u32::from(x) << 16))
+    }
+    #[inline(always)]
     unsafe fn load_partial(p: *const f32, n: usize) -> V4 {
         std::array::from_fn(|i| if i < n { unsafe { *p.add(i) } } else { 0.0 })
     }

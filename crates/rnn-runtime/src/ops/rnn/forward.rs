@@ -8,12 +8,13 @@ use crate::error::{Error, Result};
 use crate::ops::copy::{StridedCopy, copy_into};
 use crate::ops::dropout::dropout;
 use crate::ops::widen;
-use rnn_kernels::cell::StackSpec;
+use rnn_kernels::cell::{StackSpec, WeightFormat};
 
 /// Runs the stack over the whole sequence.
 ///
 /// # Errors
-/// Shapes that do not fit `spec`, a `c0` for a cell without one, different devices, index arrays.
+/// Shapes that do not fit `spec`, a `c0` for a cell without one, different devices, index arrays; weights
+/// other than f32 in training or on a GPU.
 pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
     const OP: &str = "rnn::forward";
     let spec = args.spec;
@@ -34,8 +35,8 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
     let mut input = x;
     let mut saved = Vec::with_capacity(spec.num_layers);
     for (layer, packed) in args.packed.layers.iter().enumerate() {
-        let (x, c0, training) = (&input, c0.as_ref(), args.training);
-        let run = LayerArgs { op: OP, spec, dims, layer, x, h0: &h0, c0, training }.run(packed)?;
+        let (x, h0, c0, training, weights) = (&input, &h0, c0.as_ref(), args.training, args.weights);
+        let run = LayerArgs { op: OP, spec, dims, layer, x, h0, c0, training, weights }.run(packed)?;
         copy_final(dims, layer, &run.y, true, &mut h_n)?;
         if let (Some(c_n), Some(aux)) = (&mut c_n, &run.aux) {
             copy_final(dims, layer, aux, args.training, c_n)?;
@@ -80,6 +81,23 @@ fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Dims> {
             got: "present".into(),
         });
     }
+    if args.weights != WeightFormat::F32 {
+        if args.training {
+            return Err(Error::Value {
+                op,
+                arg: "weights",
+                expected: "F32 in training".into(),
+                got: format!("{:?}", args.weights),
+            });
+        }
+        if !args.x.device().is_cpu() {
+            return Err(Error::Unsupported {
+                op,
+                what: format!("{:?} weights on {}", args.weights, args.x.device().name()),
+                why: "they exist on the CPU only".into(),
+            });
+        }
+    }
     let packed = &args.packed.layers;
     if packed.len() != spec.num_layers {
         return Err(Error::Value {
@@ -106,6 +124,7 @@ pub(super) struct LayerArgs<'a> {
     /// [L*D, B, H]
     pub(super) c0: Option<&'a Array>,
     pub(super) training: bool,
+    pub(super) weights: WeightFormat,
 }
 
 impl LayerArgs<'_> {
@@ -130,12 +149,17 @@ impl LayerArgs<'_> {
         };
         let mut y = Array::alloc(device, self.op, &[t, b, d * h])?;
         let (first, size) = (self.layer * self.dims.state(), self.dims.state());
+        let bf16 = match self.weights {
+            WeightFormat::Bf16 => Some(weights.bf16(cpu)?),
+            _ => None,
+        };
         cpu::rnn::forward(
             cpu.threads(),
             cpu::rnn::Forward {
                 dims: self.dims.layer(self.spec.layer_input_size(self.layer)),
                 spec: cell,
                 weights,
+                bf16: bf16.as_ref().map(|panels| &panels[..]),
                 x: self.x.cpu(),
                 gates: cpu_slice(&mut gates)?,
                 aux: cpu_slice(&mut aux)?,

@@ -19,7 +19,7 @@ use crate::rng::RngKey;
 pub use backward::backward;
 pub use forward::forward;
 pub use pack::pack;
-use rnn_kernels::cell::StackSpec;
+use rnn_kernels::cell::{StackSpec, WeightFormat};
 use std::sync::Arc;
 
 /// Weights of one cell, or their gradients; PyTorch's layout.
@@ -89,6 +89,8 @@ pub struct StackArgs<'a> {
     pub c0: Option<&'a Array>,
     /// Keep what [`backward`] needs.
     pub training: bool,
+    /// Weights of an inference pass; training needs f32.
+    pub weights: WeightFormat,
     /// Key and number of the first step for dropout between layers; absent: no dropout.
     pub dropout: Option<(RngKey, u32)>,
 }
