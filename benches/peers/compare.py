@@ -1,10 +1,11 @@
-"""Times PyTorch and this library in turn, case by case, and prints the ratios as a Markdown table.
+"""Times other frameworks and this library in turn, case by case, and prints the ratios as a Markdown table.
 
-    pip install torch
-    python benches/peers/compare.py [--threads N] [--grid FILE.json] [NAME ...]
+    python benches/peers/compare.py [--peers torch,burn,candle] [--threads N] [--grid FILE.json] [NAME ...]
+    python benches/peers/compare.py --device gpu --peers burn-wgpu [NAME ...]
 
-Both sides do the same work on the CPU in f32: forward is inference; train is forward and backward to
-input and weights. Medians of two seconds each. Ratios above 1 mean that this library is faster.
+All sides do the same work in f32: forward is inference; train is forward and backward to input and weights.
+Medians of two seconds and more each. Ratios above 1 mean that this library is faster. Rivals are installed
+into target/peers where they are not there yet.
 """
 
 import argparse
@@ -12,109 +13,54 @@ import json
 import math
 import os
 import statistics
-import subprocess
-import sys
-import time
-from importlib.metadata import version
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+from peers import ROOT, Peers
 
 
-def median_ms(work, seconds=2.0, least=5, most=200):
-    for _ in range(3):
-        work()
-    times, end = [], time.perf_counter() + seconds
-    while len(times) < least or (time.perf_counter() < end and len(times) < most):
-        start = time.perf_counter()
-        work()
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times)
+def show(value, digits=4):
+    return "" if value is None else f"{value:.{digits}g}"
 
 
-def torch_row(case, threads):
-    """In a process of its own, so that PyTorch's threads are gone when it is our turn."""
-    command = [sys.executable, __file__, "--threads", str(threads), "--torch-case", json.dumps(case)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-
-
-def time_torch(case, threads):
-    import torch
-
-    torch.manual_seed(0)
-    torch.set_num_threads(threads)
-    steps, batch, inputs, hidden = (case[letter] for letter in "TBIH")
-    module = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[case["cell"]]
-    layer = module(inputs, hidden)
-    x = torch.randn(steps, batch, inputs)
-
-    def forward():
-        with torch.inference_mode():
-            layer(x)
-
-    tracked = x.clone().requires_grad_(True)
-    ones = torch.ones(steps, batch, hidden)
-
-    def train():
-        layer.zero_grad(set_to_none=True)
-        tracked.grad = None
-        y, _ = layer(tracked)
-        y.backward(ones)
-
-    return [median_ms(forward), median_ms(train)]
-
-
-def bench_binary():
-    """Builds the grid bench and returns its executable."""
-    command = ["cargo", "bench", "--bench", "grid", "--no-run", "--message-format=json"]
-    out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    for line in reversed(out.splitlines()):
-        message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == "grid":
-            return message["executable"]
-    raise SystemExit("cargo did not say where the grid bench is")
-
-
-def our_row(binary, grid, case, threads):
-    command = [binary, "--grid", str(grid), "--device", "cpu", case["name"]]
-    environment = {**os.environ, "RNN_THREADS": str(threads)}
-    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
-    row = json.loads(out)
-    return row["fwd_ms"], row["train_ms"]
+def table(peer, cases, sides):
+    """One rival against ours."""
+    print(f"\n| case | cell | T, B, I, H | {peer} fwd ms | ours | ratio | {peer} train ms | ours | ratio "
+          f"| ours, of peak fwd / train | {peer} train MB | ours |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+    logs = []
+    for case in cases:
+        theirs, ours = sides.row(peer, case), sides.row("ours", case)
+        if theirs is None:
+            continue
+        pairs = [(theirs[key], ours[key]) for key in ("fwd_ms", "train_ms")]
+        logs.append([math.log(a / b) for a, b in pairs])
+        cells = [case["name"], case["cell"], ", ".join(str(case[letter]) for letter in "TBIH")]
+        for a, b in pairs:
+            cells += [show(a), show(b), f"{a / b:.2f}"]
+        peak = [show(ours.get(key), 2) for key in ("fwd_of_peak", "train_of_peak")]
+        cells += [" / ".join(peak), show(theirs.get("train_mb"), 3), show(ours.get("train_mb"), 3)]
+        print("| " + " | ".join(cells) + " |", flush=True)
+    forward, train = (math.exp(statistics.mean(column)) for column in zip(*logs))
+    print(f"| geometric mean | | | | | {forward:.2f} | | | {train:.2f} | | | |")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", default="torch", help="torch, burn, candle, burn-wgpu; separated by commas")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cpu", help="our device")
     parser.add_argument("--grid", type=Path, default=ROOT / "benches" / "grid.json")
-    parser.add_argument("--torch-case", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
-    if args.torch_case:
-        print(json.dumps(time_torch(args.torch_case, args.threads)))
-        return
-
-    binary = bench_binary()
-    print(f"PyTorch {version('torch')}, {args.threads} threads, milliseconds")
-    print("| case | cell | T, B, I, H | PyTorch fwd | ours | ratio | PyTorch train | ours | ratio | ours GFLOP/s |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    logs = []
-    for case in json.loads(args.grid.read_text()):
-        if args.names and case["name"] not in args.names:
-            continue
-        peer, ours = torch_row(case, args.threads), our_row(binary, args.grid, case, args.threads)
-        ratios = [p / o for p, o in zip(peer, ours)]
-        logs.append([math.log(r) for r in ratios])
-        steps, batch, inputs, hidden = (case[letter] for letter in "TBIH")
-        flops = 2 * GATES[case["cell"]] * hidden * (inputs + hidden) * steps * batch
-        rates = f"{flops / ours[0] / 1e6:.0f} / {3 * flops / ours[1] / 1e6:.0f}"
-        cells = [case["name"], case["cell"], f"{steps}, {batch}, {inputs}, {hidden}"]
-        for p, o, r in zip(peer, ours, ratios):
-            cells += [f"{p:.4g}", f"{o:.4g}", f"{r:.2f}"]
-        print("| " + " | ".join(cells + [rates]) + " |", flush=True)
-    forward, train = (math.exp(statistics.mean(column)) for column in zip(*logs))
-    print(f"| geometric mean | | | | | {forward:.2f} | | | {train:.2f} | |")
+    cases = json.loads(args.grid.read_text())
+    unknown = set(args.names) - {case["name"] for case in cases}
+    if unknown:
+        parser.error(f"no case {', '.join(sorted(unknown))} in {args.grid}")
+    cases = [case for case in cases if not args.names or case["name"] in args.names]
+    sides = Peers(args.threads, args.device)
+    print(f"{args.threads} threads, f32")
+    for peer in args.peers.split(","):
+        table(peer, cases, sides)
 
 
 if __name__ == "__main__":

@@ -138,6 +138,32 @@ unsafe fn multiply_one<S: Simd, W: Weight, const R: usize, const NV: usize>(
     }
 }
 
+/// One row against two panels, `acc[p][v] += sum over k of row[k] * panels[p][k][v]`: a single row has too
+/// few chains in one panel to hide the latency of a multiply-add.
+///
+/// # Safety
+/// As [`multiply`], for both panels.
+#[inline(always)]
+pub(crate) unsafe fn multiply_pair<S: Simd, W: Weight, const NV: usize>(
+    acc: &mut [[S::V; NV]; 2],
+    row: *const f32,
+    panels: [*const W; 2],
+    depth: usize,
+) {
+    // SAFETY: by contract.
+    unsafe {
+        for k in 0..depth {
+            let x = S::splat(*row.add(k));
+            for p in 0..2 {
+                for v in 0..NV {
+                    let w = W::load::<S>(panels[p].add((k * NV + v) * S::LANES));
+                    acc[p][v] = S::fma(x, w, acc[p][v]);
+                }
+            }
+        }
+    }
+}
+
 impl<W> Stretch<W> {
     /// For the block that starts at `row`, with the share of the next part that it fetches: the first
     /// block streams its own part, the next `NV` fetch. Weights that outgrow the second-level cache would

@@ -4,7 +4,7 @@ use super::super::cells::{Cell, Gru, Lstm, Rnn};
 use super::super::memory::Scratch;
 use super::super::panels::{Bf16Panels, PanelStarts};
 use super::super::simd::{self, Kernel, Simd};
-use super::super::tile::{DEPTH, Rows, Stretch, Weight, for_row_blocks, most_rows, multiply};
+use super::super::tile::{DEPTH, Rows, Stretch, Weight, for_row_blocks, most_rows, multiply, multiply_pair};
 use super::pack::{ForwardWeights, LayerWeights};
 use super::part::{Part, Pointers};
 use super::schedule::{Projection, projection, run_tasks, tasks};
@@ -138,13 +138,22 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
         let LayerDims { steps, batch, inputs, .. } = self.part.dims;
         let (first, end) = self.part.panels(Self::GROUPS * S::LANES);
         let (b0, rows) = (self.part.task.rows.0, self.part.rows());
-        let mut scratch = Scratch::take(rows * SLOTS * S::LANES);
+        let mut scratch = Scratch::take(rows.max(2) * SLOTS * S::LANES);
         let tile = scratch.get().as_mut_ptr();
         for s in 0..steps {
             let row = self.part.dims.time(self.part.task.d, s) * batch + b0;
             let x = Rows::contiguous(self.x.wrapping_add(row * inputs), inputs);
             let h = self.part.h_prev(s, b0);
-            for panel in first..end {
+            let alone = if rows == 1 { first + (end - first) / 2 * 2 } else { first };
+            for panel in (first..alone).step_by(2) {
+                // SAFETY: the tile has a row for either panel.
+                unsafe {
+                    self.fused_pair::<S>(panel, x.start, h.start, tile);
+                    self.finish::<S>(s, panel, tile);
+                    self.finish::<S>(s, panel + 1, tile.add(SLOTS * S::LANES));
+                }
+            }
+            for panel in alone..end {
                 // SAFETY: the tile has `rows` rows.
                 unsafe {
                     for_row_blocks!(rows, most_rows::<S>(), |r| fused_block::<S>(self, panel, x, h, r, tile));
@@ -190,6 +199,55 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
         }
     }
 
+    /// A single row against two panels; the second one's products go to the tile's next row.
+    #[inline(always)]
+    unsafe fn fused_pair<S: Simd>(&self, panel: usize, x: *const f32, h: *const f32, tile: *mut f32) {
+        let LayerDims { inputs, hidden, .. } = self.part.dims;
+        // SAFETY: see `fused`.
+        unsafe {
+            let ([first], [second]) = (self.bias::<S, 1>(panel), self.bias::<S, 1>(panel + 1));
+            let mut acc = [first, second];
+            let weights = [self.panels.panel(panel), self.panels.panel(panel + 1)];
+            multiply_pair::<S, W, NV>(&mut acc, x, weights, inputs);
+            if SLOTS > NV {
+                for p in 0..2 {
+                    S::store(tile.add((p * SLOTS + NV - 1) * S::LANES), acc[p][NV - 1]);
+                    acc[p][NV - 1] = S::load(self.bias_slot(panel + p, S::LANES, NV));
+                }
+            }
+            let recurrent = weights.map(|weights| weights.add(inputs * NV * S::LANES));
+            multiply_pair::<S, W, NV>(&mut acc, h, recurrent, hidden);
+            for p in 0..2 {
+                for v in 0..NV {
+                    S::store(tile.add((p * SLOTS + Self::slot(v)) * S::LANES), acc[p][v]);
+                }
+            }
+        }
+    }
+
+    /// The recurrent products of a single row and two panels whose tiles are `apart` floats apart.
+    #[inline(always)]
+    unsafe fn recurrent_pair<S: Simd>(&self, panel: usize, h: *const f32, tile: *mut f32, apart: usize) {
+        let LayerDims { inputs, hidden, .. } = self.part.dims;
+        // SAFETY: see `ahead`.
+        unsafe {
+            let at = |p: usize, v: usize| tile.add(p * apart + Self::slot(v) * S::LANES);
+            let mut acc = [[S::splat(0.0); NV]; 2];
+            for p in 0..2 {
+                for v in 0..NV {
+                    acc[p][v] = S::load(at(p, v));
+                }
+            }
+            let weights = [0, 1].map(|p| self.panels.panel(panel + p).add(inputs * NV * S::LANES));
+            multiply_pair::<S, W, NV>(&mut acc, h, weights, hidden);
+            for p in 0..2 {
+                for v in 0..NV {
+                    S::store(at(p, v), acc[p][v]);
+                }
+            }
+        }
+    }
+
     /// The input products of `chunk` steps at a time, then these steps one by one: each weight of W is
     /// read once per chunk, and what the products leave is still in the cache when the steps come.
     #[inline(always)]
@@ -219,7 +277,18 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
             for s in s0..s0 + count {
                 let in_chunk = self.part.dims.time(d, s) - begin;
                 let h = self.part.h_prev(s, b0);
-                for panel in first..end {
+                let alone = if rows == 1 { first + (end - first) / 2 * 2 } else { first };
+                for panel in (first..alone).step_by(2) {
+                    let apart = chunk * width;
+                    // SAFETY: one row, so a tile of `chunk` rows per panel.
+                    unsafe {
+                        let tile = tiles.add((panel - first) * apart + in_chunk * width);
+                        self.recurrent_pair::<S>(panel, h.start, tile, apart);
+                        self.finish::<S>(s, panel, tile);
+                        self.finish::<S>(s, panel + 1, tile.add(apart));
+                    }
+                }
+                for panel in alone..end {
                     // SAFETY: as above.
                     unsafe {
                         let at = ((panel - first) * chunk + in_chunk) * rows * width;
