@@ -1,0 +1,90 @@
+"""Installs the rivals and times one case of one of them, in a process of its own: when it is another's turn its
+threads are gone."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+INSTALLED = ROOT / "target" / "peers"
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+
+
+def run(command, **options):
+    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, **options)
+    if done.returncode != 0:
+        raise SystemExit(f"{command[0]} failed ({done.returncode})")
+    return done.stdout
+
+
+def torch_python():
+    """A Python that has PyTorch: this one, or that of an environment made here."""
+    if subprocess.run([sys.executable, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode == 0:
+        return sys.executable
+    python = INSTALLED / "venv" / "bin" / "python"
+    if not python.exists():
+        venv.create(INSTALLED / "venv", with_pip=True)
+        run([python, "-m", "pip", "install", "--quiet", "torch", "numpy"])
+    return python
+
+
+def rust_rivals(features=()):
+    """Builds Burn and candle: some five minutes on two cores at first, fifteen with Burn on wgpu."""
+    target = Path(os.environ.get("RIVALS_TARGET_DIR", INSTALLED / "rust"))
+    command = ["cargo", "build", "--release", "--quiet", "--manifest-path", HERE / "rust" / "Cargo.toml"]
+    if features:
+        command += ["--features", ",".join(features)]
+    run([*command, "--target-dir", target])
+    return target / "release" / "rivals"
+
+
+def our_bench():
+    """Builds the grid bench and returns its executable."""
+    command = ["cargo", "bench", "--bench", "grid", "--no-run", "--message-format=json"]
+    for line in reversed(run(command, cwd=ROOT).splitlines()):
+        message = json.loads(line)
+        if message.get("executable") and message["target"]["name"] == "grid":
+            return message["executable"]
+    raise SystemExit("cargo did not say where the grid bench is")
+
+
+class Peers:
+    """The sides of a comparison, built at first use."""
+
+    def __init__(self, threads, device="cpu"):
+        self.threads, self.device = threads, device
+        self.built = {}
+
+    def program(self, name, build):
+        if name not in self.built:
+            self.built[name] = build()
+        return self.built[name]
+
+    def row(self, peer, case):
+        """`fwd_ms`, `train_ms` and what else the side reports; None where it lacks the cell."""
+        text = json.dumps(case)
+        environment = {**os.environ, "RNN_THREADS": str(self.threads), "RAYON_NUM_THREADS": str(self.threads)}
+        if peer == "ours":
+            grid = INSTALLED / "case.json"
+            grid.parent.mkdir(parents=True, exist_ok=True)
+            grid.write_text(f"[{text}]")
+            bench = self.program("ours", our_bench)
+            return json.loads(run([bench, "--grid", grid, "--device", self.device, "--json"], env=environment))
+        if peer == "torch":
+            python = self.program("torch", torch_python)
+            return json.loads(run([python, HERE / "torch_case.py", self.threads, text]))
+        if peer == "candle" and case["cell"] == "rnn":
+            return None
+        features = ("wgpu",) if peer == "burn-wgpu" else ()
+        rivals = self.program(("rust", features), lambda: rust_rivals(features))
+        return json.loads(run([rivals, peer, text], env=environment))
+
+
+def flops(case):
+    """Of a forward pass; training takes three times as many."""
+    steps, batch, inputs, hidden = (case[letter] for letter in "TBIH")
+    return 2 * GATES[case["cell"]] * hidden * (inputs + hidden) * steps * batch
