@@ -11,6 +11,7 @@ pub(crate) mod loss;
 pub(crate) mod math;
 mod memory;
 pub(crate) mod optim;
+mod out;
 mod panels;
 pub(crate) mod pointwise;
 pub(crate) mod reduce;

@@ -1,7 +1,7 @@
 //! Weights in the order in which the register tile reads them.
 
-use super::gemm::panel_vectors;
 use super::memory::{CpuBuffer, CpuDevice};
+use super::out::panel_vectors;
 use super::simd::{self, Isa};
 use super::team;
 use crate::error::Result;

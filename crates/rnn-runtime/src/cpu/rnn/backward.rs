@@ -1,8 +1,8 @@
 //! The backward recurrence. Twin of `shaders/rnn/step_backward.wgsl`.
 
 use super::super::cells::{Cell, Gru, Lstm, Rnn};
-use super::super::gemm::panel_vectors;
 use super::super::memory::Scratch;
+use super::super::out::panel_vectors;
 use super::super::panels::Panels;
 use super::super::simd::{self, Kernel, Simd};
 use super::super::tile::{DEPTH, Rows, Stretch, for_row_blocks, most_rows, multiply};

@@ -1,8 +1,9 @@
 //! Gradients of a layer's weights from those of its gates: dW, dU and the biases in one pass over the
 //! gate gradients of all steps.
 
-use super::super::gemm::{Init, Out, copy_row, panel_vectors};
+use super::super::gemm::copy_row;
 use super::super::memory::Scratch;
+use super::super::out::{Init, Out, panel_vectors};
 use super::super::simd::{self, Kernel, Simd};
 use super::super::team;
 use super::super::tile::{DEPTH, Rows, Stretch, load, most_rows, store};
