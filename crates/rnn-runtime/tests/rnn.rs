@@ -69,18 +69,22 @@ impl OnDevice {
         }
     }
 
-    fn forward(&self, spec: &StackSpec, training: bool) -> StackOutput {
-        forward(&StackArgs {
+    /// The arguments of an inference pass.
+    fn args<'a>(&'a self, spec: &'a StackSpec) -> StackArgs<'a> {
+        StackArgs {
             spec,
             packed: &self.packed,
             x: &self.x,
             h0: self.h0.as_ref(),
             c0: self.c0.as_ref(),
-            training,
+            training: false,
             weights: WeightFormat::F32,
             dropout: None,
-        })
-        .unwrap()
+        }
+    }
+
+    fn forward(&self, spec: &StackSpec, training: bool) -> StackOutput {
+        forward(&StackArgs { training, ..self.args(spec) }).unwrap()
     }
 
     fn backward(&self, spec: &StackSpec, out: StackOutput) -> StackGrads {
@@ -276,16 +280,7 @@ fn bf16_weights_round_and_nothing_else(device: &Device) {
             }
             let y = |case: &StackCase, weights: WeightFormat| {
                 let on_device = OnDevice::new(device, case);
-                let out = forward(&StackArgs {
-                    spec: &spec,
-                    packed: &on_device.packed,
-                    x: &on_device.x,
-                    h0: on_device.h0.as_ref(),
-                    c0: on_device.c0.as_ref(),
-                    training: false,
-                    weights,
-                    dropout: None,
-                });
+                let out = forward(&StackArgs { weights, ..on_device.args(&spec) });
                 out.map(|out| out.y.to_vec().unwrap())
             };
             if !device.is_cpu() {
@@ -331,17 +326,8 @@ fn dropout_between_layers_matches_the_oracle_with_the_same_masks(device: &Device
     let want = oracle::forward_with_masks(&spec, &case.weights, &case.input, Some(&masks));
     let want_grads = case.backward(&want);
     let on_device = OnDevice::new(device, &case);
-    let out = forward(&StackArgs {
-        spec: &spec,
-        packed: &on_device.packed,
-        x: &on_device.x,
-        h0: on_device.h0.as_ref(),
-        c0: on_device.c0.as_ref(),
-        training: true,
-        weights: WeightFormat::F32,
-        dropout: Some((key, first_step)),
-    })
-    .unwrap();
+    let dropout = Some((key, first_step));
+    let out = forward(&StackArgs { training: true, dropout, ..on_device.args(&spec) }).unwrap();
     let tolerance = Tolerance { abs: 2e-6, rel: 2e-5 }; // f32 sums of at most 56 terms of size 1
     let y = out.y.to_vec().unwrap();
     assert_close("y", &y, &want.y, &[shape.t, shape.b, spec.output_size()], tolerance);
@@ -373,16 +359,7 @@ fn bad_arguments_are_refused(device: &Device) {
     let case = StackCase::random(spec, shape, true, 1);
     let ok = OnDevice::new(device, &case);
     let message = |result: Result<StackOutput, rnn_runtime::Error>| result.unwrap_err().to_string();
-    let args = |x, h0, c0| StackArgs {
-        spec: &spec,
-        packed: &ok.packed,
-        x,
-        h0,
-        c0,
-        training: false,
-        weights: WeightFormat::F32,
-        dropout: None,
-    };
+    let args = |x, h0, c0| StackArgs { x, h0, c0, ..ok.args(&spec) };
     let wrong = Array::from_f32(device, &[0.0; 30], &[2, 3, 5]).unwrap();
     let text = message(forward(&args(&wrong, None, None)));
     assert!(text.contains("x must be [T, B, I] = [2, 3, 4], got [2, 3, 5]"), "{text}");
