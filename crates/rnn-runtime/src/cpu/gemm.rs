@@ -8,7 +8,7 @@ use super::memory::Scratch;
 use super::out::{Init, Out, panel_vectors};
 use super::panels::Panels;
 use super::simd::{self, Kernel, Simd};
-use super::team;
+use super::team::{self, Shared};
 use super::tile::{DEPTH, Rows, Stretch, load, most_rows};
 
 /// A strided view: element (r, c) is `data[r * row_stride + c * col_stride]`.
@@ -49,20 +49,6 @@ const NC: usize = 512;
 const PARALLEL_FLOOR: usize = 1 << 18;
 /// Up to this many rows packing B costs more than it saves.
 const FEW_ROWS: usize = 2;
-
-/// A pointer that tasks share; each writes only its own rows or columns.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-// SAFETY: tasks write disjoint elements and nobody reads before all have finished.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn get(self) -> *mut f32 {
-        self.0
-    }
-}
 
 /// Runs the product on up to `threads` threads.
 pub(crate) fn gemm(threads: usize, args: Gemm<'_>) {

@@ -236,6 +236,20 @@ impl Team {
     }
 }
 
+/// A pointer to what parts write, each its own elements. Through `get`, so that closures capture the whole.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared(pub(crate) *mut f32);
+// SAFETY: parts write disjoint elements and nobody reads before all have finished.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    pub(crate) fn get(self) -> *mut f32 {
+        self.0
+    }
+}
+
 /// A slice that parts share; each takes its own piece.
 struct Slice<E>(*mut E, usize);
 // SAFETY: `pieces` hands every element to exactly one part.

@@ -5,6 +5,7 @@ use super::super::memory::Scratch;
 use super::super::out::panel_vectors;
 use super::super::panels::Panels;
 use super::super::simd::{self, Kernel, Simd};
+use super::super::team::Shared;
 use super::super::tile::{DEPTH, Rows, Stretch, for_row_blocks, most_rows, multiply};
 use super::LayerDims;
 use super::pack::BackwardWeights;
@@ -53,12 +54,12 @@ pub(crate) fn backward(threads: usize, args: Backward<'_>) {
         c0: args.c0.as_ptr(),
         aux_step: cells,
     };
-    let flows = Flows { dy: args.dy.as_ptr(), dh: args.dh.as_mut_ptr(), carry: args.carry.as_mut_ptr() };
+    let (dh, carry) = (Shared(args.dh.as_mut_ptr()), Shared(args.carry.as_mut_ptr()));
     let tasks = tasks(args.dims, kind.gates(), threads);
     run_tasks(&tasks, directions, |task, barrier| {
         let part = Part { dims: args.dims, task, barrier, pointers };
         let panels = &args.weights.recurrent[task.d];
-        let flows = flows.get();
+        let flows = Flows { dy: args.dy.as_ptr(), dh: dh.get(), carry: carry.get() };
         match kind {
             CellKind::Lstm => {
                 simd::dispatch(
@@ -82,17 +83,6 @@ struct Flows {
     dy: *const f32,
     dh: *mut f32,
     carry: *mut f32,
-}
-
-// SAFETY: as `Pointers`.
-unsafe impl Send for Flows {}
-// SAFETY: as `Pointers`.
-unsafe impl Sync for Flows {}
-
-impl Flows {
-    fn get(&self) -> Self {
-        *self
-    }
 }
 
 struct BackwardPart<'a, C> {

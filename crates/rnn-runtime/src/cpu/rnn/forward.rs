@@ -5,10 +5,10 @@ use super::super::memory::Scratch;
 use super::super::panels::{Bf16Panels, PanelStarts};
 use super::super::simd::{self, Kernel, Simd};
 use super::super::tile::{DEPTH, Rows, Stretch, Weight, for_row_blocks, most_rows, multiply, multiply_pair};
+use super::LayerDims;
 use super::pack::{ForwardWeights, LayerWeights};
 use super::part::{Part, Pointers};
 use super::schedule::{Projection, projection, run_tasks, tasks};
-use super::{LayerDims, SharedInput};
 use rnn_kernels::cell::{CellKind, CellSpec};
 use std::ptr::null;
 
@@ -52,12 +52,11 @@ pub(crate) fn forward(threads: usize, args: Forward<'_>) {
         c0: args.c0.as_ptr(),
         aux_step: if args.training { cells } else { 0 },
     };
-    let x = SharedInput(args.x.as_ptr());
     let tasks = tasks(args.dims, kind.gates(), threads);
     run_tasks(&tasks, directions, |task, barrier| {
         let part = Part { dims: args.dims, task, barrier, pointers };
         let weights = &args.weights.forward[task.d];
-        let inputs = Inputs { x: x.get(), training: args.training };
+        let inputs = Inputs { x: args.x.as_ptr(), training: args.training };
         match args.bf16 {
             Some(panels) => run_part(args.spec, part, weights, panels[task.d].starts(), inputs),
             None => run_part(args.spec, part, weights, weights.panels.starts(), inputs),
@@ -126,6 +125,14 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> Kernel for Forward
 impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, W, NV, SLOTS> {
     const GROUPS: usize = NV / C::GATES;
 
+    /// First panel, the first one that is not run in a pair, and the end: a single row runs against pairs.
+    #[inline(always)]
+    fn panel_range<S: Simd>(&self) -> (usize, usize, usize) {
+        let (first, end) = self.part.panels(Self::GROUPS * S::LANES);
+        let pairs = if self.part.rows() == 1 { (end - first) / 2 } else { 0 };
+        (first, first + 2 * pairs, end)
+    }
+
     /// Where recurrent product `v` stands in a tile's row.
     #[inline(always)]
     fn slot(v: usize) -> usize {
@@ -136,7 +143,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
     #[inline(always)]
     unsafe fn fused<S: Simd>(&self) {
         let LayerDims { steps, batch, inputs, .. } = self.part.dims;
-        let (first, end) = self.part.panels(Self::GROUPS * S::LANES);
+        let (first, alone, end) = self.panel_range::<S>();
         let (b0, rows) = (self.part.task.rows.0, self.part.rows());
         let mut scratch = Scratch::take(rows.max(2) * SLOTS * S::LANES);
         let tile = scratch.get().as_mut_ptr();
@@ -144,7 +151,6 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
             let row = self.part.dims.time(self.part.task.d, s) * batch + b0;
             let x = Rows::contiguous(self.x.wrapping_add(row * inputs), inputs);
             let h = self.part.h_prev(s, b0);
-            let alone = if rows == 1 { first + (end - first) / 2 * 2 } else { first };
             for panel in (first..alone).step_by(2) {
                 // SAFETY: the tile has a row for either panel.
                 unsafe {
@@ -253,7 +259,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
     #[inline(always)]
     unsafe fn ahead<S: Simd>(&self, chunk: usize) {
         let LayerDims { steps, batch, inputs, hidden, .. } = self.part.dims;
-        let (first, end) = self.part.panels(Self::GROUPS * S::LANES);
+        let (first, alone, end) = self.panel_range::<S>();
         let (b0, rows) = (self.part.task.rows.0, self.part.rows());
         let width = SLOTS * S::LANES;
         let mut scratch = Scratch::take((end - first) * chunk * rows * width);
@@ -277,7 +283,6 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
             for s in s0..s0 + count {
                 let in_chunk = self.part.dims.time(d, s) - begin;
                 let h = self.part.h_prev(s, b0);
-                let alone = if rows == 1 { first + (end - first) / 2 * 2 } else { first };
                 for panel in (first..alone).step_by(2) {
                     let apart = chunk * width;
                     // SAFETY: one row, so a tile of `chunk` rows per panel.

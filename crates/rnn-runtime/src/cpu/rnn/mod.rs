@@ -45,24 +45,6 @@ impl LayerDims {
     }
 }
 
-/// An input that all tasks read.
-#[derive(Clone, Copy)]
-struct SharedInput(*const f32);
-// SAFETY: nobody writes it.
-unsafe impl Sync for SharedInput {}
-
-impl SharedInput {
-    fn get(&self) -> *const f32 {
-        self.0
-    }
-}
-
-/// An output of which every task writes its own part.
-#[derive(Clone, Copy)]
-struct SharedOutput(*mut f32);
-// SAFETY: tasks write disjoint elements and nobody reads before all have finished.
-unsafe impl Sync for SharedOutput {}
-
 /// `dx = dgates W` `[T, B, I]` of both directions, from gate gradients `[T, B, D*G*H]`.
 pub(crate) fn input_grads(
     threads: usize,

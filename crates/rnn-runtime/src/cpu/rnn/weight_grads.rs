@@ -5,10 +5,10 @@ use super::super::gemm::copy_row;
 use super::super::memory::Scratch;
 use super::super::out::{Init, Out, panel_vectors};
 use super::super::simd::{self, Kernel, Simd};
-use super::super::team;
+use super::super::team::{self, Shared};
 use super::super::tile::{DEPTH, Rows, Stretch, load, most_rows, store};
+use super::LayerDims;
 use super::pack::last_gate_apart;
-use super::{LayerDims, SharedOutput};
 use rnn_kernels::cell::CellKind;
 
 /// Arrays of the pass, one direction.
@@ -92,7 +92,7 @@ pub(crate) fn weight_grads(threads: usize, args: WeightGrads<'_>) {
     assert!(args.dw_ih.len() >= rows * inputs && args.dw_hh.len() >= rows * hidden);
     let dbiases = args.dbiases.map(|[b_ih, b_hh]| {
         assert!(b_ih.len() >= rows && b_hh.len() >= rows);
-        [SharedOutput(b_ih.as_mut_ptr()), SharedOutput(b_hh.as_mut_ptr())]
+        [Shared(b_ih.as_mut_ptr()), Shared(b_hh.as_mut_ptr())]
     });
     let pass = Pass {
         dims: args.dims,
@@ -103,8 +103,8 @@ pub(crate) fn weight_grads(threads: usize, args: WeightGrads<'_>) {
         h0: args.h0,
         gates: args.gates,
         aux: args.aux,
-        dw_ih: SharedOutput(args.dw_ih.as_mut_ptr()),
-        dw_hh: SharedOutput(args.dw_hh.as_mut_ptr()),
+        dw_ih: Shared(args.dw_ih.as_mut_ptr()),
+        dw_hh: Shared(args.dw_hh.as_mut_ptr()),
         dbiases,
     };
     let small = steps * batch * rows * (inputs + hidden) < 1 << 18;
@@ -121,9 +121,9 @@ struct Pass<'a> {
     h0: &'a [f32],
     gates: &'a [f32],
     aux: &'a [f32],
-    dw_ih: SharedOutput,
-    dw_hh: SharedOutput,
-    dbiases: Option<[SharedOutput; 2]>,
+    dw_ih: Shared,
+    dw_hh: Shared,
+    dbiases: Option<[Shared; 2]>,
 }
 
 impl Pass<'_> {
@@ -212,8 +212,8 @@ impl Kernel for JobOf<'_> {
                     for &side in job.sides {
                         let cols = pass.columns(side);
                         let c = match side {
-                            Side::Input => pass.dw_ih.0,
-                            Side::Recurrent => pass.dw_hh.0,
+                            Side::Input => pass.dw_ih.get(),
+                            Side::Recurrent => pass.dw_hh.get(),
                         };
                         for col in (0..cols).step_by(width) {
                             let used = width.min(cols - col);
@@ -237,7 +237,7 @@ impl Kernel for JobOf<'_> {
                 for &side in job.sides {
                     let bias = if side == Side::Input { b_ih } else { b_hh };
                     // SAFETY: at is a gate row, and this job's own.
-                    unsafe { *bias.0.add(at) = sum as f32 };
+                    unsafe { *bias.get().add(at) = sum as f32 };
                 }
             }
         }

@@ -46,7 +46,7 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
             None => run.y.clone(),
         };
         let x = std::mem::replace(&mut input, next);
-        if let (true, Some(gates)) = (training, run.gates) {
+        if let Some(gates) = run.gates {
             saved.push(SavedLayer { x, gates, aux: run.aux, y: run.y });
         }
     }

@@ -167,7 +167,7 @@ struct Dims {
 
 /// One layer after its forward pass.
 struct LayerRun {
-    /// [T, B, D, G, H] when training, else of no use
+    /// [T, B, D, G, H], after a training pass
     gates: Option<Array>,
     /// [T, B, D, H], or [1, B, D, H] in inference
     aux: Option<Array>,

@@ -121,7 +121,7 @@ impl forward::LayerArgs<'_> {
                 training: self.training,
             },
         )?;
-        Ok(LayerRun { gates: Some(gates), aux, y })
+        Ok(LayerRun { gates: self.training.then_some(gates), aux, y })
     }
 }
 
