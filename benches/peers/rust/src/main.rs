@@ -102,6 +102,7 @@ mod candle_layer {
 
 /// The `gemm` crate on one thread, row-major, in GFLOP/s: what `cargo bench --bench kernels` times the
 /// register tile on.
+#[cfg(feature = "gemm")]
 fn gemm_rate([m, n, k]: [usize; 3]) -> Result<f64> {
     let (a, b, mut c) = (vec![0.5f32; m * k], vec![0.25f32; k * n], vec![0f32; m * n]);
     let stride = |cols: usize| cols as isize;
@@ -138,6 +139,7 @@ fn gemm_rate([m, n, k]: [usize; 3]) -> Result<f64> {
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    #[cfg(feature = "gemm")]
     if let [peer, m, n, k] = &args[..] {
         anyhow::ensure!(peer == "gemm", "usage: rivals gemm M N K");
         println!("{:.1} GFLOP/s", gemm_rate([m.parse()?, n.parse()?, k.parse()?])?);
