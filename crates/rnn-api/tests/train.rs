@@ -6,7 +6,7 @@ mod common;
 
 use common::device_test;
 use rnn_api::prelude::*;
-use rnn_api::{DeviceStats, Error, Result, io};
+use rnn_api::{Algorithm, DeviceStats, Error, GpuOptions, GpuSelector, Result, io};
 use rnn_testing::data::uniform;
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ fn main() {
         device_test!(an_lstm_learns_to_remember),
         device_test!(a_resumed_run_continues_bit_for_bit),
         device_test!(a_steady_step_creates_nothing).with_webgpu_limits(),
-        device_test!(a_time_step_costs_two_dispatches).gpu_only().with_webgpu_limits(),
+        device_test!(dispatches_per_time_step).gpu_only(),
     ]);
 }
 
@@ -369,13 +369,21 @@ fn a_steady_step_creates_nothing(device: &Device) {
     }
 }
 
-fn a_time_step_costs_two_dispatches(device: &Device) {
-    let device = &own_device(device);
+/// Dispatches of a training step over `t` time steps, after a first one that makes what later ones keep.
+fn dispatches(algorithm: Algorithm, limited: bool, steps: &[usize]) -> Vec<usize> {
+    let options = GpuOptions {
+        algorithm: Some(algorithm),
+        immediates: !limited,
+        subgroups: !limited,
+        adapter_limits: !limited,
+        ..GpuOptions::default()
+    };
+    let device = &Device::gpu_with(GpuSelector::Best, options).unwrap();
     let lstm = LstmConfig::new(4, 12).init(device, 1).unwrap();
     let head = LinearConfig::new(12, 3).init(device, 2).unwrap();
     let mut adam = AdamConfig::new(1e-3).init(&(&lstm, &head)).unwrap();
     let labels = Tensor::from_indices(device, &[0, 1, 2], &[3]).unwrap();
-    let mut dispatches = |t: usize| {
+    let mut step = |t: usize| {
         let x = Tensor::from_slice(device, &uniform(7, t * 3 * 4), &[t, 3, 4]).unwrap();
         let before = device.stats().dispatches;
         let last = lstm.forward(&x, None).unwrap().last().unwrap();
@@ -383,10 +391,16 @@ fn a_time_step_costs_two_dispatches(device: &Device) {
         adam.step(&loss.backward().unwrap()).unwrap();
         device.stats().dispatches - before
     };
-    // The first step makes what later ones keep.
-    dispatches(5);
-    let base = dispatches(5);
-    for t in [6, 9, 21] {
-        assert_eq!(dispatches(t), base + 2 * (t - 5), "one forward and one backward, T = {t}");
+    step(steps[0]);
+    steps.iter().map(|&t| step(t)).collect()
+}
+
+fn dispatches_per_time_step(_: &Device) {
+    for limited in [false, true] {
+        let counts = dispatches(Algorithm::Step, limited, &[5, 6, 9, 21]);
+        let above = counts.iter().map(|count| count - counts[0]);
+        assert!(above.eq([0, 2, 8, 32]), "one forward and one backward a step: {counts:?}");
+        let counts = dispatches(Algorithm::Sequence, limited, &[5, 6, 9, 21]);
+        assert!(counts.iter().all(|&count| count == counts[0]), "the same for every T: {counts:?}");
     }
 }

@@ -10,10 +10,13 @@ pub struct Part {
     pub text: &'static str,
 }
 
-/// Embeds a file of `shaders/` as a [`Part`].
+/// Embeds a file of `shaders/`, named by one or more literals, as a [`Part`].
 macro_rules! part {
-    ($path:literal) => {
-        $crate::kernel::Part { path: $path, text: include_str!(concat!("../../shaders/", $path)) }
+    ($($path:literal)+) => {
+        $crate::kernel::Part {
+            path: concat!($($path),+),
+            text: include_str!(concat!("../../shaders/", $($path),+)),
+        }
     };
 }
 pub(crate) use part;
@@ -27,7 +30,7 @@ pub enum Access {
     ReadWrite,
 }
 
-/// Values of the kernel's `override` declarations, by name.
+/// Values of the kernel's `override` declarations and of [`ROWS`], by name.
 pub type Constants = &'static [(&'static str, f64)];
 
 /// A compute kernel as the catalogue describes it.
@@ -50,9 +53,13 @@ pub struct Kernel {
     pub params_size: usize,
     /// Where the kernel takes its time step from; [`StepSource::None`] for most.
     pub step: StepSource,
-    /// Sets of override constants that are used in practice; every one is validated in tests.
-    /// A kernel without overrides lists one empty set.
+    /// Sets of constants that are used in practice; every one is validated in tests.
+    /// A kernel without any lists one empty set.
     pub variants: &'static [Constants],
+    /// Whether it needs subgroup operations. Such kernels exist beside one that does without.
+    pub subgroups: bool,
+    /// Whether it proves or clamps every index of its own, so that the driver need not.
+    pub trusted: bool,
 }
 
 /// Where a per-step kernel reads the number of its time step.
@@ -66,29 +73,73 @@ pub enum StepSource {
     Uniform,
 }
 
+/// The constant that unrolls: it is no `override`, it repeats lines of the text.
+///
+/// Registers cannot be indexed, and WGSL has no way to ask for an unrolled loop. So a line that
+/// contains `$R` stands for ROWS lines with 0, 1, ... in its place, a line that contains `$Q` for one per
+/// eight rows, begun or whole; `$ROWS` is the number itself.
+pub const ROWS: &str = "ROWS";
+
 impl Kernel {
-    /// The joined WGSL text.
-    pub fn source(&self) -> String {
-        let mut text = String::with_capacity(self.parts.iter().map(|p| p.text.len() + 1).sum());
-        for part in self.parts {
-            text.push_str(part.text);
-            if !part.text.ends_with('\n') {
-                text.push('\n');
-            }
-        }
+    /// What most kernels have in common, for struct update syntax.
+    pub(crate) const PLAIN: Kernel = Kernel {
+        label: "",
+        parts: &[],
+        entry: "",
+        bindings: &[],
+        params_size: 0,
+        step: StepSource::None,
+        variants: &[&[]],
+        subgroups: false,
+        trusted: false,
+    };
+
+    /// The joined WGSL text for one set of constants.
+    pub fn source(&self, constants: &[(&str, f64)]) -> String {
+        let mut text = String::new();
+        self.lines(constants, |_, _, line| {
+            text.push_str(line);
+            text.push('\n');
+        });
         text
     }
 
+    /// Those of `constants` that are `override` declarations.
+    pub fn overrides<'a>(&self, constants: &[(&'a str, f64)]) -> Vec<(&'a str, f64)> {
+        constants.iter().filter(|(name, _)| *name != ROWS).copied().collect()
+    }
+
     /// Maps a 1-based line of [`Kernel::source`] back to its file: `("cells/lstm.wgsl", 31)`.
-    pub fn locate(&self, line: usize) -> (&'static str, usize) {
-        let mut rest = line;
-        for part in self.parts {
-            let lines = part.text.lines().count();
-            if rest <= lines {
-                return (part.path, rest);
+    pub fn locate(&self, constants: &[(&str, f64)], line: usize) -> (&'static str, usize) {
+        let (mut count, mut found) = (0, (self.label, line));
+        self.lines(constants, |path, number, _| {
+            count += 1;
+            if count == line {
+                found = (path, number);
             }
-            rest -= lines;
+        });
+        found
+    }
+
+    /// Calls `each` with path, line number and text of every line of the joined text.
+    fn lines(&self, constants: &[(&str, f64)], mut each: impl FnMut(&'static str, usize, &str)) {
+        let rows = constants.iter().find(|(name, _)| *name == ROWS).map(|&(_, rows)| rows as usize);
+        for part in self.parts {
+            for (line, number) in part.text.lines().zip(1..) {
+                let Some(rows) = rows.filter(|_| line.contains('$') && !line.starts_with("//")) else {
+                    each(part.path, number, line);
+                    continue;
+                };
+                let line = line.replace("$ROWS", &rows.to_string());
+                let (name, count) = match (line.contains("$R"), line.contains("$Q")) {
+                    (true, _) => ("$R", rows),
+                    (false, true) => ("$Q", rows.div_ceil(8)),
+                    (false, false) => ("$", 1),
+                };
+                for n in 0..count {
+                    each(part.path, number, &line.replace(name, &n.to_string()));
+                }
+            }
         }
-        (self.label, rest)
     }
 }

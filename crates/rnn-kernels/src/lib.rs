@@ -13,4 +13,4 @@ pub mod cell;
 pub mod grid;
 pub mod params;
 
-pub use kernel::{Access, Constants, Kernel, Part, StepSource};
+pub use kernel::{Access, Constants, Kernel, Part, ROWS, StepSource};

@@ -4,7 +4,7 @@
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
 use rnn_kernels::params::{self, Layout};
-use rnn_kernels::{Access, Kernel, StepSource, catalogue};
+use rnn_kernels::{Access, Constants, Kernel, StepSource, catalogue};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -45,65 +45,69 @@ fn layout(kernel: &Kernel) -> Layout {
         "rmsprop" => RmsPropParams::LAYOUT,
         "adagrad" => AdaGradParams::LAYOUT,
         "adam" => AdamParams::LAYOUT,
-        "gemm" => gemm::GemmParams::LAYOUT,
+        "gemm" | "gemm_subgroup" => gemm::GemmParams::LAYOUT,
         "pack_recurrent" => rnn::PackRecurrentParams::LAYOUT,
         "pack_bias" => rnn::PackBiasParams::LAYOUT,
-        _ if label.ends_with("_step_forward") => rnn::StepForwardParams::LAYOUT,
-        _ if label.ends_with("_step_backward") => rnn::StepBackwardParams::LAYOUT,
+        "interleave" => rnn::InterleaveParams::LAYOUT,
+        "replace_last_gate" => rnn::ReplaceLastGateParams::LAYOUT,
+        _ if kernel.entry == "forward" => rnn::ForwardParams::LAYOUT,
+        _ if kernel.entry == "backward" => rnn::BackwardParams::LAYOUT,
         _ => panic!("{label}: say here which parameter struct it has"),
     }
 }
 
 /// `cells/lstm.wgsl:31` for a place in the joined text.
-fn place(kernel: &Kernel, location: Option<naga::SourceLocation>) -> String {
-    let (path, line) = kernel.locate(location.map_or(1, |at| at.line_number as usize));
+fn place(kernel: &Kernel, constants: Constants, location: Option<naga::SourceLocation>) -> String {
+    let (path, line) = kernel.locate(constants, location.map_or(1, |at| at.line_number as usize));
     format!("shaders/{path}:{line}")
 }
 
-fn parse(kernel: &Kernel) -> Module {
-    let source = kernel.source();
+fn parse(kernel: &Kernel, constants: Constants) -> Module {
+    let source = kernel.source(constants);
     naga::front::wgsl::parse_str(&source).unwrap_or_else(|error| {
-        let at = place(kernel, error.location(&source));
+        let at = place(kernel, constants, error.location(&source));
         panic!("{at}: {}\n{}", error.message(), error.emit_to_string(&source));
     })
 }
 
-fn validate(kernel: &Kernel, module: &Module) -> ModuleInfo {
+/// The module of the first variant, for what all variants have in common.
+fn parse_first(kernel: &Kernel) -> Module {
+    parse(kernel, kernel.variants[0])
+}
+
+fn validate(kernel: &Kernel, constants: Constants, module: &Module) -> ModuleInfo {
     let mut capabilities = Capabilities::default();
     if kernel.step == StepSource::Immediate {
         capabilities |= Capabilities::IMMEDIATES;
     }
+    if kernel.subgroups {
+        capabilities |= Capabilities::SUBGROUP;
+    }
     let result = Validator::new(ValidationFlags::all(), capabilities).validate(module);
     result.unwrap_or_else(|error| {
-        let source = kernel.source();
-        panic!("{}: {}", place(kernel, error.location(&source)), error.emit_to_string(&source));
+        let source = kernel.source(constants);
+        panic!("{}: {}", place(kernel, constants, error.location(&source)), error.emit_to_string(&source));
     })
-}
-
-#[test]
-fn every_kernel_is_valid() {
-    for kernel in catalogue::all() {
-        validate(kernel, &parse(kernel));
-    }
 }
 
 #[test]
 fn every_variant_is_valid_and_within_the_limits() {
     for kernel in catalogue::all() {
-        let module = parse(kernel);
-        let info = validate(kernel, &module);
         assert!(
             !kernel.variants.is_empty(),
-            "{}: no variant; without overrides list one empty set",
+            "{}: no variant; without constants list one empty set",
             kernel.label
         );
         for &constants in kernel.variants {
-            let values = constants.iter().map(|&(name, value)| (name.to_string(), value)).collect();
+            let module = parse(kernel, constants);
+            let info = validate(kernel, constants, &module);
+            let overrides = kernel.overrides(constants);
+            let values = overrides.iter().map(|&(name, value)| (name.to_string(), value)).collect();
             let entry = Some((ShaderStage::Compute, kernel.entry));
             let (module, _) =
                 naga::back::pipeline_constants::process_overrides(&module, &info, entry, &values)
                     .unwrap_or_else(|error| panic!("{} {constants:?}: {error}", kernel.label));
-            validate(kernel, &module);
+            validate(kernel, constants, &module);
             check_limits(kernel, &module);
         }
     }
@@ -126,7 +130,7 @@ fn check_limits(kernel: &Kernel, module: &Module) {
 #[test]
 fn entry_points_are_as_declared() {
     for kernel in catalogue::all() {
-        let module = parse(kernel);
+        let module = parse_first(kernel);
         let entries: Vec<_> = module.entry_points.iter().map(|e| (e.stage, e.name.as_str())).collect();
         assert_eq!(entries, [(ShaderStage::Compute, kernel.entry)], "{}", kernel.label);
     }
@@ -135,7 +139,7 @@ fn entry_points_are_as_declared() {
 #[test]
 fn storage_bindings_are_as_declared() {
     for kernel in catalogue::all() {
-        let module = parse(kernel);
+        let module = parse_first(kernel);
         let mut found = Vec::new();
         let mut uniforms = BTreeSet::new();
         for (_, variable) in module.global_variables.iter() {
@@ -169,7 +173,7 @@ fn storage_bindings_are_as_declared() {
 fn parameters_are_laid_out_as_in_rust() {
     for kernel in catalogue::all() {
         let label = kernel.label;
-        let module = parse(kernel);
+        let module = parse_first(kernel);
         let (_, params) = module
             .global_variables
             .iter()
@@ -197,9 +201,9 @@ fn labels_are_unique() {
 #[test]
 fn a_line_is_located_in_its_part() {
     let kernel = &catalogue::reduce::SOFTMAX;
-    let source = kernel.source();
+    let source = kernel.source(&[]);
     let line = 1 + source.lines().position(|line| line.starts_with("fn softmax(")).unwrap();
-    let (path, line) = kernel.locate(line);
+    let (path, line) = kernel.locate(&[], line);
     let part = kernel.parts.iter().find(|part| part.path == path).unwrap();
     assert_eq!((path, part.text.lines().nth(line - 1)), ("reduce/softmax.wgsl", Some("fn softmax(")));
 }

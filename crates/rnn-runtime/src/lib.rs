@@ -20,5 +20,5 @@ pub use device::{Device, DeviceStats};
 pub use dims::{MAX_RANK, Shape};
 pub use error::{Error, Result};
 #[cfg(feature = "gpu")]
-pub use gpu::{AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector};
+pub use gpu::{AdapterInfo, Algorithm, DeviceKind, GpuDevice, GpuOptions, GpuSelector};
 pub use rng::RngKey;

@@ -1,8 +1,9 @@
 // LSTM cell, pointwise part. Gate order i, f, g, o (PyTorch).
 //   c' = f*c + i*g      h' = o*act(c')
+// Forward handles one unit, backward four. Gates of a unit lie side by side: gates[at] is a unit.
 // Defines: GATES, HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, Gates, Weights, load_weights, product,
-// load_gates, store_gates, cell_forward, cell_backward.   Needs: lib/activation.wgsl, and of the
-// driver: weights, gates.
+// load_gates, store_gates, cell_forward, load_quad, store_quad, store_recurrent, cell_backward.
+// Needs: lib/activation.wgsl, and of the driver: weights, gates, ring, all array<vec4<f32>>.
 // CPU twin: crates/rnn-runtime/src/cpu/cells/lstm.rs
 
 const GATES: u32 = 4u;
@@ -23,19 +24,20 @@ fn load_weights(at: u32) -> Weights {
     return Weights(weights[at], weights[at + 1u], weights[at + 2u], weights[at + 3u]);
 }
 
-fn product(w: Weights, h: vec4<f32>) -> Gates {
-    return vec4(dot(w.i, h), dot(w.f, h), dot(w.g, h), dot(w.o, h));
+// acc + the products of the weights of all gates with four values of h.
+fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
+    var sum = fma(vec4(w.i.x, w.f.x, w.g.x, w.o.x), vec4(h.x), acc);
+    sum = fma(vec4(w.i.y, w.f.y, w.g.y, w.o.y), vec4(h.y), sum);
+    sum = fma(vec4(w.i.z, w.f.z, w.g.z, w.o.z), vec4(h.z), sum);
+    return fma(vec4(w.i.w, w.f.w, w.g.w, w.o.w), vec4(h.w), sum);
 }
 
-fn load_gates(at: u32, stride: u32) -> Gates {
-    return vec4(gates[at], gates[at + stride], gates[at + 2u * stride], gates[at + 3u * stride]);
+fn load_gates(unit: u32) -> Gates {
+    return gates[unit];
 }
 
-fn store_gates(at: u32, stride: u32, values: Gates) {
-    gates[at] = values.x;
-    gates[at + stride] = values.y;
-    gates[at + 2u * stride] = values.z;
-    gates[at + 3u * stride] = values.w;
+fn store_gates(unit: u32, values: Gates) {
+    gates[unit] = values;
 }
 
 struct CellForward {
@@ -54,22 +56,55 @@ fn cell_forward(recurrent: Gates, x: Gates, c_prev: f32, h_prev: f32, param: f32
     return CellForward(o * activate(OUTPUT_ACTIVATION, c), c, vec4(i, f, g, o));
 }
 
-struct CellBackward {
-    dgates: Gates,
-    aux: f32,   // unchanged
-    carry: f32, // dc of the earlier step
+// The gates of four units.
+struct Quad {
+    i: vec4<f32>,
+    f: vec4<f32>,
+    g: vec4<f32>,
+    o: vec4<f32>,
 }
 
-fn cell_backward(dh: f32, saved: Gates, c: f32, c_prev: f32, h_prev: f32, carry: f32) -> CellBackward {
-    let i = saved.x;
-    let f = saved.y;
-    let g = saved.z;
-    let o = saved.w;
-    let out = activate(OUTPUT_ACTIVATION, c);
-    let dc = carry + dh * o * d_activate(OUTPUT_ACTIVATION, out);
-    let di = dc * g * d_activate(GATE_ACTIVATION, i);
-    let df = dc * c_prev * d_activate(GATE_ACTIVATION, f);
-    let dg = dc * i * d_activate(CANDIDATE_ACTIVATION, g);
-    let d_o = dh * out * d_activate(GATE_ACTIVATION, o);
-    return CellBackward(vec4(di, df, dg, d_o), c, dc * f);
+fn load_quad(at: u32) -> Quad {
+    let units = transpose(mat4x4(gates[at], gates[at + 1u], gates[at + 2u], gates[at + 3u]));
+    return Quad(units[0], units[1], units[2], units[3]);
+}
+
+fn store_quad(at: u32, values: Quad) {
+    let units = transpose(mat4x4(values.i, values.f, values.g, values.o));
+    gates[at] = units[0];
+    gates[at + 1u] = units[1];
+    gates[at + 2u] = units[2];
+    gates[at + 3u] = units[3];
+}
+
+struct CellBackward {
+    dgates: Quad,
+    aux: vec4<f32>,   // unchanged
+    carry: vec4<f32>, // dc of the earlier step
+}
+
+// What the recurrent product of the earlier step takes.
+fn store_recurrent(at: u32, values: CellBackward) {
+    let units = transpose(mat4x4(values.dgates.i, values.dgates.f, values.dgates.g, values.dgates.o));
+    ring[at] = units[0];
+    ring[at + 1u] = units[1];
+    ring[at + 2u] = units[2];
+    ring[at + 3u] = units[3];
+}
+
+fn cell_backward(
+    dh: vec4<f32>,
+    saved: Quad,
+    c: vec4<f32>,
+    c_prev: vec4<f32>,
+    h_prev: vec4<f32>,
+    carry: vec4<f32>,
+) -> CellBackward {
+    let out = activate4(OUTPUT_ACTIVATION, c);
+    let dc = carry + dh * saved.o * d_activate(OUTPUT_ACTIVATION, out);
+    let di = dc * saved.g * d_activate(GATE_ACTIVATION, saved.i);
+    let df = dc * c_prev * d_activate(GATE_ACTIVATION, saved.f);
+    let dg = dc * saved.i * d_activate(CANDIDATE_ACTIVATION, saved.g);
+    let d_o = dh * out * d_activate(GATE_ACTIVATION, saved.o);
+    return CellBackward(Quad(di, df, dg, d_o), c, dc * saved.f);
 }

@@ -17,16 +17,16 @@ fn load_weights(at: u32) -> Weights {
     return Weights(weights[at]);
 }
 
-fn product(w: Weights, h: vec4<f32>) -> Gates {
-    return dot(w.h, h);
+fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
+    return fma(w.h.w, h.w, fma(w.h.z, h.z, fma(w.h.y, h.y, fma(w.h.x, h.x, acc))));
 }
 
-fn load_gates(at: u32, stride: u32) -> Gates {
-    return gates[at];
+fn load_gates(unit: u32) -> Gates {
+    return gates[unit / 4u][unit % 4u];
 }
 
-fn store_gates(at: u32, stride: u32, values: Gates) {
-    gates[at] = values;
+fn store_gates(unit: u32, values: Gates) {
+    gates[unit / 4u][unit % 4u] = values;
 }
 
 struct CellForward {
@@ -40,12 +40,35 @@ fn cell_forward(recurrent: Gates, x: Gates, aux_prev: f32, h_prev: f32, param: f
     return CellForward(h, 0.0, h);
 }
 
-struct CellBackward {
-    dgates: Gates,
-    aux: f32,
-    carry: f32,
+struct Quad {
+    h: vec4<f32>,
 }
 
-fn cell_backward(dh: f32, saved: Gates, aux: f32, aux_prev: f32, h_prev: f32, carry: f32) -> CellBackward {
-    return CellBackward(dh * d_activate(CANDIDATE_ACTIVATION, saved), 0.0, 0.0);
+fn load_quad(at: u32) -> Quad {
+    return Quad(gates[at]);
+}
+
+fn store_quad(at: u32, values: Quad) {
+    gates[at] = values.h;
+}
+
+struct CellBackward {
+    dgates: Quad,
+    aux: vec4<f32>,
+    carry: vec4<f32>,
+}
+
+fn store_recurrent(at: u32, values: CellBackward) {
+    ring[at] = values.dgates.h;
+}
+
+fn cell_backward(
+    dh: vec4<f32>,
+    saved: Quad,
+    aux: vec4<f32>,
+    aux_prev: vec4<f32>,
+    h_prev: vec4<f32>,
+    carry: vec4<f32>,
+) -> CellBackward {
+    return CellBackward(Quad(dh * d_activate(CANDIDATE_ACTIVATION, saved.h)), aux, vec4<f32>());
 }

@@ -23,13 +23,17 @@ fn activate(kind: u32, x: f32) -> f32 {
     return x;
 }
 
-fn d_activate(kind: u32, y: f32) -> f32 {
+fn activate4(kind: u32, x: vec4<f32>) -> vec4<f32> {
+    return vec4(activate(kind, x.x), activate(kind, x.y), activate(kind, x.z), activate(kind, x.w));
+}
+
+fn d_activate(kind: u32, y: vec4<f32>) -> vec4<f32> {
     if kind == SIGMOID {
         return y * (1.0 - y);
     } else if kind == TANH {
         return 1.0 - y * y;
     } else if kind == RELU {
-        return select(0.0, 1.0, y > 0.0);
+        return select(vec4(0.0), vec4(1.0), y > vec4(0.0));
     }
-    return 1.0;
+    return vec4(1.0);
 }

@@ -1,9 +1,11 @@
-// The two biases of one direction: their sum where both enter a gate alike, and b_hn of a GRU apart,
-// because the reset gate multiplies it. Needs: lib/index.wgsl.
+// The two biases of one direction: their sum where both enter a gate alike, and b_hn of a GRU apart, because
+// the reset gate multiplies it. Gates of a unit side by side; P is H rounded up to a multiple of 4, and what
+// lies beyond H is zero. Needs: lib/index.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/pack.rs (pack_bias)
 
 struct Params {
     hidden: u32,    // H
+    padded: u32,    // P
     gates: u32,     // G
     direction: u32, // which direction
     apart: u32,     // 1 when the last gate's recurrent bias stays apart (GRU)
@@ -12,8 +14,8 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> b_ih: array<f32>;              // [G*H]
 @group(1) @binding(1) var<storage, read> b_hh: array<f32>;              // [G*H]
-@group(1) @binding(2) var<storage, read_write> bias: array<f32>;        // [D, G, H]
-@group(1) @binding(3) var<storage, read_write> cell_params: array<f32>; // [D, H]
+@group(1) @binding(2) var<storage, read_write> bias: array<f32>;        // [D, P, G]
+@group(1) @binding(3) var<storage, read_write> cell_params: array<f32>; // [D, P]
 
 @compute @workgroup_size(256)
 fn pack_bias(
@@ -22,15 +24,22 @@ fn pack_bias(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = linear_index(group, groups, lane);
-    let rows = params.gates * params.hidden;
+    let rows = params.gates * params.padded;
     if i >= rows {
         return;
     }
-    let shared_rows = rows - params.apart * params.hidden;
-    if i < shared_rows {
-        bias[params.direction * rows + i] = b_ih[i] + b_hh[i];
-    } else {
-        bias[params.direction * rows + i] = b_ih[i];
-        cell_params[params.direction * params.hidden + i - shared_rows] = b_hh[i];
+    let unit = i / params.gates;
+    let gate = i % params.gates;
+    let source = gate * params.hidden + unit;
+    var of_input = 0.0;
+    var of_recurrence = 0.0;
+    if unit < params.hidden {
+        of_input = b_ih[source];
+        of_recurrence = b_hh[source];
     }
+    if params.apart != 0u && gate == params.gates - 1u {
+        cell_params[params.direction * params.padded + unit] = of_recurrence;
+        of_recurrence = 0.0;
+    }
+    bias[params.direction * rows + i] = of_input + of_recurrence;
 }

@@ -1,11 +1,14 @@
-// Recurrent weights U [G*H, H] of one direction, rearranged for the step kernels.
-//   forward:  [ceil(H/4), H, G] vec4 along the input unit k:   U[g*H + j, 4q + c]
-//   backward: [ceil(G*H/4), H] vec4 along the gate row k:      U[4q + c, j]
-// Both are padded with zeros. Needs: lib/index.wgsl.
+// Recurrent weights U [G*H, H] of one direction, rearranged for the recurrence; P is H rounded up to a multiple
+// of 4, and what lies beyond H is zero.
+//   forward:  [P/4, P, G] vec4 along the input unit k:      U[g*H + j, 4q + c]
+//   backward: [G*P/4, P/4, 4] vec4 along the output unit j: U[k, 4p + c] for k = 4q + r, gates of a unit side
+//             by side: k = unit * G + gate
+// Needs: lib/index.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/pack.rs (Panels)
 
 struct Params {
     hidden: u32,     // H
+    padded: u32,     // P
     gates: u32,      // G
     count: u32,      // vec4 to write
     out_offset: u32, // in vec4
@@ -17,11 +20,11 @@ override BACKWARD: bool;
 @group(1) @binding(0) var<storage, read> u: array<f32>;                  // [G*H, H]
 @group(1) @binding(1) var<storage, read_write> out: array<vec4<f32>>;    // see above
 
-fn weight(row: u32, column: u32) -> f32 {
-    if row >= params.gates * params.hidden || column >= params.hidden {
+fn weight(gate: u32, unit: u32, column: u32) -> f32 {
+    if unit >= params.hidden || column >= params.hidden {
         return 0.0;
     }
-    return u[row * params.hidden + column];
+    return u[(gate * params.hidden + unit) * params.hidden + column];
 }
 
 @compute @workgroup_size(256)
@@ -34,17 +37,23 @@ fn pack_recurrent(
     if i >= params.count {
         return;
     }
-    var value: vec4<f32>;
+    var gate: u32;
+    var unit: u32;
+    var column: u32;
     if BACKWARD {
-        let unit = i % params.hidden;
-        let k = 4u * (i / params.hidden);
-        value = vec4(weight(k, unit), weight(k + 1u, unit), weight(k + 2u, unit), weight(k + 3u, unit));
+        let k = 4u * (i / params.padded) + i % 4u;
+        gate = k % params.gates;
+        unit = k / params.gates;
+        column = i % params.padded / 4u * 4u;
     } else {
-        let gate = i % params.gates;
-        let unit = i / params.gates % params.hidden;
-        let k = 4u * (i / (params.gates * params.hidden));
-        let row = gate * params.hidden + unit;
-        value = vec4(weight(row, k), weight(row, k + 1u), weight(row, k + 2u), weight(row, k + 3u));
+        gate = i % params.gates;
+        unit = i / params.gates % params.padded;
+        column = 4u * (i / (params.gates * params.padded));
     }
-    out[params.out_offset + i] = value;
+    out[params.out_offset + i] = vec4(
+        weight(gate, unit, column),
+        weight(gate, unit, column + 1u),
+        weight(gate, unit, column + 2u),
+        weight(gate, unit, column + 3u),
+    );
 }

@@ -16,6 +16,7 @@ pub static GATHER: Kernel = Kernel {
     params_size: size_of::<GatherParams>(),
     step: StepSource::None,
     variants: &[&[]],
+    ..Kernel::PLAIN
 };
 
 /// `embed/scatter_add.wgsl`
@@ -27,4 +28,5 @@ pub static SCATTER_ADD: Kernel = Kernel {
     params_size: size_of::<ScatterAddParams>(),
     step: StepSource::None,
     variants: &[&[]],
+    ..Kernel::PLAIN
 };

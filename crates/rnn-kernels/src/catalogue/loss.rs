@@ -21,6 +21,7 @@ pub static CROSS_ENTROPY: Kernel = Kernel {
     params_size: size_of::<CrossEntropyParams>(),
     step: StepSource::None,
     variants: &[&[("LANES", 8.0)], &[("LANES", 32.0)], &[("LANES", 256.0)]],
+    ..Kernel::PLAIN
 };
 
 /// `loss/cross_entropy_backward.wgsl`
@@ -32,6 +33,7 @@ pub static CROSS_ENTROPY_BACKWARD: Kernel = Kernel {
     params_size: size_of::<CrossEntropyParams>(),
     step: StepSource::None,
     variants: &[&[]],
+    ..Kernel::PLAIN
 };
 
 /// `loss/elementwise.wgsl`
@@ -48,6 +50,7 @@ pub static ELEMENTWISE: Kernel = Kernel {
     params_size: size_of::<ElementwiseParams>(),
     step: StepSource::None,
     variants: &[&[("LANES", 256.0), ("BCE", 0.0)], &[("LANES", 256.0), ("BCE", 1.0)]],
+    ..Kernel::PLAIN
 };
 
 /// `loss/elementwise_backward.wgsl`
@@ -59,4 +62,5 @@ pub static ELEMENTWISE_BACKWARD: Kernel = Kernel {
     params_size: size_of::<ElementwiseBackwardParams>(),
     step: StepSource::None,
     variants: &[&[("BCE", 0.0)], &[("BCE", 1.0)]],
+    ..Kernel::PLAIN
 };

@@ -12,5 +12,7 @@ use crate::kernel::Kernel;
 
 /// Every kernel of the framework.
 pub fn all() -> Vec<&'static Kernel> {
-    [pointwise::ALL, reduce::ALL, embed::ALL, loss::ALL, optim::ALL, gemm::ALL, rnn::ALL].concat()
+    let mut all = [pointwise::ALL, reduce::ALL, embed::ALL, loss::ALL, optim::ALL, gemm::ALL].concat();
+    all.extend(rnn::all());
+    all
 }

@@ -19,6 +19,7 @@ pub static NORM: Kernel = Kernel {
     params_size: size_of::<NormParams>(),
     step: StepSource::None,
     variants: &[&[("LANES", 256.0)]],
+    ..Kernel::PLAIN
 };
 
 /// `optim/norm_finish.wgsl`
@@ -30,6 +31,7 @@ pub static NORM_FINISH: Kernel = Kernel {
     params_size: size_of::<NormFinishParams>(),
     step: StepSource::None,
     variants: &[&[("LANES", 256.0)]],
+    ..Kernel::PLAIN
 };
 
 /// `optim/scale.wgsl`
@@ -41,6 +43,7 @@ pub static SCALE: Kernel = Kernel {
     params_size: size_of::<ScaleParams>(),
     step: StepSource::None,
     variants: &[&[]],
+    ..Kernel::PLAIN
 };
 
 /// `optim/clip_value.wgsl`
@@ -52,6 +55,7 @@ pub static CLIP_VALUE: Kernel = Kernel {
     params_size: size_of::<ClipValueParams>(),
     step: StepSource::None,
     variants: &[&[]],
+    ..Kernel::PLAIN
 };
 
 /// `optim/sgd.wgsl`
@@ -67,6 +71,7 @@ pub static SGD: Kernel = Kernel {
         &[("MOMENTUM", 1.0), ("NESTEROV", 0.0)],
         &[("MOMENTUM", 1.0), ("NESTEROV", 1.0)],
     ],
+    ..Kernel::PLAIN
 };
 
 /// `optim/rmsprop.wgsl`
@@ -78,6 +83,7 @@ pub static RMSPROP: Kernel = Kernel {
     params_size: size_of::<RmsPropParams>(),
     step: StepSource::None,
     variants: &[&[("MOMENTUM", 0.0)], &[("MOMENTUM", 1.0)]],
+    ..Kernel::PLAIN
 };
 
 /// `optim/adagrad.wgsl`
@@ -89,6 +95,7 @@ pub static ADAGRAD: Kernel = Kernel {
     params_size: size_of::<AdaGradParams>(),
     step: StepSource::None,
     variants: &[&[]],
+    ..Kernel::PLAIN
 };
 
 /// `optim/adam.wgsl`
@@ -100,4 +107,5 @@ pub static ADAM: Kernel = Kernel {
     params_size: size_of::<AdamParams>(),
     step: StepSource::None,
     variants: &[&[]],
+    ..Kernel::PLAIN
 };

@@ -30,6 +30,7 @@ pub static UNARY: Kernel = Kernel {
         &[("OP", 7.0)],
         &[("OP", 8.0)],
     ],
+    ..Kernel::PLAIN
 };
 
 /// `pointwise/unary_backward.wgsl`
@@ -51,6 +52,7 @@ pub static UNARY_BACKWARD: Kernel = Kernel {
         &[("OP", 7.0)],
         &[("OP", 8.0)],
     ],
+    ..Kernel::PLAIN
 };
 
 /// `pointwise/affine.wgsl`
@@ -62,6 +64,7 @@ pub static AFFINE: Kernel = Kernel {
     params_size: size_of::<AffineParams>(),
     step: StepSource::None,
     variants: &[&[]],
+    ..Kernel::PLAIN
 };
 
 /// `pointwise/binary.wgsl`
@@ -82,6 +85,7 @@ pub static BINARY: Kernel = Kernel {
         &[("OP", 2.0), ("CONTIGUOUS", 1.0)],
         &[("OP", 3.0), ("CONTIGUOUS", 1.0)],
     ],
+    ..Kernel::PLAIN
 };
 
 /// `pointwise/accumulate.wgsl`
@@ -93,6 +97,7 @@ pub static ACCUMULATE: Kernel = Kernel {
     params_size: size_of::<AccumulateParams>(),
     step: StepSource::None,
     variants: &[&[]],
+    ..Kernel::PLAIN
 };
 
 /// `pointwise/fill.wgsl`
@@ -104,6 +109,7 @@ pub static FILL: Kernel = Kernel {
     params_size: size_of::<FillParams>(),
     step: StepSource::None,
     variants: &[&[]],
+    ..Kernel::PLAIN
 };
 
 /// `pointwise/cast.wgsl`
@@ -115,6 +121,7 @@ pub static CAST: Kernel = Kernel {
     params_size: size_of::<CastParams>(),
     step: StepSource::None,
     variants: &[&[("NARROW", 0.0)], &[("NARROW", 1.0)]],
+    ..Kernel::PLAIN
 };
 
 /// `pointwise/copy.wgsl`
@@ -126,6 +133,7 @@ pub static COPY: Kernel = Kernel {
     params_size: size_of::<CopyParams>(),
     step: StepSource::None,
     variants: &[&[]],
+    ..Kernel::PLAIN
 };
 
 /// `pointwise/dropout.wgsl`
@@ -137,4 +145,5 @@ pub static DROPOUT: Kernel = Kernel {
     params_size: size_of::<DropoutParams>(),
     step: StepSource::None,
     variants: &[&[]],
+    ..Kernel::PLAIN
 };

@@ -25,6 +25,7 @@ pub static SUM_AXIS: Kernel = Kernel {
     params_size: size_of::<SumAxisParams>(),
     step: StepSource::None,
     variants: &[&[("WIDTH", 1.0)], &[("WIDTH", 8.0)], &[("WIDTH", 32.0)], &[("WIDTH", 256.0)]],
+    ..Kernel::PLAIN
 };
 
 /// `reduce/max_axis.wgsl`
@@ -36,6 +37,7 @@ pub static MAX_AXIS: Kernel = Kernel {
     params_size: size_of::<MaxAxisParams>(),
     step: StepSource::None,
     variants: &[&[("WIDTH", 1.0)], &[("WIDTH", 8.0)], &[("WIDTH", 32.0)], &[("WIDTH", 256.0)]],
+    ..Kernel::PLAIN
 };
 
 /// `reduce/max_axis_backward.wgsl`
@@ -47,6 +49,7 @@ pub static MAX_AXIS_BACKWARD: Kernel = Kernel {
     params_size: size_of::<MaxAxisParams>(),
     step: StepSource::None,
     variants: &[&[]],
+    ..Kernel::PLAIN
 };
 
 /// `reduce/softmax.wgsl`
@@ -70,6 +73,7 @@ pub static SOFTMAX: Kernel = Kernel {
         &[("LANES", 32.0), ("LOG", 1.0)],
         &[("LANES", 256.0), ("LOG", 1.0)],
     ],
+    ..Kernel::PLAIN
 };
 
 /// `reduce/softmax_backward.wgsl`
@@ -93,6 +97,7 @@ pub static SOFTMAX_BACKWARD: Kernel = Kernel {
         &[("LANES", 32.0), ("LOG", 1.0)],
         &[("LANES", 256.0), ("LOG", 1.0)],
     ],
+    ..Kernel::PLAIN
 };
 
 /// `reduce/layer_norm.wgsl`
@@ -104,6 +109,7 @@ pub static LAYER_NORM: Kernel = Kernel {
     params_size: size_of::<LayerNormParams>(),
     step: StepSource::None,
     variants: &[&[("LANES", 8.0)], &[("LANES", 32.0)], &[("LANES", 256.0)]],
+    ..Kernel::PLAIN
 };
 
 /// `reduce/layer_norm_backward.wgsl`
@@ -115,6 +121,7 @@ pub static LAYER_NORM_BACKWARD: Kernel = Kernel {
     params_size: size_of::<RowsParams>(),
     step: StepSource::None,
     variants: &[&[("LANES", 8.0)], &[("LANES", 32.0)], &[("LANES", 256.0)]],
+    ..Kernel::PLAIN
 };
 
 /// `reduce/layer_norm_weights.wgsl`
@@ -130,4 +137,5 @@ pub static LAYER_NORM_WEIGHTS: Kernel = Kernel {
     params_size: size_of::<LayerNormWeightsParams>(),
     step: StepSource::None,
     variants: &[&[("WIDTH", 32.0)]],
+    ..Kernel::PLAIN
 };

@@ -1,108 +1,182 @@
-//! Kernels of `shaders/rnn/*.wgsl`: one driver, joined with each cell and each source of the step
-//! number.
+//! Kernels of `shaders/rnn/*.wgsl`: one driver per direction of time, joined with each cell, each way to fetch
+//! the rows of the product, and each source of the step number.
 
 use crate::cell::CellKind;
 use crate::kernel::{Access::*, Constants, Kernel, StepSource, part};
-use crate::params::rnn::{PackBiasParams, PackRecurrentParams, StepBackwardParams, StepForwardParams};
+use crate::params::rnn::{
+    BackwardParams, ForwardParams, InterleaveParams, PackBiasParams, PackRecurrentParams,
+    ReplaceLastGateParams,
+};
 
-/// Sigmoid gates with tanh, the Elman cell with relu, and all linear: [`crate::cell::Activation`].
+/// How the rows of the recurrent product reach an invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rows {
+    /// Through workgroup memory: any adapter.
+    Workgroup,
+    /// By shuffles among the eight lanes of a subgroup.
+    Subgroup,
+}
+
+/// Sigmoid gates with tanh, the Elman cell with relu, and all linear: [`crate::cell::Activation`]. Rows from
+/// one to the most that workgroup memory has room for.
 const FORWARD_VARIANTS: &[Constants] = &[
-    &[("GATE_ACTIVATION", 0.0), ("CANDIDATE_ACTIVATION", 1.0), ("OUTPUT_ACTIVATION", 1.0), ("TRAINING", 1.0)],
-    &[("GATE_ACTIVATION", 0.0), ("CANDIDATE_ACTIVATION", 2.0), ("OUTPUT_ACTIVATION", 1.0), ("TRAINING", 0.0)],
-    &[("GATE_ACTIVATION", 3.0), ("CANDIDATE_ACTIVATION", 3.0), ("OUTPUT_ACTIVATION", 3.0), ("TRAINING", 1.0)],
+    &[
+        ("GATE_ACTIVATION", 0.0),
+        ("CANDIDATE_ACTIVATION", 1.0),
+        ("OUTPUT_ACTIVATION", 1.0),
+        ("TRAINING", 1.0),
+        ("WORKGROUP", 256.0),
+        ("ROWS", 4.0),
+    ],
+    &[
+        ("GATE_ACTIVATION", 0.0),
+        ("CANDIDATE_ACTIVATION", 2.0),
+        ("OUTPUT_ACTIVATION", 1.0),
+        ("TRAINING", 0.0),
+        ("WORKGROUP", 64.0),
+        ("ROWS", 1.0),
+    ],
+    &[
+        ("GATE_ACTIVATION", 3.0),
+        ("CANDIDATE_ACTIVATION", 3.0),
+        ("OUTPUT_ACTIVATION", 3.0),
+        ("TRAINING", 1.0),
+        ("WORKGROUP", 8.0),
+        ("ROWS", 32.0),
+    ],
 ];
 
 const BACKWARD_VARIANTS: &[Constants] = &[
-    &[("GATE_ACTIVATION", 0.0), ("CANDIDATE_ACTIVATION", 1.0), ("OUTPUT_ACTIVATION", 1.0)],
-    &[("GATE_ACTIVATION", 0.0), ("CANDIDATE_ACTIVATION", 2.0), ("OUTPUT_ACTIVATION", 1.0)],
-    &[("GATE_ACTIVATION", 3.0), ("CANDIDATE_ACTIVATION", 3.0), ("OUTPUT_ACTIVATION", 3.0)],
+    &[
+        ("GATE_ACTIVATION", 0.0),
+        ("CANDIDATE_ACTIVATION", 1.0),
+        ("OUTPUT_ACTIVATION", 1.0),
+        ("WORKGROUP", 256.0),
+        ("ROWS", 4.0),
+    ],
+    &[
+        ("GATE_ACTIVATION", 0.0),
+        ("CANDIDATE_ACTIVATION", 2.0),
+        ("OUTPUT_ACTIVATION", 1.0),
+        ("WORKGROUP", 64.0),
+        ("ROWS", 1.0),
+    ],
+    &[
+        ("GATE_ACTIVATION", 3.0),
+        ("CANDIDATE_ACTIVATION", 3.0),
+        ("OUTPUT_ACTIVATION", 3.0),
+        ("WORKGROUP", 8.0),
+        ("ROWS", 32.0),
+    ],
 ];
 
-/// The step kernels of one cell with one source of the step number.
-macro_rules! step_kernels {
-    ($forward:ident, $backward:ident, $label:literal, $cell:literal, $source:literal, $step:expr) => {
-        static $forward: Kernel = Kernel {
-            label: concat!($label, "_step_forward"),
+/// One driver with one cell.
+macro_rules! recurrence {
+    ($direction:literal, $bindings:expr, $params:ty, $variants:expr, $cell:literal, $rows:ident, $step:ident) => {
+        Kernel {
+            label: concat!($cell, "_", $direction, "_", stringify!($rows), "_", stringify!($step)),
             parts: &[
                 part!("lib/math.wgsl"),
                 part!("lib/activation.wgsl"),
-                part!($source),
-                part!($cell),
-                part!("rnn/step_forward.wgsl"),
+                recurrence!(@step $step),
+                part!("cells/" $cell ".wgsl"),
+                recurrence!(@rows $rows),
+                part!("rnn/" $direction ".wgsl"),
             ],
-            entry: "step_forward",
-            // weights, cell_params, h0, c0, gates, aux, y
-            bindings: &[Read, Read, Read, Read, ReadWrite, ReadWrite, ReadWrite],
-            params_size: size_of::<StepForwardParams>(),
-            step: $step,
-            variants: FORWARD_VARIANTS,
-        };
-        static $backward: Kernel = Kernel {
-            label: concat!($label, "_step_backward"),
-            parts: &[
-                part!("lib/math.wgsl"),
-                part!("lib/activation.wgsl"),
-                part!($source),
-                part!($cell),
-                part!("rnn/step_backward.wgsl"),
-            ],
-            entry: "step_backward",
-            // weights, y, dy, h0, c0, gates, aux, state
-            bindings: &[Read, Read, Read, Read, Read, ReadWrite, ReadWrite, ReadWrite],
-            params_size: size_of::<StepBackwardParams>(),
-            step: $step,
-            variants: BACKWARD_VARIANTS,
-        };
+            entry: $direction,
+            bindings: $bindings,
+            params_size: size_of::<$params>(),
+            step: StepSource::$step,
+            variants: $variants,
+            subgroups: matches!(Rows::$rows, Rows::Subgroup),
+            trusted: true,
+        }
+    };
+    (@step Immediate) => { part!("lib/step_immediate.wgsl") };
+    (@step Uniform) => { part!("lib/step_uniform.wgsl") };
+    (@rows Workgroup) => { part!("lib/rows_workgroup.wgsl") };
+    (@rows Subgroup) => { part!("lib/rows_subgroup.wgsl") };
+}
+
+/// Both drivers with one cell, for every way to fetch rows and every source of the step number.
+macro_rules! cell {
+    ($forward:ident, $backward:ident, $cell:literal) => {
+        static $forward: [Kernel; 4] = [
+    cell!(@forward $cell, Workgroup, Uniform),
+    cell!(@forward $cell, Workgroup, Immediate),
+    cell!(@forward $cell, Subgroup, Uniform),
+    cell!(@forward $cell, Subgroup, Immediate),
+        ];
+        static $backward: [Kernel; 4] = [
+    cell!(@backward $cell, Workgroup, Uniform),
+    cell!(@backward $cell, Workgroup, Immediate),
+    cell!(@backward $cell, Subgroup, Uniform),
+    cell!(@backward $cell, Subgroup, Immediate),
+        ];
+    };
+    (@forward $cell:literal, $rows:ident, $step:ident) => {
+        recurrence!(
+            "forward",
+            // weights, cell_params, c0, gates, aux, y, ring
+            &[Read, Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
+            ForwardParams,
+            FORWARD_VARIANTS,
+            $cell,
+            $rows,
+            $step
+        )
+    };
+    (@backward $cell:literal, $rows:ident, $step:ident) => {
+        recurrence!(
+            "backward",
+            // weights, y, dy, initial, gates, aux, state, ring
+            &[Read, Read, Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
+            BackwardParams,
+            BACKWARD_VARIANTS,
+            $cell,
+            $rows,
+            $step
+        )
     };
 }
 
-step_kernels!(LSTM_F, LSTM_B, "lstm", "cells/lstm.wgsl", "lib/step_immediate.wgsl", StepSource::Immediate);
-step_kernels!(
-    LSTM_UF,
-    LSTM_UB,
-    "lstm_uniform",
-    "cells/lstm.wgsl",
-    "lib/step_uniform.wgsl",
-    StepSource::Uniform
-);
-step_kernels!(GRU_F, GRU_B, "gru", "cells/gru.wgsl", "lib/step_immediate.wgsl", StepSource::Immediate);
-step_kernels!(GRU_UF, GRU_UB, "gru_uniform", "cells/gru.wgsl", "lib/step_uniform.wgsl", StepSource::Uniform);
-step_kernels!(RNN_F, RNN_B, "rnn", "cells/rnn.wgsl", "lib/step_immediate.wgsl", StepSource::Immediate);
-step_kernels!(RNN_UF, RNN_UB, "rnn_uniform", "cells/rnn.wgsl", "lib/step_uniform.wgsl", StepSource::Uniform);
+cell!(LSTM_FORWARD, LSTM_BACKWARD, "lstm");
+cell!(GRU_FORWARD, GRU_BACKWARD, "gru");
+cell!(RNN_FORWARD, RNN_BACKWARD, "rnn");
 
-/// The forward step of a cell; `immediates` says where it finds the step number.
-pub fn step_forward(kind: CellKind, immediates: bool) -> &'static Kernel {
-    match (kind, immediates) {
-        (CellKind::Lstm, true) => &LSTM_F,
-        (CellKind::Lstm, false) => &LSTM_UF,
-        (CellKind::Gru, true) => &GRU_F,
-        (CellKind::Gru, false) => &GRU_UF,
-        (CellKind::Rnn, true) => &RNN_F,
-        (CellKind::Rnn, false) => &RNN_UF,
-    }
+fn pick(kernels: &'static [Kernel; 4], rows: Rows, immediates: bool) -> &'static Kernel {
+    &kernels[2 * usize::from(rows == Rows::Subgroup) + usize::from(immediates)]
 }
 
-/// The backward step of a cell.
-pub fn step_backward(kind: CellKind, immediates: bool) -> &'static Kernel {
-    match (kind, immediates) {
-        (CellKind::Lstm, true) => &LSTM_B,
-        (CellKind::Lstm, false) => &LSTM_UB,
-        (CellKind::Gru, true) => &GRU_B,
-        (CellKind::Gru, false) => &GRU_UB,
-        (CellKind::Rnn, true) => &RNN_B,
-        (CellKind::Rnn, false) => &RNN_UB,
-    }
+/// The forward recurrence of a cell; `immediates` says where it finds the step number.
+pub fn forward(kind: CellKind, rows: Rows, immediates: bool) -> &'static Kernel {
+    let kernels = match kind {
+        CellKind::Lstm => &LSTM_FORWARD,
+        CellKind::Gru => &GRU_FORWARD,
+        CellKind::Rnn => &RNN_FORWARD,
+    };
+    pick(kernels, rows, immediates)
 }
 
-/// Recurrent weights in the order of the step kernels.
+/// The backward recurrence of a cell.
+pub fn backward(kind: CellKind, rows: Rows, immediates: bool) -> &'static Kernel {
+    let kernels = match kind {
+        CellKind::Lstm => &LSTM_BACKWARD,
+        CellKind::Gru => &GRU_BACKWARD,
+        CellKind::Rnn => &RNN_BACKWARD,
+    };
+    pick(kernels, rows, immediates)
+}
+
+/// Recurrent weights in the order of the recurrence.
 pub static PACK_RECURRENT: Kernel = Kernel {
     label: "pack_recurrent",
     parts: &[part!("lib/index.wgsl"), part!("rnn/pack_recurrent.wgsl")],
     entry: "pack_recurrent",
     bindings: &[Read, ReadWrite], // u, out
     params_size: size_of::<PackRecurrentParams>(),
-    step: StepSource::None,
     variants: &[&[("BACKWARD", 0.0)], &[("BACKWARD", 1.0)]],
+    ..Kernel::PLAIN
 };
 
 /// The two biases of a direction in the form the kernels use.
@@ -112,24 +186,33 @@ pub static PACK_BIAS: Kernel = Kernel {
     entry: "pack_bias",
     bindings: &[Read, Read, ReadWrite, ReadWrite], // b_ih, b_hh, bias, cell_params
     params_size: size_of::<PackBiasParams>(),
-    step: StepSource::None,
-    variants: &[&[]],
+    ..Kernel::PLAIN
+};
+
+/// Rows of a weight matrix between PyTorch's order and the recurrence's.
+pub static INTERLEAVE: Kernel = Kernel {
+    label: "interleave",
+    parts: &[part!("lib/index.wgsl"), part!("rnn/interleave.wgsl")],
+    entry: "interleave",
+    bindings: &[Read, ReadWrite], // source, result
+    params_size: size_of::<InterleaveParams>(),
+    variants: &[&[("BACK", 0.0)], &[("BACK", 1.0)]],
+    ..Kernel::PLAIN
+};
+
+/// A GRU's gate gradients for the recurrent weights.
+pub static REPLACE_LAST_GATE: Kernel = Kernel {
+    label: "replace_last_gate",
+    parts: &[part!("lib/index.wgsl"), part!("rnn/replace_last_gate.wgsl")],
+    entry: "replace_last_gate",
+    bindings: &[Read, ReadWrite], // aux, gates
+    params_size: size_of::<ReplaceLastGateParams>(),
+    ..Kernel::PLAIN
 };
 
 /// Every kernel of the family.
-pub static ALL: &[&Kernel] = &[
-    &LSTM_F,
-    &LSTM_B,
-    &LSTM_UF,
-    &LSTM_UB,
-    &GRU_F,
-    &GRU_B,
-    &GRU_UF,
-    &GRU_UB,
-    &RNN_F,
-    &RNN_B,
-    &RNN_UF,
-    &RNN_UB,
-    &PACK_RECURRENT,
-    &PACK_BIAS,
-];
+pub fn all() -> Vec<&'static Kernel> {
+    let cells = [&LSTM_FORWARD, &LSTM_BACKWARD, &GRU_FORWARD, &GRU_BACKWARD, &RNN_FORWARD, &RNN_BACKWARD];
+    let others = [&PACK_RECURRENT, &PACK_BIAS, &INTERLEAVE, &REPLACE_LAST_GATE];
+    cells.into_iter().flatten().chain(others).collect()
+}

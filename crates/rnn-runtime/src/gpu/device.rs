@@ -3,6 +3,7 @@
 
 use super::encoder::Recorder;
 use super::pipelines::Pipelines;
+use super::plan::Algorithm;
 use super::pool::Pool;
 use crate::device::DeviceStats;
 use crate::error::{Error, Result};
@@ -100,13 +101,18 @@ impl fmt::Display for GpuSelector {
 pub struct GpuOptions {
     /// Pass step numbers as immediates rather than through a uniform with a dynamic offset.
     pub immediates: bool,
+    /// Use subgroup operations.
+    pub subgroups: bool,
     /// Ask for the adapter's own limits rather than WebGPU's defaults.
     pub adapter_limits: bool,
+    /// The algorithm of recurrences; `None` leaves it to the environment variable `RNN_GPU_ALGO` (`step` or
+    /// `sequence`), and without that to the planner.
+    pub algorithm: Option<Algorithm>,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        GpuOptions { immediates: true, adapter_limits: true }
+        GpuOptions { immediates: true, subgroups: true, adapter_limits: true, algorithm: None }
     }
 }
 
@@ -119,6 +125,9 @@ pub(super) struct Inner {
     pub(super) queue: wgpu::Queue,
     pub(super) limits: wgpu::Limits,
     pub(super) immediates: bool,
+    /// Lanes of a subgroup, where operations on them can be used and the number is fixed.
+    pub(super) subgroup_size: Option<u32>,
+    algorithm: Option<Algorithm>,
     pub(super) info: AdapterInfo,
     pub(super) pool: Pool,
     pub(super) pipelines: Pipelines,
@@ -218,13 +227,22 @@ impl GpuDevice {
     }
 
     fn open_adapter(adapter: &wgpu::Adapter, info: AdapterInfo, options: GpuOptions) -> Result<Self> {
+        let algorithm = match (options.algorithm, std::env::var("RNN_GPU_ALGO")) {
+            (None, Ok(name)) => Some(name.parse()?),
+            (given, _) => given,
+        };
         let mut limits = if options.adapter_limits { adapter.limits() } else { wgpu::Limits::default() };
         check_limits(&info.name, &limits)?;
-        let immediates = options.immediates && adapter.features().contains(wgpu::Features::IMMEDIATES);
+        let has = |feature, wanted: bool| wanted && adapter.features().contains(feature);
+        let immediates = has(wgpu::Features::IMMEDIATES, options.immediates);
+        let subgroups = has(wgpu::Features::SUBGROUP, options.subgroups);
+        let mut required_features = wgpu::Features::empty();
+        required_features.set(wgpu::Features::IMMEDIATES, immediates);
+        required_features.set(wgpu::Features::SUBGROUP, subgroups);
         limits.max_immediate_size = if immediates { adapter.limits().max_immediate_size.min(128) } else { 0 };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("rnn"),
-            required_features: if immediates { wgpu::Features::IMMEDIATES } else { wgpu::Features::empty() },
+            required_features,
             required_limits: limits.clone(),
             ..Default::default()
         };
@@ -246,6 +264,10 @@ impl GpuDevice {
             record_failure(&slot, Error::DeviceLost(format!("{reason:?}: {message}")));
         });
 
+        let sizes = adapter.get_info();
+        let fixed = sizes.subgroup_min_size == sizes.subgroup_max_size;
+        let subgroup_size = (subgroups && fixed).then_some(sizes.subgroup_min_size);
+
         let counters = Counters::default();
         let pipelines = Pipelines::new(&device, &counters);
         let recorder = Recorder::new(&device, &limits, &pipelines, &counters);
@@ -257,6 +279,8 @@ impl GpuDevice {
             queue,
             limits,
             immediates,
+            subgroup_size,
+            algorithm,
             info,
             counters,
             failure,
@@ -276,6 +300,16 @@ impl GpuDevice {
     /// Whether per-step kernels get their step number as an immediate.
     pub(crate) fn has_immediates(&self) -> bool {
         self.0.immediates
+    }
+
+    /// The algorithm of recurrences that the options or the environment ask for.
+    pub(crate) fn forced_algorithm(&self) -> Option<Algorithm> {
+        self.0.algorithm
+    }
+
+    /// Lanes of a subgroup, where operations on them can be used and the number is fixed.
+    pub(crate) fn subgroup_size(&self) -> Option<u32> {
+        self.0.subgroup_size
     }
 
     /// Counts since the device was opened.

@@ -79,25 +79,28 @@ impl Pipelines {
         let device = &inner.device;
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(kernel.label),
-            source: wgpu::ShaderSource::Wgsl(kernel.source().into()),
+            source: wgpu::ShaderSource::Wgsl(kernel.source(constants).into()),
         };
         let mut checks = wgpu::ShaderRuntimeChecks::checked();
         checks.force_loop_bounding = false;
+        checks.bounds_checks = !kernel.trusted;
         // SAFETY: every loop of our kernels counts up to a bound read once from the parameters, so
-        // it ends without the 64-bit counter that wgpu would add to it. Bounds checks stay on.
+        // it ends without the 64-bit counter that wgpu would add to it. Bounds checks stay on but for
+        // kernels whose indices follow from sizes that `ops` has checked against the buffers.
         let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
         let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(kernel.label),
             bind_group_layouts: &[Some(&self.uniform_layout), Some(&*storage)],
             immediate_size: if kernel.step == StepSource::Immediate { STEP_BYTES } else { 0 },
         });
+        let overrides = kernel.overrides(constants);
         let raw = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.label),
             layout: Some(&layout),
             module: &module,
             entry_point: Some(kernel.entry),
             compilation_options: wgpu::PipelineCompilationOptions {
-                constants,
+                constants: &overrides,
                 // Our kernels write workgroup memory before they read it.
                 zero_initialize_workgroup_memory: false,
             },

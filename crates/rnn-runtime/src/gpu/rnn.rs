@@ -1,19 +1,29 @@
-//! The recurrence of one layer on the GPU: one dispatch per step, both directions in it. Twin of
-//! `cpu/rnn/`.
+//! The recurrence of one layer on the GPU, as `plan` says. Twin of `cpu/rnn/`.
+//!
+//! H of all arrays here is a multiple of 4, and the gates of a unit lie side by side: `[T, B, D, H, G]`.
 
+use super::plan::{Plan, Work};
 use super::{GpuBuffer, GpuDevice, Launch, StepLaunch};
 use crate::array::Array;
 use crate::cpu::rnn::LayerDims;
 use crate::error::Result;
-use rnn_kernels::catalogue::rnn::{PACK_BIAS, PACK_RECURRENT, step_backward, step_forward};
+use rnn_kernels::catalogue::rnn::{
+    INTERLEAVE, PACK_BIAS, PACK_RECURRENT, REPLACE_LAST_GATE, backward as backward_kernel,
+    forward as forward_kernel,
+};
 use rnn_kernels::cell::{CellKind, CellSpec, StackSpec};
-use rnn_kernels::grid;
-use rnn_kernels::params::rnn::{PackBiasParams, PackRecurrentParams, StepBackwardParams, StepForwardParams};
+use rnn_kernels::params::rnn::{
+    BackwardParams, ForwardParams, InterleaveParams, PackBiasParams, PackRecurrentParams,
+    ReplaceLastGateParams,
+};
+use rnn_kernels::{ROWS, grid};
 
-/// Batch rows and units of one workgroup of the step kernels.
-const STEP_TILE: [usize; 3] = [16, 16, 1];
+/// H as the recurrence has it.
+pub(crate) fn padded(hidden: usize) -> usize {
+    hidden.next_multiple_of(4)
+}
 
-/// Arrays of the forward recurrence; shapes beside the bindings of `rnn/step_forward.wgsl`.
+/// Arrays of the forward recurrence; shapes beside the bindings of `rnn/forward.wgsl`.
 pub(crate) struct Forward<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
@@ -22,14 +32,15 @@ pub(crate) struct Forward<'a> {
     pub(crate) gates: &'a GpuBuffer,
     pub(crate) aux: Option<&'a GpuBuffer>,
     pub(crate) y: &'a GpuBuffer,
-    pub(crate) h0: &'a GpuBuffer,
+    /// Slot 0 holds h0.
+    pub(crate) ring: &'a GpuBuffer,
     pub(crate) c0: Option<&'a GpuBuffer>,
-    /// Element of h0 and c0 where the layer starts.
-    pub(crate) state_offset: usize,
+    /// Element of c0 where the layer starts.
+    pub(crate) c0_offset: usize,
     pub(crate) training: bool,
 }
 
-/// Arrays of the backward recurrence; shapes beside the bindings of `rnn/step_backward.wgsl`.
+/// Arrays of the backward recurrence; shapes beside the bindings of `rnn/backward.wgsl`.
 pub(crate) struct Backward<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
@@ -38,10 +49,11 @@ pub(crate) struct Backward<'a> {
     pub(crate) aux: Option<&'a GpuBuffer>,
     pub(crate) y: &'a GpuBuffer,
     pub(crate) dy: &'a GpuBuffer,
-    pub(crate) h0: &'a GpuBuffer,
-    pub(crate) c0: Option<&'a GpuBuffer>,
+    /// c0 of an LSTM, h0 of others.
+    pub(crate) initial: &'a GpuBuffer,
+    pub(crate) initial_offset: usize,
     pub(crate) state: &'a GpuBuffer,
-    pub(crate) state_offset: usize,
+    pub(crate) ring: &'a GpuBuffer,
 }
 
 /// Override constants that choose a cell's activations.
@@ -53,90 +65,115 @@ fn activations(spec: &CellSpec) -> [(&'static str, f64); 3] {
     ]
 }
 
-fn step_grid(dims: LayerDims) -> [u32; 3] {
-    grid::tiles([dims.hidden, dims.batch, dims.directions], STEP_TILE)
+/// How a step of the forward recurrence divides: an invocation makes all gates of one unit.
+pub(crate) fn forward_work(hidden: usize, gates: usize) -> Work {
+    Work { lanes: hidden, outputs: gates, depth: hidden }
 }
 
-fn step_work(dims: LayerDims, gates: usize) -> u64 {
-    (2 * dims.batch * dims.directions * gates * dims.hidden * dims.hidden) as u64
+/// How a step of the backward recurrence divides: an invocation makes four units.
+pub(crate) fn backward_work(hidden: usize, gates: usize) -> Work {
+    Work { lanes: hidden / 4, outputs: 4, depth: gates * hidden }
 }
 
-/// Enqueues the forward recurrence: T dispatches.
+fn plan_grid(plan: &Plan, dims: LayerDims) -> [u32; 3] {
+    [plan.across, dims.batch.div_ceil(plan.rows), dims.directions].map(|n| n as u32)
+}
+
+/// Operations of one dispatch.
+fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
+    (2 * plan.count * dims.batch * dims.directions * gates * dims.hidden * dims.hidden) as u64
+}
+
+/// Enqueues the forward recurrence: as many dispatches as the plan needs for T steps.
 pub(crate) fn forward(device: &GpuDevice, args: &Forward<'_>) -> Result<()> {
     let dims = args.dims;
     let kind = args.spec.kind;
+    let plan = device.plan(dims, forward_work(dims.hidden, kind.gates()));
     let cells = dims.batch * dims.directions * dims.hidden;
-    let params = StepForwardParams {
+    let params = ForwardParams {
         steps: dims.steps as u32,
         batch: dims.batch as u32,
         hidden: dims.hidden as u32,
         directions: dims.directions as u32,
-        h0_offset: args.state_offset as u32,
+        c0_offset: args.c0_offset as u32,
         aux_step: if args.training { cells as u32 } else { 0 },
+        count: plan.count as u32,
+        stride: (plan.across * plan.workgroup) as u32,
     };
     let [gate, candidate, output] = activations(args.spec);
-    let constants = [gate, candidate, output, ("TRAINING", f64::from(u8::from(args.training)))];
+    let constants = [
+        gate,
+        candidate,
+        output,
+        ("TRAINING", f64::from(u8::from(args.training))),
+        ("WORKGROUP", plan.workgroup as f64),
+        (ROWS, plan.rows as f64),
+    ];
     // Cells without an array still have its binding: the kernels do not touch it then.
     let unused = device.alloc(1)?;
     let buffers = [
         args.weights,
-        args.params.unwrap_or(args.h0),
-        args.h0,
-        args.c0.unwrap_or(args.h0),
+        args.params.unwrap_or(args.weights),
+        args.c0.unwrap_or(args.weights),
         args.gates,
         args.aux.unwrap_or(&unused),
         args.y,
+        args.ring,
     ];
     device.dispatch_steps(StepLaunch {
         launch: Launch {
-            kernel: step_forward(kind, device.has_immediates()),
+            kernel: forward_kernel(kind, plan.fetch, device.has_immediates()),
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
-            grid: step_grid(dims),
-            work: step_work(dims, kind.gates()),
+            grid: plan_grid(&plan, dims),
+            work: plan_work(&plan, dims, kind.gates()),
         },
-        steps: &mut (0..dims.steps as u32).map(|s| [s, 0, 0, 0]),
+        steps: &mut (0..dims.steps as u32).step_by(plan.count).map(|s| [s, 0, 0, 0]),
     })
 }
 
-/// Enqueues the backward recurrence: T + 1 dispatches.
+/// Enqueues the backward recurrence: T + 1 steps.
 pub(crate) fn backward(device: &GpuDevice, args: &Backward<'_>) -> Result<()> {
     let dims = args.dims;
     let kind = args.spec.kind;
-    let params = StepBackwardParams {
+    let plan = device.plan(dims, backward_work(dims.hidden, kind.gates()));
+    let params = BackwardParams {
         steps: dims.steps as u32,
         batch: dims.batch as u32,
         hidden: dims.hidden as u32,
         directions: dims.directions as u32,
-        h0_offset: args.state_offset as u32,
+        initial_offset: args.initial_offset as u32,
+        count: plan.count as u32,
+        stride: (plan.across * plan.workgroup) as u32,
     };
-    let constants = activations(args.spec);
+    let [gate, candidate, output] = activations(args.spec);
+    let constants = [gate, candidate, output, ("WORKGROUP", plan.workgroup as f64), (ROWS, plan.rows as f64)];
     let unused = device.alloc(1)?;
     let buffers = [
         args.weights,
         args.y,
         args.dy,
-        args.h0,
-        args.c0.unwrap_or(args.h0),
+        args.initial,
         args.gates,
         args.aux.unwrap_or(&unused),
         args.state,
+        args.ring,
     ];
     device.dispatch_steps(StepLaunch {
         launch: Launch {
-            kernel: step_backward(kind, device.has_immediates()),
+            kernel: backward_kernel(kind, plan.fetch, device.has_immediates()),
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
-            grid: step_grid(dims),
-            work: step_work(dims, kind.gates()),
+            grid: plan_grid(&plan, dims),
+            work: plan_work(&plan, dims, kind.gates()),
         },
-        steps: &mut (0..=dims.steps as u32).rev().map(|s| [s, 0, 0, 0]),
+        steps: &mut (0..=dims.steps as u32).rev().step_by(plan.count).map(|s| [s, 0, 0, 0]),
     })
 }
 
-/// U of every direction in the order of the step kernels; see `rnn/pack_recurrent.wgsl`.
+/// U of every direction in the order of the recurrence; see `rnn/pack_recurrent.wgsl`.
 pub(crate) fn pack_recurrent(
     device: &GpuDevice,
     spec: &StackSpec,
@@ -144,12 +181,13 @@ pub(crate) fn pack_recurrent(
     backward: bool,
 ) -> Result<GpuBuffer> {
     let (hidden, gates) = (spec.hidden_size, spec.cell.kind.gates());
-    let count =
-        if backward { (gates * hidden).div_ceil(4) * hidden } else { hidden.div_ceil(4) * hidden * gates };
+    let width = padded(hidden);
+    let count = width / 4 * width * gates;
     let packed = device.alloc(w_hh.len() * count * 4)?;
     for (direction, u) in w_hh.iter().enumerate() {
         let params = PackRecurrentParams {
             hidden: hidden as u32,
+            padded: width as u32,
             gates: gates as u32,
             count: count as u32,
             out_offset: (direction * count) as u32,
@@ -166,8 +204,8 @@ pub(crate) fn pack_recurrent(
     Ok(packed)
 }
 
-/// Adds the biases of one direction into `bias` `[D, G, H]` and, for a GRU, its b_hn into `params`
-/// `[D, H]`; see `rnn/pack_bias.wgsl`.
+/// Adds the biases of one direction into `bias` `[D, P, G]` and, for a GRU, its b_hn into `params`
+/// `[D, P]`; see `rnn/pack_bias.wgsl`.
 pub(crate) fn pack_bias(
     device: &GpuDevice,
     spec: &StackSpec,
@@ -180,16 +218,87 @@ pub(crate) fn pack_bias(
     let unused = device.alloc(1)?;
     let uniform = PackBiasParams {
         hidden: hidden as u32,
+        padded: padded(hidden) as u32,
         gates: kind.gates() as u32,
         direction: direction as u32,
         apart: u32::from(kind == CellKind::Gru),
     };
+    let rows = kind.gates() * padded(hidden);
     device.dispatch(Launch {
         kernel: &PACK_BIAS,
         constants: &[],
         params: bytemuck::bytes_of(&uniform),
         buffers: &[b_ih, b_hh, bias, params.unwrap_or(&unused)],
-        grid: grid::linear(spec.gate_rows()),
-        work: spec.gate_rows() as u64,
+        grid: grid::linear(rows),
+        work: rows as u64,
+    })
+}
+
+/// Which way [`interleave`] goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// From PyTorch's blocks of gates to the gates of a unit side by side.
+    Interleaved,
+    /// Back.
+    Blocked,
+}
+
+/// A matrix of G*H rows in both orders.
+pub(crate) struct Interleave<'a> {
+    pub(crate) order: Order,
+    pub(crate) hidden: usize,
+    pub(crate) gates: usize,
+    /// Columns of PyTorch's matrix.
+    pub(crate) columns: usize,
+    /// Elements between rows of the other.
+    pub(crate) stride: usize,
+    /// Element of the other where it starts.
+    pub(crate) offset: usize,
+    pub(crate) source: &'a GpuBuffer,
+    pub(crate) result: &'a GpuBuffer,
+}
+
+/// Reorders rows; see `rnn/interleave.wgsl`.
+pub(crate) fn interleave(device: &GpuDevice, args: &Interleave<'_>) -> Result<()> {
+    let back = args.order == Order::Blocked;
+    let count = match back {
+        true => args.gates * args.hidden * args.columns,
+        false => args.gates * padded(args.hidden) * args.stride,
+    };
+    let params = InterleaveParams {
+        hidden: args.hidden as u32,
+        padded: padded(args.hidden) as u32,
+        gates: args.gates as u32,
+        columns: args.columns as u32,
+        stride: args.stride as u32,
+        offset: args.offset as u32,
+        count: count as u32,
+    };
+    device.dispatch(Launch {
+        kernel: &INTERLEAVE,
+        constants: &[("BACK", f64::from(u8::from(back)))],
+        params: bytemuck::bytes_of(&params),
+        buffers: &[args.source, args.result],
+        grid: grid::linear(count),
+        work: count as u64,
+    })
+}
+
+/// Makes the gate gradients of a GRU those of its recurrent product; see `rnn/replace_last_gate.wgsl`.
+pub(crate) fn replace_last_gate(
+    device: &GpuDevice,
+    aux: &GpuBuffer,
+    gates: &GpuBuffer,
+    count: usize,
+    per_unit: usize,
+) -> Result<()> {
+    let params = ReplaceLastGateParams { count: count as u32, gates: per_unit as u32 };
+    device.dispatch(Launch {
+        kernel: &REPLACE_LAST_GATE,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        buffers: &[aux, gates],
+        grid: grid::linear(count),
+        work: count as u64,
     })
 }

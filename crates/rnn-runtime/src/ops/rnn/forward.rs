@@ -37,18 +37,15 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
     for (layer, packed) in args.packed.layers.iter().enumerate() {
         let (x, h0, c0, training, weights) = (&input, &h0, c0.as_ref(), args.training, args.weights);
         let run = LayerArgs { op: OP, spec, dims, layer, x, h0, c0, training, weights }.run(packed)?;
-        copy_final(dims, layer, &run.y, true, &mut h_n)?;
+        copy_final(dims, layer, &run.y, (dims.h, true), &mut h_n)?;
         if let (Some(c_n), Some(aux)) = (&mut c_n, &run.aux) {
-            copy_final(dims, layer, aux, args.training, c_n)?;
+            copy_final(dims, layer, aux, (run.width, args.training), c_n)?;
         }
-        let next = match layer_mask(spec, args.dropout, layer, dims) {
+        input = match layer_mask(spec, args.dropout, layer, dims) {
             Some(mask) => dropout(&run.y, &mask)?,
-            None => run.y.clone(),
+            None => run.y,
         };
-        let x = std::mem::replace(&mut input, next);
-        if let Some(gates) = run.gates {
-            saved.push(SavedLayer { x, gates, aux: run.aux, y: run.y });
-        }
+        saved.extend(run.kept);
     }
     let saved = args.training.then(|| Saved { layers: saved, h0, c0, dims, dropout: args.dropout });
     Ok(StackOutput { y: input, h_n, c_n, saved })
@@ -169,7 +166,8 @@ impl LayerArgs<'_> {
                 training: self.training,
             },
         );
-        Ok(LayerRun { gates, aux, y })
+        let kept = gates.map(|gates| SavedLayer { x: self.x.clone(), gates, aux: aux.clone(), y: y.clone() });
+        Ok(LayerRun { kept, aux, y, width: h })
     }
 }
 
@@ -181,17 +179,23 @@ pub(super) fn cpu_slice(array: &mut Option<Array>) -> Result<&mut [f32]> {
     }
 }
 
-/// Copies each direction's last step of `[T, B, D, H]` (or, unless `all_steps`, of `[1, B, D, H]`)
+/// Copies each direction's last step of `[T, B, D, width]` (or, unless `all_steps`, of `[1, B, D, width]`)
 /// to the states `[L*D, B, H]` of `layer`.
-fn copy_final(dims: Dims, layer: usize, from: &Array, all_steps: bool, to: &mut Array) -> Result<()> {
+fn copy_final(
+    dims: Dims,
+    layer: usize,
+    from: &Array,
+    (width, all_steps): (usize, bool),
+    to: &mut Array,
+) -> Result<()> {
     let Dims { t, b, h, d, .. } = dims;
     for direction in 0..d {
         let time = if direction == 0 && all_steps { t - 1 } else { 0 };
         copy_into(
             &StridedCopy {
                 dims: vec![b, h],
-                src_strides: vec![d * h, 1],
-                src_offset: (time * b * d + direction) * h,
+                src_strides: vec![d * width, 1],
+                src_offset: (time * b * d + direction) * width,
                 dst_strides: vec![h, 1],
                 dst_offset: (layer * d + direction) * b * h,
             },

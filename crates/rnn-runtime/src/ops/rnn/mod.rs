@@ -119,6 +119,8 @@ pub struct Saved {
     dropout: Option<(RngKey, u32)>,
 }
 
+/// What a layer keeps for its backward pass, in the order and with the padding of the backend; shapes are
+/// those of the CPU.
 #[derive(Debug)]
 struct SavedLayer {
     /// [T, B, I of the layer], after dropout
@@ -167,12 +169,14 @@ struct Dims {
 
 /// One layer after its forward pass.
 struct LayerRun {
-    /// [T, B, D, G, H], after a training pass
-    gates: Option<Array>,
-    /// [T, B, D, H], or [1, B, D, H] in inference
+    /// After a training pass
+    kept: Option<SavedLayer>,
+    /// [T, B, D, width], or [1, B, D, width] in inference
     aux: Option<Array>,
     /// [T, B, D*H]
     y: Array,
+    /// Units of a row of aux: H, or a little more.
+    width: usize,
 }
 
 /// One layer after its backward pass.

@@ -3,13 +3,17 @@
 //! Forward: one product projects the input of all steps and both directions into the gates, then the
 //! recurrence overwrites them with the activated gates. Backward: the recurrence overwrites the gates with
 //! the gradients of the pre-activations, then dx, dW and dU are one product each over all steps.
+//!
+//! Inside, the gates of a unit lie side by side and every width is a multiple of four: P for H, Q for the
+//! layer's inputs. Where they are not, arrays are padded with zeros on the way in and cut on the way out.
 
 use super::{CellWeights, Dims, LayerGrads, LayerRun, SavedLayer, backward, forward};
 use crate::array::Array;
 use crate::device::Device;
 use crate::error::Result;
+use crate::gpu::rnn::{Interleave, Order, interleave, padded};
 use crate::gpu::{self, GpuBuffer, GpuDevice};
-use crate::ops::copy::{concat, slice};
+use crate::ops::copy::{StridedCopy, copy_into};
 use crate::ops::gemm::{GemmArgs, Operand, Output, gemm};
 use crate::ops::reduce::sum_axis;
 use rnn_kernels::cell::{CellKind, StackSpec};
@@ -17,11 +21,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The weights of one layer.
 pub(super) struct LayerWeights {
-    /// [D*G*H, I]
+    /// [D*P*G, Q]
     w_ih: Array,
-    /// [D*G*H]
+    /// [D*P*G]
     bias: Option<Array>,
-    /// [D, H]; b_hn of a GRU, zeros without biases, `None` for other cells
+    /// [D, P]; b_hn of a GRU, zeros without biases, `None` for other cells
     params: Option<Array>,
     /// U of both directions for the forward recurrence
     forward: GpuBuffer,
@@ -39,16 +43,34 @@ enum Later {
 
 impl LayerWeights {
     /// Packs the weights of one layer, one cell per direction.
-    pub(super) fn new(spec: &StackSpec, gpu: &GpuDevice, cells: Vec<CellWeights>) -> Result<Self> {
+    pub(super) fn new(
+        spec: &StackSpec,
+        inputs: usize,
+        gpu: &GpuDevice,
+        cells: Vec<CellWeights>,
+    ) -> Result<Self> {
         const OP: &str = "rnn::pack";
-        let (rows, hidden, directions) = (spec.gate_rows(), spec.hidden_size, spec.num_directions());
+        let (hidden, gates, directions) = (spec.hidden_size, spec.cell.kind.gates(), spec.num_directions());
+        let (rows, width) = (gates * padded(hidden), padded(inputs));
         let device = Device::Gpu(gpu.clone());
-        let w_ih = match &cells[..] {
-            [only] => only.w_ih.clone(),
-            both => concat(&[&both[0].w_ih, &both[1].w_ih], 0)?,
-        };
+        let w_ih = Array::alloc(&device, OP, &[directions * rows, width])?;
+        for (direction, cell) in cells.iter().enumerate() {
+            interleave(
+                gpu,
+                &Interleave {
+                    order: Order::Interleaved,
+                    hidden,
+                    gates,
+                    columns: inputs,
+                    stride: width,
+                    offset: direction * rows * width,
+                    source: cell.w_ih.gpu(),
+                    result: w_ih.gpu(),
+                },
+            )?;
+        }
         let params = match spec.cell.kind {
-            CellKind::Gru => Some(Array::alloc_zeroed(&device, OP, &[directions, hidden])?),
+            CellKind::Gru => Some(Array::alloc_zeroed(&device, OP, &[directions, padded(hidden)])?),
             _ => None,
         };
         let mut bias = None;
@@ -82,46 +104,121 @@ impl LayerWeights {
     }
 }
 
+/// `rows` rows of `from` elements, the first at `offset`, as an array with rows of `to`: padded with zeros
+/// or cut.
+fn with_width(
+    op: &'static str,
+    x: &Array,
+    offset: usize,
+    rows: usize,
+    [from, to]: [usize; 2],
+) -> Result<Array> {
+    let mut out = match to > from {
+        true => Array::alloc_zeroed(x.device(), op, &[rows, to])?,
+        false => Array::alloc(x.device(), op, &[rows, to])?,
+    };
+    copy_into(
+        &StridedCopy {
+            dims: vec![rows, from.min(to)],
+            src_strides: vec![from, 1],
+            src_offset: offset,
+            dst_strides: vec![to, 1],
+            dst_offset: 0,
+        },
+        x,
+        &mut out,
+    )?;
+    Ok(out)
+}
+
+/// A state of one layer, `[D, B, P]`, and the element where it starts.
+fn layer_state(op: &'static str, dims: Dims, layer: usize, state: &Array) -> Result<(Array, usize)> {
+    let offset = layer * dims.state();
+    match padded(dims.h) == dims.h {
+        true => Ok((state.clone(), offset)),
+        false => Ok((with_width(op, state, offset, dims.d * dims.b, [dims.h, padded(dims.h)])?, 0)),
+    }
+}
+
+/// `x` with rows of Q.
+fn padded_input(op: &'static str, x: &Array, rows: usize, inputs: usize) -> Result<Array> {
+    match padded(inputs) == inputs {
+        true => Ok(x.clone()),
+        false => with_width(op, x, 0, rows, [inputs, padded(inputs)]),
+    }
+}
+
+/// All of a matrix of `ldc` columns.
+fn whole(array: &mut Array, ldc: usize) -> Output<'_> {
+    Output { array, offset: 0, batch_stride: 0, ldc }
+}
+
+impl Dims {
+    fn padded_layer(&self, inputs: usize) -> crate::cpu::rnn::LayerDims {
+        crate::cpu::rnn::LayerDims { hidden: padded(self.h), ..self.layer(inputs) }
+    }
+}
+
 impl forward::LayerArgs<'_> {
     pub(super) fn run_gpu(&self, gpu: &GpuDevice, weights: &LayerWeights) -> Result<LayerRun> {
         let Dims { t, b, h, d, g } = self.dims;
-        let device = self.x.device();
+        let (device, op) = (self.x.device(), self.op);
         let inputs = self.spec.layer_input_size(self.layer);
-        let columns = d * g * h;
-        let mut gates = Array::alloc(device, self.op, &[t, b, d, g, h])?;
+        let (p, q) = (padded(h), padded(inputs));
+        let columns = d * p * g;
+        let x = padded_input(op, self.x, t * b, inputs)?;
+        let mut gates = Array::alloc(device, op, &[t, b, d, p, g])?;
         let project = GemmArgs {
             batch: 1,
             m: t * b,
             n: columns,
-            k: inputs,
-            a: Operand::rows(self.x, inputs),
-            b: Operand::rows(&weights.w_ih, inputs).t(),
+            k: q,
+            a: Operand::rows(&x, q),
+            b: Operand::rows(&weights.w_ih, q).t(),
             bias: weights.bias.as_ref(),
             accumulate: false,
         };
-        gemm(&project, Output { array: &mut gates, offset: 0, batch_stride: 0, ldc: columns })?;
+        gemm(&project, whole(&mut gates, columns))?;
         let aux = match self.spec.cell.kind.has_aux() {
-            true => Some(Array::alloc(device, self.op, &[if self.training { t } else { 1 }, b, d, h])?),
+            true => Some(Array::alloc(device, op, &[if self.training { t } else { 1 }, b, d, p])?),
             false => None,
         };
-        let y = Array::alloc(device, self.op, &[t, b, d * h])?;
+        let y = Array::alloc(device, op, &[t, b, d * p])?;
+        let mut ring = Array::alloc_zeroed(device, op, &[2, d, b, p])?;
+        copy_into(
+            &StridedCopy {
+                dims: vec![d * b, h],
+                src_strides: vec![h, 1],
+                src_offset: self.layer * self.dims.state(),
+                dst_strides: vec![p, 1],
+                dst_offset: 0,
+            },
+            self.h0,
+            &mut ring,
+        )?;
+        let c0 = self.c0.map(|c0| layer_state(op, self.dims, self.layer, c0)).transpose()?;
         gpu::rnn::forward(
             gpu,
             &gpu::rnn::Forward {
-                dims: self.dims.layer(inputs),
+                dims: self.dims.padded_layer(inputs),
                 spec: &self.spec.cell,
                 weights: &weights.forward,
                 params: weights.params.as_ref().map(Array::gpu),
                 gates: gates.gpu(),
                 aux: aux.as_ref().map(Array::gpu),
                 y: y.gpu(),
-                h0: self.h0.gpu(),
-                c0: self.c0.map(Array::gpu),
-                state_offset: self.layer * self.dims.state(),
+                ring: ring.gpu(),
+                c0: c0.as_ref().map(|(c0, _)| c0.gpu()),
+                c0_offset: c0.as_ref().map_or(0, |&(_, offset)| offset),
                 training: self.training,
             },
         )?;
-        Ok(LayerRun { gates: self.training.then_some(gates), aux, y })
+        let out = match p == h {
+            true => y.clone(),
+            false => with_width(op, &y, 0, t * b * d, [p, h])?.reshape(&[t, b, d * h])?,
+        };
+        let kept = self.training.then_some(SavedLayer { x, gates, aux: aux.clone(), y });
+        Ok(LayerRun { kept, aux, y: out, width: p })
     }
 }
 
@@ -133,127 +230,163 @@ impl backward::LayerArgs<'_> {
         kept: SavedLayer,
         state: Array,
     ) -> Result<LayerGrads> {
+        let Dims { t, b, h, d, g } = self.dims;
+        let (device, op, kind) = (self.dy.device(), self.op, self.spec.cell.kind);
+        let p = padded(h);
+        let widen = |x: &Array, rows| match p == h {
+            true => Ok(x.clone()),
+            false => with_width(op, x, 0, rows, [h, p]),
+        };
+        let (dy, state) = (widen(self.dy, t * b * d)?, widen(&state, 2 * d * b)?);
+        let h0 = layer_state(op, self.dims, self.layer, self.h0)?;
+        let c0 = self.c0.map(|c0| layer_state(op, self.dims, self.layer, c0)).transpose()?;
+        let initial = c0.as_ref().unwrap_or(&h0);
+        let ring = Array::alloc(device, op, &[2, d, b, p * g])?;
         gpu::rnn::backward(
             gpu,
             &gpu::rnn::Backward {
-                dims: self.dims.layer(self.spec.layer_input_size(self.layer)),
+                dims: self.dims.padded_layer(self.spec.layer_input_size(self.layer)),
                 spec: &self.spec.cell,
                 weights: &*weights.backward(gpu, self.spec)?,
                 gates: kept.gates.gpu(),
                 aux: kept.aux.as_ref().map(Array::gpu),
                 y: kept.y.gpu(),
-                dy: self.dy.gpu(),
-                h0: self.h0.gpu(),
-                c0: self.c0.map(Array::gpu),
+                dy: dy.gpu(),
+                initial: initial.0.gpu(),
+                initial_offset: initial.1,
                 state: state.gpu(),
-                state_offset: self.layer * self.dims.state(),
+                ring: ring.gpu(),
             },
         )?;
-        let directions = 0..self.dims.d;
-        let grads = directions.map(|direction| self.weights(&kept, direction)).collect::<Result<_>>()?;
         let dx = if self.want_dx { Some(self.input(&kept, &weights.w_ih)?) } else { None };
+        let sums = |gates: &Array| match self.spec.bias {
+            true => sum_axis(&gates.reshape(&[t * b, d * p * g])?, 0).map(Some),
+            false => Ok(None),
+        };
+        let of_input = sums(&kept.gates)?;
+        let directions = 0..d;
+        let w_ih =
+            directions.clone().map(|n| self.input_weights(gpu, &kept, n)).collect::<Result<Vec<_>>>()?;
+        // The last gate of a GRU has its recurrent gradient in aux.
+        let of_recurrence = match (&kept.aux, kind) {
+            (Some(aux), CellKind::Gru) => {
+                gpu::rnn::replace_last_gate(gpu, aux.gpu(), kept.gates.gpu(), aux.len(), g)?;
+                sums(&kept.gates)?
+            }
+            _ => of_input.clone(),
+        };
+        let mut grads = Vec::with_capacity(d);
+        for (direction, w_ih) in directions.zip(w_ih) {
+            let bias = |sums: &Option<Array>| match sums {
+                Some(sums) => self.blocked(gpu, sums, direction * p * g, [1, 1], &[g * h]).map(Some),
+                None => Ok(None),
+            };
+            let w_hh = self.recurrent_weights(gpu, &kept, &h0, direction)?;
+            let b_ih = bias(&of_input)?;
+            let b_hh = if kind == CellKind::Gru { bias(&of_recurrence)? } else { b_ih.clone() };
+            grads.push(CellWeights { w_ih, w_hh, b_ih, b_hh });
+        }
+        let state = match p == h {
+            true => state,
+            false => with_width(op, &state, 0, 2 * d * b, [p, h])?,
+        };
         Ok(LayerGrads { state, dx, weights: grads })
+    }
+
+    /// A gradient with rows in the recurrence's order, in PyTorch's.
+    fn blocked(
+        &self,
+        gpu: &GpuDevice,
+        source: &Array,
+        offset: usize,
+        [stride, columns]: [usize; 2],
+        dims: &[usize],
+    ) -> Result<Array> {
+        let out = Array::alloc(source.device(), self.op, dims)?;
+        interleave(
+            gpu,
+            &Interleave {
+                order: Order::Blocked,
+                hidden: self.dims.h,
+                gates: self.dims.g,
+                columns,
+                stride,
+                offset,
+                source: source.gpu(),
+                result: out.gpu(),
+            },
+        )?;
+        Ok(out)
     }
 
     /// `dx = dgates W`, both directions in one product: `[T, B, I of the layer]`.
     fn input(&self, kept: &SavedLayer, w_ih: &Array) -> Result<Array> {
         let Dims { t, b, h, d, g } = self.dims;
         let inputs = self.spec.layer_input_size(self.layer);
-        let mut dx = Array::alloc(kept.x.device(), self.op, &[t, b, inputs])?;
+        let (columns, q) = (d * padded(h) * g, padded(inputs));
+        let mut dx = Array::alloc(kept.x.device(), self.op, &[t, b, q])?;
         let args = GemmArgs {
             batch: 1,
             m: t * b,
-            n: inputs,
-            k: d * g * h,
-            a: Operand::rows(&kept.gates, d * g * h),
-            b: Operand::rows(w_ih, inputs),
+            n: q,
+            k: columns,
+            a: Operand::rows(&kept.gates, columns),
+            b: Operand::rows(w_ih, q),
             bias: None,
             accumulate: false,
         };
-        gemm(&args, Output { array: &mut dx, offset: 0, batch_stride: 0, ldc: inputs })?;
-        Ok(dx)
+        gemm(&args, whole(&mut dx, q))?;
+        match q == inputs {
+            true => Ok(dx),
+            false => with_width(self.op, &dx, 0, t * b, [q, inputs])?.reshape(&[t, b, inputs]),
+        }
     }
 
-    /// Gradients of the weights of one direction.
-    fn weights(&self, kept: &SavedLayer, direction: usize) -> Result<CellWeights> {
+    /// `dW = dgates^T x` of one direction.
+    fn input_weights(&self, gpu: &GpuDevice, kept: &SavedLayer, direction: usize) -> Result<Array> {
         let Dims { t, b, h, d, g } = self.dims;
-        let device = kept.x.device();
         let inputs = self.spec.layer_input_size(self.layer);
-        let columns = d * g * h;
-        let mut w_ih = Array::alloc(device, self.op, &[g * h, inputs])?;
+        let (p, q) = (padded(h), padded(inputs));
+        let mut sum = Array::alloc(kept.x.device(), self.op, &[p * g, q])?;
         let args = GemmArgs {
             batch: 1,
-            m: g * h,
-            n: inputs,
+            m: p * g,
+            n: q,
             k: t * b,
-            a: Operand::rows(&kept.gates, columns).at(direction * g * h).t(),
-            b: Operand::rows(&kept.x, inputs),
+            a: Operand::rows(&kept.gates, d * p * g).at(direction * p * g).t(),
+            b: Operand::rows(&kept.x, q),
             bias: None,
             accumulate: false,
         };
-        gemm(&args, Output { array: &mut w_ih, offset: 0, batch_stride: 0, ldc: inputs })?;
-        let w_hh = self.recurrent_weights(kept, direction)?;
-        let (b_ih, b_hh) = match self.spec.bias {
-            true => {
-                let (b_ih, b_hh) = self.biases(kept, direction)?;
-                (Some(b_ih), Some(b_hh))
-            }
-            false => (None, None),
-        };
-        Ok(CellWeights { w_ih, w_hh, b_ih, b_hh })
+        gemm(&args, whole(&mut sum, q))?;
+        self.blocked(gpu, &sum, 0, [q, inputs], &[g * h, inputs])
     }
 
-    /// `dU = sum over t of dgates_t^T h_{t-1}`: one product over all steps but the first, whose
-    /// earlier state is h0. The last gate of a GRU has its recurrent gradient in aux.
-    fn recurrent_weights(&self, kept: &SavedLayer, direction: usize) -> Result<Array> {
+    /// `dU = sum over t of dgates_t^T h_{t-1}` of one direction: one product over all steps but the first,
+    /// whose earlier state is h0.
+    fn recurrent_weights(
+        &self,
+        gpu: &GpuDevice,
+        kept: &SavedLayer,
+        (h0, h0_offset): &(Array, usize),
+        direction: usize,
+    ) -> Result<Array> {
         let Dims { t, b, h, d, g } = self.dims;
-        let mut w_hh = Array::alloc(self.h0.device(), self.op, &[g * h, h])?;
-        let in_aux = self.spec.cell.kind == CellKind::Gru;
-        let in_gates = if in_aux { (g - 1) * h } else { g * h };
-        let gates = Operand::rows(&kept.gates, d * g * h).at(direction * g * h);
-        let mut parts = vec![(gates, 0, in_gates)];
-        if let (true, Some(aux)) = (in_aux, &kept.aux) {
-            parts.push((Operand::rows(aux, d * h).at(direction * h), in_gates, h));
-        }
+        let p = padded(h);
+        let mut sum = Array::alloc(h0.device(), self.op, &[p * g, p])?;
+        let gates = Operand::rows(&kept.gates, d * p * g).at(direction * p * g);
         // In its own time a direction's step s is preceded by s - 1; the first step by h0.
         let (first, later, before) = if direction == 0 { (0, 1, 0) } else { (t - 1, 0, 1) };
-        let y = Operand::rows(&kept.y, d * h).at(direction * h);
-        let h0 = Operand::rows(self.h0, h).at((self.layer * d + direction) * b * h);
-        for (grad, row, rows) in parts {
-            let step = |s: usize| grad.at(grad.offset + s * b * grad.row_stride).t();
-            let product =
-                |k, a, b, accumulate| GemmArgs { batch: 1, m: rows, n: h, k, a, b, bias: None, accumulate };
-            gemm(&product(b, step(first), h0, false), rows_of(&mut w_hh, row, h))?;
-            if t > 1 {
-                let y = y.at(y.offset + before * b * y.row_stride);
-                gemm(&product((t - 1) * b, step(later), y, true), rows_of(&mut w_hh, row, h))?;
-            }
+        let y = Operand::rows(&kept.y, d * p).at(direction * p);
+        let h0 = Operand::rows(h0, p).at(h0_offset + direction * b * p);
+        let step = |s: usize| gates.at(gates.offset + s * b * gates.row_stride).t();
+        let product =
+            |k, a, b, accumulate| GemmArgs { batch: 1, m: p * g, n: p, k, a, b, bias: None, accumulate };
+        gemm(&product(b, step(first), h0, false), whole(&mut sum, p))?;
+        if t > 1 {
+            let y = y.at(y.offset + before * b * y.row_stride);
+            gemm(&product((t - 1) * b, step(later), y, true), whole(&mut sum, p))?;
         }
-        Ok(w_hh)
+        self.blocked(gpu, &sum, 0, [p, h], &[g * h, h])
     }
-
-    /// Column sums of the gate gradients. Both biases get the same, except the last gate of a GRU,
-    /// whose recurrent bias stands inside the reset product.
-    fn biases(&self, kept: &SavedLayer, direction: usize) -> Result<(Array, Array)> {
-        let Dims { t, b, h, d, g } = self.dims;
-        let sums = sum_axis(&kept.gates.reshape(&[t * b, d * g * h])?, 0)?;
-        let b_ih = match d {
-            1 => sums,
-            _ => slice(&sums, 0, direction * g * h, (direction + 1) * g * h)?,
-        };
-        let b_hh = match (&kept.aux, self.spec.cell.kind) {
-            (Some(aux), CellKind::Gru) => {
-                let last = sum_axis(&aux.reshape(&[t * b, d * h])?, 0)?;
-                let last = slice(&last, 0, direction * h, (direction + 1) * h)?;
-                concat(&[&slice(&b_ih, 0, 0, (g - 1) * h)?, &last], 0)?
-            }
-            _ => b_ih.clone(),
-        };
-        Ok((b_ih, b_hh))
-    }
-}
-
-/// Rows from `row` on of a matrix of `cols` columns.
-fn rows_of(array: &mut Array, row: usize, cols: usize) -> Output<'_> {
-    Output { array, offset: row * cols, batch_stride: 0, ldc: cols }
 }

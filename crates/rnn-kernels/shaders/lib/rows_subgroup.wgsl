@@ -1,0 +1,24 @@
+// The left operand of a recurrent product, $ROWS rows of four values along k at a time, for subgroups of eight
+// lanes: each lane fetches one row in eight, the others get it by a shuffle.
+// Defines: begin_rows, stage_rows, fetch_rows, row, release_rows. Needs of the driver: ring, ring_start.
+
+var<private> start$Q: u32;
+var<private> held$Q: vec4<f32>;
+
+fn begin_rows(row0: u32, direction: u32, slot: u32, lane: u32) {
+    start$Q = ring_start(row0 + 8u * $Qu + lane % 8u, direction, slot);
+}
+
+fn stage_rows(k0: u32, depth: u32, lane: u32) {}
+
+fn fetch_rows(k: u32) {
+    held$Q = ring[start$Q + k];
+}
+
+// Row r, a constant: the comparisons vanish when the shader is compiled.
+fn row(r: u32) -> vec4<f32> {
+    if r / 8u == $Qu { return subgroupShuffle(held$Q, r % 8u); }
+    return vec4<f32>();
+}
+
+fn release_rows() {}

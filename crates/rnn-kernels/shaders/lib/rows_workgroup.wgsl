@@ -1,0 +1,38 @@
+// The left operand of a recurrent product, $ROWS rows of four values along k at a time, through workgroup
+// memory, 128 values of k in one go.
+// Defines: begin_rows, stage_rows, fetch_rows, row, release_rows. Needs of the driver: ring, ring_start,
+// WORKGROUP, CHUNK.
+
+var<workgroup> staged: array<vec4<f32>, $ROWS * CHUNK>; // [row][k / 4]
+var<private> first_row: u32;
+var<private> of_direction: u32;
+var<private> of_slot: u32;
+var<private> column: u32;
+
+fn begin_rows(row0: u32, direction: u32, slot: u32, lane: u32) {
+    first_row = row0;
+    of_direction = direction;
+    of_slot = slot;
+}
+
+fn stage_rows(k0: u32, depth: u32, lane: u32) {
+    for (var i = lane; i < $ROWSu * CHUNK; i += WORKGROUP) {
+        let k = k0 + i % CHUNK;
+        if k < depth {
+            staged[i] = ring[ring_start(first_row + i / CHUNK, of_direction, of_slot) + k];
+        }
+    }
+    workgroupBarrier();
+}
+
+fn fetch_rows(k: u32) {
+    column = k % CHUNK;
+}
+
+fn row(r: u32) -> vec4<f32> {
+    return staged[r * CHUNK + column];
+}
+
+fn release_rows() {
+    workgroupBarrier();
+}

@@ -1,0 +1,24 @@
+// Puts the recurrent gradient of a GRU's last gate in the place of its input gradient, when the latter has been
+// used: then one product gives the gradient of all of U. Needs: lib/index.wgsl.
+// CPU twin: crates/rnn-runtime/src/cpu/rnn/weight_grads.rs
+
+struct Params {
+    count: u32, // elements of aux
+    gates: u32, // G
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(1) @binding(0) var<storage, read> aux: array<f32>;         // [T, B, D, H]
+@group(1) @binding(1) var<storage, read_write> gates: array<f32>; // [T, B, D, H, G]
+
+@compute @workgroup_size(256)
+fn replace_last_gate(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear_index(group, groups, lane);
+    if i < params.count {
+        gates[i * params.gates + params.gates - 1u] = aux[i];
+    }
+}

@@ -1,0 +1,181 @@
+//! Which algorithm runs the recurrence, and with which tiles.
+//!
+//! Two ways: one dispatch per step, whose workgroups share the units among them, or the whole sequence in one
+//! dispatch (in few, so that none is too long), whose workgroups each hold all units of some batch rows.
+
+use super::GpuDevice;
+use super::device::DeviceKind;
+use crate::cpu::rnn::LayerDims;
+use crate::error::{Error, Result};
+use rnn_kernels::catalogue::rnn::Rows;
+use std::fmt;
+use std::str::FromStr;
+
+/// How the steps of a recurrence are spread over dispatches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// One dispatch per time step.
+    Step,
+    /// As many steps per dispatch as fit in 20 ms.
+    Sequence,
+}
+
+impl FromStr for Algorithm {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "step" => Ok(Algorithm::Step),
+            "sequence" => Ok(Algorithm::Sequence),
+            other => Err(Error::Value {
+                op: "Device::gpu",
+                arg: "RNN_GPU_ALGO",
+                expected: "step or sequence".into(),
+                got: other.into(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Algorithm::Step => "step",
+            Algorithm::Sequence => "sequence",
+        })
+    }
+}
+
+/// A recurrence's algorithm and tiles.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) fetch: Rows,
+    /// Batch rows of an invocation.
+    pub(crate) rows: usize,
+    /// Invocations of a workgroup.
+    pub(crate) workgroup: usize,
+    /// Workgroups along the units; 1 with [`Algorithm::Sequence`].
+    pub(crate) across: usize,
+    /// Steps of a dispatch.
+    pub(crate) count: usize,
+}
+
+/// Longest dispatch in seconds: a display that shares the GPU stays responsive.
+const MAX_DISPATCH_SECONDS: f64 = 0.02;
+
+/// Most invocations of a workgroup on every adapter.
+const MAX_WORKGROUP: usize = 256;
+
+/// Rows of an invocation that are used.
+const ROW_SIZES: [usize; 5] = [1, 4, 8, 16, 32];
+
+/// What the planner knows of an adapter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// Lanes of a subgroup where it can be used.
+    pub(crate) subgroup_size: Option<u32>,
+    /// Workgroups that run at the same time, roughly.
+    pub(crate) cores: usize,
+    /// Multiply-adds per second and core, and seconds between dependent dispatches; both rough.
+    rate: f64,
+    dispatch: f64,
+}
+
+impl Facts {
+    pub(crate) fn new(kind: DeviceKind, subgroup_size: Option<u32>) -> Self {
+        let (cores, rate, dispatch) = match kind {
+            DeviceKind::Discrete | DeviceKind::Virtual => (64, 5e10, 4e-6),
+            DeviceKind::Integrated | DeviceKind::Other => (16, 1e10, 10e-6),
+            DeviceKind::Software => {
+                (std::thread::available_parallelism().map_or(1, usize::from), 1e10, 40e-6)
+            }
+        };
+        Facts { subgroup_size, cores, rate, dispatch }
+    }
+
+    /// The plan for a recurrence over `dims` whose product makes `outputs` values per row of an invocation
+    /// out of `depth` inputs, `lanes` invocations covering all units.
+    pub(crate) fn plan(&self, dims: LayerDims, work: Work, forced: Option<Algorithm>) -> Plan {
+        let fetch = if self.subgroup_size == Some(8) { Rows::Subgroup } else { Rows::Workgroup };
+        let most = if fetch == Rows::Subgroup { 32 } else { 8 };
+        let sequence = self.sequence(dims, work, fetch, most);
+        let step = self.step(dims, work, fetch, most);
+        match forced {
+            Some(Algorithm::Step) => step,
+            Some(Algorithm::Sequence) => sequence,
+            None if self.seconds(&sequence, dims, work) <= self.seconds(&step, dims, work) => sequence,
+            None => step,
+        }
+    }
+
+    /// Batch rows of an invocation: enough workgroups for all cores, then as many rows as possible.
+    fn rows(&self, dims: LayerDims, across: usize, most: usize) -> usize {
+        let others = dims.directions * across;
+        let wanted = self.cores.div_ceil(others);
+        let groups = dims.batch.div_ceil(most).max(wanted.min(dims.batch));
+        // A whole number of rounds over the cores.
+        let groups = (groups * others).next_multiple_of(self.cores.min(groups * others)) / others;
+        let rows = dims.batch.div_ceil(groups.clamp(1, dims.batch)).max(1);
+        // Every number of rows is a kernel to compile: a few sizes must do.
+        ROW_SIZES.into_iter().find(|&size| size >= rows).unwrap_or(most).min(most)
+    }
+
+    /// A workgroup of one of a few sizes, because every size is a kernel to compile.
+    fn workgroup(&self, lanes: usize, fetch: Rows) -> usize {
+        let sizes = if fetch == Rows::Subgroup { [8, 64, MAX_WORKGROUP] } else { [32, 64, MAX_WORKGROUP] };
+        sizes.into_iter().find(|&size| size >= lanes).unwrap_or(MAX_WORKGROUP)
+    }
+
+    fn sequence(&self, dims: LayerDims, work: Work, fetch: Rows, most: usize) -> Plan {
+        let rows = self.rows(dims, 1, most);
+        let workgroup = self.workgroup(work.lanes, fetch);
+        let mut plan = Plan { algorithm: Algorithm::Sequence, fetch, rows, workgroup, across: 1, count: 1 };
+        let step = self.dispatch_seconds(&plan, dims, work);
+        plan.count = ((MAX_DISPATCH_SECONDS / step) as usize).clamp(1, dims.steps + 1);
+        plan
+    }
+
+    fn step(&self, dims: LayerDims, work: Work, fetch: Rows, most: usize) -> Plan {
+        let lanes = work.lanes.next_multiple_of(8);
+        // Small workgroups where the batch alone does not fill the cores.
+        let tiles = dims.batch.div_ceil(most) * dims.directions;
+        let across = self.cores.div_ceil(tiles).max(lanes.div_ceil(MAX_WORKGROUP));
+        let workgroup = self.workgroup(lanes.div_ceil(across), fetch);
+        let across = lanes.div_ceil(workgroup);
+        let rows = self.rows(dims, across, most);
+        Plan { algorithm: Algorithm::Step, fetch, rows, workgroup, across, count: 1 }
+    }
+
+    /// Estimated seconds of one step of a dispatch.
+    fn dispatch_seconds(&self, plan: &Plan, dims: LayerDims, work: Work) -> f64 {
+        let groups = dims.batch.div_ceil(plan.rows) * dims.directions * plan.across;
+        let turns = work.lanes.div_ceil(plan.workgroup * plan.across);
+        // Weights are read once per tile: a row costs what its products cost, a tile four rows more.
+        let group = turns * plan.workgroup.min(work.lanes.next_multiple_of(8)) * (plan.rows + 4);
+        let products = (group * work.depth * work.outputs) as f64;
+        groups.div_ceil(self.cores) as f64 * products / self.rate
+    }
+
+    fn seconds(&self, plan: &Plan, dims: LayerDims, work: Work) -> f64 {
+        let dispatches = dims.steps.div_ceil(plan.count) as f64;
+        dispatches * self.dispatch + dims.steps as f64 * self.dispatch_seconds(plan, dims, work)
+    }
+}
+
+/// The product of one step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    /// Invocations that cover all units.
+    pub(crate) lanes: usize,
+    /// Values a row of an invocation computes.
+    pub(crate) outputs: usize,
+    /// Values each of them is a sum over.
+    pub(crate) depth: usize,
+}
+
+impl GpuDevice {
+    pub(crate) fn plan(&self, dims: LayerDims, work: Work) -> Plan {
+        Facts::new(self.info().kind, self.subgroup_size()).plan(dims, work, self.forced_algorithm())
+    }
+}
