@@ -217,7 +217,7 @@ impl GpuDevice {
     /// small for the default kernels, [`Error::Gpu`] when the driver refuses, [`Error::Unsupported`] on
     /// the web.
     pub fn open(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
-        expect_blocking("GpuDevice::open", "open_async")?;
+        expect_blocking("GpuDevice::open", "Device::gpu_async")?;
         pollster::block_on(Self::open_async(selector, options))
     }
 
