@@ -49,8 +49,9 @@ impl Device {
         Device::Cpu(CpuDevice::new())
     }
 
-    /// The fastest real GPU, else the CPU backend. The environment variable `RNN_DEVICE` overrides:
-    /// `cpu`, `gpu` (a software adapter will do), `gpu:N`, `gpu:NAME`, or `auto`.
+    /// The fastest real GPU, else the CPU backend. On the web the CPU backend: opening a GPU takes a future
+    /// there, `Device::gpu_async`. The environment variable `RNN_DEVICE` overrides: `cpu`, `gpu` (a
+    /// software adapter will do), `gpu:N`, `gpu:NAME`, or `auto`.
     ///
     /// # Errors
     /// Only when `RNN_DEVICE` asks for something that does not exist. A GPU that is there but
@@ -123,7 +124,8 @@ impl Device {
         Self::cpu()
     }
 
-    /// Every adapter of the system, software ones included.
+    /// Every adapter of the system, software ones included. Empty on the web, where they cannot be listed
+    /// without waiting: [`Device::gpu_async`] opens one there.
     #[cfg(feature = "gpu")]
     pub fn adapters() -> Vec<AdapterInfo> {
         crate::gpu::adapters()
@@ -145,6 +147,15 @@ impl Device {
     #[cfg(feature = "gpu")]
     pub fn gpu_with(selector: impl Into<GpuSelector>, options: GpuOptions) -> Result<Self> {
         Ok(Device::Gpu(GpuDevice::open(&selector.into(), options)?))
+    }
+
+    /// As [`Device::gpu_with`], without blocking the thread: the only way on the web.
+    ///
+    /// # Errors
+    /// See [`GpuDevice::open`].
+    #[cfg(feature = "gpu")]
+    pub async fn gpu_async(selector: impl Into<GpuSelector>, options: GpuOptions) -> Result<Self> {
+        Ok(Device::Gpu(GpuDevice::open_async(&selector.into(), options).await?))
     }
 
     /// `cpu`, or `gpu:` and the adapter's name.

@@ -76,6 +76,8 @@ fn a_missing_adapter_is_an_error_that_lists_the_others(_: &Device) {
     let name = &Device::adapters()[0].name;
     assert!(text.contains("no such adapter") && text.contains(name.as_str()), "{text}");
     assert!(matches!(Device::gpu(10_000usize), Err(Error::NoAdapter { .. })));
+    let opening = Device::gpu_async("no such adapter", rnn_runtime::GpuOptions::default());
+    assert_eq!(pollster::block_on(opening).unwrap_err().to_string(), text);
 }
 
 /// Allocating more than the adapter can bind is an error with both numbers; the device lives on.

@@ -4,7 +4,7 @@
 
 override LANES: u32; // a power of two up to 256
 
-const LOWEST: f32 = -3.40282347e38;
+const LOWEST: f32 = -0x1.fffffep+127; // hexadecimal: nine decimal digits round to a value beyond f32, an error in Tint
 
 var<workgroup> scratch: array<f32, 256>;
 

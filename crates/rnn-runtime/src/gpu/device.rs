@@ -157,8 +157,21 @@ fn instance() -> &'static wgpu::Instance {
     INSTANCE.get_or_init(|| wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle()))
 }
 
-fn enumerate() -> Vec<wgpu::Adapter> {
-    pollster::block_on(instance().enumerate_adapters(wgpu::Backends::PRIMARY))
+async fn enumerate() -> Vec<wgpu::Adapter> {
+    instance().enumerate_adapters(wgpu::Backends::PRIMARY).await
+}
+
+/// Refuses what would block the thread in a browser: what is waited for arrives there only after the
+/// program has returned to the event loop.
+pub(super) fn expect_blocking(op: &'static str, instead: &str) -> Result<()> {
+    if cfg!(target_arch = "wasm32") {
+        return Err(Error::Unsupported {
+            op,
+            what: "waiting for a GPU on the web".into(),
+            why: format!("nothing may block there; use {instead}"),
+        });
+    }
+    Ok(())
 }
 
 fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfo {
@@ -182,9 +195,16 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfo {
     }
 }
 
-/// Every adapter of the system, software ones included.
+/// Every adapter of the system, software ones included; none on the web, where asking takes a future.
 pub(crate) fn adapters() -> Vec<AdapterInfo> {
-    enumerate().iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect()
+    if cfg!(target_arch = "wasm32") {
+        return Vec::new();
+    }
+    pollster::block_on(enumerate())
+        .iter()
+        .enumerate()
+        .map(|(index, adapter)| describe(index, adapter))
+        .collect()
 }
 
 /// Sorts the fastest kind first.
@@ -203,9 +223,19 @@ impl GpuDevice {
     ///
     /// # Errors
     /// [`Error::NoAdapter`] when none fits the selector, [`Error::AdapterLimit`] when it is too
-    /// small for the default kernels, [`Error::Gpu`] when the driver refuses.
+    /// small for the default kernels, [`Error::Gpu`] when the driver refuses, [`Error::Unsupported`] on
+    /// the web.
     pub fn open(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
-        let all = enumerate();
+        expect_blocking("GpuDevice::open", "Device::gpu_async")?;
+        pollster::block_on(Self::open_async(selector, options))
+    }
+
+    /// As [`GpuDevice::open`], without blocking the thread: the only way on the web.
+    ///
+    /// # Errors
+    /// As [`GpuDevice::open`].
+    pub async fn open_async(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
+        let all = enumerate().await;
         let infos: Vec<AdapterInfo> =
             all.iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect();
         let chosen = match selector {
@@ -223,10 +253,10 @@ impl GpuDevice {
                 seen: if names.is_empty() { "none".into() } else { names.join(", ") },
             });
         };
-        Self::open_adapter(&all[info.index], info, options)
+        Self::open_adapter(&all[info.index], info, options).await
     }
 
-    fn open_adapter(adapter: &wgpu::Adapter, info: AdapterInfo, options: GpuOptions) -> Result<Self> {
+    async fn open_adapter(adapter: &wgpu::Adapter, info: AdapterInfo, options: GpuOptions) -> Result<Self> {
         let algorithm = match (options.algorithm, std::env::var("RNN_GPU_ALGO")) {
             (None, Ok(name)) => Some(name.parse()?),
             (given, _) => given,
@@ -246,7 +276,9 @@ impl GpuDevice {
             required_limits: limits.clone(),
             ..Default::default()
         };
-        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
             .map_err(|error| Error::Gpu { kind: "device request", message: error.to_string() })?;
 
         let failure = Arc::new(Mutex::new(None));
@@ -355,6 +387,7 @@ impl Inner {
 
     /// Blocks until the queue is idle.
     pub(super) fn wait(&self) -> Result<()> {
+        expect_blocking("synchronize", "to_vec_async")?;
         if let Err(error) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
             self.check()?;
             return Err(Error::Gpu { kind: "wait", message: error.to_string() });

@@ -4,7 +4,7 @@
 //! handle is dropped, even while older commands on it have not run. Uploads are the exception: they
 //! overtake commands that are recorded but not submitted, hence `last_use`.
 
-use super::device::{Counters, GpuDevice, Inner};
+use super::device::{Counters, GpuDevice, Inner, expect_blocking};
 use crate::error::{Error, Result};
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use std::collections::HashMap;
@@ -160,6 +160,7 @@ impl GpuBuffer {
 
     /// Copies the first `out.len()` bytes to the host, waiting for the device.
     pub(crate) fn read(&self, out: &mut [u8]) -> Result<()> {
+        expect_blocking("readback", "to_vec_async")?;
         self.start_read(out.len())?.wait(out)
     }
 
@@ -205,6 +206,10 @@ impl PendingRead {
         let mapped = std::future::poll_fn(|context| {
             if let Poll::Ready(mapped) = received.as_mut().poll(context) {
                 return Poll::Ready(mapped);
+            }
+            // A browser polls its queue and wakes us through the channel; it cannot before we let go.
+            if cfg!(target_arch = "wasm32") {
+                return Poll::Pending;
             }
             // No thread polls the queue for us: look, and come back.
             if device.0.device.poll(wgpu::PollType::Poll).is_err() {

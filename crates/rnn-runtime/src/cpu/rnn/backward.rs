@@ -1,4 +1,4 @@
-//! The backward recurrence. Twin of `shaders/rnn/step_backward.wgsl`.
+//! The backward recurrence. Twin of `shaders/rnn/backward.wgsl`.
 
 use super::super::cells::{Cell, Gru, Lstm, Rnn};
 use super::super::memory::Scratch;

@@ -1,4 +1,4 @@
-//! The forward pass of a layer. Twin of `shaders/rnn/step_forward.wgsl`.
+//! The forward pass of a layer. Twin of `shaders/rnn/forward.wgsl`.
 
 use super::super::cells::{Cell, Gru, Lstm, Rnn};
 use super::super::memory::Scratch;
