@@ -33,6 +33,8 @@ pub(crate) use on_device;
 pub struct DeviceStats {
     /// Blocks of memory requested from the system or driver.
     pub buffers_created: usize,
+    /// Bytes of those blocks. Pools keep them until the device is closed, so this is also the peak.
+    pub bytes_created: usize,
     /// Pipelines compiled.
     pub pipelines_created: usize,
     /// Bind group layouts created.
@@ -172,7 +174,11 @@ impl Device {
     pub fn stats(&self) -> DeviceStats {
         on_device!(
             self,
-            Cpu(cpu) => DeviceStats { buffers_created: cpu.buffers_created(), ..Default::default() },
+            Cpu(cpu) => DeviceStats {
+                buffers_created: cpu.buffers_created(),
+                bytes_created: cpu.bytes_created(),
+                ..Default::default()
+            },
             Gpu(gpu) => gpu.stats(),
         )
     }

@@ -44,6 +44,8 @@ fn long_chains_are_submitted_in_chunks_and_reuse_memory(device: &Device) {
     let after = device.stats();
     assert_eq!(x.to_vec().unwrap(), [2001.0; 1000]);
     assert!(after.buffers_created - before.buffers_created <= 2, "memory is not reused");
+    let bytes = after.bytes_created - before.bytes_created;
+    assert!(bytes <= 10_000, "{bytes} bytes for two arrays of 4000");
     if !device.is_cpu() {
         let submits = after.submits - before.submits;
         assert!((4..=100).contains(&submits), "{submits} submits for 2000 dispatches");

@@ -130,7 +130,8 @@ pub(super) struct Inner {
 /// How often something was created or done since the device was opened.
 #[derive(Default)]
 pub(super) struct Counters {
-    pub(super) buffers: AtomicUsize,
+    buffers: AtomicUsize,
+    bytes: AtomicUsize,
     pub(super) pipelines: AtomicUsize,
     pub(super) layouts: AtomicUsize,
     pub(super) dispatches: AtomicUsize,
@@ -140,6 +141,11 @@ pub(super) struct Counters {
 impl Counters {
     pub(super) fn count(counter: &AtomicUsize) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_buffer(&self, bytes: u64) {
+        Self::count(&self.buffers);
+        self.bytes.fetch_add(bytes as usize, Ordering::Relaxed);
     }
 }
 
@@ -284,6 +290,7 @@ impl GpuDevice {
         let counters = &self.0.counters;
         DeviceStats {
             buffers_created: read(&counters.buffers),
+            bytes_created: read(&counters.bytes),
             pipelines_created: read(&counters.pipelines),
             bind_group_layouts_created: read(&counters.layouts),
             dispatches: read(&counters.dispatches),

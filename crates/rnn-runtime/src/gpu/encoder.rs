@@ -72,7 +72,7 @@ impl Recorder {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        Counters::count(&counters.buffers);
+        counters.count_buffer(RING_BYTES);
         let window = |size| {
             wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                 buffer: &ring,
