@@ -191,6 +191,16 @@ impl Device {
         on_device!(self, Cpu(_) => Ok(()), Gpu(gpu) => gpu.synchronize())
     }
 
+    /// Seconds that kernels ran on the device since the last call, by its own clock, waits between
+    /// them included; waits until everything enqueued has run. `None` on the CPU, and on a GPU opened
+    /// without [`GpuOptions::timestamps`](crate::GpuOptions::timestamps) or unable to tell.
+    ///
+    /// # Errors
+    /// As [`Device::synchronize`].
+    pub fn kernel_seconds(&self) -> Result<Option<f64>> {
+        on_device!(self, Cpu(_) => Ok(None), Gpu(gpu) => gpu.kernel_seconds())
+    }
+
     /// Destroys a GPU device, as a driver reset would: every later use is [`Error::DeviceLost`].
     /// For tests of recovery; does nothing on the CPU.
     pub fn destroy(&self) {

@@ -4,6 +4,7 @@
 use super::encoder::Recorder;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
+use super::timestamps::Timestamps;
 use crate::device::DeviceStats;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -44,6 +45,8 @@ pub struct AdapterInfo {
     pub max_workgroup_invocations: u32,
     /// Workgroup memory in bytes.
     pub max_workgroup_bytes: u32,
+    /// Whether it can time kernels, see [`GpuOptions::timestamps`].
+    pub has_timestamps: bool,
 }
 
 impl fmt::Display for AdapterInfo {
@@ -94,7 +97,7 @@ impl fmt::Display for GpuSelector {
     }
 }
 
-/// Which optional abilities of an adapter are used. The default takes whatever the adapter has;
+/// Which optional abilities of an adapter are used. The default takes whatever makes kernels faster;
 /// switching one off forces the form that every WebGPU implementation can run.
 #[derive(Clone, Copy, Debug)]
 pub struct GpuOptions {
@@ -102,11 +105,14 @@ pub struct GpuOptions {
     pub immediates: bool,
     /// Ask for the adapter's own limits rather than WebGPU's defaults.
     pub adapter_limits: bool,
+    /// Time kernels where the adapter can, for [`Device::kernel_seconds`](crate::Device::kernel_seconds).
+    /// Off by default: every submit then carries a copy of its times.
+    pub timestamps: bool,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        GpuOptions { immediates: true, adapter_limits: true }
+        GpuOptions { immediates: true, adapter_limits: true, timestamps: false }
     }
 }
 
@@ -176,6 +182,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfo {
         max_buffer_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
         max_workgroup_invocations: limits.max_compute_invocations_per_workgroup,
         max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        has_timestamps: adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY),
     }
 }
 
@@ -228,9 +235,13 @@ impl GpuDevice {
         check_limits(&info.name, &limits)?;
         let immediates = options.immediates && adapter.features().contains(wgpu::Features::IMMEDIATES);
         limits.max_immediate_size = if immediates { adapter.limits().max_immediate_size.min(128) } else { 0 };
+        let timestamps = options.timestamps && info.has_timestamps;
+        let mut required_features = wgpu::Features::empty();
+        required_features.set(wgpu::Features::IMMEDIATES, immediates);
+        required_features.set(wgpu::Features::TIMESTAMP_QUERY, timestamps);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("rnn"),
-            required_features: if immediates { wgpu::Features::IMMEDIATES } else { wgpu::Features::empty() },
+            required_features,
             required_limits: limits.clone(),
             ..Default::default()
         };
@@ -254,7 +265,8 @@ impl GpuDevice {
 
         let counters = Counters::default();
         let pipelines = Pipelines::new(&device, &counters);
-        let recorder = Recorder::new(&device, &limits, &pipelines, &counters);
+        let times = timestamps.then(|| Timestamps::new(&device, &queue, &counters));
+        let recorder = Recorder::new(&device, &limits, &pipelines, &counters, times);
         Ok(GpuDevice(Arc::new(Inner {
             pipelines,
             pool: Pool::default(),
@@ -305,6 +317,15 @@ impl GpuDevice {
     pub(crate) fn synchronize(&self) -> Result<()> {
         self.0.flush()?;
         self.0.wait()
+    }
+
+    /// Seconds of compute passes since the last call; `None` without timestamps.
+    ///
+    /// # Errors
+    /// Whatever the driver reported since the last check.
+    pub(crate) fn kernel_seconds(&self) -> Result<Option<f64>> {
+        self.synchronize()?;
+        self.0.recorder().timestamps().map(Timestamps::take_seconds).transpose()
     }
 
     /// Simulates the loss of the device, for tests of recovery.

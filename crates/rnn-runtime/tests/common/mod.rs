@@ -139,7 +139,9 @@ mod gpu {
 
     pub(crate) fn limited_device() -> &'static Result<Device, String> {
         static LIMITED: Slot = OnceLock::new();
-        LIMITED.get_or_init(|| open(GpuOptions { immediates: false, adapter_limits: false }))
+        LIMITED.get_or_init(|| {
+            open(GpuOptions { immediates: false, adapter_limits: false, ..GpuOptions::default() })
+        })
     }
 }
 
