@@ -10,6 +10,7 @@
 
 mod common {
     pub(crate) mod case;
+    pub(crate) mod machine;
     pub(crate) mod memory;
     pub(crate) mod peak;
     pub(crate) mod verify;
@@ -18,9 +19,10 @@ mod common {
 #[allow(dead_code, reason = "the library's own file; measuring the peak needs a part of it")]
 mod simd;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
-use common::case::{Case, GRID, Layer};
+use common::case::{Case, GRID, Layer, read_grid};
+use common::machine::{Machine, threads, warn_of_load};
 use common::{memory, peak, verify};
 use rnn_api::prelude::*;
 use serde::Serialize;
@@ -29,7 +31,7 @@ use std::time::{Duration, Instant};
 
 #[derive(Parser)]
 struct Args {
-    /// Cases; the default grid is embedded.
+    /// Cases, a path from the root of the repository; the default grid is embedded.
     #[arg(long)]
     grid: Option<PathBuf>,
     #[arg(long, default_value = "cpu")]
@@ -80,12 +82,6 @@ fn median(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     }
     times.sort_by(f64::total_cmp);
     Ok(times[times.len() / 2])
-}
-
-/// The number of threads the CPU backend takes.
-fn threads() -> usize {
-    let wanted = std::env::var("RNN_THREADS").ok().and_then(|text| text.parse().ok());
-    wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// Raises `peak` to what the machine shows now: on a shared one, the best that was ever seen is the peak.
@@ -145,19 +141,20 @@ fn run(
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let text = match &args.grid {
-        Some(path) => std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?,
-        None => GRID.to_string(),
-    };
-    let cases: Vec<Case> = serde_json::from_str(&text).context("the grid file")?;
+    let cases = read_grid(args.grid.as_deref(), GRID)?;
     for name in &args.names {
         anyhow::ensure!(cases.iter().any(|case| case.name == *name), "no case {name:?} in the grid");
     }
     let device = Device::from_name(&args.device)?;
+    let (format, dtype) = match args.bf16 {
+        true => (WeightFormat::Bf16, "f32 with bf16 weights"),
+        false => (WeightFormat::F32, "f32"),
+    };
     if !args.json {
-        eprintln!("{}, f32, medians of two seconds; each case verified first", device.name());
+        Machine::new(&device, dtype).print();
+        warn_of_load();
+        eprintln!("medians of two seconds; each case verified first");
     }
-    let format = if args.bf16 { WeightFormat::Bf16 } else { WeightFormat::F32 };
     let mut peak = None;
     let wanted = |case: &&Case| args.names.is_empty() || args.names.contains(&case.name);
     for (n, case) in cases.iter().filter(wanted).enumerate() {

@@ -1,13 +1,31 @@
 //! A case of a grid and the layer it asks for.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rnn_api::prelude::*;
 use rnn_api::{StackSpec, backward};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// The default grid.
 pub(crate) const GRID: &str = include_str!("../grid.json");
+
+/// A path of the command line. Cargo runs a bench in its package's directory, where nobody would look:
+/// relative paths start at the root of the repository.
+pub(crate) fn from_root(path: &Path) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// The cases of a grid file, or of a text in its place.
+pub(crate) fn read_grid(path: Option<&Path>, default: &str) -> Result<Vec<Case>> {
+    let text = match path.map(from_root) {
+        Some(path) => {
+            std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?
+        }
+        None => default.to_string(),
+    };
+    serde_json::from_str(&text).context("the grid file")
+}
 
 /// One recurrent layer and the size of its input.
 #[derive(Clone, Serialize, Deserialize)]

@@ -33,6 +33,8 @@ pub(crate) use on_device;
 pub struct DeviceStats {
     /// Blocks of memory requested from the system or driver.
     pub buffers_created: usize,
+    /// Bytes of those blocks. Pools keep them until the device is closed, so this is also the peak.
+    pub bytes_created: usize,
     /// Pipelines compiled.
     pub pipelines_created: usize,
     /// Bind group layouts created.
@@ -183,7 +185,11 @@ impl Device {
     pub fn stats(&self) -> DeviceStats {
         on_device!(
             self,
-            Cpu(cpu) => DeviceStats { buffers_created: cpu.buffers_created(), ..Default::default() },
+            Cpu(cpu) => DeviceStats {
+                buffers_created: cpu.buffers_created(),
+                bytes_created: cpu.bytes_created(),
+                ..Default::default()
+            },
             Gpu(gpu) => gpu.stats(),
         )
     }
@@ -194,6 +200,16 @@ impl Device {
     /// Whatever the driver reported since the last check.
     pub fn synchronize(&self) -> Result<()> {
         on_device!(self, Cpu(_) => Ok(()), Gpu(gpu) => gpu.synchronize())
+    }
+
+    /// Seconds that kernels ran on the device since the last call, by its own clock, waits between
+    /// them included; waits until everything enqueued has run. `None` on the CPU, and on a GPU opened
+    /// without [`GpuOptions::timestamps`](crate::GpuOptions::timestamps) or unable to tell.
+    ///
+    /// # Errors
+    /// As [`Device::synchronize`].
+    pub fn kernel_seconds(&self) -> Result<Option<f64>> {
+        on_device!(self, Cpu(_) => Ok(None), Gpu(gpu) => gpu.kernel_seconds())
     }
 
     /// Destroys a GPU device, as a driver reset would: every later use is [`Error::DeviceLost`].

@@ -44,6 +44,8 @@ fn long_chains_are_submitted_in_chunks_and_reuse_memory(device: &Device) {
     let after = device.stats();
     assert_eq!(x.to_vec().unwrap(), [2001.0; 1000]);
     assert!(after.buffers_created - before.buffers_created <= 2, "memory is not reused");
+    let bytes = after.bytes_created - before.bytes_created;
+    assert!(bytes <= 10_000, "{bytes} bytes for two arrays of 4000");
     if !device.is_cpu() {
         let submits = after.submits - before.submits;
         assert!((4..=100).contains(&submits), "{submits} submits for 2000 dispatches");
@@ -109,6 +111,46 @@ fn a_lost_device_is_an_error_not_a_panic(_: &Device) {
     assert_eq!(affine(&again, 2.0, 0.0).unwrap().to_vec().unwrap(), [2.0; 100]);
 }
 
+/// Kernels are timed on request where the adapter can: more than nothing, less than the wall shows.
+#[cfg(feature = "gpu")]
+fn kernel_time_lies_below_wall_time(device: &Device) {
+    use rnn_runtime::GpuOptions;
+    use rnn_runtime::ops::{gemm::matmul, pointwise::zeros};
+    use std::time::Instant;
+
+    let x = full(device, &[512, 512], 0.5).unwrap();
+    matmul(&x, &x, false, false).unwrap();
+    assert_eq!(device.kernel_seconds().unwrap(), None, "not asked for");
+
+    let timed = &Device::gpu_with((), GpuOptions { timestamps: true, ..GpuOptions::default() }).unwrap();
+    let Device::Gpu(gpu) = timed else { panic!("{}", timed.name()) };
+    let measure = |work: &dyn Fn()| {
+        timed.kernel_seconds().unwrap();
+        let start = Instant::now();
+        work();
+        let seconds = timed.kernel_seconds().unwrap();
+        let wall = start.elapsed().as_secs_f64();
+        assert_eq!(seconds.is_some(), gpu.info().has_timestamps);
+        seconds.inspect(|&seconds| assert!((0.0..=wall).contains(&seconds), "{seconds} s of {wall} s"))
+    };
+    let x = full(timed, &[512, 512], 0.5).unwrap();
+    let product = || drop(matmul(&x, &x, false, false).unwrap());
+    let nothing = measure(&|| ());
+    let one = measure(&product);
+    // Many submits, and in each as many passes as there can be: clearing memory ends one.
+    let many = measure(&|| {
+        for round in 0..1200 {
+            let y = zeros(timed, &[16]).unwrap();
+            drop(affine(&y, 1.0, round as f32).unwrap());
+        }
+        product();
+    });
+    if let (Some(nothing), Some(one), Some(many)) = (nothing, one, many) {
+        assert_eq!(nothing, 0.0);
+        assert!(one > 0.0 && many > 0.0, "{one} {many}");
+    }
+}
+
 fn main() {
     let mut tests = device_tests![
         readback_agrees_async_and_blocking,
@@ -121,6 +163,7 @@ fn main() {
     {
         let gpu = device_tests![
             a_missing_adapter_is_an_error_that_lists_the_others,
+            kernel_time_lies_below_wall_time,
             a_lost_device_is_an_error_not_a_panic,
         ];
         tests.extend(gpu.into_iter().map(common::DeviceTest::gpu_only));

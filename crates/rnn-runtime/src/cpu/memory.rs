@@ -26,6 +26,7 @@ pub struct CpuDevice(Arc<Pool>);
 struct Pool {
     free: Mutex<HashMap<usize, Vec<Vec<Line>>>>,
     created: AtomicUsize,
+    created_bytes: AtomicUsize,
 }
 
 impl fmt::Debug for CpuDevice {
@@ -36,12 +37,21 @@ impl fmt::Debug for CpuDevice {
 
 impl CpuDevice {
     pub(crate) fn new() -> Self {
-        CpuDevice(Arc::new(Pool { free: Mutex::default(), created: AtomicUsize::new(0) }))
+        CpuDevice(Arc::new(Pool {
+            free: Mutex::default(),
+            created: AtomicUsize::new(0),
+            created_bytes: AtomicUsize::new(0),
+        }))
     }
 
     /// Blocks that had to be requested from the system so far.
     pub(crate) fn buffers_created(&self) -> usize {
         self.0.created.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of those blocks.
+    pub(crate) fn bytes_created(&self) -> usize {
+        self.0.created_bytes.load(Ordering::Relaxed)
     }
 
     /// Number of worker threads for ops that split.
@@ -65,6 +75,7 @@ impl CpuDevice {
                 })?;
                 block.resize(lines, Line([0.0; 16]));
                 self.0.created.fetch_add(1, Ordering::Relaxed);
+                self.0.created_bytes.fetch_add(lines * size_of::<Line>(), Ordering::Relaxed);
                 block
             }
         };

@@ -5,6 +5,7 @@ use super::encoder::Recorder;
 use super::pipelines::Pipelines;
 use super::plan::Algorithm;
 use super::pool::Pool;
+use super::timestamps::Timestamps;
 use crate::device::DeviceStats;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -45,6 +46,8 @@ pub struct AdapterInfo {
     pub max_workgroup_invocations: u32,
     /// Workgroup memory in bytes.
     pub max_workgroup_bytes: u32,
+    /// Whether it can time kernels, see [`GpuOptions::timestamps`].
+    pub has_timestamps: bool,
 }
 
 impl fmt::Display for AdapterInfo {
@@ -95,7 +98,7 @@ impl fmt::Display for GpuSelector {
     }
 }
 
-/// Which optional abilities of an adapter are used. The default takes whatever the adapter has;
+/// Which optional abilities of an adapter are used. The default takes whatever makes kernels faster;
 /// switching one off forces the form that every WebGPU implementation can run.
 #[derive(Clone, Copy, Debug)]
 pub struct GpuOptions {
@@ -108,11 +111,20 @@ pub struct GpuOptions {
     /// The algorithm of recurrences; `None` leaves it to the environment variable `RNN_GPU_ALGO` (`step` or
     /// `sequence`), and without that to the planner.
     pub algorithm: Option<Algorithm>,
+    /// Time kernels where the adapter can, for [`Device::kernel_seconds`](crate::Device::kernel_seconds).
+    /// Off by default: every submit then carries a copy of its times.
+    pub timestamps: bool,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        GpuOptions { immediates: true, subgroups: true, adapter_limits: true, algorithm: None }
+        GpuOptions {
+            immediates: true,
+            subgroups: true,
+            adapter_limits: true,
+            algorithm: None,
+            timestamps: false,
+        }
     }
 }
 
@@ -139,7 +151,8 @@ pub(super) struct Inner {
 /// How often something was created or done since the device was opened.
 #[derive(Default)]
 pub(super) struct Counters {
-    pub(super) buffers: AtomicUsize,
+    buffers: AtomicUsize,
+    bytes: AtomicUsize,
     pub(super) pipelines: AtomicUsize,
     pub(super) layouts: AtomicUsize,
     pub(super) dispatches: AtomicUsize,
@@ -149,6 +162,11 @@ pub(super) struct Counters {
 impl Counters {
     pub(super) fn count(counter: &AtomicUsize) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_buffer(&self, bytes: u64) {
+        Self::count(&self.buffers);
+        self.bytes.fetch_add(bytes as usize, Ordering::Relaxed);
     }
 }
 
@@ -192,6 +210,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfo {
         max_buffer_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
         max_workgroup_invocations: limits.max_compute_invocations_per_workgroup,
         max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        has_timestamps: adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY),
     }
 }
 
@@ -270,6 +289,8 @@ impl GpuDevice {
         required_features.set(wgpu::Features::IMMEDIATES, immediates);
         required_features.set(wgpu::Features::SUBGROUP, subgroups);
         limits.max_immediate_size = if immediates { adapter.limits().max_immediate_size.min(128) } else { 0 };
+        let timestamps = options.timestamps && info.has_timestamps;
+        required_features.set(wgpu::Features::TIMESTAMP_QUERY, timestamps);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("rnn"),
             required_features,
@@ -302,7 +323,8 @@ impl GpuDevice {
 
         let counters = Counters::default();
         let pipelines = Pipelines::new(&device, &counters);
-        let recorder = Recorder::new(&device, &limits, &pipelines, &counters);
+        let times = timestamps.then(|| Timestamps::new(&device, &queue, &counters));
+        let recorder = Recorder::new(&device, &limits, &pipelines, &counters, times);
         Ok(GpuDevice(Arc::new(Inner {
             pipelines,
             pool: Pool::default(),
@@ -350,6 +372,7 @@ impl GpuDevice {
         let counters = &self.0.counters;
         DeviceStats {
             buffers_created: read(&counters.buffers),
+            bytes_created: read(&counters.bytes),
             pipelines_created: read(&counters.pipelines),
             bind_group_layouts_created: read(&counters.layouts),
             dispatches: read(&counters.dispatches),
@@ -364,6 +387,15 @@ impl GpuDevice {
     pub(crate) fn synchronize(&self) -> Result<()> {
         self.0.flush()?;
         self.0.wait()
+    }
+
+    /// Seconds of compute passes since the last call; `None` without timestamps.
+    ///
+    /// # Errors
+    /// Whatever the driver reported since the last check.
+    pub(crate) fn kernel_seconds(&self) -> Result<Option<f64>> {
+        self.synchronize()?;
+        self.0.recorder().timestamps().map(Timestamps::take_seconds).transpose()
     }
 
     /// Simulates the loss of the device, for tests of recovery.

@@ -7,6 +7,7 @@
 use super::device::{Counters, DeviceKind, GpuDevice, Inner};
 use super::pipelines::{PARAMS_WINDOW, Pipelines, STEP_BYTES};
 use super::pool::GpuBuffer;
+use super::timestamps::Timestamps;
 use crate::error::{Error, Result};
 use rnn_kernels::{Kernel, StepSource};
 
@@ -15,7 +16,7 @@ const RING_BYTES: u64 = 1 << 20;
 
 /// A submit ends after this many dispatches: encoding 512 takes about a millisecond, so the GPU is
 /// never idle for long while the CPU encodes.
-const MAX_DISPATCHES: usize = 512;
+pub(super) const MAX_DISPATCHES: usize = 512;
 
 /// The first submit after an idle queue is short, so that the GPU starts early.
 const FIRST_DISPATCHES: usize = 32;
@@ -57,6 +58,7 @@ pub(super) struct Recorder {
     dispatches: usize,
     seconds: f64,
     limit: usize,
+    timestamps: Option<Timestamps>,
 }
 
 impl Recorder {
@@ -65,6 +67,7 @@ impl Recorder {
         limits: &wgpu::Limits,
         pipelines: &Pipelines,
         counters: &Counters,
+        timestamps: Option<Timestamps>,
     ) -> Self {
         let ring = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("rnn params ring"),
@@ -72,7 +75,7 @@ impl Recorder {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        Counters::count(&counters.buffers);
+        counters.count_buffer(RING_BYTES);
         let window = |size| {
             wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                 buffer: &ring,
@@ -99,7 +102,12 @@ impl Recorder {
             dispatches: 0,
             seconds: 0.0,
             limit: FIRST_DISPATCHES,
+            timestamps,
         }
+    }
+
+    pub(super) fn timestamps(&self) -> Option<&Timestamps> {
+        self.timestamps.as_ref()
     }
 
     /// The next submit is a short one again.
@@ -115,12 +123,17 @@ impl Recorder {
     /// Submits everything recorded so far.
     pub(super) fn flush(&mut self, inner: &Inner) {
         self.pass = None;
-        let Some(encoder) = self.encoder.take() else { return };
+        let Some(mut encoder) = self.encoder.take() else { return };
+        let times = self.timestamps.as_mut();
+        let times = times.and_then(|times| times.copy_out(&inner.device, &inner.counters, &mut encoder));
         if !self.shadow.is_empty() {
             inner.queue.write_buffer(&self.ring, 0, &self.shadow);
         }
         inner.queue.submit([encoder.finish()]);
         Counters::count(&inner.counters.submits);
+        if let (Some(timestamps), Some(times)) = (&self.timestamps, times) {
+            timestamps.collect(times);
+        }
         // Lets finished submits release their resources and deliver callbacks; an error shows up
         // through the device's own callbacks.
         let _ = inner.device.poll(wgpu::PollType::Poll);
@@ -132,15 +145,15 @@ impl Recorder {
     }
 
     fn encoder(&mut self, inner: &Inner) -> &mut wgpu::CommandEncoder {
-        self.encoder.get_or_insert_with(|| {
-            inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("rnn") })
-        })
+        self.encoder.get_or_insert_with(|| new_encoder(inner))
     }
 
     fn pass(&mut self, inner: &Inner) -> &mut wgpu::ComputePass<'static> {
         if self.pass.is_none() {
-            let descriptor = wgpu::ComputePassDescriptor { label: Some("rnn"), timestamp_writes: None };
-            let pass = self.encoder(inner).begin_compute_pass(&descriptor).forget_lifetime();
+            let timestamp_writes = self.timestamps.as_mut().map(Timestamps::next_pass);
+            let descriptor = wgpu::ComputePassDescriptor { label: Some("rnn"), timestamp_writes };
+            let encoder = self.encoder.get_or_insert_with(|| new_encoder(inner));
+            let pass = encoder.begin_compute_pass(&descriptor).forget_lifetime();
             return self.pass.insert(pass);
         }
         match &mut self.pass {
@@ -181,6 +194,10 @@ impl Recorder {
             || self.dispatches >= self.limit
             || self.seconds >= MAX_SUBMIT_SECONDS
     }
+}
+
+fn new_encoder(inner: &Inner) -> wgpu::CommandEncoder {
+    inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("rnn") })
 }
 
 impl GpuDevice {

@@ -20,6 +20,7 @@ mod pool;
 pub(crate) mod reduce;
 pub(crate) mod rnn;
 pub(crate) mod softmax;
+mod timestamps;
 
 pub(crate) use device::adapters;
 pub use device::{AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector};

@@ -4,7 +4,7 @@
 //! handle is dropped, even while older commands on it have not run. Uploads are the exception: they
 //! overtake commands that are recorded but not submitted, hence `last_use`.
 
-use super::device::{Counters, GpuDevice, Inner, expect_blocking};
+use super::device::{GpuDevice, Inner, expect_blocking};
 use crate::error::{Error, Result};
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use std::collections::HashMap;
@@ -64,7 +64,7 @@ impl Inner {
             usage,
             mapped_at_creation: false,
         });
-        Counters::count(&self.counters.buffers);
+        self.counters.count_buffer(class);
         self.check()?;
         Ok((FreeBuffer { raw, last_use: 0 }, class))
     }
