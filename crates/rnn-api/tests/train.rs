@@ -4,7 +4,7 @@
 #[path = "../../rnn-runtime/tests/common/mod.rs"]
 mod common;
 
-use common::device_test;
+use common::{device_test, own_device};
 use rnn_api::prelude::*;
 use rnn_api::{DeviceStats, Error, Result, io};
 use rnn_testing::data::uniform;
@@ -342,11 +342,6 @@ fn a_resumed_run_continues_bit_for_bit(device: &Device) {
         other => panic!("expected Checkpoint, got {other:?}"),
     }
     assert_eq!((sgd.lr(), sgd.steps()), (0.1, 0));
-}
-
-/// A device that no other test uses: its counts are this test's alone.
-fn own_device(device: &Device) -> Device {
-    Device::from_name(if device.is_cpu() { "cpu" } else { "gpu" }).unwrap()
 }
 
 fn a_steady_step_creates_nothing(device: &Device) {

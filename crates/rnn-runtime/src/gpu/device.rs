@@ -1,7 +1,7 @@
-//! Opening an adapter: listing, selection, limits, and the callbacks that turn driver errors into
-//! [`Error`] values.
+//! Opening an adapter: listing, selection, limits.
 
 use super::encoder::Recorder;
+use super::failure::Failure;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
 use crate::device::DeviceStats;
@@ -124,7 +124,7 @@ pub(super) struct Inner {
     pub(super) pipelines: Pipelines,
     pub(super) counters: Counters,
     recorder: Mutex<Recorder>,
-    failure: Arc<Mutex<Option<Error>>>,
+    pub(super) failure: Arc<Failure>,
 }
 
 /// How often something was created or done since the device was opened.
@@ -231,21 +231,7 @@ impl GpuDevice {
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| Error::Gpu { kind: "device request", message: error.to_string() })?;
 
-        let failure = Arc::new(Mutex::new(None));
-        let slot = failure.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let (kind, message) = match error {
-                wgpu::Error::OutOfMemory { .. } => ("out of memory", error.to_string()),
-                wgpu::Error::Validation { description, .. } => ("validation", description),
-                wgpu::Error::Internal { description, .. } => ("internal", description),
-            };
-            record_failure(&slot, Error::Gpu { kind, message });
-        }));
-        let slot = failure.clone();
-        device.set_device_lost_callback(move |reason, message| {
-            record_failure(&slot, Error::DeviceLost(format!("{reason:?}: {message}")));
-        });
-
+        let failure = Failure::watch(&device);
         let counters = Counters::default();
         let pipelines = Pipelines::new(&device, &counters);
         let recorder = Recorder::new(&device, &limits, &pipelines, &counters);
@@ -300,9 +286,15 @@ impl GpuDevice {
         self.0.wait()
     }
 
-    /// Simulates the loss of the device, for tests of recovery.
+    /// Simulates the loss of the device, for tests of recovery. What is submitted still runs; then
+    /// wgpu reports the loss the way it reports that of a driver.
     pub(crate) fn destroy(&self) {
         self.0.device.destroy();
+        let told = self.0.failure.poll(&self.0.device, wgpu::PollType::wait_indefinitely());
+        if told.is_ok() {
+            // Another thread took the callback and is about to run it.
+            self.0.failure.record(Error::DeviceLost("destroyed".into()));
+        }
     }
 }
 
@@ -321,29 +313,19 @@ impl Inner {
 
     /// Blocks until the queue is idle.
     pub(super) fn wait(&self) -> Result<()> {
-        if let Err(error) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
-            self.check()?;
-            return Err(Error::Gpu { kind: "wait", message: error.to_string() });
-        }
+        self.poll(wgpu::PollType::wait_indefinitely())?;
         self.recorder().queue_is_idle();
-        self.check()
+        Ok(())
+    }
+
+    /// Lets wgpu deliver callbacks.
+    pub(super) fn poll(&self, poll: wgpu::PollType) -> Result<()> {
+        self.failure.poll(&self.device, poll)
     }
 
     /// The first failure the driver reported, if any. It stays: results since then are void.
     pub(super) fn check(&self) -> Result<()> {
-        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Keeps the first failure, except that a lost device explains whatever came before it.
-fn record_failure(slot: &Mutex<Option<Error>>, error: Error) {
-    tracing::error!(%error, "GPU failure");
-    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-    if slot.is_none() || matches!(error, Error::DeviceLost(_)) {
-        *slot = Some(error);
+        self.failure.check()
     }
 }
 

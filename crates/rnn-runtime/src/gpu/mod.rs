@@ -1,7 +1,7 @@
 //! The GPU backend on wgpu: the only place of the workspace that names it.
 //!
-//! `device` opens adapters, `pool` owns memory, `pipelines` compiles the catalogue, `encoder`
-//! records dispatches and submits them in chunks. The other files are the ops, one per shader
+//! `device` opens adapters, `failure` keeps what the driver reported, `pool` owns memory, `pipelines`
+//! compiles the catalogue, `encoder` records dispatches and submits them in chunks. The other files are the ops, one per shader
 //! family: they check nothing (the callers in `ops/` did), fill a parameter struct and dispatch.
 
 pub(crate) mod copy;
@@ -9,6 +9,7 @@ mod device;
 pub(crate) mod dropout;
 pub(crate) mod embed;
 mod encoder;
+mod failure;
 pub(crate) mod gemm;
 pub(crate) mod layer_norm;
 pub(crate) mod loss;

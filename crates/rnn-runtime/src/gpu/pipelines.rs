@@ -1,6 +1,7 @@
 //! Compute pipelines, compiled once per kernel and set of override constants.
 
 use super::device::{Counters, Inner};
+use super::failure::attempt;
 use crate::error::{Error, Result};
 use rnn_kernels::{Access, Kernel, StepSource};
 use std::collections::HashMap;
@@ -83,33 +84,37 @@ impl Pipelines {
         };
         let mut checks = wgpu::ShaderRuntimeChecks::checked();
         checks.force_loop_bounding = false;
-        // SAFETY: every loop of our kernels counts up to a bound read once from the parameters, so
-        // it ends without the 64-bit counter that wgpu would add to it. Bounds checks stay on.
-        let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
-        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(kernel.label),
-            bind_group_layouts: &[Some(&self.uniform_layout), Some(&*storage)],
-            immediate_size: if kernel.step == StepSource::Immediate { STEP_BYTES } else { 0 },
-        });
-        let raw = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(kernel.label),
-            layout: Some(&layout),
-            module: &module,
-            entry_point: Some(kernel.entry),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants,
-                // Our kernels write workgroup memory before they read it.
-                zero_initialize_workgroup_memory: false,
-            },
-            cache: None,
-        });
-        Counters::count(&inner.counters.pipelines);
-        inner.check().map_err(|error| match error {
+        let compile = || {
+            // SAFETY: every loop of our kernels counts up to a bound read once from the parameters,
+            // so it ends without the 64-bit counter that wgpu would add to it. Bounds checks stay on.
+            let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
+            let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(kernel.label),
+                bind_group_layouts: &[Some(&self.uniform_layout), Some(&*storage)],
+                immediate_size: if kernel.step == StepSource::Immediate { STEP_BYTES } else { 0 },
+            });
+            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(kernel.label),
+                layout: Some(&layout),
+                module: &module,
+                entry_point: Some(kernel.entry),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants,
+                    // Our kernels write workgroup memory before they read it.
+                    zero_initialize_workgroup_memory: false,
+                },
+                cache: None,
+            })
+        };
+        // A kernel that a driver refuses says nothing about the others: the device stays usable.
+        let raw = attempt(device, compile).map_err(|error| match error {
             Error::Gpu { message, .. } => {
                 Error::Gpu { kind: "shader", message: format!("{}: {message}", kernel.label) }
             }
             other => other,
         })?;
+        inner.check()?;
+        Counters::count(&inner.counters.pipelines);
         Ok(Pipeline { raw, storage })
     }
 

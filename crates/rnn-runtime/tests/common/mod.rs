@@ -109,7 +109,13 @@ fn gpu_required() -> bool {
     std::env::var("RNN_REQUIRE_GPU").is_ok_and(|value| value == "1")
 }
 
-/// Every device is opened once per test binary.
+/// A device of the same kind that no other test uses: its counts are its test's alone, and it can be
+/// destroyed.
+pub(crate) fn own_device(device: &Device) -> Device {
+    if device.is_cpu() { Device::cpu() } else { own_gpu() }
+}
+
+/// Every other device is opened once per test binary.
 type Slot = OnceLock<Result<Device, String>>;
 
 fn cpu_device() -> &'static Result<Device, String> {
@@ -130,6 +136,11 @@ mod gpu {
 
     fn open(options: GpuOptions) -> Result<Device, String> {
         Device::gpu_with(GpuSelector::Best, options).map_err(|error| error.to_string())
+    }
+
+    /// A device that no other test uses.
+    pub(crate) fn own_gpu() -> Device {
+        open(GpuOptions::default()).unwrap()
     }
 
     pub(crate) fn gpu_device() -> &'static Result<Device, String> {
@@ -158,10 +169,14 @@ mod gpu {
         NONE.get_or_init(|| Err("this build has no `gpu` feature".into()))
     }
 
+    pub(crate) fn own_gpu() -> Device {
+        unreachable!("this build has no `gpu` feature")
+    }
+
     pub(crate) fn limited_device() -> &'static Result<Device, String> {
         gpu_device()
     }
 }
 
-pub(crate) use gpu::has_adapter;
 use gpu::{gpu_device, limited_device};
+pub(crate) use gpu::{has_adapter, own_gpu};
