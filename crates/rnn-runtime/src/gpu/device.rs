@@ -2,8 +2,10 @@
 
 use super::encoder::Recorder;
 use super::failure::Failure;
+use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
+use crate::cache::CacheDir;
 use crate::device::DeviceStats;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -96,17 +98,19 @@ impl fmt::Display for GpuSelector {
 
 /// Which optional abilities of an adapter are used. The default takes whatever the adapter has;
 /// switching one off forces the form that every WebGPU implementation can run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct GpuOptions {
     /// Pass step numbers as immediates rather than through a uniform with a dynamic offset.
     pub immediates: bool,
     /// Ask for the adapter's own limits rather than WebGPU's defaults.
     pub adapter_limits: bool,
+    /// Where compiled pipelines are kept from run to run.
+    pub cache_dir: CacheDir,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        GpuOptions { immediates: true, adapter_limits: true }
+        GpuOptions { immediates: true, adapter_limits: true, cache_dir: CacheDir::User }
     }
 }
 
@@ -222,9 +226,11 @@ impl GpuDevice {
         check_limits(&info.name, &limits)?;
         let immediates = options.immediates && adapter.features().contains(wgpu::Features::IMMEDIATES);
         limits.max_immediate_size = if immediates { adapter.limits().max_immediate_size.min(128) } else { 0 };
+        let mut features = PipelineCache::feature(adapter, &options.cache_dir);
+        features.set(wgpu::Features::IMMEDIATES, immediates);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("rnn"),
-            required_features: if immediates { wgpu::Features::IMMEDIATES } else { wgpu::Features::empty() },
+            required_features: features,
             required_limits: limits.clone(),
             ..Default::default()
         };
@@ -233,7 +239,8 @@ impl GpuDevice {
 
         let failure = Failure::watch(&device);
         let counters = Counters::default();
-        let pipelines = Pipelines::new(&device, &counters);
+        let cache = PipelineCache::open(&device, adapter, &options.cache_dir);
+        let pipelines = Pipelines::new(&device, cache, &counters);
         let recorder = Recorder::new(&device, &limits, &pipelines, &counters);
         Ok(GpuDevice(Arc::new(Inner {
             pipelines,
@@ -271,6 +278,7 @@ impl GpuDevice {
         DeviceStats {
             buffers_created: read(&counters.buffers),
             pipelines_created: read(&counters.pipelines),
+            cached_pipeline_bytes: self.0.pipelines.cache.as_ref().map_or(0, |cache| cache.loaded_bytes),
             bind_group_layouts_created: read(&counters.layouts),
             dispatches: read(&counters.dispatches),
             submits: read(&counters.submits),
@@ -284,6 +292,11 @@ impl GpuDevice {
     pub(crate) fn synchronize(&self) -> Result<()> {
         self.0.flush()?;
         self.0.wait()
+    }
+
+    /// Writes the cache of compiled pipelines, if there is something new to keep.
+    pub(crate) fn save_pipelines(&self) {
+        self.0.save_pipelines();
     }
 
     /// Simulates the loss of the device, for tests of recovery. What is submitted still runs; then
@@ -323,9 +336,22 @@ impl Inner {
         self.failure.poll(&self.device, poll)
     }
 
+    fn save_pipelines(&self) {
+        // A failed device has nothing trustworthy to say.
+        if let (Some(cache), Ok(())) = (&self.pipelines.cache, self.check()) {
+            cache.save(self.counters.pipelines.load(Ordering::Relaxed));
+        }
+    }
+
     /// The first failure the driver reported, if any. It stays: results since then are void.
     pub(super) fn check(&self) -> Result<()> {
         self.failure.check()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.save_pipelines();
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod gemm;
 pub(crate) mod layer_norm;
 pub(crate) mod loss;
 pub(crate) mod optim;
+mod pipeline_cache;
 mod pipelines;
 pub(crate) mod pointwise;
 mod pool;

@@ -2,6 +2,7 @@
 
 use super::device::{Counters, Inner};
 use super::failure::attempt;
+use super::pipeline_cache::PipelineCache;
 use crate::error::{Error, Result};
 use rnn_kernels::{Access, Kernel, StepSource};
 use std::collections::HashMap;
@@ -24,12 +25,14 @@ type Key = (&'static str, Vec<(&'static str, u64)>);
 /// The cache. Layouts are shared by all kernels with the same list of accesses.
 pub(super) struct Pipelines {
     pub(super) uniform_layout: wgpu::BindGroupLayout,
+    /// Kept from run to run, where the adapter can.
+    pub(super) cache: Option<PipelineCache>,
     pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
     storage_layouts: Mutex<HashMap<Vec<Access>, Arc<wgpu::BindGroupLayout>>>,
 }
 
 impl Pipelines {
-    pub(super) fn new(device: &wgpu::Device, counters: &Counters) -> Self {
+    pub(super) fn new(device: &wgpu::Device, cache: Option<PipelineCache>, counters: &Counters) -> Self {
         let window = |binding| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -46,6 +49,7 @@ impl Pipelines {
                 label: Some("rnn params and step"),
                 entries: &[window(0), window(1)],
             }),
+            cache,
             pipelines: Mutex::default(),
             storage_layouts: Mutex::default(),
         }
@@ -103,7 +107,7 @@ impl Pipelines {
                     // Our kernels write workgroup memory before they read it.
                     zero_initialize_workgroup_memory: false,
                 },
-                cache: None,
+                cache: self.cache.as_ref().map(|cache| &cache.raw),
             })
         };
         // A kernel that a driver refuses says nothing about the others: the device stays usable.

@@ -68,9 +68,16 @@ pub(crate) use device_tests;
 
 /// Runs all tests on all their devices and exits.
 pub(crate) fn run(tests: Vec<DeviceTest>) -> ! {
+    run_where(|| true, tests)
+}
+
+/// As [`run`]; where `possible` says no, the tests show as ignored.
+pub(crate) fn run_where(possible: fn() -> bool, tests: Vec<DeviceTest>) -> ! {
     let arguments = Arguments::from_args();
-    let trials = tests.into_iter().flat_map(trials).collect();
-    libtest_mimic::run(&arguments, trials).exit()
+    let ignored = has_adapter() && !possible();
+    let trials = tests.into_iter().flat_map(trials);
+    let trials = trials.map(|trial| if ignored { trial.with_ignored_flag(true) } else { trial });
+    libtest_mimic::run(&arguments, trials.collect()).exit()
 }
 
 /// The trials of one test.
@@ -126,7 +133,7 @@ fn cpu_device() -> &'static Result<Device, String> {
 #[cfg(feature = "gpu")]
 mod gpu {
     use super::Slot;
-    use rnn_runtime::{Device, GpuOptions, GpuSelector};
+    use rnn_runtime::{CacheDir, Device, GpuOptions, GpuSelector};
     use std::sync::OnceLock;
 
     pub(crate) fn has_adapter() -> bool {
@@ -135,6 +142,8 @@ mod gpu {
     }
 
     fn open(options: GpuOptions) -> Result<Device, String> {
+        // Tests leave nothing in the user's directories.
+        let options = GpuOptions { cache_dir: CacheDir::Off, ..options };
         Device::gpu_with(GpuSelector::Best, options).map_err(|error| error.to_string())
     }
 
@@ -150,7 +159,9 @@ mod gpu {
 
     pub(crate) fn limited_device() -> &'static Result<Device, String> {
         static LIMITED: Slot = OnceLock::new();
-        LIMITED.get_or_init(|| open(GpuOptions { immediates: false, adapter_limits: false }))
+        LIMITED.get_or_init(|| {
+            open(GpuOptions { immediates: false, adapter_limits: false, ..GpuOptions::default() })
+        })
     }
 }
 
