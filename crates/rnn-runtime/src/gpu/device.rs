@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
+use super::self_test::SelfTests;
 use crate::cache::CacheDir;
 use crate::device::DeviceStats;
 use crate::error::{Error, Result};
@@ -106,11 +107,14 @@ pub struct GpuOptions {
     pub adapter_limits: bool,
     /// Where compiled pipelines are kept from run to run.
     pub cache_dir: CacheDir,
+    /// Families of optional kernels, by the names in the warnings of their self-tests, that count as
+    /// having failed: simpler kernels take over. For tests, and for adapters known to compute wrongly.
+    pub distrust: &'static [&'static str],
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        GpuOptions { immediates: true, adapter_limits: true, cache_dir: CacheDir::User }
+        GpuOptions { immediates: true, adapter_limits: true, cache_dir: CacheDir::User, distrust: &[] }
     }
 }
 
@@ -127,6 +131,8 @@ pub(super) struct Inner {
     pub(super) pool: Pool,
     pub(super) pipelines: Pipelines,
     pub(super) counters: Counters,
+    #[expect(dead_code, reason = "asked by the first optional family of kernels")]
+    pub(super) self_tests: SelfTests,
     recorder: Mutex<Recorder>,
     pub(super) failure: Arc<Failure>,
 }
@@ -245,6 +251,7 @@ impl GpuDevice {
         Ok(GpuDevice(Arc::new(Inner {
             pipelines,
             pool: Pool::default(),
+            self_tests: SelfTests::new(&info.name, options.distrust),
             recorder: Mutex::new(recorder),
             device,
             queue,
