@@ -46,6 +46,7 @@ pub mod nn;
 pub mod optim;
 mod param;
 mod sampling;
+mod snapshot;
 mod tensor;
 
 pub use autograd::{Gradients, Leaf, LeafId, backward, is_grad_enabled, no_grad};
@@ -53,6 +54,7 @@ pub use error::{Error, Result};
 pub use init::Init;
 pub use param::Param;
 pub use sampling::Sampling;
+pub use snapshot::Snapshot;
 pub use tensor::Tensor;
 
 pub use rnn_kernels::cell::{Activation, CellKind, CellSpec, StackSpec, WeightFormat};
@@ -76,8 +78,8 @@ pub mod prelude {
         RmsPropConfig, Sgd, SgdConfig,
     };
     pub use crate::{
-        Activation, CrossEntropyOptions, DType, Device, Gradients, Init, Param, RngKey, Sampling, Tensor,
-        UnaryOp, WeightFormat, module, no_grad,
+        Activation, CrossEntropyOptions, DType, Device, Gradients, Init, Param, RngKey, Sampling, Snapshot,
+        Tensor, UnaryOp, WeightFormat, module, no_grad,
     };
 }
 
