@@ -48,6 +48,7 @@ mod param;
 mod sampling;
 mod snapshot;
 mod tensor;
+mod warm_up;
 
 pub use autograd::{Gradients, Leaf, LeafId, backward, is_grad_enabled, no_grad};
 pub use error::{Error, Result};
@@ -56,6 +57,7 @@ pub use param::Param;
 pub use sampling::Sampling;
 pub use snapshot::Snapshot;
 pub use tensor::Tensor;
+pub use warm_up::warm_up;
 
 pub use rnn_kernels::cell::{Activation, CellKind, CellSpec, StackSpec, WeightFormat};
 pub use rnn_runtime::ops::dropout::DropoutMask;
@@ -79,7 +81,7 @@ pub mod prelude {
     };
     pub use crate::{
         Activation, CrossEntropyOptions, DType, Device, Gradients, Init, Param, RngKey, Sampling, Snapshot,
-        Tensor, UnaryOp, WeightFormat, module, no_grad,
+        Tensor, UnaryOp, WeightFormat, module, no_grad, warm_up,
     };
 }
 

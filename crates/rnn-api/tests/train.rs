@@ -24,6 +24,7 @@ fn main() {
         device_test!(an_lstm_learns_to_remember),
         device_test!(a_resumed_run_continues_bit_for_bit),
         device_test!(a_steady_step_creates_nothing).with_webgpu_limits(),
+        device_test!(a_warm_up_leaves_nothing_to_compile_and_changes_nothing),
         device_test!(a_time_step_costs_two_dispatches).gpu_only().with_webgpu_limits(),
     ]);
 }
@@ -332,6 +333,54 @@ fn a_steady_step_creates_nothing(device: &Device) {
     for step in 2..6 {
         assert_eq!(created(step), first, "step {step}");
     }
+}
+
+/// Everything a step changes, for comparison.
+#[derive(Debug, PartialEq)]
+struct State {
+    parameters: Vec<(String, Vec<u32>)>,
+    means: Vec<Vec<f32>>,
+    steps: u64,
+    draws: Vec<u64>,
+}
+
+fn state(model: &Reader, adam: &Adam) -> State {
+    let optimizer = adam.state_dict();
+    State {
+        parameters: model.bits(),
+        means: optimizer.arrays.values().map(|array| array.to_vec().unwrap()).collect(),
+        steps: optimizer.steps,
+        draws: model.draw_positions().into_values().collect(),
+    }
+}
+
+fn a_warm_up_leaves_nothing_to_compile_and_changes_nothing(device: &Device) {
+    let device = &own_device(device);
+    let model = Reader::new(device, 0.2);
+    let mut adam = AdamConfig::new(1e-3).with_clip_norm(1.0).init(&model).unwrap();
+    let created = |adam: &mut Adam, step: u64| {
+        adam.step(&model.loss(device, step).unwrap().backward().unwrap()).unwrap();
+        device.synchronize().unwrap();
+        DeviceStats { dispatches: 0, submits: 0, ..device.stats() }
+    };
+    let fresh = state(&model, &adam);
+    warm_up(&model, &mut adam, || model.loss(device, 1)).unwrap();
+    assert_eq!(state(&model, &adam), fresh);
+    let warm = device.stats();
+    if !device.is_cpu() {
+        assert!(warm.pipelines_created > 0);
+    }
+    let first = created(&mut adam, 1);
+    assert_eq!(first.pipelines_created, warm.pipelines_created);
+    assert_eq!(first.buffers_created, warm.buffers_created);
+
+    // In the middle of a run, and when the step fails.
+    let before = state(&model, &adam);
+    warm_up(&model, &mut adam, || model.loss(device, 2)).unwrap();
+    assert_eq!(state(&model, &adam), before);
+    let failed = warm_up(&model, &mut adam, || model.loss(device, 3)?.scale(f32::NAN));
+    assert!(matches!(failed, Err(Error::NonFinite { .. })), "{failed:?}");
+    assert_eq!(state(&model, &adam), before);
 }
 
 fn a_time_step_costs_two_dispatches(device: &Device) {
