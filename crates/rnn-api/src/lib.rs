@@ -89,3 +89,8 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// Compiles and runs the program of docs/devices.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/devices.md")]
+struct Devices;
