@@ -126,6 +126,11 @@ fn every_call_after_a_loss_says_so(_: &Device) {
     let mut x = full(&device, &[100], 1.0).unwrap();
     let shared = x.clone();
     let y = affine(&x, 2.0, 0.0).unwrap();
+    let mut own = full(&device, &[100], 1.0).unwrap();
+    // No call fails merely because it has to compile a kernel or ask the driver for memory.
+    accumulate(&mut own, &shared).unwrap();
+    unary(UnaryOp::Exp, &shared).unwrap();
+    drop((0..20).map(|_| full(&device, &[100], 1.0).unwrap()).collect::<Vec<_>>());
     device.destroy();
     device.destroy(); // once is enough
     let lost = |what: &str, result: rnn_runtime::Result<()>| match result {
@@ -133,11 +138,13 @@ fn every_call_after_a_loss_says_so(_: &Device) {
         other => panic!("{what}: expected DeviceLost, got {other:?}"),
     };
     lost("a dispatch", affine(&y, 2.0, 0.0).map(drop));
-    lost("another kernel", unary(UnaryOp::Exp, &y).map(drop));
-    lost("an in-place op", accumulate(&mut x, &shared));
-    lost("an upload", Array::from_f32(&device, &[1.0; 7], &[7]).map(drop));
-    lost("indices", Array::from_u32(&device, &[1; 7], &[7]).map(drop));
-    lost("memory", full(&device, &[7], 1.0).map(drop));
+    lost("another dispatch", unary(UnaryOp::Exp, &y).map(drop));
+    lost("an in-place op", accumulate(&mut own, &shared));
+    lost("an in-place op on shared memory", accumulate(&mut x, &shared));
+    lost("an upload", Array::from_f32(&device, &[1.0; 100], &[100]).map(drop));
+    lost("indices", Array::from_u32(&device, &[1; 100], &[100]).map(drop));
+    lost("memory", full(&device, &[100], 1.0).map(drop));
+    lost("more memory", full(&device, &[12345], 1.0).map(drop));
     lost("readback", y.to_vec().map(drop));
     lost("async readback", pollster::block_on(y.to_vec_async()).map(drop));
     lost("a move to the host", y.to_device(&Device::cpu()).map(drop));
