@@ -98,6 +98,12 @@ fn list(names: &[String], when_empty: &str) -> String {
 }
 
 impl Error {
+    /// Whether the GPU is gone: reset by the driver, unplugged, put to sleep. What is on the host is
+    /// intact; see [`Snapshot`](crate::Snapshot) for going on.
+    pub fn is_device_lost(&self) -> bool {
+        matches!(self, Error::Runtime(rnn_runtime::Error::DeviceLost(_)))
+    }
+
     /// A [`Error::Runtime`] about the shape of `arg`.
     pub(crate) fn shape(
         op: &'static str,

@@ -46,21 +46,25 @@ pub mod nn;
 pub mod optim;
 mod param;
 mod sampling;
+mod snapshot;
 mod tensor;
+mod warm_up;
 
 pub use autograd::{Gradients, Leaf, LeafId, backward, is_grad_enabled, no_grad};
 pub use error::{Error, Result};
 pub use init::Init;
 pub use param::Param;
 pub use sampling::Sampling;
+pub use snapshot::Snapshot;
 pub use tensor::Tensor;
+pub use warm_up::warm_up;
 
 pub use rnn_kernels::cell::{Activation, CellKind, CellSpec, StackSpec, WeightFormat};
 pub use rnn_runtime::ops::dropout::DropoutMask;
 pub use rnn_runtime::ops::loss::CrossEntropyOptions;
 pub use rnn_runtime::ops::pointwise::{BinaryOp, UnaryOp};
 #[cfg(feature = "gpu")]
-pub use rnn_runtime::{AdapterInfo, Algorithm, DeviceKind, GpuOptions, GpuSelector};
+pub use rnn_runtime::{AdapterInfo, Algorithm, CacheDir, DeviceKind, GpuOptions, GpuSelector};
 pub use rnn_runtime::{Array, DType, Device, DeviceStats, RngKey, Shape};
 
 /// Everything a program usually needs.
@@ -76,8 +80,8 @@ pub mod prelude {
         RmsPropConfig, Sgd, SgdConfig,
     };
     pub use crate::{
-        Activation, CrossEntropyOptions, DType, Device, Gradients, Init, Param, RngKey, Sampling, Tensor,
-        UnaryOp, WeightFormat, module, no_grad,
+        Activation, CrossEntropyOptions, DType, Device, Gradients, Init, Param, RngKey, Sampling, Snapshot,
+        Tensor, UnaryOp, WeightFormat, module, no_grad, warm_up,
     };
 }
 
@@ -85,3 +89,8 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// Compiles and runs the program of docs/devices.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/devices.md")]
+struct Devices;

@@ -3,8 +3,10 @@
 
 #[path = "../../rnn-runtime/tests/common/mod.rs"]
 mod common;
+mod reader;
 
-use common::device_test;
+use common::{device_test, own_device};
+use reader::Reader;
 use rnn_api::prelude::*;
 use rnn_api::{Algorithm, DeviceStats, Error, GpuOptions, GpuSelector, Result, io};
 use rnn_testing::data::uniform;
@@ -22,6 +24,7 @@ fn main() {
         device_test!(an_lstm_learns_to_remember),
         device_test!(a_resumed_run_continues_bit_for_bit),
         device_test!(a_steady_step_creates_nothing).with_webgpu_limits(),
+        device_test!(a_warm_up_leaves_nothing_to_compile_and_changes_nothing),
         device_test!(dispatches_per_time_step).gpu_only(),
     ]);
 }
@@ -241,35 +244,6 @@ fn bad_settings_are_refused(device: &Device) {
     assert_eq!((point.a.array().to_vec().unwrap(), sgd.steps()), (before, 0));
 }
 
-struct Reader {
-    embedding: Embedding,
-    lstm: Lstm,
-    head: Linear,
-}
-rnn_api::module!(Reader { embedding, lstm, head });
-
-impl Reader {
-    fn new(device: &Device, dropout: f32) -> Self {
-        let lstm = LstmConfig::new(4, 12).with_num_layers(2).with_dropout(dropout);
-        Reader {
-            embedding: EmbeddingConfig::new(3, 4).init(device, 1).unwrap(),
-            lstm: lstm.init(device, 2).unwrap(),
-            head: LinearConfig::new(12, 3).init(device, 3).unwrap(),
-        }
-    }
-
-    /// Which of three tokens stood first?
-    fn loss(&self, device: &Device, seed: u64) -> Result<Tensor> {
-        const T: usize = 8;
-        const B: usize = 16;
-        let token = |x: &f32| (((x + 1.0) * 1.5) as u32).min(2);
-        let tokens: Vec<u32> = uniform(seed, T * B).iter().map(token).collect();
-        let labels = Tensor::from_indices(device, &tokens[..B], &[B])?;
-        let x = self.embedding.forward(&Tensor::from_indices(device, &tokens, &[T, B])?)?;
-        self.head.forward(&self.lstm.forward(&x, None)?.last()?)?.cross_entropy(&labels)
-    }
-}
-
 fn an_lstm_learns_to_remember(device: &Device) {
     let model = Reader::new(device, 0.0);
     let mut adam = AdamConfig::new(0.02).with_clip_norm(1.0).init(&model).unwrap();
@@ -327,10 +301,7 @@ fn a_resumed_run_continues_bit_for_bit(device: &Device) {
     again.load(&state).unwrap();
     assert_eq!((again.lr(), again.steps()), (0.01, 3));
     train(&resumed, &mut again, 3..6);
-    for ((name, a), (_, b)) in model.named_parameters().into_iter().zip(resumed.named_parameters()) {
-        let bits = |p: &Param| p.value().to_vec().unwrap().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&a), bits(&b), "{name}");
-    }
+    assert_eq!(model.bits(), resumed.bits());
 
     // Of another kind or another model: refused, and nothing changed.
     let mut sgd = SgdConfig::new(0.1).with_momentum(0.9).init(&resumed).unwrap();
@@ -342,11 +313,6 @@ fn a_resumed_run_continues_bit_for_bit(device: &Device) {
         other => panic!("expected Checkpoint, got {other:?}"),
     }
     assert_eq!((sgd.lr(), sgd.steps()), (0.1, 0));
-}
-
-/// A device that no other test uses: its counts are this test's alone.
-fn own_device(device: &Device) -> Device {
-    Device::from_name(if device.is_cpu() { "cpu" } else { "gpu" }).unwrap()
 }
 
 fn a_steady_step_creates_nothing(device: &Device) {
@@ -367,6 +333,54 @@ fn a_steady_step_creates_nothing(device: &Device) {
     for step in 2..6 {
         assert_eq!(created(step), first, "step {step}");
     }
+}
+
+/// Everything a step changes, for comparison.
+#[derive(Debug, PartialEq)]
+struct State {
+    parameters: Vec<(String, Vec<u32>)>,
+    means: Vec<Vec<f32>>,
+    steps: u64,
+    draws: Vec<u64>,
+}
+
+fn state(model: &Reader, adam: &Adam) -> State {
+    let optimizer = adam.state_dict();
+    State {
+        parameters: model.bits(),
+        means: optimizer.arrays.values().map(|array| array.to_vec().unwrap()).collect(),
+        steps: optimizer.steps,
+        draws: model.draw_positions().into_values().collect(),
+    }
+}
+
+fn a_warm_up_leaves_nothing_to_compile_and_changes_nothing(device: &Device) {
+    let device = &own_device(device);
+    let model = Reader::new(device, 0.2);
+    let mut adam = AdamConfig::new(1e-3).with_clip_norm(1.0).init(&model).unwrap();
+    let created = |adam: &mut Adam, step: u64| {
+        adam.step(&model.loss(device, step).unwrap().backward().unwrap()).unwrap();
+        device.synchronize().unwrap();
+        DeviceStats { dispatches: 0, submits: 0, ..device.stats() }
+    };
+    let fresh = state(&model, &adam);
+    warm_up(&model, &mut adam, || model.loss(device, 1)).unwrap();
+    assert_eq!(state(&model, &adam), fresh);
+    let warm = device.stats();
+    if !device.is_cpu() {
+        assert!(warm.pipelines_created > 0);
+    }
+    let first = created(&mut adam, 1);
+    assert_eq!(first.pipelines_created, warm.pipelines_created);
+    assert_eq!(first.buffers_created, warm.buffers_created);
+
+    // In the middle of a run, and when the step fails.
+    let before = state(&model, &adam);
+    warm_up(&model, &mut adam, || model.loss(device, 2)).unwrap();
+    assert_eq!(state(&model, &adam), before);
+    let failed = warm_up(&model, &mut adam, || model.loss(device, 3)?.scale(f32::NAN));
+    assert!(matches!(failed, Err(Error::NonFinite { .. })), "{failed:?}");
+    assert_eq!(state(&model, &adam), before);
 }
 
 /// Dispatches of a training step over `t` time steps, after a first one that makes what later ones keep.

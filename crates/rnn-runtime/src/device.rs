@@ -37,6 +37,8 @@ pub struct DeviceStats {
     pub bytes_created: usize,
     /// Pipelines compiled.
     pub pipelines_created: usize,
+    /// Bytes of compiled pipelines that an earlier run had left in the cache directory.
+    pub cached_pipeline_bytes: usize,
     /// Bind group layouts created.
     pub bind_group_layouts_created: usize,
     /// Kernels dispatched.
@@ -210,6 +212,17 @@ impl Device {
     /// As [`Device::synchronize`].
     pub fn kernel_seconds(&self) -> Result<Option<f64>> {
         on_device!(self, Cpu(_) => Ok(None), Gpu(gpu) => gpu.kernel_seconds())
+    }
+
+    /// Keeps the pipelines compiled so far in the cache directory ([`GpuOptions::cache_dir`]), so that
+    /// the next run need not compile them. Happens by itself when the last handle to the device and
+    /// its arrays goes away; a program that keeps a device for ever calls it after its first step.
+    /// Does nothing on the CPU and where the driver keeps such a cache itself. A directory that cannot
+    /// be written is reported through `tracing`, once.
+    ///
+    /// [`GpuOptions::cache_dir`]: crate::GpuOptions::cache_dir
+    pub fn save_pipelines(&self) {
+        on_device!(self, Cpu(_) => (), Gpu(gpu) => gpu.save_pipelines())
     }
 
     /// Destroys a GPU device, as a driver reset would: every later use is [`Error::DeviceLost`].

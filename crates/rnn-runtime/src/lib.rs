@@ -5,6 +5,8 @@
 //! object.
 
 mod array;
+#[cfg(feature = "gpu")]
+mod cache;
 mod cpu;
 mod device;
 mod dims;
@@ -15,6 +17,8 @@ pub mod ops;
 mod rng;
 
 pub use array::{Array, DType};
+#[cfg(feature = "gpu")]
+pub use cache::CacheDir;
 pub use cpu::CpuDevice;
 pub use device::{Device, DeviceStats};
 pub use dims::{MAX_RANK, Shape};

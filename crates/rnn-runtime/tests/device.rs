@@ -3,6 +3,8 @@
 mod common;
 
 use common::device_tests;
+#[cfg(feature = "gpu")]
+use rnn_runtime::ops::pointwise::accumulate;
 use rnn_runtime::ops::pointwise::{UnaryOp, affine, full, unary};
 use rnn_runtime::{Array, Device, Error};
 
@@ -31,9 +33,8 @@ fn uploads_do_not_overtake_pending_work(device: &Device) {
 
 /// A long chain without a readback is cut into several submits, and memory is reused.
 fn long_chains_are_submitted_in_chunks_and_reuse_memory(device: &Device) {
-    // A device of its own: tests run side by side and would count each other's work.
-    let name = if device.is_cpu() { "cpu" } else { "gpu" };
-    let device = &Device::from_name(name).unwrap();
+    // Tests run side by side and would count each other's work.
+    let device = &common::own_device(device);
     let mut x = full(device, &[1000], 1.0).unwrap();
     x = affine(&x, 1.0, 0.0).unwrap();
     let before = device.stats();
@@ -99,7 +100,7 @@ fn arrays_beyond_the_adapter_s_limit_are_refused(device: &Device) {
 /// Losing the device is an error at every later use, and what is on the host stays usable.
 #[cfg(feature = "gpu")]
 fn a_lost_device_is_an_error_not_a_panic(_: &Device) {
-    let device = Device::gpu(()).unwrap();
+    let device = common::own_gpu();
     let x = full(&device, &[100], 1.0).unwrap();
     let host = x.to_vec().unwrap();
     device.destroy();
@@ -151,6 +152,82 @@ fn kernel_time_lies_below_wall_time(device: &Device) {
     }
 }
 
+/// A chain of work that keeps the device busy for a while.
+#[cfg(feature = "gpu")]
+fn long_chain(device: &Device) -> Array {
+    let mut x = full(device, &[1 << 20], 1.0).unwrap();
+    for _ in 0..200 {
+        x = affine(&x, 1.0, 1.0).unwrap();
+    }
+    x
+}
+
+/// Commands that were recorded but not submitted are lost with the device, and so is everything
+/// that needs them or new memory.
+#[cfg(feature = "gpu")]
+fn every_call_after_a_loss_says_so(_: &Device) {
+    let device = common::own_gpu();
+    let mut x = full(&device, &[100], 1.0).unwrap();
+    let shared = x.clone();
+    let y = affine(&x, 2.0, 0.0).unwrap();
+    let mut own = full(&device, &[100], 1.0).unwrap();
+    // No call fails merely because it has to compile a kernel or ask the driver for memory.
+    accumulate(&mut own, &shared).unwrap();
+    unary(UnaryOp::Exp, &shared).unwrap();
+    drop((0..20).map(|_| full(&device, &[100], 1.0).unwrap()).collect::<Vec<_>>());
+    device.destroy();
+    device.destroy(); // once is enough
+    let lost = |what: &str, result: rnn_runtime::Result<()>| match result {
+        Err(Error::DeviceLost(_)) => {}
+        other => panic!("{what}: expected DeviceLost, got {other:?}"),
+    };
+    lost("a dispatch", affine(&y, 2.0, 0.0).map(drop));
+    lost("another dispatch", unary(UnaryOp::Exp, &y).map(drop));
+    lost("an in-place op", accumulate(&mut own, &shared));
+    lost("an in-place op on shared memory", accumulate(&mut x, &shared));
+    lost("an upload", Array::from_f32(&device, &[1.0; 100], &[100]).map(drop));
+    lost("indices", Array::from_u32(&device, &[1; 100], &[100]).map(drop));
+    lost("memory", full(&device, &[100], 1.0).map(drop));
+    lost("more memory", full(&device, &[12345], 1.0).map(drop));
+    lost("readback", y.to_vec().map(drop));
+    lost("async readback", pollster::block_on(y.to_vec_async()).map(drop));
+    lost("a move to the host", y.to_device(&Device::cpu()).map(drop));
+    lost("a move to the device", {
+        let host = Array::from_f32(&Device::cpu(), &[1.0], &[1]).unwrap();
+        host.to_device(&device).map(drop)
+    });
+    lost("waiting", device.synchronize());
+    // The shape is the host's.
+    assert_eq!(y.reshape(&[10, 10]).unwrap().dims(), [10, 10]);
+}
+
+/// Nothing else polls the queue, so an abandoned readback would wait for ever.
+#[cfg(feature = "gpu")]
+fn a_loss_ends_a_readback_under_way(_: &Device) {
+    use std::future::Future;
+    use std::task::{Context, Waker};
+    let device = common::own_gpu();
+    let x = long_chain(&device);
+    let mut reading = Box::pin(x.to_vec_async());
+    let first = reading.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(first.is_pending(), "the chain must outlast the first look");
+    device.destroy();
+    assert!(matches!(pollster::block_on(reading), Err(Error::DeviceLost(_))));
+
+    // From another thread: the values, if the device got to them before, or the loss.
+    let device = common::own_gpu();
+    let x = long_chain(&device);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| x.to_vec());
+        device.destroy();
+        match reader.join().unwrap() {
+            Ok(values) => assert_eq!(values[..3], [201.0; 3]),
+            Err(error) => assert!(matches!(error, Error::DeviceLost(_)), "{error}"),
+        }
+    });
+    assert!(matches!(device.synchronize(), Err(Error::DeviceLost(_))));
+}
+
 fn main() {
     let mut tests = device_tests![
         readback_agrees_async_and_blocking,
@@ -165,6 +242,8 @@ fn main() {
             a_missing_adapter_is_an_error_that_lists_the_others,
             kernel_time_lies_below_wall_time,
             a_lost_device_is_an_error_not_a_panic,
+            every_call_after_a_loss_says_so,
+            a_loss_ends_a_readback_under_way,
         ];
         tests.extend(gpu.into_iter().map(common::DeviceTest::gpu_only));
         let limits = common::device_test!(arrays_beyond_the_adapter_s_limit_are_refused);

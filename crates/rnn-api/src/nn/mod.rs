@@ -17,8 +17,8 @@ pub use embedding::{Embedding, EmbeddingConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
 pub use linear::{Linear, LinearConfig};
 pub use mode::{Draws, Mode};
-pub(crate) use module::mismatches;
 pub use module::{Found, Module, Visitor};
+pub(crate) use module::{draw_problems, mismatches};
 pub use recurrent::{Gru, GruStream, Lstm, LstmStream, Rnn, RnnStream};
 pub use sequential::{Layer, Sequential};
 pub use state::{

@@ -141,13 +141,7 @@ pub trait Module {
     /// # Errors
     /// Paths that are unknown or missing; nothing is restored then.
     fn set_draw_positions(&self, positions: &BTreeMap<String, u64>) -> Result<()> {
-        let own = self.draw_positions();
-        let unknown = positions.keys().filter(|path| !own.contains_key(*path));
-        let missing = own.keys().filter(|path| !positions.contains_key(*path));
-        let problems: Vec<String> = unknown
-            .map(|path| format!("unknown source of draws `{path}`"))
-            .chain(missing.map(|path| format!("missing source of draws `{path}`")))
-            .collect();
+        let problems = draw_problems(&self.draw_positions(), positions);
         if !problems.is_empty() {
             return Err(Error::StateDict { problems });
         }
@@ -211,6 +205,16 @@ pub(crate) fn mismatches<'a>(
     let unknown = given.keys().filter(|name| !names.contains(*name));
     problems.extend(unknown.map(|name| format!("`{name}` is unknown")));
     problems
+}
+
+/// Every difference between the sources of draws of a model and those that were given.
+pub(crate) fn draw_problems(own: &BTreeMap<String, u64>, given: &BTreeMap<String, u64>) -> Vec<String> {
+    let unknown = given.keys().filter(|path| !own.contains_key(*path));
+    let missing = own.keys().filter(|path| !given.contains_key(*path));
+    unknown
+        .map(|path| format!("unknown source of draws `{path}`"))
+        .chain(missing.map(|path| format!("missing source of draws `{path}`")))
+        .collect()
 }
 
 impl Module for Param {

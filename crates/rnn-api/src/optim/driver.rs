@@ -4,10 +4,11 @@ use crate::autograd::Gradients;
 use crate::error::{Error, Result};
 use crate::io::{self, TensorFile};
 use crate::nn::{Module, mismatches};
+use crate::optim::state::OptimizerState;
 use crate::param::Param;
 use crate::tensor::Tensor;
 use rnn_runtime::{Array, Shape, ops};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -218,77 +219,87 @@ impl<R: Rule> Driver<R> {
     }
 
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
-        let mut arrays = BTreeMap::new();
-        let mut metadata = HashMap::from([
-            ("optimizer".to_string(), self.rule.name().to_string()),
-            ("lr".to_string(), self.lr.to_string()),
-            ("steps".to_string(), self.steps.to_string()),
-        ]);
-        for slot in &self.slots {
-            metadata.insert(format!("steps.{}", slot.name), slot.steps.to_string());
-            for (state, array) in self.rule.states().iter().zip(&slot.states) {
-                arrays.insert(format!("{state}.{}", slot.name), array.clone());
-            }
-        }
-        io::write(path, &arrays, metadata)
+        let state = self.state();
+        io::write(path, &state.arrays, state.to_metadata())
     }
 
     pub(crate) fn load(&mut self, path: &Path) -> Result<()> {
         let file = TensorFile::read(path)?;
-        let mut problems = Vec::new();
-        let mut number = |key: &str| match file.metadata.get(key).map(|text| text.parse::<u64>()) {
-            Some(Ok(number)) => number,
-            Some(Err(_)) => {
-                problems.push(format!("metadata `{key}` is not a number"));
-                0
-            }
-            None => {
-                problems.push(format!("metadata `{key}` is missing"));
-                0
-            }
-        };
-        let steps = number("steps");
-        let slot_steps: Vec<u64> =
-            self.slots.iter().map(|slot| number(&format!("steps.{}", slot.name))).collect();
-        let lr = file.metadata.get("lr").and_then(|text| text.parse::<f64>().ok());
-        if lr.is_none() {
-            problems.push("metadata `lr` is missing or not a number".into());
+        let (mut state, mut problems) = OptimizerState::from_metadata(&file.metadata);
+        problems.extend(self.problems(&state, file.dims()));
+        problems.extend(self.state_names().iter().filter_map(|(name, _)| file.type_problem(name)));
+        if !problems.is_empty() {
+            return Err(Error::Checkpoint { path: path.to_path_buf(), problems });
         }
-        let (wanted, got) = (self.rule.name(), file.metadata.get("optimizer"));
-        if got.is_none_or(|got| got != wanted) {
+        for slot in &self.slots {
+            for name in slot.state_names(&self.rule) {
+                let array = file.upload(&name, &slot.param.device())?.into_array();
+                state.arrays.insert(name, array);
+            }
+        }
+        self.assign(&state)
+    }
+
+    /// Cheap: steps update arrays in place only while nobody else holds them.
+    pub(crate) fn state(&self) -> OptimizerState {
+        let slots = self.slots.iter();
+        let named = |slot: &Slot| slot.state_names(&self.rule).zip(slot.states.clone()).collect::<Vec<_>>();
+        OptimizerState {
+            optimizer: self.rule.name().to_string(),
+            lr: self.lr,
+            steps: self.steps,
+            parameter_steps: slots.clone().map(|slot| (slot.name.clone(), slot.steps)).collect(),
+            arrays: slots.flat_map(named).collect(),
+        }
+    }
+
+    pub(crate) fn set_state(&mut self, state: &OptimizerState) -> Result<()> {
+        let dims = state.arrays.iter().map(|(name, array)| (name.as_str(), array.dims()));
+        let problems = self.problems(state, dims);
+        if !problems.is_empty() {
+            return Err(Error::StateDict { problems });
+        }
+        self.assign(state)
+    }
+
+    /// Why `state`, whose arrays have these names and shapes, is not one of this optimizer.
+    fn problems<'a>(
+        &self,
+        state: &OptimizerState,
+        dims: impl Iterator<Item = (&'a str, &'a [usize])>,
+    ) -> Vec<String> {
+        let mut problems = Vec::new();
+        let (wanted, got) = (self.rule.name(), &state.optimizer);
+        if wanted != got {
             problems.push(format!("made by {got:?}, wanted {wanted:?}"));
         }
-        let names: Vec<(String, &Shape)> = self.state_names();
-        let own: Vec<(&str, &Shape)> = names.iter().map(|(name, s)| (name.as_str(), *s)).collect();
-        problems.extend(mismatches(&own, file.dims()));
-        problems.extend(own.iter().filter_map(|(name, _)| file.type_problem(name)));
-        let (Some(lr), true) = (lr, problems.is_empty()) else {
-            return Err(Error::Checkpoint { path: path.to_path_buf(), problems });
-        };
-        let mut loaded = Vec::with_capacity(self.slots.len());
+        let missing = self.slots.iter().filter(|slot| !state.parameter_steps.contains_key(&slot.name));
+        problems.extend(missing.map(|slot| format!("the steps of `{}` are missing", slot.name)));
+        let names = self.state_names();
+        let own: Vec<(&str, &Shape)> = names.iter().map(|(name, shape)| (name.as_str(), *shape)).collect();
+        problems.extend(mismatches(&own, dims));
+        problems
+    }
+
+    /// Takes over a state without problems. Uploads first: they can fail, and then nothing has changed.
+    fn assign(&mut self, state: &OptimizerState) -> Result<()> {
+        let mut ready = Vec::with_capacity(self.slots.len());
         for slot in &self.slots {
-            let mut states = Vec::new();
-            for state in self.rule.states() {
-                let name = format!("{state}.{}", slot.name);
-                states.push(file.upload(&name, &slot.param.device())?.into_array());
-            }
-            loaded.push(states);
+            let device = slot.param.device();
+            let arrays = slot.state_names(&self.rule).map(|name| Ok(state.arrays[&name].to_device(&device)?));
+            ready.push(arrays.collect::<Result<Vec<Array>>>()?);
         }
-        for ((slot, states), steps) in self.slots.iter_mut().zip(loaded).zip(slot_steps) {
-            (slot.states, slot.steps) = (states, steps);
+        for (slot, states) in self.slots.iter_mut().zip(ready) {
+            (slot.states, slot.steps) = (states, state.parameter_steps[&slot.name]);
         }
-        (self.lr, self.steps) = (lr, steps);
+        (self.lr, self.steps) = (state.lr, state.steps);
         Ok(())
     }
 
     fn state_names(&self) -> Vec<(String, &Shape)> {
         let slots = self.slots.iter();
-        let of = |slot: &'_ Slot, state: &str| format!("{state}.{}", slot.name);
-        slots
-            .flat_map(|slot| {
-                self.rule.states().iter().map(move |state| (of(slot, state), slot.param.shape()))
-            })
-            .collect()
+        let named = |slot: &'_ Slot| slot.state_names(&self.rule).collect::<Vec<_>>();
+        slots.flat_map(|slot| named(slot).into_iter().map(|name| (name, slot.param.shape()))).collect()
     }
 }
 
@@ -306,6 +317,11 @@ impl Slot {
             states,
             steps: 0,
         })
+    }
+
+    /// Names of the states in files and in an [`OptimizerState`], in the order of [`Rule::states`].
+    fn state_names(&self, rule: &impl Rule) -> impl Iterator<Item = String> {
+        rule.states().iter().map(|state| format!("{state}.{}", self.name))
     }
 }
 

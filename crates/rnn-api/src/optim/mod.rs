@@ -6,12 +6,15 @@ mod driver;
 mod rmsprop;
 mod sgd;
 mod shape;
+mod state;
 
 pub use adagrad::{AdaGrad, AdaGradConfig};
 pub use adam::{Adam, AdamConfig, AdamW, AdamWConfig};
 pub use driver::ParamGroup;
 pub use rmsprop::{RmsProp, RmsPropConfig};
 pub use sgd::{Sgd, SgdConfig};
+pub use state::OptimizerState;
+pub(crate) use state::move_arrays;
 
 use crate::autograd::Gradients;
 use crate::error::Result;
@@ -36,6 +39,18 @@ pub trait Optimizer {
 
     /// Steps taken.
     fn steps(&self) -> u64;
+
+    /// Learning rate, step counts and running means at this moment. Cheap: later steps do not change
+    /// them, so this is also a snapshot.
+    fn state_dict(&self) -> OptimizerState;
+
+    /// Continues from what [`Optimizer::state_dict`] gave, of this optimizer or of one made the same
+    /// way, on any device.
+    ///
+    /// # Errors
+    /// The state of another kind of optimizer or another model
+    /// ([`Error::StateDict`](crate::Error::StateDict)), or a failing device; then nothing has changed.
+    fn load_state_dict(&mut self, state: &OptimizerState) -> Result<()>;
 
     /// Writes learning rate, step counts and running means to a safetensors file, atomically.
     ///

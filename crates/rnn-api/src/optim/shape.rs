@@ -124,6 +124,14 @@ macro_rules! optimizer {
                 self.0.steps()
             }
 
+            fn state_dict(&self) -> $crate::optim::OptimizerState {
+                self.0.state()
+            }
+
+            fn load_state_dict(&mut self, state: &$crate::optim::OptimizerState) -> $crate::Result<()> {
+                self.0.set_state(state)
+            }
+
             fn save(&self, path: &std::path::Path) -> $crate::Result<()> {
                 self.0.save(path)
             }

@@ -1,11 +1,14 @@
-//! Opening an adapter: listing, selection, limits, and the callbacks that turn driver errors into
-//! [`Error`] values.
+//! Opening an adapter: listing, selection, limits.
 
 use super::encoder::Recorder;
+use super::failure::Failure;
+use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
 use super::plan::Algorithm;
 use super::pool::Pool;
+use super::self_test::SelfTests;
 use super::timestamps::Timestamps;
+use crate::cache::CacheDir;
 use crate::device::DeviceStats;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -100,7 +103,7 @@ impl fmt::Display for GpuSelector {
 
 /// Which optional abilities of an adapter are used. The default takes whatever makes kernels faster;
 /// switching one off forces the form that every WebGPU implementation can run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct GpuOptions {
     /// Pass step numbers as immediates rather than through a uniform with a dynamic offset.
     pub immediates: bool,
@@ -114,6 +117,11 @@ pub struct GpuOptions {
     /// Time kernels where the adapter can, for [`Device::kernel_seconds`](crate::Device::kernel_seconds).
     /// Off by default: every submit then carries a copy of its times.
     pub timestamps: bool,
+    /// Where compiled pipelines are kept from run to run.
+    pub cache_dir: CacheDir,
+    /// Families of optional kernels, by the names in the warnings of their self-tests, that count as
+    /// having failed: simpler kernels take over. For tests, and for adapters known to compute wrongly.
+    pub distrust: &'static [&'static str],
 }
 
 impl Default for GpuOptions {
@@ -124,6 +132,8 @@ impl Default for GpuOptions {
             adapter_limits: true,
             algorithm: None,
             timestamps: false,
+            cache_dir: CacheDir::User,
+            distrust: &[],
         }
     }
 }
@@ -144,8 +154,10 @@ pub(super) struct Inner {
     pub(super) pool: Pool,
     pub(super) pipelines: Pipelines,
     pub(super) counters: Counters,
+    #[expect(dead_code, reason = "asked by the first optional family of kernels")]
+    pub(super) self_tests: SelfTests,
     recorder: Mutex<Recorder>,
-    failure: Arc<Mutex<Option<Error>>>,
+    pub(super) failure: Arc<Failure>,
 }
 
 /// How often something was created or done since the device was opened.
@@ -291,6 +303,7 @@ impl GpuDevice {
         limits.max_immediate_size = if immediates { adapter.limits().max_immediate_size.min(128) } else { 0 };
         let timestamps = options.timestamps && info.has_timestamps;
         required_features.set(wgpu::Features::TIMESTAMP_QUERY, timestamps);
+        required_features |= PipelineCache::feature(adapter, &options.cache_dir);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("rnn"),
             required_features,
@@ -302,32 +315,20 @@ impl GpuDevice {
             .await
             .map_err(|error| Error::Gpu { kind: "device request", message: error.to_string() })?;
 
-        let failure = Arc::new(Mutex::new(None));
-        let slot = failure.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let (kind, message) = match error {
-                wgpu::Error::OutOfMemory { .. } => ("out of memory", error.to_string()),
-                wgpu::Error::Validation { description, .. } => ("validation", description),
-                wgpu::Error::Internal { description, .. } => ("internal", description),
-            };
-            record_failure(&slot, Error::Gpu { kind, message });
-        }));
-        let slot = failure.clone();
-        device.set_device_lost_callback(move |reason, message| {
-            record_failure(&slot, Error::DeviceLost(format!("{reason:?}: {message}")));
-        });
-
         let sizes = adapter.get_info();
         let fixed = sizes.subgroup_min_size == sizes.subgroup_max_size;
         let subgroup_size = (subgroups && fixed).then_some(sizes.subgroup_min_size);
 
+        let failure = Failure::watch(&device);
         let counters = Counters::default();
-        let pipelines = Pipelines::new(&device, &counters);
+        let cache = PipelineCache::open(&device, adapter, &options.cache_dir);
+        let pipelines = Pipelines::new(&device, cache, &counters);
         let times = timestamps.then(|| Timestamps::new(&device, &queue, &counters));
         let recorder = Recorder::new(&device, &limits, &pipelines, &counters, times);
         Ok(GpuDevice(Arc::new(Inner {
             pipelines,
             pool: Pool::default(),
+            self_tests: SelfTests::new(&info.name, options.distrust),
             recorder: Mutex::new(recorder),
             device,
             queue,
@@ -374,6 +375,7 @@ impl GpuDevice {
             buffers_created: read(&counters.buffers),
             bytes_created: read(&counters.bytes),
             pipelines_created: read(&counters.pipelines),
+            cached_pipeline_bytes: self.0.pipelines.cache.as_ref().map_or(0, |cache| cache.loaded_bytes),
             bind_group_layouts_created: read(&counters.layouts),
             dispatches: read(&counters.dispatches),
             submits: read(&counters.submits),
@@ -398,9 +400,20 @@ impl GpuDevice {
         self.0.recorder().timestamps().map(Timestamps::take_seconds).transpose()
     }
 
-    /// Simulates the loss of the device, for tests of recovery.
+    /// Writes the cache of compiled pipelines, if there is something new to keep.
+    pub(crate) fn save_pipelines(&self) {
+        self.0.save_pipelines();
+    }
+
+    /// Simulates the loss of the device, for tests of recovery. What is submitted still runs; then
+    /// wgpu reports the loss the way it reports that of a driver.
     pub(crate) fn destroy(&self) {
         self.0.device.destroy();
+        let told = self.0.failure.poll(&self.0.device, wgpu::PollType::wait_indefinitely());
+        if told.is_ok() {
+            // Another thread took the callback and is about to run it.
+            self.0.failure.record(Error::DeviceLost("destroyed".into()));
+        }
     }
 }
 
@@ -420,29 +433,32 @@ impl Inner {
     /// Blocks until the queue is idle.
     pub(super) fn wait(&self) -> Result<()> {
         expect_blocking("synchronize", "to_vec_async")?;
-        if let Err(error) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
-            self.check()?;
-            return Err(Error::Gpu { kind: "wait", message: error.to_string() });
-        }
+        self.poll(wgpu::PollType::wait_indefinitely())?;
         self.recorder().queue_is_idle();
-        self.check()
+        Ok(())
+    }
+
+    /// Lets wgpu deliver callbacks.
+    pub(super) fn poll(&self, poll: wgpu::PollType) -> Result<()> {
+        self.failure.poll(&self.device, poll)
+    }
+
+    fn save_pipelines(&self) {
+        // A failed device has nothing trustworthy to say.
+        if let (Some(cache), Ok(())) = (&self.pipelines.cache, self.check()) {
+            cache.save(self.counters.pipelines.load(Ordering::Relaxed));
+        }
     }
 
     /// The first failure the driver reported, if any. It stays: results since then are void.
     pub(super) fn check(&self) -> Result<()> {
-        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
-        }
+        self.failure.check()
     }
 }
 
-/// Keeps the first failure, except that a lost device explains whatever came before it.
-fn record_failure(slot: &Mutex<Option<Error>>, error: Error) {
-    tracing::error!(%error, "GPU failure");
-    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-    if slot.is_none() || matches!(error, Error::DeviceLost(_)) {
-        *slot = Some(error);
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.save_pipelines();
     }
 }
 

@@ -124,19 +124,22 @@ impl Recorder {
     pub(super) fn flush(&mut self, inner: &Inner) {
         self.pass = None;
         let Some(mut encoder) = self.encoder.take() else { return };
-        let times = self.timestamps.as_mut();
-        let times = times.and_then(|times| times.copy_out(&inner.device, &inner.counters, &mut encoder));
-        if !self.shadow.is_empty() {
-            inner.queue.write_buffer(&self.ring, 0, &self.shadow);
+        // After a failure nothing runs any more: the commands are dropped with their encoder.
+        if inner.check().is_ok() {
+            let times = self.timestamps.as_mut();
+            let times = times.and_then(|times| times.copy_out(&inner.device, &inner.counters, &mut encoder));
+            if !self.shadow.is_empty() {
+                inner.queue.write_buffer(&self.ring, 0, &self.shadow);
+            }
+            inner.queue.submit([encoder.finish()]);
+            Counters::count(&inner.counters.submits);
+            if let (Some(timestamps), Some(times)) = (&self.timestamps, times) {
+                timestamps.collect(times);
+            }
+            // Lets finished submits release their resources and deliver callbacks. An error stays with
+            // the device, and every later call returns it.
+            let _ = inner.poll(wgpu::PollType::Poll);
         }
-        inner.queue.submit([encoder.finish()]);
-        Counters::count(&inner.counters.submits);
-        if let (Some(timestamps), Some(times)) = (&self.timestamps, times) {
-            timestamps.collect(times);
-        }
-        // Lets finished submits release their resources and deliver callbacks; an error shows up
-        // through the device's own callbacks.
-        let _ = inner.device.poll(wgpu::PollType::Poll);
         self.shadow.clear();
         self.epoch += 1;
         self.dispatches = 0;
@@ -204,7 +207,7 @@ impl GpuDevice {
     /// Enqueues one dispatch.
     ///
     /// # Errors
-    /// A kernel that does not compile, or a failure that the driver reported earlier.
+    /// A failure that the driver reported earlier, or a kernel that does not compile.
     pub(crate) fn dispatch(&self, launch: Launch<'_>) -> Result<()> {
         self.dispatch_steps(StepLaunch { launch, steps: &mut std::iter::once([0; 4]) })
     }
@@ -216,6 +219,7 @@ impl GpuDevice {
     pub(crate) fn dispatch_steps(&self, request: StepLaunch<'_>) -> Result<()> {
         let StepLaunch { launch, steps } = request;
         let inner = &*self.0;
+        inner.check()?;
         self.check_launch(&launch)?;
         let pipeline = inner.pipelines.get(inner, launch.kernel, launch.constants)?;
         let entries: Vec<wgpu::BindGroupEntry<'_>> = launch

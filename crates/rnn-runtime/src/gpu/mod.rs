@@ -1,24 +1,29 @@
 //! The GPU backend on wgpu: the only place of the workspace that names it.
 //!
-//! `device` opens adapters, `pool` owns memory, `pipelines` compiles the catalogue, `encoder`
-//! records dispatches and submits them in chunks. The other files are the ops, one per shader
-//! family: they check nothing (the callers in `ops/` did), fill a parameter struct and dispatch.
+//! `device` opens adapters, `failure` keeps what the driver reported, `pool` owns memory, `pipelines`
+//! compiles the catalogue, `pipeline_cache` keeps the result for the next run, `self_test` asks optional
+//! kernels for proof, `encoder` records dispatches and submits them in chunks. The other files are the
+//! ops, one per shader family: they check nothing (the callers in `ops/` did), fill a parameter struct
+//! and dispatch.
 
 pub(crate) mod copy;
 mod device;
 pub(crate) mod dropout;
 pub(crate) mod embed;
 mod encoder;
+mod failure;
 pub(crate) mod gemm;
 pub(crate) mod layer_norm;
 pub(crate) mod loss;
 pub(crate) mod optim;
+mod pipeline_cache;
 mod pipelines;
 pub(crate) mod plan;
 pub(crate) mod pointwise;
 mod pool;
 pub(crate) mod reduce;
 pub(crate) mod rnn;
+mod self_test;
 pub(crate) mod softmax;
 mod timestamps;
 

@@ -1,6 +1,8 @@
 //! Compute pipelines, compiled once per kernel and set of override constants.
 
 use super::device::{Counters, Inner};
+use super::failure::attempt;
+use super::pipeline_cache::PipelineCache;
 use crate::error::{Error, Result};
 use rnn_kernels::{Access, Kernel, StepSource};
 use std::collections::HashMap;
@@ -23,12 +25,14 @@ type Key = (&'static str, Vec<(&'static str, u64)>);
 /// The cache. Layouts are shared by all kernels with the same list of accesses.
 pub(super) struct Pipelines {
     pub(super) uniform_layout: wgpu::BindGroupLayout,
+    /// Kept from run to run, where the adapter can.
+    pub(super) cache: Option<PipelineCache>,
     pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
     storage_layouts: Mutex<HashMap<Vec<Access>, Arc<wgpu::BindGroupLayout>>>,
 }
 
 impl Pipelines {
-    pub(super) fn new(device: &wgpu::Device, counters: &Counters) -> Self {
+    pub(super) fn new(device: &wgpu::Device, cache: Option<PipelineCache>, counters: &Counters) -> Self {
         let window = |binding| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -45,6 +49,7 @@ impl Pipelines {
                 label: Some("rnn params and step"),
                 entries: &[window(0), window(1)],
             }),
+            cache,
             pipelines: Mutex::default(),
             storage_layouts: Mutex::default(),
         }
@@ -84,35 +89,39 @@ impl Pipelines {
         let mut checks = wgpu::ShaderRuntimeChecks::checked();
         checks.force_loop_bounding = false;
         checks.bounds_checks = !kernel.trusted;
-        // SAFETY: every loop of our kernels counts up to a bound read once from the parameters, so
-        // it ends without the 64-bit counter that wgpu would add to it. Bounds checks stay on but for
-        // kernels whose indices follow from sizes that `ops` has checked against the buffers.
-        let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
-        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(kernel.label),
-            bind_group_layouts: &[Some(&self.uniform_layout), Some(&*storage)],
-            immediate_size: if kernel.step == StepSource::Immediate { STEP_BYTES } else { 0 },
-        });
         let overrides = kernel.overrides(constants);
-        let raw = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(kernel.label),
-            layout: Some(&layout),
-            module: &module,
-            entry_point: Some(kernel.entry),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &overrides,
-                // Our kernels write workgroup memory before they read it.
-                zero_initialize_workgroup_memory: false,
-            },
-            cache: None,
-        });
-        Counters::count(&inner.counters.pipelines);
-        inner.check().map_err(|error| match error {
+        let compile = || {
+            // SAFETY: every loop of our kernels counts up to a bound read once from the parameters,
+            // so it ends without the 64-bit counter that wgpu would add to it. Bounds checks stay on
+            // but for kernels whose indices follow from sizes that `ops` has checked against the buffers.
+            let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
+            let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(kernel.label),
+                bind_group_layouts: &[Some(&self.uniform_layout), Some(&*storage)],
+                immediate_size: if kernel.step == StepSource::Immediate { STEP_BYTES } else { 0 },
+            });
+            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(kernel.label),
+                layout: Some(&layout),
+                module: &module,
+                entry_point: Some(kernel.entry),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &overrides,
+                    // Our kernels write workgroup memory before they read it.
+                    zero_initialize_workgroup_memory: false,
+                },
+                cache: self.cache.as_ref().map(|cache| &cache.raw),
+            })
+        };
+        // A kernel that a driver refuses says nothing about the others: the device stays usable.
+        let raw = attempt(device, compile).map_err(|error| match error {
             Error::Gpu { message, .. } => {
                 Error::Gpu { kind: "shader", message: format!("{}: {message}", kernel.label) }
             }
             other => other,
         })?;
+        inner.check()?;
+        Counters::count(&inner.counters.pipelines);
         Ok(Pipeline { raw, storage })
     }
 

@@ -44,6 +44,7 @@ fn size_class(bytes: u64) -> u64 {
 
 impl Inner {
     fn take(&self, usage: wgpu::BufferUsages, bytes: u64) -> Result<(FreeBuffer, u64)> {
+        self.check()?;
         let limit = self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size);
         // Near the limit the exact size still fits where its class does not.
         let class = if size_class(bytes) <= limit { size_class(bytes) } else { bytes.next_multiple_of(4) };
@@ -211,8 +212,9 @@ impl PendingRead {
             if cfg!(target_arch = "wasm32") {
                 return Poll::Pending;
             }
-            // No thread polls the queue for us: look, and come back.
-            if device.0.device.poll(wgpu::PollType::Poll).is_err() {
+            // No thread polls the queue for us: look, and come back. A device that is lost may never
+            // answer the mapping.
+            if device.0.poll(wgpu::PollType::Poll).is_err() {
                 return Poll::Ready(None);
             }
             context.waker().wake_by_ref();
@@ -220,8 +222,13 @@ impl PendingRead {
         })
         .await;
         drop(received);
-        self.device.0.check()?;
         let lost = |message: String| Error::Gpu { kind: "readback", message };
+        if !matches!(mapped, Some(Ok(()))) {
+            // A refused mapping usually means that the device is gone; the callback that says so may
+            // still be waiting for a poll.
+            self.device.0.poll(wgpu::PollType::Poll)?;
+        }
+        self.device.0.check()?;
         match mapped {
             Some(Ok(())) => {}
             Some(Err(error)) => return Err(lost(error.to_string())),

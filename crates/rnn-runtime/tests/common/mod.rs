@@ -68,9 +68,16 @@ pub(crate) use device_tests;
 
 /// Runs all tests on all their devices and exits.
 pub(crate) fn run(tests: Vec<DeviceTest>) -> ! {
+    run_where(|| true, tests)
+}
+
+/// As [`run`]; where `possible` says no, the tests show as ignored.
+pub(crate) fn run_where(possible: fn() -> bool, tests: Vec<DeviceTest>) -> ! {
     let arguments = Arguments::from_args();
-    let trials = tests.into_iter().flat_map(trials).collect();
-    libtest_mimic::run(&arguments, trials).exit()
+    let ignored = has_adapter() && !possible();
+    let trials = tests.into_iter().flat_map(trials);
+    let trials = trials.map(|trial| if ignored { trial.with_ignored_flag(true) } else { trial });
+    libtest_mimic::run(&arguments, trials.collect()).exit()
 }
 
 /// The trials of one test.
@@ -109,7 +116,13 @@ fn gpu_required() -> bool {
     std::env::var("RNN_REQUIRE_GPU").is_ok_and(|value| value == "1")
 }
 
-/// Every device is opened once per test binary.
+/// A device of the same kind that no other test uses: its counts are its test's alone, and it can be
+/// destroyed.
+pub(crate) fn own_device(device: &Device) -> Device {
+    if device.is_cpu() { Device::cpu() } else { own_gpu() }
+}
+
+/// Every other device is opened once per test binary.
 type Slot = OnceLock<Result<Device, String>>;
 
 fn cpu_device() -> &'static Result<Device, String> {
@@ -120,7 +133,7 @@ fn cpu_device() -> &'static Result<Device, String> {
 #[cfg(feature = "gpu")]
 mod gpu {
     use super::Slot;
-    use rnn_runtime::{Device, GpuOptions, GpuSelector};
+    use rnn_runtime::{CacheDir, Device, GpuOptions, GpuSelector};
     use std::sync::OnceLock;
 
     pub(crate) fn has_adapter() -> bool {
@@ -129,7 +142,14 @@ mod gpu {
     }
 
     fn open(options: GpuOptions) -> Result<Device, String> {
+        // Tests leave nothing in the user's directories.
+        let options = GpuOptions { cache_dir: CacheDir::Off, ..options };
         Device::gpu_with(GpuSelector::Best, options).map_err(|error| error.to_string())
+    }
+
+    /// A device that no other test uses.
+    pub(crate) fn own_gpu() -> Device {
+        open(GpuOptions::default()).unwrap()
     }
 
     pub(crate) fn gpu_device() -> &'static Result<Device, String> {
@@ -165,10 +185,14 @@ mod gpu {
         NONE.get_or_init(|| Err("this build has no `gpu` feature".into()))
     }
 
+    pub(crate) fn own_gpu() -> Device {
+        unreachable!("this build has no `gpu` feature")
+    }
+
     pub(crate) fn limited_device() -> &'static Result<Device, String> {
         gpu_device()
     }
 }
 
-pub(crate) use gpu::has_adapter;
 use gpu::{gpu_device, limited_device};
+pub(crate) use gpu::{has_adapter, own_gpu};

@@ -1,0 +1,79 @@
+//! [`OptimizerState`]: what an optimizer remembers, as a value.
+
+use crate::error::Result;
+use rnn_runtime::{Array, Device};
+use std::collections::{BTreeMap, HashMap};
+
+/// What an optimizer remembers: learning rate, step counts, running means. Cheap to take and to keep:
+/// later steps do not change it. The arrays are where the optimizer's are; see
+/// [`OptimizerState::to_device`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OptimizerState {
+    /// Name of the optimizer's configuration, such as `AdamConfig`.
+    pub optimizer: String,
+    /// Learning rate.
+    pub lr: f64,
+    /// Steps taken.
+    pub steps: u64,
+    /// Steps taken by parameter: those without a gradient are skipped.
+    pub parameter_steps: BTreeMap<String, u64>,
+    /// Running means by name of the mean and of the parameter, such as `exp_avg.lstm.weight_ih_l0`.
+    pub arrays: BTreeMap<String, Array>,
+}
+
+impl OptimizerState {
+    /// The same state on another device; on [`Device::cpu`], it outlives the GPU.
+    ///
+    /// # Errors
+    /// A failing device, or no memory.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        Ok(OptimizerState { arrays: move_arrays(&self.arrays, device)?, ..self.clone() })
+    }
+
+    /// Everything but the arrays, for the metadata of a file.
+    pub(crate) fn to_metadata(&self) -> HashMap<String, String> {
+        let own = [
+            ("optimizer".to_string(), self.optimizer.clone()),
+            ("lr".to_string(), self.lr.to_string()),
+            ("steps".to_string(), self.steps.to_string()),
+        ];
+        let parameters = self.parameter_steps.iter();
+        parameters.map(|(name, steps)| (format!("steps.{name}"), steps.to_string())).chain(own).collect()
+    }
+
+    /// What [`OptimizerState::to_metadata`] wrote, and everything that is wrong with it.
+    pub(crate) fn from_metadata(metadata: &HashMap<String, String>) -> (Self, Vec<String>) {
+        let mut problems = Vec::new();
+        let mut number = |key: &str| match metadata.get(key).map(|text| text.parse()) {
+            Some(Ok(number)) => number,
+            Some(Err(_)) => {
+                problems.push(format!("metadata `{key}` is not a number"));
+                0
+            }
+            None => {
+                problems.push(format!("metadata `{key}` is missing"));
+                0
+            }
+        };
+        let steps = number("steps");
+        let names = metadata.keys().filter_map(|key| key.strip_prefix("steps."));
+        let parameter_steps =
+            names.map(|name| (name.to_string(), number(&format!("steps.{name}")))).collect();
+        let lr = metadata.get("lr").and_then(|text| text.parse().ok());
+        if lr.is_none() {
+            problems.push("metadata `lr` is missing or not a number".into());
+        }
+        let optimizer = metadata.get("optimizer").cloned().unwrap_or_default();
+        let lr = lr.unwrap_or_default();
+        (OptimizerState { optimizer, lr, steps, parameter_steps, arrays: BTreeMap::new() }, problems)
+    }
+}
+
+/// The same arrays on another device.
+pub(crate) fn move_arrays(
+    arrays: &BTreeMap<String, Array>,
+    device: &Device,
+) -> Result<BTreeMap<String, Array>> {
+    arrays.iter().map(|(name, array)| Ok((name.clone(), array.to_device(device)?))).collect()
+}
