@@ -164,3 +164,9 @@ impl StackSpec {
         self.num_layers * self.num_directions()
     }
 }
+
+impl AsRef<StackSpec> for StackSpec {
+    fn as_ref(&self) -> &StackSpec {
+        self
+    }
+}

@@ -67,6 +67,27 @@ impl Device {
         }
     }
 
+    /// The faster of the CPU backend and the best GPU for a forward pass of a layer over `steps` steps and
+    /// `batch` rows, by measurement: it takes a few seconds. With the device comes what was measured, unless
+    /// there is no GPU to measure (software adapters do not count) or it cannot be opened.
+    ///
+    /// # Errors
+    /// Sizes beyond a device's memory, a device that is lost.
+    #[cfg(feature = "gpu")]
+    pub fn auto_for(
+        layer: &impl AsRef<rnn_kernels::cell::StackSpec>,
+        steps: usize,
+        batch: usize,
+    ) -> Result<(Self, Option<crate::ops::rnn::Comparison>)> {
+        let best = Self::best();
+        if best.is_cpu() {
+            return Ok((best, None));
+        }
+        let comparison = crate::ops::rnn::Comparison::measure(&best, layer, steps, batch)?;
+        let device = if comparison.gpu_is_faster() { best } else { Self::cpu() };
+        Ok((device, Some(comparison)))
+    }
+
     /// A device by the names that `RNN_DEVICE` and the examples' `--device` take: `auto`, `cpu`,
     /// `gpu`, `gpu:N`, `gpu:NAME`.
     ///
@@ -254,6 +275,13 @@ impl Device {
             Cpu(cpu) => cpu.alloc_zeroed(words)?.into(),
             Gpu(gpu) => gpu.alloc_zeroed(words)?.into(),
         ))
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl From<GpuDevice> for Device {
+    fn from(gpu: GpuDevice) -> Self {
+        Device::Gpu(gpu)
     }
 }
 

@@ -24,5 +24,5 @@ pub use device::{Device, DeviceStats};
 pub use dims::{MAX_RANK, Shape};
 pub use error::{Error, Result};
 #[cfg(feature = "gpu")]
-pub use gpu::{AdapterInfo, Algorithm, DeviceKind, GpuDevice, GpuOptions, GpuSelector};
+pub use gpu::{AdapterInfo, Algorithm, DeviceKind, GpuDevice, GpuOptions, GpuSelector, Recurrence};
 pub use rng::RngKey;

@@ -315,6 +315,12 @@ macro_rules! recurrent_layer {
             }
         }
 
+        impl AsRef<StackSpec> for $name {
+            fn as_ref(&self) -> &StackSpec {
+                self.spec()
+            }
+        }
+
         impl Module for $name {
             fn visit(&self, visitor: &mut Visitor<'_>) {
                 self.0.visit(visitor);

@@ -8,6 +8,7 @@ use super::plan::Algorithm;
 use super::pool::Pool;
 use super::self_test::SelfTests;
 use super::timestamps::Timestamps;
+use super::tuning::Tuning;
 use crate::cache::CacheDir;
 use crate::device::DeviceStats;
 use crate::error::{Error, Result};
@@ -154,8 +155,8 @@ pub(super) struct Inner {
     pub(super) pool: Pool,
     pub(super) pipelines: Pipelines,
     pub(super) counters: Counters,
-    #[expect(dead_code, reason = "asked by the first optional family of kernels")]
     pub(super) self_tests: SelfTests,
+    pub(super) tuning: Tuning,
     recorder: Mutex<Recorder>,
     pub(super) failure: Arc<Failure>,
 }
@@ -329,6 +330,7 @@ impl GpuDevice {
             pipelines,
             pool: Pool::default(),
             self_tests: SelfTests::new(&info.name, options.distrust),
+            tuning: Tuning::open(&info, &options.cache_dir),
             recorder: Mutex::new(recorder),
             device,
             queue,
@@ -345,6 +347,11 @@ impl GpuDevice {
     /// The adapter behind the device.
     pub fn info(&self) -> &AdapterInfo {
         &self.0.info
+    }
+
+    /// Bytes that a single array may have.
+    pub(crate) fn max_array_bytes(&self) -> u64 {
+        self.0.limits.max_storage_buffer_binding_size.min(self.0.limits.max_buffer_size)
     }
 
     /// Whether both handles mean the same opened device.

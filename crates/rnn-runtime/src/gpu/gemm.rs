@@ -1,6 +1,8 @@
 //! Matrix products on the GPU. Twin of `cpu/gemm.rs`.
 
 use super::{GpuDevice, Launch};
+use crate::array::Array;
+use crate::device::Device;
 use crate::error::Result;
 use crate::ops::gemm::{GemmArgs, Operand, Output};
 use rnn_kernels::catalogue::gemm::{GEMM, GEMM_SUBGROUP};
@@ -73,8 +75,15 @@ impl Form {
 
 /// Enqueues the product; see [`crate::ops::gemm::gemm`].
 pub(crate) fn gemm(device: &GpuDevice, args: &GemmArgs<'_>, c: Output<'_>) -> Result<()> {
-    let Form { kernel, constants, tile: [tile, columns] } =
-        Form::subgroup(device, args, &c).unwrap_or_else(|| Form::tiled(args));
+    let form = match Form::subgroup(device, args, &c) {
+        Some(form) if subgroup_works(device)? => form,
+        _ => Form::tiled(args),
+    };
+    run(device, args, c, form)
+}
+
+fn run(device: &GpuDevice, args: &GemmArgs<'_>, c: Output<'_>, form: Form) -> Result<()> {
+    let Form { kernel, constants, tile: [tile, columns] } = form;
     let len = c.array.len();
     let out = c.array.gpu_mut();
     out.make_unique(len)?;
@@ -115,4 +124,35 @@ pub(crate) fn gemm(device: &GpuDevice, args: &GemmArgs<'_>, c: Output<'_>) -> Re
         })?;
     }
     Ok(())
+}
+
+/// Whether the subgroup form passes its self-test, a product of small integers; it runs at the first call.
+fn subgroup_works(device: &GpuDevice) -> Result<bool> {
+    const M: usize = 35;
+    const N: usize = 40;
+    const K: usize = 12;
+    device.0.self_tests.passes("gemm/subgroup", 0.0, || {
+        let on = Device::from(device.clone());
+        let value = |i: usize| ((i * 7 + i * i % 11) % 5) as f32 - 2.0;
+        let [a, b]: [Vec<f32>; 2] = [M * K, K * N].map(|count| (0..count).map(value).collect());
+        let mut c = Array::alloc(&on, "self-test", &[M, N])?;
+        let operands = [Array::from_f32(&on, &a, &[M, K])?, Array::from_f32(&on, &b, &[K, N])?];
+        let args = GemmArgs {
+            batch: 1,
+            m: M,
+            n: N,
+            k: K,
+            a: Operand::rows(&operands[0], K),
+            b: Operand::rows(&operands[1], N),
+            bias: None,
+            accumulate: false,
+        };
+        let whole = Output { array: &mut c, offset: 0, batch_stride: 0, ldc: N };
+        let Some(form) = Form::subgroup(device, &args, &whole) else { return Ok(0.0) };
+        run(device, &args, whole, form)?;
+        let want = |i: usize| (0..K).map(|k| a[i / N * K + k] * b[k * N + i % N]).sum::<f32>();
+        let differences = c.to_vec()?.into_iter().enumerate().map(|(i, got)| (got - want(i)).abs());
+        // max() of f32 drops NaN.
+        Ok(differences.fold(0.0, |worst, x| if x <= worst { worst } else { x }))
+    })
 }

@@ -23,12 +23,15 @@ pub(crate) mod pointwise;
 mod pool;
 pub(crate) mod reduce;
 pub(crate) mod rnn;
+mod rnn_test;
 mod self_test;
 pub(crate) mod softmax;
 mod timestamps;
+mod tuning;
 
 pub(crate) use device::adapters;
 pub use device::{AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector};
 pub(crate) use encoder::{Launch, StepLaunch};
-pub use plan::Algorithm;
+pub use plan::{Algorithm, Recurrence};
 pub(crate) use pool::GpuBuffer;
+pub(crate) use tuning::Pass;

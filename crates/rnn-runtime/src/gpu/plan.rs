@@ -3,8 +3,9 @@
 //! Two ways: one dispatch per step, whose workgroups share the units among them, or the whole sequence in one
 //! dispatch (in few, so that none is too long), whose workgroups each hold all units of some batch rows.
 
-use super::GpuDevice;
 use super::device::DeviceKind;
+use super::tuning::{Case, Pass};
+use super::{GpuDevice, rnn_test};
 use crate::cpu::rnn::LayerDims;
 use crate::error::{Error, Result};
 use rnn_kernels::catalogue::rnn::Rows;
@@ -47,7 +48,7 @@ impl fmt::Display for Algorithm {
 }
 
 /// A recurrence's algorithm and tiles.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) algorithm: Algorithm,
     pub(crate) fetch: Rows,
@@ -69,6 +70,10 @@ const MAX_WORKGROUP: usize = 256;
 
 /// Rows of an invocation that are used.
 const ROW_SIZES: [usize; 5] = [1, 4, 8, 16, 32];
+
+/// Families of the self-test.
+const SUBGROUP: &str = "rnn/subgroup";
+const SEQUENCE: &str = "rnn/sequence";
 
 /// What the planner knows of an adapter.
 #[derive(Clone, Copy, Debug)]
@@ -94,10 +99,14 @@ impl Facts {
         Facts { subgroup_size, cores, rate, dispatch }
     }
 
+    fn fetch(&self) -> Rows {
+        if self.subgroup_size == Some(8) { Rows::Subgroup } else { Rows::Workgroup }
+    }
+
     /// The plan for a recurrence over `dims` whose product makes `outputs` values per row of an invocation
     /// out of `depth` inputs, `lanes` invocations covering all units.
     pub(crate) fn plan(&self, dims: LayerDims, work: Work, forced: Option<Algorithm>) -> Plan {
-        let fetch = if self.subgroup_size == Some(8) { Rows::Subgroup } else { Rows::Workgroup };
+        let fetch = self.fetch();
         let most = if fetch == Rows::Subgroup { 32 } else { 8 };
         let sequence = self.sequence(dims, work, fetch, most);
         let step = self.step(dims, work, fetch, most);
@@ -107,6 +116,19 @@ impl Facts {
             None if self.seconds(&sequence, dims, work) <= self.seconds(&step, dims, work) => sequence,
             None => step,
         }
+    }
+
+    /// Plans worth measuring: both algorithms with every number of rows that makes a difference.
+    pub(super) fn candidates(&self, dims: LayerDims, work: Work) -> Vec<Plan> {
+        let mut plans = Vec::new();
+        for algorithm in [Algorithm::Sequence, Algorithm::Step] {
+            let base = self.plan(dims, work, Some(algorithm));
+            let most = if base.fetch == Rows::Subgroup { 32 } else { 8 };
+            for rows in ROW_SIZES.into_iter().filter(|&rows| rows <= most && rows < 2 * dims.batch) {
+                plans.push(Plan { rows, ..base });
+            }
+        }
+        plans
     }
 
     /// Batch rows of an invocation: enough workgroups for all cores, then as many rows as possible.
@@ -157,14 +179,15 @@ impl Facts {
         groups.div_ceil(self.cores) as f64 * products / self.rate
     }
 
-    fn seconds(&self, plan: &Plan, dims: LayerDims, work: Work) -> f64 {
+    /// Estimated seconds of the whole recurrence.
+    pub(super) fn seconds(&self, plan: &Plan, dims: LayerDims, work: Work) -> f64 {
         let dispatches = dims.steps.div_ceil(plan.count) as f64;
         dispatches * self.dispatch + dims.steps as f64 * self.dispatch_seconds(plan, dims, work)
     }
 }
 
 /// The product of one step.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Work {
     /// Invocations that cover all units.
     pub(crate) lanes: usize,
@@ -174,8 +197,119 @@ pub(crate) struct Work {
     pub(crate) depth: usize,
 }
 
+/// What the planner says of one recurrence.
+#[derive(Clone, Debug)]
+pub struct Recurrence {
+    /// How its steps are spread over dispatches.
+    pub algorithm: Algorithm,
+    /// Batch rows of an invocation.
+    pub rows: usize,
+    /// Invocations of a workgroup.
+    pub workgroup: usize,
+    /// Workgroups of a dispatch.
+    pub workgroups: usize,
+    /// Dispatches of the recurrence.
+    pub dispatches: usize,
+    /// Seconds by the planner's model of the adapter.
+    pub estimated: f64,
+    /// Seconds by [`Device::tune`](crate::Device::tune), now or in an earlier run.
+    pub measured: Option<f64>,
+    /// Why this plan.
+    pub reason: String,
+}
+
+impl fmt::Display for Recurrence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} dispatches of {} workgroups of {} invocations, {} rows each; estimated {:.3} ms",
+            self.algorithm,
+            self.dispatches,
+            self.workgroups,
+            self.workgroup,
+            self.rows,
+            self.estimated * 1e3
+        )?;
+        if let Some(measured) = self.measured {
+            write!(f, ", measured {:.3} ms", measured * 1e3)?;
+        }
+        write!(f, "; {}", self.reason)
+    }
+}
+
 impl GpuDevice {
-    pub(crate) fn plan(&self, dims: LayerDims, work: Work) -> Plan {
-        Facts::new(self.info().kind, self.subgroup_size()).plan(dims, work, self.forced_algorithm())
+    /// The plan of a recurrence, of kernels that have proved themselves on this device: the one asked for, the
+    /// one measured best, or the one estimated best.
+    ///
+    /// # Errors
+    /// A device that is lost.
+    pub(crate) fn plan(&self, pass: Pass, dims: LayerDims, work: Work) -> Result<Plan> {
+        let facts = self.facts()?;
+        let forced = self.forced_algorithm();
+        let measured = self.0.tuning.get(&Case::new(pass, dims, work)).map(|tuned| tuned.plan);
+        let plan = match (forced, measured) {
+            (None, Some(plan)) if plan.fetch == facts.fetch() => plan,
+            _ => facts.plan(dims, work, forced),
+        };
+        let fails =
+            plan.algorithm == Algorithm::Sequence && !self.works(SEQUENCE, plan.fetch, plan.algorithm)?;
+        Ok(if fails { facts.plan(dims, work, Some(Algorithm::Step)) } else { plan })
+    }
+
+    /// The plan of a recurrence and the reasons for it.
+    ///
+    /// # Errors
+    /// A device that is lost.
+    pub(crate) fn explain(&self, pass: Pass, dims: LayerDims, work: Work) -> Result<Recurrence> {
+        let facts = self.facts()?;
+        let plan = self.plan(pass, dims, work)?;
+        let measured = self.tuned_seconds(pass, dims, work);
+        let [sequence, step] = [Algorithm::Sequence, Algorithm::Step]
+            .map(|algorithm| facts.seconds(&facts.plan(dims, work, Some(algorithm)), dims, work));
+        let fetch = match plan.fetch {
+            Rows::Subgroup => "rows by shuffles in subgroups of 8",
+            Rows::Workgroup => "rows through workgroup memory",
+        };
+        let reason = match (self.forced_algorithm(), measured) {
+            (Some(forced), _) if forced == plan.algorithm => format!("asked for; {fetch}"),
+            (_, Some(_)) => format!("the fastest of those measured; {fetch}"),
+            (forced, None)
+                if forced.is_some() || (sequence < step) != (plan.algorithm == Algorithm::Sequence) =>
+            {
+                format!("the other algorithm failed its self-test; {fetch}")
+            }
+            _ => format!(
+                "by estimate a dispatch for all steps takes {:.3} ms and one per step {:.3} ms; {fetch}",
+                sequence * 1e3,
+                step * 1e3
+            ),
+        };
+        Ok(Recurrence {
+            algorithm: plan.algorithm,
+            rows: plan.rows,
+            workgroup: plan.workgroup,
+            workgroups: plan.across * dims.batch.div_ceil(plan.rows) * dims.directions,
+            dispatches: dims.steps.div_ceil(plan.count),
+            estimated: facts.seconds(&plan, dims, work),
+            measured,
+            reason,
+        })
+    }
+
+    /// What the planner knows of this device; kernels with subgroups count once they have proved themselves.
+    pub(super) fn facts(&self) -> Result<Facts> {
+        let works =
+            self.subgroup_size() == Some(8) && self.works(SUBGROUP, Rows::Subgroup, Algorithm::Step)?;
+        Ok(Facts::new(self.info().kind, self.subgroup_size().filter(|_| works)))
+    }
+
+    /// Whether kernels of a family pass their self-test; it runs at the first call.
+    fn works(&self, family: &'static str, fetch: Rows, algorithm: Algorithm) -> Result<bool> {
+        let dims = rnn_test::dims();
+        let count = if algorithm == Algorithm::Sequence { dims.steps } else { 1 };
+        let plan =
+            Plan { algorithm, fetch, rows: dims.batch.next_power_of_two(), workgroup: 64, across: 1, count };
+        // Small integers: the result is exact.
+        self.0.self_tests.passes(family, 0.0, || rnn_test::error(self, &plan))
     }
 }

@@ -3,7 +3,7 @@
 //! H of all arrays here is a multiple of 4, and the gates of a unit lie side by side: `[T, B, D, H, G]`.
 
 use super::plan::{Plan, Work};
-use super::{GpuBuffer, GpuDevice, Launch, StepLaunch};
+use super::{GpuBuffer, GpuDevice, Launch, Pass, StepLaunch};
 use crate::array::Array;
 use crate::cpu::rnn::LayerDims;
 use crate::error::Result;
@@ -86,9 +86,15 @@ fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
 
 /// Enqueues the forward recurrence: as many dispatches as the plan needs for T steps.
 pub(crate) fn forward(device: &GpuDevice, args: &Forward<'_>) -> Result<()> {
+    let plan =
+        device.plan(Pass::Forward, args.dims, forward_work(args.dims.hidden, args.spec.kind.gates()))?;
+    run_forward(device, args, &plan)
+}
+
+/// [`forward`] by a plan of the caller's.
+pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -> Result<()> {
     let dims = args.dims;
     let kind = args.spec.kind;
-    let plan = device.plan(dims, forward_work(dims.hidden, kind.gates()));
     let cells = dims.batch * dims.directions * dims.hidden;
     let params = ForwardParams {
         steps: dims.steps as u32,
@@ -126,8 +132,8 @@ pub(crate) fn forward(device: &GpuDevice, args: &Forward<'_>) -> Result<()> {
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
-            grid: plan_grid(&plan, dims),
-            work: plan_work(&plan, dims, kind.gates()),
+            grid: plan_grid(plan, dims),
+            work: plan_work(plan, dims, kind.gates()),
         },
         steps: &mut (0..dims.steps as u32).step_by(plan.count).map(|s| [s, 0, 0, 0]),
     })
@@ -135,9 +141,14 @@ pub(crate) fn forward(device: &GpuDevice, args: &Forward<'_>) -> Result<()> {
 
 /// Enqueues the backward recurrence: T + 1 steps.
 pub(crate) fn backward(device: &GpuDevice, args: &Backward<'_>) -> Result<()> {
+    let plan =
+        device.plan(Pass::Backward, args.dims, backward_work(args.dims.hidden, args.spec.kind.gates()))?;
+    run_backward(device, args, &plan)
+}
+
+fn run_backward(device: &GpuDevice, args: &Backward<'_>, plan: &Plan) -> Result<()> {
     let dims = args.dims;
     let kind = args.spec.kind;
-    let plan = device.plan(dims, backward_work(dims.hidden, kind.gates()));
     let params = BackwardParams {
         steps: dims.steps as u32,
         batch: dims.batch as u32,
@@ -166,11 +177,53 @@ pub(crate) fn backward(device: &GpuDevice, args: &Backward<'_>) -> Result<()> {
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
-            grid: plan_grid(&plan, dims),
-            work: plan_work(&plan, dims, kind.gates()),
+            grid: plan_grid(plan, dims),
+            work: plan_work(plan, dims, kind.gates()),
         },
         steps: &mut (0..=dims.steps as u32).rev().step_by(plan.count).map(|s| [s, 0, 0, 0]),
     })
+}
+
+/// A recurrence to measure, on zeros: its time does not depend on the values.
+pub(crate) struct Measured<'a> {
+    pub(crate) pass: Pass,
+    /// With the padded H.
+    pub(crate) dims: LayerDims,
+    pub(crate) spec: &'a CellSpec,
+    /// As large as the largest array of the pass.
+    pub(crate) arrays: [&'a GpuBuffer; 6],
+    pub(crate) weights: &'a GpuBuffer,
+}
+
+/// Runs a recurrence on arrays that mean nothing.
+pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> Result<()> {
+    let Measured { dims, spec, weights, .. } = *case;
+    let [gates, aux, y, ring, dy, state] = case.arrays;
+    match case.pass {
+        Pass::Forward => {
+            let (params, aux, c0) = (Some(dy), Some(aux), Some(state));
+            let args = Forward {
+                dims,
+                spec,
+                weights,
+                params,
+                gates,
+                aux,
+                y,
+                ring,
+                c0,
+                c0_offset: 0,
+                training: true,
+            };
+            run_forward(device, &args, plan)
+        }
+        Pass::Backward => {
+            let (aux, initial, initial_offset) = (Some(aux), dy, 0);
+            let args =
+                Backward { dims, spec, weights, gates, aux, y, dy, initial, initial_offset, state, ring };
+            run_backward(device, &args, plan)
+        }
+    }
 }
 
 /// U of every direction in the order of the recurrence; see `rnn/pack_recurrent.wgsl`.

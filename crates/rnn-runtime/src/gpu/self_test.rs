@@ -1,16 +1,7 @@
 //! Adapters that compute wrongly: an optional family of kernels proves itself on a small known case
 //! before its first use on a device, and is left out on that device when it fails.
 //!
-//! ```ignore
-//! // The key names the family in the warning and in `GpuOptions::distrust`.
-//! let sequence = device.0.self_tests.passes("rnn/sequence", TOLERANCE, || {
-//!     // Runs the family on a small case, calling its kernels directly, and returns the largest
-//!     // difference from what the CPU computes.
-//! })?;
-//! if sequence { run_sequence(device, args) } else { run_steps(device, args) }
-//! ```
-
-#![cfg_attr(not(test), expect(dead_code, reason = "asked by the first optional family of kernels"))]
+//! A key names the family in the warning and in `GpuOptions::distrust`; `plan` and `gemm` have examples.
 
 use crate::error::{Error, Result};
 use std::collections::HashMap;

@@ -6,6 +6,8 @@
 //! in its own passes (`cpu/rnn/`), the GPU as products over all steps and a recurrence (`products`).
 
 mod backward;
+#[cfg(feature = "gpu")]
+mod explain;
 mod forward;
 mod pack;
 #[cfg(feature = "gpu")]
@@ -17,6 +19,8 @@ use crate::cpu;
 use crate::device::Device;
 use crate::rng::RngKey;
 pub use backward::backward;
+#[cfg(feature = "gpu")]
+pub use explain::{Comparison, Explanation};
 pub use forward::forward;
 pub use pack::pack;
 use rnn_kernels::cell::{StackSpec, WeightFormat};

@@ -1,0 +1,44 @@
+// Parameters of the matrix products, and the part of k that a workgroup sums up.
+// Defines: Params, params, part_of, batch_of, k_begin, k_end, c_start.
+
+struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    ldc: u32,
+    a_offset: u32,
+    a_row_stride: u32,
+    a_col_stride: u32,
+    a_batch_stride: u32,
+    b_offset: u32,
+    b_row_stride: u32,
+    b_col_stride: u32,
+    b_batch_stride: u32,
+    c_offset: u32,
+    c_batch_stride: u32,
+    accumulate: u32,
+    has_bias: u32,
+    first_row: u32,
+    parts: u32,       // into how many the sum over k is divided; 1 for most products
+    part_depth: u32,  // values of k of a part
+    part_stride: u32, // elements of c between parts
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+
+fn batch_of(group: vec3<u32>) -> u32 {
+    return group.z / params.parts;
+}
+
+fn k_begin(group: vec3<u32>) -> u32 {
+    return group.z % params.parts * params.part_depth;
+}
+
+fn k_end(group: vec3<u32>) -> u32 {
+    return min(k_begin(group) + params.part_depth, params.k);
+}
+
+// Element of c where the matrix of this workgroup starts.
+fn c_start(group: vec3<u32>) -> u32 {
+    return params.c_offset + batch_of(group) * params.c_batch_stride + group.z % params.parts * params.part_stride;
+}

@@ -1,0 +1,77 @@
+//! The recurrence's self-tests: a small linear Elman layer, whose results small integers make exact.
+
+use super::GpuDevice;
+use super::plan::Plan;
+use super::rnn::{Forward, pack_recurrent, run_forward};
+use crate::array::Array;
+use crate::cpu::rnn::LayerDims;
+use crate::device::Device;
+use crate::error::Result;
+use rnn_kernels::cell::{CellKind, CellSpec, StackSpec};
+
+const STEPS: usize = 3;
+/// More than eight, so that a lane fetches more than one row.
+const BATCH: usize = 11;
+/// No multiple of a subgroup.
+const HIDDEN: usize = 12;
+
+pub(super) fn dims() -> LayerDims {
+    LayerDims { steps: STEPS, batch: BATCH, inputs: 1, hidden: HIDDEN, directions: 1 }
+}
+
+/// A small integer for element `i`.
+fn value(i: usize, seed: usize) -> f32 {
+    ((i * 7 + seed * 5 + i * i % 11) % 5) as f32 - 2.0
+}
+
+/// Runs `h' = x + U h` by `plan` and returns the largest difference from the host's result.
+pub(super) fn error(gpu: &GpuDevice, plan: &Plan) -> Result<f32> {
+    const OP: &str = "self-test";
+    let device = Device::from(gpu.clone());
+    let spec = StackSpec {
+        cell: CellSpec::linear(CellKind::Rnn),
+        input_size: 1,
+        hidden_size: HIDDEN,
+        num_layers: 1,
+        bidirectional: false,
+        bias: false,
+        dropout: 0.0,
+    };
+    let values = |count: usize, seed| (0..count).map(|i| value(i, seed)).collect::<Vec<f32>>();
+    let (u, x) = (values(HIDDEN * HIDDEN, 1), values(STEPS * BATCH * HIDDEN, 2));
+    let mut h = values(BATCH * HIDDEN, 3);
+    let mut want = Vec::new();
+    for step in 0..STEPS {
+        let product = |row: usize, j: usize| -> f32 {
+            (0..HIDDEN).map(|k| u[j * HIDDEN + k] * h[row * HIDDEN + k]).sum()
+        };
+        let next = |i: usize| x[step * BATCH * HIDDEN + i] + product(i / HIDDEN, i % HIDDEN);
+        h = (0..BATCH * HIDDEN).map(next).collect();
+        want.extend_from_slice(&h);
+    }
+
+    let mut ring = values(BATCH * HIDDEN, 3);
+    ring.resize(2 * BATCH * HIDDEN, 0.0);
+    let ring = Array::from_f32(&device, &ring, &[2, BATCH, HIDDEN])?;
+    let gates = Array::from_f32(&device, &x, &[STEPS, BATCH, HIDDEN])?;
+    let y = Array::alloc(&device, OP, &[STEPS, BATCH, HIDDEN])?;
+    let u = Array::from_f32(&device, &u, &[HIDDEN, HIDDEN])?;
+    let weights = pack_recurrent(gpu, &spec, &[u], false)?;
+    let args = Forward {
+        dims: dims(),
+        spec: &spec.cell,
+        weights: &weights,
+        params: None,
+        gates: gates.gpu(),
+        aux: None,
+        y: y.gpu(),
+        ring: ring.gpu(),
+        c0: None,
+        c0_offset: 0,
+        training: false,
+    };
+    run_forward(gpu, &args, plan)?;
+    let differences = y.to_vec()?.into_iter().zip(want).map(|(got, want)| (got - want).abs());
+    // max() of f32 drops NaN.
+    Ok(differences.fold(0.0, |worst, x| if x <= worst { worst } else { x }))
+}

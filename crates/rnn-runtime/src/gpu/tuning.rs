@@ -1,0 +1,217 @@
+//! Measured plans of recurrences, in memory and in a file of the cache directory.
+//!
+//! The file has a line per case: `pass lanes outputs depth directions batch steps`, then the plan and its
+//! seconds. A file that does not read is ignored, said once, and replaced at the next measurement.
+
+use super::device::Inner;
+use super::plan::{Algorithm, Plan, Work};
+use super::rnn::{Measured, measure};
+use super::{AdapterInfo, GpuDevice};
+use crate::cache::{CacheDir, CacheFile};
+use crate::cpu::rnn::LayerDims;
+use crate::error::Result;
+use rnn_kernels::catalogue::rnn::Rows;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// Which way a recurrence goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pass {
+    Forward,
+    Backward,
+}
+
+/// What a measurement is of: the product of a step, and how often it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Case {
+    pass: Pass,
+    /// lanes, outputs and depth of the work; directions, batch, steps
+    sizes: [usize; 6],
+}
+
+impl Case {
+    pub(super) fn new(pass: Pass, dims: LayerDims, work: Work) -> Self {
+        let Work { lanes, outputs, depth } = work;
+        Case { pass, sizes: [lanes, outputs, depth, dims.directions, dims.batch, dims.steps] }
+    }
+}
+
+/// The fastest plan of a case.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Tuned {
+    pub(super) plan: Plan,
+    /// Of the whole recurrence.
+    pub(super) seconds: f64,
+}
+
+/// The table of one device.
+pub(super) struct Tuning {
+    table: Mutex<BTreeMap<Case, Tuned>>,
+    file: Option<CacheFile>,
+}
+
+impl Tuning {
+    /// The table that an earlier run on this adapter and driver left, or an empty one.
+    pub(super) fn open(info: &AdapterInfo, dir: &CacheDir) -> Self {
+        let key = format!("tuning of {} ({}, {})", info.name, info.backend, info.driver);
+        let file = CacheFile::new(dir, "tuning", &key);
+        let text = file.as_ref().and_then(CacheFile::read).unwrap_or_default();
+        let table = parse(&String::from_utf8_lossy(&text)).unwrap_or_else(|line| {
+            tracing::warn!(line, "the table of measured plans does not read; measuring anew");
+            BTreeMap::new()
+        });
+        Tuning { table: Mutex::new(table), file }
+    }
+
+    pub(super) fn get(&self, case: &Case) -> Option<Tuned> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).get(case).copied()
+    }
+
+    fn put(&self, case: Case, tuned: Tuned) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.insert(case, tuned);
+        if let Some(file) = &self.file {
+            file.write(print(&table).as_bytes());
+        }
+    }
+}
+
+fn print(table: &BTreeMap<Case, Tuned>) -> String {
+    let mut text = String::new();
+    for (Case { pass, sizes }, Tuned { plan, seconds }) in table {
+        let Plan { algorithm, fetch, rows, workgroup, across, count } = plan;
+        let pass = if *pass == Pass::Forward { "forward" } else { "backward" };
+        let fetch = if *fetch == Rows::Subgroup { "subgroup" } else { "workgroup" };
+        let _ = write!(text, "{pass}");
+        sizes.iter().for_each(|size| text.push_str(&format!(" {size}")));
+        let _ = writeln!(text, " {algorithm} {fetch} {rows} {workgroup} {across} {count} {seconds:e}");
+    }
+    text
+}
+
+/// The table, or the first line that does not read.
+fn parse(text: &str) -> Result<BTreeMap<Case, Tuned>, String> {
+    let line = |line: &str| -> Option<(Case, Tuned)> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [pass, a, b, c, d, e, f, algorithm, fetch, rows, workgroup, across, count, seconds] = words[..]
+        else {
+            return None;
+        };
+        let pass = match pass {
+            "forward" => Pass::Forward,
+            "backward" => Pass::Backward,
+            _ => return None,
+        };
+        let fetch = match fetch {
+            "subgroup" => Rows::Subgroup,
+            "workgroup" => Rows::Workgroup,
+            _ => return None,
+        };
+        let number = |word: &str| word.parse::<usize>().ok().filter(|&n| n > 0);
+        let mut sizes = [0; 6];
+        for (size, word) in sizes.iter_mut().zip([a, b, c, d, e, f]) {
+            *size = number(word)?;
+        }
+        let plan = Plan {
+            algorithm: algorithm.parse().ok()?,
+            fetch,
+            rows: number(rows).filter(|&rows| rows <= 32)?,
+            workgroup: number(workgroup).filter(|&size| size <= 256)?,
+            across: number(across)?,
+            count: number(count)?,
+        };
+        // Workgroups that share the units must meet at the end of a dispatch after every step.
+        let ordered = plan.across == 1 || (plan.count == 1 && plan.algorithm == Algorithm::Step);
+        let seconds = seconds.parse().ok().filter(|&seconds: &f64| seconds.is_finite() && seconds >= 0.0)?;
+        ordered.then_some((Case { pass, sizes }, Tuned { plan, seconds }))
+    };
+    text.lines().map(|text| line(text).ok_or_else(|| text.to_string())).collect()
+}
+
+impl GpuDevice {
+    /// Measures the plans worth trying for one recurrence and keeps the fastest. Returns its seconds.
+    pub(crate) fn tune(&self, case: &Measured<'_>, work: Work) -> Result<f64> {
+        let facts = self.facts()?;
+        let mut best: Option<Tuned> = None;
+        for plan in facts.candidates(case.dims, work) {
+            // The first run compiles; the best of three is the plan's own time.
+            measure(self, case, &plan)?;
+            self.synchronize()?;
+            let mut seconds = f64::INFINITY;
+            for _ in 0..3 {
+                let start = Instant::now();
+                measure(self, case, &plan)?;
+                self.synchronize()?;
+                seconds = seconds.min(start.elapsed().as_secs_f64());
+            }
+            tracing::debug!(?plan, seconds, "measured");
+            if best.is_none_or(|best| seconds < best.seconds) {
+                best = Some(Tuned { plan, seconds });
+            }
+        }
+        let Some(best) = best else { return Ok(0.0) };
+        let inner: &Inner = &self.0;
+        inner.tuning.put(Case::new(case.pass, case.dims, work), best);
+        Ok(best.seconds)
+    }
+
+    /// Measured seconds of one recurrence.
+    pub(super) fn tuned_seconds(&self, pass: Pass, dims: LayerDims, work: Work) -> Option<f64> {
+        self.0.tuning.get(&Case::new(pass, dims, work)).map(|tuned| tuned.seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> BTreeMap<Case, Tuned> {
+        let plan = Plan {
+            algorithm: Algorithm::Sequence,
+            fetch: Rows::Subgroup,
+            rows: 16,
+            workgroup: 64,
+            across: 1,
+            count: 25,
+        };
+        let step = Plan { algorithm: Algorithm::Step, fetch: Rows::Workgroup, across: 3, count: 1, ..plan };
+        BTreeMap::from([
+            (Case { pass: Pass::Forward, sizes: [64, 4, 64, 1, 32, 50] }, Tuned { plan, seconds: 1.5e-3 }),
+            (
+                Case { pass: Pass::Backward, sizes: [130, 4, 256, 2, 5, 7] },
+                Tuned { plan: step, seconds: 0.25 },
+            ),
+        ])
+    }
+
+    #[test]
+    fn a_table_reads_back() {
+        assert_eq!(parse(&print(&table())).unwrap(), table());
+        assert_eq!(parse("").unwrap(), BTreeMap::new());
+    }
+
+    /// Every line of the table with one word changed, too many or too few words.
+    #[test]
+    fn a_damaged_line_is_refused() {
+        let text = print(&table());
+        for (from, to) in [
+            ("forward", "forwards"),
+            ("subgroup", "group"),
+            ("sequence", "sequences"),
+            (" 16 ", " 0 "),
+            (" 16 ", " 33 "),
+            (" 64 1 25 ", " 512 1 25 "),
+            (" 64 1 25 ", " 64 2 25 "),
+            (" 64 3 1 ", " 64 3 2 "),
+            ("1.5e-3", "NaN"),
+            ("1.5e-3", ""),
+            ("1.5e-3", "1.5e-3 1"),
+        ] {
+            let damaged = text.replacen(from, to, 1);
+            assert_ne!(damaged, text, "{from}");
+            assert!(parse(&damaged).is_err(), "{from} -> {to}");
+        }
+    }
+}

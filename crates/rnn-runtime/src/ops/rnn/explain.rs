@@ -1,0 +1,350 @@
+//! What a recurrent stack will take on a device, and which device is the faster one.
+
+use super::{CellWeights, StackArgs, forward, pack};
+use crate::array::Array;
+use crate::device::Device;
+use crate::error::Result;
+use crate::gpu::{self, Recurrence};
+use rnn_kernels::cell::{StackSpec, WeightFormat};
+use std::fmt;
+use std::time::Instant;
+
+/// What [`Device::explain`] found out.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// Name of the device.
+    pub device: String,
+    /// The stack.
+    pub spec: StackSpec,
+    /// T
+    pub steps: usize,
+    /// B
+    pub batch: usize,
+    /// Forward and backward recurrence of every layer; empty on the CPU.
+    pub recurrences: Vec<[Recurrence; 2]>,
+    /// Bytes of the weights as packed for the kernels, without those of the backward pass.
+    pub weight_bytes: u64,
+    /// Bytes of the arrays that an inference pass holds at the same time at most, weights apart.
+    pub inference_bytes: u64,
+    /// Bytes that a training pass keeps from forward to backward, weights apart.
+    pub kept_bytes: u64,
+    /// Bytes of the largest single array.
+    pub largest_array: u64,
+    /// Bytes that a single array may have; `None` on the CPU.
+    pub array_limit: Option<u64>,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StackSpec { cell, input_size, hidden_size, num_layers, .. } = self.spec;
+        writeln!(
+            f,
+            "{:?} I={input_size} H={hidden_size} L={num_layers} D={}, T={} B={} on {}",
+            cell.kind,
+            self.spec.num_directions(),
+            self.steps,
+            self.batch,
+            self.device
+        )?;
+        for (layer, [forward, backward]) in self.recurrences.iter().enumerate() {
+            writeln!(f, "  layer {layer} forward   {forward}")?;
+            writeln!(f, "  layer {layer} backward  {backward}")?;
+        }
+        let mb = |bytes: u64| bytes as f64 / 1e6;
+        write!(
+            f,
+            "  memory: weights {:.1} MB, inference {:.1} MB, kept for backward {:.1} MB; largest array {:.1} MB",
+            mb(self.weight_bytes),
+            mb(self.inference_bytes),
+            mb(self.kept_bytes),
+            mb(self.largest_array)
+        )?;
+        match self.array_limit {
+            Some(limit) if self.largest_array > limit => {
+                write!(f, ", more than the adapter's limit of {:.1} MB", mb(limit))
+            }
+            Some(limit) => write!(f, " of at most {:.1} MB", mb(limit)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Elements of the arrays of one layer.
+struct LayerSizes {
+    /// W, biases and U
+    weights: usize,
+    /// x where it is padded
+    x: usize,
+    gates: usize,
+    aux: usize,
+    y: usize,
+    /// What goes from step to step
+    ring: usize,
+}
+
+impl LayerSizes {
+    /// With the padding of the GPU, or without.
+    fn new(spec: &StackSpec, layer: usize, [steps, batch]: [usize; 2], pads: bool) -> Self {
+        let width = |size: usize| if pads { size.next_multiple_of(4) } else { size };
+        let (d, g) = (spec.num_directions(), spec.cell.kind.gates());
+        let inputs = spec.layer_input_size(layer);
+        let (p, q) = (width(spec.hidden_size), width(inputs));
+        let cells = steps * batch * d * p;
+        LayerSizes {
+            weights: d * g * p * (q + p + usize::from(spec.bias)),
+            x: if q == inputs { 0 } else { steps * batch * q },
+            gates: g * cells,
+            aux: if spec.cell.kind.has_aux() { cells } else { 0 },
+            y: cells,
+            ring: if pads { 2 * batch * d * p } else { 0 },
+        }
+    }
+}
+
+impl Device {
+    /// What a layer will take for sequences of `steps` steps and `batch` rows: memory, and on a GPU the
+    /// algorithm of every recurrence with the reason for it. Nothing runs but, on a GPU's first use, the
+    /// kernels' self-tests.
+    ///
+    /// # Errors
+    /// A device that is lost.
+    pub fn explain(&self, layer: &impl AsRef<StackSpec>, steps: usize, batch: usize) -> Result<Explanation> {
+        let spec = layer.as_ref();
+        let pads = !self.is_cpu();
+        let layers: Vec<LayerSizes> =
+            (0..spec.num_layers).map(|n| LayerSizes::new(spec, n, [steps, batch], pads)).collect();
+        let bytes = |elements: usize| 4 * elements as u64;
+        let most = |size: &dyn Fn(&LayerSizes) -> usize| bytes(layers.iter().map(size).max().unwrap_or(0));
+        let total = |size: &dyn Fn(&LayerSizes) -> usize| bytes(layers.iter().map(size).sum());
+        // A layer's input is the output of the one below. The CPU projects in place, a step at a time.
+        let running = |layer: &LayerSizes| match pads {
+            true => layer.x + layer.gates + layer.aux / steps.max(1) + 2 * layer.y + layer.ring,
+            false => 2 * layer.y + layer.aux / steps.max(1),
+        };
+        Ok(Explanation {
+            device: self.name(),
+            spec: *spec,
+            steps,
+            batch,
+            recurrences: self.recurrences(spec, steps, batch)?,
+            weight_bytes: total(&|layer| layer.weights),
+            inference_bytes: most(&running),
+            kept_bytes: total(&|layer| layer.x + layer.gates + layer.aux + layer.y),
+            largest_array: most(&|layer| layer.gates.max(layer.x)),
+            array_limit: self.array_limit(),
+        })
+    }
+
+    fn array_limit(&self) -> Option<u64> {
+        match self {
+            Device::Cpu(_) => None,
+            Device::Gpu(gpu) => Some(gpu.max_array_bytes()),
+        }
+    }
+
+    /// Of every layer, forward and backward.
+    fn recurrences(&self, spec: &StackSpec, steps: usize, batch: usize) -> Result<Vec<[Recurrence; 2]>> {
+        let Device::Gpu(gpu) = self else { return Ok(Vec::new()) };
+        let explain = |layer| {
+            let (dims, [forward, backward]) = recurrence(spec, layer, steps, batch);
+            Ok([
+                gpu.explain(gpu::Pass::Forward, dims, forward)?,
+                gpu.explain(gpu::Pass::Backward, dims, backward)?,
+            ])
+        };
+        (0..spec.num_layers).map(explain).collect()
+    }
+
+    /// Measures the ways to run the recurrences of a layer for sequences of `steps` steps and `batch` rows,
+    /// and remembers the fastest of each in this device and in the cache directory
+    /// ([`GpuOptions::cache_dir`](crate::GpuOptions::cache_dir)). Takes a second or a few; does nothing on the
+    /// CPU. Results change by rounding at most.
+    ///
+    /// # Errors
+    /// Sizes beyond the device's memory, a device that is lost.
+    pub fn tune(&self, layer: &impl AsRef<StackSpec>, steps: usize, batch: usize) -> Result<()> {
+        match self {
+            Device::Cpu(_) => Ok(()),
+            Device::Gpu(gpu) => {
+                let spec = layer.as_ref();
+                (0..spec.num_layers).try_for_each(|n| tune_layer(self, gpu, spec, n, [steps, batch]))
+            }
+        }
+    }
+}
+
+/// Sizes of a layer's recurrences, forward and backward.
+fn recurrence(
+    spec: &StackSpec,
+    layer: usize,
+    steps: usize,
+    batch: usize,
+) -> (crate::cpu::rnn::LayerDims, [gpu::plan::Work; 2]) {
+    let dims = crate::cpu::rnn::LayerDims {
+        steps,
+        batch,
+        inputs: spec.layer_input_size(layer),
+        hidden: gpu::rnn::padded(spec.hidden_size),
+        directions: spec.num_directions(),
+    };
+    let gates = spec.cell.kind.gates();
+    (dims, [gpu::rnn::forward_work(dims.hidden, gates), gpu::rnn::backward_work(dims.hidden, gates)])
+}
+
+fn tune_layer(
+    device: &Device,
+    gpu: &gpu::GpuDevice,
+    spec: &StackSpec,
+    layer: usize,
+    [steps, batch]: [usize; 2],
+) -> Result<()> {
+    const OP: &str = "Device::tune";
+    let (dims, works) = recurrence(spec, layer, steps, batch);
+    let (d, g, p) = (dims.directions, spec.cell.kind.gates(), dims.hidden);
+    let zeros = |dims: &[usize]| Array::alloc_zeroed(device, OP, dims);
+    let weights = zeros(&[d, g * p, p])?;
+    let gates = zeros(&[steps, batch, d, p, g])?;
+    let (aux, y, dy) =
+        (zeros(&[steps, batch, d, p])?, zeros(&[steps, batch, d, p])?, zeros(&[steps, batch, d, p])?);
+    let (ring, state) = (zeros(&[2, d, batch, p * g])?, zeros(&[2, d, batch, p])?);
+    for (pass, work) in [gpu::Pass::Forward, gpu::Pass::Backward].into_iter().zip(works) {
+        let case = gpu::rnn::Measured {
+            pass,
+            dims,
+            spec: &spec.cell,
+            arrays: [&gates, &aux, &y, &ring, &dy, &state].map(Array::gpu),
+            weights: weights.gpu(),
+        };
+        gpu.tune(&case, work)?;
+    }
+    Ok(())
+}
+
+/// Two devices on one layer, by measurement.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// The stack.
+    pub spec: StackSpec,
+    /// T
+    pub steps: usize,
+    /// B
+    pub batch: usize,
+    /// Seconds of a forward pass on the CPU backend.
+    pub cpu_seconds: f64,
+    /// Seconds of a forward pass on the GPU, upload of x and download of y included.
+    pub gpu_seconds: f64,
+    /// The smallest batch from which the GPU was faster, of B, 2 B, 4 B, ... up to 32 B; `None` if it never
+    /// was, B itself if it is at once.
+    pub gpu_wins_from: Option<usize>,
+}
+
+impl Comparison {
+    /// Measures forward passes of a layer on the CPU backend and on `gpu`, in turn, and how the batch size
+    /// changes who wins.
+    ///
+    /// # Errors
+    /// Sizes beyond a device's memory, a device that is lost.
+    pub fn measure(gpu: &Device, layer: &impl AsRef<StackSpec>, steps: usize, batch: usize) -> Result<Self> {
+        let spec = layer.as_ref();
+        let cpu = Device::cpu();
+        let mut first = None;
+        let mut wins = None;
+        for factor in [1, 2, 4, 8, 16, 32] {
+            let mut sides = [
+                Side::new(&cpu, spec, [steps, batch * factor])?,
+                Side::new(gpu, spec, [steps, batch * factor])?,
+            ];
+            let mut seconds = [f64::INFINITY; 2];
+            let start = Instant::now();
+            // The first turn warms up.
+            for turn in 0..20 {
+                for (side, best) in sides.iter_mut().zip(&mut seconds) {
+                    let elapsed = side.run()?;
+                    *best = if turn == 0 { *best } else { best.min(elapsed) };
+                }
+                if turn >= 3 && start.elapsed().as_secs_f64() > 0.5 {
+                    break;
+                }
+            }
+            first.get_or_insert(seconds);
+            if seconds[1] < seconds[0] {
+                wins = Some(batch * factor);
+                break;
+            }
+        }
+        let [cpu_seconds, gpu_seconds] = first.unwrap_or([f64::NAN; 2]);
+        Ok(Comparison { spec: *spec, steps, batch, cpu_seconds, gpu_seconds, gpu_wins_from: wins })
+    }
+
+    /// Whether the GPU is the faster one for this batch.
+    pub fn gpu_is_faster(&self) -> bool {
+        self.gpu_seconds < self.cpu_seconds
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "H={}, B={}, T={}: ", self.spec.hidden_size, self.batch, self.steps)?;
+        if self.gpu_is_faster() {
+            return write!(f, "GPU {:.1} times faster", self.cpu_seconds / self.gpu_seconds);
+        }
+        write!(f, "CPU {:.1} times faster; ", self.gpu_seconds / self.cpu_seconds)?;
+        match self.gpu_wins_from {
+            Some(batch) => write!(f, "the GPU wins from B={batch}"),
+            None => write!(f, "the GPU does not win up to B={}", 32 * self.batch),
+        }
+    }
+}
+
+/// A layer with zero weights on one device.
+struct Side {
+    device: Device,
+    spec: StackSpec,
+    packed: super::Packed,
+    x: Vec<f32>,
+    dims: [usize; 3],
+}
+
+impl Side {
+    fn new(device: &Device, spec: &StackSpec, [steps, batch]: [usize; 2]) -> Result<Self> {
+        const OP: &str = "Comparison::measure";
+        let zeros = |dims: &[usize]| Array::alloc_zeroed(device, OP, dims);
+        let (rows, h) = (spec.gate_rows(), spec.hidden_size);
+        let bias = || if spec.bias { zeros(&[rows]).map(Some) } else { Ok(None) };
+        let cell = |n: usize| {
+            let inputs = spec.layer_input_size(n / spec.num_directions());
+            Ok(CellWeights {
+                w_ih: zeros(&[rows, inputs])?,
+                w_hh: zeros(&[rows, h])?,
+                b_ih: bias()?,
+                b_hh: bias()?,
+            })
+        };
+        let cells = (0..spec.num_states()).map(cell).collect::<Result<Vec<_>>>()?;
+        Ok(Side {
+            device: device.clone(),
+            spec: *spec,
+            packed: pack(spec, &cells)?,
+            x: vec![0.0; steps * batch * spec.input_size],
+            dims: [steps, batch, spec.input_size],
+        })
+    }
+
+    /// Seconds of upload, forward and download.
+    fn run(&mut self) -> Result<f64> {
+        let start = Instant::now();
+        let x = Array::from_f32(&self.device, &self.x, &self.dims)?;
+        let args = StackArgs {
+            spec: &self.spec,
+            packed: &self.packed,
+            x: &x,
+            h0: None,
+            c0: None,
+            training: false,
+            weights: WeightFormat::F32,
+            dropout: None,
+        };
+        forward(&args)?.y.to_vec()?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+}

@@ -1,0 +1,202 @@
+//! The planner: what it says is what happens, what it measured is kept, and kernels that fail their self-test
+//! are replaced by others that compute the same.
+
+mod common;
+
+use common::{DeviceTest, device_test};
+use rnn_kernels::cell::{CellSpec, WeightFormat};
+use rnn_runtime::ops::rnn::{CellWeights, Comparison, StackArgs, StackCotangents, backward, forward, pack};
+use rnn_runtime::{Algorithm, Array, CacheDir, Device, Error, GpuOptions};
+use rnn_testing::compare::max_rel_err;
+use rnn_testing::data::to_f32;
+use rnn_testing::oracle::{StackCase, stack_spec};
+use rnn_testing::shapes::RnnShape;
+use std::fs;
+use std::path::PathBuf;
+
+fn main() {
+    let tests: Vec<DeviceTest> = vec![
+        device_test!(kernels_that_fail_their_self_test_are_replaced),
+        device_test!(an_explanation_counts_what_runs),
+        device_test!(an_explanation_names_sizes_beyond_the_adapter),
+        device_test!(measured_plans_are_kept_and_a_bad_table_is_replaced),
+        device_test!(a_comparison_measures_both_sides),
+        device_test!(an_unknown_algorithm_is_refused_by_name),
+    ];
+    common::run(tests.into_iter().map(DeviceTest::gpu_only).collect());
+}
+
+fn open(options: GpuOptions) -> Device {
+    Device::gpu_with((), options).unwrap()
+}
+
+fn options() -> GpuOptions {
+    GpuOptions { cache_dir: CacheDir::Off, ..GpuOptions::default() }
+}
+
+const SHAPE: RnnShape = RnnShape { t: 5, b: 11, i: 6, h: 13 };
+
+/// A training step on the device; the worst error against the oracle over y, dx and the weights' gradients.
+fn error(device: &Device, cell: CellSpec) -> f64 {
+    let case = StackCase::random(stack_spec(cell, SHAPE, 1, true), SHAPE, true, 3);
+    let spec = &case.spec;
+    let array = |values: &[f64], dims: &[usize]| Array::from_f32(device, &to_f32(values), dims).unwrap();
+    let (rows, h) = (spec.gate_rows(), SHAPE.h);
+    let weights: Vec<CellWeights> = case
+        .weights
+        .iter()
+        .map(|w| CellWeights {
+            w_ih: array(&w.w_ih, &[rows, SHAPE.i]),
+            w_hh: array(&w.w_hh, &[rows, h]),
+            b_ih: w.b_ih.as_ref().map(|b| array(b, &[rows])),
+            b_hh: w.b_hh.as_ref().map(|b| array(b, &[rows])),
+        })
+        .collect();
+    let states = [spec.num_states(), SHAPE.b, h];
+    let packed = pack(spec, &weights).unwrap();
+    let x = array(&case.input.x, &[SHAPE.t, SHAPE.b, SHAPE.i]);
+    let [h0, c0] = [&case.input.h0, &case.input.c0].map(|s| s.as_ref().map(|s| array(s, &states)));
+    let args = StackArgs {
+        spec,
+        packed: &packed,
+        x: &x,
+        h0: h0.as_ref(),
+        c0: c0.as_ref(),
+        training: true,
+        weights: WeightFormat::F32,
+        dropout: None,
+    };
+    let out = forward(&args).unwrap();
+    let dy = array(&case.dy, &[SHAPE.t, SHAPE.b, spec.output_size()]);
+    let dh_n = array(&case.dh_n, &states);
+    let dc_n = case.dc_n.as_ref().map(|dc_n| array(dc_n, &states));
+    let cotangents = StackCotangents { dy: Some(&dy), dh_n: Some(&dh_n), dc_n: dc_n.as_ref() };
+    let y = out.y.to_vec().unwrap();
+    let grads = backward(spec, &packed, out.saved.unwrap(), &cotangents, true).unwrap();
+    let want = case.forward();
+    let want_grads = case.backward(&want);
+    let mut worst =
+        max_rel_err(&y, &want.y).max(max_rel_err(&grads.dx.unwrap().to_vec().unwrap(), &want_grads.dx));
+    for (got, want) in grads.weights.iter().zip(&want_grads.weights) {
+        worst = worst.max(max_rel_err(&got.w_ih.to_vec().unwrap(), &want.w_ih));
+        worst = worst.max(max_rel_err(&got.w_hh.to_vec().unwrap(), &want.w_hh));
+    }
+    worst
+}
+
+fn kernels_that_fail_their_self_test_are_replaced(_: &Device) {
+    const FAMILIES: [&[&str]; 4] = [
+        &["rnn/subgroup"],
+        &["rnn/sequence"],
+        &["gemm/subgroup"],
+        &["rnn/subgroup", "rnn/sequence", "gemm/subgroup"],
+    ];
+    for distrust in FAMILIES {
+        let device = open(GpuOptions { distrust, algorithm: Some(Algorithm::Sequence), ..options() });
+        let spec = stack_spec(CellSpec::lstm(), SHAPE, 1, true);
+        let said = device.explain(&spec, SHAPE.t, SHAPE.b).unwrap().recurrences[0][0].clone();
+        let sequence = !distrust.contains(&"rnn/sequence");
+        assert_eq!(said.algorithm == Algorithm::Sequence, sequence, "{distrust:?}: {said}");
+        assert_eq!(
+            said.reason.contains("subgroups"),
+            !distrust.contains(&"rnn/subgroup"),
+            "{distrust:?}: {said}"
+        );
+        for cell in [CellSpec::lstm(), CellSpec::gru(), CellSpec::rnn_tanh()] {
+            let error = error(&device, cell);
+            assert!(error < 1e-4, "{distrust:?} {cell:?}: {error}");
+        }
+    }
+}
+
+fn an_explanation_counts_what_runs(_: &Device) {
+    for algorithm in [Algorithm::Step, Algorithm::Sequence] {
+        let device = open(GpuOptions { algorithm: Some(algorithm), ..options() });
+        let spec = stack_spec(CellSpec::lstm(), SHAPE, 2, false);
+        let said = device.explain(&spec, 3, 2).unwrap();
+        assert_eq!(said.recurrences.len(), 2);
+        let expected = if algorithm == Algorithm::Step { 3 } else { 1 };
+        for [forward, backward] in &said.recurrences {
+            assert_eq!((forward.algorithm, forward.dispatches), (algorithm, expected), "{forward}");
+            assert_eq!(backward.algorithm, algorithm, "{backward}");
+            assert!(forward.estimated > 0.0 && forward.measured.is_none(), "{forward}");
+        }
+        // H = 13 is padded to 16 and I = 6 to 8; per layer: x where it is padded, four gates, c and y.
+        let cells = 3 * 2 * 16;
+        let kept = (3 * 2 * 8 + 6 * cells) + (3 * 2 * 16 + 6 * cells);
+        assert_eq!(said.kept_bytes, 4 * kept as u64);
+        assert_eq!(said.largest_array, 4 * 4 * cells as u64);
+        let weights = 4 * 16 * (8 + 16 + 1) + 4 * 16 * (16 + 16 + 1);
+        assert_eq!(said.weight_bytes, 4 * weights as u64);
+        let text = said.to_string();
+        assert!(text.contains(&format!("{algorithm}: {expected} dispatches")), "{text}");
+    }
+    let cpu = Device::cpu().explain(&stack_spec(CellSpec::gru(), SHAPE, 1, false), 3, 2).unwrap();
+    assert!(cpu.recurrences.is_empty() && cpu.array_limit.is_none() && cpu.kept_bytes > 0);
+}
+
+fn an_explanation_names_sizes_beyond_the_adapter(_: &Device) {
+    let device = open(options());
+    let spec = stack_spec(CellSpec::lstm(), RnnShape { t: 1, b: 1, i: 1, h: 4096 }, 1, false);
+    let said = device.explain(&spec, 10_000, 100).unwrap();
+    assert!(said.array_limit.is_some_and(|limit| said.largest_array > limit));
+    assert!(said.to_string().contains("more than the adapter's limit"), "{said}");
+}
+
+/// A directory of one test, removed at the end.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+fn measured_plans_are_kept_and_a_bad_table_is_replaced(_: &Device) {
+    let folder = Folder(std::env::temp_dir().join(format!("rnn-planner-{}", std::process::id())));
+    let open = || open(GpuOptions { cache_dir: CacheDir::At(folder.0.clone()), ..GpuOptions::default() });
+    let spec = stack_spec(CellSpec::gru(), SHAPE, 1, true);
+    let measured =
+        |device: &Device| device.explain(&spec, SHAPE.t, SHAPE.b).unwrap().recurrences[0][1].measured;
+    let first = open();
+    assert_eq!(measured(&first), None);
+    first.tune(&spec, SHAPE.t, SHAPE.b).unwrap();
+    let seconds = measured(&first);
+    assert!(seconds.is_some_and(|seconds| seconds > 0.0));
+    assert!(error(&first, CellSpec::gru()) < 1e-4);
+    drop(first);
+
+    let second = open();
+    assert_eq!(measured(&second), seconds, "read from the file");
+    let said = second.explain(&spec, SHAPE.t, SHAPE.b).unwrap().recurrences[0][0].reason.clone();
+    assert!(said.contains("fastest of those measured"), "{said}");
+    assert!(error(&second, CellSpec::gru()) < 1e-4);
+    drop(second);
+
+    let tables = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path());
+    let table = tables.into_iter().find(|path| path.to_string_lossy().contains("tuning")).unwrap();
+    let mut bytes = fs::read(&table).unwrap();
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    fs::write(&table, &bytes).unwrap();
+    let third = open();
+    assert_eq!(measured(&third), None, "a damaged table counts for nothing");
+    assert!(error(&third, CellSpec::gru()) < 1e-4);
+    third.tune(&spec, SHAPE.t, SHAPE.b).unwrap();
+    assert_ne!(fs::read(&table).unwrap(), bytes);
+}
+
+fn a_comparison_measures_both_sides(device: &Device) {
+    let spec = stack_spec(CellSpec::rnn_tanh(), SHAPE, 1, false);
+    let found = Comparison::measure(device, &spec, 4, 2).unwrap();
+    assert!(found.cpu_seconds > 0.0 && found.gpu_seconds > 0.0);
+    assert_eq!(found.gpu_is_faster(), found.gpu_wins_from == Some(2));
+    let text = found.to_string();
+    assert!(text.starts_with("H=13, B=2, T=4: ") && text.contains("times faster"), "{text}");
+}
+
+fn an_unknown_algorithm_is_refused_by_name(_: &Device) {
+    let error = "steps".parse::<Algorithm>().unwrap_err();
+    assert!(matches!(error, Error::Value { arg: "RNN_GPU_ALGO", .. }));
+    assert!(error.to_string().contains("step or sequence, got steps"), "{error}");
+}
