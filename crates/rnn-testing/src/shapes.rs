@@ -86,6 +86,12 @@ pub const GEMM_SHAPES: &[GemmShape] = &[
     gemm(128, 16, 33),
     gemm(3, 5, 1025),
     gemm(257, 65, 63),
+    // Multiples of four, for kernels that read vectors: both sides of their tiles, few rows, a sum divided.
+    gemm(36, 68, 20),
+    gemm(132, 132, 36),
+    gemm(1, 44, 516),
+    gemm(3, 12, 260),
+    gemm(8, 4, 2052),
 ];
 
 /// Rows around the widths at which a workgroup, and a row of workgroups, is full.

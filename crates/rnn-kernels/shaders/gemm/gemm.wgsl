@@ -1,34 +1,14 @@
 // Tiled matrix product with any strides: c (+)= a b (+ bias).
 // A workgroup computes a 64 x 64 tile of c, an invocation a 4 x 4 block of it in four registers
 // rows; k goes through workgroup memory 16 at a time.
+// Needs: gemm/params.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/gemm.rs
-
-struct Params {
-    m: u32,
-    n: u32,
-    k: u32,
-    ldc: u32,
-    a_offset: u32,
-    a_row_stride: u32,
-    a_col_stride: u32,
-    a_batch_stride: u32,
-    b_offset: u32,
-    b_row_stride: u32,
-    b_col_stride: u32,
-    b_batch_stride: u32,
-    c_offset: u32,
-    c_batch_stride: u32,
-    accumulate: u32,
-    has_bias: u32,
-    first_row: u32,
-}
 
 // Whether neighbouring invocations read neighbouring k (contiguous along k) or neighbouring rows of
 // a / columns of b.
 override A_ALONG_K: bool;
 override B_ALONG_K: bool;
 
-@group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> a: array<f32>;       // [M, K], strided
 @group(1) @binding(1) var<storage, read> b: array<f32>;       // [K, N], strided
 @group(1) @binding(2) var<storage, read> bias: array<f32>;    // [N]
@@ -40,25 +20,25 @@ const DEPTH: u32 = 16u;
 var<workgroup> a_tile: array<vec4<f32>, 256>; // [k][row / 4]
 var<workgroup> b_tile: array<vec4<f32>, 256>; // [k][column / 4]
 
-fn a_at(row: u32, k: u32, batch: u32) -> f32 {
-    if row >= params.m || k >= params.k {
+fn a_at(row: u32, k: u32, end: u32, batch: u32) -> f32 {
+    if row >= params.m || k >= end {
         return 0.0;
     }
     return a[params.a_offset + batch * params.a_batch_stride + row * params.a_row_stride + k * params.a_col_stride];
 }
 
-fn b_at(k: u32, column: u32, batch: u32) -> f32 {
-    if column >= params.n || k >= params.k {
+fn b_at(k: u32, column: u32, end: u32, batch: u32) -> f32 {
+    if column >= params.n || k >= end {
         return 0.0;
     }
     return b[params.b_offset + batch * params.b_batch_stride + k * params.b_row_stride + column * params.b_col_stride];
 }
 
-fn write(row: u32, column: u32, batch: u32, values: vec4<f32>) {
+fn write(row: u32, column: u32, start: u32, values: vec4<f32>) {
     if row >= params.m {
         return;
     }
-    let at = params.c_offset + batch * params.c_batch_stride + row * params.ldc;
+    let at = start + row * params.ldc;
     for (var i = 0u; i < 4u; i++) {
         let j = column + i;
         if j < params.n {
@@ -76,7 +56,8 @@ fn write(row: u32, column: u32, batch: u32, values: vec4<f32>) {
 
 @compute @workgroup_size(256)
 fn gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let batch = group.z;
+    let batch = batch_of(group);
+    let end = k_end(group);
     let row0 = params.first_row + group.y * TILE;
     let column0 = group.x * TILE;
     let fast = lane % 16u;
@@ -90,15 +71,15 @@ fn gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var acc1 = vec4<f32>();
     var acc2 = vec4<f32>();
     var acc3 = vec4<f32>();
-    for (var k0 = 0u; k0 < params.k; k0 += DEPTH) {
+    for (var k0 = k_begin(group); k0 < end; k0 += DEPTH) {
         let ar = row0 + 4u * a_row;
         let ak = k0 + a_k;
         a_tile[a_k * 16u + a_row] =
-            vec4(a_at(ar, ak, batch), a_at(ar + 1u, ak, batch), a_at(ar + 2u, ak, batch), a_at(ar + 3u, ak, batch));
+            vec4(a_at(ar, ak, end, batch), a_at(ar + 1u, ak, end, batch), a_at(ar + 2u, ak, end, batch), a_at(ar + 3u, ak, end, batch));
         let bc = column0 + 4u * b_column;
         let bk = k0 + b_k;
         b_tile[b_k * 16u + b_column] =
-            vec4(b_at(bk, bc, batch), b_at(bk, bc + 1u, batch), b_at(bk, bc + 2u, batch), b_at(bk, bc + 3u, batch));
+            vec4(b_at(bk, bc, end, batch), b_at(bk, bc + 1u, end, batch), b_at(bk, bc + 2u, end, batch), b_at(bk, bc + 3u, end, batch));
         workgroupBarrier();
         for (var k = 0u; k < DEPTH; k++) {
             let x = a_tile[k * 16u + slow];
@@ -110,10 +91,11 @@ fn gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         workgroupBarrier();
     }
+    let start = c_start(group);
     let row = row0 + 4u * slow;
     let column = column0 + 4u * fast;
-    write(row, column, batch, acc0);
-    write(row + 1u, column, batch, acc1);
-    write(row + 2u, column, batch, acc2);
-    write(row + 3u, column, batch, acc3);
+    write(row, column, start, acc0);
+    write(row + 1u, column, start, acc1);
+    write(row + 2u, column, start, acc2);
+    write(row + 3u, column, start, acc3);
 }

@@ -3,34 +3,14 @@
 // of a is loaded by one lane and reaches the others by a shuffle. Where a subgroup is a vector register of a
 // CPU, a load whose address differs between lanes costs 16 to 20 times as much as a multiply-add, and
 // workgroup memory is no faster than any other: this tile needs 8 vector loads per 512 multiply-adds.
+// Needs: gemm/params.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/gemm.rs
-
-struct Params {
-    m: u32,
-    n: u32,
-    k: u32,
-    ldc: u32,
-    a_offset: u32,
-    a_row_stride: u32,
-    a_col_stride: u32,
-    a_batch_stride: u32,
-    b_offset: u32,
-    b_row_stride: u32,
-    b_col_stride: u32,
-    b_batch_stride: u32,
-    c_offset: u32,
-    c_batch_stride: u32,
-    accumulate: u32,
-    has_bias: u32,
-    first_row: u32,
-}
 
 // Along which axis an operand is contiguous: along k, then k is a multiple of 4; or along the rows of a (then
 // ROWS is 32) and the columns of b.
 override A_ALONG_K: bool;
 override B_ALONG_K: bool;
 
-@group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> a: array<vec4<f32>>;       // [M, K], strided
 @group(1) @binding(1) var<storage, read> b: array<vec4<f32>>;       // [K, N], strided
 @group(1) @binding(2) var<storage, read> bias: array<vec4<f32>>;    // [N]
@@ -51,14 +31,14 @@ fn row_start(row: u32, batch: u32) -> u32 {
 var<private> sums: array<vec4<f32>, 64>;
 
 // Four elements at k, or zeros from the end of k on.
-fn a_column(start: u32, k: u32) -> vec4<f32> {
+fn a_column(start: u32, k: u32, end: u32) -> vec4<f32> {
     let value = a[(start + min(k, params.k - 1u) * params.a_col_stride) / 4u];
-    return select(vec4<f32>(), value, k < params.k);
+    return select(vec4<f32>(), value, k < end);
 }
 
-fn b_row(start: u32, k: u32) -> vec4<f32> {
+fn b_row(start: u32, k: u32, end: u32) -> vec4<f32> {
     let value = b[(start + min(k, params.k - 1u) * params.b_row_stride) / 4u];
-    return select(vec4<f32>(), value, k < params.k);
+    return select(vec4<f32>(), value, k < end);
 }
 
 // Four values along k of row r of the tile; r is known when the shader is compiled.
@@ -83,11 +63,11 @@ fn product(acc: vec4<f32>, x: vec4<f32>, w: mat4x4<f32>) -> vec4<f32> {
     return fma(vec4(x.w), w[3], fma(vec4(x.z), w[2], fma(vec4(x.y), w[1], fma(vec4(x.x), w[0], acc))));
 }
 
-fn write(acc: vec4<f32>, row: u32, column: u32, batch: u32) {
+fn write(acc: vec4<f32>, row: u32, column: u32, start: u32) {
     if column >= params.n {
         return;
     }
-    let at = (params.c_offset + batch * params.c_batch_stride + row * params.ldc + column) / 4u;
+    let at = (start + row * params.ldc + column) / 4u;
     var value = acc;
     if params.has_bias != 0u {
         value += bias[column / 4u];
@@ -100,7 +80,8 @@ fn write(acc: vec4<f32>, row: u32, column: u32, batch: u32) {
 
 @compute @workgroup_size(8)
 fn gemm_subgroup(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let batch = group.z;
+    let batch = batch_of(group);
+    let end = k_end(group);
     let row0 = params.first_row + group.y * $ROWSu;
     let column = group.x * 32u + 4u * lane;
     // Beyond the last column a lane repeats it and stores nothing.
@@ -114,7 +95,7 @@ fn gemm_subgroup(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
     let a_tile = params.a_offset + batch * params.a_batch_stride + min(row0 + 4u * lane, (params.m - 1u) / 4u * 4u);
 
     var acc$R = vec4<f32>();
-    for (var k = 0u; k < params.k; k += 4u) {
+    for (var k = k_begin(group); k < end; k += 4u) {
         if A_ALONG_K {
             held0 = a[(a0 + k) / 4u];
             if $ROWSu > 8u {
@@ -125,10 +106,10 @@ fn gemm_subgroup(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
                 held3 = a[(a3 + k) / 4u];
             }
         } else {
-            held0 = a_column(a_tile, k);
-            held1 = a_column(a_tile, k + 1u);
-            held2 = a_column(a_tile, k + 2u);
-            held3 = a_column(a_tile, k + 3u);
+            held0 = a_column(a_tile, k, end);
+            held1 = a_column(a_tile, k + 1u, end);
+            held2 = a_column(a_tile, k + 2u, end);
+            held3 = a_column(a_tile, k + 3u, end);
         }
         var w: mat4x4<f32>;
         if B_ALONG_K {
@@ -140,13 +121,14 @@ fn gemm_subgroup(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
                 b[(at + 3u * params.b_col_stride) / 4u],
             ));
         } else {
-            w = mat4x4(b_row(b_start, k), b_row(b_start, k + 1u), b_row(b_start, k + 2u), b_row(b_start, k + 3u));
+            w = mat4x4(b_row(b_start, k, end), b_row(b_start, k + 1u, end), b_row(b_start, k + 2u, end), b_row(b_start, k + 3u, end));
         }
         acc$R = product(acc$R, row($Ru), w);
     }
+    let start = c_start(group);
     sums[$R] = acc$R;
     let rows = min($ROWSu, params.m - row0);
     for (var r = 0u; r < rows; r++) {
-        write(sums[r], row0 + r, column, batch);
+        write(sums[r], row0 + r, column, start);
     }
 }

@@ -3,7 +3,7 @@
 use super::params;
 
 params! {
-    /// `gemm/gemm.wgsl`: `c[m, n] (+)= a[m, k] b[k, n] (+ bias[n])` for a batch of strided matrices.
+    /// `gemm/params.wgsl`: `c[m, n] (+)= a[m, k] b[k, n] (+ bias[n])` for a batch of strided matrices.
     pub struct GemmParams {
         /// Rows of c, as far as this dispatch goes.
         pub m: u32,
@@ -39,5 +39,29 @@ params! {
         pub has_bias: u32,
         /// First row of this dispatch: large products are split by rows.
         pub first_row: u32,
+        /// Into how many the sum over k is divided.
+        pub parts: u32,
+        /// Values of k of a part.
+        pub part_depth: u32,
+        /// Elements of c between parts.
+        pub part_stride: u32,
+    }
+
+    /// `gemm/sum_parts.wgsl`
+    pub struct SumPartsParams {
+        /// M * N
+        pub count: u32,
+        /// Columns of c.
+        pub n: u32,
+        /// Elements between rows of c.
+        pub ldc: u32,
+        /// First element of c.
+        pub offset: u32,
+        /// Number of parts.
+        pub parts: u32,
+        /// Whether to add to c rather than overwrite it.
+        pub accumulate: u32,
+        /// Whether the bias is read.
+        pub has_bias: u32,
     }
 }

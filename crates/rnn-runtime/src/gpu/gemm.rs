@@ -1,33 +1,73 @@
 //! Matrix products on the GPU. Twin of `cpu/gemm.rs`.
 
-use super::{GpuDevice, Launch};
+use super::plan::Facts;
+use super::{GpuBuffer, GpuDevice, Launch};
 use crate::array::Array;
 use crate::device::Device;
 use crate::error::Result;
 use crate::ops::gemm::{GemmArgs, Operand, Output};
-use rnn_kernels::catalogue::gemm::{GEMM, GEMM_SUBGROUP};
-use rnn_kernels::params::gemm::GemmParams;
+use rnn_kernels::catalogue::gemm::{GEMM, GEMM_SUBGROUP, GEMM_TILE_64, GEMM_TILE_128, GEMV, SUM_PARTS};
+use rnn_kernels::params::gemm::{GemmParams, SumPartsParams};
 use rnn_kernels::{Kernel, ROWS, grid};
 
 /// Multiply-adds of one dispatch at most: about 20 ms at the slowest rate of a real GPU. Larger
 /// products are split by rows.
 const MAX_WORK: usize = 1 << 30;
 
+/// Sums over k shorter than two of these are not divided, and no part is shorter than one.
+const MIN_PART: usize = 256;
+
+/// Most parts of a sum over k.
+const MAX_PARTS: usize = 64;
+
 /// A kernel, its constants, and the rows and columns of c that a workgroup computes.
+#[derive(Clone)]
 struct Form {
     kernel: &'static Kernel,
     constants: Vec<(&'static str, f64)>,
     tile: [usize; 2],
 }
 
-/// Whether neighbouring elements along k are neighbours in memory.
-fn along_k(k_stride: usize) -> f64 {
-    f64::from(u8::from(k_stride == 1))
+/// Families of aligned kernels, by the names of their self-tests.
+const SUBGROUP: &str = "gemm/subgroup";
+const ALIGNED: &str = "gemm/aligned";
+
+/// Along which axis each operand of an aligned product is contiguous: along k, or along the other.
+#[derive(Clone, Copy)]
+struct Aligned {
+    a_along_k: bool,
+    b_along_k: bool,
+}
+
+impl Aligned {
+    /// `None` unless everything is aligned to vectors of four.
+    fn of(args: &GemmArgs<'_>, c: &Output<'_>) -> Option<Self> {
+        let whole = |sizes: &[usize]| sizes.iter().all(|size| size % 4 == 0);
+        let operand = |x: &Operand<'_>, along_k: usize, across: usize| match (along_k, across) {
+            _ if !whole(&[x.offset, x.batch_stride]) => None,
+            (1, across) if whole(&[args.k, across]) => Some(true),
+            (along, 1) if whole(&[along]) => Some(false),
+            _ => None,
+        };
+        let a_along_k = operand(&args.a, args.a.col_stride, args.a.row_stride)?;
+        let b_along_k = operand(&args.b, args.b.row_stride, args.b.col_stride)?;
+        let fits = whole(&[args.n, c.offset, c.ldc, c.batch_stride]) && args.m * args.n * args.k > 0;
+        fits.then_some(Aligned { a_along_k, b_along_k })
+    }
+
+    fn constants(self, rows: usize) -> Vec<(&'static str, f64)> {
+        vec![
+            ("A_ALONG_K", f64::from(u8::from(self.a_along_k))),
+            ("B_ALONG_K", f64::from(u8::from(self.b_along_k))),
+            (ROWS, rows as f64),
+        ]
+    }
 }
 
 impl Form {
     /// Any strides, any adapter.
-    fn tiled(args: &GemmArgs<'_>) -> Self {
+    fn strided(args: &GemmArgs<'_>) -> Self {
+        let along_k = |stride: usize| f64::from(u8::from(stride == 1));
         Form {
             kernel: &GEMM,
             constants: vec![
@@ -38,59 +78,126 @@ impl Form {
         }
     }
 
-    /// For subgroups of eight lanes; `None` unless everything is aligned to vectors of four.
-    fn subgroup(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output<'_>) -> Option<Self> {
-        let whole = |sizes: &[usize]| sizes.iter().all(|size| size % 4 == 0);
-        // Contiguous along k (true), along the other axis (false), or unfit.
-        let operand = |x: &Operand<'_>, along_k: usize, across: usize| match (along_k, across) {
-            _ if !whole(&[x.offset, x.batch_stride]) => None,
-            (1, across) if whole(&[args.k, across]) => Some(true),
-            (along, 1) if whole(&[along]) => Some(false),
-            _ => None,
-        };
-        let a = operand(&args.a, args.a.col_stride, args.a.row_stride)?;
-        let b = operand(&args.b, args.b.row_stride, args.b.col_stride)?;
-        let fits = device.subgroup_size() == Some(8)
-            && whole(&[args.n, c.offset, c.ldc, c.batch_stride])
-            && args.m * args.n * args.k > 0;
+    /// For subgroups of eight lanes.
+    fn subgroup(args: &GemmArgs<'_>, aligned: Aligned) -> Self {
         let rows = match args.m {
-            _ if !a => 32,
+            _ if !aligned.a_along_k => 32,
             1 => 1,
             2..=4 => 4,
             5..=8 => 8,
             9..=16 => 16,
             _ => 32,
         };
-        fits.then(|| Form {
-            kernel: &GEMM_SUBGROUP,
-            constants: vec![
-                ("A_ALONG_K", f64::from(u8::from(a))),
-                ("B_ALONG_K", f64::from(u8::from(b))),
-                (ROWS, rows as f64),
-            ],
-            tile: [rows, 32],
-        })
+        Form { kernel: &GEMM_SUBGROUP, constants: aligned.constants(rows), tile: [rows, 32] }
+    }
+
+    /// For any other adapter.
+    fn aligned(args: &GemmArgs<'_>, aligned: Aligned) -> Self {
+        if args.m <= 4 && aligned.a_along_k && aligned.b_along_k {
+            let rows = if args.m == 1 { 1 } else { 4 };
+            return Form { kernel: &GEMV, constants: vec![(ROWS, rows as f64)], tile: [rows, 4] };
+        }
+        let (kernel, side) =
+            if args.m.min(args.n) >= 128 { (&GEMM_TILE_128, 128) } else { (&GEMM_TILE_64, 64) };
+        Form { kernel, constants: aligned.constants(8), tile: [side, side] }
+    }
+
+    /// The fastest one whose kernels have proved themselves on this device.
+    fn choose(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output<'_>) -> Result<Self> {
+        match Aligned::of(args, c) {
+            Some(aligned) if device.subgroup_size() == Some(8) && works(device, SUBGROUP)? => {
+                Ok(Form::subgroup(args, aligned))
+            }
+            Some(aligned) if works(device, ALIGNED)? => Ok(Form::aligned(args, aligned)),
+            _ => Ok(Form::strided(args)),
+        }
     }
 }
 
 /// Enqueues the product; see [`crate::ops::gemm::gemm`].
 pub(crate) fn gemm(device: &GpuDevice, args: &GemmArgs<'_>, c: Output<'_>) -> Result<()> {
-    let form = match Form::subgroup(device, args, &c) {
-        Some(form) if subgroup_works(device)? => form,
-        _ => Form::tiled(args),
-    };
-    run(device, args, c, form)
+    let form = Form::choose(device, args, &c)?;
+    let len = c.array.len();
+    c.array.gpu_mut().make_unique(len)?;
+    run(device, args, &c, &form)
 }
 
-fn run(device: &GpuDevice, args: &GemmArgs<'_>, c: Output<'_>, form: Form) -> Result<()> {
-    let Form { kernel, constants, tile: [tile, columns] } = form;
-    let len = c.array.len();
-    let out = c.array.gpu_mut();
-    out.make_unique(len)?;
+/// Into how many parts the sum over k is divided, because c alone does not fill the device.
+fn parts(device: &GpuDevice, args: &GemmArgs<'_>, form: &Form) -> usize {
+    let tiles = args.m.div_ceil(form.tile[0]) * args.n.div_ceil(form.tile[1]);
+    let wanted = 2 * Facts::new(device.info().kind, None).cores;
+    match args.batch {
+        1 if tiles < wanted && args.k >= 2 * MIN_PART => {
+            wanted.div_ceil(tiles).min(args.k / MIN_PART).min(MAX_PARTS)
+        }
+        _ => 1,
+    }
+}
+
+/// Where the kernels write, and how.
+struct Target<'a> {
+    buffer: &'a GpuBuffer,
+    offset: usize,
+    batch_stride: usize,
+    ldc: usize,
+    accumulate: bool,
+    bias: Option<&'a Array>,
+    parts: usize,
+}
+
+fn run(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output<'_>, form: &Form) -> Result<()> {
+    let (parts, out) = (parts(device, args, form), c.array.gpu());
+    if parts == 1 {
+        let target = Target {
+            buffer: out,
+            offset: c.offset,
+            batch_stride: c.batch_stride,
+            ldc: c.ldc,
+            accumulate: args.accumulate,
+            bias: args.bias,
+            parts,
+        };
+        return product(device, args, &target, form);
+    }
+    // The order of the additions does not depend on which part is finished first.
+    let sums = device.alloc(parts * args.m * args.n)?;
+    let target = Target {
+        buffer: &sums,
+        offset: 0,
+        batch_stride: 0,
+        ldc: args.n,
+        accumulate: false,
+        bias: None,
+        parts,
+    };
+    product(device, args, &target, form)?;
+    let count = args.m * args.n;
+    let params = SumPartsParams {
+        count: count as u32,
+        n: args.n as u32,
+        ldc: c.ldc as u32,
+        offset: c.offset as u32,
+        parts: parts as u32,
+        accumulate: u32::from(args.accumulate),
+        has_bias: u32::from(args.bias.is_some()),
+    };
+    device.dispatch(Launch {
+        kernel: &SUM_PARTS,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        buffers: &[&sums, args.bias.map_or(&sums, Array::gpu), out],
+        grid: grid::linear(count),
+        work: (parts * count) as u64,
+    })
+}
+
+fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form) -> Result<()> {
+    let [tile, columns] = form.tile;
     let strides = |x: &Operand<'_>| [x.offset, x.row_stride, x.col_stride, x.batch_stride].map(|v| v as u32);
     let [a_offset, a_row_stride, a_col_stride, a_batch_stride] = strides(&args.a);
     let [b_offset, b_row_stride, b_col_stride, b_batch_stride] = strides(&args.b);
-    let rows = (MAX_WORK / (args.n * args.k).max(1)).clamp(tile, args.m.max(tile)) / tile * tile;
+    // Whole tiles; one dispatch where the work allows it.
+    let rows = (MAX_WORK / (args.n * args.k).max(1)).max(tile) / tile * tile;
     for first_row in (0..args.m).step_by(rows) {
         let m = (first_row + rows).min(args.m);
         let params = GemmParams {
@@ -108,51 +215,68 @@ fn run(device: &GpuDevice, args: &GemmArgs<'_>, c: Output<'_>, form: Form) -> Re
             b_batch_stride,
             c_offset: c.offset as u32,
             c_batch_stride: c.batch_stride as u32,
-            accumulate: u32::from(args.accumulate),
-            has_bias: u32::from(args.bias.is_some()),
+            accumulate: u32::from(c.accumulate),
+            has_bias: u32::from(c.bias.is_some()),
             first_row: first_row as u32,
+            parts: c.parts as u32,
+            // Whole vectors and whole tiles of every kernel.
+            part_depth: args.k.div_ceil(c.parts).next_multiple_of(64) as u32,
+            part_stride: (args.m * args.n) as u32,
         };
         // A product without bias still needs something bound; `a` is at hand and readable.
-        let bias = args.bias.unwrap_or(args.a.array).gpu();
+        let bias = c.bias.unwrap_or(args.a.array).gpu();
         device.dispatch(Launch {
-            kernel,
-            constants: &constants,
+            kernel: form.kernel,
+            constants: &form.constants,
             params: bytemuck::bytes_of(&params),
-            buffers: &[args.a.array.gpu(), args.b.array.gpu(), bias, out],
-            grid: grid::tiles([args.n, m - first_row, args.batch], [columns, tile, 1]),
+            buffers: &[args.a.array.gpu(), args.b.array.gpu(), bias, c.buffer],
+            grid: grid::tiles([args.n, m - first_row, args.batch * c.parts], [columns, tile, 1]),
             work: (2 * args.batch * (m - first_row) * args.n * args.k) as u64,
         })?;
     }
     Ok(())
 }
 
-/// Whether the subgroup form passes its self-test, a product of small integers; it runs at the first call.
-fn subgroup_works(device: &GpuDevice) -> Result<bool> {
-    const M: usize = 35;
-    const N: usize = 40;
-    const K: usize = 12;
-    device.0.self_tests.passes("gemm/subgroup", 0.0, || {
-        let on = Device::from(device.clone());
-        let value = |i: usize| ((i * 7 + i * i % 11) % 5) as f32 - 2.0;
-        let [a, b]: [Vec<f32>; 2] = [M * K, K * N].map(|count| (0..count).map(value).collect());
-        let mut c = Array::alloc(&on, "self-test", &[M, N])?;
-        let operands = [Array::from_f32(&on, &a, &[M, K])?, Array::from_f32(&on, &b, &[K, N])?];
-        let args = GemmArgs {
-            batch: 1,
-            m: M,
-            n: N,
-            k: K,
-            a: Operand::rows(&operands[0], K),
-            b: Operand::rows(&operands[1], N),
-            bias: None,
-            accumulate: false,
-        };
-        let whole = Output { array: &mut c, offset: 0, batch_stride: 0, ldc: N };
-        let Some(form) = Form::subgroup(device, &args, &whole) else { return Ok(0.0) };
-        run(device, &args, whole, form)?;
-        let want = |i: usize| (0..K).map(|k| a[i / N * K + k] * b[k * N + i % N]).sum::<f32>();
-        let differences = c.to_vec()?.into_iter().enumerate().map(|(i, got)| (got - want(i)).abs());
-        // max() of f32 drops NaN.
-        Ok(differences.fold(0.0, |worst, x| if x <= worst { worst } else { x }))
+/// Whether a family of aligned kernels passes its self-test, products of small integers; it runs at the first
+/// call.
+fn works(device: &GpuDevice, family: &'static str) -> Result<bool> {
+    device.0.self_tests.passes(family, 0.0, || {
+        let mut worst = 0f32;
+        // A tile and a bit; a few rows.
+        for m in [67, 3] {
+            let error = self_test(device, family, m)?;
+            // max() of f32 drops NaN.
+            worst = if error <= worst { worst } else { error };
+        }
+        Ok(worst)
     })
+}
+
+fn self_test(device: &GpuDevice, family: &str, m: usize) -> Result<f32> {
+    let (n, k) = (72, 20);
+    let on = Device::from(device.clone());
+    let value = |i: usize| ((i * 7 + i * i % 11) % 5) as f32 - 2.0;
+    let [a, b]: [Vec<f32>; 2] = [m * k, k * n].map(|count| (0..count).map(value).collect());
+    let mut c = Array::alloc(&on, "self-test", &[m, n])?;
+    let operands = [Array::from_f32(&on, &a, &[m, k])?, Array::from_f32(&on, &b, &[n, k])?];
+    let args = GemmArgs {
+        batch: 1,
+        m,
+        n,
+        k,
+        a: Operand::rows(&operands[0], k),
+        b: Operand::rows(&operands[1], k).t(),
+        bias: None,
+        accumulate: false,
+    };
+    let whole = Output { array: &mut c, offset: 0, batch_stride: 0, ldc: n };
+    let aligned = Aligned { a_along_k: true, b_along_k: true };
+    let form = match family {
+        SUBGROUP => Form::subgroup(&args, aligned),
+        _ => Form::aligned(&args, aligned),
+    };
+    run(device, &args, &whole, &form)?;
+    let want = |i: usize| (0..k).map(|l| a[i / n * k + l] * b[i % n * k + l]).sum::<f32>();
+    let differences = c.to_vec()?.into_iter().enumerate().map(|(i, got)| (got - want(i)).abs());
+    Ok(differences.fold(0.0, |worst, x| if x <= worst { worst } else { x }))
 }

@@ -56,7 +56,11 @@ impl Tuning {
     /// The table that an earlier run on this adapter and driver left, or an empty one.
     pub(super) fn open(info: &AdapterInfo, dir: &CacheDir) -> Self {
         let key = format!("tuning of {} ({}, {})", info.name, info.backend, info.driver);
-        let file = CacheFile::new(dir, "tuning", &key);
+        // A file for every adapter and driver of the machine, named by the FNV-1a hash of the key.
+        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let file = CacheFile::new(dir, &format!("tuning-{hash:016x}"), &key);
         let text = file.as_ref().and_then(CacheFile::read).unwrap_or_default();
         let table = parse(&String::from_utf8_lossy(&text)).unwrap_or_else(|line| {
             tracing::warn!(line, "the table of measured plans does not read; measuring anew");
