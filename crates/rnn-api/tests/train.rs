@@ -413,8 +413,14 @@ fn dispatches_per_time_step(_: &Device) {
     for limited in [false, true] {
         let counts = dispatches(Algorithm::Step, limited, &[5, 6, 9, 21, 21, 22]);
         let above = counts.iter().map(|count| count - counts[0]);
-        assert!(above.eq([0, 2, 8, 32, 32, 34]), "one forward and one backward a step, limited: {limited}: {counts:?}");
+        assert!(
+            above.eq([0, 2, 8, 32, 32, 34]),
+            "one forward and one backward a step, limited: {limited}: {counts:?}"
+        );
         let counts = dispatches(Algorithm::Sequence, limited, &[5, 6, 9, 21]);
-        assert!(counts.iter().all(|&count| count == counts[0]), "the same for every T, limited: {limited}: {counts:?}");
+        assert!(
+            counts.iter().all(|&count| count == counts[0]),
+            "the same for every T, limited: {limited}: {counts:?}"
+        );
     }
 }

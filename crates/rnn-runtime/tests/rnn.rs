@@ -385,6 +385,30 @@ fn bad_arguments_are_refused(device: &Device) {
     assert!(text.contains("dy must be [T, B, D*H]"), "{text}");
 }
 
+/// Long enough for a GPU to project the input a piece at a time: the states go from piece to piece, and nothing
+/// shows. The CPU's result is the reference, which the other tests hold against the oracle.
+fn long_sequences_are_projected_in_pieces(device: &Device) {
+    for (cell, shape) in [
+        (CellSpec::rnn_tanh(), RnnShape { t: 131, b: 1030, i: 3, h: 64 }),
+        (CellSpec::lstm(), RnnShape { t: 67, b: 1030, i: 3, h: 32 }),
+    ] {
+        let spec = stack_spec(cell, shape, 1, false);
+        let case = StackCase::random(spec, shape, true, 11);
+        let run = |device: &Device| {
+            let out = OnDevice::new(device, &case).forward(&spec, false);
+            let c_n = out.c_n.map(|c_n| c_n.to_vec().unwrap()).unwrap_or_default();
+            [out.y.to_vec().unwrap(), out.h_n.to_vec().unwrap(), c_n]
+        };
+        for (got, want) in run(device).iter().zip(run(&Device::cpu())) {
+            let want: Vec<f64> = want.iter().map(|&x| f64::from(x)).collect();
+            if !want.is_empty() {
+                let error = max_rel_err(got, &want);
+                assert!(error <= 1e-5, "{cell:?}: {error:.2e}");
+            }
+        }
+    }
+}
+
 fn main() {
     let stacks = device_test!(stacks_match_the_oracle).with_webgpu_limits();
     let mut tests = device_tests![
@@ -394,6 +418,7 @@ fn main() {
         bf16_weights_round_and_nothing_else,
         dropout_between_layers_matches_the_oracle_with_the_same_masks,
         results_are_deterministic,
+        long_sequences_are_projected_in_pieces,
         bad_arguments_are_refused,
     ];
     tests.push(stacks);

@@ -16,6 +16,7 @@ struct Params {
     aux_step: u32,   // elements between steps of aux; 0 keeps the last step only
     count: u32,      // steps of a dispatch
     stride: u32,     // units between one turn of a workgroup and the next
+    y_offset: u32,   // element of y where the first of these steps starts
 }
 
 override TRAINING: bool;
@@ -72,7 +73,7 @@ fn finish(recurrent: Gates, row: u32, unit: u32, direction: u32, s: u32) {
     if HAS_AUX {
         aux[time * params.aux_step + in_step] = out.aux;
     }
-    y[at] = out.h;
+    y[params.y_offset + at] = out.h;
     ring[ring_start(row, direction, (s + 1u) % 2u) + of_unit][unit % 4u] = out.h;
 }
 

@@ -21,6 +21,8 @@ params! {
         pub count: u32,
         /// Units between one turn of a workgroup and the next.
         pub stride: u32,
+        /// Element of y where the first of these steps starts.
+        pub y_offset: u32,
     }
 
     /// `rnn/backward.wgsl`

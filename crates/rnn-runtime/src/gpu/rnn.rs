@@ -32,7 +32,9 @@ pub(crate) struct Forward<'a> {
     pub(crate) gates: &'a GpuBuffer,
     pub(crate) aux: Option<&'a GpuBuffer>,
     pub(crate) y: &'a GpuBuffer,
-    /// Slot 0 holds h0.
+    /// Element of y where the first of these steps starts.
+    pub(crate) y_offset: usize,
+    /// Slot 0 holds h0; after an even number of steps it holds h_n.
     pub(crate) ring: &'a GpuBuffer,
     pub(crate) c0: Option<&'a GpuBuffer>,
     /// Element of c0 where the layer starts.
@@ -105,6 +107,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
         aux_step: if args.training { cells as u32 } else { 0 },
         count: plan.count as u32,
         stride: (plan.across * plan.workgroup) as u32,
+        y_offset: args.y_offset as u32,
     };
     let [gate, candidate, output] = activations(args.spec);
     let constants = [
@@ -213,6 +216,7 @@ pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> R
                 ring,
                 c0,
                 c0_offset: 0,
+                y_offset: 0,
                 training: true,
             };
             run_forward(device, &args, plan)

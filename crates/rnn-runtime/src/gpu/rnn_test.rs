@@ -68,6 +68,7 @@ pub(super) fn error(gpu: &GpuDevice, plan: &Plan) -> Result<f32> {
         ring: ring.gpu(),
         c0: None,
         c0_offset: 0,
+        y_offset: 0,
         training: false,
     };
     run_forward(gpu, &args, plan)?;

@@ -1,5 +1,6 @@
 //! What a recurrent stack will take on a device, and which device is the faster one.
 
+use super::products::projected_steps;
 use super::{CellWeights, StackArgs, forward, pack};
 use crate::array::Array;
 use crate::device::Device;
@@ -117,8 +118,9 @@ impl Device {
         let most = |size: &dyn Fn(&LayerSizes) -> usize| bytes(layers.iter().map(size).max().unwrap_or(0));
         let total = |size: &dyn Fn(&LayerSizes) -> usize| bytes(layers.iter().map(size).sum());
         // A layer's input is the output of the one below. The CPU projects in place, a step at a time.
+        let projected = |layer: &LayerSizes| layer.gates / steps.max(1) * projected_steps(spec, steps, batch);
         let running = |layer: &LayerSizes| match pads {
-            true => layer.x + layer.gates + layer.aux / steps.max(1) + 2 * layer.y + layer.ring,
+            true => layer.x + projected(layer) + layer.aux / steps.max(1) + 2 * layer.y + layer.ring,
             false => 2 * layer.y + layer.aux / steps.max(1),
         };
         Ok(Explanation {

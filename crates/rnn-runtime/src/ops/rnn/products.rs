@@ -13,7 +13,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::gpu::rnn::{Interleave, Order, interleave, padded};
 use crate::gpu::{self, GpuBuffer, GpuDevice};
-use crate::ops::copy::{StridedCopy, copy_into};
+use crate::ops::copy::{StridedCopy, copy_into, slice};
 use crate::ops::gemm::{GemmArgs, Operand, Output, gemm};
 use crate::ops::reduce::sum_axis;
 use rnn_kernels::cell::{CellKind, StackSpec};
@@ -148,6 +148,19 @@ fn padded_input(op: &'static str, x: &Array, rows: usize, inputs: usize) -> Resu
     }
 }
 
+/// Bytes of projected input that an inference pass holds at most: long sequences are projected a piece at a
+/// time. Two directions go through time against each other and need all of it.
+const PROJECTED_BYTES: usize = 32 << 20;
+
+/// Steps projected at a time in inference: an even number, so that the ring ends where it began, or all.
+pub(super) fn projected_steps(spec: &StackSpec, steps: usize, batch: usize) -> usize {
+    let bytes = 4 * batch * spec.cell.kind.gates() * padded(spec.hidden_size);
+    match spec.bidirectional {
+        true => steps,
+        false => (PROJECTED_BYTES / bytes.max(1) / 2 * 2).clamp(2, steps.max(2)).min(steps),
+    }
+}
+
 /// All of a matrix of `ldc` columns.
 fn whole(array: &mut Array, ldc: usize) -> Output<'_> {
     Output { array, offset: 0, batch_stride: 0, ldc }
@@ -161,24 +174,11 @@ impl Dims {
 
 impl forward::LayerArgs<'_> {
     pub(super) fn run_gpu(&self, gpu: &GpuDevice, weights: &LayerWeights) -> Result<LayerRun> {
-        let Dims { t, b, h, d, g } = self.dims;
+        let Dims { t, b, h, d, .. } = self.dims;
         let (device, op) = (self.x.device(), self.op);
         let inputs = self.spec.layer_input_size(self.layer);
-        let (p, q) = (padded(h), padded(inputs));
-        let columns = d * p * g;
+        let p = padded(h);
         let x = padded_input(op, self.x, t * b, inputs)?;
-        let mut gates = Array::alloc(device, op, &[t, b, d, p, g])?;
-        let project = GemmArgs {
-            batch: 1,
-            m: t * b,
-            n: columns,
-            k: q,
-            a: Operand::rows(&x, q),
-            b: Operand::rows(&weights.w_ih, q).t(),
-            bias: weights.bias.as_ref(),
-            accumulate: false,
-        };
-        gemm(&project, whole(&mut gates, columns))?;
         let aux = match self.spec.cell.kind.has_aux() {
             true => Some(Array::alloc(device, op, &[if self.training { t } else { 1 }, b, d, p])?),
             false => None,
@@ -196,29 +196,62 @@ impl forward::LayerArgs<'_> {
             self.h0,
             &mut ring,
         )?;
-        let c0 = self.c0.map(|c0| layer_state(op, self.dims, self.layer, c0)).transpose()?;
-        gpu::rnn::forward(
-            gpu,
-            &gpu::rnn::Forward {
-                dims: self.dims.padded_layer(inputs),
-                spec: &self.spec.cell,
-                weights: &weights.forward,
-                params: weights.params.as_ref().map(Array::gpu),
-                gates: gates.gpu(),
-                aux: aux.as_ref().map(Array::gpu),
-                y: y.gpu(),
-                ring: ring.gpu(),
-                c0: c0.as_ref().map(|(c0, _)| c0.gpu()),
-                c0_offset: c0.as_ref().map_or(0, |&(_, offset)| offset),
-                training: self.training,
-            },
-        )?;
+        let mut c0 = self.c0.map(|c0| layer_state(op, self.dims, self.layer, c0)).transpose()?;
+        let count = if self.training { t } else { projected_steps(self.spec, t, b) };
+        let mut gates = None;
+        for start in (0..t).step_by(count) {
+            if start > 0
+                && let (Some(aux), Some(c0)) = (&aux, &mut c0)
+            {
+                *c0 = (slice(aux, 0, 0, 1)?, 0);
+            }
+            let steps = count.min(t - start);
+            let projected = self.project(weights, &x, start, steps)?;
+            gpu::rnn::forward(
+                gpu,
+                &gpu::rnn::Forward {
+                    dims: crate::cpu::rnn::LayerDims { steps, ..self.dims.padded_layer(inputs) },
+                    spec: &self.spec.cell,
+                    weights: &weights.forward,
+                    params: weights.params.as_ref().map(Array::gpu),
+                    gates: projected.gpu(),
+                    aux: aux.as_ref().map(Array::gpu),
+                    y: y.gpu(),
+                    y_offset: start * b * d * p,
+                    ring: ring.gpu(),
+                    c0: c0.as_ref().map(|(c0, _)| c0.gpu()),
+                    c0_offset: c0.as_ref().map_or(0, |&(_, offset)| offset),
+                    training: self.training,
+                },
+            )?;
+            gates = self.training.then_some(projected);
+        }
         let out = match p == h {
             true => y.clone(),
             false => with_width(op, &y, 0, t * b * d, [p, h])?.reshape(&[t, b, d * h])?,
         };
-        let kept = self.training.then_some(SavedLayer { x, gates, aux: aux.clone(), y });
+        let kept = gates.map(|gates| SavedLayer { x, gates, aux: aux.clone(), y });
         Ok(LayerRun { kept, aux, y: out, width: p })
+    }
+
+    /// `x W^T + b` of some steps, both directions: `[steps, B, D, P, G]`.
+    fn project(&self, weights: &LayerWeights, x: &Array, start: usize, steps: usize) -> Result<Array> {
+        let Dims { b, h, d, g, .. } = self.dims;
+        let (p, q) = (padded(h), padded(self.spec.layer_input_size(self.layer)));
+        let columns = d * p * g;
+        let mut gates = Array::alloc(x.device(), self.op, &[steps, b, d, p, g])?;
+        let args = GemmArgs {
+            batch: 1,
+            m: steps * b,
+            n: columns,
+            k: q,
+            a: Operand::rows(x, q).at(start * b * q),
+            b: Operand::rows(&weights.w_ih, q).t(),
+            bias: weights.bias.as_ref(),
+            accumulate: false,
+        };
+        gemm(&args, whole(&mut gates, columns))?;
+        Ok(gates)
     }
 }
 
