@@ -5,7 +5,9 @@ mod common;
 
 use common::{DeviceTest, device_test};
 use rnn_kernels::cell::{CellSpec, WeightFormat};
-use rnn_runtime::ops::rnn::{CellWeights, Comparison, StackArgs, StackCotangents, backward, forward, pack};
+use rnn_runtime::ops::rnn::{
+    CellWeights, Comparison, StackArgs, StackCotangents, Wanted, backward, forward, pack,
+};
 use rnn_runtime::{Algorithm, Array, CacheDir, Device, Error, GpuOptions};
 use rnn_testing::compare::max_rel_err;
 use rnn_testing::data::to_f32;
@@ -72,7 +74,8 @@ fn error(device: &Device, cell: CellSpec) -> f64 {
     let dc_n = case.dc_n.as_ref().map(|dc_n| array(dc_n, &states));
     let cotangents = StackCotangents { dy: Some(&dy), dh_n: Some(&dh_n), dc_n: dc_n.as_ref() };
     let y = out.y.to_vec().unwrap();
-    let grads = backward(spec, &packed, out.saved.unwrap(), &cotangents, true).unwrap();
+    let grads =
+        backward(spec, &packed, out.saved.unwrap(), &cotangents, Wanted { dx: true, states: true }).unwrap();
     let want = case.forward();
     let want_grads = case.backward(&want);
     let mut worst =

@@ -4,7 +4,7 @@ use crate::autograd::{is_recorded, record_many};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use rnn_kernels::cell::{StackSpec, WeightFormat};
-use rnn_runtime::ops::rnn::{self, Packed, StackArgs, StackCotangents};
+use rnn_runtime::ops::rnn::{self, Packed, StackArgs, StackCotangents, Wanted};
 use rnn_runtime::{Array, RngKey};
 
 /// The parameters of one layer and direction, as tensors of the graph.
@@ -72,15 +72,16 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
     };
 
     let (spec, packed) = (*input.spec, input.packed.clone());
-    let want_dx = input.x.is_tracked();
+    let tracked = |state: Option<&Tensor>| state.is_some_and(Tensor::is_tracked);
+    let wanted = Wanted { dx: input.x.is_tracked(), states: tracked(input.h0) || tracked(input.c0) };
     let (has_h0, has_c0) = (input.h0.is_some(), input.c0.is_some());
     let backward = move |outputs: Vec<Option<Array>>| -> Result<Vec<Option<Array>>> {
         let cotangent = |n: usize| outputs.get(n).and_then(Option::as_ref);
         let cotangents = StackCotangents { dy: cotangent(0), dh_n: cotangent(1), dc_n: cotangent(2) };
-        let grads = rnn::backward(&spec, &packed, saved, &cotangents, want_dx)?;
+        let grads = rnn::backward(&spec, &packed, saved, &cotangents, wanted)?;
         let mut inputs = vec![grads.dx];
         if has_h0 {
-            inputs.push(Some(grads.dh0));
+            inputs.push(grads.dh0);
         }
         if has_c0 {
             inputs.push(grads.dc0);

@@ -38,7 +38,7 @@ fn write(row: u32, column: u32, start: u32, values: vec4<f32>) {
     if row >= params.m {
         return;
     }
-    let at = start + row * params.ldc;
+    let at = start + c_row(row) * params.ldc;
     for (var i = 0u; i < 4u; i++) {
         let j = column + i;
         if j < params.n {

@@ -67,7 +67,7 @@ fn write(acc: vec4<f32>, row: u32, column: u32, start: u32) {
     if column >= params.n {
         return;
     }
-    let at = (start + row * params.ldc + column) / 4u;
+    let at = (start + c_row(row) * params.ldc + column) / 4u;
     var value = acc;
     if params.has_bias != 0u {
         value += bias[column / 4u];

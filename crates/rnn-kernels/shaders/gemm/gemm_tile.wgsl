@@ -36,7 +36,7 @@ fn write(value: vec4<f32>, row: u32, column: u32, start: u32) {
     if row >= params.m || column >= params.n {
         return;
     }
-    let at = (start + row * params.ldc + column) / 4u;
+    let at = (start + c_row(row) * params.ldc + column) / 4u;
     var sum = value;
     if params.has_bias != 0u {
         sum += bias[column / 4u];

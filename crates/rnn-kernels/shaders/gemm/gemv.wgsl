@@ -42,7 +42,7 @@ fn gemv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if lane >= min($ROWSu, params.m) {
         return;
     }
-    let at = (c_start(group) + lane * params.ldc + column) / 4u;
+    let at = (c_start(group) + c_row(lane) * params.ldc + column) / 4u;
     var value = sums[lane * LANES];
     if params.has_bias != 0u {
         value += bias[column / 4u];

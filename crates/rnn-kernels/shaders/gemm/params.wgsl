@@ -1,5 +1,5 @@
 // Parameters of the matrix products, and the part of k that a workgroup sums up.
-// Defines: Params, params, part_of, batch_of, k_begin, k_end, c_start.
+// Defines: Params, params, part_of, batch_of, k_begin, k_end, c_start, c_row.
 
 struct Params {
     m: u32,
@@ -22,6 +22,8 @@ struct Params {
     parts: u32,       // into how many the sum over k is divided; 1 for most products
     part_depth: u32,  // values of k of a part
     part_stride: u32, // elements of c between parts
+    row_groups: u32,  // G where row j G + g of the product is row g group_rows + j of c, else 1
+    group_rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -41,4 +43,9 @@ fn k_end(group: vec3<u32>) -> u32 {
 // Element of c where the matrix of this workgroup starts.
 fn c_start(group: vec3<u32>) -> u32 {
     return params.c_offset + batch_of(group) * params.c_batch_stride + group.z % params.parts * params.part_stride;
+}
+
+// Row of c for a row of the product.
+fn c_row(row: u32) -> u32 {
+    return row % params.row_groups * params.group_rows + row / params.row_groups;
 }

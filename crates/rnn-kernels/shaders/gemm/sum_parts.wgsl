@@ -10,6 +10,8 @@ struct Params {
     parts: u32,
     accumulate: u32,
     has_bias: u32,
+    row_groups: u32, // as in gemm/params.wgsl
+    group_rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -27,7 +29,9 @@ fn sum_parts(
     if i >= params.count {
         return;
     }
-    let at = params.offset + i / params.n * params.ldc + i % params.n;
+    let row = i / params.n;
+    let c_row = row % params.row_groups * params.group_rows + row / params.row_groups;
+    let at = params.offset + c_row * params.ldc + i % params.n;
     var sum = 0.0;
     for (var part = 0u; part < params.parts; part++) {
         sum += sums[part * params.count + i];

@@ -45,6 +45,10 @@ params! {
         pub part_depth: u32,
         /// Elements of c between parts.
         pub part_stride: u32,
+        /// G where row `j*G + g` of the product is row `g * group_rows + j` of c, else 1.
+        pub row_groups: u32,
+        /// Rows of a group.
+        pub group_rows: u32,
     }
 
     /// `gemm/sum_parts.wgsl`
@@ -63,5 +67,9 @@ params! {
         pub accumulate: u32,
         /// Whether the bias is read.
         pub has_bias: u32,
+        /// As in [`GemmParams`].
+        pub row_groups: u32,
+        /// As in [`GemmParams`].
+        pub group_rows: u32,
     }
 }

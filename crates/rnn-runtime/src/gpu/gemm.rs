@@ -116,10 +116,21 @@ impl Form {
 
 /// Enqueues the product; see [`crate::ops::gemm::gemm`].
 pub(crate) fn gemm(device: &GpuDevice, args: &GemmArgs<'_>, c: Output<'_>) -> Result<()> {
+    gemm_grouped(device, args, c, 1)
+}
+
+/// As [`gemm`], but row `j*G + g` of the product becomes row `g * M/G + j` of c: the rows of one g together.
+/// M is a multiple of G.
+pub(crate) fn gemm_grouped(
+    device: &GpuDevice,
+    args: &GemmArgs<'_>,
+    c: Output<'_>,
+    groups: usize,
+) -> Result<()> {
     let form = Form::choose(device, args, &c)?;
     let len = c.array.len();
     c.array.gpu_mut().make_unique(len)?;
-    run(device, args, &c, &form)
+    run(device, args, &c, &form, groups)
 }
 
 /// Into how many parts the sum over k is divided, because c alone does not fill the device.
@@ -143,9 +154,10 @@ struct Target<'a> {
     accumulate: bool,
     bias: Option<&'a Array>,
     parts: usize,
+    groups: usize,
 }
 
-fn run(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output<'_>, form: &Form) -> Result<()> {
+fn run(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output<'_>, form: &Form, groups: usize) -> Result<()> {
     let (parts, out) = (parts(device, args, form), c.array.gpu());
     if parts == 1 {
         let target = Target {
@@ -156,6 +168,7 @@ fn run(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output<'_>, form: &Form) -> 
             accumulate: args.accumulate,
             bias: args.bias,
             parts,
+            groups,
         };
         return product(device, args, &target, form);
     }
@@ -169,6 +182,7 @@ fn run(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output<'_>, form: &Form) -> 
         accumulate: false,
         bias: None,
         parts,
+        groups: 1,
     };
     product(device, args, &target, form)?;
     let count = args.m * args.n;
@@ -180,6 +194,8 @@ fn run(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output<'_>, form: &Form) -> 
         parts: parts as u32,
         accumulate: u32::from(args.accumulate),
         has_bias: u32::from(args.bias.is_some()),
+        row_groups: groups as u32,
+        group_rows: (args.m / groups) as u32,
     };
     device.dispatch(Launch {
         kernel: &SUM_PARTS,
@@ -222,6 +238,8 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
             // Whole vectors and whole tiles of every kernel.
             part_depth: args.k.div_ceil(c.parts).next_multiple_of(64) as u32,
             part_stride: (args.m * args.n) as u32,
+            row_groups: c.groups as u32,
+            group_rows: (args.m / c.groups) as u32,
         };
         // A product without bias still needs something bound; `a` is at hand and readable.
         let bias = c.bias.unwrap_or(args.a.array).gpu();
@@ -275,7 +293,7 @@ fn self_test(device: &GpuDevice, family: &str, m: usize) -> Result<f32> {
         SUBGROUP => Form::subgroup(&args, aligned),
         _ => Form::aligned(&args, aligned),
     };
-    run(device, &args, &whole, &form)?;
+    run(device, &args, &whole, &form, 1)?;
     let want = |i: usize| (0..k).map(|l| a[i / n * k + l] * b[i % n * k + l]).sum::<f32>();
     let differences = c.to_vec()?.into_iter().enumerate().map(|(i, got)| (got - want(i)).abs());
     Ok(differences.fold(0.0, |worst, x| if x <= worst { worst } else { x }))

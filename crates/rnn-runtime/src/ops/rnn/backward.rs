@@ -3,7 +3,7 @@
 use super::forward::cpu_slice;
 use super::{
     CellWeights, Dims, LayerGrads, Packed, PackedLayer, Saved, SavedLayer, StackCotangents, StackGrads,
-    layer_mask,
+    Wanted, layer_mask,
 };
 use crate::array::Array;
 use crate::cpu;
@@ -24,18 +24,18 @@ pub fn backward(
     packed: &Packed,
     saved: Saved,
     cotangents: &StackCotangents<'_>,
-    want_dx: bool,
+    wanted: Wanted,
 ) -> Result<StackGrads> {
     const OP: &str = "rnn::backward";
-    let Saved { layers, h0, c0, dims, dropout: mask } = saved;
+    let Saved { layers, h0, zero_h0, c0, dims, dropout: mask } = saved;
     let Dims { t, b, h, d, .. } = dims;
     let device = h0.device().clone();
     check_cotangents(OP, spec, dims, &device, cotangents)?;
-    let mut dh0 = Array::alloc(&device, OP, h0.dims())?;
-    let mut dc0 = match &c0 {
-        Some(c0) => Some(Array::alloc(&device, OP, c0.dims())?),
-        None => None,
+    let state = |of: Option<&Array>| match of.filter(|_| wanted.states) {
+        Some(of) => Array::alloc(&device, OP, of.dims()).map(Some),
+        None => Ok(None),
     };
+    let (mut dh0, mut dc0) = (state(Some(&h0))?, state(c0.as_ref())?);
     let mut dy = match cotangents.dy {
         Some(dy) => widen(OP, "dy", dy)?.into_owned(),
         None => Array::alloc_zeroed(&device, OP, &[t, b, d * h])?,
@@ -46,11 +46,13 @@ pub fn backward(
         if let Some(mask) = layer_mask(spec, mask, layer, dims) {
             dy = dropout(&dy, &mask)?;
         }
-        let (c0, want_dx) = (c0.as_ref(), want_dx || layer > 0);
-        let args = LayerArgs { op: OP, spec, dims, layer, dy: &dy, h0: &h0, c0, want_dx };
+        let (c0, want_dx) = (c0.as_ref(), wanted.dx || layer > 0);
+        let args = LayerArgs { op: OP, spec, dims, layer, dy: &dy, h0: &h0, zero_h0, c0, want_dx };
         let state = args.final_cotangents(cotangents)?;
         let grads = args.run(&packed.layers[layer], kept, state)?;
-        copy_state(dims, &grads.state, 0, &mut dh0, layer)?;
+        if let Some(dh0) = &mut dh0 {
+            copy_state(dims, &grads.state, 0, dh0, layer)?;
+        }
         if let Some(dc0) = &mut dc0 {
             copy_state(dims, &grads.state, dims.state(), dc0, layer)?;
         }
@@ -121,6 +123,9 @@ pub(super) struct LayerArgs<'a> {
     pub(super) dy: &'a Array,
     /// [L*D, B, H]
     pub(super) h0: &'a Array,
+    /// Whether h0 is zero because none was given.
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "a product that the GPU saves"))]
+    pub(super) zero_h0: bool,
     /// [L*D, B, H]
     pub(super) c0: Option<&'a Array>,
     pub(super) want_dx: bool,

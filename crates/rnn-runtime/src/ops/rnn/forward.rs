@@ -19,27 +19,26 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
     const OP: &str = "rnn::forward";
     let spec = args.spec;
     let x = widen(OP, "x", args.x)?.into_owned();
-    let device = x.device().clone();
     let dims = check_forward(OP, args)?;
     let states = [spec.num_states(), dims.b, dims.h];
     let state = |given: Option<&Array>, name| match given {
         Some(given) => Ok(widen(OP, name, given)?.into_owned()),
-        None => Array::alloc_zeroed(&device, OP, &states),
+        None => args.packed.zeros(OP, &states),
     };
     let h0 = state(args.h0, "h0")?;
     let has_c = spec.cell.kind.has_cell_state();
     let c0 = if has_c { Some(state(args.c0, "c0")?) } else { None };
-    let mut h_n = Array::alloc(&device, OP, &states)?;
-    let mut c_n = if has_c { Some(Array::alloc(&device, OP, &states)?) } else { None };
+    let mut h_n = None;
+    let mut c_n = None;
 
     let mut input = x;
     let mut saved = Vec::with_capacity(spec.num_layers);
     for (layer, packed) in args.packed.layers.iter().enumerate() {
         let (x, h0, c0, training, weights) = (&input, &h0, c0.as_ref(), args.training, args.weights);
         let run = LayerArgs { op: OP, spec, dims, layer, x, h0, c0, training, weights }.run(packed)?;
-        copy_final(dims, layer, &run.y, (dims.h, true), &mut h_n)?;
-        if let (Some(c_n), Some(aux)) = (&mut c_n, &run.aux) {
-            copy_final(dims, layer, aux, (run.width, args.training), c_n)?;
+        copy_final(spec, dims, layer, &run.y, (dims.h, true), &mut h_n)?;
+        if let (true, Some(aux)) = (has_c, &run.aux) {
+            copy_final(spec, dims, layer, aux, (run.width, args.training), &mut c_n)?;
         }
         input = match layer_mask(spec, args.dropout, layer, dims) {
             Some(mask) => dropout(&run.y, &mask)?,
@@ -47,7 +46,9 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
         };
         saved.extend(run.kept);
     }
-    let saved = args.training.then(|| Saved { layers: saved, h0, c0, dims, dropout: args.dropout });
+    let zero_h0 = args.h0.is_none();
+    let saved = args.training.then(|| Saved { layers: saved, h0, zero_h0, c0, dims, dropout: args.dropout });
+    let Some(h_n) = h_n else { unreachable!("`pack` refuses a stack without layers") };
     Ok(StackOutput { y: input, h_n, c_n, saved })
 }
 
@@ -180,15 +181,26 @@ pub(super) fn cpu_slice(array: &mut Option<Array>) -> Result<&mut [f32]> {
 }
 
 /// Copies each direction's last step of `[T, B, D, width]` (or, unless `all_steps`, of `[1, B, D, width]`)
-/// to the states `[L*D, B, H]` of `layer`.
+/// to the states `[L*D, B, H]` of `layer`, which are allocated for the first one. A single step of a single
+/// layer is its state already.
 fn copy_final(
+    spec: &StackSpec,
     dims: Dims,
     layer: usize,
-    from: &Array,
+    steps: &Array,
     (width, all_steps): (usize, bool),
-    to: &mut Array,
+    states: &mut Option<Array>,
 ) -> Result<()> {
     let Dims { t, b, h, d, .. } = dims;
+    let shape = [spec.num_states(), b, h];
+    if spec.num_states() == 1 && width == h && (t == 1 || !all_steps) {
+        *states = Some(steps.reshape(&shape)?);
+        return Ok(());
+    }
+    if states.is_none() {
+        *states = Some(Array::alloc(steps.device(), "rnn::forward", &shape)?);
+    }
+    let Some(states) = states else { unreachable!("allocated above") };
     for direction in 0..d {
         let time = if direction == 0 && all_steps { t - 1 } else { 0 };
         copy_into(
@@ -199,8 +211,8 @@ fn copy_final(
                 dst_strides: vec![h, 1],
                 dst_offset: (layer * d + direction) * b * h,
             },
-            from,
-            to,
+            steps,
+            states,
         )?;
     }
     Ok(())

@@ -17,6 +17,7 @@ use super::dropout::DropoutMask;
 use crate::array::Array;
 use crate::cpu;
 use crate::device::Device;
+use crate::error::Result;
 use crate::rng::RngKey;
 pub use backward::backward;
 #[cfg(feature = "gpu")]
@@ -24,7 +25,7 @@ pub use explain::{Comparison, Explanation};
 pub use forward::forward;
 pub use pack::pack;
 use rnn_kernels::cell::{StackSpec, WeightFormat};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Weights of one cell, or their gradients; PyTorch's layout.
 #[derive(Clone, Debug)]
@@ -44,11 +45,25 @@ pub struct CellWeights {
 pub struct Packed {
     device: Device,
     layers: Arc<Vec<PackedLayer>>,
+    /// The last initial state of zeros, for passes that are given none.
+    zeros: Arc<Mutex<Option<Array>>>,
 }
 
 impl std::fmt::Debug for Packed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Packed({} layers on {})", self.layers.len(), self.device.name())
+    }
+}
+
+impl Packed {
+    /// Zeros of this shape; nobody writes to them.
+    fn zeros(&self, op: &'static str, dims: &[usize]) -> Result<Array> {
+        // An array is whole or absent, whatever happened to another thread.
+        let mut zeros = self.zeros.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*zeros {
+            Some(array) if array.dims() == dims => Ok(array.clone()),
+            _ => Ok(zeros.insert(Array::alloc_zeroed(&self.device, op, dims)?).clone()),
+        }
     }
 }
 
@@ -118,6 +133,8 @@ pub struct StackOutput {
 pub struct Saved {
     layers: Vec<SavedLayer>,
     h0: Array,
+    /// Whether h0 is zero because none was given.
+    zero_h0: bool,
     c0: Option<Array>,
     dims: Dims,
     dropout: Option<(RngKey, u32)>,
@@ -148,14 +165,23 @@ pub struct StackCotangents<'a> {
     pub dc_n: Option<&'a Array>,
 }
 
+/// Which gradients [`backward`] computes besides those of the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of x.
+    pub dx: bool,
+    /// Of h0 and c0.
+    pub states: bool,
+}
+
 /// Results of [`backward`].
 #[derive(Debug)]
 pub struct StackGrads {
     /// `[T, B, I]`, if it was wanted
     pub dx: Option<Array>,
-    /// `[L*D, B, H]`
-    pub dh0: Array,
-    /// `[L*D, B, H]`; LSTM only
+    /// `[L*D, B, H]`, if it was wanted
+    pub dh0: Option<Array>,
+    /// `[L*D, B, H]`, if it was wanted; LSTM only
     pub dc0: Option<Array>,
     /// Per cell, layer-major, then direction
     pub weights: Vec<CellWeights>,

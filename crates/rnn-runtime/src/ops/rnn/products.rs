@@ -11,6 +11,7 @@ use super::{CellWeights, Dims, LayerGrads, LayerRun, SavedLayer, backward, forwa
 use crate::array::Array;
 use crate::device::Device;
 use crate::error::Result;
+use crate::gpu::gemm::gemm_grouped;
 use crate::gpu::rnn::{Interleave, Order, interleave, padded};
 use crate::gpu::{self, GpuBuffer, GpuDevice};
 use crate::ops::copy::{StridedCopy, copy_into, slice};
@@ -184,7 +185,11 @@ impl forward::LayerArgs<'_> {
             false => None,
         };
         let y = Array::alloc(device, op, &[t, b, d * p])?;
-        let mut ring = Array::alloc_zeroed(device, op, &[2, d, b, p])?;
+        // Padding must be zero; what else there is, is written before it is read.
+        let mut ring = match p == h {
+            true => Array::alloc(device, op, &[2, d, b, p])?,
+            false => Array::alloc_zeroed(device, op, &[2, d, b, p])?,
+        };
         copy_into(
             &StridedCopy {
                 dims: vec![d * b, h],
@@ -380,6 +385,7 @@ impl backward::LayerArgs<'_> {
         let Dims { t, b, h, d, g } = self.dims;
         let inputs = self.spec.layer_input_size(self.layer);
         let (p, q) = (padded(h), padded(inputs));
+        let direct = p == h && q == inputs;
         let mut sum = Array::alloc(kept.x.device(), self.op, &[p * g, q])?;
         let args = GemmArgs {
             batch: 1,
@@ -391,7 +397,10 @@ impl backward::LayerArgs<'_> {
             bias: None,
             accumulate: false,
         };
-        gemm(&args, whole(&mut sum, q))?;
+        gemm_grouped(gpu, &args, whole(&mut sum, q), if direct { g } else { 1 })?;
+        if direct {
+            return Ok(sum);
+        }
         self.blocked(gpu, &sum, 0, [q, inputs], &[g * h, inputs])
     }
 
@@ -406,6 +415,10 @@ impl backward::LayerArgs<'_> {
     ) -> Result<Array> {
         let Dims { t, b, h, d, g } = self.dims;
         let p = padded(h);
+        if self.zero_h0 && t == 1 {
+            return Array::alloc_zeroed(h0.device(), self.op, &[g * h, h]);
+        }
+        let groups = if p == h { g } else { 1 };
         let mut sum = Array::alloc(h0.device(), self.op, &[p * g, p])?;
         let gates = Operand::rows(&kept.gates, d * p * g).at(direction * p * g);
         // In its own time a direction's step s is preceded by s - 1; the first step by h0.
@@ -415,10 +428,16 @@ impl backward::LayerArgs<'_> {
         let step = |s: usize| gates.at(gates.offset + s * b * gates.row_stride).t();
         let product =
             |k, a, b, accumulate| GemmArgs { batch: 1, m: p * g, n: p, k, a, b, bias: None, accumulate };
-        gemm(&product(b, step(first), h0, false), whole(&mut sum, p))?;
+        if !self.zero_h0 {
+            gemm_grouped(gpu, &product(b, step(first), h0, false), whole(&mut sum, p), groups)?;
+        }
         if t > 1 {
             let y = y.at(y.offset + before * b * y.row_stride);
-            gemm(&product((t - 1) * b, step(later), y, true), whole(&mut sum, p))?;
+            let args = product((t - 1) * b, step(later), y, !self.zero_h0);
+            gemm_grouped(gpu, &args, whole(&mut sum, p), groups)?;
+        }
+        if p == h {
+            return Ok(sum);
         }
         self.blocked(gpu, &sum, 0, [p, h], &[g * h, h])
     }
