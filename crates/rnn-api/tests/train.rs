@@ -417,7 +417,9 @@ fn dispatches_per_time_step(_: &Device) {
             above.eq([0, 2, 8, 32, 32, 34]),
             "one forward and one backward a step, limited: {limited}: {counts:?}"
         );
+        println!("step by step, T = 5: {} dispatches", counts[0]);
         let counts = dispatches(Algorithm::Sequence, limited, &[5, 6, 9, 21]);
+        println!("whole sequences: {} dispatches", counts[0]);
         assert!(
             counts.iter().all(|&count| count == counts[0]),
             "the same for every T, limited: {limited}: {counts:?}"
