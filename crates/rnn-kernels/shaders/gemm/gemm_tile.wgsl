@@ -1,51 +1,14 @@
 // Matrix product c (+)= a b (+ bias) for operands aligned to four elements, on any adapter.
 // A workgroup computes TILE x TILE of c, an invocation 8 x 8 of it in registers: $ROWS rows of two vectors. Both
 // operands go through workgroup memory, 16 values of k at a time, by loads of four elements.
-// Needs: gemm/params.wgsl, gemm/tile_*.wgsl.
+// Needs: gemm/params.wgsl, gemm/aligned.wgsl, gemm/tile_*.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/gemm.rs
-
-// Along which axis an operand is contiguous: along k, then k is a multiple of 4; or along the rows of a and the
-// columns of b.
-override A_ALONG_K: bool;
-override B_ALONG_K: bool;
-
-@group(1) @binding(0) var<storage, read> a: array<vec4<f32>>;       // [M, K], strided
-@group(1) @binding(1) var<storage, read> b: array<vec4<f32>>;       // [K, N], strided
-@group(1) @binding(2) var<storage, read> bias: array<vec4<f32>>;    // [N]
-@group(1) @binding(3) var<storage, read_write> c: array<vec4<f32>>; // [M, N], rows ldc apart
 
 const DEPTH: u32 = 16u;
 const QUADS: u32 = TILE / 4u;
 
 var<workgroup> a_tile: array<vec4<f32>, DEPTH * QUADS>; // [k][row / 4]
 var<workgroup> b_tile: array<vec4<f32>, DEPTH * QUADS>; // [k][column / 4]
-
-// Four rows of a at one k: from `row`, a multiple of 4, on. Rows beyond the last and k beyond the end give what is
-// never stored or adds nothing.
-fn a_rows(row: u32, k: u32, end: u32, start: u32) -> vec4<f32> {
-    let at = start + min(k, params.k - 1u) * params.a_col_stride + min(row, (params.m - 1u) / 4u * 4u);
-    return select(vec4<f32>(), a[at / 4u], k < end);
-}
-
-fn b_columns(column: u32, k: u32, end: u32, start: u32) -> vec4<f32> {
-    let at = start + min(k, params.k - 1u) * params.b_row_stride + min(column, params.n - 4u);
-    return select(vec4<f32>(), b[at / 4u], k < end);
-}
-
-fn write(value: vec4<f32>, row: u32, column: u32, start: u32) {
-    if row >= params.m || column >= params.n {
-        return;
-    }
-    let at = (start + c_row(row) * params.ldc + column) / 4u;
-    var sum = value;
-    if params.has_bias != 0u {
-        sum += bias[column / 4u];
-    }
-    if params.accumulate != 0u {
-        sum += c[at];
-    }
-    c[at] = sum;
-}
 
 @compute @workgroup_size(SIDE * SIDE)
 fn gemm_tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -71,7 +34,7 @@ fn gemm_tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
                     a_tile[(k + j) * QUADS + row / 4u][row % 4u] = value[j];
                 }
             } else {
-                a_tile[i] = a_rows(row0 + i % QUADS * 4u, k0 + i / QUADS, end, a_start);
+                a_tile[i] = a_quad(a_start, row0 + i % QUADS * 4u, k0 + i / QUADS, end);
             }
             if B_ALONG_K {
                 let column = i / (DEPTH / 4u);
@@ -82,7 +45,7 @@ fn gemm_tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
                     b_tile[(k + j) * QUADS + column / 4u][column % 4u] = value[j];
                 }
             } else {
-                b_tile[i] = b_columns(column0 + i % QUADS * 4u, k0 + i / QUADS, end, b_start);
+                b_tile[i] = b_quad(b_start, column0 + i % QUADS * 4u, k0 + i / QUADS, end);
             }
         }
         workgroupBarrier();

@@ -23,7 +23,7 @@ pub static GEMM: Kernel = Kernel {
 /// For subgroups of eight lanes and aligned operands.
 pub static GEMM_SUBGROUP: Kernel = Kernel {
     label: "gemm_subgroup",
-    parts: &[part!("gemm/params.wgsl"), part!("gemm/gemm_subgroup.wgsl")],
+    parts: &[part!("gemm/params.wgsl"), part!("gemm/aligned.wgsl"), part!("gemm/gemm_subgroup.wgsl")],
     entry: "gemm_subgroup",
     bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
     params_size: size_of::<GemmParams>(),
@@ -49,7 +49,12 @@ const TILE_VARIANTS: &[Constants] = &[
 /// For aligned operands, 64 x 64 of the result to a workgroup.
 pub static GEMM_TILE_64: Kernel = Kernel {
     label: "gemm_tile_64",
-    parts: &[part!("gemm/params.wgsl"), part!("gemm/tile_64.wgsl"), part!("gemm/gemm_tile.wgsl")],
+    parts: &[
+        part!("gemm/params.wgsl"),
+        part!("gemm/aligned.wgsl"),
+        part!("gemm/tile_64.wgsl"),
+        part!("gemm/gemm_tile.wgsl"),
+    ],
     entry: "gemm_tile",
     bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
     params_size: size_of::<GemmParams>(),
@@ -61,7 +66,12 @@ pub static GEMM_TILE_64: Kernel = Kernel {
 /// For aligned operands, 128 x 128 of the result to a workgroup.
 pub static GEMM_TILE_128: Kernel = Kernel {
     label: "gemm_tile_128",
-    parts: &[part!("gemm/params.wgsl"), part!("gemm/tile_128.wgsl"), part!("gemm/gemm_tile.wgsl")],
+    parts: &[
+        part!("gemm/params.wgsl"),
+        part!("gemm/aligned.wgsl"),
+        part!("gemm/tile_128.wgsl"),
+        part!("gemm/gemm_tile.wgsl"),
+    ],
     entry: "gemm_tile",
     bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
     params_size: size_of::<GemmParams>(),

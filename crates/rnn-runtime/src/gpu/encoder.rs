@@ -4,7 +4,8 @@
 //! shadow, which is written with one copy before the submit. A dispatch costs one storage bind
 //! group and no buffer.
 
-use super::device::{Counters, DeviceKind, GpuDevice, Inner};
+use super::adapter::DeviceKind;
+use super::device::{Counters, GpuDevice, Inner};
 use super::pipelines::{PARAMS_WINDOW, Pipelines, STEP_BYTES};
 use super::pool::GpuBuffer;
 use super::timestamps::Timestamps;

@@ -6,6 +6,7 @@
 //! ops, one per shader family: they check nothing (the callers in `ops/` did), fill a parameter struct
 //! and dispatch.
 
+mod adapter;
 pub(crate) mod copy;
 mod device;
 pub(crate) mod dropout;
@@ -29,8 +30,9 @@ pub(crate) mod softmax;
 mod timestamps;
 mod tuning;
 
-pub(crate) use device::adapters;
-pub use device::{AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector};
+pub(crate) use adapter::adapters;
+pub use adapter::{AdapterInfo, DeviceKind, GpuSelector};
+pub use device::{GpuDevice, GpuOptions};
 pub(crate) use encoder::{Launch, StepLaunch};
 pub use plan::{Algorithm, Recurrence};
 pub(crate) use pool::GpuBuffer;

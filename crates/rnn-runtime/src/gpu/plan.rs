@@ -3,7 +3,7 @@
 //! Two ways: one dispatch per step, whose workgroups share the units among them, or the whole sequence in one
 //! dispatch (in few, so that none is too long), whose workgroups each hold all units of some batch rows.
 
-use super::device::DeviceKind;
+use super::adapter::DeviceKind;
 use super::tuning::{Case, Pass};
 use super::{GpuDevice, rnn_test};
 use crate::cpu::rnn::LayerDims;
