@@ -38,7 +38,7 @@ pub struct AdapterInfo {
     pub max_workgroup_invocations: u32,
     /// Workgroup memory in bytes.
     pub max_workgroup_bytes: u32,
-    /// Whether it can time kernels, see [`GpuOptions::timestamps`].
+    /// Whether it can time kernels, see [`GpuOptions::timestamps`](super::GpuOptions::timestamps).
     pub has_timestamps: bool,
 }
 
