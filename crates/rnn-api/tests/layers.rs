@@ -168,12 +168,14 @@ fn streams_follow_the_weights(device: &Device) {
 /// Rounded weights change inference a little, follow the parameters, and leave training alone; where they
 /// do not exist the layer is refused.
 fn inference_weights_are_for_inference_only(device: &Device) {
-    let config = LstmConfig::new(3, 20).with_inference_weights(WeightFormat::Bf16);
-    if !device.is_cpu() {
-        let text = config.init(device, 5).unwrap_err().to_string();
-        assert!(text.contains("LstmConfig.inference_weights = Bf16"), "{text}");
-        return;
-    }
+    let (own, other) = match device.is_cpu() {
+        true => (WeightFormat::Bf16, WeightFormat::F16),
+        false => (WeightFormat::F16, WeightFormat::Bf16),
+    };
+    let refused = LstmConfig::new(3, 20).with_inference_weights(other).init(device, 5);
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains(&format!("LstmConfig.inference_weights = {other:?}")), "{text}");
+    let config = LstmConfig::new(3, 20).with_inference_weights(own);
     let (rounded, plain) = (config.init(device, 5).unwrap(), LstmConfig::new(3, 20).init(device, 5).unwrap());
     let x = random(device, 6, &[4, 2, 3]);
     let run = |lstm: &Lstm| no_grad(|| lstm.forward(&x, None)).unwrap().y.to_vec().unwrap();
@@ -185,7 +187,7 @@ fn inference_weights_are_for_inference_only(device: &Device) {
     assert_eq!(trained(&rounded), trained(&plain));
     rounded.load_state_dict(&LstmConfig::new(3, 20).init(device, 9).unwrap().state_dict()).unwrap();
     assert_ne!(run(&rounded), a);
-    assert_eq!(serde_json::to_value(&config).unwrap()["inference_weights"], "Bf16");
+    assert_eq!(serde_json::to_value(&config).unwrap()["inference_weights"], format!("{own:?}"));
 }
 
 fn bidirectional_layers_know_their_ends(device: &Device) {

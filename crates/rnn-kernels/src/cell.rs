@@ -115,8 +115,11 @@ pub enum WeightFormat {
     /// As they are.
     #[default]
     F32,
-    /// Rounded to bfloat16 (8 bits of precision), half of the memory to read.
+    /// Rounded to bfloat16 (8 bits of precision), half of the memory to read. CPU only.
     Bf16,
+    /// Rounded to IEEE half (11 bits of precision, largest value 65504), half of the memory to read for the
+    /// recurrent weights. GPU only.
+    F16,
 }
 
 /// A stack of recurrent layers: what one recurrent op computes.

@@ -77,7 +77,8 @@ fn parse_first(kernel: &Kernel) -> Module {
 }
 
 fn validate(kernel: &Kernel, constants: Constants, module: &Module) -> ModuleInfo {
-    let mut capabilities = Capabilities::default();
+    // pack2x16float and its inverse are WebGPU's; naga has old OpenGL in mind.
+    let mut capabilities = Capabilities::default() | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     if kernel.step == StepSource::Immediate {
         capabilities |= Capabilities::IMMEDIATES;
     }

@@ -89,6 +89,7 @@ macro_rules! recurrent_config {
             /// first. [`WeightFormat::Bf16`] (CPU only) rounds copies of them to 8 bits of precision, which
             /// halves what a step reads: it pays where few rows meet recurrent weights that outgrow a
             /// core's cache (an LSTM from H = 384 or so), and computes in f32 all the same.
+            /// [`WeightFormat::F16`] (GPU only) does so with 11 bits; values beyond 65504 become infinite.
             #[serde(default)]
             pub inference_weights: WeightFormat,
             $($(#[$field_doc])* #[serde(default = $path)] pub $field: $type,)*

@@ -53,14 +53,15 @@ impl Recurrent {
             builder.check(value.is_finite(), "forget_bias", "finite", value)?;
         }
         let inference_weights = parts.inference_weights;
-        if inference_weights != WeightFormat::F32 && !device.is_cpu() {
+        let own = if device.is_cpu() { WeightFormat::Bf16 } else { WeightFormat::F16 };
+        if ![WeightFormat::F32, own].contains(&inference_weights) {
             return Err(Error::Unsupported {
                 what: format!(
                     "{}.inference_weights = {inference_weights:?} on {}",
                     parts.config,
                     device.name()
                 ),
-                why: "they exist on the CPU only".into(),
+                why: format!("there it is {own:?}"),
             });
         }
         if spec.dropout > 0.0 && spec.num_layers == 1 {

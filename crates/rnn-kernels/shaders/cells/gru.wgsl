@@ -18,7 +18,7 @@ struct Weights {
 }
 
 fn load_weights(at: u32) -> Weights {
-    return Weights(weights[at], weights[at + 1u], weights[at + 2u]);
+    return Weights(weight(at), weight(at + 1u), weight(at + 2u));
 }
 
 fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {

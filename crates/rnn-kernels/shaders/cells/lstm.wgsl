@@ -3,7 +3,7 @@
 // Forward handles one unit, backward four. Gates of a unit lie side by side: gates[at] is a unit.
 // Defines: GATES, HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, Gates, Weights, load_weights, product,
 // load_gates, store_gates, cell_forward, load_quad, store_quad, store_recurrent, cell_backward.
-// Needs: lib/activation.wgsl, and of the driver: weights, gates, ring, all array<vec4<f32>>.
+// Needs: lib/activation.wgsl, lib/weights_*.wgsl, and of the driver: gates, ring, both array<vec4<f32>>.
 // CPU twin: crates/rnn-runtime/src/cpu/cells/lstm.rs
 
 const GATES: u32 = 4u;
@@ -21,7 +21,7 @@ struct Weights {
 }
 
 fn load_weights(at: u32) -> Weights {
-    return Weights(weights[at], weights[at + 1u], weights[at + 2u], weights[at + 3u]);
+    return Weights(weight(at), weight(at + 1u), weight(at + 2u), weight(at + 3u));
 }
 
 // acc + the products of the weights of all gates with four values of h.

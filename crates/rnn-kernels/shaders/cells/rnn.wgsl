@@ -14,7 +14,7 @@ struct Weights {
 }
 
 fn load_weights(at: u32) -> Weights {
-    return Weights(weights[at]);
+    return Weights(weight(at));
 }
 
 fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {

@@ -4,7 +4,7 @@
 // gradient of h0. An invocation owns four units of $ROWS batch rows. A dispatch runs `count` steps from
 // step_number() down; workgroups and ring as in rnn/forward.wgsl, with the G*H recurrent gate gradients in
 // place of h.
-// H is a multiple of 4 here. Needs: a cell, lib/rows_*.wgsl, lib/step_*.wgsl.
+// H is a multiple of 4 here. Needs: a cell, lib/weights_f32.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/backward.rs
 
 struct Params {
@@ -21,7 +21,7 @@ override WORKGROUP: u32;
 const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> weights: array<vec4<f32>>;     // [D, G*H/4, H/4, 4]: four units at one k
+// Binding 0, the weights, is in lib/weights_f32.wgsl: [D, G*H/4, H/4, 4], four units at one k.
 @group(1) @binding(1) var<storage, read> y: array<vec4<f32>>;           // [T, B, D, H/4]
 @group(1) @binding(2) var<storage, read> dy: array<vec4<f32>>;          // [T, B, D, H/4]
 @group(1) @binding(3) var<storage, read> initial: array<vec4<f32>>;     // [.., D, B, H/4], LSTM: c0, GRU: h0
@@ -118,7 +118,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
                 for (var k = k0; k < end; k++) {
                     fetch_rows(k);
                     let at = (weights_of + k * quads) * 4u;
-                    let w = mat4x4(weights[at], weights[at + 1u], weights[at + 2u], weights[at + 3u]);
+                    let w = mat4x4(weight(at), weight(at + 1u), weight(at + 2u), weight(at + 3u));
                     acc$R = quad_product(acc$R, w, row($Ru));
                 }
                 release_rows();

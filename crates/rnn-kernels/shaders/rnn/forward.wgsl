@@ -4,7 +4,7 @@
 // all units, a workgroup depends on no other and count may be the whole sequence; with more, count is 1 and
 // the next dispatch is the barrier.
 // h goes from step to step through the ring, the slot of step s being s % 2.
-// H is a multiple of 4 here. Needs: a cell, lib/rows_*.wgsl, lib/step_*.wgsl.
+// H is a multiple of 4 here. Needs: a cell, lib/weights_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/forward.rs
 
 struct Params {
@@ -24,7 +24,7 @@ override WORKGROUP: u32;
 const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> weights: array<vec4<f32>>;    // [D, H/4, H, G]
+// Binding 0, the weights, is in lib/weights_*.wgsl: vectors of four, [D, H/4, H, G].
 @group(1) @binding(1) var<storage, read> cell_params: array<f32>;      // [D, H], GRU: b_hn
 @group(1) @binding(2) var<storage, read> c0: array<f32>;               // [.., D, B, H]
 @group(1) @binding(3) var<storage, read_write> gates: array<vec4<f32>>; // [T, B, D, H*G/4]

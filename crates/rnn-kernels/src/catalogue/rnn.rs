@@ -1,7 +1,7 @@
 //! Kernels of `shaders/rnn/*.wgsl`: one driver per direction of time, joined with each cell, each way to fetch
 //! the rows of the product, and each source of the step number.
 
-use crate::cell::CellKind;
+use crate::cell::{CellKind, WeightFormat};
 use crate::kernel::{Access::*, Constants, Kernel, StepSource, part};
 use crate::params::rnn::{
     BackwardParams, ForwardParams, InterleaveParams, PackBiasParams, PackRecurrentParams,
@@ -72,13 +72,14 @@ const BACKWARD_VARIANTS: &[Constants] = &[
 
 /// One driver with one cell.
 macro_rules! recurrence {
-    ($direction:literal, $bindings:expr, $params:ty, $variants:expr, $cell:literal, $rows:ident, $step:ident) => {
+    ($direction:literal, $bindings:expr, $params:ty, $variants:expr, $cell:literal, $weights:literal, $rows:ident, $step:ident) => {
         Kernel {
-            label: concat!($cell, "_", $direction, "_", stringify!($rows), "_", stringify!($step)),
+            label: concat!($cell, "_", $direction, "_", $weights, "_", stringify!($rows), "_", stringify!($step)),
             parts: &[
                 part!("lib/math.wgsl"),
                 part!("lib/activation.wgsl"),
                 recurrence!(@step $step),
+                part!("lib/weights_" $weights ".wgsl"),
                 part!("cells/" $cell ".wgsl"),
                 recurrence!(@rows $rows),
                 part!("rnn/" $direction ".wgsl"),
@@ -101,11 +102,15 @@ macro_rules! recurrence {
 /// Both drivers with one cell, for every way to fetch rows and every source of the step number.
 macro_rules! cell {
     ($forward:ident, $backward:ident, $cell:literal) => {
-        static $forward: [Kernel; 4] = [
-    cell!(@forward $cell, Workgroup, Uniform),
-    cell!(@forward $cell, Workgroup, Immediate),
-    cell!(@forward $cell, Subgroup, Uniform),
-    cell!(@forward $cell, Subgroup, Immediate),
+        static $forward: [Kernel; 8] = [
+    cell!(@forward $cell, "f32", Workgroup, Uniform),
+    cell!(@forward $cell, "f32", Workgroup, Immediate),
+    cell!(@forward $cell, "f32", Subgroup, Uniform),
+    cell!(@forward $cell, "f32", Subgroup, Immediate),
+    cell!(@forward $cell, "f16", Workgroup, Uniform),
+    cell!(@forward $cell, "f16", Workgroup, Immediate),
+    cell!(@forward $cell, "f16", Subgroup, Uniform),
+    cell!(@forward $cell, "f16", Subgroup, Immediate),
         ];
         static $backward: [Kernel; 4] = [
     cell!(@backward $cell, Workgroup, Uniform),
@@ -114,7 +119,7 @@ macro_rules! cell {
     cell!(@backward $cell, Subgroup, Immediate),
         ];
     };
-    (@forward $cell:literal, $rows:ident, $step:ident) => {
+    (@forward $cell:literal, $weights:literal, $rows:ident, $step:ident) => {
         recurrence!(
             "forward",
             // weights, cell_params, c0, gates, aux, y, ring
@@ -122,6 +127,7 @@ macro_rules! cell {
             ForwardParams,
             FORWARD_VARIANTS,
             $cell,
+            $weights,
             $rows,
             $step
         )
@@ -134,6 +140,7 @@ macro_rules! cell {
             BackwardParams,
             BACKWARD_VARIANTS,
             $cell,
+            "f32",
             $rows,
             $step
         )
@@ -144,18 +151,19 @@ cell!(LSTM_FORWARD, LSTM_BACKWARD, "lstm");
 cell!(GRU_FORWARD, GRU_BACKWARD, "gru");
 cell!(RNN_FORWARD, RNN_BACKWARD, "rnn");
 
-fn pick(kernels: &'static [Kernel; 4], rows: Rows, immediates: bool) -> &'static Kernel {
+fn pick(kernels: &'static [Kernel], rows: Rows, immediates: bool) -> &'static Kernel {
     &kernels[2 * usize::from(rows == Rows::Subgroup) + usize::from(immediates)]
 }
 
-/// The forward recurrence of a cell; `immediates` says where it finds the step number.
-pub fn forward(kind: CellKind, rows: Rows, immediates: bool) -> &'static Kernel {
-    let kernels = match kind {
+/// The forward recurrence of a cell, with weights in f32 or f16; `immediates` says where it finds the step number.
+pub fn forward(kind: CellKind, weights: WeightFormat, rows: Rows, immediates: bool) -> &'static Kernel {
+    let kernels: &'static [Kernel; 8] = match kind {
         CellKind::Lstm => &LSTM_FORWARD,
         CellKind::Gru => &GRU_FORWARD,
         CellKind::Rnn => &RNN_FORWARD,
     };
-    pick(kernels, rows, immediates)
+    let (f32_kernels, f16_kernels) = kernels.split_at(4);
+    pick(if weights == WeightFormat::F16 { f16_kernels } else { f32_kernels }, rows, immediates)
 }
 
 /// The backward recurrence of a cell.
@@ -212,7 +220,8 @@ pub static REPLACE_LAST_GATE: Kernel = Kernel {
 
 /// Every kernel of the family.
 pub fn all() -> Vec<&'static Kernel> {
-    let cells = [&LSTM_FORWARD, &LSTM_BACKWARD, &GRU_FORWARD, &GRU_BACKWARD, &RNN_FORWARD, &RNN_BACKWARD];
+    let forward = [&LSTM_FORWARD, &GRU_FORWARD, &RNN_FORWARD].into_iter().flatten();
+    let backward = [&LSTM_BACKWARD, &GRU_BACKWARD, &RNN_BACKWARD].into_iter().flatten();
     let others = [&PACK_RECURRENT, &PACK_BIAS, &INTERLEAVE, &REPLACE_LAST_GATE];
-    cells.into_iter().flatten().chain(others).collect()
+    forward.chain(backward).chain(others).collect()
 }

@@ -11,7 +11,7 @@ use rnn_kernels::catalogue::rnn::{
     INTERLEAVE, PACK_BIAS, PACK_RECURRENT, REPLACE_LAST_GATE, backward as backward_kernel,
     forward as forward_kernel,
 };
-use rnn_kernels::cell::{CellKind, CellSpec, StackSpec};
+use rnn_kernels::cell::{CellKind, CellSpec, StackSpec, WeightFormat};
 use rnn_kernels::params::rnn::{
     BackwardParams, ForwardParams, InterleaveParams, PackBiasParams, PackRecurrentParams,
     ReplaceLastGateParams,
@@ -27,7 +27,9 @@ pub(crate) fn padded(hidden: usize) -> usize {
 pub(crate) struct Forward<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
+    /// f32, or f16 with [`WeightFormat::F16`]
     pub(crate) weights: &'a GpuBuffer,
+    pub(crate) format: WeightFormat,
     pub(crate) params: Option<&'a GpuBuffer>,
     pub(crate) gates: &'a GpuBuffer,
     pub(crate) aux: Option<&'a GpuBuffer>,
@@ -131,7 +133,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
     ];
     device.dispatch_steps(StepLaunch {
         launch: Launch {
-            kernel: forward_kernel(kind, plan.fetch, device.has_immediates()),
+            kernel: forward_kernel(kind, args.format, plan.fetch, device.has_immediates()),
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
@@ -209,6 +211,7 @@ pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> R
                 dims,
                 spec,
                 weights,
+                format: WeightFormat::F32,
                 params,
                 gates,
                 aux,

@@ -7,7 +7,7 @@ use crate::array::Array;
 use crate::cpu::rnn::LayerDims;
 use crate::device::Device;
 use crate::error::Result;
-use rnn_kernels::cell::{CellKind, CellSpec, StackSpec};
+use rnn_kernels::cell::{CellKind, CellSpec, StackSpec, WeightFormat};
 
 const STEPS: usize = 3;
 /// More than eight, so that a lane fetches more than one row.
@@ -61,6 +61,7 @@ pub(super) fn error(gpu: &GpuDevice, plan: &Plan) -> Result<f32> {
         dims: dims(),
         spec: &spec.cell,
         weights: &weights,
+        format: WeightFormat::F32,
         params: None,
         gates: gates.gpu(),
         aux: None,

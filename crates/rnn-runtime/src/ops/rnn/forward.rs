@@ -14,7 +14,7 @@ use rnn_kernels::cell::{StackSpec, WeightFormat};
 ///
 /// # Errors
 /// Shapes that do not fit `spec`, a `c0` for a cell without one, different devices, index arrays; weights
-/// other than f32 in training or on a GPU.
+/// other than f32 in training, or in the format of the other backend.
 pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
     const OP: &str = "rnn::forward";
     let spec = args.spec;
@@ -88,11 +88,12 @@ fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Dims> {
                 got: format!("{:?}", args.weights),
             });
         }
-        if !args.x.device().is_cpu() {
+        let own = if args.x.device().is_cpu() { WeightFormat::Bf16 } else { WeightFormat::F16 };
+        if args.weights != own {
             return Err(Error::Unsupported {
                 op,
                 what: format!("{:?} weights on {}", args.weights, args.x.device().name()),
-                why: "they exist on the CPU only".into(),
+                why: format!("there it is {own:?}"),
             });
         }
     }

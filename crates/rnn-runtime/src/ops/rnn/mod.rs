@@ -71,7 +71,7 @@ impl Packed {
 enum PackedLayer {
     Cpu(cpu::rnn::LayerWeights),
     #[cfg(feature = "gpu")]
-    Gpu(products::LayerWeights),
+    Gpu(Box<products::LayerWeights>),
 }
 
 impl PackedLayer {

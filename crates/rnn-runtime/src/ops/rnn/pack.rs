@@ -123,6 +123,6 @@ fn pack_layer(
             let sizes = [inputs, spec.hidden_size];
             Ok(PackedLayer::Cpu(cpu::rnn::LayerWeights::new(cpu, &spec.cell, sizes, given)?))
         },
-        Gpu(gpu) => Ok(PackedLayer::Gpu(products::LayerWeights::new(spec, inputs, gpu, cells)?)),
+        Gpu(gpu) => Ok(PackedLayer::Gpu(Box::new(products::LayerWeights::new(spec, inputs, gpu, cells)?))),
     )
 }

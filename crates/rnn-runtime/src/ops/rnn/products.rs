@@ -8,16 +8,20 @@
 //! layer's inputs. Where they are not, arrays are padded with zeros on the way in and cut on the way out.
 
 use super::{CellWeights, Dims, LayerGrads, LayerRun, SavedLayer, backward, forward};
-use crate::array::Array;
+use crate::array::{Array, DType};
 use crate::device::Device;
+use crate::dims::Shape;
 use crate::error::Result;
 use crate::gpu::gemm::gemm_grouped;
 use crate::gpu::rnn::{Interleave, Order, interleave, padded};
 use crate::gpu::{self, GpuBuffer, GpuDevice};
 use crate::ops::copy::{StridedCopy, copy_into, slice};
+use crate::ops::f32_array;
 use crate::ops::gemm::{GemmArgs, Operand, Output, gemm};
+use crate::ops::pointwise::cast;
 use crate::ops::reduce::sum_axis;
-use rnn_kernels::cell::{CellKind, StackSpec};
+use rnn_kernels::cell::{CellKind, StackSpec, WeightFormat};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The weights of one layer.
@@ -29,11 +33,22 @@ pub(super) struct LayerWeights {
     /// [D, P]; b_hn of a GRU, zeros without biases, `None` for other cells
     params: Option<Array>,
     /// U of both directions for the forward recurrence
-    forward: GpuBuffer,
+    forward: Array,
+    /// W and U rounded to f16, made at the first pass that asks for them.
+    half: Mutex<Option<HalfWeights>>,
     /// U for the backward recurrence: packed at the first backward pass, because inference never needs
     /// it. Packing lets go of the weights as given, so that the optimizer's step that follows finds them
     /// unshared and need not copy them.
     backward: Mutex<Later>,
+}
+
+/// Weights rounded to f16.
+#[derive(Clone)]
+struct HalfWeights {
+    /// [D*P*G, Q], f32 again: the products read f32
+    w_ih: Array,
+    /// U, two to a word
+    forward: Array,
 }
 
 enum Later {
@@ -87,8 +102,31 @@ impl LayerWeights {
             bias = Some(sum);
         }
         let w_hh: Vec<Array> = cells.into_iter().map(|cell| cell.w_hh).collect();
-        let forward = gpu::rnn::pack_recurrent(gpu, spec, &w_hh, false)?;
-        Ok(LayerWeights { w_ih, bias, params, forward, backward: Mutex::new(Later::Given(w_hh)) })
+        let packed = gpu::rnn::pack_recurrent(gpu, spec, &w_hh, false)?;
+        let shape = Shape::new(OP, &[directions, padded(hidden), rows])?;
+        let forward = f32_array(&device, shape, packed);
+        Ok(LayerWeights {
+            w_ih,
+            bias,
+            params,
+            forward,
+            half: Mutex::default(),
+            backward: Mutex::new(Later::Given(w_hh)),
+        })
+    }
+
+    /// W and U rounded to f16, made at first use.
+    fn half(&self) -> Result<HalfWeights> {
+        // Whole or absent, whatever happened to another thread.
+        let mut half = self.half.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ready) = &*half {
+            return Ok(ready.clone());
+        }
+        let rounded = HalfWeights {
+            w_ih: cast(&cast(&self.w_ih, DType::F16)?, DType::F32)?,
+            forward: cast(&self.forward, DType::F16)?,
+        };
+        Ok(half.insert(rounded).clone())
     }
 
     /// U arranged for the backward recurrence, made at first use.
@@ -179,6 +217,14 @@ impl forward::LayerArgs<'_> {
         let (device, op) = (self.x.device(), self.op);
         let inputs = self.spec.layer_input_size(self.layer);
         let p = padded(h);
+        let half = match self.weights {
+            WeightFormat::F16 => Some(weights.half()?),
+            _ => None,
+        };
+        let (w_ih, recurrent) = match &half {
+            Some(half) => (&half.w_ih, &half.forward),
+            None => (&weights.w_ih, &weights.forward),
+        };
         let x = padded_input(op, self.x, t * b, inputs)?;
         let aux = match self.spec.cell.kind.has_aux() {
             true => Some(Array::alloc(device, op, &[if self.training { t } else { 1 }, b, d, p])?),
@@ -211,13 +257,14 @@ impl forward::LayerArgs<'_> {
                 *c0 = (slice(aux, 0, 0, 1)?, 0);
             }
             let steps = count.min(t - start);
-            let projected = self.project(weights, &x, start, steps)?;
+            let projected = self.project(w_ih, weights.bias.as_ref(), &x, start..start + steps)?;
             gpu::rnn::forward(
                 gpu,
                 &gpu::rnn::Forward {
                     dims: crate::cpu::rnn::LayerDims { steps, ..self.dims.padded_layer(inputs) },
                     spec: &self.spec.cell,
-                    weights: &weights.forward,
+                    weights: recurrent.gpu(),
+                    format: self.weights,
                     params: weights.params.as_ref().map(Array::gpu),
                     gates: projected.gpu(),
                     aux: aux.as_ref().map(Array::gpu),
@@ -240,19 +287,19 @@ impl forward::LayerArgs<'_> {
     }
 
     /// `x W^T + b` of some steps, both directions: `[steps, B, D, P, G]`.
-    fn project(&self, weights: &LayerWeights, x: &Array, start: usize, steps: usize) -> Result<Array> {
+    fn project(&self, w_ih: &Array, bias: Option<&Array>, x: &Array, steps: Range<usize>) -> Result<Array> {
         let Dims { b, h, d, g, .. } = self.dims;
         let (p, q) = (padded(h), padded(self.spec.layer_input_size(self.layer)));
         let columns = d * p * g;
-        let mut gates = Array::alloc(x.device(), self.op, &[steps, b, d, p, g])?;
+        let mut gates = Array::alloc(x.device(), self.op, &[steps.len(), b, d, p, g])?;
         let args = GemmArgs {
             batch: 1,
-            m: steps * b,
+            m: steps.len() * b,
             n: columns,
             k: q,
-            a: Operand::rows(x, q).at(start * b * q),
-            b: Operand::rows(&weights.w_ih, q).t(),
-            bias: weights.bias.as_ref(),
+            a: Operand::rows(x, q).at(steps.start * b * q),
+            b: Operand::rows(w_ih, q).t(),
+            bias,
             accumulate: false,
         };
         gemm(&args, whole(&mut gates, columns))?;
