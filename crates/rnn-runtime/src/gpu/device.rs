@@ -273,15 +273,14 @@ impl GpuDevice {
         self.0.save_pipelines();
     }
 
-    /// Simulates the loss of the device, for tests of recovery. What is submitted still runs; then
-    /// wgpu reports the loss the way it reports that of a driver.
+    /// Simulates the loss of the device, for tests of recovery. What is submitted still runs.
     pub(crate) fn destroy(&self) {
+        // First, so that what another thread is doing meanwhile, on buffers that become invalid under its hands,
+        // is explained. A driver's loss has no such order: see `Inner::check`.
+        self.0.failure.record(Error::DeviceLost("destroyed".into()));
         self.0.device.destroy();
-        let told = self.0.failure.poll(&self.0.device, wgpu::PollType::wait_indefinitely());
-        if told.is_ok() {
-            // Another thread took the callback and is about to run it.
-            self.0.failure.record(Error::DeviceLost("destroyed".into()));
-        }
+        // Lets wgpu deliver its own report; the loss is known already.
+        let _ = self.0.failure.poll(&self.0.device, wgpu::PollType::wait_indefinitely());
     }
 }
 
@@ -318,9 +317,13 @@ impl Inner {
         }
     }
 
-    /// The first failure the driver reported, if any. It stays: results since then are void.
+    /// The first failure the driver reported, if any. It stays: results since then are void. A loss may be
+    /// announced by errors of other kinds, which it explains once wgpu gets to report it.
     pub(super) fn check(&self) -> Result<()> {
-        self.failure.check()
+        match self.failure.check() {
+            Err(Error::Gpu { .. }) => self.failure.poll(&self.device, wgpu::PollType::Poll),
+            other => other,
+        }
     }
 }
 
