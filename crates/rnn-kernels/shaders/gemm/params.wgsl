@@ -1,5 +1,5 @@
 // Parameters of the matrix products, and the part of k that a workgroup sums up.
-// Defines: Params, params, part_of, batch_of, k_begin, k_end, c_start, c_row.
+// Defines: Params, params, batch_of, k_begin, k_end, c_start, c_row.
 
 struct Params {
     m: u32,

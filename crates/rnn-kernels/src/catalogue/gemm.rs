@@ -46,6 +46,16 @@ const TILE_VARIANTS: &[Constants] = &[
     &[("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0), ("ROWS", 8.0)],
 ];
 
+/// What both tiles have in common.
+const GEMM_TILE: Kernel = Kernel {
+    entry: "gemm_tile",
+    bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
+    params_size: size_of::<GemmParams>(),
+    variants: TILE_VARIANTS,
+    trusted: true,
+    ..Kernel::PLAIN
+};
+
 /// For aligned operands, 64 x 64 of the result to a workgroup.
 pub static GEMM_TILE_64: Kernel = Kernel {
     label: "gemm_tile_64",
@@ -55,12 +65,7 @@ pub static GEMM_TILE_64: Kernel = Kernel {
         part!("gemm/tile_64.wgsl"),
         part!("gemm/gemm_tile.wgsl"),
     ],
-    entry: "gemm_tile",
-    bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
-    params_size: size_of::<GemmParams>(),
-    variants: TILE_VARIANTS,
-    trusted: true,
-    ..Kernel::PLAIN
+    ..GEMM_TILE
 };
 
 /// For aligned operands, 128 x 128 of the result to a workgroup.
@@ -72,12 +77,7 @@ pub static GEMM_TILE_128: Kernel = Kernel {
         part!("gemm/tile_128.wgsl"),
         part!("gemm/gemm_tile.wgsl"),
     ],
-    entry: "gemm_tile",
-    bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
-    params_size: size_of::<GemmParams>(),
-    variants: TILE_VARIANTS,
-    trusted: true,
-    ..Kernel::PLAIN
+    ..GEMM_TILE
 };
 
 /// For at most four rows and a matrix that is contiguous along k.
