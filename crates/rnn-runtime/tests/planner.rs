@@ -20,6 +20,7 @@ fn main() {
     let tests: Vec<DeviceTest> = vec![
         device_test!(kernels_that_fail_their_self_test_are_replaced),
         device_test!(an_explanation_counts_what_runs),
+        device_test!(sizes_without_an_answer_are_refused_by_name),
         device_test!(an_explanation_names_sizes_beyond_the_adapter),
         device_test!(measured_plans_are_kept_and_a_bad_table_is_replaced),
         device_test!(a_comparison_measures_both_sides),
@@ -129,7 +130,10 @@ fn an_explanation_counts_what_runs(_: &Device) {
         let cells = 3 * 2 * 16;
         let kept = (3 * 2 * 8 + 6 * cells) + (3 * 2 * 16 + 6 * cells);
         assert_eq!(said.kept_bytes, 4 * kept as u64);
-        assert_eq!(said.largest_array, 4 * 4 * cells as u64);
+        // U of the second layer outgrows its gates.
+        assert_eq!(said.largest_array, 4 * 4 * 16 * 16);
+        let longer = device.explain(&spec, 30, 2).unwrap();
+        assert_eq!(longer.largest_array, 4 * 4 * 10 * cells as u64);
         let weights = 4 * 16 * (8 + 16 + 1) + 4 * 16 * (16 + 16 + 1);
         assert_eq!(said.weight_bytes, 4 * weights as u64);
         let text = said.to_string();
@@ -137,6 +141,26 @@ fn an_explanation_counts_what_runs(_: &Device) {
     }
     let cpu = Device::cpu().explain(&stack_spec(CellSpec::gru(), SHAPE, 1, false), 3, 2).unwrap();
     assert!(cpu.recurrences.is_empty() && cpu.array_limit.is_none() && cpu.kept_bytes > 0);
+}
+
+fn sizes_without_an_answer_are_refused_by_name(device: &Device) {
+    let spec = stack_spec(CellSpec::lstm(), SHAPE, 1, false);
+    for (steps, batch, text) in [
+        (0, 2, "steps must be at least 1, got 0"),
+        (3, 0, "batch must be at least 1, got 0"),
+        (1 << 20, 1 << 20, "batch must be at most 4095 for 1048576 steps, got 1048576"),
+    ] {
+        let errors = [
+            device.explain(&spec, steps, batch).map(drop),
+            Device::cpu().explain(&spec, steps, batch).map(drop),
+            device.tune(&spec, steps, batch),
+            Comparison::measure(device, &spec, steps, batch).map(drop),
+        ];
+        for error in errors {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        }
+    }
 }
 
 fn an_explanation_names_sizes_beyond_the_adapter(_: &Device) {

@@ -263,7 +263,9 @@ impl GpuDevice {
     pub(crate) fn explain(&self, pass: Pass, dims: LayerDims, work: Work) -> Result<Recurrence> {
         let facts = self.facts()?;
         let plan = self.plan(pass, dims, work)?;
-        let measured = self.tuned_seconds(pass, dims, work);
+        // What was measured counts for the plan it was measured of.
+        let tuned = self.0.tuning.get(&Case::new(pass, dims, work)).filter(|tuned| tuned.plan == plan);
+        let measured = tuned.map(|tuned| tuned.seconds);
         let [sequence, step] = [Algorithm::Sequence, Algorithm::Step]
             .map(|algorithm| facts.seconds(&facts.plan(dims, work, Some(algorithm)), dims, work));
         let fetch = match plan.fetch {

@@ -160,11 +160,6 @@ impl GpuDevice {
         inner.tuning.put(Case::new(case.pass, case.dims, work), best);
         Ok(best.seconds)
     }
-
-    /// Measured seconds of one recurrence.
-    pub(super) fn tuned_seconds(&self, pass: Pass, dims: LayerDims, work: Work) -> Option<f64> {
-        self.0.tuning.get(&Case::new(pass, dims, work)).map(|tuned| tuned.seconds)
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::products::projected_steps;
 use super::{CellWeights, StackArgs, forward, pack};
 use crate::array::Array;
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{self, Recurrence};
 use rnn_kernels::cell::{StackSpec, WeightFormat};
 use std::fmt;
@@ -74,6 +74,8 @@ impl fmt::Display for Explanation {
 struct LayerSizes {
     /// W, biases and U
     weights: usize,
+    /// The larger of W and U
+    matrix: usize,
     /// x where it is padded
     x: usize,
     gates: usize,
@@ -93,6 +95,7 @@ impl LayerSizes {
         let cells = steps * batch * d * p;
         LayerSizes {
             weights: d * g * p * (q + p + usize::from(spec.bias)),
+            matrix: d * g * p * q.max(p),
             x: if q == inputs { 0 } else { steps * batch * q },
             gates: g * cells,
             aux: if spec.cell.kind.has_aux() { cells } else { 0 },
@@ -108,9 +111,10 @@ impl Device {
     /// kernels' self-tests.
     ///
     /// # Errors
-    /// A device that is lost.
+    /// No steps or no rows, or 2^32 of both together; a device that is lost.
     pub fn explain(&self, layer: &impl AsRef<StackSpec>, steps: usize, batch: usize) -> Result<Explanation> {
         let spec = layer.as_ref();
+        check_sizes("Device::explain", steps, batch)?;
         let pads = !self.is_cpu();
         let layers: Vec<LayerSizes> =
             (0..spec.num_layers).map(|n| LayerSizes::new(spec, n, [steps, batch], pads)).collect();
@@ -132,7 +136,7 @@ impl Device {
             weight_bytes: total(&|layer| layer.weights),
             inference_bytes: most(&running),
             kept_bytes: total(&|layer| layer.x + layer.gates + layer.aux + layer.y),
-            largest_array: most(&|layer| layer.gates.max(layer.x)),
+            largest_array: most(&|layer| layer.gates.max(layer.x).max(layer.matrix)),
             array_limit: self.array_limit(),
         })
     }
@@ -163,15 +167,34 @@ impl Device {
     /// CPU. Results change by rounding at most.
     ///
     /// # Errors
-    /// Sizes beyond the device's memory, a device that is lost.
+    /// Sizes that [`Device::explain`] refuses, or beyond the device's memory, a device that is lost.
     pub fn tune(&self, layer: &impl AsRef<StackSpec>, steps: usize, batch: usize) -> Result<()> {
         match self {
             Device::Cpu(_) => Ok(()),
             Device::Gpu(gpu) => {
                 let spec = layer.as_ref();
+                check_sizes("Device::tune", steps, batch)?;
                 (0..spec.num_layers).try_for_each(|n| tune_layer(self, gpu, spec, n, [steps, batch]))
             }
         }
+    }
+}
+
+/// Refuses an empty sequence or batch, and sizes whose bytes would not fit a u64.
+fn check_sizes(op: &'static str, steps: usize, batch: usize) -> Result<()> {
+    for (arg, size) in [("steps", steps), ("batch", batch)] {
+        if size == 0 {
+            return Err(Error::Value { op, arg, expected: "at least 1".into(), got: "0".into() });
+        }
+    }
+    match steps.checked_mul(batch) {
+        Some(rows) if rows <= u32::MAX as usize => Ok(()),
+        _ => Err(Error::Value {
+            op,
+            arg: "batch",
+            expected: format!("at most {} for {steps} steps", u32::MAX as usize / steps),
+            got: batch.to_string(),
+        }),
     }
 }
 
@@ -245,9 +268,10 @@ impl Comparison {
     /// changes who wins.
     ///
     /// # Errors
-    /// Sizes beyond a device's memory, a device that is lost.
+    /// Sizes that [`Device::explain`] refuses, or beyond a device's memory, a device that is lost.
     pub fn measure(gpu: &Device, layer: &impl AsRef<StackSpec>, steps: usize, batch: usize) -> Result<Self> {
         let spec = layer.as_ref();
+        check_sizes("Comparison::measure", steps, batch)?;
         let cpu = Device::cpu();
         let mut first = None;
         let mut wins = None;
