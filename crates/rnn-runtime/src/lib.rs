@@ -14,6 +14,7 @@ mod error;
 #[cfg(feature = "gpu")]
 mod gpu;
 pub mod ops;
+mod recurrence;
 mod rng;
 
 pub use array::{Array, DType};

@@ -30,20 +30,19 @@ fn recurrent_stacks() {
 
 fn stack_of(fixture: &Fixture) -> Result<StackSpec, String> {
     assert_eq!(fixture.parse_field("config", "proj_size"), Ok(0));
+    let cell = match fixture.field("config", "cell")? {
+        "lstm" => CellSpec::lstm(),
+        "gru" => CellSpec::gru(),
+        "rnn_tanh" => CellSpec::rnn_tanh(),
+        "rnn_relu" => CellSpec::rnn_relu(),
+        other => return Err(format!("unknown cell {other}")),
+    };
+    let size = |name| fixture.parse_field("config", name);
     Ok(StackSpec {
-        cell: match fixture.field("config", "cell")? {
-            "lstm" => CellSpec::lstm(),
-            "gru" => CellSpec::gru(),
-            "rnn_tanh" => CellSpec::rnn_tanh(),
-            "rnn_relu" => CellSpec::rnn_relu(),
-            other => return Err(format!("unknown cell {other}")),
-        },
-        input_size: fixture.parse_field("config", "input_size")?,
-        hidden_size: fixture.parse_field("config", "hidden_size")?,
         num_layers: fixture.parse_field("config", "num_layers")?,
         bidirectional: fixture.parse_field("config", "bidirectional")?,
         bias: fixture.parse_field("config", "bias")?,
-        dropout: 0.0,
+        ..StackSpec::new(cell, size("input_size")?, size("hidden_size")?)
     })
 }
 

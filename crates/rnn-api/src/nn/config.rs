@@ -1,7 +1,7 @@
 //! Settings of the recurrent layers. One macro writes what all three share.
 
 use crate::init::Init;
-use rnn_kernels::cell::{Activation, CellKind, CellSpec, StackSpec, WeightFormat};
+use rnn_kernels::cell::{Activation, CellSpec, StackSpec, WeightFormat};
 use serde::{Deserialize, Serialize};
 
 /// What [`Recurrent`](super::recurrent::Recurrent) is built from.
@@ -184,13 +184,11 @@ macro_rules! recurrent_config {
                 Parts {
                     config: stringify!($name),
                     spec: StackSpec {
-                        cell,
-                        input_size: self.input_size,
-                        hidden_size: self.hidden_size,
                         num_layers: self.num_layers,
                         bidirectional: self.bidirectional,
                         bias: self.bias,
                         dropout: self.dropout,
+                        ..StackSpec::new(cell, self.input_size, self.hidden_size)
                     },
                     input_init: self.input_init,
                     recurrent_init: self.recurrent_init,
@@ -269,10 +267,10 @@ impl LstmConfig {
 
     pub(crate) fn build(&self) -> Parts {
         let cell = CellSpec {
-            kind: CellKind::Lstm,
             gate_activation: self.gate_activation,
             candidate_activation: self.candidate_activation,
             output_activation: self.output_activation,
+            ..CellSpec::lstm()
         };
         self.parts(cell, self.forget_bias)
     }

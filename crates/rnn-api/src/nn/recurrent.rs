@@ -153,7 +153,7 @@ impl Recurrent {
 impl Cell {
     fn new(parts: &Parts, layer: usize, builder: &mut Builder<'_>) -> Result<Self> {
         let spec = &parts.spec;
-        let (gates, rows) = (spec.cell.kind.gates(), spec.hidden_size);
+        let (gates, rows) = (spec.cell.gates(), spec.hidden_size);
         let mut draw = |init: Init, cols: usize, field: &'static str| {
             let shape = InitShape { blocks: gates, rows, cols, pytorch_fan: rows };
             init.draw(shape, builder.key(), (builder.config, field))

@@ -51,10 +51,10 @@ struct CellForward {
 }
 
 fn cell_forward(recurrent: Gates, x: Gates, aux_prev: f32, h_prev: f32, b_hn: f32) -> CellForward {
-    let r = activate(GATE_ACTIVATION, recurrent.x + x.x);
-    let z = activate(GATE_ACTIVATION, recurrent.y + x.y);
+    let r = gate_act(recurrent.x + x.x);
+    let z = gate_act(recurrent.y + x.y);
     let un = recurrent.z + b_hn;
-    let n = activate(CANDIDATE_ACTIVATION, fma(r, un, x.z));
+    let n = candidate_act(fma(r, un, x.z));
     return CellForward(fma(z, h_prev - n, n), un, vec3(r, z, n));
 }
 
@@ -100,8 +100,8 @@ fn cell_backward(
     h_prev: vec4<f32>,
     carry: vec4<f32>,
 ) -> CellBackward {
-    let dz = dh * (h_prev - saved.n) * d_activate(GATE_ACTIVATION, saved.z);
-    let dn = dh * (1.0 - saved.z) * d_activate(CANDIDATE_ACTIVATION, saved.n);
-    let dr = dn * un * d_activate(GATE_ACTIVATION, saved.r);
+    let dz = dh * (h_prev - saved.n) * d_gate(saved.z);
+    let dn = dh * (1.0 - saved.z) * d_candidate(saved.n);
+    let dr = dn * un * d_gate(saved.r);
     return CellBackward(Quad(dr, dz, dn), dn * saved.r, dh * saved.z);
 }

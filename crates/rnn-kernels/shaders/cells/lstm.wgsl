@@ -48,12 +48,12 @@ struct CellForward {
 
 fn cell_forward(recurrent: Gates, x: Gates, c_prev: f32, h_prev: f32, param: f32) -> CellForward {
     let pre = recurrent + x;
-    let i = activate(GATE_ACTIVATION, pre.x);
-    let f = activate(GATE_ACTIVATION, pre.y);
-    let g = activate(CANDIDATE_ACTIVATION, pre.z);
-    let o = activate(GATE_ACTIVATION, pre.w);
+    let i = gate_act(pre.x);
+    let f = gate_act(pre.y);
+    let g = candidate_act(pre.z);
+    let o = gate_act(pre.w);
     let c = fma(f, c_prev, i * g);
-    return CellForward(o * activate(OUTPUT_ACTIVATION, c), c, vec4(i, f, g, o));
+    return CellForward(o * output_act(c), c, vec4(i, f, g, o));
 }
 
 // The gates of four units.
@@ -100,11 +100,11 @@ fn cell_backward(
     h_prev: vec4<f32>,
     carry: vec4<f32>,
 ) -> CellBackward {
-    let out = activate4(OUTPUT_ACTIVATION, c);
-    let dc = carry + dh * saved.o * d_activate(OUTPUT_ACTIVATION, out);
-    let di = dc * saved.g * d_activate(GATE_ACTIVATION, saved.i);
-    let df = dc * c_prev * d_activate(GATE_ACTIVATION, saved.f);
-    let dg = dc * saved.i * d_activate(CANDIDATE_ACTIVATION, saved.g);
-    let d_o = dh * out * d_activate(GATE_ACTIVATION, saved.o);
+    let out = output_act4(c);
+    let dc = carry + dh * saved.o * d_output(out);
+    let di = dc * saved.g * d_gate(saved.i);
+    let df = dc * c_prev * d_gate(saved.f);
+    let dg = dc * saved.i * d_candidate(saved.g);
+    let d_o = dh * out * d_gate(saved.o);
     return CellBackward(Quad(di, df, dg, d_o), c, dc * saved.f);
 }

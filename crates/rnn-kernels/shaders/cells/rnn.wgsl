@@ -36,7 +36,7 @@ struct CellForward {
 }
 
 fn cell_forward(recurrent: Gates, x: Gates, aux_prev: f32, h_prev: f32, param: f32) -> CellForward {
-    let h = activate(CANDIDATE_ACTIVATION, recurrent + x);
+    let h = candidate_act(recurrent + x);
     return CellForward(h, 0.0, h);
 }
 
@@ -70,5 +70,5 @@ fn cell_backward(
     h_prev: vec4<f32>,
     carry: vec4<f32>,
 ) -> CellBackward {
-    return CellBackward(Quad(dh * d_activate(CANDIDATE_ACTIVATION, saved.h)), aux, vec4<f32>());
+    return CellBackward(Quad(dh * d_candidate(saved.h)), aux, vec4<f32>());
 }

@@ -4,7 +4,7 @@
 // Measured on llvmpipe over every 97th f32 with a normal result, in units in the last place: exp 1.8,
 // log 0.9, sigmoid 3.1, tanh 1.2, softplus 2.2; where division is not exact, sigmoid and tanh have up
 // to 2.5 more. Infinities give 0, 1, -1 or infinity.
-// Defines: is_nan, is_finite_, exp_, log_, sigmoid, tanh_, softplus.
+// Defines: is_nan, is_finite_, exp_, exp_less_one, log_, sigmoid, tanh_, softplus.
 // CPU twin: crates/rnn-runtime/src/cpu/math.rs
 
 // By the bits: a driver may assume that x != x is false.
@@ -48,6 +48,22 @@ fn exp_(x: f32) -> f32 {
     let half = k >> 1u;
     let scaled = bitcast<f32>(bitcast<u32>(y) + (u32(half) << 23u));
     return select(scaled * bitcast<f32>(u32(k - half + 127) << 23u), x, is_nan(x));
+}
+
+// e^x - 1 for x <= 0, without cancellation: of e^r - 1 and 2^n, not of e^x.
+fn exp_less_one(x: f32) -> f32 {
+    let a = select(x, -87.0, x < -87.0);
+    let n = round(a * 1.44269504);
+    var r = fma(n, -0.693359375, a);
+    r = fma(n, 2.12194440e-4, r);
+    var p = 1.9875691500e-4;
+    p = fma(p, r, 1.3981999507e-3);
+    p = fma(p, r, 8.3334519073e-3);
+    p = fma(p, r, 4.1665795894e-2);
+    p = fma(p, r, 1.6666665459e-1);
+    p = fma(p, r, 5.0000001201e-1);
+    let scale = bitcast<f32>(u32(i32(min(n, 0.0)) + 127) << 23u);
+    return fma(fma(p, r * r, r), scale, scale - 1.0);
 }
 
 // log(1 + f) for f in [sqrt(1/2) - 1, sqrt(2) - 1], coefficients of Cephes logf. The larger part f

@@ -6,8 +6,8 @@
 use super::adapter::DeviceKind;
 use super::tuning::{Case, Pass};
 use super::{GpuDevice, rnn_test};
-use crate::cpu::rnn::LayerDims;
 use crate::error::{Error, Result};
+use crate::recurrence::LayerDims;
 use rnn_kernels::catalogue::rnn::Rows;
 use std::fmt;
 use std::str::FromStr;

@@ -5,8 +5,8 @@
 use super::plan::{Plan, Work};
 use super::{GpuBuffer, GpuDevice, Launch, Pass, StepLaunch};
 use crate::array::Array;
-use crate::cpu::rnn::LayerDims;
 use crate::error::Result;
+use crate::recurrence::LayerDims;
 use rnn_kernels::catalogue::rnn::{
     INTERLEAVE, PACK_BIAS, PACK_RECURRENT, REPLACE_LAST_GATE, backward as backward_kernel,
     forward as forward_kernel,
@@ -61,12 +61,22 @@ pub(crate) struct Backward<'a> {
 }
 
 /// Override constants that choose a cell's activations.
-fn activations(spec: &CellSpec) -> [(&'static str, f64); 3] {
-    [
-        ("GATE_ACTIVATION", f64::from(spec.gate_activation as u32)),
-        ("CANDIDATE_ACTIVATION", f64::from(spec.candidate_activation as u32)),
-        ("OUTPUT_ACTIVATION", f64::from(spec.output_activation as u32)),
-    ]
+fn activations(spec: &CellSpec) -> [(&'static str, f64); 9] {
+    const NAMES: [[&str; 3]; 3] = [
+        ["GATE_ACTIVATION", "GATE_ALPHA", "GATE_BETA"],
+        ["CANDIDATE_ACTIVATION", "CANDIDATE_ALPHA", "CANDIDATE_BETA"],
+        ["OUTPUT_ACTIVATION", "OUTPUT_ALPHA", "OUTPUT_BETA"],
+    ];
+    let activations = [spec.gate_activation, spec.candidate_activation, spec.output_activation];
+    let mut constants = [("", 0.0); 9];
+    for (n, (names, activation)) in NAMES.iter().zip(activations).enumerate() {
+        let [alpha, beta] = activation.parameters().map(f64::from);
+        let values = [f64::from(activation.code()), alpha, beta];
+        for (k, value) in values.into_iter().enumerate() {
+            constants[3 * n + k] = (names[k], value);
+        }
+    }
+    constants
 }
 
 /// How a step of the forward recurrence divides: an invocation makes all gates of one unit.
@@ -90,8 +100,7 @@ fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
 
 /// Enqueues the forward recurrence: as many dispatches as the plan needs for T steps.
 pub(crate) fn forward(device: &GpuDevice, args: &Forward<'_>) -> Result<()> {
-    let plan =
-        device.plan(Pass::Forward, args.dims, forward_work(args.dims.hidden, args.spec.kind.gates()))?;
+    let plan = device.plan(Pass::Forward, args.dims, forward_work(args.dims.hidden, args.spec.gates()))?;
     run_forward(device, args, &plan)
 }
 
@@ -111,15 +120,12 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
         stride: (plan.across * plan.workgroup) as u32,
         y_offset: args.y_offset as u32,
     };
-    let [gate, candidate, output] = activations(args.spec);
-    let constants = [
-        gate,
-        candidate,
-        output,
+    let mut constants = activations(args.spec).to_vec();
+    constants.extend([
         ("TRAINING", f64::from(u8::from(args.training))),
         ("WORKGROUP", plan.workgroup as f64),
         (ROWS, plan.rows as f64),
-    ];
+    ]);
     // Cells without an array still have its binding: the kernels do not touch it then.
     let unused = device.alloc(1)?;
     let buffers = [
@@ -138,7 +144,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
             grid: plan_grid(plan, dims),
-            work: plan_work(plan, dims, kind.gates()),
+            work: plan_work(plan, dims, args.spec.gates()),
         },
         steps: &mut (0..dims.steps as u32).step_by(plan.count).map(|s| [s, 0, 0, 0]),
     })
@@ -146,8 +152,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
 
 /// Enqueues the backward recurrence: T + 1 steps.
 pub(crate) fn backward(device: &GpuDevice, args: &Backward<'_>) -> Result<()> {
-    let plan =
-        device.plan(Pass::Backward, args.dims, backward_work(args.dims.hidden, args.spec.kind.gates()))?;
+    let plan = device.plan(Pass::Backward, args.dims, backward_work(args.dims.hidden, args.spec.gates()))?;
     run_backward(device, args, &plan)
 }
 
@@ -163,8 +168,8 @@ fn run_backward(device: &GpuDevice, args: &Backward<'_>, plan: &Plan) -> Result<
         count: plan.count as u32,
         stride: (plan.across * plan.workgroup) as u32,
     };
-    let [gate, candidate, output] = activations(args.spec);
-    let constants = [gate, candidate, output, ("WORKGROUP", plan.workgroup as f64), (ROWS, plan.rows as f64)];
+    let mut constants = activations(args.spec).to_vec();
+    constants.extend([("WORKGROUP", plan.workgroup as f64), (ROWS, plan.rows as f64)]);
     let unused = device.alloc(1)?;
     let buffers = [
         args.weights,
@@ -183,7 +188,7 @@ fn run_backward(device: &GpuDevice, args: &Backward<'_>, plan: &Plan) -> Result<
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
             grid: plan_grid(plan, dims),
-            work: plan_work(plan, dims, kind.gates()),
+            work: plan_work(plan, dims, args.spec.gates()),
         },
         steps: &mut (0..=dims.steps as u32).rev().step_by(plan.count).map(|s| [s, 0, 0, 0]),
     })
@@ -240,7 +245,7 @@ pub(crate) fn pack_recurrent(
     w_hh: &[Array],
     backward: bool,
 ) -> Result<GpuBuffer> {
-    let (hidden, gates) = (spec.hidden_size, spec.cell.kind.gates());
+    let (hidden, gates) = (spec.hidden_size, spec.cell.gates());
     let width = padded(hidden);
     let count = width / 4 * width * gates;
     let packed = device.alloc(w_hh.len() * count * 4)?;
@@ -279,11 +284,11 @@ pub(crate) fn pack_bias(
     let uniform = PackBiasParams {
         hidden: hidden as u32,
         padded: padded(hidden) as u32,
-        gates: kind.gates() as u32,
+        gates: spec.cell.gates() as u32,
         direction: direction as u32,
         apart: u32::from(kind == CellKind::Gru),
     };
-    let rows = kind.gates() * padded(hidden);
+    let rows = spec.cell.gates() * padded(hidden);
     device.dispatch(Launch {
         kernel: &PACK_BIAS,
         constants: &[],

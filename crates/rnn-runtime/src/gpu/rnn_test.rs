@@ -4,9 +4,9 @@ use super::GpuDevice;
 use super::plan::Plan;
 use super::rnn::{Forward, pack_recurrent, run_forward};
 use crate::array::Array;
-use crate::cpu::rnn::LayerDims;
 use crate::device::Device;
 use crate::error::Result;
+use crate::recurrence::LayerDims;
 use rnn_kernels::cell::{CellKind, CellSpec, StackSpec, WeightFormat};
 
 const STEPS: usize = 3;
@@ -16,7 +16,7 @@ const BATCH: usize = 11;
 const HIDDEN: usize = 12;
 
 pub(super) fn dims() -> LayerDims {
-    LayerDims { steps: STEPS, batch: BATCH, inputs: 1, hidden: HIDDEN, directions: 1 }
+    LayerDims { steps: STEPS, batch: BATCH, inputs: 1, hidden: HIDDEN, state: HIDDEN, directions: 1 }
 }
 
 /// A small integer for element `i`.
@@ -28,15 +28,7 @@ fn value(i: usize, seed: usize) -> f32 {
 pub(super) fn error(gpu: &GpuDevice, plan: &Plan) -> Result<f32> {
     const OP: &str = "self-test";
     let device = Device::from(gpu.clone());
-    let spec = StackSpec {
-        cell: CellSpec::linear(CellKind::Rnn),
-        input_size: 1,
-        hidden_size: HIDDEN,
-        num_layers: 1,
-        bidirectional: false,
-        bias: false,
-        dropout: 0.0,
-    };
+    let spec = StackSpec { bias: false, ..StackSpec::new(CellSpec::linear(CellKind::Rnn), 1, HIDDEN) };
     let values = |count: usize, seed| (0..count).map(|i| value(i, seed)).collect::<Vec<f32>>();
     let (u, x) = (values(HIDDEN * HIDDEN, 1), values(STEPS * BATCH * HIDDEN, 2));
     let mut h = values(BATCH * HIDDEN, 3);

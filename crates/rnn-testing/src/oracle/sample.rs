@@ -8,15 +8,7 @@ use crate::shapes::RnnShape;
 
 /// A stack with biases and without dropout.
 pub fn stack_spec(cell: CellSpec, shape: RnnShape, num_layers: usize, bidirectional: bool) -> StackSpec {
-    StackSpec {
-        cell,
-        input_size: shape.i,
-        hidden_size: shape.h,
-        num_layers,
-        bidirectional,
-        bias: true,
-        dropout: 0.0,
-    }
+    StackSpec { num_layers, bidirectional, ..StackSpec::new(cell, shape.i, shape.h) }
 }
 
 /// A stack with everything a forward and backward pass takes. All values are f32 values

@@ -7,10 +7,10 @@ use super::super::panels::Panels;
 use super::super::simd::{self, Kernel, Simd};
 use super::super::team::Shared;
 use super::super::tile::{DEPTH, Rows, Stretch, for_row_blocks, most_rows, multiply};
-use super::LayerDims;
 use super::pack::BackwardWeights;
 use super::part::{Part, Pointers};
 use super::schedule::{run_tasks, tasks};
+use crate::recurrence::LayerDims;
 use rnn_kernels::cell::{CellKind, CellSpec};
 
 /// Arrays of the backward recurrence.
@@ -41,7 +41,7 @@ pub(crate) fn backward(threads: usize, args: Backward<'_>) {
     let LayerDims { steps, batch, hidden, directions, .. } = args.dims;
     let kind = args.spec.kind;
     let cells = batch * directions * hidden;
-    assert!(args.gates.len() >= steps * cells * kind.gates());
+    assert!(args.gates.len() >= steps * cells * args.spec.gates());
     assert!(args.y.len() >= steps * cells && args.dy.len() >= steps * cells);
     assert!(!kind.has_aux() || args.aux.len() >= steps * cells);
     assert!(args.h0.len() >= cells && args.dh.len() >= cells && args.carry.len() >= cells);
@@ -55,7 +55,7 @@ pub(crate) fn backward(threads: usize, args: Backward<'_>) {
         aux_step: cells,
     };
     let (dh, carry) = (Shared(args.dh.as_mut_ptr()), Shared(args.carry.as_mut_ptr()));
-    let tasks = tasks(args.dims, kind.gates(), threads);
+    let tasks = tasks(args.dims, args.spec.gates(), threads);
     run_tasks(&tasks, directions, |task, barrier| {
         let part = Part { dims: args.dims, task, barrier, pointers };
         let panels = &args.weights.recurrent[task.d];

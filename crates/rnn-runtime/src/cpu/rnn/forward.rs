@@ -5,10 +5,10 @@ use super::super::memory::Scratch;
 use super::super::panels::{Bf16Panels, PanelStarts};
 use super::super::simd::{self, Kernel, Simd};
 use super::super::tile::{DEPTH, Rows, Stretch, Weight, for_row_blocks, most_rows, multiply, multiply_pair};
-use super::LayerDims;
 use super::pack::{ForwardWeights, LayerWeights};
 use super::part::{Part, Pointers};
 use super::schedule::{Projection, projection, run_tasks, tasks};
+use crate::recurrence::LayerDims;
 use rnn_kernels::cell::{CellKind, CellSpec};
 use std::ptr::null;
 
@@ -36,12 +36,12 @@ pub(crate) struct Forward<'a> {
 
 /// Runs a layer forward on up to `threads` threads.
 pub(crate) fn forward(threads: usize, args: Forward<'_>) {
-    let LayerDims { steps, batch, inputs, hidden, directions } = args.dims;
+    let LayerDims { steps, batch, inputs, hidden, directions, .. } = args.dims;
     let kind = args.spec.kind;
     let cells = batch * directions * hidden;
     let aux_rows = if args.training { steps } else { 1 };
     assert!(args.x.len() >= steps * batch * inputs && args.y.len() >= steps * cells);
-    assert!(!args.training || args.gates.len() >= steps * cells * kind.gates());
+    assert!(!args.training || args.gates.len() >= steps * cells * args.spec.gates());
     assert!(!kind.has_aux() || args.aux.len() >= aux_rows * cells);
     assert!(args.h0.len() >= cells && (!kind.has_cell_state() || args.c0.len() >= cells));
     let pointers = Pointers {
@@ -52,7 +52,7 @@ pub(crate) fn forward(threads: usize, args: Forward<'_>) {
         c0: args.c0.as_ptr(),
         aux_step: if args.training { cells } else { 0 },
     };
-    let tasks = tasks(args.dims, kind.gates(), threads);
+    let tasks = tasks(args.dims, args.spec.gates(), threads);
     run_tasks(&tasks, directions, |task, barrier| {
         let part = Part { dims: args.dims, task, barrier, pointers };
         let weights = &args.weights.forward[task.d];

@@ -17,33 +17,12 @@ mod part;
 mod schedule;
 mod weight_grads;
 
+use crate::recurrence::LayerDims;
+
 pub(crate) use backward::{Backward, backward};
 pub(crate) use forward::{Forward, forward};
 pub(crate) use pack::{BackwardWeights, Given, LayerWeights};
 pub(crate) use weight_grads::{WeightGrads, weight_grads};
-
-/// Sizes of one layer's recurrence.
-#[derive(Clone, Copy)]
-pub(crate) struct LayerDims {
-    /// T
-    pub(crate) steps: usize,
-    /// B
-    pub(crate) batch: usize,
-    /// I
-    pub(crate) inputs: usize,
-    /// H
-    pub(crate) hidden: usize,
-    /// D
-    pub(crate) directions: usize,
-}
-
-impl LayerDims {
-    /// The step that direction `d` visits as its `s`th.
-    #[inline(always)]
-    pub(super) fn time(&self, d: usize, s: usize) -> usize {
-        if d == 0 { s } else { self.steps - 1 - s }
-    }
-}
 
 /// `dx = dgates W` `[T, B, I]` of both directions, from gate gradients `[T, B, D*G*H]`.
 pub(crate) fn input_grads(
@@ -89,7 +68,7 @@ mod tests {
         fn new(kind: CellKind, dims: LayerDims) -> Self {
             let (spec, device) = (spec(kind), CpuDevice::new());
             let LayerDims { inputs, hidden, directions, .. } = dims;
-            let rows = kind.gates() * hidden;
+            let rows = spec.gates() * hidden;
             let scale = 1.0 / (hidden as f32).sqrt();
             let buffer = |len, stream| {
                 CpuBuffer::from_bytes(&device, bytemuck::cast_slice(&values(len, stream, scale))).unwrap()
@@ -115,7 +94,7 @@ mod tests {
             threads: usize,
         ) -> Vec<Vec<f32>> {
             let cells = dims.batch * dims.directions * dims.hidden;
-            let mut gates = vec![0.0; dims.steps * cells * self.spec.kind.gates()];
+            let mut gates = vec![0.0; dims.steps * cells * self.spec.gates()];
             let (mut aux, mut y) = (vec![0.0; dims.steps * cells], vec![0.0; dims.steps * cells]);
             let args = Forward {
                 dims,
@@ -137,8 +116,8 @@ mod tests {
 
     /// Everything that forward and backward write.
     fn run(layer: &Layer, dims: LayerDims, threads: usize) -> Vec<Vec<f32>> {
-        let LayerDims { steps, batch, inputs, hidden, directions } = dims;
-        let (cells, rows) = (batch * directions * hidden, layer.spec.kind.gates() * hidden);
+        let LayerDims { steps, batch, inputs, hidden, directions, .. } = dims;
+        let (cells, rows) = (batch * directions * hidden, layer.spec.gates() * hidden);
         let x = values(steps * batch * inputs, 20, 1.0);
         let (h0, c0) = (values(cells, 21, 1.0), values(cells, 22, 1.0));
         let mut all = layer.forward(dims, &x, &h0, &c0, threads);
@@ -168,7 +147,7 @@ mod tests {
             let (mut db_ih, mut db_hh) = (vec![0.0; rows], vec![0.0; rows]);
             let args = WeightGrads {
                 dims,
-                kind: layer.spec.kind,
+                spec: &layer.spec,
                 direction,
                 x: &x,
                 y: &y,
@@ -189,13 +168,19 @@ mod tests {
     /// Rows split, units shared, one thread: the same bits.
     #[test]
     fn bits_do_not_depend_on_the_number_of_threads() {
-        let dims =
-            |steps, batch, inputs, hidden, directions| LayerDims { steps, batch, inputs, hidden, directions };
+        let dims = |steps, batch, inputs, hidden, directions| LayerDims {
+            steps,
+            batch,
+            inputs,
+            hidden,
+            state: hidden,
+            directions,
+        };
         let by_rows = [dims(7, 33, 5, 40, 2), dims(9, 14, 300, 200, 1)];
         let by_units = [dims(5, 1, 30, 470, 1), dims(3, 7, 300, 259, 2)];
         for kind in [CellKind::Lstm, CellKind::Gru, CellKind::Rnn] {
-            assert!(tasks(by_rows[0], kind.gates(), 4).iter().all(|task| task.share.1 == 1));
-            assert!(tasks(by_units[0], kind.gates(), 4).iter().all(|task| task.share.1 == 4));
+            assert!(tasks(by_rows[0], spec(kind).gates(), 4).iter().all(|task| task.share.1 == 1));
+            assert!(tasks(by_units[0], spec(kind).gates(), 4).iter().all(|task| task.share.1 == 4));
             for dims in by_rows.into_iter().chain(by_units) {
                 let layer = Layer::new(kind, dims);
                 let alone = run(&layer, dims, 1);
@@ -212,11 +197,11 @@ mod tests {
     fn bits_do_not_depend_on_where_the_input_is_multiplied() {
         for kind in [CellKind::Lstm, CellKind::Gru, CellKind::Rnn] {
             let hidden = if kind == CellKind::Rnn { 400 } else { 200 };
-            let dims = LayerDims { steps: 5, batch: 7, inputs: 300, hidden, directions: 1 };
+            let dims = LayerDims { steps: 5, batch: 7, inputs: 300, hidden, state: hidden, directions: 1 };
             let one = LayerDims { steps: 1, ..dims };
-            let task = tasks(dims, kind.gates(), 1)[0];
-            assert!(matches!(projection(&dims, kind.gates(), &task), Projection::Ahead { .. }));
-            assert_eq!(projection(&one, kind.gates(), &task), Projection::InStep);
+            let task = tasks(dims, spec(kind).gates(), 1)[0];
+            assert!(matches!(projection(&dims, spec(kind).gates(), &task), Projection::Ahead { .. }));
+            assert_eq!(projection(&one, spec(kind).gates(), &task), Projection::InStep);
             let layer = Layer::new(kind, dims);
             let (x, cells) = (values(5 * 7 * 300, 20, 1.0), 7 * hidden);
             let (h0, c0) = (values(cells, 21, 1.0), values(cells, 22, 1.0));

@@ -109,7 +109,7 @@ impl LayerWeights {
             Later::Given(given) => given,
         };
         let (inputs, hidden) = (self.inputs, self.hidden);
-        let rows = self.spec.kind.gates() * hidden;
+        let rows = self.spec.gates() * hidden;
         let recurrent = given
             .iter()
             .map(|given| Panels::from_rows(device, rows, hidden, |k| &given.w_hh[k * hidden..][..hidden]))
@@ -125,7 +125,7 @@ impl LayerWeights {
 
 impl ForwardWeights {
     fn new(device: &CpuDevice, spec: &CellSpec, [inputs, hidden]: [usize; 2], given: &Given) -> Result<Self> {
-        let gates = spec.kind.gates();
+        let gates = spec.gates();
         let lanes = simd::lanes(simd::isa());
         let products = panel_products(gates);
         let units = products / gates * lanes;

@@ -3,8 +3,8 @@
 use super::super::barrier::Barrier;
 use super::super::cells::{Cell, Element};
 use super::super::tile::Rows;
-use super::LayerDims;
 use super::schedule::Task;
+use crate::recurrence::LayerDims;
 
 /// Pointers of a pass; tasks touch disjoint (direction, row, unit) parts.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use super::super::barrier::Barrier;
 use super::super::team;
-use super::LayerDims;
+use crate::recurrence::LayerDims;
 
 /// Floating-point operations of a pass below which a second thread does not pay.
 const SPLIT_FLOOR: usize = 200_000;

@@ -7,14 +7,14 @@ use super::super::out::{Init, Out, panel_vectors};
 use super::super::simd::{self, Kernel, Simd};
 use super::super::team::{self, Shared};
 use super::super::tile::{DEPTH, Rows, Stretch, load, most_rows, store};
-use super::LayerDims;
 use super::pack::last_gate_apart;
-use rnn_kernels::cell::CellKind;
+use crate::recurrence::LayerDims;
+use rnn_kernels::cell::CellSpec;
 
 /// Arrays of the pass, one direction.
 pub(crate) struct WeightGrads<'a> {
     pub(crate) dims: LayerDims,
-    pub(crate) kind: CellKind,
+    pub(crate) spec: &'a CellSpec,
     pub(crate) direction: usize,
     /// [T, B, I]
     pub(crate) x: &'a [f32],
@@ -56,10 +56,10 @@ struct Job {
 }
 
 /// What must be multiplied. A GRU's last gate has different gradients towards input and state.
-fn jobs(kind: CellKind, hidden: usize, parts: usize) -> Vec<Job> {
-    let rows = kind.gates() * hidden;
+fn jobs(spec: &CellSpec, hidden: usize, parts: usize) -> Vec<Job> {
+    let rows = spec.gates() * hidden;
     let both: &[Side] = &[Side::Input, Side::Recurrent];
-    let whole = if last_gate_apart(kind) {
+    let whole = if last_gate_apart(spec.kind) {
         vec![
             (false, 0, rows - hidden, 0, both),
             (false, rows - hidden, rows, 0, &both[..1]),
@@ -83,12 +83,12 @@ fn jobs(kind: CellKind, hidden: usize, parts: usize) -> Vec<Job> {
 /// Runs the pass on up to `threads` threads. Every element is one sum over time in a fixed order, so
 /// their number changes no bit.
 pub(crate) fn weight_grads(threads: usize, args: WeightGrads<'_>) {
-    let LayerDims { steps, batch, inputs, hidden, directions } = args.dims;
-    let (rows, gates) = (args.kind.gates() * hidden, args.kind.gates());
+    let LayerDims { steps, batch, inputs, hidden, directions, .. } = args.dims;
+    let (rows, gates) = (args.spec.gates() * hidden, args.spec.gates());
     let cells = batch * directions * hidden;
     assert!(args.x.len() >= steps * batch * inputs && args.y.len() >= steps * cells);
     assert!(args.gates.len() >= steps * cells * gates && args.h0.len() >= cells);
-    assert!(!last_gate_apart(args.kind) || args.aux.len() >= steps * cells);
+    assert!(!last_gate_apart(args.spec.kind) || args.aux.len() >= steps * cells);
     assert!(args.dw_ih.len() >= rows * inputs && args.dw_hh.len() >= rows * hidden);
     let dbiases = args.dbiases.map(|[b_ih, b_hh]| {
         assert!(b_ih.len() >= rows && b_hh.len() >= rows);
@@ -108,7 +108,7 @@ pub(crate) fn weight_grads(threads: usize, args: WeightGrads<'_>) {
         dbiases,
     };
     let small = steps * batch * rows * (inputs + hidden) < 1 << 18;
-    let jobs = jobs(args.kind, hidden, if small { 1 } else { threads });
+    let jobs = jobs(args.spec, hidden, if small { 1 } else { threads });
     team::each(jobs.len(), |n| simd::dispatch(simd::isa(), JobOf { pass: &pass, job: &jobs[n] }));
 }
 
@@ -137,7 +137,7 @@ impl Pass<'_> {
     /// Row `k` of a side: x at (t, b), or h one step earlier in the direction's own time.
     #[inline(always)]
     fn row(&self, side: Side, k: usize) -> *const f32 {
-        let LayerDims { steps, batch, inputs, hidden, directions } = self.dims;
+        let LayerDims { steps, batch, inputs, hidden, directions, .. } = self.dims;
         let (t, b) = (k / batch, k % batch);
         match side {
             Side::Input => self.x[k * inputs..].as_ptr(),

@@ -64,16 +64,66 @@ pub(crate) unsafe fn tanh<S: Simd>(x: S::V) -> S::V {
     }
 }
 
+/// e^x - 1 for x <= 0, without cancellation.
+#[inline(always)]
+unsafe fn exp_less_one<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: as in `exp_parts`.
+    unsafe {
+        let (y, scale) = exp_parts::<S>(x);
+        S::fma(y, scale, S::sub(scale, S::splat(1.0)))
+    }
+}
+
+/// `ln(1 + e^x) = max(x, 0) + ln(1 + u)` with u = e^-|x| in (0, 1], and
+/// `ln(1 + u) = 2 artanh(s)` with s = u / (2 + u) up to 1/3, whose series ends at s^17 below 1e-9.
+#[inline(always)]
+unsafe fn softplus<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: as in `exp_parts`.
+    unsafe {
+        let zero = S::splat(0.0);
+        let u = exp::<S>(S::sub(zero, S::abs(x)));
+        let s = S::div(u, S::add(u, S::splat(2.0)));
+        let z = S::mul(s, s);
+        let mut p = S::splat(2.0 / 15.0);
+        for n in [13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
+            p = S::fma(p, z, S::splat(2.0 / n));
+        }
+        S::fma(p, s, S::max(zero, x))
+    }
+}
+
 /// `activation(x)`
 #[inline(always)]
 pub(crate) unsafe fn activate<S: Simd>(activation: Activation, x: S::V) -> S::V {
     // SAFETY: as in `exp_parts`.
     unsafe {
+        let (zero, one) = (S::splat(0.0), S::splat(1.0));
+        let clamp = |low: S::V, x: S::V| S::max(low, S::min(one, x));
         match activation {
             Activation::Sigmoid => sigmoid::<S>(x),
             Activation::Tanh => tanh::<S>(x),
-            Activation::Relu => S::max(S::splat(0.0), x),
+            Activation::Relu => S::max(zero, x),
             Activation::Identity => x,
+            Activation::HardSigmoid { alpha, beta } => {
+                clamp(zero, S::fma(S::splat(alpha), x, S::splat(beta)))
+            }
+            Activation::HardTanh => clamp(S::splat(-1.0), x),
+            Activation::ScaledTanh { alpha, beta } => {
+                S::mul(S::splat(alpha), tanh::<S>(S::mul(S::splat(beta), x)))
+            }
+            Activation::Softsign => S::div(x, S::add(one, S::abs(x))),
+            Activation::LeakyRelu { alpha } => S::select_lt(x, zero, S::mul(S::splat(alpha), x), x),
+            Activation::Elu { alpha } => {
+                let low = S::mul(S::splat(alpha), exp_less_one::<S>(S::min(zero, x)));
+                S::select_lt(x, zero, low, x)
+            }
+            // NaN is not below anything and goes through; at the threshold itself the value is 0.
+            Activation::ThresholdedRelu { alpha } => {
+                let above = S::splat(f32::from_bits(alpha.to_bits() + 1));
+                S::select_lt(x, above, zero, x)
+            }
+            Activation::Softplus => softplus::<S>(x),
+            Activation::Affine { alpha, beta } => S::fma(S::splat(alpha), x, S::splat(beta)),
         }
     }
 }
@@ -87,8 +137,23 @@ pub(crate) unsafe fn d_activate<S: Simd>(activation: Activation, y: S::V) -> S::
         match activation {
             Activation::Sigmoid => S::mul(y, S::sub(one, y)),
             Activation::Tanh => S::sub(one, S::mul(y, y)),
-            Activation::Relu => S::select_lt(zero, y, one, zero),
+            Activation::Relu | Activation::ThresholdedRelu { .. } => S::select_lt(zero, y, one, zero),
             Activation::Identity => one,
+            Activation::HardSigmoid { alpha, .. } => {
+                S::select_lt(zero, y, S::select_lt(y, one, S::splat(alpha), zero), zero)
+            }
+            Activation::HardTanh => S::select_lt(S::abs(y), one, one, zero),
+            Activation::ScaledTanh { alpha, beta } => {
+                S::fma(S::splat(-beta / alpha), S::mul(y, y), S::splat(alpha * beta))
+            }
+            Activation::Softsign => {
+                let rest = S::sub(one, S::abs(y));
+                S::mul(rest, rest)
+            }
+            Activation::LeakyRelu { alpha } => S::select_lt(zero, y, one, S::splat(alpha)),
+            Activation::Elu { alpha } => S::select_lt(zero, y, one, S::add(y, S::splat(alpha))),
+            Activation::Softplus => S::sub(zero, exp_less_one::<S>(S::sub(zero, y))),
+            Activation::Affine { alpha, .. } => S::splat(alpha),
         }
     }
 }

@@ -173,8 +173,8 @@ impl LayerArgs<'_> {
         mut kept: SavedLayer,
         mut state: Array,
     ) -> Result<LayerGrads> {
-        let Dims { t, b, h, d, g } = self.dims;
-        let (device, kind, size) = (self.dy.device(), self.spec.cell.kind, self.dims.state());
+        let Dims { t, b, h, d, g, .. } = self.dims;
+        let (device, size) = (self.dy.device(), self.dims.state());
         let inputs = self.spec.layer_input_size(self.layer);
         let (dims, first) = (self.dims.layer(inputs), self.layer * size);
         let h0 = &self.h0.cpu()[first..][..size];
@@ -213,7 +213,7 @@ impl LayerArgs<'_> {
                 cpu.threads(),
                 cpu::rnn::WeightGrads {
                     dims,
-                    kind,
+                    spec: &self.spec.cell,
                     direction,
                     x: kept.x.cpu(),
                     y: kept.y.cpu(),

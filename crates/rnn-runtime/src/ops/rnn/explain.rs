@@ -6,6 +6,7 @@ use crate::array::Array;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::{self, Recurrence};
+use crate::recurrence::LayerDims;
 use rnn_kernels::cell::{StackSpec, WeightFormat};
 use std::fmt;
 use std::time::Instant;
@@ -89,7 +90,7 @@ impl LayerSizes {
     /// With the padding of the GPU, or without.
     fn new(spec: &StackSpec, layer: usize, [steps, batch]: [usize; 2], pads: bool) -> Self {
         let width = |size: usize| if pads { size.next_multiple_of(4) } else { size };
-        let (d, g) = (spec.num_directions(), spec.cell.kind.gates());
+        let (d, g) = (spec.num_directions(), spec.cell.gates());
         let inputs = spec.layer_input_size(layer);
         let (p, q) = (width(spec.hidden_size), width(inputs));
         let cells = steps * batch * d * p;
@@ -204,15 +205,16 @@ fn recurrence(
     layer: usize,
     steps: usize,
     batch: usize,
-) -> (crate::cpu::rnn::LayerDims, [gpu::plan::Work; 2]) {
-    let dims = crate::cpu::rnn::LayerDims {
+) -> (LayerDims, [gpu::plan::Work; 2]) {
+    let dims = LayerDims {
         steps,
         batch,
         inputs: spec.layer_input_size(layer),
         hidden: gpu::rnn::padded(spec.hidden_size),
+        state: gpu::rnn::padded(spec.state_size()),
         directions: spec.num_directions(),
     };
-    let gates = spec.cell.kind.gates();
+    let gates = spec.cell.gates();
     (dims, [gpu::rnn::forward_work(dims.hidden, gates), gpu::rnn::backward_work(dims.hidden, gates)])
 }
 
@@ -225,7 +227,7 @@ fn tune_layer(
 ) -> Result<()> {
     const OP: &str = "Device::tune";
     let (dims, works) = recurrence(spec, layer, steps, batch);
-    let (d, g, p) = (dims.directions, spec.cell.kind.gates(), dims.hidden);
+    let (d, g, p) = (dims.directions, spec.cell.gates(), dims.hidden);
     let zeros = |dims: &[usize]| Array::alloc_zeroed(device, OP, dims);
     let weights = zeros(&[d, g * p, p])?;
     let gates = zeros(&[steps, batch, d, p, g])?;

@@ -107,7 +107,14 @@ fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Dims> {
         });
     }
     args.x.expect_device(op, "x", &args.packed.device)?;
-    Ok(Dims { t, b, h: spec.hidden_size, d: spec.num_directions(), g: spec.cell.kind.gates() })
+    Ok(Dims {
+        t,
+        b,
+        h: spec.hidden_size,
+        p: spec.state_size(),
+        d: spec.num_directions(),
+        g: spec.cell.gates(),
+    })
 }
 
 /// The arguments of one layer's forward pass.
@@ -136,7 +143,7 @@ impl LayerArgs<'_> {
     }
 
     fn run_cpu(&self, cpu: &cpu::CpuDevice, weights: &cpu::rnn::LayerWeights) -> Result<LayerRun> {
-        let Dims { t, b, h, d, g } = self.dims;
+        let Dims { t, b, h, d, g, .. } = self.dims;
         let (device, cell) = (self.x.device(), &self.spec.cell);
         let mut gates = match self.training {
             true => Some(Array::alloc(device, self.op, &[t, b, d, g, h])?),

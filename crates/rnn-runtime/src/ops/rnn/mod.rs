@@ -18,6 +18,7 @@ use crate::array::Array;
 use crate::cpu;
 use crate::device::Device;
 use crate::error::Result;
+use crate::recurrence::LayerDims;
 use crate::rng::RngKey;
 pub use backward::backward;
 #[cfg(feature = "gpu")]
@@ -193,6 +194,8 @@ struct Dims {
     t: usize,
     b: usize,
     h: usize,
+    /// Features of h: P of a projection, else H
+    p: usize,
     d: usize,
     g: usize,
 }
@@ -225,8 +228,8 @@ impl Dims {
         self.d * self.b * self.h
     }
 
-    fn layer(&self, inputs: usize) -> cpu::rnn::LayerDims {
-        cpu::rnn::LayerDims { steps: self.t, batch: self.b, inputs, hidden: self.h, directions: self.d }
+    fn layer(&self, inputs: usize) -> LayerDims {
+        LayerDims { steps: self.t, batch: self.b, inputs, hidden: self.h, state: self.p, directions: self.d }
     }
 }
 

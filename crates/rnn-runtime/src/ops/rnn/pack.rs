@@ -41,29 +41,12 @@ pub fn pack(spec: &StackSpec, weights: &[CellWeights]) -> Result<Packed> {
 }
 
 fn check_spec(op: &'static str, spec: &StackSpec) -> Result<()> {
-    let sizes =
-        [("input_size", spec.input_size), ("hidden_size", spec.hidden_size), ("num_layers", spec.num_layers)];
-    for (arg, value) in sizes {
-        // The largest product of a kernel's index arithmetic is checked with the arrays; this keeps
-        // G*H itself in range.
-        if value == 0 || value > 1 << 24 {
-            return Err(Error::Value {
-                op,
-                arg,
-                expected: "between 1 and 2^24".into(),
-                got: value.to_string(),
-            });
-        }
-    }
-    if !(0.0..1.0).contains(&spec.dropout) {
-        return Err(Error::Value {
-            op,
-            arg: "dropout",
-            expected: "in [0, 1)".into(),
-            got: spec.dropout.to_string(),
-        });
-    }
-    Ok(())
+    spec.check().map_err(|problem| Error::Value {
+        op,
+        arg: problem.option,
+        expected: problem.expected,
+        got: problem.got,
+    })
 }
 
 fn check_cell(

@@ -20,6 +20,7 @@ use crate::ops::f32_array;
 use crate::ops::gemm::{GemmArgs, Operand, Output, gemm};
 use crate::ops::pointwise::cast;
 use crate::ops::reduce::sum_axis;
+use crate::recurrence::LayerDims;
 use rnn_kernels::cell::{CellKind, StackSpec, WeightFormat};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,7 +67,7 @@ impl LayerWeights {
         cells: Vec<CellWeights>,
     ) -> Result<Self> {
         const OP: &str = "rnn::pack";
-        let (hidden, gates, directions) = (spec.hidden_size, spec.cell.kind.gates(), spec.num_directions());
+        let (hidden, gates, directions) = (spec.hidden_size, spec.cell.gates(), spec.num_directions());
         let (rows, width) = (gates * padded(hidden), padded(inputs));
         let device = Device::Gpu(gpu.clone());
         let w_ih = Array::alloc(&device, OP, &[directions * rows, width])?;
@@ -193,7 +194,7 @@ const PROJECTED_BYTES: usize = 32 << 20;
 
 /// Steps projected at a time in inference: an even number, so that the ring ends where it began, or all.
 pub(super) fn projected_steps(spec: &StackSpec, steps: usize, batch: usize) -> usize {
-    let bytes = 4 * batch * spec.cell.kind.gates() * padded(spec.hidden_size);
+    let bytes = 4 * batch * spec.cell.gates() * padded(spec.hidden_size);
     match spec.bidirectional {
         true => steps,
         false => (PROJECTED_BYTES / bytes.max(1) / 2 * 2).clamp(2, steps.max(2)).min(steps),
@@ -206,8 +207,8 @@ fn whole(array: &mut Array, ldc: usize) -> Output<'_> {
 }
 
 impl Dims {
-    fn padded_layer(&self, inputs: usize) -> crate::cpu::rnn::LayerDims {
-        crate::cpu::rnn::LayerDims { hidden: padded(self.h), ..self.layer(inputs) }
+    fn padded_layer(&self, inputs: usize) -> LayerDims {
+        LayerDims { hidden: padded(self.h), state: padded(self.p), ..self.layer(inputs) }
     }
 }
 
@@ -261,7 +262,7 @@ impl forward::LayerArgs<'_> {
             gpu::rnn::forward(
                 gpu,
                 &gpu::rnn::Forward {
-                    dims: crate::cpu::rnn::LayerDims { steps, ..self.dims.padded_layer(inputs) },
+                    dims: LayerDims { steps, ..self.dims.padded_layer(inputs) },
                     spec: &self.spec.cell,
                     weights: recurrent.gpu(),
                     format: self.weights,
@@ -315,7 +316,7 @@ impl backward::LayerArgs<'_> {
         kept: SavedLayer,
         state: Array,
     ) -> Result<LayerGrads> {
-        let Dims { t, b, h, d, g } = self.dims;
+        let Dims { t, b, h, d, g, .. } = self.dims;
         let (device, op, kind) = (self.dy.device(), self.op, self.spec.cell.kind);
         let p = padded(h);
         let widen = |x: &Array, rows| match p == h {
@@ -406,7 +407,7 @@ impl backward::LayerArgs<'_> {
 
     /// `dx = dgates W`, both directions in one product: `[T, B, I of the layer]`.
     fn input(&self, kept: &SavedLayer, w_ih: &Array) -> Result<Array> {
-        let Dims { t, b, h, d, g } = self.dims;
+        let Dims { t, b, h, d, g, .. } = self.dims;
         let inputs = self.spec.layer_input_size(self.layer);
         let (columns, q) = (d * padded(h) * g, padded(inputs));
         let mut dx = Array::alloc(kept.x.device(), self.op, &[t, b, q])?;
@@ -429,7 +430,7 @@ impl backward::LayerArgs<'_> {
 
     /// `dW = dgates^T x` of one direction.
     fn input_weights(&self, gpu: &GpuDevice, kept: &SavedLayer, direction: usize) -> Result<Array> {
-        let Dims { t, b, h, d, g } = self.dims;
+        let Dims { t, b, h, d, g, .. } = self.dims;
         let inputs = self.spec.layer_input_size(self.layer);
         let (p, q) = (padded(h), padded(inputs));
         let direct = p == h && q == inputs;
@@ -460,7 +461,7 @@ impl backward::LayerArgs<'_> {
         (h0, h0_offset): &(Array, usize),
         direction: usize,
     ) -> Result<Array> {
-        let Dims { t, b, h, d, g } = self.dims;
+        let Dims { t, b, h, d, g, .. } = self.dims;
         let p = padded(h);
         if self.zero_h0 && t == 1 {
             return Array::alloc_zeroed(h0.device(), self.op, &[g * h, h]);
