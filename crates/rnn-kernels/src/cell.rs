@@ -25,8 +25,8 @@ impl CellKind {
         matches!(self, CellKind::Lstm)
     }
 
-    /// Whether the forward pass keeps one more `[T, B, D, H]` array than the gates and y:
-    /// the cell state for LSTM, `U_n h + b_hn` for GRU.
+    /// Whether the forward pass keeps one more `[T, B, D, H]` array than the gates and y: the cell state for
+    /// LSTM; `U_n h + b_hn` for a GRU that resets after the product, `r*h` for one that resets before it.
     pub const fn has_aux(self) -> bool {
         !matches!(self, CellKind::Rnn)
     }
@@ -230,6 +230,11 @@ impl CellSpec {
         }
     }
 
+    /// Blocks of H peephole weights: i, f, o, or i, o when coupled.
+    pub const fn peepholes(&self) -> usize {
+        if self.coupled { 2 } else { 3 }
+    }
+
     /// The first option that does not fit the cell or the others.
     fn problem(&self) -> Option<Problem> {
         let only = |option, of: CellKind, is: bool, name: &str| {
@@ -329,6 +334,75 @@ pub enum WeightFormat {
     F16,
 }
 
+/// A parameter of one layer and direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Parameter {
+    /// `[G*H, I]`
+    WeightIh,
+    /// `[G*H, P]`, `[H]` of an independent recurrence
+    WeightHh,
+    /// `[G*H]`
+    BiasIh,
+    /// `[G*H]`
+    BiasHh,
+    /// `[P, H]`: the projection of h
+    WeightHr,
+    /// `[3*H]`, i, f, o; `[2*H]`, i, o when coupled
+    Peephole,
+    /// `[G*H]`: gain of the input product's normalisation
+    NormIh,
+    /// `[G*H]`: gain of the recurrent product's normalisation
+    NormHh,
+    /// `[H]`: gain of the cell state's normalisation; LSTM only
+    NormC,
+    /// `[H]`: offset after it; LSTM only
+    NormCBias,
+}
+
+impl Parameter {
+    /// All of them, in the order in which they are named.
+    pub const ALL: [Parameter; 10] = [
+        Parameter::WeightIh,
+        Parameter::WeightHh,
+        Parameter::BiasIh,
+        Parameter::BiasHh,
+        Parameter::WeightHr,
+        Parameter::Peephole,
+        Parameter::NormIh,
+        Parameter::NormHh,
+        Parameter::NormC,
+        Parameter::NormCBias,
+    ];
+
+    /// Its name before `_l0`; PyTorch's where PyTorch has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Parameter::WeightIh => "weight_ih",
+            Parameter::WeightHh => "weight_hh",
+            Parameter::BiasIh => "bias_ih",
+            Parameter::BiasHh => "bias_hh",
+            Parameter::WeightHr => "weight_hr",
+            Parameter::Peephole => "weight_peephole",
+            Parameter::NormIh => "norm_ih",
+            Parameter::NormHh => "norm_hh",
+            Parameter::NormC => "norm_c",
+            Parameter::NormCBias => "norm_c_bias",
+        }
+    }
+
+    /// The letters of its shape.
+    pub const fn axes(self) -> &'static str {
+        match self {
+            Parameter::WeightIh => "[G*H, I]",
+            Parameter::WeightHh => "[G*H, P], or [H] of an independent recurrence",
+            Parameter::WeightHr => "[P, H]",
+            Parameter::Peephole => "[3*H], or [2*H] when coupled",
+            Parameter::NormC | Parameter::NormCBias => "[H]",
+            _ => "[G*H]",
+        }
+    }
+}
+
 /// A stack of recurrent layers: what one recurrent op computes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StackSpec {
@@ -381,6 +455,23 @@ impl StackSpec {
     /// G*H: rows of every weight matrix of one direction.
     pub const fn gate_rows(&self) -> usize {
         self.cell.gates() * self.hidden_size
+    }
+
+    /// The shape of a parameter of `layer`, if the stack has it.
+    pub fn parameter_dims(&self, layer: usize, parameter: Parameter) -> Option<Vec<usize>> {
+        let (rows, hidden) = (self.gate_rows(), self.hidden_size);
+        let is_lstm = self.cell.kind == CellKind::Lstm;
+        let (has, dims) = match parameter {
+            Parameter::WeightIh => (true, vec![rows, self.layer_input_size(layer)]),
+            Parameter::WeightHh if self.cell.independent => (true, vec![hidden]),
+            Parameter::WeightHh => (true, vec![rows, self.state_size()]),
+            Parameter::BiasIh | Parameter::BiasHh => (self.bias, vec![rows]),
+            Parameter::WeightHr => (self.proj_size > 0, vec![self.proj_size, hidden]),
+            Parameter::Peephole => (self.cell.peephole, vec![self.cell.peepholes() * hidden]),
+            Parameter::NormIh | Parameter::NormHh => (self.cell.layer_norm, vec![rows]),
+            Parameter::NormC | Parameter::NormCBias => (self.cell.layer_norm && is_lstm, vec![hidden]),
+        };
+        has.then_some(dims)
     }
 
     /// L*D: leading axis of the states, layer-major, then direction.

@@ -49,10 +49,9 @@ fn error(device: &Device, cell: CellSpec) -> f64 {
         .weights
         .iter()
         .map(|w| CellWeights {
-            w_ih: array(&w.w_ih, &[rows, SHAPE.i]),
-            w_hh: array(&w.w_hh, &[rows, h]),
             b_ih: w.b_ih.as_ref().map(|b| array(b, &[rows])),
             b_hh: w.b_hh.as_ref().map(|b| array(b, &[rows])),
+            ..CellWeights::new(array(&w.w_ih, &[rows, SHAPE.i]), array(&w.w_hh, &[rows, h]))
         })
         .collect();
     let states = [spec.num_states(), SHAPE.b, h];
@@ -67,7 +66,8 @@ fn error(device: &Device, cell: CellSpec) -> f64 {
         c0: c0.as_ref(),
         training: true,
         weights: WeightFormat::F32,
-        dropout: None,
+        sequences: None,
+        draws: None,
     };
     let out = forward(&args).unwrap();
     let dy = array(&case.dy, &[SHAPE.t, SHAPE.b, spec.output_size()]);

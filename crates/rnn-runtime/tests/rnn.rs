@@ -4,9 +4,10 @@
 mod common;
 
 use common::{device_test, device_tests};
-use rnn_kernels::cell::{CellKind, CellSpec, StackSpec, WeightFormat};
+use rnn_kernels::cell::{CellKind, CellSpec, Parameter, StackSpec, WeightFormat};
 use rnn_runtime::ops::rnn::{
-    CellWeights, Packed, StackArgs, StackCotangents, StackGrads, StackOutput, Wanted, backward, forward, pack,
+    CellWeights, Packed, StackArgs, StackCotangents, StackDraws, StackGrads, StackOutput, Wanted, backward,
+    forward, pack,
 };
 use rnn_runtime::{Array, Device, RngKey};
 use rnn_testing::compare::{Tolerance, assert_close, max_rel_err};
@@ -46,17 +47,23 @@ struct OnDevice {
 impl OnDevice {
     fn new(device: &Device, case: &StackCase) -> Self {
         let spec = &case.spec;
-        let (t, b, rows, h) = (case.input.t, case.input.b, spec.gate_rows(), spec.hidden_size);
+        let (t, b, h) = (case.input.t, case.input.b, spec.hidden_size);
         let states = [spec.num_states(), b, h];
         let weights: Vec<CellWeights> = case
             .weights
             .iter()
             .enumerate()
-            .map(|(n, w)| CellWeights {
-                w_ih: array(device, &w.w_ih, &[rows, spec.layer_input_size(n / spec.num_directions())]),
-                w_hh: array(device, &w.w_hh, &[rows, h]),
-                b_ih: w.b_ih.as_ref().map(|b| array(device, b, &[rows])),
-                b_hh: w.b_hh.as_ref().map(|b| array(device, b, &[rows])),
+            .map(|(n, w)| {
+                let dims = |parameter| spec.parameter_dims(n / spec.num_directions(), parameter).unwrap();
+                let array = |values: &Vec<f64>, parameter| array(device, values, &dims(parameter));
+                CellWeights {
+                    b_ih: w.b_ih.as_ref().map(|b| array(b, Parameter::BiasIh)),
+                    b_hh: w.b_hh.as_ref().map(|b| array(b, Parameter::BiasHh)),
+                    ..CellWeights::new(
+                        array(&w.w_ih, Parameter::WeightIh),
+                        array(&w.w_hh, Parameter::WeightHh),
+                    )
+                }
             })
             .collect();
         OnDevice {
@@ -81,7 +88,8 @@ impl OnDevice {
             c0: self.c0.as_ref(),
             training: false,
             weights: WeightFormat::F32,
-            dropout: None,
+            sequences: None,
+            draws: None,
         }
     }
 
@@ -336,8 +344,8 @@ fn dropout_between_layers_matches_the_oracle_with_the_same_masks(device: &Device
     let want = oracle::forward_with_masks(&spec, &case.weights, &case.input, Some(&masks));
     let want_grads = case.backward(&want);
     let on_device = OnDevice::new(device, &case);
-    let dropout = Some((key, first_step));
-    let out = forward(&StackArgs { training: true, dropout, ..on_device.args(&spec) }).unwrap();
+    let draws = Some(StackDraws { key, first_step, sequence: 0 });
+    let out = forward(&StackArgs { training: true, draws, ..on_device.args(&spec) }).unwrap();
     let tolerance = Tolerance { abs: 2e-6, rel: 2e-5 }; // f32 sums of at most 56 terms of size 1
     let y = out.y.to_vec().unwrap();
     assert_close("y", &y, &want.y, &[shape.t, shape.b, spec.output_size()], tolerance);
@@ -374,7 +382,7 @@ fn bad_arguments_are_refused(device: &Device) {
     let text = message(forward(&args(&wrong, None, None)));
     assert!(text.contains("x must be [T, B, I] = [2, 3, 4], got [2, 3, 5]"), "{text}");
     let text = message(forward(&args(&ok.x, Some(&wrong), None)));
-    assert!(text.contains("h0 must be [L*D, B, H] = [1, 3, 5]"), "{text}");
+    assert!(text.contains("h0 must be [L*D, B, P] = [1, 3, 5]"), "{text}");
     let text = message(forward(&args(&ok.x, None, ok.h0.as_ref())));
     assert!(text.contains("only an LSTM has a cell state"), "{text}");
 

@@ -3,17 +3,12 @@
 use crate::autograd::{is_recorded, record_many};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
-use rnn_kernels::cell::{StackSpec, WeightFormat};
-use rnn_runtime::ops::rnn::{self, Packed, StackArgs, StackCotangents, Wanted};
-use rnn_runtime::{Array, RngKey};
+use rnn_kernels::cell::{Parameter, StackSpec, WeightFormat};
+use rnn_runtime::Array;
+use rnn_runtime::ops::rnn::{self, Packed, Sequences, StackArgs, StackCotangents, StackDraws, Wanted};
 
-/// The parameters of one layer and direction, as tensors of the graph.
-pub(crate) struct CellTensors {
-    pub(crate) w_ih: Tensor,
-    pub(crate) w_hh: Tensor,
-    pub(crate) b_ih: Option<Tensor>,
-    pub(crate) b_hh: Option<Tensor>,
-}
+/// The parameters of one layer and direction, as tensors of the graph, in the order of [`Parameter::ALL`].
+pub(crate) type CellTensors = Vec<(Parameter, Tensor)>;
 
 /// Input of [`stack`].
 pub(crate) struct StackInput<'a> {
@@ -24,19 +19,20 @@ pub(crate) struct StackInput<'a> {
     pub(crate) inference_weights: WeightFormat,
     /// [T, B, I]
     pub(crate) x: &'a Tensor,
-    /// [L*D, B, H]
+    /// [L*D, B, P]
     pub(crate) h0: Option<&'a Tensor>,
     /// [L*D, B, H]
     pub(crate) c0: Option<&'a Tensor>,
-    /// Key and number of the first step.
-    pub(crate) dropout: Option<(RngKey, u32)>,
+    pub(crate) sequences: Option<&'a Sequences>,
+    /// In training.
+    pub(crate) draws: Option<StackDraws>,
 }
 
 /// Output of [`stack`].
 pub(crate) struct StackTensors {
-    /// [T, B, D*H]
+    /// [T, B, D*P], or [T, B, P] of merged directions
     pub(crate) y: Tensor,
-    /// [L*D, B, H]
+    /// [L*D, B, P]
     pub(crate) h_n: Tensor,
     /// [L*D, B, H], LSTM only
     pub(crate) c_n: Option<Tensor>,
@@ -48,9 +44,7 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
     inputs.extend(input.h0);
     inputs.extend(input.c0);
     for cell in input.weights {
-        inputs.extend([&cell.w_ih, &cell.w_hh]);
-        inputs.extend(&cell.b_ih);
-        inputs.extend(&cell.b_hh);
+        inputs.extend(cell.iter().map(|(_, tensor)| tensor));
     }
     let training = is_recorded(inputs.iter().copied());
     let out = rnn::forward(&StackArgs {
@@ -61,7 +55,8 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
         c0: input.c0.map(Tensor::array),
         training,
         weights: if training { WeightFormat::F32 } else { input.inference_weights },
-        dropout: input.dropout,
+        sequences: input.sequences,
+        draws: input.draws,
     })?;
     let Some(saved) = out.saved.filter(|_| training) else {
         return Ok(StackTensors {
@@ -87,9 +82,7 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
             inputs.push(grads.dc0);
         }
         for cell in grads.weights {
-            inputs.extend([Some(cell.w_ih), Some(cell.w_hh)]);
-            inputs.extend(cell.b_ih.map(Some));
-            inputs.extend(cell.b_hh.map(Some));
+            inputs.extend(cell.all().map(|(_, array)| Some(array.clone())));
         }
         Ok(inputs)
     };

@@ -12,19 +12,14 @@ use crate::nn::state::{
 use crate::nn::{Builder, DROPOUT_STREAM, Draws, Mode, Module, Visitor};
 use crate::param::Param;
 use crate::tensor::Tensor;
-use rnn_kernels::cell::{CellKind, StackSpec, WeightFormat};
-use rnn_runtime::ops::rnn::{self, CellWeights, Packed};
+use rnn_kernels::cell::{CellKind, Parameter, StackSpec, WeightFormat};
+use rnn_runtime::ops::rnn::{self, CellWeights, Packed, StackDraws};
 use rnn_runtime::{Device, RngKey};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The parameters of one layer and direction.
-struct Cell {
-    w_ih: Param,
-    w_hh: Param,
-    b_ih: Option<Param>,
-    b_hh: Option<Param>,
-}
+/// The parameters of one layer and direction, in the order of [`Parameter::ALL`].
+struct Cell(Vec<(Parameter, Param)>);
 
 /// A stack of recurrent layers.
 pub(crate) struct Recurrent {
@@ -79,7 +74,7 @@ impl Recurrent {
     }
 
     fn device(&self) -> Device {
-        self.cells[0].w_ih.device()
+        self.cells[0].0[0].1.device()
     }
 
     /// Packs the weights anew only when one has changed.
@@ -90,16 +85,7 @@ impl Recurrent {
         {
             return Ok(packed.clone());
         }
-        let array = |tensor: &Tensor| tensor.array().clone();
-        let weights: Vec<CellWeights> = weights
-            .iter()
-            .map(|cell| CellWeights {
-                w_ih: array(&cell.w_ih),
-                w_hh: array(&cell.w_hh),
-                b_ih: cell.b_ih.as_ref().map(array),
-                b_hh: cell.b_hh.as_ref().map(array),
-            })
-            .collect();
+        let weights: Vec<CellWeights> = weights.iter().map(cell_weights).collect();
         // The old one first: its memory can serve the new one.
         *cache = None;
         let packed = rnn::pack(&self.spec, &weights)?;
@@ -112,23 +98,27 @@ impl Recurrent {
         x: &Tensor,
         h0: Option<&Tensor>,
         c0: Option<&Tensor>,
-        dropout: Option<(RngKey, u32)>,
+        draws: Option<StackDraws>,
     ) -> Result<StackTensors> {
-        let mut versions = Vec::with_capacity(4 * self.cells.len());
+        let mut versions = Vec::new();
         let weights: Vec<CellTensors> = self.cells.iter().map(|cell| cell.tensors(&mut versions)).collect();
         let packed = self.pack(versions, &weights)?;
         let (spec, weights) = (&self.spec, &weights[..]);
         let inference_weights = self.inference_weights;
-        stack(&StackInput { spec, packed: &packed, weights, inference_weights, x, h0, c0, dropout })
+        let sequences = None;
+        stack(&StackInput { spec, packed: &packed, weights, inference_weights, x, h0, c0, sequences, draws })
     }
 
     fn forward<S: RecurrentState>(&self, x: &Tensor, state: Option<&S>) -> Result<RecurrentOutput<S>> {
         let drops = self.spec.dropout > 0.0 && self.spec.num_layers > 1;
         // A wrong rank is refused below, where the message knows the sizes.
         let steps = x.dims().first().copied().unwrap_or(1);
-        let dropout = (drops && self.mode.is_training()).then(|| self.draws.take(steps));
+        let draws = (drops && self.mode.is_training()).then(|| {
+            let (key, first_step) = self.draws.take(steps);
+            StackDraws { key, first_step, sequence: first_step }
+        });
         let (h0, c0) = (state.map(S::hidden), state.and_then(S::cell));
-        let out = self.run(x, h0, c0, dropout)?;
+        let out = self.run(x, h0, c0, draws)?;
         let state = S::from_tensors(out.h_n, out.c_n, self.spec.num_directions());
         Ok(RecurrentOutput { y: out.y, state })
     }
@@ -174,33 +164,38 @@ impl Cell {
             }
             false => None,
         };
-        let all = spec.gate_rows();
-        let (b_ih, b_hh) = match biases {
-            Some((b_ih, b_hh)) => (Some(builder.param(b_ih, &[all])?), Some(builder.param(b_hh, &[all])?)),
-            None => (None, None),
-        };
-        Ok(Cell {
-            w_ih: builder.param(w_ih, &[all, inputs])?,
-            w_hh: builder.param(w_hh, &[all, rows])?,
-            b_ih,
-            b_hh,
-        })
+        let mut values = vec![(Parameter::WeightIh, w_ih), (Parameter::WeightHh, w_hh)];
+        if let Some((b_ih, b_hh)) = biases {
+            values.extend([(Parameter::BiasIh, b_ih), (Parameter::BiasHh, b_hh)]);
+        }
+        let mut params = Vec::with_capacity(values.len());
+        for (parameter, values) in values {
+            let dims = spec.parameter_dims(layer, parameter).unwrap_or_default();
+            params.push((parameter, builder.param(values, &dims)?));
+        }
+        Ok(Cell(params))
     }
 
     /// The current values; their versions are appended to `versions`.
     fn tensors(&self, versions: &mut Vec<u64>) -> CellTensors {
-        let mut value = |param: &Param| {
+        let mut value = |(parameter, param): &(Parameter, Param)| {
             let (tensor, version) = param.snapshot();
             versions.push(version);
-            tensor
+            (*parameter, tensor)
         };
-        CellTensors {
-            w_ih: value(&self.w_ih),
-            w_hh: value(&self.w_hh),
-            b_ih: self.b_ih.as_ref().map(&mut value),
-            b_hh: self.b_hh.as_ref().map(&mut value),
-        }
+        self.0.iter().map(&mut value).collect()
     }
+}
+
+/// The arrays of a cell's tensors.
+fn cell_weights(tensors: &CellTensors) -> CellWeights {
+    // Every cell starts with its two matrices.
+    let array = |n: usize| tensors[n].1.array().clone();
+    let mut weights = CellWeights::new(array(0), array(1));
+    for (parameter, tensor) in tensors {
+        weights.set(*parameter, tensor.array().clone());
+    }
+    weights
 }
 
 /// PyTorch's names, so that its checkpoints load unchanged.
@@ -210,11 +205,8 @@ impl Module for Recurrent {
             let directions = self.spec.num_directions();
             let reverse = if n % directions == 1 { "_reverse" } else { "" };
             let suffix = format!("_l{}{reverse}", n / directions);
-            visitor.param(&format!("weight_ih{suffix}"), &cell.w_ih);
-            visitor.param(&format!("weight_hh{suffix}"), &cell.w_hh);
-            if let (Some(b_ih), Some(b_hh)) = (&cell.b_ih, &cell.b_hh) {
-                visitor.param(&format!("bias_ih{suffix}"), b_ih);
-                visitor.param(&format!("bias_hh{suffix}"), b_hh);
+            for (parameter, param) in &cell.0 {
+                visitor.param(&format!("{}{suffix}", parameter.name()), param);
             }
         }
         visitor.mode(&self.mode);

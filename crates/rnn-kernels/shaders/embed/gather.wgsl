@@ -1,9 +1,10 @@
-// out[k, :] = table[indices[k], :]. Needs: lib/index.wgsl.
+// out[k, :] = table[indices[k], :], zeros where indices[k] is no row. Needs: lib/index.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/embed.rs (gather)
 
 struct Params {
     n: u32,     // elements of out
     width: u32, // E
+    rows: u32,  // V
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -18,7 +19,13 @@ fn gather(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = linear_index(group, groups, lane);
-    if i < params.n {
-        out[i] = table[indices[i / params.width] * params.width + i % params.width];
+    if i >= params.n {
+        return;
+    }
+    let row = indices[i / params.width];
+    if row < params.rows {
+        out[i] = table[row * params.width + i % params.width];
+    } else {
+        out[i] = 0.0;
     }
 }

@@ -9,6 +9,8 @@ params! {
         pub n: u32,
         /// Elements of a table row.
         pub width: u32,
+        /// Rows of the table.
+        pub rows: u32,
     }
 
     /// `embed/scatter_add.wgsl`

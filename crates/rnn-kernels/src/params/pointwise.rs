@@ -129,5 +129,7 @@ params! {
         pub threshold: u32,
         /// Factor of the elements that stay.
         pub scale: f32,
+        /// 1 when every step has the first one's mask.
+        pub shared: u32,
     }
 }

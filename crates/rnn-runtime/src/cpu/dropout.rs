@@ -9,7 +9,8 @@ pub(crate) fn dropout(dev: &CpuDevice, x: &CpuBuffer, n: usize, mask: &DropoutMa
     let (threshold, scale) = (drop_threshold(mask.probability), mask.scale());
     let mut out = dev.alloc(n)?;
     split::elements(out.make_mut()?, |first, out| {
-        let mut step = mask.first_step.wrapping_add((first / mask.row) as u32);
+        let later = u32::from(!mask.shared);
+        let mut step = mask.first_step.wrapping_add(later * (first / mask.row) as u32);
         let mut element = first % mask.row;
         for (out, &x) in out.iter_mut().zip(&x[first..]) {
             let keep = mask.key.bits(step, element as u32) >> 8 >= threshold;
@@ -18,7 +19,7 @@ pub(crate) fn dropout(dev: &CpuDevice, x: &CpuBuffer, n: usize, mask: &DropoutMa
             element += 1;
             if element == mask.row {
                 element = 0;
-                step = step.wrapping_add(1);
+                step = step.wrapping_add(later);
             }
         }
     });

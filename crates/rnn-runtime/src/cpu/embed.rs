@@ -3,18 +3,21 @@
 use super::{CpuBuffer, CpuDevice, split};
 use crate::error::Result;
 
-/// `out[k, :] = table[indices[k], :]` for n indices and rows of e elements.
+/// `out[k, :] = table[indices[k], :]` for n indices and rows of e elements; zeros where an index is none of
+/// the v rows.
 pub(crate) fn gather(
     dev: &CpuDevice,
     table: &CpuBuffer,
     indices: &CpuBuffer,
     n: usize,
     e: usize,
+    v: usize,
 ) -> Result<CpuBuffer> {
     let mut out = dev.alloc(n * e)?;
     let indices = &indices.as_u32()[..n];
-    split::rows(out.make_mut()?, e, |k, out| {
-        out.copy_from_slice(&table[indices[k] as usize * e..][..e]);
+    split::rows(out.make_mut()?, e, |k, out| match indices[k] as usize {
+        row if row < v => out.copy_from_slice(&table[row * e..][..e]),
+        _ => out.fill(0.0),
     });
     Ok(out)
 }

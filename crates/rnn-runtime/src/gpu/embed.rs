@@ -6,19 +6,21 @@ use rnn_kernels::catalogue::embed::{GATHER, SCATTER_ADD};
 use rnn_kernels::grid;
 use rnn_kernels::params::{GatherParams, ScatterAddParams};
 
-/// `out[k, :] = table[indices[k], :]` for n indices and rows of e elements.
+/// `out[k, :] = table[indices[k], :]` for n indices and rows of e elements; zeros where an index is none of
+/// the v rows.
 pub(crate) fn gather(
     dev: &GpuDevice,
     table: &GpuBuffer,
     indices: &GpuBuffer,
     n: usize,
     e: usize,
+    v: usize,
 ) -> Result<GpuBuffer> {
     let out = dev.alloc(n * e)?;
     dev.dispatch(Launch {
         kernel: &GATHER,
         constants: &[],
-        params: bytemuck::bytes_of(&GatherParams { n: (n * e) as u32, width: e as u32 }),
+        params: bytemuck::bytes_of(&GatherParams { n: (n * e) as u32, width: e as u32, rows: v as u32 }),
         buffers: &[table, indices, &out],
         grid: grid::linear(n * e),
         work: (n * e) as u64,

@@ -28,14 +28,19 @@ pub fn gather(table: &Array, indices: &Array) -> Result<Array> {
     };
     indices.expect_device(OP, "indices", table.device())?;
     check_indices(OP, "indices", indices, v)?;
-    let table = widen(OP, "table", table)?;
+    rows_by(OP, table, [v, e], indices)
+}
+
+/// [`gather`] with indices known to be good: zeros where one is no row of the table `[v, e]`.
+pub(crate) fn rows_by(op: &'static str, table: &Array, [v, e]: [usize; 2], indices: &Array) -> Result<Array> {
+    let table = widen(op, "table", table)?;
     let mut dims = indices.dims().to_vec();
     dims.push(e);
-    let (shape, n, device) = (Shape::new(OP, &dims)?, indices.len(), table.device());
+    let (shape, n, device) = (Shape::new(op, &dims)?, indices.len(), table.device());
     let buffer: Buffer = on_device!(
         device,
-        Cpu(dev) => cpu::embed::gather(dev, table.cpu(), indices.cpu(), n, e)?.into(),
-        Gpu(dev) => gpu::embed::gather(dev, table.gpu(), indices.gpu(), n, e)?.into(),
+        Cpu(dev) => cpu::embed::gather(dev, table.cpu(), indices.cpu(), n, e, v)?.into(),
+        Gpu(dev) => gpu::embed::gather(dev, table.gpu(), indices.gpu(), n, e, v)?.into(),
     );
     Ok(f32_array(device, shape, buffer))
 }

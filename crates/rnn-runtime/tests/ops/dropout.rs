@@ -18,7 +18,13 @@ pub(crate) fn tests() -> Vec<DeviceTest> {
 }
 
 fn mask(probability: f32, first_step: u32, row: usize) -> DropoutMask {
-    DropoutMask { probability, key: RngKey::new(0x0123_4567_89ab_cdef).derive(3, 5), first_step, row }
+    DropoutMask {
+        probability,
+        key: RngKey::new(0x0123_4567_89ab_cdef).derive(3, 5),
+        first_step,
+        row,
+        shared: false,
+    }
 }
 
 fn dropout_masks_are_those_of_the_key(device: &Device) {
@@ -57,7 +63,7 @@ fn dropout_knows_the_published_answers_of_threefry(device: &Device) {
         let kept = |threshold: u32| {
             let probability = threshold as f32 / 16_777_216.0;
             let row = 1;
-            let mask = DropoutMask { probability, key, first_step, row };
+            let mask = DropoutMask { probability, key, first_step, row, shared: false };
             values(&dropout(&one, &mask).unwrap())[0] != 0.0
         };
         if seed == 0 {

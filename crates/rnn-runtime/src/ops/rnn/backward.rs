@@ -1,18 +1,20 @@
 //! The backward pass of a stack.
 
-use super::forward::cpu_slice;
+use super::merge::merge_backward;
 use super::{
-    CellWeights, Dims, LayerGrads, Packed, PackedLayer, Saved, SavedLayer, StackCotangents, StackGrads,
-    Wanted, layer_mask,
+    BackwardPass, Dims, LayerGrads, Packed, Pass, Path, Saved, SavedPass, StackCotangents, StackGrads,
+    Wanted, input_mask, layer_mask, output_mask, pass_noise,
 };
 use crate::array::Array;
-use crate::cpu;
 use crate::device::{Device, on_device};
 use crate::error::{Error, Result};
-use crate::ops::copy::{StridedCopy, copy_into};
+use crate::ops::copy::{StridedCopy, copy_into, slice};
 use crate::ops::dropout::dropout;
+use crate::ops::pointwise::accumulate;
 use crate::ops::widen;
-use rnn_kernels::cell::StackSpec;
+use rnn_kernels::cell::{Merge, StackSpec};
+
+const OP: &str = "rnn::backward";
 
 /// Runs the stack backwards. Consumes what the forward pass saved: the gradients overwrite the
 /// saved gates.
@@ -26,44 +28,77 @@ pub fn backward(
     cotangents: &StackCotangents<'_>,
     wanted: Wanted,
 ) -> Result<StackGrads> {
-    const OP: &str = "rnn::backward";
-    let Saved { layers, h0, zero_h0, c0, dims, dropout: mask } = saved;
-    let Dims { t, b, h, d, .. } = dims;
-    let device = h0.device().clone();
+    let Saved { layers, zero_h0, dims, draws, paths } = saved;
+    let device = packed.device.clone();
     check_cotangents(OP, spec, dims, &device, cotangents)?;
-    let state = |of: Option<&Array>| match of.filter(|_| wanted.states) {
-        Some(of) => Array::alloc(&device, OP, of.dims()).map(Some),
-        None => Ok(None),
-    };
-    let (mut dh0, mut dc0) = (state(Some(&h0))?, state(c0.as_ref())?);
+    let mut states = StateGrads::new(spec, dims, &device, wanted)?;
     let mut dy = match cotangents.dy {
         Some(dy) => widen(OP, "dy", dy)?.into_owned(),
-        None => Array::alloc_zeroed(&device, OP, &[t, b, d * h])?,
+        None => Array::alloc_zeroed(&device, OP, &[dims.t, dims.b, spec.output_size()])?,
     };
+    if let Some(mask) = output_mask(spec, draws, dims) {
+        dy = dropout(&dy, &mask)?;
+    }
     let mut weights = Vec::with_capacity(spec.num_states());
     let mut dx = None;
     for (layer, kept) in layers.into_iter().enumerate().rev() {
-        if let Some(mask) = layer_mask(spec, mask, layer, dims) {
+        if let Some(mask) = layer_mask(spec, draws, layer, dims) {
             dy = dropout(&dy, &mask)?;
         }
-        let (c0, want_dx) = (c0.as_ref(), wanted.dx || layer > 0);
-        let args = LayerArgs { op: OP, spec, dims, layer, dy: &dy, h0: &h0, zero_h0, c0, want_dx };
-        let state = args.final_cotangents(cotangents)?;
-        let grads = args.run(&packed.layers[layer], kept, state)?;
-        if let Some(dh0) = &mut dh0 {
-            copy_state(dims, &grads.state, 0, dh0, layer)?;
-        }
-        if let Some(dc0) = &mut dc0 {
-            copy_state(dims, &grads.state, dims.state(), dc0, layer)?;
+        let of_layer = OfLayer { spec, packed, layer, dims, zero_h0, want_dx: wanted.dx || layer > 0 };
+        let separate = dims.d == 2 && (paths.is_some() || spec.merge != Merge::Concat);
+        let parts = match separate {
+            true => merge_backward(spec.merge, &dy, kept.halves.as_ref())?.to_vec(),
+            false => vec![dy.clone()],
+        };
+        let mut below: Option<Array> = None;
+        let mut own = Vec::with_capacity(dims.d);
+        match &paths {
+            None => {
+                let dy = match &parts[..] {
+                    [forward, backward] => crate::ops::copy::concat(&[forward, backward], 2)?,
+                    _ => parts[0].clone(),
+                };
+                for pass in kept.passes {
+                    let noise = pass_noise(spec, draws, layer, 0);
+                    let state = of_layer.final_cotangents(cotangents, None)?;
+                    let of = Pass { noise, ..of_layer.pass(0, None) };
+                    let grads = of_layer.run(of, pass, &dy, state)?;
+                    states.copy(dims, &grads.state, layer * dims.d)?;
+                    below = grads.dx;
+                    own = grads.weights;
+                }
+            }
+            Some(paths) => {
+                for (d, (path, pass)) in paths.iter().zip(kept.passes).enumerate() {
+                    let noise = pass_noise(spec, draws, layer, d);
+                    let state = of_layer.final_cotangents(cotangents, Some((d, path)))?;
+                    let of = Pass { noise, ..of_layer.pass(d, Some(path)) };
+                    let dy = path.pack(OP, &parts[d])?;
+                    let grads = of_layer.run(of, pass, &dy, state)?;
+                    states.copy_path(of.dims, &grads.state, layer * dims.d + d, path)?;
+                    own.extend(grads.weights);
+                    let Some(part) = grads.dx else { continue };
+                    let part = path.unpack(OP, &part, dims)?;
+                    match &mut below {
+                        Some(sum) => accumulate(sum, &part)?,
+                        None => below = Some(part),
+                    }
+                }
+            }
         }
         // Built from the last cell to the first and reversed below.
-        weights.extend(grads.weights.into_iter().rev());
-        match grads.dx {
+        weights.extend(own.into_iter().rev());
+        if let (Some(below), Some(mask)) = (&mut below, input_mask(spec, draws, layer, dims)) {
+            *below = dropout(below, &mask)?;
+        }
+        match below {
             Some(below) if layer > 0 => dy = below,
             below => dx = below,
         }
     }
     weights.reverse();
+    let StateGrads { dh0, dc0 } = states;
     Ok(StackGrads { dx, dh0, dc0, weights })
 }
 
@@ -74,12 +109,12 @@ fn check_cotangents(
     device: &Device,
     cotangents: &StackCotangents<'_>,
 ) -> Result<()> {
-    let Dims { t, b, h, d, .. } = dims;
-    let states = [spec.num_states(), b, h];
+    let Dims { t, b, h, p, .. } = dims;
+    let states = spec.num_states();
     let given = [
-        ("dy", cotangents.dy, "[T, B, D*H]", [t, b, d * h]),
-        ("dh_n", cotangents.dh_n, "[L*D, B, H]", states),
-        ("dc_n", cotangents.dc_n, "[L*D, B, H]", states),
+        ("dy", cotangents.dy, "[T, B, D*P]", [t, b, spec.output_size()]),
+        ("dh_n", cotangents.dh_n, "[L*D, B, P]", [states, b, p]),
+        ("dc_n", cotangents.dc_n, "[L*D, B, H]", [states, b, h]),
     ];
     for (name, array, axes, dims) in given {
         if let Some(array) = array {
@@ -98,140 +133,132 @@ fn check_cotangents(
     Ok(())
 }
 
-/// Copies one half of `[2, D, B, H]`, starting at `offset`, to the states of `layer`.
-fn copy_state(dims: Dims, state: &Array, offset: usize, to: &mut Array, layer: usize) -> Result<()> {
-    copy_into(
-        &StridedCopy {
-            dims: vec![dims.state()],
-            src_strides: vec![1],
-            src_offset: offset,
-            dst_strides: vec![1],
-            dst_offset: layer * dims.state(),
-        },
-        state,
-        to,
-    )
+/// Gradients of the initial states, as the layers deliver them.
+struct StateGrads {
+    /// [L*D, B, P]
+    dh0: Option<Array>,
+    /// [L*D, B, H]
+    dc0: Option<Array>,
 }
 
-/// The arguments of one layer's backward pass.
-pub(super) struct LayerArgs<'a> {
-    pub(super) op: &'static str,
-    pub(super) spec: &'a StackSpec,
-    pub(super) dims: Dims,
-    pub(super) layer: usize,
-    /// [T, B, D*H]
-    pub(super) dy: &'a Array,
-    /// [L*D, B, H]
-    pub(super) h0: &'a Array,
-    /// Whether h0 is zero because none was given.
-    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "a product that the GPU saves"))]
-    pub(super) zero_h0: bool,
-    /// [L*D, B, H]
-    pub(super) c0: Option<&'a Array>,
-    pub(super) want_dx: bool,
-}
-
-impl LayerArgs<'_> {
-    fn run(&self, packed: &PackedLayer, kept: SavedLayer, state: Array) -> Result<LayerGrads> {
-        on_device!(
-            self.dy.device(),
-            Cpu(cpu) => self.run_cpu(cpu, packed.cpu(), kept, state),
-            Gpu(gpu) => self.run_gpu(gpu, packed.gpu(), kept, state),
-        )
+impl StateGrads {
+    fn new(spec: &StackSpec, dims: Dims, device: &Device, wanted: Wanted) -> Result<Self> {
+        let state = |has: bool, width: usize| match has && wanted.states {
+            true => Array::alloc(device, OP, &[spec.num_states(), dims.b, width]).map(Some),
+            false => Ok(None),
+        };
+        Ok(StateGrads { dh0: state(true, dims.p)?, dc0: state(spec.cell.kind.has_cell_state(), dims.h)? })
     }
 
-    /// The cotangents of the layer's final states, `[2, D, B, H]`.
-    fn final_cotangents(&self, cotangents: &StackCotangents<'_>) -> Result<Array> {
-        let Dims { b, h, d, .. } = self.dims;
-        let size = self.dims.state();
-        let mut state = Array::alloc_zeroed(self.dy.device(), self.op, &[2, d, b, h])?;
-        for (half, (name, given)) in
-            [("dh_n", cotangents.dh_n), ("dc_n", cotangents.dc_n)].into_iter().enumerate()
-        {
-            if let Some(given) = given {
-                let given = widen(self.op, name, given)?;
-                copy_into(
-                    &StridedCopy {
-                        dims: vec![size],
-                        src_strides: vec![1],
-                        src_offset: self.layer * size,
-                        dst_strides: vec![1],
-                        dst_offset: half * size,
-                    },
-                    &given,
-                    &mut state,
-                )?;
+    /// From h `[D, B, P]` and c `[D, B, H]` behind it to the states from number `first` on.
+    fn copy(&mut self, dims: Dims, state: &Array, first: usize) -> Result<()> {
+        if let Some(dh0) = &mut self.dh0 {
+            copy_flat(state, 0, dh0, first * dims.b * dims.p, dims.state())?;
+        }
+        match &mut self.dc0 {
+            Some(dc0) => copy_flat(state, dims.state(), dc0, first * dims.b * dims.h, dims.cells()),
+            None => Ok(()),
+        }
+    }
+
+    /// [`StateGrads::copy`] of one direction whose rows are in packed order.
+    fn copy_path(&mut self, dims: Dims, state: &Array, number: usize, path: &Path) -> Result<()> {
+        let flat = state.reshape(&[state.len()])?;
+        let part = |start: usize, end: usize| path.restore(OP, slice(&flat, 0, start, end)?);
+        if let Some(dh0) = &mut self.dh0 {
+            copy_flat(&part(0, dims.state())?, 0, dh0, number * dims.b * dims.p, dims.state())?;
+        }
+        match &mut self.dc0 {
+            Some(dc0) => {
+                let dc = part(dims.state(), dims.state() + dims.cells())?;
+                copy_flat(&dc, 0, dc0, number * dims.b * dims.h, dims.cells())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Copies `count` elements from `src` at `from` to `dst` at `to`.
+fn copy_flat(src: &Array, from: usize, dst: &mut Array, to: usize, count: usize) -> Result<()> {
+    let dims = vec![count];
+    let copy =
+        StridedCopy { dims, src_strides: vec![1], src_offset: from, dst_strides: vec![1], dst_offset: to };
+    copy_into(&copy, src, dst)
+}
+
+/// What all passes of a layer share.
+struct OfLayer<'a> {
+    spec: &'a StackSpec,
+    packed: &'a Packed,
+    layer: usize,
+    /// Of the stack.
+    dims: Dims,
+    zero_h0: bool,
+    want_dx: bool,
+}
+
+impl<'a> OfLayer<'a> {
+    /// The pass that starts at `direction`, without noise.
+    fn pass(&self, direction: usize, path: Option<&'a Path>) -> Pass<'a> {
+        Pass {
+            op: OP,
+            spec: self.spec,
+            dims: path.map_or(self.dims, |path| self.dims.of_path(path)),
+            inputs: self.spec.layer_input_size(self.layer),
+            weights: &self.packed.layers[self.layer],
+            direction,
+            walk: path.map(|path| &path.walk),
+            noise: pass_noise(self.spec, None, self.layer, direction),
+        }
+    }
+
+    fn run(&self, pass: Pass<'_>, saved: SavedPass, dy: &Array, state: Array) -> Result<LayerGrads> {
+        let SavedPass { kept, h0, c0 } = saved;
+        let (zero_h0, want_dx) = (self.zero_h0, self.want_dx);
+        BackwardPass { pass, kept, h0: &h0, zero_h0, c0: c0.as_ref(), dy, state, want_dx }.run()
+    }
+
+    /// The cotangents of the layer's final states, or of one direction's in packed order: h `[D, B, P]`, then
+    /// c `[D, B, H]`.
+    fn final_cotangents(
+        &self,
+        cotangents: &StackCotangents<'_>,
+        path: Option<(usize, &Path)>,
+    ) -> Result<Array> {
+        let dims = path.map_or(self.dims, |(_, path)| self.dims.of_path(path));
+        let first = self.layer * self.dims.d + path.map_or(0, |(d, _)| d);
+        let mut state = Array::alloc_zeroed(&self.packed.device, OP, &[dims.state() + dims.cells()])?;
+        let parts = [
+            ("dh_n", cotangents.dh_n, dims.p, 0, dims.state()),
+            ("dc_n", cotangents.dc_n, dims.h, dims.state(), dims.cells()),
+        ];
+        for (name, given, width, to, count) in parts {
+            let Some(given) = given else { continue };
+            let given = widen(OP, name, given)?;
+            match path {
+                None => copy_flat(&given, first * dims.b * width, &mut state, to, count)?,
+                Some((_, path)) => {
+                    let own = path.order(OP, slice(&given, 0, first, first + 1)?)?;
+                    copy_flat(&own, 0, &mut state, to, count)?;
+                }
             }
         }
         Ok(state)
     }
+}
 
-    fn run_cpu(
-        &self,
-        cpu: &cpu::CpuDevice,
-        packed: &cpu::rnn::LayerWeights,
-        mut kept: SavedLayer,
-        mut state: Array,
-    ) -> Result<LayerGrads> {
-        let Dims { t, b, h, d, g, .. } = self.dims;
-        let (device, size) = (self.dy.device(), self.dims.state());
-        let inputs = self.spec.layer_input_size(self.layer);
-        let (dims, first) = (self.dims.layer(inputs), self.layer * size);
-        let h0 = &self.h0.cpu()[first..][..size];
-        let weights = packed.backward(cpu)?;
-        let (dh, carry) = state.cpu_mut().make_mut()?.split_at_mut(size);
-        cpu::rnn::backward(
-            cpu.threads(),
-            cpu::rnn::Backward {
-                dims,
-                spec: &self.spec.cell,
-                weights: &weights,
-                gates: kept.gates.cpu_mut().make_mut()?,
-                aux: cpu_slice(&mut kept.aux)?,
-                y: kept.y.cpu(),
-                dy: self.dy.cpu(),
-                h0,
-                c0: self.c0.map_or(&[], |c0| &c0.cpu()[first..][..size]),
-                dh,
-                carry,
+impl BackwardPass<'_> {
+    fn run(self) -> Result<LayerGrads> {
+        on_device!(
+            self.dy.device(),
+            Cpu(cpu) => {
+                let weights = self.pass.weights.cpu();
+                self.run_cpu(cpu, weights)
             },
-        );
-        let gates = kept.gates.cpu();
-        let mut dx = None;
-        if self.want_dx {
-            let mut array = Array::alloc(device, self.op, &[t, b, inputs])?;
-            cpu::rnn::input_grads(cpu.threads(), dims, gates, &weights, array.cpu_mut().make_mut()?);
-            dx = Some(array);
-        }
-        let mut grads = Vec::with_capacity(d);
-        for direction in 0..d {
-            let alloc = |dims: &[usize]| Array::alloc(device, self.op, dims);
-            let (mut w_ih, mut w_hh) = (alloc(&[g * h, inputs])?, alloc(&[g * h, h])?);
-            let bias = || if self.spec.bias { alloc(&[g * h]).map(Some) } else { Ok(None) };
-            let (mut b_ih, mut b_hh) = (bias()?, bias()?);
-            cpu::rnn::weight_grads(
-                cpu.threads(),
-                cpu::rnn::WeightGrads {
-                    dims,
-                    spec: &self.spec.cell,
-                    direction,
-                    x: kept.x.cpu(),
-                    y: kept.y.cpu(),
-                    h0,
-                    gates,
-                    aux: kept.aux.as_ref().map_or(&[], |aux| &aux.cpu()[..]),
-                    dw_ih: w_ih.cpu_mut().make_mut()?,
-                    dw_hh: w_hh.cpu_mut().make_mut()?,
-                    dbiases: match (&mut b_ih, &mut b_hh) {
-                        (Some(b_ih), Some(b_hh)) => {
-                            Some([b_ih.cpu_mut().make_mut()?, b_hh.cpu_mut().make_mut()?])
-                        }
-                        _ => None,
-                    },
-                },
-            );
-            grads.push(CellWeights { w_ih, w_hh, b_ih, b_hh });
-        }
-        Ok(LayerGrads { state, dx, weights: grads })
+            Gpu(gpu) => {
+                let weights = self.pass.weights.gpu();
+                self.run_gpu(gpu, weights)
+            },
+        )
     }
 }

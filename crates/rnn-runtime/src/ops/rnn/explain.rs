@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::{self, Recurrence};
 use crate::recurrence::LayerDims;
-use rnn_kernels::cell::{StackSpec, WeightFormat};
+use rnn_kernels::cell::{Parameter, StackSpec, WeightFormat};
 use std::fmt;
 use std::time::Instant;
 
@@ -337,16 +337,16 @@ impl Side {
     fn new(device: &Device, spec: &StackSpec, [steps, batch]: [usize; 2]) -> Result<Self> {
         const OP: &str = "Comparison::measure";
         let zeros = |dims: &[usize]| Array::alloc_zeroed(device, OP, dims);
-        let (rows, h) = (spec.gate_rows(), spec.hidden_size);
-        let bias = || if spec.bias { zeros(&[rows]).map(Some) } else { Ok(None) };
         let cell = |n: usize| {
-            let inputs = spec.layer_input_size(n / spec.num_directions());
-            Ok(CellWeights {
-                w_ih: zeros(&[rows, inputs])?,
-                w_hh: zeros(&[rows, h])?,
-                b_ih: bias()?,
-                b_hh: bias()?,
-            })
+            let dims = |parameter| spec.parameter_dims(n / spec.num_directions(), parameter);
+            let of = |parameter| zeros(&dims(parameter).unwrap_or_default());
+            let mut cell = CellWeights::new(of(Parameter::WeightIh)?, of(Parameter::WeightHh)?);
+            for parameter in Parameter::ALL {
+                if let Some(dims) = dims(parameter) {
+                    cell.set(parameter, zeros(&dims)?);
+                }
+            }
+            Ok(cell)
         };
         let cells = (0..spec.num_states()).map(cell).collect::<Result<Vec<_>>>()?;
         Ok(Side {
@@ -370,7 +370,8 @@ impl Side {
             c0: None,
             training: false,
             weights: WeightFormat::F32,
-            dropout: None,
+            sequences: None,
+            draws: None,
         };
         forward(&args)?.y.to_vec()?;
         Ok(start.elapsed().as_secs_f64())

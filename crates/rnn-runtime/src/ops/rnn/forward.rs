@@ -1,14 +1,20 @@
 //! The forward pass of a stack.
 
-use super::{Dims, LayerRun, PackedLayer, Saved, SavedLayer, StackArgs, StackOutput, layer_mask};
+use super::merge::{merge, split};
+use super::{
+    Dims, ForwardPass, LayerRun, Pass, Path, Saved, SavedPass, SavedPasses, StackArgs, StackOutput, State,
+    input_mask, layer_mask, output_mask, pass_noise,
+};
 use crate::array::Array;
-use crate::cpu;
 use crate::device::on_device;
 use crate::error::{Error, Result};
-use crate::ops::copy::{StridedCopy, copy_into};
+use crate::ops::copy::{StridedCopy, copy_into, slice, stack};
 use crate::ops::dropout::dropout;
 use crate::ops::widen;
-use rnn_kernels::cell::{StackSpec, WeightFormat};
+use rnn_kernels::cell::{Merge, StackSpec, WeightFormat};
+use std::sync::Arc;
+
+const OP: &str = "rnn::forward";
 
 /// Runs the stack over the whole sequence.
 ///
@@ -16,40 +22,186 @@ use rnn_kernels::cell::{StackSpec, WeightFormat};
 /// Shapes that do not fit `spec`, a `c0` for a cell without one, different devices, index arrays; weights
 /// other than f32 in training, or in the format of the other backend.
 pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
-    const OP: &str = "rnn::forward";
     let spec = args.spec;
-    let x = widen(OP, "x", args.x)?.into_owned();
+    let mut input = widen(OP, "x", args.x)?.into_owned();
     let dims = check_forward(OP, args)?;
-    let states = [spec.num_states(), dims.b, dims.h];
-    let state = |given: Option<&Array>, name| match given {
+    let state = |given: Option<&Array>, name, width| match given {
         Some(given) => Ok(widen(OP, name, given)?.into_owned()),
-        None => args.packed.zeros(OP, &states),
+        None => args.packed.zeros(OP, &[spec.num_states(), dims.b, width]),
     };
-    let h0 = state(args.h0, "h0")?;
     let has_c = spec.cell.kind.has_cell_state();
-    let c0 = if has_c { Some(state(args.c0, "c0")?) } else { None };
-    let mut h_n = None;
-    let mut c_n = None;
-
-    let mut input = x;
-    let mut saved = Vec::with_capacity(spec.num_layers);
-    for (layer, packed) in args.packed.layers.iter().enumerate() {
-        let (x, h0, c0, training, weights) = (&input, &h0, c0.as_ref(), args.training, args.weights);
-        let run = LayerArgs { op: OP, spec, dims, layer, x, h0, c0, training, weights }.run(packed)?;
-        copy_final(spec, dims, layer, &run.y, (dims.h, true), &mut h_n)?;
-        if let (true, Some(aux)) = (has_c, &run.aux) {
-            copy_final(spec, dims, layer, aux, (run.width, args.training), &mut c_n)?;
+    let initial = Initial {
+        h0: state(args.h0, "h0", dims.p)?,
+        c0: if has_c { Some(state(args.c0, "c0", dims.h)?) } else { None },
+    };
+    let paths = match args.sequences.filter(|sequences| !sequences.is_plain()) {
+        Some(of) => {
+            let paths = (0..dims.d).map(|d| Path::new(args.x.device(), of, d)).collect::<Result<Vec<_>>>()?;
+            Some(Arc::new(paths))
         }
-        input = match layer_mask(spec, args.dropout, layer, dims) {
-            Some(mask) => dropout(&run.y, &mask)?,
-            None => run.y,
+        None => None,
+    };
+    let mut finals = Finals::default();
+    let mut saved = Vec::with_capacity(spec.num_layers);
+    for layer in 0..spec.num_layers {
+        if let Some(mask) = input_mask(spec, args.draws, layer, dims) {
+            input = dropout(&input, &mask)?;
+        }
+        let (y, kept) = match &paths {
+            None => run_plain(args, dims, layer, &input, &initial, &mut finals)?,
+            Some(paths) => run_paths(args, dims, layer, &input, &initial, paths, &mut finals)?,
         };
-        saved.extend(run.kept);
+        input = match layer_mask(spec, args.draws, layer, dims) {
+            Some(mask) => dropout(&y, &mask)?,
+            None => y,
+        };
+        saved.push(kept);
     }
+    if let Some(mask) = output_mask(spec, args.draws, dims) {
+        input = dropout(&input, &mask)?;
+    }
+    let (h_n, c_n) = finals.finish(spec, dims)?;
     let zero_h0 = args.h0.is_none();
-    let saved = args.training.then(|| Saved { layers: saved, h0, zero_h0, c0, dims, dropout: args.dropout });
-    let Some(h_n) = h_n else { unreachable!("`pack` refuses a stack without layers") };
+    let saved = args.training.then(|| Saved { layers: saved, zero_h0, dims, draws: args.draws, paths });
     Ok(StackOutput { y: input, h_n, c_n, saved })
+}
+
+/// The states a stack starts from.
+struct Initial {
+    /// [L*D, B, P]
+    h0: Array,
+    /// [L*D, B, H]
+    c0: Option<Array>,
+}
+
+/// The states a stack ends in, as the layers deliver them.
+#[derive(Default)]
+struct Finals {
+    /// [L*D, B, P] and [L*D, B, H] under construction, or one [B, width] per path so far
+    h_n: Option<Array>,
+    c_n: Option<Array>,
+    of_paths: [Vec<Array>; 2],
+}
+
+impl Finals {
+    fn finish(self, spec: &StackSpec, dims: Dims) -> Result<(Array, Option<Array>)> {
+        let [h, c] = self.of_paths;
+        let together = |parts: Vec<Array>, width: usize| -> Result<Option<Array>> {
+            if parts.is_empty() {
+                return Ok(None);
+            }
+            let parts: Vec<&Array> = parts.iter().collect();
+            stack(&parts, 0)?.reshape(&[spec.num_states(), dims.b, width]).map(Some)
+        };
+        let h_n = match self.h_n {
+            Some(h_n) => Some(h_n),
+            None => together(h, dims.p)?,
+        };
+        let Some(h_n) = h_n else { unreachable!("`pack` refuses a stack without layers") };
+        let c_n = match self.c_n {
+            Some(c_n) => Some(c_n),
+            None => together(c, dims.h)?,
+        };
+        Ok((h_n, c_n))
+    }
+}
+
+/// A layer whose rows all run through all steps: one pass for both directions.
+fn run_plain(
+    args: &StackArgs<'_>,
+    dims: Dims,
+    layer: usize,
+    x: &Array,
+    initial: &Initial,
+    finals: &mut Finals,
+) -> Result<(Array, SavedPasses)> {
+    let spec = args.spec;
+    let h0 = State { array: initial.h0.clone(), offset: layer * dims.state() };
+    let c0 = initial.c0.as_ref().map(|c0| State { array: c0.clone(), offset: layer * dims.cells() });
+    let pass = Pass {
+        op: OP,
+        spec,
+        dims,
+        inputs: spec.layer_input_size(layer),
+        weights: &args.packed.layers[layer],
+        direction: 0,
+        walk: None,
+        noise: pass_noise(spec, args.draws, layer, 0),
+    };
+    let (training, format) = (args.training, args.weights);
+    let run = ForwardPass { pass, x, h0: &h0, c0: c0.as_ref(), training, format }.run()?;
+    copy_final(spec, dims, layer, (&run.y, dims.p), (dims.p, true), &mut finals.h_n)?;
+    if let (Some(_), Some(aux)) = (&c0, &run.aux) {
+        copy_final(spec, dims, layer, (aux, run.width), (dims.h, training), &mut finals.c_n)?;
+    }
+    let passes = run.kept.map(|kept| SavedPass { kept, h0, c0 }).into_iter().collect();
+    if dims.d == 1 || spec.merge == Merge::Concat {
+        return Ok((run.y, SavedPasses { passes, halves: None }));
+    }
+    let halves = split(&run.y)?;
+    let y = merge(spec.merge, [&halves[0], &halves[1]])?;
+    let halves = (training && spec.merge == Merge::Mul).then_some(halves);
+    Ok((y, SavedPasses { passes, halves }))
+}
+
+/// A layer with ragged or interrupted rows: one pass per direction, over packed rows.
+fn run_paths(
+    args: &StackArgs<'_>,
+    dims: Dims,
+    layer: usize,
+    x: &Array,
+    initial: &Initial,
+    paths: &[Path],
+    finals: &mut Finals,
+) -> Result<(Array, SavedPasses)> {
+    let spec = args.spec;
+    let mut passes = Vec::with_capacity(paths.len());
+    let mut outputs = Vec::with_capacity(paths.len());
+    for (d, path) in paths.iter().enumerate() {
+        let of = layer * paths.len() + d;
+        let ordered = |states: &Array| -> Result<State> {
+            Ok(State { array: path.order(OP, slice(states, 0, of, of + 1)?)?, offset: 0 })
+        };
+        let h0 = ordered(&initial.h0)?;
+        let c0 = initial.c0.as_ref().map(ordered).transpose()?;
+        let dims = dims.of_path(path);
+        let pass = Pass {
+            op: OP,
+            spec,
+            dims,
+            inputs: spec.layer_input_size(layer),
+            weights: &args.packed.layers[layer],
+            direction: d,
+            walk: Some(&path.walk),
+            noise: pass_noise(spec, args.draws, layer, d),
+        };
+        // A row without steps leaves its place in an array of last states untouched.
+        let training = args.training || path.has_empty_rows();
+        let x = path.pack(OP, x)?;
+        let run =
+            ForwardPass { pass, x: &x, h0: &h0, c0: c0.as_ref(), training, format: args.weights }.run()?;
+        finals.of_paths[0].push(path.last(OP, &h0.array, &run.y)?);
+        if let (Some(c0), Some(aux)) = (&c0, &run.aux) {
+            let aux = narrow(aux, run.width, dims.h)?;
+            let last = if training { path.last(OP, &c0.array, &aux)? } else { path.restore(OP, aux)? };
+            finals.of_paths[1].push(last);
+        }
+        outputs.push(path.unpack(OP, &run.y, dims)?);
+        passes.extend(run.kept.filter(|_| args.training).map(|kept| SavedPass { kept, h0, c0 }));
+    }
+    let [forward, backward] = &outputs[..] else {
+        let Some(y) = outputs.pop() else { unreachable!("a stack has a direction") };
+        return Ok((y, SavedPasses { passes, halves: None }));
+    };
+    let y = merge(spec.merge, [forward, backward])?;
+    let halves = (args.training && spec.merge == Merge::Mul).then(|| [forward.clone(), backward.clone()]);
+    Ok((y, SavedPasses { passes, halves }))
+}
+
+/// Rows of `width` cut to `to`.
+fn narrow(x: &Array, width: usize, to: usize) -> Result<Array> {
+    let rows = x.reshape(&[x.len() / width, width])?;
+    if width == to { Ok(rows) } else { slice(&rows, 1, 0, to) }
 }
 
 fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Dims> {
@@ -64,11 +216,23 @@ fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Dims> {
     };
     args.x.expect_dims(op, "x", "[T, B, I]", &[t, b, spec.input_size])?;
     debug_assert_eq!(inputs, spec.input_size);
-    let states = [spec.num_states(), b, spec.hidden_size];
-    for (name, given) in [("h0", args.h0), ("c0", args.c0)] {
+    let states =
+        [("h0", args.h0, "[L*D, B, P]", spec.state_size()), ("c0", args.c0, "[L*D, B, H]", spec.hidden_size)];
+    for (name, given, axes, width) in states {
         if let Some(given) = given {
             given.expect_device(op, name, args.x.device())?;
-            given.expect_dims(op, name, "[L*D, B, H]", &states)?;
+            given.expect_dims(op, name, axes, &[spec.num_states(), b, width])?;
+        }
+    }
+    if let Some(sequences) = args.sequences {
+        let got = [sequences.steps(), sequences.lengths().len()];
+        if got != [t, b] {
+            return Err(Error::Value {
+                op,
+                arg: "sequences",
+                expected: format!("for [T, B] = [{t}, {b}]"),
+                got: format!("for {got:?}"),
+            });
         }
     }
     if args.c0.is_some() && !spec.cell.kind.has_cell_state() {
@@ -107,117 +271,50 @@ fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Dims> {
         });
     }
     args.x.expect_device(op, "x", &args.packed.device)?;
-    Ok(Dims {
-        t,
-        b,
-        h: spec.hidden_size,
-        p: spec.state_size(),
-        d: spec.num_directions(),
-        g: spec.cell.gates(),
-    })
+    let (h, p) = (spec.hidden_size, spec.state_size());
+    Ok(Dims { t, b, h, p, d: spec.num_directions(), g: spec.cell.gates(), n: t * b })
 }
 
-/// The arguments of one layer's forward pass.
-pub(super) struct LayerArgs<'a> {
-    pub(super) op: &'static str,
-    pub(super) spec: &'a StackSpec,
-    pub(super) dims: Dims,
-    pub(super) layer: usize,
-    /// [T, B, I of the layer]
-    pub(super) x: &'a Array,
-    /// [L*D, B, H]
-    pub(super) h0: &'a Array,
-    /// [L*D, B, H]
-    pub(super) c0: Option<&'a Array>,
-    pub(super) training: bool,
-    pub(super) weights: WeightFormat,
-}
-
-impl LayerArgs<'_> {
-    fn run(&self, packed: &PackedLayer) -> Result<LayerRun> {
+impl ForwardPass<'_> {
+    fn run(&self) -> Result<LayerRun> {
         on_device!(
             self.x.device(),
-            Cpu(cpu) => self.run_cpu(cpu, packed.cpu()),
-            Gpu(gpu) => self.run_gpu(gpu, packed.gpu()),
+            Cpu(cpu) => self.run_cpu(cpu, self.pass.weights.cpu()),
+            Gpu(gpu) => self.run_gpu(gpu, self.pass.weights.gpu()),
         )
-    }
-
-    fn run_cpu(&self, cpu: &cpu::CpuDevice, weights: &cpu::rnn::LayerWeights) -> Result<LayerRun> {
-        let Dims { t, b, h, d, g, .. } = self.dims;
-        let (device, cell) = (self.x.device(), &self.spec.cell);
-        let mut gates = match self.training {
-            true => Some(Array::alloc(device, self.op, &[t, b, d, g, h])?),
-            false => None,
-        };
-        let mut aux = match cell.kind.has_aux() {
-            true => Some(Array::alloc(device, self.op, &[if self.training { t } else { 1 }, b, d, h])?),
-            false => None,
-        };
-        let mut y = Array::alloc(device, self.op, &[t, b, d * h])?;
-        let (first, size) = (self.layer * self.dims.state(), self.dims.state());
-        let bf16 = match self.weights {
-            WeightFormat::Bf16 => Some(weights.bf16(cpu)?),
-            _ => None,
-        };
-        cpu::rnn::forward(
-            cpu.threads(),
-            cpu::rnn::Forward {
-                dims: self.dims.layer(self.spec.layer_input_size(self.layer)),
-                spec: cell,
-                weights,
-                bf16: bf16.as_ref().map(|panels| &panels[..]),
-                x: self.x.cpu(),
-                gates: cpu_slice(&mut gates)?,
-                aux: cpu_slice(&mut aux)?,
-                y: y.cpu_mut().make_mut()?,
-                h0: &self.h0.cpu()[first..][..size],
-                c0: self.c0.map_or(&[], |c0| &c0.cpu()[first..][..size]),
-                training: self.training,
-            },
-        );
-        let kept = gates.map(|gates| SavedLayer { x: self.x.clone(), gates, aux: aux.clone(), y: y.clone() });
-        Ok(LayerRun { kept, aux, y, width: h })
-    }
-}
-
-/// The memory of an array, or none.
-pub(super) fn cpu_slice(array: &mut Option<Array>) -> Result<&mut [f32]> {
-    match array {
-        Some(array) => array.cpu_mut().make_mut(),
-        None => Ok(&mut []),
     }
 }
 
 /// Copies each direction's last step of `[T, B, D, width]` (or, unless `all_steps`, of `[1, B, D, width]`)
-/// to the states `[L*D, B, H]` of `layer`, which are allocated for the first one. A single step of a single
+/// to the states `[L*D, B, to]` of `layer`, which are allocated for the first one. A single step of a single
 /// layer is its state already.
 fn copy_final(
     spec: &StackSpec,
     dims: Dims,
     layer: usize,
-    steps: &Array,
-    (width, all_steps): (usize, bool),
+    (steps, width): (&Array, usize),
+    (to, all_steps): (usize, bool),
     states: &mut Option<Array>,
 ) -> Result<()> {
-    let Dims { t, b, h, d, .. } = dims;
-    let shape = [spec.num_states(), b, h];
-    if spec.num_states() == 1 && width == h && (t == 1 || !all_steps) {
+    let Dims { t, b, d, .. } = dims;
+    let shape = [spec.num_states(), b, to];
+    if spec.num_states() == 1 && width == to && (t == 1 || !all_steps) {
         *states = Some(steps.reshape(&shape)?);
         return Ok(());
     }
     if states.is_none() {
-        *states = Some(Array::alloc(steps.device(), "rnn::forward", &shape)?);
+        *states = Some(Array::alloc(steps.device(), OP, &shape)?);
     }
     let Some(states) = states else { unreachable!("allocated above") };
     for direction in 0..d {
         let time = if direction == 0 && all_steps { t - 1 } else { 0 };
         copy_into(
             &StridedCopy {
-                dims: vec![b, h],
+                dims: vec![b, to],
                 src_strides: vec![d * width, 1],
                 src_offset: (time * b * d + direction) * width,
-                dst_strides: vec![h, 1],
-                dst_offset: (layer * d + direction) * b * h,
+                dst_strides: vec![to, 1],
+                dst_offset: (layer * d + direction) * b * to,
             },
             steps,
             states,

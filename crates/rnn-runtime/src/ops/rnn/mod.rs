@@ -1,24 +1,30 @@
 //! The recurrent stack: all layers, both directions, over the whole sequence, forward and backward.
 //!
-//! This folder checks, keeps states and dropout, and goes from layer to layer. A layer is one call of a
-//! backend: forward yields y and, when training, the activated gates `[T, B, D, G, H]`; backward overwrites
-//! these with the gradients of the pre-activations and yields dx, dW, dU and the biases. The CPU does both
-//! in its own passes (`cpu/rnn/`), the GPU as products over all steps and a recurrence (`products`).
+//! This folder checks, keeps states, packs ragged rows, drops, merges directions, and goes from layer to
+//! layer. What a backend runs is a [`Pass`]: one layer over all steps, both directions at once, or, where rows
+//! are ragged or interrupted, one direction in its own order of steps. Forward yields y and, when training,
+//! the activated gates `[T, B, D, G, H]`; backward overwrites these with the gradients of the pre-activations
+//! and yields dx and the weights' gradients. The CPU does both in its own passes (`on_cpu`, `cpu/rnn/`), the
+//! GPU as products over all steps and a recurrence (`products`).
 
 mod backward;
 #[cfg(feature = "gpu")]
 mod explain;
 mod forward;
+mod merge;
+mod on_cpu;
 mod pack;
 #[cfg(feature = "gpu")]
 mod products;
+mod sequences;
+mod weights;
 
 use super::dropout::DropoutMask;
 use crate::array::Array;
 use crate::cpu;
 use crate::device::Device;
 use crate::error::Result;
-use crate::recurrence::LayerDims;
+use crate::recurrence::{Draws, LayerDims, Noise, Walk};
 use crate::rng::RngKey;
 pub use backward::backward;
 #[cfg(feature = "gpu")]
@@ -26,28 +32,18 @@ pub use explain::{Comparison, Explanation};
 pub use forward::forward;
 pub use pack::pack;
 use rnn_kernels::cell::{StackSpec, WeightFormat};
+use sequences::Path;
+pub use sequences::Sequences;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Weights of one cell, or their gradients; PyTorch's layout.
-#[derive(Clone, Debug)]
-pub struct CellWeights {
-    /// `weight_ih`: `[G*H, I]`
-    pub w_ih: Array,
-    /// `weight_hh`: `[G*H, H]`
-    pub w_hh: Array,
-    /// `bias_ih`: `[G*H]`
-    pub b_ih: Option<Array>,
-    /// `bias_hh`: `[G*H]`
-    pub b_hh: Option<Array>,
-}
+pub use weights::CellWeights;
 
 /// The weights of a stack, rearranged for the kernels. Make it once per weight version and keep it.
 #[derive(Clone)]
 pub struct Packed {
     device: Device,
     layers: Arc<Vec<PackedLayer>>,
-    /// The last initial state of zeros, for passes that are given none.
-    zeros: Arc<Mutex<Option<Array>>>,
+    /// The last initial states of zeros, for passes that are given none.
+    zeros: Arc<Mutex<Vec<Array>>>,
 }
 
 impl std::fmt::Debug for Packed {
@@ -61,10 +57,16 @@ impl Packed {
     fn zeros(&self, op: &'static str, dims: &[usize]) -> Result<Array> {
         // An array is whole or absent, whatever happened to another thread.
         let mut zeros = self.zeros.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*zeros {
-            Some(array) if array.dims() == dims => Ok(array.clone()),
-            _ => Ok(zeros.insert(Array::alloc_zeroed(&self.device, op, dims)?).clone()),
+        if let Some(array) = zeros.iter().find(|array| array.dims() == dims) {
+            return Ok(array.clone());
         }
+        let array = Array::alloc_zeroed(&self.device, op, dims)?;
+        // h and c may differ in width: two are kept.
+        if zeros.len() == 2 {
+            zeros.clear();
+        }
+        zeros.push(array.clone());
+        Ok(array)
     }
 }
 
@@ -95,6 +97,17 @@ impl PackedLayer {
     }
 }
 
+/// Where the draws of a training pass come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackDraws {
+    /// Key of everything drawn.
+    pub key: RngKey,
+    /// Number of the pass's first step: a sequence fed in chunks has the masks of the whole one.
+    pub first_step: u32,
+    /// Number of the sequence, for masks that all of its steps share.
+    pub sequence: u32,
+}
+
 /// Arguments of [`forward`].
 pub struct StackArgs<'a> {
     /// Sizes and cell.
@@ -103,24 +116,26 @@ pub struct StackArgs<'a> {
     pub packed: &'a Packed,
     /// `[T, B, I]`
     pub x: &'a Array,
-    /// `[L*D, B, H]`, zeros when absent
+    /// `[L*D, B, P]`, zeros when absent
     pub h0: Option<&'a Array>,
     /// `[L*D, B, H]`, zeros when absent; LSTM only
     pub c0: Option<&'a Array>,
+    /// Ends and interruptions of the rows; absent: none.
+    pub sequences: Option<&'a Sequences>,
     /// Keep what [`backward`] needs.
     pub training: bool,
     /// Weights of an inference pass; training needs f32.
     pub weights: WeightFormat,
-    /// Key and number of the first step for dropout between layers; absent: no dropout.
-    pub dropout: Option<(RngKey, u32)>,
+    /// Draws of dropout and zoneout; absent: nothing is dropped and zoneout mixes by its rates.
+    pub draws: Option<StackDraws>,
 }
 
 /// Results of [`forward`].
 #[derive(Debug)]
 pub struct StackOutput {
-    /// `[T, B, D*H]`: output of the last layer
+    /// `[T, B, D*P]`, or `[T, B, P]` of merged directions: output of the last layer, zero past a row's end
     pub y: Array,
-    /// `[L*D, B, H]`: h after each direction's last step
+    /// `[L*D, B, P]`: h after each direction's last step
     pub h_n: Array,
     /// `[L*D, B, H]`: c likewise; LSTM only
     pub c_n: Option<Array>,
@@ -132,17 +147,31 @@ pub struct StackOutput {
 /// `[T, B, D, H]` per layer.
 #[derive(Debug)]
 pub struct Saved {
-    layers: Vec<SavedLayer>,
-    h0: Array,
+    layers: Vec<SavedPasses>,
     /// Whether h0 is zero because none was given.
     zero_h0: bool,
-    c0: Option<Array>,
     dims: Dims,
-    dropout: Option<(RngKey, u32)>,
+    draws: Option<StackDraws>,
+    paths: Option<Arc<Vec<Path>>>,
+}
+
+/// What a layer keeps: its passes, and the outputs of both directions where they were multiplied.
+#[derive(Debug)]
+struct SavedPasses {
+    passes: Vec<SavedPass>,
+    halves: Option<[Array; 2]>,
+}
+
+/// What a pass keeps, with the state it started from.
+#[derive(Debug)]
+struct SavedPass {
+    kept: SavedLayer,
+    h0: State,
+    c0: Option<State>,
 }
 
 /// What a layer keeps for its backward pass, in the order and with the padding of the backend; shapes are
-/// those of the CPU.
+/// those of the CPU. Rows are `[T, B]`, or packed.
 #[derive(Debug)]
 struct SavedLayer {
     /// [T, B, I of the layer], after dropout
@@ -151,16 +180,16 @@ struct SavedLayer {
     gates: Array,
     /// [T, B, D, H]
     aux: Option<Array>,
-    /// [T, B, D*H]
+    /// [T, B, D*P]
     y: Array,
 }
 
 /// Gradients that flow into [`backward`]; absent ones are zero.
 #[derive(Default)]
 pub struct StackCotangents<'a> {
-    /// `[T, B, D*H]`
+    /// `[T, B, D*P]`, or `[T, B, P]` of merged directions
     pub dy: Option<&'a Array>,
-    /// `[L*D, B, H]`
+    /// `[L*D, B, P]`
     pub dh_n: Option<&'a Array>,
     /// `[L*D, B, H]`; LSTM only
     pub dc_n: Option<&'a Array>,
@@ -180,7 +209,7 @@ pub struct Wanted {
 pub struct StackGrads {
     /// `[T, B, I]`, if it was wanted
     pub dx: Option<Array>,
-    /// `[L*D, B, H]`, if it was wanted
+    /// `[L*D, B, P]`, if it was wanted
     pub dh0: Option<Array>,
     /// `[L*D, B, H]`, if it was wanted; LSTM only
     pub dc0: Option<Array>,
@@ -198,6 +227,59 @@ struct Dims {
     p: usize,
     d: usize,
     g: usize,
+    /// Rows of all steps: T*B, fewer of a ragged pass
+    n: usize,
+}
+
+/// A state `[D, B, width]` of one pass: an array and the element where it starts.
+#[derive(Clone, Debug)]
+struct State {
+    array: Array,
+    offset: usize,
+}
+
+/// One layer over all steps: what forward and backward have in common.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    op: &'static str,
+    spec: &'a StackSpec,
+    /// Of this pass: D is 1 where one direction runs alone.
+    dims: Dims,
+    /// Features of the layer's input.
+    inputs: usize,
+    weights: &'a PackedLayer,
+    /// The first direction of the pass.
+    direction: usize,
+    /// How ragged or interrupted rows go; absent: all run through all steps.
+    walk: Option<&'a Walk>,
+    noise: Noise,
+}
+
+/// Arguments of a layer's forward pass.
+struct ForwardPass<'a> {
+    pass: Pass<'a>,
+    /// [T, B, I of the layer]
+    x: &'a Array,
+    h0: &'a State,
+    c0: Option<&'a State>,
+    training: bool,
+    format: WeightFormat,
+}
+
+/// Arguments of a layer's backward pass.
+struct BackwardPass<'a> {
+    pass: Pass<'a>,
+    kept: SavedLayer,
+    h0: &'a State,
+    /// Whether h0 is zero because none was given.
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "a product that the GPU saves"))]
+    zero_h0: bool,
+    c0: Option<&'a State>,
+    /// [T, B, D*P]
+    dy: &'a Array,
+    /// Cotangents of the final states: h [D, B, P], then c (LSTM) or zeros [D, B, H]
+    state: Array,
+    want_dx: bool,
 }
 
 /// One layer after its forward pass.
@@ -206,7 +288,7 @@ struct LayerRun {
     kept: Option<SavedLayer>,
     /// [T, B, D, width], or [1, B, D, width] in inference
     aux: Option<Array>,
-    /// [T, B, D*H]
+    /// [T, B, D*P]
     y: Array,
     /// Units of a row of aux: H, or a little more.
     width: usize,
@@ -214,7 +296,7 @@ struct LayerRun {
 
 /// One layer after its backward pass.
 struct LayerGrads {
-    /// [2, D, B, H]: gradients of h0 and (LSTM) c0
+    /// h [D, B, P], then c [D, B, H]: gradients of h0 and (LSTM) c0
     state: Array,
     /// [T, B, I of the layer], if it was wanted
     dx: Option<Array>,
@@ -223,32 +305,85 @@ struct LayerGrads {
 }
 
 impl Dims {
-    /// Elements of one state of one layer, [D, B, H].
+    /// Elements of h of one layer, [D, B, P].
     fn state(&self) -> usize {
+        self.d * self.b * self.p
+    }
+
+    /// Elements of c of one layer, [D, B, H].
+    fn cells(&self) -> usize {
         self.d * self.b * self.h
     }
 
     fn layer(&self, inputs: usize) -> LayerDims {
-        LayerDims { steps: self.t, batch: self.b, inputs, hidden: self.h, state: self.p, directions: self.d }
+        let Dims { t, b, h, p, d, .. } = *self;
+        LayerDims { steps: t, batch: b, inputs, hidden: h, state: p, directions: d }
+    }
+
+    /// Of a pass over one direction.
+    fn of_path(&self, path: &Path) -> Dims {
+        Dims { d: 1, n: path.walk.len(), ..*self }
     }
 }
 
-/// Gives dropout between layers a stream of its own.
+/// Gives dropout between layers a stream of its own; the streams of the other draws follow.
 pub const DROPOUT_STREAM: u32 = 0x4c41_5945;
+/// Variational dropout on a layer's input.
+pub const INPUT_STREAM: u32 = DROPOUT_STREAM + 1;
+/// Variational dropout on the last layer's output.
+pub const OUTPUT_STREAM: u32 = DROPOUT_STREAM + 2;
+/// Draws inside the recurrence.
+pub const NOISE_STREAM: u32 = DROPOUT_STREAM + 3;
 
 /// The dropout between `layer` and the next, if there is any.
-fn layer_mask(
-    spec: &StackSpec,
-    dropout: Option<(RngKey, u32)>,
-    layer: usize,
-    dims: Dims,
-) -> Option<DropoutMask> {
-    let (key, first_step) = dropout?;
+fn layer_mask(spec: &StackSpec, draws: Option<StackDraws>, layer: usize, dims: Dims) -> Option<DropoutMask> {
+    let StackDraws { key, first_step, .. } = draws?;
     let between = layer + 1 < spec.num_layers && spec.dropout > 0.0;
     between.then(|| DropoutMask {
         probability: spec.dropout,
         key: key.derive(DROPOUT_STREAM, layer as u32),
         first_step,
-        row: dims.b * dims.d * dims.h,
+        row: dims.b * spec.output_size(),
+        shared: false,
     })
+}
+
+/// A mask that all steps share, on `features` features.
+fn sequence_mask(
+    probability: f32,
+    draws: Option<StackDraws>,
+    (stream, layer): (u32, usize),
+    (dims, features): (Dims, usize),
+) -> Option<DropoutMask> {
+    let StackDraws { key, sequence, .. } = draws?;
+    (probability > 0.0).then(|| DropoutMask {
+        probability,
+        key: key.derive(stream, layer as u32),
+        first_step: sequence,
+        row: dims.b * features,
+        shared: true,
+    })
+}
+
+/// The dropout on the input of `layer`, if there is any.
+fn input_mask(spec: &StackSpec, draws: Option<StackDraws>, layer: usize, dims: Dims) -> Option<DropoutMask> {
+    let features = spec.layer_input_size(layer);
+    sequence_mask(spec.regularization.input_dropout, draws, (INPUT_STREAM, layer), (dims, features))
+}
+
+/// The dropout on the output of the last layer, if there is any.
+fn output_mask(spec: &StackSpec, draws: Option<StackDraws>, dims: Dims) -> Option<DropoutMask> {
+    let of = (dims, spec.output_size());
+    sequence_mask(spec.regularization.output_dropout, draws, (OUTPUT_STREAM, 0), of)
+}
+
+/// The noise of a pass that starts at `direction` of `layer`.
+fn pass_noise(spec: &StackSpec, draws: Option<StackDraws>, layer: usize, direction: usize) -> Noise {
+    let draws = draws.map(|StackDraws { key, first_step, sequence }| Draws {
+        keys: [0, 1]
+            .map(|d| key.derive(NOISE_STREAM, (layer * spec.num_directions() + direction + d) as u32)),
+        first_step,
+        sequence,
+    });
+    Noise { rates: spec.regularization, draws }
 }

@@ -3,12 +3,11 @@
 #[cfg(feature = "gpu")]
 use super::products;
 use super::{CellWeights, Packed, PackedLayer};
-use crate::array::Array;
 use crate::cpu;
 use crate::device::{Device, on_device};
 use crate::error::{Error, Result};
 use crate::ops::widen;
-use rnn_kernels::cell::StackSpec;
+use rnn_kernels::cell::{Parameter, StackSpec};
 use std::sync::Arc;
 
 /// Checks the weights of all cells and rearranges them for the kernels.
@@ -58,29 +57,24 @@ fn check_cell(
     device: &Device,
 ) -> Result<CellWeights> {
     let suffix = format!("_l{layer}{}", if direction == 1 { "_reverse" } else { "" });
-    let rows = spec.gate_rows();
-    let check = |array: &Array, name: &'static str, axes: &str, dims: &[usize]| {
-        array.expect_device(op, name, device)?;
-        array.expect_dims(op, format!("{name}{suffix}"), axes, dims)?;
-        Ok(widen(op, name, array)?.into_owned())
-    };
-    let inputs = spec.layer_input_size(layer);
-    let bias = |array: &Option<Array>, name: &'static str| match (array, spec.bias) {
-        (Some(array), true) => Ok(Some(check(array, name, "[G*H]", &[rows])?)),
-        (None, false) => Ok(None),
-        (given, _) => Err(Error::Value {
-            op,
-            arg: name,
-            expected: if spec.bias { "present" } else { "absent" }.into(),
-            got: if given.is_some() { "present" } else { "absent" }.into(),
-        }),
-    };
-    Ok(CellWeights {
-        w_ih: check(&cell.w_ih, "weight_ih", "[G*H, I]", &[rows, inputs])?,
-        w_hh: check(&cell.w_hh, "weight_hh", "[G*H, H]", &[rows, spec.hidden_size])?,
-        b_ih: bias(&cell.b_ih, "bias_ih")?,
-        b_hh: bias(&cell.b_hh, "bias_hh")?,
-    })
+    let mut checked = cell.clone();
+    for parameter in Parameter::ALL {
+        let name = parameter.name();
+        match (cell.get(parameter), spec.parameter_dims(layer, parameter)) {
+            (Some(array), Some(dims)) => {
+                array.expect_device(op, name, device)?;
+                array.expect_dims(op, format!("{name}{suffix}"), parameter.axes(), &dims)?;
+                checked.set(parameter, widen(op, name, array)?.into_owned());
+            }
+            (None, None) => {}
+            (given, wanted) => {
+                let word = |present: bool| if present { "present" } else { "absent" }.to_string();
+                let (expected, got) = (word(wanted.is_some()), word(given.is_some()));
+                return Err(Error::Value { op, arg: name, expected, got });
+            }
+        }
+    }
+    Ok(checked)
 }
 
 fn pack_layer(

@@ -7,7 +7,7 @@
 //! Inside, the gates of a unit lie side by side and every width is a multiple of four: P for H, Q for the
 //! layer's inputs. Where they are not, arrays are padded with zeros on the way in and cut on the way out.
 
-use super::{CellWeights, Dims, LayerGrads, LayerRun, SavedLayer, backward, forward};
+use super::{BackwardPass, CellWeights, Dims, ForwardPass, LayerGrads, LayerRun, SavedLayer, State};
 use crate::array::{Array, DType};
 use crate::device::Device;
 use crate::dims::Shape;
@@ -171,13 +171,14 @@ fn with_width(
     Ok(out)
 }
 
-/// A state of one layer, `[D, B, P]`, and the element where it starts.
-fn layer_state(op: &'static str, dims: Dims, layer: usize, state: &Array) -> Result<(Array, usize)> {
-    let offset = layer * dims.state();
-    match padded(dims.h) == dims.h {
-        true => Ok((state.clone(), offset)),
-        false => Ok((with_width(op, state, offset, dims.d * dims.b, [dims.h, padded(dims.h)])?, 0)),
+/// A state `[D, B, width]` with padded rows.
+fn padded_state(op: &'static str, dims: Dims, width: usize, state: &State) -> Result<State> {
+    if padded(width) == width {
+        return Ok(state.clone());
     }
+    let sizes = [width, padded(width)];
+    let array = with_width(op, &state.array, state.offset, dims.d * dims.b, sizes)?;
+    Ok(State { array, offset: 0 })
 }
 
 /// `x` with rows of Q.
@@ -212,13 +213,13 @@ impl Dims {
     }
 }
 
-impl forward::LayerArgs<'_> {
+impl ForwardPass<'_> {
     pub(super) fn run_gpu(&self, gpu: &GpuDevice, weights: &LayerWeights) -> Result<LayerRun> {
-        let Dims { t, b, h, d, .. } = self.dims;
-        let (device, op) = (self.x.device(), self.op);
-        let inputs = self.spec.layer_input_size(self.layer);
+        let pass = &self.pass;
+        let Dims { t, b, h, d, .. } = pass.dims;
+        let (device, op, spec, inputs) = (self.x.device(), pass.op, pass.spec, pass.inputs);
         let p = padded(h);
-        let half = match self.weights {
+        let half = match self.format {
             WeightFormat::F16 => Some(weights.half()?),
             _ => None,
         };
@@ -227,7 +228,7 @@ impl forward::LayerArgs<'_> {
             None => (&weights.w_ih, &weights.forward),
         };
         let x = padded_input(op, self.x, t * b, inputs)?;
-        let aux = match self.spec.cell.kind.has_aux() {
+        let aux = match spec.cell.kind.has_aux() {
             true => Some(Array::alloc(device, op, &[if self.training { t } else { 1 }, b, d, p])?),
             false => None,
         };
@@ -241,39 +242,39 @@ impl forward::LayerArgs<'_> {
             &StridedCopy {
                 dims: vec![d * b, h],
                 src_strides: vec![h, 1],
-                src_offset: self.layer * self.dims.state(),
+                src_offset: self.h0.offset,
                 dst_strides: vec![p, 1],
                 dst_offset: 0,
             },
-            self.h0,
+            &self.h0.array,
             &mut ring,
         )?;
-        let mut c0 = self.c0.map(|c0| layer_state(op, self.dims, self.layer, c0)).transpose()?;
-        let count = if self.training { t } else { projected_steps(self.spec, t, b) };
+        let mut c0 = self.c0.map(|c0| padded_state(op, pass.dims, h, c0)).transpose()?;
+        let count = if self.training { t } else { projected_steps(spec, t, b) };
         let mut gates = None;
         for start in (0..t).step_by(count) {
             if start > 0
                 && let (Some(aux), Some(c0)) = (&aux, &mut c0)
             {
-                *c0 = (slice(aux, 0, 0, 1)?, 0);
+                *c0 = State { array: slice(aux, 0, 0, 1)?, offset: 0 };
             }
             let steps = count.min(t - start);
             let projected = self.project(w_ih, weights.bias.as_ref(), &x, start..start + steps)?;
             gpu::rnn::forward(
                 gpu,
                 &gpu::rnn::Forward {
-                    dims: LayerDims { steps, ..self.dims.padded_layer(inputs) },
-                    spec: &self.spec.cell,
+                    dims: LayerDims { steps, ..pass.dims.padded_layer(inputs) },
+                    spec: &spec.cell,
                     weights: recurrent.gpu(),
-                    format: self.weights,
+                    format: self.format,
                     params: weights.params.as_ref().map(Array::gpu),
                     gates: projected.gpu(),
                     aux: aux.as_ref().map(Array::gpu),
                     y: y.gpu(),
                     y_offset: start * b * d * p,
                     ring: ring.gpu(),
-                    c0: c0.as_ref().map(|(c0, _)| c0.gpu()),
-                    c0_offset: c0.as_ref().map_or(0, |&(_, offset)| offset),
+                    c0: c0.as_ref().map(|c0| c0.array.gpu()),
+                    c0_offset: c0.as_ref().map_or(0, |c0| c0.offset),
                     training: self.training,
                 },
             )?;
@@ -289,10 +290,10 @@ impl forward::LayerArgs<'_> {
 
     /// `x W^T + b` of some steps, both directions: `[steps, B, D, P, G]`.
     fn project(&self, w_ih: &Array, bias: Option<&Array>, x: &Array, steps: Range<usize>) -> Result<Array> {
-        let Dims { b, h, d, g, .. } = self.dims;
-        let (p, q) = (padded(h), padded(self.spec.layer_input_size(self.layer)));
+        let Dims { b, h, d, g, .. } = self.pass.dims;
+        let (p, q) = (padded(h), padded(self.pass.inputs));
         let columns = d * p * g;
-        let mut gates = Array::alloc(x.device(), self.op, &[steps.len(), b, d, p, g])?;
+        let mut gates = Array::alloc(x.device(), self.pass.op, &[steps.len(), b, d, p, g])?;
         let args = GemmArgs {
             batch: 1,
             m: steps.len() * b,
@@ -308,51 +309,45 @@ impl forward::LayerArgs<'_> {
     }
 }
 
-impl backward::LayerArgs<'_> {
-    pub(super) fn run_gpu(
-        &self,
-        gpu: &GpuDevice,
-        weights: &LayerWeights,
-        kept: SavedLayer,
-        state: Array,
-    ) -> Result<LayerGrads> {
-        let Dims { t, b, h, d, g, .. } = self.dims;
-        let (device, op, kind) = (self.dy.device(), self.op, self.spec.cell.kind);
+impl BackwardPass<'_> {
+    pub(super) fn run_gpu(self, gpu: &GpuDevice, weights: &LayerWeights) -> Result<LayerGrads> {
+        let Dims { t, b, h, d, g, .. } = self.pass.dims;
+        let (device, op, spec) = (self.dy.device(), self.pass.op, self.pass.spec);
+        let (kind, kept) = (spec.cell.kind, &self.kept);
         let p = padded(h);
         let widen = |x: &Array, rows| match p == h {
             true => Ok(x.clone()),
             false => with_width(op, x, 0, rows, [h, p]),
         };
-        let (dy, state) = (widen(self.dy, t * b * d)?, widen(&state, 2 * d * b)?);
-        let h0 = layer_state(op, self.dims, self.layer, self.h0)?;
-        let c0 = self.c0.map(|c0| layer_state(op, self.dims, self.layer, c0)).transpose()?;
+        let (dy, state) = (widen(self.dy, t * b * d)?, widen(&self.state, 2 * d * b)?);
+        let h0 = padded_state(op, self.pass.dims, h, self.h0)?;
+        let c0 = self.c0.map(|c0| padded_state(op, self.pass.dims, h, c0)).transpose()?;
         let initial = c0.as_ref().unwrap_or(&h0);
         let ring = Array::alloc(device, op, &[2, d, b, p * g])?;
         gpu::rnn::backward(
             gpu,
             &gpu::rnn::Backward {
-                dims: self.dims.padded_layer(self.spec.layer_input_size(self.layer)),
-                spec: &self.spec.cell,
-                weights: &*weights.backward(gpu, self.spec)?,
+                dims: self.pass.dims.padded_layer(self.pass.inputs),
+                spec: &spec.cell,
+                weights: &*weights.backward(gpu, spec)?,
                 gates: kept.gates.gpu(),
                 aux: kept.aux.as_ref().map(Array::gpu),
                 y: kept.y.gpu(),
                 dy: dy.gpu(),
-                initial: initial.0.gpu(),
-                initial_offset: initial.1,
+                initial: initial.array.gpu(),
+                initial_offset: initial.offset,
                 state: state.gpu(),
                 ring: ring.gpu(),
             },
         )?;
-        let dx = if self.want_dx { Some(self.input(&kept, &weights.w_ih)?) } else { None };
-        let sums = |gates: &Array| match self.spec.bias {
+        let dx = if self.want_dx { Some(self.input(&weights.w_ih)?) } else { None };
+        let sums = |gates: &Array| match spec.bias {
             true => sum_axis(&gates.reshape(&[t * b, d * p * g])?, 0).map(Some),
             false => Ok(None),
         };
         let of_input = sums(&kept.gates)?;
         let directions = 0..d;
-        let w_ih =
-            directions.clone().map(|n| self.input_weights(gpu, &kept, n)).collect::<Result<Vec<_>>>()?;
+        let w_ih = directions.clone().map(|n| self.input_weights(gpu, n)).collect::<Result<Vec<_>>>()?;
         // The last gate of a GRU has its recurrent gradient in aux.
         let of_recurrence = match (&kept.aux, kind) {
             (Some(aux), CellKind::Gru) => {
@@ -367,10 +362,10 @@ impl backward::LayerArgs<'_> {
                 Some(sums) => self.blocked(gpu, sums, direction * p * g, [1, 1], &[g * h]).map(Some),
                 None => Ok(None),
             };
-            let w_hh = self.recurrent_weights(gpu, &kept, &h0, direction)?;
+            let w_hh = self.recurrent_weights(gpu, &h0, direction)?;
             let b_ih = bias(&of_input)?;
             let b_hh = if kind == CellKind::Gru { bias(&of_recurrence)? } else { b_ih.clone() };
-            grads.push(CellWeights { w_ih, w_hh, b_ih, b_hh });
+            grads.push(CellWeights { b_ih, b_hh, ..CellWeights::new(w_ih, w_hh) });
         }
         let state = match p == h {
             true => state,
@@ -388,13 +383,13 @@ impl backward::LayerArgs<'_> {
         [stride, columns]: [usize; 2],
         dims: &[usize],
     ) -> Result<Array> {
-        let out = Array::alloc(source.device(), self.op, dims)?;
+        let out = Array::alloc(source.device(), self.pass.op, dims)?;
         interleave(
             gpu,
             &Interleave {
                 order: Order::Blocked,
-                hidden: self.dims.h,
-                gates: self.dims.g,
+                hidden: self.pass.dims.h,
+                gates: self.pass.dims.g,
                 columns,
                 stride,
                 offset,
@@ -406,11 +401,11 @@ impl backward::LayerArgs<'_> {
     }
 
     /// `dx = dgates W`, both directions in one product: `[T, B, I of the layer]`.
-    fn input(&self, kept: &SavedLayer, w_ih: &Array) -> Result<Array> {
-        let Dims { t, b, h, d, g, .. } = self.dims;
-        let inputs = self.spec.layer_input_size(self.layer);
+    fn input(&self, w_ih: &Array) -> Result<Array> {
+        let Dims { t, b, h, d, g, .. } = self.pass.dims;
+        let (inputs, kept) = (self.pass.inputs, &self.kept);
         let (columns, q) = (d * padded(h) * g, padded(inputs));
-        let mut dx = Array::alloc(kept.x.device(), self.op, &[t, b, q])?;
+        let mut dx = Array::alloc(kept.x.device(), self.pass.op, &[t, b, q])?;
         let args = GemmArgs {
             batch: 1,
             m: t * b,
@@ -424,17 +419,17 @@ impl backward::LayerArgs<'_> {
         gemm(&args, whole(&mut dx, q))?;
         match q == inputs {
             true => Ok(dx),
-            false => with_width(self.op, &dx, 0, t * b, [q, inputs])?.reshape(&[t, b, inputs]),
+            false => with_width(self.pass.op, &dx, 0, t * b, [q, inputs])?.reshape(&[t, b, inputs]),
         }
     }
 
     /// `dW = dgates^T x` of one direction.
-    fn input_weights(&self, gpu: &GpuDevice, kept: &SavedLayer, direction: usize) -> Result<Array> {
-        let Dims { t, b, h, d, g, .. } = self.dims;
-        let inputs = self.spec.layer_input_size(self.layer);
+    fn input_weights(&self, gpu: &GpuDevice, direction: usize) -> Result<Array> {
+        let Dims { t, b, h, d, g, .. } = self.pass.dims;
+        let (inputs, kept) = (self.pass.inputs, &self.kept);
         let (p, q) = (padded(h), padded(inputs));
         let direct = p == h && q == inputs;
-        let mut sum = Array::alloc(kept.x.device(), self.op, &[p * g, q])?;
+        let mut sum = Array::alloc(kept.x.device(), self.pass.op, &[p * g, q])?;
         let args = GemmArgs {
             batch: 1,
             m: p * g,
@@ -454,25 +449,19 @@ impl backward::LayerArgs<'_> {
 
     /// `dU = sum over t of dgates_t^T h_{t-1}` of one direction: one product over all steps but the first,
     /// whose earlier state is h0.
-    fn recurrent_weights(
-        &self,
-        gpu: &GpuDevice,
-        kept: &SavedLayer,
-        (h0, h0_offset): &(Array, usize),
-        direction: usize,
-    ) -> Result<Array> {
-        let Dims { t, b, h, d, g, .. } = self.dims;
-        let p = padded(h);
+    fn recurrent_weights(&self, gpu: &GpuDevice, h0: &State, direction: usize) -> Result<Array> {
+        let Dims { t, b, h, d, g, .. } = self.pass.dims;
+        let (p, kept) = (padded(h), &self.kept);
         if self.zero_h0 && t == 1 {
-            return Array::alloc_zeroed(h0.device(), self.op, &[g * h, h]);
+            return Array::alloc_zeroed(h0.array.device(), self.pass.op, &[g * h, h]);
         }
         let groups = if p == h { g } else { 1 };
-        let mut sum = Array::alloc(h0.device(), self.op, &[p * g, p])?;
+        let mut sum = Array::alloc(h0.array.device(), self.pass.op, &[p * g, p])?;
         let gates = Operand::rows(&kept.gates, d * p * g).at(direction * p * g);
         // In its own time a direction's step s is preceded by s - 1; the first step by h0.
         let (first, later, before) = if direction == 0 { (0, 1, 0) } else { (t - 1, 0, 1) };
         let y = Operand::rows(&kept.y, d * p).at(direction * p);
-        let h0 = Operand::rows(h0, p).at(h0_offset + direction * b * p);
+        let h0 = Operand::rows(&h0.array, p).at(h0.offset + direction * b * p);
         let step = |s: usize| gates.at(gates.offset + s * b * gates.row_stride).t();
         let product =
             |k, a, b, accumulate| GemmArgs { batch: 1, m: p * g, n: p, k, a, b, bias: None, accumulate };

@@ -1,0 +1,176 @@
+//! Where the rows of a batch end and where their state is cleared.
+
+use super::Dims;
+use crate::array::Array;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::ops::embed::rows_by;
+use crate::recurrence::Walk;
+
+/// The shape of ragged or interrupted sequences in a batch `[T, B, ..]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sequences {
+    steps: usize,
+    lengths: Vec<usize>,
+    resets: Option<Vec<bool>>,
+}
+
+impl Sequences {
+    /// B rows of `steps` steps at most. `lengths` `[B]` says how many steps each row has, in any order; absent:
+    /// all. `resets` `[T, B]` says where the state is cleared before a step and the gradient ends.
+    ///
+    /// # Errors
+    /// A length of 0 or above T, the wrong number of lengths or resets; the message names the row.
+    pub fn new(
+        [steps, batch]: [usize; 2],
+        lengths: Option<&[usize]>,
+        resets: Option<&[bool]>,
+    ) -> Result<Self> {
+        const OP: &str = "sequences";
+        let error = |arg, expected: String, got: String| Err(Error::Value { op: OP, arg, expected, got });
+        if let Some(lengths) = lengths {
+            if lengths.len() != batch {
+                return error("lengths", format!("B = {batch} of them"), lengths.len().to_string());
+            }
+            if let Some(row) = lengths.iter().position(|&length| length == 0 || length > steps) {
+                let got = format!("{} in row {row}", lengths[row]);
+                return error("lengths", format!("from 1 to T = {steps}"), got);
+            }
+        }
+        if let Some(resets) = resets.filter(|resets| resets.len() != steps * batch) {
+            return error("resets", format!("[T, B] = [{steps}, {batch}]"), resets.len().to_string());
+        }
+        let lengths = lengths.map_or(vec![steps; batch], <[usize]>::to_vec);
+        Ok(Sequences { steps, lengths, resets: resets.map(<[bool]>::to_vec) })
+    }
+
+    /// T
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// `[B]`
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// `[T, B]`
+    pub fn resets(&self) -> Option<&[bool]> {
+        self.resets.as_deref()
+    }
+
+    /// Whether every row has all steps and keeps its state.
+    pub fn is_plain(&self) -> bool {
+        self.resets.is_none() && self.lengths.iter().all(|&length| length == self.steps)
+    }
+
+    /// Some steps of these sequences; a row that ended earlier has none left.
+    pub(super) fn part(&self, start: usize, end: usize) -> Sequences {
+        let batch = self.lengths.len();
+        Sequences {
+            steps: end - start,
+            lengths: self.lengths.iter().map(|&length| length.clamp(start, end) - start).collect(),
+            resets: self.resets.as_ref().map(|resets| resets[start * batch..end * batch].to_vec()),
+        }
+    }
+}
+
+/// The walk of one direction and its index lists on a device.
+#[derive(Debug)]
+pub(super) struct Path {
+    pub(super) walk: Walk,
+    /// Rows of `[T*B, ..]` in packed order, and back; absent where the order is the same.
+    source: Option<[Array; 2]>,
+    /// Rows of `[B, ..]` in packed order, and back; absent where the order is the same.
+    rows: Option<[Array; 2]>,
+    /// Row of the packed outputs, or of those below the initial states, that is each row's last.
+    last: Array,
+    /// Whether a row has no steps.
+    empty: bool,
+}
+
+impl Path {
+    pub(super) fn new(device: &Device, of: &Sequences, direction: usize) -> Result<Self> {
+        let walk = Walk::new(of.steps, &of.lengths, of.resets.as_deref(), direction);
+        let batch = of.lengths.len();
+        let upload = |values: &[u32]| Array::from_u32(device, values, &[values.len()]);
+        let is_identity = |values: &[u32]| values.iter().enumerate().all(|(n, &value)| n == value as usize);
+        let whole = walk.source.len() == of.steps * batch && is_identity(&walk.source);
+        let source = match whole {
+            true => None,
+            false => Some([upload(&walk.source)?, upload(&walk.packed_rows())?]),
+        };
+        let rows = match is_identity(&walk.rows) {
+            true => None,
+            false => {
+                let mut back = vec![0; batch];
+                for (r, &row) in walk.rows.iter().enumerate() {
+                    back[row as usize] = r as u32;
+                }
+                Some([upload(&walk.rows)?, upload(&back)?])
+            }
+        };
+        let empty = of.lengths.contains(&0);
+        let mut last = walk.final_rows();
+        if !empty {
+            last.iter_mut().for_each(|row| *row -= batch as u32);
+        }
+        Ok(Path { source, rows, last: upload(&last)?, empty, walk })
+    }
+
+    /// Whether a row has no steps.
+    pub(super) fn has_empty_rows(&self) -> bool {
+        self.empty
+    }
+
+    /// `[T, B, F]` packed: `[N, F]`.
+    pub(super) fn pack(&self, op: &'static str, x: &Array) -> Result<Array> {
+        let width = x.dims()[2];
+        match &self.source {
+            None => x.reshape(&[x.len() / width, width]),
+            Some([source, _]) => rows_by(op, x, [x.len() / width, width], source),
+        }
+    }
+
+    /// `[N, F]` as `[T, B, F]`, zeros past the ends.
+    pub(super) fn unpack(&self, op: &'static str, x: &Array, dims: Dims) -> Result<Array> {
+        let width = x.len() / self.walk.len();
+        let dims = [dims.t, dims.b, width];
+        match &self.source {
+            None => x.reshape(&dims),
+            Some([_, back]) => rows_by(op, x, [self.walk.len(), width], back)?.reshape(&dims),
+        }
+    }
+
+    /// `[B, F]` in packed order.
+    pub(super) fn order(&self, op: &'static str, state: Array) -> Result<Array> {
+        self.by(op, state, 0)
+    }
+
+    /// `[B, F]` from packed order.
+    pub(super) fn restore(&self, op: &'static str, state: Array) -> Result<Array> {
+        self.by(op, state, 1)
+    }
+
+    fn by(&self, op: &'static str, state: Array, which: usize) -> Result<Array> {
+        let [b, width] = [self.walk.rows.len(), state.len() / self.walk.rows.len()];
+        match &self.rows {
+            None => state.reshape(&[b, width]),
+            Some(rows) => rows_by(op, &state, [b, width], &rows[which]),
+        }
+    }
+
+    /// The last row of every sequence out of `[N, F]`, or, where a row has no steps, out of `initial` `[B, F]`
+    /// (packed order) above them: `[B, F]` in the batch's order.
+    pub(super) fn last(&self, op: &'static str, initial: &Array, steps: &Array) -> Result<Array> {
+        let n = self.walk.len();
+        let width = steps.len() / n;
+        if !self.empty {
+            return rows_by(op, steps, [n, width], &self.last);
+        }
+        let b = self.walk.rows.len();
+        let table =
+            crate::ops::copy::concat(&[&initial.reshape(&[b, width])?, &steps.reshape(&[n, width])?], 0)?;
+        rows_by(op, &table, [b + n, width], &self.last)
+    }
+}
