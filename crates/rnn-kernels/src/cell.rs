@@ -389,18 +389,6 @@ impl Parameter {
             Parameter::NormCBias => "norm_c_bias",
         }
     }
-
-    /// The letters of its shape.
-    pub const fn axes(self) -> &'static str {
-        match self {
-            Parameter::WeightIh => "[G*H, I]",
-            Parameter::WeightHh => "[G*H, P], or [H] of an independent recurrence",
-            Parameter::WeightHr => "[P, H]",
-            Parameter::Peephole => "[3*H], or [2*H] when coupled",
-            Parameter::NormC | Parameter::NormCBias => "[H]",
-            _ => "[G*H]",
-        }
-    }
 }
 
 /// A stack of recurrent layers: what one recurrent op computes.
@@ -455,6 +443,21 @@ impl StackSpec {
     /// G*H: rows of every weight matrix of one direction.
     pub const fn gate_rows(&self) -> usize {
         self.cell.gates() * self.hidden_size
+    }
+
+    /// The letters of a parameter's shape.
+    pub const fn parameter_axes(&self, parameter: Parameter) -> &'static str {
+        match parameter {
+            Parameter::WeightIh => "[G*H, I]",
+            Parameter::WeightHh if self.cell.independent => "[H]",
+            Parameter::WeightHh if self.proj_size > 0 => "[G*H, P]",
+            Parameter::WeightHh => "[G*H, H]",
+            Parameter::WeightHr => "[P, H]",
+            Parameter::Peephole if self.cell.coupled => "[2*H]",
+            Parameter::Peephole => "[3*H]",
+            Parameter::NormC | Parameter::NormCBias => "[H]",
+            _ => "[G*H]",
+        }
     }
 
     /// The shape of a parameter of `layer`, if the stack has it.

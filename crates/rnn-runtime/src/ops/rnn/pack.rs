@@ -63,7 +63,7 @@ fn check_cell(
         match (cell.get(parameter), spec.parameter_dims(layer, parameter)) {
             (Some(array), Some(dims)) => {
                 array.expect_device(op, name, device)?;
-                array.expect_dims(op, format!("{name}{suffix}"), parameter.axes(), &dims)?;
+                array.expect_dims(op, format!("{name}{suffix}"), spec.parameter_axes(parameter), &dims)?;
                 checked.set(parameter, widen(op, name, array)?.into_owned());
             }
             (None, None) => {}
