@@ -400,7 +400,7 @@ fn bad_arguments_are_refused(device: &Device) {
     let out = ok.forward(&spec, true);
     let cotangents = StackCotangents { dy: Some(&ok.x), ..Default::default() };
     let text = backward(&spec, &ok.packed, out.saved.unwrap(), &cotangents, ALL).unwrap_err().to_string();
-    assert!(text.contains("dy must be [T, B, D*H]"), "{text}");
+    assert!(text.contains("dy must be [T, B, D*P]"), "{text}");
 }
 
 /// Long enough for a GPU to project the input a piece at a time: the states go from piece to piece, and nothing
