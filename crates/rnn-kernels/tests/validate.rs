@@ -47,6 +47,7 @@ fn layout(kernel: &Kernel) -> Layout {
         "adam" => AdamParams::LAYOUT,
         "gemm" | "gemm_subgroup" | "gemm_tile_64" | "gemm_tile_128" | "gemv" => gemm::GemmParams::LAYOUT,
         "sum_parts" => gemm::SumPartsParams::LAYOUT,
+        "previous" => rnn::PreviousParams::LAYOUT,
         "pack_recurrent" => rnn::PackRecurrentParams::LAYOUT,
         "pack_bias" => rnn::PackBiasParams::LAYOUT,
         "interleave" => rnn::InterleaveParams::LAYOUT,
@@ -187,6 +188,12 @@ fn parameters_are_laid_out_as_in_rust() {
         let found: Vec<_> =
             members.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset as usize)).collect();
         assert_eq!(found, layout(kernel), "{label}: fields and offsets");
+        let nested = members.iter().find(|m| m.name.as_deref() == Some("options"));
+        if let Some(TypeInner::Struct { members, .. }) = nested.map(|m| &module.types[m.ty].inner) {
+            let found: Vec<_> =
+                members.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset as usize)).collect();
+            assert_eq!(found, params::rnn::OptionsParams::LAYOUT, "{label}: fields and offsets of `options`");
+        }
         assert_eq!(*span as usize, kernel.params_size, "{label}: size");
         assert!(kernel.params_size <= MAX_UNIFORM_WINDOW, "{label}: {} bytes", kernel.params_size);
     }

@@ -1,48 +1,15 @@
-// GRU cell with the reset gate applied after the product, pointwise part. Gate order r, z, n.
+// GRU cell, pointwise part. Gate order r, z, n.
 //   n = act(x_n + r*(U_n h + b_hn))      h' = (1-z)*n + z*h
-// Defines and needs: as cells/lstm.wgsl. aux is U_n h + b_hn; the backward pass overwrites it with
-// its gradient, which is what the recurrent product of the last gate needs.
+// aux is U_n h + b_hn, which the backward pass overwrites with its gradient, what the recurrent product of the
+// last gate needs. A reset before the product is in cells/gru_before.wgsl.
+// Defines: HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, cell_forward, cell_backward.
+// Needs: lib/activation.wgsl, lib/options.wgsl, lib/gates_3.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/cells/gru.rs
 
-const GATES: u32 = 3u;
 const HAS_AUX: bool = true;
 const CARRY_IS_DH: bool = true;
-const LAST_GATE_IN_AUX: bool = true;
-
-alias Gates = vec3<f32>; // r, z, n
-
-struct Weights {
-    r: vec4<f32>,
-    z: vec4<f32>,
-    n: vec4<f32>,
-}
-
-fn load_weights(at: u32) -> Weights {
-    return Weights(weight(at), weight(at + 1u), weight(at + 2u));
-}
-
-fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
-    var sum = fma(vec3(w.r.x, w.z.x, w.n.x), vec3(h.x), acc);
-    sum = fma(vec3(w.r.y, w.z.y, w.n.y), vec3(h.y), sum);
-    sum = fma(vec3(w.r.z, w.z.z, w.n.z), vec3(h.z), sum);
-    return fma(vec3(w.r.w, w.z.w, w.n.w), vec3(h.w), sum);
-}
-
-fn load_gates(unit: u32) -> Gates {
-    let at = 3u * unit;
-    return vec3(
-        gates[at / 4u][at % 4u],
-        gates[(at + 1u) / 4u][(at + 1u) % 4u],
-        gates[(at + 2u) / 4u][(at + 2u) % 4u],
-    );
-}
-
-fn store_gates(unit: u32, values: Gates) {
-    let at = 3u * unit;
-    gates[at / 4u][at % 4u] = values.x;
-    gates[(at + 1u) / 4u][(at + 1u) % 4u] = values.y;
-    gates[(at + 2u) / 4u][(at + 2u) % 4u] = values.z;
-}
+// Where the reset gate acts before the product, aux keeps r*h for the weights' gradient.
+const LAST_GATE_IN_AUX: bool = !RESET_BEFORE;
 
 struct CellForward {
     h: f32,
@@ -50,46 +17,20 @@ struct CellForward {
     gates: Gates,
 }
 
-fn cell_forward(recurrent: Gates, x: Gates, aux_prev: f32, h_prev: f32, b_hn: f32) -> CellForward {
-    let r = gate_act(recurrent.x + x.x);
-    let z = gate_act(recurrent.y + x.y);
-    let un = recurrent.z + b_hn;
-    let n = candidate_act(fma(r, un, x.z));
-    return CellForward(fma(z, h_prev - n, n), un, vec3(r, z, n));
-}
-
-struct Quad {
-    r: vec4<f32>,
-    z: vec4<f32>,
-    n: vec4<f32>,
-}
-
-fn load_quad(at: u32) -> Quad {
-    let a = gates[at];      // r0 z0 n0 r1
-    let b = gates[at + 1u]; // z1 n1 r2 z2
-    let c = gates[at + 2u]; // n2 r3 z3 n3
-    return Quad(vec4(a.x, a.w, b.z, c.y), vec4(a.y, b.x, b.w, c.z), vec4(a.z, b.y, c.x, c.w));
-}
-
-fn store_quad(at: u32, values: Quad) {
-    gates[at] = vec4(values.r.x, values.z.x, values.n.x, values.r.y);
-    gates[at + 1u] = vec4(values.z.y, values.n.y, values.r.z, values.z.z);
-    gates[at + 2u] = vec4(values.n.z, values.r.w, values.z.w, values.n.w);
+fn cell_forward(recurrent: Gates, x: Gates, aux_prev: f32, h_prev: f32, at: Place) -> CellForward {
+    let r = gate_act(clipped(recurrent.x + x.x));
+    let z = gate_act(clipped(recurrent.y + x.y));
+    let un = recurrent.z + cell_param(0u, at);
+    let n = candidate_act(clipped(fma(r, un, x.z)));
+    return CellForward(fma(z, h_prev - n * candidate_scale(at), n * candidate_scale(at)), un, vec3(r, z, n));
 }
 
 struct CellBackward {
     dgates: Quad,
+    recurrent: Quad,
     aux: vec4<f32>,   // gradient of U_n h + b_hn
     carry: vec4<f32>, // part of dh of the earlier step
-}
-
-fn store_recurrent(at: u32, values: CellBackward) {
-    let r = values.dgates.r;
-    let z = values.dgates.z;
-    let n = values.aux;
-    ring[at] = vec4(r.x, z.x, n.x, r.y);
-    ring[at + 1u] = vec4(z.y, n.y, r.z, z.z);
-    ring[at + 2u] = vec4(n.z, r.w, z.w, n.w);
+    sums: mat3x4<f32>, // gradients of parameters per unit
 }
 
 fn cell_backward(
@@ -99,9 +40,17 @@ fn cell_backward(
     aux_prev: vec4<f32>,
     h_prev: vec4<f32>,
     carry: vec4<f32>,
+    at: Place,
 ) -> CellBackward {
-    let dz = dh * (h_prev - saved.n) * d_gate(saved.z);
-    let dn = dh * (1.0 - saved.z) * d_candidate(saved.n);
-    let dr = dn * un * d_gate(saved.r);
-    return CellBackward(Quad(dr, dz, dn), dn * saved.r, dh * saved.z);
+    let r = saved.a;
+    let z = saved.b;
+    let n = saved.c;
+    var kept = vec4(1.0);
+    if NOISE != NO_NOISE {
+        kept = candidate_scale4(at);
+    }
+    let dz = dh * (h_prev - n * kept) * d_gate_clipped(z);
+    let dn = dh * (1.0 - z) * kept * d_candidate_clipped(n);
+    let dr = dn * un * d_gate_clipped(r);
+    return CellBackward(Quad(dr, dz, dn), Quad(dr, dz, dn * r), dn * r, dh * z, mat3x4<f32>());
 }

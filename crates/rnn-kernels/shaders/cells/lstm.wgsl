@@ -1,110 +1,89 @@
-// LSTM cell, pointwise part. Gate order i, f, g, o (PyTorch).
-//   c' = f*c + i*g      h' = o*act(c')
-// Forward handles one unit, backward four. Gates of a unit lie side by side: gates[at] is a unit.
-// Defines: GATES, HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, Gates, Weights, load_weights, product,
-// load_gates, store_gates, cell_forward, load_quad, store_quad, store_recurrent, cell_backward.
-// Needs: lib/activation.wgsl, lib/weights_*.wgsl, and of the driver: gates, ring, both array<vec4<f32>>.
+// LSTM cell, pointwise part, whatever the number of gates in memory: cells/lstm_gates.wgsl and
+// cells/lstm_coupled.wgsl unpack i, f, g, o and call this.
+//   c' = f*c + i*g      h' = o*act(c')      i, f see p*c, o sees p*c' where there are peepholes
+// Forward handles one unit, backward four.
+// Defines: HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, lstm_forward, lstm_backward.
+// Needs: lib/activation.wgsl, lib/options.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/cells/lstm.rs
 
-const GATES: u32 = 4u;
-const HAS_AUX: bool = true;
+const HAS_AUX: bool = true; // c
 const CARRY_IS_DH: bool = false;
 const LAST_GATE_IN_AUX: bool = false;
 
-alias Gates = vec4<f32>; // i, f, g, o
-
-struct Weights {
-    i: vec4<f32>,
-    f: vec4<f32>,
-    g: vec4<f32>,
-    o: vec4<f32>,
-}
-
-fn load_weights(at: u32) -> Weights {
-    return Weights(weight(at), weight(at + 1u), weight(at + 2u), weight(at + 3u));
-}
-
-// acc + the products of the weights of all gates with four values of h.
-fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
-    var sum = fma(vec4(w.i.x, w.f.x, w.g.x, w.o.x), vec4(h.x), acc);
-    sum = fma(vec4(w.i.y, w.f.y, w.g.y, w.o.y), vec4(h.y), sum);
-    sum = fma(vec4(w.i.z, w.f.z, w.g.z, w.o.z), vec4(h.z), sum);
-    return fma(vec4(w.i.w, w.f.w, w.g.w, w.o.w), vec4(h.w), sum);
-}
-
-fn load_gates(unit: u32) -> Gates {
-    return gates[unit];
-}
-
-fn store_gates(unit: u32, values: Gates) {
-    gates[unit] = values;
-}
-
-struct CellForward {
+struct LstmForward {
     h: f32,
-    aux: f32, // c
-    gates: Gates,
+    c: f32,
+    gates: vec4<f32>, // i, f, g, o
 }
 
-fn cell_forward(recurrent: Gates, x: Gates, c_prev: f32, h_prev: f32, param: f32) -> CellForward {
-    let pre = recurrent + x;
-    let i = gate_act(pre.x);
-    let f = gate_act(pre.y);
-    let g = candidate_act(pre.z);
-    let o = gate_act(pre.w);
-    let c = fma(f, c_prev, i * g);
-    return CellForward(o * output_act(c), c, vec4(i, f, g, o));
+// f of the gates is not used when coupled.
+fn lstm_forward(pre: vec4<f32>, coupled: bool, c_prev: f32, at: Place) -> LstmForward {
+    var see = vec3<f32>(); // peepholes of i, f, o
+    if PEEPHOLE {
+        see = vec3(cell_param(0u, at), cell_param(1u, at), cell_param(2u, at));
+    }
+    let i = gate_act(clipped(fma(see.x, c_prev, pre.x)));
+    var f = 1.0 - i;
+    if !coupled {
+        f = gate_act(clipped(fma(see.y, c_prev, pre.y)));
+    }
+    let g = candidate_act(clipped(pre.z));
+    let c = cell_clipped(fma(f, c_prev, i * (g * candidate_scale(at))));
+    let o = gate_act(clipped(fma(see.z, c, pre.w)));
+    return LstmForward(o * output_act(c), c, vec4(i, f, g, o));
 }
 
-// The gates of four units.
-struct Quad {
+struct LstmBackward {
     i: vec4<f32>,
     f: vec4<f32>,
     g: vec4<f32>,
     o: vec4<f32>,
-}
-
-fn load_quad(at: u32) -> Quad {
-    let units = transpose(mat4x4(gates[at], gates[at + 1u], gates[at + 2u], gates[at + 3u]));
-    return Quad(units[0], units[1], units[2], units[3]);
-}
-
-fn store_quad(at: u32, values: Quad) {
-    let units = transpose(mat4x4(values.i, values.f, values.g, values.o));
-    gates[at] = units[0];
-    gates[at + 1u] = units[1];
-    gates[at + 2u] = units[2];
-    gates[at + 3u] = units[3];
-}
-
-struct CellBackward {
-    dgates: Quad,
-    aux: vec4<f32>,   // unchanged
     carry: vec4<f32>, // dc of the earlier step
+    h: vec4<f32>,     // h' before its projection, again
+    sums: mat3x4<f32>, // gradients of the peepholes of i, f, o
 }
 
-// What the recurrent product of the earlier step takes.
-fn store_recurrent(at: u32, values: CellBackward) {
-    let units = transpose(mat4x4(values.dgates.i, values.dgates.f, values.dgates.g, values.dgates.o));
-    ring[at] = units[0];
-    ring[at + 1u] = units[1];
-    ring[at + 2u] = units[2];
-    ring[at + 3u] = units[3];
-}
-
-fn cell_backward(
+// `c_saved` is c' as it left the step.
+fn lstm_backward(
     dh: vec4<f32>,
-    saved: Quad,
-    c: vec4<f32>,
+    gates: LstmBackward,
+    coupled: bool,
+    c_saved: vec4<f32>,
     c_prev: vec4<f32>,
-    h_prev: vec4<f32>,
     carry: vec4<f32>,
-) -> CellBackward {
+    at: Place,
+) -> LstmBackward {
+    let i = gates.i;
+    let f = select(gates.f, 1.0 - i, vec4(coupled));
+    let g = gates.g;
+    let o = gates.o;
+    var kept = vec4(1.0); // of the candidate
+    var c = c_saved;
+    if NOISE != NO_NOISE {
+        // What was saved has been mixed with the step before.
+        kept = candidate_scale4(at);
+        c = cell_clipped4(fma(f, c_prev, i * (g * kept)));
+    }
     let out = output_act4(c);
-    let dc = carry + dh * saved.o * d_output(out);
-    let di = dc * saved.g * d_gate(saved.i);
-    let df = dc * c_prev * d_gate(saved.f);
-    let dg = dc * saved.i * d_candidate(saved.g);
-    let d_o = dh * out * d_gate(saved.o);
-    return CellBackward(Quad(di, df, dg, d_o), c, dc * saved.f);
+    let d_o = dh * out * d_gate_clipped(o);
+    var dc = carry + dh * o * d_output(out);
+    if PEEPHOLE {
+        dc += d_o * cell_param4(2u, at);
+    }
+    dc = d_cell_clipped(dc, c);
+    let dg = dc * i * kept * d_candidate_clipped(g);
+    let d_forget = dc * c_prev;
+    var di = dc * (g * kept);
+    var df = vec4<f32>();
+    if coupled {
+        di -= d_forget;
+    } else {
+        df = d_forget * d_gate_clipped(f);
+    }
+    di *= d_gate_clipped(i);
+    var dc_prev = dc * f;
+    if PEEPHOLE {
+        dc_prev += di * cell_param4(0u, at) + df * cell_param4(1u, at);
+    }
+    return LstmBackward(di, df, dg, d_o, dc_prev, o * out, mat3x4(di * c_prev, df * c_prev, d_o * c));
 }

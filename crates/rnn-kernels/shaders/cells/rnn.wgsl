@@ -1,33 +1,12 @@
-// Elman cell, pointwise part: h' = act(W x + U h + b).
-// Defines and needs: as cells/lstm.wgsl.
+// Elman cell, pointwise part: h' = act(W x + U h + b); with an independent recurrence U is a vector u, and u*h
+// takes the product's place.
+// Defines: HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, cell_forward, cell_backward.
+// Needs: lib/activation.wgsl, lib/options.wgsl, lib/gates_1.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/cells/rnn.rs
 
-const GATES: u32 = 1u;
 const HAS_AUX: bool = false;
-const CARRY_IS_DH: bool = false;
+override CARRY_IS_DH: bool = INDEPENDENT;
 const LAST_GATE_IN_AUX: bool = false;
-
-alias Gates = f32;
-
-struct Weights {
-    h: vec4<f32>,
-}
-
-fn load_weights(at: u32) -> Weights {
-    return Weights(weight(at));
-}
-
-fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
-    return fma(w.h.w, h.w, fma(w.h.z, h.z, fma(w.h.y, h.y, fma(w.h.x, h.x, acc))));
-}
-
-fn load_gates(unit: u32) -> Gates {
-    return gates[unit / 4u][unit % 4u];
-}
-
-fn store_gates(unit: u32, values: Gates) {
-    gates[unit / 4u][unit % 4u] = values;
-}
 
 struct CellForward {
     h: f32,
@@ -35,31 +14,21 @@ struct CellForward {
     gates: Gates,
 }
 
-fn cell_forward(recurrent: Gates, x: Gates, aux_prev: f32, h_prev: f32, param: f32) -> CellForward {
-    let h = candidate_act(recurrent + x);
+fn cell_forward(recurrent: Gates, x: Gates, aux_prev: f32, h_prev: f32, at: Place) -> CellForward {
+    var product = recurrent;
+    if INDEPENDENT {
+        product = cell_param(0u, at) * (h_prev * recurrent_scale(at));
+    }
+    let h = candidate_act(clipped(product + x));
     return CellForward(h, 0.0, h);
-}
-
-struct Quad {
-    h: vec4<f32>,
-}
-
-fn load_quad(at: u32) -> Quad {
-    return Quad(gates[at]);
-}
-
-fn store_quad(at: u32, values: Quad) {
-    gates[at] = values.h;
 }
 
 struct CellBackward {
     dgates: Quad,
+    recurrent: Quad,
     aux: vec4<f32>,
     carry: vec4<f32>,
-}
-
-fn store_recurrent(at: u32, values: CellBackward) {
-    ring[at] = values.dgates.h;
+    sums: mat3x4<f32>, // gradients of parameters per unit
 }
 
 fn cell_backward(
@@ -69,6 +38,15 @@ fn cell_backward(
     aux_prev: vec4<f32>,
     h_prev: vec4<f32>,
     carry: vec4<f32>,
+    at: Place,
 ) -> CellBackward {
-    return CellBackward(Quad(dh * d_candidate(saved.h)), aux, vec4<f32>());
+    let d = dh * d_candidate_clipped(saved.a);
+    var past = vec4<f32>();
+    var sums = mat3x4<f32>();
+    if INDEPENDENT {
+        let scale = recurrent_scale4(at);
+        sums[0] = d * (h_prev * scale);
+        past = d * cell_param4(0u, at) * scale;
+    }
+    return CellBackward(Quad(d), Quad(d), aux, past, sums);
 }

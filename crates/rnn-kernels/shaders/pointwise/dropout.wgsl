@@ -11,7 +11,7 @@ struct Params {
     key1: u32,
     threshold: u32,
     scale: f32,
-    shared_mask: u32, // 1: every step has the first one's mask
+    one_mask: u32, // 1: every step has the first one's mask
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -28,7 +28,7 @@ fn dropout(
     if i >= params.n {
         return;
     }
-    let step = select(i / params.row, 0u, params.shared_mask == 1u);
+    let step = select(i / params.row, 0u, params.one_mask == 1u);
     let counter = vec2(params.first_step + step, i % params.row);
     let draw = threefry(vec2(params.key0, params.key1), counter).x >> 8u;
     // A choice, not a product: a dropped NaN or infinity is 0 too.

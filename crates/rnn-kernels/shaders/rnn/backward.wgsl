@@ -1,42 +1,66 @@
 // Time steps of the backward recurrence of one layer, all directions: gradient of h from the gate gradients of
 // the later step, then the cell's backward at this step, in place.
 // Step s = T starts from the cotangent of h_n; s = 0 only turns the first step's gate gradients into the
-// gradient of h0. An invocation owns four units of $ROWS batch rows. A dispatch runs `count` steps from
-// step_number() down; workgroups and ring as in rnn/forward.wgsl, with the G*H recurrent gate gradients in
+// gradient of h0. An invocation owns four units of $ROWS batch rows. A dispatch runs `count` ticks from
+// step_number() down; ticks, workgroups and ring as in rnn/forward.wgsl, with the G*H recurrent gate gradients in
 // place of h.
-// H is a multiple of 4 here. Needs: a cell, lib/weights_f32.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl.
+// H and P are multiples of 4 here.
+// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_f32.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/backward.rs
 
 struct Params {
-    steps: u32,          // T
-    batch: u32,          // B
-    hidden: u32,         // H
-    directions: u32,     // D
-    initial_offset: u32, // element of the initial state where this layer starts
-    count: u32,          // steps of a dispatch
-    stride: u32,         // groups of four units between one turn of a workgroup and the next
+    options: Options,
+    steps: u32,      // T
+    batch: u32,      // B
+    hidden: u32,     // H
+    state: u32,      // P, features of h; H without a projection
+    directions: u32, // D
+    count: u32,      // ticks of a dispatch
+    stride: u32,     // groups of four units between one turn of a workgroup and the next
+    pad0: u32,
 }
 
 override WORKGROUP: u32;
+override PROJECTED: bool;
+override PHASES: u32;
 const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
 @group(0) @binding(0) var<uniform> params: Params;
-// Binding 0, the weights, is in lib/weights_f32.wgsl: [D, G*H/4, H/4, 4], four units at one k.
-@group(1) @binding(1) var<storage, read> y: array<vec4<f32>>;           // [T, B, D, H/4]
-@group(1) @binding(2) var<storage, read> dy: array<vec4<f32>>;          // [T, B, D, H/4]
-@group(1) @binding(3) var<storage, read> initial: array<vec4<f32>>;     // [.., D, B, H/4], LSTM: c0, GRU: h0
+// Binding 0, the weights, is in lib/weights_f32.wgsl: [D, G*H/4, P/4, 4], four units at one k; then [D, K/4, H/4, 4]
+// of a step's second product, K being P of a projection, else H.
+@group(1) @binding(1) var<storage, read> y: array<vec4<f32>>;           // [T, B, D, P/4]
+@group(1) @binding(2) var<storage, read> dy: array<vec4<f32>>;          // [T, B, D, P/4]
+@group(1) @binding(3) var<storage, read> options: array<vec4<f32>>;     // see lib/options.wgsl; `initial` is
+                                                                        // [.., D, B, H/4], LSTM: c0, others: h0
 @group(1) @binding(4) var<storage, read_write> gates: array<vec4<f32>>; // [T, B, D, H*G/4]
 @group(1) @binding(5) var<storage, read_write> aux: array<vec4<f32>>;   // [T, B, D, H/4]
-@group(1) @binding(6) var<storage, read_write> state: array<vec4<f32>>; // [2, D, B, H/4]: dh, carry
-@group(1) @binding(7) var<storage, read_write> ring: array<vec4<f32>>;  // [2, D, B, H*G/4]
+@group(1) @binding(6) var<storage, read_write> state: array<vec4<f32>>; // [2.., D, B, H/4]: dh, carry, dh that
+                                                                        // bypasses the cell, sums of parameters
+@group(1) @binding(7) var<storage, read_write> ring: array<vec4<f32>>;  // [2, D, B, H*G/4], then [D, B, K/4], then of a
+                                                                        // projection [N, D, P/4]: gradient of h
 
 // See rnn/forward.wgsl.
 var<private> sums: array<vec4<f32>, 64>;
 
+const SECOND: u32 = 2u;
+
+fn option(i: u32) -> f32 {
+    return options[i / 4u][i % 4u];
+}
+
 // First vec4 of a row of the ring; rows beyond the batch repeat the last one.
 fn ring_start(row: u32, direction: u32, slot: u32) -> u32 {
-    let at = (slot * params.directions + direction) * params.batch + min(row, params.batch - 1u);
-    return at * (params.hidden / 4u * GATES);
+    let line = direction * params.batch + min(row, params.batch - 1u);
+    if PHASES > 1u && slot == SECOND {
+        return params.options.second + line * (select(params.hidden, params.state, PROJECTED) / 4u);
+    }
+    return (slot * params.directions * params.batch + line) * (params.hidden / 4u * GATES);
+}
+
+// Element of plane n of the state.
+fn plane(n: u32, at: Place) -> u32 {
+    let line = at.direction * params.batch + at.row;
+    return (n * params.directions * params.batch + line) * (params.hidden / 4u) + at.unit;
 }
 
 // acc + w x: a column of w is four units at one value along k.
@@ -44,80 +68,198 @@ fn quad_product(acc: vec4<f32>, w: mat4x4<f32>, x: vec4<f32>) -> vec4<f32> {
     return fma(w[3], vec4(x.w), fma(w[2], vec4(x.z), fma(w[1], vec4(x.y), fma(w[0], vec4(x.x), acc))));
 }
 
-fn finish(product: vec4<f32>, row: u32, quad: u32, direction: u32, s: u32) {
-    let quads = params.hidden / 4u;
-    if quad >= quads {
+// What came before a step: h, or of an LSTM c. Zero where it was cleared.
+fn before(at: Place, want_h: bool) -> vec4<f32> {
+    if is_cleared(at.s, at.row) {
+        return vec4<f32>();
+    }
+    if at.s == 0u {
+        let line = at.direction * params.batch + at.row;
+        return options[params.options.initial / 4u + line * (params.hidden / 4u) + at.unit];
+    }
+    let quad = step_row(at.s - 1u, at.row, at.direction) * (params.hidden / 4u) + at.unit;
+    if want_h {
+        return y[quad];
+    }
+    return aux[quad];
+}
+
+// Where the rows of a tick stand: `later` is the step whose gate gradients have been multiplied.
+struct Tick {
+    later: u32,
+    starts: bool, // there is no later step
+    cut: bool,    // the state was cleared between
+}
+
+// The cell's backward at the step before `tick.later`; dh is what reaches its h.
+fn finish_cell(dh_all: vec4<f32>, tick: Tick, at: Place) {
+    let cell = step_row(at.s, at.row, at.direction) * (params.hidden / 4u) + at.unit;
+    var dh = dh_all;
+    var bypass = vec4<f32>();
+    if NOISE != NO_NOISE && !PROJECTED {
+        let zoned = zoned_h4(at);
+        bypass = dh * zoned;
+        dh = dh * (1.0 - zoned);
+    }
+    if RESET_BEFORE {
+        let out = gru_candidate_backward(dh, load_quad(cell * GATES), before(at, true), at);
+        store_quad(cell * GATES, out.gates);
+        ring[ring_start(at.row, at.direction, SECOND) + at.unit] = out.dn;
+        state[plane(1u, at)] = out.carry + bypass;
         return;
     }
-    let of_state = (direction * params.batch + row) * quads + quad;
-    let of_carry = params.directions * params.batch * quads + of_state;
-    var dh = product;
-    if s == params.steps {
-        dh = state[of_state];
-    } else if CARRY_IS_DH {
-        dh += state[of_carry];
-    }
-    if s == 0u {
-        state[of_state] = dh;
-        return;
-    }
-    let time = select(s - 1u, params.steps - s, direction == 1u);
-    let in_step = (row * params.directions + direction) * quads + quad;
-    let cells = params.batch * params.directions * quads;
-    let at = time * cells + in_step;
-    // What the cell needs of the step before: c of an LSTM, h of a GRU.
     var h_prev = vec4<f32>();
     var aux_prev = vec4<f32>();
+    var own_aux = vec4<f32>();
+    if CARRY_IS_DH {
+        h_prev = before(at, true);
+    } else if HAS_AUX {
+        aux_prev = before(at, false);
+    }
     if HAS_AUX {
-        let before = select(time - 1u, time + 1u, direction == 1u) * cells + in_step;
-        if s == 1u {
-            let value = initial[params.initial_offset / 4u + of_state];
-            h_prev = value;
-            aux_prev = value;
-        } else if CARRY_IS_DH {
-            h_prev = y[before];
-        } else {
-            aux_prev = aux[before];
+        own_aux = aux[cell];
+    }
+    var carry = state[plane(1u, at)];
+    if tick.cut {
+        carry = vec4<f32>();
+    }
+    var past_cell = vec4<f32>();
+    if NOISE != NO_NOISE && HAS_AUX && !CARRY_IS_DH {
+        let zoned = zoned_c4(at);
+        past_cell = carry * zoned;
+        carry = carry * (1.0 - zoned);
+    }
+    let out = cell_backward(dh, load_quad(cell * GATES), own_aux, aux_prev, h_prev, carry, at);
+    store_quad(cell * GATES, out.dgates);
+    if PEEPHOLE || INDEPENDENT {
+        // Sums over time, one per row.
+        for (var k = 0u; k < params.options.cell_planes; k++) {
+            state[plane(3u + k, at)] += out.sums[k];
         }
     }
-    var own_aux = vec4<f32>();
-    if HAS_AUX {
-        own_aux = aux[at];
+    if LAST_GATE_IN_AUX || PROJECTED {
+        aux[cell] = out.aux;
     }
-    let out = cell_backward(dh + dy[at], load_quad(at * GATES), own_aux, aux_prev, h_prev, state[of_carry]);
-    store_quad(at * GATES, out.dgates);
-    if LAST_GATE_IN_AUX {
-        aux[at] = out.aux;
+    store_recurrent(ring_start(at.row, at.direction, (tick.later + 1u) % 2u) + at.unit * GATES, out.recurrent);
+    if CARRY_IS_DH {
+        past_cell = bypass;
+    } else if NOISE != NO_NOISE && !PROJECTED {
+        state[plane(2u, at)] = bypass;
     }
-    store_recurrent(ring_start(row, direction, (s + 1u) % 2u) + quad * GATES, out);
-    state[of_carry] = out.carry;
+    state[plane(1u, at)] = out.carry + past_cell;
+}
+
+// Gradient of h before step `tick.later`, from the product.
+fn finish(product: vec4<f32>, tick: Tick, row: u32, quad: u32, direction: u32) {
+    if quad >= params.state / 4u {
+        return;
+    }
+    let of_row = Place(row, quad, direction, 0u);
+    var dh = product * recurrent_scale4(of_row);
+    if tick.starts {
+        dh = state[plane(0u, of_row)];
+    } else if tick.cut {
+        dh = vec4<f32>();
+    } else if CARRY_IS_DH {
+        dh += state[plane(1u, of_row)];
+    } else if NOISE != NO_NOISE {
+        dh += state[plane(2u, of_row)];
+    }
+    if tick.later == 0u {
+        state[plane(0u, of_row)] = dh;
+        if tick.cut && !PROJECTED {
+            state[plane(1u, of_row)] = vec4<f32>();
+        }
+        return;
+    }
+    let at = Place(row, quad, direction, tick.later - 1u);
+    let here = step_row(at.s, row, direction) * (params.state / 4u) + quad;
+    dh += dy[here];
+    if PROJECTED {
+        if NOISE != NO_NOISE {
+            let zoned = zoned_h4(at);
+            state[plane(2u, at)] = dh * zoned;
+            dh = dh * (1.0 - zoned);
+        }
+        ring[params.options.third + here] = dh;
+        ring[ring_start(row, direction, SECOND) + quad] = dh;
+        return;
+    }
+    finish_cell(dh, tick, at);
+}
+
+// Second phase: through the projection to the cell, or through the candidate's product to the reset gate.
+fn finish_second(product: vec4<f32>, tick: Tick, row: u32, quad: u32, direction: u32) {
+    if quad >= params.hidden / 4u {
+        return;
+    }
+    if tick.later == 0u {
+        if tick.cut {
+            state[plane(1u, Place(row, quad, direction, 0u))] = vec4<f32>();
+        }
+        return;
+    }
+    let at = Place(row, quad, direction, tick.later - 1u);
+    if PROJECTED {
+        finish_cell(product, tick, at);
+        return;
+    }
+    let cell = step_row(at.s, row, direction) * (params.hidden / 4u) + quad;
+    let scale = recurrent_scale4(at);
+    let out = gru_reset_backward(product, load_quad(cell * GATES), before(at, true) * scale);
+    store_quad(cell * GATES, out.gates);
+    store_recurrent(ring_start(row, direction, (tick.later + 1u) % 2u) + quad * GATES, out.recurrent);
+    state[plane(1u, at)] += out.carry * scale;
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let direction = group.z;
+    let weights_direction = direction + params.options.first_direction;
     let row0 = group.y * $ROWSu;
-    let rows = min($ROWSu, params.batch - row0);
-    let quads = params.hidden / 4u;
-    let depth = quads * GATES;
     let first = step_number();
-    let count = min(params.count, first + 1u);
-    for (var n = 0u; n < count; n++) {
-        let s = first - n;
-        // At s = T there is no later step: the loop is empty.
-        let limit = select(depth, 0u, s == params.steps);
-        begin_rows(row0, direction, s % 2u, lane);
-        for (var quad0 = group.x * WORKGROUP; quad0 < quads; quad0 += params.stride) {
+    let ticks = min(params.count, first + 1u);
+    for (var n = 0u; n < ticks; n++) {
+        let later = (first - n) / PHASES;
+        let second = PHASES > 1u && (first - n) % PHASES == 0u;
+        // Rows that have a later step, and rows that take part at all.
+        var running = 0u;
+        if later < params.steps {
+            running = row_count(later);
+        }
+        var count = params.batch;
+        if later > 0u {
+            count = row_count(later - 1u);
+        }
+        if WALK && row0 >= count {
+            continue;
+        }
+        let rows = min($ROWSu, count - row0);
+        // Where no row has a later step, the loop is empty.
+        let any = row0 < running;
+        var depth = params.hidden / 4u * GATES;
+        var width = params.state / 4u;
+        var slot = later % 2u;
+        var start = 0u;
+        if second {
+            depth = select(params.hidden, params.state, PROJECTED) / 4u;
+            width = params.hidden / 4u;
+            slot = SECOND;
+            start = params.options.second_weights;
+        }
+        let limit = select(select(0u, depth, any && !INDEPENDENT), depth, second);
+        begin_rows(row0, direction, slot, lane);
+        for (var quad0 = group.x * WORKGROUP; quad0 < width; quad0 += params.stride) {
             let quad = quad0 + lane;
             // Invocations beyond the last unit repeat it and store nothing.
-            let weights_of = direction * depth * quads + min(quad, quads - 1u);
+            let weights_of = weights_direction * depth * width + min(quad, width - 1u);
             var acc$R = vec4<f32>();
             for (var k0 = 0u; k0 < limit; k0 += CHUNK) {
                 stage_rows(k0, limit, lane);
                 let end = min(k0 + CHUNK, limit);
                 for (var k = k0; k < end; k++) {
                     fetch_rows(k);
-                    let at = (weights_of + k * quads) * 4u;
+                    let at = start + (weights_of + k * width) * 4u;
                     let w = mat4x4(weight(at), weight(at + 1u), weight(at + 2u), weight(at + 3u));
                     acc$R = quad_product(acc$R, w, row($Ru));
                 }
@@ -125,7 +267,14 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
             }
             sums[$R] = acc$R;
             for (var r = 0u; r < rows; r++) {
-                finish(sums[r], row0 + r, quad, direction, s);
+                let starts = row0 + r >= running;
+                let cut = !starts && is_cleared(later, row0 + r);
+                let tick = Tick(later, starts, cut);
+                if second {
+                    finish_second(sums[r], tick, row0 + r, quad, direction);
+                } else {
+                    finish(sums[r], tick, row0 + r, quad, direction);
+                }
             }
         }
         storageBarrier();

@@ -1,112 +1,239 @@
 // Time steps of one layer, all directions: recurrent product, gates and state update.
 // An invocation owns one unit of $ROWS batch rows, all gates, so that the cell finds its pre-activations in
-// registers. A dispatch runs `count` steps from step_number() on. With one workgroup along x that holds or walks
-// all units, a workgroup depends on no other and count may be the whole sequence; with more, count is 1 and
-// the next dispatch is the barrier.
+// registers. A dispatch runs `count` ticks from step_number() on; a tick is a step, or one of the phases of a step
+// that has two products. With one workgroup along x that holds or walks all units, a workgroup depends on no other
+// and count may be the whole sequence; with more, count is 1 and the next dispatch is the barrier.
 // h goes from step to step through the ring, the slot of step s being s % 2.
-// H is a multiple of 4 here. Needs: a cell, lib/weights_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl.
+// H and P are multiples of 4 here; packed rows (WALK) are of one direction.
+// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/forward.rs
 
 struct Params {
+    options: Options,
     steps: u32,      // T
     batch: u32,      // B
     hidden: u32,     // H
+    state: u32,      // P, features of h; H without a projection
     directions: u32, // D
     c0_offset: u32,  // element of c0 where this layer starts
-    aux_step: u32,   // elements between steps of aux; 0 keeps the last step only
-    count: u32,      // steps of a dispatch
+    count: u32,      // ticks of a dispatch
     stride: u32,     // units between one turn of a workgroup and the next
     y_offset: u32,   // element of y where the first of these steps starts
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 override TRAINING: bool;
 override WORKGROUP: u32;
+override PROJECTED: bool;    // LSTM: h is a product of what the cell puts out
+override PHASES: u32;        // of a step
 const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
 @group(0) @binding(0) var<uniform> params: Params;
-// Binding 0, the weights, is in lib/weights_*.wgsl: vectors of four, [D, H/4, H, G].
-@group(1) @binding(1) var<storage, read> cell_params: array<f32>;      // [D, H], GRU: b_hn
-@group(1) @binding(2) var<storage, read> c0: array<f32>;               // [.., D, B, H]
+// Binding 0, the weights, is in lib/weights_*.wgsl: vectors of four, [D, P/4, H, G]; then [D, H/4, P] of a
+// projection.
+@group(1) @binding(1) var<storage, read> options: array<f32>;           // see lib/options.wgsl
+@group(1) @binding(2) var<storage, read> c0: array<f32>;                // [.., D, B, H]
 @group(1) @binding(3) var<storage, read_write> gates: array<vec4<f32>>; // [T, B, D, H*G/4]
-@group(1) @binding(4) var<storage, read_write> aux: array<f32>;        // [T or 1, B, D, H]
-@group(1) @binding(5) var<storage, read_write> y: array<f32>;          // [T, B, D, H]
-@group(1) @binding(6) var<storage, read_write> ring: array<vec4<f32>>; // [2, D, B, H/4]
+@group(1) @binding(4) var<storage, read_write> aux: array<f32>;         // [T or 1, B, D, H]
+@group(1) @binding(5) var<storage, read_write> y: array<f32>;           // [T, B, D, P]
+@group(1) @binding(6) var<storage, read_write> ring: array<vec4<f32>>;  // [2, D, B, P/4], then [D, B, H/4]
 
 // The sums on their way from the product, which is unrolled, to the cell, which is not: with 32 cells in a row
 // the shader would take minutes to compile. Longer than needed, because Mesa unrolls a loop over an array of up
 // to 32.
 var<private> sums: array<Gates, 64>;
+var<private> second_sums: array<f32, 64>;
+
+const SECOND: u32 = 2u; // the slot of the second product's operand
+
+fn option(i: u32) -> f32 {
+    return options[i];
+}
 
 // First vec4 of a row of the ring; rows beyond the batch repeat the last one.
 fn ring_start(row: u32, direction: u32, slot: u32) -> u32 {
-    let at = (slot * params.directions + direction) * params.batch + min(row, params.batch - 1u);
-    return at * (params.hidden / 4u);
+    let line = direction * params.batch + min(row, params.batch - 1u);
+    if PHASES > 1u && slot == SECOND {
+        return params.options.second + line * (params.hidden / 4u);
+    }
+    return (slot * params.directions * params.batch + line) * (params.state / 4u);
 }
 
-fn finish(recurrent: Gates, row: u32, unit: u32, direction: u32, s: u32) {
-    if unit >= params.hidden {
+// Row of aux.
+fn aux_row(s: u32, row: u32, direction: u32) -> u32 {
+    if TRAINING {
+        return step_row(s, row, direction);
+    }
+    return row * params.directions + direction;
+}
+
+// h before this step, of one unit.
+fn h_before(at: Place) -> f32 {
+    if NOISE == DRAWS {
+        // The ring's may be masked.
+        if at.s == 0u {
+            let line = at.direction * params.batch + at.row;
+            return option(params.options.initial + line * params.state + at.unit);
+        }
+        return y[params.y_offset + step_row(at.s - 1u, at.row, at.direction) * params.state + at.unit];
+    }
+    return ring[ring_start(at.row, at.direction, at.s % 2u) + at.unit / 4u][at.unit % 4u];
+}
+
+// Puts out h and hands it to the next step.
+fn emit(h: f32, at: Place) {
+    y[params.y_offset + step_row(at.s, at.row, at.direction) * params.state + at.unit] = h;
+    let next = ring_start(at.row, at.direction, (at.s + 1u) % 2u);
+    ring[next + at.unit / 4u][at.unit % 4u] = h * recurrent_scale(at);
+}
+
+fn finish(product: Gates, at: Place) {
+    if at.unit >= params.hidden {
         return;
     }
-    let time = select(s, params.steps - 1u - s, direction == 1u);
-    let in_step = (row * params.directions + direction) * params.hidden + unit;
-    let at = time * params.batch * params.directions * params.hidden + in_step;
-    let of_unit = unit / 4u;
+    let cell = step_row(at.s, at.row, at.direction) * params.hidden + at.unit;
+    let cleared = is_cleared(at.s, at.row);
+    var recurrent = product;
     var aux_prev = 0.0;
-    var param = 0.0;
     var h_prev = 0.0;
-    if HAS_AUX && !CARRY_IS_DH {
-        if s == 0u {
-            aux_prev = c0[params.c0_offset + (direction * params.batch + row) * params.hidden + unit];
+    if cleared {
+        recurrent = Gates();
+    }
+    if HAS_AUX && !CARRY_IS_DH && !cleared {
+        if at.s == 0u {
+            let line = at.direction * params.batch + at.row;
+            aux_prev = c0[params.c0_offset + line * params.hidden + at.unit];
         } else {
-            let time_before = select(time - 1u, time + 1u, direction == 1u);
-            aux_prev = aux[time_before * params.aux_step + in_step];
+            aux_prev = aux[aux_row(at.s - 1u, at.row, at.direction) * params.hidden + at.unit];
         }
     }
-    if CARRY_IS_DH {
-        param = cell_params[direction * params.hidden + unit];
-        h_prev = ring[ring_start(row, direction, s % 2u) + of_unit][unit % 4u];
+    if RESET_BEFORE {
+        let masked = ring[ring_start(at.row, at.direction, at.s % 2u) + at.unit / 4u][at.unit % 4u];
+        let reset = gru_reset(recurrent, load_gates(cell), select(masked, 0.0, cleared));
+        store_gates(cell, reset.gates);
+        ring[ring_start(at.row, at.direction, SECOND) + at.unit / 4u][at.unit % 4u] = reset.aux;
+        if TRAINING {
+            aux[cell] = reset.aux;
+        }
+        return;
     }
-    let out = cell_forward(recurrent, load_gates(at), aux_prev, h_prev, param);
+    if (CARRY_IS_DH || (NOISE != NO_NOISE && !PROJECTED)) && !cleared {
+        h_prev = h_before(at);
+    }
+    let out = cell_forward(recurrent, load_gates(cell), aux_prev, h_prev, at);
     if TRAINING {
-        store_gates(at, out.gates);
+        store_gates(cell, out.gates);
     }
     if HAS_AUX {
-        aux[time * params.aux_step + in_step] = out.aux;
+        var value = out.aux;
+        if NOISE != NO_NOISE && !CARRY_IS_DH {
+            value = mix(value, aux_prev, zoned_c(at, at.unit));
+        }
+        aux[aux_row(at.s, at.row, at.direction) * params.hidden + at.unit] = value;
     }
-    y[params.y_offset + at] = out.h;
-    ring[ring_start(row, direction, (s + 1u) % 2u) + of_unit][unit % 4u] = out.h;
+    if PROJECTED {
+        ring[ring_start(at.row, at.direction, SECOND) + at.unit / 4u][at.unit % 4u] = out.h;
+        return;
+    }
+    var h = out.h;
+    if NOISE != NO_NOISE {
+        h = mix(h, h_prev, zoned_h(at, at.unit));
+    }
+    emit(h, at);
+}
+
+// The end of a step with two products: the candidate of a GRU, or the projection of an LSTM.
+fn finish_second(product: f32, at: Place) {
+    let width = select(params.hidden, params.state, PROJECTED);
+    if at.unit >= width {
+        return;
+    }
+    var h_prev = 0.0;
+    if (RESET_BEFORE || NOISE != NO_NOISE) && !is_cleared(at.s, at.row) {
+        h_prev = h_before(at);
+    }
+    var h = product;
+    if RESET_BEFORE {
+        let cell = step_row(at.s, at.row, at.direction) * params.hidden + at.unit;
+        let out = gru_candidate(product, load_gates(cell), h_prev, at);
+        store_gates(cell, out.gates);
+        h = out.h;
+    }
+    if NOISE != NO_NOISE {
+        h = mix(h, h_prev, zoned_h(at, at.unit));
+    }
+    emit(h, at);
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let direction = group.z;
+    let weights_direction = direction + params.options.first_direction;
     let row0 = group.y * $ROWSu;
-    let rows = min($ROWSu, params.batch - row0);
-    let depth = params.hidden / 4u;
     let first = step_number();
-    let last = min(first + params.count, params.steps);
-    for (var s = first; s < last; s++) {
-        begin_rows(row0, direction, s % 2u, lane);
-        for (var unit0 = group.x * WORKGROUP; unit0 < params.hidden; unit0 += params.stride) {
-            let unit = unit0 + lane;
-            // Invocations beyond the last unit repeat it and store nothing.
-            let weights_of = direction * depth * params.hidden + min(unit, params.hidden - 1u);
-            var acc$R = Gates();
-            for (var k0 = 0u; k0 < depth; k0 += CHUNK) {
-                stage_rows(k0, depth, lane);
-                let end = min(k0 + CHUNK, depth);
-                for (var k = k0; k < end; k++) {
-                    fetch_rows(k);
-                    let w = load_weights((weights_of + k * params.hidden) * GATES);
-                    acc$R = product(acc$R, w, row($Ru));
+    let last = min(first + params.count, params.steps * PHASES);
+    for (var tick = first; tick < last; tick++) {
+        let s = tick / PHASES;
+        let count = row_count(s);
+        if WALK && row0 >= count {
+            continue;
+        }
+        let rows = min($ROWSu, count - row0);
+        if PHASES == 1u || tick % PHASES == 0u {
+            let depth = select(params.state / 4u, 0u, INDEPENDENT);
+            begin_rows(row0, direction, s % 2u, lane);
+            for (var unit0 = group.x * WORKGROUP; unit0 < params.hidden; unit0 += params.stride) {
+                let unit = unit0 + lane;
+                // Invocations beyond the last unit repeat it and store nothing.
+                let weights_of = weights_direction * depth * params.hidden + min(unit, params.hidden - 1u);
+                var acc$R = Gates();
+                for (var k0 = 0u; k0 < depth; k0 += CHUNK) {
+                    stage_rows(k0, depth, lane);
+                    let end = min(k0 + CHUNK, depth);
+                    for (var k = k0; k < end; k++) {
+                        fetch_rows(k);
+                        let w = load_weights((weights_of + k * params.hidden) * GATES);
+                        acc$R = product(acc$R, w, row($Ru));
+                    }
+                    release_rows();
                 }
-                release_rows();
+                sums[$R] = acc$R;
+                for (var r = 0u; r < rows; r++) {
+                    finish(sums[r], Place(row0 + r, unit, direction, s));
+                }
             }
-            sums[$R] = acc$R;
-            for (var r = 0u; r < rows; r++) {
-                finish(sums[r], row0 + r, unit, direction, s);
+        } else {
+            let depth = params.hidden / 4u;
+            let width = select(params.hidden, params.state, PROJECTED);
+            let spread = select(GATES, 1u, PROJECTED); // vec4 from unit to unit
+            begin_rows(row0, direction, SECOND, lane);
+            for (var unit0 = group.x * WORKGROUP; unit0 < width; unit0 += params.stride) {
+                let unit = unit0 + lane;
+                let weights_of = weights_direction * depth * width + min(unit, width - 1u);
+                var one$R = 0.0;
+                for (var k0 = 0u; k0 < depth; k0 += CHUNK) {
+                    stage_rows(k0, depth, lane);
+                    let end = min(k0 + CHUNK, depth);
+                    for (var k = k0; k < end; k++) {
+                        fetch_rows(k);
+                        let w = weight(params.options.second_weights + (weights_of + k * width) * spread);
+                        one$R = dot_add(one$R, w, row($Ru));
+                    }
+                    release_rows();
+                }
+                second_sums[$R] = one$R;
+                for (var r = 0u; r < rows; r++) {
+                    finish_second(second_sums[r], Place(row0 + r, unit, direction, s));
+                }
             }
         }
         storageBarrier();
     }
+}
+
+// acc + w x
+fn dot_add(acc: f32, w: vec4<f32>, x: vec4<f32>) -> f32 {
+    return fma(w.w, x.w, fma(w.z, x.z, fma(w.y, x.y, fma(w.x, x.x, acc))));
 }

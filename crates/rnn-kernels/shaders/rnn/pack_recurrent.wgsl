@@ -1,30 +1,34 @@
-// Recurrent weights U [G*H, H] of one direction, rearranged for the recurrence; P is H rounded up to a multiple
-// of 4, and what lies beyond H is zero.
-//   forward:  [P/4, P, G] vec4 along the input unit k:      U[g*H + j, 4q + c]
-//   backward: [G*P/4, P/4, 4] vec4 along the output unit j: U[k, 4p + c] for k = 4q + r, gates of a unit side
+// A matrix of weights [G*N, K] of one direction, N units of G gates each, rearranged for the recurrence: U, with
+// K = P and N = H, or the one of a step's second product. Both are rounded up to a multiple of 4, and what lies
+// beyond is zero.
+//   forward:  [K/4, N, G] vec4 along the column k:          U[g*N + j, 4q + c]
+//   backward: [G*N/4, K/4, 4] vec4 along the column j:      U[k, 4p + c] for k = 4q + r, gates of a unit side
 //             by side: k = unit * G + gate
 // Needs: lib/index.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/pack.rs (Panels)
 
 struct Params {
-    hidden: u32,     // H
-    padded: u32,     // P
-    gates: u32,      // G
-    count: u32,      // vec4 to write
-    out_offset: u32, // in vec4
+    units: u32,          // N
+    padded_units: u32,
+    columns: u32,        // K
+    padded_columns: u32,
+    gates: u32,          // G
+    count: u32,          // vec4 to write
+    out_offset: u32,     // in vec4
+    source_offset: u32,  // element of u where the first gate starts
 }
 
 override BACKWARD: bool;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> u: array<f32>;                  // [G*H, H]
+@group(1) @binding(0) var<storage, read> u: array<f32>;                  // [G*N, K]
 @group(1) @binding(1) var<storage, read_write> out: array<vec4<f32>>;    // see above
 
 fn weight(gate: u32, unit: u32, column: u32) -> f32 {
-    if unit >= params.hidden || column >= params.hidden {
+    if unit >= params.units || column >= params.columns {
         return 0.0;
     }
-    return u[(gate * params.hidden + unit) * params.hidden + column];
+    return u[params.source_offset + (gate * params.units + unit) * params.columns + column];
 }
 
 @compute @workgroup_size(256)
@@ -41,14 +45,14 @@ fn pack_recurrent(
     var unit: u32;
     var column: u32;
     if BACKWARD {
-        let k = 4u * (i / params.padded) + i % 4u;
+        let k = 4u * (i / params.padded_columns) + i % 4u;
         gate = k % params.gates;
         unit = k / params.gates;
-        column = i % params.padded / 4u * 4u;
+        column = i % params.padded_columns / 4u * 4u;
     } else {
         gate = i % params.gates;
-        unit = i / params.gates % params.padded;
-        column = 4u * (i / (params.gates * params.padded));
+        unit = i / params.gates % params.padded_units;
+        column = 4u * (i / (params.gates * params.padded_units));
     }
     out[params.out_offset + i] = vec4(
         weight(gate, unit, column),

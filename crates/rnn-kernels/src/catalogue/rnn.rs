@@ -1,10 +1,10 @@
 //! Kernels of `shaders/rnn/*.wgsl`: one driver per direction of time, joined with each cell, each way to fetch
 //! the rows of the product, and each source of the step number.
 
-use crate::cell::{CellKind, WeightFormat};
+use crate::cell::{CellKind, CellSpec, WeightFormat};
 use crate::kernel::{Access::*, Constants, Kernel, StepSource, part};
 use crate::params::rnn::{
-    BackwardParams, ForwardParams, InterleaveParams, PackBiasParams, PackRecurrentParams,
+    BackwardParams, ForwardParams, InterleaveParams, PackBiasParams, PackRecurrentParams, PreviousParams,
     ReplaceLastGateParams,
 };
 
@@ -17,106 +17,62 @@ pub enum Rows {
     Subgroup,
 }
 
-/// Sigmoid gates with tanh, the Elman cell with relu, and all linear: [`crate::cell::Activation`]. Rows from
-/// one to the most that workgroup memory has room for.
-const FORWARD_VARIANTS: &[Constants] = &[
-    &[
-        ("GATE_ACTIVATION", 0.0),
-        ("GATE_ALPHA", 0.5),
-        ("GATE_BETA", 0.25),
-        ("CANDIDATE_ACTIVATION", 1.0),
-        ("CANDIDATE_ALPHA", 0.5),
-        ("CANDIDATE_BETA", 0.25),
-        ("OUTPUT_ACTIVATION", 1.0),
-        ("OUTPUT_ALPHA", 0.5),
-        ("OUTPUT_BETA", 0.25),
-        ("TRAINING", 1.0),
-        ("WORKGROUP", 256.0),
-        ("ROWS", 4.0),
-    ],
-    &[
-        ("GATE_ACTIVATION", 0.0),
-        ("GATE_ALPHA", 0.5),
-        ("GATE_BETA", 0.25),
-        ("CANDIDATE_ACTIVATION", 2.0),
-        ("CANDIDATE_ALPHA", 0.5),
-        ("CANDIDATE_BETA", 0.25),
-        ("OUTPUT_ACTIVATION", 1.0),
-        ("OUTPUT_ALPHA", 0.5),
-        ("OUTPUT_BETA", 0.25),
-        ("TRAINING", 0.0),
-        ("WORKGROUP", 64.0),
-        ("ROWS", 1.0),
-    ],
-    &[
-        ("GATE_ACTIVATION", 3.0),
-        ("GATE_ALPHA", 0.5),
-        ("GATE_BETA", 0.25),
-        ("CANDIDATE_ACTIVATION", 3.0),
-        ("CANDIDATE_ALPHA", 0.5),
-        ("CANDIDATE_BETA", 0.25),
-        ("OUTPUT_ACTIVATION", 3.0),
-        ("OUTPUT_ALPHA", 0.5),
-        ("OUTPUT_BETA", 0.25),
-        ("TRAINING", 1.0),
-        ("WORKGROUP", 8.0),
-        ("ROWS", 32.0),
-    ],
-];
+/// The overrides that both drivers have. Sigmoid gates with tanh and no option; the Elman cell with relu and every
+/// kind of noise; all linear with ragged rows.
+macro_rules! variants {
+    (@ [$gate:literal, $candidate:literal, $output:literal],
+        [$walk:literal, $resets:literal, $clip:literal, $peephole:literal, $independent:literal, $noise:literal],
+        $workgroup:literal, $rows:literal, $phases:literal, $($extra:tt)*) => {
+        &[
+            ("GATE_ACTIVATION", $gate),
+            ("GATE_ALPHA", 0.5),
+            ("GATE_BETA", 0.25),
+            ("CANDIDATE_ACTIVATION", $candidate),
+            ("CANDIDATE_ALPHA", 0.5),
+            ("CANDIDATE_BETA", 0.25),
+            ("OUTPUT_ACTIVATION", $output),
+            ("OUTPUT_ALPHA", 0.5),
+            ("OUTPUT_BETA", 0.25),
+            ("WALK", $walk),
+            ("RESETS", $resets),
+            ("CLIP", $clip),
+            ("PEEPHOLE", $peephole),
+            ("INDEPENDENT", $independent),
+            ("NOISE", $noise),
+            ("PROJECTED", 0.0),
+            ("PHASES", $phases),
+            ("WORKGROUP", $workgroup),
+            ("ROWS", $rows),
+            $($extra)*
+        ]
+    };
+    ($($extra:tt)*) => {
+        &[
+            variants!(@ [0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 256.0, 4.0, 1.0, $($extra)*),
+            variants!(@ [5.0, 2.0, 7.0], [0.0, 0.0, 1.0, 1.0, 0.0, 2.0], 64.0, 1.0, 1.0, $($extra)*),
+            variants!(@ [3.0, 3.0, 3.0], [1.0, 1.0, 0.0, 0.0, 0.0, 1.0], 8.0, 32.0, 1.0, $($extra)*),
+            variants!(@ [4.0, 12.0, 11.0], [1.0, 0.0, 1.0, 0.0, 0.0, 2.0], 32.0, 8.0, 2.0, $($extra)*),
+        ]
+    };
+}
 
-const BACKWARD_VARIANTS: &[Constants] = &[
-    &[
-        ("GATE_ACTIVATION", 0.0),
-        ("GATE_ALPHA", 0.5),
-        ("GATE_BETA", 0.25),
-        ("CANDIDATE_ACTIVATION", 1.0),
-        ("CANDIDATE_ALPHA", 0.5),
-        ("CANDIDATE_BETA", 0.25),
-        ("OUTPUT_ACTIVATION", 1.0),
-        ("OUTPUT_ALPHA", 0.5),
-        ("OUTPUT_BETA", 0.25),
-        ("WORKGROUP", 256.0),
-        ("ROWS", 4.0),
-    ],
-    &[
-        ("GATE_ACTIVATION", 0.0),
-        ("GATE_ALPHA", 0.5),
-        ("GATE_BETA", 0.25),
-        ("CANDIDATE_ACTIVATION", 2.0),
-        ("CANDIDATE_ALPHA", 0.5),
-        ("CANDIDATE_BETA", 0.25),
-        ("OUTPUT_ACTIVATION", 1.0),
-        ("OUTPUT_ALPHA", 0.5),
-        ("OUTPUT_BETA", 0.25),
-        ("WORKGROUP", 64.0),
-        ("ROWS", 1.0),
-    ],
-    &[
-        ("GATE_ACTIVATION", 3.0),
-        ("GATE_ALPHA", 0.5),
-        ("GATE_BETA", 0.25),
-        ("CANDIDATE_ACTIVATION", 3.0),
-        ("CANDIDATE_ALPHA", 0.5),
-        ("CANDIDATE_BETA", 0.25),
-        ("OUTPUT_ACTIVATION", 3.0),
-        ("OUTPUT_ALPHA", 0.5),
-        ("OUTPUT_BETA", 0.25),
-        ("WORKGROUP", 8.0),
-        ("ROWS", 32.0),
-    ],
-];
+const FORWARD_VARIANTS: &[Constants] = variants!(("TRAINING", 1.0));
+const BACKWARD_VARIANTS: &[Constants] = variants!();
 
 /// One driver with one cell.
 macro_rules! recurrence {
-    ($direction:literal, $bindings:expr, $params:ty, $variants:expr, $cell:literal, $weights:literal, $rows:ident, $step:ident) => {
+    ($direction:literal, $bindings:expr, $params:ty, $variants:expr, [$cell:literal, $gates:literal, $($part:literal),*], $weights:literal, $rows:ident, $step:ident) => {
         Kernel {
             label: concat!($cell, "_", $direction, "_", $weights, "_", stringify!($rows), "_", stringify!($step)),
             parts: &[
                 part!("lib/math.wgsl"),
                 part!("lib/activation.wgsl"),
+                part!("lib/rng.wgsl"),
                 recurrence!(@step $step),
                 part!("lib/weights_" $weights ".wgsl"),
-                part!("cells/" $cell ".wgsl"),
+                part!("lib/gates_" $gates ".wgsl"),
+                part!("lib/options.wgsl"),
+                $(part!("cells/" $part ".wgsl"),)*
                 recurrence!(@rows $rows),
                 part!("rnn/" $direction ".wgsl"),
             ],
@@ -137,28 +93,30 @@ macro_rules! recurrence {
 
 /// Both drivers with one cell, for every way to fetch rows and every source of the step number.
 macro_rules! cell {
-    ($forward:ident, $backward:ident, $cell:literal) => {
-        static $forward: [Kernel; 8] = [
-    cell!(@forward $cell, "f32", Workgroup, Uniform),
-    cell!(@forward $cell, "f32", Workgroup, Immediate),
-    cell!(@forward $cell, "f32", Subgroup, Uniform),
-    cell!(@forward $cell, "f32", Subgroup, Immediate),
-    cell!(@forward $cell, "f16", Workgroup, Uniform),
-    cell!(@forward $cell, "f16", Workgroup, Immediate),
-    cell!(@forward $cell, "f16", Subgroup, Uniform),
-    cell!(@forward $cell, "f16", Subgroup, Immediate),
-        ];
-        static $backward: [Kernel; 4] = [
-    cell!(@backward $cell, Workgroup, Uniform),
-    cell!(@backward $cell, Workgroup, Immediate),
-    cell!(@backward $cell, Subgroup, Uniform),
-    cell!(@backward $cell, Subgroup, Immediate),
-        ];
+    ($name:ident, $cell:tt) => {
+        static $name: Cell = Cell {
+            forward: [
+        cell!(@forward $cell, "f32", Workgroup, Uniform),
+        cell!(@forward $cell, "f32", Workgroup, Immediate),
+        cell!(@forward $cell, "f32", Subgroup, Uniform),
+        cell!(@forward $cell, "f32", Subgroup, Immediate),
+        cell!(@forward $cell, "f16", Workgroup, Uniform),
+        cell!(@forward $cell, "f16", Workgroup, Immediate),
+        cell!(@forward $cell, "f16", Subgroup, Uniform),
+        cell!(@forward $cell, "f16", Subgroup, Immediate),
+            ],
+            backward: [
+        cell!(@backward $cell, Workgroup, Uniform),
+        cell!(@backward $cell, Workgroup, Immediate),
+        cell!(@backward $cell, Subgroup, Uniform),
+        cell!(@backward $cell, Subgroup, Immediate),
+            ],
+        };
     };
-    (@forward $cell:literal, $weights:literal, $rows:ident, $step:ident) => {
+    (@forward $cell:tt, $weights:literal, $rows:ident, $step:ident) => {
         recurrence!(
             "forward",
-            // weights, cell_params, c0, gates, aux, y, ring
+            // weights, options, c0, gates, aux, y, ring
             &[Read, Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
             ForwardParams,
             FORWARD_VARIANTS,
@@ -168,10 +126,10 @@ macro_rules! cell {
             $step
         )
     };
-    (@backward $cell:literal, $rows:ident, $step:ident) => {
+    (@backward $cell:tt, $rows:ident, $step:ident) => {
         recurrence!(
             "backward",
-            // weights, y, dy, initial, gates, aux, state, ring
+            // weights, y, dy, options, gates, aux, state, ring
             &[Read, Read, Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
             BackwardParams,
             BACKWARD_VARIANTS,
@@ -183,33 +141,44 @@ macro_rules! cell {
     };
 }
 
-cell!(LSTM_FORWARD, LSTM_BACKWARD, "lstm");
-cell!(GRU_FORWARD, GRU_BACKWARD, "gru");
-cell!(RNN_FORWARD, RNN_BACKWARD, "rnn");
+/// The kernels of one cell.
+struct Cell {
+    forward: [Kernel; 8],
+    backward: [Kernel; 4],
+}
+
+// Name, gates in memory, and the parts in `shaders/cells/`.
+cell!(LSTM, ["lstm", "4", "no_second", "lstm", "lstm_gates"]);
+cell!(LSTM_COUPLED, ["lstm_coupled", "3", "no_second", "lstm", "lstm_coupled"]);
+cell!(GRU, ["gru", "3", "no_second", "gru"]);
+cell!(GRU_BEFORE, ["gru_before", "3", "gru_before", "gru"]);
+cell!(RNN, ["rnn", "1", "no_second", "rnn"]);
+
+static CELLS: [&Cell; 5] = [&LSTM, &LSTM_COUPLED, &GRU, &GRU_BEFORE, &RNN];
+
+fn cell(spec: &CellSpec) -> &'static Cell {
+    match spec.kind {
+        CellKind::Lstm if spec.coupled => &LSTM_COUPLED,
+        CellKind::Lstm => &LSTM,
+        CellKind::Gru if spec.reset_after => &GRU,
+        CellKind::Gru => &GRU_BEFORE,
+        CellKind::Rnn => &RNN,
+    }
+}
 
 fn pick(kernels: &'static [Kernel], rows: Rows, immediates: bool) -> &'static Kernel {
     &kernels[2 * usize::from(rows == Rows::Subgroup) + usize::from(immediates)]
 }
 
 /// The forward recurrence of a cell, with weights in f32 or f16; `immediates` says where it finds the step number.
-pub fn forward(kind: CellKind, weights: WeightFormat, rows: Rows, immediates: bool) -> &'static Kernel {
-    let kernels: &'static [Kernel; 8] = match kind {
-        CellKind::Lstm => &LSTM_FORWARD,
-        CellKind::Gru => &GRU_FORWARD,
-        CellKind::Rnn => &RNN_FORWARD,
-    };
-    let (f32_kernels, f16_kernels) = kernels.split_at(4);
+pub fn forward(spec: &CellSpec, weights: WeightFormat, rows: Rows, immediates: bool) -> &'static Kernel {
+    let (f32_kernels, f16_kernels) = cell(spec).forward.split_at(4);
     pick(if weights == WeightFormat::F16 { f16_kernels } else { f32_kernels }, rows, immediates)
 }
 
 /// The backward recurrence of a cell.
-pub fn backward(kind: CellKind, rows: Rows, immediates: bool) -> &'static Kernel {
-    let kernels = match kind {
-        CellKind::Lstm => &LSTM_BACKWARD,
-        CellKind::Gru => &GRU_BACKWARD,
-        CellKind::Rnn => &RNN_BACKWARD,
-    };
-    pick(kernels, rows, immediates)
+pub fn backward(spec: &CellSpec, rows: Rows, immediates: bool) -> &'static Kernel {
+    pick(&cell(spec).backward, rows, immediates)
 }
 
 /// Recurrent weights in the order of the recurrence.
@@ -220,6 +189,61 @@ pub static PACK_RECURRENT: Kernel = Kernel {
     bindings: &[Read, ReadWrite], // u, out
     params_size: size_of::<PackRecurrentParams>(),
     variants: &[&[("BACKWARD", 0.0)], &[("BACKWARD", 1.0)]],
+    ..Kernel::PLAIN
+};
+
+const PREVIOUS_VARIANTS: &[Constants] = &[
+    &[
+        ("GATE_ACTIVATION", 0.0),
+        ("GATE_ALPHA", 0.0),
+        ("GATE_BETA", 0.0),
+        ("CANDIDATE_ACTIVATION", 0.0),
+        ("CANDIDATE_ALPHA", 0.0),
+        ("CANDIDATE_BETA", 0.0),
+        ("OUTPUT_ACTIVATION", 0.0),
+        ("OUTPUT_ALPHA", 0.0),
+        ("OUTPUT_BETA", 0.0),
+        ("WALK", 1.0),
+        ("RESETS", 1.0),
+        ("CLIP", 0.0),
+        ("PEEPHOLE", 0.0),
+        ("INDEPENDENT", 0.0),
+        ("NOISE", 2.0),
+    ],
+    &[
+        ("GATE_ACTIVATION", 0.0),
+        ("GATE_ALPHA", 0.0),
+        ("GATE_BETA", 0.0),
+        ("CANDIDATE_ACTIVATION", 0.0),
+        ("CANDIDATE_ALPHA", 0.0),
+        ("CANDIDATE_BETA", 0.0),
+        ("OUTPUT_ACTIVATION", 0.0),
+        ("OUTPUT_ALPHA", 0.0),
+        ("OUTPUT_BETA", 0.0),
+        ("WALK", 0.0),
+        ("RESETS", 0.0),
+        ("CLIP", 0.0),
+        ("PEEPHOLE", 0.0),
+        ("INDEPENDENT", 0.0),
+        ("NOISE", 2.0),
+    ],
+];
+
+/// h before every step as the recurrent product sees it.
+pub static PREVIOUS: Kernel = Kernel {
+    label: "previous",
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("lib/activation.wgsl"),
+        part!("lib/rng.wgsl"),
+        part!("lib/options.wgsl"),
+        part!("rnn/previous.wgsl"),
+    ],
+    entry: "previous",
+    bindings: &[Read, Read, Read, ReadWrite], // options, y, h0, out
+    params_size: size_of::<PreviousParams>(),
+    variants: PREVIOUS_VARIANTS,
     ..Kernel::PLAIN
 };
 
@@ -256,8 +280,7 @@ pub static REPLACE_LAST_GATE: Kernel = Kernel {
 
 /// Every kernel of the family.
 pub fn all() -> Vec<&'static Kernel> {
-    let forward = [&LSTM_FORWARD, &GRU_FORWARD, &RNN_FORWARD].into_iter().flatten();
-    let backward = [&LSTM_BACKWARD, &GRU_BACKWARD, &RNN_BACKWARD].into_iter().flatten();
-    let others = [&PACK_RECURRENT, &PACK_BIAS, &INTERLEAVE, &REPLACE_LAST_GATE];
-    forward.chain(backward).chain(others).collect()
+    let recurrences = CELLS.iter().flat_map(|cell| cell.forward.iter().chain(&cell.backward));
+    let others = [&PREVIOUS, &PACK_RECURRENT, &PACK_BIAS, &INTERLEAVE, &REPLACE_LAST_GATE];
+    recurrences.chain(others).collect()
 }

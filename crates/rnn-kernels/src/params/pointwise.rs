@@ -130,6 +130,6 @@ params! {
         /// Factor of the elements that stay.
         pub scale: f32,
         /// 1 when every step has the first one's mask.
-        pub shared: u32,
+        pub one_mask: u32,
     }
 }

@@ -3,58 +3,167 @@
 use super::params;
 
 params! {
+    /// `Options` in `lib/options.wgsl`
+    #[derive(Default, PartialEq)]
+    pub struct OptionsParams {
+        /// H as given, without padding.
+        pub units: u32,
+        /// P as given.
+        pub state_units: u32,
+        /// Number of the pass's first direction.
+        pub first_direction: u32,
+        /// Element where the parameters per unit start.
+        pub cell_params: u32,
+        /// Parameters per unit.
+        pub cell_planes: u32,
+        /// Element where the initial state starts.
+        pub initial: u32,
+        /// Element where the first rows of the steps start.
+        pub offsets: u32,
+        /// Element where the batch rows start.
+        pub rows: u32,
+        /// Element where the resets start.
+        pub keep: u32,
+        /// Number of step 0 in draws.
+        pub first_step: u32,
+        /// Number of the sequence in draws.
+        pub sequence: u32,
+        /// Key of the first direction.
+        pub key0: u32,
+        /// Its second word.
+        pub key1: u32,
+        /// Key of the second direction.
+        pub key2: u32,
+        /// Its second word.
+        pub key3: u32,
+        /// Draws below this keep h.
+        pub zoneout_h_below: u32,
+        /// Draws below this keep c.
+        pub zoneout_c_below: u32,
+        /// Draws below this drop the candidate.
+        pub candidate_below: u32,
+        /// Draws below this drop h in the product.
+        pub recurrent_below: u32,
+        /// Rate of h.
+        pub zoneout_h: f32,
+        /// Rate of c.
+        pub zoneout_c: f32,
+        /// `1 / (1 - rate)` of the candidate.
+        pub candidate_scale: f32,
+        /// The same of h in the product.
+        pub recurrent_scale: f32,
+        /// Bound of the pre-activations.
+        pub clip: f32,
+        /// Bound of c.
+        pub cell_clip: f32,
+        /// Added to the variance in layer normalisation.
+        pub epsilon: f32,
+        /// Vector of the ring where the second operand starts.
+        pub second: u32,
+        /// Vector of the weights where the second matrix starts.
+        pub second_weights: u32,
+        /// Vector of the ring where gradients of projected h start.
+        pub third: u32,
+        /// Fills up.
+        pub pad0: u32,
+        /// Fills up.
+        pub pad1: u32,
+        /// Fills up.
+        pub pad2: u32,
+    }
+
     /// `rnn/forward.wgsl`
     pub struct ForwardParams {
+        /// What options add.
+        pub options: OptionsParams,
         /// T
         pub steps: u32,
         /// B
         pub batch: u32,
         /// H, a multiple of 4.
         pub hidden: u32,
+        /// P, a multiple of 4.
+        pub state: u32,
         /// D
         pub directions: u32,
         /// Element of c0 where the layer starts.
         pub c0_offset: u32,
-        /// Elements between steps of aux; 0 keeps the last step only.
-        pub aux_step: u32,
-        /// Steps of a dispatch.
+        /// Ticks of a dispatch.
         pub count: u32,
         /// Units between one turn of a workgroup and the next.
         pub stride: u32,
         /// Element of y where the first of these steps starts.
         pub y_offset: u32,
+        /// Fills up.
+        pub pad0: u32,
+        /// Fills up.
+        pub pad1: u32,
+        /// Fills up.
+        pub pad2: u32,
     }
 
     /// `rnn/backward.wgsl`
     pub struct BackwardParams {
+        /// What options add.
+        pub options: OptionsParams,
         /// T
         pub steps: u32,
         /// B
         pub batch: u32,
         /// H, a multiple of 4.
         pub hidden: u32,
+        /// P, a multiple of 4.
+        pub state: u32,
         /// D
         pub directions: u32,
-        /// Element of the initial state where the layer starts.
-        pub initial_offset: u32,
-        /// Steps of a dispatch.
+        /// Ticks of a dispatch.
         pub count: u32,
         /// Groups of four units between one turn of a workgroup and the next.
         pub stride: u32,
+        /// Fills up.
+        pub pad0: u32,
+    }
+
+    /// `rnn/previous.wgsl`
+    pub struct PreviousParams {
+        /// What options add.
+        pub options: OptionsParams,
+        /// T
+        pub steps: u32,
+        /// B
+        pub batch: u32,
+        /// P, a multiple of 4.
+        pub hidden: u32,
+        /// D
+        pub directions: u32,
+        /// Vectors of four of all steps.
+        pub count: u32,
+        /// Element of h0 where the layer starts.
+        pub h0_offset: u32,
+        /// 1 to write `[D, B, P]` of the first step.
+        pub to_ring: u32,
+        /// Fills up.
+        pub pad0: u32,
     }
 
     /// `rnn/pack_recurrent.wgsl`
     pub struct PackRecurrentParams {
-        /// H
-        pub hidden: u32,
-        /// H rounded up to a multiple of 4.
-        pub padded: u32,
+        /// Units: rows of a gate.
+        pub units: u32,
+        /// Units rounded up to a multiple of 4.
+        pub padded_units: u32,
+        /// Columns.
+        pub columns: u32,
+        /// Columns rounded up to a multiple of 4.
+        pub padded_columns: u32,
         /// G
         pub gates: u32,
         /// Vectors of four to write.
         pub count: u32,
         /// Where they start, in vectors of four.
         pub out_offset: u32,
+        /// Element of the source where the first gate starts.
+        pub source_offset: u32,
     }
 
     /// `rnn/pack_bias.wgsl`

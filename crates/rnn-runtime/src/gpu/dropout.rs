@@ -19,7 +19,7 @@ pub(crate) fn dropout(dev: &GpuDevice, x: &GpuBuffer, n: usize, mask: &DropoutMa
         key1,
         threshold: drop_threshold(mask.probability),
         scale: mask.scale(),
-        shared: u32::from(mask.shared),
+        one_mask: u32::from(mask.shared),
     };
     dev.dispatch(Launch {
         kernel: &DROPOUT,

@@ -24,6 +24,7 @@ pub(crate) mod pointwise;
 mod pool;
 pub(crate) mod reduce;
 pub(crate) mod rnn;
+pub(crate) mod rnn_options;
 mod rnn_test;
 mod self_test;
 pub(crate) mod softmax;

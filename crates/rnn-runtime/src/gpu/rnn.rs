@@ -2,21 +2,27 @@
 //!
 //! H of all arrays here is a multiple of 4, and the gates of a unit lie side by side: `[T, B, D, H, G]`.
 
-use super::plan::{Plan, Work};
+use super::plan::{Algorithm, Plan, Work};
+use super::rnn_options::Setup;
 use super::{GpuBuffer, GpuDevice, Launch, Pass, StepLaunch};
 use crate::array::Array;
 use crate::error::Result;
-use crate::recurrence::LayerDims;
+use crate::recurrence::{LayerDims, Noise};
 use rnn_kernels::catalogue::rnn::{
-    INTERLEAVE, PACK_BIAS, PACK_RECURRENT, REPLACE_LAST_GATE, backward as backward_kernel,
+    INTERLEAVE, PACK_BIAS, PACK_RECURRENT, PREVIOUS, REPLACE_LAST_GATE, backward as backward_kernel,
     forward as forward_kernel,
 };
 use rnn_kernels::cell::{CellKind, CellSpec, StackSpec, WeightFormat};
+use rnn_kernels::grid;
 use rnn_kernels::params::rnn::{
-    BackwardParams, ForwardParams, InterleaveParams, PackBiasParams, PackRecurrentParams,
+    BackwardParams, ForwardParams, InterleaveParams, PackBiasParams, PackRecurrentParams, PreviousParams,
     ReplaceLastGateParams,
 };
-use rnn_kernels::{ROWS, grid};
+
+/// Whether the bias of the last gate's recurrent product stays apart, because a reset gate multiplies it.
+pub(crate) fn last_gate_apart(spec: &StackSpec) -> bool {
+    spec.cell.kind == CellKind::Gru && spec.cell.reset_after
+}
 
 /// H as the recurrence has it.
 pub(crate) fn padded(hidden: usize) -> usize {
@@ -27,10 +33,12 @@ pub(crate) fn padded(hidden: usize) -> usize {
 pub(crate) struct Forward<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
+    pub(crate) setup: &'a Setup,
     /// f32, or f16 with [`WeightFormat::F16`]
     pub(crate) weights: &'a GpuBuffer,
     pub(crate) format: WeightFormat,
-    pub(crate) params: Option<&'a GpuBuffer>,
+    /// See `lib/options.wgsl`; absent where the setup has none.
+    pub(crate) options: Option<&'a GpuBuffer>,
     pub(crate) gates: &'a GpuBuffer,
     pub(crate) aux: Option<&'a GpuBuffer>,
     pub(crate) y: &'a GpuBuffer,
@@ -48,35 +56,16 @@ pub(crate) struct Forward<'a> {
 pub(crate) struct Backward<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
+    pub(crate) setup: &'a Setup,
     pub(crate) weights: &'a GpuBuffer,
     pub(crate) gates: &'a GpuBuffer,
     pub(crate) aux: Option<&'a GpuBuffer>,
     pub(crate) y: &'a GpuBuffer,
     pub(crate) dy: &'a GpuBuffer,
-    /// c0 of an LSTM, h0 of others.
-    pub(crate) initial: &'a GpuBuffer,
-    pub(crate) initial_offset: usize,
+    /// See `lib/options.wgsl`; c0 of an LSTM, h0 of others, is in it.
+    pub(crate) options: &'a GpuBuffer,
     pub(crate) state: &'a GpuBuffer,
     pub(crate) ring: &'a GpuBuffer,
-}
-
-/// Override constants that choose a cell's activations.
-fn activations(spec: &CellSpec) -> [(&'static str, f64); 9] {
-    const NAMES: [[&str; 3]; 3] = [
-        ["GATE_ACTIVATION", "GATE_ALPHA", "GATE_BETA"],
-        ["CANDIDATE_ACTIVATION", "CANDIDATE_ALPHA", "CANDIDATE_BETA"],
-        ["OUTPUT_ACTIVATION", "OUTPUT_ALPHA", "OUTPUT_BETA"],
-    ];
-    let activations = [spec.gate_activation, spec.candidate_activation, spec.output_activation];
-    let mut constants = [("", 0.0); 9];
-    for (n, (names, activation)) in NAMES.iter().zip(activations).enumerate() {
-        let [alpha, beta] = activation.parameters().map(f64::from);
-        let values = [f64::from(activation.code()), alpha, beta];
-        for (k, value) in values.into_iter().enumerate() {
-            constants[3 * n + k] = (names[k], value);
-        }
-    }
-    constants
 }
 
 /// How a step of the forward recurrence divides: an invocation makes all gates of one unit.
@@ -93,6 +82,14 @@ fn plan_grid(plan: &Plan, dims: LayerDims) -> [u32; 3] {
     [plan.across, dims.batch.div_ceil(plan.rows), dims.directions].map(|n| n as u32)
 }
 
+/// Ticks of a dispatch: all phases of its steps, or one.
+fn plan_ticks(plan: &Plan, setup: &Setup) -> usize {
+    match plan.algorithm {
+        Algorithm::Sequence => plan.count * setup.phases,
+        Algorithm::Step => 1,
+    }
+}
+
 /// Operations of one dispatch.
 fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
     (2 * plan.count * dims.batch * dims.directions * gates * dims.hidden * dims.hidden) as u64
@@ -107,30 +104,30 @@ pub(crate) fn forward(device: &GpuDevice, args: &Forward<'_>) -> Result<()> {
 /// [`forward`] by a plan of the caller's.
 pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -> Result<()> {
     let dims = args.dims;
-    let kind = args.spec.kind;
-    let cells = dims.batch * dims.directions * dims.hidden;
+    let setup = args.setup;
+    let ticks = plan_ticks(plan, setup);
     let params = ForwardParams {
+        options: setup.params,
         steps: dims.steps as u32,
         batch: dims.batch as u32,
         hidden: dims.hidden as u32,
+        state: dims.state as u32,
         directions: dims.directions as u32,
         c0_offset: args.c0_offset as u32,
-        aux_step: if args.training { cells as u32 } else { 0 },
-        count: plan.count as u32,
+        count: ticks as u32,
         stride: (plan.across * plan.workgroup) as u32,
         y_offset: args.y_offset as u32,
+        pad0: 0,
+        pad1: 0,
+        pad2: 0,
     };
-    let mut constants = activations(args.spec).to_vec();
-    constants.extend([
-        ("TRAINING", f64::from(u8::from(args.training))),
-        ("WORKGROUP", plan.workgroup as f64),
-        (ROWS, plan.rows as f64),
-    ]);
+    let mut constants = setup.driver_constants(plan.workgroup, plan.rows);
+    constants.push(("TRAINING", f64::from(u8::from(args.training))));
     // Cells without an array still have its binding: the kernels do not touch it then.
     let unused = device.alloc(1)?;
     let buffers = [
         args.weights,
-        args.params.unwrap_or(args.weights),
+        args.options.unwrap_or(args.weights),
         args.c0.unwrap_or(args.weights),
         args.gates,
         args.aux.unwrap_or(&unused),
@@ -139,14 +136,14 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
     ];
     device.dispatch_steps(StepLaunch {
         launch: Launch {
-            kernel: forward_kernel(kind, args.format, plan.fetch, device.has_immediates()),
+            kernel: forward_kernel(args.spec, args.format, plan.fetch, device.has_immediates()),
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
             grid: plan_grid(plan, dims),
             work: plan_work(plan, dims, args.spec.gates()),
         },
-        steps: &mut (0..dims.steps as u32).step_by(plan.count).map(|s| [s, 0, 0, 0]),
+        steps: &mut (0..(dims.steps * setup.phases) as u32).step_by(ticks).map(|tick| [tick, 0, 0, 0]),
     })
 }
 
@@ -158,24 +155,26 @@ pub(crate) fn backward(device: &GpuDevice, args: &Backward<'_>) -> Result<()> {
 
 fn run_backward(device: &GpuDevice, args: &Backward<'_>, plan: &Plan) -> Result<()> {
     let dims = args.dims;
-    let kind = args.spec.kind;
+    let setup = args.setup;
+    let ticks = plan_ticks(plan, setup);
     let params = BackwardParams {
+        options: setup.params,
         steps: dims.steps as u32,
         batch: dims.batch as u32,
         hidden: dims.hidden as u32,
+        state: dims.state as u32,
         directions: dims.directions as u32,
-        initial_offset: args.initial_offset as u32,
-        count: plan.count as u32,
+        count: ticks as u32,
         stride: (plan.across * plan.workgroup) as u32,
+        pad0: 0,
     };
-    let mut constants = activations(args.spec).to_vec();
-    constants.extend([("WORKGROUP", plan.workgroup as f64), (ROWS, plan.rows as f64)]);
+    let constants = setup.driver_constants(plan.workgroup, plan.rows);
     let unused = device.alloc(1)?;
     let buffers = [
         args.weights,
         args.y,
         args.dy,
-        args.initial,
+        args.options,
         args.gates,
         args.aux.unwrap_or(&unused),
         args.state,
@@ -183,14 +182,17 @@ fn run_backward(device: &GpuDevice, args: &Backward<'_>, plan: &Plan) -> Result<
     ];
     device.dispatch_steps(StepLaunch {
         launch: Launch {
-            kernel: backward_kernel(kind, plan.fetch, device.has_immediates()),
+            kernel: backward_kernel(args.spec, plan.fetch, device.has_immediates()),
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
             grid: plan_grid(plan, dims),
             work: plan_work(plan, dims, args.spec.gates()),
         },
-        steps: &mut (0..=dims.steps as u32).rev().step_by(plan.count).map(|s| [s, 0, 0, 0]),
+        steps: &mut (0..((dims.steps + 1) * setup.phases) as u32)
+            .rev()
+            .step_by(ticks)
+            .map(|tick| [tick, 0, 0, 0]),
     })
 }
 
@@ -199,30 +201,33 @@ pub(crate) struct Measured<'a> {
     pub(crate) pass: Pass,
     /// With the padded H.
     pub(crate) dims: LayerDims,
-    pub(crate) spec: &'a CellSpec,
+    pub(crate) spec: &'a StackSpec,
     /// As large as the largest array of the pass.
-    pub(crate) arrays: [&'a GpuBuffer; 6],
+    pub(crate) arrays: [&'a GpuBuffer; 7],
     pub(crate) weights: &'a GpuBuffer,
 }
 
 /// Runs a recurrence on arrays that mean nothing.
 pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> Result<()> {
-    let Measured { dims, spec, weights, .. } = *case;
-    let [gates, aux, y, ring, dy, state] = case.arrays;
+    let Measured { dims, weights, .. } = *case;
+    let [gates, aux, y, ring, dy, state, options] = case.arrays;
+    let setup = &mut Setup::new("Device::tune", case.spec, 0, None, Noise::default())?;
+    let (spec, aux) = (&case.spec.cell, Some(aux));
     match case.pass {
         Pass::Forward => {
-            let (params, aux, c0) = (Some(dy), Some(aux), Some(state));
+            setup.place_ring(dims, [dims.state, dims.hidden], 0);
             let args = Forward {
                 dims,
                 spec,
+                setup,
                 weights,
                 format: WeightFormat::F32,
-                params,
+                options: Some(options),
                 gates,
                 aux,
                 y,
                 ring,
-                c0,
+                c0: Some(dy),
                 c0_offset: 0,
                 y_offset: 0,
                 training: true,
@@ -230,41 +235,107 @@ pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> R
             run_forward(device, &args, plan)
         }
         Pass::Backward => {
-            let (aux, initial, initial_offset) = (Some(aux), dy, 0);
-            let args =
-                Backward { dims, spec, weights, gates, aux, y, dy, initial, initial_offset, state, ring };
+            setup.place_ring(dims, [dims.hidden * spec.gates(), dims.hidden], 0);
+            let args = Backward { dims, spec, setup, weights, gates, aux, y, dy, options, state, ring };
             run_backward(device, &args, plan)
         }
     }
 }
 
-/// U of every direction in the order of the recurrence; see `rnn/pack_recurrent.wgsl`.
+/// Enqueues h before every step as the product sees it; see `rnn/previous.wgsl`. `to_ring` writes the first
+/// step's only, for the start of a ring.
+pub(crate) fn previous(device: &GpuDevice, args: &Previous<'_>) -> Result<()> {
+    let LayerDims { steps, batch, state, directions, .. } = args.dims;
+    let count = if args.to_ring { 1 } else { steps } * batch * directions * state / 4;
+    let params = PreviousParams {
+        options: args.setup.params,
+        steps: steps as u32,
+        batch: batch as u32,
+        hidden: state as u32,
+        directions: directions as u32,
+        count: count as u32,
+        h0_offset: args.h0_offset as u32,
+        to_ring: u32::from(args.to_ring),
+        pad0: 0,
+    };
+    device.dispatch(Launch {
+        kernel: &PREVIOUS,
+        constants: &args.setup.constants,
+        params: bytemuck::bytes_of(&params),
+        buffers: &[args.options.unwrap_or(args.h0), args.y, args.h0, args.out],
+        grid: grid::linear(count),
+        work: 100 * count as u64,
+    })
+}
+
+/// Arrays of [`previous`]; shapes beside the bindings of `rnn/previous.wgsl`.
+pub(crate) struct Previous<'a> {
+    pub(crate) dims: LayerDims,
+    pub(crate) setup: &'a Setup,
+    pub(crate) options: Option<&'a GpuBuffer>,
+    pub(crate) y: &'a GpuBuffer,
+    pub(crate) h0: &'a GpuBuffer,
+    pub(crate) h0_offset: usize,
+    pub(crate) out: &'a GpuBuffer,
+    pub(crate) to_ring: bool,
+}
+
+/// A matrix of weights of every direction; see `rnn/pack_recurrent.wgsl`.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    /// [G*units, columns], or more rows of which the last are meant
+    pub(crate) source: &'a [Array],
+    /// Element of the source where it starts.
+    pub(crate) offset: usize,
+    pub(crate) units: usize,
+    pub(crate) columns: usize,
+    pub(crate) gates: usize,
+}
+
+impl Matrix<'_> {
+    /// Vectors of four of one direction.
+    fn vectors(&self) -> usize {
+        padded(self.columns) / 4 * padded(self.units) * self.gates
+    }
+}
+
+/// Floats of matrices in the order of the recurrence.
+pub(crate) fn packed_len(matrices: &[Matrix<'_>]) -> usize {
+    let vectors = |matrix: &Matrix<'_>| matrix.source.len() * matrix.vectors();
+    4 * matrices.iter().map(vectors).sum::<usize>().max(1)
+}
+
+/// Matrices in the order of the recurrence, one behind the other, each with all directions.
 pub(crate) fn pack_recurrent(
     device: &GpuDevice,
-    spec: &StackSpec,
-    w_hh: &[Array],
+    matrices: &[Matrix<'_>],
     backward: bool,
 ) -> Result<GpuBuffer> {
-    let (hidden, gates) = (spec.hidden_size, spec.cell.gates());
-    let width = padded(hidden);
-    let count = width / 4 * width * gates;
-    let packed = device.alloc(w_hh.len() * count * 4)?;
-    for (direction, u) in w_hh.iter().enumerate() {
-        let params = PackRecurrentParams {
-            hidden: hidden as u32,
-            padded: width as u32,
-            gates: gates as u32,
-            count: count as u32,
-            out_offset: (direction * count) as u32,
-        };
-        device.dispatch(Launch {
-            kernel: &PACK_RECURRENT,
-            constants: &[("BACKWARD", f64::from(u8::from(backward)))],
-            params: bytemuck::bytes_of(&params),
-            buffers: &[u.gpu(), &packed],
-            grid: grid::linear(count),
-            work: 4 * count as u64,
-        })?;
+    let packed = device.alloc(packed_len(matrices))?;
+    let mut start = 0;
+    for matrix in matrices {
+        let count = matrix.vectors();
+        for u in matrix.source {
+            let params = PackRecurrentParams {
+                units: matrix.units as u32,
+                padded_units: padded(matrix.units) as u32,
+                columns: matrix.columns as u32,
+                padded_columns: padded(matrix.columns) as u32,
+                gates: matrix.gates as u32,
+                count: count as u32,
+                out_offset: start as u32,
+                source_offset: matrix.offset as u32,
+            };
+            device.dispatch(Launch {
+                kernel: &PACK_RECURRENT,
+                constants: &[("BACKWARD", f64::from(u8::from(backward)))],
+                params: bytemuck::bytes_of(&params),
+                buffers: &[u.gpu(), &packed],
+                grid: grid::linear(count),
+                work: 4 * count as u64,
+            })?;
+            start += count;
+        }
     }
     Ok(packed)
 }
@@ -279,14 +350,14 @@ pub(crate) fn pack_bias(
     bias: &GpuBuffer,
     params: Option<&GpuBuffer>,
 ) -> Result<()> {
-    let (hidden, kind) = (spec.hidden_size, spec.cell.kind);
+    let hidden = spec.hidden_size;
     let unused = device.alloc(1)?;
     let uniform = PackBiasParams {
         hidden: hidden as u32,
         padded: padded(hidden) as u32,
         gates: spec.cell.gates() as u32,
         direction: direction as u32,
-        apart: u32::from(kind == CellKind::Gru),
+        apart: u32::from(last_gate_apart(spec)),
     };
     let rows = spec.cell.gates() * padded(hidden);
     device.dispatch(Launch {

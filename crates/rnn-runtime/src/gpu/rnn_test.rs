@@ -2,11 +2,12 @@
 
 use super::GpuDevice;
 use super::plan::Plan;
-use super::rnn::{Forward, pack_recurrent, run_forward};
+use super::rnn::{Forward, Matrix, pack_recurrent, run_forward};
+use super::rnn_options::Setup;
 use crate::array::Array;
 use crate::device::Device;
 use crate::error::Result;
-use crate::recurrence::LayerDims;
+use crate::recurrence::{LayerDims, Noise};
 use rnn_kernels::cell::{CellKind, CellSpec, StackSpec, WeightFormat};
 
 const STEPS: usize = 3;
@@ -48,13 +49,16 @@ pub(super) fn error(gpu: &GpuDevice, plan: &Plan) -> Result<f32> {
     let gates = Array::from_f32(&device, &x, &[STEPS, BATCH, HIDDEN])?;
     let y = Array::alloc(&device, OP, &[STEPS, BATCH, HIDDEN])?;
     let u = Array::from_f32(&device, &u, &[HIDDEN, HIDDEN])?;
-    let weights = pack_recurrent(gpu, &spec, &[u], false)?;
+    let (source, units, columns) = (&[u][..], HIDDEN, HIDDEN);
+    let weights = pack_recurrent(gpu, &[Matrix { source, offset: 0, units, columns, gates: 1 }], false)?;
+    let setup = Setup::new(OP, &spec, 0, None, Noise::default())?;
     let args = Forward {
         dims: dims(),
         spec: &spec.cell,
+        setup: &setup,
         weights: &weights,
         format: WeightFormat::F32,
-        params: None,
+        options: None,
         gates: gates.gpu(),
         aux: None,
         y: y.gpu(),

@@ -229,17 +229,19 @@ fn tune_layer(
     let (dims, works) = recurrence(spec, layer, steps, batch);
     let (d, g, p) = (dims.directions, spec.cell.gates(), dims.hidden);
     let zeros = |dims: &[usize]| Array::alloc_zeroed(device, OP, dims);
-    let weights = zeros(&[d, g * p, p])?;
+    // As large as any option makes them.
+    let cells = steps * batch * d * p;
+    let weights = zeros(&[d, (g + 1) * p, p])?;
     let gates = zeros(&[steps, batch, d, p, g])?;
-    let (aux, y, dy) =
-        (zeros(&[steps, batch, d, p])?, zeros(&[steps, batch, d, p])?, zeros(&[steps, batch, d, p])?);
-    let (ring, state) = (zeros(&[2, d, batch, p * g])?, zeros(&[2, d, batch, p])?);
+    let (aux, y, dy) = (zeros(&[cells])?, zeros(&[cells])?, zeros(&[cells])?);
+    let ring = zeros(&[(2 * g + 1) * d * batch * p + cells])?;
+    let (state, options) = (zeros(&[6, d, batch, p])?, zeros(&[d, batch + 3, p])?);
     for (pass, work) in [gpu::Pass::Forward, gpu::Pass::Backward].into_iter().zip(works) {
         let case = gpu::rnn::Measured {
             pass,
             dims,
-            spec: &spec.cell,
-            arrays: [&gates, &aux, &y, &ring, &dy, &state].map(Array::gpu),
+            spec,
+            arrays: [&gates, &aux, &y, &ring, &dy, &state, &options].map(Array::gpu),
             weights: weights.gpu(),
         };
         gpu.tune(&case, work)?;

@@ -11,6 +11,8 @@ mod backward;
 #[cfg(feature = "gpu")]
 mod explain;
 mod forward;
+#[cfg(feature = "gpu")]
+mod gpu_weights;
 mod merge;
 mod on_cpu;
 mod pack;
@@ -74,7 +76,7 @@ impl Packed {
 enum PackedLayer {
     Cpu(cpu::rnn::LayerWeights),
     #[cfg(feature = "gpu")]
-    Gpu(Box<products::LayerWeights>),
+    Gpu(Box<gpu_weights::LayerWeights>),
 }
 
 impl PackedLayer {
@@ -89,7 +91,7 @@ impl PackedLayer {
 
     /// Only called after the device was matched.
     #[cfg(feature = "gpu")]
-    fn gpu(&self) -> &products::LayerWeights {
+    fn gpu(&self) -> &gpu_weights::LayerWeights {
         match self {
             PackedLayer::Gpu(weights) => weights,
             PackedLayer::Cpu(_) => unreachable!("packed for the CPU, used by the GPU backend"),

@@ -1,7 +1,7 @@
 //! Rearranging the weights of a stack for the kernels, once per weight version.
 
 #[cfg(feature = "gpu")]
-use super::products;
+use super::gpu_weights;
 use super::{CellWeights, Packed, PackedLayer};
 use crate::cpu;
 use crate::device::{Device, on_device};
@@ -100,6 +100,6 @@ fn pack_layer(
             let sizes = [inputs, spec.hidden_size];
             Ok(PackedLayer::Cpu(cpu::rnn::LayerWeights::new(cpu, &spec.cell, sizes, given)?))
         },
-        Gpu(gpu) => Ok(PackedLayer::Gpu(Box::new(products::LayerWeights::new(spec, inputs, gpu, cells)?))),
+        Gpu(gpu) => Ok(PackedLayer::Gpu(Box::new(gpu_weights::LayerWeights::new(spec, inputs, gpu, cells)?))),
     )
 }

@@ -1,0 +1,46 @@
+// One gate per unit: how weights, gates and four units' gates lie in memory.
+// Defines: GATES, Gates, Weights, load_weights, product, load_gates, store_gates, Quad, load_quad, store_quad,
+// store_recurrent. Needs: lib/weights_*.wgsl, and of the driver: gates, ring, both array<vec4<f32>>.
+
+const GATES: u32 = 1u;
+
+alias Gates = f32;
+
+struct Weights {
+    a: vec4<f32>,
+}
+
+fn load_weights(at: u32) -> Weights {
+    return Weights(weight(at));
+}
+
+// acc + the products of the weights of all gates with four values of h.
+fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
+    return fma(w.a.w, h.w, fma(w.a.z, h.z, fma(w.a.y, h.y, fma(w.a.x, h.x, acc))));
+}
+
+fn load_gates(unit: u32) -> Gates {
+    return gates[unit / 4u][unit % 4u];
+}
+
+fn store_gates(unit: u32, values: Gates) {
+    gates[unit / 4u][unit % 4u] = values;
+}
+
+// The gates of four units.
+struct Quad {
+    a: vec4<f32>,
+}
+
+fn load_quad(at: u32) -> Quad {
+    return Quad(gates[at]);
+}
+
+fn store_quad(at: u32, values: Quad) {
+    gates[at] = values.a;
+}
+
+// What the recurrent product of the earlier step takes.
+fn store_recurrent(at: u32, values: Quad) {
+    ring[at] = values.a;
+}

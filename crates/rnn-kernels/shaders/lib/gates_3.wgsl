@@ -1,0 +1,64 @@
+// Three gates per unit, side by side: how weights, gates and four units' gates lie in memory.
+// Defines and needs: as lib/gates_1.wgsl.
+
+const GATES: u32 = 3u;
+
+alias Gates = vec3<f32>;
+
+struct Weights {
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+}
+
+fn load_weights(at: u32) -> Weights {
+    return Weights(weight(at), weight(at + 1u), weight(at + 2u));
+}
+
+fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
+    var sum = fma(vec3(w.a.x, w.b.x, w.c.x), vec3(h.x), acc);
+    sum = fma(vec3(w.a.y, w.b.y, w.c.y), vec3(h.y), sum);
+    sum = fma(vec3(w.a.z, w.b.z, w.c.z), vec3(h.z), sum);
+    return fma(vec3(w.a.w, w.b.w, w.c.w), vec3(h.w), sum);
+}
+
+fn load_gates(unit: u32) -> Gates {
+    let at = 3u * unit;
+    return vec3(
+        gates[at / 4u][at % 4u],
+        gates[(at + 1u) / 4u][(at + 1u) % 4u],
+        gates[(at + 2u) / 4u][(at + 2u) % 4u],
+    );
+}
+
+fn store_gates(unit: u32, values: Gates) {
+    let at = 3u * unit;
+    gates[at / 4u][at % 4u] = values.x;
+    gates[(at + 1u) / 4u][(at + 1u) % 4u] = values.y;
+    gates[(at + 2u) / 4u][(at + 2u) % 4u] = values.z;
+}
+
+struct Quad {
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+}
+
+fn load_quad(at: u32) -> Quad {
+    let x = gates[at];      // a0 b0 c0 a1
+    let y = gates[at + 1u]; // b1 c1 a2 b2
+    let z = gates[at + 2u]; // c2 a3 b3 c3
+    return Quad(vec4(x.x, x.w, y.z, z.y), vec4(x.y, y.x, y.w, z.z), vec4(x.z, y.y, z.x, z.w));
+}
+
+fn store_quad(at: u32, v: Quad) {
+    gates[at] = vec4(v.a.x, v.b.x, v.c.x, v.a.y);
+    gates[at + 1u] = vec4(v.b.y, v.c.y, v.a.z, v.b.z);
+    gates[at + 2u] = vec4(v.c.z, v.a.w, v.b.w, v.c.w);
+}
+
+fn store_recurrent(at: u32, v: Quad) {
+    ring[at] = vec4(v.a.x, v.b.x, v.c.x, v.a.y);
+    ring[at + 1u] = vec4(v.b.y, v.c.y, v.a.z, v.b.z);
+    ring[at + 2u] = vec4(v.c.z, v.a.w, v.b.w, v.c.w);
+}

@@ -1,0 +1,60 @@
+// Four gates per unit, side by side: how weights, gates and four units' gates lie in memory.
+// Defines and needs: as lib/gates_1.wgsl.
+
+const GATES: u32 = 4u;
+
+alias Gates = vec4<f32>;
+
+struct Weights {
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+    d: vec4<f32>,
+}
+
+fn load_weights(at: u32) -> Weights {
+    return Weights(weight(at), weight(at + 1u), weight(at + 2u), weight(at + 3u));
+}
+
+fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
+    var sum = fma(vec4(w.a.x, w.b.x, w.c.x, w.d.x), vec4(h.x), acc);
+    sum = fma(vec4(w.a.y, w.b.y, w.c.y, w.d.y), vec4(h.y), sum);
+    sum = fma(vec4(w.a.z, w.b.z, w.c.z, w.d.z), vec4(h.z), sum);
+    return fma(vec4(w.a.w, w.b.w, w.c.w, w.d.w), vec4(h.w), sum);
+}
+
+fn load_gates(unit: u32) -> Gates {
+    return gates[unit];
+}
+
+fn store_gates(unit: u32, values: Gates) {
+    gates[unit] = values;
+}
+
+struct Quad {
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+    d: vec4<f32>,
+}
+
+fn load_quad(at: u32) -> Quad {
+    let units = transpose(mat4x4(gates[at], gates[at + 1u], gates[at + 2u], gates[at + 3u]));
+    return Quad(units[0], units[1], units[2], units[3]);
+}
+
+fn store_quad(at: u32, values: Quad) {
+    let units = transpose(mat4x4(values.a, values.b, values.c, values.d));
+    gates[at] = units[0];
+    gates[at + 1u] = units[1];
+    gates[at + 2u] = units[2];
+    gates[at + 3u] = units[3];
+}
+
+fn store_recurrent(at: u32, values: Quad) {
+    let units = transpose(mat4x4(values.a, values.b, values.c, values.d));
+    ring[at] = units[0];
+    ring[at + 1u] = units[1];
+    ring[at + 2u] = units[2];
+    ring[at + 3u] = units[3];
+}

@@ -1,0 +1,256 @@
+// What the options of a recurrent layer add to a step: ragged and interrupted rows, parameters per unit, clips,
+// noise. Flags are overrides, so that a plain layer pays for none of them; numbers are in the uniform.
+// Needs: lib/activation.wgsl, lib/rng.wgsl, and of the driver: params with batch, hidden, directions, steps and
+// `options`, and option(i), element i of the options' buffer.
+
+struct Options {
+    units: u32,            // H as given, without padding
+    state_units: u32,      // P as given
+    first_direction: u32,  // of the pass: the number of its weights and parameters
+    cell_params: u32,      // element of option() where [D, K, H] parameters per unit start
+    cell_planes: u32,      // K
+    initial: u32,          // element of option() where h0 starts, [D, B, P], or what the backward pass needs
+    offsets: u32,          // element of option(): [T + 1], first packed row of a step
+    rows: u32,             // element of option(): [B], batch row of a row
+    keep: u32,             // element of option(): [N], 0 where the state before is cleared
+    first_step: u32,       // number of step 0 in draws
+    sequence: u32,         // number of the sequence in draws
+    key0: u32,             // keys of both directions
+    key1: u32,
+    key2: u32,
+    key3: u32,
+    zoneout_h_below: u32,  // draws below this keep the h of the step before
+    zoneout_c_below: u32,
+    candidate_below: u32,  // draws below this drop
+    recurrent_below: u32,
+    zoneout_h: f32,        // rates, for the mean
+    zoneout_c: f32,
+    candidate_scale: f32,  // 1 / (1 - rate)
+    recurrent_scale: f32,
+    clip: f32,             // bound of pre-activations
+    cell_clip: f32,        // bound of c
+    epsilon: f32,          // of layer normalisation
+    second: u32,           // vec4 of ring where the operand of a step's second product starts
+    second_weights: u32,   // vec4 of the weights where its own start
+    third: u32,            // vec4 of ring where [N, D, P/4] gradients of projected h start
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
+}
+
+override WALK: bool;        // rows are packed and end at different steps
+override RESETS: bool;      // option() has keep
+override CLIP: bool;
+override PEEPHOLE: bool;
+override INDEPENDENT: bool; // u*h in place of the recurrent product
+override NOISE: u32;
+
+const NO_NOISE: u32 = 0u;
+const MEAN: u32 = 1u; // zoneout by its rates
+const DRAWS: u32 = 2u;
+
+const CANDIDATE_BIT: u32 = 0x80000000u;
+const SEQUENCE_BIT: u32 = 0x40000000u;
+
+// A unit, or a quad of four, of a row at a step; s counts in the direction's own order.
+struct Place {
+    row: u32,
+    unit: u32,
+    direction: u32,
+    s: u32,
+}
+
+fn option4(i: u32) -> vec4<f32> {
+    return vec4(option(i), option(i + 1u), option(i + 2u), option(i + 3u));
+}
+
+// Rows of step s.
+fn row_count(s: u32) -> u32 {
+    if WALK {
+        return u32(option(params.options.offsets + s + 1u) - option(params.options.offsets + s));
+    }
+    return params.batch;
+}
+
+// Row of an array [T, B, D, ..], or [N, D, ..] of packed rows.
+fn step_row(s: u32, row: u32, direction: u32) -> u32 {
+    if WALK {
+        return u32(option(params.options.offsets + s)) + row;
+    }
+    let time = select(s, params.steps - 1u - s, direction == 1u);
+    return (time * params.batch + row) * params.directions + direction;
+}
+
+// Whether the state before this step is cleared.
+fn is_cleared(s: u32, row: u32) -> bool {
+    return RESETS && option(params.options.keep + step_row(s, row, 0u)) == 0.0;
+}
+
+// Parameter k of a unit.
+fn cell_param(k: u32, at: Place) -> f32 {
+    let plane = (params.options.first_direction + at.direction) * params.options.cell_planes + k;
+    return option(params.options.cell_params + plane * params.hidden + at.unit);
+}
+
+fn cell_param4(k: u32, at: Place) -> vec4<f32> {
+    let plane = (params.options.first_direction + at.direction) * params.options.cell_planes + k;
+    return option4(params.options.cell_params + plane * params.hidden + 4u * at.unit);
+}
+
+fn clipped(pre: f32) -> f32 {
+    if CLIP {
+        return bounded(pre, -params.options.clip, params.options.clip);
+    }
+    return pre;
+}
+
+fn cell_clipped(c: f32) -> f32 {
+    if CLIP {
+        return bounded(c, -params.options.cell_clip, params.options.cell_clip);
+    }
+    return c;
+}
+
+fn cell_clipped4(c: vec4<f32>) -> vec4<f32> {
+    return vec4(cell_clipped(c.x), cell_clipped(c.y), cell_clipped(c.z), cell_clipped(c.w));
+}
+
+// 0 where y, which is none of the values in between, says that its pre-activation was clipped. NaN is no clip.
+fn within(y: vec4<f32>, one: f32, other: f32, d: vec4<f32>) -> vec4<f32> {
+    let low = vec4(select(other, one, one < other));
+    let high = vec4(select(one, other, one < other));
+    return select(d, vec4<f32>(), (y <= low) | (y >= high));
+}
+
+fn d_gate_clipped(y: vec4<f32>) -> vec4<f32> {
+    let d = d_gate(y);
+    if CLIP {
+        return within(y, gate_act(-params.options.clip), gate_act(params.options.clip), d);
+    }
+    return d;
+}
+
+fn d_candidate_clipped(y: vec4<f32>) -> vec4<f32> {
+    let d = d_candidate(y);
+    if CLIP {
+        return within(y, candidate_act(-params.options.clip), candidate_act(params.options.clip), d);
+    }
+    return d;
+}
+
+fn d_cell_clipped(dc: vec4<f32>, c: vec4<f32>) -> vec4<f32> {
+    if CLIP {
+        return within(c, -params.options.cell_clip, params.options.cell_clip, dc);
+    }
+    return dc;
+}
+
+fn draw(counter: vec2<u32>, direction: u32) -> vec2<u32> {
+    let first = vec2(params.options.key0, params.options.key1);
+    let second = vec2(params.options.key2, params.options.key3);
+    return threefry(select(first, second, direction == 1u), counter) >> vec2(8u);
+}
+
+// Element of a draw: a unit of a batch row, wherever that row lies here.
+fn element(at: Place, unit: u32, width: u32) -> u32 {
+    var row = at.row;
+    if WALK {
+        row = u32(option(params.options.rows + at.row));
+    }
+    return row * width + unit;
+}
+
+fn step_counter(at: Place, number: u32) -> vec2<u32> {
+    return vec2(params.options.first_step + at.s, number);
+}
+
+fn candidate_scale_of(at: Place, unit: u32) -> f32 {
+    if params.options.candidate_below == 0u {
+        return 1.0;
+    }
+    let counter = step_counter(at, element(at, unit, params.options.units) | CANDIDATE_BIT);
+    return select(0.0, params.options.candidate_scale, draw(counter, at.direction).x >= params.options.candidate_below);
+}
+
+// What the candidate is multiplied with.
+fn candidate_scale(at: Place) -> f32 {
+    if NOISE == DRAWS {
+        return candidate_scale_of(at, at.unit);
+    }
+    return 1.0;
+}
+
+fn candidate_scale4(at: Place) -> vec4<f32> {
+    if NOISE == DRAWS {
+        let unit = 4u * at.unit;
+        return vec4(
+            candidate_scale_of(at, unit),
+            candidate_scale_of(at, unit + 1u),
+            candidate_scale_of(at, unit + 2u),
+            candidate_scale_of(at, unit + 3u),
+        );
+    }
+    return vec4(1.0);
+}
+
+fn recurrent_scale_of(at: Place, unit: u32) -> f32 {
+    if params.options.recurrent_below == 0u {
+        return 1.0;
+    }
+    let counter = vec2(params.options.sequence, element(at, unit, params.options.state_units) | SEQUENCE_BIT);
+    return select(0.0, params.options.recurrent_scale, draw(counter, at.direction).x >= params.options.recurrent_below);
+}
+
+// What h is multiplied with on its way into the recurrent product.
+fn recurrent_scale(at: Place) -> f32 {
+    if NOISE == DRAWS {
+        return recurrent_scale_of(at, at.unit);
+    }
+    return 1.0;
+}
+
+fn recurrent_scale4(at: Place) -> vec4<f32> {
+    if NOISE == DRAWS {
+        let unit = 4u * at.unit;
+        return vec4(
+            recurrent_scale_of(at, unit),
+            recurrent_scale_of(at, unit + 1u),
+            recurrent_scale_of(at, unit + 2u),
+            recurrent_scale_of(at, unit + 3u),
+        );
+    }
+    return vec4(1.0);
+}
+
+// Shares of h and c that stay what they were: 0 or 1 by a draw, the rates on average.
+fn zoned_h(at: Place, unit: u32) -> f32 {
+    if NOISE == MEAN {
+        return params.options.zoneout_h;
+    }
+    if NOISE == DRAWS && params.options.zoneout_h_below > 0u {
+        let counter = step_counter(at, element(at, unit, params.options.state_units));
+        return select(0.0, 1.0, draw(counter, at.direction).x < params.options.zoneout_h_below);
+    }
+    return 0.0;
+}
+
+fn zoned_c(at: Place, unit: u32) -> f32 {
+    if NOISE == MEAN {
+        return params.options.zoneout_c;
+    }
+    if NOISE == DRAWS && params.options.zoneout_c_below > 0u {
+        let counter = step_counter(at, element(at, unit, params.options.units));
+        return select(0.0, 1.0, draw(counter, at.direction).y < params.options.zoneout_c_below);
+    }
+    return 0.0;
+}
+
+fn zoned_h4(at: Place) -> vec4<f32> {
+    let unit = 4u * at.unit;
+    return vec4(zoned_h(at, unit), zoned_h(at, unit + 1u), zoned_h(at, unit + 2u), zoned_h(at, unit + 3u));
+}
+
+fn zoned_c4(at: Place) -> vec4<f32> {
+    let unit = 4u * at.unit;
+    return vec4(zoned_c(at, unit), zoned_c(at, unit + 1u), zoned_c(at, unit + 2u), zoned_c(at, unit + 3u));
+}
