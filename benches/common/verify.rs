@@ -52,8 +52,9 @@ pub(crate) fn verify(case: &Case, layer: &Layer, device: &Device) -> Result<f64>
             w_hh: values("weight_hh_l0")?,
             b_ih: Some(values("bias_ih_l0")?),
             b_hh: Some(values("bias_hh_l0")?),
+            ..CellWeights::default()
         }],
-        input: StackInput { t: steps, b: rows.len(), x: pick(&x, inputs), h0: None, c0: None },
+        input: StackInput { t: steps, b: rows.len(), x: pick(&x, inputs), ..StackInput::default() },
         dy: pick(&dy, hidden),
         dh_n: vec![0.0; rows.len() * hidden],
         dc_n: layer.spec().cell.kind.has_cell_state().then(|| vec![0.0; rows.len() * hidden]),

@@ -25,6 +25,11 @@ impl RngKey {
         threefry2x32(self.0, [step, element])[0]
     }
 
+    /// Both words of the draw of (`step`, `element`).
+    pub fn pair(self, step: u32, element: u32) -> [u32; 2] {
+        threefry2x32(self.0, [step, element])
+    }
+
     /// The draw of (`step`, `element`) in `[0, 1)`, a multiple of 2^-24.
     pub fn uniform(self, step: u32, element: u32) -> f32 {
         (self.bits(step, element) >> 8) as f32 * (1.0 / 16_777_216.0)

@@ -12,7 +12,7 @@ use rnn_runtime::ops::rnn::{
 use rnn_runtime::{Array, Device, RngKey};
 use rnn_testing::compare::{Tolerance, assert_close, max_rel_err};
 use rnn_testing::data::to_f32;
-use rnn_testing::oracle::{self, StackCase, stack_spec};
+use rnn_testing::oracle::{StackCase, stack_spec};
 use rnn_testing::shapes::{RNN_SHAPES, RNN_SHAPES_SMALL, RnnShape};
 
 const ALL: Wanted = Wanted { dx: true, states: true };
@@ -341,7 +341,9 @@ fn dropout_between_layers_matches_the_oracle_with_the_same_masks(device: &Device
     let share = zeros / (2 * shape.t * width) as f64;
     assert!((share - 0.4).abs() < 0.08, "{share} of the activations are dropped");
 
-    let want = oracle::forward_with_masks(&spec, &case.weights, &case.input, Some(&masks));
+    let mut case = case;
+    case.input.masks.between = Some(masks);
+    let want = case.forward();
     let want_grads = case.backward(&want);
     let on_device = OnDevice::new(device, &case);
     let draws = Some(StackDraws { key, first_step, sequence: 0 });

@@ -57,6 +57,7 @@ fn check_stack(name: &str, fixture: &Fixture) -> Result<(), String> {
         x: fixture.values_f64("x")?,
         h0: optional("h0"),
         c0: optional("c0"),
+        ..StackInput::default()
     };
     let out = oracle::forward(&spec, &weights, &input);
     let (dy, dh_n) = (fixture.values_f64("dy")?, fixture.values_f64("dh_n")?);
@@ -192,7 +193,7 @@ fn check_training(name: &str, fixture: &Fixture) -> Result<(), String> {
     let shape = rnn_testing::shapes::RnnShape { t: x_dims[0], b: x_dims[1], i: 3, h: 5 };
     let training = Training {
         spec: oracle::stack_spec(CellSpec::lstm(), shape, 1, false),
-        input: StackInput { t: shape.t, b: shape.b, x: to_f64(x), h0: None, c0: None },
+        input: StackInput { t: shape.t, b: shape.b, x: to_f64(x), ..StackInput::default() },
         labels: fixture.integers("labels")?.1.clone(),
     };
     let is_parameter = |name: &str| name.starts_with("lstm.") || name.starts_with("head.");

@@ -1,10 +1,12 @@
 //! The f64 reference: naive loops over flat row-major arrays, one equation a line, no code
 //! shared with a backend. Its backward passes are verified by central differences, all of it
-//! against PyTorch.
+//! against PyTorch where PyTorch has it.
 
 mod cell;
+mod options;
 mod sample;
 mod stack;
+mod weights;
 
 pub mod loss;
 pub mod matmul;
@@ -12,8 +14,7 @@ pub mod optim;
 pub mod pointwise;
 pub mod rows;
 
+pub use options::{random_spec, with_options};
 pub use sample::{StackCase, stack_spec};
-pub use stack::{
-    CellWeights, Forward, Grads, StackInput, StackWeights, backward, forward, forward_with_masks,
-    named_weights, weights_by_name,
-};
+pub use stack::{Forward, Grads, Masks, StackInput, backward, forward};
+pub use weights::{CellWeights, StackWeights, named_weights, weights_by_name};

@@ -1,8 +1,9 @@
 //! Random recurrent cases, the same for every backend.
 
-use rnn_kernels::cell::{CellSpec, StackSpec};
+use rnn_kernels::cell::{CellSpec, Parameter, StackSpec};
 
-use super::stack::{CellWeights, Forward, Grads, StackInput, StackWeights, backward, forward};
+use super::stack::{Forward, Grads, StackInput, backward, forward};
+use super::weights::{CellWeights, StackWeights};
 use crate::data::{SplitMix64, to_f64};
 use crate::shapes::RnnShape;
 
@@ -39,23 +40,36 @@ impl StackCase {
         };
         let RnnShape { t, b, .. } = shape;
         let scale = 1.0 / (spec.hidden_size as f32).sqrt();
-        let rows = spec.gate_rows();
         let weights = (0..spec.num_states())
-            .map(|state| CellWeights {
-                w_ih: draw(rows * spec.layer_input_size(state / spec.num_directions()), scale),
-                w_hh: draw(rows * spec.hidden_size, scale),
-                b_ih: spec.bias.then(|| draw(rows, scale)),
-                b_hh: spec.bias.then(|| draw(rows, scale)),
+            .map(|state| {
+                let mut weights = CellWeights::default();
+                for parameter in Parameter::ALL {
+                    let Some(dims) = spec.parameter_dims(state / spec.num_directions(), parameter) else {
+                        continue;
+                    };
+                    let len = dims.iter().product();
+                    let values = match parameter {
+                        Parameter::NormIh | Parameter::NormHh | Parameter::NormC => {
+                            // Around one, as gains are; f32 values.
+                            draw(len, 0.5).iter().map(|v| f64::from((1.0 + v) as f32)).collect()
+                        }
+                        _ => draw(len, scale),
+                    };
+                    weights.set(parameter, values);
+                }
+                weights
             })
             .collect();
         let has_c = spec.cell.kind.has_cell_state();
-        let states = spec.num_states() * b * spec.hidden_size;
+        let states = spec.num_states() * b * spec.state_size();
+        let cells = spec.num_states() * b * spec.hidden_size;
         let input = StackInput {
             t,
             b,
             x: draw(t * b * spec.input_size, 1.0),
             h0: with_state.then(|| draw(states, 1.0)),
-            c0: (with_state && has_c).then(|| draw(states, 1.0)),
+            c0: (with_state && has_c).then(|| draw(cells, 1.0)),
+            ..StackInput::default()
         };
         StackCase {
             spec,
@@ -63,11 +77,11 @@ impl StackCase {
             input,
             dy: draw(t * b * spec.output_size(), 1.0),
             dh_n: draw(states, 1.0),
-            dc_n: has_c.then(|| draw(states, 1.0)),
+            dc_n: has_c.then(|| draw(cells, 1.0)),
         }
     }
 
-    /// The oracle's outputs, without dropout.
+    /// The oracle's outputs.
     pub fn forward(&self) -> Forward {
         forward(&self.spec, &self.weights, &self.input)
     }

@@ -1,40 +1,32 @@
 //! The whole recurrent stack over the whole sequence, forward and backward.
 
-use rnn_kernels::cell::StackSpec;
+use rnn_kernels::cell::{Merge, StackSpec};
 
-use super::cell::{self, Step};
+use super::cell::{Cell, Step};
+use super::weights::{CellWeights, StackWeights};
 
-/// The parameters of one layer and direction, or their gradients. Gate order and rows as in
-/// PyTorch (LSTM i, f, g, o; GRU r, z, n).
-#[derive(Clone, Debug, PartialEq)]
-pub struct CellWeights {
-    /// `[G*H, I]`, where I is the layer's input size.
-    pub w_ih: Vec<f64>,
-    /// `[G*H, H]`
-    pub w_hh: Vec<f64>,
-    /// `[G*H]`, when the stack has biases.
-    pub b_ih: Option<Vec<f64>>,
-    /// `[G*H]`, when the stack has biases.
-    pub b_hh: Option<Vec<f64>>,
+/// Every factor that a training pass draws. What is absent is not applied; zoneout without its masks mixes by
+/// its rate.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Masks {
+    /// On the output of every layer but the last, scaled by 1/(1-p): L-1 of `[T, B, out]`
+    pub between: Option<Vec<Vec<f64>>>,
+    /// On the input of every layer, the same at all steps: L of `[B, in]`
+    pub input: Option<Vec<Vec<f64>>>,
+    /// On the output of the last layer, the same at all steps: `[B, out]`
+    pub output: Option<Vec<f64>>,
+    /// On h on its way into the product, the same at all steps: L*D of `[B, P]`
+    pub recurrent: Option<Vec<Vec<f64>>>,
+    /// On the candidate: L*D of `[T, B, H]`, by the direction's own steps
+    pub candidate: Option<Vec<Vec<f64>>>,
+    /// 1 where h stays what it was, else 0: L*D of `[T, B, P]`, by the direction's own steps
+    pub zoneout_h: Option<Vec<Vec<f64>>>,
+    /// The same for c, `[T, B, H]`
+    pub zoneout_c: Option<Vec<Vec<f64>>>,
 }
-
-impl CellWeights {
-    fn zeros_like(other: &CellWeights) -> Self {
-        let zeros = |values: &Vec<f64>| vec![0.0; values.len()];
-        CellWeights {
-            w_ih: zeros(&other.w_ih),
-            w_hh: zeros(&other.w_hh),
-            b_ih: other.b_ih.as_ref().map(zeros),
-            b_hh: other.b_hh.as_ref().map(zeros),
-        }
-    }
-}
-
-/// The parameters of a stack: L*D entries, layer-major, then direction.
-pub type StackWeights = Vec<CellWeights>;
 
 /// Input of a stack.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct StackInput {
     /// T
     pub t: usize,
@@ -42,26 +34,85 @@ pub struct StackInput {
     pub b: usize,
     /// `[T, B, I]`
     pub x: Vec<f64>,
-    /// `[L*D, B, H]`; `None` is zero.
+    /// `[L*D, B, P]`; `None` is zero.
     pub h0: Option<Vec<f64>>,
     /// `[L*D, B, H]`; `None` is zero. Must be `None` for a cell without a cell state.
     pub c0: Option<Vec<f64>>,
+    /// `[B]`: steps of each row; `None` is all. A row's reverse direction starts at its last step.
+    pub lengths: Option<Vec<usize>>,
+    /// `[T, B]`: where the state is cleared between t - 1 and t, in both directions of time.
+    pub resets: Option<Vec<bool>>,
+    /// Noise of a training pass.
+    pub masks: Masks,
+}
+
+impl StackInput {
+    fn length(&self, b: usize) -> usize {
+        self.lengths.as_ref().map_or(self.t, |lengths| lengths[b])
+    }
+
+    /// The time of a row's step number `order` in one direction.
+    fn time(&self, order: usize, b: usize, direction: usize) -> usize {
+        if direction == 0 { order } else { self.length(b) - 1 - order }
+    }
+
+    /// Whether the state is cleared before step number `order` of a row in one direction.
+    fn cleared(&self, order: usize, b: usize, direction: usize) -> bool {
+        let Some(resets) = &self.resets else { return false };
+        let t = self.time(order, b, direction);
+        match direction {
+            0 => resets[t * self.b + b],
+            _ => order > 0 && resets[(t + 1) * self.b + b],
+        }
+    }
 }
 
 /// Output of a stack and what [`backward`] needs.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    /// `[T, B, D*H]`
+    /// `[T, B, D*P]`, or `[T, B, P]` of merged directions; zero past a row's end
     pub y: Vec<f64>,
-    /// `[L*D, B, H]`
+    /// `[L*D, B, P]`
     pub h_n: Vec<f64>,
     /// `[L*D, B, H]`, for cells with a cell state.
     pub c_n: Option<Vec<f64>>,
-    /// Input of every layer, after dropout, `[T, B, I or D*H]`.
+    /// Input of every layer, after dropout, `[T, B, in]`.
     layer_inputs: Vec<Vec<f64>>,
-    /// The steps of every state and row in the order of computation: `[L*D]`[B][T].
+    /// Outputs of both directions of every layer, `[D][T, B, P]`.
+    outputs: Vec<Vec<Vec<f64>>>,
+    /// The steps of every state and row in the order of computation: `[L*D][B][T]`.
     steps: Vec<Vec<Vec<Step>>>,
-    masks: Option<Vec<Vec<f64>>>,
+}
+
+impl Forward {
+    /// The activated gates of one state (layer-major, then direction) of an input of T steps and B rows:
+    /// `[T, B, G*H]`, zero past a row's end.
+    pub fn gates(&self, input: &StackInput, state: usize, directions: usize) -> Vec<f64> {
+        self.trace(input, state, directions, |step| &step.gates)
+    }
+
+    /// c after every step of one state, `[T, B, H]`.
+    pub fn cells(&self, input: &StackInput, state: usize, directions: usize) -> Vec<f64> {
+        self.trace(input, state, directions, |step| &step.c)
+    }
+
+    fn trace(
+        &self,
+        input: &StackInput,
+        state: usize,
+        directions: usize,
+        what: impl Fn(&Step) -> &Vec<f64>,
+    ) -> Vec<f64> {
+        let width = what(&self.steps[state][0][0]).len();
+        let mut out = vec![0.0; input.t * input.b * width];
+        for (b, row) in self.steps[state].iter().enumerate() {
+            for (order, step) in row.iter().enumerate() {
+                let t = input.time(order, b, state % directions);
+                out[(t * input.b + b) * width..][..width].copy_from_slice(what(step));
+            }
+        }
+        out
+    }
 }
 
 /// Gradients of a stack.
@@ -69,60 +120,117 @@ pub struct Forward {
 pub struct Grads {
     /// `[T, B, I]`
     pub dx: Vec<f64>,
-    /// `[L*D, B, H]`, also when the initial state was implied.
+    /// `[L*D, B, P]`, also when the initial state was implied.
     pub dh0: Vec<f64>,
     /// `[L*D, B, H]`, for cells with a cell state.
     pub dc0: Option<Vec<f64>>,
-    /// As [`StackWeights`]; biases exactly where the weights have them.
+    /// As [`StackWeights`]; each parameter exactly where the weights have it.
     pub weights: StackWeights,
 }
 
-/// Runs the stack without dropout; `spec.dropout` is ignored.
+/// Runs the stack. Rates in `spec` matter only for zoneout without masks; DropConnect is the caller's: it is a
+/// factor on the weights.
 ///
 /// # Panics
 /// When a length does not fit `spec`.
 #[track_caller]
 pub fn forward(spec: &StackSpec, weights: &[CellWeights], input: &StackInput) -> Forward {
-    forward_with_masks(spec, weights, input, None)
-}
-
-/// [`forward`] with dropout between the layers: `masks` holds one `[T, B, D*H]` tensor for every
-/// layer but the last, already scaled by 1/(1-p), which multiplies that layer's output on its
-/// way to the next layer. [`backward`] uses the same masks.
-///
-/// # Panics
-/// When a length does not fit `spec`.
-#[track_caller]
-pub fn forward_with_masks(
-    spec: &StackSpec,
-    weights: &[CellWeights],
-    input: &StackInput,
-    masks: Option<&[Vec<f64>]>,
-) -> Forward {
-    check_sizes(spec, weights, input, masks);
+    check_sizes(spec, weights, input);
     let mut result = Forward {
         y: input.x.clone(),
-        h_n: vec![0.0; spec.num_states() * input.b * spec.hidden_size],
+        h_n: vec![0.0; spec.num_states() * input.b * spec.state_size()],
         c_n: has_c(spec).then(|| vec![0.0; spec.num_states() * input.b * spec.hidden_size]),
         layer_inputs: Vec::new(),
+        outputs: Vec::new(),
         steps: Vec::new(),
-        masks: masks.map(<[_]>::to_vec),
     };
     for layer in 0..spec.num_layers {
-        let x = match masks {
-            Some(masks) if layer > 0 => multiply(&result.y, &masks[layer - 1]),
-            _ => result.y.clone(),
-        };
-        result.y = vec![0.0; input.t * input.b * spec.output_size()];
-        for direction in 0..spec.num_directions() {
-            run_direction(spec, weights, input, (layer, direction), &x, &mut result);
-        }
+        let x = input_dropout(input, layer, &result.y);
+        let outputs: Vec<_> = (0..spec.num_directions())
+            .map(|direction| run_direction(spec, weights, input, (layer, direction), &x, &mut result))
+            .collect();
+        result.y = merge(spec, &outputs);
         result.layer_inputs.push(x);
+        result.outputs.push(outputs);
+    }
+    if let Some(mask) = &input.masks.output {
+        result.y = multiply(&result.y, mask);
     }
     result
 }
 
-/// One layer in one direction; writes its half of `result.y`, its final state and its steps.
+/// Dropout on the input of a layer; linear, so it is its own adjoint.
+fn input_dropout(input: &StackInput, layer: usize, x: &[f64]) -> Vec<f64> {
+    let mut x = x.to_vec();
+    if let Some(masks) = input.masks.between.as_ref().filter(|_| layer > 0) {
+        x = multiply(&x, &masks[layer - 1]);
+    }
+    if let Some(masks) = &input.masks.input {
+        x = multiply(&x, &masks[layer]);
+    }
+    x
+}
+
+/// `[T, B, P]` of every direction as one.
+fn merge(spec: &StackSpec, outputs: &[Vec<f64>]) -> Vec<f64> {
+    let [forward, backward] = outputs else { return outputs[0].clone() };
+    let both = forward.iter().zip(backward);
+    match spec.merge {
+        Merge::Concat => {
+            let rows = forward.chunks(spec.state_size()).zip(backward.chunks(spec.state_size()));
+            rows.flat_map(|(f, b)| [f, b].concat()).collect()
+        }
+        Merge::Sum => both.map(|(f, b)| f + b).collect(),
+        Merge::Mean => both.map(|(f, b)| (f + b) / 2.0).collect(),
+        Merge::Mul => both.map(|(f, b)| f * b).collect(),
+    }
+}
+
+/// The gradients of every direction's output.
+fn merge_backward(spec: &StackSpec, outputs: &[Vec<f64>], d: &[f64]) -> Vec<Vec<f64>> {
+    let [forward, backward] = outputs else { return vec![d.to_vec()] };
+    match spec.merge {
+        Merge::Concat => {
+            let width = spec.state_size();
+            let half =
+                |n: usize| d.chunks(2 * width).flat_map(|row| row[n * width..][..width].to_vec()).collect();
+            vec![half(0), half(1)]
+        }
+        Merge::Sum => vec![d.to_vec(); 2],
+        Merge::Mean => vec![d.iter().map(|d| d / 2.0).collect(); 2],
+        Merge::Mul => vec![multiply(d, backward), multiply(d, forward)],
+    }
+}
+
+/// What row b's step number `order` works with in one state.
+fn cell_of<'a>(
+    spec: &'a StackSpec,
+    w: &'a CellWeights,
+    input: &'a StackInput,
+    (state, b, order): (usize, usize, usize),
+    rates: &'a [Vec<f64>; 2],
+) -> Cell<'a> {
+    let at = |masks: &'a Option<Vec<Vec<f64>>>, row: usize, width: usize| {
+        masks.as_ref().map(|masks| &masks[state][row * width..][..width])
+    };
+    let (step, masks) = (order * input.b + b, &input.masks);
+    Cell {
+        spec,
+        w,
+        candidate: at(&masks.candidate, step, spec.hidden_size),
+        recurrent: at(&masks.recurrent, b, spec.state_size()),
+        zoned_h: at(&masks.zoneout_h, step, spec.state_size()).unwrap_or(&rates[0]),
+        zoned_c: at(&masks.zoneout_c, step, spec.hidden_size).unwrap_or(&rates[1]),
+    }
+}
+
+/// Zoneout by its rates.
+fn rates(spec: &StackSpec) -> [Vec<f64>; 2] {
+    let noise = &spec.regularization;
+    [vec![f64::from(noise.zoneout_h); spec.state_size()], vec![f64::from(noise.zoneout_c); spec.hidden_size]]
+}
+
+/// One layer in one direction: its output `[T, B, P]`. Writes its final state and its steps.
 fn run_direction(
     spec: &StackSpec,
     weights: &[CellWeights],
@@ -130,32 +238,42 @@ fn run_direction(
     (layer, direction): (usize, usize),
     x: &[f64],
     result: &mut Forward,
-) {
-    let (hidden, features) = (spec.hidden_size, spec.layer_input_size(layer));
+) -> Vec<f64> {
+    let (width, features) = (spec.state_size(), spec.layer_input_size(layer));
+    let cells = if has_c(spec) { spec.hidden_size } else { 0 };
     let state = layer * spec.num_directions() + direction;
-    let zeros = vec![0.0; hidden];
+    let mut y = vec![0.0; input.t * input.b * width];
     let mut rows = Vec::with_capacity(input.b);
+    let rates = rates(spec);
     for b in 0..input.b {
-        let at = (state * input.b + b) * hidden;
-        let mut h = input.h0.as_ref().map_or(zeros.clone(), |h0| h0[at..at + hidden].to_vec());
-        let mut c = input.c0.as_ref().map_or(zeros.clone(), |c0| c0[at..at + hidden].to_vec());
+        let row_of = |states: &Option<Vec<f64>>, width: usize| match states {
+            Some(states) => states[(state * input.b + b) * width..][..width].to_vec(),
+            None => vec![0.0; width],
+        };
+        let (mut h, mut c) = (row_of(&input.h0, width), row_of(&input.c0, cells));
         let mut steps = Vec::with_capacity(input.t);
-        for order in 0..input.t {
-            let row = time(order, input.t, direction) * input.b + b;
+        for order in 0..input.length(b) {
+            if input.cleared(order, b, direction) {
+                h.fill(0.0);
+                c.fill(0.0);
+            }
+            let row = input.time(order, b, direction) * input.b + b;
             let x_t = &x[row * features..][..features];
-            let step = cell::forward(&spec.cell, &weights[state], x_t, &h, &c);
-            result.y[row * spec.output_size() + direction * hidden..][..hidden].copy_from_slice(&step.h);
+            let cell = cell_of(spec, &weights[state], input, (state, b, order), &rates);
+            let step = cell.forward(x_t, &h, &c);
+            y[row * width..][..width].copy_from_slice(&step.h);
             h.clone_from(&step.h);
             c.clone_from(&step.c);
             steps.push(step);
         }
-        result.h_n[at..at + hidden].copy_from_slice(&h);
+        result.h_n[(state * input.b + b) * width..][..width].copy_from_slice(&h);
         if let Some(c_n) = &mut result.c_n {
-            c_n[at..at + hidden].copy_from_slice(&c);
+            c_n[(state * input.b + b) * cells..][..cells].copy_from_slice(&c);
         }
         rows.push(steps);
     }
     result.steps.push(rows);
+    y
 }
 
 /// The gradients of `sum(y dy) + sum(h_n dh_n) + sum(c_n dc_n)`; `None` for `dc_n` is zero.
@@ -172,28 +290,29 @@ pub fn backward(
     dh_n: &[f64],
     dc_n: Option<&[f64]>,
 ) -> Grads {
-    check_sizes(spec, weights, input, result.masks.as_deref());
-    assert_eq!(dy.len(), result.y.len(), "oracle: dy must be [T, B, D*H]");
-    assert_eq!(dh_n.len(), result.h_n.len(), "oracle: dh_n must be [L*D, B, H]");
+    check_sizes(spec, weights, input);
+    assert_eq!(dy.len(), result.y.len(), "oracle: dy must be [T, B, D*P]");
+    assert_eq!(dh_n.len(), result.h_n.len(), "oracle: dh_n must be [L*D, B, P]");
     if let Some(dc_n) = dc_n {
         assert!(has_c(spec), "oracle: dc_n given for a cell without a cell state");
-        assert_eq!(dc_n.len(), dh_n.len(), "oracle: dc_n must be [L*D, B, H]");
+        assert_eq!(Some(dc_n.len()), result.c_n.as_ref().map(Vec::len), "oracle: dc_n must be [L*D, B, H]");
     }
     let mut grads = Grads {
-        dx: dy.to_vec(),
+        dx: match &input.masks.output {
+            Some(mask) => multiply(dy, mask),
+            None => dy.to_vec(),
+        },
         dh0: dh_n.to_vec(),
-        dc0: has_c(spec).then(|| dc_n.map_or(vec![0.0; dh_n.len()], <[_]>::to_vec)),
+        dc0: result.c_n.as_ref().map(|c_n| dc_n.map_or(vec![0.0; c_n.len()], <[_]>::to_vec)),
         weights: weights.iter().map(CellWeights::zeros_like).collect(),
     };
     for layer in (0..spec.num_layers).rev() {
-        let d_out = match &result.masks {
-            Some(masks) if layer + 1 < spec.num_layers => multiply(&grads.dx, &masks[layer]),
-            _ => grads.dx.clone(),
-        };
+        let d_out = merge_backward(spec, &result.outputs[layer], &grads.dx);
         grads.dx = vec![0.0; result.layer_inputs[layer].len()];
-        for direction in 0..spec.num_directions() {
-            run_direction_backward(spec, weights, input, (layer, direction), result, &d_out, &mut grads);
+        for (direction, d_out) in d_out.iter().enumerate() {
+            run_direction_backward(spec, weights, input, (layer, direction), result, d_out, &mut grads);
         }
+        grads.dx = input_dropout(input, layer, &grads.dx);
     }
     grads
 }
@@ -209,110 +328,77 @@ fn run_direction_backward(
     d_out: &[f64],
     grads: &mut Grads,
 ) {
-    let (hidden, features) = (spec.hidden_size, spec.layer_input_size(layer));
+    let (width, features) = (spec.state_size(), spec.layer_input_size(layer));
+    let cells = if has_c(spec) { spec.hidden_size } else { 0 };
     let state = layer * spec.num_directions() + direction;
+    let rates = rates(spec);
     for b in 0..input.b {
-        let at = (state * input.b + b) * hidden;
-        let mut dh = grads.dh0[at..at + hidden].to_vec();
-        let mut dc = grads.dc0.as_ref().map_or(Vec::new(), |dc| dc[at..at + hidden].to_vec());
-        for order in (0..input.t).rev() {
-            let row = time(order, input.t, direction) * input.b + b;
+        let (at, at_c) = ((state * input.b + b) * width, (state * input.b + b) * cells);
+        let mut dh = grads.dh0[at..at + width].to_vec();
+        let mut dc = grads.dc0.as_ref().map_or(Vec::new(), |dc| dc[at_c..at_c + cells].to_vec());
+        for order in (0..input.length(b)).rev() {
+            let row = input.time(order, b, direction) * input.b + b;
             let x_t = &result.layer_inputs[layer][row * features..][..features];
-            for k in 0..hidden {
-                dh[k] += d_out[row * spec.output_size() + direction * hidden + k];
+            for k in 0..width {
+                dh[k] += d_out[row * width + k];
             }
             let step = &result.steps[state][b][order];
             let dw = &mut grads.weights[state];
-            let d = cell::backward(&spec.cell, &weights[state], x_t, step, (&dh, &dc), dw);
+            let cell = cell_of(spec, &weights[state], input, (state, b, order), &rates);
+            let d = cell.backward(x_t, step, (&dh, &dc), dw);
             for k in 0..features {
                 grads.dx[row * features + k] += d.dx[k];
             }
             (dh, dc) = (d.dh_prev, d.dc_prev);
+            if input.cleared(order, b, direction) {
+                dh.fill(0.0);
+                dc.fill(0.0);
+            }
         }
-        grads.dh0[at..at + hidden].copy_from_slice(&dh);
+        grads.dh0[at..at + width].copy_from_slice(&dh);
         if let Some(dc0) = &mut grads.dc0 {
-            dc0[at..at + hidden].copy_from_slice(&dc);
+            dc0[at_c..at_c + cells].copy_from_slice(&dc);
         }
     }
-}
-
-/// The time step that is computed as number `order`: direction 1 runs from the end.
-fn time(order: usize, t: usize, direction: usize) -> usize {
-    if direction == 0 { order } else { t - 1 - order }
 }
 
 fn has_c(spec: &StackSpec) -> bool {
     spec.cell.kind.has_cell_state()
 }
 
+/// `a * b`, b repeated over the leading axis.
 fn multiply(a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().zip(b).map(|(x, y)| x * y).collect()
+    a.iter().zip(b.iter().cycle()).map(|(x, y)| x * y).collect()
 }
 
 #[track_caller]
-fn check_sizes(spec: &StackSpec, weights: &[CellWeights], input: &StackInput, masks: Option<&[Vec<f64>]>) {
-    let states = spec.num_states() * input.b * spec.hidden_size;
+fn check_sizes(spec: &StackSpec, weights: &[CellWeights], input: &StackInput) {
+    let states = spec.num_states() * input.b;
+    let is = |state: &Option<Vec<f64>>, len: usize| state.as_ref().is_none_or(|state| state.len() == len);
     assert_eq!(input.x.len(), input.t * input.b * spec.input_size, "oracle: x must be [T, B, I]");
-    assert!(input.h0.as_ref().is_none_or(|h| h.len() == states), "oracle: h0 must be [L*D, B, H]");
-    assert!(input.c0.as_ref().is_none_or(|c| c.len() == states), "oracle: c0 must be [L*D, B, H]");
+    assert!(is(&input.h0, states * spec.state_size()), "oracle: h0 must be [L*D, B, P]");
+    assert!(is(&input.c0, states * spec.hidden_size), "oracle: c0 must be [L*D, B, H]");
     assert!(input.c0.is_none() || has_c(spec), "oracle: c0 given for a cell without a cell state");
     assert_eq!(weights.len(), spec.num_states(), "oracle: weights must have L*D entries");
     for (state, w) in weights.iter().enumerate() {
-        let features = spec.layer_input_size(state / spec.num_directions());
-        let rows = spec.gate_rows();
-        assert_eq!(w.w_ih.len(), rows * features, "oracle: w_ih {state} must be [G*H, I]");
-        assert_eq!(w.w_hh.len(), rows * spec.hidden_size, "oracle: w_hh {state} must be [G*H, H]");
-        for bias in [&w.b_ih, &w.b_hh] {
-            let len = bias.as_ref().map(Vec::len);
-            assert_eq!(len, spec.bias.then_some(rows), "oracle: bias {state} must be [G*H]");
+        for parameter in rnn_kernels::cell::Parameter::ALL {
+            let dims = spec.parameter_dims(state / spec.num_directions(), parameter);
+            let len = dims.map(|dims| dims.iter().product());
+            let name = parameter.name();
+            assert_eq!(w.get(parameter).map(Vec::len), len, "oracle: {name} of state {state}");
         }
     }
-    if let Some(masks) = masks {
-        let len = input.t * input.b * spec.output_size();
-        assert_eq!(masks.len() + 1, spec.num_layers, "oracle: one mask per layer but the last");
-        assert!(masks.iter().all(|m| m.len() == len), "oracle: masks must be [T, B, D*H]");
-    }
-}
-
-/// Builds the weights of a stack from PyTorch's parameter names (`weight_ih_l0`,
-/// `bias_hh_l1_reverse`, ...); `get` returns the values of one.
-pub fn weights_by_name<E>(
-    spec: &StackSpec,
-    mut get: impl FnMut(&str) -> Result<Vec<f64>, E>,
-) -> Result<StackWeights, E> {
-    let mut weights = Vec::with_capacity(spec.num_states());
-    for state in 0..spec.num_states() {
-        let suffix = name_suffix(spec, state);
-        let mut get = |part: &str| get(&format!("{part}{suffix}"));
-        weights.push(CellWeights {
-            w_ih: get("weight_ih")?,
-            w_hh: get("weight_hh")?,
-            b_ih: if spec.bias { Some(get("bias_ih")?) } else { None },
-            b_hh: if spec.bias { Some(get("bias_hh")?) } else { None },
-        });
-    }
-    Ok(weights)
-}
-
-/// The tensors of a stack, or their gradients, with PyTorch's parameter names.
-pub fn named_weights<'a>(spec: &StackSpec, weights: &'a [CellWeights]) -> Vec<(String, &'a Vec<f64>)> {
-    let mut named = Vec::with_capacity(4 * weights.len());
-    for (state, w) in weights.iter().enumerate() {
-        let suffix = name_suffix(spec, state);
-        let parts = [
-            ("weight_ih", Some(&w.w_ih)),
-            ("weight_hh", Some(&w.w_hh)),
-            ("bias_ih", w.b_ih.as_ref()),
-            ("bias_hh", w.b_hh.as_ref()),
-        ];
-        for (part, values) in parts {
-            named.extend(values.map(|values| (format!("{part}{suffix}"), values)));
-        }
-    }
-    named
-}
-
-fn name_suffix(spec: &StackSpec, state: usize) -> String {
-    let (layer, direction) = (state / spec.num_directions(), state % spec.num_directions());
-    format!("_l{layer}{}", if direction == 1 { "_reverse" } else { "" })
+    let steps = input.t * input.b;
+    let masks = &input.masks;
+    let each = |masks: &Option<Vec<Vec<f64>>>, count: usize, len: usize, name: &str| {
+        let fits = masks.as_ref().is_none_or(|m| m.len() == count && m.iter().all(|m| m.len() == len));
+        assert!(fits, "oracle: {name} must be {count} masks of {len}");
+    };
+    let (h, p) = (spec.hidden_size, spec.state_size());
+    each(&masks.between, spec.num_layers - 1, steps * spec.output_size(), "masks between layers");
+    each(&masks.recurrent, spec.num_states(), input.b * p, "recurrent masks");
+    each(&masks.candidate, spec.num_states(), steps * h, "candidate masks");
+    each(&masks.zoneout_h, spec.num_states(), steps * p, "zoneout masks of h");
+    each(&masks.zoneout_c, spec.num_states(), steps * h, "zoneout masks of c");
+    assert!(is(&masks.output, input.b * spec.output_size()), "oracle: output mask must be [B, out]");
 }

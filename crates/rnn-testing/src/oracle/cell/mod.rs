@@ -1,0 +1,249 @@
+//! One step of one cell for one row of the batch, forward and backward.
+
+mod activation;
+mod gru;
+mod lstm;
+mod norm;
+mod rnn;
+
+use rnn_kernels::cell::{CellKind, StackSpec};
+
+use super::weights::CellWeights;
+use norm::Norm;
+
+/// What a step works with beside its input and state.
+#[derive(Clone, Copy)]
+pub(super) struct Cell<'a> {
+    pub(super) spec: &'a StackSpec,
+    pub(super) w: &'a CellWeights,
+    /// Multiplies the candidate, `[H]`.
+    pub(super) candidate: Option<&'a [f64]>,
+    /// Multiplies h on its way into the recurrent product, `[P]`.
+    pub(super) recurrent: Option<&'a [f64]>,
+    /// Share of h that stays what it was, `[P]`.
+    pub(super) zoned_h: &'a [f64],
+    /// Share of c that stays what it was, `[H]`.
+    pub(super) zoned_c: &'a [f64],
+}
+
+/// What one step computed and what its backward reads.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    /// The state before the step, `[P]` and `[H]`; `c_prev` is empty for cells without one.
+    h_prev: Vec<f64>,
+    c_prev: Vec<f64>,
+    /// h as the product sees it, `[P]`.
+    masked: Vec<f64>,
+    /// Pre-activations before the clip, `[G*H]`.
+    pre: Vec<f64>,
+    /// The gates after their activation, `[G*H]`; for an Elman network this is h before zoneout.
+    pub(super) gates: Vec<f64>,
+    /// What the reset gate multiplies: `U_n h + b_hn` of a GRU that resets after the product, `[H]`.
+    recurrent_candidate: Vec<f64>,
+    /// c before clip and zoneout, `[H]`.
+    fresh_c: Vec<f64>,
+    norms: [Option<Norm>; 3],
+    /// The state after the step.
+    pub(super) h: Vec<f64>,
+    pub(super) c: Vec<f64>,
+}
+
+/// Gradients of one step with respect to what came in.
+pub(super) struct StepGrads {
+    pub(super) dx: Vec<f64>,
+    pub(super) dh_prev: Vec<f64>,
+    pub(super) dc_prev: Vec<f64>,
+}
+
+/// The pointwise part of a backward step.
+struct LocalGrads {
+    /// Gradient of the input's and of the recurrent part of the pre-activations, `[G*H]`.
+    dax: Vec<f64>,
+    dah: Vec<f64>,
+    /// The part of the gradient of the old h that does not pass through `W_hh`, `[P]`.
+    dh_direct: Vec<f64>,
+    /// The part that passes through it as masked h, `[P]`, beside `dah`.
+    dmasked: Vec<f64>,
+    dc_prev: Vec<f64>,
+}
+
+impl Cell<'_> {
+    /// `x` `[I]`, `h` `[P]`, `c` `[H]` or empty.
+    pub(super) fn forward(&self, x: &[f64], h: &[f64], c: &[f64]) -> Step {
+        let masked: Vec<f64> = match self.recurrent {
+            Some(mask) => h.iter().zip(mask).map(|(h, m)| h * m).collect(),
+            None => h.to_vec(),
+        };
+        let (ax, norm_x) = self.input(x);
+        let (ah, norm_h) = self.recurrent(&masked);
+        let mut step = Step {
+            h_prev: h.to_vec(),
+            c_prev: c.to_vec(),
+            masked,
+            pre: Vec::new(),
+            gates: Vec::new(),
+            recurrent_candidate: Vec::new(),
+            fresh_c: Vec::new(),
+            norms: [norm_x, norm_h, None],
+            h: Vec::new(),
+            c: Vec::new(),
+        };
+        let fresh = match self.spec.cell.kind {
+            CellKind::Lstm => self.lstm(&ax, &ah, &mut step),
+            CellKind::Gru => self.gru(&ax, &ah, &mut step),
+            CellKind::Rnn => self.rnn(&ax, &ah, &mut step),
+        };
+        let fresh = match &self.w.w_hr {
+            Some(w_hr) => affine(w_hr, None, &fresh, self.spec.proj_size),
+            None => fresh,
+        };
+        // Zoneout: h' = zoned h + (1 - zoned) fresh h
+        step.h =
+            (0..fresh.len()).map(|k| self.zoned_h[k] * h[k] + (1.0 - self.zoned_h[k]) * fresh[k]).collect();
+        step
+    }
+
+    /// `dh` `[P]` and `dc` `[H]` (or empty) are the gradients of everything after the step. Adds to the
+    /// parameter gradients `dw`.
+    pub(super) fn backward(
+        &self,
+        x: &[f64],
+        step: &Step,
+        (dh, dc): (&[f64], &[f64]),
+        dw: &mut CellWeights,
+    ) -> StepGrads {
+        let mut fresh: Vec<f64> = dh.iter().zip(self.zoned_h).map(|(d, zoned)| d * (1.0 - zoned)).collect();
+        if let (Some(w_hr), Some(dw_hr)) = (&self.w.w_hr, &mut dw.w_hr) {
+            let before = self.lstm_output(step);
+            fresh = affine_backward(w_hr, &before, &fresh, dw_hr, None);
+        }
+        let local = match self.spec.cell.kind {
+            CellKind::Lstm => self.lstm_backward(step, &fresh, dc, dw),
+            CellKind::Gru => self.gru_backward(step, &fresh, dw),
+            CellKind::Rnn => self.rnn_backward(step, &fresh),
+        };
+        let dx = self.input_backward(x, step, &local.dax, dw);
+        let mut dmasked = self.recurrent_backward(step, &local.dah, dw);
+        for k in 0..dmasked.len() {
+            dmasked[k] += local.dmasked[k];
+        }
+        let dh_prev = (0..dh.len())
+            .map(|k| {
+                let through = dmasked[k] * self.recurrent.map_or(1.0, |mask| mask[k]);
+                through + local.dh_direct[k] + dh[k] * self.zoned_h[k]
+            })
+            .collect();
+        StepGrads { dx, dh_prev, dc_prev: local.dc_prev }
+    }
+
+    /// `LN(W x) + b_ih`, or without LN.
+    fn input(&self, x: &[f64]) -> (Vec<f64>, Option<Norm>) {
+        let product = affine(&self.w.w_ih, None, x, self.spec.gate_rows());
+        normalised(product, self.w.norm_ih.as_deref(), self.w.b_ih.as_deref())
+    }
+
+    fn input_backward(&self, x: &[f64], step: &Step, d: &[f64], dw: &mut CellWeights) -> Vec<f64> {
+        let grads = (dw.norm_ih.as_deref_mut(), dw.b_ih.as_deref_mut());
+        let d = normalised_backward(&step.norms[0], self.w.norm_ih.as_deref(), d, grads);
+        affine_backward(&self.w.w_ih, x, &d, &mut dw.w_ih, None)
+    }
+
+    /// `LN(U h) + b_hh`, or without LN. Of a GRU that resets before the product, the last gate's rows are only
+    /// the bias here.
+    fn recurrent(&self, h: &[f64]) -> (Vec<f64>, Option<Norm>) {
+        let rows = self.spec.gate_rows();
+        let product = if self.spec.cell.independent {
+            self.w.w_hh.iter().zip(h).map(|(u, h)| u * h).collect()
+        } else {
+            let mut product = affine(&self.w.w_hh, None, h, rows);
+            if !self.spec.cell.reset_after {
+                product[rows - h.len()..].fill(0.0);
+            }
+            product
+        };
+        normalised(product, self.w.norm_hh.as_deref(), self.w.b_hh.as_deref())
+    }
+
+    fn recurrent_backward(&self, step: &Step, d: &[f64], dw: &mut CellWeights) -> Vec<f64> {
+        let grads = (dw.norm_hh.as_deref_mut(), dw.b_hh.as_deref_mut());
+        let mut d = normalised_backward(&step.norms[1], self.w.norm_hh.as_deref(), d, grads);
+        if self.spec.cell.independent {
+            let (u, h) = (&self.w.w_hh, &step.masked);
+            for k in 0..h.len() {
+                dw.w_hh[k] += d[k] * h[k];
+            }
+            return (0..h.len()).map(|k| d[k] * u[k]).collect();
+        }
+        if !self.spec.cell.reset_after {
+            // Its product has been gone through already.
+            let rows = d.len();
+            d[rows - step.masked.len()..].fill(0.0);
+        }
+        affine_backward(&self.w.w_hh, &step.masked, &d, &mut dw.w_hh, None)
+    }
+}
+
+/// `product * gain + bias` with the product normalised where there is a gain.
+fn normalised(product: Vec<f64>, gain: Option<&[f64]>, bias: Option<&[f64]>) -> (Vec<f64>, Option<Norm>) {
+    let norm = gain.map(|_| Norm::new(&product));
+    let out = (0..product.len())
+        .map(|k| {
+            let value = match (&norm, gain) {
+                (Some(norm), Some(gain)) => norm.normal[k] * gain[k],
+                _ => product[k],
+            };
+            value + bias.map_or(0.0, |bias| bias[k])
+        })
+        .collect();
+    (out, norm)
+}
+
+/// The gradient of the product; adds to those of gain and bias.
+fn normalised_backward(
+    norm: &Option<Norm>,
+    gain: Option<&[f64]>,
+    d: &[f64],
+    (dgain, dbias): (Option<&mut [f64]>, Option<&mut [f64]>),
+) -> Vec<f64> {
+    if let Some(dbias) = dbias {
+        for k in 0..d.len() {
+            dbias[k] += d[k];
+        }
+    }
+    match (norm, gain, dgain) {
+        (Some(norm), Some(gain), Some(dgain)) => {
+            for k in 0..d.len() {
+                dgain[k] += d[k] * norm.normal[k];
+            }
+            norm.backward(&(0..d.len()).map(|k| d[k] * gain[k]).collect::<Vec<_>>())
+        }
+        _ => d.to_vec(),
+    }
+}
+
+/// `W x + b`, `W` `[rows, len(x)]`.
+fn affine(w: &[f64], bias: Option<&[f64]>, x: &[f64], rows: usize) -> Vec<f64> {
+    (0..rows)
+        .map(|row| {
+            let product: f64 = (0..x.len()).map(|k| w[row * x.len() + k] * x[k]).sum();
+            product + bias.map_or(0.0, |bias| bias[row])
+        })
+        .collect()
+}
+
+/// `dW += d x^T`, `db += d`; returns `dx = W^T d`.
+fn affine_backward(w: &[f64], x: &[f64], d: &[f64], dw: &mut [f64], dbias: Option<&mut [f64]>) -> Vec<f64> {
+    let mut dx = vec![0.0; x.len()];
+    for row in 0..d.len() {
+        for k in 0..x.len() {
+            dw[row * x.len() + k] += d[row] * x[k];
+            dx[k] += d[row] * w[row * x.len() + k];
+        }
+    }
+    if let Some(dbias) = dbias {
+        for row in 0..d.len() {
+            dbias[row] += d[row];
+        }
+    }
+    dx
+}

@@ -1,0 +1,110 @@
+//! Random combinations of options, the same for every backend.
+
+use rnn_kernels::cell::{Activation, CellKind, CellSpec, Merge, Regularization, StackSpec};
+
+use super::sample::StackCase;
+use super::stack::{Masks, StackInput};
+use crate::data::SplitMix64;
+use crate::shapes::RnnShape;
+
+/// Gate, candidate and output activations that come up: every kind in a few sets, so that a GPU need not compile
+/// a kernel for every combination.
+const ACTIVATIONS: [[Activation; 3]; 6] = [
+    [Activation::Sigmoid, Activation::Tanh, Activation::Tanh],
+    [Activation::Sigmoid, Activation::Tanh, Activation::Tanh],
+    [Activation::HARD_SIGMOID, Activation::Softsign, Activation::HardTanh],
+    [Activation::Sigmoid, Activation::Elu { alpha: 0.7 }, Activation::Softplus],
+    [
+        Activation::HARD_SIGMOID_ONNX,
+        Activation::ScaledTanh { alpha: 1.7159, beta: 2.0 / 3.0 },
+        Activation::LeakyRelu { alpha: 0.3 },
+    ],
+    [
+        Activation::Sigmoid,
+        Activation::ThresholdedRelu { alpha: 0.2 },
+        Activation::Affine { alpha: -0.5, beta: 0.25 },
+    ],
+];
+
+/// Draws every option independently until the combination is one that [`StackSpec::check`] lets pass.
+pub fn random_spec(rng: &mut SplitMix64, shape: RnnShape) -> StackSpec {
+    loop {
+        let spec = draw(rng, shape);
+        if spec.check().is_ok() {
+            return spec;
+        }
+    }
+}
+
+fn draw(rng: &mut SplitMix64, shape: RnnShape) -> StackSpec {
+    let mut below = |n: u64| rng.next_u64() % n;
+    let kind = [CellKind::Lstm, CellKind::Gru, CellKind::Rnn][below(3) as usize];
+    let mut one_in = |n: u64| below(n) == 0;
+    let is_lstm = kind == CellKind::Lstm;
+    let mut cell = CellSpec {
+        peephole: is_lstm && one_in(3),
+        coupled: is_lstm && one_in(4),
+        reset_after: kind != CellKind::Gru || !one_in(2),
+        independent: kind == CellKind::Rnn && one_in(2),
+        layer_norm: one_in(4),
+        clip: one_in(4).then_some(0.4),
+        cell_clip: (is_lstm && one_in(4)).then_some(0.5),
+        ..CellSpec::linear(kind)
+    };
+    let proj_size = if is_lstm && one_in(4) { shape.h / 2 } else { 0 };
+    let (bidirectional, bias, two_layers) = (one_in(2), !one_in(5), one_in(2));
+    let mut rate = |n: u64, rate: f32| if one_in(n) { rate } else { 0.0 };
+    let regularization = Regularization {
+        input_dropout: rate(6, 0.3),
+        output_dropout: rate(6, 0.4),
+        recurrent_dropout: rate(5, 0.25),
+        candidate_dropout: if kind == CellKind::Rnn { 0.0 } else { rate(5, 0.3) },
+        zoneout_h: rate(4, 0.2),
+        zoneout_c: if is_lstm { rate(4, 0.35) } else { 0.0 },
+        weight_dropout: 0.0,
+    };
+    let dropout = rate(4, 0.3);
+    let [gate, candidate, output] = ACTIVATIONS[below(ACTIVATIONS.len() as u64) as usize];
+    (cell.gate_activation, cell.candidate_activation, cell.output_activation) = (gate, candidate, output);
+    let merges = [Merge::Concat, Merge::Concat, Merge::Sum, Merge::Mean, Merge::Mul];
+    StackSpec {
+        num_layers: if two_layers { 2 } else { 1 },
+        bidirectional,
+        bias,
+        proj_size,
+        merge: if bidirectional { merges[below(5) as usize] } else { Merge::Concat },
+        dropout,
+        regularization,
+        ..StackSpec::new(cell, shape.i, shape.h)
+    }
+}
+
+/// Adds ragged lengths (one row has all steps, one has a single one) and resets to a case, each or both or none.
+pub fn with_options(mut case: StackCase, rng: &mut SplitMix64) -> StackCase {
+    let (t, b) = (case.input.t, case.input.b);
+    let mut below = |n: usize| (rng.next_u64() % n as u64) as usize;
+    if below(2) == 0 {
+        let mut lengths: Vec<usize> = (0..b).map(|_| 1 + below(t)).collect();
+        lengths[below(b)] = t;
+        if b > 1 {
+            let shortest = below(b);
+            if lengths.iter().filter(|&&length| length == t).count() > 1 || lengths[shortest] < t {
+                lengths[shortest] = 1;
+            }
+        }
+        case.input.lengths = Some(lengths);
+    }
+    if below(3) == 0 {
+        case.input.resets = Some((0..t * b).map(|_| below(4) == 0).collect());
+    }
+    case
+}
+
+impl StackCase {
+    /// The case without padding, noise or interruptions.
+    pub fn plain(mut self) -> Self {
+        let StackInput { t, b, x, h0, c0, .. } = self.input;
+        self.input = StackInput { t, b, x, h0, c0, masks: Masks::default(), ..StackInput::default() };
+        self
+    }
+}
