@@ -4,13 +4,19 @@
 //! cargo run --release --example parity -- CASE.safetensors OUT.safetensors [--device cpu|gpu]
 //! ```
 //!
-//! The case's metadata holds `config`, a JSON object: `cell` (lstm, gru, rnn_tanh, rnn_relu),
-//! `input_size`, `hidden_size`, `num_layers`, `bidirectional`, `bias`, `proj_size` (0). Its tensors:
-//! parameters under PyTorch's names; `x` [T, B, I]; optional `h0`, `c0` [L*D, B, H]; cotangents `dy`
-//! [T, B, D*H], optional `dh_n`, `dc_n`. The result holds `y`, `h_n`, `c_n`, `dx`, `dh0`, `dc0` and
-//! `d.<parameter>`.
+//! The case's metadata holds `config`, a JSON object: `cell` (lstm, gru, rnn_tanh, rnn_relu), `input_size`,
+//! `hidden_size`, `num_layers`, `bidirectional`, `bias`, and optional: `proj_size` (0), `peephole`, `coupled`
+//! (f = 1 - i), `reset_after` (true), `independent`, `layer_norm`, `gate_activation`, `cell_activation` (of the
+//! candidate), `output_activation` (sigmoid, tanh, relu, identity, hard_sigmoid, hard_sigmoid_onnx, hard_tanh,
+//! scaled_tanh, softsign, leaky_relu, elu, thresholded_relu, softplus, affine), `clip` (of pre-activations),
+//! `cell_clip`, `merge` (concat, sum, mean, mul).
+//! Its tensors: parameters under PyTorch's names, beside which there are `weight_peephole_l0` [3*H] (i, f, o; [2*H],
+//! i, o, when coupled), `norm_ih_l0`, `norm_hh_l0` [G*H], `norm_c_l0`, `norm_c_bias_l0` [H]; `x` [T, B, I]; optional
+//! `h0` [L*D, B, P], `c0` [L*D, B, H], `lengths` [B], `resets` [T, B]; cotangents `dy` [T, B, D*P], optional `dh_n`,
+//! `dc_n`. Coupled cells have three gates, i, g, o; matrices with a block for f, too, are taken without it, and its
+//! gradient is zero. The result holds `y`, `h_n`, `c_n`, `dx`, `dh0`, `dc0` and `d.<parameter>`.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use rnn_api::io::{self, TensorFile};
 use rnn_api::nn::RecurrentOutput;
@@ -18,6 +24,7 @@ use rnn_api::prelude::*;
 use rnn_api::{Array, backward};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::PathBuf;
 
 #[derive(Parser)]
@@ -41,6 +48,21 @@ struct Config {
     bias: bool,
     #[serde(default)]
     proj_size: usize,
+    #[serde(default)]
+    peephole: bool,
+    #[serde(default)]
+    coupled: bool,
+    reset_after: Option<bool>,
+    #[serde(default)]
+    independent: bool,
+    #[serde(default)]
+    layer_norm: bool,
+    gate_activation: Option<String>,
+    cell_activation: Option<String>,
+    output_activation: Option<String>,
+    clip: Option<f32>,
+    cell_clip: Option<f32>,
+    merge: Option<String>,
 }
 
 /// What a forward pass gives, whatever the cell.
@@ -51,7 +73,7 @@ struct Outputs {
 }
 
 /// Names that are not parameters.
-const DATA: [&str; 7] = ["x", "h0", "c0", "dy", "dh_n", "dc_n", "lengths"];
+const DATA: [&str; 8] = ["x", "h0", "c0", "dy", "dh_n", "dc_n", "lengths", "resets"];
 
 fn main() -> Result<()> {
     let args = Args::parse();
@@ -78,8 +100,6 @@ impl Case {
             .with_context(|| format!("{}: no `config` in the metadata", path.display()))?;
         let config: Config = serde_json::from_str(config)
             .with_context(|| format!("{}: the `config` metadata", path.display()))?;
-        ensure!(config.proj_size == 0, "proj_size = {} is not supported yet", config.proj_size);
-        ensure!(!file.tensors.contains_key("lengths"), "`lengths` are not supported yet");
         Ok(Case { config, file, device })
     }
 
@@ -92,49 +112,93 @@ impl Case {
         if self.file.tensors.contains_key(name) { Ok(Some(self.leaf(name)?)) } else { Ok(None) }
     }
 
+    /// Values of a small integer tensor on the host.
+    fn host(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        let Some(tensor) = self.file.tensors.get(name) else { return Ok(None) };
+        if let Some(integers) = &tensor.integers {
+            return Ok(Some(integers.iter().map(|&value| value as f32).collect()));
+        }
+        tensor.values.clone().map(Some).map_err(|dtype| anyhow!("`{name}` has the type {dtype}"))
+    }
+
     fn run(&self) -> Result<BTreeMap<String, Array>> {
         let c = &self.config;
-        match c.cell.as_str() {
-            "lstm" => {
-                let layer = LstmConfig::new(c.input_size, c.hidden_size)
+        let lengths =
+            self.host("lengths")?.map(|values| values.iter().map(|&v| v as usize).collect::<Vec<_>>());
+        let lengths = lengths.map(Lengths::new).transpose()?;
+        let resets = self.host("resets")?.map(|values| values.iter().map(|&v| v != 0.0).collect::<Vec<_>>());
+        let resets = resets.map(Resets::new);
+        let (lengths, resets) = (lengths.as_ref(), resets.as_ref());
+        let gate = activation(c.gate_activation.as_deref(), Activation::Sigmoid)?;
+        let output = activation(c.output_activation.as_deref(), Activation::Tanh)?;
+        // What all three have in common.
+        macro_rules! layer {
+            ($config:expr) => {{
+                let mut config = $config
                     .with_num_layers(c.num_layers)
                     .with_bidirectional(c.bidirectional)
                     .with_bias(c.bias)
-                    .init(&self.device, 0)?;
+                    .with_layer_norm(c.layer_norm)
+                    .with_merge(merge(c.merge.as_deref())?);
+                config.clip = c.clip;
+                config
+            }};
+        }
+        match c.cell.as_str() {
+            "lstm" => {
+                let mut config = layer!(LstmConfig::new(c.input_size, c.hidden_size))
+                    .with_peephole(c.peephole)
+                    .with_coupled_gates(c.coupled)
+                    .with_proj_size(c.proj_size)
+                    .with_gate_activation(gate)
+                    .with_candidate_activation(activation(c.cell_activation.as_deref(), Activation::Tanh)?)
+                    .with_output_activation(output);
+                config.cell_clip = c.cell_clip;
+                let layer = config.init(&self.device, 0)?;
                 self.differentiate(&layer, |x, h0, c0| {
                     let state = self.lstm_state(&layer, x, h0, c0)?;
-                    let RecurrentOutput { y, state, .. } = layer.forward(x, state.as_ref())?;
+                    let args = ForwardArgs { state: state.as_ref(), lengths, resets };
+                    let RecurrentOutput { y, state, .. } = layer.forward_with(x, args)?;
                     Ok(Outputs { y, h_n: state.h, c_n: Some(state.c) })
                 })
             }
             "gru" => {
-                let layer = GruConfig::new(c.input_size, c.hidden_size)
-                    .with_num_layers(c.num_layers)
-                    .with_bidirectional(c.bidirectional)
-                    .with_bias(c.bias)
+                let layer = layer!(GruConfig::new(c.input_size, c.hidden_size))
+                    .with_reset_after(c.reset_after.unwrap_or(true))
+                    .with_gate_activation(gate)
+                    .with_candidate_activation(activation(c.cell_activation.as_deref(), Activation::Tanh)?)
                     .init(&self.device, 0)?;
                 self.differentiate(&layer, |x, h0, _| {
                     let state = h0.map(|h0| HiddenState::new(h0.clone(), layer.spec().num_directions()));
-                    let RecurrentOutput { y, state, .. } = layer.forward(x, state.as_ref())?;
+                    let args = ForwardArgs { state: state.as_ref(), lengths, resets };
+                    let RecurrentOutput { y, state, .. } = layer.forward_with(x, args)?;
                     Ok(Outputs { y, h_n: state.h, c_n: None })
                 })
             }
             "rnn_tanh" | "rnn_relu" => {
-                let activation = if c.cell == "rnn_relu" { Activation::Relu } else { Activation::Tanh };
-                let layer = RnnConfig::new(c.input_size, c.hidden_size)
-                    .with_num_layers(c.num_layers)
-                    .with_bidirectional(c.bidirectional)
-                    .with_bias(c.bias)
-                    .with_activation(activation)
+                let own = if c.cell == "rnn_relu" { Activation::Relu } else { Activation::Tanh };
+                let layer = layer!(RnnConfig::new(c.input_size, c.hidden_size))
+                    .with_independent(c.independent)
+                    .with_activation(activation(c.cell_activation.as_deref(), own)?)
                     .init(&self.device, 0)?;
                 self.differentiate(&layer, |x, h0, _| {
                     let state = h0.map(|h0| HiddenState::new(h0.clone(), layer.spec().num_directions()));
-                    let RecurrentOutput { y, state, .. } = layer.forward(x, state.as_ref())?;
+                    let args = ForwardArgs { state: state.as_ref(), lengths, resets };
+                    let RecurrentOutput { y, state, .. } = layer.forward_with(x, args)?;
                     Ok(Outputs { y, h_n: state.h, c_n: None })
                 })
             }
             other => bail!("unknown cell {other:?}: expected lstm, gru, rnn_tanh or rnn_relu"),
         }
+    }
+
+    /// Rows of the forget gate in a parameter of a coupled cell that was given with four gates.
+    fn forget_rows(&self, name: &str) -> Option<Range<usize>> {
+        let hidden = self.config.hidden_size;
+        let gates = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "norm_ih", "norm_hh"];
+        let has_gates = gates.iter().any(|prefix| name.starts_with(prefix));
+        let rows = self.file.tensors.get(name)?.dims.first().copied()?;
+        (self.config.coupled && has_gates && rows == 4 * hidden).then_some(hidden..2 * hidden)
     }
 
     /// A state where the case gives at least one half of it; the other half is zero.
@@ -166,7 +230,13 @@ impl Case {
         for name in
             self.file.tensors.keys().filter(|name| !DATA.contains(&name.as_str()) && !name.contains('.'))
         {
-            values.insert(name.clone(), self.file.upload(name, &self.device)?.into_array());
+            let mut value = self.file.upload(name, &self.device)?;
+            if let Some(forget) = self.forget_rows(name) {
+                let (i, rest) =
+                    (value.slice(0, 0..forget.start)?, value.slice(0, forget.end..value.dims()[0])?);
+                value = Tensor::concat(&[&i, &rest], 0)?;
+            }
+            values.insert(name.clone(), value.into_array());
         }
         layer.load_state_dict(&values)?;
 
@@ -193,10 +263,48 @@ impl Case {
             }
         }
         for (name, param) in layer.named_parameters() {
-            if let Some(grad) = grads.get(&param) {
-                results.insert(format!("d.{name}"), grad.into_array());
+            let Some(mut grad) = grads.get(&param) else { continue };
+            if let Some(forget) = self.forget_rows(&name) {
+                let end = grad.dims()[0];
+                let mut dims = grad.dims().to_vec();
+                dims[0] = forget.len();
+                let (i, rest) = (grad.slice(0, 0..forget.start)?, grad.slice(0, forget.start..end)?);
+                grad = Tensor::concat(&[&i, &Tensor::zeros(&self.device, &dims)?, &rest], 0)?;
             }
+            results.insert(format!("d.{name}"), grad.into_array());
         }
         Ok(results)
     }
+}
+
+/// An activation by its name; those with parameters have ONNX's defaults.
+fn activation(name: Option<&str>, default: Activation) -> Result<Activation> {
+    Ok(match name.unwrap_or("") {
+        "" => default,
+        "sigmoid" => Activation::Sigmoid,
+        "tanh" => Activation::Tanh,
+        "relu" => Activation::Relu,
+        "identity" | "linear" => Activation::Identity,
+        "hard_sigmoid" => Activation::HARD_SIGMOID,
+        "hard_sigmoid_onnx" => Activation::HARD_SIGMOID_ONNX,
+        "hard_tanh" => Activation::HardTanh,
+        "scaled_tanh" => Activation::ScaledTanh { alpha: 1.7159, beta: 2.0 / 3.0 },
+        "softsign" => Activation::Softsign,
+        "leaky_relu" => Activation::LeakyRelu { alpha: 0.01 },
+        "elu" => Activation::Elu { alpha: 1.0 },
+        "thresholded_relu" => Activation::ThresholdedRelu { alpha: 1.0 },
+        "softplus" => Activation::Softplus,
+        "affine" => Activation::Affine { alpha: 1.0, beta: 0.0 },
+        other => bail!("unknown activation {other:?}; the head of examples/parity.rs lists them"),
+    })
+}
+
+fn merge(name: Option<&str>) -> Result<Merge> {
+    Ok(match name.unwrap_or("concat") {
+        "concat" => Merge::Concat,
+        "sum" => Merge::Sum,
+        "mean" | "ave" => Merge::Mean,
+        "mul" => Merge::Mul,
+        other => bail!("unknown merge {other:?}: expected concat, sum, mean or mul"),
+    })
 }

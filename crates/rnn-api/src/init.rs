@@ -30,6 +30,9 @@ pub enum Init {
     /// An orthogonal matrix times a gain, one per gate (Saxe, McClelland and Ganguli 2013). Where
     /// the block is not square, its shorter side is orthonormal.
     Orthogonal(f32),
+    /// The identity times a scale, one per gate (IRNN, Le, Jaitly and Hinton 2015). Where the block is not square,
+    /// the rest is zero.
+    Identity(f32),
     /// What PyTorch does: uniform in `-1/sqrt(n)..1/sqrt(n)`, biases included. n is the hidden size
     /// for recurrent layers and the number of inputs for linear ones.
     PyTorch,
@@ -66,6 +69,11 @@ impl Init {
         {
             return Err(refuse("a finite size that is not negative"));
         }
+        if let Init::Constant(x) | Init::Identity(x) = self
+            && !x.is_finite()
+        {
+            return Err(refuse("finite"));
+        }
         let is_bias = cols == 0;
         let len = blocks * rows * cols.max(1);
         let uniform = |bound: f64| {
@@ -85,6 +93,15 @@ impl Init {
             Init::PyTorch => uniform(1.0 / (pytorch_fan as f64).sqrt()),
             _ if is_bias => {
                 return Err(refuse("Zeros, Constant, Uniform, Normal or PyTorch for a bias"));
+            }
+            Init::Identity(scale) => {
+                let mut values = vec![0.0; len];
+                for block in 0..blocks {
+                    for n in 0..rows.min(cols) {
+                        values[(block * rows + n) * cols + n] = scale;
+                    }
+                }
+                values
             }
             // A uniform variable in -b..b has variance b^2 / 3.
             Init::XavierUniform => uniform((6.0 / both_fans).sqrt()),

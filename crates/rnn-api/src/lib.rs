@@ -59,7 +59,9 @@ pub use snapshot::Snapshot;
 pub use tensor::Tensor;
 pub use warm_up::warm_up;
 
-pub use rnn_kernels::cell::{Activation, CellKind, CellSpec, StackSpec, WeightFormat};
+pub use rnn_kernels::cell::{
+    Activation, CellKind, CellSpec, Merge, Parameter, Regularization, StackSpec, WeightFormat,
+};
 pub use rnn_runtime::ops::dropout::DropoutMask;
 pub use rnn_runtime::ops::loss::CrossEntropyOptions;
 pub use rnn_runtime::ops::pointwise::{BinaryOp, UnaryOp};
@@ -72,18 +74,18 @@ pub use rnn_runtime::{Array, DType, Device, DeviceStats, RngKey, Shape};
 /// Everything a program usually needs.
 pub mod prelude {
     pub use crate::nn::{
-        Dropout, DropoutConfig, Embedding, EmbeddingConfig, Gru, GruConfig, GruOutput, GruState, GruStream,
-        HiddenState, Layer, LayerNorm, LayerNormConfig, Linear, LinearConfig, Lstm, LstmConfig, LstmOutput,
-        LstmState, LstmStream, Module, RecurrentState, Rnn, RnnConfig, RnnOutput, RnnState, RnnStream,
-        Sequential,
+        Dropout, DropoutConfig, Embedding, EmbeddingConfig, ForgetBias, ForwardArgs, Gru, GruConfig,
+        GruOutput, GruState, GruStream, HiddenState, Layer, LayerNorm, LayerNormConfig, Lengths, Linear,
+        LinearConfig, Lstm, LstmConfig, LstmOutput, LstmState, LstmStream, Module, RecurrentState, Resets,
+        Rnn, RnnConfig, RnnOutput, RnnState, RnnStream, Sequential,
     };
     pub use crate::optim::{
         AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Optimizer, ParamGroup, RmsProp,
         RmsPropConfig, Sgd, SgdConfig,
     };
     pub use crate::{
-        Activation, CrossEntropyOptions, DType, Device, Gradients, Init, Param, RngKey, Sampling, Snapshot,
-        Tensor, UnaryOp, WeightFormat, module, no_grad, warm_up,
+        Activation, CrossEntropyOptions, DType, Device, Gradients, Init, Merge, Param, Regularization,
+        RngKey, Sampling, Snapshot, Tensor, UnaryOp, WeightFormat, module, no_grad, warm_up,
     };
 }
 

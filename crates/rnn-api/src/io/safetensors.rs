@@ -18,6 +18,8 @@ pub struct HostTensor {
     pub dims: Vec<usize>,
     /// The values, f16 widened; or the name of a type that is neither f32 nor f16.
     pub values: Result<Vec<f32>, String>,
+    /// The values of a tensor of integers or booleans, such as lengths or labels.
+    pub integers: Option<Vec<i64>>,
 }
 
 /// The content of a safetensors file.
@@ -103,7 +105,14 @@ impl From<TensorView<'_>> for HostTensor {
             }
             other => Err(format!("{other:?}")),
         };
-        HostTensor { dims: view.shape().to_vec(), values }
+        let data = view.data();
+        let integers = match view.dtype() {
+            Dtype::I64 => Some(data.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect()),
+            Dtype::I32 => Some(data.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b).into()).collect()),
+            Dtype::U8 | Dtype::BOOL => Some(data.iter().map(|&b| b.into()).collect()),
+            _ => None,
+        };
+        HostTensor { dims: view.shape().to_vec(), values, integers }
     }
 }
 

@@ -8,10 +8,11 @@ mod linear;
 mod mode;
 mod module;
 mod recurrent;
+mod sequences;
 mod sequential;
 mod state;
 
-pub use config::{GruConfig, LstmConfig, RnnConfig};
+pub use config::{ForgetBias, GruConfig, LstmConfig, RnnConfig};
 pub use dropout::{Dropout, DropoutConfig};
 pub use embedding::{Embedding, EmbeddingConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
@@ -20,6 +21,7 @@ pub use mode::{Draws, Mode};
 pub use module::{Found, Module, Visitor};
 pub(crate) use module::{draw_problems, mismatches};
 pub use recurrent::{Gru, GruStream, Lstm, LstmStream, Rnn, RnnStream};
+pub use sequences::{ForwardArgs, Lengths, Resets};
 pub use sequential::{Layer, Sequential};
 pub use state::{
     GruOutput, GruState, HiddenState, LstmOutput, LstmState, RecurrentOutput, RecurrentState, RnnOutput,
@@ -34,6 +36,7 @@ use rnn_runtime::{Device, RngKey};
 /// Separate streams of draws per purpose, so that one seed serves a whole layer.
 pub(crate) const WEIGHTS_STREAM: u32 = 1;
 pub(crate) const DROPOUT_STREAM: u32 = 2;
+pub(crate) const WEIGHT_DROPOUT_STREAM: u32 = 3;
 
 /// Everything a layer needs to draw its parameters.
 pub(crate) struct Builder<'a> {

@@ -4,16 +4,17 @@ use crate::autograd::no_grad;
 use crate::error::{Error, Result};
 use crate::functional::rnn::{CellTensors, StackInput, StackTensors, stack};
 use crate::init::{Init, InitShape};
-use crate::nn::config::{GruConfig, LstmConfig, Parts, RnnConfig};
+use crate::nn::config::{ForgetBias, GruConfig, LstmConfig, Parts, RnnConfig};
+use crate::nn::sequences::{ForwardArgs, Lengths, Resets};
 use crate::nn::state::{
     GruOutput, GruState, LstmOutput, LstmState, RecurrentOutput, RecurrentState, RnnOutput, RnnState,
-    state_zeros,
 };
-use crate::nn::{Builder, DROPOUT_STREAM, Draws, Mode, Module, Visitor};
+use crate::nn::{Builder, DROPOUT_STREAM, Draws, Mode, Module, Visitor, WEIGHT_DROPOUT_STREAM};
 use crate::param::Param;
 use crate::tensor::Tensor;
 use rnn_kernels::cell::{CellKind, Parameter, StackSpec, WeightFormat};
-use rnn_runtime::ops::rnn::{self, CellWeights, Packed, StackDraws};
+use rnn_runtime::ops::dropout::DropoutMask;
+use rnn_runtime::ops::rnn::{self, CellWeights, Packed, Sequences, StackDraws};
 use rnn_runtime::{Device, RngKey};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,23 +30,35 @@ pub(crate) struct Recurrent {
     cells: Vec<Cell>,
     /// The weights as the kernels want them, and the versions they were made from.
     packed: Mutex<Option<(Vec<u64>, Packed)>>,
+    /// What a sequence starts in where no state is given: h `[L*D, 1, P]`, and c `[L*D, 1, H]` of an LSTM.
+    learnt: Option<(Param, Option<Param>)>,
     mode: Mode,
     draws: Draws,
 }
 
-/// Position of the forget gate in PyTorch's order i, f, g, o.
+/// Positions in PyTorch's order i, f, g, o.
+const INPUT_GATE: usize = 0;
 const FORGET_GATE: usize = 1;
 
 impl Recurrent {
     fn new(parts: &Parts, device: &Device, seed: u64) -> Result<Self> {
         let mut builder = Builder::new(device, seed, parts.config);
         let spec = parts.spec;
-        builder.positive("input_size", spec.input_size)?;
-        builder.positive("hidden_size", spec.hidden_size)?;
-        builder.positive("num_layers", spec.num_layers)?;
-        builder.probability("dropout", spec.dropout)?;
-        if let Some(value) = parts.forget_bias {
-            builder.check(value.is_finite(), "forget_bias", "finite", value)?;
+        spec.check().map_err(|problem| Error::Config {
+            config: parts.config,
+            field: problem.option,
+            expected: problem.expected,
+            got: problem.got,
+        })?;
+        match parts.forget_bias {
+            Some(ForgetBias::Value(value)) => {
+                builder.check(value.is_finite(), "forget_bias", "finite", value)?;
+            }
+            Some(ForgetBias::ForLag { steps }) => {
+                let ok = steps.is_finite() && steps >= 2.0;
+                builder.check(ok, "forget_bias", "for a lag of at least 2 steps", steps)?;
+            }
+            None => {}
         }
         let inference_weights = parts.inference_weights;
         let own = if device.is_cpu() { WeightFormat::Bf16 } else { WeightFormat::F16 };
@@ -68,9 +81,20 @@ impl Recurrent {
                 cells.push(Cell::new(parts, layer, &mut builder)?);
             }
         }
+        let state = |width: usize| {
+            let dims = [spec.num_states(), 1, width];
+            builder.param(vec![0.0; spec.num_states() * width], &dims)
+        };
+        let learnt = match parts.learnable_state {
+            true if spec.cell.kind.has_cell_state() => {
+                Some((state(spec.state_size())?, Some(state(spec.hidden_size)?)))
+            }
+            true => Some((state(spec.state_size())?, None)),
+            false => None,
+        };
         let key = RngKey::new(seed).derive(DROPOUT_STREAM, 0);
         let (packed, draws) = (Mutex::new(None), Draws::new(key));
-        Ok(Recurrent { spec, inference_weights, cells, packed, mode: Mode::new(), draws })
+        Ok(Recurrent { spec, inference_weights, cells, packed, learnt, mode: Mode::new(), draws })
     }
 
     fn device(&self) -> Device {
@@ -93,40 +117,104 @@ impl Recurrent {
         Ok(packed)
     }
 
-    fn run(
-        &self,
-        x: &Tensor,
-        h0: Option<&Tensor>,
-        c0: Option<&Tensor>,
-        draws: Option<StackDraws>,
-    ) -> Result<StackTensors> {
+    fn run(&self, input: &RunInput<'_>) -> Result<StackTensors> {
         let mut versions = Vec::new();
-        let weights: Vec<CellTensors> = self.cells.iter().map(|cell| cell.tensors(&mut versions)).collect();
-        let packed = self.pack(versions, &weights)?;
-        let (spec, weights) = (&self.spec, &weights[..]);
-        let inference_weights = self.inference_weights;
-        let sequences = None;
-        stack(&StackInput { spec, packed: &packed, weights, inference_weights, x, h0, c0, sequences, draws })
+        let mut weights: Vec<CellTensors> =
+            self.cells.iter().map(|cell| cell.tensors(&mut versions)).collect();
+        let rate = self.spec.regularization.weight_dropout;
+        let packed = match input.draws.filter(|_| rate > 0.0) {
+            Some(draws) => {
+                for (n, cell) in weights.iter_mut().enumerate() {
+                    drop_weights(cell, rate, draws.key.derive(WEIGHT_DROPOUT_STREAM, n as u32), draws)?;
+                }
+                let arrays: Vec<CellWeights> = weights.iter().map(cell_weights).collect();
+                rnn::pack(&self.spec, &arrays)?
+            }
+            None => self.pack(versions, &weights)?,
+        };
+        stack(&StackInput {
+            spec: &self.spec,
+            packed: &packed,
+            weights: &weights,
+            inference_weights: self.inference_weights,
+            x: input.x,
+            h0: input.h0,
+            c0: input.c0,
+            sequences: input.sequences,
+            draws: input.draws,
+        })
     }
 
-    fn forward<S: RecurrentState>(&self, x: &Tensor, state: Option<&S>) -> Result<RecurrentOutput<S>> {
-        let drops = self.spec.dropout > 0.0 && self.spec.num_layers > 1;
+    /// Whether training draws anything.
+    fn is_noisy(&self) -> bool {
+        let (spec, noise) = (&self.spec, &self.spec.regularization);
+        let rates = [
+            noise.input_dropout,
+            noise.output_dropout,
+            noise.recurrent_dropout,
+            noise.candidate_dropout,
+            noise.zoneout_h,
+            noise.zoneout_c,
+            noise.weight_dropout,
+        ];
+        (spec.dropout > 0.0 && spec.num_layers > 1) || rates.iter().any(|&rate| rate > 0.0)
+    }
+
+    fn forward<S: RecurrentState>(&self, x: &Tensor, args: ForwardArgs<'_, S>) -> Result<RecurrentOutput<S>> {
         // A wrong rank is refused below, where the message knows the sizes.
-        let steps = x.dims().first().copied().unwrap_or(1);
-        let draws = (drops && self.mode.is_training()).then(|| {
+        let (steps, batch) = match *x.dims() {
+            [steps, batch, _] => (steps, batch),
+            _ => (1, 1),
+        };
+        let sequences = match (args.lengths, args.resets) {
+            (None, None) => None,
+            (lengths, resets) => {
+                let (lengths, resets) = (lengths.map(Lengths::as_slice), resets.map(Resets::as_slice));
+                Some(Sequences::new([steps, batch], lengths, resets)?)
+            }
+        };
+        let draws = (self.is_noisy() && self.mode.is_training()).then(|| {
             let (key, first_step) = self.draws.take(steps);
-            StackDraws { key, first_step, sequence: first_step }
+            let sequence = args.state.and_then(S::sequence).unwrap_or(first_step);
+            StackDraws { key, first_step, sequence }
         });
-        let (h0, c0) = (state.map(S::hidden), state.and_then(S::cell));
-        let out = self.run(x, h0, c0, draws)?;
+        let sequences = sequences.as_ref();
+        let learnt = match args.state {
+            None => self.learnt_state(batch)?,
+            Some(_) => None,
+        };
+        let (h0, c0) = match &learnt {
+            Some((h, c)) => (Some(h), c.as_ref()),
+            None => (args.state.map(S::hidden), args.state.and_then(S::cell)),
+        };
+        let out = self.run(&RunInput { x, h0, c0, sequences, draws })?;
         let state = S::from_tensors(out.h_n, out.c_n, self.spec.num_directions());
-        Ok(RecurrentOutput { y: out.y, state })
+        let state = state.with_sequence(draws.map(|draws| draws.sequence));
+        Ok(RecurrentOutput::new(out.y, state, args.lengths.cloned(), self.spec.merge))
     }
 
+    /// The learnt initial state of every row.
+    fn learnt_state(&self, batch: usize) -> Result<Option<(Tensor, Option<Tensor>)>> {
+        let Some((h, c)) = &self.learnt else { return Ok(None) };
+        let rows = |param: &Param, width: usize| {
+            param.snapshot().0.broadcast_to(&[self.spec.num_states(), batch, width])
+        };
+        let c = c.as_ref().map(|c| rows(c, self.spec.hidden_size)).transpose()?;
+        Ok(Some((rows(h, self.spec.state_size())?, c)))
+    }
+
+    /// The state in which a sequence starts.
     fn zero_state<S: RecurrentState>(&self, batch: usize) -> Result<S> {
-        let h = state_zeros(&self.spec, &self.device(), batch)?;
-        let c = self.spec.cell.kind.has_cell_state().then(|| h.clone());
-        Ok(S::from_tensors(h, c, self.spec.num_directions()))
+        let (spec, device) = (&self.spec, self.device());
+        let zeros = |width: usize| Tensor::zeros(&device, &[spec.num_states(), batch, width]);
+        let (h, c) = match no_grad(|| self.learnt_state(batch))? {
+            Some(learnt) => learnt,
+            None => {
+                let c = spec.cell.kind.has_cell_state().then(|| zeros(spec.hidden_size)).transpose()?;
+                (zeros(spec.state_size())?, c)
+            }
+        };
+        Ok(S::from_tensors(h, c, spec.num_directions()))
     }
 
     fn stream<S: RecurrentState>(self: &Arc<Self>, batch: usize) -> Result<Stream<S>> {
@@ -144,21 +232,39 @@ impl Cell {
     fn new(parts: &Parts, layer: usize, builder: &mut Builder<'_>) -> Result<Self> {
         let spec = &parts.spec;
         let (gates, rows) = (spec.cell.gates(), spec.hidden_size);
-        let mut draw = |init: Init, cols: usize, field: &'static str| {
-            let shape = InitShape { blocks: gates, rows, cols, pytorch_fan: rows };
+        let mut draw = |init: Init, [blocks, rows, cols]: [usize; 3], field: &'static str| {
+            let shape = InitShape { blocks, rows, cols, pytorch_fan: spec.hidden_size };
             init.draw(shape, builder.key(), (builder.config, field))
         };
         let inputs = spec.layer_input_size(layer);
-        let w_ih = draw(parts.input_init, inputs, "input_init")?;
-        let w_hh = draw(parts.recurrent_init, rows, "recurrent_init")?;
+        let w_ih = draw(parts.input_init, [gates, rows, inputs], "input_init")?;
+        let w_hh = match spec.cell.independent {
+            // One weight per unit: orthogonal and identity mean that each has size 1.
+            true => match parts.recurrent_init {
+                Init::Orthogonal(scale) | Init::Identity(scale) => vec![scale; rows],
+                other => draw(other, [1, 1, rows], "recurrent_init")?,
+            },
+            false => draw(parts.recurrent_init, [gates, rows, spec.state_size()], "recurrent_init")?,
+        };
         let biases = match spec.bias {
             true => {
-                let mut b_ih = draw(parts.bias_init, 0, "bias_init")?;
-                let mut b_hh = draw(parts.bias_init, 0, "bias_init")?;
-                if let (Some(value), CellKind::Lstm) = (parts.forget_bias, spec.cell.kind) {
+                let mut b_ih = draw(parts.bias_init, [gates, rows, 0], "bias_init")?;
+                let mut b_hh = draw(parts.bias_init, [gates, rows, 0], "bias_init")?;
+                if let (Some(bias), true) = (parts.forget_bias, has_forget_gate(spec)) {
                     // In one of the two only: they are added.
-                    b_ih[FORGET_GATE * rows..][..rows].fill(value);
                     b_hh[FORGET_GATE * rows..][..rows].fill(0.0);
+                    match bias {
+                        ForgetBias::Value(value) => b_ih[FORGET_GATE * rows..][..rows].fill(value),
+                        ForgetBias::ForLag { steps } => {
+                            b_hh[INPUT_GATE * rows..][..rows].fill(0.0);
+                            let key = builder.key();
+                            for unit in 0..rows {
+                                let lag = 1.0 + (steps - 2.0) * key.uniform(0, unit as u32);
+                                b_ih[FORGET_GATE * rows + unit] = lag.ln();
+                                b_ih[INPUT_GATE * rows + unit] = -lag.ln();
+                            }
+                        }
+                    }
                 }
                 Some((b_ih, b_hh))
             }
@@ -167,6 +273,23 @@ impl Cell {
         let mut values = vec![(Parameter::WeightIh, w_ih), (Parameter::WeightHh, w_hh)];
         if let Some((b_ih, b_hh)) = biases {
             values.extend([(Parameter::BiasIh, b_ih), (Parameter::BiasHh, b_hh)]);
+        }
+        for parameter in Parameter::ALL {
+            let Some(dims) = spec.parameter_dims(layer, parameter) else { continue };
+            let len: usize = dims.iter().product();
+            match parameter {
+                Parameter::WeightHr => {
+                    let shape = InitShape { blocks: 1, rows: dims[0], cols: dims[1], pytorch_fan: dims[1] };
+                    let drawn =
+                        parts.input_init.draw(shape, builder.key(), (builder.config, "input_init"))?;
+                    values.push((parameter, drawn));
+                }
+                Parameter::Peephole | Parameter::NormCBias => values.push((parameter, vec![0.0; len])),
+                Parameter::NormIh | Parameter::NormHh | Parameter::NormC => {
+                    values.push((parameter, vec![1.0; len]));
+                }
+                _ => {}
+            }
         }
         let mut params = Vec::with_capacity(values.len());
         for (parameter, values) in values {
@@ -185,6 +308,32 @@ impl Cell {
         };
         self.0.iter().map(&mut value).collect()
     }
+}
+
+/// Whether there is a forget gate of its own to bias.
+fn has_forget_gate(spec: &StackSpec) -> bool {
+    spec.cell.kind == CellKind::Lstm && !spec.cell.coupled
+}
+
+/// Arguments of one pass of a stack.
+struct RunInput<'a> {
+    x: &'a Tensor,
+    h0: Option<&'a Tensor>,
+    c0: Option<&'a Tensor>,
+    sequences: Option<&'a Sequences>,
+    draws: Option<StackDraws>,
+}
+
+/// DropConnect: a mask on the recurrent weights, another one at every pass.
+fn drop_weights(cell: &mut CellTensors, probability: f32, key: RngKey, draws: StackDraws) -> Result<()> {
+    for (parameter, tensor) in cell {
+        if *parameter == Parameter::WeightHh {
+            let row = tensor.len();
+            let first_step = draws.first_step;
+            *tensor = tensor.dropout(&DropoutMask { probability, key, first_step, row, shared: true })?;
+        }
+    }
+    Ok(())
 }
 
 /// The arrays of a cell's tensors.
@@ -209,6 +358,12 @@ impl Module for Recurrent {
                 visitor.param(&format!("{}{suffix}", parameter.name()), param);
             }
         }
+        if let Some((h, c)) = &self.learnt {
+            visitor.param("h_0", h);
+            if let Some(c) = c {
+                visitor.param("c_0", c);
+            }
+        }
         visitor.mode(&self.mode);
         visitor.draws(&self.draws);
     }
@@ -231,16 +386,19 @@ impl<S: RecurrentState> Stream<S> {
         }
         let out = no_grad(|| {
             let x = x.reshape(&[1, self.batch, spec.input_size])?;
-            self.layer.run(&x, Some(self.state.hidden()), self.state.cell(), None)
+            let (h0, c0) = (Some(self.state.hidden()), self.state.cell());
+            self.layer.run(&RunInput { x: &x, h0, c0, sequences: None, draws: None })
         })?;
         self.state = S::from_tensors(out.h_n, out.c_n, 1);
-        out.y.reshape(&[self.batch, spec.hidden_size])
+        out.y.reshape(&[self.batch, spec.state_size()])
     }
 
     fn set_state(&mut self, state: &S) -> Result<()> {
         let spec = &self.layer.spec;
-        let expected = [spec.num_states(), self.batch, spec.hidden_size];
-        for tensor in [Some(state.hidden()), state.cell()].into_iter().flatten() {
+        let given = [(Some(state.hidden()), spec.state_size()), (state.cell(), spec.hidden_size)];
+        for (tensor, width) in given {
+            let Some(tensor) = tensor else { continue };
+            let expected = [spec.num_states(), self.batch, width];
             if tensor.dims() != expected {
                 let expected = format!("[L, B, H] = {expected:?}");
                 return Err(Error::shape("set_state", "state", expected, tensor.shape()));
@@ -282,7 +440,17 @@ macro_rules! recurrent_layer {
             /// # Errors
             /// Shapes that do not fit, different devices, no memory.
             pub fn forward(&self, x: &Tensor, state: Option<&$state>) -> Result<$output> {
-                self.0.forward(x, state)
+                self.0.forward(x, ForwardArgs { state, ..ForwardArgs::default() })
+            }
+
+            /// [`forward`](Self::forward) over ragged or interrupted sequences: with lengths, rows end at
+            /// different steps; with resets, the state is cleared in between.
+            ///
+            /// # Errors
+            /// As [`forward`](Self::forward); lengths above T or of another number than B, resets that are not
+            /// `[T, B]`.
+            pub fn forward_with(&self, x: &Tensor, args: ForwardArgs<'_, $state>) -> Result<$output> {
+                self.0.forward(x, args)
             }
 
             /// The state in which a sequence starts.
@@ -379,7 +547,7 @@ recurrent_layer! {
     /// let device = Device::cpu();
     /// let lstm = LstmConfig::new(3, 8).with_bidirectional(true).init(&device, 1)?;
     /// let x = Tensor::ones(&device, &[5, 2, 3])?; // [T, B, I]
-    /// let LstmOutput { y, state } = lstm.forward(&x, None)?;
+    /// let LstmOutput { y, state, .. } = lstm.forward(&x, None)?;
     /// assert_eq!(y.dims(), [5, 2, 16]);
     /// assert_eq!(state.h(0, 1)?.dims(), [2, 8]);
     /// # Ok(()) }

@@ -1,8 +1,9 @@
 //! States and outputs of recurrent layers.
 
 use crate::error::Result;
+use crate::nn::Lengths;
 use crate::tensor::Tensor;
-use rnn_kernels::cell::StackSpec;
+use rnn_kernels::cell::{Merge, StackSpec};
 use rnn_runtime::Device;
 
 /// What a recurrent layer carries from step to step.
@@ -24,6 +25,10 @@ pub(crate) mod sealed {
         fn from_tensors(h: Tensor, c: Option<Tensor>, directions: usize) -> Self;
         fn cell(&self) -> Option<&Tensor>;
         fn directions(&self) -> usize;
+        /// Number of the sequence, under which masks are drawn that all of its steps share.
+        fn sequence(&self) -> Option<u32>;
+        #[must_use]
+        fn with_sequence(self, sequence: Option<u32>) -> Self;
     }
 }
 use sealed::Sealed;
@@ -31,17 +36,18 @@ use sealed::Sealed;
 /// State of an LSTM. An explicit value: nothing is hidden in the layer.
 #[derive(Clone, Debug)]
 pub struct LstmState {
-    /// `[L*D, B, H]`, layer-major, then direction.
+    /// `[L*D, B, H]`, layer-major, then direction; `[L*D, B, P]` of a projection.
     pub h: Tensor,
     /// `[L*D, B, H]`
     pub c: Tensor,
     directions: usize,
+    sequence: Option<u32>,
 }
 
 impl LstmState {
     /// A state from its parts, `[L*D, B, H]` each, for a layer with this many directions (D).
     pub fn new(h: Tensor, c: Tensor, directions: usize) -> Self {
-        LstmState { h, c, directions }
+        LstmState { h, c, directions, sequence: None }
     }
 
     /// The zero state.
@@ -49,14 +55,15 @@ impl LstmState {
     /// # Errors
     /// A size of zero, or no memory.
     pub fn zeros(spec: &StackSpec, device: &Device, batch: usize) -> Result<Self> {
-        let zeros = state_zeros(spec, device, batch)?;
-        Ok(LstmState::new(zeros.clone(), zeros, spec.num_directions()))
+        let h = state_zeros(spec, device, batch, spec.state_size())?;
+        let c = state_zeros(spec, device, batch, spec.hidden_size)?;
+        Ok(LstmState::new(h, c, spec.num_directions()))
     }
 
     /// The same values without a graph, see [`RecurrentState::detach`].
     #[must_use]
     pub fn detach(&self) -> Self {
-        LstmState::new(self.h.detach(), self.c.detach(), self.directions)
+        LstmState::new(self.h.detach(), self.c.detach(), self.directions).with_sequence(self.sequence)
     }
 
     /// h of one layer and direction (0 forward, 1 backward), `[B, H]`.
@@ -82,12 +89,13 @@ pub struct HiddenState {
     /// `[L*D, B, H]`, layer-major, then direction.
     pub h: Tensor,
     directions: usize,
+    sequence: Option<u32>,
 }
 
 impl HiddenState {
     /// A state from `[L*D, B, H]` for a layer with this many directions (D).
     pub fn new(h: Tensor, directions: usize) -> Self {
-        HiddenState { h, directions }
+        HiddenState { h, directions, sequence: None }
     }
 
     /// The zero state.
@@ -95,13 +103,13 @@ impl HiddenState {
     /// # Errors
     /// A size of zero, or no memory.
     pub fn zeros(spec: &StackSpec, device: &Device, batch: usize) -> Result<Self> {
-        Ok(HiddenState::new(state_zeros(spec, device, batch)?, spec.num_directions()))
+        Ok(HiddenState::new(state_zeros(spec, device, batch, spec.state_size())?, spec.num_directions()))
     }
 
     /// The same values without a graph, see [`RecurrentState::detach`].
     #[must_use]
     pub fn detach(&self) -> Self {
-        HiddenState::new(self.h.detach(), self.directions)
+        HiddenState::new(self.h.detach(), self.directions).with_sequence(self.sequence)
     }
 
     /// h of one layer and direction (0 forward, 1 backward), `[B, H]`.
@@ -118,8 +126,8 @@ pub type GruState = HiddenState;
 /// State of an Elman network.
 pub type RnnState = HiddenState;
 
-pub(crate) fn state_zeros(spec: &StackSpec, device: &Device, batch: usize) -> Result<Tensor> {
-    Tensor::zeros(device, &[spec.num_states(), batch, spec.hidden_size])
+fn state_zeros(spec: &StackSpec, device: &Device, batch: usize, width: usize) -> Result<Tensor> {
+    Tensor::zeros(device, &[spec.num_states(), batch, width])
 }
 
 fn part(states: &Tensor, directions: usize, layer: usize, direction: usize) -> Result<Tensor> {
@@ -148,6 +156,14 @@ impl Sealed for LstmState {
     fn directions(&self) -> usize {
         self.directions
     }
+
+    fn sequence(&self) -> Option<u32> {
+        self.sequence
+    }
+
+    fn with_sequence(self, sequence: Option<u32>) -> Self {
+        Self { sequence, ..self }
+    }
 }
 
 impl RecurrentState for LstmState {
@@ -172,6 +188,14 @@ impl Sealed for HiddenState {
     fn directions(&self) -> usize {
         self.directions
     }
+
+    fn sequence(&self) -> Option<u32> {
+        self.sequence
+    }
+
+    fn with_sequence(self, sequence: Option<u32>) -> Self {
+        Self { sequence, ..self }
+    }
 }
 
 impl RecurrentState for HiddenState {
@@ -187,13 +211,17 @@ impl RecurrentState for HiddenState {
 /// Output of a recurrent layer; the aliases [`LstmOutput`], [`GruOutput`] and [`RnnOutput`] say
 /// which.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct RecurrentOutput<S> {
     /// Output of the last layer at every step, `[T, B, D*H]`: the forward direction's H features,
-    /// then the backward direction's.
+    /// then the backward direction's; `[T, B, H]` of merged directions. P takes H's place with a projection. Zero
+    /// past a row's end.
     pub y: Tensor,
-    /// The state after the last step (of the backward direction: after t = 0). Feed it to the next
+    /// The state after the last valid step (of the backward direction: after t = 0). Feed it to the next
     /// call to continue the sequence.
     pub state: S,
+    lengths: Option<Lengths>,
+    merge: Merge,
 }
 
 /// Output of an [`Lstm`](super::Lstm).
@@ -204,9 +232,13 @@ pub type GruOutput = RecurrentOutput<GruState>;
 pub type RnnOutput = RecurrentOutput<RnnState>;
 
 impl<S: RecurrentState> RecurrentOutput<S> {
+    pub(crate) fn new(y: Tensor, state: S, lengths: Option<Lengths>, merge: Merge) -> Self {
+        RecurrentOutput { y, state, lengths, merge }
+    }
+
     /// What the last layer knows after the whole sequence, `[B, D*H]`: each direction's final
-    /// state. The backward half is that of t = 0; the same half of `y` at the last step has seen
-    /// one step only.
+    /// state, merged as the layer merges its outputs. The backward half is that of t = 0; the same half of `y` at
+    /// the last step has seen one step only. Of ragged rows it is the state after each row's own last step.
     ///
     /// # Errors
     /// A failing device, or no memory.
@@ -217,6 +249,52 @@ impl<S: RecurrentState> RecurrentOutput<S> {
         if directions == 1 {
             return Ok(forward);
         }
-        Tensor::concat(&[&forward, &h.select(0, first + 1)?], 1)
+        let backward = h.select(0, first + 1)?;
+        match self.merge {
+            Merge::Concat => Tensor::concat(&[&forward, &backward], 1),
+            Merge::Sum => forward.add(&backward),
+            Merge::Mean => forward.add(&backward)?.scale(0.5),
+            Merge::Mul => forward.mul(&backward),
+        }
+    }
+
+    /// The mean of y over each row's valid steps, `[B, features]`.
+    ///
+    /// # Errors
+    /// A failing device, or no memory.
+    pub fn mean_pool(&self) -> Result<Tensor> {
+        match &self.lengths {
+            None => self.y.mean_axis(0),
+            Some(lengths) => {
+                // y is zero past the ends.
+                let share: Vec<f32> = lengths.as_slice().iter().map(|&length| 1.0 / length as f32).collect();
+                let share = Tensor::from_slice(self.y.device(), &share, &[share.len(), 1])?;
+                self.y.sum_axis(0)?.mul(&share)
+            }
+        }
+    }
+
+    /// The largest value of y over each row's valid steps, `[B, features]`.
+    ///
+    /// # Errors
+    /// A failing device, or no memory.
+    pub fn max_pool(&self) -> Result<Tensor> {
+        match self.valid_mask()? {
+            None => self.y.max_axis(0),
+            // Far below any output, and finite, so that the gradient of the mask's side stays zero.
+            Some(mask) => self.y.add(&mask.shift(-1.0)?.scale(1e30)?)?.max_axis(0),
+        }
+    }
+
+    /// 1 at valid steps and 0 past a row's end, `[T, B, 1]`; absent when all rows have all steps.
+    ///
+    /// # Errors
+    /// A failing device, or no memory.
+    pub fn valid_mask(&self) -> Result<Option<Tensor>> {
+        let Some(lengths) = &self.lengths else { return Ok(None) };
+        let (steps, batch) = (self.y.dims()[0], lengths.as_slice().len());
+        let valid = |k: usize| f32::from(u8::from(k / batch < lengths.as_slice()[k % batch]));
+        let mask: Vec<f32> = (0..steps * batch).map(valid).collect();
+        Tensor::from_vec(self.y.device(), mask, &[steps, batch, 1]).map(Some)
     }
 }

@@ -1,7 +1,7 @@
-//! Settings of the recurrent layers. One macro writes what all three share.
+//! Settings of the recurrent layers. One macro writes what all three share; a file per cell has the rest.
 
 use crate::init::Init;
-use rnn_kernels::cell::{Activation, CellSpec, StackSpec, WeightFormat};
+use rnn_kernels::cell::{Activation, StackSpec, WeightFormat};
 use serde::{Deserialize, Serialize};
 
 /// What [`Recurrent`](super::recurrent::Recurrent) is built from.
@@ -12,13 +12,29 @@ pub(crate) struct Parts {
     pub(crate) input_init: Init,
     pub(crate) recurrent_init: Init,
     pub(crate) bias_init: Init,
-    pub(crate) forget_bias: Option<f32>,
+    pub(crate) forget_bias: Option<ForgetBias>,
+    pub(crate) learnable_state: bool,
     pub(crate) inference_weights: WeightFormat,
+}
+
+/// First value of the bias of an LSTM's forget gate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ForgetBias {
+    /// What the gate's two biases add up to.
+    Value(f32),
+    /// For dependencies of up to `steps` steps (Tallec and Ollivier 2018, "chrono"): the forget gate's biases are
+    /// `ln u` with u uniform in `[1, steps - 1]`, the input gate's `-ln u`, so that the units' memories last from
+    /// one step to that many.
+    ForLag {
+        /// Longest dependency, at least 2.
+        steps: f32,
+    },
 }
 
 /// Defaults where a serialised configuration leaves a field out.
 mod default {
-    use super::{Activation, Init};
+    use super::{Activation, ForgetBias, Init};
 
     pub(super) fn one() -> usize {
         1
@@ -35,8 +51,17 @@ mod default {
     pub(super) fn bias_init() -> Init {
         Init::Zeros
     }
-    pub(super) fn forget_bias() -> Option<f32> {
-        Some(1.0)
+    pub(super) fn forget_bias() -> Option<ForgetBias> {
+        Some(ForgetBias::Value(1.0))
+    }
+    pub(super) fn no() -> bool {
+        false
+    }
+    pub(super) fn none() -> Option<f32> {
+        None
+    }
+    pub(super) fn nothing() -> usize {
+        0
     }
     pub(super) fn sigmoid() -> Activation {
         Activation::Sigmoid
@@ -85,6 +110,22 @@ macro_rules! recurrent_config {
             /// First value of the biases; [`Init::Zeros`] at first.
             #[serde(default = "default::bias_init")]
             pub bias_init: Init,
+            /// How the outputs of both directions become one; [`Merge::Concat`] at first.
+            #[serde(default)]
+            pub merge: Merge,
+            /// Dropout, zoneout and DropConnect inside the recurrence; none at first.
+            #[serde(default)]
+            pub regularization: Regularization,
+            /// Layer normalisation of both products (and of an LSTM's cell state, Ba et al. 2016); false at first.
+            #[serde(default)]
+            pub layer_norm: bool,
+            /// Bounds every pre-activation to `[-clip, clip]`; none at first. ONNX's `clip`.
+            #[serde(default)]
+            pub clip: Option<f32>,
+            /// Whether the state a sequence starts in, where none is given, is a parameter (`h_0`, of an LSTM
+            /// `c_0`, `[L*D, 1, H]`, zero at first); false at first: it is zero.
+            #[serde(default)]
+            pub learnable_state: bool,
             /// How weights are stored for passes that record no gradient; [`WeightFormat::F32`] at
             /// first. [`WeightFormat::Bf16`] (CPU only) rounds copies of them to 8 bits of precision, which
             /// halves what a step reads: it pays where few rows meet recurrent weights that outgrow a
@@ -105,6 +146,11 @@ macro_rules! recurrent_config {
                     bidirectional: false,
                     bias: true,
                     dropout: 0.0,
+                    merge: Merge::Concat,
+                    regularization: Regularization::default(),
+                    layer_norm: false,
+                    clip: None,
+                    learnable_state: false,
                     input_init: default::input_init(),
                     recurrent_init: default::recurrent_init(),
                     bias_init: default::bias_init(),
@@ -138,6 +184,70 @@ macro_rules! recurrent_config {
             #[must_use]
             pub fn with_dropout(mut self, dropout: f32) -> Self {
                 self.dropout = dropout;
+                self
+            }
+
+            /// How the outputs of both directions become one, in every layer.
+            #[must_use]
+            pub fn with_merge(mut self, merge: Merge) -> Self {
+                self.merge = merge;
+                self
+            }
+
+            /// All rates of noise in the recurrence at once.
+            #[must_use]
+            pub fn with_regularization(mut self, regularization: Regularization) -> Self {
+                self.regularization = regularization;
+                self
+            }
+
+            /// Variational dropout on the input of every layer, one mask per sequence.
+            #[must_use]
+            pub fn with_input_dropout(mut self, rate: f32) -> Self {
+                self.regularization.input_dropout = rate;
+                self
+            }
+
+            /// Variational dropout on the output of the last layer, one mask per sequence.
+            #[must_use]
+            pub fn with_output_dropout(mut self, rate: f32) -> Self {
+                self.regularization.output_dropout = rate;
+                self
+            }
+
+            /// Variational dropout on h on its way into the recurrent product, one mask per sequence (Gal and
+            /// Ghahramani 2016).
+            #[must_use]
+            pub fn with_recurrent_dropout(mut self, rate: f32) -> Self {
+                self.regularization.recurrent_dropout = rate;
+                self
+            }
+
+            /// DropConnect on the recurrent weights, one mask per pass (AWD-LSTM, Merity 2018).
+            #[must_use]
+            pub fn with_weight_dropout(mut self, rate: f32) -> Self {
+                self.regularization.weight_dropout = rate;
+                self
+            }
+
+            /// Layer normalisation, see the field.
+            #[must_use]
+            pub fn with_layer_norm(mut self, layer_norm: bool) -> Self {
+                self.layer_norm = layer_norm;
+                self
+            }
+
+            /// Bounds every pre-activation.
+            #[must_use]
+            pub fn with_clip(mut self, clip: f32) -> Self {
+                self.clip = Some(clip);
+                self
+            }
+
+            /// Makes the state a sequence starts in a parameter.
+            #[must_use]
+            pub fn with_learnable_state(mut self, learnable: bool) -> Self {
+                self.learnable_state = learnable;
                 self
             }
 
@@ -180,7 +290,8 @@ macro_rules! recurrent_config {
                 self
             }
 
-            fn parts(&self, cell: CellSpec, forget_bias: Option<f32>) -> Parts {
+            fn parts(&self, cell: CellSpec, forget_bias: Option<ForgetBias>) -> Parts {
+                let cell = CellSpec { layer_norm: self.layer_norm, clip: self.clip, ..cell };
                 Parts {
                     config: stringify!($name),
                     spec: StackSpec {
@@ -188,150 +299,28 @@ macro_rules! recurrent_config {
                         bidirectional: self.bidirectional,
                         bias: self.bias,
                         dropout: self.dropout,
+                        merge: self.merge,
+                        regularization: self.regularization,
                         ..StackSpec::new(cell, self.input_size, self.hidden_size)
                     },
                     input_init: self.input_init,
                     recurrent_init: self.recurrent_init,
                     bias_init: self.bias_init,
                     forget_bias,
+                    learnable_state: self.learnable_state,
                     inference_weights: self.inference_weights,
                 }
             }
         }
     };
 }
+mod gru;
+mod lstm;
+mod rnn;
 
-recurrent_config! {
-    /// Sizes and settings of an [`Lstm`](super::Lstm).
-    ///
-    /// ```
-    /// use rnn_api::prelude::*;
-    /// # fn main() -> rnn_api::Result<()> {
-    /// let config = LstmConfig::new(64, 256).with_num_layers(2).with_dropout(0.2);
-    /// let lstm = config.init(&Device::cpu(), 42)?;
-    /// assert_eq!(lstm.num_parameters(), 4 * 256 * (64 + 256 + 2) + 4 * 256 * (256 + 256 + 2));
-    /// # Ok(()) }
-    /// ```
-    LstmConfig {
-        /// What the forget gate's two biases add up to at first; 1 at first (Jozefowicz et al.
-        /// 2015). The value goes to `bias_ih` and the same block of `bias_hh` becomes 0, so it is
-        /// not counted twice. It replaces what [`bias_init`](LstmConfig::bias_init) drew there,
-        /// [`Init::PyTorch`] included; `None` keeps what was drawn. Without biases there is none.
-        forget_bias: Option<f32> = forget_bias("default::forget_bias"),
-        /// Activation of the gates i, f and o.
-        gate_activation: Activation = sigmoid("default::sigmoid"),
-        /// Activation of the candidate g.
-        candidate_activation: Activation = tanh("default::tanh"),
-        /// Activation of c on its way to h.
-        output_activation: Activation = tanh("default::tanh"),
-    }
-}
-
-impl LstmConfig {
-    /// What the forget gate's two biases add up to at first, see
-    /// [`forget_bias`](LstmConfig::forget_bias).
-    #[must_use]
-    pub fn with_forget_bias(mut self, forget_bias: f32) -> Self {
-        self.forget_bias = Some(forget_bias);
-        self
-    }
-
-    /// Leaves the forget gate's biases as `bias_init` draws them. With [`Init::PyTorch`] the layer
-    /// then starts like PyTorch's `nn.LSTM`.
-    #[must_use]
-    pub fn without_forget_bias(mut self) -> Self {
-        self.forget_bias = None;
-        self
-    }
-
-    /// Activation of the gates i, f and o.
-    #[must_use]
-    pub fn with_gate_activation(mut self, activation: Activation) -> Self {
-        self.gate_activation = activation;
-        self
-    }
-
-    /// Activation of the candidate g.
-    #[must_use]
-    pub fn with_candidate_activation(mut self, activation: Activation) -> Self {
-        self.candidate_activation = activation;
-        self
-    }
-
-    /// Activation of c on its way to h.
-    #[must_use]
-    pub fn with_output_activation(mut self, activation: Activation) -> Self {
-        self.output_activation = activation;
-        self
-    }
-
-    pub(crate) fn build(&self) -> Parts {
-        let cell = CellSpec {
-            gate_activation: self.gate_activation,
-            candidate_activation: self.candidate_activation,
-            output_activation: self.output_activation,
-            ..CellSpec::lstm()
-        };
-        self.parts(cell, self.forget_bias)
-    }
-}
-
-recurrent_config! {
-    /// Sizes and settings of a [`Gru`](super::Gru).
-    GruConfig {
-        /// Activation of the gates r and z.
-        gate_activation: Activation = sigmoid("default::sigmoid"),
-        /// Activation of the candidate n.
-        candidate_activation: Activation = tanh("default::tanh"),
-    }
-}
-
-impl GruConfig {
-    /// Activation of the gates r and z.
-    #[must_use]
-    pub fn with_gate_activation(mut self, activation: Activation) -> Self {
-        self.gate_activation = activation;
-        self
-    }
-
-    /// Activation of the candidate n.
-    #[must_use]
-    pub fn with_candidate_activation(mut self, activation: Activation) -> Self {
-        self.candidate_activation = activation;
-        self
-    }
-
-    pub(crate) fn build(&self) -> Parts {
-        let cell = CellSpec {
-            gate_activation: self.gate_activation,
-            candidate_activation: self.candidate_activation,
-            ..CellSpec::gru()
-        };
-        self.parts(cell, None)
-    }
-}
-
-recurrent_config! {
-    /// Sizes and settings of an Elman network, [`Rnn`](super::Rnn).
-    RnnConfig {
-        /// Activation of the cell; [`Activation::Tanh`] at first.
-        activation: Activation = tanh("default::tanh"),
-    }
-}
-
-impl RnnConfig {
-    /// Activation of the cell.
-    #[must_use]
-    pub fn with_activation(mut self, activation: Activation) -> Self {
-        self.activation = activation;
-        self
-    }
-
-    pub(crate) fn build(&self) -> Parts {
-        let cell = CellSpec { candidate_activation: self.activation, ..CellSpec::rnn_tanh() };
-        self.parts(cell, None)
-    }
-}
+pub use gru::GruConfig;
+pub use lstm::LstmConfig;
+pub use rnn::RnnConfig;
 
 #[cfg(test)]
 mod tests {
