@@ -47,6 +47,7 @@ fn layout(kernel: &Kernel) -> Layout {
         "adam" => AdamParams::LAYOUT,
         "gemm" | "gemm_subgroup" | "gemm_tile_64" | "gemm_tile_128" | "gemv" => gemm::GemmParams::LAYOUT,
         "sum_parts" => gemm::SumPartsParams::LAYOUT,
+        "norm_rows" | "norm_rows_backward" => rnn::NormRowsParams::LAYOUT,
         "previous" => rnn::PreviousParams::LAYOUT,
         "pack_recurrent" => rnn::PackRecurrentParams::LAYOUT,
         "pack_bias" => rnn::PackBiasParams::LAYOUT,

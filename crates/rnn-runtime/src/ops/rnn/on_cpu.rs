@@ -43,7 +43,13 @@ impl ForwardPass<'_> {
                 training: self.training,
             },
         );
-        let kept = gates.map(|gates| SavedLayer { x: self.x.clone(), gates, aux: aux.clone(), y: y.clone() });
+        let kept = gates.map(|gates| SavedLayer {
+            x: self.x.clone(),
+            gates,
+            aux: aux.clone(),
+            y: y.clone(),
+            stats: None,
+        });
         Ok(LayerRun { kept, aux, y, width: h })
     }
 }
