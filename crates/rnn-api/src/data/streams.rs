@@ -62,6 +62,8 @@ pub struct Streams<T> {
     /// Values of a step; `None` for indices, whose chunks have no axis for it.
     features: Option<usize>,
     config: StreamConfig,
+    /// Inputs with a target, of all documents.
+    pairs: usize,
     cursor: Cursor,
     layout: Option<Arc<Layout>>,
 }
@@ -115,10 +117,11 @@ impl<T: Copy> Streams<T> {
         if documents.is_empty() {
             return Err(Problem::Empty { what: "the list of documents" }.at(Place::default()));
         }
-        let streams = Streams {
+        let mut streams = Streams {
             documents: documents.into(),
             features,
             config: config.clone(),
+            pairs: 0,
             cursor: Cursor::default(),
             layout: None,
         };
@@ -127,9 +130,10 @@ impl<T: Copy> Streams<T> {
             if length < 2 {
                 return Err(Problem::TooShort { length, needed: 2 }.at(Place::sequence(index)));
             }
+            streams.pairs += length - 1;
         }
         if streams.steps_per_epoch() == 0 {
-            let expected = format!("at most the {} steps that have a next one", streams.pairs());
+            let expected = format!("at most the {} steps that have a next one", streams.pairs);
             return Err(Error::config("StreamConfig", "batch_size", expected, config.batch_size));
         }
         Ok(streams)
@@ -144,13 +148,9 @@ impl<T: Copy> Streams<T> {
         (self.documents[document].len() / self.width()).checked_sub(1)
     }
 
-    fn pairs(&self) -> usize {
-        (0..self.documents.len()).filter_map(|document| self.pairs_of(document)).sum()
-    }
-
     /// The length of each stream.
     pub fn steps_per_epoch(&self) -> usize {
-        self.pairs() / self.config.batch_size
+        self.pairs / self.config.batch_size
     }
 
     /// The number of chunks in each epoch.
@@ -194,7 +194,7 @@ impl<T: Copy> Streams<T> {
         let mut rotation = 0;
         if let Some(seed) = self.config.seed {
             shuffle(&mut documents, seed, Draw::Items, epoch);
-            rotation = draw_below(seed, Draw::Rotation, epoch, self.pairs());
+            rotation = draw_below(seed, Draw::Rotation, epoch, self.pairs);
         }
         let mut before = 0;
         let place = |document: usize| {
@@ -218,7 +218,7 @@ impl<T: Copy> Iterator for Streams<T> {
             self.go_to(Cursor { epoch: self.cursor.epoch + 1, position: 0 });
             return None;
         }
-        let (batch, width, pairs) = (self.config.batch_size, self.width(), self.pairs());
+        let (batch, width, pairs) = (self.config.batch_size, self.width(), self.pairs);
         let mut x = Vec::with_capacity(steps * batch * width);
         let mut y = Vec::with_capacity(steps * batch * width);
         let mut resets = Vec::with_capacity(steps * batch);

@@ -4,7 +4,7 @@ use super::error::{Place, Problem};
 use super::labels::Labels;
 use super::text::{files_with_extension, read_text};
 use crate::Result;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Texts, each with a class label. The texts are not empty.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,10 +62,14 @@ impl LabelledStrings {
     pub fn from_fasta(records: &[Fasta], label: impl Fn(&Fasta) -> Option<String>) -> Result<Self> {
         let mut all = LabelledStrings::default();
         for (index, record) in records.iter().enumerate() {
-            let place = Place::sequence(index).line(record.line);
+            let file = record.file.as_deref();
+            let place = Place { sequence: Some(index), ..Place::file(file).line(record.line) };
             let label = label(record).ok_or_else(|| {
                 Problem::format("a header that names a class", record.header.as_str()).at(place)
             })?;
+            if index == 0 || records[index - 1].file != record.file {
+                all.labels.start_file(file);
+            }
             all.labels.push(label, record.line);
             all.texts.push(record.sequence.clone());
         }
@@ -130,6 +134,8 @@ pub struct Fasta {
     pub header: String,
     /// All lines that follow, joined, in the case of the file.
     pub sequence: String,
+    /// The file it was read from.
+    pub file: Option<PathBuf>,
     /// The line of the header.
     pub line: usize,
 }
@@ -145,10 +151,12 @@ impl Fasta {
     /// # Errors
     /// As [`read_text`] and [`Fasta::parse`].
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
-        let error = |error: crate::Error| {
-            error.located(|place| Place { file: Some(path.as_ref().to_path_buf()), ..place })
-        };
-        Self::parse(&read_text(&path)?).map_err(error)
+        let file = Some(path.as_ref().to_path_buf());
+        let text = read_text(&path)?;
+        let mut records = Self::parse(&text)
+            .map_err(|error| error.located(|place| Place { file: file.clone(), ..place }))?;
+        records.iter_mut().for_each(|record| record.file = file.clone());
+        Ok(records)
     }
 
     /// Reads records. A sequence may take several lines, and a `*` that ends a protein is dropped.
@@ -163,7 +171,7 @@ impl Fasta {
             if let Some(header) = text.strip_prefix('>') {
                 complete(records.last_mut())?;
                 let (header, sequence) = (header.trim().to_string(), String::new());
-                records.push(Fasta { header, sequence, line });
+                records.push(Fasta { header, sequence, file: None, line });
                 continue;
             }
             let Some(record) = records.last_mut() else {
@@ -236,6 +244,10 @@ mod tests {
         assert_eq!(all.labels.values(), ["kinase", "other"]);
         let error = LabelledStrings::from_fasta(&records, |r| (r.line == 1).then(String::new));
         assert!(error.unwrap_err().to_string().starts_with("line 5, sequence 1"));
+        let file = TestFile::new("two.fasta", text.as_bytes());
+        let labels = LabelledStrings::from_fasta(&Fasta::read(&file.0).unwrap(), class).unwrap().labels;
+        let error = Classes::from_names(vec!["kinase".into()]).unwrap().encode(&labels).unwrap_err();
+        assert!(error.to_string().contains("two.fasta, line 5: the label \"other\""), "{error}");
         let error = |text: &str| Fasta::parse(text).unwrap_err().to_string();
         assert!(error("ACGT\n>a\nA").starts_with("line 1: expected a header"));
         assert!(error(">a\n>b\nA").starts_with("line 1: the sequence of the record is empty"));
