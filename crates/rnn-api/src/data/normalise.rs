@@ -153,6 +153,10 @@ impl Normaliser {
     /// # Errors
     /// Another number of features, or a value so far from training that f32 cannot hold it.
     pub fn apply(&self, sequence: &Sequence) -> Result<Sequence> {
+        if sequence.features() != self.features() {
+            let (expected, got) = (self.features(), sequence.features());
+            return Err(Problem::Ragged { what: "features", expected, got }.at(Place::default()));
+        }
         let mut normalised = sequence.clone();
         self.each("Normaliser::apply", normalised.values_mut(), |x, shift, scale| (x - shift) / scale)?;
         if let Some(at) = normalised.values().iter().position(|x| x.is_infinite()) {
@@ -278,7 +282,9 @@ mod tests {
         let missing = columns(&[&[1.0], &[f32::NAN]]);
         assert!(fit(Scaling::ZScore, &[&missing]).unwrap_err().to_string().starts_with("feature 1"));
         let n = fit(Scaling::ZScore, &[&x]).unwrap();
-        assert!(n.apply(&columns(&[&[1.0, 2.0, 3.0]])).is_err());
+        // Four features are no two steps of two.
+        let four = n.apply(&columns(&[&[1.0], &[2.0], &[3.0], &[4.0]])).unwrap_err().to_string();
+        assert_eq!(four, "expected 2 features, got 4");
         assert!(n.invert(&mut [0.0; 3]).is_err() && n.select(&[2]).is_err());
         let tiny = fit(Scaling::ZScore, &[&columns(&[&[0.0, 1e-30]])]).unwrap();
         let error = tiny.apply(&columns(&[&[1e20]])).unwrap_err().to_string();
