@@ -129,8 +129,11 @@ fn data_line(
 ) -> Result<()> {
     let mut parts: Vec<&str> = text.split(':').map(str::trim).collect();
     let label = if header.labelled || header.target { parts.pop() } else { None };
+    if parts.is_empty() {
+        return Err(Problem::format("values, a colon and a label", text).at(Place::default()));
+    }
     let expected = *header.dimensions.get_or_insert(parts.len());
-    if parts.len() != expected || parts.is_empty() {
+    if parts.len() != expected {
         let (what, got) = ("dimensions (parts between colons, without the label)", parts.len());
         return Err(Problem::Ragged { what, expected, got }.at(Place::default()));
     }
@@ -160,6 +163,9 @@ fn data_line(
     }
     let label = label.unwrap_or("");
     if header.labelled {
+        if label.is_empty() {
+            return Err(Problem::Empty { what: "the label" }.at(Place::default()));
+        }
         if !file.declared_classes.is_empty() && !file.declared_classes.iter().any(|known| known == label) {
             let (label, known) = (label.to_string(), file.declared_classes.clone());
             return Err(Problem::UnknownLabel { label, known }.at(Place::default()));
@@ -225,6 +231,9 @@ mod tests {
         assert!(bad("@classLabel\n").starts_with("line 1: expected true or false"));
         let equal = bad("@equalLength true\n@univariate true\n@data\n1,2\n1\n");
         assert_eq!(equal, "line 5: expected 2 steps, got 1");
+        let labelled = |line: &str| bad(&format!("@classLabel true\n@data\n{line}\n"));
+        assert!(labelled("1,2").starts_with("line 3: expected values, a colon and a label"));
+        assert_eq!(labelled("1,2:"), "line 3: the label is empty");
         assert_eq!(bad("@problemName x\n"), "the file (it has no @data) is empty");
     }
 }
