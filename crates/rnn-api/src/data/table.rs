@@ -98,8 +98,7 @@ impl Table {
     /// Reads text.
     ///
     /// # Errors
-    /// No rows, rows of different widths, quotes that do not close, a name that stands in the header
-    /// twice.
+    /// No rows, rows of different widths, quotes that do not close.
     pub fn parse(text: &str, options: &TableOptions) -> Result<Self> {
         Self::parse_from(text, options, None)
     }
@@ -134,7 +133,7 @@ impl Table {
             table.lines.push(line);
         }
         if options.header && !table.lines.is_empty() {
-            table.take_header()?;
+            table.take_header();
         }
         if table.lines.is_empty() {
             return Err(Problem::Empty { what: "the table" }.at(Place::file(table.file.as_deref())));
@@ -142,21 +141,14 @@ impl Table {
         Ok(table)
     }
 
-    fn take_header(&mut self) -> Result<()> {
-        let names: Vec<String> = (0..self.width).map(|c| self.cell(0, c).trim().to_string()).collect();
-        for (c, name) in names.iter().enumerate() {
-            if names[..c].contains(name) {
-                let problem = Problem::format("names that differ", format!("{name} twice"));
-                return Err(problem.at(self.place(self.lines[0]).field(name)));
-            }
-        }
+    fn take_header(&mut self) {
+        let names = (0..self.width).map(|c| self.cell(0, c).trim().to_string()).collect();
         let end = self.ends[self.width - 1];
         self.text.drain(..end);
         self.ends.drain(..self.width);
         self.ends.iter_mut().for_each(|at| *at -= end);
         self.lines.remove(0);
         self.names = Some(names);
-        Ok(())
     }
 
     fn place(&self, line: usize) -> Place {
@@ -186,25 +178,31 @@ impl Table {
 
     /// The number of a column.
     fn index(&self, column: &Column) -> Result<usize> {
-        let found = match column {
-            Column::Number(number) => Some(*number).filter(|&c| c < self.width),
-            Column::Name(name) => self.names.as_ref().and_then(|names| names.iter().position(|n| n == name)),
+        let place = Place::file(self.file.as_deref());
+        let (found, name) = match column {
+            Column::Number(number) => (vec![*number], number.to_string()),
+            Column::Name(name) => {
+                let names = self.names.as_deref().unwrap_or(&[]);
+                ((0..names.len()).filter(|&c| names[c] == *name).collect(), name.clone())
+            }
         };
-        found.ok_or_else(|| {
-            let name = match column {
-                Column::Name(name) => name.clone(),
-                Column::Number(number) => number.to_string(),
-            };
-            let numbers = || (0..self.width).map(|c| c.to_string()).collect();
-            let known = self.names.clone().unwrap_or_else(numbers);
-            Problem::UnknownField { name, known }.at(Place::file(self.file.as_deref()))
-        })
+        match found[..] {
+            [c] if c < self.width => Ok(c),
+            [] | [_] => {
+                let known = (0..self.width).map(|c| self.name(c)).collect();
+                Err(Problem::UnknownField { name, known }.at(place))
+            }
+            [_, _, ..] => {
+                let expected = "a name that one column has, or a number";
+                Err(Problem::format(expected, &name).at(place.field(&name)))
+            }
+        }
     }
 
     /// A column as text.
     ///
     /// # Errors
-    /// No such column.
+    /// No such column, or a name that several have.
     pub fn strings(&self, column: impl Into<Column>) -> Result<Vec<&str>> {
         let c = self.index(&column.into())?;
         Ok((0..self.rows()).map(|row| self.cell(row, c)).collect())
@@ -369,7 +367,9 @@ mod tests {
         assert_eq!(error("a,b\n1,2\n1,2,3\n"), "line 3: expected 2 fields, got 3");
         assert_eq!(error("a,b\n"), "the table is empty");
         assert_eq!(error(""), "the table is empty");
-        assert!(error("a,a\n1,2\n").contains("a twice"));
+        let twice = parse("a,a\n1,2\n").unwrap();
+        assert!(twice.strings("a").unwrap_err().to_string().starts_with("field \"a\": expected a name that"));
+        assert_eq!(twice.strings(1).unwrap(), ["2"]);
         let table = parse("a,b\n1,2\n3,x\nNA,1e40\n").unwrap();
         let text = |c: &str, missing| table.numbers(c, missing).unwrap_err().to_string();
         assert_eq!(text("b", Missing::Keep), "line 3, field \"b\": expected a number, got \"x\"");
