@@ -174,7 +174,7 @@ fn names(folder: &Path) -> Result<(), Error> {
 /// 1,115,394 bytes, 65 symbols.
 fn tinyshakespeare(path: &Path) -> Result<(), Error> {
     let text = read_text(path)?;
-    let parts = chronological(text.len(), Shares::new(0.05, 0.05)?)?.map(|range| &text[range]);
+    let parts = chronological_text(&text, Shares::new(0.05, 0.05)?)?;
     assert_eq!((text.len(), parts.train.len()), (1_115_394, 1_003_855));
     let vocabulary = VocabularyConfig::characters().fit([parts.train])?;
     assert_eq!((vocabulary.len(), vocabulary.encode("First")?), (65, vec![18, 47, 56, 57, 58]));

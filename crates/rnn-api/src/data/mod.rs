@@ -66,7 +66,7 @@ pub use piano_roll::PianoRolls;
 pub use prefetch::Prefetch;
 pub use sequence::{Fill, Missing, Sequence};
 pub use shuffle::Cursor;
-pub use split::{Parts, Shares, chronological, grouped, shuffled, stratified};
+pub use split::{Parts, Shares, chronological, chronological_text, grouped, shuffled, stratified};
 pub use streams::{Chunk, StreamConfig, Streams};
 pub use strings::{Fasta, LabelledStrings};
 pub use table::{Column, Table, TableOptions};

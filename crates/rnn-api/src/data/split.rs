@@ -111,6 +111,18 @@ pub fn chronological(items: usize, shares: Shares) -> Result<Parts<Range<usize>>
     Ok(Parts { train: 0..train, validation: train..end, test: end..items })
 }
 
+/// A text cut as [`chronological`] cuts a series, at the nearest character borders before.
+///
+/// # Errors
+/// As [`chronological`], which counts bytes here.
+pub fn chronological_text(text: &str, shares: Shares) -> Result<Parts<&str>> {
+    let parts = chronological(text.len(), shares)?;
+    let first = text.floor_char_boundary(parts.train.end);
+    let second = text.floor_char_boundary(parts.validation.end);
+    shares.filled(text.len(), first, second - first, text.len() - second)?;
+    Ok(Parts { train: &text[..first], validation: &text[first..second], test: &text[second..] })
+}
+
 /// Indices in an order given by the seed, divided. For items that are independent of each other.
 ///
 /// # Errors
@@ -217,6 +229,15 @@ mod tests {
         assert_eq!((parts.train, parts.validation, parts.test), (0..7, 7..9, 9..10));
         let none = chronological(3, Shares::new(0.0, 0.4).unwrap()).unwrap();
         assert_eq!((none.train, none.validation, none.test), (0..2, 2..2, 2..3));
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        // Three bytes each: the borders at bytes 7 and 10 of 12 move to 6 and 9.
+        let parts = chronological_text("一二三四", Shares::new(0.2, 0.2).unwrap()).unwrap();
+        assert_eq!((parts.train, parts.validation, parts.test), ("一二", "三", "四"));
+        let error = chronological_text("一a", Shares::new(0.0, 0.5).unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with("the training part of 4 items"), "{error}");
     }
 
     #[test]
