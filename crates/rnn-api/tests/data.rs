@@ -128,7 +128,7 @@ fn digits(path: &Path) -> Result<(), Error> {
 
 /// 229, 76 and 77 chorales; pitches 0 to 87.
 fn jsb_chorales(path: &Path) -> Result<(), Error> {
-    let parts = PianoRolls::read(path, 0, 88)?.sequences()?;
+    let parts = PianoRolls::read(path, 0, 88)?.sequences();
     // Pieces, steps, notes, sum of all pitches, shortest, longest.
     let facts = |pieces: &[Sequence]| {
         let steps = pieces.iter().flat_map(Sequence::steps);
@@ -151,22 +151,22 @@ fn jsb_chorales(path: &Path) -> Result<(), Error> {
 /// 20,050 names of 18 languages.
 fn names(folder: &Path) -> Result<(), Error> {
     let all = LabelledStrings::read_folder(folder)?;
-    let counts = counts(&all.labels);
+    let counts = counts(all.labels());
     assert_eq!((all.len(), counts.len(), counts["Russian"], counts["Vietnamese"]), (20_050, 18, 9384, 73));
-    let vocabulary = VocabularyConfig::characters().fit(&all.texts)?;
+    let vocabulary = VocabularyConfig::characters().fit(all.texts())?;
     assert_eq!(vocabulary.len(), 83);
-    let encoded = vocabulary.encode_all(&all.texts)?;
+    let encoded = all.encode(&vocabulary)?;
     assert_eq!(encoded.iter().map(Vec::len).max(), Some(20));
-    assert_eq!(vocabulary.decode(&encoded[777])?, all.texts[777]);
+    assert_eq!(vocabulary.decode(&encoded[777])?, all.texts()[777]);
 
-    let parts = stratified(all.labels.values(), Shares::new(0.0, 0.1)?, 5)?;
+    let parts = stratified(all.labels().values(), Shares::new(0.0, 0.1)?, 5)?;
     assert_eq!((parts.train.len(), parts.test.len()), (18_045, 2005));
     let (train, test) = (all.select(&parts.train)?, all.select(&parts.test)?);
-    let classes = Classes::fit(&train.labels)?;
-    assert_eq!(classes.encode(&test.labels)?.len(), 2005);
+    let classes = Classes::fit(train.labels())?;
+    assert_eq!(classes.encode(test.labels())?.len(), 2005);
     // Without one of the languages in training its names are refused with their place.
-    let known = Labels::new(train.labels.values().iter().filter(|label| *label != "Greek").cloned());
-    let error = Classes::fit(&known)?.encode(&test.labels).unwrap_err().to_string();
+    let known = Labels::new(train.labels().values().iter().filter(|label| *label != "Greek").cloned());
+    let error = Classes::fit(&known)?.encode(test.labels()).unwrap_err().to_string();
     assert!(error.contains("Greek.txt, line ") && error.contains("the label \"Greek\""), "{error}");
     Ok(())
 }

@@ -74,7 +74,8 @@ impl Labels {
         Ok(labels)
     }
 
-    fn place(&self, index: usize) -> Place {
+    /// Where the label of an item stands.
+    pub(crate) fn place(&self, index: usize) -> Place {
         let file = self.files.iter().rev().find(|(first, _)| *first <= index);
         let place = Place::file(file.map(|(_, path)| path.as_path()));
         match self.lines.get(index) {

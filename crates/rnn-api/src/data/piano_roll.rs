@@ -12,12 +12,9 @@ use std::path::Path;
 /// (Boulanger-Lewandowski et al. 2012, "Modeling temporal dependencies in high-dimensional
 /// sequences"): `{"train": [[[60, 64], [60], []], ...], "valid": ..., "test": ...}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct PianoRolls {
-    /// Per piece and step, the pitches that sound, counted from 0.
-    pub pieces: Parts<Vec<Vec<Vec<usize>>>>,
-    /// Number of pitches.
-    pub pitches: usize,
+    pieces: Parts<Vec<Vec<Vec<usize>>>>,
+    pitches: usize,
 }
 
 impl PianoRolls {
@@ -36,8 +33,11 @@ impl PianoRolls {
     ///
     /// # Errors
     /// Text that is not such JSON; a part that is missing or empty; a piece without steps; a pitch
-    /// outside the range.
+    /// outside the range, or a range of none.
     pub fn parse(text: &str, lowest: usize, pitches: usize) -> Result<Self> {
+        if pitches == 0 {
+            return Err(Error::value("PianoRolls::parse", "pitches", "at least 1", 0));
+        }
         let mut parts: BTreeMap<String, Vec<Vec<Vec<usize>>>> =
             serde_json::from_str(text).map_err(|error| {
                 let place = Place::default().line(error.line()).column(error.column());
@@ -59,16 +59,26 @@ impl PianoRolls {
         Ok(PianoRolls { pieces: Parts { train, validation, test }, pitches })
     }
 
+    /// Per piece and step, the pitches that sound, counted from 0.
+    pub fn pieces(&self) -> &Parts<Vec<Vec<Vec<usize>>>> {
+        &self.pieces
+    }
+
+    /// Number of pitches.
+    pub fn pitches(&self) -> usize {
+        self.pitches
+    }
+
     /// The pieces as sequences `[T, pitches]` of zeros and ones.
-    pub fn sequences(&self) -> Result<Parts<Vec<Sequence>>> {
+    pub fn sequences(&self) -> Parts<Vec<Sequence>> {
         let roll = |piece: &Vec<Vec<usize>>| {
             let mut values = vec![0.0; piece.len() * self.pitches];
             for (step, notes) in values.chunks_exact_mut(self.pitches).zip(piece) {
                 notes.iter().for_each(|&note| step[note] = 1.0);
             }
-            Sequence::new(values, self.pitches)
+            Sequence::from_parts(values, self.pitches)
         };
-        self.pieces.as_ref().try_map(|pieces| pieces.iter().map(roll).collect())
+        self.pieces.as_ref().map(|pieces| pieces.iter().map(roll).collect())
     }
 }
 
@@ -101,7 +111,7 @@ mod tests {
     #[test]
     fn steps_are_sets_of_pitches() {
         let text = r#"{"train": [[[1, 3], [], [2]]], "valid": [[[4]]], "test": [[[1, 1]], [[2]]]}"#;
-        let rolls = PianoRolls::parse(text, 1, 4).unwrap().sequences().unwrap();
+        let rolls = PianoRolls::parse(text, 1, 4).unwrap().sequences();
         assert_eq!(rolls.train[0].values(), [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
         assert_eq!((rolls.train[0].len(), rolls.test.len()), (3, 2));
         assert_eq!(rolls.test[0].values(), [1.0, 0.0, 0.0, 0.0]);
@@ -119,5 +129,7 @@ mod tests {
         assert!(error(r#"{"train": [[]], "valid": [], "test": []}"#).contains("the piece is empty"));
         assert!(error("{\"train\":\n [[[1.5]]]}").starts_with("line 2, column "));
         assert!(error("[").starts_with("line 1"));
+        let silent = r#"{"train": [[[]]], "valid": [[[]]], "test": [[[]]]}"#;
+        assert!(PianoRolls::parse(silent, 0, 0).unwrap_err().to_string().contains("at least 1"));
     }
 }

@@ -3,17 +3,15 @@
 use super::error::{Place, Problem};
 use super::labels::Labels;
 use super::text::{files_with_extension, read_text};
+use super::vocabulary::Vocabulary;
 use crate::Result;
 use std::path::{Path, PathBuf};
 
 /// Texts, each with a class label. The texts are not empty.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
 pub struct LabelledStrings {
-    /// The texts.
-    pub texts: Vec<String>,
-    /// Their labels.
-    pub labels: Labels,
+    texts: Vec<String>,
+    labels: Labels,
 }
 
 impl LabelledStrings {
@@ -77,6 +75,29 @@ impl LabelledStrings {
             return Err(Problem::Empty { what: "the list of records" }.at(Place::default()));
         }
         Ok(all)
+    }
+
+    /// The texts.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    /// Their labels.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// The numbers of every text's symbols.
+    ///
+    /// # Errors
+    /// As [`Vocabulary::encode`]; the file and the line are named, and the column within the text.
+    pub fn encode(&self, vocabulary: &Vocabulary) -> Result<Vec<Vec<u32>>> {
+        let encode = |(index, text): (usize, &String)| {
+            let named =
+                |place: Place| Place { column: place.column, ..self.labels.place(index).field("text") };
+            vocabulary.encode(text).map_err(|error| error.located(named))
+        };
+        self.texts.iter().enumerate().map(encode).collect()
     }
 
     /// How many texts.
@@ -204,15 +225,15 @@ fn complete(record: Option<&mut Fasta>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Classes;
     use crate::data::text::tests::TestFile;
+    use crate::data::{Classes, VocabularyConfig};
 
     #[test]
     fn labelled_lines() {
         let all = LabelledStrings::parse("EI\tACGT\r\n\nN\tTT A\n").unwrap();
-        assert_eq!(all.texts, ["ACGT", "TT A"]);
+        assert_eq!(all.texts(), ["ACGT", "TT A"]);
         assert_eq!(all.labels.values(), ["EI", "N"]);
-        assert_eq!(all.select(&[1]).unwrap().texts, ["TT A"]);
+        assert_eq!(all.select(&[1]).unwrap().texts(), ["TT A"]);
         let error = |text: &str| LabelledStrings::parse(text).unwrap_err().to_string();
         assert!(error("a\tb\nc d\n").starts_with("line 2: expected a label, a tab"));
         assert!(error("a\tb\nc\t \n").starts_with("line 2: expected a label"));
@@ -223,9 +244,13 @@ mod tests {
     fn files_of_a_folder_are_classes_and_unknown_ones_are_named() {
         let file = TestFile::new("Greek.txt", "Adamou\n\nAgelakos\n".as_bytes());
         let all = LabelledStrings::read_folder(file.0.parent().unwrap()).unwrap();
-        assert_eq!((all.texts.len(), all.labels.values()), (2, &["Greek".to_string(), "Greek".into()][..]));
+        assert_eq!((all.len(), all.labels.values()), (2, &["Greek".to_string(), "Greek".into()][..]));
         let error = Classes::from_names(vec!["Irish".into()]).unwrap().encode(&all.labels).unwrap_err();
         assert!(error.to_string().contains("Greek.txt, line 1: the label \"Greek\""), "{error}");
+        let vocabulary = VocabularyConfig::characters().fit(["Adamou"]).unwrap();
+        let error = all.encode(&vocabulary).unwrap_err().to_string();
+        let want = "Greek.txt, line 3, column 2, field \"text\": the vocabulary has no \"g\"";
+        assert!(error.contains(want), "{error}");
         std::fs::write(&file.0, " \n").unwrap();
         let error = LabelledStrings::read_folder(file.0.parent().unwrap()).unwrap_err().to_string();
         assert!(error.ends_with("Greek.txt: the file is empty"), "{error}");

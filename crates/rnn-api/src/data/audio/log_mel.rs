@@ -142,24 +142,24 @@ impl LogMel {
     /// A sound of another rate, or one shorter than a window.
     pub fn frames(&self, sound: &Sound) -> Result<Sequence> {
         let LogMelConfig { window, hop, rate, floor, .. } = self.config;
-        if sound.rate != rate {
+        if sound.rate() != rate {
             return Err(Error::value(
                 "LogMel::frames",
                 "rate",
                 format!("{rate} samples a second"),
-                sound.rate,
+                sound.rate(),
             ));
         }
-        if sound.samples.len() < window {
-            let problem = Problem::TooShort { length: sound.samples.len(), needed: window };
+        if sound.samples().len() < window {
+            let problem = Problem::TooShort { length: sound.samples().len(), needed: window };
             return Err(problem.at(Place::default()));
         }
         let (mut input, mut spectrum) = (self.fft.make_input_vec(), self.fft.make_output_vec());
         let mut scratch = self.fft.make_scratch_vec();
         let mut values = Vec::new();
-        for start in (0..=sound.samples.len() - window).step_by(hop) {
+        for start in (0..=sound.samples().len() - window).step_by(hop) {
             input.fill(0.0);
-            let samples = sound.samples[start..].iter().zip(&self.hann);
+            let samples = sound.samples()[start..].iter().zip(&self.hann);
             input.iter_mut().zip(samples).for_each(|(x, (sample, weight))| *x = sample * weight);
             self.fft.process_with_scratch(&mut input, &mut spectrum, &mut scratch).map_err(|error| {
                 let what = "this Fourier transform".to_string();
@@ -234,13 +234,13 @@ mod tests {
         let tone = |n: usize| (std::f32::consts::TAU * 1000.0 * n as f32 / 8000.0).sin();
         let samples: Vec<f32> = noise.iter().enumerate().map(|(n, x)| x + 0.5 * tone(n)).collect();
         let want = reference(&config, &samples);
-        let frames = config.init().unwrap().frames(&Sound { samples, rate: 8000 }).unwrap();
+        let frames = config.init().unwrap().frames(&Sound::new(samples, 8000).unwrap()).unwrap();
         assert_eq!((frames.len(), frames.features()), (1 + (700 - 201) / 77, 13));
         for (got, want) in frames.values().iter().zip(&want) {
             // Single precision beside a tone 60 dB above the noise.
             assert!((f64::from(*got) - want).abs() < 1e-3, "{got} {want}");
         }
-        let silence = Sound { samples: vec![0.0; 300], rate: 8000 };
+        let silence = Sound::new(vec![0.0; 300], 8000).unwrap();
         let silent = config.init().unwrap().frames(&silence).unwrap();
         assert!(silent.values().iter().all(|x| *x == 1e-10f32.ln()));
     }
@@ -249,7 +249,7 @@ mod tests {
     fn nonsense_is_refused() {
         let config = LogMelConfig::new(8000);
         let mel = config.init().unwrap();
-        let sound = |n, rate| Sound { samples: vec![0.0; n], rate };
+        let sound = |n, rate| Sound::new(vec![0.0; n], rate).unwrap();
         assert!(mel.frames(&sound(9000, 16000)).unwrap_err().to_string().contains("8000 samples a second"));
         assert!(mel.frames(&sound(199, 8000)).unwrap_err().to_string().contains("200 are needed"));
         let error = |config: LogMelConfig| config.init().unwrap_err().to_string();

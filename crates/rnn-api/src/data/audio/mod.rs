@@ -12,48 +12,80 @@ use std::path::{Path, PathBuf};
 
 /// A sound: one channel of samples in `[-1, 1]`.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub struct Sound {
-    /// The samples. Several channels are averaged.
-    pub samples: Vec<f32>,
-    /// Samples per second.
-    pub rate: u32,
+    samples: Vec<f32>,
+    rate: u32,
 }
 
 impl Sound {
-    /// Reads a WAV file of 8 to 32 bit integers or 32 bit floats.
+    /// Samples, so many per second.
+    ///
+    /// # Errors
+    /// No samples, or one that is not finite.
+    pub fn new(samples: Vec<f32>, rate: u32) -> Result<Self> {
+        if samples.is_empty() {
+            return Err(Problem::Empty { what: "the sound" }.at(Place::default()));
+        }
+        if let Some(step) = samples.iter().position(|x| !x.is_finite()) {
+            return Err(Problem::NotFinite { got: samples[step].to_string() }.at(Place::default().step(step)));
+        }
+        Ok(Sound { samples, rate })
+    }
+
+    /// The samples.
+    pub fn samples(&self) -> &[f32] {
+        &self.samples
+    }
+
+    /// Samples per second.
+    pub fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// Reads a WAV file of 8 to 32 bit integers or 32 bit floats. Several channels are averaged.
     ///
     /// # Errors
     /// A file that cannot be read, is not such a WAV file, is cut off, or holds no samples, or one
     /// that is not finite.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bad = |error: hound::Error| match error {
-            hound::Error::IoError(source) => io_error(path, source),
-            other => Problem::Format { expected: "a WAV file".into(), got: other.to_string() }
-                .at(Place::file(Some(path))),
-        };
-        let mut reader = hound::WavReader::open(path).map_err(bad)?;
-        let spec = reader.spec();
-        let samples: std::result::Result<Vec<f32>, hound::Error> = match spec.sample_format {
-            hound::SampleFormat::Float => reader.samples::<f32>().collect(),
-            hound::SampleFormat::Int => {
-                let scale = (1u64 << (spec.bits_per_sample.max(1) - 1)) as f32;
-                reader.samples::<i32>().map(|sample| Ok(sample? as f32 / scale)).collect()
-            }
-        };
-        let channels = usize::from(spec.channels.max(1));
-        let mean = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
-        let samples: Vec<f32> = samples.map_err(bad)?.chunks_exact(channels).map(mean).collect();
-        if samples.is_empty() {
-            return Err(Problem::Empty { what: "the sound" }.at(Place::file(Some(path))));
+        let file = std::fs::File::open(path).map_err(|source| io_error(path, source))?;
+        let named = |place| Place { file: Some(path.to_path_buf()), ..place };
+        match decode(std::io::BufReader::new(file)) {
+            Ok((samples, rate)) => Sound::new(samples, rate).map_err(|error| error.located(named)),
+            Err(hound::Error::IoError(source)) => Err(io_error(path, source)),
+            Err(other) => Err(no_wav(&other).at(Place::file(Some(path)))),
         }
-        if let Some(step) = samples.iter().position(|x| !x.is_finite()) {
-            let problem = Problem::NotFinite { got: samples[step].to_string() };
-            return Err(problem.at(Place::file(Some(path)).step(step)));
-        }
-        Ok(Sound { samples, rate: spec.sample_rate })
     }
+
+    /// As [`Sound::read`], from the bytes of a WAV file.
+    ///
+    /// # Errors
+    /// As [`Sound::read`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let (samples, rate) = decode(bytes).map_err(|error| no_wav(&error).at(Place::default()))?;
+        Sound::new(samples, rate)
+    }
+}
+
+fn no_wav(error: &hound::Error) -> Problem {
+    Problem::Format { expected: "a WAV file".into(), got: error.to_string() }
+}
+
+/// The samples, channels averaged, and the rate.
+fn decode(bytes: impl std::io::Read) -> std::result::Result<(Vec<f32>, u32), hound::Error> {
+    let mut reader = hound::WavReader::new(bytes)?;
+    let spec = reader.spec();
+    let samples: std::result::Result<Vec<f32>, _> = match spec.sample_format {
+        hound::SampleFormat::Float => reader.samples::<f32>().collect(),
+        hound::SampleFormat::Int => {
+            let scale = (1u64 << (spec.bits_per_sample.clamp(1, 64) - 1)) as f32;
+            reader.samples::<i32>().map(|sample| Ok(sample? as f32 / scale)).collect()
+        }
+    };
+    let channels = usize::from(spec.channels.max(1));
+    let mean = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
+    Ok((samples?.chunks_exact(channels).map(mean).collect(), spec.sample_rate))
 }
 
 /// Where the label of a file is.
@@ -140,7 +172,7 @@ mod tests {
     fn files_are_scaled_and_channels_averaged() {
         let file = TestFile::new("7_ann_0.wav", &wav(SPEC, &[16384, 0, -32768, -32768]));
         let sound = Sound::read(&file.0).unwrap();
-        assert_eq!((sound.samples.as_slice(), sound.rate), (&[0.25, -1.0][..], 8000));
+        assert_eq!((sound.samples(), sound.rate()), (&[0.25, -1.0][..], 8000));
         let (files, labels) = labelled_files(file.0.parent().unwrap(), LabelFrom::NameUntil('_')).unwrap();
         assert_eq!((files, labels.values()), (vec![file.0.clone()], &["7".to_string()][..]));
         assert!(labelled_files(file.0.parent().unwrap(), LabelFrom::NameUntil('-')).is_err());
@@ -166,5 +198,7 @@ mod tests {
             assert!(error.contains(name), "{error}");
         }
         assert!(matches!(Sound::read("none.wav"), Err(Error::Io { .. })));
+        assert!(Sound::new(vec![], 8000).unwrap_err().to_string().contains("empty"));
+        assert!(Sound::new(vec![0.0, f32::NAN], 8000).unwrap_err().to_string().starts_with("step 1"));
     }
 }
