@@ -44,6 +44,8 @@ mod normalise;
 mod pad;
 mod piano_roll;
 mod prefetch;
+#[cfg(test)]
+mod robustness;
 mod sequence;
 mod shuffle;
 mod split;
