@@ -38,6 +38,7 @@
 //! seed and a position, and a request that cannot be met is an error.
 
 mod autograd;
+pub mod data;
 mod error;
 mod functional;
 mod init;
