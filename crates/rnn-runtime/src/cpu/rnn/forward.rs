@@ -37,6 +37,9 @@ pub(crate) struct Forward<'a> {
 
 /// Runs a layer forward on up to `threads` threads.
 pub(crate) fn forward(threads: usize, args: Forward<'_>) {
+    if !args.weights.phases.is_empty() {
+        return super::phases::forward(threads, args);
+    }
     let LayerDims { batch, inputs, hidden, directions, .. } = args.layer.dims;
     let (kind, rows) = (args.spec.kind, args.layer.len());
     let width = directions * hidden;

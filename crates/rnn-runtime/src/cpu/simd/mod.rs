@@ -21,6 +21,8 @@ use std::sync::OnceLock;
 /// must be called below [`Kernel::run`]; pointers must be valid for the lanes touched.
 pub(crate) trait Simd: Copy {
     type V: Copy;
+    /// The instruction set it belongs to.
+    const ISA: Isa;
     /// f32 per vector.
     const LANES: usize;
     /// Whether there are 32 vector registers rather than 16.

@@ -1,7 +1,7 @@
 //! AVX-512 and AVX2 vectors.
 #![allow(clippy::undocumented_unsafe_blocks, reason = "every method inherits the contract of `Simd`")]
 
-use super::{Kernel, Simd};
+use super::{Isa, Kernel, Simd};
 use std::arch::x86_64::*;
 
 /// Enters the part of the program that is compiled for AVX-512.
@@ -22,6 +22,7 @@ pub(super) struct Avx512;
 
 impl Simd for Avx512 {
     type V = __m512;
+    const ISA: Isa = Isa::Avx512;
     const LANES: usize = 16;
     const WIDE: bool = true;
 
@@ -133,6 +134,7 @@ unsafe fn mask8(n: usize) -> __m256i {
 
 impl Simd for Avx2 {
     type V = __m256;
+    const ISA: Isa = Isa::Avx2;
     const LANES: usize = 8;
     const WIDE: bool = false;
 
