@@ -6,6 +6,11 @@
 //! batch and the directions, which need no barrier inside the time loop, or share the units of every step
 //! (`schedule`). Gradients of the weights are one pass over all gate gradients (`weight_grads`).
 //!
+//! Options of a cell are tests of its pointwise part that no plain cell fails to predict. Ragged rows are packed
+//! (`Walk`), so that a step costs what its rows cost; a cleared state is a row of zeros in the place of the old one
+//! (`part`); draws are made anew in every pass, a row at a time (`noise`). What needs more than one product in a
+//! step, or a whole row between product and h, has a loop of its own (`phases`).
+//!
 //! Every number is one chain of fused multiply-adds, bias first, then the inputs, then the units, whatever
 //! the split and wherever the products are made: the bits depend neither on the number of threads, nor on
 //! the batch a row is in, nor on whether a sequence comes whole or step by step.
