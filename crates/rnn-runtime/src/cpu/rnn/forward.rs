@@ -269,19 +269,51 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
     /// The cells of one panel at a step, from the finished products.
     #[inline(always)]
     unsafe fn finish<S: Simd>(&self, step: &Step, panel: usize, tile: *const f32) {
+        let Self { part, cell, training, .. } = self;
+        let finish = Finish::<C, SLOTS> {
+            part,
+            cell: *cell,
+            training: *training,
+            step,
+            panel,
+            tile,
+            groups: Self::GROUPS,
+        };
+        simd::dispatch(S::ISA, finish);
+    }
+}
+
+/// The cells of one panel. A kernel of its own, because the passes need it in many places: inlined there it would
+/// take most of the crate's compile time, and a call per panel is nothing beside the panel's products.
+struct Finish<'a, C, const SLOTS: usize> {
+    part: &'a Part<'a>,
+    cell: C,
+    training: bool,
+    step: &'a Step,
+    panel: usize,
+    tile: *const f32,
+    /// Vectors of units in a panel.
+    groups: usize,
+}
+
+impl<C: Cell, const SLOTS: usize> Kernel for Finish<'_, C, SLOTS> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
         let LayerDims { hidden, directions, .. } = self.part.layer.dims;
         // SAFETY: rows of the task and units below H.
         unsafe {
-            for r in 0..step.rows {
-                let row = self.part.row::<C, S>(step, r);
-                let y = step.y.add(r * directions * hidden);
-                for group in 0..Self::GROUPS {
-                    let j = (panel * Self::GROUPS + group) * S::LANES;
+            for r in 0..self.step.rows {
+                let row = self.part.row::<C, S>(self.step, r);
+                let y = self.step.y.add(r * directions * hidden);
+                for group in 0..self.groups {
+                    let j = (self.panel * self.groups + group) * S::LANES;
                     if j >= hidden {
                         break;
                     }
                     let at = row.at(j, S::LANES.min(hidden - j));
-                    let product = tile.add((r * SLOTS + group * C::GATES) * S::LANES);
+                    let product = self.tile.add((r * SLOTS + group * C::GATES) * S::LANES);
                     let h = self.cell.forward::<S>(product, &at, self.training);
                     at.store::<S>(y.add(j), at.zone::<S>(at.noise.zone_h, h, at.h_prev));
                 }

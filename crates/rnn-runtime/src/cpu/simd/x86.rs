@@ -4,13 +4,16 @@
 use super::{Isa, Kernel, Simd};
 use std::arch::x86_64::*;
 
-/// Enters the part of the program that is compiled for AVX-512.
+/// Enters the part of the program that is compiled for AVX-512. Never inlined: it is also how a kernel calls
+/// another one that shall exist once.
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx2,fma")]
 pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<Avx512>() }
 }
 
 /// Enters the part of the program that is compiled for AVX2 with FMA.
+#[inline(never)]
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<Avx2>() }
