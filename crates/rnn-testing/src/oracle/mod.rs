@@ -3,6 +3,7 @@
 //! against PyTorch where PyTorch has it.
 
 mod cell;
+mod masks;
 mod options;
 mod sample;
 mod stack;
@@ -14,7 +15,8 @@ pub mod optim;
 pub mod pointwise;
 pub mod rows;
 
-pub use options::{random_spec, with_options};
+pub use masks::Masks;
+pub use options::{random_masks, random_spec, with_options};
 pub use sample::{StackCase, stack_spec};
-pub use stack::{Forward, Grads, Masks, StackInput, backward, forward};
+pub use stack::{Forward, Grads, StackInput, backward, forward};
 pub use weights::{CellWeights, StackWeights, named_weights, weights_by_name};
