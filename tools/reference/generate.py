@@ -151,6 +151,25 @@ OPTIMIZERS = {
         "AdamW",
         dict(lr=0.02, betas=(0.8, 0.95), eps=1e-7, weight_decay=0.3),
     ),
+    "adadelta": ("Adadelta", dict(lr=0.7, rho=0.9, eps=1e-4)),
+    "adadelta_weight_decay": ("Adadelta", dict(lr=0.7, rho=0.9, eps=1e-4, weight_decay=0.1)),
+    "nadam": ("NAdam", dict(lr=0.02, betas=(0.8, 0.95), eps=1e-7, momentum_decay=0.02)),
+    "nadam_weight_decay": (
+        "NAdam",
+        dict(lr=0.02, betas=(0.8, 0.95), eps=1e-7, momentum_decay=0.02, weight_decay=0.1),
+    ),
+    "nadam_decoupled": (
+        "NAdam",
+        dict(
+            lr=0.02,
+            betas=(0.8, 0.95),
+            eps=1e-7,
+            momentum_decay=0.02,
+            weight_decay=0.3,
+            decoupled_weight_decay=True,
+        ),
+    ),
+    "rmsprop_momentum": ("RMSprop", dict(lr=0.01, alpha=0.95, eps=1e-6, momentum=0.8)),
 }
 OPTIMIZER_DEFAULTS = {
     "SGD": dict(momentum=0.0, nesterov=False, weight_decay=0.0),
@@ -158,6 +177,8 @@ OPTIMIZER_DEFAULTS = {
     "Adagrad": dict(weight_decay=0.0),
     "Adam": dict(weight_decay=0.0),
     "AdamW": dict(),
+    "Adadelta": dict(weight_decay=0.0),
+    "NAdam": dict(weight_decay=0.0, decoupled_weight_decay=False),
 }
 TRAINING_STEPS = 10
 

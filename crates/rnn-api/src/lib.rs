@@ -81,8 +81,9 @@ pub mod prelude {
         Rnn, RnnConfig, RnnOutput, RnnState, RnnStream, Sequential,
     };
     pub use crate::optim::{
-        AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Optimizer, ParamGroup, RmsProp,
-        RmsPropConfig, Sgd, SgdConfig,
+        AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Ema,
+        EmaConfig, GradAccumulator, Lion, LionConfig, LossScale, LrRangeTest, Nadam, NadamConfig, Optimizer,
+        ParamGroup, ParamRole, ReduceOnPlateau, RmsProp, RmsPropConfig, Schedule, Sgd, SgdConfig,
     };
     pub use crate::{
         Activation, CrossEntropyOptions, DType, Device, Gradients, Init, Merge, Param, Regularization,

@@ -160,7 +160,7 @@ struct Model {
 rnn_api::module!(Model { lstm, head });
 
 fn ten_losses_of_every_optimizer(device: &Device) {
-    for_each_fixture("optim_", 12, |path, fixture| {
+    for_each_fixture("optim_", 18, |path, fixture| {
         let name = &path.file_stem().unwrap().to_string_lossy();
         let model = Model {
             lstm: LstmConfig::new(3, 5).init(device, 1).unwrap(),
@@ -203,11 +203,24 @@ fn optimizer_of(fixture: &Fixture, model: &Model) -> Box<dyn Optimizer> {
         }
         "rmsprop" => {
             let config = RmsPropConfig::new(lr).with_alpha(number("alpha")).with_eps(number("eps"));
+            let momentum = fixture.parse_field("optimizer", "momentum").unwrap_or(0.0);
+            let config = config.with_momentum(momentum);
             Box::new(config.with_weight_decay(decay).init(model).unwrap())
         }
         "adagrad" => {
             let config = AdaGradConfig::new(lr).with_eps(number("eps"));
             Box::new(config.with_weight_decay(decay).init(model).unwrap())
+        }
+        "adadelta" => {
+            let config = AdaDeltaConfig::new(lr).with_rho(number("rho")).with_eps(number("eps"));
+            Box::new(config.with_weight_decay(decay).init(model).unwrap())
+        }
+        "nadam" => {
+            let config = NadamConfig::new(lr).with_beta1(number("beta1")).with_beta2(number("beta2"));
+            let config = config.with_eps(number("eps")).with_momentum_decay(number("momentum_decay"));
+            let decoupled = fixture.parse_field("optimizer", "decoupled_weight_decay").unwrap();
+            let config = config.with_weight_decay(decay).with_decoupled_weight_decay(decoupled);
+            Box::new(config.init(model).unwrap())
         }
         "adam" => {
             let config = AdamConfig::new(lr).with_beta1(number("beta1")).with_beta2(number("beta2"));
