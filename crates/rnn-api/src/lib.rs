@@ -61,7 +61,7 @@ pub use warm_up::warm_up;
 
 pub use rnn_kernels::cell::{Activation, CellKind, CellSpec, StackSpec, WeightFormat};
 pub use rnn_runtime::ops::dropout::DropoutMask;
-pub use rnn_runtime::ops::loss::CrossEntropyOptions;
+pub use rnn_runtime::ops::loss::{CrossEntropyOptions, CtcOptions, LossOptions, Reduction};
 pub use rnn_runtime::ops::pointwise::{BinaryOp, UnaryOp};
 #[cfg(feature = "gpu")]
 pub use rnn_runtime::ops::rnn::{Comparison, Explanation};
@@ -82,8 +82,8 @@ pub mod prelude {
         RmsPropConfig, Sgd, SgdConfig,
     };
     pub use crate::{
-        Activation, CrossEntropyOptions, DType, Device, Gradients, Init, Param, RngKey, Sampling, Snapshot,
-        Tensor, UnaryOp, WeightFormat, module, no_grad, warm_up,
+        Activation, CrossEntropyOptions, CtcOptions, DType, Device, Gradients, Init, LossOptions, Param,
+        Reduction, RngKey, Sampling, Snapshot, Tensor, UnaryOp, WeightFormat, module, no_grad, warm_up,
     };
 }
 

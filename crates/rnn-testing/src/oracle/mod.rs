@@ -6,11 +6,13 @@ mod cell;
 mod sample;
 mod stack;
 
+pub mod ctc;
 pub mod loss;
 pub mod matmul;
 pub mod optim;
 pub mod pointwise;
 pub mod rows;
+pub mod weighted;
 
 pub use sample::{StackCase, stack_spec};
 pub use stack::{
