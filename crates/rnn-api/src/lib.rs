@@ -42,6 +42,7 @@ mod error;
 mod functional;
 mod init;
 pub mod io;
+pub mod metrics;
 pub mod nn;
 pub mod optim;
 mod param;
