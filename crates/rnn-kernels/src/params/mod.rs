@@ -15,7 +15,10 @@ pub mod rnn;
 
 pub use axes::{Axes, MAX_AXES};
 pub use embed::{GatherParams, ScatterAddParams};
-pub use loss::{CrossEntropyParams, ElementwiseBackwardParams, ElementwiseParams};
+pub use loss::{
+    CrossEntropyBackwardParams, CrossEntropyParams, CtcBackwardParams, CtcParams, ElementwiseBackwardParams,
+    ElementwiseCost, ElementwiseParams, GaussianBackwardParams, GaussianParams,
+};
 pub use optim::{
     AdaDeltaParams, AdaGradParams, AdamParams, BaseParams, ClipValueParams, EmaParams, LionParams,
     NormFinishParams, NormParams, RmsPropParams, ScaleParams, SgdParams,

@@ -9,11 +9,13 @@ mod sample;
 mod stack;
 mod weights;
 
+pub mod ctc;
 pub mod loss;
 pub mod matmul;
 pub mod optim;
 pub mod pointwise;
 pub mod rows;
+pub mod weighted;
 
 pub use masks::Masks;
 pub use options::{random_masks, random_spec, with_options};
