@@ -321,6 +321,59 @@ def sequence_losses(out):
     save(out, "sequence_losses", tensors, "config", dict(delta=delta, blank=blank))
 
 
+# --- learning-rate schedules ----------------------------------------------------------------
+
+SCHEDULE_STEPS = 40
+
+
+def schedules(out):
+    """The rate of every step, and those after every metric of a plateau."""
+    S = torch.optim.lr_scheduler
+    cases = {
+        "step": lambda o: S.StepLR(o, step_size=7, gamma=0.5),
+        "exponential": lambda o: S.ExponentialLR(o, gamma=0.9),
+        "cosine": lambda o: S.CosineAnnealingLR(o, T_max=39, eta_min=0.01),
+        "one_cycle": lambda o: S.OneCycleLR(o, max_lr=0.3, total_steps=40, cycle_momentum=False),
+        "one_cycle_rise": lambda o: S.OneCycleLR(
+            o,
+            max_lr=0.3,
+            total_steps=40,
+            pct_start=0.25,
+            div_factor=10.0,
+            final_div_factor=100.0,
+            cycle_momentum=False,
+        ),
+    }
+    tensors = {}
+    for name, make in cases.items():
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.2)
+        scheduler = make(optimizer)
+        rates = []
+        for _ in range(SCHEDULE_STEPS):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        tensors[name] = torch.tensor(rates, dtype=torch.float64)
+
+    seed("plateau")
+    falling = torch.linspace(2.0, 0.5, 30).maximum(torch.tensor(1.2))
+    metrics = falling.double() + 0.01 * randn(30)
+    metrics = metrics.float().double()
+    for name, sign, options in [
+        ("plateau_min", 1.0, dict(mode="min", factor=0.5, patience=2, threshold=1e-3)),
+        ("plateau_max", -1.0, dict(mode="max", factor=0.5, patience=1, cooldown=3, min_lr=0.03)),
+    ]:
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.2)
+        scheduler = S.ReduceLROnPlateau(optimizer, **options)
+        rates = []
+        for metric in metrics:
+            scheduler.step(sign * (metric - 3.0) if sign < 0 else metric)
+            rates.append(optimizer.param_groups[0]["lr"])
+        tensors[name] = torch.tensor(rates, dtype=torch.float64)
+    tensors["metrics"] = metrics
+    save(out, "schedules", tensors, "config", {"lr": 0.2})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of the fixtures")
@@ -332,6 +385,7 @@ def main():
         optimizer_case(out, name, kind, options)
     losses(out)
     sequence_losses(out)
+    schedules(out)
 
 
 if __name__ == "__main__":

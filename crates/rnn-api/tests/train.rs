@@ -79,6 +79,19 @@ fn table() -> Vec<(&'static str, Make, Make)> {
         ("adagrad", |p| boxed(AdaGradConfig::new(0.5).init(p)?), |p| boxed(AdaGradConfig::new(0.5).init(p)?)),
         ("adam", |p| boxed(AdamConfig::new(0.05).init(p)?), |p| boxed(AdamConfig::new(0.02).init(p)?)),
         (
+            // Its updates hardly shrink near a minimum: a small factor to get there, eps for the first ones.
+            "adadelta",
+            |p| boxed(AdaDeltaConfig::new(1.0).with_eps(1e-4).init(p)?),
+            |p| boxed(AdaDeltaConfig::new(0.05).init(p)?),
+        ),
+        ("nadam", |p| boxed(NadamConfig::new(0.05).init(p)?), |p| boxed(NadamConfig::new(0.02).init(p)?)),
+        (
+            // Every step is as long as the rate, so it ends in a swing of that size around the minimum.
+            "lion",
+            |p| boxed(LionConfig::new(0.015).with_beta1(0.8).with_beta2(0.8).init(p)?),
+            |p| boxed(LionConfig::new(1e-3).init(p)?),
+        ),
+        (
             "adamw",
             |p| boxed(AdamWConfig::new(0.05).with_weight_decay(0.0).init(p)?),
             |p| boxed(AdamWConfig::new(0.02).with_weight_decay(0.0).init(p)?),

@@ -17,6 +17,9 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../rnn-api/tests/fi
 /// rounding is at most 2^-24 = 6e-8 of the value. The absolute part covers results near zero.
 const ROUNDING: Tolerance = Tolerance { abs: 1e-12, rel: 6.1e-8 };
 
+/// PyTorch keeps the product of Nadam's momenta in f32, 6e-8 off; one minus it grows in ten steps from 0.6 to 1.
+const NADAM: Tolerance = Tolerance { abs: 1e-8, rel: 3e-7 };
+
 #[test]
 fn recurrent_stacks() {
     let paths = fixture::list(FIXTURES, "stack_").unwrap();
@@ -88,8 +91,18 @@ fn check_stack(name: &str, fixture: &Fixture) -> Result<(), String> {
 }
 
 fn check(fixture: &Fixture, name: &str, tensor: &str, got: &[f64]) -> Result<(), String> {
+    check_within(fixture, name, tensor, got, ROUNDING)
+}
+
+fn check_within(
+    fixture: &Fixture,
+    name: &str,
+    tensor: &str,
+    got: &[f64],
+    tolerance: Tolerance,
+) -> Result<(), String> {
     let (dims, want) = fixture.tensor(tensor)?;
-    assert_close(name, got, &to_f64(want), dims, ROUNDING);
+    assert_close(name, got, &to_f64(want), dims, tolerance);
     Ok(())
 }
 
@@ -231,10 +244,11 @@ fn check_training(name: &str, fixture: &Fixture) -> Result<(), String> {
             state.step(values, &gradients[parameter]);
         }
     }
-    check(fixture, &format!("{name} losses"), "losses", &losses)?;
+    let tolerance = if fixture.field("optimizer", "name")? == "nadam" { NADAM } else { ROUNDING };
+    check_within(fixture, &format!("{name} losses"), "losses", &losses, tolerance)?;
     for (parameter, values) in &parameters {
         let after = format!("after.{parameter}");
-        check(fixture, &format!("{name} {after}"), &after, values)?;
+        check_within(fixture, &format!("{name} {after}"), &after, values, tolerance)?;
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ impl EmaConfig {
     /// An average of all parameters of `model`, which begins at their present values.
     ///
     /// # Errors
-    /// A decay outside `[0, 1)`, a model without parameters or with two of one name.
+    /// A decay outside `[0, 1)`, a model without parameters or with two of one name, no memory.
     pub fn init(&self, model: &(impl Module + ?Sized)) -> Result<Ema> {
         const CONFIG: &str = "EmaConfig";
         check(CONFIG, "decay", self.decay, "in [0, 1)", (0.0..1.0).contains(&self.decay))?;
@@ -61,7 +61,9 @@ impl EmaConfig {
             }
             // Tied weights have one average.
             if seen.insert(param.id()) {
-                slots.push(Slot { name, mean: param.array(), param });
+                // Memory of its own from the start: shared, it would be copied in the middle of the first step.
+                let mean = ops::pointwise::affine(&param.array(), 1.0, 0.0)?;
+                slots.push(Slot { name, mean, param });
             }
         }
         if slots.is_empty() {

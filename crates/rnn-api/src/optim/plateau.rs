@@ -135,9 +135,11 @@ impl ReduceOnPlateau {
     }
 
     fn is_better(&self, metric: f64, best: f64) -> bool {
+        // PyTorch multiplies by 1 -+ threshold, which lets negative metrics improve by becoming worse.
+        let margin = self.threshold * best.abs();
         match self.goal {
-            Goal::Min => metric < best * (1.0 - self.threshold),
-            Goal::Max => metric > best * (1.0 + self.threshold),
+            Goal::Min => metric < best - margin,
+            Goal::Max => metric > best + margin,
         }
     }
 
