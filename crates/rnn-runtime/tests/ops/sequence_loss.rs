@@ -257,7 +257,7 @@ fn bad_arguments_are_refused(device: &Device) {
         loss::elementwise_backward(Elementwise::Mse, &x, &x, &weighting, &one),
         &["mse_backward", "as the weighting is"],
     );
-    for bad in [0.0, -1.0, f32::NAN, 1e-39] {
+    for bad in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-39] {
         let variance = array(device, &[1.0, bad, 1.0, 1.0, 1.0, 1.0], &[6]);
         refused(
             loss::gaussian_nll(Spread::Variance, &flat, &flat, &variance, &ALL),

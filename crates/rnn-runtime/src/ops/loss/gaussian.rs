@@ -50,7 +50,7 @@ impl<'a> Inputs<'a> {
 ///
 /// # Errors
 /// Index data, shapes or devices that differ; as [`Weighting::elements`]; [`Error::Value`] for a variance that
-/// counts and is not a positive normal number, with its position.
+/// counts and is not a positive, finite and normal number, with its position.
 pub fn gaussian_nll(
     form: Spread,
     pred: &Array,
@@ -113,13 +113,14 @@ fn check_variances(op: &'static str, variances: &[f32], weighting: &Weighting) -
     let weights = weighting.weights.as_ref().map(Array::to_vec).transpose()?;
     let counts = |k: usize| weights.as_ref().is_none_or(|weights| weights[k / weighting.cols] != 0.0);
     // Below the normal numbers a GPU may take a variance for zero.
-    let bad = |k: &usize| (variances[*k].is_nan() || variances[*k] < f32::MIN_POSITIVE) && counts(*k);
+    let good = f32::MIN_POSITIVE..=f32::MAX;
+    let bad = |k: &usize| !good.contains(&variances[*k]) && counts(*k);
     match (0..variances.len()).find(bad) {
         None => Ok(()),
         Some(k) => Err(Error::Value {
             op,
             arg: "variance",
-            expected: format!("positive (at least {:e})", f32::MIN_POSITIVE),
+            expected: format!("positive and finite (at least {:e})", f32::MIN_POSITIVE),
             got: format!("{} at element {k}", variances[k]),
         }),
     }
