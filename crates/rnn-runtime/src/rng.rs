@@ -50,6 +50,7 @@ pub(crate) fn drop_threshold(probability: f32) -> u32 {
 }
 
 /// The block function: 20 rounds, key injection every four.
+#[inline(always)]
 pub(crate) fn threefry2x32(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
     const ROTATIONS: [[u32; 4]; 2] = [[13, 15, 26, 6], [17, 29, 16, 24]];
     let keys = [key[0], key[1], key[0] ^ key[1] ^ 0x1BD1_1BDA];

@@ -230,11 +230,22 @@ impl Tile<'_> {
     }
 }
 
-/// A product with weights that stay packed: `c[m, n] = a[m, k] b`, rows of a contiguous, rows of c `n`
-/// apart.
-pub(super) fn product(threads: usize, a: &[f32], m: usize, b: &Panels, c: &mut [f32]) {
-    let (n, k) = (b.cols(), b.depth());
-    assert!(a.len() >= m * k && c.len() >= m * n);
+/// Rows `[m, k]` of a [`product`] with weights that stay packed: `c = a b`.
+#[derive(Clone, Copy)]
+pub(super) struct Prepared<'a> {
+    /// Rows of `b.depth`, contiguous.
+    pub(super) a: &'a [f32],
+    pub(super) m: usize,
+    pub(super) b: &'a Panels,
+    /// The first of b's rows that a meets, and how many.
+    pub(super) depth: (usize, usize),
+}
+
+/// A product with weights that stay packed; rows of c `n` apart.
+pub(super) fn product(threads: usize, args: Prepared<'_>, c: &mut [f32]) {
+    let Prepared { a, m, b, depth: (first, k) } = args;
+    let n = b.cols();
+    assert!(a.len() >= m * k && c.len() >= m * n && first + k <= b.depth());
     let shared = Shared(c.as_mut_ptr());
     let parts = if m * n * k < PARALLEL_FLOOR { 1 } else { threads };
     let step = m.div_ceil(parts).next_multiple_of(6);
@@ -243,15 +254,13 @@ pub(super) fn product(threads: usize, a: &[f32], m: usize, b: &Panels, c: &mut [
         let rows = step.min(m - row0);
         // SAFETY: row0 lies in c, checked above.
         let c = unsafe { shared.get().add(row0 * n) };
-        simd::dispatch(b.isa(), Prepacked { a: &a[row0 * k..][..rows * k], m: rows, b, c });
+        simd::dispatch(b.isa(), Prepacked { args: Prepared { a: &a[row0 * k..], m: rows, ..args }, c });
     });
 }
 
 /// One thread's rows of a [`product`].
 struct Prepacked<'a> {
-    a: &'a [f32],
-    m: usize,
-    b: &'a Panels,
+    args: Prepared<'a>,
     c: *mut f32,
 }
 
@@ -260,9 +269,10 @@ impl Kernel for Prepacked<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (n, k, width) = (self.b.cols(), self.b.depth(), 4 * S::LANES);
-        for row0 in (0..self.m).step_by(MC) {
-            let rows = MC.min(self.m - row0);
+        let Prepared { a, m, b, depth: (first, k) } = self.args;
+        let (n, width) = (b.cols(), 4 * S::LANES);
+        for row0 in (0..m).step_by(MC) {
+            let rows = MC.min(m - row0);
             for k0 in (0..k).step_by(DEPTH) {
                 let depth = DEPTH.min(k - k0);
                 for (panel, col) in (0..n).step_by(width).enumerate() {
@@ -274,10 +284,10 @@ impl Kernel for Prepacked<'_> {
                             cols: width.min(n - col),
                             init: if k0 == 0 { Init::Zero } else { Init::Old },
                         };
-                        let a = Rows::contiguous(self.a.as_ptr().add(row0 * k + k0), k);
+                        let a = Rows::contiguous(a.as_ptr().add(row0 * k + k0), k);
                         let part = |panel: usize, k0: usize| {
                             let vectors = panel_vectors(n - panel * width, S::LANES);
-                            self.b.panel(panel).wrapping_add(k0 * vectors * S::LANES)
+                            b.panel(panel).wrapping_add((first + k0) * vectors * S::LANES)
                         };
                         let next = if col + width < n { part(panel + 1, k0) } else { std::ptr::null() };
                         out.rows::<S>(rows, a, Stretch { start: part(panel, k0), depth, next });

@@ -62,6 +62,9 @@ impl Panels {
             for vector in 0..vectors {
                 let mut first = 0;
                 for ((rows, used), depth) in source(panel, vector).into_iter().zip(depths) {
+                    if depth == 0 {
+                        continue;
+                    }
                     let out = &mut out[first * width + vector * lanes..];
                     transpose(rows, used, depth, out, width, lanes);
                     first += depth;

@@ -8,8 +8,9 @@ pub(crate) use gru::Gru;
 pub(crate) use lstm::Lstm;
 pub(crate) use rnn::Rnn;
 
-use super::simd::Simd;
+use super::simd::{self, Kernel, Simd, vecmath};
 use super::tile::{load, store};
+use rnn_kernels::cell::{Activation, CellSpec};
 
 /// What the driver hands to a cell for some lanes of one row (t, b, d): pointers to the element of
 /// the first lane. Gate g of `gates` is `g * hidden` further on.
@@ -19,6 +20,8 @@ pub(crate) struct Element {
     pub(crate) lanes: usize,
     /// H
     pub(crate) hidden: usize,
+    /// Number of the first lane's unit.
+    pub(crate) unit: usize,
     /// [T, B, D, G, H] at t
     pub(crate) gates: *mut f32,
     /// [T, B, D, H] at t: cell state (LSTM), `U_n h + b_hn` (GRU)
@@ -27,13 +30,29 @@ pub(crate) struct Element {
     pub(crate) aux_prev: *const f32,
     /// h one step earlier in the direction's own time, or the initial state.
     pub(crate) h_prev: *const f32,
+    pub(crate) noise: RowNoise,
+    /// Gradients of the cell's weights per unit, of this row alone: `[SUMS, H]` from unit 0 on; backward only.
+    pub(crate) sums: *mut f32,
+}
+
+/// Noise of one row, from its unit 0 on; null where there is none.
+#[derive(Clone, Copy)]
+pub(crate) struct RowNoise {
+    /// Share of the old h that stays.
+    pub(crate) zone_h: *const f32,
+    /// Share of the old c that stays.
+    pub(crate) zone_c: *const f32,
+    /// Factor of the candidate.
+    pub(crate) candidate: *const f32,
+    /// Factor of h on its way into the recurrent product.
+    pub(crate) mask: *const f32,
 }
 
 /// A recurrent cell. `forward` gets the pre-activations, one vector per gate (for a GRU the last gate's
 /// share of the input, then its recurrent product with `b_hn`), writes the activated gates to `gates` when
 /// `training`, and returns h. `backward` gets dh, overwrites the activated gates with the gradient of the
 /// pre-activations, and passes what flows to the earlier step outside the recurrent product through
-/// `carry`.
+/// `carry`. Zoneout of h is the driver's.
 pub(crate) trait Cell: Copy + Send + Sync {
     /// G
     const GATES: usize;
@@ -41,6 +60,8 @@ pub(crate) trait Cell: Copy + Send + Sync {
     const CARRY_IS_DH: bool;
     /// Whether the recurrent gradient of the last gate is in `aux` rather than in `gates` (GRU).
     const LAST_GATE_IN_AUX: bool;
+    /// Whether h meets a matrix on its way back into the cell.
+    const RECURRENT_PRODUCT: bool = true;
 
     /// # Safety
     /// Below `Kernel::run`; the pointers of `at` are valid for `at.lanes` floats, `product` for its
@@ -53,6 +74,20 @@ pub(crate) trait Cell: Copy + Send + Sync {
 }
 
 impl Element {
+    /// The same row from unit `j` on, `lanes` of it.
+    #[inline(always)]
+    pub(crate) fn at(&self, j: usize, lanes: usize) -> Element {
+        Element {
+            lanes,
+            unit: j,
+            gates: self.gates.wrapping_add(j),
+            aux: self.aux.wrapping_add(j),
+            aux_prev: self.aux_prev.wrapping_add(j),
+            h_prev: self.h_prev.wrapping_add(j),
+            ..*self
+        }
+    }
+
     /// Gate g of this element.
     #[inline(always)]
     pub(crate) unsafe fn gate(&self, g: usize) -> *mut f32 {
@@ -70,5 +105,115 @@ impl Element {
     pub(crate) unsafe fn store<S: Simd>(&self, p: *mut f32, v: S::V) {
         // SAFETY: `lanes` floats are valid at p.
         unsafe { store::<S>(p, v, self.lanes) }
+    }
+
+    /// Block `n` of weights per unit.
+    #[inline(always)]
+    pub(crate) unsafe fn per_unit<S: Simd>(&self, weights: &[f32], n: usize) -> S::V {
+        // SAFETY: blocks are H long and the lanes in use are units.
+        unsafe { self.load::<S>(weights.as_ptr().add(n * self.hidden + self.unit)) }
+    }
+
+    /// Factors of this row's noise, if there are any.
+    #[inline(always)]
+    pub(crate) unsafe fn factors<S: Simd>(&self, noise: *const f32) -> Option<S::V> {
+        // SAFETY: noise has all units of the row.
+        unsafe { if noise.is_null() { None } else { Some(self.load::<S>(noise.add(self.unit))) } }
+    }
+
+    /// Adds to block `n` of the gradients of weights per unit.
+    #[inline(always)]
+    pub(crate) unsafe fn add_to_sum<S: Simd>(&self, n: usize, v: S::V) {
+        // SAFETY: the driver provides the cell's blocks of H.
+        unsafe {
+            let sum = self.sums.add(n * self.hidden + self.unit);
+            self.store::<S>(sum, S::add(self.load::<S>(sum), v));
+        }
+    }
+
+    /// `old` where noise keeps it, `new` elsewhere, a share of either for rates between 0 and 1.
+    #[inline(always)]
+    pub(crate) unsafe fn zone<S: Simd>(&self, noise: *const f32, new: S::V, old: *const f32) -> S::V {
+        // SAFETY: as `load`.
+        unsafe {
+            match self.factors::<S>(noise) {
+                Some(zone) => S::fma(zone, S::sub(self.load::<S>(old), new), new),
+                None => new,
+            }
+        }
+    }
+}
+
+/// An activation whose argument may be clipped to ±bound.
+#[derive(Clone, Copy)]
+pub(crate) struct Clipped {
+    activation: Activation,
+    /// The bound, and the values of the activation there, the smaller one first.
+    clip: Option<(f32, [f32; 2])>,
+}
+
+impl Clipped {
+    pub(crate) fn new(spec: &CellSpec, activation: Activation) -> Self {
+        let clip = spec.clip.map(|bound| {
+            let ends = simd::dispatch(simd::isa(), Ends { activation, bound });
+            (bound, [ends[0].min(ends[1]), ends[0].max(ends[1])])
+        });
+        Clipped { activation, clip }
+    }
+
+    /// The activation of the clipped argument.
+    ///
+    /// # Safety
+    /// Below `Kernel::run`.
+    #[inline(always)]
+    pub(crate) unsafe fn value<S: Simd>(&self, x: S::V) -> S::V {
+        // SAFETY: register operations only.
+        unsafe {
+            // NaN stands second and survives.
+            let x = match self.clip {
+                Some((bound, _)) => S::max(S::splat(-bound), S::min(S::splat(bound), x)),
+                None => x,
+            };
+            vecmath::activate::<S>(self.activation, x)
+        }
+    }
+
+    /// The derivative in terms of the value: zero at the bounds.
+    ///
+    /// # Safety
+    /// Below `Kernel::run`.
+    #[inline(always)]
+    pub(crate) unsafe fn slope<S: Simd>(&self, y: S::V) -> S::V {
+        // SAFETY: register operations only.
+        unsafe {
+            let slope = vecmath::d_activate::<S>(self.activation, y);
+            match self.clip {
+                Some((_, [low, high])) => {
+                    let (low, high, zero) = (S::splat(low), S::splat(high), S::splat(0.0));
+                    S::select_lt(low, y, S::select_lt(y, high, slope, zero), zero)
+                }
+                None => slope,
+            }
+        }
+    }
+}
+
+/// Values of an activation at ±bound, as the vectors compute them.
+struct Ends {
+    activation: Activation,
+    bound: f32,
+}
+
+impl Kernel for Ends {
+    type Output = [f32; 2];
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> [f32; 2] {
+        [-self.bound, self.bound].map(|x| {
+            let mut y = 0.0;
+            // SAFETY: one lane is stored to one float.
+            unsafe { S::store_partial(&mut y, vecmath::activate::<S>(self.activation, S::splat(x)), 1) };
+            y
+        })
     }
 }

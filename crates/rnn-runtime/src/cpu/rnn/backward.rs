@@ -7,15 +7,16 @@ use super::super::panels::Panels;
 use super::super::simd::{self, Kernel, Simd};
 use super::super::team::Shared;
 use super::super::tile::{DEPTH, Rows, Stretch, for_row_blocks, most_rows, multiply};
+use super::noise::TaskNoise;
 use super::pack::BackwardWeights;
-use super::part::{Part, Pointers};
+use super::part::{Layer, Part, Pointers, Step};
 use super::schedule::{run_tasks, tasks};
 use crate::recurrence::LayerDims;
 use rnn_kernels::cell::{CellKind, CellSpec};
 
-/// Arrays of the backward recurrence.
+/// Arrays of the backward recurrence. Rows are [T, B], or N of a walk.
 pub(crate) struct Backward<'a> {
-    pub(crate) dims: LayerDims,
+    pub(crate) layer: Layer<'a>,
     pub(crate) spec: &'a CellSpec,
     pub(crate) weights: &'a BackwardWeights,
     /// [T, B, D, G, H]: activated gates; gradients of the pre-activations afterwards
@@ -34,45 +35,59 @@ pub(crate) struct Backward<'a> {
     pub(crate) dh: &'a mut [f32],
     /// [D, B, H]: cotangent of c_n (LSTM) or zeros (GRU); gradient of c0 afterwards (LSTM)
     pub(crate) carry: &'a mut [f32],
+    /// [D, B, S, H], zeros: gradients of the S blocks of weights per unit ([`unit_sums`]), of every row apart
+    pub(crate) sums: &'a mut [f32],
+}
+
+/// Blocks of H weights that a cell multiplies unit by unit, whose gradients the recurrence sums up.
+pub(crate) fn unit_sums(spec: &CellSpec) -> usize {
+    match spec.kind {
+        CellKind::Lstm if spec.peephole => spec.peepholes(),
+        CellKind::Rnn if spec.independent => 1,
+        _ => 0,
+    }
 }
 
 /// Runs the backward recurrence on up to `threads` threads.
 pub(crate) fn backward(threads: usize, args: Backward<'_>) {
-    let LayerDims { steps, batch, hidden, directions, .. } = args.dims;
-    let kind = args.spec.kind;
-    let cells = batch * directions * hidden;
-    assert!(args.gates.len() >= steps * cells * args.spec.gates());
-    assert!(args.y.len() >= steps * cells && args.dy.len() >= steps * cells);
-    assert!(!kind.has_aux() || args.aux.len() >= steps * cells);
+    let LayerDims { batch, hidden, directions, .. } = args.layer.dims;
+    let (kind, rows) = (args.spec.kind, args.layer.len());
+    let (width, cells) = (directions * hidden, batch * directions * hidden);
+    assert!(args.gates.len() >= rows * width * args.spec.gates());
+    assert!(args.y.len() >= rows * width && args.dy.len() >= rows * width);
+    assert!(!kind.has_aux() || args.aux.len() >= rows * width);
     assert!(args.h0.len() >= cells && args.dh.len() >= cells && args.carry.len() >= cells);
     assert!(!kind.has_cell_state() || args.c0.len() >= cells);
+    assert!(args.sums.len() >= cells * unit_sums(args.spec));
     let pointers = Pointers {
         gates: args.gates.as_mut_ptr(),
         aux: args.aux.as_mut_ptr(),
         y: args.y.as_ptr().cast_mut(),
         h0: args.h0.as_ptr(),
         c0: args.c0.as_ptr(),
-        aux_step: cells,
+        all_aux: true,
     };
-    let (dh, carry) = (Shared(args.dh.as_mut_ptr()), Shared(args.carry.as_mut_ptr()));
-    let tasks = tasks(args.dims, args.spec.gates(), threads);
+    let [dh, carry, sums] = [args.dh, args.carry, args.sums].map(|slice| Shared(slice.as_mut_ptr()));
+    let tasks = tasks(&args.layer, args.spec.gates(), threads);
     run_tasks(&tasks, directions, |task, barrier| {
-        let part = Part { dims: args.dims, task, barrier, pointers };
-        let panels = &args.weights.recurrent[task.d];
-        let flows = Flows { dy: args.dy.as_ptr(), dh: dh.get(), carry: carry.get() };
+        let part = Part { layer: args.layer, task, barrier, pointers };
+        let direction = args.layer.direction + task.d;
+        let per_unit = &args.weights.per_unit[direction][..];
+        let (dy, sum_blocks) = (args.dy.as_ptr(), unit_sums(args.spec));
+        let flows = Flows { dy, dh: dh.get(), carry: carry.get(), sums: sums.get(), sum_blocks };
+        let panels = args.weights.recurrent.get(direction);
+        macro_rules! run {
+            ($cell:expr) => {{
+                let cell = $cell;
+                simd::dispatch(args.weights.input.isa(), BackwardPart { part, flows, cell, panels })
+            }};
+        }
         match kind {
-            CellKind::Lstm => {
-                simd::dispatch(
-                    panels.isa(),
-                    BackwardPart { part, flows, cell: Lstm::new(args.spec), panels },
-                );
-            }
-            CellKind::Gru => {
-                simd::dispatch(panels.isa(), BackwardPart { part, flows, cell: Gru::new(args.spec), panels });
-            }
-            CellKind::Rnn => {
-                simd::dispatch(panels.isa(), BackwardPart { part, flows, cell: Rnn::new(args.spec), panels });
-            }
+            CellKind::Lstm if args.spec.coupled => run!(Lstm::<3>::new(args.spec, per_unit)),
+            CellKind::Lstm => run!(Lstm::<4>::new(args.spec, per_unit)),
+            CellKind::Gru => run!(Gru::new(args.spec)),
+            CellKind::Rnn if args.spec.independent => run!(Rnn::<true>::new(args.spec, per_unit)),
+            CellKind::Rnn => run!(Rnn::<false>::new(args.spec, per_unit)),
         }
     });
 }
@@ -83,13 +98,16 @@ struct Flows {
     dy: *const f32,
     dh: *mut f32,
     carry: *mut f32,
+    sums: *mut f32,
+    sum_blocks: usize,
 }
 
 struct BackwardPart<'a, C> {
     part: Part<'a>,
     flows: Flows,
     cell: C,
-    panels: &'a Panels,
+    /// U, unless every unit has its own weight.
+    panels: Option<&'a Panels>,
 }
 
 impl<C: Cell> Kernel for BackwardPart<'_, C> {
@@ -97,26 +115,32 @@ impl<C: Cell> Kernel for BackwardPart<'_, C> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let LayerDims { steps, hidden, .. } = self.part.dims;
+        let LayerDims { steps, hidden, .. } = self.part.layer.dims;
         let width = 4 * S::LANES;
         let (first, end) = self.part.panels(width);
+        let mut noise = TaskNoise::new(&self.part);
         let mut scratch = Scratch::take(self.part.rows() * width);
         let tile = scratch.get().as_mut_ptr();
+        // Rows that a later step has already handed a gradient of h.
+        let mut begun = 0;
         // Step s needs all of the later step's gradient; after step 0 one more product gives dh0.
         for s in (0..=steps).rev() {
+            let step = noise.step::<C>(&self.part, s.max(1) - 1, (first * width, end * width));
             for panel in first..end {
                 // SAFETY: the tile has all rows; panels are as long as packed.
                 unsafe {
-                    if s < steps {
+                    if let (true, Some(panels)) = (begun > 0, self.panels) {
+                        let weights = panels.panel(panel);
                         match panel_vectors(hidden - panel * width, S::LANES) {
-                            1 => self.product::<S, 1>(s, panel, tile),
-                            2 => self.product::<S, 2>(s, panel, tile),
-                            _ => self.product::<S, 4>(s, panel, tile),
+                            1 => self.product::<S, 1>(s, begun, weights, tile),
+                            2 => self.product::<S, 2>(s, begun, weights, tile),
+                            _ => self.product::<S, 4>(s, begun, weights, tile),
                         }
                     }
-                    self.finish::<S>(s, panel, tile);
+                    self.finish::<S>(s, &step, begun, panel, tile);
                 }
             }
+            begun = step.rows;
             self.part.finish_step();
         }
     }
@@ -125,18 +149,22 @@ impl<C: Cell> Kernel for BackwardPart<'_, C> {
 impl<C: Cell> BackwardPart<'_, C> {
     /// `dgates U` of step `s`: the gradient of h after step `s - 1`.
     #[inline(always)]
-    unsafe fn product<S: Simd, const NV: usize>(&self, s: usize, panel: usize, tile: *mut f32) {
-        let LayerDims { batch, hidden, directions, .. } = self.part.dims;
+    unsafe fn product<S: Simd, const NV: usize>(
+        &self,
+        s: usize,
+        rows: usize,
+        mut weights: *const f32,
+        tile: *mut f32,
+    ) {
+        let LayerDims { hidden, directions, .. } = self.part.layer.dims;
         let (p, d) = (&self.part.pointers, self.part.task.d);
-        let (b0, rows) = (self.part.task.rows.0, self.part.rows());
-        let row = (self.part.dims.time(d, s) * batch + b0) * directions + d;
+        let row = (self.part.layer.first_row(d, s) + self.part.task.rows.0) * directions + d;
         let gate_rows = C::GATES * hidden;
         let in_gates = if C::LAST_GATE_IN_AUX { gate_rows - hidden } else { gate_rows };
         let sources = [
             (p.gates.wrapping_add(row * gate_rows), directions * gate_rows, in_gates),
             (p.aux.wrapping_add(row * hidden), directions * hidden, gate_rows - in_gates),
         ];
-        let mut weights = self.panels.panel(panel);
         let mut begun = false;
         for (start, stride, length) in sources {
             // A single block gains nothing from coming back to its panel.
@@ -186,39 +214,71 @@ impl<C: Cell> BackwardPart<'_, C> {
         }
     }
 
-    /// The cell's backward at step `s - 1`, from the gradient of its h. `s == T` starts from the cotangent
-    /// of h_n, `s == 0` does not exist as a step: its gradient of h is dh0.
+    /// The cell's backward at step `s - 1`, whose rows `step` are, from the gradient of its h. The first `begun`
+    /// rows have a product from step `s`, the others end here and start from the cotangent of h_n. `s == 0` does
+    /// not exist as a step: the gradient of its h is dh0, and `step` is step 0.
     #[inline(always)]
-    unsafe fn finish<S: Simd>(&self, s: usize, panel: usize, tile: *const f32) {
-        let LayerDims { steps, batch, hidden, directions, .. } = self.part.dims;
+    unsafe fn finish<S: Simd>(&self, s: usize, step: &Step, begun: usize, panel: usize, tile: *const f32) {
+        let LayerDims { batch, hidden, directions, .. } = self.part.layer.dims;
         let (b0, d) = (self.part.task.rows.0, self.part.task.d);
         // SAFETY: rows of the task and units below H.
         unsafe {
-            for r in 0..self.part.rows() {
-                let b = b0 + r;
+            for r in 0..step.rows {
+                let mut row = self.part.row::<C, S>(step, r);
+                let b = d * batch + b0 + r;
+                row.sums = self.flows.sums.wrapping_add(b * self.flows.sum_blocks * hidden);
+                let (dh_row, carry_row) = (self.flows.dh.add(b * hidden), self.flows.carry.add(b * hidden));
+                let dy = self.flows.dy.wrapping_add(((step.first + r) * directions + d) * hidden);
+                // Nothing flows past a cleared state.
+                let cut = r < begun && !self.part.layer.keeps(self.later(s, r));
                 for group in 0..4 {
                     let j = (4 * panel + group) * S::LANES;
                     if j >= hidden {
                         break;
                     }
-                    let state = (d * batch + b) * hidden + j;
-                    let carry = self.flows.carry.add(state);
-                    let at = self.part.element::<C>(s.max(1) - 1, b, j, S::LANES.min(hidden - j));
-                    let dh = if s == steps {
-                        at.load::<S>(self.flows.dh.add(state))
+                    let at = row.at(j, S::LANES.min(hidden - j));
+                    let (dh_at, carry) = (dh_row.add(j), carry_row.add(j));
+                    let dh = if cut {
+                        at.store::<S>(carry, S::splat(0.0));
+                        S::splat(0.0)
+                    } else if r >= begun {
+                        at.load::<S>(dh_at)
                     } else {
-                        let product = S::load(tile.add((4 * r + group) * S::LANES));
-                        if C::CARRY_IS_DH { S::add(product, at.load::<S>(carry)) } else { product }
+                        let mut dh = S::splat(0.0);
+                        if C::RECURRENT_PRODUCT {
+                            dh = S::load(tile.add((4 * r + group) * S::LANES));
+                            if let Some(mask) = at.factors::<S>(at.noise.mask) {
+                                dh = S::mul(dh, mask);
+                            }
+                        }
+                        if C::CARRY_IS_DH {
+                            dh = S::add(dh, at.load::<S>(carry));
+                        }
+                        // What zoneout led past the cell.
+                        if !at.noise.zone_h.is_null() {
+                            dh = S::add(dh, at.load::<S>(dh_at));
+                        }
+                        dh
                     };
                     if s == 0 {
-                        at.store::<S>(self.flows.dh.add(state), dh);
-                    } else {
-                        let row = self.part.dims.time(d, s - 1) * batch + b;
-                        let dy = self.flows.dy.add((row * directions + d) * hidden + j);
-                        self.cell.backward::<S>(S::add(dh, at.load::<S>(dy)), &at, carry);
+                        at.store::<S>(dh_at, dh);
+                        continue;
                     }
+                    let mut dh = S::add(dh, at.load::<S>(dy.add(j)));
+                    if let Some(zone) = at.factors::<S>(at.noise.zone_h) {
+                        let past = S::mul(zone, dh);
+                        at.store::<S>(dh_at, past);
+                        dh = S::sub(dh, past);
+                    }
+                    self.cell.backward::<S>(dh, &at, carry);
                 }
             }
         }
+    }
+
+    /// Row `r` of this task at step `s` among all rows.
+    #[inline(always)]
+    fn later(&self, s: usize, r: usize) -> usize {
+        self.part.layer.first_row(self.part.task.d, s) + self.part.task.rows.0 + r
     }
 }

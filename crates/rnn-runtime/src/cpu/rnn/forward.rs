@@ -5,16 +5,17 @@ use super::super::memory::Scratch;
 use super::super::panels::{Bf16Panels, PanelStarts};
 use super::super::simd::{self, Kernel, Simd};
 use super::super::tile::{DEPTH, Rows, Stretch, Weight, for_row_blocks, most_rows, multiply, multiply_pair};
+use super::noise::TaskNoise;
 use super::pack::{ForwardWeights, LayerWeights};
-use super::part::{Part, Pointers};
+use super::part::{Layer, Part, Pointers, Step};
 use super::schedule::{Projection, projection, run_tasks, tasks};
 use crate::recurrence::LayerDims;
 use rnn_kernels::cell::{CellKind, CellSpec};
 use std::ptr::null;
 
-/// Arrays of the forward pass.
+/// Arrays of the forward pass. Rows are [T, B], or N of a walk.
 pub(crate) struct Forward<'a> {
-    pub(crate) dims: LayerDims,
+    pub(crate) layer: Layer<'a>,
     pub(crate) spec: &'a CellSpec,
     pub(crate) weights: &'a LayerWeights,
     /// Rounded panels per direction, to be used in place of those in `weights`.
@@ -36,29 +37,30 @@ pub(crate) struct Forward<'a> {
 
 /// Runs a layer forward on up to `threads` threads.
 pub(crate) fn forward(threads: usize, args: Forward<'_>) {
-    let LayerDims { steps, batch, inputs, hidden, directions, .. } = args.dims;
-    let kind = args.spec.kind;
-    let cells = batch * directions * hidden;
-    let aux_rows = if args.training { steps } else { 1 };
-    assert!(args.x.len() >= steps * batch * inputs && args.y.len() >= steps * cells);
-    assert!(!args.training || args.gates.len() >= steps * cells * args.spec.gates());
-    assert!(!kind.has_aux() || args.aux.len() >= aux_rows * cells);
-    assert!(args.h0.len() >= cells && (!kind.has_cell_state() || args.c0.len() >= cells));
+    let LayerDims { batch, inputs, hidden, directions, .. } = args.layer.dims;
+    let (kind, rows) = (args.spec.kind, args.layer.len());
+    let width = directions * hidden;
+    let aux_rows = if args.training { rows } else { batch };
+    assert!(args.x.len() >= rows * inputs && args.y.len() >= rows * width);
+    assert!(!args.training || args.gates.len() >= rows * width * args.spec.gates());
+    assert!(!kind.has_aux() || args.aux.len() >= aux_rows * width);
+    assert!(args.h0.len() >= batch * width && (!kind.has_cell_state() || args.c0.len() >= batch * width));
     let pointers = Pointers {
         gates: args.gates.as_mut_ptr(),
         aux: args.aux.as_mut_ptr(),
         y: args.y.as_mut_ptr(),
         h0: args.h0.as_ptr(),
         c0: args.c0.as_ptr(),
-        aux_step: if args.training { cells } else { 0 },
+        all_aux: args.training,
     };
-    let tasks = tasks(args.dims, args.spec.gates(), threads);
+    let tasks = tasks(&args.layer, args.spec.gates(), threads);
     run_tasks(&tasks, directions, |task, barrier| {
-        let part = Part { dims: args.dims, task, barrier, pointers };
-        let weights = &args.weights.forward[task.d];
+        let part = Part { layer: args.layer, task, barrier, pointers };
+        let direction = args.layer.direction + task.d;
+        let weights = &args.weights.forward[direction];
         let inputs = Inputs { x: args.x.as_ptr(), training: args.training };
         match args.bf16 {
-            Some(panels) => run_part(args.spec, part, weights, panels[task.d].starts(), inputs),
+            Some(panels) => run_part(args.spec, part, weights, panels[direction].starts(), inputs),
             None => run_part(args.spec, part, weights, weights.panels.starts(), inputs),
         }
     });
@@ -80,19 +82,20 @@ fn run_part<W: Weight>(
     Inputs { x, training }: Inputs,
 ) {
     let isa = weights.panels.isa();
+    let per_unit = &weights.per_unit[..];
+    macro_rules! run {
+        ($cell:expr, $products:literal, $slots:literal) => {{
+            let cell = $cell;
+            let part = ForwardPart::<_, _, $products, $slots> { part, cell, weights, panels, x, training };
+            simd::dispatch(isa, part)
+        }};
+    }
     match spec.kind {
-        CellKind::Lstm => {
-            let cell = Lstm::new(spec);
-            simd::dispatch(isa, ForwardPart::<_, _, 4, 4> { part, cell, weights, panels, x, training });
-        }
-        CellKind::Gru => {
-            let cell = Gru::new(spec);
-            simd::dispatch(isa, ForwardPart::<_, _, 3, 4> { part, cell, weights, panels, x, training });
-        }
-        CellKind::Rnn => {
-            let cell = Rnn::new(spec);
-            simd::dispatch(isa, ForwardPart::<_, _, 4, 4> { part, cell, weights, panels, x, training });
-        }
+        CellKind::Lstm if spec.coupled => run!(Lstm::<3>::new(spec, per_unit), 3, 3),
+        CellKind::Lstm => run!(Lstm::<4>::new(spec, per_unit), 4, 4),
+        CellKind::Gru => run!(Gru::new(spec), 3, 4),
+        CellKind::Rnn if spec.independent => run!(Rnn::<true>::new(spec, per_unit), 4, 4),
+        CellKind::Rnn => run!(Rnn::<false>::new(spec, per_unit), 4, 4),
     }
 }
 
@@ -114,7 +117,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> Kernel for Forward
     unsafe fn run<S: Simd>(self) {
         // SAFETY: all parts stay within the task's rows and panels.
         unsafe {
-            match projection(&self.part.dims, C::GATES, &self.part.task) {
+            match projection(&self.part.layer.dims, C::GATES, &self.part.task) {
                 Projection::InStep => self.fused::<S>(),
                 Projection::Ahead { steps } => self.ahead::<S>(steps),
             }
@@ -139,31 +142,47 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
         if v + 1 == NV { SLOTS - 1 } else { v }
     }
 
+    /// Rows of U.
+    #[inline(always)]
+    fn depth(&self) -> usize {
+        if C::RECURRENT_PRODUCT { self.part.layer.dims.hidden } else { 0 }
+    }
+
+    /// The units of some panels.
+    #[inline(always)]
+    fn units<S: Simd>(first: usize, end: usize) -> (usize, usize) {
+        (first * Self::GROUPS * S::LANES, end * Self::GROUPS * S::LANES)
+    }
+
     /// Input and recurrent product in one go at every step: W and U together stay near the core.
     #[inline(always)]
     unsafe fn fused<S: Simd>(&self) {
-        let LayerDims { steps, batch, inputs, .. } = self.part.dims;
+        let LayerDims { steps, inputs, .. } = self.part.layer.dims;
         let (first, alone, end) = self.panel_range::<S>();
-        let (b0, rows) = (self.part.task.rows.0, self.part.rows());
-        let mut scratch = Scratch::take(rows.max(2) * SLOTS * S::LANES);
+        let mut noise = TaskNoise::new(&self.part);
+        let mut scratch = Scratch::take(self.part.rows().max(2) * SLOTS * S::LANES);
         let tile = scratch.get().as_mut_ptr();
         for s in 0..steps {
-            let row = self.part.dims.time(self.part.task.d, s) * batch + b0;
-            let x = Rows::contiguous(self.x.wrapping_add(row * inputs), inputs);
-            let h = self.part.h_prev(s, b0);
+            let mut step = noise.step::<C>(&self.part, s, Self::units::<S>(first, end));
+            // SAFETY: the step before is finished.
+            unsafe { noise.enter::<S>(&self.part, &mut step) };
+            let x = Rows::contiguous(self.x.wrapping_add(step.first * inputs), inputs);
+            let (rows, h) = (step.rows, step.h_in);
+            // Ragged rows end together at the latest with the steps.
+            let (alone, end) = if rows == 0 { (first, first) } else { (alone, end) };
             for panel in (first..alone).step_by(2) {
                 // SAFETY: the tile has a row for either panel.
                 unsafe {
                     self.fused_pair::<S>(panel, x.start, h.start, tile);
-                    self.finish::<S>(s, panel, tile);
-                    self.finish::<S>(s, panel + 1, tile.add(SLOTS * S::LANES));
+                    self.finish::<S>(&step, panel, tile);
+                    self.finish::<S>(&step, panel + 1, tile.add(SLOTS * S::LANES));
                 }
             }
             for panel in alone..end {
                 // SAFETY: the tile has `rows` rows.
                 unsafe {
                     for_row_blocks!(rows, most_rows::<S>(), |r| fused_block::<S>(self, panel, x, h, r, tile));
-                    self.finish::<S>(s, panel, tile);
+                    self.finish::<S>(&step, panel, tile);
                 }
             }
             self.part.finish_step();
@@ -179,7 +198,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
         row: usize,
         tile: *mut f32,
     ) {
-        let LayerDims { inputs, hidden, .. } = self.part.dims;
+        let (inputs, depth) = (self.part.layer.dims.inputs, self.depth());
         // SAFETY: see `fused`.
         unsafe {
             let weights = self.panels.panel(panel);
@@ -196,7 +215,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
             }
             let h = Rows { start: h.start.add(row * h.stride), ..h };
             let start = weights.add(inputs * NV * S::LANES);
-            multiply::<S, W, R, NV>(&mut acc, h, Stretch { start, depth: hidden, next: null() });
+            multiply::<S, W, R, NV>(&mut acc, h, Stretch { start, depth, next: null() });
             for r in 0..R {
                 for v in 0..NV {
                     S::store(tile.add((r * SLOTS + Self::slot(v)) * S::LANES), acc[r][v]);
@@ -208,7 +227,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
     /// A single row against two panels; the second one's products go to the tile's next row.
     #[inline(always)]
     unsafe fn fused_pair<S: Simd>(&self, panel: usize, x: *const f32, h: *const f32, tile: *mut f32) {
-        let LayerDims { inputs, hidden, .. } = self.part.dims;
+        let (inputs, depth) = (self.part.layer.dims.inputs, self.depth());
         // SAFETY: see `fused`.
         unsafe {
             let ([first], [second]) = (self.bias::<S, 1>(panel), self.bias::<S, 1>(panel + 1));
@@ -222,7 +241,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
                 }
             }
             let recurrent = weights.map(|weights| weights.add(inputs * NV * S::LANES));
-            multiply_pair::<S, W, NV>(&mut acc, h, recurrent, hidden);
+            multiply_pair::<S, W, NV>(&mut acc, h, recurrent, depth);
             for p in 0..2 {
                 for v in 0..NV {
                     S::store(tile.add((p * SLOTS + Self::slot(v)) * S::LANES), acc[p][v]);
@@ -234,7 +253,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
     /// The recurrent products of a single row and two panels whose tiles are `apart` floats apart.
     #[inline(always)]
     unsafe fn recurrent_pair<S: Simd>(&self, panel: usize, h: *const f32, tile: *mut f32, apart: usize) {
-        let LayerDims { inputs, hidden, .. } = self.part.dims;
+        let (inputs, depth) = (self.part.layer.dims.inputs, self.depth());
         // SAFETY: see `ahead`.
         unsafe {
             let at = |p: usize, v: usize| tile.add(p * apart + Self::slot(v) * S::LANES);
@@ -245,7 +264,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
                 }
             }
             let weights = [0, 1].map(|p| self.panels.panel(panel + p).add(inputs * NV * S::LANES));
-            multiply_pair::<S, W, NV>(&mut acc, h, weights, hidden);
+            multiply_pair::<S, W, NV>(&mut acc, h, weights, depth);
             for p in 0..2 {
                 for v in 0..NV {
                     S::store(at(p, v), acc[p][v]);
@@ -258,56 +277,74 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
     /// read once per chunk, and what the products leave is still in the cache when the steps come.
     #[inline(always)]
     unsafe fn ahead<S: Simd>(&self, chunk: usize) {
-        let LayerDims { steps, batch, inputs, hidden, .. } = self.part.dims;
+        let LayerDims { steps, batch, inputs, .. } = self.part.layer.dims;
+        let (layer, recurrent) = (&self.part.layer, self.depth());
         let (first, alone, end) = self.panel_range::<S>();
         let (b0, rows) = (self.part.task.rows.0, self.part.rows());
         let width = SLOTS * S::LANES;
+        let mut noise = TaskNoise::new(&self.part);
         let mut scratch = Scratch::take((end - first) * chunk * rows * width);
         let tiles = scratch.get().as_mut_ptr();
         for s0 in (0..steps).step_by(chunk) {
-            let count = chunk.min(steps - s0);
+            let last = (s0 + chunk).min(steps) - 1;
             // Steps of the reverse direction run from the end of the chunk's stretch of time.
             let d = self.part.task.d;
-            let begin = self.part.dims.time(d, s0).min(self.part.dims.time(d, s0 + count - 1));
+            let (begin, last_row) = (layer.first_row(d, s0), layer.first_row(d, last));
+            let (begin, end_row) = match begin <= last_row {
+                true => (begin, last_row + layer.count(last)),
+                false => (last_row, begin + layer.count(s0)),
+            };
             // Rows of several steps lie together when the task has the whole batch.
-            let (runs, run) = if rows == batch { (1, count * rows) } else { (count, rows) };
+            let whole = rows == batch;
+            let tile_row = |s: usize| match whole {
+                true => layer.first_row(d, s) - begin,
+                false => (s - s0) * rows,
+            };
             for panel in first..end {
                 // SAFETY: the scratch holds a tile of `chunk * rows` rows per panel.
                 unsafe {
                     let tile = tiles.add((panel - first) * chunk * rows * width);
-                    for n in 0..runs {
-                        self.project::<S>(panel, begin + n, run, tile.add(n * run * width));
+                    if whole {
+                        self.project::<S>(panel, begin, end_row - begin, tile);
+                        continue;
+                    }
+                    for s in s0..=last {
+                        let row = layer.first_row(d, s) + b0;
+                        self.project::<S>(panel, row, self.part.active(s), tile.add(tile_row(s) * width));
                     }
                 }
             }
-            for s in s0..s0 + count {
-                let in_chunk = self.part.dims.time(d, s) - begin;
-                let h = self.part.h_prev(s, b0);
+            for s in s0..=last {
+                let mut step = noise.step::<C>(&self.part, s, Self::units::<S>(first, end));
+                // SAFETY: the step before is finished.
+                unsafe { noise.enter::<S>(&self.part, &mut step) };
+                let (rows_now, h) = (step.rows, step.h_in);
+                let (alone, end) = if rows_now == 0 { (first, first) } else { (alone, end) };
                 for panel in (first..alone).step_by(2) {
                     let apart = chunk * width;
                     // SAFETY: one row, so a tile of `chunk` rows per panel.
                     unsafe {
-                        let tile = tiles.add((panel - first) * apart + in_chunk * width);
+                        let tile = tiles.add((panel - first) * apart + tile_row(s) * width);
                         self.recurrent_pair::<S>(panel, h.start, tile, apart);
-                        self.finish::<S>(s, panel, tile);
-                        self.finish::<S>(s, panel + 1, tile.add(apart));
+                        self.finish::<S>(&step, panel, tile);
+                        self.finish::<S>(&step, panel + 1, tile.add(apart));
                     }
                 }
                 for panel in alone..end {
                     // SAFETY: as above.
                     unsafe {
-                        let at = ((panel - first) * chunk + in_chunk) * rows * width;
-                        let tile = tiles.add(at);
+                        let at = (panel - first) * chunk * rows + tile_row(s);
+                        let tile = tiles.add(at * width);
                         // A single block gains nothing from coming back to its panel.
-                        let depth = if rows <= most_rows::<S>() { hidden } else { DEPTH };
-                        for k in (0..hidden).step_by(depth) {
-                            let weights = self.stretch::<S>(panel, k, depth, (inputs, hidden));
+                        let depth = if rows_now <= most_rows::<S>() { recurrent.max(1) } else { DEPTH };
+                        for k in (0..recurrent).step_by(depth) {
+                            let weights = self.stretch::<S>(panel, k, depth, (inputs, recurrent));
                             let h = h.from(k);
-                            for_row_blocks!(rows, most_rows::<S>(), |r| recurrent_block::<S>(
+                            for_row_blocks!(rows_now, most_rows::<S>(), |r| recurrent_block::<S>(
                                 self, h, weights, r, tile
                             ));
                         }
-                        self.finish::<S>(s, panel, tile);
+                        self.finish::<S>(&step, panel, tile);
                     }
                 }
                 self.part.finish_step();
@@ -315,11 +352,10 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
         }
     }
 
-    /// `run` rows of input products from step `time` on.
+    /// `run` rows of input products from row `row` of x on.
     #[inline(always)]
-    unsafe fn project<S: Simd>(&self, panel: usize, time: usize, run: usize, tile: *mut f32) {
-        let LayerDims { batch, inputs, .. } = self.part.dims;
-        let row = time * batch + self.part.task.rows.0;
+    unsafe fn project<S: Simd>(&self, panel: usize, row: usize, run: usize, tile: *mut f32) {
+        let inputs = self.part.layer.dims.inputs;
         let x = Rows::contiguous(self.x.wrapping_add(row * inputs), inputs);
         for k in (0..inputs).step_by(DEPTH) {
             let weights = self.stretch::<S>(panel, k, DEPTH, (0, inputs));
@@ -401,24 +437,24 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
         }
     }
 
-    /// The cells of one panel at step `s`, from the finished products.
+    /// The cells of one panel at a step, from the finished products.
     #[inline(always)]
-    unsafe fn finish<S: Simd>(&self, s: usize, panel: usize, tile: *const f32) {
-        let LayerDims { batch, hidden, directions, .. } = self.part.dims;
-        let (b0, d) = (self.part.task.rows.0, self.part.task.d);
+    unsafe fn finish<S: Simd>(&self, step: &Step, panel: usize, tile: *const f32) {
+        let LayerDims { hidden, directions, .. } = self.part.layer.dims;
         // SAFETY: rows of the task and units below H.
         unsafe {
-            for r in 0..self.part.rows() {
-                let out = (self.part.dims.time(d, s) * batch + b0 + r) * directions + d;
+            for r in 0..step.rows {
+                let row = self.part.row::<C, S>(step, r);
+                let y = step.y.add(r * directions * hidden);
                 for group in 0..Self::GROUPS {
                     let j = (panel * Self::GROUPS + group) * S::LANES;
                     if j >= hidden {
                         break;
                     }
-                    let at = self.part.element::<C>(s, b0 + r, j, S::LANES.min(hidden - j));
+                    let at = row.at(j, S::LANES.min(hidden - j));
                     let product = tile.add((r * SLOTS + group * C::GATES) * S::LANES);
-                    let y = self.cell.forward::<S>(product, &at, self.training);
-                    at.store::<S>(self.part.pointers.y.add(out * hidden + j), y);
+                    let h = self.cell.forward::<S>(product, &at, self.training);
+                    at.store::<S>(y.add(j), at.zone::<S>(at.noise.zone_h, h, at.h_prev));
                 }
             }
         }

@@ -12,27 +12,40 @@
 
 mod backward;
 mod forward;
+mod noise;
 mod pack;
 mod part;
 mod schedule;
 mod weight_grads;
 
-use crate::recurrence::LayerDims;
-
-pub(crate) use backward::{Backward, backward};
+pub(crate) use backward::{Backward, backward, unit_sums};
 pub(crate) use forward::{Forward, forward};
 pub(crate) use pack::{BackwardWeights, Given, LayerWeights};
+pub(crate) use part::Layer;
 pub(crate) use weight_grads::{WeightGrads, weight_grads};
 
-/// `dx = dgates W` `[T, B, I]` of both directions, from gate gradients `[T, B, D*G*H]`.
+/// `dx = dgates W` `[T, B, I]` of the pass's directions, from gate gradients `[T, B, D*G*H]`.
 pub(crate) fn input_grads(
     threads: usize,
-    dims: LayerDims,
+    layer: Layer<'_>,
     gates: &[f32],
     weights: &BackwardWeights,
     dx: &mut [f32],
 ) {
-    super::gemm::product(threads, gates, dims.steps * dims.batch, &weights.input, dx);
+    let rows = weights.input.depth() / weights.per_unit.len();
+    let depth = (layer.direction * rows, layer.dims.directions * rows);
+    super::gemm::product(
+        threads,
+        super::gemm::Prepared { a: gates, m: layer.len(), b: &weights.input, depth },
+        dx,
+    );
+}
+
+/// Sums of every row `[B, D, S*H]`-wise kept apart (direction `d` of `[D, B, width]`) over the batch.
+pub(crate) fn sum_rows(layer: Layer<'_>, d: usize, sums: &[f32], out: &mut [f32]) {
+    let (batch, width) = (layer.dims.batch, out.len());
+    let own = &sums[d * batch * width..][..batch * width];
+    super::reduce::column_sums(out, batch, |row, column| own[row * width + column]);
 }
 
 #[cfg(test)]
@@ -40,6 +53,7 @@ mod tests {
     use super::schedule::{Projection, projection, tasks};
     use super::*;
     use crate::cpu::{CpuBuffer, CpuDevice};
+    use crate::recurrence::{LayerDims, Noise};
     use crate::rng::RngKey;
     use rnn_kernels::cell::{CellKind, CellSpec};
 
@@ -57,14 +71,19 @@ mod tests {
         }
     }
 
+    /// A pass over both directions of whole rows.
+    fn plain(dims: LayerDims) -> Layer<'static> {
+        Layer { dims, walk: None, direction: 0, noise: Noise::default() }
+    }
+
     /// A layer with drawn weights.
-    struct Layer {
+    struct Drawn {
         device: CpuDevice,
         spec: CellSpec,
         weights: LayerWeights,
     }
 
-    impl Layer {
+    impl Drawn {
         fn new(kind: CellKind, dims: LayerDims) -> Self {
             let (spec, device) = (spec(kind), CpuDevice::new());
             let LayerDims { inputs, hidden, directions, .. } = dims;
@@ -78,10 +97,11 @@ mod tests {
                     w_ih: buffer(rows * inputs, 4 * d),
                     w_hh: buffer(rows * hidden, 4 * d + 1),
                     biases: Some([buffer(rows, 4 * d + 2), buffer(rows, 4 * d + 3)]),
+                    peephole: None,
                 })
                 .collect();
             let weights = LayerWeights::new(&device, &spec, [inputs, hidden], given).unwrap();
-            Layer { device, spec, weights }
+            Drawn { device, spec, weights }
         }
 
         /// y and what training keeps, gates and aux.
@@ -97,7 +117,7 @@ mod tests {
             let mut gates = vec![0.0; dims.steps * cells * self.spec.gates()];
             let (mut aux, mut y) = (vec![0.0; dims.steps * cells], vec![0.0; dims.steps * cells]);
             let args = Forward {
-                dims,
+                layer: plain(dims),
                 spec: &self.spec,
                 weights: &self.weights,
                 bf16: None,
@@ -115,7 +135,7 @@ mod tests {
     }
 
     /// Everything that forward and backward write.
-    fn run(layer: &Layer, dims: LayerDims, threads: usize) -> Vec<Vec<f32>> {
+    fn run(layer: &Drawn, dims: LayerDims, threads: usize) -> Vec<Vec<f32>> {
         let LayerDims { steps, batch, inputs, hidden, directions, .. } = dims;
         let (cells, rows) = (batch * directions * hidden, layer.spec.gates() * hidden);
         let x = values(steps * batch * inputs, 20, 1.0);
@@ -127,7 +147,7 @@ mod tests {
             (values(steps * cells, 24, 1.0), values(cells, 25, 1.0), values(cells, 26, 1.0));
         let weights = layer.weights.backward(&layer.device).unwrap();
         let args = Backward {
-            dims,
+            layer: plain(dims),
             spec: &layer.spec,
             weights: &weights,
             gates: &mut gates,
@@ -138,17 +158,18 @@ mod tests {
             c0: &c0,
             dh: &mut dh,
             carry: &mut carry,
+            sums: &mut [],
         };
         backward(threads, args);
         let mut dx = vec![0.0; steps * batch * inputs];
-        input_grads(threads, dims, &gates, &weights, &mut dx);
+        input_grads(threads, plain(dims), &gates, &weights, &mut dx);
         for direction in 0..directions {
             let (mut dw_ih, mut dw_hh) = (vec![0.0; rows * inputs], vec![0.0; rows * hidden]);
             let (mut db_ih, mut db_hh) = (vec![0.0; rows], vec![0.0; rows]);
             let args = WeightGrads {
-                dims,
+                layer: plain(dims),
                 spec: &layer.spec,
-                direction,
+                d: direction,
                 x: &x,
                 y: &y,
                 h0: &h0,
@@ -179,10 +200,10 @@ mod tests {
         let by_rows = [dims(7, 33, 5, 40, 2), dims(9, 14, 300, 200, 1)];
         let by_units = [dims(5, 1, 30, 470, 1), dims(3, 7, 300, 259, 2)];
         for kind in [CellKind::Lstm, CellKind::Gru, CellKind::Rnn] {
-            assert!(tasks(by_rows[0], spec(kind).gates(), 4).iter().all(|task| task.share.1 == 1));
-            assert!(tasks(by_units[0], spec(kind).gates(), 4).iter().all(|task| task.share.1 == 4));
+            assert!(tasks(&plain(by_rows[0]), spec(kind).gates(), 4).iter().all(|task| task.share.1 == 1));
+            assert!(tasks(&plain(by_units[0]), spec(kind).gates(), 4).iter().all(|task| task.share.1 == 4));
             for dims in by_rows.into_iter().chain(by_units) {
-                let layer = Layer::new(kind, dims);
+                let layer = Drawn::new(kind, dims);
                 let alone = run(&layer, dims, 1);
                 for threads in [2, 3, 4] {
                     assert!(run(&layer, dims, threads) == alone, "{kind:?}, {threads} threads");
@@ -199,10 +220,10 @@ mod tests {
             let hidden = if kind == CellKind::Rnn { 400 } else { 200 };
             let dims = LayerDims { steps: 5, batch: 7, inputs: 300, hidden, state: hidden, directions: 1 };
             let one = LayerDims { steps: 1, ..dims };
-            let task = tasks(dims, spec(kind).gates(), 1)[0];
+            let task = tasks(&plain(dims), spec(kind).gates(), 1)[0];
             assert!(matches!(projection(&dims, spec(kind).gates(), &task), Projection::Ahead { .. }));
             assert_eq!(projection(&one, spec(kind).gates(), &task), Projection::InStep);
-            let layer = Layer::new(kind, dims);
+            let layer = Drawn::new(kind, dims);
             let (x, cells) = (values(5 * 7 * 300, 20, 1.0), 7 * hidden);
             let (h0, c0) = (values(cells, 21, 1.0), values(cells, 22, 1.0));
             let whole = layer.forward(dims, &x, &h0, &c0, 1);

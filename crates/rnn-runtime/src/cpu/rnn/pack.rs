@@ -24,10 +24,12 @@ pub(super) const fn last_gate_apart(kind: CellKind) -> bool {
 pub(crate) struct Given {
     /// [G*H, I]
     pub(crate) w_ih: CpuBuffer,
-    /// [G*H, H]
+    /// [G*H, H], [H] of an independent recurrence
     pub(crate) w_hh: CpuBuffer,
     /// [G*H] each
     pub(crate) biases: Option<[CpuBuffer; 2]>,
+    /// [3*H] or [2*H]
+    pub(crate) peephole: Option<CpuBuffer>,
 }
 
 /// The weights of a layer, packed once per version.
@@ -56,14 +58,19 @@ pub(super) struct ForwardWeights {
     pub(super) panels: Panels,
     /// [panel][slot][lane]: what a tile starts from. One slot per product, and b_hn of a GRU as a fourth.
     pub(super) bias: CpuBuffer,
+    /// Weights that a cell multiplies unit by unit: peepholes, or U of an independent recurrence. A copy, for
+    /// the reason at `LayerWeights::backward`.
+    pub(super) per_unit: CpuBuffer,
 }
 
 /// Both directions' weights for the backward pass.
 pub(crate) struct BackwardWeights {
-    /// U per direction, for `dh = dgates U`
+    /// U per direction, for `dh = dgates U`; none of an independent recurrence
     pub(super) recurrent: Vec<Panels>,
     /// W of both directions below each other, for `dx = dgates W`
     pub(super) input: Panels,
+    /// As in [`ForwardWeights`], per direction
+    pub(super) per_unit: Vec<CpuBuffer>,
 }
 
 impl LayerWeights {
@@ -110,14 +117,16 @@ impl LayerWeights {
         };
         let (inputs, hidden) = (self.inputs, self.hidden);
         let rows = self.spec.gates() * hidden;
-        let recurrent = given
+        let products = if self.spec.independent { &[] } else { &given[..] };
+        let recurrent = products
             .iter()
             .map(|given| Panels::from_rows(device, rows, hidden, |k| &given.w_hh[k * hidden..][..hidden]))
             .collect::<Result<_>>()?;
         let input = Panels::from_rows(device, given.len() * rows, inputs, |k| {
             &given[k / rows].w_ih[k % rows * inputs..][..inputs]
         })?;
-        let packed = Arc::new(BackwardWeights { recurrent, input });
+        let per_unit = self.forward.iter().map(|weights| weights.per_unit.clone()).collect();
+        let packed = Arc::new(BackwardWeights { recurrent, input, per_unit });
         *later = Later::Packed(packed.clone());
         Ok(packed)
     }
@@ -136,10 +145,15 @@ impl ForwardWeights {
             let used = lanes.min(hidden.saturating_sub(unit));
             (vector % gates * hidden + unit.min(hidden - 1), used)
         };
-        let panels = Panels::from_lanes(device, [count, products], [inputs, hidden], |panel, vector| {
+        let depth = if spec.independent { 0 } else { hidden };
+        let panels = Panels::from_lanes(device, [count, products], [inputs, depth], |panel, vector| {
             let (row, used) = lanes_of(panel, vector);
-            [(&given.w_ih[row * inputs..], used), (&given.w_hh[row * hidden..], used)]
+            [(&given.w_ih[row * inputs..], used), (&given.w_hh[row * depth..], used)]
         })?;
+        let vector = if spec.independent { Some(&given.w_hh) } else { given.peephole.as_ref() };
+        let vector = vector.map_or(&[][..], |vector| &vector[..]);
+        let mut per_unit = device.alloc(vector.len())?;
+        per_unit.make_mut()?.copy_from_slice(vector);
         let slots = products + usize::from(last_gate_apart(spec.kind));
         let mut bias = device.alloc_zeroed(count * slots * lanes)?;
         if let Some([b_ih, b_hh]) = &given.biases {
@@ -159,6 +173,6 @@ impl ForwardWeights {
                 }
             }
         }
-        Ok(ForwardWeights { panels, bias })
+        Ok(ForwardWeights { panels, bias, per_unit })
     }
 }

@@ -2,7 +2,8 @@
 
 use super::super::barrier::Barrier;
 use super::super::team;
-use crate::recurrence::LayerDims;
+use super::part::Layer;
+use crate::recurrence::{LayerDims, Walk};
 
 /// Floating-point operations of a pass below which a second thread does not pay.
 const SPLIT_FLOOR: usize = 200_000;
@@ -39,24 +40,50 @@ pub(super) struct Task {
 /// sequence and need no barrier. Units are not: every step needs all of the step before. Sharing
 /// them pays when there are too few rows, or when all of U would stream through every core's cache
 /// while a share of it stays there.
-pub(super) fn tasks(dims: LayerDims, gates: usize, threads: usize) -> Vec<Task> {
-    let LayerDims { steps, batch, hidden, directions, .. } = dims;
-    let step = 2 * batch * gates * hidden * hidden;
-    let parts = if steps * step < SPLIT_FLOOR { 1 } else { threads.div_ceil(directions) };
+pub(super) fn tasks(layer: &Layer<'_>, gates: usize, threads: usize) -> Vec<Task> {
+    let LayerDims { batch, hidden, directions, .. } = layer.dims;
+    let row = 2 * gates * hidden * hidden;
+    let step = batch * row;
+    let parts = if layer.len() * row < SPLIT_FLOOR { 1 } else { threads.div_ceil(directions) };
     let few_rows = batch < 3 * parts;
     let streams = 4 * gates * hidden * hidden > PRIVATE_WEIGHTS;
     let floor = if few_rows { SHARED_FEW_ROWS_FLOOR } else { SHARED_STEP_FLOOR };
     let share_units = parts > 1 && (few_rows || streams) && step >= floor;
     let row_parts = if share_units { 1 } else { parts.min(batch.div_ceil(3)) };
     let shares = if share_units { parts } else { 1 };
+    let bound = |part: usize| match layer.walk {
+        None => part * batch / row_parts,
+        Some(walk) => first_row(walk, part, row_parts),
+    };
     let mut tasks = Vec::new();
     for d in 0..directions {
         for part in 0..row_parts {
-            let rows = (part * batch / row_parts, (part + 1) * batch / row_parts);
+            let rows = (bound(part), bound(part + 1));
+            if rows.0 == rows.1 {
+                continue;
+            }
             tasks.extend((0..shares).map(|share| Task { d, rows, share: (share, shares) }));
         }
     }
     tasks
+}
+
+/// The first row of one of `parts` parts whose rows have about as many steps together, the longest rows first.
+fn first_row(walk: &Walk, part: usize, parts: usize) -> usize {
+    let batch = walk.rows.len();
+    if part == parts {
+        return batch;
+    }
+    let steps = walk.offsets.len() - 1;
+    let (mut row, mut before, mut length) = (0, 0, steps);
+    while row < batch && before < part * walk.len() / parts {
+        while length > 0 && walk.count(length - 1) <= row {
+            length -= 1;
+        }
+        before += length;
+        row += 1;
+    }
+    row
 }
 
 /// When a task multiplies its input with W.

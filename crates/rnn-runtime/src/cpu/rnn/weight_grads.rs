@@ -7,15 +7,18 @@ use super::super::out::{Init, Out, panel_vectors};
 use super::super::simd::{self, Kernel, Simd};
 use super::super::team::{self, Shared};
 use super::super::tile::{DEPTH, Rows, Stretch, load, most_rows, store};
+use super::noise::sequence_masks;
 use super::pack::last_gate_apart;
+use super::part::Layer;
 use crate::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
 
 /// Arrays of the pass, one direction.
 pub(crate) struct WeightGrads<'a> {
-    pub(crate) dims: LayerDims,
+    pub(crate) layer: Layer<'a>,
     pub(crate) spec: &'a CellSpec,
-    pub(crate) direction: usize,
+    /// Of the pass: 0 or 1.
+    pub(crate) d: usize,
     /// [T, B, I]
     pub(crate) x: &'a [f32],
     /// [T, B, D, H]
@@ -28,7 +31,7 @@ pub(crate) struct WeightGrads<'a> {
     pub(crate) aux: &'a [f32],
     /// [G*H, I]
     pub(crate) dw_ih: &'a mut [f32],
-    /// [G*H, H]
+    /// [G*H, H]; empty of an independent recurrence
     pub(crate) dw_hh: &'a mut [f32],
     /// [G*H] each, or absent
     pub(crate) dbiases: Option<[&'a mut [f32]; 2]>,
@@ -55,10 +58,11 @@ struct Job {
     sides: &'static [Side],
 }
 
-/// What must be multiplied. A GRU's last gate has different gradients towards input and state.
+/// What must be multiplied. A GRU's last gate has different gradients towards input and state; an independent
+/// recurrence has no product with the state.
 fn jobs(spec: &CellSpec, hidden: usize, parts: usize) -> Vec<Job> {
     let rows = spec.gates() * hidden;
-    let both: &[Side] = &[Side::Input, Side::Recurrent];
+    let both: &[Side] = if spec.independent { &[Side::Input] } else { &[Side::Input, Side::Recurrent] };
     let whole = if last_gate_apart(spec.kind) {
         vec![
             (false, 0, rows - hidden, 0, both),
@@ -83,21 +87,24 @@ fn jobs(spec: &CellSpec, hidden: usize, parts: usize) -> Vec<Job> {
 /// Runs the pass on up to `threads` threads. Every element is one sum over time in a fixed order, so
 /// their number changes no bit.
 pub(crate) fn weight_grads(threads: usize, args: WeightGrads<'_>) {
-    let LayerDims { steps, batch, inputs, hidden, directions, .. } = args.dims;
+    let layer = args.layer;
+    let LayerDims { batch, inputs, hidden, directions, .. } = layer.dims;
     let (rows, gates) = (args.spec.gates() * hidden, args.spec.gates());
-    let cells = batch * directions * hidden;
-    assert!(args.x.len() >= steps * batch * inputs && args.y.len() >= steps * cells);
-    assert!(args.gates.len() >= steps * cells * gates && args.h0.len() >= cells);
-    assert!(!last_gate_apart(args.spec.kind) || args.aux.len() >= steps * cells);
-    assert!(args.dw_ih.len() >= rows * inputs && args.dw_hh.len() >= rows * hidden);
+    let (total, width) = (layer.len(), directions * hidden);
+    assert!(args.x.len() >= total * inputs && args.y.len() >= total * width);
+    assert!(args.gates.len() >= total * width * gates && args.h0.len() >= batch * width);
+    assert!(!last_gate_apart(args.spec.kind) || args.aux.len() >= total * width);
+    assert!(args.dw_ih.len() >= rows * inputs);
+    assert!(args.spec.independent || args.dw_hh.len() >= rows * hidden);
     let dbiases = args.dbiases.map(|[b_ih, b_hh]| {
         assert!(b_ih.len() >= rows && b_hh.len() >= rows);
         [Shared(b_ih.as_mut_ptr()), Shared(b_hh.as_mut_ptr())]
     });
     let pass = Pass {
-        dims: args.dims,
-        direction: args.direction,
+        layer,
+        d: args.d,
         gate_rows: rows,
+        independent: args.spec.independent,
         x: args.x,
         y: args.y,
         h0: args.h0,
@@ -106,16 +113,28 @@ pub(crate) fn weight_grads(threads: usize, args: WeightGrads<'_>) {
         dw_ih: Shared(args.dw_ih.as_mut_ptr()),
         dw_hh: Shared(args.dw_hh.as_mut_ptr()),
         dbiases,
+        steps_of_rows: steps_of_rows(&layer),
+        masks: sequence_masks(&layer, args.d),
+        zeros: vec![0.0; if layer.walk.is_some() { hidden } else { 0 }],
     };
-    let small = steps * batch * rows * (inputs + hidden) < 1 << 18;
+    let small = total * rows * (inputs + hidden) < 1 << 18;
     let jobs = jobs(args.spec, hidden, if small { 1 } else { threads });
     team::each(jobs.len(), |n| simd::dispatch(simd::isa(), JobOf { pass: &pass, job: &jobs[n] }));
 }
 
+/// The step of every row of a walk.
+fn steps_of_rows(layer: &Layer<'_>) -> Vec<u32> {
+    let Some(walk) = layer.walk else { return Vec::new() };
+    let steps = 0..layer.dims.steps;
+    steps.flat_map(|s| std::iter::repeat_n(s as u32, walk.count(s))).collect()
+}
+
 struct Pass<'a> {
-    dims: LayerDims,
-    direction: usize,
+    layer: Layer<'a>,
+    d: usize,
     gate_rows: usize,
+    /// Whether there is no product with the state.
+    independent: bool,
     x: &'a [f32],
     y: &'a [f32],
     h0: &'a [f32],
@@ -124,32 +143,64 @@ struct Pass<'a> {
     dw_ih: Shared,
     dw_hh: Shared,
     dbiases: Option<[Shared; 2]>,
+    /// [N] of a walk, else empty
+    steps_of_rows: Vec<u32>,
+    /// [B, H] factors of h on its way into the product, or empty
+    masks: Vec<f32>,
+    /// A cleared state.
+    zeros: Vec<f32>,
 }
 
 impl Pass<'_> {
     fn columns(&self, side: Side) -> usize {
         match side {
-            Side::Input => self.dims.inputs,
-            Side::Recurrent => self.dims.hidden,
+            Side::Input => self.layer.dims.inputs,
+            Side::Recurrent => self.layer.dims.hidden,
+        }
+    }
+
+    /// Step and batch row of row `k`.
+    #[inline(always)]
+    fn place(&self, k: usize) -> (usize, usize) {
+        let LayerDims { steps, batch, .. } = self.layer.dims;
+        match self.layer.walk {
+            Some(walk) => {
+                let s = self.steps_of_rows[k] as usize;
+                (s, k - walk.offsets[s] as usize)
+            }
+            None => {
+                let t = k / batch;
+                (if self.d == 0 { t } else { steps - 1 - t }, k % batch)
+            }
         }
     }
 
     /// Row `k` of a side: x at (t, b), or h one step earlier in the direction's own time.
     #[inline(always)]
     fn row(&self, side: Side, k: usize) -> *const f32 {
-        let LayerDims { steps, batch, inputs, hidden, directions, .. } = self.dims;
-        let (t, b) = (k / batch, k % batch);
+        let LayerDims { batch, inputs, hidden, directions, .. } = self.layer.dims;
         match side {
             Side::Input => self.x[k * inputs..].as_ptr(),
+            Side::Recurrent if !self.layer.keeps(k) => self.zeros.as_ptr(),
             Side::Recurrent => {
-                let first = if self.direction == 0 { 0 } else { steps - 1 };
-                if t == first {
-                    return self.h0[(self.direction * batch + b) * hidden..].as_ptr();
+                let (s, b) = self.place(k);
+                if s == 0 {
+                    return self.h0[(self.d * batch + b) * hidden..].as_ptr();
                 }
-                let earlier = if self.direction == 0 { t - 1 } else { t + 1 };
-                self.y[((earlier * batch + b) * directions + self.direction) * hidden..].as_ptr()
+                let earlier = self.layer.first_row(self.d, s - 1) + b;
+                self.y[(earlier * directions + self.d) * hidden..].as_ptr()
             }
         }
+    }
+
+    /// Factors of row `k` of a side, if there are any.
+    #[inline(always)]
+    fn mask(&self, side: Side, k: usize) -> Option<&[f32]> {
+        if side == Side::Input || self.masks.is_empty() {
+            return None;
+        }
+        let (_, b) = self.place(k);
+        Some(&self.masks[b * self.layer.dims.hidden..])
     }
 }
 
@@ -164,13 +215,13 @@ impl Kernel for JobOf<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let JobOf { pass, job } = self;
-        let LayerDims { steps, batch, hidden, directions, .. } = pass.dims;
-        let (mr, width, total) = (most_rows::<S>(), 4 * S::LANES, steps * batch);
+        let LayerDims { hidden, directions, .. } = pass.layer.dims;
+        let (mr, width, total) = (most_rows::<S>(), 4 * S::LANES, pass.layer.len());
         let (first, end) = job.columns;
         let (source, stride, offset) = if job.in_aux {
-            (pass.aux, directions * hidden, pass.direction * hidden)
+            (pass.aux, directions * hidden, pass.d * hidden)
         } else {
-            (pass.gates, directions * pass.gate_rows, pass.direction * pass.gate_rows)
+            (pass.gates, directions * pass.gate_rows, pass.d * pass.gate_rows)
         };
         let depth = DEPTH.min(total);
         let a_len = MC.min(end - first).next_multiple_of(mr) * depth;
@@ -193,7 +244,13 @@ impl Kernel for JobOf<'_> {
                         let out = b_pack[at..][..width * depth].as_mut_ptr();
                         for k in 0..depth {
                             let row = pass.row(side, k0 + k).add(col);
-                            copy_row::<S>(row, used, out.add(k * width), width);
+                            let out = out.add(k * width);
+                            copy_row::<S>(row, used, out, width);
+                            if let Some(mask) = pass.mask(side, k0 + k) {
+                                for (n, factor) in mask[col..][..used].iter().enumerate() {
+                                    *out.add(n) *= factor;
+                                }
+                            }
                         }
                         at += width * depth;
                     }
@@ -234,8 +291,13 @@ impl Kernel for JobOf<'_> {
         if let Some([b_ih, b_hh]) = &pass.dbiases {
             for (n, sum) in sums.into_iter().enumerate() {
                 let at = job.row + first + n;
-                for &side in job.sides {
-                    let bias = if side == Side::Input { b_ih } else { b_hh };
+                let biases = match job.sides {
+                    _ if pass.independent => &[b_ih, b_hh][..],
+                    [Side::Input] => &[b_ih],
+                    [Side::Recurrent] => &[b_hh],
+                    _ => &[b_ih, b_hh],
+                };
+                for bias in biases {
                     // SAFETY: at is a gate row, and this job's own.
                     unsafe { *bias.get().add(at) = sum as f32 };
                 }

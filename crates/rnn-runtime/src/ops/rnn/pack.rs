@@ -95,6 +95,7 @@ fn pack_layer(
                         (Some(b_ih), Some(b_hh)) => Some([b_ih.cpu().clone(), b_hh.cpu().clone()]),
                         _ => None,
                     },
+                    peephole: cell.peephole.as_ref().map(|peephole| peephole.cpu().clone()),
                 })
                 .collect();
             let sizes = [inputs, spec.hidden_size];

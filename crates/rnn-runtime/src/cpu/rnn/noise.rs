@@ -1,0 +1,181 @@
+//! Draws and cleared states of a task's rows. Nothing is stored between the passes: each draws again from the
+//! counters of [`Draws`].
+
+use super::super::cells::Cell;
+use super::super::simd::Simd;
+use super::super::tile::{Rows, load, store};
+use super::part::{Layer, Part, Step};
+use crate::recurrence::{Draws, LayerDims};
+use crate::rng::{RngKey, drop_threshold, threefry2x32};
+use rnn_kernels::cell::Regularization;
+use std::ptr::null;
+
+/// What noise means for the rows of a step; null where there is none. Rows are as wide as the state.
+#[derive(Clone, Copy)]
+pub(super) struct StepNoise {
+    /// Share of the old h that stays: 0 or 1, or the rate outside training, `[rows, P]`.
+    pub(super) zone_h: *const f32,
+    /// The same for c, `[rows, H]`.
+    pub(super) zone_c: *const f32,
+    /// Factor of the candidate, `[rows, H]`.
+    pub(super) candidate: *const f32,
+    /// Factor of h on its way into the product, `[rows, P]`.
+    pub(super) mask: *const f32,
+    /// A state that was cleared.
+    pub(super) zeros: *const f32,
+}
+
+/// The memory behind [`StepNoise`]. Empty vectors where there is nothing.
+pub(super) struct TaskNoise {
+    draws: Option<(Draws, RngKey)>,
+    rates: Regularization,
+    zone_h: Vec<f32>,
+    zone_c: Vec<f32>,
+    candidate: Vec<f32>,
+    mask: Vec<f32>,
+    zeros: Vec<f32>,
+    /// h on its way into the product.
+    h_in: Vec<f32>,
+}
+
+/// A row of dropout's factors: 0 below the threshold, else the scale that keeps the mean. Plain loops over
+/// independent draws, which the compiler vectorises for the instruction set around them.
+#[inline(always)]
+fn drop_row(out: &mut [f32], rate: f32, key: RngKey, [word, first]: [u32; 2]) {
+    let (threshold, scale) = (drop_threshold(rate), 1.0 / (1.0 - rate));
+    for (unit, out) in out.iter_mut().enumerate() {
+        let bits = threefry2x32(key.0, [word, first.wrapping_add(unit as u32)])[0];
+        *out = if bits >> 8 >= threshold { scale } else { 0.0 };
+    }
+}
+
+/// One row of zoneout from word `WORD` of each draw: 1 where the old value stays.
+#[inline(always)]
+fn zone_row<const WORD: usize>(out: &mut [f32], rate: f32, key: RngKey, [word, first]: [u32; 2]) {
+    let threshold = drop_threshold(rate);
+    for (unit, out) in out.iter_mut().enumerate() {
+        let bits = threefry2x32(key.0, [word, first.wrapping_add(unit as u32)])[WORD];
+        *out = if bits >> 8 < threshold { 1.0 } else { 0.0 };
+    }
+}
+
+/// `[B, P]`: the factors of h on its way into the product of direction `d`, in the order of the pass's rows;
+/// empty without recurrent dropout.
+pub(super) fn sequence_masks(layer: &Layer<'_>, d: usize) -> Vec<f32> {
+    let batch = layer.dims.batch;
+    row_masks(layer, d, (0, batch))
+}
+
+/// [`sequence_masks`] of some rows.
+fn row_masks(layer: &Layer<'_>, d: usize, rows: (usize, usize)) -> Vec<f32> {
+    let (state, rate) = (layer.dims.state, layer.noise.rates.recurrent_dropout);
+    let Some(draws) = layer.noise.draws.filter(|_| rate > 0.0) else { return Vec::new() };
+    let mut masks = vec![0.0; (rows.1 - rows.0) * state];
+    for (r, row) in masks.chunks_exact_mut(state).enumerate() {
+        let counter = draws.recurrent_counter(layer.batch_row(rows.0 + r) * state);
+        drop_row(row, rate, draws.keys[d], counter);
+    }
+    masks
+}
+
+impl TaskNoise {
+    /// Room for a task's rows, and what holds for all of its steps.
+    #[inline(always)]
+    pub(super) fn new(part: &Part<'_>) -> Self {
+        let layer = &part.layer;
+        let LayerDims { hidden, state, .. } = layer.dims;
+        let (rates, rows) = (layer.noise.rates, part.rows());
+        let draws = layer.noise.draws.map(|draws| (draws, draws.keys[part.task.d]));
+        let zone = |rate: f32, width: usize| if rate > 0.0 { vec![rate; rows * width] } else { Vec::new() };
+        let dropped = |rate: f32, width: usize| match rate > 0.0 && draws.is_some() {
+            true => vec![0.0; rows * width],
+            false => Vec::new(),
+        };
+        let mask = row_masks(layer, part.task.d, part.task.rows);
+        let clears = layer.walk.is_some_and(|walk| walk.keep.is_some());
+        let zeros = if clears { vec![0.0; hidden.max(state)] } else { Vec::new() };
+        let h_in = if clears || !mask.is_empty() { vec![0.0; rows * state] } else { Vec::new() };
+        TaskNoise {
+            draws,
+            rates,
+            zone_h: zone(rates.zoneout_h, state),
+            zone_c: zone(rates.zoneout_c, hidden),
+            candidate: dropped(rates.candidate_dropout, hidden),
+            mask,
+            zeros,
+            h_in,
+        }
+    }
+
+    /// This task's rows of step `s`, with the noise of `units` (first, end) drawn.
+    #[inline(always)]
+    pub(super) fn step<C: Cell>(&mut self, part: &Part<'_>, s: usize, units: (usize, usize)) -> Step {
+        if let Some((draws, key)) = self.draws {
+            self.draw(part, s, draws, key, units);
+        }
+        let of = |values: &[f32]| if values.is_empty() { null() } else { values.as_ptr() };
+        let noise = StepNoise {
+            zone_h: of(&self.zone_h),
+            zone_c: of(&self.zone_c),
+            candidate: of(&self.candidate),
+            mask: of(&self.mask),
+            zeros: of(&self.zeros),
+        };
+        part.step::<C>(s, noise)
+    }
+
+    #[inline(always)]
+    fn draw(&mut self, part: &Part<'_>, s: usize, draws: Draws, key: RngKey, units: (usize, usize)) {
+        let LayerDims { hidden, state, .. } = part.layer.dims;
+        let rates = self.rates;
+        let own = |r: usize, width: usize| r * width + units.0.min(width)..r * width + units.1.min(width);
+        for r in 0..part.active(s) {
+            let b = part.layer.batch_row(part.task.rows.0 + r);
+            if !self.zone_h.is_empty() {
+                let counter = draws.zoneout_counter(s, b * state + units.0);
+                zone_row::<0>(&mut self.zone_h[own(r, state)], rates.zoneout_h, key, counter);
+            }
+            if !self.zone_c.is_empty() {
+                let counter = draws.zoneout_counter(s, b * hidden + units.0);
+                zone_row::<1>(&mut self.zone_c[own(r, hidden)], rates.zoneout_c, key, counter);
+            }
+            if !self.candidate.is_empty() {
+                let counter = draws.candidate_counter(s, b * hidden + units.0);
+                drop_row(&mut self.candidate[own(r, hidden)], rates.candidate_dropout, key, counter);
+            }
+        }
+    }
+
+    /// What the recurrent product of a step reads: h of the step before, cleared and dropped.
+    ///
+    /// # Safety
+    /// Below `Kernel::run`; the rows of `step` are finished one step earlier.
+    #[inline(always)]
+    pub(super) unsafe fn enter<S: Simd>(&mut self, part: &Part<'_>, step: &mut Step) {
+        let state = part.layer.dims.state;
+        let cleared = |r: usize| !part.layer.keeps(step.first + r);
+        if self.h_in.is_empty() || (self.mask.is_empty() && !(0..step.rows).any(cleared)) {
+            return;
+        }
+        for r in 0..step.rows {
+            let out = &mut self.h_in[r * state..][..state];
+            if cleared(r) {
+                out.fill(0.0);
+                continue;
+            }
+            let h = step.h_prev.start.wrapping_add(r * step.h_prev.stride);
+            for j in (0..state).step_by(S::LANES) {
+                let lanes = S::LANES.min(state - j);
+                // SAFETY: units below P of rows that exist.
+                unsafe {
+                    let mut x = load::<S>(h.add(j), lanes);
+                    if !self.mask.is_empty() {
+                        x = S::mul(x, load::<S>(self.mask.as_ptr().add(r * state + j), lanes));
+                    }
+                    store::<S>(out.as_mut_ptr().add(j), x, lanes);
+                }
+            }
+        }
+        step.h_in = Rows::contiguous(self.h_in.as_ptr(), state);
+    }
+}
