@@ -151,6 +151,25 @@ OPTIMIZERS = {
         "AdamW",
         dict(lr=0.02, betas=(0.8, 0.95), eps=1e-7, weight_decay=0.3),
     ),
+    "adadelta": ("Adadelta", dict(lr=0.7, rho=0.9, eps=1e-4)),
+    "adadelta_weight_decay": ("Adadelta", dict(lr=0.7, rho=0.9, eps=1e-4, weight_decay=0.1)),
+    "nadam": ("NAdam", dict(lr=0.02, betas=(0.8, 0.95), eps=1e-7, momentum_decay=0.02)),
+    "nadam_weight_decay": (
+        "NAdam",
+        dict(lr=0.02, betas=(0.8, 0.95), eps=1e-7, momentum_decay=0.02, weight_decay=0.1),
+    ),
+    "nadam_decoupled": (
+        "NAdam",
+        dict(
+            lr=0.02,
+            betas=(0.8, 0.95),
+            eps=1e-7,
+            momentum_decay=0.02,
+            weight_decay=0.3,
+            decoupled_weight_decay=True,
+        ),
+    ),
+    "rmsprop_momentum": ("RMSprop", dict(lr=0.01, alpha=0.95, eps=1e-6, momentum=0.8)),
 }
 OPTIMIZER_DEFAULTS = {
     "SGD": dict(momentum=0.0, nesterov=False, weight_decay=0.0),
@@ -158,6 +177,8 @@ OPTIMIZER_DEFAULTS = {
     "Adagrad": dict(weight_decay=0.0),
     "Adam": dict(weight_decay=0.0),
     "AdamW": dict(),
+    "Adadelta": dict(weight_decay=0.0),
+    "NAdam": dict(weight_decay=0.0, decoupled_weight_decay=False),
 }
 TRAINING_STEPS = 10
 
@@ -251,6 +272,55 @@ def losses(out):
     save(out, "losses", tensors, "config", config)
 
 
+# --- losses of sequences ----------------------------------------------------------------------
+
+
+def sequence_losses(out):
+    """Losses of ragged batches. PyTorch knows no lengths but CTC's: valid steps are taken out first."""
+    seed("sequence_losses")
+    tensors, (steps, batch, features) = {}, (6, 3, 4)
+    lengths = torch.tensor([2, 6, 5])
+    delta = 0.7
+    valid = torch.arange(steps)[:, None] < lengths[None, :]  # [T, B]
+    tensors["lengths"] = lengths
+
+    for name, function in {
+        "mse": F.mse_loss,
+        "mae": F.l1_loss,
+        "huber": lambda x, t: F.huber_loss(x, t, delta=delta),
+    }.items():
+        x, target = leaf(steps, batch, features), randn(steps, batch, features)
+        add_case(tensors, name, {"x": x, "target": target}, function(x[valid], target[valid]))
+
+    x = leaf(steps, batch, features)
+    target = torch.rand(steps, batch, features).double()
+    loss = F.binary_cross_entropy_with_logits(x[valid], target[valid])
+    add_case(tensors, "bce_with_logits", {"x": x, "target": target}, loss)
+
+    x, target = leaf(steps, batch, features), randn(steps, batch, features)
+    variance = (0.2 + torch.rand(steps, batch, features)).double().requires_grad_()
+    loss = F.gaussian_nll_loss(x[valid], target[valid], variance[valid], eps=1e-12)
+    add_case(tensors, "gaussian_nll", {"x": x, "target": target, "variance": variance}, loss)
+
+    x = leaf(steps, batch, features)
+    labels = torch.randint(features, (steps, batch))
+    add_case(tensors, "cross_entropy", {"x": x, "labels": labels}, F.cross_entropy(x[valid], labels[valid]))
+
+    # Long enough for log-probabilities of some hundred; an empty target, repeats, and one that does not fit.
+    steps, batch, classes, blank = 40, 5, 6, 2
+    lengths, counts = torch.tensor([40, 31, 7, 1, 3]), torch.tensor([15, 12, 4, 0, 3])
+    targets = torch.tensor([0, 1, 3, 4, 5])[torch.randint(5, (batch, 15))]
+    targets[4, :3] = 1
+    tensors |= {"ctc.lengths": lengths, "ctc.counts": counts, "ctc.targets": targets}
+    for name, reduction in {"ctc_mean": "mean", "ctc_sum": "sum"}.items():
+        x = (2 * randn(steps, batch, classes)).float().double().requires_grad_()
+        log_p = F.log_softmax(x, dim=-1)
+        options = dict(blank=blank, reduction=reduction, zero_infinity=True)
+        add_case(tensors, name, {"x": x}, F.ctc_loss(log_p, targets, lengths, counts, **options))
+
+    save(out, "sequence_losses", tensors, "config", dict(delta=delta, blank=blank))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of the fixtures")
@@ -261,6 +331,7 @@ def main():
     for name, (kind, options) in OPTIMIZERS.items():
         optimizer_case(out, name, kind, options)
     losses(out)
+    sequence_losses(out)
 
 
 if __name__ == "__main__":

@@ -379,6 +379,7 @@ impl Gradients {
             return Ok(None);
         }
         let grads: Vec<&Array> = self.leaves.values().collect();
-        Ok(Some(ops::optim::grad_norm(&grads, max_norm)?))
+        let options = ops::optim::ClipOptions { max_norm, ..Default::default() };
+        Ok(Some(ops::optim::grad_norm(&grads, &options)?))
     }
 }

@@ -83,6 +83,9 @@ pub enum Error {
         /// Everything that is wrong with it.
         problems: Vec<String>,
     },
+    /// Data that cannot be used: where it stands and what is wrong with it.
+    #[error(transparent)]
+    Data(Box<crate::data::DataError>),
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {

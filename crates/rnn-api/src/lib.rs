@@ -38,10 +38,12 @@
 //! seed and a position, and a request that cannot be met is an error.
 
 mod autograd;
+pub mod data;
 mod error;
 mod functional;
 mod init;
 pub mod io;
+pub mod metrics;
 pub mod nn;
 pub mod optim;
 mod param;
@@ -63,7 +65,7 @@ pub use rnn_kernels::cell::{
     Activation, CellKind, CellSpec, Merge, Parameter, Regularization, StackSpec, WeightFormat,
 };
 pub use rnn_runtime::ops::dropout::DropoutMask;
-pub use rnn_runtime::ops::loss::CrossEntropyOptions;
+pub use rnn_runtime::ops::loss::{CrossEntropyOptions, CtcOptions, LossOptions, Reduction};
 pub use rnn_runtime::ops::pointwise::{BinaryOp, UnaryOp};
 #[cfg(feature = "gpu")]
 pub use rnn_runtime::ops::rnn::{Comparison, Explanation};
@@ -80,12 +82,14 @@ pub mod prelude {
         Rnn, RnnConfig, RnnOutput, RnnState, RnnStream, Sequential, Trace,
     };
     pub use crate::optim::{
-        AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Optimizer, ParamGroup, RmsProp,
-        RmsPropConfig, Sgd, SgdConfig,
+        AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Ema,
+        EmaConfig, GradAccumulator, Lion, LionConfig, LossScale, LrRangeTest, Nadam, NadamConfig, Optimizer,
+        ParamGroup, ParamRole, ReduceOnPlateau, RmsProp, RmsPropConfig, Schedule, Sgd, SgdConfig,
     };
     pub use crate::{
-        Activation, CrossEntropyOptions, DType, Device, Gradients, Init, Merge, Param, Regularization,
-        RngKey, Sampling, Snapshot, Tensor, UnaryOp, WeightFormat, module, no_grad, warm_up,
+        Activation, CrossEntropyOptions, CtcOptions, DType, Device, Gradients, Init, LossOptions, Merge,
+        Param, Reduction, Regularization, RngKey, Sampling, Snapshot, Tensor, UnaryOp, WeightFormat, module,
+        no_grad, warm_up,
     };
 }
 

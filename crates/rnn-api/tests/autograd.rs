@@ -205,6 +205,27 @@ fn loss_gradients(device: &Device) {
     check("bce", &pair[..1], |x| x[0].bce_with_logits(&targets));
     let tracked = targets.requires_grad();
     assert!(matches!(pair[0].bce_with_logits(&tracked), Err(Error::Unsupported { .. })));
+    sequence_loss_gradients(device);
+}
+
+/// The gradient of every input that has one, with lengths and without.
+fn sequence_loss_gradients(device: &Device) {
+    let over = LossOptions::new().with_lengths(&[1, 3]).with_reduction(Reduction::SequenceMean);
+    let pair = [input(device, 31, &[3, 2, 2]), input(device, 32, &[3, 2, 2])];
+    for over in [LossOptions::new(), over] {
+        check("mse_over", &pair, |x| x[0].mse_over(&x[1], &over));
+        check("huber", &pair, |x| x[0].huber_over(&x[1], 0.8, &over));
+        let far = Tensor::full(device, &[3, 2, 2], 4.0).unwrap();
+        // Further apart than a kink of the costs.
+        check("mae", &pair[..1], |x| x[0].mae_over(&far, &over));
+        check("quantile", &pair[..1], |x| x[0].quantile_over(&far, 0.3, &over));
+        let spread = [pair[0].clone(), positive(device, 33, &[3, 2, 2])];
+        check("gaussian_nll", &spread, |x| x[0].gaussian_nll(&pair[1], &x[1], &over));
+        check("gaussian_nll_log", &spread, |x| x[0].gaussian_nll_log(&pair[1], &x[1], &over));
+        let logits = [input(device, 34, &[3, 2, 4])];
+        let options = CtcOptions { blank: 2, ..CtcOptions::default() };
+        check("ctc", &logits, |x| x[0].ctc(&[vec![3], vec![1, 0]], &options, &over));
+    }
 }
 
 fn table_and_type_gradients(device: &Device) {

@@ -28,6 +28,7 @@ fn main() {
         device_test!(recurrent_layers).with_webgpu_limits(),
         device_test!(ten_losses_of_every_optimizer),
         device_test!(losses_and_rows),
+        device_test!(losses_of_ragged_sequences),
     ]);
 }
 
@@ -160,7 +161,7 @@ struct Model {
 rnn_api::module!(Model { lstm, head });
 
 fn ten_losses_of_every_optimizer(device: &Device) {
-    for_each_fixture("optim_", 12, |path, fixture| {
+    for_each_fixture("optim_", 18, |path, fixture| {
         let name = &path.file_stem().unwrap().to_string_lossy();
         let model = Model {
             lstm: LstmConfig::new(3, 5).init(device, 1).unwrap(),
@@ -203,11 +204,24 @@ fn optimizer_of(fixture: &Fixture, model: &Model) -> Box<dyn Optimizer> {
         }
         "rmsprop" => {
             let config = RmsPropConfig::new(lr).with_alpha(number("alpha")).with_eps(number("eps"));
+            let momentum = fixture.parse_field("optimizer", "momentum").unwrap_or(0.0);
+            let config = config.with_momentum(momentum);
             Box::new(config.with_weight_decay(decay).init(model).unwrap())
         }
         "adagrad" => {
             let config = AdaGradConfig::new(lr).with_eps(number("eps"));
             Box::new(config.with_weight_decay(decay).init(model).unwrap())
+        }
+        "adadelta" => {
+            let config = AdaDeltaConfig::new(lr).with_rho(number("rho")).with_eps(number("eps"));
+            Box::new(config.with_weight_decay(decay).init(model).unwrap())
+        }
+        "nadam" => {
+            let config = NadamConfig::new(lr).with_beta1(number("beta1")).with_beta2(number("beta2"));
+            let config = config.with_eps(number("eps")).with_momentum_decay(number("momentum_decay"));
+            let decoupled = fixture.parse_field("optimizer", "decoupled_weight_decay").unwrap();
+            let config = config.with_weight_decay(decay).with_decoupled_weight_decay(decoupled);
+            Box::new(config.init(model).unwrap())
         }
         "adam" => {
             let config = AdamConfig::new(lr).with_beta1(number("beta1")).with_beta2(number("beta2"));
@@ -282,5 +296,63 @@ fn losses_and_rows(device: &Device) {
     for (name, leaf) in [("x", &x), ("gamma", &gamma), ("beta", &beta)] {
         let expected = format!("layer_norm.d.{name}");
         compare("layer_norm", &gradients.get(leaf).unwrap(), fixture, &expected, BOUND);
+    }
+}
+
+fn losses_of_ragged_sequences(device: &Device) {
+    let fixture = &Fixture::read(format!("{FIXTURES}/sequence_losses.safetensors")).unwrap();
+    let get = |name: &str| tensor(device, fixture, name).unwrap();
+    let numbers = |name: &str| -> Vec<usize> {
+        fixture.integers(name).unwrap().1.iter().map(|&n| usize::try_from(n).unwrap()).collect()
+    };
+    let check = |case: &str, loss: Tensor, leaves: &[(&str, &Tensor)], bound: f64| {
+        compare(case, &loss, fixture, &format!("{case}.y"), bound);
+        let gradients = loss.backward().unwrap();
+        for (name, leaf) in leaves {
+            let gradient = gradients.get(*leaf).unwrap();
+            compare(case, &gradient, fixture, &format!("{case}.d.{name}"), bound);
+        }
+    };
+    let lengths = numbers("lengths");
+    let over = LossOptions::new().with_lengths(&lengths);
+    let delta = fixture.parse_field("config", "delta").unwrap();
+
+    for case in ["mse", "mae", "huber", "bce_with_logits"] {
+        let (x, t) = (get(&format!("{case}.x")).requires_grad(), get(&format!("{case}.target")));
+        let loss = match case {
+            "mse" => x.mse_over(&t, &over),
+            "mae" => x.mae_over(&t, &over),
+            "huber" => x.huber_over(&t, delta, &over),
+            _ => x.bce_with_logits_over(&t, &over),
+        };
+        check(case, loss.unwrap(), &[("x", &x)], BOUND);
+    }
+
+    let (x, t) = (get("gaussian_nll.x").requires_grad(), get("gaussian_nll.target"));
+    let v = get("gaussian_nll.variance").requires_grad();
+    let loss = x.gaussian_nll(&t, &v, &over).unwrap();
+    check("gaussian_nll", loss, &[("x", &x), ("variance", &v)], BOUND);
+
+    let x = get("cross_entropy.x").requires_grad();
+    let (dims, labels) = fixture.integers("cross_entropy.labels").unwrap();
+    let labels: Vec<u32> = labels.iter().map(|&label| label as u32).collect();
+    let labels = Tensor::from_indices(device, &labels, dims).unwrap();
+    let loss = x.cross_entropy_over(&labels, &CrossEntropyOptions::default(), &over).unwrap();
+    check("cross_entropy", loss, &[("x", &x)], BOUND);
+
+    let (lengths, counts) = (numbers("ctc.lengths"), numbers("ctc.counts"));
+    let padded = numbers("ctc.targets");
+    let rows = padded.chunks(padded.len() / counts.len()).zip(&counts);
+    let targets: Vec<Vec<u32>> =
+        rows.map(|(row, &count)| row[..count].iter().map(|&label| label as u32).collect()).collect();
+    let options = CtcOptions { blank: fixture.parse_field("config", "blank").unwrap(), zero_infinity: true };
+    // The last target fits no path. PyTorch's mean over the batch counts it as 0, and divides by the labels of
+    // each target first.
+    for (case, reduction) in [("ctc_mean", Reduction::SequenceMean), ("ctc_sum", Reduction::Sum)] {
+        let x = get(&format!("{case}.x")).requires_grad();
+        let over = LossOptions::new().with_lengths(&lengths).with_reduction(reduction);
+        let loss = x.ctc(&targets, &options, &over).unwrap();
+        // Posteriors are quotients of sums over paths of 40 steps, in f32 on the GPU.
+        check(case, loss, &[("x", &x)], 1e-5);
     }
 }

@@ -34,9 +34,14 @@ fn layout(kernel: &Kernel) -> Layout {
         "layer_norm_weights" => LayerNormWeightsParams::LAYOUT,
         "gather" => GatherParams::LAYOUT,
         "scatter_add" => ScatterAddParams::LAYOUT,
-        "cross_entropy" | "cross_entropy_backward" => CrossEntropyParams::LAYOUT,
+        "cross_entropy" => CrossEntropyParams::LAYOUT,
+        "cross_entropy_backward" => CrossEntropyBackwardParams::LAYOUT,
         "elementwise" => ElementwiseParams::LAYOUT,
         "elementwise_backward" => ElementwiseBackwardParams::LAYOUT,
+        "gaussian_nll" => GaussianParams::LAYOUT,
+        "gaussian_nll_backward" => GaussianBackwardParams::LAYOUT,
+        "ctc_alphas" => CtcParams::LAYOUT,
+        "ctc_posteriors" | "ctc_backward" => CtcBackwardParams::LAYOUT,
         "norm" => NormParams::LAYOUT,
         "norm_finish" => NormFinishParams::LAYOUT,
         "scale" => ScaleParams::LAYOUT,
@@ -44,9 +49,13 @@ fn layout(kernel: &Kernel) -> Layout {
         "sgd" => SgdParams::LAYOUT,
         "rmsprop" => RmsPropParams::LAYOUT,
         "adagrad" => AdaGradParams::LAYOUT,
+        "adadelta" => AdaDeltaParams::LAYOUT,
         "adam" => AdamParams::LAYOUT,
+        "lion" => LionParams::LAYOUT,
+        "ema" => EmaParams::LAYOUT,
         "gemm" | "gemm_subgroup" | "gemm_tile_64" | "gemm_tile_128" | "gemv" => gemm::GemmParams::LAYOUT,
         "sum_parts" => gemm::SumPartsParams::LAYOUT,
+        "norm_rows" | "norm_rows_backward" => rnn::NormRowsParams::LAYOUT,
         "previous" => rnn::PreviousParams::LAYOUT,
         "pack_recurrent" => rnn::PackRecurrentParams::LAYOUT,
         "pack_bias" => rnn::PackBiasParams::LAYOUT,
@@ -188,11 +197,14 @@ fn parameters_are_laid_out_as_in_rust() {
         let found: Vec<_> =
             members.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset as usize)).collect();
         assert_eq!(found, layout(kernel), "{label}: fields and offsets");
-        let nested = members.iter().find(|m| m.name.as_deref() == Some("options"));
-        if let Some(TypeInner::Struct { members, .. }) = nested.map(|m| &module.types[m.ty].inner) {
-            let found: Vec<_> =
-                members.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset as usize)).collect();
-            assert_eq!(found, params::rnn::OptionsParams::LAYOUT, "{label}: fields and offsets of `options`");
+        let nested = [("options", params::rnn::OptionsParams::LAYOUT), ("base", params::BaseParams::LAYOUT)];
+        for (name, layout) in nested {
+            let member = members.iter().find(|m| m.name.as_deref() == Some(name));
+            if let Some(TypeInner::Struct { members, .. }) = member.map(|m| &module.types[m.ty].inner) {
+                let found: Vec<_> =
+                    members.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset as usize)).collect();
+                assert_eq!(found, layout, "{label}: fields and offsets of `{name}`");
+            }
         }
         assert_eq!(*span as usize, kernel.params_size, "{label}: size");
         assert!(kernel.params_size <= MAX_UNIFORM_WINDOW, "{label}: {} bytes", kernel.params_size);

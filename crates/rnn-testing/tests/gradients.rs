@@ -1,11 +1,11 @@
 //! Every backward of the recurrent oracle against central differences.
 
-use rnn_kernels::cell::{Activation, CellKind, CellSpec, StackSpec};
+use rnn_kernels::cell::{Activation, CellKind, CellSpec};
 use rnn_testing::data::{SplitMix64, indices, to_f64, uniform};
-use rnn_testing::gradcheck::{MAX_ERROR, check_gradient_to, dot};
+use rnn_testing::gradcheck::{check_gradient_between_kinks, dot};
 use rnn_testing::oracle::{
-    CellWeights, Masks, StackCase, StackInput, backward, forward, named_weights, random_spec, stack_spec,
-    with_options,
+    CellWeights, Masks, StackCase, StackInput, backward, forward, named_weights, random_masks, random_spec,
+    stack_spec, with_options,
 };
 use rnn_testing::shapes::RnnShape;
 
@@ -21,28 +21,36 @@ fn objective(case: &StackCase, weights: &[CellWeights], input: &StackInput) -> f
     sum
 }
 
-/// Checks dx, dh0, dc0 and every parameter of one case.
+/// Checks dx, dh0, dc0 and every parameter of one case, none of which may lie on a kink.
 fn check_case(name: &str, case: &StackCase) {
-    // The normalisation of a few units that are nearly alike bends sharply.
-    let bound = if case.spec.cell.layer_norm { 50.0 * MAX_ERROR } else { MAX_ERROR };
+    assert_eq!(checked_and_skipped(name, case)[1], 0, "{name}: on a kink");
+}
+
+/// [`check_case`] where some may: how many elements were checked, and how many of them skipped.
+fn checked_and_skipped(name: &str, case: &StackCase) -> [usize; 2] {
+    let mut counts = [0; 2];
+    let mut check = |name: String, x: &[f64], analytic: &[f64], f: &mut dyn FnMut(&[f64]) -> f64| {
+        counts[0] += x.len();
+        counts[1] += check_gradient_between_kinks(&name, x, analytic, f);
+    };
     let out = case.forward();
     let dc_n = case.dc_n.as_deref();
     let grads = backward(&case.spec, &case.weights, &case.input, &out, &case.dy, &case.dh_n, dc_n);
 
-    check_gradient_to(bound, &format!("{name} dx"), &case.input.x, &grads.dx, |x| {
+    check(format!("{name} dx"), &case.input.x, &grads.dx, &mut |x| {
         objective(case, &case.weights, &StackInput { x: x.to_vec(), ..case.input.clone() })
     });
     // An implied state is zero, and has a gradient all the same.
     let zeros = vec![0.0; out.h_n.len()];
     let h0 = case.input.h0.as_ref().unwrap_or(&zeros);
-    check_gradient_to(bound, &format!("{name} dh0"), h0, &grads.dh0, |h0| {
+    check(format!("{name} dh0"), h0, &grads.dh0, &mut |h0| {
         objective(case, &case.weights, &StackInput { h0: Some(h0.to_vec()), ..case.input.clone() })
     });
     assert_eq!(grads.dc0.is_some(), case.spec.cell.kind.has_cell_state());
     if let Some(dc0) = &grads.dc0 {
         let zeros = vec![0.0; dc0.len()];
         let c0 = case.input.c0.as_ref().unwrap_or(&zeros);
-        check_gradient_to(bound, &format!("{name} dc0"), c0, dc0, |c0| {
+        check(format!("{name} dc0"), c0, dc0, &mut |c0| {
             objective(case, &case.weights, &StackInput { c0: Some(c0.to_vec()), ..case.input.clone() })
         });
     }
@@ -51,12 +59,13 @@ fn check_case(name: &str, case: &StackCase) {
         for ((parameter, values), (_, analytic)) in w.all().zip(dw.all()) {
             let mut weights = case.weights.clone();
             let name = format!("{name} {} of {state}", parameter.name());
-            check_gradient_to(bound, &name, values, analytic, |values| {
+            check(name, values, analytic, &mut |values| {
                 weights[state].set(parameter, values.to_vec());
                 objective(case, &weights, &case.input)
             });
         }
     }
+    counts
 }
 
 const CELLS: [(&str, CellSpec); 4] = [
@@ -223,122 +232,23 @@ fn random_cases_repeat_and_hold_f32_values() {
     assert_ne!(to_f64(&uniform(1, 3)), to_f64(&uniform(2, 3)));
 }
 
-/// Every mask that the rates of a stack ask for.
-fn random_masks(case: &StackCase, rng: &mut SplitMix64) -> Masks {
-    let (spec, t, b) = (&case.spec, case.input.t, case.input.b);
-    let mut mask = |rate: f32, len: usize, scaled: bool| -> Vec<f64> {
-        let keep = if scaled { 1.0 / (1.0 - f64::from(rate)) } else { 0.0 };
-        // next_uniform() is in [-1, 1).
-        let drop = if scaled { 0.0 } else { 1.0 };
-        (0..len).map(|_| if 0.5 * (rng.next_uniform() + 1.0) < rate { drop } else { keep }).collect()
-    };
-    let (states, noise, out) = (spec.num_states(), &spec.regularization, spec.output_size());
-    let mut some = |rate: f32, count: usize, len: usize, scaled: bool| {
-        (rate > 0.0).then(|| (0..count).map(|_| mask(rate, len, scaled)).collect::<Vec<_>>())
-    };
-    Masks {
-        between: some(spec.dropout, spec.num_layers - 1, t * b * out, true),
-        recurrent: some(noise.recurrent_dropout, states, b * spec.state_size(), true),
-        candidate: some(noise.candidate_dropout, states, t * b * spec.hidden_size, true),
-        zoneout_h: some(noise.zoneout_h, states, t * b * spec.state_size(), false),
-        zoneout_c: some(noise.zoneout_c, states, t * b * spec.hidden_size, false),
-        output: some(noise.output_dropout, 1, b * out, true).map(|mut masks| masks.remove(0)),
-        input: (noise.input_dropout > 0.0).then(|| {
-            (0..spec.num_layers)
-                .map(|layer| mask(noise.input_dropout, b * spec.layer_input_size(layer), true))
-                .collect()
-        }),
-    }
-}
-
 /// Random combinations of all options, half of them with noise and half at inference.
+/// `RNN_COMBINATIONS` sets their number.
 #[test]
 fn random_combinations_of_options() {
+    let combinations = std::env::var("RNN_COMBINATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(240);
     let mut rng = SplitMix64::new(2026);
-    for n in 0..240 {
+    let [mut checked, mut skipped] = [0; 2];
+    for n in 0..combinations {
         let shape = RnnShape { t: 3, b: 2, i: 2, h: 4 };
         let spec = random_spec(&mut rng, shape);
         let mut case = with_options(StackCase::random(spec, shape, true, n), &mut rng);
         if n % 2 == 0 {
-            case.input.masks = random_masks(&case, &mut rng);
+            case.input.masks = random_masks(&spec, shape.t, shape.b, &mut rng);
         }
-        check_case(&format!("{n}: {spec:?} {:?} {:?}", case.input.lengths, case.input.resets), &case);
+        let name = format!("{n}: {spec:?} {:?} {:?}", case.input.lengths, case.input.resets);
+        let [of_case, on_kinks] = checked_and_skipped(&name, &case);
+        (checked, skipped) = (checked + of_case, skipped + on_kinks);
     }
-}
-
-/// What stands in the padding changes nothing, and nothing flows into it.
-#[test]
-fn padding_is_invisible() {
-    let mut rng = SplitMix64::new(7);
-    for n in 0..60 {
-        let shape = RnnShape { t: 5, b: 3, i: 2, h: 4 };
-        let spec = random_spec(&mut rng, shape);
-        let mut case = StackCase::random(spec, shape, true, n);
-        let lengths = vec![3, 5, 1];
-        case.input.lengths = Some(lengths.clone());
-        let out = case.forward();
-        let grads = case.backward(&out);
-        let mut other = case.clone();
-        let padding = |k: usize, width: usize| {
-            let row = k / width;
-            row / shape.b >= lengths[row % shape.b]
-        };
-        for k in 0..other.input.x.len() {
-            if padding(k, shape.i) {
-                other.input.x[k] = 1e6;
-                assert_eq!(grads.dx[k], 0.0, "{n}: {spec:?}");
-            }
-        }
-        for k in 0..other.dy.len() {
-            if padding(k, spec.output_size()) {
-                other.dy[k] = -1e6;
-                assert_eq!(out.y[k], 0.0, "{n}: {spec:?}");
-            }
-        }
-        let other_out = other.forward();
-        assert_eq!((&out.y, &out.h_n, &out.c_n), (&other_out.y, &other_out.h_n, &other_out.c_n), "{spec:?}");
-        assert_eq!(grads, other.backward(&other_out), "{spec:?}");
-        // Each row alone, without padding, is the same.
-        for (b, &length) in lengths.iter().enumerate() {
-            let pick = |states: &Vec<f64>, width: usize| -> Vec<f64> {
-                states.chunks(width).skip(b).step_by(shape.b).flatten().copied().collect()
-            };
-            let alone = StackInput {
-                t: length,
-                b: 1,
-                x: pick(&case.input.x, shape.i)[..length * shape.i].to_vec(),
-                h0: case.input.h0.as_ref().map(|h0| pick(h0, spec.state_size())),
-                c0: case.input.c0.as_ref().map(|c0| pick(c0, shape.h)),
-                ..StackInput::default()
-            };
-            let alone = forward(&spec, &case.weights, &alone);
-            assert_eq!(alone.h_n, pick(&out.h_n, spec.state_size()), "{n}, row {b}: {spec:?}");
-            assert_eq!(alone.y, pick(&out.y, spec.output_size())[..alone.y.len()], "{n}, row {b}: {spec:?}");
-        }
-    }
-}
-
-/// A reset is a border between sequences: either side alone is the same.
-#[test]
-fn a_reset_separates_sequences() {
-    let mut rng = SplitMix64::new(8);
-    for n in 0..40 {
-        let shape = RnnShape { t: 4, b: 2, i: 2, h: 4 };
-        let spec = random_spec(&mut rng, shape);
-        let mut case = StackCase::random(StackSpec { num_layers: 1, ..spec }, shape, false, n);
-        case.input.resets =
-            Some([false, false, true].iter().flat_map(|&r| [r; 2]).chain([false; 2]).collect());
-        let whole = case.forward().y;
-        let half = shape.b * shape.i * 2;
-        let part = |x: &[f64]| {
-            forward(
-                &case.spec,
-                &case.weights,
-                &StackInput { t: 2, b: 2, x: x.to_vec(), ..StackInput::default() },
-            )
-            .y
-        };
-        let parts = [part(&case.input.x[..half]), part(&case.input.x[half..])].concat();
-        assert_eq!(whole, parts, "{n}: {spec:?}");
-    }
+    assert!(skipped * 1000 <= checked, "{skipped} of {checked} elements lie on a kink");
 }

@@ -8,7 +8,7 @@ use rnn_testing::data::to_f64;
 use rnn_testing::fixture::{self, Fixture};
 use rnn_testing::oracle::loss::{self, CrossEntropy};
 use rnn_testing::oracle::matmul::{Matmul, matmul, matmul_backward};
-use rnn_testing::oracle::optim::{Adagrad, Adam, Optimizer, RmsProp, Sgd};
+use rnn_testing::oracle::optim::{AdaDelta, Adagrad, Adam, Nadam, Optimizer, Penalized, RmsProp, Sgd};
 use rnn_testing::oracle::{self, StackInput, rows};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../rnn-api/tests/fixtures");
@@ -96,7 +96,7 @@ fn check(fixture: &Fixture, name: &str, tensor: &str, got: &[f64]) -> Result<(),
 #[test]
 fn ten_training_losses_of_every_optimizer() {
     let paths = fixture::list(FIXTURES, "optim_").unwrap();
-    assert_eq!(paths.len(), 12);
+    assert_eq!(paths.len(), 18);
     for path in paths {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let fixture = Fixture::read(&path).unwrap();
@@ -120,10 +120,25 @@ fn optimizer_of(fixture: &Fixture) -> Result<Optimizer, String> {
             weight_decay,
             alpha: number("alpha")?,
             eps: number("eps")?,
+            momentum: number("momentum").unwrap_or(0.0),
             ..RmsProp::default()
         }),
         "adagrad" => {
             Optimizer::Adagrad(Adagrad { lr, weight_decay, eps: number("eps")?, ..Adagrad::default() })
+        }
+        "adadelta" => Optimizer::AdaDelta(AdaDelta {
+            lr,
+            weight_decay,
+            rho: number("rho")?,
+            eps: number("eps")?,
+            ..AdaDelta::default()
+        }),
+        "nadam" => {
+            let (beta1, beta2, eps) = (number("beta1")?, number("beta2")?, number("eps")?);
+            let momentum_decay = number("momentum_decay")?;
+            let inner = Optimizer::Nadam(Nadam { lr, beta1, beta2, eps, momentum_decay, ..Nadam::default() });
+            let decoupled = fixture.parse_field("optimizer", "decoupled_weight_decay")?;
+            Optimizer::Penalized(Box::new(Penalized { inner, lr, l1: 0.0, l2: weight_decay, decoupled }))
         }
         adam @ ("adam" | "adamw") => Optimizer::Adam(Adam {
             lr,

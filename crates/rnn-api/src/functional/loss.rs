@@ -1,10 +1,23 @@
-//! Losses: means over all elements or rows, scalars.
+//! Losses: scalars. Without further words the mean over all elements or rows; the forms that end in `_over` take
+//! [`LossOptions`]: lengths, and other reductions. Steps past the end of a sequence have no part in value or
+//! gradient, whatever stands there.
 
 use crate::autograd::record;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
-use rnn_runtime::ops::loss::{self, CrossEntropyOptions};
+use rnn_runtime::ops::loss::{self, CrossEntropyOptions, CtcOptions, Elementwise, LossOptions, Spread};
 use rnn_runtime::ops::pointwise;
+
+/// Refuses targets that want a gradient which the loss does not have.
+fn expect_data(op: &str, targets: &Tensor) -> Result<()> {
+    if !targets.is_tracked() {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        what: format!("{op} with targets that require a gradient"),
+        why: "targets are data; use detach()".into(),
+    })
+}
 
 impl Tensor {
     /// Mean negative log-likelihood of `labels` under the softmax of these logits: `[.., C]` and
@@ -23,22 +36,37 @@ impl Tensor {
     /// A label that is not in `0..C`, labels of another shape, every row ignored, different
     /// devices.
     pub fn cross_entropy_with(&self, labels: &Tensor, options: &CrossEntropyOptions) -> Result<Tensor> {
-        const OP: &str = "cross_entropy";
-        let Some((_, leading)) = self.dims().split_last() else {
-            return Err(Error::shape(OP, "logits", "[.., C]", self.shape()));
-        };
-        if labels.dims() != leading {
-            let expected = format!("{leading:?}, the leading axes of the logits");
-            return Err(Error::shape(OP, "labels", expected, labels.shape()));
-        }
-        let (rows, cols) = self.shape().rows_cols();
-        let logits = self.array().reshape(&[rows, cols])?;
-        let labels = labels.array().reshape(&[rows])?;
-        let out = loss::cross_entropy(&logits, &labels, options)?;
-        let (lse, options, dims) = (out.lse, *options, self.dims().to_vec());
-        Ok(record(OP, [self], out.loss, move |dloss, _| {
-            let dlogits = loss::cross_entropy_backward(&logits, &lse, &labels, &options, &dloss)?;
-            Ok([Some(dlogits.reshape(&dims)?)])
+        self.cross_entropy_over(labels, options, &LossOptions::new())
+    }
+
+    /// As [`Tensor::cross_entropy_with`], over the valid steps of `[T, B, C]`. Labels past the end of a
+    /// sequence are not looked at.
+    ///
+    /// ```
+    /// # fn main() -> rnn_api::Result<()> {
+    /// use rnn_api::{CrossEntropyOptions, Device, LossOptions, Tensor};
+    /// # let device = Device::cpu();
+    /// let logits = Tensor::zeros(&device, &[3, 2, 4])?; // [T, B, C]
+    /// let labels = Tensor::from_indices(&device, &[1, 2, 3, 99, 0, 99], &[3, 2])?; // [T, B]
+    /// let over = LossOptions::new().with_lengths(&[3, 1]);
+    /// let loss = logits.cross_entropy_over(&labels, &CrossEntropyOptions::default(), &over)?;
+    /// assert!((loss.item()? - 4f32.ln()).abs() < 1e-6); // nats per token
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Tensor::cross_entropy_with`]; lengths that are not B numbers in `1..=T`; lengths or a reduction over
+    /// sequences where the labels have no axes T and B.
+    pub fn cross_entropy_over(
+        &self,
+        labels: &Tensor,
+        options: &CrossEntropyOptions,
+        over: &LossOptions<'_>,
+    ) -> Result<Tensor> {
+        let (logits, labels, options) = (self.array().clone(), labels.array().clone(), *options);
+        let forward = loss::cross_entropy(&logits, &labels, &options, over)?;
+        Ok(record("cross_entropy", [self], forward.loss.clone(), move |dloss, _| {
+            Ok([Some(loss::cross_entropy_backward(&logits, &labels, &options, &forward, &dloss)?)])
         }))
     }
 
@@ -47,31 +75,170 @@ impl Tensor {
     /// # Errors
     /// Shapes or devices that differ, or index data.
     pub fn mse(&self, target: &Tensor) -> Result<Tensor> {
+        self.mse_over(target, &LossOptions::new())
+    }
+
+    /// As [`Tensor::mse`], over the valid steps of `[T, B, ..]`.
+    ///
+    /// # Errors
+    /// As [`Tensor::mse`]; lengths that are not B numbers in `1..=T`, or for a shape without the axes T and B; a
+    /// reduction over sequences of a shape that could as well be `[B, F]`: give lengths, or `[T, B, F]`.
+    pub fn mse_over(&self, target: &Tensor, over: &LossOptions<'_>) -> Result<Tensor> {
+        self.elementwise(Elementwise::Mse, target, over)
+    }
+
+    /// Mean absolute difference to a target of the same shape; its gradient where they are equal is 0.
+    ///
+    /// # Errors
+    /// As [`Tensor::mse`].
+    pub fn mae(&self, target: &Tensor) -> Result<Tensor> {
+        self.mae_over(target, &LossOptions::new())
+    }
+
+    /// As [`Tensor::mae`], over the valid steps of `[T, B, ..]`.
+    ///
+    /// # Errors
+    /// As [`Tensor::mse_over`].
+    pub fn mae_over(&self, target: &Tensor, over: &LossOptions<'_>) -> Result<Tensor> {
+        self.elementwise(Elementwise::Mae, target, over)
+    }
+
+    /// Mean of Huber's cost (1964): `d^2 / 2` for differences d up to `delta`, `delta (|d| - delta / 2)` beyond,
+    /// so that an outlier pulls no harder than `delta`.
+    ///
+    /// # Errors
+    /// As [`Tensor::mse`]; a `delta` that is not positive and finite.
+    pub fn huber(&self, target: &Tensor, delta: f32) -> Result<Tensor> {
+        self.huber_over(target, delta, &LossOptions::new())
+    }
+
+    /// As [`Tensor::huber`], over the valid steps of `[T, B, ..]`.
+    ///
+    /// # Errors
+    /// As [`Tensor::huber`] and [`Tensor::mse_over`].
+    pub fn huber_over(&self, target: &Tensor, delta: f32, over: &LossOptions<'_>) -> Result<Tensor> {
+        self.elementwise(Elementwise::Huber { delta }, target, over)
+    }
+
+    /// Mean pinball loss (Koenker and Bassett 1978): `q d` for differences d = target - self above 0, `(q - 1) d`
+    /// below. Its minimum is the `q`-quantile of the target.
+    ///
+    /// # Errors
+    /// As [`Tensor::mse`]; a `q` outside `(0, 1)`.
+    pub fn quantile(&self, target: &Tensor, q: f32) -> Result<Tensor> {
+        self.quantile_over(target, q, &LossOptions::new())
+    }
+
+    /// As [`Tensor::quantile`], over the valid steps of `[T, B, ..]`.
+    ///
+    /// # Errors
+    /// As [`Tensor::quantile`] and [`Tensor::mse_over`].
+    pub fn quantile_over(&self, target: &Tensor, q: f32, over: &LossOptions<'_>) -> Result<Tensor> {
+        self.elementwise(Elementwise::Quantile { q }, target, over)
+    }
+
+    /// Mean binary cross entropy of the sigmoid of these logits with targets in `[0, 1]` of the
+    /// same shape; exact for logits of any size. The loss of multi-label classification.
+    ///
+    /// # Errors
+    /// Shapes or devices that differ, or targets that require a gradient, which they do not have.
+    pub fn bce_with_logits(&self, targets: &Tensor) -> Result<Tensor> {
+        self.bce_with_logits_over(targets, &LossOptions::new())
+    }
+
+    /// As [`Tensor::bce_with_logits`], over the valid steps of `[T, B, ..]`. The negative log-likelihood of a
+    /// step, summed over its F labels, is F times the mean.
+    ///
+    /// # Errors
+    /// As [`Tensor::bce_with_logits`] and [`Tensor::mse_over`].
+    pub fn bce_with_logits_over(&self, targets: &Tensor, over: &LossOptions<'_>) -> Result<Tensor> {
+        expect_data("bce_with_logits", targets)?;
+        self.elementwise(Elementwise::BceWithLogits, targets, over)
+    }
+
+    fn elementwise(&self, cost: Elementwise, target: &Tensor, over: &LossOptions<'_>) -> Result<Tensor> {
         let (x, goal) = (self.array().clone(), target.array().clone());
-        let y = loss::mse(&x, &goal)?;
-        Ok(record("mse", [self, target], y, move |dloss, [want_x, want_target]| {
-            let dx = loss::mse_backward(&x, &goal, &dloss)?;
+        let (y, weighting) = loss::elementwise(cost, &x, &goal, over)?;
+        Ok(record(cost.name(), [self, target], y, move |dloss, [want_x, want_target]| {
+            let dx = loss::elementwise_backward(cost, &x, &goal, &weighting, &dloss)?;
             let dtarget = if want_target { Some(pointwise::affine(&dx, -1.0, 0.0)?) } else { None };
             Ok([want_x.then_some(dx), dtarget])
         }))
     }
 
-    /// Mean binary cross entropy of the sigmoid of these logits with targets in `[0, 1]` of the
-    /// same shape; exact for logits of any size.
+    /// Mean negative log-likelihood of `target` under normal distributions of these means and `variance`, all of
+    /// the same shape, without the constant `log(2 pi) / 2`: `(log v + (x - t)^2 / v) / 2` (Nix and Weigend
+    /// 1994). Waits for the device to check the variances; [`Tensor::gaussian_nll_log`] need not.
     ///
     /// # Errors
-    /// Shapes or devices that differ, or targets that require a gradient, which they do not have.
-    pub fn bce_with_logits(&self, targets: &Tensor) -> Result<Tensor> {
-        if targets.is_tracked() {
-            return Err(Error::Unsupported {
-                what: "bce_with_logits with targets that require a gradient".into(),
-                why: "targets are data; use detach()".into(),
-            });
-        }
-        let (x, goal) = (self.array().clone(), targets.array().clone());
-        let y = loss::bce_with_logits(&x, &goal)?;
-        Ok(record("bce_with_logits", [self], y, move |dloss, _| {
-            Ok([Some(loss::bce_with_logits_backward(&x, &goal, &dloss)?)])
+    /// As [`Tensor::mse_over`]; a variance of a valid step that is not positive; targets that require a gradient.
+    pub fn gaussian_nll(&self, target: &Tensor, variance: &Tensor, over: &LossOptions<'_>) -> Result<Tensor> {
+        self.gaussian(Spread::Variance, target, variance, over)
+    }
+
+    /// As [`Tensor::gaussian_nll`], from the logarithm of the variance, which may be any number: the better
+    /// output for a network.
+    ///
+    /// # Errors
+    /// As [`Tensor::mse_over`]; targets that require a gradient.
+    pub fn gaussian_nll_log(
+        &self,
+        target: &Tensor,
+        log_variance: &Tensor,
+        over: &LossOptions<'_>,
+    ) -> Result<Tensor> {
+        self.gaussian(Spread::LogVariance, target, log_variance, over)
+    }
+
+    fn gaussian(
+        &self,
+        form: Spread,
+        target: &Tensor,
+        spread: &Tensor,
+        over: &LossOptions<'_>,
+    ) -> Result<Tensor> {
+        const OP: &str = "gaussian_nll";
+        expect_data(OP, target)?;
+        let (x, goal, s) = (self.array().clone(), target.array().clone(), spread.array().clone());
+        let (y, weighting) = loss::gaussian_nll(form, &x, &goal, &s, over)?;
+        Ok(record(OP, [self, spread], y, move |dloss, [want_x, want_s]| {
+            let [dx, ds] = loss::gaussian_nll_backward(form, &x, &goal, &s, &weighting, &dloss)?;
+            Ok([want_x.then_some(dx), want_s.then_some(ds)])
+        }))
+    }
+
+    /// Connectionist temporal classification (Graves et al. 2006) of these logits `[T, B, C]`: the negative
+    /// log-likelihood of B label sequences whose places in time are unknown. Logits, not log-probabilities. The
+    /// lengths of `over` are those of the logits; targets may have any length, 0 included.
+    ///
+    /// The mean is per label; [`Reduction::SequenceMean`](crate::Reduction::SequenceMean) is what PyTorch calls
+    /// the mean. A target that no path can spell (it needs a step per label, and one more between equal
+    /// neighbours) costs infinity, or nothing with `zero_infinity`; its gradient is zero.
+    ///
+    /// ```
+    /// # fn main() -> rnn_api::Result<()> {
+    /// use rnn_api::{CtcOptions, Device, LossOptions, Tensor};
+    /// let logits = Tensor::zeros(&Device::cpu(), &[3, 2, 4])?; // [T, B, C], class 0 is the blank
+    /// let over = LossOptions::new().with_lengths(&[2, 3]);
+    /// let loss = logits.ctc(&[vec![2], vec![1, 3]], &CtcOptions::default(), &over)?;
+    /// // Row 0: "2 2", "2 -", "- 2" of 4^2 paths. Row 1: 5 of 4^3 paths. 3 labels.
+    /// let want = ((16f32 / 3.0).ln() + (64f32 / 5.0).ln()) / 3.0;
+    /// assert!((loss.item()? - want).abs() < 1e-5);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// A label that is no class or is the blank, with row and position; targets or lengths that are not B,
+    /// lengths outside `1..=T`; logits that are not `[T, B, C]`.
+    pub fn ctc(
+        &self,
+        targets: &[impl AsRef<[u32]>],
+        options: &CtcOptions,
+        over: &LossOptions<'_>,
+    ) -> Result<Tensor> {
+        let forward = loss::ctc(self.array(), targets, options, over)?;
+        Ok(record("ctc", [self], forward.loss.clone(), move |dloss, _| {
+            Ok([Some(loss::ctc_backward(&forward, &dloss)?)])
         }))
     }
 }

@@ -4,80 +4,46 @@ use crate::autograd::Gradients;
 use crate::error::{Error, Result};
 use crate::io::{self, TensorFile};
 use crate::nn::{Module, mismatches};
+use crate::optim::group::{ParamGroup, Settings};
+use crate::optim::loss_scale::{LossScale, LossScaleState};
 use crate::optim::state::OptimizerState;
 use crate::param::Param;
 use crate::tensor::Tensor;
+use rnn_runtime::ops::optim::{ClipOptions, StepOptions, UpdateRule};
 use rnn_runtime::{Array, Shape, ops};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
-
-/// Settings for the parameters whose name a filter accepts.
-#[derive(Clone)]
-pub struct ParamGroup {
-    filter: Arc<dyn Fn(&str) -> bool + Send + Sync>,
-    weight_decay: Option<f64>,
-    lr_scale: f64,
-}
-
-impl ParamGroup {
-    /// A group of the parameters that `filter` accepts by name, such as `lstm.bias_hh_l0`.
-    pub fn new(filter: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        ParamGroup { filter: Arc::new(filter), weight_decay: None, lr_scale: 1.0 }
-    }
-
-    /// Another weight decay for the group.
-    #[must_use]
-    pub fn with_weight_decay(self, weight_decay: f64) -> Self {
-        ParamGroup { weight_decay: Some(weight_decay), ..self }
-    }
-
-    /// The group's learning rate is this many times the optimizer's.
-    #[must_use]
-    pub fn with_lr_scale(self, lr_scale: f64) -> Self {
-        ParamGroup { lr_scale, ..self }
-    }
-}
-
-impl fmt::Debug for ParamGroup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ParamGroup({:?}, lr x {})", self.weight_decay, self.lr_scale)
-    }
-}
 
 /// The settings every optimizer has.
 pub(crate) struct Common<'a> {
     pub(crate) lr: f64,
     pub(crate) weight_decay: f64,
+    pub(crate) l1: f64,
+    pub(crate) decoupled: bool,
+    pub(crate) clip_value: Option<f32>,
+    pub(crate) clip_tensor_norm: Option<f32>,
     pub(crate) clip_norm: Option<f32>,
+    pub(crate) loss_scale: Option<LossScale>,
     pub(crate) groups: &'a [ParamGroup],
-}
-
-/// One step of one parameter.
-pub(crate) struct Update<'a> {
-    pub(crate) param: &'a mut Array,
-    pub(crate) grad: &'a Array,
-    /// In the order of [`Rule::states`].
-    pub(crate) states: &'a mut [Array],
-    /// From `ops::optim::grad_norm`; kernels multiply the gradient by the clip coefficient in it.
-    pub(crate) control: &'a Array,
-    pub(crate) lr: f64,
-    pub(crate) weight_decay: f64,
-    /// Number of this parameter's step, from 1.
-    pub(crate) step: u64,
 }
 
 /// What distinguishes one optimizer from another.
 pub(crate) trait Rule {
     /// Name of the configuration in errors, and of the optimizer in files.
     fn name(&self) -> &'static str;
-    /// Names of the arrays kept per parameter, all zero at first.
-    fn states(&self) -> &'static [&'static str];
     /// Refuses settings that make no sense.
     fn check(&self) -> Result<()>;
-    /// One step of one parameter.
-    fn update(&self, update: Update<'_>) -> Result<()>;
+    /// The rule of a parameter's step `step`, from 1. `momenta` is the product of [`Rule::momentum`] up to this step.
+    fn rule(&self, step: u64, momenta: f64) -> UpdateRule;
+    /// The momentum of a parameter's step, for rules that need the product of all of them.
+    fn momentum(&self, _step: u64) -> f64 {
+        1.0
+    }
+    /// Names of the arrays kept per parameter, all zero at first.
+    fn states(&self) -> &'static [&'static str] {
+        self.rule(1, self.momentum(1)).states()
+    }
 }
 
 /// Refuses a setting.
@@ -95,8 +61,18 @@ pub(crate) fn check(
     Err(Error::Config { config, field, expected, got })
 }
 
+/// Refuses a decay or momentum outside `[0, 1)`.
+pub(crate) fn check_below_1(config: &'static str, field: &'static str, value: f64) -> Result<()> {
+    check(config, field, value, "in [0, 1)", (0.0..1.0).contains(&value))
+}
+
+/// Refuses an epsilon that is not positive.
+pub(crate) fn check_eps(config: &'static str, eps: f64) -> Result<()> {
+    check(config, "eps", eps, "positive", eps.is_finite() && eps > 0.0)
+}
+
 /// Refuses a learning rate that is not finite or negative.
-fn check_lr(config: &'static str, lr: f64) -> Result<()> {
+pub(crate) fn check_lr(config: &'static str, lr: f64) -> Result<()> {
     check(config, "lr", lr, "finite and not negative", lr.is_finite() && lr >= 0.0)
 }
 
@@ -105,9 +81,11 @@ struct Slot {
     name: String,
     param: Param,
     states: Vec<Array>,
-    weight_decay: f64,
-    lr_scale: f64,
+    settings: Settings,
     steps: u64,
+    /// Product of [`Rule::momentum`] over the steps taken. Not saved: the same products in the same order have the same
+    /// bits.
+    momenta: f64,
 }
 
 /// The optimizer proper.
@@ -115,8 +93,11 @@ pub(crate) struct Driver<R> {
     rule: R,
     slots: Vec<Slot>,
     lr: f64,
-    clip_norm: Option<f32>,
+    clip: ClipOptions,
     steps: u64,
+    /// Length of the run of good steps after which a dynamic loss scale grows, and where it stands.
+    dynamic: Option<(u32, LossScaleState)>,
+    grad_norm: Option<f32>,
 }
 
 impl<R: Rule> Driver<R> {
@@ -124,22 +105,26 @@ impl<R: Rule> Driver<R> {
         let config = rule.name();
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let not_negative = |x: f64| x.is_finite() && x >= 0.0;
-        let (lr, decay) = (common.lr, common.weight_decay);
-        check_lr(config, lr)?;
-        check(config, "weight_decay", decay, "finite and not negative", not_negative(decay))?;
-        if let Some(max) = common.clip_norm.map(f64::from) {
-            check(config, "clip_norm", max, "positive", positive(max))?;
+        check_lr(config, common.lr)?;
+        for (field, value) in [("weight_decay", common.weight_decay), ("l1", common.l1)] {
+            check(config, field, value, "finite and not negative", not_negative(value))?;
         }
-        for group in common.groups {
-            let (scale, decay) = (group.lr_scale, group.weight_decay.unwrap_or(0.0));
-            check(config, "groups", scale, "scales that are not negative", not_negative(scale))?;
-            check(config, "groups", decay, "decays that are not negative", not_negative(decay))?;
+        let limits = [
+            ("clip_value", common.clip_value),
+            ("clip_tensor_norm", common.clip_tensor_norm),
+            ("clip_norm", common.clip_norm),
+        ];
+        for (field, limit) in limits {
+            let limit = limit.map_or(1.0, f64::from);
+            check(config, field, limit, "positive", positive(limit))?;
         }
+        common.loss_scale.map_or(Ok(()), |scale| scale.check(config))?;
         rule.check()?;
 
         let (mut seen, mut names) = (BTreeSet::new(), BTreeSet::new());
         let mut slots = Vec::new();
-        for (name, param) in model.named_parameters() {
+        let named = model.named_parameters();
+        for (name, param) in named.iter().cloned() {
             if !names.insert(name.clone()) {
                 return Err(Error::Config {
                     config,
@@ -161,7 +146,22 @@ impl<R: Rule> Driver<R> {
                 got: "none".into(),
             });
         }
-        Ok(Driver { rule, slots, lr, clip_norm: common.clip_norm, steps: 0 })
+        let names: Vec<&str> = named.iter().map(|(name, _)| name.as_str()).collect();
+        common.groups.iter().try_for_each(|group| group.check(config, &names))?;
+        let (scale, dynamic) = match common.loss_scale {
+            None => (1.0, None),
+            Some(LossScale::Static(scale)) => (scale, None),
+            Some(LossScale::Dynamic { initial, growth_interval }) => {
+                (initial, Some((growth_interval, LossScaleState::new(initial))))
+            }
+        };
+        let clip = ClipOptions {
+            loss_scale: scale,
+            max_value: common.clip_value,
+            max_tensor_norm: common.clip_tensor_norm,
+            max_norm: common.clip_norm,
+        };
+        Ok(Driver { rule, slots, lr: common.lr, clip, steps: 0, dynamic, grad_norm: None })
     }
 
     pub(crate) fn step(&mut self, gradients: &Gradients) -> Result<()> {
@@ -179,31 +179,50 @@ impl<R: Rule> Driver<R> {
             tracing::warn!("no parameter of the optimizer has a gradient; nothing was updated");
             return Ok(());
         }
-        let norm = ops::optim::grad_norm(&grads, self.clip_norm)?;
-        let finite = norm.control.to_vec()?[2] != 0.0;
-        if !finite {
-            let sums = norm.sums.to_vec()?;
-            let bad = chosen.iter().zip(sums).filter(|(_, sum)| !sum.is_finite());
-            let parameters = bad.map(|(&n, _)| self.slots[n].name.clone()).collect();
-            return Err(Error::NonFinite { step: self.steps + 1, parameters });
+        let norm = ops::optim::grad_norm(&grads, &self.clip)?;
+        let control = norm.control.to_vec()?;
+        self.grad_norm = Some(control[0]);
+        if control[2] == 0.0 {
+            return self.refuse(&chosen, &norm.sums);
         }
         self.steps += 1;
-        for (n, grad) in chosen.into_iter().zip(grads) {
-            let Slot { param, states, weight_decay, lr_scale, steps, .. } = &mut self.slots[n];
+        for (tensor, (n, grad)) in chosen.into_iter().zip(grads).enumerate() {
+            let Slot { param, states, settings, steps, momenta, .. } = &mut self.slots[n];
             *steps += 1;
-            param.update(|value| {
-                self.rule.update(Update {
-                    param: value,
-                    grad,
-                    states,
-                    control: &norm.control,
-                    lr: self.lr * *lr_scale,
-                    weight_decay: *weight_decay,
-                    step: *steps,
-                })
-            })?;
+            *momenta *= self.rule.momentum(*steps);
+            let options = StepOptions {
+                lr: self.lr * settings.lr_scale,
+                l1: settings.l1,
+                l2: settings.weight_decay,
+                decoupled: settings.decoupled,
+                tensor,
+                loss_scale: self.clip.loss_scale,
+                max_value: self.clip.max_value,
+            };
+            let rule = self.rule.rule(*steps, *momenta);
+            param
+                .update(|value| Ok(ops::optim::step(value, grad, states, &norm.control, &options, &rule)?))?;
+        }
+        if let Some((interval, state)) = &mut self.dynamic {
+            state.grow(*interval);
+            self.clip.loss_scale = state.scale;
         }
         Ok(())
+    }
+
+    /// Gradients that are not finite: the fault of a large loss scale, or an error.
+    fn refuse(&mut self, chosen: &[usize], sums: &Array) -> Result<()> {
+        if let Some((_, state)) = &mut self.dynamic
+            && state.back_off()
+        {
+            self.clip.loss_scale = state.scale;
+            tracing::debug!(scale = state.scale, "gradients are not finite: step skipped, loss scale halved");
+            return Ok(());
+        }
+        let sums = sums.to_vec()?;
+        let bad = chosen.iter().zip(sums).filter(|(_, sum)| !sum.is_finite());
+        let parameters = bad.map(|(&n, _)| self.slots[n].name.clone()).collect();
+        Err(Error::NonFinite { step: self.steps + 1, parameters })
     }
 
     pub(crate) fn lr(&self) -> f64 {
@@ -216,6 +235,18 @@ impl<R: Rule> Driver<R> {
 
     pub(crate) fn steps(&self) -> u64 {
         self.steps
+    }
+
+    pub(crate) fn loss_scale(&self) -> f32 {
+        self.clip.loss_scale
+    }
+
+    pub(crate) fn skipped_steps(&self) -> u64 {
+        self.dynamic.as_ref().map_or(0, |(_, state)| state.skipped)
+    }
+
+    pub(crate) fn grad_norm(&self) -> Option<f32> {
+        self.grad_norm
     }
 
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
@@ -248,6 +279,7 @@ impl<R: Rule> Driver<R> {
             optimizer: self.rule.name().to_string(),
             lr: self.lr,
             steps: self.steps,
+            loss_scale: self.dynamic.as_ref().map(|(_, state)| *state),
             parameter_steps: slots.clone().map(|slot| (slot.name.clone(), slot.steps)).collect(),
             arrays: slots.flat_map(named).collect(),
         }
@@ -273,6 +305,13 @@ impl<R: Rule> Driver<R> {
         if wanted != got {
             problems.push(format!("made by {got:?}, wanted {wanted:?}"));
         }
+        match (&self.dynamic, &state.loss_scale) {
+            (Some(_), None) => problems.push("the dynamic loss scale is missing".into()),
+            (None, Some(_)) => {
+                problems.push("made with a dynamic loss scale, which this optimizer lacks".into())
+            }
+            _ => {}
+        }
         let missing = self.slots.iter().filter(|slot| !state.parameter_steps.contains_key(&slot.name));
         problems.extend(missing.map(|slot| format!("the steps of `{}` are missing", slot.name)));
         let names = self.state_names();
@@ -291,6 +330,11 @@ impl<R: Rule> Driver<R> {
         }
         for (slot, states) in self.slots.iter_mut().zip(ready) {
             (slot.states, slot.steps) = (states, state.parameter_steps[&slot.name]);
+            slot.momenta = (1..=slot.steps).fold(1.0, |product, step| product * self.rule.momentum(step));
+        }
+        if let (Some((_, own)), Some(loss_scale)) = (&mut self.dynamic, state.loss_scale) {
+            *own = loss_scale;
+            self.clip.loss_scale = loss_scale.scale;
         }
         (self.lr, self.steps) = (state.lr, state.steps);
         Ok(())
@@ -305,18 +349,11 @@ impl<R: Rule> Driver<R> {
 
 impl Slot {
     fn new(name: String, param: Param, states: &[&str], common: &Common<'_>) -> Result<Self> {
-        let group = common.groups.iter().find(|group| (group.filter)(&name));
         let device = param.device();
         let zeros = |_: &&str| Ok(Tensor::zeros(&device, param.dims())?.into_array());
         let states = states.iter().map(zeros).collect::<Result<Vec<Array>>>()?;
-        Ok(Slot {
-            weight_decay: group.and_then(|g| g.weight_decay).unwrap_or(common.weight_decay),
-            lr_scale: group.map_or(1.0, |g| g.lr_scale),
-            name,
-            param,
-            states,
-            steps: 0,
-        })
+        let settings = Settings::of(&name, common);
+        Ok(Slot { name, param, states, settings, steps: 0, momenta: 1.0 })
     }
 
     /// Names of the states in files and in an [`OptimizerState`], in the order of [`Rule::states`].

@@ -1,29 +1,46 @@
-//! Optimizers: plain configurations, one driver, one small file per update rule.
+//! Optimizers: plain configurations, one driver, one small file per family of update rules. Beside them what a
+//! training loop needs: learning-rate schedules, an [`LrRangeTest`], gradient accumulation, moving averages of weights.
 
+mod accumulate;
 mod adagrad;
 mod adam;
 mod driver;
+mod ema;
+mod group;
+mod loss_scale;
+mod plateau;
+mod range_test;
 mod rmsprop;
+mod schedule;
 mod sgd;
 mod shape;
 mod state;
 
-pub use adagrad::{AdaGrad, AdaGradConfig};
-pub use adam::{Adam, AdamConfig, AdamW, AdamWConfig};
-pub use driver::ParamGroup;
+pub use accumulate::GradAccumulator;
+pub use adagrad::{AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig};
+pub use adam::{Adam, AdamConfig, AdamW, AdamWConfig, Lion, LionConfig, Nadam, NadamConfig};
+pub use ema::{Ema, EmaConfig, EmaState};
+pub use group::{ParamGroup, ParamRole};
+pub use loss_scale::{LossScale, LossScaleState};
+pub use plateau::{Goal, ReduceOnPlateau};
+pub use range_test::{LrRange, LrRangeTest, LrTrial};
 pub use rmsprop::{RmsProp, RmsPropConfig};
+pub use schedule::{OneCycle, Schedule};
 pub use sgd::{Sgd, SgdConfig};
 pub use state::OptimizerState;
 pub(crate) use state::move_arrays;
 
 use crate::autograd::Gradients;
 use crate::error::Result;
+use crate::tensor::Tensor;
 use std::path::Path;
 
 /// Changes parameters so that the objective falls.
 pub trait Optimizer {
     /// One step along `gradients`. Parameters without a gradient are skipped, gradients of other
-    /// parameters ignored. Waits for the device, to learn whether the gradients are finite.
+    /// parameters ignored. Waits for the device, to learn whether the gradients are finite. With a dynamic
+    /// [`LossScale`], gradients that are not finite skip the step and lower the scale;
+    /// [`Optimizer::skipped_steps`] counts.
     ///
     /// # Errors
     /// [`Error::NonFinite`](crate::Error::NonFinite) names the parameters whose gradients are
@@ -40,7 +57,32 @@ pub trait Optimizer {
     /// Steps taken.
     fn steps(&self) -> u64;
 
-    /// Learning rate, step counts and running means at this moment. Cheap: later steps do not change
+    /// What the objective has to be multiplied with before the backward pass; 1 without a [`LossScale`].
+    fn loss_scale(&self) -> f32 {
+        1.0
+    }
+
+    /// `loss` times [`Optimizer::loss_scale`]; its gradients are what [`Optimizer::step`] expects.
+    ///
+    /// # Errors
+    /// A failing op.
+    fn scale_loss(&self, loss: &Tensor) -> Result<Tensor> {
+        let scale = self.loss_scale();
+        if scale == 1.0 { Ok(loss.clone()) } else { loss.scale(scale) }
+    }
+
+    /// Steps skipped because of gradients that were not finite; only a dynamic [`LossScale`] skips.
+    fn skipped_steps(&self) -> u64 {
+        0
+    }
+
+    /// Norm of all gradients of the last step together, divided by the loss scale and clipped by value, before they
+    /// were clipped by norm. Costs nothing: the step has read it. `None` before the first step.
+    fn grad_norm(&self) -> Option<f32> {
+        None
+    }
+
+    /// Learning rate, step counts, loss scale and running means at this moment. Cheap: later steps do not change
     /// them, so this is also a snapshot.
     fn state_dict(&self) -> OptimizerState;
 
@@ -52,7 +94,7 @@ pub trait Optimizer {
     /// ([`Error::StateDict`](crate::Error::StateDict)), or a failing device; then nothing has changed.
     fn load_state_dict(&mut self, state: &OptimizerState) -> Result<()>;
 
-    /// Writes learning rate, step counts and running means to a safetensors file, atomically.
+    /// Writes learning rate, step counts, loss scale and running means to a safetensors file, atomically.
     ///
     /// # Errors
     /// A file that cannot be written, or a failing device.

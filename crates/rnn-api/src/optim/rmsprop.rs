@@ -1,13 +1,13 @@
 //! RMSprop.
 
 use crate::error::Result;
-use crate::optim::driver::{Rule, Update, check};
+use crate::optim::driver::{Rule, check, check_below_1, check_eps};
 use crate::optim::shape::optimizer;
-use rnn_runtime::ops::optim::{RmsPropState, RmsPropStep, rmsprop_step};
+use rnn_runtime::ops::optim::UpdateRule;
 
 optimizer! {
     /// RMSprop (Hinton's lecture 6e): `s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps)`.
-    RmsPropConfig => RmsProp, lr 1e-2, weight_decay 0.0 {
+    RmsPropConfig => RmsProp, lr 1e-2, weight_decay 0.0, decoupled false {
         /// Decay of the mean square; 0.99 by default.
         alpha / with_alpha: f64 = 0.99,
         /// Added to the root; 1e-8 by default.
@@ -22,29 +22,14 @@ impl Rule for RmsPropConfig {
         "RmsPropConfig"
     }
 
-    fn states(&self) -> &'static [&'static str] {
-        if self.momentum == 0.0 { &["square_avg"] } else { &["square_avg", "momentum_buffer"] }
-    }
-
     fn check(&self) -> Result<()> {
         let name = self.name();
         check(name, "alpha", self.alpha, "in [0, 1]", (0.0..=1.0).contains(&self.alpha))?;
-        check(name, "eps", self.eps, "positive", self.eps.is_finite() && self.eps > 0.0)?;
-        let in_range = (0.0..1.0).contains(&self.momentum);
-        check(name, "momentum", self.momentum, "in [0, 1)", in_range)
+        check_eps(name, self.eps)?;
+        check_below_1(name, "momentum", self.momentum)
     }
 
-    fn update(&self, update: Update<'_>) -> Result<()> {
-        let step = RmsPropStep {
-            lr: update.lr,
-            alpha: self.alpha,
-            eps: self.eps,
-            weight_decay: update.weight_decay,
-            momentum: self.momentum,
-        };
-        let mut states = update.states.iter_mut();
-        let Some(square_avg) = states.next() else { unreachable!("there is always a mean square") };
-        let state = RmsPropState { square_avg, momentum: states.next() };
-        Ok(rmsprop_step(update.param, update.grad, state, update.control, &step)?)
+    fn rule(&self, _step: u64, _momenta: f64) -> UpdateRule {
+        UpdateRule::RmsProp { alpha: self.alpha, eps: self.eps, momentum: self.momentum }
     }
 }

@@ -5,7 +5,7 @@
 macro_rules! optimizer {
     (
         $(#[$doc:meta])*
-        $config:ident => $optimizer:ident, lr $lr:literal, weight_decay $decay:literal {
+        $config:ident => $optimizer:ident, lr $lr:literal, weight_decay $decay:literal, decoupled $decoupled:literal {
             $($(#[$field_doc:meta])* $field:ident / $setter:ident: $type:ty = $default:expr,)*
         }
     ) => {
@@ -18,10 +18,20 @@ macro_rules! optimizer {
         pub struct $config {
             /// Learning rate.
             pub lr: f64,
-            /// Weight decay of parameters that no group claims.
+            /// Weight decay, the l2 penalty, of parameters that no group claims.
             pub weight_decay: f64,
-            /// Largest global norm of the gradients; they are scaled down to it together.
+            /// Weight of the penalty on the magnitudes of the parameters that no group claims.
+            pub l1: f64,
+            /// Whether both penalties act on the parameters directly rather than through the gradients.
+            pub decoupled_weight_decay: bool,
+            /// Largest magnitude of an element of a gradient; clipped first.
+            pub clip_value: Option<f32>,
+            /// Largest norm of the gradient of one parameter; clipped second.
+            pub clip_tensor_norm: Option<f32>,
+            /// Largest global norm of the gradients; they are scaled down to it together, last.
             pub clip_norm: Option<f32>,
+            /// What the objective is multiplied with before the backward pass.
+            pub loss_scale: Option<$crate::optim::LossScale>,
             $($(#[$field_doc])* pub $field: $type,)*
             #[serde(skip)]
             groups: Vec<$crate::optim::ParamGroup>,
@@ -39,16 +49,36 @@ macro_rules! optimizer {
                 $config {
                     lr,
                     weight_decay: $decay,
+                    l1: 0.0,
+                    decoupled_weight_decay: $decoupled,
+                    clip_value: None,
+                    clip_tensor_norm: None,
                     clip_norm: None,
+                    loss_scale: None,
                     $($field: $default,)*
                     groups: Vec::new(),
                 }
             }
 
-            /// Weight decay of parameters that no group claims.
+            /// Weight decay, the l2 penalty, of parameters that no group claims.
             #[must_use]
             pub fn with_weight_decay(mut self, weight_decay: f64) -> Self {
                 self.weight_decay = weight_decay;
+                self
+            }
+
+            /// Weight of the penalty on the magnitudes of the parameters that no group claims.
+            #[must_use]
+            pub fn with_l1(mut self, l1: f64) -> Self {
+                self.l1 = l1;
+                self
+            }
+
+            /// Whether both penalties act on the parameters directly (`true`: `p *= 1 - lr weight_decay`, then `lr l1`
+            /// towards zero) rather than through the gradients (`g += l1 sign(p) + weight_decay p`).
+            #[must_use]
+            pub fn with_decoupled_weight_decay(mut self, decoupled: bool) -> Self {
+                self.decoupled_weight_decay = decoupled;
                 self
             }
 
@@ -59,7 +89,8 @@ macro_rules! optimizer {
                 self,
                 filter: impl Fn(&str) -> bool + Send + Sync + 'static,
             ) -> Self {
-                self.with_group($crate::optim::ParamGroup::new(filter).with_weight_decay(0.0))
+                let group = $crate::optim::ParamGroup::new(filter).with_weight_decay(0.0);
+                self.with_group(group.allow_empty())
             }
 
             /// Settings of their own for some parameters; the first group that fits counts.
@@ -74,6 +105,29 @@ macro_rules! optimizer {
             #[must_use]
             pub fn with_clip_norm(mut self, max_norm: f32) -> Self {
                 self.clip_norm = Some(max_norm);
+                self
+            }
+
+            /// Clamps every element of the gradients to `-limit..=limit`, before clipping by norm.
+            #[must_use]
+            pub fn with_clip_value(mut self, limit: f32) -> Self {
+                self.clip_value = Some(limit);
+                self
+            }
+
+            /// Scales the gradient of every parameter so that its own norm is at most `max_norm`, before the global
+            /// norm is clipped.
+            #[must_use]
+            pub fn with_clip_tensor_norm(mut self, max_norm: f32) -> Self {
+                self.clip_tensor_norm = Some(max_norm);
+                self
+            }
+
+            /// Expects gradients of an objective multiplied by a scale; see
+            /// [`Optimizer::scale_loss`](crate::optim::Optimizer::scale_loss).
+            #[must_use]
+            pub fn with_loss_scale(mut self, loss_scale: $crate::optim::LossScale) -> Self {
+                self.loss_scale = Some(loss_scale);
                 self
             }
 
@@ -95,7 +149,12 @@ macro_rules! optimizer {
                 let common = $crate::optim::driver::Common {
                     lr: self.lr,
                     weight_decay: self.weight_decay,
+                    l1: self.l1,
+                    decoupled: self.decoupled_weight_decay,
+                    clip_value: self.clip_value,
+                    clip_tensor_norm: self.clip_tensor_norm,
                     clip_norm: self.clip_norm,
+                    loss_scale: self.loss_scale,
                     groups: &self.groups,
                 };
                 let driver = $crate::optim::driver::Driver::new(self.clone(), &common, model)?;
@@ -122,6 +181,18 @@ macro_rules! optimizer {
 
             fn steps(&self) -> u64 {
                 self.0.steps()
+            }
+
+            fn loss_scale(&self) -> f32 {
+                self.0.loss_scale()
+            }
+
+            fn skipped_steps(&self) -> u64 {
+                self.0.skipped_steps()
+            }
+
+            fn grad_norm(&self) -> Option<f32> {
+                self.0.grad_norm()
             }
 
             fn state_dict(&self) -> $crate::optim::OptimizerState {

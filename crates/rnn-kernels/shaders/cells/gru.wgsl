@@ -34,14 +34,14 @@ struct CellBackward {
 }
 
 fn cell_backward(
-    dh: vec4<f32>,
+    flow: Flow,
     saved: Quad,
     un: vec4<f32>,
     aux_prev: vec4<f32>,
     h_prev: vec4<f32>,
-    carry: vec4<f32>,
     at: Place,
 ) -> CellBackward {
+    let dh = flow.dh;
     let r = saved.a;
     let z = saved.b;
     let n = saved.c;
@@ -53,4 +53,20 @@ fn cell_backward(
     let dn = dh * (1.0 - z) * kept * d_candidate_clipped(n);
     let dr = dn * un * d_gate_clipped(r);
     return CellBackward(Quad(dr, dz, dn), Quad(dr, dz, dn * r), dn * r, dh * z, mat3x4<f32>());
+}
+
+// Whether there is a cell state, and the gate that lets it out.
+const HAS_CELL: bool = false;
+
+fn output_gate(gates: Gates) -> f32 {
+    return gates.x;
+}
+
+fn output_quad(gates: Quad) -> vec4<f32> {
+    return gates.a;
+}
+
+// There is no c.
+fn lstm_cell(gates: Quad, c_prev: vec4<f32>, at: Place) -> vec4<f32> {
+    return c_prev;
 }

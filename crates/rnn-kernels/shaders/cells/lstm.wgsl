@@ -45,14 +45,14 @@ struct LstmBackward {
 
 // `c_saved` is c' as it left the step.
 fn lstm_backward(
-    dh: vec4<f32>,
+    flow: Flow,
     gates: LstmBackward,
     coupled: bool,
     c_saved: vec4<f32>,
     c_prev: vec4<f32>,
-    carry: vec4<f32>,
     at: Place,
 ) -> LstmBackward {
+    let dh = flow.dh;
     let i = gates.i;
     let f = select(gates.f, 1.0 - i, vec4(coupled));
     let g = gates.g;
@@ -64,9 +64,13 @@ fn lstm_backward(
         kept = candidate_scale4(at);
         c = cell_clipped4(fma(f, c_prev, i * (g * kept)));
     }
-    let out = output_act4(c);
+    var out = output_act4(c);
+    var dc = flow.carry + dh * o * d_output(out);
+    if NORMED {
+        out = flow.out;
+        dc = flow.carry + flow.dc;
+    }
     let d_o = dh * out * d_gate_clipped(o);
-    var dc = carry + dh * o * d_output(out);
     if PEEPHOLE {
         dc += d_o * cell_param4(2u, at);
     }

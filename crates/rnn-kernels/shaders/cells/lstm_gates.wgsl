@@ -22,16 +22,31 @@ struct CellBackward {
 }
 
 fn cell_backward(
-    dh: vec4<f32>,
+    flow: Flow,
     saved: Quad,
     c: vec4<f32>,
     c_prev: vec4<f32>,
     h_prev: vec4<f32>,
-    carry: vec4<f32>,
     at: Place,
 ) -> CellBackward {
-    let gates = LstmBackward(saved.a, saved.b, saved.c, saved.d, carry, carry, mat3x4<f32>());
-    let d = lstm_backward(dh, gates, false, c, c_prev, carry, at);
+    let gates = LstmBackward(saved.a, saved.b, saved.c, saved.d, flow.carry, flow.carry, mat3x4<f32>());
+    let d = lstm_backward(flow, gates, false, c, c_prev, at);
     let dgates = Quad(d.i, d.f, d.g, d.o);
     return CellBackward(dgates, dgates, d.h, d.carry, d.sums);
+}
+
+// Whether there is a cell state, and the gate that lets it out.
+const HAS_CELL: bool = true;
+
+fn output_gate(gates: Gates) -> f32 {
+    return gates.w;
+}
+
+fn output_quad(gates: Quad) -> vec4<f32> {
+    return gates.d;
+}
+
+// c of four units as the cell made it.
+fn lstm_cell(gates: Quad, c_prev: vec4<f32>, at: Place) -> vec4<f32> {
+    return cell_clipped4(fma(gates.b, c_prev, gates.a * (gates.c * candidate_scale4(at))));
 }

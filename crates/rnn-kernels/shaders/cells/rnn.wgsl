@@ -32,14 +32,14 @@ struct CellBackward {
 }
 
 fn cell_backward(
-    dh: vec4<f32>,
+    flow: Flow,
     saved: Quad,
     aux: vec4<f32>,
     aux_prev: vec4<f32>,
     h_prev: vec4<f32>,
-    carry: vec4<f32>,
     at: Place,
 ) -> CellBackward {
+    let dh = flow.dh;
     let d = dh * d_candidate_clipped(saved.a);
     var past = vec4<f32>();
     var sums = mat3x4<f32>();
@@ -49,4 +49,20 @@ fn cell_backward(
         past = d * cell_param4(0u, at) * scale;
     }
     return CellBackward(Quad(d), Quad(d), aux, past, sums);
+}
+
+// Whether there is a cell state, and the gate that lets it out.
+const HAS_CELL: bool = false;
+
+fn output_gate(gates: Gates) -> f32 {
+    return gates;
+}
+
+fn output_quad(gates: Quad) -> vec4<f32> {
+    return gates.a;
+}
+
+// There is no c.
+fn lstm_cell(gates: Quad, c_prev: vec4<f32>, at: Place) -> vec4<f32> {
+    return c_prev;
 }

@@ -1,6 +1,6 @@
 // One gate per unit: how weights, gates and four units' gates lie in memory.
 // Defines: GATES, Gates, Weights, load_weights, product, load_gates, store_gates, Quad, load_quad, store_quad,
-// store_recurrent. Needs: lib/weights_*.wgsl, and of the driver: gates, ring, both array<vec4<f32>>.
+// store_recurrent, load_recurrent, load_raw, store_raw, times, minus, quad_of. Needs: lib/weights_*.wgsl, and of the driver: gates, ring, both array<vec4<f32>>.
 
 const GATES: u32 = 1u;
 
@@ -43,4 +43,43 @@ fn store_quad(at: u32, values: Quad) {
 // What the recurrent product of the earlier step takes.
 fn store_recurrent(at: u32, values: Quad) {
     ring[at] = values.a;
+}
+
+fn load_recurrent(at: u32) -> Quad {
+    return Quad(ring[at]);
+}
+
+// The raw product of one unit, from element `at` of the ring on.
+fn load_raw(at: u32) -> Gates {
+    return ring[at / 4u][at % 4u];
+}
+
+fn store_raw(at: u32, values: Gates) {
+    ring[at / 4u][at % 4u] = values;
+}
+
+fn times(a: Quad, b: Quad) -> Quad {
+    return Quad(a.a * b.a);
+}
+
+fn minus(a: Quad, b: Quad) -> Quad {
+    return Quad(a.a - b.a);
+}
+
+fn quad_of(value: f32) -> Quad {
+    return Quad(vec4(value));
+}
+
+// Gains of the recurrent product's normalisation: the parameters per unit from `first` on.
+fn gains(first: u32, at: Place) -> Gates {
+    return cell_param(first, at);
+}
+
+fn gains4(first: u32, at: Place) -> Quad {
+    return Quad(cell_param4(first, at));
+}
+
+// Gate number k.
+fn gate_of(v: Quad, k: u32) -> vec4<f32> {
+    return v.a;
 }

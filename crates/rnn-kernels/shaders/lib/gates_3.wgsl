@@ -62,3 +62,50 @@ fn store_recurrent(at: u32, v: Quad) {
     ring[at + 1u] = vec4(v.b.y, v.c.y, v.a.z, v.b.z);
     ring[at + 2u] = vec4(v.c.z, v.a.w, v.b.w, v.c.w);
 }
+
+fn load_recurrent(at: u32) -> Quad {
+    let x = ring[at];
+    let y = ring[at + 1u];
+    let z = ring[at + 2u];
+    return Quad(vec4(x.x, x.w, y.z, z.y), vec4(x.y, y.x, y.w, z.z), vec4(x.z, y.y, z.x, z.w));
+}
+
+// The raw product of one unit, from element `at` of the ring on.
+fn load_raw(at: u32) -> Gates {
+    return vec3(
+        ring[at / 4u][at % 4u],
+        ring[(at + 1u) / 4u][(at + 1u) % 4u],
+        ring[(at + 2u) / 4u][(at + 2u) % 4u],
+    );
+}
+
+fn store_raw(at: u32, values: Gates) {
+    ring[at / 4u][at % 4u] = values.x;
+    ring[(at + 1u) / 4u][(at + 1u) % 4u] = values.y;
+    ring[(at + 2u) / 4u][(at + 2u) % 4u] = values.z;
+}
+
+fn times(a: Quad, b: Quad) -> Quad {
+    return Quad(a.a * b.a, a.b * b.b, a.c * b.c);
+}
+
+fn minus(a: Quad, b: Quad) -> Quad {
+    return Quad(a.a - b.a, a.b - b.b, a.c - b.c);
+}
+
+fn quad_of(value: f32) -> Quad {
+    return Quad(vec4(value), vec4(value), vec4(value));
+}
+
+fn gains(first: u32, at: Place) -> Gates {
+    return vec3(cell_param(first, at), cell_param(first + 1u, at), cell_param(first + 2u, at));
+}
+
+fn gains4(first: u32, at: Place) -> Quad {
+    return Quad(cell_param4(first, at), cell_param4(first + 1u, at), cell_param4(first + 2u, at));
+}
+
+// Gate number k.
+fn gate_of(v: Quad, k: u32) -> vec4<f32> {
+    return select(select(v.c, v.b, vec4(k == 1u)), v.a, vec4(k == 0u));
+}

@@ -58,3 +58,53 @@ fn store_recurrent(at: u32, values: Quad) {
     ring[at + 2u] = units[2];
     ring[at + 3u] = units[3];
 }
+
+fn load_recurrent(at: u32) -> Quad {
+    let units = transpose(mat4x4(ring[at], ring[at + 1u], ring[at + 2u], ring[at + 3u]));
+    return Quad(units[0], units[1], units[2], units[3]);
+}
+
+// The raw product of one unit, from element `at` of the ring on.
+fn load_raw(at: u32) -> Gates {
+    return ring[at / 4u];
+}
+
+fn store_raw(at: u32, values: Gates) {
+    ring[at / 4u] = values;
+}
+
+fn times(a: Quad, b: Quad) -> Quad {
+    return Quad(a.a * b.a, a.b * b.b, a.c * b.c, a.d * b.d);
+}
+
+fn minus(a: Quad, b: Quad) -> Quad {
+    return Quad(a.a - b.a, a.b - b.b, a.c - b.c, a.d - b.d);
+}
+
+fn quad_of(value: f32) -> Quad {
+    return Quad(vec4(value), vec4(value), vec4(value), vec4(value));
+}
+
+fn gains(first: u32, at: Place) -> Gates {
+    return vec4(
+        cell_param(first, at),
+        cell_param(first + 1u, at),
+        cell_param(first + 2u, at),
+        cell_param(first + 3u, at),
+    );
+}
+
+fn gains4(first: u32, at: Place) -> Quad {
+    return Quad(
+        cell_param4(first, at),
+        cell_param4(first + 1u, at),
+        cell_param4(first + 2u, at),
+        cell_param4(first + 3u, at),
+    );
+}
+
+// Gate number k.
+fn gate_of(v: Quad, k: u32) -> vec4<f32> {
+    let low = select(v.b, v.a, vec4(k == 0u));
+    return select(select(v.d, v.c, vec4(k == 2u)), low, vec4(k < 2u));
+}

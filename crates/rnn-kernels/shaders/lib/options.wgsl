@@ -33,6 +33,10 @@ struct Options {
     second: u32,           // vec4 of ring where the operand of a step's second product starts
     second_weights: u32,   // vec4 of the weights where its own start
     third: u32,            // vec4 of ring where [N, D, P/4] gradients of projected h start
+    raw: u32,              // vec4 of ring: [D, B, H*G/4] raw products; backward [N, D, H*G/4]
+    norm: u32,             // vec4 of ring, backward: [2, D, B, H*G/4], see rnn/backward.wgsl
+    fresh: u32,            // vec4 of ring: [D, B, H/4] c as the cell made it; backward [3, D, B, H/4]
+    stats: u32,            // element of option(): [N, D, 4], mean and 1/deviation of raw products and of c
     pad0: u32,
     pad1: u32,
     pad2: u32,
@@ -43,6 +47,7 @@ override RESETS: bool;      // option() has keep
 override CLIP: bool;
 override PEEPHOLE: bool;
 override INDEPENDENT: bool; // u*h in place of the recurrent product
+override NORMED: bool;      // layer normalisation
 override NOISE: u32;
 
 const NO_NOISE: u32 = 0u;
@@ -58,6 +63,14 @@ struct Place {
     unit: u32,
     direction: u32,
     s: u32,
+}
+
+// What flows into a cell's backward.
+struct Flow {
+    dh: vec4<f32>,
+    carry: vec4<f32>, // gradient of c
+    out: vec4<f32>,   // of a normalised c: the output activation's value
+    dc: vec4<f32>,    // and the gradient of c from there
 }
 
 fn option4(i: u32) -> vec4<f32> {

@@ -1,23 +1,23 @@
 // With the target t = (1 - smoothing) onehot(label) + smoothing / C, of every row:
-//   lse = log sum exp(logits)      cost = lse - sum_c t_c logits_c, 0 where the label is ignored
-// reduce/sum_axis.wgsl makes the mean of the costs. LANES invocations per row.
+//   lse = log sum exp(logits)      cost = weight (lse - sum_c t_c logits_c), 0 where the weight is
+// reduce/sum_axis.wgsl adds up the costs. LANES invocations per row. Weights as in loss/elementwise.wgsl.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/loss.rs (cross_entropy)
 
 struct Params {
     rows: u32, // N
     cols: u32, // C
-    ignore_index: u32,
-    has_ignore: u32,
     smoothing: f32,
-    inv_count: f32,
 }
+
+override WEIGHTED: bool;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> logits: array<f32>;      // [N, C]
 @group(1) @binding(1) var<storage, read> labels: array<u32>;      // [N]
-@group(1) @binding(2) var<storage, read_write> lse: array<f32>;   // [N]
-@group(1) @binding(3) var<storage, read_write> costs: array<f32>; // [N]
+@group(1) @binding(2) var<storage, read> weights: array<f32>;     // [N]
+@group(1) @binding(3) var<storage, read_write> lse: array<f32>;   // [N]
+@group(1) @binding(4) var<storage, read_write> costs: array<f32>; // [N]
 
 @compute @workgroup_size(256)
 fn cross_entropy(
@@ -47,14 +47,18 @@ fn cross_entropy(
     }
     let whole = largest + log_(sum);
     lse[row] = whole;
-    let label = labels[row];
+    var weight = 1.0;
+    if WEIGHTED {
+        weight = weights[row];
+    }
     var cost = 0.0;
-    if params.has_ignore == 0u || label != params.ignore_index {
-        cost = whole - (1.0 - params.smoothing) * logits[base + label];
+    if weight != 0.0 {
+        cost = whole - (1.0 - params.smoothing) * logits[base + labels[row]];
         // Not a product with 0: a logit of -infinity is a valid way to forbid a class.
         if params.smoothing > 0.0 {
             cost -= params.smoothing * (plain / f32(params.cols));
         }
+        cost *= weight;
     }
     costs[row] = cost;
 }

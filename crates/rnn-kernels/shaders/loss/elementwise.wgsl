@@ -1,19 +1,23 @@
-// Sums of the costs of the elements of every chunk; reduce/sum_axis.wgsl makes their mean.
-//   MSE: (x - t)^2      BCE with logits: softplus(x) - t x, which never overflows
-// Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256.
-// CPU twin: crates/rnn-runtime/src/cpu/loss.rs (mse, bce_with_logits)
+// Sums of the weighted costs of the elements of every chunk; reduce/sum_axis.wgsl adds them up.
+// An element of a row of weight 0 is not looked at. Without WEIGHTED all weights are 1, and any buffer may
+// stand in for them.
+// Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256, loss/cost.wgsl.
+// CPU twin: crates/rnn-runtime/src/cpu/loss.rs (elementwise)
 
 struct Params {
     n: u32,
+    cols: u32,  // elements of a row
     chunk: u32, // elements of a chunk
+    knob: f32,
 }
 
-override BCE: bool;
+override WEIGHTED: bool;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> x: array<f32>;          // [n]
 @group(1) @binding(1) var<storage, read> t: array<f32>;          // [n]
-@group(1) @binding(2) var<storage, read_write> sums: array<f32>; // [ceil(n / chunk)]
+@group(1) @binding(2) var<storage, read> weights: array<f32>;    // [n / cols]
+@group(1) @binding(3) var<storage, read_write> sums: array<f32>; // [ceil(n / chunk)]
 
 @compute @workgroup_size(256)
 fn elementwise(
@@ -26,11 +30,12 @@ fn elementwise(
     let end = min(first + params.chunk, params.n);
     var sum = 0.0;
     for (var i = first + lane; i < end; i += 256u) {
-        if BCE {
-            sum += softplus(x[i]) - t[i] * x[i];
-        } else {
-            let d = x[i] - t[i];
-            sum += d * d;
+        var weight = 1.0;
+        if WEIGHTED {
+            weight = weights[i / params.cols];
+        }
+        if weight != 0.0 {
+            sum += weight * cost(x[i], t[i], params.knob);
         }
     }
     let total = row_sum(lane, sum);

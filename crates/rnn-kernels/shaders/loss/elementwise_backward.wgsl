@@ -1,19 +1,22 @@
-// dx = dloss scale (x - t) with scale = 2 / n for MSE, dx = dloss scale (sigmoid(x) - t) with
-// scale = 1 / n for BCE with logits. Needs: lib/index.wgsl, lib/math.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/loss.rs (mse_backward, bce_with_logits_backward)
+// dx = dloss scale weight slope(x, t); 0 in rows of weight 0. Weights as in loss/elementwise.wgsl.
+// Needs: lib/index.wgsl, lib/math.wgsl, loss/cost.wgsl.
+// CPU twin: crates/rnn-runtime/src/cpu/loss.rs (elementwise_backward)
 
 struct Params {
     n: u32,
+    cols: u32, // elements of a row
     scale: f32,
+    knob: f32,
 }
 
-override BCE: bool;
+override WEIGHTED: bool;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> x: array<f32>;        // [n]
 @group(1) @binding(1) var<storage, read> t: array<f32>;        // [n]
-@group(1) @binding(2) var<storage, read> dloss: array<f32>;    // [1]
-@group(1) @binding(3) var<storage, read_write> dx: array<f32>; // [n]
+@group(1) @binding(2) var<storage, read> weights: array<f32>;  // [n / cols]
+@group(1) @binding(3) var<storage, read> dloss: array<f32>;    // [1]
+@group(1) @binding(4) var<storage, read_write> dx: array<f32>; // [n]
 
 @compute @workgroup_size(256)
 fn elementwise_backward(
@@ -25,9 +28,13 @@ fn elementwise_backward(
     if i >= params.n {
         return;
     }
-    var value = x[i];
-    if BCE {
-        value = sigmoid(value);
+    var weight = 1.0;
+    if WEIGHTED {
+        weight = weights[i / params.cols];
     }
-    dx[i] = dloss[0] * params.scale * (value - t[i]);
+    var d = 0.0;
+    if weight != 0.0 {
+        d = dloss[0] * params.scale * weight * slope(x[i], t[i], params.knob);
+    }
+    dx[i] = d;
 }

@@ -1,11 +1,14 @@
-// Partial sums of squares of one gradient, one per workgroup: partials[first + p] is that of chunk
-// p, 0 beyond the end. Needs: lib/index.wgsl, lib/reduce.wgsl with LANES = 256.
-// CPU twin: crates/rnn-runtime/src/cpu/optim.rs (grad_norm)
+// Partial sums of squares of one gradient, clip(unscale grad), one per workgroup: partials[first + p] is that
+// of chunk p, 0 beyond the end. What is not finite is not clipped, so that the sum tells.
+// Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256.
+// CPU twin: crates/rnn-runtime/src/cpu/optim/mod.rs (grad_norm)
 
 struct Params {
     n: u32,
     chunk: u32, // elements of a chunk
     first: u32,
+    unscale: f32, // 1 / loss scale
+    limit: f32,   // of a gradient's magnitude
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -23,7 +26,11 @@ fn norm(
     let end = min(start + params.chunk, params.n);
     var sum = 0.0;
     for (var i = start + lane; i < end; i += 256u) {
-        sum += grad[i] * grad[i];
+        var g = params.unscale * grad[i];
+        if is_finite_(g) && abs(g) > params.limit {
+            g = params.limit; // the sign does not matter
+        }
+        sum += g * g;
     }
     let total = row_sum(lane, sum);
     if lane == 0u {

@@ -1,25 +1,20 @@
 // RMSprop (Hinton's lecture 6e), not centred:
-//   g = c grad + decay p      s = alpha s + (1 - alpha) g^2      u = g / (sqrt(s) + eps)
+//   s = alpha s + (1 - alpha) g^2      u = g / (sqrt(s) + eps)
 //   p -= lr u, with momentum v = momentum v + u and p -= lr v
-// Writes nothing when the gradients are not finite. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/optim.rs (rmsprop_step)
+// Needs: lib/index.wgsl, optim/base.wgsl.   CPU twin: crates/rnn-runtime/src/cpu/optim/steps.rs
 
 struct Params {
-    n: u32,
+    base: Base,
     lr: f32,
     alpha: f32,
     one_minus_alpha: f32,
     eps: f32,
-    weight_decay: f32,
     momentum: f32,
 }
 
 override MOMENTUM: bool;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> control: array<f32>;          // [4], see optim/norm_finish.wgsl
-@group(1) @binding(1) var<storage, read> grad: array<f32>;             // [n]
-@group(1) @binding(2) var<storage, read_write> param: array<f32>;      // [n]
 @group(1) @binding(3) var<storage, read_write> square_avg: array<f32>; // [n]
 @group(1) @binding(4) var<storage, read_write> velocity: array<f32>;   // [n] with MOMENTUM
 
@@ -30,10 +25,10 @@ fn rmsprop(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = linear_index(group, groups, lane);
-    if i >= params.n || control[2] == 0.0 {
+    if is_idle(i) {
         return;
     }
-    let g = control[1] * grad[i] + params.weight_decay * param[i];
+    let g = gradient(i);
     let s = params.alpha * square_avg[i] + params.one_minus_alpha * g * g;
     square_avg[i] = s;
     var step = g / (sqrt(s) + params.eps);
@@ -41,5 +36,5 @@ fn rmsprop(
         step += params.momentum * velocity[i];
         velocity[i] = step;
     }
-    param[i] -= params.lr * step;
+    param[i] = decayed(i) - params.lr * step;
 }

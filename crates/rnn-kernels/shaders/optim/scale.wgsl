@@ -1,12 +1,12 @@
 // x *= control[1], the clip coefficient. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/optim.rs (scale_by_control)
+// CPU twin: crates/rnn-runtime/src/cpu/optim/mod.rs (scale_by_control)
 
 struct Params {
     n: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> control: array<f32>; // [4], see optim/norm_finish.wgsl
+@group(1) @binding(0) var<storage, read> control: array<f32>; // [4 + P], see optim/norm_finish.wgsl
 @group(1) @binding(1) var<storage, read_write> x: array<f32>; // [n]
 
 @compute @workgroup_size(256)

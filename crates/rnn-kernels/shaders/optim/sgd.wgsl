@@ -1,24 +1,20 @@
 // Stochastic gradient descent with dampening 0:
-//   g = c grad + decay p      v = momentum v + g (v = g at first)
+//   v = momentum v + g (v = g at first)
 //   p -= lr v, with Nesterov p -= lr (g + momentum v), without momentum p -= lr g
-// Writes nothing when the gradients are not finite. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/optim.rs (sgd_step)
+// Nesterov's form is that of Sutskever et al. 2013, rearranged as in PyTorch.
+// Needs: lib/index.wgsl, optim/base.wgsl.   CPU twin: crates/rnn-runtime/src/cpu/optim/steps.rs
 
 struct Params {
-    n: u32,
+    base: Base,
     first: u32,
     lr: f32,
     momentum: f32,
-    weight_decay: f32,
 }
 
 override MOMENTUM: bool;
 override NESTEROV: bool;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> control: array<f32>;        // [4], see optim/norm_finish.wgsl
-@group(1) @binding(1) var<storage, read> grad: array<f32>;           // [n]
-@group(1) @binding(2) var<storage, read_write> param: array<f32>;    // [n]
 @group(1) @binding(3) var<storage, read_write> velocity: array<f32>; // [n] with MOMENTUM
 
 @compute @workgroup_size(256)
@@ -28,10 +24,10 @@ fn sgd(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = linear_index(group, groups, lane);
-    if i >= params.n || control[2] == 0.0 {
+    if is_idle(i) {
         return;
     }
-    let g = control[1] * grad[i] + params.weight_decay * param[i];
+    let g = gradient(i);
     var step = g;
     if MOMENTUM {
         var v = g;
@@ -45,5 +41,5 @@ fn sgd(
             step = g + params.momentum * v;
         }
     }
-    param[i] -= params.lr * step;
+    param[i] = decayed(i) - params.lr * step;
 }

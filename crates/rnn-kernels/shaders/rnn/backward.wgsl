@@ -5,7 +5,8 @@
 // step_number() down; ticks, workgroups and ring as in rnn/forward.wgsl, with the G*H recurrent gate gradients in
 // place of h.
 // H and P are multiples of 4 here.
-// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_f32.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl.
+// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_f32.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl,
+// lib/row_means.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/backward.rs
 
 struct Params {
@@ -36,8 +37,8 @@ const CHUNK: u32 = 32u; // vec4 along k staged at a time
 @group(1) @binding(5) var<storage, read_write> aux: array<vec4<f32>>;   // [T, B, D, H/4]
 @group(1) @binding(6) var<storage, read_write> state: array<vec4<f32>>; // [2.., D, B, H/4]: dh, carry, dh that
                                                                         // bypasses the cell, sums of parameters
-@group(1) @binding(7) var<storage, read_write> ring: array<vec4<f32>>;  // [2, D, B, H*G/4], then [D, B, K/4], then of a
-                                                                        // projection [N, D, P/4]: gradient of h
+@group(1) @binding(7) var<storage, read_write> ring: array<vec4<f32>>;  // [2, D, B, H*G/4], then [D, B, K/4], then see
+                                                                        // lib/options.wgsl
 
 // See rnn/forward.wgsl.
 var<private> sums: array<vec4<f32>, 64>;
@@ -91,16 +92,123 @@ struct Tick {
     cut: bool,    // the state was cleared between
 }
 
+// Line of a row in arrays [D, B].
+fn line_of(at: Place) -> u32 {
+    return at.direction * params.batch + at.row;
+}
+
+// vec4 of the ring: gradients of the normalised product, and those times what was normalised, [2, D, B, H*G/4].
+fn norm_at(n: u32, at: Place) -> u32 {
+    let lines = params.directions * params.batch;
+    return params.options.norm + ((n * lines + line_of(at)) * (params.hidden / 4u) + at.unit) * GATES;
+}
+
+// The same of c, [3, D, B, H/4]: gradient, gradient times what was normalised, dh.
+fn fresh_at(n: u32, at: Place) -> u32 {
+    let lines = params.directions * params.batch;
+    return params.options.fresh + (n * lines + line_of(at)) * (params.hidden / 4u) + at.unit;
+}
+
+// vec4 of the ring: raw products of all steps, which become their gradients, [N, D, H*G/4].
+fn raw_at(at: Place) -> u32 {
+    let line = step_row(at.s, at.row, at.direction);
+    return params.options.raw + (line * (params.hidden / 4u) + at.unit) * GATES;
+}
+
+// Means and deviations of a step: of the raw products, then of c.
+fn stats_of(at: Place) -> vec4<f32> {
+    return option4(params.options.stats + 4u * step_row(at.s, at.row, at.direction));
+}
+
+// First of the parameters per unit that layer normalisation has: gains of the gates, then gain and offset of c.
+fn norm_params() -> u32 {
+    return params.options.cell_planes - GATES - select(0u, 2u, HAS_CELL);
+}
+
+// The raw products of four units, normalised.
+fn normal_quad(at: Place) -> Quad {
+    let stats = stats_of(at);
+    return times(minus(load_recurrent(raw_at(at)), quad_of(stats.x)), quad_of(stats.y));
+}
+
+// Prepares the means over a row that the gradient of the raw products needs.
+fn keep_for_norm(d: Quad, at: Place) {
+    let normal = normal_quad(at);
+    let of_gain = times(d, normal);
+    for (var k = 0u; k < GATES; k++) {
+        state[plane(3u + norm_params() + k, at)] += gate_of(of_gain, k);
+    }
+    let scaled = times(d, gains4(norm_params(), at));
+    store_recurrent(norm_at(0u, at), scaled);
+    store_recurrent(norm_at(1u, at), times(scaled, normal));
+}
+
+// The gradient of the raw products, for the product of the earlier step and, in place of the raw products, for the
+// weights.
+fn finish_norm(mean: f32, along: f32, later: u32, at: Place) {
+    let stats = stats_of(at);
+    let centred = minus(load_recurrent(norm_at(0u, at)), quad_of(mean));
+    let d = times(minus(centred, times(normal_quad(at), quad_of(along))), quad_of(stats.y));
+    store_recurrent(ring_start(at.row, at.direction, (later + 1u) % 2u) + at.unit * GATES, d);
+    store_recurrent(raw_at(at), d);
+}
+
+// c of a step as the cell made it, before zoneout.
+fn fresh_cell(at: Place) -> vec4<f32> {
+    let cell = step_row(at.s, at.row, at.direction) * (params.hidden / 4u) + at.unit;
+    if NOISE == NO_NOISE {
+        return aux[cell];
+    }
+    return lstm_cell(load_quad(cell * GATES), before(at, false), at);
+}
+
+// The gradient of an LSTM's h~ on its way to c: prepares the means over a row of c.
+fn finish_norm_c(dh: vec4<f32>, at: Place) {
+    let cell = step_row(at.s, at.row, at.direction) * (params.hidden / 4u) + at.unit;
+    let stats = stats_of(at);
+    let normal = (fresh_cell(at) - stats.z) * stats.w;
+    let gain = norm_params() + GATES;
+    let out = output_act4(fma(normal, cell_param4(gain, at), cell_param4(gain + 1u, at)));
+    let dv = dh * output_quad(load_quad(cell * GATES)) * d_output(out);
+    state[plane(3u + gain, at)] += dv * normal;
+    state[plane(4u + gain, at)] += dv;
+    let scaled = dv * cell_param4(gain, at);
+    ring[fresh_at(0u, at)] = scaled;
+    ring[fresh_at(1u, at)] = scaled * normal;
+    ring[fresh_at(2u, at)] = dh;
+}
+
 // The cell's backward at the step before `tick.later`; dh is what reaches its h.
 fn finish_cell(dh_all: vec4<f32>, tick: Tick, at: Place) {
-    let cell = step_row(at.s, at.row, at.direction) * (params.hidden / 4u) + at.unit;
     var dh = dh_all;
     var bypass = vec4<f32>();
     if NOISE != NO_NOISE && !PROJECTED {
         let zoned = zoned_h4(at);
         bypass = dh * zoned;
         dh = dh * (1.0 - zoned);
+        if !CARRY_IS_DH {
+            state[plane(2u, at)] = bypass;
+        }
     }
+    if NORMED && HAS_CELL {
+        finish_norm_c(dh, at);
+        return;
+    }
+    let none = vec4<f32>();
+    finish_gates(dh, bypass, none, none, tick, at);
+}
+
+// The rest of it: gradients of the gates. Of a normalised c, its output and the gradient it gets from there are
+// given.
+fn finish_gates(
+    dh: vec4<f32>,
+    bypass: vec4<f32>,
+    given_out: vec4<f32>,
+    given_dc: vec4<f32>,
+    tick: Tick,
+    at: Place,
+) {
+    let cell = step_row(at.s, at.row, at.direction) * (params.hidden / 4u) + at.unit;
     if RESET_BEFORE {
         let out = gru_candidate_backward(dh, load_quad(cell * GATES), before(at, true), at);
         store_quad(cell * GATES, out.gates);
@@ -129,24 +237,37 @@ fn finish_cell(dh_all: vec4<f32>, tick: Tick, at: Place) {
         past_cell = carry * zoned;
         carry = carry * (1.0 - zoned);
     }
-    let out = cell_backward(dh, load_quad(cell * GATES), own_aux, aux_prev, h_prev, carry, at);
+    let flow = Flow(dh, carry, given_out, given_dc);
+    let out = cell_backward(flow, load_quad(cell * GATES), own_aux, aux_prev, h_prev, at);
     store_quad(cell * GATES, out.dgates);
     if PEEPHOLE || INDEPENDENT {
         // Sums over time, one per row.
-        for (var k = 0u; k < params.options.cell_planes; k++) {
+        for (var k = 0u; k < select(1u, 3u, PEEPHOLE); k++) {
             state[plane(3u + k, at)] += out.sums[k];
         }
     }
     if LAST_GATE_IN_AUX || PROJECTED {
         aux[cell] = out.aux;
     }
-    store_recurrent(ring_start(at.row, at.direction, (tick.later + 1u) % 2u) + at.unit * GATES, out.recurrent);
+    if NORMED {
+        keep_for_norm(out.recurrent, at);
+    } else {
+        store_recurrent(ring_start(at.row, at.direction, (tick.later + 1u) % 2u) + at.unit * GATES, out.recurrent);
+    }
     if CARRY_IS_DH {
         past_cell = bypass;
-    } else if NOISE != NO_NOISE && !PROJECTED {
-        state[plane(2u, at)] = bypass;
     }
     state[plane(1u, at)] = out.carry + past_cell;
+}
+
+// The gradient of c through its normalisation, then those of the gates.
+fn finish_c(mean: f32, along: f32, tick: Tick, at: Place) {
+    let stats = stats_of(at);
+    let normal = (fresh_cell(at) - stats.z) * stats.w;
+    let gain = norm_params() + GATES;
+    let out = output_act4(fma(normal, cell_param4(gain, at), cell_param4(gain + 1u, at)));
+    let dc = (ring[fresh_at(0u, at)] - mean - normal * along) * stats.w;
+    finish_gates(ring[fresh_at(2u, at)], vec4<f32>(), out, dc, tick, at);
 }
 
 // Gradient of h before step `tick.later`, from the product.
@@ -221,7 +342,12 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
     let ticks = min(params.count, first + 1u);
     for (var n = 0u; n < ticks; n++) {
         let later = (first - n) / PHASES;
-        let second = PHASES > 1u && (first - n) % PHASES == 0u;
+        // Phases of a step in turn: the product, the second product, the norm of c, the norm of the products; a
+        // second product of a GRU is the last.
+        let phase = PHASES - 1u - (first - n) % PHASES;
+        let second = (PROJECTED || RESET_BEFORE) && phase == 1u;
+        let norm_c = NORMED && HAS_CELL && phase == PHASES - 2u;
+        let norm = NORMED && phase == PHASES - 1u;
         // Rows that have a later step, and rows that take part at all.
         var running = 0u;
         if later < params.steps {
@@ -235,6 +361,37 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
             continue;
         }
         let rows = min($ROWSu, count - row0);
+        if norm_c || norm {
+            if later > 0u {
+                let quads = params.hidden / 4u;
+                let lines = params.directions * params.batch;
+                let first_row = vec2(row0, direction);
+                if norm {
+                    let start = params.options.norm;
+                    let entries = params.options.units * GATES;
+                    mean_rows(start, quads * GATES, first_row, entries, lane);
+                    mean_rows_other(start + lines * quads * GATES, quads * GATES, first_row, entries, lane);
+                } else {
+                    let start = params.options.fresh;
+                    mean_rows(start, quads, first_row, params.options.units, lane);
+                    mean_rows_other(start + lines * quads, quads, first_row, params.options.units, lane);
+                }
+                for (var quad = group.x * WORKGROUP + lane; quad < quads; quad += params.stride) {
+                    for (var r = 0u; r < rows; r++) {
+                        let at = Place(row0 + r, quad, direction, later - 1u);
+                        if norm {
+                            finish_norm(row_mean[r], row_other[r], later, at);
+                        } else {
+                            let starts = at.row >= running;
+                            let tick = Tick(later, starts, !starts && is_cleared(later, at.row));
+                            finish_c(row_mean[r], row_other[r], tick, at);
+                        }
+                    }
+                }
+            }
+            storageBarrier();
+            continue;
+        }
         // Where no row has a later step, the loop is empty.
         let any = row0 < running;
         var depth = params.hidden / 4u * GATES;

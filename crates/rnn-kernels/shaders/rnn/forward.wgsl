@@ -5,7 +5,8 @@
 // and count may be the whole sequence; with more, count is 1 and the next dispatch is the barrier.
 // h goes from step to step through the ring, the slot of step s being s % 2.
 // H and P are multiples of 4 here; packed rows (WALK) are of one direction.
-// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl.
+// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl,
+// lib/row_means.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/forward.rs
 
 struct Params {
@@ -38,7 +39,8 @@ const CHUNK: u32 = 32u; // vec4 along k staged at a time
 @group(1) @binding(3) var<storage, read_write> gates: array<vec4<f32>>; // [T, B, D, H*G/4]
 @group(1) @binding(4) var<storage, read_write> aux: array<f32>;         // [T or 1, B, D, H]
 @group(1) @binding(5) var<storage, read_write> y: array<f32>;           // [T, B, D, P]
-@group(1) @binding(6) var<storage, read_write> ring: array<vec4<f32>>;  // [2, D, B, P/4], then [D, B, H/4]
+@group(1) @binding(6) var<storage, read_write> ring: array<vec4<f32>>;  // [2, D, B, P/4], then see lib/options.wgsl
+@group(1) @binding(7) var<storage, read_write> stats: array<vec4<f32>>; // [T, B, D]: see `stats` in lib/options.wgsl
 
 // The sums on their way from the product, which is unrolled, to the cell, which is not: with 32 cells in a row
 // the shader would take minutes to compile. Longer than needed, because Mesa unrolls a loop over an array of up
@@ -89,6 +91,69 @@ fn emit(h: f32, at: Place) {
     ring[next + at.unit / 4u][at.unit % 4u] = h * recurrent_scale(at);
 }
 
+// Element of the ring where the raw products of a unit are.
+fn raw_at(at: Place) -> u32 {
+    let line = at.direction * params.batch + at.row;
+    return 4u * params.options.raw + (line * params.hidden + at.unit) * GATES;
+}
+
+// vec4 of the ring where c of a unit is, as the cell made it.
+fn fresh_at(at: Place) -> u32 {
+    let line = at.direction * params.batch + at.row;
+    return params.options.fresh + (line * params.hidden + at.unit) / 4u;
+}
+
+// First of the parameters per unit that layer normalisation has: gains of the gates, then gain and offset of c.
+fn norm_params() -> u32 {
+    return params.options.cell_planes - GATES - select(0u, 2u, HAS_CELL);
+}
+
+// The products of a step, for their normalisation.
+fn keep_raw(product: Gates, at: Place) {
+    if at.unit >= params.hidden {
+        return;
+    }
+    if is_cleared(at.s, at.row) {
+        store_raw(raw_at(at), Gates());
+    } else {
+        store_raw(raw_at(at), product);
+    }
+}
+
+// h of an LSTM whose c is normalised; mean and 1/deviation of the row of c are given.
+fn finish_norm_c(mean: f32, scale: f32, at: Place) {
+    if at.unit >= params.hidden {
+        return;
+    }
+    let cell = step_row(at.s, at.row, at.direction) * params.hidden + at.unit;
+    let gain = norm_params() + GATES;
+    let normal = (ring[fresh_at(at)][at.unit % 4u] - mean) * scale;
+    let out = output_gate(load_gates(cell)) * output_act(fma(normal, cell_param(gain, at), cell_param(gain + 1u, at)));
+    if at.unit == 0u {
+        let line = step_row(at.s, at.row, at.direction);
+        stats[line].z = mean;
+        stats[line].w = scale;
+    }
+    put(out, at);
+}
+
+// What a step puts out: to the projection, or as h.
+fn put(value: f32, at: Place) {
+    if PROJECTED {
+        ring[ring_start(at.row, at.direction, SECOND) + at.unit / 4u][at.unit % 4u] = value;
+        return;
+    }
+    var h = value;
+    if NOISE != NO_NOISE {
+        var h_prev = 0.0;
+        if !is_cleared(at.s, at.row) {
+            h_prev = h_before(at);
+        }
+        h = mix(h, h_prev, zoned_h(at, at.unit));
+    }
+    emit(h, at);
+}
+
 fn finish(product: Gates, at: Place) {
     if at.unit >= params.hidden {
         return;
@@ -98,7 +163,7 @@ fn finish(product: Gates, at: Place) {
     var recurrent = product;
     var aux_prev = 0.0;
     var h_prev = 0.0;
-    if cleared {
+    if cleared && !NORMED {
         recurrent = Gates();
     }
     if HAS_AUX && !CARRY_IS_DH && !cleared {
@@ -119,11 +184,11 @@ fn finish(product: Gates, at: Place) {
         }
         return;
     }
-    if (CARRY_IS_DH || (NOISE != NO_NOISE && !PROJECTED)) && !cleared {
+    if CARRY_IS_DH && !cleared {
         h_prev = h_before(at);
     }
     let out = cell_forward(recurrent, load_gates(cell), aux_prev, h_prev, at);
-    if TRAINING {
+    if TRAINING || NORMED {
         store_gates(cell, out.gates);
     }
     if HAS_AUX {
@@ -133,15 +198,11 @@ fn finish(product: Gates, at: Place) {
         }
         aux[aux_row(at.s, at.row, at.direction) * params.hidden + at.unit] = value;
     }
-    if PROJECTED {
-        ring[ring_start(at.row, at.direction, SECOND) + at.unit / 4u][at.unit % 4u] = out.h;
+    if NORMED && HAS_CELL {
+        ring[fresh_at(at)][at.unit % 4u] = out.aux;
         return;
     }
-    var h = out.h;
-    if NOISE != NO_NOISE {
-        h = mix(h, h_prev, zoned_h(at, at.unit));
-    }
-    emit(h, at);
+    put(out.h, at);
 }
 
 // The end of a step with two products: the candidate of a GRU, or the projection of an LSTM.
@@ -181,7 +242,34 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
             continue;
         }
         let rows = min($ROWSu, count - row0);
-        if PHASES == 1u || tick % PHASES == 0u {
+        let phase = tick % PHASES;
+        let first_row = vec2(row0, direction);
+        if NORMED && (phase == 1u || (HAS_CELL && phase == 2u)) {
+            // Every workgroup takes the means of its rows for itself.
+            if phase == 1u {
+                let width = params.hidden / 4u * GATES;
+                normalise_rows(params.options.raw, width, first_row, params.options.units * GATES, lane);
+            } else {
+                normalise_rows(params.options.fresh, params.hidden / 4u, first_row, params.options.units, lane);
+            }
+            for (var unit = group.x * WORKGROUP + lane; unit < params.hidden; unit += params.stride) {
+                for (var r = 0u; r < rows; r++) {
+                    let at = Place(row0 + r, unit, direction, s);
+                    if phase == 2u {
+                        finish_norm_c(row_mean[r], row_other[r], at);
+                        continue;
+                    }
+                    if unit == 0u {
+                        let line = step_row(s, at.row, direction);
+                        stats[line].x = row_mean[r];
+                        stats[line].y = row_other[r];
+                    }
+                    let raw = load_raw(raw_at(at));
+                    finish((raw - Gates(row_mean[r])) * row_other[r] * gains(norm_params(), at), at);
+                }
+            }
+            workgroupBarrier();
+        } else if phase == 0u {
             let depth = select(params.state / 4u, 0u, INDEPENDENT);
             begin_rows(row0, direction, s % 2u, lane);
             for (var unit0 = group.x * WORKGROUP; unit0 < params.hidden; unit0 += params.stride) {
@@ -201,7 +289,12 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                 }
                 sums[$R] = acc$R;
                 for (var r = 0u; r < rows; r++) {
-                    finish(sums[r], Place(row0 + r, unit, direction, s));
+                    let at = Place(row0 + r, unit, direction, s);
+                    if NORMED {
+                        keep_raw(sums[r], at);
+                    } else {
+                        finish(sums[r], at);
+                    }
                 }
             }
         } else {

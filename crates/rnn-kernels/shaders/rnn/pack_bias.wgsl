@@ -9,13 +9,14 @@ struct Params {
     gates: u32,     // G
     direction: u32, // which direction
     apart: u32,     // 1 when the last gate's recurrent bias stays apart (GRU)
+    planes: u32,    // K, parameters per unit
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> b_ih: array<f32>;              // [G*H]
 @group(1) @binding(1) var<storage, read> b_hh: array<f32>;              // [G*H]
 @group(1) @binding(2) var<storage, read_write> bias: array<f32>;        // [D, P, G]
-@group(1) @binding(3) var<storage, read_write> cell_params: array<f32>; // [D, P]
+@group(1) @binding(3) var<storage, read_write> cell_params: array<f32>; // [D, K, P]
 
 @compute @workgroup_size(256)
 fn pack_bias(
@@ -38,7 +39,7 @@ fn pack_bias(
         of_recurrence = b_hh[source];
     }
     if params.apart != 0u && gate == params.gates - 1u {
-        cell_params[params.direction * params.padded + unit] = of_recurrence;
+        cell_params[params.direction * params.planes * params.padded + unit] = of_recurrence;
         of_recurrence = 0.0;
     }
     bias[params.direction * rows + i] = of_input + of_recurrence;

@@ -1,11 +1,24 @@
 //! Kernels of `shaders/loss/*.wgsl`. What they compute stands at the head of each file.
 
 use crate::kernel::Access::{Read, ReadWrite};
-use crate::kernel::{Kernel, StepSource, part};
-use crate::params::{CrossEntropyParams, ElementwiseBackwardParams, ElementwiseParams};
+use crate::kernel::{Kernel, part};
+use crate::params::{
+    CrossEntropyBackwardParams, CrossEntropyParams, CtcBackwardParams, CtcParams, ElementwiseBackwardParams,
+    ElementwiseParams, GaussianBackwardParams, GaussianParams,
+};
 
 /// Every kernel of the family.
-pub static ALL: &[&Kernel] = &[&CROSS_ENTROPY, &CROSS_ENTROPY_BACKWARD, &ELEMENTWISE, &ELEMENTWISE_BACKWARD];
+pub static ALL: &[&Kernel] = &[
+    &CROSS_ENTROPY,
+    &CROSS_ENTROPY_BACKWARD,
+    &ELEMENTWISE,
+    &ELEMENTWISE_BACKWARD,
+    &GAUSSIAN_NLL,
+    &GAUSSIAN_NLL_BACKWARD,
+    &CTC_ALPHAS,
+    &CTC_POSTERIORS,
+    &CTC_BACKWARD,
+];
 
 /// `loss/cross_entropy.wgsl`
 pub static CROSS_ENTROPY: Kernel = Kernel {
@@ -17,10 +30,16 @@ pub static CROSS_ENTROPY: Kernel = Kernel {
         part!("loss/cross_entropy.wgsl"),
     ],
     entry: "cross_entropy",
-    bindings: &[Read, Read, ReadWrite, ReadWrite],
+    bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
     params_size: size_of::<CrossEntropyParams>(),
-    step: StepSource::None,
-    variants: &[&[("LANES", 8.0)], &[("LANES", 32.0)], &[("LANES", 256.0)]],
+    variants: &[
+        &[("LANES", 8.0), ("WEIGHTED", 0.0)],
+        &[("LANES", 32.0), ("WEIGHTED", 0.0)],
+        &[("LANES", 256.0), ("WEIGHTED", 0.0)],
+        &[("LANES", 8.0), ("WEIGHTED", 1.0)],
+        &[("LANES", 32.0), ("WEIGHTED", 1.0)],
+        &[("LANES", 256.0), ("WEIGHTED", 1.0)],
+    ],
     ..Kernel::PLAIN
 };
 
@@ -29,10 +48,9 @@ pub static CROSS_ENTROPY_BACKWARD: Kernel = Kernel {
     label: "cross_entropy_backward",
     parts: &[part!("lib/index.wgsl"), part!("lib/math.wgsl"), part!("loss/cross_entropy_backward.wgsl")],
     entry: "cross_entropy_backward",
-    bindings: &[Read, Read, Read, Read, ReadWrite],
-    params_size: size_of::<CrossEntropyParams>(),
-    step: StepSource::None,
-    variants: &[&[]],
+    bindings: &[Read, Read, Read, Read, Read, ReadWrite],
+    params_size: size_of::<CrossEntropyBackwardParams>(),
+    variants: &[&[("WEIGHTED", 0.0)], &[("WEIGHTED", 1.0)]],
     ..Kernel::PLAIN
 };
 
@@ -43,24 +61,143 @@ pub static ELEMENTWISE: Kernel = Kernel {
         part!("lib/index.wgsl"),
         part!("lib/math.wgsl"),
         part!("lib/reduce.wgsl"),
+        part!("loss/cost.wgsl"),
         part!("loss/elementwise.wgsl"),
     ],
     entry: "elementwise",
-    bindings: &[Read, Read, ReadWrite],
+    bindings: &[Read, Read, Read, ReadWrite],
     params_size: size_of::<ElementwiseParams>(),
-    step: StepSource::None,
-    variants: &[&[("LANES", 256.0), ("BCE", 0.0)], &[("LANES", 256.0), ("BCE", 1.0)]],
+    variants: &[
+        &[("LANES", 256.0), ("COST", 0.0), ("WEIGHTED", 0.0)],
+        &[("LANES", 256.0), ("COST", 0.0), ("WEIGHTED", 1.0)],
+        &[("LANES", 256.0), ("COST", 1.0), ("WEIGHTED", 0.0)],
+        &[("LANES", 256.0), ("COST", 1.0), ("WEIGHTED", 1.0)],
+        &[("LANES", 256.0), ("COST", 2.0), ("WEIGHTED", 0.0)],
+        &[("LANES", 256.0), ("COST", 2.0), ("WEIGHTED", 1.0)],
+        &[("LANES", 256.0), ("COST", 3.0), ("WEIGHTED", 0.0)],
+        &[("LANES", 256.0), ("COST", 3.0), ("WEIGHTED", 1.0)],
+        &[("LANES", 256.0), ("COST", 4.0), ("WEIGHTED", 0.0)],
+        &[("LANES", 256.0), ("COST", 4.0), ("WEIGHTED", 1.0)],
+    ],
     ..Kernel::PLAIN
 };
 
 /// `loss/elementwise_backward.wgsl`
 pub static ELEMENTWISE_BACKWARD: Kernel = Kernel {
     label: "elementwise_backward",
-    parts: &[part!("lib/index.wgsl"), part!("lib/math.wgsl"), part!("loss/elementwise_backward.wgsl")],
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("loss/cost.wgsl"),
+        part!("loss/elementwise_backward.wgsl"),
+    ],
     entry: "elementwise_backward",
-    bindings: &[Read, Read, Read, ReadWrite],
+    bindings: &[Read, Read, Read, Read, ReadWrite],
     params_size: size_of::<ElementwiseBackwardParams>(),
-    step: StepSource::None,
-    variants: &[&[("BCE", 0.0)], &[("BCE", 1.0)]],
+    variants: &[
+        &[("COST", 0.0), ("WEIGHTED", 0.0)],
+        &[("COST", 0.0), ("WEIGHTED", 1.0)],
+        &[("COST", 1.0), ("WEIGHTED", 0.0)],
+        &[("COST", 1.0), ("WEIGHTED", 1.0)],
+        &[("COST", 2.0), ("WEIGHTED", 0.0)],
+        &[("COST", 2.0), ("WEIGHTED", 1.0)],
+        &[("COST", 3.0), ("WEIGHTED", 0.0)],
+        &[("COST", 3.0), ("WEIGHTED", 1.0)],
+        &[("COST", 4.0), ("WEIGHTED", 0.0)],
+        &[("COST", 4.0), ("WEIGHTED", 1.0)],
+    ],
+    ..Kernel::PLAIN
+};
+
+/// `loss/gaussian_nll.wgsl`
+pub static GAUSSIAN_NLL: Kernel = Kernel {
+    label: "gaussian_nll",
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("lib/reduce.wgsl"),
+        part!("loss/gaussian.wgsl"),
+        part!("loss/gaussian_nll.wgsl"),
+    ],
+    entry: "gaussian_nll",
+    bindings: &[Read, Read, Read, Read, ReadWrite],
+    params_size: size_of::<GaussianParams>(),
+    variants: &[
+        &[("LANES", 256.0), ("LOG", 0.0), ("WEIGHTED", 0.0)],
+        &[("LANES", 256.0), ("LOG", 0.0), ("WEIGHTED", 1.0)],
+        &[("LANES", 256.0), ("LOG", 1.0), ("WEIGHTED", 0.0)],
+        &[("LANES", 256.0), ("LOG", 1.0), ("WEIGHTED", 1.0)],
+    ],
+    ..Kernel::PLAIN
+};
+
+/// `loss/gaussian_nll_backward.wgsl`
+pub static GAUSSIAN_NLL_BACKWARD: Kernel = Kernel {
+    label: "gaussian_nll_backward",
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("loss/gaussian.wgsl"),
+        part!("loss/gaussian_nll_backward.wgsl"),
+    ],
+    entry: "gaussian_nll_backward",
+    bindings: &[Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
+    params_size: size_of::<GaussianBackwardParams>(),
+    variants: &[
+        &[("LOG", 0.0), ("WEIGHTED", 0.0)],
+        &[("LOG", 0.0), ("WEIGHTED", 1.0)],
+        &[("LOG", 1.0), ("WEIGHTED", 0.0)],
+        &[("LOG", 1.0), ("WEIGHTED", 1.0)],
+    ],
+    ..Kernel::PLAIN
+};
+
+/// `loss/ctc_alphas.wgsl`
+pub static CTC_ALPHAS: Kernel = Kernel {
+    label: "ctc_alphas",
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("lib/reduce.wgsl"),
+        part!("loss/ctc_states.wgsl"),
+        part!("loss/ctc_alphas.wgsl"),
+    ],
+    entry: "ctc_alphas",
+    bindings: &[Read, Read, Read, Read, ReadWrite, ReadWrite, ReadWrite],
+    params_size: size_of::<CtcParams>(),
+    variants: &[&[("LANES", 256.0)]],
+    ..Kernel::PLAIN
+};
+
+/// `loss/ctc_posteriors.wgsl`
+pub static CTC_POSTERIORS: Kernel = Kernel {
+    label: "ctc_posteriors",
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("lib/reduce.wgsl"),
+        part!("loss/ctc_states.wgsl"),
+        part!("loss/ctc_posteriors.wgsl"),
+    ],
+    entry: "ctc_posteriors",
+    bindings: &[Read, Read, Read, Read, ReadWrite, ReadWrite],
+    params_size: size_of::<CtcBackwardParams>(),
+    variants: &[&[("LANES", 256.0)]],
+    ..Kernel::PLAIN
+};
+
+/// `loss/ctc_backward.wgsl`
+pub static CTC_BACKWARD: Kernel = Kernel {
+    label: "ctc_backward",
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("lib/reduce.wgsl"),
+        part!("loss/ctc_backward.wgsl"),
+    ],
+    entry: "ctc_backward",
+    bindings: &[Read, Read, Read, Read, Read, Read, Read, ReadWrite],
+    params_size: size_of::<CtcBackwardParams>(),
+    variants: &[&[("LANES", 256.0)]],
     ..Kernel::PLAIN
 };

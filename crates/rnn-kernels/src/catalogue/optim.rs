@@ -3,17 +3,23 @@
 use crate::kernel::Access::{Read, ReadWrite};
 use crate::kernel::{Kernel, StepSource, part};
 use crate::params::{
-    AdaGradParams, AdamParams, ClipValueParams, NormFinishParams, NormParams, RmsPropParams, ScaleParams,
-    SgdParams,
+    AdaDeltaParams, AdaGradParams, AdamParams, ClipValueParams, EmaParams, LionParams, NormFinishParams,
+    NormParams, RmsPropParams, ScaleParams, SgdParams,
 };
 
 /// Every kernel of the family.
-pub static ALL: &[&Kernel] = &[&NORM, &NORM_FINISH, &SCALE, &CLIP_VALUE, &SGD, &RMSPROP, &ADAGRAD, &ADAM];
+pub static ALL: &[&Kernel] =
+    &[&NORM, &NORM_FINISH, &SCALE, &CLIP_VALUE, &EMA, &SGD, &RMSPROP, &ADAGRAD, &ADADELTA, &ADAM, &LION];
 
 /// `optim/norm.wgsl`
 pub static NORM: Kernel = Kernel {
     label: "norm",
-    parts: &[part!("lib/index.wgsl"), part!("lib/reduce.wgsl"), part!("optim/norm.wgsl")],
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("lib/reduce.wgsl"),
+        part!("optim/norm.wgsl"),
+    ],
     entry: "norm",
     bindings: &[Read, ReadWrite],
     params_size: size_of::<NormParams>(),
@@ -58,10 +64,22 @@ pub static CLIP_VALUE: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
+/// `optim/ema.wgsl`
+pub static EMA: Kernel = Kernel {
+    label: "ema",
+    parts: &[part!("lib/index.wgsl"), part!("optim/ema.wgsl")],
+    entry: "ema",
+    bindings: &[Read, ReadWrite],
+    params_size: size_of::<EmaParams>(),
+    step: StepSource::None,
+    variants: &[&[]],
+    ..Kernel::PLAIN
+};
+
 /// `optim/sgd.wgsl`
 pub static SGD: Kernel = Kernel {
     label: "sgd",
-    parts: &[part!("lib/index.wgsl"), part!("optim/sgd.wgsl")],
+    parts: &[part!("lib/index.wgsl"), part!("optim/base.wgsl"), part!("optim/sgd.wgsl")],
     entry: "sgd",
     bindings: &[Read, Read, ReadWrite, ReadWrite],
     params_size: size_of::<SgdParams>(),
@@ -77,7 +95,7 @@ pub static SGD: Kernel = Kernel {
 /// `optim/rmsprop.wgsl`
 pub static RMSPROP: Kernel = Kernel {
     label: "rmsprop",
-    parts: &[part!("lib/index.wgsl"), part!("optim/rmsprop.wgsl")],
+    parts: &[part!("lib/index.wgsl"), part!("optim/base.wgsl"), part!("optim/rmsprop.wgsl")],
     entry: "rmsprop",
     bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite],
     params_size: size_of::<RmsPropParams>(),
@@ -89,7 +107,7 @@ pub static RMSPROP: Kernel = Kernel {
 /// `optim/adagrad.wgsl`
 pub static ADAGRAD: Kernel = Kernel {
     label: "adagrad",
-    parts: &[part!("lib/index.wgsl"), part!("optim/adagrad.wgsl")],
+    parts: &[part!("lib/index.wgsl"), part!("optim/base.wgsl"), part!("optim/adagrad.wgsl")],
     entry: "adagrad",
     bindings: &[Read, Read, ReadWrite, ReadWrite],
     params_size: size_of::<AdaGradParams>(),
@@ -98,13 +116,37 @@ pub static ADAGRAD: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
+/// `optim/adadelta.wgsl`
+pub static ADADELTA: Kernel = Kernel {
+    label: "adadelta",
+    parts: &[part!("lib/index.wgsl"), part!("optim/base.wgsl"), part!("optim/adadelta.wgsl")],
+    entry: "adadelta",
+    bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite],
+    params_size: size_of::<AdaDeltaParams>(),
+    step: StepSource::None,
+    variants: &[&[]],
+    ..Kernel::PLAIN
+};
+
 /// `optim/adam.wgsl`
 pub static ADAM: Kernel = Kernel {
     label: "adam",
-    parts: &[part!("lib/index.wgsl"), part!("optim/adam.wgsl")],
+    parts: &[part!("lib/index.wgsl"), part!("optim/base.wgsl"), part!("optim/adam.wgsl")],
     entry: "adam",
     bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite],
     params_size: size_of::<AdamParams>(),
+    step: StepSource::None,
+    variants: &[&[]],
+    ..Kernel::PLAIN
+};
+
+/// `optim/lion.wgsl`
+pub static LION: Kernel = Kernel {
+    label: "lion",
+    parts: &[part!("lib/index.wgsl"), part!("optim/base.wgsl"), part!("optim/lion.wgsl")],
+    entry: "lion",
+    bindings: &[Read, Read, ReadWrite, ReadWrite],
+    params_size: size_of::<LionParams>(),
     step: StepSource::None,
     variants: &[&[]],
     ..Kernel::PLAIN

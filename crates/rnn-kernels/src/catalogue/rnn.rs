@@ -4,8 +4,8 @@
 use crate::cell::{CellKind, CellSpec, WeightFormat};
 use crate::kernel::{Access::*, Constants, Kernel, StepSource, part};
 use crate::params::rnn::{
-    BackwardParams, ForwardParams, InterleaveParams, PackBiasParams, PackRecurrentParams, PreviousParams,
-    ReplaceLastGateParams,
+    BackwardParams, ForwardParams, InterleaveParams, NormRowsParams, PackBiasParams, PackRecurrentParams,
+    PreviousParams, ReplaceLastGateParams,
 };
 
 /// How the rows of the recurrent product reach an invocation.
@@ -21,7 +21,7 @@ pub enum Rows {
 /// kind of noise; all linear with ragged rows.
 macro_rules! variants {
     (@ [$gate:literal, $candidate:literal, $output:literal],
-        [$walk:literal, $resets:literal, $clip:literal, $peephole:literal, $independent:literal, $noise:literal],
+        [$walk:literal, $resets:literal, $clip:literal, $peephole:literal, $independent:literal, $normed:literal, $noise:literal],
         $workgroup:literal, $rows:literal, $phases:literal, $($extra:tt)*) => {
         &[
             ("GATE_ACTIVATION", $gate),
@@ -38,6 +38,7 @@ macro_rules! variants {
             ("CLIP", $clip),
             ("PEEPHOLE", $peephole),
             ("INDEPENDENT", $independent),
+            ("NORMED", $normed),
             ("NOISE", $noise),
             ("PROJECTED", 0.0),
             ("PHASES", $phases),
@@ -48,10 +49,10 @@ macro_rules! variants {
     };
     ($($extra:tt)*) => {
         &[
-            variants!(@ [0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 256.0, 4.0, 1.0, $($extra)*),
-            variants!(@ [5.0, 2.0, 7.0], [0.0, 0.0, 1.0, 1.0, 0.0, 2.0], 64.0, 1.0, 1.0, $($extra)*),
-            variants!(@ [3.0, 3.0, 3.0], [1.0, 1.0, 0.0, 0.0, 0.0, 1.0], 8.0, 32.0, 1.0, $($extra)*),
-            variants!(@ [4.0, 12.0, 11.0], [1.0, 0.0, 1.0, 0.0, 0.0, 2.0], 32.0, 8.0, 2.0, $($extra)*),
+            variants!(@ [0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 256.0, 4.0, 1.0, $($extra)*),
+            variants!(@ [5.0, 2.0, 7.0], [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 2.0], 64.0, 1.0, 1.0, $($extra)*),
+            variants!(@ [3.0, 3.0, 3.0], [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0], 8.0, 16.0, 1.0, $($extra)*),
+            variants!(@ [4.0, 12.0, 11.0], [1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 2.0], 32.0, 8.0, 3.0, $($extra)*),
         ]
     };
 }
@@ -74,6 +75,7 @@ macro_rules! recurrence {
                 part!("lib/options.wgsl"),
                 $(part!("cells/" $part ".wgsl"),)*
                 recurrence!(@rows $rows),
+                part!("lib/row_means.wgsl"),
                 part!("rnn/" $direction ".wgsl"),
             ],
             entry: $direction,
@@ -116,8 +118,8 @@ macro_rules! cell {
     (@forward $cell:tt, $weights:literal, $rows:ident, $step:ident) => {
         recurrence!(
             "forward",
-            // weights, options, c0, gates, aux, y, ring
-            &[Read, Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
+            // weights, options, c0, gates, aux, y, ring, stats
+            &[Read, Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
             ForwardParams,
             FORWARD_VARIANTS,
             $cell,
@@ -208,6 +210,7 @@ const PREVIOUS_VARIANTS: &[Constants] = &[
         ("CLIP", 0.0),
         ("PEEPHOLE", 0.0),
         ("INDEPENDENT", 0.0),
+        ("NORMED", 0.0),
         ("NOISE", 2.0),
     ],
     &[
@@ -225,6 +228,7 @@ const PREVIOUS_VARIANTS: &[Constants] = &[
         ("CLIP", 0.0),
         ("PEEPHOLE", 0.0),
         ("INDEPENDENT", 0.0),
+        ("NORMED", 0.0),
         ("NOISE", 2.0),
     ],
 ];
@@ -244,6 +248,26 @@ pub static PREVIOUS: Kernel = Kernel {
     bindings: &[Read, Read, Read, ReadWrite], // options, y, h0, out
     params_size: size_of::<PreviousParams>(),
     variants: PREVIOUS_VARIANTS,
+    ..Kernel::PLAIN
+};
+
+/// Layer normalisation of the input's product, in place.
+pub static NORM_ROWS: Kernel = Kernel {
+    label: "norm_rows",
+    parts: &[part!("lib/sum_lanes.wgsl"), part!("rnn/norm_rows.wgsl")],
+    entry: "norm_rows",
+    bindings: &[Read, Read, ReadWrite], // gain, bias, x
+    params_size: size_of::<NormRowsParams>(),
+    ..Kernel::PLAIN
+};
+
+/// Its backward.
+pub static NORM_ROWS_BACKWARD: Kernel = Kernel {
+    label: "norm_rows_backward",
+    parts: &[part!("lib/sum_lanes.wgsl"), part!("rnn/norm_rows_backward.wgsl")],
+    entry: "norm_rows_backward",
+    bindings: &[Read, Read, ReadWrite, ReadWrite], // gain, d, x, of_gain
+    params_size: size_of::<NormRowsParams>(),
     ..Kernel::PLAIN
 };
 
@@ -281,6 +305,14 @@ pub static REPLACE_LAST_GATE: Kernel = Kernel {
 /// Every kernel of the family.
 pub fn all() -> Vec<&'static Kernel> {
     let recurrences = CELLS.iter().flat_map(|cell| cell.forward.iter().chain(&cell.backward));
-    let others = [&PREVIOUS, &PACK_RECURRENT, &PACK_BIAS, &INTERLEAVE, &REPLACE_LAST_GATE];
+    let others = [
+        &NORM_ROWS,
+        &NORM_ROWS_BACKWARD,
+        &PREVIOUS,
+        &PACK_RECURRENT,
+        &PACK_BIAS,
+        &INTERLEAVE,
+        &REPLACE_LAST_GATE,
+    ];
     recurrences.chain(others).collect()
 }

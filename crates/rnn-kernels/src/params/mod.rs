@@ -1,7 +1,7 @@
 //! Uniform parameter structs, one per kernel, laid out as WGSL lays them out.
 //!
 //! Every struct has a `LAYOUT`: names and byte offsets of its fields, which `tests/validate.rs`
-//! compares with naga's reflection of the shader. Fields are 4-byte scalars and [`Axes`]; a struct with
+//! compares with naga's reflection of the shader. Fields are 4-byte scalars, [`Axes`] and [`BaseParams`]; a struct with
 //! axes is filled up to a multiple of 16 bytes by named fields.
 
 mod axes;
@@ -15,10 +15,13 @@ pub mod rnn;
 
 pub use axes::{Axes, MAX_AXES};
 pub use embed::{GatherParams, ScatterAddParams};
-pub use loss::{CrossEntropyParams, ElementwiseBackwardParams, ElementwiseParams};
+pub use loss::{
+    CrossEntropyBackwardParams, CrossEntropyParams, CtcBackwardParams, CtcParams, ElementwiseBackwardParams,
+    ElementwiseCost, ElementwiseParams, GaussianBackwardParams, GaussianParams,
+};
 pub use optim::{
-    AdaGradParams, AdamParams, ClipValueParams, NormFinishParams, NormParams, RmsPropParams, ScaleParams,
-    SgdParams,
+    AdaDeltaParams, AdaGradParams, AdamParams, BaseParams, ClipValueParams, EmaParams, LionParams,
+    NormFinishParams, NormParams, RmsPropParams, ScaleParams, SgdParams,
 };
 pub use pointwise::{
     AccumulateParams, AffineParams, BinaryOp, BinaryParams, CastParams, CopyParams, DropoutParams,

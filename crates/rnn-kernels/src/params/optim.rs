@@ -11,6 +11,10 @@ params! {
         pub chunk: u32,
         /// Where the partial sums go.
         pub first: u32,
+        /// Factor of the gradient: 1 over the loss scale.
+        pub unscale: f32,
+        /// Largest magnitude of an element.
+        pub limit: f32,
     }
 
     /// `optim/norm_finish.wgsl`
@@ -19,8 +23,12 @@ params! {
         pub tensors: u32,
         /// Whether `max_norm` means anything.
         pub has_max_norm: u32,
-        /// Norm above which gradients are scaled down.
+        /// Norm of all gradients together above which they are scaled down.
         pub max_norm: f32,
+        /// Whether `max_tensor_norm` means anything.
+        pub has_max_tensor_norm: u32,
+        /// Norm of a single gradient above which it is scaled down.
+        pub max_tensor_norm: f32,
     }
 
     /// `optim/scale.wgsl`
@@ -37,24 +45,51 @@ params! {
         pub limit: f32,
     }
 
-    /// `optim/sgd.wgsl`
-    pub struct SgdParams {
+    /// `optim/ema.wgsl`
+    pub struct EmaParams {
         /// Elements.
         pub n: u32,
+        /// Share of the new value.
+        pub weight: f32,
+    }
+
+    /// `Base` of `optim/base.wgsl`, at the head of the parameters of every step. 32 bytes: a struct within a
+    /// uniform has to be a multiple of 16.
+    pub struct BaseParams {
+        /// Elements.
+        pub n: u32,
+        /// Number of the gradient among those of the control.
+        pub tensor: u32,
+        /// Factor of the gradient: 1 over the loss scale.
+        pub unscale: f32,
+        /// Largest magnitude of an element of the gradient.
+        pub limit: f32,
+        /// Coupled l1 penalty.
+        pub l1: f32,
+        /// Coupled l2 penalty.
+        pub l2: f32,
+        /// Factor of the parameter before the update: the decoupled l2 penalty.
+        pub shrink: f32,
+        /// By how much the parameter comes closer to zero: the decoupled l1 penalty.
+        pub threshold: f32,
+    }
+
+    /// `optim/sgd.wgsl`
+    pub struct SgdParams {
+        /// Of all steps.
+        pub base: BaseParams,
         /// Whether the velocity is written without being read.
         pub first: u32,
         /// Learning rate.
         pub lr: f32,
         /// Factor of the velocity.
         pub momentum: f32,
-        /// L2 penalty.
-        pub weight_decay: f32,
     }
 
     /// `optim/rmsprop.wgsl`
     pub struct RmsPropParams {
-        /// Elements.
-        pub n: u32,
+        /// Of all steps.
+        pub base: BaseParams,
         /// Learning rate.
         pub lr: f32,
         /// Decay of the mean square.
@@ -63,28 +98,38 @@ params! {
         pub one_minus_alpha: f32,
         /// Added outside the square root.
         pub eps: f32,
-        /// L2 penalty.
-        pub weight_decay: f32,
         /// Factor of the velocity.
         pub momentum: f32,
     }
 
     /// `optim/adagrad.wgsl`
     pub struct AdaGradParams {
-        /// Elements.
-        pub n: u32,
+        /// Of all steps.
+        pub base: BaseParams,
         /// Learning rate.
         pub lr: f32,
         /// Added outside the square root.
         pub eps: f32,
-        /// L2 penalty.
-        pub weight_decay: f32,
+    }
+
+    /// `optim/adadelta.wgsl`
+    pub struct AdaDeltaParams {
+        /// Of all steps.
+        pub base: BaseParams,
+        /// Learning rate.
+        pub lr: f32,
+        /// Decay of both mean squares.
+        pub rho: f32,
+        /// `1 - rho`, rounded once.
+        pub one_minus_rho: f32,
+        /// Added inside the square roots.
+        pub eps: f32,
     }
 
     /// `optim/adam.wgsl`
     pub struct AdamParams {
-        /// Elements.
-        pub n: u32,
+        /// Of all steps.
+        pub base: BaseParams,
         /// Decay of the mean gradient.
         pub beta1: f32,
         /// `1 - beta1`, rounded once.
@@ -95,13 +140,27 @@ params! {
         pub one_minus_beta2: f32,
         /// Added outside the square root.
         pub eps: f32,
-        /// L2 penalty; 0 when decoupled.
-        pub l2: f32,
-        /// Factor of the parameters before the update; 1 unless decoupled.
-        pub shrink: f32,
-        /// `lr / (1 - beta1^t)`
+        /// Factor of the mean gradient: the learning rate over its bias.
         pub step_size: f32,
+        /// Factor of the gradient itself; 0 but for Nadam.
+        pub look_ahead: f32,
         /// `1 / sqrt(1 - beta2^t)`
         pub inv_sqrt_correction2: f32,
+    }
+
+    /// `optim/lion.wgsl`
+    pub struct LionParams {
+        /// Of all steps.
+        pub base: BaseParams,
+        /// Learning rate.
+        pub lr: f32,
+        /// Share of the mean gradient in the direction.
+        pub beta1: f32,
+        /// `1 - beta1`, rounded once.
+        pub one_minus_beta1: f32,
+        /// Decay of the mean gradient.
+        pub beta2: f32,
+        /// `1 - beta2`, rounded once.
+        pub one_minus_beta2: f32,
     }
 }

@@ -64,6 +64,14 @@ params! {
         pub second_weights: u32,
         /// Vector of the ring where gradients of projected h start.
         pub third: u32,
+        /// Vector of the ring where raw products start.
+        pub raw: u32,
+        /// Vector of the ring where gradients of the normalised product start.
+        pub norm: u32,
+        /// Vector of the ring where c before its normalisation starts, or what is summed for its gradient.
+        pub fresh: u32,
+        /// Element where means and deviations start.
+        pub stats: u32,
         /// Fills up.
         pub pad0: u32,
         /// Fills up.
@@ -146,6 +154,22 @@ params! {
         pub pad0: u32,
     }
 
+    /// `rnn/norm_rows.wgsl` and `rnn/norm_rows_backward.wgsl`
+    pub struct NormRowsParams {
+        /// Rows of all directions.
+        pub rows: u32,
+        /// D
+        pub directions: u32,
+        /// Values from row to row.
+        pub width: u32,
+        /// Values of a row that count.
+        pub count: u32,
+        /// 1 where there is a bias.
+        pub has_bias: u32,
+        /// Added to the variance.
+        pub epsilon: f32,
+    }
+
     /// `rnn/pack_recurrent.wgsl`
     pub struct PackRecurrentParams {
         /// Units: rows of a gate.
@@ -178,6 +202,8 @@ params! {
         pub direction: u32,
         /// 1 when the last gate's recurrent bias stays apart (GRU).
         pub apart: u32,
+        /// Parameters per unit, of which that bias is the first.
+        pub planes: u32,
     }
 
     /// `rnn/interleave.wgsl`

@@ -3,6 +3,7 @@
 mod barrier;
 mod cells;
 pub(crate) mod copy;
+pub(crate) mod ctc;
 pub(crate) mod dropout;
 pub(crate) mod embed;
 pub(crate) mod gemm;

@@ -46,6 +46,29 @@ impl Panels {
         Ok(Panels { data, isa, cols, depth, stride: full * depth })
     }
 
+    /// The same of a matrix that is given transposed: `columns` `[N, K]`.
+    pub(crate) fn from_columns(
+        device: &CpuDevice,
+        [depth, cols]: [usize; 2],
+        columns: &[f32],
+    ) -> Result<Self> {
+        let isa = simd::isa();
+        let lanes = simd::lanes(isa);
+        let full = 4 * lanes;
+        let last = cols - (cols.div_ceil(full) - 1) * full;
+        let len = (cols.div_ceil(full) - 1) * full * depth + panel_vectors(last, lanes) * lanes * depth;
+        let mut data = device.alloc(len)?;
+        team::pieces(data.make_mut()?, full * depth, |panel, out| {
+            let width = panel_vectors(full.min(cols - panel * full), lanes) * lanes;
+            for vector in 0..width / lanes {
+                let first = (panel * full + vector * lanes).min(cols);
+                let used = lanes.min(cols - first);
+                transpose(&columns[first * depth..], used, depth, &mut out[vector * lanes..], width, lanes);
+            }
+        });
+        Ok(Panels { data, isa, cols, depth, stride: full * depth })
+    }
+
     /// Panels of `vectors` vectors each, of which `source(panel, vector)` says what the lanes are: as
     /// many rows of contiguous floats as there are lanes in use, one slice per part of the depth.
     pub(crate) fn from_lanes<'a, const PARTS: usize>(

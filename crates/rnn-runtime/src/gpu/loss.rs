@@ -4,23 +4,16 @@ use super::pointwise::flag;
 use super::reduce::{chunks, lanes, row_grid, sum_axis};
 use super::{GpuBuffer, GpuDevice, Launch};
 use crate::error::Result;
-use crate::ops::loss::CrossEntropyArgs;
+use crate::ops::loss::{CrossEntropyArgs, Knob, WeightedArgs};
 use rnn_kernels::catalogue::loss::{
-    CROSS_ENTROPY, CROSS_ENTROPY_BACKWARD, ELEMENTWISE, ELEMENTWISE_BACKWARD,
+    CROSS_ENTROPY, CROSS_ENTROPY_BACKWARD, ELEMENTWISE, ELEMENTWISE_BACKWARD, GAUSSIAN_NLL,
+    GAUSSIAN_NLL_BACKWARD,
 };
 use rnn_kernels::grid;
-use rnn_kernels::params::{CrossEntropyParams, ElementwiseBackwardParams, ElementwiseParams};
-
-fn cross_entropy_params(args: &CrossEntropyArgs) -> CrossEntropyParams {
-    CrossEntropyParams {
-        rows: args.rows as u32,
-        cols: args.cols as u32,
-        ignore_index: args.ignore_index.unwrap_or(0),
-        has_ignore: u32::from(args.ignore_index.is_some()),
-        smoothing: args.smoothing,
-        inv_count: args.inv_count,
-    }
-}
+use rnn_kernels::params::{
+    CrossEntropyBackwardParams, CrossEntropyParams, ElementwiseBackwardParams, ElementwiseParams,
+    GaussianBackwardParams, GaussianParams,
+};
 
 /// Returns the loss and the log-sum-exp of every row.
 pub(crate) fn cross_entropy(
@@ -28,106 +21,143 @@ pub(crate) fn cross_entropy(
     args: &CrossEntropyArgs,
     logits: &GpuBuffer,
     labels: &GpuBuffer,
+    weights: Option<&GpuBuffer>,
 ) -> Result<(GpuBuffer, GpuBuffer)> {
-    let (lse, costs) = (dev.alloc(args.rows)?, dev.alloc(args.rows)?);
-    let lanes = lanes(args.cols);
+    let &CrossEntropyArgs { rows, cols, smoothing, scale } = args;
+    let (lse, costs) = (dev.alloc(rows)?, dev.alloc(rows)?);
+    let lanes = lanes(cols);
+    let params = CrossEntropyParams { rows: rows as u32, cols: cols as u32, smoothing };
     dev.dispatch(Launch {
         kernel: &CROSS_ENTROPY,
-        constants: &[("LANES", lanes as f64)],
-        params: bytemuck::bytes_of(&cross_entropy_params(args)),
-        buffers: &[logits, labels, &lse, &costs],
-        grid: row_grid(args.rows, lanes),
-        work: (20 * args.rows * args.cols) as u64,
+        constants: &[("LANES", lanes as f64), ("WEIGHTED", flag(weights.is_some()))],
+        params: bytemuck::bytes_of(&params),
+        buffers: &[logits, labels, weights.unwrap_or(logits), &lse, &costs],
+        grid: row_grid(rows, lanes),
+        work: (20 * rows * cols) as u64,
     })?;
-    let loss = sum_axis(dev, &costs, 1, args.rows, 1, args.inv_count)?;
+    let loss = sum_axis(dev, &costs, 1, rows, 1, scale)?;
     Ok((loss, lse))
 }
 
 pub(crate) fn cross_entropy_backward(
     dev: &GpuDevice,
     args: &CrossEntropyArgs,
-    logits: &GpuBuffer,
-    lse: &GpuBuffer,
-    labels: &GpuBuffer,
-    dloss: &GpuBuffer,
+    [logits, lse, labels, dloss]: [&GpuBuffer; 4],
+    weights: Option<&GpuBuffer>,
 ) -> Result<GpuBuffer> {
-    let n = args.rows * args.cols;
+    let &CrossEntropyArgs { rows, cols, smoothing, scale } = args;
+    let n = rows * cols;
     let dlogits = dev.alloc(n)?;
+    let params = CrossEntropyBackwardParams { rows: rows as u32, cols: cols as u32, smoothing, scale };
     dev.dispatch(Launch {
         kernel: &CROSS_ENTROPY_BACKWARD,
-        constants: &[],
-        params: bytemuck::bytes_of(&cross_entropy_params(args)),
-        buffers: &[logits, lse, labels, dloss, &dlogits],
+        constants: &[("WEIGHTED", flag(weights.is_some()))],
+        params: bytemuck::bytes_of(&params),
+        buffers: &[logits, lse, labels, weights.unwrap_or(logits), dloss, &dlogits],
         grid: grid::linear(n),
         work: 20 * n as u64,
     })?;
     Ok(dlogits)
 }
 
-pub(crate) fn mse(dev: &GpuDevice, pred: &GpuBuffer, target: &GpuBuffer, n: usize) -> Result<GpuBuffer> {
-    elementwise(dev, [pred, target], n, false)
-}
-
-pub(crate) fn mse_backward(
+pub(crate) fn elementwise(
     dev: &GpuDevice,
-    pred: &GpuBuffer,
-    target: &GpuBuffer,
-    dloss: &GpuBuffer,
-    n: usize,
+    knob: Knob,
+    args: &WeightedArgs,
+    x: &GpuBuffer,
+    t: &GpuBuffer,
+    weights: Option<&GpuBuffer>,
 ) -> Result<GpuBuffer> {
-    elementwise_backward(dev, [pred, target, dloss], n, false)
-}
-
-pub(crate) fn bce_with_logits(
-    dev: &GpuDevice,
-    logits: &GpuBuffer,
-    targets: &GpuBuffer,
-    n: usize,
-) -> Result<GpuBuffer> {
-    elementwise(dev, [logits, targets], n, true)
-}
-
-pub(crate) fn bce_with_logits_backward(
-    dev: &GpuDevice,
-    logits: &GpuBuffer,
-    targets: &GpuBuffer,
-    dloss: &GpuBuffer,
-    n: usize,
-) -> Result<GpuBuffer> {
-    elementwise_backward(dev, [logits, targets, dloss], n, true)
-}
-
-/// The mean cost of (x, t): squared error, or binary cross-entropy with logits.
-fn elementwise(dev: &GpuDevice, [x, t]: [&GpuBuffer; 2], n: usize, bce: bool) -> Result<GpuBuffer> {
+    let n = args.rows * args.cols;
     let (chunk, chunks) = chunks(n, 1, grid::WORKGROUP);
     let sums = dev.alloc(chunks)?;
+    let params =
+        ElementwiseParams { n: n as u32, cols: args.cols as u32, chunk: chunk as u32, knob: knob.value };
     dev.dispatch(Launch {
         kernel: &ELEMENTWISE,
-        constants: &[("LANES", grid::WORKGROUP as f64), ("BCE", flag(bce))],
-        params: bytemuck::bytes_of(&ElementwiseParams { n: n as u32, chunk: chunk as u32 }),
-        buffers: &[x, t, &sums],
+        constants: &[
+            ("LANES", grid::WORKGROUP as f64),
+            ("COST", f64::from(knob.cost as u32)),
+            ("WEIGHTED", flag(weights.is_some())),
+        ],
+        params: bytemuck::bytes_of(&params),
+        buffers: &[x, t, weights.unwrap_or(x), &sums],
         grid: grid::groups(chunks),
         work: 32 * n as u64,
     })?;
-    sum_axis(dev, &sums, 1, chunks, 1, (1.0 / n as f64) as f32)
+    sum_axis(dev, &sums, 1, chunks, 1, args.scale)
 }
 
-fn elementwise_backward(
+pub(crate) fn elementwise_backward(
     dev: &GpuDevice,
+    knob: Knob,
+    args: &WeightedArgs,
     [x, t, dloss]: [&GpuBuffer; 3],
-    n: usize,
-    bce: bool,
+    weights: Option<&GpuBuffer>,
 ) -> Result<GpuBuffer> {
+    let n = args.rows * args.cols;
     let dx = dev.alloc(n)?;
-    let factor = if bce { 1.0 } else { 2.0 };
-    let scale = (factor / n as f64) as f32;
+    let params = ElementwiseBackwardParams {
+        n: n as u32,
+        cols: args.cols as u32,
+        scale: args.scale,
+        knob: knob.value,
+    };
     dev.dispatch(Launch {
         kernel: &ELEMENTWISE_BACKWARD,
-        constants: &[("BCE", flag(bce))],
-        params: bytemuck::bytes_of(&ElementwiseBackwardParams { n: n as u32, scale }),
-        buffers: &[x, t, dloss, &dx],
+        constants: &[("COST", f64::from(knob.cost as u32)), ("WEIGHTED", flag(weights.is_some()))],
+        params: bytemuck::bytes_of(&params),
+        buffers: &[x, t, weights.unwrap_or(x), dloss, &dx],
         grid: grid::linear(n),
         work: 16 * n as u64,
     })?;
     Ok(dx)
+}
+
+pub(crate) fn gaussian_nll(
+    dev: &GpuDevice,
+    log: bool,
+    args: &WeightedArgs,
+    [x, t, s]: [&GpuBuffer; 3],
+    weights: Option<&GpuBuffer>,
+) -> Result<GpuBuffer> {
+    let n = args.rows * args.cols;
+    let (chunk, chunks) = chunks(n, 1, grid::WORKGROUP);
+    let sums = dev.alloc(chunks)?;
+    let params = GaussianParams { n: n as u32, cols: args.cols as u32, chunk: chunk as u32 };
+    dev.dispatch(Launch {
+        kernel: &GAUSSIAN_NLL,
+        constants: &[
+            ("LANES", grid::WORKGROUP as f64),
+            ("LOG", flag(log)),
+            ("WEIGHTED", flag(weights.is_some())),
+        ],
+        params: bytemuck::bytes_of(&params),
+        buffers: &[x, t, s, weights.unwrap_or(x), &sums],
+        grid: grid::groups(chunks),
+        work: 32 * n as u64,
+    })?;
+    sum_axis(dev, &sums, 1, chunks, 1, args.scale)
+}
+
+/// Returns dx and ds.
+pub(crate) fn gaussian_nll_backward(
+    dev: &GpuDevice,
+    log: bool,
+    args: &WeightedArgs,
+    [x, t, s, dloss]: [&GpuBuffer; 4],
+    weights: Option<&GpuBuffer>,
+) -> Result<[GpuBuffer; 2]> {
+    let n = args.rows * args.cols;
+    let (dx, ds) = (dev.alloc(n)?, dev.alloc(n)?);
+    let params = GaussianBackwardParams { n: n as u32, cols: args.cols as u32, scale: args.scale };
+    dev.dispatch(Launch {
+        kernel: &GAUSSIAN_NLL_BACKWARD,
+        constants: &[("LOG", flag(log)), ("WEIGHTED", flag(weights.is_some()))],
+        params: bytemuck::bytes_of(&params),
+        buffers: &[x, t, s, weights.unwrap_or(x), dloss, &dx, &ds],
+        grid: grid::linear(n),
+        work: 40 * n as u64,
+    })?;
+    Ok([dx, ds])
 }

@@ -8,6 +8,7 @@
 
 mod adapter;
 pub(crate) mod copy;
+pub(crate) mod ctc;
 mod device;
 pub(crate) mod dropout;
 pub(crate) mod embed;

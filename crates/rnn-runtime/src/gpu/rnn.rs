@@ -3,20 +3,20 @@
 //! H of all arrays here is a multiple of 4, and the gates of a unit lie side by side: `[T, B, D, H, G]`.
 
 use super::plan::{Algorithm, Plan, Work};
-use super::rnn_options::Setup;
+use super::rnn_options::{EPSILON, RingParts, Setup, unit_parameters};
 use super::{GpuBuffer, GpuDevice, Launch, Pass, StepLaunch};
 use crate::array::Array;
 use crate::error::Result;
 use crate::recurrence::{LayerDims, Noise};
 use rnn_kernels::catalogue::rnn::{
-    INTERLEAVE, PACK_BIAS, PACK_RECURRENT, PREVIOUS, REPLACE_LAST_GATE, backward as backward_kernel,
-    forward as forward_kernel,
+    INTERLEAVE, NORM_ROWS, NORM_ROWS_BACKWARD, PACK_BIAS, PACK_RECURRENT, PREVIOUS, REPLACE_LAST_GATE,
+    backward as backward_kernel, forward as forward_kernel,
 };
 use rnn_kernels::cell::{CellKind, CellSpec, StackSpec, WeightFormat};
 use rnn_kernels::grid;
 use rnn_kernels::params::rnn::{
-    BackwardParams, ForwardParams, InterleaveParams, PackBiasParams, PackRecurrentParams, PreviousParams,
-    ReplaceLastGateParams,
+    BackwardParams, ForwardParams, InterleaveParams, NormRowsParams, PackBiasParams, PackRecurrentParams,
+    PreviousParams, ReplaceLastGateParams,
 };
 
 /// Whether the bias of the last gate's recurrent product stays apart, because a reset gate multiplies it.
@@ -49,6 +49,8 @@ pub(crate) struct Forward<'a> {
     pub(crate) c0: Option<&'a GpuBuffer>,
     /// Element of c0 where the layer starts.
     pub(crate) c0_offset: usize,
+    /// [T, B, D, 4]; layer normalisation only
+    pub(crate) stats: Option<&'a GpuBuffer>,
     pub(crate) training: bool,
 }
 
@@ -124,7 +126,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
     let mut constants = setup.driver_constants(plan.workgroup, plan.rows);
     constants.push(("TRAINING", f64::from(u8::from(args.training))));
     // Cells without an array still have its binding: the kernels do not touch it then.
-    let unused = device.alloc(1)?;
+    let (unused, no_stats) = (device.alloc(1)?, device.alloc(4)?);
     let buffers = [
         args.weights,
         args.options.unwrap_or(args.weights),
@@ -133,6 +135,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
         args.aux.unwrap_or(&unused),
         args.y,
         args.ring,
+        args.stats.unwrap_or(&no_stats),
     ];
     device.dispatch_steps(StepLaunch {
         launch: Launch {
@@ -215,7 +218,7 @@ pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> R
     let (spec, aux) = (&case.spec.cell, Some(aux));
     match case.pass {
         Pass::Forward => {
-            setup.place_ring(dims, [dims.state, dims.hidden], 0);
+            setup.place_ring(dims, RingParts::forward(dims, case.spec));
             let args = Forward {
                 dims,
                 spec,
@@ -227,19 +230,74 @@ pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> R
                 aux,
                 y,
                 ring,
-                c0: Some(dy),
+                c0: Some(state),
                 c0_offset: 0,
                 y_offset: 0,
+                stats: Some(dy),
                 training: true,
             };
             run_forward(device, &args, plan)
         }
         Pass::Backward => {
-            setup.place_ring(dims, [dims.hidden * spec.gates(), dims.hidden], 0);
+            setup.place_ring(dims, RingParts::backward(dims, case.spec, dims.steps * dims.batch));
             let args = Backward { dims, spec, setup, weights, gates, aux, y, dy, options, state, ring };
             run_backward(device, &args, plan)
         }
     }
+}
+
+/// Arrays of [`norm_rows`] and [`norm_rows_backward`]; shapes beside the bindings of the shaders.
+pub(crate) struct NormRows<'a> {
+    /// [T*B, D, P*G]
+    pub(crate) x: &'a GpuBuffer,
+    pub(crate) gain: &'a GpuBuffer,
+    /// Rows of all directions.
+    pub(crate) rows: usize,
+    pub(crate) directions: usize,
+    /// P*G and H*G
+    pub(crate) widths: [usize; 2],
+}
+
+impl NormRows<'_> {
+    fn params(&self, has_bias: bool) -> NormRowsParams {
+        NormRowsParams {
+            rows: self.rows as u32,
+            directions: self.directions as u32,
+            width: self.widths[0] as u32,
+            count: self.widths[1] as u32,
+            has_bias: u32::from(has_bias),
+            epsilon: EPSILON,
+        }
+    }
+}
+
+/// Normalises rows in place; see `rnn/norm_rows.wgsl`.
+pub(crate) fn norm_rows(device: &GpuDevice, args: &NormRows<'_>, bias: Option<&GpuBuffer>) -> Result<()> {
+    device.dispatch(Launch {
+        kernel: &NORM_ROWS,
+        constants: &[],
+        params: bytemuck::bytes_of(&args.params(bias.is_some())),
+        buffers: &[args.gain, bias.unwrap_or(args.gain), args.x],
+        grid: grid::groups(args.rows),
+        work: 6 * (args.rows * args.widths[0]) as u64,
+    })
+}
+
+/// The gradient of [`norm_rows`] in place of x; see `rnn/norm_rows_backward.wgsl`.
+pub(crate) fn norm_rows_backward(
+    device: &GpuDevice,
+    args: &NormRows<'_>,
+    d: &GpuBuffer,
+    of_gain: &GpuBuffer,
+) -> Result<()> {
+    device.dispatch(Launch {
+        kernel: &NORM_ROWS_BACKWARD,
+        constants: &[],
+        params: bytemuck::bytes_of(&args.params(false)),
+        buffers: &[args.gain, d, args.x, of_gain],
+        grid: grid::groups(args.rows),
+        work: 12 * (args.rows * args.widths[0]) as u64,
+    })
 }
 
 /// Enqueues h before every step as the product sees it; see `rnn/previous.wgsl`. `to_ring` writes the first
@@ -358,6 +416,7 @@ pub(crate) fn pack_bias(
         gates: spec.cell.gates() as u32,
         direction: direction as u32,
         apart: u32::from(last_gate_apart(spec)),
+        planes: unit_parameters(spec) as u32,
     };
     let rows = spec.cell.gates() * padded(hidden);
     device.dispatch(Launch {

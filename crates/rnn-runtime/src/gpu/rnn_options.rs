@@ -44,9 +44,9 @@ fn activations(activations: [Activation; 3]) -> Vec<(&'static str, f64)> {
     each.collect()
 }
 
-/// Parameters per unit that the recurrence reads: b_hn of a GRU, peepholes of i, f and o, u of an independent
+/// Parameters per unit that a cell has of its own: b_hn of a GRU, peepholes of i, f and o, u of an independent
 /// recurrence.
-pub(crate) fn unit_parameters(spec: &StackSpec) -> usize {
+pub(crate) fn own_parameters(spec: &StackSpec) -> usize {
     match spec.cell.kind {
         CellKind::Lstm if spec.cell.peephole => 3,
         CellKind::Gru if spec.cell.reset_after => 1,
@@ -54,6 +54,16 @@ pub(crate) fn unit_parameters(spec: &StackSpec) -> usize {
         _ => 0,
     }
 }
+
+/// All parameters per unit that the recurrence reads: those, then the gains of the gates, and gain and offset of
+/// an LSTM's c, in layer normalisation.
+pub(crate) fn unit_parameters(spec: &StackSpec) -> usize {
+    let of_c = if spec.cell.kind.has_cell_state() { 2 } else { 0 };
+    own_parameters(spec) + if spec.cell.layer_norm { spec.cell.gates() + of_c } else { 0 }
+}
+
+/// Added to the variance in layer normalisation, as in PyTorch.
+pub(super) const EPSILON: f32 = 1e-5;
 
 impl Setup {
     /// Of a pass that starts at `direction`.
@@ -91,6 +101,7 @@ impl Setup {
             ("CLIP", flag(cell.clip.is_some() || cell.cell_clip.is_some())),
             ("PEEPHOLE", flag(cell.peephole)),
             ("INDEPENDENT", flag(cell.independent)),
+            ("NORMED", flag(cell.layer_norm)),
             ("NOISE", mode),
         ]);
         let scale = |rate: f32| 1.0 / (1.0 - rate);
@@ -107,6 +118,7 @@ impl Setup {
             zoneout_c: rates.zoneout_c,
             candidate_scale: scale(rates.candidate_dropout),
             recurrent_scale: scale(rates.recurrent_dropout),
+            epsilon: EPSILON,
             clip: cell.clip.unwrap_or(f32::MAX),
             cell_clip: cell.cell_clip.unwrap_or(f32::MAX),
             ..OptionsParams::default()
@@ -125,10 +137,15 @@ impl Setup {
         }
         let projected = spec.proj_size > 0;
         let second = projected || (cell.kind == CellKind::Gru && !cell.reset_after);
+        let norms = match (cell.layer_norm, cell.kind.has_cell_state()) {
+            (true, true) => 2,
+            (true, false) => 1,
+            _ => 0,
+        };
         Ok(Setup {
             constants,
             params,
-            phases: if second { 2 } else { 1 },
+            phases: 1 + usize::from(second) + norms,
             projected,
             draws: mode == DRAWS,
             mixes: mode != NO_NOISE && zoneout,
@@ -147,18 +164,71 @@ impl Setup {
         constants
     }
 
-    /// Vectors of four of a ring of rows of `width` values, with the second product's operand behind it, and of
-    /// a projection `after` vectors more.
-    pub(crate) fn place_ring(&mut self, dims: LayerDims, [width, second]: [usize; 2], after: usize) -> usize {
+    /// Lays out the ring and what stands behind it: `second`, `third`, `raw`, `norm` and `fresh`, which are
+    /// vectors of four per line (row and direction) or in all. Returns its vectors of four.
+    pub(crate) fn place_ring(&mut self, dims: LayerDims, parts: RingParts) -> usize {
         let lines = dims.directions * dims.batch;
-        let ring = 2 * lines * width / 4;
-        if self.phases == 1 {
-            return ring;
+        let mut end = 2 * lines * parts.width / 4;
+        let mut take = |vectors: usize| {
+            let start = end;
+            end += vectors;
+            start as u32
+        };
+        self.params.second = take(lines * parts.second / 4);
+        self.params.third = take(parts.third / 4);
+        self.params.raw = take(parts.raw / 4);
+        self.params.norm = take(lines * parts.norm / 4);
+        self.params.fresh = take(lines * parts.fresh / 4);
+        end
+    }
+}
+
+/// Floats of the parts of a ring.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RingParts {
+    /// A line of a slot.
+    pub(crate) width: usize,
+    /// A line of the second product's operand.
+    pub(crate) second: usize,
+    /// All gradients of projected h.
+    pub(crate) third: usize,
+    /// All raw products.
+    pub(crate) raw: usize,
+    /// A line of the sums for the products' normalisation.
+    pub(crate) norm: usize,
+    /// A line of c before its normalisation, or of the sums for it.
+    pub(crate) fresh: usize,
+}
+
+impl RingParts {
+    /// Of a forward pass.
+    pub(crate) fn forward(dims: LayerDims, spec: &StackSpec) -> Self {
+        let second = dims.hidden * usize::from(spec.proj_size > 0 || !spec.cell.reset_after);
+        let mut parts = RingParts { width: dims.state, second, ..RingParts::default() };
+        if spec.cell.layer_norm {
+            parts.raw = dims.directions * dims.batch * dims.hidden * spec.cell.gates();
+            parts.fresh = dims.hidden;
         }
-        self.params.second = ring as u32;
-        let end = ring + lines * second / 4;
-        self.params.third = end as u32;
-        end + after
+        parts
+    }
+
+    /// Of a backward pass over `rows` rows of steps.
+    pub(crate) fn backward(dims: LayerDims, spec: &StackSpec, rows: usize) -> Self {
+        let gates = dims.hidden * spec.cell.gates();
+        let mut parts = RingParts { width: gates, ..RingParts::default() };
+        if !spec.cell.reset_after {
+            parts.second = dims.hidden;
+        }
+        if spec.proj_size > 0 {
+            parts.second = dims.state;
+            parts.third = rows * dims.directions * dims.state;
+        }
+        if spec.cell.layer_norm {
+            parts.raw = rows * dims.directions * gates;
+            parts.norm = 2 * gates;
+            parts.fresh = 3 * dims.hidden;
+        }
+        parts
     }
 }
 

@@ -66,6 +66,7 @@ pub(super) fn error(gpu: &GpuDevice, plan: &Plan) -> Result<f32> {
         c0: None,
         c0_offset: 0,
         y_offset: 0,
+        stats: None,
         training: false,
     };
     run_forward(gpu, &args, plan)?;

@@ -1,9 +1,9 @@
-//! Cross entropy, squared error, binary cross entropy.
+//! Cross entropy and the losses of one prediction and one target, without lengths.
 
 use crate::common::{DeviceTest, device_tests};
 use crate::helpers::*;
-use rnn_runtime::ops::loss::{self, CrossEntropyOptions};
-use rnn_runtime::{Array, Device, Error};
+use rnn_runtime::ops::loss::{self, CrossEntropyOptions, Elementwise, LossOptions};
+use rnn_runtime::{Array, Device, Error, Result};
 use rnn_testing::compare::Tolerance;
 use rnn_testing::data::{self, in_range, scaled, to_f64};
 use rnn_testing::oracle::loss as oracle;
@@ -25,13 +25,26 @@ pub(crate) fn tests() -> Vec<DeviceTest> {
 }
 
 /// The cotangent of the loss in these tests.
-const DLOSS: f32 = -1.75;
+pub(crate) const DLOSS: f32 = -1.75;
 
-fn dloss(device: &Device) -> Array {
+pub(crate) fn dloss(device: &Device) -> Array {
     array(device, &[DLOSS], &[])
 }
 
-fn scale(grads: Vec<f64>) -> Vec<f64> {
+/// Without lengths, the mean.
+pub(crate) const ALL: LossOptions<'static> = LossOptions { lengths: None, reduction: loss::Reduction::Mean };
+
+fn mean(cost: Elementwise, pred: &Array, target: &Array) -> Result<Array> {
+    Ok(loss::elementwise(cost, pred, target, &ALL)?.0)
+}
+
+/// The gradient of the mean, with the weighting of a forward pass on `pred` and itself.
+fn mean_backward(cost: Elementwise, pred: &Array, target: &Array, dloss: &Array) -> Result<Array> {
+    let (_, weighting) = loss::elementwise(cost, pred, pred, &ALL)?;
+    loss::elementwise_backward(cost, pred, target, &weighting, dloss)
+}
+
+pub(crate) fn scale(grads: Vec<f64>) -> Vec<f64> {
     grads.into_iter().map(|grad| f64::from(DLOSS) * grad).collect()
 }
 
@@ -70,14 +83,14 @@ fn compare_cross_entropy(
     let (rows, cols) = (labels.len(), reference.classes);
     let dims = [rows, cols];
     let (x, y) = (array(device, logits, &dims), indices(device, labels, &[rows]));
-    let forward = loss::cross_entropy(&x, &y, options).unwrap();
+    let forward = loss::cross_entropy(&x, &y, options, &ALL).unwrap();
     let (logits, labels) = (to_f64(logits), labels.iter().map(|&l| i64::from(l)).collect::<Vec<_>>());
     let name = format!("{options:?} {dims:?}");
     let want = [oracle::cross_entropy(reference, &logits, &labels)];
     check(&name, &forward.loss, &want, &[], Tolerance { abs: 2e-6, rel: 2e-6 });
     let lse: Vec<f64> = logits.chunks(cols).map(|row| row[0] - log_softmax(row, cols)[0]).collect();
     check(&name, &forward.lse, &lse, &[rows], Tolerance { abs: 2e-6, rel: 2e-6 });
-    let got = loss::cross_entropy_backward(&x, &forward.lse, &y, options, &dloss(device)).unwrap();
+    let got = loss::cross_entropy_backward(&x, &y, options, &forward, &dloss(device)).unwrap();
     let want = scale(oracle::cross_entropy_backward(reference, &logits, &labels));
     // exp(logit - lse) with both rounded: relative errors of 1e-6 in the probabilities.
     check(&name, &got, &want, &dims, Tolerance { abs: 1e-6, rel: 1e-5 });
@@ -88,10 +101,10 @@ fn cross_entropy_survives_huge_and_forbidden_logits(device: &Device) {
     let x = array(device, &[1e4, -1e4, 0.0, 3.0, -inf, 3.0], &[2, 3]);
     let labels = indices(device, &[0, 2], &[2]);
     let options = CrossEntropyOptions::default();
-    let forward = loss::cross_entropy(&x, &labels, &options).unwrap();
+    let forward = loss::cross_entropy(&x, &labels, &options, &ALL).unwrap();
     let want = 0.5 * 2f32.ln();
     assert!((forward.loss.item().unwrap() - want).abs() < 1e-6);
-    let dx = loss::cross_entropy_backward(&x, &forward.lse, &labels, &options, &dloss(device)).unwrap();
+    let dx = loss::cross_entropy_backward(&x, &labels, &options, &forward, &dloss(device)).unwrap();
     let (got, half) = (values(&dx), 0.5 * DLOSS);
     for (got, want) in got.iter().zip([0.0, 0.0, 0.0, half * 0.5, 0.0, half * -0.5]) {
         assert!((got - want).abs() < 1e-6, "{got} is not {want}");
@@ -102,21 +115,21 @@ fn cross_entropy_ignores_even_nan(device: &Device) {
     let x = array(device, &[f32::NAN, f32::NAN, 1.0, -1.0], &[2, 2]);
     let labels = indices(device, &[7, 1], &[2]);
     let options = CrossEntropyOptions { ignore_index: Some(7), label_smoothing: 0.1 };
-    let forward = loss::cross_entropy(&x, &labels, &options).unwrap();
+    let forward = loss::cross_entropy(&x, &labels, &options, &ALL).unwrap();
     assert!(forward.loss.item().unwrap().is_finite());
-    let dx = loss::cross_entropy_backward(&x, &forward.lse, &labels, &options, &dloss(device)).unwrap();
+    let dx = loss::cross_entropy_backward(&x, &labels, &options, &forward, &dloss(device)).unwrap();
     let dx = values(&dx);
     assert!(dx[..2] == [0.0, 0.0] && dx[2..].iter().all(|d| d.is_finite() && *d != 0.0), "{dx:?}");
     // Where it counts, NaN must not disappear.
     let all = indices(device, &[0, 1], &[2]);
-    assert!(loss::cross_entropy(&x, &all, &options).unwrap().loss.item().unwrap().is_nan());
+    assert!(loss::cross_entropy(&x, &all, &options, &ALL).unwrap().loss.item().unwrap().is_nan());
 }
 
 fn cross_entropy_of_many_rows(device: &Device) {
     let rows = 70_001;
     let x = array(device, &[2.0, 2.0].repeat(rows), &[rows, 2]);
     let labels = indices(device, &vec![1; rows], &[rows]);
-    let loss = loss::cross_entropy(&x, &labels, &CrossEntropyOptions::default()).unwrap().loss;
+    let loss = loss::cross_entropy(&x, &labels, &CrossEntropyOptions::default(), &ALL).unwrap().loss;
     assert!((loss.item().unwrap() - 2f32.ln()).abs() < 2e-6, "{loss:?}");
 }
 
@@ -124,11 +137,14 @@ fn cross_entropy_refuses_bad_labels(device: &Device) {
     let x = array(device, &[1.0; 12], &[3, 4]);
     let options = CrossEntropyOptions::default();
     let with = |labels: &[u32], options: &CrossEntropyOptions| {
-        loss::cross_entropy(&x, &indices(device, labels, &[labels.len()]), options)
+        loss::cross_entropy(&x, &indices(device, labels, &[labels.len()]), options, &ALL)
     };
     let error = refused(with(&[0, 4, 9], &options), &["cross_entropy", "labels[1] is 4", "0..4"]);
     assert!(matches!(error, Error::Index { position: 1, got: 4, bound: 4, .. }));
-    refused(with(&[0, 1], &options), &["cross_entropy", "labels must be [N] = [3]", "got [2]"]);
+    refused(
+        with(&[0, 1], &options),
+        &["cross_entropy", "labels must be the leading axes of the logits = [3]", "got [2]"],
+    );
     let ignore = CrossEntropyOptions { ignore_index: Some(2), ..options };
     let error = refused(with(&[2, 2, 2], &ignore), &["cross_entropy", "not ignored"]);
     assert!(matches!(error, Error::Value { .. }));
@@ -136,17 +152,26 @@ fn cross_entropy_refuses_bad_labels(device: &Device) {
         let options = CrossEntropyOptions { label_smoothing, ..options };
         refused(with(&[0, 1, 2], &options), &["cross_entropy", "label_smoothing must be in [0, 1]"]);
     }
-    refused(loss::cross_entropy(&x, &array(device, &[0.0; 3], &[3]), &options), &["labels must be u32"]);
+    refused(
+        loss::cross_entropy(&x, &array(device, &[0.0; 3], &[3]), &options, &ALL),
+        &["labels must be u32"],
+    );
     let labels = indices(device, &[0, 1, 2], &[3]);
     let flat = array(device, &[1.0; 3], &[3]);
-    refused(loss::cross_entropy(&flat, &labels, &options), &["logits must be [N, C]", "got [3]"]);
-    let back = |lse, dloss| loss::cross_entropy_backward(&x, lse, &labels, &options, dloss);
-    let one = dloss(device);
-    refused(back(&one, &one), &["cross_entropy_backward", "lse must be [N] = [3]"]);
-    refused(back(&flat, &flat), &["cross_entropy_backward", "dloss must be one element", "[3]"]);
+    refused(
+        loss::cross_entropy(&flat, &labels, &options, &ALL),
+        &["labels must be the leading axes", "= []"],
+    );
+    let scalar = array(device, &[1.0], &[]);
+    refused(loss::cross_entropy(&scalar, &labels, &options, &ALL), &["logits must be [.., C]", "got []"]);
+    let forward = loss::cross_entropy(&x, &labels, &options, &ALL).unwrap();
+    let short = loss::CrossEntropyForward { lse: scalar.clone(), ..forward.clone() };
+    let back = |forward, dloss| loss::cross_entropy_backward(&x, &labels, &options, forward, dloss);
+    refused(back(&short, &scalar), &["cross_entropy_backward", "lse must be the shape of the labels = [3]"]);
+    refused(back(&forward, &flat), &["cross_entropy_backward", "dloss must be one element", "[3]"]);
 }
 
-const MEANS: Tolerance = Tolerance { abs: 1e-6, rel: 2e-6 };
+pub(crate) const MEANS: Tolerance = Tolerance { abs: 1e-6, rel: 2e-6 };
 
 fn mse_matches_the_oracle(device: &Device) {
     for dims in [&[1][..], &[5, 7], &[3, 4, 257], &[70_001]] {
@@ -154,14 +179,20 @@ fn mse_matches_the_oracle(device: &Device) {
         let (x, t) = (scaled(3, len, 3.0), scaled(4, len, 2.0));
         let (x_array, t_array) = (array(device, &x, dims), array(device, &t, dims));
         let (x, t) = (to_f64(&x), to_f64(&t));
-        check("mse", &loss::mse(&x_array, &t_array).unwrap(), &[oracle::mse(&x, &t)], &[], MEANS);
-        let dx = loss::mse_backward(&x_array, &t_array, &dloss(device)).unwrap();
+        check(
+            "mse",
+            &mean(Elementwise::Mse, &x_array, &t_array).unwrap(),
+            &[oracle::mse(&x, &t)],
+            &[],
+            MEANS,
+        );
+        let dx = mean_backward(Elementwise::Mse, &x_array, &t_array, &dloss(device)).unwrap();
         check("dpred", &dx, &scale(oracle::mse_backward(&x, &t)), dims, EXACT_OPS_TWICE);
     }
 }
 
 /// A difference, which f32 rounds by half an ulp of its result, and two products.
-const EXACT_OPS_TWICE: Tolerance = Tolerance { abs: 0.0, rel: 1e-6 };
+pub(crate) const EXACT_OPS_TWICE: Tolerance = Tolerance { abs: 0.0, rel: 1e-6 };
 
 fn bce_matches_the_oracle(device: &Device) {
     for dims in [&[1][..], &[5, 7], &[3, 4, 257], &[70_001]] {
@@ -169,9 +200,9 @@ fn bce_matches_the_oracle(device: &Device) {
         let (x, t) = (scaled(5, len, 4.0), in_range(6, len, 0.0, 1.0));
         let (x_array, t_array) = (array(device, &x, dims), array(device, &t, dims));
         let (x, t) = (to_f64(&x), to_f64(&t));
-        let got = loss::bce_with_logits(&x_array, &t_array).unwrap();
+        let got = mean(Elementwise::BceWithLogits, &x_array, &t_array).unwrap();
         check("bce", &got, &[oracle::bce_with_logits(&x, &t)], &[], MEANS);
-        let dx = loss::bce_with_logits_backward(&x_array, &t_array, &dloss(device)).unwrap();
+        let dx = mean_backward(Elementwise::BceWithLogits, &x_array, &t_array, &dloss(device)).unwrap();
         let want = scale(oracle::bce_with_logits_backward(&x, &t));
         // sigmoid - target cancels: half an ulp of 1, scaled like the gradient.
         let tolerance = Tolerance { abs: 1e-6 / len as f64, rel: 4e-6 };
@@ -183,24 +214,29 @@ fn bce_survives_huge_logits(device: &Device) {
     let inf = f32::INFINITY;
     let x = array(device, &[1e30, -1e30, 100.0, -100.0], &[4]);
     let t = array(device, &[1.0, 0.0, 1.0, 0.0], &[4]);
-    let loss = loss::bce_with_logits(&x, &t).unwrap().item().unwrap();
+    let loss = mean(Elementwise::BceWithLogits, &x, &t).unwrap().item().unwrap();
     assert!((0.0..1e-6).contains(&loss), "{loss}");
-    let dx = values(&loss::bce_with_logits_backward(&x, &t, &dloss(device)).unwrap());
+    let dx = values(&mean_backward(Elementwise::BceWithLogits, &x, &t, &dloss(device)).unwrap());
     assert!(dx.iter().all(|dx| dx.abs() < 1e-30), "{dx:?}");
-    let wrong = loss::bce_with_logits(&array(device, &[-300.0], &[1]), &array(device, &[1.0], &[1]));
+    let wrong =
+        mean(Elementwise::BceWithLogits, &array(device, &[-300.0], &[1]), &array(device, &[1.0], &[1]));
     assert!((wrong.unwrap().item().unwrap() - 300.0).abs() < 1e-3);
-    let nan = loss::bce_with_logits(&array(device, &[f32::NAN, inf], &[2]), &array(device, &[1.0; 2], &[2]));
+    let nan = mean(
+        Elementwise::BceWithLogits,
+        &array(device, &[f32::NAN, inf], &[2]),
+        &array(device, &[1.0; 2], &[2]),
+    );
     assert!(nan.unwrap().item().unwrap().is_nan());
 }
 
 fn losses_refuse_mixed_shapes(device: &Device) {
     let (a, b) = (array(device, &[1.0; 6], &[2, 3]), array(device, &[1.0; 6], &[3, 2]));
     let one = dloss(device);
-    refused(loss::mse(&a, &b), &["mse", "target must be", "[2, 3]", "[3, 2]"]);
-    refused(loss::mse_backward(&a, &b, &one), &["mse_backward", "target must be"]);
-    refused(loss::mse_backward(&a, &a, &b), &["mse_backward", "dloss must be one element"]);
-    refused(loss::bce_with_logits(&a, &b), &["bce_with_logits", "targets must be"]);
-    refused(loss::bce_with_logits_backward(&a, &b, &one), &["bce_with_logits_backward", "targets"]);
-    refused(loss::bce_with_logits_backward(&a, &a, &b), &["dloss must be one element"]);
-    refused(loss::mse(&indices(device, &[1], &[1]), &one), &["mse", "pred must be f32", "u32"]);
+    refused(mean(Elementwise::Mse, &a, &b), &["mse", "target must be", "[2, 3]", "[3, 2]"]);
+    refused(mean_backward(Elementwise::Mse, &a, &b, &one), &["mse_backward", "target must be"]);
+    refused(mean_backward(Elementwise::Mse, &a, &a, &b), &["mse_backward", "dloss must be one element"]);
+    refused(mean(Elementwise::BceWithLogits, &a, &b), &["bce_with_logits", "target must be"]);
+    refused(mean_backward(Elementwise::BceWithLogits, &a, &b, &one), &["bce_with_logits_backward", "target"]);
+    refused(mean_backward(Elementwise::BceWithLogits, &a, &a, &b), &["dloss must be one element"]);
+    refused(mean(Elementwise::Mse, &indices(device, &[1], &[1]), &one), &["mse", "pred must be f32", "u32"]);
 }

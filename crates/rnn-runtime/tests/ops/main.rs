@@ -5,6 +5,7 @@
 mod common;
 
 mod copy;
+mod ctc;
 mod dropout;
 mod embed;
 mod helpers;
@@ -13,6 +14,7 @@ mod loss;
 mod optim;
 mod pointwise;
 mod reduce;
+mod sequence_loss;
 mod softmax;
 
 fn main() {
@@ -24,6 +26,8 @@ fn main() {
     tests.extend(embed::tests());
     tests.extend(dropout::tests());
     tests.extend(loss::tests());
+    tests.extend(sequence_loss::tests());
+    tests.extend(ctc::tests());
     tests.extend(optim::tests());
     common::run(tests);
 }

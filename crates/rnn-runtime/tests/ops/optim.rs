@@ -2,7 +2,7 @@
 
 use crate::common::{DeviceTest, device_test, device_tests};
 use crate::helpers::*;
-use rnn_runtime::ops::optim::{self, AdaGradStep, AdamState, AdamStep, RmsPropState, RmsPropStep, SgdStep};
+use rnn_runtime::ops::optim::{self, ClipOptions, StepOptions, UpdateRule};
 use rnn_runtime::ops::pointwise;
 use rnn_runtime::{Array, Device};
 use rnn_testing::compare::Tolerance;
@@ -13,15 +13,17 @@ pub(crate) fn tests() -> Vec<DeviceTest> {
     let mut tests = device_tests![
         grad_norm_is_the_norm_of_all_gradients,
         grad_norm_clips_as_pytorch_does,
+        grad_norm_clips_by_value_tensor_and_all,
         grad_norm_reports_what_is_not_finite,
         grad_norm_of_many_tensors,
         clipping_in_place,
-        sgd_matches_the_oracle,
-        rmsprop_matches_the_oracle,
-        rmsprop_momentum_is_pytorchs,
-        adagrad_matches_the_oracle,
-        adam_matches_the_oracle,
+        ema_is_a_weighted_mean,
+        every_rule_matches_the_oracle,
+        every_rule_takes_penalties,
+        a_decoupled_l1_penalty_reaches_zero_and_stays,
+        a_first_velocity_is_not_read,
         steps_multiply_by_the_clip_coefficient,
+        steps_clip_by_value_after_dividing_by_the_loss_scale,
         steps_write_nothing_when_not_finite,
         steps_leave_clones_alone,
         optim_refuses_bad_arguments,
@@ -37,19 +39,30 @@ const LENGTHS: [usize; 3] = [1, 37, 1031];
 const STEPS: Tolerance = Tolerance { abs: 2e-6, rel: 2e-6 };
 
 fn control(device: &Device, coefficient: f32, finite: bool) -> Array {
-    array(device, &[1.0, coefficient, if finite { 1.0 } else { 0.0 }, 0.0], &[4])
+    // Of two gradients; the first has the coefficient.
+    array(device, &[1.0, 9.0, if finite { 1.0 } else { 0.0 }, 0.0, coefficient, 9.0], &[6])
+}
+
+fn clip_norm(max_norm: Option<f32>) -> ClipOptions {
+    ClipOptions { max_norm, ..Default::default() }
 }
 
 fn grad_norm_is_the_norm_of_all_gradients(device: &Device) {
     let lens = [1, 300, 7 * 5, 70_001];
     let grads: Vec<Vec<f32>> = lens.iter().enumerate().map(|(k, &len)| scaled(k as u64, len, 0.1)).collect();
     let arrays: Vec<Array> = grads.iter().map(|grad| array(device, grad, &[grad.len()])).collect();
-    let got = optim::grad_norm(&arrays.iter().collect::<Vec<_>>(), None).unwrap();
+    let got = optim::grad_norm(&arrays.iter().collect::<Vec<_>>(), &clip_norm(None)).unwrap();
     let sums: Vec<f64> = grads.iter().map(|grad| grad.iter().map(|&g| f64::from(g).powi(2)).sum()).collect();
     check("sums", &got.sums, &sums, &[4], Tolerance { abs: 0.0, rel: 2e-6 });
     let norm = sums.iter().sum::<f64>().sqrt();
-    check("control", &got.control, &[norm, 1.0, 1.0, 0.0], &[4], Tolerance { abs: 0.0, rel: 2e-6 });
-    let again = optim::grad_norm(&arrays.iter().collect::<Vec<_>>(), None).unwrap();
+    check(
+        "control",
+        &got.control,
+        &[norm, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0],
+        &[8],
+        Tolerance { abs: 0.0, rel: 2e-6 },
+    );
+    let again = optim::grad_norm(&arrays.iter().collect::<Vec<_>>(), &clip_norm(None)).unwrap();
     assert_eq!(bits(&got.control), bits(&again.control), "sums have a fixed order");
 }
 
@@ -57,13 +70,49 @@ fn grad_norm_clips_as_pytorch_does(device: &Device) {
     let (a, b) = (array(device, &[3.0, 0.0], &[2]), array(device, &[-4.0], &[1]));
     // min(1, max_norm / (norm + 1e-6)), norm 5
     for (max_norm, want) in [(1.0, 1.0 / 5.000001), (10.0, 1.0), (f32::INFINITY, 1.0)] {
-        let got = values(&optim::grad_norm(&[&a, &b], Some(max_norm)).unwrap().control);
+        let got = values(&optim::grad_norm(&[&a, &b], &clip_norm(Some(max_norm))).unwrap().control);
         assert!((f64::from(got[1]) - want).abs() < 1e-7, "{max_norm}: {got:?}");
-        assert_eq!((got[0], got[2]), (5.0, 1.0));
+        assert_eq!((got[0], got[2], got[4], got[5]), (5.0, 1.0, got[1], got[1]));
     }
     let zero = array(device, &[0.0; 3], &[3]);
-    let got = values(&optim::grad_norm(&[&zero], Some(1.0)).unwrap().control);
-    assert_eq!(got, [0.0, 1.0, 1.0, 0.0]);
+    let got = values(&optim::grad_norm(&[&zero], &clip_norm(Some(1.0))).unwrap().control);
+    assert_eq!(got, [0.0, 1.0, 1.0, 0.0, 1.0]);
+}
+
+fn grad_norm_clips_by_value_tensor_and_all(device: &Device) {
+    // Divided by 2: (3, 0), (-4, 12), (0.5); by value: (3, 0), (-4, 8), (0.5); norms 3, sqrt(80), 0.5.
+    let grads = [vec![6.0, 0.0], vec![-8.0, 24.0], vec![1.0]];
+    let grads = grads.map(|grad| array(device, &grad, &[grad.len()]));
+    let options = ClipOptions {
+        loss_scale: 2.0,
+        max_value: Some(8.0),
+        max_tensor_norm: Some(2.0),
+        max_norm: Some(1.5),
+    };
+    let got = optim::grad_norm(&grads.each_ref(), &options).unwrap();
+    check("sums", &got.sums, &[9.0, 80.0, 0.25], &[3], EXACT_OPS);
+    let tensors = [3f64, 80f64.sqrt(), 0.5].map(|norm| (norm, (2.0 / (norm + 1e-6)).min(1.0)));
+    let left = tensors.iter().map(|(norm, c)| (norm * c).powi(2)).sum::<f64>().sqrt();
+    let all = 1.5 / (left + 1e-6);
+    let want = [89.25f64.sqrt(), all, 1.0, 0.0, all * tensors[0].1, all * tensors[1].1, all];
+    check("control", &got.control, &want, &[7], Tolerance { abs: 0.0, rel: 1e-6 });
+    // What is clipped by value is still seen.
+    let bad = array(device, &[1.0, f32::NEG_INFINITY], &[2]);
+    let control = values(&optim::grad_norm(&[&grads[0], &bad], &options).unwrap().control);
+    assert_eq!(control[1..], [0.0; 5]);
+}
+
+fn ema_is_a_weighted_mean(device: &Device) {
+    for len in LENGTHS {
+        let (mean, x) = (uniform(40, len), uniform(41, len));
+        let mut got = array(device, &mean, &[len]);
+        let before = got.clone();
+        optim::ema(&mut got, &array(device, &x, &[len]), 0.125).unwrap();
+        let want: Vec<f64> =
+            mean.iter().zip(&x).map(|(&m, &x)| 0.875 * f64::from(m) + 0.125 * f64::from(x)).collect();
+        check("ema", &got, &want, &[len], FUNCTIONS);
+        assert_eq!(values(&before), mean);
+    }
 }
 
 fn grad_norm_reports_what_is_not_finite(device: &Device) {
@@ -73,18 +122,18 @@ fn grad_norm_reports_what_is_not_finite(device: &Device) {
             let mut values_with = uniform(2, 300);
             values_with[299] = bad;
             let bad_array = array(device, &values_with, &[300]);
-            let got = optim::grad_norm(&[&good, &bad_array], max_norm).unwrap();
+            let got = optim::grad_norm(&[&good, &bad_array], &clip_norm(max_norm)).unwrap();
             let (sums, control) = (values(&got.sums), values(&got.control));
             assert!(sums[0].is_finite() && !sums[1].is_finite(), "{bad}: {sums:?}");
             assert!(!control[0].is_finite(), "{bad}: {control:?}");
-            assert_eq!(control[1..], [0.0, 0.0, 0.0], "{bad}");
+            assert_eq!(control[1..], [0.0; 5], "{bad}");
         }
     }
 }
 
 fn grad_norm_of_many_tensors(device: &Device) {
     let arrays: Vec<Array> = (1..=300).map(|k| array(device, &[k as f32], &[1])).collect();
-    let got = optim::grad_norm(&arrays.iter().collect::<Vec<_>>(), None).unwrap();
+    let got = optim::grad_norm(&arrays.iter().collect::<Vec<_>>(), &clip_norm(None)).unwrap();
     let want: Vec<f64> = (1..=300).map(|k| f64::from(k * k)).collect();
     check("sums", &got.sums, &want, &[300], EXACT_OPS);
     let norm = f64::from(values(&got.control)[0]);
@@ -108,140 +157,186 @@ fn clipping_in_place(device: &Device) {
     assert_eq!(values(&scaled_array), x.iter().map(|x| 0.5 * x).collect::<Vec<_>>());
 }
 
-/// Runs ten steps on the device and in the oracle and compares the parameters after each.
-fn compare(
-    device: &Device,
-    name: &str,
-    optimizer: &oracle::Optimizer,
-    mut step: impl FnMut(u64, &mut Array, &Array, &mut [Array; 2], &Array),
-) {
-    for len in LENGTHS {
-        let mut optimizer = optimizer.clone();
-        let start = uniform(10, len);
-        let mut want = to_f64(&start);
-        let mut param = array(device, &start, &[len]);
-        let mut state = [0, 1].map(|_| pointwise::zeros(device, &[len]).unwrap());
-        let control = control(device, 1.0, true);
-        for t in 1..=10 {
-            let grad = uniform(10 + t, len);
-            step(t, &mut param, &array(device, &grad, &[len]), &mut state, &control);
-            optimizer.step(&mut want, &to_f64(&grad));
-            check(&format!("{name}, step {t}"), &param, &want, &[len], STEPS);
-        }
-    }
+/// A rule with the settings of one oracle, for the step `t` of which the momenta of all steps so far have the product.
+struct Case {
+    lr: f64,
+    rule: fn(t: u64, momenta: f64) -> UpdateRule,
+    oracle: oracle::Optimizer,
 }
 
-fn sgd_matches_the_oracle(device: &Device) {
-    for (momentum, nesterov, weight_decay) in
-        [(0.0, false, 0.0), (0.0, false, 0.1), (0.9, false, 0.0), (0.9, true, 0.0), (0.9, true, 0.1)]
-    {
-        let reference = oracle::Sgd { lr: 0.05, momentum, nesterov, weight_decay, ..Default::default() };
-        let name = format!("{reference:?}");
-        compare(device, &name, &oracle::Optimizer::Sgd(reference), |t, param, grad, state, control| {
-            let step = SgdStep { lr: 0.05, momentum, nesterov, weight_decay, first: t == 1 };
-            // What is in the buffer before the first step must not matter.
-            if t == 1 {
-                state[0] = pointwise::full(device, param.dims(), f32::NAN).unwrap();
-            }
-            let velocity = (momentum != 0.0).then_some(&mut state[0]);
-            optim::sgd_step(param, grad, velocity, control, &step).unwrap();
-        });
-    }
-}
+const BETAS: (f64, f64) = (0.9, 0.99);
+const MOMENTUM_DECAY: f64 = 0.05;
 
-fn rmsprop_matches_the_oracle(device: &Device) {
-    for weight_decay in [0.0, 0.1] {
+fn cases() -> Vec<Case> {
+    use oracle::Optimizer;
+    let (beta1, beta2) = BETAS;
+    let sgd = |momentum, nesterov| {
+        Optimizer::Sgd(oracle::Sgd { lr: 0.05, momentum, nesterov, ..Default::default() })
+    };
+    let rmsprop = |momentum| {
         let (lr, alpha, eps) = (0.01, 0.95, 1e-6);
-        let reference = oracle::RmsProp { lr, alpha, eps, weight_decay, ..Default::default() };
-        compare(
-            device,
-            "rmsprop",
-            &oracle::Optimizer::RmsProp(reference),
-            |_, param, grad, state, control| {
-                let step = RmsPropStep { lr, alpha, eps, weight_decay, momentum: 0.0 };
-                let state = RmsPropState { square_avg: &mut state[0], momentum: None };
-                optim::rmsprop_step(param, grad, state, control, &step).unwrap();
+        Optimizer::RmsProp(oracle::RmsProp { lr, alpha, eps, momentum, ..Default::default() })
+    };
+    let adagrad = oracle::Adagrad { lr: 0.05, eps: 1e-8, ..Default::default() };
+    let adadelta = oracle::AdaDelta { lr: 0.8, rho: 0.9, eps: 1e-4, ..Default::default() };
+    let adam = oracle::Adam { lr: 0.02, beta1, beta2, eps: 1e-8, ..Default::default() };
+    let nadam = oracle::Nadam {
+        lr: 0.02,
+        beta1,
+        beta2,
+        eps: 1e-8,
+        momentum_decay: MOMENTUM_DECAY,
+        ..Default::default()
+    };
+    let lion = oracle::Lion { lr: 0.02, beta1, beta2, ..Default::default() };
+    vec![
+        Case {
+            lr: 0.05,
+            rule: |t, _| UpdateRule::Sgd { momentum: 0.0, nesterov: false, first: t == 1 },
+            oracle: sgd(0.0, false),
+        },
+        Case {
+            lr: 0.05,
+            rule: |t, _| UpdateRule::Sgd { momentum: 0.9, nesterov: false, first: t == 1 },
+            oracle: sgd(0.9, false),
+        },
+        Case {
+            lr: 0.05,
+            rule: |t, _| UpdateRule::Sgd { momentum: 0.9, nesterov: true, first: t == 1 },
+            oracle: sgd(0.9, true),
+        },
+        Case {
+            lr: 0.01,
+            rule: |_, _| UpdateRule::RmsProp { alpha: 0.95, eps: 1e-6, momentum: 0.0 },
+            oracle: rmsprop(0.0),
+        },
+        Case {
+            lr: 0.01,
+            rule: |_, _| UpdateRule::RmsProp { alpha: 0.95, eps: 1e-6, momentum: 0.8 },
+            oracle: rmsprop(0.8),
+        },
+        Case {
+            lr: 0.05,
+            rule: |_, _| UpdateRule::AdaGrad { eps: 1e-8 },
+            oracle: Optimizer::Adagrad(adagrad),
+        },
+        Case {
+            lr: 0.8,
+            rule: |_, _| UpdateRule::AdaDelta { rho: 0.9, eps: 1e-4 },
+            oracle: Optimizer::AdaDelta(adadelta),
+        },
+        Case {
+            lr: 0.02,
+            rule: |step, _| UpdateRule::Adam { beta1: BETAS.0, beta2: BETAS.1, eps: 1e-8, step },
+            oracle: Optimizer::Adam(adam),
+        },
+        Case {
+            lr: 0.02,
+            rule: |step, momentum_product| UpdateRule::Nadam {
+                beta1: BETAS.0,
+                beta2: BETAS.1,
+                eps: 1e-8,
+                momentum_decay: MOMENTUM_DECAY,
+                step,
+                momentum_product,
             },
-        );
+            oracle: Optimizer::Nadam(nadam),
+        },
+        Case {
+            lr: 0.02,
+            rule: |_, _| UpdateRule::Lion { beta1: BETAS.0, beta2: BETAS.1 },
+            oracle: Optimizer::Lion(lion),
+        },
+    ]
+}
+
+fn zeros(device: &Device, rule: &UpdateRule, len: usize) -> Vec<Array> {
+    rule.states().iter().map(|_| pointwise::zeros(device, &[len]).unwrap()).collect()
+}
+
+/// Runs ten steps on the device and in the oracle and compares the parameters after each.
+fn compare(device: &Device, case: &Case, options: &StepOptions, mut oracle: oracle::Optimizer, len: usize) {
+    let start = uniform(10, len);
+    let mut want = to_f64(&start);
+    let mut param = array(device, &start, &[len]);
+    let mut states = zeros(device, &(case.rule)(1, 1.0), len);
+    let control = control(device, 1.0, true);
+    let mut momenta = 1.0;
+    for t in 1..=10 {
+        let grad = uniform(10 + t, len);
+        momenta *= optim::nadam_momentum(BETAS.0, MOMENTUM_DECAY, t);
+        let rule = (case.rule)(t, momenta);
+        let grad_array = array(device, &grad, &[len]);
+        optim::step(&mut param, &grad_array, &mut states, &control, options, &rule).unwrap();
+        oracle.step(&mut want, &to_f64(&grad));
+        check(&format!("{rule:?} with {options:?}"), &param, &want, &[len], STEPS);
     }
 }
 
-fn rmsprop_momentum_is_pytorchs(device: &Device) {
-    // s = a s + (1 - a) g^2    v = m v + g / (sqrt(s) + eps)    w -= lr v
-    let (lr, alpha, eps, momentum) = (0.01, 0.9, 1e-4, 0.8);
-    let start = uniform(20, 37);
-    let (mut w, mut s, mut v) = (to_f64(&start), vec![0f64; 37], vec![0f64; 37]);
-    let mut param = array(device, &start, &[37]);
-    let (mut square_avg, mut velocity) =
-        (pointwise::zeros(device, &[37]).unwrap(), pointwise::zeros(device, &[37]).unwrap());
-    for t in 1..=5 {
-        let grad = uniform(20 + t, 37);
-        let step = RmsPropStep { lr, alpha, eps, weight_decay: 0.0, momentum };
-        let state = RmsPropState { square_avg: &mut square_avg, momentum: Some(&mut velocity) };
-        let grad_array = array(device, &grad, &[37]);
-        optim::rmsprop_step(&mut param, &grad_array, state, &control(device, 1.0, true), &step).unwrap();
-        for (k, &g) in to_f64(&grad).iter().enumerate() {
-            s[k] = alpha * s[k] + (1.0 - alpha) * g * g;
-            v[k] = momentum * v[k] + g / (s[k].sqrt() + eps);
-            w[k] -= lr * v[k];
+fn every_rule_matches_the_oracle(device: &Device) {
+    for case in cases() {
+        for len in LENGTHS {
+            let options = StepOptions { lr: case.lr, ..Default::default() };
+            compare(device, &case, &options, case.oracle.clone(), len);
         }
-        check("rmsprop with momentum", &param, &w, &[37], STEPS);
-    }
-    check("velocity", &velocity, &v, &[37], Tolerance { abs: 1e-5, rel: 1e-5 });
-}
-
-fn adagrad_matches_the_oracle(device: &Device) {
-    for weight_decay in [0.0, 0.1] {
-        let (lr, eps) = (0.05, 1e-8);
-        let reference = oracle::Adagrad { lr, eps, weight_decay, ..Default::default() };
-        compare(
-            device,
-            "adagrad",
-            &oracle::Optimizer::Adagrad(reference),
-            |_, param, grad, state, control| {
-                let step = AdaGradStep { lr, eps, weight_decay };
-                optim::adagrad_step(param, grad, &mut state[0], control, &step).unwrap();
-            },
-        );
     }
 }
 
-fn adam_matches_the_oracle(device: &Device) {
-    for (weight_decay, decoupled) in [(0.0, false), (0.1, false), (0.1, true)] {
-        let (lr, beta1, beta2, eps) = (0.02, 0.9, 0.999, 1e-8);
-        let reference = oracle::Adam { lr, beta1, beta2, eps, weight_decay, decoupled, ..Default::default() };
-        compare(device, "adam", &oracle::Optimizer::Adam(reference), |t, param, grad, state, control| {
-            let step = AdamStep { lr, beta1, beta2, eps, weight_decay, decoupled, step: t };
-            let [m, v] = state;
-            optim::adam_step(param, grad, AdamState { m, v }, control, &step).unwrap();
-        });
+fn every_rule_takes_penalties(device: &Device) {
+    for case in cases() {
+        // Lion's sign turns a rounding of the gradient near zero into a whole step; decoupled penalties do not round it.
+        let coupled_too = !matches!(case.oracle, oracle::Optimizer::Lion(_));
+        for (l1, l2, decoupled) in [(0.1, 0.0, false), (0.05, 0.2, false), (0.0, 0.3, true), (0.4, 0.3, true)]
+        {
+            if !decoupled && !coupled_too {
+                continue;
+            }
+            let lr = case.lr;
+            let inner = case.oracle.clone();
+            let penalized = oracle::Penalized { inner, lr, l1, l2, decoupled };
+            let options = StepOptions { lr, l1, l2, decoupled, ..Default::default() };
+            compare(device, &case, &options, oracle::Optimizer::Penalized(Box::new(penalized)), 37);
+        }
     }
 }
 
-/// One step of every kind on the same values: parameter and states afterwards.
-fn all_steps(device: &Device, grad: &Array, control: &Array) -> Vec<Vec<f32>> {
+fn a_decoupled_l1_penalty_reaches_zero_and_stays(device: &Device) {
+    let mut param = array(device, &[0.25, -0.25, 0.0, 1.0], &[4]);
+    let grad = pointwise::zeros(device, &[4]).unwrap();
+    let options = StepOptions { lr: 0.5, l1: 0.25, decoupled: true, ..Default::default() };
+    let rule = UpdateRule::Sgd { momentum: 0.0, nesterov: false, first: true };
+    for want in [[0.125, -0.125, 0.0, 0.875], [0.0, 0.0, 0.0, 0.75], [0.0, 0.0, 0.0, 0.625]] {
+        optim::step(&mut param, &grad, &mut [], &control(device, 1.0, true), &options, &rule).unwrap();
+        assert_eq!(values(&param), want);
+    }
+}
+
+fn a_first_velocity_is_not_read(device: &Device) {
+    let mut param = array(device, &[1.0; 70], &[70]);
+    let mut states = [pointwise::full(device, &[70], f32::NAN).unwrap()];
+    let options = StepOptions { lr: 0.5, ..Default::default() };
+    let rule = UpdateRule::Sgd { momentum: 0.9, nesterov: false, first: true };
+    let grad = array(device, &[0.5; 70], &[70]);
+    optim::step(&mut param, &grad, &mut states, &control(device, 1.0, true), &options, &rule).unwrap();
+    assert_eq!((values(&param), values(&states[0])), (vec![0.75; 70], vec![0.5; 70]));
+}
+
+/// The first and the third step of every rule on the same values: parameter and states afterwards.
+fn all_steps(device: &Device, grad: &Array, control: &Array, options: &StepOptions) -> Vec<Vec<f32>> {
     let len = grad.len();
-    let fresh = || [2.0, 0.5, 0.25].map(|value| pointwise::full(device, &[len], value).unwrap());
     let mut results = Vec::new();
-    let mut keep = |arrays: [Array; 3]| results.extend(arrays.iter().map(values));
-
-    let [mut param, mut a, b] = fresh();
-    let step = SgdStep { lr: 0.1, momentum: 0.9, ..Default::default() };
-    optim::sgd_step(&mut param, grad, Some(&mut a), control, &step).unwrap();
-    keep([param, a, b]);
-    let [mut param, mut a, mut b] = fresh();
-    let step = RmsPropStep { lr: 0.1, alpha: 0.9, eps: 1e-3, weight_decay: 0.0, momentum: 0.5 };
-    let state = RmsPropState { square_avg: &mut a, momentum: Some(&mut b) };
-    optim::rmsprop_step(&mut param, grad, state, control, &step).unwrap();
-    keep([param, a, b]);
-    let [mut param, mut a, b] = fresh();
-    let step = AdaGradStep { lr: 0.1, eps: 1e-3, weight_decay: 0.0 };
-    optim::adagrad_step(&mut param, grad, &mut a, control, &step).unwrap();
-    keep([param, a, b]);
-    let [mut param, mut a, mut b] = fresh();
-    let step = AdamStep { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-3, step: 3, ..Default::default() };
-    optim::adam_step(&mut param, grad, AdamState { m: &mut a, v: &mut b }, control, &step).unwrap();
-    keep([param, a, b]);
+    for case in cases() {
+        for t in [1, 3] {
+            let rule = (case.rule)(t, 0.3);
+            let mut param = pointwise::full(device, &[len], 2.0).unwrap();
+            let mut states = zeros(device, &rule, len);
+            states.iter_mut().for_each(|state| *state = pointwise::full(device, &[len], 0.5).unwrap());
+            let options = StepOptions { lr: 0.1, ..*options };
+            optim::step(&mut param, grad, &mut states, control, &options, &rule).unwrap();
+            results.push(values(&param));
+            results.extend(states.iter().map(values));
+        }
+    }
     results
 }
 
@@ -249,11 +344,28 @@ fn steps_multiply_by_the_clip_coefficient(device: &Device) {
     let grad = scaled(30, 65, 2.0);
     // Halving is exact, so the bits must agree.
     let halved: Vec<f32> = grad.iter().map(|g| 0.5 * g).collect();
-    let by_control = all_steps(device, &array(device, &grad, &[65]), &control(device, 0.5, true));
-    let by_hand = all_steps(device, &array(device, &halved, &[65]), &control(device, 1.0, true));
+    let (grad, halved) = (array(device, &grad, &[65]), array(device, &halved, &[65]));
+    let options = StepOptions::default();
+    let by_control = all_steps(device, &grad, &control(device, 0.5, true), &options);
+    let by_hand = all_steps(device, &halved, &control(device, 1.0, true), &options);
     assert_eq!(by_control, by_hand);
-    let unclipped = all_steps(device, &array(device, &grad, &[65]), &control(device, 1.0, true));
+    let unclipped = all_steps(device, &grad, &control(device, 1.0, true), &options);
     assert!(by_control.iter().zip(&unclipped).any(|(a, b)| a != b));
+    // The coefficient is that of the tensor.
+    let mut numbers = values(&control(device, 9.0, true));
+    numbers[5] = 0.5;
+    let second = StepOptions { tensor: 1, ..options };
+    assert_eq!(all_steps(device, &grad, &array(device, &numbers, &[6]), &second), by_hand);
+}
+
+fn steps_clip_by_value_after_dividing_by_the_loss_scale(device: &Device) {
+    let grad = scaled(33, 65, 2.0);
+    let by_hand: Vec<f32> = grad.iter().map(|g| g.clamp(-0.75, 0.75)).collect();
+    let scaled_up: Vec<f32> = grad.iter().map(|g| 1024.0 * g).collect();
+    let good = control(device, 1.0, true);
+    let by_hand = all_steps(device, &array(device, &by_hand, &[65]), &good, &StepOptions::default());
+    let options = StepOptions { loss_scale: 1024.0, max_value: Some(0.75), ..Default::default() };
+    assert_eq!(all_steps(device, &array(device, &scaled_up, &[65]), &good, &options), by_hand);
 }
 
 fn steps_write_nothing_when_not_finite(device: &Device) {
@@ -261,79 +373,116 @@ fn steps_write_nothing_when_not_finite(device: &Device) {
     grad[7] = f32::NAN;
     grad[290] = f32::INFINITY;
     let grad = array(device, &grad, &[300]);
-    let control = optim::grad_norm(&[&grad], Some(1.0)).unwrap().control;
-    for (k, values) in all_steps(device, &grad, &control).into_iter().enumerate() {
-        assert_eq!(values, vec![[2.0, 0.5, 0.25][k % 3]; 300], "tensor {k}");
-    }
+    let options = StepOptions::default();
+    let untouched = |values: &Vec<f32>| *values == vec![2.0; 300] || *values == vec![0.5; 300];
+    let control = optim::grad_norm(&[&grad], &clip_norm(Some(1.0))).unwrap().control;
+    assert!(all_steps(device, &grad, &control, &options).iter().all(untouched));
     // With the same control and good gradients too, and with control good they do write.
     let good = array(device, &uniform(32, 300), &[300]);
-    for (k, values) in all_steps(device, &good, &control).into_iter().enumerate() {
-        assert_eq!(values, vec![[2.0, 0.5, 0.25][k % 3]; 300], "tensor {k}");
-    }
-    let control = optim::grad_norm(&[&good], None).unwrap().control;
-    let written = all_steps(device, &good, &control);
-    assert!([0, 3, 6, 9].iter().all(|&param| written[param] != vec![2.0; 300]));
+    assert!(all_steps(device, &good, &control, &options).iter().all(untouched));
+    let control = optim::grad_norm(&[&good], &clip_norm(None)).unwrap().control;
+    assert!(!all_steps(device, &good, &control, &options).iter().any(untouched));
 }
 
 fn steps_leave_clones_alone(device: &Device) {
     let mut param = array(device, &[1.0; 70], &[70]);
-    let mut velocity = array(device, &[0.5; 70], &[70]);
-    let (param_before, velocity_before) = (param.clone(), velocity.clone());
-    let step = SgdStep { lr: 0.1, momentum: 0.9, ..Default::default() };
+    let mut velocity = [array(device, &[0.5; 70], &[70])];
+    let (param_before, velocity_before) = (param.clone(), velocity[0].clone());
+    let rule = UpdateRule::Sgd { momentum: 0.9, nesterov: false, first: false };
+    let options = StepOptions { lr: 0.1, ..Default::default() };
     let grad = param.clone(); // even the gradient may share the memory
-    optim::sgd_step(&mut param, &grad, Some(&mut velocity), &control(device, 1.0, true), &step).unwrap();
+    optim::step(&mut param, &grad, &mut velocity, &control(device, 1.0, true), &options, &rule).unwrap();
     assert_eq!((values(&param_before), values(&velocity_before)), (vec![1.0; 70], vec![0.5; 70]));
     let v = 0.9f32 * 0.5 + 1.0;
-    assert!((values(&velocity)[69] - v).abs() < 1e-6 && (values(&param)[69] - (1.0 - 0.1 * v)).abs() < 1e-6);
+    assert!((values(&velocity[0])[69] - v).abs() < 1e-6);
+    assert!((values(&param)[69] - (1.0 - 0.1 * v)).abs() < 1e-6);
 }
 
 fn optim_refuses_bad_arguments(device: &Device) {
     let mut param = array(device, &[1.0; 6], &[2, 3]);
     let grad = array(device, &[1.0; 6], &[2, 3]);
     let (flat, good) = (array(device, &[1.0; 6], &[6]), control(device, 1.0, true));
-    refused(optim::grad_norm(&[], None), &["grad_norm", "at least one gradient"]);
-    for max_norm in [0.0, -1.0, f32::NAN] {
-        refused(optim::grad_norm(&[&grad], Some(max_norm)), &["grad_norm", "max_norm must be positive"]);
-    }
+    refused(optim::grad_norm(&[], &clip_norm(None)), &["grad_norm", "at least one gradient"]);
     for limit in [0.0, -1.0, f32::NAN] {
+        let clip = ClipOptions::default();
+        for (name, options) in [
+            ("max_norm", ClipOptions { max_norm: Some(limit), ..clip }),
+            ("max_tensor_norm", ClipOptions { max_tensor_norm: Some(limit), ..clip }),
+            ("max_value", ClipOptions { max_value: Some(limit), ..clip }),
+            ("loss_scale", ClipOptions { loss_scale: limit, ..clip }),
+        ] {
+            refused(optim::grad_norm(&[&grad], &options), &["grad_norm", name, "positive"]);
+        }
         refused(optim::clip_value(&mut param, limit), &["clip_value", "limit must be positive"]);
     }
-    refused(optim::scale_by_control(&mut param, &flat), &["scale_by_control", "control must be", "[6]"]);
+    refused(optim::scale_by_control(&mut param, &grad), &["scale_by_control", "control must be", "[2, 3]"]);
+    refused(optim::ema(&mut param, &flat, 0.5), &["ema", "x must be", "[2, 3]", "[6]"]);
+    for weight in [-0.1, 1.1, f64::NAN] {
+        refused(optim::ema(&mut param, &grad, weight), &["ema", "weight must be in [0, 1]"]);
+    }
 
-    let sgd = SgdStep { lr: 0.1, ..Default::default() };
-    refused(optim::sgd_step(&mut param, &flat, None, &good, &sgd), &["sgd_step", "grad must be", "[2, 3]"]);
-    refused(optim::sgd_step(&mut param, &grad, None, &flat, &sgd), &["sgd_step", "control must be"]);
-    let with_momentum = SgdStep { momentum: 0.9, ..sgd };
-    refused(optim::sgd_step(&mut param, &grad, None, &good, &with_momentum), &["sgd_step", "momentum"]);
-    let mut buffer = array(device, &[0.0; 6], &[6]);
-    refused(
-        optim::sgd_step(&mut param, &grad, Some(&mut buffer), &good, &with_momentum),
-        &["sgd_step", "momentum must be", "[2, 3]", "[6]"],
-    );
-    refused(optim::sgd_step(&mut param, &grad, Some(&mut buffer), &good, &sgd), &["momentum", "no buffer"]);
-    let nesterov = SgdStep { nesterov: true, ..sgd };
-    refused(optim::sgd_step(&mut param, &grad, None, &good, &nesterov), &["momentum", "nesterov"]);
-    let nan = SgdStep { lr: f64::NAN, ..sgd };
-    refused(optim::sgd_step(&mut param, &grad, None, &good, &nan), &["sgd_step", "lr must be finite"]);
-
-    let (mut m, mut v) = (grad.clone(), grad.clone());
-    let adam = AdamStep { lr: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, step: 1, ..Default::default() };
-    let mut adam_with = |step: AdamStep| {
-        optim::adam_step(&mut param, &grad, AdamState { m: &mut m, v: &mut v }, &good, &step)
+    let options = StepOptions { lr: 0.1, ..Default::default() };
+    let sgd = |momentum, nesterov| UpdateRule::Sgd { momentum, nesterov, first: true };
+    let plain = sgd(0.0, false);
+    let mut step = |grad: &Array, states: &mut [Array], control: &Array, options: StepOptions, rule| {
+        optim::step(&mut param, grad, states, control, &options, &rule)
     };
-    refused(adam_with(AdamStep { step: 0, ..adam }), &["adam_step", "step must be at least 1"]);
-    refused(adam_with(AdamStep { beta1: 1.0, ..adam }), &["adam_step", "beta1 must be in [0, 1)"]);
-    refused(adam_with(AdamStep { beta2: -0.1, ..adam }), &["adam_step", "beta2"]);
-    adam_with(adam).unwrap();
+    refused(step(&flat, &mut [], &good, options, plain), &["sgd_step", "grad must be", "[2, 3]"]);
+    refused(step(&grad, &mut [], &grad, options, plain), &["sgd_step", "control must be", "P >= 1"]);
+    let third = StepOptions { tensor: 2, ..options };
+    refused(step(&grad, &mut [], &good, third, plain), &["sgd_step", "control must be", "P >= 3"]);
+    refused(
+        step(&grad, &mut [], &good, options, sgd(0.9, false)),
+        &["states must be 1 arrays", "momentum_buffer"],
+    );
+    let mut buffer = [array(device, &[0.0; 6], &[6])];
+    refused(
+        step(&grad, &mut buffer, &good, options, sgd(0.9, false)),
+        &["sgd_step", "momentum_buffer must be", "[2, 3]", "[6]"],
+    );
+    refused(step(&grad, &mut buffer, &good, options, plain), &["states must be 0 arrays"]);
+    refused(step(&grad, &mut [], &good, options, sgd(0.0, true)), &["momentum", "nesterov"]);
+    for (name, options) in [
+        ("lr", StepOptions { lr: f64::NAN, ..options }),
+        ("l1", StepOptions { l1: f64::INFINITY, ..options }),
+        ("l2", StepOptions { l2: f64::NAN, ..options }),
+    ] {
+        refused(step(&grad, &mut [], &good, options, plain), &["sgd_step", name, "must be finite"]);
+    }
+    let scale = StepOptions { loss_scale: f32::INFINITY, ..options };
+    refused(step(&grad, &mut [], &good, scale, plain), &["sgd_step", "loss_scale"]);
+
+    let mut two = [grad.clone(), grad.clone()];
+    let adam = |beta1, beta2, step| UpdateRule::Adam { beta1, beta2, eps: 1e-8, step };
+    let nadam = |momentum_product| {
+        let (beta1, beta2) = BETAS;
+        UpdateRule::Nadam { beta1, beta2, eps: 1e-8, momentum_decay: 0.004, step: 1, momentum_product }
+    };
+    let refusals: [(UpdateRule, &[&str]); 8] = [
+        (adam(0.9, 0.999, 0), &["adam_step", "step must be at least 1"]),
+        (adam(1.0, 0.999, 1), &["adam_step", "beta1 must be in [0, 1)"]),
+        (adam(0.9, -0.1, 1), &["adam_step", "beta2"]),
+        (nadam(1.0), &["nadam_step", "momentum_product"]),
+        (UpdateRule::AdaDelta { rho: 1.5, eps: 1e-6 }, &["adadelta_step", "rho must be in [0, 1]"]),
+        (UpdateRule::AdaDelta { rho: 0.9, eps: 0.0 }, &["adadelta_step", "eps"]),
+        (UpdateRule::RmsProp { alpha: f64::NAN, eps: 1e-8, momentum: 0.5 }, &["rmsprop_step", "alpha"]),
+        (UpdateRule::Lion { beta1: 0.9, beta2: 1.0 }, &["lion_step", "beta2"]),
+    ];
+    for (rule, parts) in refusals {
+        refused(step(&grad, &mut two, &good, options, rule), parts);
+    }
+    step(&grad, &mut two, &good, options, adam(0.9, 0.999, 1)).unwrap();
 }
 
 fn optim_refuses_other_devices(device: &Device) {
     let (mut param, cpu) = (array(device, &[1.0], &[1]), Device::cpu());
     let (grad, there) = (param.clone(), array(&cpu, &[1.0], &[1]));
-    let sgd = SgdStep { lr: 0.1, ..Default::default() };
-    let here = control(device, 1.0, true);
-    refused(optim::sgd_step(&mut param, &there, None, &here, &sgd), &["grad is on cpu", "gpu:"]);
-    let elsewhere = control(&cpu, 1.0, true);
-    refused(optim::sgd_step(&mut param, &grad, None, &elsewhere, &sgd), &["control is on cpu"]);
-    refused(optim::grad_norm(&[&grad, &there], None), &["grad_norm", "grads is on cpu"]);
+    let rule = UpdateRule::Sgd { momentum: 0.0, nesterov: false, first: true };
+    let (options, here) = (StepOptions::default(), control(device, 1.0, true));
+    let refused_step = |param: &mut Array, grad: &Array, control: &Array, parts: &[&str]| {
+        refused(optim::step(param, grad, &mut [], control, &options, &rule), parts);
+    };
+    refused_step(&mut param, &there, &here, &["grad is on cpu", "gpu:"]);
+    refused_step(&mut param, &grad, &control(&cpu, 1.0, true), &["control is on cpu"]);
+    refused(optim::grad_norm(&[&grad, &there], &clip_norm(None)), &["grad_norm", "grads is on cpu"]);
 }

@@ -35,6 +35,12 @@ impl CrossEntropy {
     fn rows_that_count(&self, labels: &[i64]) -> f64 {
         labels.iter().filter(|&&label| self.counts(label)).count() as f64
     }
+
+    /// Weight 1 / count in rows that count, 0 elsewhere.
+    fn mean(&self, labels: &[i64]) -> Vec<f64> {
+        let count = self.rows_that_count(labels);
+        labels.iter().map(|&label| if self.counts(label) { 1.0 / count } else { 0.0 }).collect()
+    }
 }
 
 /// Mean over the rows that count of `-sum_c target_c log_softmax(logits)_c`; `logits` is
@@ -44,18 +50,10 @@ impl CrossEntropy {
 /// When a counting label is not in `0..C` or a length does not fit.
 #[track_caller]
 pub fn cross_entropy(options: &CrossEntropy, logits: &[f64], labels: &[i64]) -> f64 {
-    let classes = options.classes;
-    assert_eq!(logits.len(), labels.len() * classes, "cross_entropy: logits must be [rows, C]");
-    let log_p = log_softmax(logits, classes);
-    let mut sum = 0.0;
-    for (row, &label) in labels.iter().enumerate() {
-        if options.counts(label) {
-            for c in 0..classes {
-                sum -= options.target(label, c) * log_p[row * classes + c];
-            }
-        }
+    if options.rows_that_count(labels) == 0.0 {
+        return f64::NAN;
     }
-    sum / options.rows_that_count(labels)
+    cross_entropy_weighted(options, logits, labels, &options.mean(labels))
 }
 
 /// `dlogits = (softmax(logits) - target) / rows that count`; zero in ignored rows.
@@ -64,16 +62,54 @@ pub fn cross_entropy(options: &CrossEntropy, logits: &[f64], labels: &[i64]) -> 
 /// As [`cross_entropy`].
 #[track_caller]
 pub fn cross_entropy_backward(options: &CrossEntropy, logits: &[f64], labels: &[i64]) -> Vec<f64> {
+    cross_entropy_weighted_backward(options, logits, labels, &options.mean(labels))
+}
+
+/// As [`cross_entropy`], with a weight for every row; rows of weight 0 are not looked at.
+///
+/// # Panics
+/// As [`cross_entropy`].
+#[track_caller]
+pub fn cross_entropy_weighted(
+    options: &CrossEntropy,
+    logits: &[f64],
+    labels: &[i64],
+    weights: &[f64],
+) -> f64 {
     let classes = options.classes;
     assert_eq!(logits.len(), labels.len() * classes, "cross_entropy: logits must be [rows, C]");
     let log_p = log_softmax(logits, classes);
-    let count = options.rows_that_count(labels);
+    let mut sum = 0.0;
+    for (row, (&label, weight)) in labels.iter().zip(weights).enumerate() {
+        if *weight != 0.0 {
+            for c in 0..classes {
+                sum -= weight * options.target(label, c) * log_p[row * classes + c];
+            }
+        }
+    }
+    sum
+}
+
+/// The gradient of [`cross_entropy_weighted`]: `dlogits = weight (softmax(logits) - target)`.
+///
+/// # Panics
+/// As [`cross_entropy`].
+#[track_caller]
+pub fn cross_entropy_weighted_backward(
+    options: &CrossEntropy,
+    logits: &[f64],
+    labels: &[i64],
+    weights: &[f64],
+) -> Vec<f64> {
+    let classes = options.classes;
+    assert_eq!(logits.len(), labels.len() * classes, "cross_entropy: logits must be [rows, C]");
+    let log_p = log_softmax(logits, classes);
     let mut dlogits = vec![0.0; logits.len()];
-    for (row, &label) in labels.iter().enumerate() {
-        if options.counts(label) {
+    for (row, (&label, weight)) in labels.iter().zip(weights).enumerate() {
+        if *weight != 0.0 {
             for c in 0..classes {
                 let at = row * classes + c;
-                dlogits[at] = (log_p[at].exp() - options.target(label, c)) / count;
+                dlogits[at] = weight * (log_p[at].exp() - options.target(label, c));
             }
         }
     }

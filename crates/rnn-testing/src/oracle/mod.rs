@@ -3,18 +3,22 @@
 //! against PyTorch where PyTorch has it.
 
 mod cell;
+mod masks;
 mod options;
 mod sample;
 mod stack;
 mod weights;
 
+pub mod ctc;
 pub mod loss;
 pub mod matmul;
 pub mod optim;
 pub mod pointwise;
 pub mod rows;
+pub mod weighted;
 
-pub use options::{random_spec, with_options};
+pub use masks::Masks;
+pub use options::{random_masks, random_spec, with_options};
 pub use sample::{StackCase, stack_spec};
-pub use stack::{Forward, Grads, Masks, StackInput, backward, forward};
+pub use stack::{Forward, Grads, StackInput, backward, forward};
 pub use weights::{CellWeights, StackWeights, named_weights, weights_by_name};

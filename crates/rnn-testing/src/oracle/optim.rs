@@ -10,8 +10,16 @@ pub enum Optimizer {
     RmsProp(RmsProp),
     /// See [`Adagrad`].
     Adagrad(Adagrad),
+    /// See [`AdaDelta`].
+    AdaDelta(AdaDelta),
     /// See [`Adam`].
     Adam(Adam),
+    /// See [`Nadam`].
+    Nadam(Nadam),
+    /// See [`Lion`].
+    Lion(Lion),
+    /// See [`Penalized`].
+    Penalized(Box<Penalized>),
 }
 
 impl Optimizer {
@@ -26,7 +34,11 @@ impl Optimizer {
             Optimizer::Sgd(sgd) => sgd.step(w, g),
             Optimizer::RmsProp(rms_prop) => rms_prop.step(w, g),
             Optimizer::Adagrad(adagrad) => adagrad.step(w, g),
+            Optimizer::AdaDelta(adadelta) => adadelta.step(w, g),
             Optimizer::Adam(adam) => adam.step(w, g),
+            Optimizer::Nadam(nadam) => nadam.step(w, g),
+            Optimizer::Lion(lion) => lion.step(w, g),
+            Optimizer::Penalized(penalized) => penalized.step(w, g),
         }
     }
 }
@@ -61,7 +73,7 @@ impl Sgd {
     }
 }
 
-/// RMSprop (Hinton, lecture 6e), not centred, without momentum.
+/// RMSprop (Hinton, lecture 6e), not centred.
 #[derive(Clone, Debug, Default)]
 pub struct RmsProp {
     /// Learning rate.
@@ -72,18 +84,24 @@ pub struct RmsProp {
     pub eps: f64,
     /// L2 penalty, added to the gradient.
     pub weight_decay: f64,
+    /// Factor of the velocity; 0 for none.
+    pub momentum: f64,
     /// State: mean of g^2, empty before the first step.
     pub mean_square: Vec<f64>,
+    /// State: v, empty before the first step.
+    pub velocity: Vec<f64>,
 }
 
 impl RmsProp {
-    // s = alpha s + (1 - alpha) g^2    w -= lr g / (sqrt(s) + eps)
+    // s = alpha s + (1 - alpha) g^2    v = momentum v + g / (sqrt(s) + eps)    w -= lr v
     fn step(&mut self, w: &mut [f64], g: &[f64]) {
         ensure_state(&mut self.mean_square, w.len());
+        ensure_state(&mut self.velocity, w.len());
         for k in 0..w.len() {
             let g = g[k] + self.weight_decay * w[k];
             self.mean_square[k] = self.alpha * self.mean_square[k] + (1.0 - self.alpha) * g * g;
-            w[k] -= self.lr * g / (self.mean_square[k].sqrt() + self.eps);
+            self.velocity[k] = self.momentum * self.velocity[k] + g / (self.mean_square[k].sqrt() + self.eps);
+            w[k] -= self.lr * self.velocity[k];
         }
     }
 }
@@ -160,6 +178,148 @@ impl Adam {
             w[k] -= self.lr * mean / (mean_square.sqrt() + self.eps);
         }
     }
+}
+
+/// AdaDelta (Zeiler 2012, algorithm 1).
+#[derive(Clone, Debug, Default)]
+pub struct AdaDelta {
+    /// Factor of the updates; 1 in the paper.
+    pub lr: f64,
+    /// Decay of both means.
+    pub rho: f64,
+    /// Added inside both square roots.
+    pub eps: f64,
+    /// L2 penalty, added to the gradient.
+    pub weight_decay: f64,
+    /// State: mean of g^2, empty before the first step.
+    pub mean_square: Vec<f64>,
+    /// State: mean of the squared updates, empty before the first step.
+    pub mean_square_update: Vec<f64>,
+}
+
+impl AdaDelta {
+    // RMS[x] = sqrt(E[x^2] + eps)    update = RMS[update] / RMS[g] g    w -= lr update
+    fn step(&mut self, w: &mut [f64], g: &[f64]) {
+        ensure_state(&mut self.mean_square, w.len());
+        ensure_state(&mut self.mean_square_update, w.len());
+        let mean = |mean: f64, x: f64| self.rho * mean + (1.0 - self.rho) * x * x;
+        for k in 0..w.len() {
+            let g = g[k] + self.weight_decay * w[k];
+            self.mean_square[k] = mean(self.mean_square[k], g);
+            let rms_update = (self.mean_square_update[k] + self.eps).sqrt();
+            let update = rms_update / (self.mean_square[k] + self.eps).sqrt() * g;
+            self.mean_square_update[k] = mean(self.mean_square_update[k], update);
+            w[k] -= self.lr * update;
+        }
+    }
+}
+
+/// Nadam (Dozat 2016, algorithm 8 with the momentum schedule of section 3.2), as PyTorch has it.
+#[derive(Clone, Debug, Default)]
+pub struct Nadam {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the mean gradient.
+    pub beta1: f64,
+    /// Decay of the mean squared gradient.
+    pub beta2: f64,
+    /// Added after the bias correction, outside the square root.
+    pub eps: f64,
+    /// How fast the momentum rises to beta1.
+    pub momentum_decay: f64,
+    /// L2 penalty, added to the gradient.
+    pub weight_decay: f64,
+    /// State: the momenta of all steps so far.
+    pub momenta: Vec<f64>,
+    /// State: m, empty before the first step.
+    pub mean: Vec<f64>,
+    /// State: v, empty before the first step.
+    pub mean_square: Vec<f64>,
+}
+
+impl Nadam {
+    // mu_t = b1 (1 - 0.96^(t psi) / 2)
+    // m_hat = mu_(t+1) m / (1 - mu_1 ... mu_(t+1)) + (1 - mu_t) g / (1 - mu_1 ... mu_t)
+    // w -= lr m_hat / (sqrt(v / (1 - b2^t)) + eps)
+    fn step(&mut self, w: &mut [f64], g: &[f64]) {
+        ensure_state(&mut self.mean, w.len());
+        ensure_state(&mut self.mean_square, w.len());
+        let mu = |t: usize| self.beta1 * (1.0 - 0.96f64.powf(t as f64 * self.momentum_decay) / 2.0);
+        let t = self.momenta.len() + 1;
+        let (now, next) = (mu(t), mu(t + 1));
+        self.momenta.push(now);
+        let product: f64 = self.momenta.iter().product();
+        for k in 0..w.len() {
+            let g = g[k] + self.weight_decay * w[k];
+            self.mean[k] = self.beta1 * self.mean[k] + (1.0 - self.beta1) * g;
+            self.mean_square[k] = self.beta2 * self.mean_square[k] + (1.0 - self.beta2) * g * g;
+            let mean = next * self.mean[k] / (1.0 - product * next) + (1.0 - now) * g / (1.0 - product);
+            let mean_square = self.mean_square[k] / (1.0 - self.beta2.powi(t as i32));
+            w[k] -= self.lr * mean / (mean_square.sqrt() + self.eps);
+        }
+    }
+}
+
+/// Lion (Chen et al. 2023, algorithm 2), without its weight decay: see [`Penalized`].
+#[derive(Clone, Debug, Default)]
+pub struct Lion {
+    /// Learning rate.
+    pub lr: f64,
+    /// Share of the mean gradient in the direction.
+    pub beta1: f64,
+    /// Decay of the mean gradient.
+    pub beta2: f64,
+    /// State: m, empty before the first step.
+    pub mean: Vec<f64>,
+}
+
+impl Lion {
+    // c = b1 m + (1 - b1) g    w -= lr sign(c)    m = b2 m + (1 - b2) g
+    fn step(&mut self, w: &mut [f64], g: &[f64]) {
+        ensure_state(&mut self.mean, w.len());
+        for k in 0..w.len() {
+            w[k] -= self.lr * sign(self.beta1 * self.mean[k] + (1.0 - self.beta1) * g[k]);
+            self.mean[k] = self.beta2 * self.mean[k] + (1.0 - self.beta2) * g[k];
+        }
+    }
+}
+
+/// Penalties around an optimizer that has none of its own.
+#[derive(Clone, Debug)]
+pub struct Penalized {
+    /// The optimizer, without weight decay.
+    pub inner: Optimizer,
+    /// Its learning rate.
+    pub lr: f64,
+    /// Weight of `|w|`.
+    pub l1: f64,
+    /// Weight of `w^2 / 2`.
+    pub l2: f64,
+    /// False: the gradient of the penalties is added to that of the objective. True: a step of size lr on the penalties
+    /// alone (for l1 the proximal one, Parikh and Boyd 2014, section 6.5.2), from the weights that the optimizer saw.
+    pub decoupled: bool,
+}
+
+impl Penalized {
+    fn step(&mut self, w: &mut [f64], g: &[f64]) {
+        if !self.decoupled {
+            let penalty = w.iter().map(|&w| self.l1 * sign(w) + self.l2 * w);
+            let g: Vec<f64> = g.iter().zip(penalty).map(|(g, penalty)| g + penalty).collect();
+            return self.inner.step(w, &g);
+        }
+        let before = w.to_vec();
+        self.inner.step(w, g);
+        for (w, before) in w.iter_mut().zip(before) {
+            let small = before - self.lr * self.l2 * before;
+            let soft = sign(small) * (small.abs() - self.lr * self.l1).max(0.0);
+            *w += soft - before;
+        }
+    }
+}
+
+/// 0 at 0.
+fn sign(x: f64) -> f64 {
+    if x == 0.0 { 0.0 } else { x.signum() }
 }
 
 #[track_caller]

@@ -2,8 +2,9 @@
 
 use rnn_kernels::cell::{Activation, CellKind, CellSpec, Merge, Regularization, StackSpec};
 
+use super::masks::Masks;
 use super::sample::StackCase;
-use super::stack::{Masks, StackInput};
+use super::stack::StackInput;
 use crate::data::SplitMix64;
 use crate::shapes::RnnShape;
 
@@ -85,12 +86,10 @@ pub fn with_options(mut case: StackCase, rng: &mut SplitMix64) -> StackCase {
     let mut below = |n: usize| (rng.next_u64() % n as u64) as usize;
     if below(2) == 0 {
         let mut lengths: Vec<usize> = (0..b).map(|_| 1 + below(t)).collect();
-        lengths[below(b)] = t;
+        let longest = below(b);
+        lengths[longest] = t;
         if b > 1 {
-            let shortest = below(b);
-            if lengths.iter().filter(|&&length| length == t).count() > 1 || lengths[shortest] < t {
-                lengths[shortest] = 1;
-            }
+            lengths[(longest + 1 + below(b - 1)) % b] = 1;
         }
         case.input.lengths = Some(lengths);
     }
@@ -98,6 +97,37 @@ pub fn with_options(mut case: StackCase, rng: &mut SplitMix64) -> StackCase {
         case.input.resets = Some((0..t * b).map(|_| below(4) == 0).collect());
     }
     case
+}
+
+/// Every mask that the rates of a stack ask for in training, over T steps and B rows.
+pub fn random_masks(spec: &StackSpec, t: usize, b: usize, rng: &mut SplitMix64) -> Masks {
+    let mut mask = |rate: f32, len: usize, [dropped, kept]: [f64; 2]| -> Vec<f64> {
+        // next_uniform() is in [-1, 1).
+        (0..len).map(|_| if 0.5 * (rng.next_uniform() + 1.0) < rate { dropped } else { kept }).collect()
+    };
+    let zoned = [1.0, 0.0];
+    let scaled = |rate: f32| [0.0, 1.0 / (1.0 - f64::from(rate))];
+    let mut some = |rate: f32, count: usize, len: usize, values: [f64; 2]| {
+        (rate > 0.0).then(|| (0..count).map(|_| mask(rate, len, values)).collect::<Vec<_>>())
+    };
+    let (states, noise, out) = (spec.num_states(), &spec.regularization, spec.output_size());
+    let (h, p) = (spec.hidden_size, spec.state_size());
+    let (between, recurrent, candidate) = (spec.dropout, noise.recurrent_dropout, noise.candidate_dropout);
+    let input = noise.input_dropout;
+    Masks {
+        between: some(between, spec.num_layers - 1, t * b * out, scaled(between)),
+        recurrent: some(recurrent, states, b * p, scaled(recurrent)),
+        candidate: some(candidate, states, t * b * h, scaled(candidate)),
+        zoneout_h: some(noise.zoneout_h, states, t * b * p, zoned),
+        zoneout_c: some(noise.zoneout_c, states, t * b * h, zoned),
+        output: some(noise.output_dropout, 1, b * out, scaled(noise.output_dropout))
+            .and_then(|mut masks| masks.pop()),
+        input: (input > 0.0).then(|| {
+            (0..spec.num_layers)
+                .map(|layer| mask(input, b * spec.layer_input_size(layer), scaled(input)))
+                .collect()
+        }),
+    }
 }
 
 impl StackCase {

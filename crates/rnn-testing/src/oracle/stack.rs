@@ -3,27 +3,8 @@
 use rnn_kernels::cell::{Merge, StackSpec};
 
 use super::cell::{Cell, Step};
+use super::masks::Masks;
 use super::weights::{CellWeights, StackWeights};
-
-/// Every factor that a training pass draws. What is absent is not applied; zoneout without its masks mixes by
-/// its rate.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Masks {
-    /// On the output of every layer but the last, scaled by 1/(1-p): L-1 of `[T, B, out]`
-    pub between: Option<Vec<Vec<f64>>>,
-    /// On the input of every layer, the same at all steps: L of `[B, in]`
-    pub input: Option<Vec<Vec<f64>>>,
-    /// On the output of the last layer, the same at all steps: `[B, out]`
-    pub output: Option<Vec<f64>>,
-    /// On h on its way into the product, the same at all steps: L*D of `[B, P]`
-    pub recurrent: Option<Vec<Vec<f64>>>,
-    /// On the candidate: L*D of `[T, B, H]`, by the direction's own steps
-    pub candidate: Option<Vec<Vec<f64>>>,
-    /// 1 where h stays what it was, else 0: L*D of `[T, B, P]`, by the direction's own steps
-    pub zoneout_h: Option<Vec<Vec<f64>>>,
-    /// The same for c, `[T, B, H]`
-    pub zoneout_c: Option<Vec<Vec<f64>>>,
-}
 
 /// Input of a stack.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -103,7 +84,8 @@ impl Forward {
         directions: usize,
         what: impl Fn(&Step) -> &Vec<f64>,
     ) -> Vec<f64> {
-        let width = what(&self.steps[state][0][0]).len();
+        // A row without steps has nothing to show.
+        let width = self.steps[state].iter().flatten().next().map_or(0, |step| what(step).len());
         let mut out = vec![0.0; input.t * input.b * width];
         for (b, row) in self.steps[state].iter().enumerate() {
             for (order, step) in row.iter().enumerate() {
@@ -389,16 +371,10 @@ fn check_sizes(spec: &StackSpec, weights: &[CellWeights], input: &StackInput) {
         }
     }
     let steps = input.t * input.b;
-    let masks = &input.masks;
-    let each = |masks: &Option<Vec<Vec<f64>>>, count: usize, len: usize, name: &str| {
-        let fits = masks.as_ref().is_none_or(|m| m.len() == count && m.iter().all(|m| m.len() == len));
-        assert!(fits, "oracle: {name} must be {count} masks of {len}");
-    };
-    let (h, p) = (spec.hidden_size, spec.state_size());
-    each(&masks.between, spec.num_layers - 1, steps * spec.output_size(), "masks between layers");
-    each(&masks.recurrent, spec.num_states(), input.b * p, "recurrent masks");
-    each(&masks.candidate, spec.num_states(), steps * h, "candidate masks");
-    each(&masks.zoneout_h, spec.num_states(), steps * p, "zoneout masks of h");
-    each(&masks.zoneout_c, spec.num_states(), steps * h, "zoneout masks of c");
-    assert!(is(&masks.output, input.b * spec.output_size()), "oracle: output mask must be [B, out]");
+    if let Some(lengths) = &input.lengths {
+        assert_eq!(lengths.len(), input.b, "oracle: lengths must be [B]");
+        assert!(lengths.iter().all(|&length| length <= input.t), "oracle: a length is above T");
+    }
+    assert!(input.resets.as_ref().is_none_or(|r| r.len() == steps), "oracle: resets must be [T, B]");
+    input.masks.check(spec, input);
 }

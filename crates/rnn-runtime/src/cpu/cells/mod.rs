@@ -3,10 +3,12 @@
 mod gru;
 mod lstm;
 mod rnn;
+mod rows;
 
-pub(crate) use gru::Gru;
+pub(crate) use gru::{Gru, ResetFirst};
 pub(crate) use lstm::Lstm;
 pub(crate) use rnn::Rnn;
+pub(crate) use rows::{Moments, NormFlow, Preactivations, RowCell, RowGrads, RowOut};
 
 use super::simd::{self, Kernel, Simd, vecmath};
 use super::tile::{load, store};
@@ -86,6 +88,12 @@ impl Element {
             h_prev: self.h_prev.wrapping_add(j),
             ..*self
         }
+    }
+
+    /// The vector of units that starts at `j`.
+    #[inline(always)]
+    pub(crate) fn units<S: Simd>(&self, j: usize) -> Element {
+        self.at(j, S::LANES.min(self.hidden - j))
     }
 
     /// Gate g of this element.

@@ -2,7 +2,7 @@
 //! (IndRNN, Li 2018). Twin of `shaders/cells/rnn.wgsl`.
 
 use super::super::simd::Simd;
-use super::{Cell, Clipped, Element};
+use super::{Cell, Clipped, Element, RowCell};
 use rnn_kernels::cell::CellSpec;
 
 #[derive(Clone, Copy)]
@@ -66,3 +66,5 @@ impl<const INDEPENDENT: bool> Cell for Rnn<'_, INDEPENDENT> {
         }
     }
 }
+
+impl<const INDEPENDENT: bool> RowCell for Rnn<'_, INDEPENDENT> {}

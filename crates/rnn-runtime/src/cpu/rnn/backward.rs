@@ -8,7 +8,7 @@ use super::super::simd::{self, Kernel, Simd};
 use super::super::team::Shared;
 use super::super::tile::{DEPTH, Rows, Stretch, for_row_blocks, most_rows, multiply};
 use super::noise::TaskNoise;
-use super::pack::BackwardWeights;
+use super::pack::{BackwardWeights, LayerWeights};
 use super::part::{Layer, Part, Pointers, Step};
 use super::schedule::{run_tasks, tasks};
 use crate::recurrence::LayerDims;
@@ -19,6 +19,8 @@ pub(crate) struct Backward<'a> {
     pub(crate) layer: Layer<'a>,
     pub(crate) spec: &'a CellSpec,
     pub(crate) weights: &'a BackwardWeights,
+    /// Those of the forward pass.
+    pub(crate) forward: &'a LayerWeights,
     /// [T, B, D, G, H]: activated gates; gradients of the pre-activations afterwards
     pub(crate) gates: &'a mut [f32],
     /// [T, B, D, H]: cell state (LSTM); `U_n h + b_hn`, afterwards its gradient (GRU)
@@ -35,21 +37,32 @@ pub(crate) struct Backward<'a> {
     pub(crate) dh: &'a mut [f32],
     /// [D, B, H]: cotangent of c_n (LSTM) or zeros (GRU); gradient of c0 afterwards (LSTM)
     pub(crate) carry: &'a mut [f32],
-    /// [D, B, S, H], zeros: gradients of the S blocks of weights per unit ([`unit_sums`]), of every row apart
+    /// [D, B, S, H], zeros: gradients of the S blocks of weights per unit ([`unit_blocks`]), of every row apart
     pub(crate) sums: &'a mut [f32],
+    /// [T, B, D, P] of a projection: gradient of its outcome
+    pub(crate) projected: &'a mut [f32],
+    /// [T, B, D, G, H] with layer normalisation: gradient of `U h`
+    pub(crate) products: &'a mut [f32],
 }
 
-/// Blocks of H weights that a cell multiplies unit by unit, whose gradients the recurrence sums up.
-pub(crate) fn unit_sums(spec: &CellSpec) -> usize {
-    match spec.kind {
+/// Blocks of H weights that a cell multiplies unit by unit, whose gradients the recurrence sums up: peepholes
+/// or U of an independent recurrence, then gain and offset of the cell state's normalisation, then the gains
+/// of the recurrent product's.
+pub(crate) fn unit_blocks(spec: &CellSpec) -> usize {
+    let own = match spec.kind {
         CellKind::Lstm if spec.peephole => spec.peepholes(),
         CellKind::Rnn if spec.independent => 1,
         _ => 0,
-    }
+    };
+    let of_state = if spec.layer_norm && spec.kind == CellKind::Lstm { 2 } else { 0 };
+    own + of_state + if spec.layer_norm { spec.gates() } else { 0 }
 }
 
 /// Runs the backward recurrence on up to `threads` threads.
 pub(crate) fn backward(threads: usize, args: Backward<'_>) {
+    if !args.forward.phases.is_empty() {
+        return super::phases::backward(threads, args);
+    }
     let LayerDims { batch, hidden, directions, .. } = args.layer.dims;
     let (kind, rows) = (args.spec.kind, args.layer.len());
     let (width, cells) = (directions * hidden, batch * directions * hidden);
@@ -58,7 +71,7 @@ pub(crate) fn backward(threads: usize, args: Backward<'_>) {
     assert!(!kind.has_aux() || args.aux.len() >= rows * width);
     assert!(args.h0.len() >= cells && args.dh.len() >= cells && args.carry.len() >= cells);
     assert!(!kind.has_cell_state() || args.c0.len() >= cells);
-    assert!(args.sums.len() >= cells * unit_sums(args.spec));
+    assert!(args.sums.len() >= cells * unit_blocks(args.spec));
     let pointers = Pointers {
         gates: args.gates.as_mut_ptr(),
         aux: args.aux.as_mut_ptr(),
@@ -73,7 +86,7 @@ pub(crate) fn backward(threads: usize, args: Backward<'_>) {
         let part = Part { layer: args.layer, task, barrier, pointers };
         let direction = args.layer.direction + task.d;
         let per_unit = &args.weights.per_unit[direction][..];
-        let (dy, sum_blocks) = (args.dy.as_ptr(), unit_sums(args.spec));
+        let (dy, sum_blocks) = (args.dy.as_ptr(), unit_blocks(args.spec));
         let flows = Flows { dy, dh: dh.get(), carry: carry.get(), sums: sums.get(), sum_blocks };
         let panels = args.weights.recurrent.get(direction);
         macro_rules! run {

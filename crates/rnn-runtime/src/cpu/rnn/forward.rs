@@ -1,17 +1,18 @@
 //! The forward pass of a layer. Twin of `shaders/rnn/forward.wgsl`.
 
+mod tiles;
+
 use super::super::cells::{Cell, Gru, Lstm, Rnn};
 use super::super::memory::Scratch;
 use super::super::panels::{Bf16Panels, PanelStarts};
 use super::super::simd::{self, Kernel, Simd};
-use super::super::tile::{DEPTH, Rows, Stretch, Weight, for_row_blocks, most_rows, multiply, multiply_pair};
+use super::super::tile::{DEPTH, Rows, Weight, for_row_blocks, most_rows};
 use super::noise::TaskNoise;
 use super::pack::{ForwardWeights, LayerWeights};
 use super::part::{Layer, Part, Pointers, Step};
 use super::schedule::{Projection, projection, run_tasks, tasks};
 use crate::recurrence::LayerDims;
 use rnn_kernels::cell::{CellKind, CellSpec};
-use std::ptr::null;
 
 /// Arrays of the forward pass. Rows are [T, B], or N of a walk.
 pub(crate) struct Forward<'a> {
@@ -37,6 +38,9 @@ pub(crate) struct Forward<'a> {
 
 /// Runs a layer forward on up to `threads` threads.
 pub(crate) fn forward(threads: usize, args: Forward<'_>) {
+    if !args.weights.phases.is_empty() {
+        return super::phases::forward(threads, args);
+    }
     let LayerDims { batch, inputs, hidden, directions, .. } = args.layer.dims;
     let (kind, rows) = (args.spec.kind, args.layer.len());
     let width = directions * hidden;
@@ -136,12 +140,6 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
         (first, first + 2 * pairs, end)
     }
 
-    /// Where recurrent product `v` stands in a tile's row.
-    #[inline(always)]
-    fn slot(v: usize) -> usize {
-        if v + 1 == NV { SLOTS - 1 } else { v }
-    }
-
     /// Rows of U.
     #[inline(always)]
     fn depth(&self) -> usize {
@@ -186,90 +184,6 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
                 }
             }
             self.part.finish_step();
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn fused_block<S: Simd, const R: usize>(
-        &self,
-        panel: usize,
-        x: Rows,
-        h: Rows,
-        row: usize,
-        tile: *mut f32,
-    ) {
-        let (inputs, depth) = (self.part.layer.dims.inputs, self.depth());
-        // SAFETY: see `fused`.
-        unsafe {
-            let weights = self.panels.panel(panel);
-            let tile = tile.add(row * SLOTS * S::LANES);
-            let mut acc = self.bias::<S, R>(panel);
-            let x = Rows { start: x.start.add(row * x.stride), ..x };
-            multiply::<S, W, R, NV>(&mut acc, x, Stretch { start: weights, depth: inputs, next: null() });
-            if SLOTS > NV {
-                let apart = S::load(self.bias_slot(panel, S::LANES, NV));
-                for r in 0..R {
-                    S::store(tile.add((r * SLOTS + NV - 1) * S::LANES), acc[r][NV - 1]);
-                    acc[r][NV - 1] = apart;
-                }
-            }
-            let h = Rows { start: h.start.add(row * h.stride), ..h };
-            let start = weights.add(inputs * NV * S::LANES);
-            multiply::<S, W, R, NV>(&mut acc, h, Stretch { start, depth, next: null() });
-            for r in 0..R {
-                for v in 0..NV {
-                    S::store(tile.add((r * SLOTS + Self::slot(v)) * S::LANES), acc[r][v]);
-                }
-            }
-        }
-    }
-
-    /// A single row against two panels; the second one's products go to the tile's next row.
-    #[inline(always)]
-    unsafe fn fused_pair<S: Simd>(&self, panel: usize, x: *const f32, h: *const f32, tile: *mut f32) {
-        let (inputs, depth) = (self.part.layer.dims.inputs, self.depth());
-        // SAFETY: see `fused`.
-        unsafe {
-            let ([first], [second]) = (self.bias::<S, 1>(panel), self.bias::<S, 1>(panel + 1));
-            let mut acc = [first, second];
-            let weights = [self.panels.panel(panel), self.panels.panel(panel + 1)];
-            multiply_pair::<S, W, NV>(&mut acc, x, weights, inputs);
-            if SLOTS > NV {
-                for p in 0..2 {
-                    S::store(tile.add((p * SLOTS + NV - 1) * S::LANES), acc[p][NV - 1]);
-                    acc[p][NV - 1] = S::load(self.bias_slot(panel + p, S::LANES, NV));
-                }
-            }
-            let recurrent = weights.map(|weights| weights.add(inputs * NV * S::LANES));
-            multiply_pair::<S, W, NV>(&mut acc, h, recurrent, depth);
-            for p in 0..2 {
-                for v in 0..NV {
-                    S::store(tile.add((p * SLOTS + Self::slot(v)) * S::LANES), acc[p][v]);
-                }
-            }
-        }
-    }
-
-    /// The recurrent products of a single row and two panels whose tiles are `apart` floats apart.
-    #[inline(always)]
-    unsafe fn recurrent_pair<S: Simd>(&self, panel: usize, h: *const f32, tile: *mut f32, apart: usize) {
-        let (inputs, depth) = (self.part.layer.dims.inputs, self.depth());
-        // SAFETY: see `ahead`.
-        unsafe {
-            let at = |p: usize, v: usize| tile.add(p * apart + Self::slot(v) * S::LANES);
-            let mut acc = [[S::splat(0.0); NV]; 2];
-            for p in 0..2 {
-                for v in 0..NV {
-                    acc[p][v] = S::load(at(p, v));
-                }
-            }
-            let weights = [0, 1].map(|p| self.panels.panel(panel + p).add(inputs * NV * S::LANES));
-            multiply_pair::<S, W, NV>(&mut acc, h, weights, depth);
-            for p in 0..2 {
-                for v in 0..NV {
-                    S::store(at(p, v), acc[p][v]);
-                }
-            }
         }
     }
 
@@ -352,143 +266,58 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
         }
     }
 
-    /// `run` rows of input products from row `row` of x on.
-    #[inline(always)]
-    unsafe fn project<S: Simd>(&self, panel: usize, row: usize, run: usize, tile: *mut f32) {
-        let inputs = self.part.layer.dims.inputs;
-        let x = Rows::contiguous(self.x.wrapping_add(row * inputs), inputs);
-        for k in (0..inputs).step_by(DEPTH) {
-            let weights = self.stretch::<S>(panel, k, DEPTH, (0, inputs));
-            let x = x.from(k);
-            // SAFETY: `run` rows of x and of the tile.
-            unsafe {
-                for_row_blocks!(run, most_rows::<S>(), |r| input_block::<S>(
-                    self,
-                    panel,
-                    x,
-                    weights,
-                    r,
-                    tile,
-                    k > 0
-                ));
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn input_block<S: Simd, const R: usize>(
-        &self,
-        panel: usize,
-        x: Rows,
-        weights: Stretch<W>,
-        row: usize,
-        tile: *mut f32,
-        begun: bool,
-    ) {
-        // SAFETY: see `ahead`.
-        unsafe {
-            let tile = tile.add(row * SLOTS * S::LANES);
-            let mut acc = self.bias::<S, R>(panel);
-            if begun {
-                for r in 0..R {
-                    for v in 0..NV {
-                        acc[r][v] = S::load(tile.add((r * SLOTS + v) * S::LANES));
-                    }
-                }
-            }
-            let x = Rows { start: x.start.add(row * x.stride), ..x };
-            multiply::<S, W, R, NV>(&mut acc, x, weights.at_row::<S, NV>(row));
-            for r in 0..R {
-                for v in 0..NV {
-                    S::store(tile.add((r * SLOTS + v) * S::LANES), acc[r][v]);
-                }
-                if SLOTS > NV && !begun {
-                    let apart = S::load(self.bias_slot(panel, S::LANES, NV));
-                    S::store(tile.add((r * SLOTS + NV) * S::LANES), apart);
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn recurrent_block<S: Simd, const R: usize>(
-        &self,
-        h: Rows,
-        weights: Stretch<W>,
-        row: usize,
-        tile: *mut f32,
-    ) {
-        // SAFETY: see `ahead`.
-        unsafe {
-            let tile = tile.add(row * SLOTS * S::LANES);
-            let mut acc = [[S::splat(0.0); NV]; R];
-            for r in 0..R {
-                for v in 0..NV {
-                    acc[r][v] = S::load(tile.add((r * SLOTS + Self::slot(v)) * S::LANES));
-                }
-            }
-            let h = Rows { start: h.start.add(row * h.stride), ..h };
-            multiply::<S, W, R, NV>(&mut acc, h, weights.at_row::<S, NV>(row));
-            for r in 0..R {
-                for v in 0..NV {
-                    S::store(tile.add((r * SLOTS + Self::slot(v)) * S::LANES), acc[r][v]);
-                }
-            }
-        }
-    }
-
     /// The cells of one panel at a step, from the finished products.
     #[inline(always)]
     unsafe fn finish<S: Simd>(&self, step: &Step, panel: usize, tile: *const f32) {
+        let Self { part, cell, training, .. } = self;
+        let finish = Finish::<C, SLOTS> {
+            part,
+            cell: *cell,
+            training: *training,
+            step,
+            panel,
+            tile,
+            groups: Self::GROUPS,
+        };
+        simd::dispatch(S::ISA, finish);
+    }
+}
+
+/// The cells of one panel. A kernel of its own, because the passes need it in many places: inlined there it would
+/// take most of the crate's compile time, and a call per panel is nothing beside the panel's products.
+struct Finish<'a, C, const SLOTS: usize> {
+    part: &'a Part<'a>,
+    cell: C,
+    training: bool,
+    step: &'a Step,
+    panel: usize,
+    tile: *const f32,
+    /// Vectors of units in a panel.
+    groups: usize,
+}
+
+impl<C: Cell, const SLOTS: usize> Kernel for Finish<'_, C, SLOTS> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
         let LayerDims { hidden, directions, .. } = self.part.layer.dims;
         // SAFETY: rows of the task and units below H.
         unsafe {
-            for r in 0..step.rows {
-                let row = self.part.row::<C, S>(step, r);
-                let y = step.y.add(r * directions * hidden);
-                for group in 0..Self::GROUPS {
-                    let j = (panel * Self::GROUPS + group) * S::LANES;
+            for r in 0..self.step.rows {
+                let row = self.part.row::<C, S>(self.step, r);
+                let y = self.step.y.add(r * directions * hidden);
+                for group in 0..self.groups {
+                    let j = (self.panel * self.groups + group) * S::LANES;
                     if j >= hidden {
                         break;
                     }
                     let at = row.at(j, S::LANES.min(hidden - j));
-                    let product = tile.add((r * SLOTS + group * C::GATES) * S::LANES);
+                    let product = self.tile.add((r * SLOTS + group * C::GATES) * S::LANES);
                     let h = self.cell.forward::<S>(product, &at, self.training);
                     at.store::<S>(y.add(j), at.zone::<S>(at.noise.zone_h, h, at.h_prev));
                 }
             }
-        }
-    }
-
-    /// From row `k` on, at most `depth` of the `(first, count)` rows of a panel that belong to W or to U.
-    #[inline(always)]
-    fn stretch<S: Simd>(
-        &self,
-        panel: usize,
-        k: usize,
-        depth: usize,
-        (first, count): (usize, usize),
-    ) -> Stretch<W> {
-        let row = |panel: usize, k: usize| self.panels.panel(panel).wrapping_add((first + k) * NV * S::LANES);
-        let next = if k + depth < count { row(panel, k + depth) } else { row(panel + 1, 0) };
-        Stretch { start: row(panel, k), depth: depth.min(count - k), next }
-    }
-
-    #[inline(always)]
-    unsafe fn bias_slot(&self, panel: usize, lanes: usize, slot: usize) -> *const f32 {
-        self.weights.bias.as_ptr().wrapping_add((panel * SLOTS + slot) * lanes)
-    }
-
-    /// What every row of a panel's products starts from.
-    #[inline(always)]
-    unsafe fn bias<S: Simd, const R: usize>(&self, panel: usize) -> [[S::V; NV]; R] {
-        // SAFETY: the bias has all slots of all panels.
-        unsafe {
-            let mut row = [S::splat(0.0); NV];
-            for v in 0..NV {
-                row[v] = S::load(self.bias_slot(panel, S::LANES, v));
-            }
-            [row; R]
         }
     }
 }

@@ -25,6 +25,12 @@ pub(super) struct StepNoise {
     pub(super) zeros: *const f32,
 }
 
+impl StepNoise {
+    /// None, for a step whose rows' cells are somebody else's.
+    pub(super) const NONE: StepNoise =
+        StepNoise { zone_h: null(), zone_c: null(), candidate: null(), mask: null(), zeros: null() };
+}
+
 /// The memory behind [`StepNoise`]. Empty vectors where there is nothing.
 pub(super) struct TaskNoise {
     draws: Option<(Draws, RngKey)>,
@@ -34,8 +40,9 @@ pub(super) struct TaskNoise {
     candidate: Vec<f32>,
     mask: Vec<f32>,
     zeros: Vec<f32>,
-    /// h on its way into the product.
+    /// h on its way into the product, and whether that may differ from h of the step before.
     h_in: Vec<f32>,
+    alters_h: bool,
 }
 
 /// A row of dropout's factors: 0 below the threshold, else the scale that keeps the mean. Plain loops over
@@ -94,7 +101,9 @@ impl TaskNoise {
         let mask = row_masks(layer, part.task.d, part.task.rows);
         let clears = layer.walk.is_some_and(|walk| walk.keep.is_some());
         let zeros = if clears { vec![0.0; hidden.max(state)] } else { Vec::new() };
-        let h_in = if clears || !mask.is_empty() { vec![0.0; rows * state] } else { Vec::new() };
+        // The same for every task of a direction, also one without rows.
+        let alters_h = clears || (draws.is_some() && rates.recurrent_dropout > 0.0);
+        let h_in = vec![0.0; if alters_h { rows * state } else { 0 }];
         TaskNoise {
             draws,
             rates,
@@ -104,6 +113,7 @@ impl TaskNoise {
             mask,
             zeros,
             h_in,
+            alters_h,
         }
     }
 
@@ -146,21 +156,39 @@ impl TaskNoise {
         }
     }
 
-    /// What the recurrent product of a step reads: h of the step before, cleared and dropped.
+    /// Points a step at what its recurrent product reads: h of the step before, cleared and dropped.
     ///
     /// # Safety
     /// Below `Kernel::run`; the rows of `step` are finished one step earlier.
     #[inline(always)]
     pub(super) unsafe fn enter<S: Simd>(&mut self, part: &Part<'_>, step: &mut Step) {
-        let state = part.layer.dims.state;
         let cleared = |r: usize| !part.layer.keeps(step.first + r);
-        if self.h_in.is_empty() || (self.mask.is_empty() && !(0..step.rows).any(cleared)) {
+        if !self.alters_h || (self.mask.is_empty() && !(0..step.rows).any(cleared)) {
             return;
         }
+        let h_in = self.h_in.as_mut_ptr();
+        // SAFETY: room for the task's rows.
+        unsafe { self.copy_in::<S>(part, step, h_in) };
+        step.h_in = Rows::contiguous(h_in, part.layer.dims.state);
+    }
+
+    /// Whether that may differ from h of the step before.
+    pub(super) fn alters_h(&self) -> bool {
+        self.alters_h
+    }
+
+    /// Writes what the recurrent product of a step reads to `out`, rows of P.
+    ///
+    /// # Safety
+    /// As [`TaskNoise::enter`]; `out` has the step's rows.
+    #[inline(always)]
+    pub(super) unsafe fn copy_in<S: Simd>(&self, part: &Part<'_>, step: &Step, out: *mut f32) {
+        let state = part.layer.dims.state;
         for r in 0..step.rows {
-            let out = &mut self.h_in[r * state..][..state];
-            if cleared(r) {
-                out.fill(0.0);
+            let out = out.wrapping_add(r * state);
+            if !part.layer.keeps(step.first + r) {
+                // SAFETY: a row of P.
+                unsafe { std::ptr::write_bytes(out, 0, state) };
                 continue;
             }
             let h = step.h_prev.start.wrapping_add(r * step.h_prev.stride);
@@ -172,10 +200,9 @@ impl TaskNoise {
                     if !self.mask.is_empty() {
                         x = S::mul(x, load::<S>(self.mask.as_ptr().add(r * state + j), lanes));
                     }
-                    store::<S>(out.as_mut_ptr().add(j), x, lanes);
+                    store::<S>(out.add(j), x, lanes);
                 }
             }
         }
-        step.h_in = Rows::contiguous(self.h_in.as_ptr(), state);
     }
 }

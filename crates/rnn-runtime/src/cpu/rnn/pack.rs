@@ -3,6 +3,7 @@
 use super::super::memory::{CpuBuffer, CpuDevice};
 use super::super::panels::{Bf16Panels, Panels};
 use super::super::simd;
+use super::phases::{PhaseWeights, in_phases};
 use crate::error::Result;
 use rnn_kernels::cell::{CellKind, CellSpec};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,14 @@ pub(super) const fn last_gate_apart(kind: CellKind) -> bool {
     matches!(kind, CellKind::Gru)
 }
 
+/// A buffer of its own with the same contents, or an empty one.
+pub(super) fn copy(device: &CpuDevice, buffer: Option<&CpuBuffer>) -> Result<CpuBuffer> {
+    let values = buffer.map_or(&[][..], |buffer| &buffer[..]);
+    let mut copy = device.alloc(values.len())?;
+    copy.make_mut()?.copy_from_slice(values);
+    Ok(copy)
+}
+
 /// Weights of one direction as they are given, PyTorch's layout.
 #[derive(Clone)]
 pub(crate) struct Given {
@@ -30,14 +39,30 @@ pub(crate) struct Given {
     pub(crate) biases: Option<[CpuBuffer; 2]>,
     /// [3*H] or [2*H]
     pub(crate) peephole: Option<CpuBuffer>,
+    /// [P, H]
+    pub(crate) w_hr: Option<CpuBuffer>,
+    /// [G*H] each: gains of the input's and of the recurrent product's normalisation
+    pub(crate) norms: Option<[CpuBuffer; 2]>,
+    /// [H] each: gain and offset of the cell state's
+    pub(crate) norm_c: Option<[CpuBuffer; 2]>,
+}
+
+/// I, H and P.
+#[derive(Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) inputs: usize,
+    pub(crate) hidden: usize,
+    pub(crate) state: usize,
 }
 
 /// The weights of a layer, packed once per version.
 pub(crate) struct LayerWeights {
     spec: CellSpec,
-    inputs: usize,
-    hidden: usize,
+    sizes: Sizes,
+    /// Of the fused loop, per direction; empty for cells that run in phases.
     pub(super) forward: Vec<ForwardWeights>,
+    /// Of the loop in phases; empty for cells that are fused.
+    pub(super) phases: Vec<PhaseWeights>,
     /// Packed at the first backward pass, because inference never needs it. Packing lets go of the
     /// weights as given, so that the optimizer's step that follows finds them unshared and need not
     /// copy them.
@@ -67,6 +92,10 @@ pub(super) struct ForwardWeights {
 pub(crate) struct BackwardWeights {
     /// U per direction, for `dh = dgates U`; none of an independent recurrence
     pub(super) recurrent: Vec<Panels>,
+    /// U_n per direction of a GRU that resets first; `recurrent` is without it
+    pub(super) candidate: Vec<Panels>,
+    /// `weight_hr` per direction, for `dh = dy weight_hr`
+    pub(super) projection: Vec<Panels>,
     /// W of both directions below each other, for `dx = dgates W`
     pub(super) input: Panels,
     /// As in [`ForwardWeights`], per direction
@@ -75,24 +104,28 @@ pub(crate) struct BackwardWeights {
 
 impl LayerWeights {
     /// Packs for the forward pass; one [`Given`] per direction.
-    pub(crate) fn new(
-        device: &CpuDevice,
-        spec: &CellSpec,
-        [inputs, hidden]: [usize; 2],
-        given: Vec<Given>,
-    ) -> Result<Self> {
-        let forward = given
-            .iter()
-            .map(|given| ForwardWeights::new(device, spec, [inputs, hidden], given))
-            .collect::<Result<_>>()?;
+    pub(crate) fn new(device: &CpuDevice, spec: &CellSpec, sizes: Sizes, given: Vec<Given>) -> Result<Self> {
+        let (mut forward, mut phases) = (Vec::new(), Vec::new());
+        for given in &given {
+            if in_phases(spec, &sizes) {
+                phases.push(PhaseWeights::new(device, spec, sizes, given)?);
+            } else {
+                forward.push(ForwardWeights::new(device, spec, [sizes.inputs, sizes.hidden], given)?);
+            }
+        }
         Ok(LayerWeights {
             spec: *spec,
-            inputs,
-            hidden,
+            sizes,
             forward,
+            phases,
             backward: Mutex::new(Later::Given(given)),
             bf16: Mutex::new(None),
         })
+    }
+
+    /// Whether the layer's steps come in phases, with weights in f32 only.
+    pub(crate) fn in_phases(&self) -> bool {
+        !self.phases.is_empty()
     }
 
     /// The weights of the forward pass in bfloat16, made at first use.
@@ -115,18 +148,32 @@ impl LayerWeights {
             Later::Packed(ready) => return Ok(ready.clone()),
             Later::Given(given) => given,
         };
-        let (inputs, hidden) = (self.inputs, self.hidden);
+        let Sizes { inputs, hidden, state } = self.sizes;
         let rows = self.spec.gates() * hidden;
-        let products = if self.spec.independent { &[] } else { &given[..] };
-        let recurrent = products
-            .iter()
-            .map(|given| Panels::from_rows(device, rows, hidden, |k| &given.w_hh[k * hidden..][..hidden]))
-            .collect::<Result<_>>()?;
+        // The last gate of a GRU that resets first has a product of its own.
+        let recurrent_rows = if self.spec.reset_after { rows } else { rows - hidden };
+        let panels = |matrix: &CpuBuffer, first: usize, rows: usize, cols: usize| {
+            Panels::from_rows(device, rows, cols, |k| &matrix[(first + k) * cols..][..cols])
+        };
+        let (mut recurrent, mut candidate, mut projection) = (Vec::new(), Vec::new(), Vec::new());
+        for given in given {
+            if !self.spec.independent {
+                recurrent.push(panels(&given.w_hh, 0, recurrent_rows, state)?);
+            }
+            if !self.spec.reset_after {
+                candidate.push(panels(&given.w_hh, recurrent_rows, hidden, state)?);
+            }
+            if let Some(w_hr) = &given.w_hr {
+                projection.push(panels(w_hr, 0, state, hidden)?);
+            }
+        }
         let input = Panels::from_rows(device, given.len() * rows, inputs, |k| {
             &given[k / rows].w_ih[k % rows * inputs..][..inputs]
         })?;
-        let per_unit = self.forward.iter().map(|weights| weights.per_unit.clone()).collect();
-        let packed = Arc::new(BackwardWeights { recurrent, input, per_unit });
+        let per_unit = (self.forward.iter().map(|weights| weights.per_unit.clone()))
+            .chain(self.phases.iter().map(|weights| weights.per_unit.clone()))
+            .collect();
+        let packed = Arc::new(BackwardWeights { recurrent, candidate, projection, input, per_unit });
         *later = Later::Packed(packed.clone());
         Ok(packed)
     }
@@ -150,10 +197,8 @@ impl ForwardWeights {
             let (row, used) = lanes_of(panel, vector);
             [(&given.w_ih[row * inputs..], used), (&given.w_hh[row * depth..], used)]
         })?;
-        let vector = if spec.independent { Some(&given.w_hh) } else { given.peephole.as_ref() };
-        let vector = vector.map_or(&[][..], |vector| &vector[..]);
-        let mut per_unit = device.alloc(vector.len())?;
-        per_unit.make_mut()?.copy_from_slice(vector);
+        let per_unit = if spec.independent { Some(&given.w_hh) } else { given.peephole.as_ref() };
+        let per_unit = copy(device, per_unit)?;
         let slots = products + usize::from(last_gate_apart(spec.kind));
         let mut bias = device.alloc_zeroed(count * slots * lanes)?;
         if let Some([b_ih, b_hh]) = &given.biases {

@@ -69,7 +69,7 @@ pub(super) fn tasks(layer: &Layer<'_>, gates: usize, threads: usize) -> Vec<Task
 }
 
 /// The first row of one of `parts` parts whose rows have about as many steps together, the longest rows first.
-fn first_row(walk: &Walk, part: usize, parts: usize) -> usize {
+pub(super) fn first_row(walk: &Walk, part: usize, parts: usize) -> usize {
     let batch = walk.rows.len();
     if part == parts {
         return batch;

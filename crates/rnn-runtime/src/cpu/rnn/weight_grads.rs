@@ -27,11 +27,13 @@ pub(crate) struct WeightGrads<'a> {
     pub(crate) h0: &'a [f32],
     /// [T, B, D, G, H]: gradients of the pre-activations
     pub(crate) gates: &'a [f32],
-    /// [T, B, D, H]: gradient of `U_n h + b_hn` (GRU)
+    /// [T, B, D, H]: gradient of `U_n h + b_hn` (GRU), or `r*h` (GRU that resets first)
     pub(crate) aux: &'a [f32],
+    /// [T, B, D, G, H]: gradient of `U h` with layer normalisation
+    pub(crate) products: &'a [f32],
     /// [G*H, I]
     pub(crate) dw_ih: &'a mut [f32],
-    /// [G*H, H]; empty of an independent recurrence
+    /// [G*H, P]; not written of an independent recurrence
     pub(crate) dw_hh: &'a mut [f32],
     /// [G*H] each, or absent
     pub(crate) dbiases: Option<[&'a mut [f32]; 2]>,
@@ -40,17 +42,25 @@ pub(crate) struct WeightGrads<'a> {
 /// Gate rows that are packed at once: 144 x 256 floats beside the packed x and h in L2.
 const MC: usize = 144;
 
-/// The right side of a product: rows of x, or of h one step earlier.
+/// The right side of a product: rows of x, of h one step earlier, or of `r*h`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Input,
     Recurrent,
+    Reset,
+}
+
+/// The left side of a product: gradients `[N, D, width]`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Gates,
+    Aux,
+    Products,
 }
 
 /// `d[gate rows, I + H] += source^T [x | h]` for some columns of the source.
 struct Job {
-    /// Whether the gradients are in `aux` rather than in `gates`.
-    in_aux: bool,
+    source: Source,
     /// First and end column of the source.
     columns: (usize, usize),
     /// Row of the gradients where column 0 of the source goes.
@@ -58,26 +68,35 @@ struct Job {
     sides: &'static [Side],
 }
 
-/// What must be multiplied. A GRU's last gate has different gradients towards input and state; an independent
-/// recurrence has no product with the state.
+/// What must be multiplied. Layer normalisation parts the gradients towards input and state, the reset gate those
+/// of a GRU's last gate, or their right sides; an independent recurrence has no product with the state.
 fn jobs(spec: &CellSpec, hidden: usize, parts: usize) -> Vec<Job> {
     let rows = spec.gates() * hidden;
-    let both: &[Side] = if spec.independent { &[Side::Input] } else { &[Side::Input, Side::Recurrent] };
-    let whole = if last_gate_apart(spec.kind) {
-        vec![
-            (false, 0, rows - hidden, 0, both),
-            (false, rows - hidden, rows, 0, &both[..1]),
-            (true, 0, hidden, rows - hidden, &both[1..]),
+    let last = rows - hidden;
+    let whole: &[(Source, usize, usize, usize, &'static [Side])] = if spec.layer_norm {
+        &[(Source::Gates, 0, rows, 0, &[Side::Input]), (Source::Products, 0, rows, 0, &[Side::Recurrent])]
+    } else if !spec.reset_after {
+        &[
+            (Source::Gates, 0, last, 0, &[Side::Input, Side::Recurrent]),
+            (Source::Gates, last, rows, 0, &[Side::Input, Side::Reset]),
         ]
+    } else if last_gate_apart(spec.kind) {
+        &[
+            (Source::Gates, 0, last, 0, &[Side::Input, Side::Recurrent]),
+            (Source::Gates, last, rows, 0, &[Side::Input]),
+            (Source::Aux, 0, hidden, last, &[Side::Recurrent]),
+        ]
+    } else if spec.independent {
+        &[(Source::Gates, 0, rows, 0, &[Side::Input])]
     } else {
-        vec![(false, 0, rows, 0, both)]
+        &[(Source::Gates, 0, rows, 0, &[Side::Input, Side::Recurrent])]
     };
     let mut jobs = Vec::new();
-    for (in_aux, first, end, row, sides) in whole {
+    for &(source, first, end, row, sides) in whole {
         for part in 0..parts {
             let at = |n: usize| first + n * (end - first) / parts;
             if at(part) < at(part + 1) {
-                jobs.push(Job { in_aux, columns: (at(part), at(part + 1)), row, sides });
+                jobs.push(Job { source, columns: (at(part), at(part + 1)), row, sides });
             }
         }
     }
@@ -88,14 +107,15 @@ fn jobs(spec: &CellSpec, hidden: usize, parts: usize) -> Vec<Job> {
 /// their number changes no bit.
 pub(crate) fn weight_grads(threads: usize, args: WeightGrads<'_>) {
     let layer = args.layer;
-    let LayerDims { batch, inputs, hidden, directions, .. } = layer.dims;
-    let (rows, gates) = (args.spec.gates() * hidden, args.spec.gates());
-    let (total, width) = (layer.len(), directions * hidden);
-    assert!(args.x.len() >= total * inputs && args.y.len() >= total * width);
-    assert!(args.gates.len() >= total * width * gates && args.h0.len() >= batch * width);
-    assert!(!last_gate_apart(args.spec.kind) || args.aux.len() >= total * width);
+    let LayerDims { batch, inputs, hidden, state, directions, .. } = layer.dims;
+    let (rows, total) = (args.spec.gates() * hidden, layer.len());
+    assert!(args.x.len() >= total * inputs && args.y.len() >= total * directions * state);
+    assert!(args.gates.len() >= total * directions * rows);
+    assert!(args.h0.len() >= batch * directions * state);
+    assert!(!last_gate_apart(args.spec.kind) || args.aux.len() >= total * directions * hidden);
+    assert!(!args.spec.layer_norm || args.products.len() >= total * directions * rows);
     assert!(args.dw_ih.len() >= rows * inputs);
-    assert!(args.spec.independent || args.dw_hh.len() >= rows * hidden);
+    assert!(args.spec.independent || args.dw_hh.len() >= rows * state);
     let dbiases = args.dbiases.map(|[b_ih, b_hh]| {
         assert!(b_ih.len() >= rows && b_hh.len() >= rows);
         [Shared(b_ih.as_mut_ptr()), Shared(b_hh.as_mut_ptr())]
@@ -110,14 +130,15 @@ pub(crate) fn weight_grads(threads: usize, args: WeightGrads<'_>) {
         h0: args.h0,
         gates: args.gates,
         aux: args.aux,
+        products: args.products,
         dw_ih: Shared(args.dw_ih.as_mut_ptr()),
         dw_hh: Shared(args.dw_hh.as_mut_ptr()),
         dbiases,
         steps_of_rows: steps_of_rows(&layer),
         masks: sequence_masks(&layer, args.d),
-        zeros: vec![0.0; if layer.walk.is_some() { hidden } else { 0 }],
+        zeros: vec![0.0; if layer.walk.is_some() { state } else { 0 }],
     };
-    let small = total * rows * (inputs + hidden) < 1 << 18;
+    let small = total * rows * (inputs + state) < 1 << 18;
     let jobs = jobs(args.spec, hidden, if small { 1 } else { threads });
     team::each(jobs.len(), |n| simd::dispatch(simd::isa(), JobOf { pass: &pass, job: &jobs[n] }));
 }
@@ -140,12 +161,13 @@ struct Pass<'a> {
     h0: &'a [f32],
     gates: &'a [f32],
     aux: &'a [f32],
+    products: &'a [f32],
     dw_ih: Shared,
     dw_hh: Shared,
     dbiases: Option<[Shared; 2]>,
     /// [N] of a walk, else empty
     steps_of_rows: Vec<u32>,
-    /// [B, H] factors of h on its way into the product, or empty
+    /// [B, P] factors of h on its way into the product, or empty
     masks: Vec<f32>,
     /// A cleared state.
     zeros: Vec<f32>,
@@ -155,7 +177,8 @@ impl Pass<'_> {
     fn columns(&self, side: Side) -> usize {
         match side {
             Side::Input => self.layer.dims.inputs,
-            Side::Recurrent => self.layer.dims.hidden,
+            Side::Recurrent => self.layer.dims.state,
+            Side::Reset => self.layer.dims.hidden,
         }
     }
 
@@ -178,17 +201,18 @@ impl Pass<'_> {
     /// Row `k` of a side: x at (t, b), or h one step earlier in the direction's own time.
     #[inline(always)]
     fn row(&self, side: Side, k: usize) -> *const f32 {
-        let LayerDims { batch, inputs, hidden, directions, .. } = self.layer.dims;
+        let LayerDims { batch, inputs, hidden, state, directions, .. } = self.layer.dims;
         match side {
             Side::Input => self.x[k * inputs..].as_ptr(),
+            Side::Reset => self.aux[(k * directions + self.d) * hidden..].as_ptr(),
             Side::Recurrent if !self.layer.keeps(k) => self.zeros.as_ptr(),
             Side::Recurrent => {
                 let (s, b) = self.place(k);
                 if s == 0 {
-                    return self.h0[(self.d * batch + b) * hidden..].as_ptr();
+                    return self.h0[(self.d * batch + b) * state..].as_ptr();
                 }
                 let earlier = self.layer.first_row(self.d, s - 1) + b;
-                self.y[(earlier * directions + self.d) * hidden..].as_ptr()
+                self.y[(earlier * directions + self.d) * state..].as_ptr()
             }
         }
     }
@@ -196,11 +220,11 @@ impl Pass<'_> {
     /// Factors of row `k` of a side, if there are any.
     #[inline(always)]
     fn mask(&self, side: Side, k: usize) -> Option<&[f32]> {
-        if side == Side::Input || self.masks.is_empty() {
+        if side != Side::Recurrent || self.masks.is_empty() {
             return None;
         }
         let (_, b) = self.place(k);
-        Some(&self.masks[b * self.layer.dims.hidden..])
+        Some(&self.masks[b * self.layer.dims.state..])
     }
 }
 
@@ -218,11 +242,12 @@ impl Kernel for JobOf<'_> {
         let LayerDims { hidden, directions, .. } = pass.layer.dims;
         let (mr, width, total) = (most_rows::<S>(), 4 * S::LANES, pass.layer.len());
         let (first, end) = job.columns;
-        let (source, stride, offset) = if job.in_aux {
-            (pass.aux, directions * hidden, pass.d * hidden)
-        } else {
-            (pass.gates, directions * pass.gate_rows, pass.d * pass.gate_rows)
+        let (source, own) = match job.source {
+            Source::Gates => (pass.gates, pass.gate_rows),
+            Source::Aux => (pass.aux, hidden),
+            Source::Products => (pass.products, pass.gate_rows),
         };
+        let (stride, offset) = (directions * own, pass.d * own);
         let depth = DEPTH.min(total);
         let a_len = MC.min(end - first).next_multiple_of(mr) * depth;
         let b_len: usize =
@@ -270,7 +295,7 @@ impl Kernel for JobOf<'_> {
                         let cols = pass.columns(side);
                         let c = match side {
                             Side::Input => pass.dw_ih.get(),
-                            Side::Recurrent => pass.dw_hh.get(),
+                            Side::Recurrent | Side::Reset => pass.dw_hh.get(),
                         };
                         for col in (0..cols).step_by(width) {
                             let used = width.min(cols - col);

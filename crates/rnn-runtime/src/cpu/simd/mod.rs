@@ -21,6 +21,8 @@ use std::sync::OnceLock;
 /// must be called below [`Kernel::run`]; pointers must be valid for the lanes touched.
 pub(crate) trait Simd: Copy {
     type V: Copy;
+    /// The instruction set it belongs to.
+    const ISA: Isa;
     /// f32 per vector.
     const LANES: usize;
     /// Whether there are 32 vector registers rather than 16.
@@ -154,8 +156,18 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         Isa::Avx2 => unsafe { x86::run_avx2(kernel) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: NEON is part of the aarch64 baseline.
-        Isa::Neon => unsafe { kernel.run::<neon::Neon>() },
+        Isa::Neon => unsafe { run_plain::<neon::Neon, K>(kernel) },
         // SAFETY: needs no particular instructions.
-        Isa::Scalar => unsafe { kernel.run::<scalar::Scalar>() },
+        Isa::Scalar => unsafe { run_plain::<scalar::Scalar, K>(kernel) },
     }
+}
+
+/// Enters a kernel that needs no instructions beyond the baseline.
+///
+/// # Safety
+/// As [`Kernel::run`].
+#[inline(never)]
+unsafe fn run_plain<S: Simd, K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller's.
+    unsafe { kernel.run::<S>() }
 }

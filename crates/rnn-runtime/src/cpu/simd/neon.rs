@@ -1,7 +1,7 @@
 //! NEON vectors: 4 lanes, 32 registers, part of every aarch64 machine.
 #![allow(clippy::undocumented_unsafe_blocks, reason = "every method inherits the contract of `Simd`")]
 
-use super::Simd;
+use super::{Isa, Simd};
 use std::arch::aarch64::*;
 
 #[derive(Clone, Copy)]
@@ -9,6 +9,7 @@ pub(super) struct Neon;
 
 impl Simd for Neon {
     type V = float32x4_t;
+    const ISA: Isa = Isa::Neon;
     const LANES: usize = 4;
     const WIDE: bool = true;
 

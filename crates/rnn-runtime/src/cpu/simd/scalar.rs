@@ -2,7 +2,7 @@
 //! reference for the others. No `mul_add`: without the instruction it is a library call.
 #![allow(clippy::undocumented_unsafe_blocks, reason = "every method inherits the contract of `Simd`")]
 
-use super::Simd;
+use super::{Isa, Simd};
 
 #[derive(Clone, Copy)]
 pub(super) struct Scalar;
@@ -16,6 +16,7 @@ fn zip(a: V4, b: V4, f: impl Fn(f32, f32) -> f32) -> V4 {
 
 impl Simd for Scalar {
     type V = V4;
+    const ISA: Isa = Isa::Scalar;
     const LANES: usize = 4;
     const WIDE: bool = false;
 

@@ -4,7 +4,7 @@
 //! result, worst of AVX-512, AVX2 and scalar: exp 1.01, sigmoid 2.48, tanh 2.42.
 //! NaN goes through; infinities give 0, 1 or -1.
 
-use super::Simd;
+use super::{Kernel, Simd, dispatch};
 use rnn_kernels::cell::Activation;
 
 /// e^x as (e^r - 1, 2^n) with x = n ln 2 + r, for x in [-87.3, 88.0], clamped to that range outside
@@ -92,18 +92,82 @@ unsafe fn softplus<S: Simd>(x: S::V) -> S::V {
     }
 }
 
-/// `activation(x)`
+/// `activation(x)`. The usual four are inlined wherever a cell needs them. The others are compiled once per
+/// instruction set and called: inlined they would make the passes take minutes to compile.
 #[inline(always)]
 pub(crate) unsafe fn activate<S: Simd>(activation: Activation, x: S::V) -> S::V {
+    // SAFETY: as in `exp_parts`; the scratch has the lanes of the widest vector.
+    unsafe {
+        match activation {
+            Activation::Sigmoid => sigmoid::<S>(x),
+            Activation::Tanh => tanh::<S>(x),
+            Activation::Relu => S::max(S::splat(0.0), x),
+            Activation::Identity => x,
+            _ => {
+                let mut lanes = [0.0; MOST_LANES];
+                S::store(lanes.as_mut_ptr(), x);
+                dispatch(S::ISA, Uncommon { activation, derivative: false, lanes: &mut lanes });
+                S::load(lanes.as_ptr())
+            }
+        }
+    }
+}
+
+/// The derivative of `activation`, in terms of its output `y`.
+#[inline(always)]
+pub(crate) unsafe fn d_activate<S: Simd>(activation: Activation, y: S::V) -> S::V {
+    // SAFETY: as in `activate`.
+    unsafe {
+        let (zero, one) = (S::splat(0.0), S::splat(1.0));
+        match activation {
+            Activation::Sigmoid => S::mul(y, S::sub(one, y)),
+            Activation::Tanh => S::sub(one, S::mul(y, y)),
+            Activation::Relu => S::select_lt(zero, y, one, zero),
+            Activation::Identity => one,
+            _ => {
+                let mut lanes = [0.0; MOST_LANES];
+                S::store(lanes.as_mut_ptr(), y);
+                dispatch(S::ISA, Uncommon { activation, derivative: true, lanes: &mut lanes });
+                S::load(lanes.as_ptr())
+            }
+        }
+    }
+}
+
+/// Lanes of the widest vector.
+const MOST_LANES: usize = 16;
+
+/// One of the activations that are not inlined, or its derivative, on a vector in memory.
+struct Uncommon<'a> {
+    activation: Activation,
+    derivative: bool,
+    lanes: &'a mut [f32; MOST_LANES],
+}
+
+impl Kernel for Uncommon<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the array has at least `S::LANES` floats.
+        unsafe {
+            let x = S::load(self.lanes.as_ptr());
+            let y = match self.derivative {
+                true => d_uncommon::<S>(self.activation, x),
+                false => uncommon::<S>(self.activation, x),
+            };
+            S::store(self.lanes.as_mut_ptr(), y);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn uncommon<S: Simd>(activation: Activation, x: S::V) -> S::V {
     // SAFETY: as in `exp_parts`.
     unsafe {
         let (zero, one) = (S::splat(0.0), S::splat(1.0));
         let clamp = |low: S::V, x: S::V| S::max(low, S::min(one, x));
         match activation {
-            Activation::Sigmoid => sigmoid::<S>(x),
-            Activation::Tanh => tanh::<S>(x),
-            Activation::Relu => S::max(zero, x),
-            Activation::Identity => x,
             Activation::HardSigmoid { alpha, beta } => {
                 clamp(zero, S::fma(S::splat(alpha), x, S::splat(beta)))
             }
@@ -124,21 +188,18 @@ pub(crate) unsafe fn activate<S: Simd>(activation: Activation, x: S::V) -> S::V 
             }
             Activation::Softplus => softplus::<S>(x),
             Activation::Affine { alpha, beta } => S::fma(S::splat(alpha), x, S::splat(beta)),
+            Activation::Sigmoid | Activation::Tanh | Activation::Relu | Activation::Identity => x,
         }
     }
 }
 
-/// The derivative of `activation`, in terms of its output `y`.
 #[inline(always)]
-pub(crate) unsafe fn d_activate<S: Simd>(activation: Activation, y: S::V) -> S::V {
+unsafe fn d_uncommon<S: Simd>(activation: Activation, y: S::V) -> S::V {
     // SAFETY: as in `exp_parts`.
     unsafe {
         let (zero, one) = (S::splat(0.0), S::splat(1.0));
         match activation {
-            Activation::Sigmoid => S::mul(y, S::sub(one, y)),
-            Activation::Tanh => S::sub(one, S::mul(y, y)),
-            Activation::Relu | Activation::ThresholdedRelu { .. } => S::select_lt(zero, y, one, zero),
-            Activation::Identity => one,
+            Activation::ThresholdedRelu { .. } => S::select_lt(zero, y, one, zero),
             Activation::HardSigmoid { alpha, .. } => {
                 S::select_lt(zero, y, S::select_lt(y, one, S::splat(alpha), zero), zero)
             }
@@ -154,6 +215,7 @@ pub(crate) unsafe fn d_activate<S: Simd>(activation: Activation, y: S::V) -> S::
             Activation::Elu { alpha } => S::select_lt(zero, y, one, S::add(y, S::splat(alpha))),
             Activation::Softplus => S::sub(zero, exp_less_one::<S>(S::sub(zero, y))),
             Activation::Affine { alpha, .. } => S::splat(alpha),
+            Activation::Sigmoid | Activation::Tanh | Activation::Relu | Activation::Identity => one,
         }
     }
 }

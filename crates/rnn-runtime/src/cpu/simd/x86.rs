@@ -1,16 +1,19 @@
 //! AVX-512 and AVX2 vectors.
 #![allow(clippy::undocumented_unsafe_blocks, reason = "every method inherits the contract of `Simd`")]
 
-use super::{Kernel, Simd};
+use super::{Isa, Kernel, Simd};
 use std::arch::x86_64::*;
 
-/// Enters the part of the program that is compiled for AVX-512.
+/// Enters the part of the program that is compiled for AVX-512. Never inlined: it is also how a kernel calls
+/// another one that shall exist once.
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx2,fma")]
 pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<Avx512>() }
 }
 
 /// Enters the part of the program that is compiled for AVX2 with FMA.
+#[inline(never)]
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<Avx2>() }
@@ -22,6 +25,7 @@ pub(super) struct Avx512;
 
 impl Simd for Avx512 {
     type V = __m512;
+    const ISA: Isa = Isa::Avx512;
     const LANES: usize = 16;
     const WIDE: bool = true;
 
@@ -133,6 +137,7 @@ unsafe fn mask8(n: usize) -> __m256i {
 
 impl Simd for Avx2 {
     type V = __m256;
+    const ISA: Isa = Isa::Avx2;
     const LANES: usize = 8;
     const WIDE: bool = false;
 

@@ -1,12 +1,13 @@
-//! Gradient norms, clipping and optimizer steps, with PyTorch's semantics.
+//! Gradient norms, clipping, optimizer steps and moving averages of parameters, with PyTorch's semantics.
 //!
-//! Every step reads `control` on the device: the gradient is multiplied by the clip coefficient,
+//! Every step reads `control` on the device: the gradient is multiplied by its clip coefficient,
 //! and when the gradients are not finite the step writes nothing, so that neither needs a readback
 //! before the steps are enqueued.
 
-mod steps;
+mod rule;
 
-pub use steps::{AdaGradStep, AdamStep, RmsPropStep, SgdStep};
+pub(crate) use rule::{BaseFactors, Factors};
+pub use rule::{StepOptions, UpdateRule, nadam_momentum};
 
 use super::{expect_same_shape, f32_array, widen};
 use crate::array::{Array, DType};
@@ -17,12 +18,54 @@ use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu::{self, GpuBuffer};
 
+/// How [`grad_norm`] looks at gradients, and how the steps that follow clip them: divided by the loss scale, then
+/// clipped by value, then by the norm of each tensor, then by the norm of all together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClipOptions {
+    /// What the objective was multiplied with.
+    pub loss_scale: f32,
+    /// Largest magnitude of an element.
+    pub max_value: Option<f32>,
+    /// Largest 2-norm of one gradient.
+    pub max_tensor_norm: Option<f32>,
+    /// Largest 2-norm of all gradients together.
+    pub max_norm: Option<f32>,
+}
+
+impl Default for ClipOptions {
+    fn default() -> Self {
+        ClipOptions { loss_scale: 1.0, max_value: None, max_tensor_norm: None, max_norm: None }
+    }
+}
+
+/// [`ClipOptions`] as the kernels take them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClipFactors {
+    pub(crate) unscale: f32,
+    pub(crate) limit: f32,
+    pub(crate) max_tensor_norm: Option<f32>,
+    pub(crate) max_norm: Option<f32>,
+}
+
+impl ClipOptions {
+    fn factors(&self) -> ClipFactors {
+        ClipFactors {
+            unscale: self.loss_scale.recip(),
+            limit: self.max_value.unwrap_or(f32::MAX),
+            // Infinity clips nothing, and a quotient with it is no business of a shader.
+            max_tensor_norm: self.max_tensor_norm.filter(|max| max.is_finite()),
+            max_norm: self.max_norm.filter(|max| max.is_finite()),
+        }
+    }
+}
+
 /// What [`grad_norm`] returns.
 #[derive(Clone, Debug)]
 pub struct GradNorm {
-    /// Sum of squares of every gradient `[P]`.
+    /// Sum of squares of every gradient `[P]`, divided by the loss scale and clipped by value.
     pub sums: Array,
-    /// `[4]`: global norm, clip coefficient, 1 when everything is finite else 0, and 0.
+    /// `[4 + P]`: norm of all gradients before they are clipped by norm; coefficient that clips it; 1 when everything
+    /// is finite, else 0; 0; then for every gradient the coefficient that clips it both ways.
     pub control: Array,
 }
 
@@ -33,38 +76,27 @@ pub(crate) struct Update<'a, B> {
     pub(crate) param: &'a mut B,
     pub(crate) grad: &'a B,
     pub(crate) control: &'a B,
+    /// In the order of [`UpdateRule::states`].
+    pub(crate) states: Vec<&'a mut B>,
 }
 
-impl<'a> Update<'a, CpuBuffer> {
-    fn cpu(param: &'a mut Array, grad: &'a Array, control: &'a Array) -> Self {
-        let n = param.len();
-        Update { n, param: param.cpu_mut(), grad: grad.cpu(), control: control.cpu() }
-    }
-}
-
-#[cfg(feature = "gpu")]
-impl<'a> Update<'a, GpuBuffer> {
-    fn gpu(param: &'a mut Array, grad: &'a Array, control: &'a Array) -> Self {
-        let n = param.len();
-        Update { n, param: param.gpu_mut(), grad: grad.gpu(), control: control.gpu() }
-    }
-}
-
-/// Sums of squares, the global 2-norm of all gradients together, and the coefficient
-/// `min(1, max_norm / (norm + 1e-6))` that clips it (1 without `max_norm`).
+/// Sums of squares, the global 2-norm of all gradients together, and the coefficients that clip: for a gradient of norm
+/// n `min(1, max_tensor_norm / (n + 1e-6))`, and for all of them the same with `max_norm` and the norm that is left.
 ///
 /// Squares are summed in f32: a global norm above 1.8e19 counts as not finite. When it is not
-/// finite the coefficient is 0.
+/// finite the coefficients are 0.
 ///
 /// # Errors
-/// No gradients, gradients on different devices or of u32, or a `max_norm` that is not positive.
-pub fn grad_norm(grads: &[&Array], max_norm: Option<f32>) -> Result<GradNorm> {
+/// No gradients, gradients on different devices or of u32, limits that are not positive, a loss scale that is not
+/// finite and positive.
+pub fn grad_norm(grads: &[&Array], options: &ClipOptions) -> Result<GradNorm> {
     const OP: &str = "grad_norm";
     let Some(first) = grads.first() else {
         return Err(value_error(OP, "grads", "at least one gradient", "none"));
     };
-    if let Some(max_norm) = max_norm.filter(|&max_norm| max_norm.is_nan() || max_norm <= 0.0) {
-        return Err(value_error(OP, "max_norm", "positive", max_norm));
+    check_scale_and_value(OP, options.loss_scale, options.max_value)?;
+    for (arg, max) in [("max_norm", options.max_norm), ("max_tensor_norm", options.max_tensor_norm)] {
+        expect_positive(OP, arg, max)?;
     }
     let device = first.device();
     let mut wide = Vec::with_capacity(grads.len());
@@ -72,37 +104,37 @@ pub fn grad_norm(grads: &[&Array], max_norm: Option<f32>) -> Result<GradNorm> {
         grad.expect_device(OP, "grads", device)?;
         wide.push(widen(OP, "grads", grad)?);
     }
-    let lens: Vec<usize> = wide.iter().map(|grad| grad.len()).collect();
-    let (per_tensor, four) = (Shape::new(OP, &[lens.len()])?, Shape::new(OP, &[4])?);
+    let (lens, clip): (Vec<usize>, _) = (wide.iter().map(|grad| grad.len()).collect(), options.factors());
+    let (sums, control) = (Shape::new(OP, &[lens.len()])?, Shape::new(OP, &[4 + lens.len()])?);
     Ok(on_device!(
         device,
         Cpu(dev) => {
             let buffers: Vec<_> = wide.iter().map(|grad| grad.cpu()).collect();
-            let (sums, control) = cpu::optim::grad_norm(dev, &buffers, &lens, max_norm)?;
+            let (of_sums, of_control) = cpu::optim::grad_norm(dev, &buffers, &lens, &clip)?;
             GradNorm {
-                sums: f32_array(device, per_tensor, sums),
-                control: f32_array(device, four, control),
+                sums: f32_array(device, sums, of_sums),
+                control: f32_array(device, control, of_control),
             }
         },
         Gpu(dev) => {
             let buffers: Vec<_> = wide.iter().map(|grad| grad.gpu()).collect();
-            let (sums, control) = gpu::optim::grad_norm(dev, &buffers, &lens, max_norm)?;
+            let (of_sums, of_control) = gpu::optim::grad_norm(dev, &buffers, &lens, &clip)?;
             GradNorm {
-                sums: f32_array(device, per_tensor, sums),
-                control: f32_array(device, four, control),
+                sums: f32_array(device, sums, of_sums),
+                control: f32_array(device, control, of_control),
             }
         },
     ))
 }
 
-/// `x *= control[1]`: applies the clip coefficient of [`grad_norm`].
+/// `x *= control[1]`: applies the global clip coefficient of [`grad_norm`].
 ///
 /// # Errors
-/// `x` must be f32 and `control` f32 `[4]`, on one device.
+/// `x` must be f32 and `control` f32 `[4 + P]`, on one device.
 pub fn scale_by_control(x: &mut Array, control: &Array) -> Result<()> {
     const OP: &str = "scale_by_control";
     x.expect_dtype(OP, "x", DType::F32)?;
-    expect_control(OP, control, x)?;
+    expect_control(OP, control, x, 0)?;
     let (device, n) = (x.device().clone(), x.len());
     on_device!(
         &device,
@@ -118,9 +150,7 @@ pub fn scale_by_control(x: &mut Array, control: &Array) -> Result<()> {
 pub fn clip_value(x: &mut Array, limit: f32) -> Result<()> {
     const OP: &str = "clip_value";
     x.expect_dtype(OP, "x", DType::F32)?;
-    if limit.is_nan() || limit <= 0.0 {
-        return Err(value_error(OP, "limit", "positive", limit));
-    }
+    expect_positive(OP, "limit", Some(limit))?;
     let (device, n) = (x.device().clone(), x.len());
     on_device!(
         &device,
@@ -129,175 +159,71 @@ pub fn clip_value(x: &mut Array, limit: f32) -> Result<()> {
     )
 }
 
-/// Stochastic gradient descent with dampening 0:
-/// `g = c grad + decay p; v = momentum v + g (v = g at first); p -= lr v`, with Nesterov
-/// `p -= lr (g + momentum v)`, without momentum `p -= lr g`. `momentum` holds v.
+/// Exponential moving average: `mean += weight (x - mean)`.
 ///
 /// # Errors
-/// `param` and `momentum` f32, of the shape and device of `grad`; `control` f32 `[4]`; `momentum`
-/// given exactly when the factor is not 0; finite hyperparameters.
-pub fn sgd_step(
-    param: &mut Array,
-    grad: &Array,
-    momentum: Option<&mut Array>,
-    control: &Array,
-    step: &SgdStep,
-) -> Result<()> {
-    const OP: &str = "sgd_step";
-    finite(OP, "lr", step.lr)?;
-    finite(OP, "momentum", step.momentum)?;
-    finite(OP, "weight_decay", step.weight_decay)?;
-    if step.nesterov && step.momentum == 0.0 {
-        return Err(value_error(OP, "momentum", "not 0 with nesterov", step.momentum));
+/// Both f32, of one shape and on one device; `weight` in `[0, 1]`.
+pub fn ema(mean: &mut Array, x: &Array, weight: f64) -> Result<()> {
+    const OP: &str = "ema";
+    mean.expect_dtype(OP, "mean", DType::F32)?;
+    x.expect_dtype(OP, "x", DType::F32)?;
+    expect_same_shape(OP, "x", x, "mean", mean)?;
+    if !(0.0..=1.0).contains(&weight) {
+        return Err(value_error(OP, "weight", "in [0, 1]", weight));
     }
-    expect_momentum(OP, momentum.is_some(), step.momentum)?;
-    let grad = widen(OP, "grad", grad)?;
-    expect_update(OP, param, &grad, control, &[("momentum", momentum.as_deref())])?;
-    let device = param.device().clone();
+    let (device, n, weight) = (mean.device().clone(), mean.len(), weight as f32);
     on_device!(
         &device,
-        Cpu(dev) => {
-            let update = Update::cpu(param, &grad, control);
-            cpu::optim::sgd_step(dev, step, update, momentum.map(Array::cpu_mut))
-        },
-        Gpu(dev) => {
-            let update = Update::gpu(param, &grad, control);
-            gpu::optim::sgd_step(dev, step, update, momentum.map(Array::gpu_mut))
-        },
+        Cpu(dev) => cpu::optim::ema(dev, mean.cpu_mut(), x.cpu(), weight, n),
+        Gpu(dev) => gpu::optim::ema(dev, mean.gpu_mut(), x.gpu(), weight, n),
     )
 }
 
-/// State of one parameter under [`rmsprop_step`].
-#[derive(Debug)]
-pub struct RmsPropState<'a> {
-    /// Running mean of squared gradients, zero before the first step.
-    pub square_avg: &'a mut Array,
-    /// Velocity, zero before the first step; only with momentum.
-    pub momentum: Option<&'a mut Array>,
-}
-
-/// RMSprop (Hinton's lecture 6e), not centred:
-/// `g = c grad + decay p; s = alpha s + (1 - alpha) g^2; u = g / (sqrt(s) + eps); p -= lr u`,
-/// with momentum `v = momentum v + u; p -= lr v`.
+/// One step of one parameter: the gradient is divided by the loss scale, clipped by value, multiplied by its coefficient
+/// in `control`, and given its penalties; then `rule` applies. Does nothing when `control` says that gradients are not
+/// finite.
 ///
 /// # Errors
-/// As [`sgd_step`]; `alpha` in `[0, 1]`.
-pub fn rmsprop_step(
+/// `param` and `states` f32, of the shape and device of `grad`; as many states as [`UpdateRule::states`] names;
+/// `control` f32 and from a [`grad_norm`] of more than `options.tensor` gradients; settings in the ranges that
+/// [`UpdateRule`] gives.
+pub fn step(
     param: &mut Array,
     grad: &Array,
-    state: RmsPropState<'_>,
+    states: &mut [Array],
     control: &Array,
-    step: &RmsPropStep,
+    options: &StepOptions,
+    rule: &UpdateRule,
 ) -> Result<()> {
-    const OP: &str = "rmsprop_step";
-    let RmsPropState { square_avg, momentum } = state;
-    finite(OP, "lr", step.lr)?;
-    finite(OP, "eps", step.eps)?;
-    finite(OP, "weight_decay", step.weight_decay)?;
-    finite(OP, "momentum", step.momentum)?;
-    if !(0.0..=1.0).contains(&step.alpha) {
-        return Err(value_error(OP, "alpha", "in [0, 1]", step.alpha));
+    let op = rule.op();
+    options.check(op)?;
+    rule.check()?;
+    let grad = widen(op, "grad", grad)?;
+    param.expect_dtype(op, "param", DType::F32)?;
+    expect_same_shape(op, "grad", &grad, "param", param)?;
+    expect_control(op, control, param, options.tensor + 1)?;
+    let names = rule.states();
+    if names.len() != states.len() {
+        let expected = format!("{} arrays, {names:?}", names.len());
+        return Err(value_error(op, "states", &expected, states.len()));
     }
-    expect_momentum(OP, momentum.is_some(), step.momentum)?;
-    let grad = widen(OP, "grad", grad)?;
-    let states = [("square_avg", Some(&*square_avg)), ("momentum", momentum.as_deref())];
-    expect_update(OP, param, &grad, control, &states)?;
-    let device = param.device().clone();
+    for (name, state) in names.iter().zip(&*states) {
+        state.expect_dtype(op, name, DType::F32)?;
+        expect_same_shape(op, name, state, "param", param)?;
+    }
+    let (n, device) = (param.len(), param.device().clone());
+    let (base, factors) = (options.factors(), rule.factors(options.lr));
     on_device!(
         &device,
         Cpu(dev) => {
-            let update = Update::cpu(param, &grad, control);
-            let momentum = momentum.map(Array::cpu_mut);
-            cpu::optim::rmsprop_step(dev, step, update, square_avg.cpu_mut(), momentum)
+            let states: Vec<&mut CpuBuffer> = states.iter_mut().map(Array::cpu_mut).collect();
+            let (param, grad, control) = (param.cpu_mut(), grad.cpu(), control.cpu());
+            cpu::optim::step(dev, Update { n, param, grad, control, states }, &base, &factors)
         },
         Gpu(dev) => {
-            let update = Update::gpu(param, &grad, control);
-            let momentum = momentum.map(Array::gpu_mut);
-            gpu::optim::rmsprop_step(dev, step, update, square_avg.gpu_mut(), momentum)
-        },
-    )
-}
-
-/// AdaGrad (Duchi, Hazan and Singer 2011) without learning-rate decay:
-/// `g = c grad + decay p; s += g^2; p -= lr g / (sqrt(s) + eps)`. `sum` holds s.
-///
-/// # Errors
-/// As [`sgd_step`].
-pub fn adagrad_step(
-    param: &mut Array,
-    grad: &Array,
-    sum: &mut Array,
-    control: &Array,
-    step: &AdaGradStep,
-) -> Result<()> {
-    const OP: &str = "adagrad_step";
-    finite(OP, "lr", step.lr)?;
-    finite(OP, "eps", step.eps)?;
-    finite(OP, "weight_decay", step.weight_decay)?;
-    let grad = widen(OP, "grad", grad)?;
-    expect_update(OP, param, &grad, control, &[("sum", Some(&*sum))])?;
-    let device = param.device().clone();
-    on_device!(
-        &device,
-        Cpu(dev) => {
-            let update = Update::cpu(param, &grad, control);
-            cpu::optim::adagrad_step(dev, step, update, sum.cpu_mut())
-        },
-        Gpu(dev) => {
-            let update = Update::gpu(param, &grad, control);
-            gpu::optim::adagrad_step(dev, step, update, sum.gpu_mut())
-        },
-    )
-}
-
-/// State of one parameter under [`adam_step`]; both are zero before the first step.
-#[derive(Debug)]
-pub struct AdamState<'a> {
-    /// Running mean of gradients.
-    pub m: &'a mut Array,
-    /// Running mean of squared gradients.
-    pub v: &'a mut Array,
-}
-
-/// Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019), t = `step.step`:
-/// `m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
-/// p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)` with `g = c grad`, and the decay as
-/// [`AdamStep::decoupled`] says.
-///
-/// # Errors
-/// As [`sgd_step`]; both betas in `[0, 1)`; `step` at least 1.
-pub fn adam_step(
-    param: &mut Array,
-    grad: &Array,
-    state: AdamState<'_>,
-    control: &Array,
-    step: &AdamStep,
-) -> Result<()> {
-    const OP: &str = "adam_step";
-    let AdamState { m, v } = state;
-    finite(OP, "lr", step.lr)?;
-    finite(OP, "eps", step.eps)?;
-    finite(OP, "weight_decay", step.weight_decay)?;
-    for (arg, beta) in [("beta1", step.beta1), ("beta2", step.beta2)] {
-        if !(0.0..1.0).contains(&beta) {
-            return Err(value_error(OP, arg, "in [0, 1)", beta));
-        }
-    }
-    if step.step == 0 {
-        return Err(value_error(OP, "step", "at least 1", step.step));
-    }
-    let grad = widen(OP, "grad", grad)?;
-    expect_update(OP, param, &grad, control, &[("m", Some(&*m)), ("v", Some(&*v))])?;
-    let device = param.device().clone();
-    on_device!(
-        &device,
-        Cpu(dev) => {
-            let update = Update::cpu(param, &grad, control);
-            cpu::optim::adam_step(dev, step, update, m.cpu_mut(), v.cpu_mut())
-        },
-        Gpu(dev) => {
-            let update = Update::gpu(param, &grad, control);
-            gpu::optim::adam_step(dev, step, update, m.gpu_mut(), v.gpu_mut())
+            let states: Vec<&mut GpuBuffer> = states.iter_mut().map(Array::gpu_mut).collect();
+            let (param, grad, control) = (param.gpu_mut(), grad.gpu(), control.gpu());
+            gpu::optim::step(dev, Update { n, param, grad, control, states }, &base, &factors)
         },
     )
 }
@@ -306,39 +232,28 @@ fn value_error(op: &'static str, arg: &'static str, expected: &str, got: impl To
     Error::Value { op, arg, expected: expected.into(), got: got.to_string() }
 }
 
-fn finite(op: &'static str, arg: &'static str, value: f64) -> Result<()> {
-    if value.is_finite() { Ok(()) } else { Err(value_error(op, arg, "finite", value)) }
-}
-
-fn expect_momentum(op: &'static str, given: bool, factor: f64) -> Result<()> {
-    match (given, factor != 0.0) {
-        (true, false) => Err(value_error(op, "momentum", "no buffer for a factor of 0", "one")),
-        (false, true) => Err(value_error(op, "momentum", "a buffer for a factor other than 0", "none")),
+fn expect_positive(op: &'static str, arg: &'static str, value: Option<f32>) -> Result<()> {
+    match value {
+        Some(value) if value.is_nan() || value <= 0.0 => Err(value_error(op, arg, "positive", value)),
         _ => Ok(()),
     }
 }
 
-fn expect_control(op: &'static str, control: &Array, like: &Array) -> Result<()> {
-    control.expect_dtype(op, "control", DType::F32)?;
-    control.expect_device(op, "control", like.device())?;
-    control.expect_dims(op, "control", "[norm, coefficient, finite, 0]", &[4])
+fn check_scale_and_value(op: &'static str, loss_scale: f32, max_value: Option<f32>) -> Result<()> {
+    // Subnormal on either side would divide by zero on hardware that flushes it.
+    if !loss_scale.is_normal() || loss_scale < 0.0 || !loss_scale.recip().is_normal() {
+        return Err(value_error(op, "loss_scale", "finite and positive, as its reciprocal", loss_scale));
+    }
+    expect_positive(op, "max_value", max_value)
 }
 
-fn expect_update(
-    op: &'static str,
-    param: &Array,
-    grad: &Array,
-    control: &Array,
-    states: &[(&'static str, Option<&Array>)],
-) -> Result<()> {
-    param.expect_dtype(op, "param", DType::F32)?;
-    expect_same_shape(op, "grad", grad, "param", param)?;
-    expect_control(op, control, param)?;
-    for (arg, state) in states {
-        if let Some(state) = state {
-            state.expect_dtype(op, arg, DType::F32)?;
-            expect_same_shape(op, arg, state, "param", param)?;
-        }
+/// `control` of at least this many gradients.
+fn expect_control(op: &'static str, control: &Array, like: &Array, gradients: usize) -> Result<()> {
+    control.expect_dtype(op, "control", DType::F32)?;
+    control.expect_device(op, "control", like.device())?;
+    if control.dims().len() == 1 && control.len() >= 4 + gradients {
+        return Ok(());
     }
-    Ok(())
+    let expected = format!("[4 + P], [norm, coefficient, finite, 0, ...], of P >= {gradients} gradients");
+    Err(Error::Shape { op, arg: "control".into(), expected, got: control.shape().clone() })
 }

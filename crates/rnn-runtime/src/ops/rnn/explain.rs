@@ -233,9 +233,9 @@ fn tune_layer(
     let cells = steps * batch * d * p;
     let weights = zeros(&[d, (g + 1) * p, p])?;
     let gates = zeros(&[steps, batch, d, p, g])?;
-    let (aux, y, dy) = (zeros(&[cells])?, zeros(&[cells])?, zeros(&[cells])?);
-    let ring = zeros(&[(2 * g + 1) * d * batch * p + cells])?;
-    let (state, options) = (zeros(&[6, d, batch, p])?, zeros(&[d, batch + 3, p])?);
+    let (aux, y, dy) = (zeros(&[cells])?, zeros(&[cells])?, zeros(&[cells.max(4 * steps * batch * d)])?);
+    let ring = zeros(&[(4 * g + 4) * d * batch * p + (g + 1) * cells])?;
+    let (state, options) = (zeros(&[12, d, batch, p])?, zeros(&[d, batch + 9, p])?);
     for (pass, work) in [gpu::Pass::Forward, gpu::Pass::Backward].into_iter().zip(works) {
         let case = gpu::rnn::Measured {
             pass,

@@ -6,7 +6,7 @@ use crate::device::Device;
 use crate::dims::Shape;
 use crate::error::Result;
 use crate::gpu::rnn::{Interleave, Matrix, Order, interleave, last_gate_apart, padded};
-use crate::gpu::rnn_options::unit_parameters;
+use crate::gpu::rnn_options::{own_parameters, unit_parameters};
 use crate::gpu::{self, GpuBuffer, GpuDevice};
 use crate::ops::copy::{StridedCopy, copy_into};
 use crate::ops::f32_array;
@@ -22,6 +22,8 @@ pub(super) struct LayerWeights {
     pub(super) bias: Option<Array>,
     /// [D, K, P]: what a cell has per unit: b_hn of a GRU (zeros without biases), peepholes, u
     pub(super) per_unit: Option<Array>,
+    /// Layer normalisation only
+    pub(super) norm: Option<NormWeights>,
     /// U of both directions for the forward recurrence, then what a step's second product takes
     pub(super) forward: Array,
     /// W and U rounded to f16, made at the first pass that asks for them.
@@ -30,6 +32,14 @@ pub(super) struct LayerWeights {
     /// it. Packing lets go of the weights as given, so that the optimizer's step that follows finds them
     /// unshared and need not copy them.
     backward: Mutex<Later>,
+}
+
+/// What layer normalisation takes beside parameters per unit.
+pub(super) struct NormWeights {
+    /// [D*P*G]: gains of the input's product
+    pub(super) norm_ih: Array,
+    /// [D*P*G, S]: U in the order of W, for the raw products of all steps at once
+    pub(super) w_hh: Array,
 }
 
 /// Weights rounded to f16.
@@ -90,22 +100,39 @@ impl LayerWeights {
         let (hidden, gates, directions) = (spec.hidden_size, spec.cell.gates(), spec.num_directions());
         let (rows, width) = (gates * padded(hidden), padded(inputs));
         let device = Device::Gpu(gpu.clone());
-        let w_ih = Array::alloc(&device, OP, &[directions * rows, width])?;
-        for (direction, cell) in cells.iter().enumerate() {
-            interleave(
-                gpu,
-                &Interleave {
-                    order: Order::Interleaved,
-                    hidden,
-                    gates,
-                    columns: inputs,
-                    stride: width,
-                    offset: direction * rows * width,
-                    source: cell.w_ih.gpu(),
-                    result: w_ih.gpu(),
-                },
-            )?;
-        }
+        // A matrix [G*H, columns] of every direction with the gates of a unit side by side: [D*P*G, stride].
+        let interleaved = |of: &dyn Fn(&CellWeights) -> Option<Array>, columns: usize, stride: usize| {
+            let out = Array::alloc(&device, OP, &[directions * rows, stride])?;
+            for (direction, cell) in cells.iter().enumerate() {
+                let Some(source) = of(cell) else { continue };
+                interleave(
+                    gpu,
+                    &Interleave {
+                        order: Order::Interleaved,
+                        hidden,
+                        gates,
+                        columns,
+                        stride,
+                        offset: direction * rows * stride,
+                        source: source.gpu(),
+                        result: out.gpu(),
+                    },
+                )?;
+            }
+            Ok::<_, crate::error::Error>(out)
+        };
+        let w_ih = interleaved(&|cell| Some(cell.w_ih.clone()), inputs, width)?;
+        let norm = match spec.cell.layer_norm {
+            true => Some(NormWeights {
+                norm_ih: interleaved(&|cell| cell.norm_ih.clone(), 1, 1)?,
+                w_hh: interleaved(
+                    &|cell| Some(cell.w_hh.clone()),
+                    spec.state_size(),
+                    padded(spec.state_size()),
+                )?,
+            }),
+            false => None,
+        };
         let per_unit = match unit_parameters(spec) {
             0 => None,
             count => Some(per_unit(OP, spec, &device, count, &cells)?),
@@ -134,7 +161,7 @@ impl LayerWeights {
         let forward = f32_array(&device, shape, gpu::rnn::pack_recurrent(gpu, &matrices, false)?);
         drop(matrices);
         let backward = Mutex::new(Later::Given(recurrent));
-        Ok(LayerWeights { w_ih, bias, per_unit, forward, half: Mutex::default(), backward })
+        Ok(LayerWeights { w_ih, bias, per_unit, norm, forward, half: Mutex::default(), backward })
     }
 
     /// Where a step's second matrix starts in `forward`, and in what [`LayerWeights::backward`] gives, in vectors
@@ -175,7 +202,8 @@ impl LayerWeights {
     }
 }
 
-/// `[D, K, P]`: peepholes of i, f and o, or u; zeros where pack_bias will write b_hn.
+/// `[D, K, P]`: peepholes of i, f and o, or u, or zeros where pack_bias will write b_hn; then what layer
+/// normalisation has per unit.
 fn per_unit(
     op: &'static str,
     spec: &StackSpec,
@@ -184,26 +212,34 @@ fn per_unit(
     cells: &[CellWeights],
 ) -> Result<Array> {
     let (hidden, width) = (spec.hidden_size, padded(spec.hidden_size));
+    let own = own_parameters(spec);
     let mut out = Array::alloc_zeroed(device, op, &[cells.len(), count, width])?;
     for (direction, cell) in cells.iter().enumerate() {
-        // Coupled gates have no f: the middle row stays zero.
-        let (source, rows, apart) = match (&cell.peephole, spec.cell.independent) {
-            (Some(peephole), _) if spec.cell.coupled => (peephole, 2, 2),
-            (Some(peephole), _) => (peephole, 3, 1),
-            (None, true) => (&cell.w_hh, 1, 1),
-            (None, false) => continue,
-        };
-        copy_into(
-            &StridedCopy {
+        // `rows` rows of H of a source go to planes `plane`, `plane + apart`, ...
+        let mut put = |source: &Array, rows: usize, plane: usize, apart: usize| {
+            let copy = StridedCopy {
                 dims: vec![rows, hidden],
                 src_strides: vec![hidden, 1],
                 src_offset: 0,
                 dst_strides: vec![apart * width, 1],
-                dst_offset: direction * count * width,
-            },
-            source,
-            &mut out,
-        )?;
+                dst_offset: (direction * count + plane) * width,
+            };
+            copy_into(&copy, source, &mut out)
+        };
+        // Coupled gates have no f: the middle row stays zero.
+        match (&cell.peephole, spec.cell.independent) {
+            (Some(peephole), _) if spec.cell.coupled => put(peephole, 2, 0, 2)?,
+            (Some(peephole), _) => put(peephole, 3, 0, 1)?,
+            (None, true) => put(&cell.w_hh, 1, 0, 1)?,
+            (None, false) => {}
+        }
+        let gates = spec.cell.gates();
+        let norms = [(&cell.norm_hh, gates, 0), (&cell.norm_c, 1, gates), (&cell.norm_c_bias, 1, gates + 1)];
+        for (source, rows, plane) in norms {
+            if let Some(source) = source {
+                put(source, rows, own + plane, 1)?;
+            }
+        }
     }
     Ok(out)
 }

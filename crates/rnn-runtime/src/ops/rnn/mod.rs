@@ -188,6 +188,9 @@ struct SavedLayer {
     aux: Option<Array>,
     /// [T, B, D*P]
     y: Array,
+    /// [T, B, D, 4]: means and deviations of layer normalisation, where the backend keeps them
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "the GPU's"))]
+    stats: Option<Array>,
 }
 
 /// Gradients that flow into [`backward`]; absent ones are zero.

@@ -3,6 +3,7 @@
 #[cfg(feature = "gpu")]
 use super::gpu_weights;
 use super::{CellWeights, Packed, PackedLayer};
+use crate::array::Array;
 use crate::cpu;
 use crate::device::{Device, on_device};
 use crate::error::{Error, Result};
@@ -88,17 +89,21 @@ fn pack_layer(
         Cpu(cpu) => {
             let given = cells
                 .iter()
-                .map(|cell| cpu::rnn::Given {
-                    w_ih: cell.w_ih.cpu().clone(),
-                    w_hh: cell.w_hh.cpu().clone(),
-                    biases: match (&cell.b_ih, &cell.b_hh) {
-                        (Some(b_ih), Some(b_hh)) => Some([b_ih.cpu().clone(), b_hh.cpu().clone()]),
-                        _ => None,
-                    },
-                    peephole: cell.peephole.as_ref().map(|peephole| peephole.cpu().clone()),
+                .map(|cell| {
+                    let of = |array: &Option<Array>| array.as_ref().map(|array| array.cpu().clone());
+                    let pair = |first, second| of(first).zip(of(second)).map(|(first, second)| [first, second]);
+                    cpu::rnn::Given {
+                        w_ih: cell.w_ih.cpu().clone(),
+                        w_hh: cell.w_hh.cpu().clone(),
+                        biases: pair(&cell.b_ih, &cell.b_hh),
+                        peephole: of(&cell.peephole),
+                        w_hr: of(&cell.w_hr),
+                        norms: pair(&cell.norm_ih, &cell.norm_hh),
+                        norm_c: pair(&cell.norm_c, &cell.norm_c_bias),
+                    }
                 })
                 .collect();
-            let sizes = [inputs, spec.hidden_size];
+            let sizes = cpu::rnn::Sizes { inputs, hidden: spec.hidden_size, state: spec.state_size() };
             Ok(PackedLayer::Cpu(cpu::rnn::LayerWeights::new(cpu, &spec.cell, sizes, given)?))
         },
         Gpu(gpu) => Ok(PackedLayer::Gpu(Box::new(gpu_weights::LayerWeights::new(spec, inputs, gpu, cells)?))),

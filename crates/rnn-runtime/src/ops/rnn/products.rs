@@ -13,7 +13,7 @@ use crate::array::Array;
 use crate::error::Result;
 use crate::gpu::gemm::gemm_grouped;
 use crate::gpu::rnn::{Interleave, Order, Previous, interleave, last_gate_apart, padded, previous};
-use crate::gpu::rnn_options::{Setup, walk_values};
+use crate::gpu::rnn_options::{RingParts, Setup, own_parameters, walk_values};
 use crate::gpu::{self, GpuDevice};
 use crate::ops::copy::{StridedCopy, copy_into, slice};
 use crate::ops::gemm::{GemmArgs, Operand, Output, gemm};
@@ -107,9 +107,10 @@ impl Pass<'_> {
         setup: &mut Setup,
         weights: &LayerWeights,
         initial: Option<(&State, usize)>,
+        stats: Option<&Array>,
     ) -> Result<Option<Array>> {
         let per_unit = weights.per_unit.as_ref();
-        if initial.is_none() && self.walk.is_none() {
+        if initial.is_none() && self.walk.is_none() && stats.is_none() {
             return Ok(per_unit.cloned());
         }
         let device = weights.w_ih.device();
@@ -123,7 +124,8 @@ impl Pass<'_> {
         let initial_len = initial.map_or(0, |(_, len)| len);
         let unit_len = per_unit.map_or(0, Array::len);
         let walk_len = walk.as_ref().map_or(0, |(_, values)| values.len());
-        let total = (initial_len + unit_len + walk_len).next_multiple_of(4);
+        let stats_len = stats.map_or(0, Array::len);
+        let total = (initial_len + unit_len + walk_len + stats_len).next_multiple_of(4);
         let mut out = Array::alloc(device, self.op, &[total])?;
         let mut put = |array: &Array, from: usize, to: usize, count: usize| {
             let copy = StridedCopy {
@@ -147,12 +149,59 @@ impl Pass<'_> {
             put(values, 0, initial_len + unit_len, walk_len)?;
             setup.place_walk(walk, initial_len + unit_len);
         }
+        setup.params.stats = (initial_len + unit_len + walk_len) as u32;
+        if let Some(stats) = stats {
+            put(stats, 0, initial_len + unit_len + walk_len, stats_len)?;
+        }
         Ok(Some(out))
     }
 
     /// Whether the product sees another h than the one before: masked, cleared or packed.
     fn sees_other_h(&self) -> bool {
         self.walk.is_some() || (self.noise.draws.is_some() && self.noise.rates.recurrent_dropout > 0.0)
+    }
+
+    /// `x W^T + b` of some rows, for the pass's directions: `[rows, D, P, G]`.
+    fn project(&self, w_ih: &Array, bias: Option<&Array>, x: &Array, rows: Range<usize>) -> Result<Array> {
+        let Dims { h, d, g, .. } = self.dims;
+        let (p, q) = (padded(h), padded(self.inputs));
+        let columns = d * p * g;
+        let first = self.direction * p * g;
+        let own = bias.map(|bias| self.own(bias)).transpose()?;
+        let mut gates = Array::alloc(x.device(), self.op, &[rows.len(), d, p, g])?;
+        let args = GemmArgs {
+            batch: 1,
+            m: rows.len(),
+            n: columns,
+            k: q,
+            a: Operand::rows(x, q).at(rows.start * q),
+            b: Operand::rows(w_ih, q).at(first * q).t(),
+            bias: own.as_ref(),
+            accumulate: false,
+        };
+        gemm(&args, whole(&mut gates, columns))?;
+        Ok(gates)
+    }
+
+    /// Normalises the input's products in place.
+    fn normalise(&self, gpu: &GpuDevice, x: &Array, gain: &Array, bias: Option<&Array>) -> Result<()> {
+        let (gain, bias) = (self.own(gain)?, bias.map(|bias| self.own(bias)).transpose()?);
+        gpu::rnn::norm_rows(gpu, &self.norm_rows(x, &gain), bias.as_ref().map(Array::gpu))
+    }
+
+    fn norm_rows<'a>(&self, x: &'a Array, gain: &'a Array) -> gpu::rnn::NormRows<'a> {
+        let Dims { h, d, g, .. } = self.dims;
+        let width = padded(h) * g;
+        let rows = x.len() / width;
+        gpu::rnn::NormRows { x: x.gpu(), gain: gain.gpu(), rows, directions: d, widths: [width, h * g] }
+    }
+
+    /// The part of `[D*P*G]` that belongs to the pass's directions.
+    fn own(&self, values: &Array) -> Result<Array> {
+        let Dims { h, d, g, .. } = self.dims;
+        let (columns, first) = (d * padded(h) * g, self.direction * padded(h) * g);
+        let flat = values.reshape(&[values.len()])?;
+        if values.len() == columns { Ok(flat) } else { slice(&flat, 0, first, first + columns) }
     }
 }
 
@@ -179,9 +228,13 @@ impl ForwardPass<'_> {
         let h0 = padded_state(op, pass.dims, state, self.h0)?;
         let mut setup = pass.setup()?;
         let initial = setup.draws.then_some((&h0, d * b * s));
-        let options = pass.options(&mut setup, weights, initial)?;
+        let options = pass.options(&mut setup, weights, initial, None)?;
         setup.params.second_weights = LayerWeights::second(spec, false);
-        let ring_vectors = setup.place_ring(pass.padded_dims(), [s, p], 0);
+        let ring_vectors = setup.place_ring(pass.padded_dims(), RingParts::forward(pass.padded_dims(), spec));
+        let stats = match spec.cell.layer_norm {
+            true => Some(Array::alloc(device, op, &[n, d, 4])?),
+            false => None,
+        };
         // Padding must be zero; what else there is, is written before it is read.
         let mut ring = match (p == h, s == state) {
             (true, true) => Array::alloc(device, op, &[4 * ring_vectors])?,
@@ -218,7 +271,14 @@ impl ForwardPass<'_> {
             }
             let steps = count.min(t - start);
             let rows = if whole { 0..n } else { start * b..(start + steps) * b };
-            let projected = self.project(w_ih, weights.bias.as_ref(), &x, rows)?;
+            let projected = match &weights.norm {
+                Some(norm) => {
+                    let raw = pass.project(w_ih, None, &x, rows)?;
+                    pass.normalise(gpu, &raw, &norm.norm_ih, weights.bias.as_ref())?;
+                    raw
+                }
+                None => pass.project(w_ih, weights.bias.as_ref(), &x, rows)?,
+            };
             gpu::rnn::forward(
                 gpu,
                 &gpu::rnn::Forward {
@@ -235,6 +295,7 @@ impl ForwardPass<'_> {
                     ring: ring.gpu(),
                     c0: c0.as_ref().map(|c0| c0.array.gpu()),
                     c0_offset: c0.as_ref().map_or(0, |c0| c0.offset),
+                    stats: stats.as_ref().map(Array::gpu),
                     training: self.training,
                 },
             )?;
@@ -248,33 +309,8 @@ impl ForwardPass<'_> {
             true => y.reshape(&shape)?,
             false => with_width(op, &y, 0, n * d, [s, state])?.reshape(&shape)?,
         };
-        let kept = gates.map(|gates| SavedLayer { x, gates, aux: aux.clone(), y });
+        let kept = gates.map(|gates| SavedLayer { x, gates, aux: aux.clone(), y, stats });
         Ok(LayerRun { kept, aux, y: out, width: p })
-    }
-
-    /// `x W^T + b` of some rows, for the pass's directions: `[rows, D, P, G]`.
-    fn project(&self, w_ih: &Array, bias: Option<&Array>, x: &Array, rows: Range<usize>) -> Result<Array> {
-        let Dims { h, d, g, .. } = self.pass.dims;
-        let (p, q) = (padded(h), padded(self.pass.inputs));
-        let columns = d * p * g;
-        let first = self.pass.direction * p * g;
-        let own = match bias {
-            Some(bias) if bias.len() != columns => Some(slice(bias, 0, first, first + columns)?),
-            bias => bias.cloned(),
-        };
-        let mut gates = Array::alloc(x.device(), self.pass.op, &[rows.len(), d, p, g])?;
-        let args = GemmArgs {
-            batch: 1,
-            m: rows.len(),
-            n: columns,
-            k: q,
-            a: Operand::rows(x, q).at(rows.start * q),
-            b: Operand::rows(w_ih, q).at(first * q).t(),
-            bias: own.as_ref(),
-            accumulate: false,
-        };
-        gemm(&args, whole(&mut gates, columns))?;
-        Ok(gates)
     }
 }
 
@@ -292,9 +328,9 @@ impl BackwardPass<'_> {
         let c0 = self.c0.map(|c0| padded_state(op, pass.dims, h, c0)).transpose()?;
         let initial = c0.as_ref().unwrap_or(&h0);
         let mut setup = pass.setup()?;
-        let sums = spec.cell.peephole || spec.cell.independent;
+        let sums = spec.cell.peephole || spec.cell.independent || spec.cell.layer_norm;
         let options = match pass.walk.is_some() || sums {
-            true => pass.options(&mut setup, weights, Some((initial, d * b * p)))?,
+            true => pass.options(&mut setup, weights, Some((initial, d * b * p)), kept.stats.as_ref())?,
             false => {
                 setup.params.initial = initial.offset as u32;
                 Some(initial.array.clone())
@@ -302,10 +338,25 @@ impl BackwardPass<'_> {
         };
         let Some(options) = options else { unreachable!("there is an initial state") };
         setup.params.second_weights = LayerWeights::second(spec, true);
-        let after = if setup.projected { n * d * s / 4 } else { 0 };
-        let second = if setup.projected { s } else { p };
-        let ring = setup.place_ring(pass.padded_dims(), [p * g, second], after);
-        let ring = Array::alloc(device, op, &[4 * ring])?;
+        let parts = RingParts::backward(pass.padded_dims(), spec, n);
+        let ring = setup.place_ring(pass.padded_dims(), parts);
+        let mut ring = Array::alloc(device, op, &[4 * ring])?;
+        let h_prev = match (pass.sees_other_h() || spec.cell.layer_norm) && !spec.cell.independent {
+            true => {
+                let out = Array::alloc(device, op, &[n, d, s])?;
+                let dims = pass.padded_dims();
+                let (setup, y) = (&setup, kept.y.gpu());
+                let (h0, h0_offset, to_ring) = (h0.array.gpu(), h0.offset, false);
+                let options = Some(options.gpu());
+                let args = Previous { dims, setup, options, y, h0, h0_offset, out: out.gpu(), to_ring };
+                previous(gpu, &args)?;
+                Some(out)
+            }
+            false => None,
+        };
+        if let (Some(norm), Some(h_prev)) = (&weights.norm, &h_prev) {
+            self.raw_products(&norm.w_hh, h_prev, &mut ring, 4 * setup.params.raw as usize)?;
+        }
         let planes = if sums || setup.mixes { 3 + setup.params.cell_planes as usize } else { 2 };
         let flow = self.padded_flow(planes)?;
         gpu::rnn::backward(
@@ -324,13 +375,27 @@ impl BackwardPass<'_> {
                 ring: ring.gpu(),
             },
         )?;
-        let dx = if self.want_dx { Some(self.input(&weights.w_ih)?) } else { None };
+        // What W takes: the gates' gradients, through the normalisation if there is one.
+        let mut of_norm = None;
+        let of_product = match &weights.norm {
+            Some(norm) => {
+                let raw = pass.project(&weights.w_ih, None, &kept.x, 0..n)?;
+                let gain = pass.own(&norm.norm_ih)?;
+                let products = Array::alloc(device, op, &[n, d * p * g])?;
+                let rows = pass.norm_rows(&raw, &gain);
+                gpu::rnn::norm_rows_backward(gpu, &rows, kept.gates.gpu(), products.gpu())?;
+                of_norm = Some(sum_axis(&products, 0)?);
+                raw
+            }
+            None => kept.gates.clone(),
+        };
+        let dx = if self.want_dx { Some(self.input(&weights.w_ih, &of_product)?) } else { None };
         let sums_of = |gates: &Array| match spec.bias {
             true => sum_axis(&gates.reshape(&[n, d * p * g])?, 0).map(Some),
             false => Ok(None),
         };
         let of_input = sums_of(&kept.gates)?;
-        let w_ih = (0..d).map(|n| self.input_weights(gpu, n)).collect::<Result<Vec<_>>>()?;
+        let w_ih = (0..d).map(|n| self.input_weights(gpu, &of_product, n)).collect::<Result<Vec<_>>>()?;
         // The last gate of a GRU that resets after the product has its recurrent gradient in aux.
         let apart = last_gate_apart(spec);
         let of_recurrence = match &kept.aux {
@@ -339,19 +404,6 @@ impl BackwardPass<'_> {
                 sums_of(&kept.gates)?
             }
             _ => of_input.clone(),
-        };
-        let h_prev = match pass.sees_other_h() && !spec.cell.independent {
-            true => {
-                let out = Array::alloc(device, op, &[n, d, s])?;
-                let dims = pass.padded_dims();
-                let (setup, y) = (&setup, kept.y.gpu());
-                let (h0, h0_offset, to_ring) = (h0.array.gpu(), h0.offset, false);
-                let options = Some(options.gpu());
-                let args = Previous { dims, setup, options, y, h0, h0_offset, out: out.gpu(), to_ring };
-                previous(gpu, &args)?;
-                Some(out)
-            }
-            false => None,
         };
         let per_unit = if sums { Some(self.unit_sums(&flow, planes - 3)?) } else { None };
         let mut grads = Vec::with_capacity(d);
@@ -366,7 +418,13 @@ impl BackwardPass<'_> {
             };
             let w_hh = match (spec.cell.independent, &h_prev) {
                 (true, _) => of_unit(&[0])?,
-                (false, Some(h_prev)) => self.recurrent_product(gpu, h_prev, direction)?,
+                (false, Some(h_prev)) => {
+                    let of_product = match spec.cell.layer_norm {
+                        true => (&ring, 4 * setup.params.raw as usize),
+                        false => (&kept.gates, 0),
+                    };
+                    self.recurrent_product(gpu, of_product, h_prev, direction)?
+                }
                 (false, None) => self.recurrent_weights(gpu, &h0, direction)?,
             };
             let b_ih = bias(&of_input)?;
@@ -375,12 +433,43 @@ impl BackwardPass<'_> {
             if spec.cell.peephole {
                 cell.peephole = Some(of_unit(if spec.cell.coupled { &[0, 2] } else { &[0, 1, 2] })?);
             }
+            if let Some(sums) = &of_norm {
+                cell.norm_ih = Some(self.blocked(gpu, sums, direction * p * g, [1, 1], &[g * h])?);
+                let own = own_parameters(spec);
+                let planes: Vec<usize> = (own..own + g).collect();
+                cell.norm_hh = Some(of_unit(&planes)?);
+                if self.c0.is_some() {
+                    cell.norm_c = Some(of_unit(&[own + g])?);
+                    cell.norm_c_bias = Some(of_unit(&[own + g + 1])?);
+                }
+            }
             if setup.projected {
                 cell.w_hr = Some(self.projection_weights(&ring, setup.params.third as usize, direction)?);
             }
             grads.push(cell);
         }
         Ok(LayerGrads { state: self.cut_flow(&flow)?, dx, weights: grads })
+    }
+
+    /// `h U^T` of all steps, into the ring: what the forward pass normalised.
+    fn raw_products(&self, w_hh: &Array, h_prev: &Array, ring: &mut Array, offset: usize) -> Result<()> {
+        let Dims { h, p: state, d, g, n, .. } = self.pass.dims;
+        let (rows, s) = (padded(h) * g, padded(state));
+        for direction in 0..d {
+            let args = GemmArgs {
+                batch: 1,
+                m: n,
+                n: rows,
+                k: s,
+                a: Operand::rows(h_prev, d * s).at(direction * s),
+                b: Operand::rows(w_hh, s).at((self.pass.direction + direction) * rows * s).t(),
+                bias: None,
+                accumulate: false,
+            };
+            let (offset, ldc) = (offset + direction * rows, d * rows);
+            gemm(&args, Output { array: ring, offset, batch_stride: 0, ldc })?;
+        }
+        Ok(())
     }
 
     /// The cotangents of the final states with padded rows, h and c alike, and more planes of zeros.
@@ -511,7 +600,7 @@ impl BackwardPass<'_> {
     }
 
     /// `dx = dgates W`, both directions in one product: `[T, B, I of the layer]`.
-    fn input(&self, w_ih: &Array) -> Result<Array> {
+    fn input(&self, w_ih: &Array, gates: &Array) -> Result<Array> {
         let Dims { t, b, h, d, g, n, .. } = self.pass.dims;
         let (inputs, kept) = (self.pass.inputs, &self.kept);
         let (columns, q) = (d * padded(h) * g, padded(inputs));
@@ -525,7 +614,7 @@ impl BackwardPass<'_> {
             m: n,
             n: q,
             k: columns,
-            a: Operand::rows(&kept.gates, columns),
+            a: Operand::rows(gates, columns),
             b: Operand::rows(w_ih, q).at(self.pass.direction * padded(h) * g * q),
             bias: None,
             accumulate: false,
@@ -538,7 +627,7 @@ impl BackwardPass<'_> {
     }
 
     /// `dW = dgates^T x` of one direction.
-    fn input_weights(&self, gpu: &GpuDevice, direction: usize) -> Result<Array> {
+    fn input_weights(&self, gpu: &GpuDevice, gates: &Array, direction: usize) -> Result<Array> {
         let Dims { h, d, g, n, .. } = self.pass.dims;
         let (inputs, kept) = (self.pass.inputs, &self.kept);
         let (p, q) = (padded(h), padded(inputs));
@@ -549,7 +638,7 @@ impl BackwardPass<'_> {
             m: p * g,
             n: q,
             k: n,
-            a: Operand::rows(&kept.gates, d * p * g).at(direction * p * g).t(),
+            a: Operand::rows(gates, d * p * g).at(direction * p * g).t(),
             b: Operand::rows(&kept.x, q),
             bias: None,
             accumulate: false,
@@ -562,7 +651,13 @@ impl BackwardPass<'_> {
     }
 
     /// `dU = dgates^T h` of one direction, with h before every step as the product saw it, `[N, D, P]`.
-    fn recurrent_product(&self, gpu: &GpuDevice, h_prev: &Array, direction: usize) -> Result<Array> {
+    fn recurrent_product(
+        &self,
+        gpu: &GpuDevice,
+        (gates, offset): (&Array, usize),
+        h_prev: &Array,
+        direction: usize,
+    ) -> Result<Array> {
         let Dims { h, p: state, d, g, n, .. } = self.pass.dims;
         let (p, s) = (padded(h), padded(state));
         let direct = p == h && s == state;
@@ -572,7 +667,7 @@ impl BackwardPass<'_> {
             m: p * g,
             n: s,
             k: n,
-            a: Operand::rows(&self.kept.gates, d * p * g).at(direction * p * g).t(),
+            a: Operand::rows(gates, d * p * g).at(offset + direction * p * g).t(),
             b: Operand::rows(h_prev, d * s).at(direction * s),
             bias: None,
             accumulate: false,

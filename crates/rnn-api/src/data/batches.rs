@@ -1,0 +1,318 @@
+//! Which items go together: batches of independent items.
+
+use super::error::{Place, Problem};
+use super::shuffle::{Cursor, Draw, shuffle};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// How items are put into batches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct BatchConfig {
+    /// Items of a batch.
+    pub batch_size: usize,
+    /// Seeds a new order for every epoch; without one, the default, items stay in theirs.
+    pub seed: Option<u64>,
+    /// Items share a batch only when their lengths are in the same bucket: 1 to `bucket_width`,
+    /// `bucket_width` + 1 to 2 `bucket_width`, and so on. Less padding, and fewer different shapes.
+    pub bucket_width: Option<usize>,
+    /// Whether batches that are not full are left out.
+    pub drop_last: bool,
+}
+
+impl BatchConfig {
+    /// Batches of so many items, in order; the last one has what is left.
+    pub fn new(batch_size: usize) -> Self {
+        BatchConfig { batch_size, seed: None, bucket_width: None, drop_last: false }
+    }
+
+    /// Shuffles every epoch.
+    #[must_use]
+    pub fn with_shuffle(self, seed: u64) -> Self {
+        BatchConfig { seed: Some(seed), ..self }
+    }
+
+    /// Sets the width of length buckets.
+    #[must_use]
+    pub fn with_bucket_width(self, width: usize) -> Self {
+        BatchConfig { bucket_width: Some(width), ..self }
+    }
+
+    /// Leaves out batches that are not full.
+    #[must_use]
+    pub fn with_drop_last(self, drop_last: bool) -> Self {
+        BatchConfig { drop_last, ..self }
+    }
+}
+
+/// The items of one batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Batch {
+    /// Their indices.
+    pub indices: Vec<usize>,
+    /// The longest length of their bucket, for [`pad`](super::pad()); `None` without buckets.
+    pub bucket: Option<usize>,
+    /// Where to go on after this batch.
+    pub next: Cursor,
+    /// How many items there are in all.
+    items: usize,
+}
+
+impl Batch {
+    /// Borrows the items of this batch.
+    ///
+    /// # Errors
+    /// A list with another number of items than the batches were made for.
+    pub fn pick<'a, T>(&self, items: &'a [T]) -> Result<Vec<&'a T>> {
+        if items.len() != self.items {
+            let expected = format!("the {} items that the batches are made for", self.items);
+            return Err(Error::value("Batch::pick", "items", expected, items.len()));
+        }
+        Ok(self.indices.iter().map(|&index| &items[index]).collect())
+    }
+
+    /// Copies the items of this batch, such as labels.
+    ///
+    /// # Errors
+    /// As [`Batch::pick`].
+    pub fn copy<T: Clone>(&self, items: &[T]) -> Result<Vec<T>> {
+        Ok(self.pick(items)?.into_iter().cloned().collect())
+    }
+}
+
+/// Goes through items in batches, epoch after epoch. As an iterator it ends with each epoch, and then
+/// goes on with the next. The order depends only on the configuration and the epoch, so a run that
+/// seeks the cursor of another gets the same batches. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Batches {
+    config: BatchConfig,
+    items: usize,
+    lengths: Option<Arc<[usize]>>,
+    cursor: Cursor,
+    /// The batches of the cursor's epoch, each with the end of its bucket, once they are known.
+    epoch: Option<Arc<[Chosen]>>,
+}
+
+type Chosen = (Vec<usize>, Option<usize>);
+
+impl Batches {
+    /// Batches of `items` items.
+    ///
+    /// # Errors
+    /// A batch size of 0, no items, fewer than a batch where those that are not full are left out, or
+    /// buckets: those need [`Batches::by_length`].
+    pub fn new(items: usize, config: &BatchConfig) -> Result<Self> {
+        if let Some(width) = config.bucket_width {
+            let expected = "None without lengths; use Batches::by_length";
+            return Err(Error::config("BatchConfig", "bucket_width", expected, width));
+        }
+        Self::checked(items, None, config)
+    }
+
+    /// Batches of items that have lengths.
+    ///
+    /// # Errors
+    /// As [`Batches::new`], a bucket width of 0, or a length of 0.
+    pub fn by_length(lengths: &[usize], config: &BatchConfig) -> Result<Self> {
+        if config.bucket_width == Some(0) {
+            return Err(Error::config("BatchConfig", "bucket_width", "at least 1", 0));
+        }
+        if let Some(index) = lengths.iter().position(|&length| length == 0) {
+            return Err(Problem::Empty { what: "the sequence" }.at(Place::sequence(index)));
+        }
+        Self::checked(lengths.len(), Some(lengths.into()), config)
+    }
+
+    fn checked(items: usize, lengths: Option<Arc<[usize]>>, config: &BatchConfig) -> Result<Self> {
+        if config.batch_size == 0 {
+            return Err(Error::config("BatchConfig", "batch_size", "at least 1", 0));
+        }
+        if items == 0 {
+            return Err(Problem::Empty { what: "the list of items to put into batches" }.at(Place::default()));
+        }
+        let mut batches =
+            Batches { config: config.clone(), items, lengths, cursor: Cursor::default(), epoch: None };
+        if batches.batches_per_epoch() == 0 {
+            let expected = format!("false where no batch of {} gets full", config.batch_size);
+            return Err(Error::config("BatchConfig", "drop_last", expected, true));
+        }
+        Ok(batches)
+    }
+
+    /// The number of batches in each epoch.
+    pub fn batches_per_epoch(&mut self) -> usize {
+        self.current().len()
+    }
+
+    /// Where the next batch stands.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Goes to where another iteration stood.
+    ///
+    /// # Errors
+    /// A position beyond the epoch: the cursor is of other data. Nothing is changed then.
+    pub fn seek(&mut self, cursor: Cursor) -> Result<()> {
+        let batches = self.batches_per_epoch();
+        if cursor.position > batches as u64 {
+            let expected = format!("at most the {batches} batches of an epoch");
+            return Err(Error::value("Batches::seek", "position", expected, cursor.position));
+        }
+        self.go_to(cursor);
+        Ok(())
+    }
+
+    fn go_to(&mut self, cursor: Cursor) {
+        if self.cursor.epoch != cursor.epoch {
+            self.epoch = None;
+        }
+        self.cursor = cursor;
+    }
+
+    fn current(&mut self) -> Arc<[Chosen]> {
+        let epoch = self.epoch.take().unwrap_or_else(|| self.choose(self.cursor.epoch).into());
+        self.epoch.insert(epoch).clone()
+    }
+
+    /// Puts the items of an epoch into batches.
+    fn choose(&self, epoch: u64) -> Vec<Chosen> {
+        let mut order: Vec<usize> = (0..self.items).collect();
+        if let Some(seed) = self.config.seed {
+            shuffle(&mut order, seed, Draw::Items, epoch);
+        }
+        let size = self.config.batch_size;
+        let (Some(lengths), Some(width)) = (&self.lengths, self.config.bucket_width) else {
+            let whole = |batch: &[usize]| (batch.to_vec(), None);
+            let batches = order.chunks(size).filter(|batch| self.wanted(batch));
+            return batches.map(whole).collect();
+        };
+        let end = |item: usize| lengths[item].div_ceil(width).saturating_mul(width);
+        // Stable: within a bucket items keep their order.
+        order.sort_by_key(|&item| end(item));
+        let buckets = order.chunk_by(|&a, &b| end(a) == end(b));
+        let batches = buckets.flat_map(|bucket| bucket.chunks(size)).filter(|batch| self.wanted(batch));
+        let mut batches: Vec<Chosen> = batches.map(|batch| (batch.to_vec(), Some(end(batch[0])))).collect();
+        if let Some(seed) = self.config.seed {
+            shuffle(&mut batches, seed, Draw::Batches, epoch);
+        }
+        batches
+    }
+
+    fn wanted(&self, batch: &[usize]) -> bool {
+        batch.len() == self.config.batch_size || !self.config.drop_last
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Batch;
+
+    /// The next batch; `None` once at the end of every epoch.
+    fn next(&mut self) -> Option<Batch> {
+        let epoch = self.current();
+        let Cursor { epoch: number, position } = self.cursor;
+        let Some((indices, bucket)) = epoch.get(position as usize) else {
+            self.go_to(Cursor { epoch: number + 1, position: 0 });
+            return None;
+        };
+        self.cursor.position += 1;
+        Some(Batch { indices: indices.clone(), bucket: *bucket, next: self.cursor, items: self.items })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rnn_testing::data::SplitMix64;
+
+    fn indices(batches: &mut Batches) -> Vec<Vec<usize>> {
+        batches.map(|batch| batch.indices).collect()
+    }
+
+    #[test]
+    fn in_order_and_shuffled() {
+        let mut plain = Batches::new(5, &BatchConfig::new(2)).unwrap();
+        assert_eq!(indices(&mut plain), [vec![0, 1], vec![2, 3], vec![4]]);
+        assert_eq!(plain.cursor(), Cursor { epoch: 1, position: 0 });
+        let mut full = Batches::new(5, &BatchConfig::new(2).with_drop_last(true)).unwrap();
+        assert_eq!(indices(&mut full).len(), 2);
+        let mut shuffled = Batches::new(40, &BatchConfig::new(7).with_shuffle(3)).unwrap();
+        let (first, second) = (indices(&mut shuffled), indices(&mut shuffled));
+        assert_ne!(first, second);
+        for epoch in [first, second] {
+            let mut all = epoch.concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..40).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn buckets_are_complete_and_never_mixed() {
+        let mut rng = SplitMix64::new(2);
+        for seed in 0..50 {
+            let lengths: Vec<usize> = (0..1 + rng.next_below(90)).map(|_| 1 + rng.next_below(40)).collect();
+            let (size, width) = (1 + rng.next_below(8), 1 + rng.next_below(12));
+            let config = BatchConfig::new(size).with_shuffle(seed).with_bucket_width(width);
+            let mut batches = Batches::by_length(&lengths, &config).unwrap();
+            let mut all = Vec::new();
+            for batch in &mut batches {
+                let end = batch.bucket.unwrap();
+                assert!(batch.indices.len() <= size && end % width == 0);
+                assert!(batch.indices.iter().all(|&i| lengths[i] <= end && lengths[i] + width > end));
+                all.extend(batch.indices);
+            }
+            all.sort_unstable();
+            assert_eq!(all, (0..lengths.len()).collect::<Vec<_>>());
+            // At most one batch of each bucket is not full.
+            let mut partial: Vec<usize> =
+                batches.filter(|b| b.indices.len() < size).map(|b| b.bucket.unwrap()).collect();
+            let count = partial.len();
+            partial.sort_unstable();
+            partial.dedup();
+            assert_eq!(partial.len(), count);
+        }
+    }
+
+    #[test]
+    fn a_resumed_iteration_goes_on_alike() {
+        let lengths: Vec<usize> = (0..50).map(|i| 1 + i * i % 23).collect();
+        let config = BatchConfig::new(4).with_shuffle(11).with_bucket_width(5);
+        let fresh = || Batches::by_length(&lengths, &config).unwrap();
+        let mut whole = fresh();
+        let run: Vec<Option<Batch>> = (0..60).map(|_| whole.next()).collect();
+        for stop in 0..run.len() - 1 {
+            let Some(batch) = &run[stop] else { continue };
+            let saved = serde_json::to_string(&batch.next).unwrap();
+            let mut resumed = fresh();
+            resumed.seek(serde_json::from_str(&saved).unwrap()).unwrap();
+            for (k, expected) in run[stop + 1..].iter().enumerate() {
+                assert_eq!(&resumed.next(), expected, "{stop} + {k}");
+            }
+        }
+        let beyond = Cursor { epoch: 0, position: 1000 };
+        assert!(fresh().seek(beyond).unwrap_err().to_string().contains("batches of an epoch"));
+    }
+
+    #[test]
+    fn items_are_picked_and_nonsense_is_refused() {
+        let batch = Batches::new(3, &BatchConfig::new(2)).unwrap().nth(1).unwrap();
+        assert_eq!(batch.pick(&["a", "b", "c"]).unwrap(), [&"c"]);
+        assert_eq!(batch.copy(&[5u32, 6, 7]).unwrap(), [7]);
+        assert!(batch.pick(&["a", "b"]).is_err());
+        let error = |items, config: &BatchConfig| Batches::new(items, config).unwrap_err().to_string();
+        assert!(error(3, &BatchConfig::new(0)).contains("batch_size"));
+        assert!(error(0, &BatchConfig::new(1)).contains("empty"));
+        assert!(error(3, &BatchConfig::new(4).with_drop_last(true)).contains("drop_last"));
+        assert!(error(3, &BatchConfig::new(4).with_bucket_width(4)).contains("by_length"));
+        let by_length = |lengths: &[usize], width| {
+            Batches::by_length(lengths, &BatchConfig::new(2).with_bucket_width(width))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(by_length(&[1, 2], 0).contains("bucket_width"));
+        assert!(by_length(&[1, 0], 2).starts_with("sequence 1"));
+    }
+}

@@ -1,0 +1,78 @@
+//! From files to batches.
+//!
+//! Readers give [`Sequence`]s, texts or [`Image`]s; [splits](chronological) come next, then a
+//! [`Normaliser`] or [`Vocabulary`] fitted on the training part, then [`Windows`], [`Batches`] or
+//! [`Streams`]. All of it stays in the host's memory until [`HostArray::to_tensor`]. Each part is
+//! usable alone.
+//!
+//! ```
+//! use rnn_api::data::{BatchConfig, Batches, Missing, Normaliser, Scaling, Shares, Table, TableOptions};
+//! use rnn_api::data::{WindowConfig, Windows, chronological};
+//! # fn main() -> rnn_api::Result<()> {
+//! # let device = rnn_api::Device::cpu();
+//! # let text = (0..60).map(|t| format!("{t},{}\n", t % 7)).collect::<String>();
+//! # let path = std::env::temp_dir().join(format!("rnn-api-doc-{}.csv", std::process::id()));
+//! # std::fs::write(&path, format!("month,passengers\n{text}")).expect("a file for the example");
+//! let table = Table::read(&path, &TableOptions::new())?;
+//! let series = table.sequence(&["passengers"], Missing::Error)?;
+//! let parts = chronological(series.len(), Shares::new(0.2, 0.2)?)?;
+//! let normaliser = Normaliser::fit(Scaling::ZScore, [&series.slice(parts.train.clone())?])?;
+//! let series = normaliser.apply(&series)?;
+//! let windows = Windows::with_targets_in(series, parts.train, &WindowConfig::new(12))?;
+//! for batch in Batches::new(windows.len(), &BatchConfig::new(8).with_shuffle(42))? {
+//!     let batch = windows.batch(&batch.indices)?;
+//!     let x = batch.x.to_tensor(&device)?; // [12, B, 1]
+//!     let y = batch.y.to_tensor(&device)?; // [1, B, 1]
+//! #   assert_eq!((x.dims()[0], y.dims()[0]), (12, 1));
+//! }
+//! # std::fs::remove_file(&path).expect("the example's file");
+//! # Ok(()) }
+//! ```
+//!
+//! Ragged sequences of classes go the same way, with [`Classes`] from the training labels, batches
+//! [by length](Batches::by_length) and [`pad`](pad()). An error says the file, the line and the field, or the
+//! sequence, the step and the feature ([`DataError`]).
+
+#[cfg(feature = "audio")]
+pub mod audio;
+mod batches;
+mod error;
+mod host;
+mod image;
+mod labels;
+mod normalise;
+mod pad;
+mod piano_roll;
+mod prefetch;
+#[cfg(test)]
+mod robustness;
+mod sequence;
+mod shuffle;
+mod split;
+mod streams;
+mod strings;
+mod table;
+mod text;
+mod ts;
+mod vocabulary;
+mod windows;
+
+pub use batches::{Batch, BatchConfig, Batches};
+pub use error::{DataError, Place, Problem};
+pub use host::HostArray;
+pub use image::Image;
+pub use labels::{Classes, Labels};
+pub use normalise::{Normaliser, Scaling};
+pub use pad::{Padded, pad, pad_indices};
+pub use piano_roll::PianoRolls;
+pub use prefetch::Prefetch;
+pub use sequence::{Fill, Missing, Sequence};
+pub use shuffle::Cursor;
+pub use split::{Parts, Shares, chronological, chronological_text, grouped, shuffled, stratified};
+pub use streams::{Chunk, StreamConfig, Streams};
+pub use strings::{Fasta, LabelledStrings};
+pub use table::{Column, Table, TableOptions};
+pub use text::{files_with_extension, read_text};
+pub use ts::TsFile;
+pub use vocabulary::{Symbols, Vocabulary, VocabularyConfig};
+pub use windows::{WindowBatch, WindowConfig, Windows};

@@ -1,0 +1,121 @@
+//! Ragged sequences as one time-major array and their lengths.
+
+use super::error::{Place, Problem};
+use super::host::HostArray;
+use super::sequence::{Missing, Sequence};
+use crate::{Error, Result};
+
+/// Ragged sequences `[T, B, features]`, or ragged indices `[T, B]`, where T is the longest length.
+/// What stands beyond a length is padding.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Padded<T> {
+    /// The values.
+    pub values: HostArray<T>,
+    /// The number of valid steps of each row, at least 1.
+    pub lengths: Vec<usize>,
+}
+
+/// Puts sequences side by side; the shorter ones end in zeros. The result has `steps` steps, or as
+/// many as the longest sequence: a fixed number lets every batch of a bucket have one shape.
+///
+/// # Errors
+/// No sequences; different numbers of features; missing values; a sequence longer than `steps`.
+pub fn pad(sequences: &[&Sequence], steps: Option<usize>) -> Result<Padded<f32>> {
+    let features = sequences.first().map_or(0, |sequence| sequence.features());
+    let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
+    let steps = padded_steps(&lengths, steps)?;
+    for (index, sequence) in sequences.iter().enumerate() {
+        if sequence.features() != features {
+            let (expected, got) = (features, sequence.features());
+            return Err(Problem::Ragged { what: "features", expected, got }.at(Place::sequence(index)));
+        }
+        let named = |place| Place { sequence: Some(index), ..place };
+        sequence.check(Missing::Error).map_err(|error| error.located(named))?;
+    }
+    let mut values = vec![0.0; steps * sequences.len() * features];
+    for (b, sequence) in sequences.iter().enumerate() {
+        for (t, step) in sequence.steps().enumerate() {
+            let at = (t * sequences.len() + b) * features;
+            values[at..at + features].copy_from_slice(step);
+        }
+    }
+    let values = HostArray::from_parts(values, &[steps, sequences.len(), features]);
+    Ok(Padded { values, lengths })
+}
+
+/// As [`pad`], for the numbers of a vocabulary or for a label per step. `filler` should be a number
+/// that an embedding or a loss accepts, though it never counts.
+///
+/// # Errors
+/// No rows, an empty row, or one longer than `steps`.
+pub fn pad_indices<R: AsRef<[u32]>>(rows: &[R], filler: u32, steps: Option<usize>) -> Result<Padded<u32>> {
+    let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
+    let steps = padded_steps(&lengths, steps)?;
+    let mut values = vec![filler; steps * rows.len()];
+    for (b, row) in rows.iter().enumerate() {
+        for (t, &value) in row.as_ref().iter().enumerate() {
+            values[t * rows.len() + b] = value;
+        }
+    }
+    Ok(Padded { values: HostArray::from_parts(values, &[steps, rows.len()]), lengths })
+}
+
+fn padded_steps(lengths: &[usize], steps: Option<usize>) -> Result<usize> {
+    if let Some(index) = lengths.iter().position(|&length| length == 0) {
+        return Err(Problem::Empty { what: "the sequence" }.at(Place::sequence(index)));
+    }
+    let Some(&longest) = lengths.iter().max() else {
+        return Err(Problem::Empty { what: "the list of sequences" }.at(Place::default()));
+    };
+    match steps {
+        Some(steps) if steps < longest => {
+            Err(Error::value("pad", "steps", format!("at least the longest length {longest}"), steps))
+        }
+        steps => Ok(steps.unwrap_or(longest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_time_major_and_end_in_zeros() {
+        let a = Sequence::new(vec![1.0, 2.0], 2).unwrap();
+        let b = Sequence::new(vec![3.0, 4.0, 5.0, 6.0], 2).unwrap();
+        let padded = pad(&[&a, &b], None).unwrap();
+        assert_eq!((padded.values.dims(), padded.lengths.as_slice()), (&[2, 2, 2][..], &[1, 2][..]));
+        assert_eq!(padded.values.values(), [1.0, 2.0, 3.0, 4.0, 0.0, 0.0, 5.0, 6.0]);
+        assert_eq!(pad(&[&a], Some(3)).unwrap().values.values(), [1.0, 2.0, 0.0, 0.0, 0.0, 0.0]);
+        let padded = pad_indices(&[vec![1], vec![2, 3, 4]], 9, None).unwrap();
+        assert_eq!(padded.values.values(), [1, 2, 9, 3, 9, 4]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let one = Sequence::new(vec![1.0], 1).unwrap();
+        let two = Sequence::new(vec![1.0, 2.0], 2).unwrap();
+        let missing = Sequence::with_missing(vec![f32::NAN], 1).unwrap();
+        assert!(pad(&[], None).unwrap_err().to_string().contains("list of sequences is empty"));
+        assert!(
+            pad(&[&one, &two], None).unwrap_err().to_string().starts_with("sequence 1: expected 1 features")
+        );
+        assert!(
+            pad(&[&one, &missing], None)
+                .unwrap_err()
+                .to_string()
+                .starts_with("sequence 1, step 0, feature 0")
+        );
+        assert!(pad(&[&two.column_pair()], Some(1)).unwrap_err().to_string().contains("longest length 2"));
+        let error = pad_indices(&[vec![1], vec![]], 0, None).unwrap_err().to_string();
+        assert_eq!(error, "sequence 1: the sequence is empty");
+    }
+
+    impl Sequence {
+        /// The two features of a step as two steps.
+        fn column_pair(&self) -> Sequence {
+            Sequence::new(self.values().to_vec(), 1).unwrap()
+        }
+    }
+}

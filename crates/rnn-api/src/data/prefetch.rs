@@ -1,0 +1,135 @@
+//! Preparing data on another thread while the device computes.
+
+use super::error::{Place, Problem};
+use crate::Result;
+use std::any::Any;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+/// Runs an iterator on a thread of its own, up to `capacity` items ahead.
+///
+/// Items come in the iterator's order, its errors among them. The thread ends when the iterator does,
+/// or when this is dropped, which waits for the item that is being prepared. To resume a run, save
+/// the cursor that came with the last item that was used, not that of the iterator, which is ahead.
+#[derive(Debug)]
+pub struct Prefetch<T> {
+    /// `None` once the items have ended.
+    items: Option<Receiver<Result<T>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<T: Send + 'static> Prefetch<T> {
+    /// Starts the thread. A capacity of 0 prepares one item, and hands it over when it is asked for.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn new<I>(items: I, capacity: usize) -> Result<Self>
+    where
+        I: IntoIterator<Item = Result<T>>,
+        I::IntoIter: Send + 'static,
+    {
+        let (sender, receiver) = sync_channel(capacity);
+        let items = items.into_iter();
+        let work = move || {
+            for item in items {
+                // No one is left to take it: the receiver was dropped.
+                if sender.send(item).is_err() {
+                    break;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("rnn-prefetch".into()).spawn(work);
+        let thread = thread.map_err(|error| {
+            let what = "a thread that prepares data".to_string();
+            crate::Error::Unsupported { what, why: error.to_string() }
+        })?;
+        Ok(Prefetch { items: Some(receiver), thread: Some(thread) })
+    }
+}
+
+impl<T> Prefetch<T> {
+    /// Waits for the thread; what it said if it panicked.
+    fn join(&mut self) -> Option<String> {
+        self.items = None;
+        let panic = self.thread.take()?.join().err()?;
+        Some(message(panic.as_ref()))
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}
+
+impl<T> Iterator for Prefetch<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        match self.items.as_ref()?.recv() {
+            Ok(item) => Some(item),
+            // Hung up: the iterator has ended, or panicked.
+            Err(_) => self.join().map(|message| Err(Problem::Panicked { message }.at(Place::default()))),
+        }
+    }
+}
+
+impl<T> Drop for Prefetch<T> {
+    fn drop(&mut self) {
+        if let Some(message) = self.join() {
+            tracing::warn!("a thread that prepared data panicked: {message}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn items_come_in_order_with_errors_among_them() {
+        let items = (0..50).map(|k| match k {
+            20 => Err(Problem::Missing.at(Place::sequence(k))),
+            k => Ok(k),
+        });
+        let got: Vec<Result<usize>> = Prefetch::new(items, 3).unwrap().collect();
+        assert_eq!(got.len(), 50);
+        for (k, item) in got.into_iter().enumerate() {
+            match item {
+                Ok(value) => assert_eq!(value, k),
+                Err(error) => assert!(k == 20 && error.to_string().starts_with("sequence 20")),
+            }
+        }
+    }
+
+    #[test]
+    fn dropping_ends_the_thread_which_was_never_far_ahead() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = made.clone();
+        let endless = std::iter::repeat_with(move || Ok(count.fetch_add(1, Ordering::SeqCst)));
+        let mut prefetch = Prefetch::new(endless, 2).unwrap();
+        assert_eq!(prefetch.next().unwrap().unwrap(), 0);
+        drop(prefetch);
+        // One taken, two waiting, one in the hand, and one more while the end was noticed.
+        assert!(made.load(Ordering::SeqCst) <= 5);
+        // The thread has dropped its end: it is gone.
+        assert_eq!(Arc::strong_count(&made), 1);
+    }
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let items = (0..5).map(|k| if k < 2 { Ok(k) } else { panic!("item {k} is bad") });
+        let mut prefetch = Prefetch::new(items, 1).unwrap();
+        assert_eq!(prefetch.by_ref().take(2).map(Result::unwrap).collect::<Vec<_>>(), [0, 1]);
+        assert!(prefetch.next().unwrap().unwrap_err().to_string().ends_with("panicked: item 2 is bad"));
+        assert!(prefetch.next().is_none() && prefetch.next().is_none());
+    }
+
+    #[test]
+    fn an_ended_iterator_stays_ended() {
+        let mut prefetch = Prefetch::new(vec![Ok(1)], 0).unwrap();
+        assert_eq!(prefetch.next().unwrap().unwrap(), 1);
+        assert!(prefetch.next().is_none() && prefetch.next().is_none());
+    }
+}

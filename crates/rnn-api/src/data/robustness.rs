@@ -1,0 +1,104 @@
+//! Whatever a file holds, reading it ends in checked values or in an error, never in a panic.
+
+use super::*;
+use rnn_testing::data::SplitMix64;
+
+const ROUNDS: usize = 2000;
+
+/// Some characters replaced, taken out, put in, or the end cut off.
+fn spoil(text: &str, rng: &mut SplitMix64) -> String {
+    const NEW: [char; 20] = [
+        '0', '9', '-', '.', 'e', ',', ';', '\t', '\n', '\r', '"', ':', '?', '@', '>', '[', ']', ' ', 'é',
+        '\0',
+    ];
+    let mut text: Vec<char> = text.chars().collect();
+    for _ in 0..1 + rng.next_below(4) {
+        let (at, new) = (rng.next_below(text.len() + 1), NEW[rng.next_below(NEW.len())]);
+        match rng.next_below(8) {
+            0 => text.truncate(at),
+            1 | 2 => text.insert(at, new),
+            3 | 4 => drop(text.drain(at..(at + rng.next_below(3)).min(text.len()))),
+            _ => text.iter_mut().skip(at).take(1).for_each(|c| *c = new),
+        }
+    }
+    text.into_iter().collect()
+}
+
+/// Reads spoilt texts; how many of them could be read.
+fn read_spoilt(text: &str, seed: u64, read: impl Fn(&str) -> bool) -> usize {
+    assert!(read(text), "the whole text is valid");
+    let mut rng = SplitMix64::new(seed);
+    (0..ROUNDS).filter(|_| read(&spoil(text, &mut rng))).count()
+}
+
+fn sound(sequences: &[Sequence], missing: bool) -> bool {
+    let fine = |x: &f32| x.is_finite() || (missing && x.is_nan());
+    sequences.iter().all(|s| s.len() * s.features() == s.values().len() && s.values().iter().all(fine))
+}
+
+#[test]
+fn spoilt_files_are_errors_or_values() {
+    let table = read_spoilt("a,b\n1,\"2\"\n3,4e0\n\"5\",-6\n", 1, |text| {
+        let Ok(table) = Table::parse(text, &TableOptions::new()) else { return false };
+        let read = table.sequence(&[0], Missing::Keep).map(|s| {
+            assert!(s.len() == table.rows() && sound(&[s], true));
+        });
+        let _ = (table.labels("b"), table.sequence(&["a", "b"], Missing::Error));
+        read.is_ok()
+    });
+    let head = "@problemName p\n@univariate false\n@classLabel true a b\n@data\n";
+    let ts = read_spoilt(&format!("{head}1,2:3,4:a\n5:6:b\n"), 2, |text| {
+        let Ok(file) = TsFile::parse(text, Missing::Keep) else { return false };
+        assert!(!file.sequences.is_empty() && sound(&file.sequences, true));
+        assert!([0, file.sequences.len()].contains(&file.labels.len()));
+        true
+    });
+    let strings = read_spoilt("a\tACGT\nb\tGATTACA\n", 3, |text| {
+        let read = LabelledStrings::parse(text);
+        read.is_ok_and(|all| {
+            all.texts().iter().all(|text| !text.is_empty()) && all.labels().len() == all.len()
+        })
+    });
+    let fasta = read_spoilt(">a one\nACGT\nAC-T\n;note\n>b\nMK*\n", 4, |text| {
+        Fasta::parse(text).is_ok_and(|all| all.iter().all(|record| !record.sequence.is_empty()))
+    });
+    let rolls = r#"{"train": [[[1, 3], [], [2]]], "valid": [[[4]]], "test": [[[1, 1]], [[2]]]}"#;
+    let rolls = read_spoilt(rolls, 5, |text| {
+        let Ok(rolls) = PianoRolls::parse(text, 0, 5) else { return false };
+        let parts = rolls.sequences();
+        assert!(sound(&parts.train, false) && sound(&parts.validation, false) && sound(&parts.test, false));
+        true
+    });
+    // Both outcomes are met, or the test says little.
+    for read in [table, ts, strings, fasta, rolls] {
+        assert!((ROUNDS / 50..ROUNDS * 49 / 50).contains(&read), "{read} of {ROUNDS}");
+    }
+}
+
+#[cfg(feature = "audio")]
+#[test]
+fn spoilt_sound_files_are_errors_or_values() {
+    let spec = hound::WavSpec {
+        channels: 2,
+        sample_rate: 8000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
+    (0..40i16).for_each(|sample| writer.write_sample(sample * 99).unwrap());
+    writer.finalize().unwrap();
+    let whole = bytes.into_inner();
+    let mut rng = SplitMix64::new(6);
+    let mut read = 0;
+    for _ in 0..ROUNDS {
+        let mut bytes = whole.clone();
+        for _ in 0..1 + rng.next_below(3) {
+            // The header has 44 bytes.
+            bytes[rng.next_below(50)] = rng.next_below(256) as u8;
+        }
+        bytes.truncate(if rng.next_below(4) == 0 { rng.next_below(bytes.len()) } else { bytes.len() });
+        read += usize::from(audio::Sound::from_bytes(&bytes).is_ok());
+    }
+    assert!((ROUNDS / 50..ROUNDS * 49 / 50).contains(&read), "{read} of {ROUNDS}");
+}

@@ -1,0 +1,359 @@
+//! Contiguous streams for stateful truncated backpropagation through time: row b of every chunk goes
+//! on where row b of the chunk before ended, so the state can be carried over.
+
+use super::error::{Place, Problem};
+use super::host::HostArray;
+use super::sequence::{Missing, Sequence};
+use super::shuffle::{Cursor, Draw, draw_below, shuffle};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// How documents are laid out as streams.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct StreamConfig {
+    /// B, the number of streams.
+    pub batch_size: usize,
+    /// T, the steps of a chunk; the last one of an epoch may have fewer.
+    pub steps: usize,
+    /// Seeds a new order of the documents and a new place to start for every epoch; without one, the
+    /// default, every epoch is the same.
+    pub seed: Option<u64>,
+}
+
+impl StreamConfig {
+    /// So many streams, in chunks of so many steps.
+    pub fn new(batch_size: usize, steps: usize) -> Self {
+        StreamConfig { batch_size, steps, seed: None }
+    }
+
+    /// Another order and another start in every epoch.
+    #[must_use]
+    pub fn with_shuffle(self, seed: u64) -> Self {
+        StreamConfig { seed: Some(seed), ..self }
+    }
+}
+
+/// A chunk of all streams.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Chunk<T> {
+    /// Inputs, `[T, B]` of indices or `[T, B, features]` of values.
+    pub x: HostArray<T>,
+    /// Targets of the same shape: what follows each input.
+    pub y: HostArray<T>,
+    /// `[T, B]`: whether the state is to be cleared before a step, because a document starts there or
+    /// because the epoch does.
+    pub resets: Vec<bool>,
+    /// Whether this is the first chunk of an epoch: all states start afresh.
+    pub first: bool,
+    /// Where to go on after this chunk.
+    pub next: Cursor,
+}
+
+/// Documents, one after the other, as B streams of equal lengths. Every step of a document but the
+/// last is an input, whose target is the next step; at most B - 1 of all these pairs do not come in an
+/// epoch. As an iterator it ends with each epoch, and then goes on with the next. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Streams<T> {
+    documents: Arc<[Vec<T>]>,
+    /// Values of a step; `None` for indices, whose chunks have no axis for it.
+    features: Option<usize>,
+    config: StreamConfig,
+    /// Inputs with a target, of all documents.
+    pairs: usize,
+    cursor: Cursor,
+    layout: Option<Arc<Layout>>,
+}
+
+/// The order of an epoch.
+#[derive(Debug)]
+struct Layout {
+    /// Documents in their order, each with the number of pairs before it.
+    order: Vec<(usize, usize)>,
+    /// The pair at which the first stream starts.
+    rotation: usize,
+}
+
+impl Streams<u32> {
+    /// Streams of indices, such as the characters of texts.
+    ///
+    /// # Errors
+    /// Sizes of 0; no documents; a document of fewer than two steps; fewer pairs than streams.
+    pub fn of_indices(documents: Vec<Vec<u32>>, config: &StreamConfig) -> Result<Self> {
+        Self::checked(documents, None, config)
+    }
+}
+
+impl Streams<f32> {
+    /// Streams of values.
+    ///
+    /// # Errors
+    /// As [`Streams::of_indices`], different numbers of features, or missing values.
+    pub fn of_sequences(sequences: &[Sequence], config: &StreamConfig) -> Result<Self> {
+        let features = sequences.first().map_or(1, Sequence::features);
+        for (index, sequence) in sequences.iter().enumerate() {
+            let named = |place| Place { sequence: Some(index), ..place };
+            sequence.check(Missing::Error).map_err(|error| error.located(named))?;
+            if sequence.features() != features {
+                let problem =
+                    Problem::Ragged { what: "features", expected: features, got: sequence.features() };
+                return Err(problem.at(Place::sequence(index)));
+            }
+        }
+        Self::checked(sequences.iter().map(|s| s.values().to_vec()).collect(), Some(features), config)
+    }
+}
+
+impl<T: Copy> Streams<T> {
+    fn checked(documents: Vec<Vec<T>>, features: Option<usize>, config: &StreamConfig) -> Result<Self> {
+        for (field, size) in [("batch_size", config.batch_size), ("steps", config.steps)] {
+            if size == 0 {
+                return Err(Error::config("StreamConfig", field, "at least 1", 0));
+            }
+        }
+        if documents.is_empty() {
+            return Err(Problem::Empty { what: "the list of documents" }.at(Place::default()));
+        }
+        let mut streams = Streams {
+            documents: documents.into(),
+            features,
+            config: config.clone(),
+            pairs: 0,
+            cursor: Cursor::default(),
+            layout: None,
+        };
+        for index in 0..streams.documents.len() {
+            let length = streams.pairs_of(index).map_or(0, |pairs| pairs + 1);
+            if length < 2 {
+                return Err(Problem::TooShort { length, needed: 2 }.at(Place::sequence(index)));
+            }
+            streams.pairs += length - 1;
+        }
+        if streams.steps_per_epoch() == 0 {
+            let expected = format!("at most the {} steps that have a next one", streams.pairs);
+            return Err(Error::config("StreamConfig", "batch_size", expected, config.batch_size));
+        }
+        Ok(streams)
+    }
+
+    fn width(&self) -> usize {
+        self.features.unwrap_or(1)
+    }
+
+    /// Inputs with a target that a document has; `None` for an empty one.
+    fn pairs_of(&self, document: usize) -> Option<usize> {
+        (self.documents[document].len() / self.width()).checked_sub(1)
+    }
+
+    /// The length of each stream.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.pairs / self.config.batch_size
+    }
+
+    /// The number of chunks in each epoch.
+    pub fn chunks_per_epoch(&self) -> usize {
+        self.steps_per_epoch().div_ceil(self.config.steps)
+    }
+
+    /// Where the next chunk starts; its position counts steps.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Goes to where another iteration stood.
+    ///
+    /// # Errors
+    /// A position beyond the epoch: the cursor is of other data. Nothing is changed then.
+    pub fn seek(&mut self, cursor: Cursor) -> Result<()> {
+        let steps = self.steps_per_epoch();
+        if cursor.position > steps as u64 {
+            let expected = format!("at most the {steps} steps of an epoch");
+            return Err(Error::value("Streams::seek", "position", expected, cursor.position));
+        }
+        self.go_to(cursor);
+        Ok(())
+    }
+
+    fn go_to(&mut self, cursor: Cursor) {
+        if self.cursor.epoch != cursor.epoch {
+            self.layout = None;
+        }
+        self.cursor = cursor;
+    }
+
+    fn layout(&mut self) -> Arc<Layout> {
+        let layout = self.layout.take().unwrap_or_else(|| Arc::new(self.lay_out(self.cursor.epoch)));
+        self.layout.insert(layout).clone()
+    }
+
+    fn lay_out(&self, epoch: u64) -> Layout {
+        let mut documents: Vec<usize> = (0..self.documents.len()).collect();
+        let mut rotation = 0;
+        if let Some(seed) = self.config.seed {
+            shuffle(&mut documents, seed, Draw::Items, epoch);
+            rotation = draw_below(seed, Draw::Rotation, epoch, self.pairs);
+        }
+        let mut before = 0;
+        let place = |document: usize| {
+            let start = before;
+            before += self.pairs_of(document).unwrap_or(0);
+            (document, start)
+        };
+        Layout { order: documents.into_iter().map(place).collect(), rotation }
+    }
+}
+
+impl<T: Copy> Iterator for Streams<T> {
+    type Item = Chunk<T>;
+
+    /// The next chunk; `None` once at the end of every epoch.
+    fn next(&mut self) -> Option<Chunk<T>> {
+        let layout = self.layout();
+        let (length, start) = (self.steps_per_epoch(), self.cursor.position as usize);
+        let steps = length.saturating_sub(start).min(self.config.steps);
+        if steps == 0 {
+            self.go_to(Cursor { epoch: self.cursor.epoch + 1, position: 0 });
+            return None;
+        }
+        let (batch, width, pairs) = (self.config.batch_size, self.width(), self.pairs);
+        let mut x = Vec::with_capacity(steps * batch * width);
+        let mut y = Vec::with_capacity(steps * batch * width);
+        let mut resets = Vec::with_capacity(steps * batch);
+        for t in start..start + steps {
+            for b in 0..batch {
+                // With a rotation the last streams go on at the first document.
+                let pair = (layout.rotation + b * length + t) % pairs;
+                let at = layout.order.partition_point(|&(_, before)| before <= pair) - 1;
+                let (document, before) = layout.order[at];
+                let from = (pair - before) * width;
+                let values = &self.documents[document];
+                x.extend_from_slice(&values[from..from + width]);
+                y.extend_from_slice(&values[from + width..from + 2 * width]);
+                resets.push(t == 0 || pair == before);
+            }
+        }
+        let dims = [&[steps, batch][..], self.features.as_slice()].concat();
+        self.cursor.position += steps as u64;
+        Some(Chunk {
+            x: HostArray::from_parts(x, &dims),
+            y: HostArray::from_parts(y, &dims),
+            resets,
+            first: start == 0,
+            next: self.cursor,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rnn_testing::data::SplitMix64;
+
+    #[test]
+    fn rows_go_on_where_they_ended() {
+        let text: Vec<u32> = (0..24).collect();
+        let mut streams = Streams::of_indices(vec![text], &StreamConfig::new(2, 4)).unwrap();
+        assert_eq!((streams.steps_per_epoch(), streams.chunks_per_epoch()), (11, 3));
+        let chunks: Vec<_> = streams.by_ref().collect();
+        assert_eq!(chunks[0].x.values(), [0, 11, 1, 12, 2, 13, 3, 14]);
+        assert_eq!(chunks[0].y.values(), [1, 12, 2, 13, 3, 14, 4, 15]);
+        assert_eq!(chunks[0].resets, [true, true, false, false, false, false, false, false]);
+        assert_eq!(chunks[1].x.values()[..2], [4, 15]);
+        assert_eq!(chunks[2].x.dims(), [3, 2]);
+        assert!(chunks[0].first && !chunks[1].first && !chunks[1].resets.contains(&true));
+        assert_eq!(streams.cursor(), Cursor { epoch: 1, position: 0 });
+    }
+
+    #[test]
+    fn values_and_documents() {
+        let a = Sequence::new(vec![0.0, 0.5, 1.0, 1.5, 2.0, 2.5], 2).unwrap();
+        let b = Sequence::new(vec![7.0, 7.5, 8.0, 8.5], 2).unwrap();
+        let chunk = Streams::of_sequences(&[a, b], &StreamConfig::new(1, 9)).unwrap().next().unwrap();
+        assert_eq!(chunk.x.dims(), [3, 1, 2]);
+        assert_eq!(chunk.x.values(), [0.0, 0.5, 1.0, 1.5, 7.0, 7.5]);
+        assert_eq!(chunk.y.values(), [1.0, 1.5, 2.0, 2.5, 8.0, 8.5]);
+        assert_eq!(chunk.resets, [true, false, true]);
+    }
+
+    /// Chunks put together are the streams; streams put together are the documents, each element with
+    /// the one that follows it, save for at most B - 1 of them.
+    #[test]
+    fn chunks_together_are_the_documents() {
+        let mut rng = SplitMix64::new(6);
+        for seed in 0..100 {
+            let mut size = |n| 1 + rng.next_below(n);
+            let lengths: Vec<usize> = (0..size(5)).map(|_| 1 + size(40)).collect();
+            // Element k of document d is 1000 d + k.
+            let documents: Vec<Vec<u32>> =
+                (0u32..).zip(&lengths).map(|(d, &n)| (0..n as u32).map(|k| 1000 * d + k).collect()).collect();
+            let pairs: usize = lengths.iter().map(|n| n - 1).sum();
+            let (batch, steps) = (size(6).min(pairs), size(9));
+            let mut config = StreamConfig::new(batch, steps);
+            config.seed = (seed % 3 > 0).then_some(seed);
+            let mut streams = Streams::of_indices(documents, &config).unwrap();
+            for epoch in 0..2 {
+                let mut rows = vec![Vec::new(); batch];
+                for chunk in streams.by_ref() {
+                    for (k, (&x, &y)) in chunk.x.values().iter().zip(chunk.y.values()).enumerate() {
+                        assert_eq!(y, x + 1, "never across a border");
+                        rows[k % batch].push((x, chunk.resets[k]));
+                    }
+                }
+                assert!(rows.iter().all(|row| row.len() == pairs / batch));
+                for row in &rows {
+                    assert!(row[0].1);
+                    for pair in row.windows(2) {
+                        let ((before, _), (x, reset)) = (pair[0], pair[1]);
+                        assert_eq!(reset, x % 1000 == 0);
+                        assert!(reset || x == before + 1);
+                    }
+                }
+                let mut all: Vec<u32> = rows.concat().into_iter().map(|(x, _)| x).collect();
+                all.sort_unstable();
+                all.dedup();
+                assert_eq!(all.len(), pairs / batch * batch, "nothing twice, epoch {epoch}");
+            }
+        }
+    }
+
+    #[test]
+    fn epochs_differ_with_a_seed_and_a_resumed_run_goes_on_alike() {
+        let documents: Vec<Vec<u32>> = (0..4).map(|d| (0..30 + d).map(|k| 100 * d + k).collect()).collect();
+        let config = StreamConfig::new(3, 7).with_shuffle(5);
+        let fresh = || Streams::of_indices(documents.clone(), &config).unwrap();
+        let mut whole = fresh();
+        let run: Vec<Option<Chunk<u32>>> = (0..20).map(|_| whole.next()).collect();
+        assert_ne!(run[0].as_ref().unwrap().x, run[fresh().chunks_per_epoch() + 1].as_ref().unwrap().x);
+        for stop in 0..run.len() - 1 {
+            let Some(chunk) = &run[stop] else { continue };
+            let mut resumed = fresh();
+            resumed.seek(chunk.next).unwrap();
+            for expected in &run[stop + 1..] {
+                assert_eq!(&resumed.next(), expected);
+            }
+        }
+        let error = fresh().seek(Cursor { epoch: 0, position: 999 }).unwrap_err().to_string();
+        assert!(error.contains("steps of an epoch"), "{error}");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let error = |documents: &[&[u32]], batch, steps| {
+            let documents = documents.iter().map(|d| d.to_vec()).collect();
+            Streams::of_indices(documents, &StreamConfig::new(batch, steps)).unwrap_err().to_string()
+        };
+        assert!(error(&[&[1, 2]], 0, 1).contains("batch_size") && error(&[&[1, 2]], 1, 0).contains("steps"));
+        assert!(error(&[], 1, 1).contains("empty"));
+        assert_eq!(
+            error(&[&[1, 2], &[1]], 1, 1),
+            "sequence 1: a sequence of 1 steps is too short, 2 are needed"
+        );
+        assert!(error(&[&[]], 1, 1).contains("0 steps"));
+        assert!(error(&[&[1, 2, 3]], 3, 1).contains("at most the 2 steps"));
+        let missing = Sequence::with_missing(vec![0.0, f32::NAN], 1).unwrap();
+        assert!(Streams::of_sequences(&[missing], &StreamConfig::new(1, 1)).is_err());
+    }
+}

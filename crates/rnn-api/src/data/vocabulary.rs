@@ -1,0 +1,288 @@
+//! Characters and words as numbers.
+
+use super::error::{Place, Problem};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// What the symbols of a [`Vocabulary`] are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Symbols {
+    /// Unicode characters, ordered by code point.
+    Characters,
+    /// What stands between white space, the most frequent first; equally frequent ones as text sorts.
+    Words,
+}
+
+/// How a vocabulary is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct VocabularyConfig {
+    /// Characters or words.
+    pub symbols: Symbols,
+    /// The token that stands for whatever is not in the vocabulary, e.g. `<unk>`. Without one, the
+    /// default, an unknown symbol is an error.
+    pub unknown: Option<String>,
+    /// Tokens that no text contains, such as `<pad>`, `<start>` and `<end>`; they get the first
+    /// numbers, then the unknown token.
+    pub special: Vec<String>,
+    /// Symbols that come less often are left out; 1 by default.
+    pub min_count: usize,
+    /// At most this many symbols, the most frequent, besides special tokens and the unknown one.
+    pub max_size: Option<usize>,
+}
+
+impl VocabularyConfig {
+    fn new(symbols: Symbols) -> Self {
+        VocabularyConfig { symbols, unknown: None, special: vec![], min_count: 1, max_size: None }
+    }
+
+    /// All characters.
+    pub fn characters() -> Self {
+        Self::new(Symbols::Characters)
+    }
+
+    /// All words.
+    pub fn words() -> Self {
+        Self::new(Symbols::Words)
+    }
+
+    /// Sets the token for unknown symbols.
+    #[must_use]
+    pub fn with_unknown(self, token: impl Into<String>) -> Self {
+        VocabularyConfig { unknown: Some(token.into()), ..self }
+    }
+
+    /// Sets the special tokens.
+    #[must_use]
+    pub fn with_special<S: Into<String>>(self, tokens: impl IntoIterator<Item = S>) -> Self {
+        VocabularyConfig { special: tokens.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Leaves out what comes less often.
+    #[must_use]
+    pub fn with_min_count(self, min_count: usize) -> Self {
+        VocabularyConfig { min_count, ..self }
+    }
+
+    /// Keeps only the most frequent.
+    #[must_use]
+    pub fn with_max_size(self, max_size: usize) -> Self {
+        VocabularyConfig { max_size: Some(max_size), ..self }
+    }
+
+    /// The vocabulary of these texts, which should be those of the training part only.
+    ///
+    /// # Errors
+    /// Texts without symbols; special tokens that are equal.
+    pub fn fit<S: AsRef<str>>(&self, texts: impl IntoIterator<Item = S>) -> Result<Vocabulary> {
+        let mut counts: HashMap<String, u64> = HashMap::new();
+        for text in texts {
+            each_symbol(self.symbols, text.as_ref(), |_, symbol| match counts.get_mut(symbol) {
+                Some(count) => *count += 1,
+                None => {
+                    counts.insert(symbol.to_string(), 1);
+                }
+            });
+        }
+        if counts.is_empty() {
+            return Err(Problem::Empty { what: "the text of the vocabulary" }.at(Place::default()));
+        }
+        let mut tokens: Vec<String> = self.special.iter().chain(&self.unknown).cloned().collect();
+        let mut found: Vec<(String, u64)> = counts.into_iter().collect();
+        found.retain(|(symbol, count)| *count >= self.min_count as u64 && !tokens.contains(symbol));
+        found.sort_by(|(a, na), (b, nb)| nb.cmp(na).then_with(|| a.cmp(b)));
+        found.truncate(self.max_size.unwrap_or(usize::MAX));
+        if self.symbols == Symbols::Characters {
+            found.sort();
+        }
+        tokens.extend(found.into_iter().map(|(symbol, _)| symbol));
+        let saved = Saved { symbols: self.symbols, tokens, unknown: self.unknown.clone() };
+        Vocabulary::try_from(saved)
+    }
+}
+
+/// A list of symbols, numbered from 0. Saved with a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Saved", into = "Saved")]
+pub struct Vocabulary {
+    symbols: Symbols,
+    tokens: Vec<String>,
+    numbers: HashMap<String, u32>,
+    unknown: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    symbols: Symbols,
+    tokens: Vec<String>,
+    unknown: Option<String>,
+}
+
+impl Vocabulary {
+    /// How many tokens.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The tokens in the order of their numbers.
+    pub fn tokens(&self) -> &[String] {
+        &self.tokens
+    }
+
+    /// The number of a token.
+    pub fn number(&self, token: &str) -> Option<u32> {
+        self.numbers.get(token).copied()
+    }
+
+    /// The token of a number.
+    pub fn token(&self, number: u32) -> Option<&str> {
+        self.tokens.get(number as usize).map(String::as_str)
+    }
+
+    /// The number of the unknown token.
+    pub fn unknown(&self) -> Option<u32> {
+        self.unknown
+    }
+
+    /// The numbers of a text's symbols.
+    ///
+    /// # Errors
+    /// A text without symbols; a symbol that is not in the vocabulary, where there is no unknown
+    /// token: its line and column are named.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let (mut numbers, mut missing) = (Vec::new(), None::<(usize, &str)>);
+        each_symbol(self.symbols, text, |at, symbol| match self.number(symbol).or(self.unknown) {
+            Some(number) => numbers.push(number),
+            None => missing = missing.or(Some((at, symbol))),
+        });
+        if let Some((at, symbol)) = missing {
+            let before = &text[..at];
+            let start = before.rfind('\n').map_or(0, |end| end + 1);
+            let place = Place::default().line(before.matches('\n').count() + 1);
+            let place = place.column(before[start..].chars().count() + 1);
+            return Err(Problem::UnknownSymbol { symbol: symbol.into() }.at(place));
+        }
+        if numbers.is_empty() {
+            return Err(Problem::Empty { what: "the text" }.at(Place::default()));
+        }
+        Ok(numbers)
+    }
+
+    /// The numbers of many texts.
+    ///
+    /// # Errors
+    /// As [`Vocabulary::encode`]; the index of the text is named.
+    pub fn encode_all<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Vec<u32>>> {
+        let encode = |(index, text): (usize, &S)| {
+            let named = |place| Place { sequence: Some(index), ..place };
+            self.encode(text.as_ref()).map_err(|error| error.located(named))
+        };
+        texts.iter().enumerate().map(encode).collect()
+    }
+
+    /// The text of numbers; words are joined by a space.
+    ///
+    /// # Errors
+    /// A number without a token.
+    pub fn decode(&self, numbers: &[u32]) -> Result<String> {
+        let token = |&number: &u32| {
+            let expected = || format!("below the {} tokens", self.len());
+            self.token(number)
+                .ok_or_else(|| Error::value("Vocabulary::decode", "numbers", expected(), number))
+        };
+        let tokens: Vec<&str> = numbers.iter().map(token).collect::<Result<_>>()?;
+        Ok(tokens.join(if self.symbols == Symbols::Words { " " } else { "" }))
+    }
+}
+
+/// Calls `each` with the byte at which every symbol stands, and the symbol.
+fn each_symbol<'a>(symbols: Symbols, text: &'a str, mut each: impl FnMut(usize, &'a str)) {
+    match symbols {
+        Symbols::Characters => text.char_indices().for_each(|(at, c)| each(at, &text[at..at + c.len_utf8()])),
+        Symbols::Words => {
+            text.split_whitespace().for_each(|word| each(word.as_ptr().addr() - text.as_ptr().addr(), word));
+        }
+    }
+}
+
+impl TryFrom<Saved> for Vocabulary {
+    type Error = Error;
+
+    fn try_from(saved: Saved) -> Result<Self> {
+        let Saved { symbols, tokens, unknown } = saved;
+        let mut numbers = HashMap::with_capacity(tokens.len());
+        for (number, token) in tokens.iter().enumerate() {
+            if numbers.insert(token.clone(), number as u32).is_some() {
+                let got = format!("{token:?} twice");
+                return Err(Error::config("Vocabulary", "tokens", "all different", got));
+            }
+        }
+        let unknown = match unknown {
+            None => None,
+            Some(token) => Some(*numbers.get(&token).ok_or_else(|| {
+                Error::config("Vocabulary", "unknown", "one of the tokens", format!("{token:?}"))
+            })?),
+        };
+        Ok(Vocabulary { symbols, tokens, numbers, unknown })
+    }
+}
+
+impl From<Vocabulary> for Saved {
+    fn from(vocabulary: Vocabulary) -> Self {
+        let unknown = vocabulary.unknown.map(|number| vocabulary.tokens[number as usize].clone());
+        Saved { symbols: vocabulary.symbols, tokens: vocabulary.tokens, unknown }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters() {
+        let vocabulary = VocabularyConfig::characters().fit(["héb", "b\na"]).unwrap();
+        assert_eq!(vocabulary.tokens(), ["\n", "a", "b", "h", "é"]);
+        let numbers = vocabulary.encode("bé\n").unwrap();
+        assert_eq!(numbers, [2, 4, 0]);
+        assert_eq!(vocabulary.decode(&numbers).unwrap(), "bé\n");
+        let error = vocabulary.encode("a\néx").unwrap_err().to_string();
+        assert!(error.starts_with("line 2, column 2: the vocabulary has no \"x\""), "{error}");
+        let error = vocabulary.encode_all(&["a", ""]).unwrap_err().to_string();
+        assert_eq!(error, "sequence 1: the text is empty");
+        assert!(vocabulary.decode(&[5]).is_err());
+        assert!(VocabularyConfig::characters().fit([""]).is_err());
+    }
+
+    #[test]
+    fn words_by_frequency_with_unknown_and_special() {
+        let config = VocabularyConfig::words().with_unknown("<unk>").with_special(["<pad>", "<end>"]);
+        let text = "the cat  saw\nthe dog and the dog";
+        let vocabulary = config.clone().with_min_count(2).fit([text]).unwrap();
+        assert_eq!(vocabulary.tokens(), ["<pad>", "<end>", "<unk>", "the", "dog"]);
+        assert_eq!(vocabulary.encode("the cow\tdog").unwrap(), [3, 2, 4]);
+        assert_eq!(vocabulary.decode(&[3, 2, 1]).unwrap(), "the <unk> <end>");
+        let vocabulary = config.with_max_size(3).fit([text]).unwrap();
+        assert_eq!(vocabulary.tokens()[3..], ["the", "dog", "and"]);
+        let error = VocabularyConfig::words().fit(["a b"]).unwrap().encode("a\n b  cow").unwrap_err();
+        assert!(error.to_string().starts_with("line 2, column 5"), "{error}");
+    }
+
+    #[test]
+    fn saved_vocabularies_are_checked() {
+        let vocabulary = VocabularyConfig::characters().with_unknown("?").fit(["ab"]).unwrap();
+        let json = serde_json::to_string(&vocabulary).unwrap();
+        assert_eq!(json, r#"{"symbols":"Characters","tokens":["?","a","b"],"unknown":"?"}"#);
+        assert_eq!(serde_json::from_str::<Vocabulary>(&json).unwrap(), vocabulary);
+        assert!(serde_json::from_str::<Vocabulary>(&json.replace("\"b\"", "\"a\"")).is_err());
+        assert!(serde_json::from_str::<Vocabulary>(&json.replace("own\":\"?\"", "own\":\"!\"")).is_err());
+    }
+}

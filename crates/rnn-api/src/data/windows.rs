@@ -1,0 +1,300 @@
+//! Sliding windows over sequences: what came before, and what is to be predicted.
+
+use super::error::{Place, Problem};
+use super::host::HostArray;
+use super::sequence::{Missing, Sequence, check_features};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The shape of a window: `window` steps of input, then `gap` steps that are left out, then `horizon`
+/// steps of targets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct WindowConfig {
+    /// Steps of input.
+    pub window: usize,
+    /// Steps of targets; 1 by default.
+    pub horizon: usize,
+    /// Steps between input and targets; 0 by default. 6 with a horizon of 1 predicts the value seven
+    /// steps ahead.
+    pub gap: usize,
+    /// Steps from one window to the next; 1 by default.
+    pub stride: usize,
+    /// The features that are predicted; all by default.
+    pub targets: Option<Vec<usize>>,
+    /// Whether sequences that are too short for one window are left out; by default they are an error.
+    pub skip_short: bool,
+}
+
+impl WindowConfig {
+    /// Windows of so many steps that predict the next one.
+    pub fn new(window: usize) -> Self {
+        WindowConfig { window, horizon: 1, gap: 0, stride: 1, targets: None, skip_short: false }
+    }
+
+    /// Sets the number of steps to predict.
+    #[must_use]
+    pub fn with_horizon(self, horizon: usize) -> Self {
+        WindowConfig { horizon, ..self }
+    }
+
+    /// Sets the number of steps between input and targets.
+    #[must_use]
+    pub fn with_gap(self, gap: usize) -> Self {
+        WindowConfig { gap, ..self }
+    }
+
+    /// Sets the number of steps from one window to the next.
+    #[must_use]
+    pub fn with_stride(self, stride: usize) -> Self {
+        WindowConfig { stride, ..self }
+    }
+
+    /// Sets which features are predicted.
+    #[must_use]
+    pub fn with_targets(self, features: impl Into<Vec<usize>>) -> Self {
+        WindowConfig { targets: Some(features.into()), ..self }
+    }
+
+    /// Leaves out sequences that are too short.
+    #[must_use]
+    pub fn with_skip_short(self, skip_short: bool) -> Self {
+        WindowConfig { skip_short, ..self }
+    }
+
+    fn check(&self) -> Result<usize> {
+        for (field, value) in [("window", self.window), ("horizon", self.horizon), ("stride", self.stride)] {
+            if value == 0 {
+                return Err(Error::config("WindowConfig", field, "at least 1", 0));
+            }
+        }
+        let span = self.window.checked_add(self.gap).and_then(|n| n.checked_add(self.horizon));
+        span.ok_or_else(|| {
+            Error::config("WindowConfig", "window + gap + horizon", "a sensible size", "overflow")
+        })
+    }
+}
+
+/// All windows of some sequences; no window reaches from one sequence into another. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Windows {
+    sequences: Arc<[Sequence]>,
+    config: WindowConfig,
+    targets: Vec<usize>,
+    /// Sequence and first step of every window.
+    origins: Arc<[(usize, usize)]>,
+}
+
+/// Some windows as a batch.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct WindowBatch {
+    /// Inputs, `[window, B, features]`.
+    pub x: HostArray<f32>,
+    /// Targets, `[horizon, B, target features]`.
+    pub y: HostArray<f32>,
+}
+
+impl Windows {
+    /// Cuts every sequence.
+    ///
+    /// # Errors
+    /// Sizes of 0; targets that do not exist; sequences of different numbers of features or with
+    /// missing values; a sequence that is too short, unless such are skipped; no window at all.
+    pub fn new(sequences: impl Into<Arc<[Sequence]>>, config: &WindowConfig) -> Result<Self> {
+        let sequences = sequences.into();
+        let ranges: Vec<Range<usize>> = sequences.iter().map(|sequence| 0..sequence.len()).collect();
+        Self::cut(sequences, config, &ranges)
+    }
+
+    /// The windows of one sequence whose targets all lie in `range`, such as the test part of a
+    /// chronological split. Inputs may come from before it: the past is known when the future is
+    /// predicted.
+    ///
+    /// # Errors
+    /// As [`Windows::new`], and a range that is empty or ends beyond the sequence.
+    pub fn with_targets_in(sequence: Sequence, range: Range<usize>, config: &WindowConfig) -> Result<Self> {
+        if range.start >= range.end || range.end > sequence.len() {
+            let expected = format!("some of the {} steps", sequence.len());
+            return Err(Error::value("Windows::with_targets_in", "range", expected, format!("{range:?}")));
+        }
+        let before = config.window.saturating_add(config.gap);
+        let range = range.start.saturating_sub(before)..range.end;
+        Self::cut(Arc::from([sequence]), config, std::slice::from_ref(&range))
+    }
+
+    fn cut(sequences: Arc<[Sequence]>, config: &WindowConfig, ranges: &[Range<usize>]) -> Result<Self> {
+        let span = config.check()?;
+        let Some(features) = sequences.first().map(Sequence::features) else {
+            return Err(Problem::Empty { what: "the list of sequences" }.at(Place::default()));
+        };
+        let targets = config.targets.clone().unwrap_or_else(|| (0..features).collect());
+        check_features("WindowConfig::targets", &targets, features)?;
+        let mut origins = Vec::new();
+        for (index, (sequence, range)) in sequences.iter().zip(ranges).enumerate() {
+            if sequence.features() != features {
+                let (expected, got) = (features, sequence.features());
+                return Err(Problem::Ragged { what: "features", expected, got }.at(Place::sequence(index)));
+            }
+            let named = |place| Place { sequence: Some(index), ..place };
+            sequence.check(Missing::Error).map_err(|error| error.located(named))?;
+            if range.len() >= span {
+                let starts = (range.start..=range.end - span).step_by(config.stride);
+                origins.extend(starts.map(|start| (index, start)));
+            } else if !config.skip_short {
+                let problem = Problem::TooShort { length: range.len(), needed: span };
+                return Err(problem.at(Place::sequence(index)));
+            }
+        }
+        if origins.is_empty() {
+            return Err(Problem::Empty { what: "the list of windows" }.at(Place::default()));
+        }
+        Ok(Windows { sequences, config: config.clone(), targets, origins: origins.into() })
+    }
+
+    /// How many windows, at least 1.
+    pub fn len(&self) -> usize {
+        self.origins.len()
+    }
+
+    /// Never true.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The sequence and the first step of a window.
+    pub fn origin(&self, window: usize) -> Option<(usize, usize)> {
+        self.origins.get(window).copied()
+    }
+
+    /// Some windows, in this order.
+    ///
+    /// # Errors
+    /// No windows, or one that does not exist.
+    pub fn batch(&self, indices: &[usize]) -> Result<WindowBatch> {
+        check_features("Windows::batch", indices, self.len())?;
+        let WindowConfig { window, horizon, gap, .. } = self.config;
+        let features = self.sequences[0].features();
+        let step = |&window: &usize, t: usize| {
+            let (sequence, start) = self.origins[window];
+            let at = (start + t) * features;
+            &self.sequences[sequence].values()[at..at + features]
+        };
+        let mut x = Vec::with_capacity(window * indices.len() * features);
+        for t in 0..window {
+            indices.iter().for_each(|i| x.extend_from_slice(step(i, t)));
+        }
+        let mut y = Vec::with_capacity(horizon * indices.len() * self.targets.len());
+        for t in window + gap..window + gap + horizon {
+            for i in indices {
+                y.extend(self.targets.iter().map(|&f| step(i, t)[f]));
+            }
+        }
+        Ok(WindowBatch {
+            x: HostArray::from_parts(x, &[window, indices.len(), features]),
+            y: HostArray::from_parts(y, &[horizon, indices.len(), self.targets.len()]),
+        })
+    }
+
+    /// All windows as one batch.
+    ///
+    /// # Errors
+    /// None that is expected: there is at least one window.
+    pub fn all(&self) -> Result<WindowBatch> {
+        self.batch(&(0..self.len()).collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rnn_testing::data::SplitMix64;
+
+    /// Feature f of step t of sequence s is 1000 s + 10 t + f.
+    fn counting(s: usize, steps: usize, features: usize) -> Sequence {
+        let value = |k: usize| (1000 * s + 10 * (k / features) + k % features) as f32;
+        Sequence::new((0..steps * features).map(value).collect(), features).unwrap()
+    }
+
+    #[test]
+    fn inputs_gap_and_targets() {
+        let config = WindowConfig::new(3).with_gap(1).with_horizon(2).with_targets([1]).with_stride(2);
+        let windows = Windows::new(vec![counting(0, 8, 2), counting(1, 6, 2)], &config).unwrap();
+        assert_eq!((windows.len(), windows.origin(1), windows.origin(2)), (3, Some((0, 2)), Some((1, 0))));
+        let batch = windows.batch(&[2, 1]).unwrap();
+        assert_eq!((batch.x.dims(), batch.y.dims()), (&[3, 2, 2][..], &[2, 2, 1][..]));
+        let x = [1000.0, 1001.0, 20.0, 21.0, 1010.0, 1011.0, 30.0, 31.0, 1020.0, 1021.0, 40.0, 41.0];
+        assert_eq!(batch.x.values(), x);
+        assert_eq!(batch.y.values(), [1041.0, 61.0, 1051.0, 71.0]);
+    }
+
+    #[test]
+    fn targets_in_a_range_use_the_past() {
+        let config = WindowConfig::new(4).with_horizon(2);
+        let windows = Windows::with_targets_in(counting(0, 20, 1), 10..15, &config).unwrap();
+        let y = windows.all().unwrap().y;
+        assert_eq!(y.values(), [100.0, 110.0, 120.0, 130.0, 110.0, 120.0, 130.0, 140.0]);
+        assert_eq!(windows.all().unwrap().x.values()[..2], [60.0, 70.0]);
+        // The first steps have no past, so they cannot be targets.
+        let start = Windows::with_targets_in(counting(0, 20, 1), 0..7, &config).unwrap();
+        assert_eq!(start.len(), 2);
+        assert!(Windows::with_targets_in(counting(0, 20, 1), 18..21, &config).is_err());
+    }
+
+    #[test]
+    fn every_window_is_where_it_should_be() {
+        let mut rng = SplitMix64::new(4);
+        for _ in 0..200 {
+            let mut size = |n| 1 + rng.next_below(n);
+            let config = WindowConfig::new(size(6)).with_horizon(size(4)).with_stride(size(5));
+            let config = config.with_gap(size(4) - 1).with_skip_short(true);
+            let features = size(3);
+            let lengths: Vec<usize> = (0..size(4)).map(|_| size(30)).collect();
+            let span = config.window + config.gap + config.horizon;
+            let count = |n: &usize| if *n < span { 0 } else { (n - span) / config.stride + 1 };
+            let expected: usize = lengths.iter().map(count).sum();
+            let sequences: Vec<_> =
+                lengths.iter().enumerate().map(|(s, &n)| counting(s, n, features)).collect();
+            let Ok(windows) = Windows::new(sequences, &config) else {
+                assert_eq!(expected, 0);
+                continue;
+            };
+            assert_eq!(windows.len(), expected);
+            for w in 0..windows.len() {
+                let (s, start) = windows.origin(w).unwrap();
+                let batch = windows.batch(&[w]).unwrap();
+                let whole = counting(s, lengths[s], features);
+                let x = whole.slice(start..start + config.window).unwrap();
+                let first = start + config.window + config.gap;
+                assert_eq!(batch.x.values(), x.values());
+                assert_eq!(batch.y.values(), whole.slice(first..first + config.horizon).unwrap().values());
+            }
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let error = |sequences: Vec<Sequence>, config: &WindowConfig| {
+            Windows::new(sequences, config).unwrap_err().to_string()
+        };
+        let config = WindowConfig::new(4).with_gap(2).with_horizon(2);
+        let short = error(vec![counting(0, 8, 1), counting(0, 7, 1)], &config);
+        assert_eq!(short, "sequence 1: a sequence of 7 steps is too short, 8 are needed");
+        let none = error(vec![counting(0, 7, 1)], &config.clone().with_skip_short(true));
+        assert_eq!(none, "the list of windows is empty");
+        assert!(error(vec![], &config).contains("the list of sequences is empty"));
+        assert!(
+            error(vec![counting(0, 9, 1), counting(0, 9, 2)], &config).starts_with("sequence 1: expected 1")
+        );
+        let missing = Sequence::with_missing(vec![0.0, f32::NAN, 0.0], 1).unwrap();
+        assert!(error(vec![missing], &WindowConfig::new(1)).starts_with("sequence 0, step 1, feature 0"));
+        assert!(error(vec![counting(0, 9, 1)], &WindowConfig::new(0)).contains("window must be at least 1"));
+        assert!(error(vec![counting(0, 9, 1)], &WindowConfig::new(usize::MAX)).contains("overflow"));
+        assert!(error(vec![counting(0, 9, 1)], &config.clone().with_targets([1])).contains("below 1"));
+        let windows = Windows::new(vec![counting(0, 9, 1)], &config).unwrap();
+        assert!(windows.batch(&[]).is_err() && windows.batch(&[2]).is_err());
+    }
+}

@@ -1,0 +1,168 @@
+//! How often a prediction is right.
+
+use super::{MAX_CLASSES, expect_classes, expect_count, expect_pairs, ratio};
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// The share of examples whose label is among the k highest scores; of equal scores the lower class comes
+/// first.
+///
+/// An example is a row of scores: a whole sequence where there is one output per sequence, a token where
+/// there is one per step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accuracy {
+    k: usize,
+    correct: u64,
+    total: u64,
+}
+
+impl Default for Accuracy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Accuracy {
+    /// Right when the highest score is that of the label.
+    pub fn new() -> Self {
+        Accuracy { k: 1, correct: 0, total: 0 }
+    }
+
+    /// Right when the label is among the `k` highest scores.
+    ///
+    /// # Errors
+    /// `k` must be at least 1.
+    pub fn top(k: usize) -> Result<Self> {
+        if k == 0 {
+            return Err(Error::value("Accuracy", "k", "at least 1", k));
+        }
+        Ok(Accuracy { k, ..Self::new() })
+    }
+
+    /// Counts examples: `scores` `[N, C]`, of any scale, and `labels` `[N]`.
+    ///
+    /// # Errors
+    /// No example, scores that are not N rows, a label that is no class, fewer than k classes, a score that
+    /// is NaN.
+    pub fn add(&mut self, scores: &[f32], labels: &[u32]) -> Result<()> {
+        const OP: &str = "Accuracy";
+        let classes = scores.len() / labels.len().max(1);
+        expect_pairs(OP, "scores", scores.len(), "labels times classes", labels.len() * classes.max(1))?;
+        expect_classes(OP, "labels", labels, classes)?;
+        if self.k > classes {
+            return Err(Error::value(OP, "k", format!("at most the {classes} classes"), self.k));
+        }
+        if let Some(at) = scores.iter().position(|score| score.is_nan()) {
+            let got = format!("NaN for class {} of example {}", at % classes, at / classes);
+            return Err(Error::value(OP, "scores", "numbers", got));
+        }
+        for (scores, &label) in scores.chunks(classes).zip(labels) {
+            let label = label as usize;
+            let before = |&(class, &score): &(usize, &f32)| {
+                score > scores[label] || score == scores[label] && class < label
+            };
+            let rank = scores.iter().enumerate().filter(before).count();
+            self.correct += u64::from(rank < self.k);
+        }
+        self.total += labels.len() as u64;
+        Ok(())
+    }
+
+    /// Counts examples whose class has been chosen already.
+    ///
+    /// # Errors
+    /// Lists of different lengths, empty ones, or an accuracy of several highest scores.
+    pub fn add_predictions(&mut self, predictions: &[u32], labels: &[u32]) -> Result<()> {
+        const OP: &str = "Accuracy";
+        expect_pairs(OP, "predictions", predictions.len(), "labels", labels.len())?;
+        if self.k != 1 {
+            return Err(Error::value(OP, "k", "1 for predictions without scores", self.k));
+        }
+        self.correct += predictions.iter().zip(labels).filter(|(a, b)| a == b).count() as u64;
+        self.total += labels.len() as u64;
+        Ok(())
+    }
+
+    /// The share that is right.
+    ///
+    /// # Errors
+    /// When nothing was counted.
+    pub fn value(&self) -> Result<f64> {
+        ratio("Accuracy", self.correct as f64, self.total)
+    }
+
+    /// Examples that are right.
+    pub fn correct(&self) -> u64 {
+        self.correct
+    }
+
+    /// Examples counted.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+}
+
+/// The share of sequences that are right as a whole: every token, and the length.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExactMatch {
+    correct: u64,
+    total: u64,
+}
+
+impl ExactMatch {
+    /// Nothing counted.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts one sequence.
+    pub fn add<X: PartialEq>(&mut self, prediction: &[X], reference: &[X]) {
+        self.correct += u64::from(prediction == reference);
+        self.total += 1;
+    }
+
+    /// The share that is right.
+    ///
+    /// # Errors
+    /// When nothing was counted.
+    pub fn value(&self) -> Result<f64> {
+        ratio("ExactMatch", self.correct as f64, self.total)
+    }
+}
+
+/// The baseline of classification: always the class that is most frequent in the training part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MajorityClass {
+    class: u32,
+}
+
+impl MajorityClass {
+    /// From the labels of the training part. Of equally frequent classes the lowest.
+    ///
+    /// # Errors
+    /// No labels, one that is no class, no class or more than 2^24.
+    pub fn fit(labels: &[u32], classes: usize) -> Result<Self> {
+        const OP: &str = "MajorityClass";
+        expect_count(OP, "classes", classes, MAX_CLASSES)?;
+        expect_pairs(OP, "labels", labels.len(), "examples", labels.len())?;
+        expect_classes(OP, "labels", labels, classes)?;
+        let mut counts = vec![0u64; classes];
+        labels.iter().for_each(|&label| counts[label as usize] += 1);
+        let best = (0..classes).rev().max_by_key(|&class| counts[class]).unwrap_or(0);
+        Ok(MajorityClass { class: best as u32 })
+    }
+
+    /// The class.
+    pub fn class(&self) -> u32 {
+        self.class
+    }
+
+    /// The share of `labels` that it gets right.
+    ///
+    /// # Errors
+    /// No labels.
+    pub fn accuracy(&self, labels: &[u32]) -> Result<f64> {
+        let right = labels.iter().filter(|&&label| label == self.class).count();
+        ratio("MajorityClass", right as f64, labels.len() as u64)
+    }
+}

@@ -1,0 +1,89 @@
+//! [`GradAccumulator`]: one step from several small batches.
+
+use crate::autograd::Gradients;
+use crate::error::{Error, Result};
+
+/// Collects the gradients of several micro-batches and gives their mean: the gradient that one large batch would have,
+/// up to the rounding of sums in another order, in the memory of a small one.
+///
+/// That holds when every objective is a mean over the same number of things. Where micro-batches differ, in rows or in
+/// valid time steps, give each its number as the weight.
+///
+/// ```
+/// use rnn_api::optim::GradAccumulator;
+/// use rnn_api::prelude::*;
+/// # fn main() -> rnn_api::Result<()> {
+/// # let lstm = LstmConfig::new(3, 8).init(&Device::cpu(), 1)?;
+/// # let mut adam = AdamConfig::new(1e-3).init(&lstm)?;
+/// # let micro_batches = [Tensor::ones(&Device::cpu(), &[5, 2, 3])?, Tensor::zeros(&Device::cpu(), &[5, 2, 3])?];
+/// let mut accumulator = GradAccumulator::new();
+/// for x in &micro_batches {
+///     let loss = lstm.forward(x, None)?.y.mean_all()?;
+///     accumulator.add(loss.backward()?)?;
+/// }
+/// adam.step(&accumulator.take_mean()?)?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Default)]
+pub struct GradAccumulator {
+    sum: Gradients,
+    weight: f64,
+    count: usize,
+}
+
+impl GradAccumulator {
+    /// Without gradients.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the gradients of a micro-batch.
+    ///
+    /// # Errors
+    /// Gradients on different devices, or a failing op; the accumulator is then of no use but for dropping.
+    pub fn add(&mut self, gradients: Gradients) -> Result<()> {
+        self.add_weighted(gradients, 1.0)
+    }
+
+    /// Adds the gradients of a micro-batch whose objective is a mean over `weight` things.
+    ///
+    /// # Errors
+    /// As [`GradAccumulator::add`]; `weight` must be finite and positive.
+    pub fn add_weighted(&mut self, mut gradients: Gradients, weight: f32) -> Result<()> {
+        if !(weight.is_finite() && weight > 0.0) {
+            return Err(Error::value(
+                "GradAccumulator::add_weighted",
+                "weight",
+                "finite and positive",
+                weight,
+            ));
+        }
+        if weight != 1.0 {
+            gradients.scale(weight)?;
+        }
+        self.sum.merge(gradients)?;
+        self.weight += f64::from(weight);
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Micro-batches since the last mean.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The weighted mean, and starts anew.
+    ///
+    /// # Errors
+    /// Nothing was added; or a failing op.
+    pub fn take_mean(&mut self) -> Result<Gradients> {
+        let GradAccumulator { mut sum, weight, count } = std::mem::take(self);
+        if count == 0 {
+            return Err(Error::value("GradAccumulator::take_mean", "count", "at least 1 micro-batch", 0));
+        }
+        if weight != 1.0 {
+            sum.scale((1.0 / weight) as f32)?;
+        }
+        Ok(sum)
+    }
+}

@@ -1,0 +1,179 @@
+//! [`ParamGroup`]: settings of their own for some parameters.
+
+use crate::error::{Error, Result};
+use crate::optim::driver::{Common, check};
+use std::fmt;
+use std::sync::Arc;
+
+/// What a parameter does, told by the last part of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ParamRole {
+    /// Multiplies the input of a recurrent layer: `weight_ih_l0`.
+    InputWeight,
+    /// Multiplies what comes from the step before: `weight_hh_l0`.
+    RecurrentWeight,
+    /// Added: every name that begins with `bias`.
+    Bias,
+    /// Everything else: `weight` of linear layers, embeddings and normalisations, projections, peepholes.
+    Other,
+}
+
+impl ParamRole {
+    /// The role of the parameter with this name, such as `encoder.lstm.weight_hh_l1_reverse`.
+    pub fn of(name: &str) -> Self {
+        match name.rsplit('.').next().unwrap_or(name) {
+            last if last.starts_with("weight_ih") => ParamRole::InputWeight,
+            last if last.starts_with("weight_hh") => ParamRole::RecurrentWeight,
+            last if last.starts_with("bias") => ParamRole::Bias,
+            _ => ParamRole::Other,
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Select {
+    Filter(Arc<dyn Fn(&str) -> bool + Send + Sync>),
+    Role(ParamRole),
+    Names(Vec<String>),
+}
+
+/// Settings of their own for some parameters; what is not set is as in the configuration.
+///
+/// ```
+/// use rnn_api::prelude::*;
+/// use rnn_api::optim::ParamRole;
+/// # fn main() -> rnn_api::Result<()> {
+/// # let lstm = LstmConfig::new(3, 8).init(&Device::cpu(), 1)?;
+/// let adam = AdamConfig::new(1e-3)
+///     .with_group(ParamGroup::role(ParamRole::InputWeight).with_l1(1e-5))
+///     .with_group(ParamGroup::role(ParamRole::RecurrentWeight).with_weight_decay(1e-4))
+///     .with_group(ParamGroup::role(ParamRole::Bias).with_lr_scale(2.0))
+///     .init(&lstm)?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct ParamGroup {
+    select: Select,
+    may_be_empty: bool,
+    weight_decay: Option<f64>,
+    l1: Option<f64>,
+    decoupled: Option<bool>,
+    lr_scale: f64,
+}
+
+impl ParamGroup {
+    /// The parameters whose name `filter` accepts, such as `lstm.bias_hh_l0`.
+    pub fn new(filter: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self::of(Select::Filter(Arc::new(filter)))
+    }
+
+    /// The parameters of this role in every layer.
+    pub fn role(role: ParamRole) -> Self {
+        Self::of(Select::Role(role))
+    }
+
+    /// The parameters with these full names. A name that the model lacks is an error.
+    pub fn named<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
+        Self::of(Select::Names(names.into_iter().map(Into::into).collect()))
+    }
+
+    fn of(select: Select) -> Self {
+        let (weight_decay, l1, decoupled) = (None, None, None);
+        ParamGroup { select, may_be_empty: false, weight_decay, l1, decoupled, lr_scale: 1.0 }
+    }
+
+    /// A group that may fit nothing; any other is an error then.
+    pub(crate) fn allow_empty(self) -> Self {
+        ParamGroup { may_be_empty: true, ..self }
+    }
+
+    /// Another weight decay (the l2 penalty) for the group.
+    #[must_use]
+    pub fn with_weight_decay(self, weight_decay: f64) -> Self {
+        ParamGroup { weight_decay: Some(weight_decay), ..self }
+    }
+
+    /// Another l1 penalty for the group.
+    #[must_use]
+    pub fn with_l1(self, l1: f64) -> Self {
+        ParamGroup { l1: Some(l1), ..self }
+    }
+
+    /// Whether both penalties of the group act on the parameters directly rather than through the gradients.
+    #[must_use]
+    pub fn with_decoupled_weight_decay(self, decoupled: bool) -> Self {
+        ParamGroup { decoupled: Some(decoupled), ..self }
+    }
+
+    /// The group's learning rate is this many times the optimizer's.
+    #[must_use]
+    pub fn with_lr_scale(self, lr_scale: f64) -> Self {
+        ParamGroup { lr_scale, ..self }
+    }
+
+    fn fits(&self, name: &str) -> bool {
+        match &self.select {
+            Select::Filter(filter) => filter(name),
+            Select::Role(role) => ParamRole::of(name) == *role,
+            Select::Names(names) => names.iter().any(|own| own == name),
+        }
+    }
+
+    /// Refuses settings that make no sense, and a group that does not fit a model with these parameters.
+    pub(crate) fn check(&self, config: &'static str, names: &[&str]) -> Result<()> {
+        let settings =
+            [("scales", Some(self.lr_scale)), ("decays", self.weight_decay), ("l1 penalties", self.l1)];
+        for (what, value) in settings {
+            let value = value.unwrap_or(0.0);
+            let expected = format!("{what} that are finite and not negative");
+            check(config, "groups", value, &expected, value.is_finite() && value >= 0.0)?;
+        }
+        let refuse =
+            |expected: String, got: String| Err(Error::Config { config, field: "groups", expected, got });
+        if let Select::Names(own) = &self.select
+            && let Some(unknown) = own.iter().find(|own| !names.contains(&own.as_str()))
+        {
+            return refuse("of parameters of the model".into(), format!("`{unknown}`, which it lacks"));
+        }
+        if !self.may_be_empty && !names.iter().any(|name| self.fits(name)) {
+            return refuse("such that each fits a parameter".into(), format!("{self:?}, which fits none"));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ParamGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut group = f.debug_struct("ParamGroup");
+        match &self.select {
+            Select::Filter(_) => group.field("filter", &"a function of the name"),
+            Select::Role(role) => group.field("role", role),
+            Select::Names(names) => group.field("names", names),
+        };
+        group.field("weight_decay", &self.weight_decay).field("l1", &self.l1);
+        group.field("decoupled", &self.decoupled).field("lr_scale", &self.lr_scale).finish()
+    }
+}
+
+/// What holds for one parameter.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) weight_decay: f64,
+    pub(crate) l1: f64,
+    pub(crate) decoupled: bool,
+    pub(crate) lr_scale: f64,
+}
+
+impl Settings {
+    /// Of the first group that fits, else of all.
+    pub(crate) fn of(name: &str, common: &Common<'_>) -> Self {
+        let group = common.groups.iter().find(|group| group.fits(name));
+        Settings {
+            weight_decay: group.and_then(|g| g.weight_decay).unwrap_or(common.weight_decay),
+            l1: group.and_then(|g| g.l1).unwrap_or(common.l1),
+            decoupled: group.and_then(|g| g.decoupled).unwrap_or(common.decoupled),
+            lr_scale: group.map_or(1.0, |g| g.lr_scale),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+// The costs of a prediction x where the target is t, and their derivatives by x. The numbers are those of
+// rnn_kernels::params::ElementwiseCost; knob is delta of Huber's cost and q of the quantile's.
+//   0 (x - t)^2   1 |x - t|   2 Huber   3 softplus(x) - t x (BCE with logits)   4 pinball
+// The last branch of a comparison passes NaN on.
+// Defines: COST, cost, slope. Needs: lib/math.wgsl.
+// CPU twin: crates/rnn-runtime/src/cpu/loss.rs (cost, slope)
+
+override COST: u32;
+
+fn cost(x: f32, t: f32, knob: f32) -> f32 {
+    let d = x - t;
+    let size = abs(d);
+    switch COST {
+        case 0u: { return d * d; }
+        case 1u: { return size; }
+        // The parabola is not computed where it might overflow.
+        case 2u: {
+            if size <= knob {
+                return 0.5 * d * d;
+            }
+            return knob * (size - 0.5 * knob);
+        }
+        case 3u: { return softplus(x) - t * x; }
+        default: {
+            if d < 0.0 {
+                return -knob * d;
+            }
+            return (1.0 - knob) * d;
+        }
+    }
+}
+
+// d held to [low, high]; the ends are reached only by passing them.
+fn hold(d: f32, low: f32, high: f32, beyond: f32) -> f32 {
+    if d > beyond {
+        return high;
+    }
+    if d < -beyond {
+        return low;
+    }
+    return d;
+}
+
+fn slope(x: f32, t: f32, knob: f32) -> f32 {
+    let d = x - t;
+    switch COST {
+        case 0u: { return 2.0 * d; }
+        case 1u: { return hold(d, -1.0, 1.0, 0.0); }
+        case 2u: { return hold(d, -knob, knob, knob); }
+        case 3u: { return sigmoid(x) - t; }
+        default: { return hold(d, -knob, 1.0 - knob, 0.0); }
+    }
+}

@@ -1,0 +1,38 @@
+// What the steps of all optimizers have in common: the gradient that a rule sees, and the parameter that its
+// update is taken from.
+//   gradient(i) = c clip(unscale grad) + l1 sign(p) + l2 p         the coupled penalties
+//   decayed(i) = soft(shrink p), soft(x) = sign(x) max(|x| - threshold, 0)        the decoupled ones
+// soft is the proximal step of an l1 penalty (Parikh and Boyd 2014, section 6.5.2): it reaches zero and stays.
+// Nothing is written when the gradients are not finite.
+// Defines: Base, control, grad, param, is_idle, gradient, decayed.   Needs: params with a Base as `base`.
+// CPU twin: crates/rnn-runtime/src/cpu/optim/steps.rs
+
+struct Base {
+    n: u32,
+    tensor: u32,  // number of this gradient in control
+    unscale: f32, // 1 / loss scale
+    limit: f32,   // of a gradient's magnitude
+    l1: f32,
+    l2: f32,
+    shrink: f32,
+    threshold: f32,
+}
+
+@group(1) @binding(0) var<storage, read> control: array<f32>;     // [4 + P], see optim/norm_finish.wgsl
+@group(1) @binding(1) var<storage, read> grad: array<f32>;        // [n]
+@group(1) @binding(2) var<storage, read_write> param: array<f32>; // [n]
+
+fn is_idle(i: u32) -> bool {
+    return i >= params.base.n || control[2] == 0.0;
+}
+
+fn gradient(i: u32) -> f32 {
+    let p = param[i];
+    let g = clamp(params.base.unscale * grad[i], -params.base.limit, params.base.limit);
+    return control[4u + params.base.tensor] * g + params.base.l1 * sign(p) + params.base.l2 * p;
+}
+
+fn decayed(i: u32) -> f32 {
+    let p = params.base.shrink * param[i];
+    return sign(p) * max(abs(p) - params.base.threshold, 0.0);
+}

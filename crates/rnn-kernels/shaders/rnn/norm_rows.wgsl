@@ -1,0 +1,47 @@
+// Layer normalisation of the input's product of every step: rows of H*G values, gates of a unit side by side, what
+// lies beyond H zero. out = normal * gain + bias. One workgroup per row and direction.
+// Needs: lib/sum_lanes.wgsl.
+// CPU twin: crates/rnn-runtime/src/cpu/rnn/forward.rs
+
+struct Params {
+    rows: u32,       // T*B*D
+    directions: u32, // D
+    width: u32,      // P*G
+    count: u32,      // H*G: values of a row that count
+    has_bias: u32,
+    epsilon: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(1) @binding(0) var<storage, read> gain: array<f32>;       // [D, P*G]
+@group(1) @binding(1) var<storage, read> bias: array<f32>;       // [D, P*G]
+@group(1) @binding(2) var<storage, read_write> x: array<f32>;    // [T*B, D, P*G]
+
+@compute @workgroup_size(256)
+fn norm_rows(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = group.y * groups.x + group.x;
+    if row >= params.rows {
+        return;
+    }
+    let start = row * params.width;
+    let of_gain = row % params.directions * params.width;
+    var sum = 0.0;
+    for (var i = lane; i < params.count; i += 256u) {
+        sum += x[start + i];
+    }
+    let mean = sum_lanes(sum, lane) / f32(params.count);
+    sum = 0.0;
+    for (var i = lane; i < params.count; i += 256u) {
+        let distance = x[start + i] - mean;
+        sum += distance * distance;
+    }
+    let scale = inverseSqrt(sum_lanes(sum, lane) / f32(params.count) + params.epsilon);
+    for (var i = lane; i < params.count; i += 256u) {
+        let normal = (x[start + i] - mean) * scale;
+        x[start + i] = fma(normal, gain[of_gain + i], select(0.0, bias[of_gain + i], params.has_bias == 1u));
+    }
+}

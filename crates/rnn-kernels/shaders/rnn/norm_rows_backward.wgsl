@@ -1,0 +1,63 @@
+// The backward of rnn/norm_rows.wgsl: from the product x before it, computed again, and the gradient d of what came
+// out, the gradient of the product (in x's place) and d * normal, whose sum over the rows is the gain's gradient.
+// Needs: lib/sum_lanes.wgsl.
+// CPU twin: crates/rnn-runtime/src/cpu/rnn/backward.rs
+
+struct Params {
+    rows: u32,       // T*B*D
+    directions: u32, // D
+    width: u32,      // P*G
+    count: u32,      // H*G: values of a row that count
+    has_bias: u32,   // not used here
+    epsilon: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(1) @binding(0) var<storage, read> gain: array<f32>;           // [D, P*G]
+@group(1) @binding(1) var<storage, read> d: array<f32>;              // [T*B, D, P*G]
+@group(1) @binding(2) var<storage, read_write> x: array<f32>;        // [T*B, D, P*G]
+@group(1) @binding(3) var<storage, read_write> of_gain: array<f32>;  // [T*B, D, P*G]
+
+@compute @workgroup_size(256)
+fn norm_rows_backward(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = group.y * groups.x + group.x;
+    if row >= params.rows {
+        return;
+    }
+    let start = row * params.width;
+    let gains = row % params.directions * params.width;
+    var sum = 0.0;
+    for (var i = lane; i < params.count; i += 256u) {
+        sum += x[start + i];
+    }
+    let mean = sum_lanes(sum, lane) / f32(params.count);
+    sum = 0.0;
+    for (var i = lane; i < params.count; i += 256u) {
+        let distance = x[start + i] - mean;
+        sum += distance * distance;
+    }
+    let scale = inverseSqrt(sum_lanes(sum, lane) / f32(params.count) + params.epsilon);
+    var plain = 0.0;
+    var along = 0.0;
+    for (var i = lane; i < params.count; i += 256u) {
+        let scaled = d[start + i] * gain[gains + i];
+        plain += scaled;
+        along += scaled * (x[start + i] - mean) * scale;
+    }
+    plain = sum_lanes(plain, lane) / f32(params.count);
+    along = sum_lanes(along, lane) / f32(params.count);
+    for (var i = lane; i < params.width; i += 256u) {
+        if i >= params.count {
+            x[start + i] = 0.0;
+            of_gain[start + i] = 0.0;
+            continue;
+        }
+        let normal = (x[start + i] - mean) * scale;
+        of_gain[start + i] = d[start + i] * normal;
+        x[start + i] = (d[start + i] * gain[gains + i] - plain - normal * along) * scale;
+    }
+}

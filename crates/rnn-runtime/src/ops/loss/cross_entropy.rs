@@ -1,0 +1,153 @@
+//! Cross-entropy of logits and class labels.
+
+use super::{LossOptions, Weighting};
+use crate::array::{Array, Buffer};
+use crate::cpu;
+use crate::device::on_device;
+use crate::dims::Shape;
+use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::gpu;
+use crate::ops::embed::host_indices;
+use crate::ops::{expect_scalar, f32_array, widen};
+
+/// Options of [`cross_entropy`]; the default has neither.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CrossEntropyOptions {
+    /// Rows with this label count neither in the sum nor in the mean; it need not be a class.
+    pub ignore_index: Option<u32>,
+    /// Share of the target that is spread evenly over all classes (Szegedy et al. 2016), in
+    /// `[0, 1]`.
+    pub label_smoothing: f32,
+}
+
+/// What [`cross_entropy`] returns.
+#[derive(Clone, Debug)]
+pub struct CrossEntropyForward {
+    /// The reduced cost, shape `[]`.
+    pub loss: Array,
+    /// `log sum exp(logits)` of every row, in the shape of the labels; kept for the backward.
+    pub lse: Array,
+    /// What counted; kept for the backward.
+    pub weighting: Weighting,
+}
+
+/// Arguments of the cross-entropy kernels. With the target t = (1 - smoothing) onehot(label) +
+/// smoothing / cols, a row costs `lse - sum_c t_c logits_c` times its weight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CrossEntropyArgs {
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) smoothing: f32,
+    /// Factor of the weighted sum.
+    pub(crate) scale: f32,
+}
+
+/// Checks shapes and devices; returns the number of classes.
+fn classes(op: &'static str, logits: &Array, labels: &Array) -> Result<usize> {
+    let Some((&cols, leading)) = logits.dims().split_last() else {
+        return Err(Error::Shape {
+            op,
+            arg: "logits".into(),
+            expected: "[.., C]".into(),
+            got: logits.shape().clone(),
+        });
+    };
+    labels.expect_device(op, "labels", logits.device())?;
+    labels.expect_dims(op, "labels", "the leading axes of the logits", leading)?;
+    Ok(cols)
+}
+
+/// `-sum_c target_c log_softmax(logits)_c`, reduced, for `logits` `[.., C]` and `labels` u32 `[..]`.
+///
+/// # Errors
+/// [`Error::Index`] for a label that counts and is no class, with its position; [`Error::Value`] when every
+/// row is ignored or the smoothing is outside `[0, 1]`; [`Error::Unsupported`] for labels without a host copy;
+/// wrong shapes, types or devices; lengths as [`Weighting::elements`], over labels `[T, B, ..]`.
+pub fn cross_entropy(
+    logits: &Array,
+    labels: &Array,
+    options: &CrossEntropyOptions,
+    over: &LossOptions<'_>,
+) -> Result<CrossEntropyForward> {
+    const OP: &str = "cross_entropy";
+    let cols = classes(OP, logits, labels)?;
+    let smoothing = options.label_smoothing;
+    if !(0.0..=1.0).contains(&smoothing) {
+        return Err(Error::Value {
+            op: OP,
+            arg: "label_smoothing",
+            expected: "in [0, 1]".into(),
+            got: smoothing.to_string(),
+        });
+    }
+    let host = host_indices(OP, "labels", labels)?;
+    let ignored = |row: usize| options.ignore_index == Some(host[row]);
+    let mut bad = None;
+    let weighting = Weighting::labels(OP, logits.device(), labels.dims(), over, ignored, |row| {
+        if host[row] as usize >= cols {
+            bad.get_or_insert(row);
+        }
+    })?;
+    if let Some(position) = bad {
+        return Err(Error::Index { op: OP, arg: "labels", position, got: host[position], bound: cols });
+    }
+    let args = CrossEntropyArgs { rows: labels.len(), cols, smoothing, scale: weighting.scale };
+    let logits = widen(OP, "logits", logits)?;
+    let (device, scalar) = (logits.device(), Shape::new(OP, &[])?);
+    let weights = weighting.weights.as_ref();
+    let (loss, lse): (Buffer, Buffer) = on_device!(
+        device,
+        Cpu(dev) => {
+            let weights = weights.map(Array::cpu);
+            let (loss, lse) = cpu::loss::cross_entropy(dev, &args, logits.cpu(), labels.cpu(), weights)?;
+            (loss.into(), lse.into())
+        },
+        Gpu(dev) => {
+            let weights = weights.map(Array::gpu);
+            let (loss, lse) = gpu::loss::cross_entropy(dev, &args, logits.gpu(), labels.gpu(), weights)?;
+            (loss.into(), lse.into())
+        },
+    );
+    let lse = f32_array(device, labels.shape().clone(), lse);
+    Ok(CrossEntropyForward { loss: f32_array(device, scalar, loss), lse, weighting })
+}
+
+/// `dlogits = dloss weight (softmax(logits) - target)` `[.., C]`; zero in rows that do not count. `forward`
+/// comes from the same logits, labels and options; `dloss` has one element.
+///
+/// # Errors
+/// Wrong shapes, types or devices.
+pub fn cross_entropy_backward(
+    logits: &Array,
+    labels: &Array,
+    options: &CrossEntropyOptions,
+    forward: &CrossEntropyForward,
+    dloss: &Array,
+) -> Result<Array> {
+    const OP: &str = "cross_entropy_backward";
+    let cols = classes(OP, logits, labels)?;
+    let CrossEntropyForward { lse, weighting, .. } = forward;
+    lse.expect_device(OP, "lse", logits.device())?;
+    lse.expect_dims(OP, "lse", "the shape of the labels", labels.dims())?;
+    dloss.expect_device(OP, "dloss", logits.device())?;
+    expect_scalar(OP, "dloss", dloss)?;
+    let smoothing = options.label_smoothing;
+    let args = CrossEntropyArgs { rows: labels.len(), cols, smoothing, scale: weighting.scale };
+    let (logits, lse) = (widen(OP, "logits", logits)?, widen(OP, "lse", lse)?);
+    let dloss = widen(OP, "dloss", dloss)?;
+    let (device, shape) = (logits.device(), logits.shape().clone());
+    let weights = weighting.weights.as_ref();
+    let buffer: Buffer = on_device!(
+        device,
+        Cpu(dev) => {
+            let inputs = [logits.cpu(), lse.cpu(), labels.cpu(), dloss.cpu()];
+            cpu::loss::cross_entropy_backward(dev, &args, inputs, weights.map(Array::cpu))?.into()
+        },
+        Gpu(dev) => {
+            let inputs = [logits.gpu(), lse.gpu(), labels.gpu(), dloss.gpu()];
+            gpu::loss::cross_entropy_backward(dev, &args, inputs, weights.map(Array::gpu))?.into()
+        },
+    );
+    Ok(f32_array(device, shape, buffer))
+}
