@@ -5,7 +5,10 @@ use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use rnn_kernels::cell::{Parameter, StackSpec, WeightFormat};
 use rnn_runtime::Array;
-use rnn_runtime::ops::rnn::{self, Packed, Sequences, StackArgs, StackCotangents, StackDraws, Wanted};
+use rnn_runtime::ops::rnn::{
+    self, Checkpoints, LayerTrace, Packed, Saved, Sequences, StackArgs, StackCotangents, StackDraws,
+    StackOutput, Wanted,
+};
 
 /// The parameters of one layer and direction, as tensors of the graph, in the order of [`Parameter::ALL`].
 pub(crate) type CellTensors = Vec<(Parameter, Tensor)>;
@@ -26,6 +29,10 @@ pub(crate) struct StackInput<'a> {
     pub(crate) sequences: Option<&'a Sequences>,
     /// In training.
     pub(crate) draws: Option<StackDraws>,
+    /// Steps between the states that a training pass keeps; absent: it keeps all.
+    pub(crate) checkpoint_every: Option<usize>,
+    /// Layers of which every gate and state is wanted. With any, the pass is one that keeps all.
+    pub(crate) traced: &'a [usize],
 }
 
 /// Output of [`stack`].
@@ -36,6 +43,14 @@ pub(crate) struct StackTensors {
     pub(crate) h_n: Tensor,
     /// [L*D, B, H], LSTM only
     pub(crate) c_n: Option<Tensor>,
+    /// One per traced layer
+    pub(crate) traces: Vec<LayerTrace>,
+}
+
+/// What a training pass leaves for its backward pass.
+enum Kept {
+    Whole(Saved),
+    States(Checkpoints),
 }
 
 /// Runs the stack; saves for the backward pass only when one can come.
@@ -46,8 +61,9 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
     for cell in input.weights {
         inputs.extend(cell.iter().map(|(_, tensor)| tensor));
     }
-    let training = is_recorded(inputs.iter().copied());
-    let out = rnn::forward(&StackArgs {
+    let recorded = is_recorded(inputs.iter().copied());
+    let training = recorded || !input.traced.is_empty();
+    let args = StackArgs {
         spec: input.spec,
         packed: input.packed,
         x: input.x.array(),
@@ -57,12 +73,30 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
         weights: if training { WeightFormat::F32 } else { input.inference_weights },
         sequences: input.sequences,
         draws: input.draws,
-    })?;
-    let Some(saved) = out.saved.filter(|_| training) else {
+    };
+    let (out, kept) = match input.checkpoint_every.filter(|_| recorded && input.traced.is_empty()) {
+        // Everything between two checkpoints is kept anyway.
+        Some(every) if every < input.x.dims().first().copied().unwrap_or(0) => {
+            let (out, checkpoints) = rnn::forward_checkpointed(&args, every)?;
+            (out, Some(Kept::States(checkpoints)))
+        }
+        _ => {
+            let StackOutput { y, h_n, c_n, saved } = rnn::forward(&args)?;
+            (StackOutput { y, h_n, c_n, saved: None }, saved.map(Kept::Whole))
+        }
+    };
+    let mut traces = Vec::with_capacity(input.traced.len());
+    if let Some(Kept::Whole(saved)) = &kept {
+        for &layer in input.traced {
+            traces.push(saved.trace(input.spec, layer)?);
+        }
+    }
+    let Some(kept) = kept.filter(|_| recorded) else {
         return Ok(StackTensors {
             y: Tensor::from_array(out.y),
             h_n: Tensor::from_array(out.h_n),
             c_n: out.c_n.map(Tensor::from_array),
+            traces,
         });
     };
 
@@ -73,7 +107,12 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
     let backward = move |outputs: Vec<Option<Array>>| -> Result<Vec<Option<Array>>> {
         let cotangent = |n: usize| outputs.get(n).and_then(Option::as_ref);
         let cotangents = StackCotangents { dy: cotangent(0), dh_n: cotangent(1), dc_n: cotangent(2) };
-        let grads = rnn::backward(&spec, &packed, saved, &cotangents, wanted)?;
+        let grads = match kept {
+            Kept::Whole(saved) => rnn::backward(&spec, &packed, saved, &cotangents, wanted)?,
+            Kept::States(checkpoints) => {
+                rnn::backward_checkpointed(&spec, &packed, checkpoints, &cotangents, wanted)?
+            }
+        };
         let mut inputs = vec![grads.dx];
         if has_h0 {
             inputs.push(grads.dh0);
@@ -90,5 +129,5 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
     arrays.extend(out.c_n);
     let mut outputs = record_many("rnn", &inputs, arrays, backward).into_iter();
     let mut next = || outputs.next().ok_or(Error::Consumed { op: "rnn" });
-    Ok(StackTensors { y: next()?, h_n: next()?, c_n: next().ok() })
+    Ok(StackTensors { y: next()?, h_n: next()?, c_n: next().ok(), traces })
 }

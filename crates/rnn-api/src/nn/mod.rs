@@ -25,7 +25,7 @@ pub use sequences::{ForwardArgs, Lengths, Resets};
 pub use sequential::{Layer, Sequential};
 pub use state::{
     GruOutput, GruState, HiddenState, LstmOutput, LstmState, RecurrentOutput, RecurrentState, RnnOutput,
-    RnnState,
+    RnnState, Trace,
 };
 
 use crate::error::{Error, Result};

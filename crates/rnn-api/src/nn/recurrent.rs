@@ -7,7 +7,7 @@ use crate::init::{Init, InitShape};
 use crate::nn::config::{ForgetBias, GruConfig, LstmConfig, Parts, RnnConfig};
 use crate::nn::sequences::{ForwardArgs, Lengths, Resets};
 use crate::nn::state::{
-    GruOutput, GruState, LstmOutput, LstmState, RecurrentOutput, RecurrentState, RnnOutput, RnnState,
+    GruOutput, GruState, LstmOutput, LstmState, RecurrentOutput, RecurrentState, RnnOutput, RnnState, Trace,
 };
 use crate::nn::{Builder, DROPOUT_STREAM, Draws, Mode, Module, Visitor, WEIGHT_DROPOUT_STREAM};
 use crate::param::Param;
@@ -32,6 +32,7 @@ pub(crate) struct Recurrent {
     packed: Mutex<Option<(Vec<u64>, Packed)>>,
     /// What a sequence starts in where no state is given: h `[L*D, 1, P]`, and c `[L*D, 1, H]` of an LSTM.
     learnt: Option<(Param, Option<Param>)>,
+    checkpoint_every: Option<usize>,
     mode: Mode,
     draws: Draws,
 }
@@ -59,6 +60,11 @@ impl Recurrent {
                 builder.check(ok, "forget_bias", "for a lag of at least 2 steps", steps)?;
             }
             None => {}
+        }
+        if let Some(every) = parts.checkpoint_every {
+            builder.check(every > 0, "checkpoint_every", "at least 1 step", every)?;
+            let expected = "absent with two directions";
+            builder.check(!spec.bidirectional, "checkpoint_every", expected, every)?;
         }
         let inference_weights = parts.inference_weights;
         let own = if device.is_cpu() { WeightFormat::Bf16 } else { WeightFormat::F16 };
@@ -94,7 +100,8 @@ impl Recurrent {
         };
         let key = RngKey::new(seed).derive(DROPOUT_STREAM, 0);
         let (packed, draws) = (Mutex::new(None), Draws::new(key));
-        Ok(Recurrent { spec, inference_weights, cells, packed, learnt, mode: Mode::new(), draws })
+        let (checkpoint_every, mode) = (parts.checkpoint_every, Mode::new());
+        Ok(Recurrent { spec, inference_weights, cells, packed, learnt, checkpoint_every, mode, draws })
     }
 
     fn device(&self) -> Device {
@@ -142,6 +149,8 @@ impl Recurrent {
             c0: input.c0,
             sequences: input.sequences,
             draws: input.draws,
+            checkpoint_every: self.checkpoint_every,
+            traced: input.traced,
         })
     }
 
@@ -161,6 +170,19 @@ impl Recurrent {
     }
 
     fn forward<S: RecurrentState>(&self, x: &Tensor, args: ForwardArgs<'_, S>) -> Result<RecurrentOutput<S>> {
+        Ok(self.forward_traced(x, args, &[])?.0)
+    }
+
+    fn forward_traced<S: RecurrentState>(
+        &self,
+        x: &Tensor,
+        args: ForwardArgs<'_, S>,
+        traced: &[usize],
+    ) -> Result<(RecurrentOutput<S>, Vec<Trace>)> {
+        if let Some(layer) = traced.iter().find(|&&layer| layer >= self.spec.num_layers) {
+            let expected = format!("below the number of layers, {}", self.spec.num_layers);
+            return Err(Error::value("forward_traced", "layers", expected, layer));
+        }
         // A wrong rank is refused below, where the message knows the sizes.
         let (steps, batch) = match *x.dims() {
             [steps, batch, _] => (steps, batch),
@@ -187,10 +209,11 @@ impl Recurrent {
             Some((h, c)) => (Some(h), c.as_ref()),
             None => (args.state.map(S::hidden), args.state.and_then(S::cell)),
         };
-        let out = self.run(&RunInput { x, h0, c0, sequences, draws })?;
+        let out = self.run(&RunInput { x, h0, c0, sequences, draws, traced })?;
         let state = S::from_tensors(out.h_n, out.c_n, self.spec.num_directions());
         let state = state.with_sequence(draws.map(|draws| draws.sequence));
-        Ok(RecurrentOutput::new(out.y, state, args.lengths.cloned(), self.spec.merge))
+        let traces = out.traces.into_iter().map(Trace::new).collect();
+        Ok((RecurrentOutput::new(out.y, state, args.lengths.cloned(), self.spec.merge), traces))
     }
 
     /// The learnt initial state of every row.
@@ -322,6 +345,7 @@ struct RunInput<'a> {
     c0: Option<&'a Tensor>,
     sequences: Option<&'a Sequences>,
     draws: Option<StackDraws>,
+    traced: &'a [usize],
 }
 
 /// DropConnect: a mask on the recurrent weights, another one at every pass.
@@ -387,7 +411,7 @@ impl<S: RecurrentState> Stream<S> {
         let out = no_grad(|| {
             let x = x.reshape(&[1, self.batch, spec.input_size])?;
             let (h0, c0) = (Some(self.state.hidden()), self.state.cell());
-            self.layer.run(&RunInput { x: &x, h0, c0, sequences: None, draws: None })
+            self.layer.run(&RunInput { x: &x, h0, c0, sequences: None, draws: None, traced: &[] })
         })?;
         self.state = S::from_tensors(out.h_n, out.c_n, 1);
         out.y.reshape(&[self.batch, spec.state_size()])
@@ -451,6 +475,22 @@ macro_rules! recurrent_layer {
             /// `[T, B]`.
             pub fn forward_with(&self, x: &Tensor, args: ForwardArgs<'_, $state>) -> Result<$output> {
                 self.0.forward(x, args)
+            }
+
+            /// [`forward_with`](Self::forward_with), and every gate and state of the layers with these numbers: one
+            /// [`Trace`] each, in this order. The values are copies without a gradient of what a pass keeps that
+            /// records one, so they are the ones that training sees; gradients of the output flow as ever. Weights
+            /// are f32 and everything is kept, whatever `inference_weights` and `checkpoint_every` say.
+            ///
+            /// # Errors
+            /// As [`forward_with`](Self::forward_with); a layer that there is not.
+            pub fn forward_traced(
+                &self,
+                x: &Tensor,
+                args: ForwardArgs<'_, $state>,
+                layers: &[usize],
+            ) -> Result<($output, Vec<Trace>)> {
+                self.0.forward_traced(x, args, layers)
             }
 
             /// The state in which a sequence starts.

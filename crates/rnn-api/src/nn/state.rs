@@ -5,6 +5,7 @@ use crate::nn::Lengths;
 use crate::tensor::Tensor;
 use rnn_kernels::cell::{Merge, StackSpec};
 use rnn_runtime::Device;
+use rnn_runtime::ops::rnn::LayerTrace;
 
 /// What a recurrent layer carries from step to step.
 pub trait RecurrentState: Clone + Sized + sealed::Sealed {
@@ -205,6 +206,27 @@ impl RecurrentState for HiddenState {
 
     fn detach(&self) -> Self {
         self.detach()
+    }
+}
+
+/// Every gate and state of one layer, from `forward_traced`; zero past a row's end. Values without a gradient.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Trace {
+    /// `[T, B, D, G, H]`: the gates after their activation, in PyTorch's order: i, f, g, o of an LSTM (i, g, o when
+    /// coupled), r, z, n of a GRU; of an Elman network its one activation, before zoneout. Dropout of the
+    /// candidate comes after it.
+    pub gates: Tensor,
+    /// `[T, B, D, H]`: h after every step; P takes H's place with a projection.
+    pub h: Tensor,
+    /// `[T, B, D, H]`: c after every step; LSTM only.
+    pub c: Option<Tensor>,
+}
+
+impl Trace {
+    pub(crate) fn new(trace: LayerTrace) -> Self {
+        let LayerTrace { gates, h, c } = trace;
+        Trace { gates: Tensor::from_array(gates), h: Tensor::from_array(h), c: c.map(Tensor::from_array) }
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) struct Parts {
     pub(crate) bias_init: Init,
     pub(crate) forget_bias: Option<ForgetBias>,
     pub(crate) learnable_state: bool,
+    pub(crate) checkpoint_every: Option<usize>,
     pub(crate) inference_weights: WeightFormat,
 }
 
@@ -126,6 +127,12 @@ macro_rules! recurrent_config {
             /// `c_0`, `[L*D, 1, H]`, zero at first); false at first: it is zero.
             #[serde(default)]
             pub learnable_state: bool,
+            /// Steps between the states that a training pass keeps. What lies between two of them is computed
+            /// again when gradients need it, which costs another forward pass and saves memory: with k near the
+            /// square root of T, gates and states of 2 k steps stand in for those of T (Chen et al. 2016). One
+            /// direction only. None at first: everything is kept.
+            #[serde(default)]
+            pub checkpoint_every: Option<usize>,
             /// How weights are stored for passes that record no gradient; [`WeightFormat::F32`] at
             /// first. [`WeightFormat::Bf16`] (CPU only) rounds copies of them to 8 bits of precision, which
             /// halves what a step reads: it pays where few rows meet recurrent weights that outgrow a
@@ -151,6 +158,7 @@ macro_rules! recurrent_config {
                     layer_norm: false,
                     clip: None,
                     learnable_state: false,
+                    checkpoint_every: None,
                     input_init: default::input_init(),
                     recurrent_init: default::recurrent_init(),
                     bias_init: default::bias_init(),
@@ -251,6 +259,13 @@ macro_rules! recurrent_config {
                 self
             }
 
+            /// Keeps the states at every kth step and computes the rest again for the gradients, see the field.
+            #[must_use]
+            pub fn with_checkpoint_every(mut self, steps: usize) -> Self {
+                self.checkpoint_every = Some(steps);
+                self
+            }
+
             /// How input and recurrent weights are drawn. [`Init::PyTorch`] draws the biases, too.
             #[must_use]
             pub fn with_init(mut self, init: Init) -> Self {
@@ -308,6 +323,7 @@ macro_rules! recurrent_config {
                     bias_init: self.bias_init,
                     forget_bias,
                     learnable_state: self.learnable_state,
+                    checkpoint_every: self.checkpoint_every,
                     inference_weights: self.inference_weights,
                 }
             }

@@ -30,7 +30,7 @@ pub fn backward(
 ) -> Result<StackGrads> {
     let Saved { layers, zero_h0, dims, draws, paths } = saved;
     let device = packed.device.clone();
-    check_cotangents(OP, spec, dims, &device, cotangents)?;
+    check_cotangents(OP, spec, [dims.t, dims.b], &device, cotangents)?;
     let mut states = StateGrads::new(spec, dims, &device, wanted)?;
     let mut dy = match cotangents.dy {
         Some(dy) => widen(OP, "dy", dy)?.into_owned(),
@@ -102,14 +102,14 @@ pub fn backward(
     Ok(StackGrads { dx, dh0, dc0, weights })
 }
 
-fn check_cotangents(
+pub(super) fn check_cotangents(
     op: &'static str,
     spec: &StackSpec,
-    dims: Dims,
+    [t, b]: [usize; 2],
     device: &Device,
     cotangents: &StackCotangents<'_>,
 ) -> Result<()> {
-    let Dims { t, b, h, p, .. } = dims;
+    let (h, p) = (spec.hidden_size, spec.state_size());
     let states = spec.num_states();
     let given = [
         ("dy", cotangents.dy, "[T, B, D*P]", [t, b, spec.output_size()]),
@@ -179,7 +179,7 @@ impl StateGrads {
 }
 
 /// Copies `count` elements from `src` at `from` to `dst` at `to`.
-fn copy_flat(src: &Array, from: usize, dst: &mut Array, to: usize, count: usize) -> Result<()> {
+pub(super) fn copy_flat(src: &Array, from: usize, dst: &mut Array, to: usize, count: usize) -> Result<()> {
     let dims = vec![count];
     let copy =
         StridedCopy { dims, src_strides: vec![1], src_offset: from, dst_strides: vec![1], dst_offset: to };

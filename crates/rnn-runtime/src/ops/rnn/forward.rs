@@ -204,7 +204,7 @@ fn narrow(x: &Array, width: usize, to: usize) -> Result<Array> {
     if width == to { Ok(rows) } else { slice(&rows, 1, 0, to) }
 }
 
-fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Dims> {
+pub(super) fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Dims> {
     let spec = args.spec;
     let [t, b, inputs] = *args.x.dims() else {
         return Err(Error::Shape {

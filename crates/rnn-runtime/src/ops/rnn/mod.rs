@@ -8,6 +8,7 @@
 //! GPU as products over all steps and a recurrence (`products`).
 
 mod backward;
+mod checkpoint;
 #[cfg(feature = "gpu")]
 mod explain;
 mod forward;
@@ -19,6 +20,7 @@ mod pack;
 #[cfg(feature = "gpu")]
 mod products;
 mod sequences;
+mod trace;
 mod weights;
 
 use super::dropout::DropoutMask;
@@ -29,6 +31,7 @@ use crate::error::Result;
 use crate::recurrence::{Draws, LayerDims, Noise, Walk};
 use crate::rng::RngKey;
 pub use backward::backward;
+pub use checkpoint::{Checkpoints, backward_checkpointed, forward_checkpointed};
 #[cfg(feature = "gpu")]
 pub use explain::{Comparison, Explanation};
 pub use forward::forward;
@@ -37,6 +40,7 @@ use rnn_kernels::cell::{StackSpec, WeightFormat};
 use sequences::Path;
 pub use sequences::Sequences;
 use std::sync::{Arc, Mutex, PoisonError};
+pub use trace::LayerTrace;
 pub use weights::CellWeights;
 
 /// The weights of a stack, rearranged for the kernels. Make it once per weight version and keep it.

@@ -63,6 +63,16 @@ impl Sequences {
     pub fn is_plain(&self) -> bool {
         self.resets.is_none() && self.lengths.iter().all(|&length| length == self.steps)
     }
+
+    /// Some steps of these sequences; a row that ended earlier has none left.
+    pub(super) fn part(&self, start: usize, end: usize) -> Sequences {
+        let batch = self.lengths.len();
+        Sequences {
+            steps: end - start,
+            lengths: self.lengths.iter().map(|&length| length.clamp(start, end) - start).collect(),
+            resets: self.resets.as_ref().map(|resets| resets[start * batch..end * batch].to_vec()),
+        }
+    }
 }
 
 /// The walk of one direction and its index lists on a device.

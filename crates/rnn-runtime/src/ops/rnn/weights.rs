@@ -61,6 +61,22 @@ impl CellWeights {
         }
     }
 
+    /// One parameter, if there, to be changed.
+    pub(super) fn get_mut(&mut self, parameter: Parameter) -> Option<&mut Array> {
+        match parameter {
+            Parameter::WeightIh => Some(&mut self.w_ih),
+            Parameter::WeightHh => Some(&mut self.w_hh),
+            Parameter::BiasIh => self.b_ih.as_mut(),
+            Parameter::BiasHh => self.b_hh.as_mut(),
+            Parameter::WeightHr => self.w_hr.as_mut(),
+            Parameter::Peephole => self.peephole.as_mut(),
+            Parameter::NormIh => self.norm_ih.as_mut(),
+            Parameter::NormHh => self.norm_hh.as_mut(),
+            Parameter::NormC => self.norm_c.as_mut(),
+            Parameter::NormCBias => self.norm_c_bias.as_mut(),
+        }
+    }
+
     /// Replaces one parameter.
     pub fn set(&mut self, parameter: Parameter, value: Array) {
         match parameter {

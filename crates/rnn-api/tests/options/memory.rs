@@ -1,0 +1,147 @@
+//! Checkpoints along time, and looking inside.
+
+use super::any::{Any, Case};
+use super::{BOUND, SAME, combinations, combinations_with, random};
+use crate::common::own_device;
+use rnn_api::prelude::*;
+use rnn_api::{Error, backward};
+use rnn_testing::compare::max_rel_err;
+use rnn_testing::data::to_f64;
+
+/// Values and gradients in training, with noise, are those of a pass that keeps everything.
+pub(crate) fn checkpoints_change_no_gradient(device: &Device) {
+    let x = random(device, 1, &[8, 3, 4]).requires_grad();
+    let lengths = Lengths::new([4, 7, 2]).unwrap();
+    let resets = Resets::new((0..24).map(|k| k % 7 == 5).collect::<Vec<_>>());
+    let mut failures = Vec::new();
+    for ((name, whole), (_, parts)) in
+        combinations(device).into_iter().zip(combinations_with(device, Some(3)))
+    {
+        if whole.spec().bidirectional {
+            continue;
+        }
+        for (lengths, resets) in [(None, None), (Some(&lengths), None), (Some(&lengths), Some(&resets))] {
+            let run = |layer: &Any| {
+                let (h, c) = layer.some_state(device, 3);
+                let (h, c) = (h.requires_grad(), c.map(Tensor::requires_grad));
+                let out = layer.forward(&x, Some((&h, c.as_ref())), lengths, resets);
+                let cotangent = |seed, of: &Tensor| random(device, seed, of.dims()).into_array();
+                let mut all = vec![("y".to_string(), out.y.clone()), ("h_n".into(), out.h.clone())];
+                let mut cotangents = vec![(out.y.clone(), cotangent(2, &out.y))];
+                cotangents.push((out.h.clone(), cotangent(3, &out.h)));
+                if let Some(c_n) = out.c {
+                    all.push(("c_n".into(), c_n.clone()));
+                    cotangents.push((c_n.clone(), cotangent(4, &c_n)));
+                }
+                let grads = backward(&cotangents).unwrap();
+                all.extend([("dx".into(), grads.get(&x).unwrap()), ("dh0".into(), grads.get(&h).unwrap())]);
+                all.extend(c.map(|c| ("dc0".into(), grads.get(&c).unwrap())));
+                for (name, param) in layer.module().named_parameters() {
+                    all.push((format!("d.{name}"), grads.get(&param).unwrap()));
+                }
+                all
+            };
+            for ((what, want), (_, got)) in run(&whole).into_iter().zip(run(&parts)) {
+                assert_eq!(got.dims(), want.dims(), "{name}: {what}");
+                let error = max_rel_err(&got.to_vec().unwrap(), &to_f64(&want.to_vec().unwrap()));
+                // The weights' gradients are sums of the segments' sums.
+                if error > SAME || error.is_nan() {
+                    failures.push(format!("{name}, {lengths:?}, {}: {what}: {error:.1e}", resets.is_some()));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+
+    let config = GruConfig::new(4, 8).with_checkpoint_every(3);
+    let error = config.clone().with_bidirectional(true).init(device, 1).unwrap_err();
+    assert!(matches!(error, Error::Config { field: "checkpoint_every", .. }), "{error}");
+    let error = config.clone().with_checkpoint_every(0).init(device, 1).unwrap_err();
+    assert!(error.to_string().contains("at least 1 step"), "{error}");
+    // The gradient of the last state alone.
+    let plain = GruConfig::new(4, 8).init(device, 1).unwrap();
+    let gradient = |gru: &Gru| {
+        let last = gru.forward(&x, None).unwrap().last().unwrap();
+        last.sum_all().unwrap().backward().unwrap().get(&x).unwrap()
+    };
+    super::close("through last()", &gradient(&config.init(device, 1).unwrap()), &gradient(&plain));
+}
+
+/// Bytes that a training step takes from the system, where T = 2000: everything kept is 18 arrays of T*B*H in
+/// three layers, kept with checkpoints are x, y and two of 45 parts of that.
+pub(crate) fn checkpoints_save_memory(device: &Device) {
+    let bytes = |every: Option<usize>| {
+        let device = own_device(device);
+        let mut config = LstmConfig::new(4, 32).with_num_layers(3);
+        config.checkpoint_every = every;
+        let lstm = config.init(&device, 1).unwrap();
+        let x = random(&device, 1, &[2000, 4, 4]);
+        let before = device.stats().bytes_created;
+        let loss = lstm.forward(&x, None).unwrap().last().unwrap().sum_all().unwrap();
+        assert_eq!(loss.backward().unwrap().len(), 12);
+        device.stats().bytes_created - before
+    };
+    let (all, some) = (bytes(None), bytes(Some(45)));
+    println!("{}: {} KiB of memory, with checkpoints {} KiB", device.name(), all >> 10, some >> 10);
+    assert!(4 * some < all, "{some} bytes with checkpoints, {all} without");
+}
+
+/// Gates and states of every layer and direction.
+pub(crate) fn traces_match_the_oracle(device: &Device) {
+    let mut failures = Vec::new();
+    for (n, (name, layer)) in combinations(device).into_iter().enumerate() {
+        layer.module().eval();
+        for (lengths, interrupted) in [(None, false), (Some(vec![2, 6, 1, 4]), true)] {
+            let case = Case::random(&layer, [6, 4], n as u64, lengths, interrupted);
+            let (out, traces) = case.traced(device, &layer);
+            let (spec, want) = (layer.spec(), case.of.forward());
+            let directions = spec.num_directions();
+            for state in 0..spec.num_states() {
+                let trace = &traces[state / directions];
+                let [gates, h] = [&trace.gates, &trace.h].map(|t| t.select(2, state % directions).unwrap());
+                assert_eq!(gates.dims(), [6, 4, spec.cell.gates(), spec.hidden_size]);
+                assert_eq!(h.dims(), [6, 4, spec.state_size()]);
+                let mut check = |what: &str, got: &Tensor, want: Vec<f64>| {
+                    let error = max_rel_err(&got.to_vec().unwrap(), &want);
+                    if error > BOUND || error.is_nan() {
+                        failures.push(format!("{name}, {interrupted}: {what} of {state}: {error:.1e}"));
+                    }
+                };
+                check("gates", &gates, want.gates(&case.of.input, state, directions));
+                if let Some(c) = &trace.c {
+                    let c = c.select(2, state % directions).unwrap();
+                    check("c", &c, want.cells(&case.of.input, state, directions));
+                }
+            }
+            assert_eq!(traces[0].c.is_some(), matches!(layer, Any::Lstm(_)));
+            if spec.merge == Merge::Concat {
+                let last = traces.last().unwrap();
+                super::close(name, &last.h.reshape(out.y.dims()).unwrap(), &out.y);
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// A traced pass is an ordinary one otherwise; layers are chosen, with or without a graph.
+pub(crate) fn traced_passes_are_ordinary(device: &Device) {
+    let config = LstmConfig::new(4, 6).with_num_layers(3).with_checkpoint_every(2);
+    let lstm = config.init(device, 1).unwrap();
+    let x = random(device, 5, &[5, 2, 4]).requires_grad();
+    let (out, traces) = lstm.forward_traced(&x, ForwardArgs::default(), &[2, 0]).unwrap();
+    assert_eq!(traces.len(), 2);
+    assert!(!traces[0].h.is_tracked());
+    let plain = lstm.forward(&x, None).unwrap();
+    super::close("y", &out.y, &plain.y);
+    super::close("h of layer 2", &traces[0].h.reshape(&[5, 2, 6]).unwrap(), &plain.y);
+    let c = traces[1].c.as_ref().unwrap().select(0, 4).unwrap().reshape(&[2, 6]).unwrap();
+    super::close("last c of layer 0", &c, &plain.state.c(0, 0).unwrap());
+    let gradient = |y: &Tensor| y.sum_all().unwrap().backward().unwrap().get(&x).unwrap();
+    super::close("dx", &gradient(&out.y), &gradient(&plain.y));
+    let args = ForwardArgs::default();
+    let (silent, same) = no_grad(|| lstm.forward_traced(&x, args, &[2])).unwrap();
+    assert!(!silent.y.is_tracked());
+    super::close("without a graph", &same[0].gates, &traces[0].gates);
+    let error = lstm.forward_traced(&x, ForwardArgs::default(), &[3]).unwrap_err().to_string();
+    assert!(error.contains("layers") && error.contains("number of layers, 3"), "{error}");
+}

@@ -1,0 +1,94 @@
+//! Bad input: typed errors that name the row, the axis or the option.
+
+use super::random;
+use rnn_api::Error;
+use rnn_api::prelude::*;
+
+#[track_caller]
+fn says<T>(result: rnn_api::Result<T>, parts: &[&str]) {
+    let error = result.err().expect("refused").to_string();
+    assert!(parts.iter().all(|part| error.contains(part)), "{error:?} without one of {parts:?}");
+}
+
+pub(crate) fn bad_sequences_name_the_row(device: &Device) {
+    says(Lengths::new([3, 0, 2]), &["lengths", "at least 1 step", "0 in row 1"]);
+    says(Lengths::new([0, 0]), &["lengths", "0 in row 0"]);
+    says(Lengths::new([]), &["lengths", "at least one row"]);
+    let lstm = LstmConfig::new(3, 4).with_bidirectional(true).init(device, 1).unwrap();
+    let x = random(device, 1, &[5, 2, 3]);
+    let with_lengths = |lengths: &[usize]| {
+        let lengths = Lengths::new(lengths).unwrap();
+        lstm.forward_with(&x, ForwardArgs { lengths: Some(&lengths), ..ForwardArgs::default() })
+    };
+    says(with_lengths(&[5, 6]), &["lengths", "from 1 to T = 5", "6 in row 1"]);
+    says(with_lengths(&[5, 5, 5]), &["lengths", "B = 2", "3"]);
+    says(with_lengths(&[5]), &["lengths", "B = 2", "1"]);
+    let with_resets = |resets: Vec<bool>| {
+        let resets = Resets::new(resets);
+        lstm.forward_with(&x, ForwardArgs { resets: Some(&resets), ..ForwardArgs::default() })
+    };
+    says(with_resets(vec![true; 9]), &["resets", "[T, B] = [5, 2]", "9"]);
+    says(with_resets(vec![]), &["resets", "[T, B] = [5, 2]", "0"]);
+    // An input of the wrong rank is not mistaken for wrong lengths.
+    let lengths = Lengths::new([1]).unwrap();
+    let flat = random(device, 2, &[5, 3]);
+    let args = ForwardArgs { lengths: Some(&lengths), ..ForwardArgs::default() };
+    says(lstm.forward_with(&flat, args), &["x", "[T, B, I]", "[5, 3]"]);
+    // After an error the layer works as before.
+    assert!(with_lengths(&[5, 1]).unwrap().y.to_vec().unwrap().iter().all(|y| y.is_finite()));
+
+    let projected = LstmConfig::new(3, 8).with_proj_size(2).init(device, 1).unwrap();
+    let state = LstmState::new(random(device, 3, &[1, 2, 8]), random(device, 4, &[1, 2, 8]), 1);
+    says(projected.forward(&x, Some(&state)), &["h0", "[L*D, B, P]", "[1, 2, 2]"]);
+    let state = LstmState::new(random(device, 3, &[1, 2, 2]), random(device, 4, &[1, 2, 2]), 1);
+    says(projected.forward(&x, Some(&state)), &["c0", "[L*D, B, H]", "[1, 2, 8]"]);
+    says(lstm.stream(2), &["bidirectional"]);
+}
+
+pub(crate) fn bad_options_name_themselves(device: &Device) {
+    #[track_caller]
+    fn refused<T>(result: rnn_api::Result<T>, option: &str, expected: &str) {
+        match result.err() {
+            Some(Error::Config { field, expected: got, .. }) => {
+                assert!(field == option && got.contains(expected), "{option}: {field} must be {got}");
+            }
+            other => panic!("{option}: expected an error, got {other:?}"),
+        }
+    }
+    let lstm = |change: &dyn Fn(LstmConfig) -> LstmConfig| change(LstmConfig::new(3, 4)).init(device, 1);
+    for rate in [-0.1, 1.0, f32::NAN] {
+        refused(lstm(&|c| c.with_dropout(rate)), "dropout", "in [0, 1)");
+        refused(lstm(&|c| c.with_input_dropout(rate)), "input_dropout", "in [0, 1)");
+        refused(lstm(&|c| c.with_output_dropout(rate)), "output_dropout", "in [0, 1)");
+        refused(lstm(&|c| c.with_recurrent_dropout(rate)), "recurrent_dropout", "in [0, 1)");
+        refused(lstm(&|c| c.with_candidate_dropout(rate)), "candidate_dropout", "in [0, 1)");
+        refused(lstm(&|c| c.with_zoneout(rate, 0.0)), "zoneout_h", "in [0, 1)");
+        refused(lstm(&|c| c.with_zoneout(0.0, rate)), "zoneout_c", "in [0, 1)");
+        refused(lstm(&|c| c.with_weight_dropout(rate)), "weight_dropout", "in [0, 1)");
+    }
+    for bound in [0.0, -1.0, f32::INFINITY, f32::NAN] {
+        refused(lstm(&|c| c.with_clip(bound)), "clip", "finite and above 0");
+        refused(lstm(&|c| c.with_cell_clip(bound)), "cell_clip", "finite and above 0");
+    }
+    for size in [4, 5] {
+        refused(lstm(&|c| c.with_proj_size(size)), "proj_size", "below hidden_size, 4");
+    }
+    refused(lstm(&|c| c.with_merge(Merge::Sum)), "merge", "Concat with one direction");
+    refused(lstm(&|c| c.with_forget_lag(1.0)), "forget_bias", "at least 2 steps");
+    let flat = Activation::HardSigmoid { alpha: 0.0, beta: 0.5 };
+    refused(lstm(&|c| c.with_gate_activation(flat)), "gate_activation", "alpha other than 0");
+    let falling = Activation::LeakyRelu { alpha: -0.1 };
+    refused(lstm(&|c| c.with_candidate_activation(falling)), "candidate_activation", "alpha not below 0");
+    let endless = Activation::Affine { alpha: f32::INFINITY, beta: 0.0 };
+    refused(lstm(&|c| c.with_output_activation(endless)), "output_activation", "finite");
+
+    let gru = |change: &dyn Fn(GruConfig) -> GruConfig| change(GruConfig::new(3, 4)).init(device, 1);
+    let before = |c: GruConfig| c.with_reset_after(false).with_layer_norm(true);
+    refused(gru(&before), "layer_norm", "resets after");
+    let zoned_c = Regularization { zoneout_c: 0.1, ..Regularization::default() };
+    refused(gru(&|c| c.with_regularization(zoned_c)), "zoneout_c", "only for an LSTM");
+    let rnn = |change: &dyn Fn(RnnConfig) -> RnnConfig| change(RnnConfig::new(3, 4)).init(device, 1);
+    refused(rnn(&|c| c.with_independent(true).with_layer_norm(true)), "layer_norm", "a recurrent product");
+    let candidate = Regularization { candidate_dropout: 0.1, ..Regularization::default() };
+    refused(rnn(&|c| c.with_regularization(candidate)), "candidate_dropout", "only for a cell with gates");
+}

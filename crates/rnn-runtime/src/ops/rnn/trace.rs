@@ -1,0 +1,117 @@
+//! What a training pass keeps, in the order in which people think of it.
+
+use super::{Dims, Path, Saved, SavedLayer};
+use crate::array::Array;
+use crate::device::{Device, on_device};
+use crate::error::{Error, Result};
+use crate::ops::copy::{StridedCopy, concat, copy_into};
+use rnn_kernels::cell::{CellKind, StackSpec};
+
+const OP: &str = "rnn::trace";
+
+/// Every gate and state of one layer; zero past a row's end.
+#[derive(Clone, Debug)]
+pub struct LayerTrace {
+    /// `[T, B, D, G, H]`: the gates after their activation, in PyTorch's order: i, f, g, o of an LSTM (i, g, o when
+    /// coupled), r, z, n of a GRU; of an Elman network its one activation. Candidate dropout comes after it.
+    pub gates: Array,
+    /// `[T, B, D, P]`: h after every step
+    pub h: Array,
+    /// `[T, B, D, H]`: c after every step; LSTM only
+    pub c: Option<Array>,
+}
+
+/// The order of a backend's arrays: units of a row with padding, and whether a unit's gates lie side by side.
+struct Layout {
+    hidden: usize,
+    state: usize,
+    interleaved: bool,
+}
+
+impl Layout {
+    fn new(device: &Device, dims: Dims) -> Self {
+        on_device!(
+            device,
+            Cpu(_) => Layout { hidden: dims.h, state: dims.p, interleaved: false },
+            Gpu(_) => {
+                let padded = crate::gpu::rnn::padded;
+                Layout { hidden: padded(dims.h), state: padded(dims.p), interleaved: true }
+            },
+        )
+    }
+}
+
+impl Saved {
+    /// The gates and states of one layer of the pass that saved this. It copies; the backward pass is as before.
+    ///
+    /// # Errors
+    /// No such layer, or no memory.
+    pub fn trace(&self, spec: &StackSpec, layer: usize) -> Result<LayerTrace> {
+        let Some(of) = self.layers.get(layer) else {
+            return Err(Error::Value {
+                op: OP,
+                arg: "layer",
+                expected: format!("below the number of layers, {}", self.layers.len()),
+                got: layer.to_string(),
+            });
+        };
+        let paths = self.paths.as_deref();
+        let mut parts = Vec::with_capacity(of.passes.len());
+        for (n, pass) in of.passes.iter().enumerate() {
+            let path = paths.map(|paths| &paths[n]);
+            parts.push(trace_pass(spec, self.dims, &pass.kept, path)?);
+        }
+        let Dims { t, b, h, p, d, g, .. } = self.dims;
+        let together = |of: &dyn Fn(&LayerTrace) -> Option<&Array>, dims: &[usize]| {
+            let parts: Vec<&Array> = parts.iter().filter_map(of).collect();
+            match parts[..] {
+                [] => Ok(None),
+                [one] => one.reshape(dims).map(Some),
+                _ => concat(&parts, 2)?.reshape(dims).map(Some),
+            }
+        };
+        let gates = together(&|part| Some(&part.gates), &[t, b, d, g, h])?;
+        let states = together(&|part| Some(&part.h), &[t, b, d, p])?;
+        let c = together(&|part| part.c.as_ref(), &[t, b, d, h])?;
+        let (Some(gates), Some(h)) = (gates, states) else { unreachable!("a layer has a pass") };
+        Ok(LayerTrace { gates, h, c })
+    }
+}
+
+/// The part of one pass, as `[T, B, ..]` without padding: axis 2 holds all the rest.
+fn trace_pass(spec: &StackSpec, stack: Dims, kept: &SavedLayer, path: Option<&Path>) -> Result<LayerTrace> {
+    let dims = path.map_or(stack, |path| stack.of_path(path));
+    let Dims { h, p, d, g, n, .. } = dims;
+    let layout = Layout::new(kept.gates.device(), dims);
+    let unpacked = |array: Array| match path {
+        Some(path) => path.unpack(OP, &array, dims),
+        None => array.reshape(&[dims.t, dims.b, array.len() / n]),
+    };
+    let (gate, unit) = if layout.interleaved { (1, g) } else { (layout.hidden, 1) };
+    let strides = [d * layout.hidden * g, layout.hidden * g, gate, unit];
+    let gates = view(&kept.gates, &[n, d, g, h], &strides)?;
+    let rows = |of: &Array, width: usize, padded: usize| view(of, &[n, d, width], &[d * padded, padded, 1]);
+    let c = match (&kept.aux, spec.cell.kind) {
+        (Some(aux), CellKind::Lstm) => Some(unpacked(rows(aux, h, layout.hidden)?)?),
+        _ => None,
+    };
+    Ok(LayerTrace { gates: unpacked(gates)?, h: unpacked(rows(&kept.y, p, layout.state)?)?, c })
+}
+
+/// A contiguous copy of what the strides reach.
+fn view(of: &Array, dims: &[usize], strides: &[usize]) -> Result<Array> {
+    let mut out = Array::alloc(of.device(), OP, dims)?;
+    let mut own = vec![1; dims.len()];
+    for axis in (1..dims.len()).rev() {
+        own[axis - 1] = own[axis] * dims[axis];
+    }
+    let copy = StridedCopy {
+        dims: dims.to_vec(),
+        src_strides: strides.to_vec(),
+        src_offset: 0,
+        dst_strides: own,
+        dst_offset: 0,
+    };
+    copy_into(&copy, of, &mut out)?;
+    Ok(out)
+}
