@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 DEFAULT_OUT = Path(__file__).resolve().parents[2] / "crates/rnn-api/tests/fixtures"
 
@@ -59,10 +60,17 @@ def save(out, name, tensors, key, description):
 # --- recurrent stacks ---------------------------------------------------------------------
 
 
-def stack_case(out, name, cell, layers, bidirectional, state, bias=True, dims=(5, 3, 4, 7)):
-    """One recurrent stack: parameters, inputs, cotangents, and every result and gradient."""
+def stack_case(
+    out, name, cell, layers, bidirectional, state, bias=True, dims=(5, 3, 4, 7), proj_size=0, lengths=None
+):
+    """One recurrent stack: parameters, inputs, cotangents, and every result and gradient.
+
+    With `lengths` the stack runs over a packed sequence: x and dy hold values past the ends as well,
+    which must not matter.
+    """
     seed(name)
     steps, batch, inputs, hidden = dims
+    projection = {"proj_size": proj_size} if proj_size else {}
     rnn = exact_double(
         CELLS[cell](
             input_size=inputs,
@@ -70,21 +78,24 @@ def stack_case(out, name, cell, layers, bidirectional, state, bias=True, dims=(5
             num_layers=layers,
             bidirectional=bidirectional,
             bias=bias,
+            **projection,
         )
     )
     directions = 2 if bidirectional else 1
     is_lstm = cell == "lstm"
-    state_shape = (layers * directions, batch, hidden)
+    width = proj_size or hidden
+    state_shape = (layers * directions, batch, width)
+    cell_shape = (layers * directions, batch, hidden)
 
     x = leaf(steps, batch, inputs)
     states = {}
     if state:
         states["h0"] = leaf(*state_shape)
         if is_lstm:
-            states["c0"] = leaf(*state_shape)
-    cotangents = {"dy": randn(steps, batch, directions * hidden), "dh_n": randn(*state_shape)}
+            states["c0"] = leaf(*cell_shape)
+    cotangents = {"dy": randn(steps, batch, directions * width), "dh_n": randn(*state_shape)}
     if is_lstm:
-        cotangents["dc_n"] = randn(*state_shape)
+        cotangents["dc_n"] = randn(*cell_shape)
 
     if not state:
         initial = None
@@ -92,7 +103,11 @@ def stack_case(out, name, cell, layers, bidirectional, state, bias=True, dims=(5
         initial = (states["h0"], states["c0"])
     else:
         initial = states["h0"]
-    y, final = rnn(x, initial)
+    if lengths is None:
+        y, final = rnn(x, initial)
+    else:
+        packed, final = rnn(pack_padded_sequence(x, lengths, enforce_sorted=False), initial)
+        y, _ = pad_packed_sequence(packed, total_length=steps)
     results = {"y": y}
     if is_lstm:
         results["h_n"], results["c_n"] = final
@@ -101,6 +116,8 @@ def stack_case(out, name, cell, layers, bidirectional, state, bias=True, dims=(5
     sum((results[n] * cotangents[f"d{n}"]).sum() for n in results).backward()
 
     tensors = {"x": x, **states, **cotangents, **dict(rnn.named_parameters())}
+    if lengths is not None:
+        tensors["lengths"] = torch.tensor(lengths)
     tensors |= {f"expect.{n}": value for n, value in results.items()}
     tensors |= {f"expect.d{n}": value.grad for n, value in {"x": x, **states}.items()}
     tensors |= {f"expect.d.{n}": value.grad for n, value in rnn.named_parameters()}
@@ -111,7 +128,7 @@ def stack_case(out, name, cell, layers, bidirectional, state, bias=True, dims=(5
         "num_layers": layers,
         "bidirectional": bidirectional,
         "bias": bias,
-        "proj_size": 0,
+        "proj_size": proj_size,
     }
     save(out, name, tensors, "config", config)
 
@@ -126,6 +143,14 @@ def stack_cases(out):
         stack_case(out, name, cell, layers, bidirectional, state)
     stack_case(out, "stack_gru_l2_bi_state_no_bias", "gru", 2, True, True, bias=False)
     stack_case(out, "stack_lstm_l2_bi_state_t1_b1", "lstm", 2, True, True, dims=(1, 1, 4, 7))
+    stack_case(out, "stack_lstm_l1_uni_proj", "lstm", 1, False, False, proj_size=3)
+    stack_case(out, "stack_lstm_l2_bi_state_proj", "lstm", 2, True, True, proj_size=3)
+    # Neither sorted nor without ties; the shortest and the longest are among them.
+    ragged = dict(lengths=[3, 5, 1, 5, 2], dims=(5, 5, 4, 7))
+    for cell in CELLS:
+        stack_case(out, f"stack_{cell}_l2_bi_state_lengths", cell, 2, True, True, **ragged)
+    stack_case(out, "stack_gru_l1_uni_lengths", "gru", 1, False, False, **ragged)
+    stack_case(out, "stack_lstm_l2_bi_state_proj_lengths", "lstm", 2, True, True, proj_size=3, **ragged)
 
 
 # --- optimizers -----------------------------------------------------------------------------

@@ -60,7 +60,7 @@ fn tensor(device: &Device, fixture: &Fixture, name: &str) -> Option<Tensor> {
 }
 
 fn recurrent_layers(device: &Device) {
-    for_each_fixture("stack_", 34, |path, fixture| {
+    for_each_fixture("stack_", 42, |path, fixture| {
         let size = |field| fixture.parse_field::<usize>("config", field).unwrap();
         let flag = |field| fixture.parse_field::<bool>("config", field).unwrap();
         let name = &path.file_stem().unwrap().to_string_lossy();
@@ -72,6 +72,12 @@ fn recurrent_layers(device: &Device) {
         let hidden_state = || h0.clone().map(|h| HiddenState::new(h, directions));
         let x = tensor(device, fixture, "x").unwrap().requires_grad();
         let leaves = [("dx", Some(&x)), ("dh0", h0.as_ref()), ("dc0", c0.as_ref())];
+        let lengths = fixture.integers.get("lengths").map(|(_, lengths)| {
+            let lengths: Vec<usize> =
+                lengths.iter().map(|&length| usize::try_from(length).unwrap()).collect();
+            Lengths::new(lengths).unwrap()
+        });
+        let lengths = lengths.as_ref();
         macro_rules! layer {
             ($config:expr) => {
                 $config
@@ -84,18 +90,21 @@ fn recurrent_layers(device: &Device) {
         }
         match fixture.field("config", "cell").unwrap() {
             "lstm" => {
-                let layer = layer!(LstmConfig::new(inputs, hidden));
+                let layer = layer!(LstmConfig::new(inputs, hidden).with_proj_size(size("proj_size")));
                 load_parameters(&layer, fixture, device);
                 let state = h0.clone().zip(c0.clone());
                 let state = state.map(|(h, c)| LstmState::new(h, c, directions));
-                let out = layer.forward(&x, state.as_ref()).unwrap();
+                let args = ForwardArgs { state: state.as_ref(), lengths, ..ForwardArgs::default() };
+                let out = layer.forward_with(&x, args).unwrap();
                 let results = [("y", out.y), ("h_n", out.state.h), ("c_n", out.state.c)];
                 check_layer(name, fixture, &layer, &results, &leaves);
             }
             "gru" => {
                 let layer = layer!(GruConfig::new(inputs, hidden));
                 load_parameters(&layer, fixture, device);
-                let out = layer.forward(&x, hidden_state().as_ref()).unwrap();
+                let state = hidden_state();
+                let args = ForwardArgs { state: state.as_ref(), lengths, ..ForwardArgs::default() };
+                let out = layer.forward_with(&x, args).unwrap();
                 let results = [("y", out.y), ("h_n", out.state.h)];
                 check_layer(name, fixture, &layer, &results, &leaves);
             }
@@ -107,7 +116,9 @@ fn recurrent_layers(device: &Device) {
                 };
                 let layer = layer!(RnnConfig::new(inputs, hidden).with_activation(activation));
                 load_parameters(&layer, fixture, device);
-                let out = layer.forward(&x, hidden_state().as_ref()).unwrap();
+                let state = hidden_state();
+                let args = ForwardArgs { state: state.as_ref(), lengths, ..ForwardArgs::default() };
+                let out = layer.forward_with(&x, args).unwrap();
                 let results = [("y", out.y), ("h_n", out.state.h)];
                 check_layer(name, fixture, &layer, &results, &leaves);
             }

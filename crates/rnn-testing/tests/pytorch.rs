@@ -23,7 +23,7 @@ const NADAM: Tolerance = Tolerance { abs: 1e-8, rel: 3e-7 };
 #[test]
 fn recurrent_stacks() {
     let paths = fixture::list(FIXTURES, "stack_").unwrap();
-    assert_eq!(paths.len(), 34, "4 cells x 2 depths x 2 directions x with and without state, 2 extra");
+    assert_eq!(paths.len(), 42, "32 of cell, depth, directions and state; 2 extra; projections and lengths");
     for path in paths {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let fixture = Fixture::read(&path).unwrap();
@@ -32,7 +32,6 @@ fn recurrent_stacks() {
 }
 
 fn stack_of(fixture: &Fixture) -> Result<StackSpec, String> {
-    assert_eq!(fixture.parse_field("config", "proj_size"), Ok(0));
     let cell = match fixture.field("config", "cell")? {
         "lstm" => CellSpec::lstm(),
         "gru" => CellSpec::gru(),
@@ -45,8 +44,14 @@ fn stack_of(fixture: &Fixture) -> Result<StackSpec, String> {
         num_layers: fixture.parse_field("config", "num_layers")?,
         bidirectional: fixture.parse_field("config", "bidirectional")?,
         bias: fixture.parse_field("config", "bias")?,
+        proj_size: size("proj_size")?,
         ..StackSpec::new(cell, size("input_size")?, size("hidden_size")?)
     })
+}
+
+fn lengths_of(fixture: &Fixture) -> Option<Vec<usize>> {
+    let (_, lengths) = fixture.integers.get("lengths")?;
+    Some(lengths.iter().map(|&length| usize::try_from(length).unwrap()).collect())
 }
 
 fn check_stack(name: &str, fixture: &Fixture) -> Result<(), String> {
@@ -60,6 +65,7 @@ fn check_stack(name: &str, fixture: &Fixture) -> Result<(), String> {
         x: fixture.values_f64("x")?,
         h0: optional("h0"),
         c0: optional("c0"),
+        lengths: lengths_of(fixture),
         ..StackInput::default()
     };
     let out = oracle::forward(&spec, &weights, &input);
