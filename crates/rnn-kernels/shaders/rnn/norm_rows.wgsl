@@ -1,6 +1,6 @@
 // Layer normalisation of the input's product of every step: rows of H*G values, gates of a unit side by side, what
 // lies beyond H zero. out = normal * gain + bias. One workgroup per row and direction.
-// Needs: lib/sum_lanes.wgsl.
+// Needs: lib/sum_lanes.wgsl, lib/row_norm.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/forward.rs
 
 struct Params {
@@ -29,19 +29,9 @@ fn norm_rows(
     }
     let start = row * params.width;
     let of_gain = row % params.directions * params.width;
-    var sum = 0.0;
+    let norm = row_norm(start, lane);
     for (var i = lane; i < params.count; i += 256u) {
-        sum += x[start + i];
-    }
-    let mean = sum_lanes(sum, lane) / f32(params.count);
-    sum = 0.0;
-    for (var i = lane; i < params.count; i += 256u) {
-        let distance = x[start + i] - mean;
-        sum += distance * distance;
-    }
-    let scale = inverseSqrt(sum_lanes(sum, lane) / f32(params.count) + params.epsilon);
-    for (var i = lane; i < params.count; i += 256u) {
-        let normal = (x[start + i] - mean) * scale;
+        let normal = (x[start + i] - norm.mean) * norm.scale;
         x[start + i] = fma(normal, gain[of_gain + i], select(0.0, bias[of_gain + i], params.has_bias == 1u));
     }
 }

@@ -1,6 +1,6 @@
 // The backward of rnn/norm_rows.wgsl: from the product x before it, computed again, and the gradient d of what came
 // out, the gradient of the product (in x's place) and d * normal, whose sum over the rows is the gain's gradient.
-// Needs: lib/sum_lanes.wgsl.
+// Needs: lib/sum_lanes.wgsl, lib/row_norm.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/backward.rs
 
 struct Params {
@@ -30,23 +30,13 @@ fn norm_rows_backward(
     }
     let start = row * params.width;
     let gains = row % params.directions * params.width;
-    var sum = 0.0;
-    for (var i = lane; i < params.count; i += 256u) {
-        sum += x[start + i];
-    }
-    let mean = sum_lanes(sum, lane) / f32(params.count);
-    sum = 0.0;
-    for (var i = lane; i < params.count; i += 256u) {
-        let distance = x[start + i] - mean;
-        sum += distance * distance;
-    }
-    let scale = inverseSqrt(sum_lanes(sum, lane) / f32(params.count) + params.epsilon);
+    let norm = row_norm(start, lane);
     var plain = 0.0;
     var along = 0.0;
     for (var i = lane; i < params.count; i += 256u) {
         let scaled = d[start + i] * gain[gains + i];
         plain += scaled;
-        along += scaled * (x[start + i] - mean) * scale;
+        along += scaled * (x[start + i] - norm.mean) * norm.scale;
     }
     plain = sum_lanes(plain, lane) / f32(params.count);
     along = sum_lanes(along, lane) / f32(params.count);
@@ -56,8 +46,8 @@ fn norm_rows_backward(
             of_gain[start + i] = 0.0;
             continue;
         }
-        let normal = (x[start + i] - mean) * scale;
+        let normal = (x[start + i] - norm.mean) * norm.scale;
         of_gain[start + i] = d[start + i] * normal;
-        x[start + i] = (d[start + i] * gain[gains + i] - plain - normal * along) * scale;
+        x[start + i] = (d[start + i] * gain[gains + i] - plain - normal * along) * norm.scale;
     }
 }

@@ -254,7 +254,7 @@ pub static PREVIOUS: Kernel = Kernel {
 /// Layer normalisation of the input's product, in place.
 pub static NORM_ROWS: Kernel = Kernel {
     label: "norm_rows",
-    parts: &[part!("lib/sum_lanes.wgsl"), part!("rnn/norm_rows.wgsl")],
+    parts: &[part!("lib/sum_lanes.wgsl"), part!("lib/row_norm.wgsl"), part!("rnn/norm_rows.wgsl")],
     entry: "norm_rows",
     bindings: &[Read, Read, ReadWrite], // gain, bias, x
     params_size: size_of::<NormRowsParams>(),
@@ -264,7 +264,7 @@ pub static NORM_ROWS: Kernel = Kernel {
 /// Its backward.
 pub static NORM_ROWS_BACKWARD: Kernel = Kernel {
     label: "norm_rows_backward",
-    parts: &[part!("lib/sum_lanes.wgsl"), part!("rnn/norm_rows_backward.wgsl")],
+    parts: &[part!("lib/sum_lanes.wgsl"), part!("lib/row_norm.wgsl"), part!("rnn/norm_rows_backward.wgsl")],
     entry: "norm_rows_backward",
     bindings: &[Read, Read, ReadWrite, ReadWrite], // gain, d, x, of_gain
     params_size: size_of::<NormRowsParams>(),
