@@ -6,6 +6,7 @@
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use rnn_api::data::*;
+use rnn_api::metrics::*;
 use rnn_api::{Device, Error};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,15 +16,20 @@ fn folder() -> PathBuf {
     std::env::var_os("RNN_DATA").map_or_else(beside, PathBuf::from)
 }
 
-/// A test that reads `file` of the data folder.
+/// A test that reads `file` of the data folder and is named after its part of it.
 fn on(file: &'static str, test: fn(&Path) -> Result<(), Error>) -> Trial {
+    named(file.split('/').next().unwrap_or(file), file, test)
+}
+
+/// A test that reads `file` of the data folder.
+fn named(name: &'static str, file: &'static str, test: fn(&Path) -> Result<(), Error>) -> Trial {
     let path = folder().join(file);
     let absent = !path.exists();
     if absent {
         eprintln!("ignored: no {}; set RNN_DATA to the folder of real data", path.display());
     }
     let run = move || test(&path).map_err(|error| Failed::from(error.to_string()));
-    Trial::test(file.split('/').next().unwrap_or(file), run).with_ignored_flag(absent)
+    Trial::test(name, run).with_ignored_flag(absent)
 }
 
 fn main() {
@@ -33,6 +39,8 @@ fn main() {
         on("names", names),
         on("tinyshakespeare/input.txt", tinyshakespeare),
         on("series", series),
+        named("baselines_of_the_sunspots", "series/sunspots.csv", baselines_of_the_sunspots),
+        named("baselines_of_shakespeare", "tinyshakespeare/input.txt", baselines_of_shakespeare),
     ];
     if cfg!(feature = "gzip") {
         tests.push(on("digits8x8/digits.csv.gz", digits));
@@ -227,5 +235,47 @@ fn series(folder: &Path) -> Result<(), Error> {
     let table = Table::read(folder.join("Airline.csv"), &TableOptions::new())?;
     assert_eq!(table.strings("Date")?[143], "1960-12");
     assert_eq!(table.numbers(1, Missing::Error)?.iter().sum::<f32>(), 40_363.0);
+    Ok(())
+}
+
+/// Persistence, seasonal and mean forecasts of the years 1921 to 1955.
+fn baselines_of_the_sunspots(path: &Path) -> Result<(), Error> {
+    let text = read_text(path)?;
+    let value = |line: &str| line.split(',').nth(1).unwrap().trim().parse().unwrap();
+    let series: Vec<f32> = text.lines().skip(1).filter(|line| !line.is_empty()).map(value).collect();
+    let (from, end) = (1921 - 1700, 1956 - 1700);
+    let reference = variance(&series[..1980 - 1700]).unwrap();
+    let errors = |predictions: Vec<f32>| {
+        let mut errors = RegressionErrors::new();
+        errors.add(&predictions, &series[from..end]).unwrap();
+        errors
+    };
+    // Values are given to a tenth: f32 keeps seven digits of them.
+    let near =
+        |got: Result<f64, Error>, want: f64| assert!((got.unwrap() / want - 1.0).abs() < 1e-6, "{want}");
+    near(Ok(reference), 1495.5937651785714);
+    let known = &series[..end];
+    let last = errors(persistence(known, from, 1).unwrap());
+    near(last.mse(), 638.310857142857);
+    near(last.arv(reference), 0.4267942752934944);
+    near(errors(seasonal_naive(known, from, 11, 1).unwrap()).mse(), 630.7102857142858);
+    near(errors(training_mean(known, from).unwrap()).mse(), 1764.34977611901);
+    Ok(())
+}
+
+/// Letters by themselves and by the one before, with one added to every count.
+fn baselines_of_shakespeare(path: &Path) -> Result<(), Error> {
+    let text = read_text(path)?;
+    let mut letters: Vec<char> = text.chars().collect();
+    let all = letters.clone();
+    letters.sort_unstable();
+    letters.dedup();
+    let tokens: Vec<u32> = all.iter().map(|c| letters.binary_search(c).unwrap() as u32).collect();
+    let (train, test) = tokens.split_at(tokens.len() * 9 / 10);
+    let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-9, "{got} is not {want}");
+    let unigram = Unigram::fit([train], letters.len(), 1.0).unwrap().likelihood([test]).unwrap();
+    near(unigram.nats().unwrap(), 3.3473303372789287);
+    let bigram = Bigram::fit([train], letters.len(), 1.0).unwrap().likelihood([test]).unwrap();
+    near(bigram.nats().unwrap(), 2.4819221928184843);
     Ok(())
 }

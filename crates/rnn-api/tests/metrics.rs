@@ -1,14 +1,10 @@
 //! Metrics and baselines against closed forms, counts by hand, brute force, and numbers from real data that a
 //! separate program (plain Python loops over the definitions) has computed.
-//!
-//! Real data is looked for in `RNN_DATA`, else in `../shared/data` beside the checkout; the tests that need
-//! it are ignored unless asked for (`--ignored`).
+//! Baselines on real series and texts are in `tests/data.rs`.
 
 use rnn_api::Result;
 use rnn_api::metrics::*;
 use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 #[track_caller]
 fn close(got: Result<f64>, want: f64) {
@@ -357,55 +353,4 @@ fn forecasts_look_at_nothing_newer_than_the_horizon() {
     refused(seasonal_naive(&series, 7, usize::MAX, 2), &["from"]);
     refused(training_mean(&series, 0), &["from must be at least 1"]);
     refused(training_mean(&series, 13), &["less than the 12 values"]);
-}
-
-fn data(file: &str) -> PathBuf {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    std::env::var_os("RNN_DATA").map_or_else(beside, PathBuf::from).join(file)
-}
-
-fn read(file: &str) -> String {
-    let path = data(file);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-#[test]
-#[ignore = "needs series/sunspots.csv"]
-fn baselines_of_the_sunspots() {
-    let text = read("series/sunspots.csv");
-    let value = |line: &str| line.split(',').nth(1).unwrap().trim().parse().unwrap();
-    let series: Vec<f32> = text.lines().skip(1).filter(|line| !line.is_empty()).map(value).collect();
-    let (from, end) = (1921 - 1700, 1956 - 1700);
-    let reference = variance(&series[..1980 - 1700]).unwrap();
-    let errors = |predictions: Vec<f32>| {
-        let mut errors = RegressionErrors::new();
-        errors.add(&predictions, &series[from..end]).unwrap();
-        errors
-    };
-    // Values are given to a tenth: f32 keeps seven digits of them.
-    let near = |got: Result<f64>, want: f64| assert!((got.unwrap() / want - 1.0).abs() < 1e-6, "{want}");
-    near(Ok(reference), 1495.5937651785714);
-    let known = &series[..end];
-    let last = errors(persistence(known, from, 1).unwrap());
-    near(last.mse(), 638.310857142857);
-    near(last.arv(reference), 0.4267942752934944);
-    near(errors(seasonal_naive(known, from, 11, 1).unwrap()).mse(), 630.7102857142858);
-    near(errors(training_mean(known, from).unwrap()).mse(), 1764.34977611901);
-}
-
-#[test]
-#[ignore = "needs tinyshakespeare/input.txt"]
-fn baselines_of_shakespeare() {
-    let text = read("tinyshakespeare/input.txt");
-    let mut letters: Vec<char> = text.chars().collect();
-    let all = letters.clone();
-    letters.sort_unstable();
-    letters.dedup();
-    let tokens: Vec<u32> = all.iter().map(|c| letters.binary_search(c).unwrap() as u32).collect();
-    let (train, test) = tokens.split_at(tokens.len() * 9 / 10);
-    let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-9, "{got} is not {want}");
-    let unigram = Unigram::fit([train], letters.len(), 1.0).unwrap().likelihood([test]).unwrap();
-    near(unigram.nats().unwrap(), 3.3473303372789287);
-    let bigram = Bigram::fit([train], letters.len(), 1.0).unwrap().likelihood([test]).unwrap();
-    near(bigram.nats().unwrap(), 2.4819221928184843);
 }
