@@ -1,5 +1,6 @@
 //! Layers and the [`Module`] trait.
 
+mod cell;
 mod config;
 mod dropout;
 mod embedding;

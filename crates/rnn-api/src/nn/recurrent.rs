@@ -3,7 +3,7 @@
 use crate::autograd::no_grad;
 use crate::error::{Error, Result};
 use crate::functional::rnn::{CellTensors, StackInput, StackTensors, stack};
-use crate::init::{Init, InitShape};
+use crate::nn::cell::{Cell, cell_weights, drop_weights};
 use crate::nn::config::{ForgetBias, GruConfig, LstmConfig, Parts, RnnConfig};
 use crate::nn::sequences::{ForwardArgs, Lengths, Resets};
 use crate::nn::state::{
@@ -12,15 +12,11 @@ use crate::nn::state::{
 use crate::nn::{Builder, DROPOUT_STREAM, Draws, Mode, Module, Visitor, WEIGHT_DROPOUT_STREAM};
 use crate::param::Param;
 use crate::tensor::Tensor;
-use rnn_kernels::cell::{CellKind, Parameter, StackSpec, WeightFormat};
-use rnn_runtime::ops::dropout::DropoutMask;
+use rnn_kernels::cell::{StackSpec, WeightFormat};
 use rnn_runtime::ops::rnn::{self, CellWeights, Packed, Sequences, StackDraws};
 use rnn_runtime::{Device, RngKey};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The parameters of one layer and direction, in the order of [`Parameter::ALL`].
-struct Cell(Vec<(Parameter, Param)>);
 
 /// A stack of recurrent layers.
 pub(crate) struct Recurrent {
@@ -36,10 +32,6 @@ pub(crate) struct Recurrent {
     mode: Mode,
     draws: Draws,
 }
-
-/// Positions in PyTorch's order i, f, g, o.
-const INPUT_GATE: usize = 0;
-const FORGET_GATE: usize = 1;
 
 impl Recurrent {
     fn new(parts: &Parts, device: &Device, seed: u64) -> Result<Self> {
@@ -251,93 +243,6 @@ impl Recurrent {
     }
 }
 
-impl Cell {
-    fn new(parts: &Parts, layer: usize, builder: &mut Builder<'_>) -> Result<Self> {
-        let spec = &parts.spec;
-        let (gates, rows) = (spec.cell.gates(), spec.hidden_size);
-        let mut draw = |init: Init, [blocks, rows, cols]: [usize; 3], field: &'static str| {
-            let shape = InitShape { blocks, rows, cols, pytorch_fan: spec.hidden_size };
-            init.draw(shape, builder.key(), (builder.config, field))
-        };
-        let inputs = spec.layer_input_size(layer);
-        let w_ih = draw(parts.input_init, [gates, rows, inputs], "input_init")?;
-        let w_hh = match spec.cell.independent {
-            // One weight per unit: orthogonal and identity mean that each has size 1.
-            true => match parts.recurrent_init {
-                Init::Orthogonal(scale) | Init::Identity(scale) => vec![scale; rows],
-                other => draw(other, [1, 1, rows], "recurrent_init")?,
-            },
-            false => draw(parts.recurrent_init, [gates, rows, spec.state_size()], "recurrent_init")?,
-        };
-        let biases = match spec.bias {
-            true => {
-                let mut b_ih = draw(parts.bias_init, [gates, rows, 0], "bias_init")?;
-                let mut b_hh = draw(parts.bias_init, [gates, rows, 0], "bias_init")?;
-                if let (Some(bias), true) = (parts.forget_bias, has_forget_gate(spec)) {
-                    // In one of the two only: they are added.
-                    b_hh[FORGET_GATE * rows..][..rows].fill(0.0);
-                    match bias {
-                        ForgetBias::Value(value) => b_ih[FORGET_GATE * rows..][..rows].fill(value),
-                        ForgetBias::ForLag { steps } => {
-                            b_hh[INPUT_GATE * rows..][..rows].fill(0.0);
-                            let key = builder.key();
-                            for unit in 0..rows {
-                                let lag = 1.0 + (steps - 2.0) * key.uniform(0, unit as u32);
-                                b_ih[FORGET_GATE * rows + unit] = lag.ln();
-                                b_ih[INPUT_GATE * rows + unit] = -lag.ln();
-                            }
-                        }
-                    }
-                }
-                Some((b_ih, b_hh))
-            }
-            false => None,
-        };
-        let mut values = vec![(Parameter::WeightIh, w_ih), (Parameter::WeightHh, w_hh)];
-        if let Some((b_ih, b_hh)) = biases {
-            values.extend([(Parameter::BiasIh, b_ih), (Parameter::BiasHh, b_hh)]);
-        }
-        for parameter in Parameter::ALL {
-            let Some(dims) = spec.parameter_dims(layer, parameter) else { continue };
-            let len: usize = dims.iter().product();
-            match parameter {
-                Parameter::WeightHr => {
-                    let shape = InitShape { blocks: 1, rows: dims[0], cols: dims[1], pytorch_fan: dims[1] };
-                    let drawn =
-                        parts.input_init.draw(shape, builder.key(), (builder.config, "input_init"))?;
-                    values.push((parameter, drawn));
-                }
-                Parameter::Peephole | Parameter::NormCBias => values.push((parameter, vec![0.0; len])),
-                Parameter::NormIh | Parameter::NormHh | Parameter::NormC => {
-                    values.push((parameter, vec![1.0; len]));
-                }
-                _ => {}
-            }
-        }
-        let mut params = Vec::with_capacity(values.len());
-        for (parameter, values) in values {
-            let dims = spec.parameter_dims(layer, parameter).unwrap_or_default();
-            params.push((parameter, builder.param(values, &dims)?));
-        }
-        Ok(Cell(params))
-    }
-
-    /// The current values; their versions are appended to `versions`.
-    fn tensors(&self, versions: &mut Vec<u64>) -> CellTensors {
-        let mut value = |(parameter, param): &(Parameter, Param)| {
-            let (tensor, version) = param.snapshot();
-            versions.push(version);
-            (*parameter, tensor)
-        };
-        self.0.iter().map(&mut value).collect()
-    }
-}
-
-/// Whether there is a forget gate of its own to bias.
-fn has_forget_gate(spec: &StackSpec) -> bool {
-    spec.cell.kind == CellKind::Lstm && !spec.cell.coupled
-}
-
 /// Arguments of one pass of a stack.
 struct RunInput<'a> {
     x: &'a Tensor,
@@ -346,29 +251,6 @@ struct RunInput<'a> {
     sequences: Option<&'a Sequences>,
     draws: Option<StackDraws>,
     traced: &'a [usize],
-}
-
-/// DropConnect: a mask on the recurrent weights, another one at every pass.
-fn drop_weights(cell: &mut CellTensors, probability: f32, key: RngKey, draws: StackDraws) -> Result<()> {
-    for (parameter, tensor) in cell {
-        if *parameter == Parameter::WeightHh {
-            let row = tensor.len();
-            let first_step = draws.first_step;
-            *tensor = tensor.dropout(&DropoutMask { probability, key, first_step, row, shared: true })?;
-        }
-    }
-    Ok(())
-}
-
-/// The arrays of a cell's tensors.
-fn cell_weights(tensors: &CellTensors) -> CellWeights {
-    // Every cell starts with its two matrices.
-    let array = |n: usize| tensors[n].1.array().clone();
-    let mut weights = CellWeights::new(array(0), array(1));
-    for (parameter, tensor) in tensors {
-        weights.set(*parameter, tensor.array().clone());
-    }
-    weights
 }
 
 /// PyTorch's names, so that its checkpoints load unchanged.

@@ -1,0 +1,117 @@
+//! Pointwise activations.
+
+use super::Problem;
+use serde::{Deserialize, Serialize};
+
+/// A pointwise activation. Its derivative is a function of its output, which is what the forward pass keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Activation {
+    /// `1 / (1 + exp(-x))`, derivative `y (1 - y)`
+    Sigmoid,
+    /// `tanh x`, derivative `1 - y^2`
+    Tanh,
+    /// `max(x, 0)`, derivative `y > 0`
+    Relu,
+    /// `x`, derivative 1. Makes a cell exactly computable in integers, which the tests use.
+    Identity,
+    /// `clamp(alpha x + beta, 0, 1)`, derivative `alpha` inside; see [`Activation::HARD_SIGMOID`].
+    HardSigmoid {
+        /// Slope, not 0.
+        alpha: f32,
+        /// Value at 0.
+        beta: f32,
+    },
+    /// `clamp(x, -1, 1)`, derivative 1 inside
+    HardTanh,
+    /// `alpha tanh(beta x)` (LeCun 1998: 1.7159 and 2/3), derivative `beta (alpha - y^2 / alpha)`
+    ScaledTanh {
+        /// Largest value, not 0.
+        alpha: f32,
+        /// Scale of the argument.
+        beta: f32,
+    },
+    /// `x / (1 + |x|)` (Turian 2009), derivative `(1 - |y|)^2`
+    Softsign,
+    /// `x` above 0, else `alpha x`
+    LeakyRelu {
+        /// Slope below 0, not negative.
+        alpha: f32,
+    },
+    /// `x` above 0, else `alpha (exp(x) - 1)` (Clevert 2016), derivative `y + alpha` there
+    Elu {
+        /// Minus the limit at minus infinity, not negative.
+        alpha: f32,
+    },
+    /// `x` above alpha, else 0 (Konda 2015)
+    ThresholdedRelu {
+        /// Threshold, not negative.
+        alpha: f32,
+    },
+    /// `ln(1 + exp(x))`, derivative `1 - exp(-y)`
+    Softplus,
+    /// `alpha x + beta`, derivative `alpha`
+    Affine {
+        /// Slope.
+        alpha: f32,
+        /// Value at 0.
+        beta: f32,
+    },
+}
+
+impl Activation {
+    /// `clamp(x/6 + 1/2, 0, 1)`: PyTorch and Keras 3.
+    pub const HARD_SIGMOID: Activation = Activation::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 };
+
+    /// `clamp(x/5 + 1/2, 0, 1)`: ONNX, Keras 1 and 2, Theano.
+    pub const HARD_SIGMOID_ONNX: Activation = Activation::HardSigmoid { alpha: 0.2, beta: 0.5 };
+
+    /// The number by which shaders know it (`shaders/lib/activation.wgsl`).
+    pub const fn code(self) -> u32 {
+        match self {
+            Activation::Sigmoid => 0,
+            Activation::Tanh => 1,
+            Activation::Relu => 2,
+            Activation::Identity => 3,
+            Activation::HardSigmoid { .. } => 4,
+            Activation::HardTanh => 5,
+            Activation::ScaledTanh { .. } => 6,
+            Activation::Softsign => 7,
+            Activation::LeakyRelu { .. } => 8,
+            Activation::Elu { .. } => 9,
+            Activation::ThresholdedRelu { .. } => 10,
+            Activation::Softplus => 11,
+            Activation::Affine { .. } => 12,
+        }
+    }
+
+    /// `[alpha, beta]`, zeros where there is none.
+    pub const fn parameters(self) -> [f32; 2] {
+        match self {
+            Activation::HardSigmoid { alpha, beta }
+            | Activation::ScaledTanh { alpha, beta }
+            | Activation::Affine { alpha, beta } => [alpha, beta],
+            Activation::LeakyRelu { alpha }
+            | Activation::Elu { alpha }
+            | Activation::ThresholdedRelu { alpha } => [alpha, 0.0],
+            _ => [0.0, 0.0],
+        }
+    }
+
+    /// What is wrong with the parameters, if anything.
+    pub(super) fn problem(self, option: &'static str) -> Option<Problem> {
+        let [alpha, beta] = self.parameters();
+        let expected = match self {
+            _ if !alpha.is_finite() || !beta.is_finite() => "finite alpha and beta",
+            Activation::HardSigmoid { .. } | Activation::ScaledTanh { .. } if alpha == 0.0 => {
+                "alpha other than 0"
+            }
+            Activation::LeakyRelu { .. } | Activation::Elu { .. } | Activation::ThresholdedRelu { .. }
+                if alpha < 0.0 =>
+            {
+                "alpha not below 0, or the derivative is not a function of the output"
+            }
+            _ => return None,
+        };
+        Some(Problem::new(option, expected, format!("{self:?}")))
+    }
+}

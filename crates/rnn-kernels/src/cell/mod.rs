@@ -1,0 +1,178 @@
+//! The plain-data description of a recurrent cell and of a stack of them.
+//!
+//! The GPU picks WGSL parts and override constants from it, the CPU its loop, the oracle
+//! interprets it. It holds no weights.
+
+mod activation;
+mod stack;
+
+pub use activation::Activation;
+use serde::{Deserialize, Serialize};
+pub use stack::{Merge, Parameter, Regularization, StackSpec, WeightFormat};
+
+/// The recurrence of one layer. Weights follow PyTorch: gates are blocks of H rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CellKind {
+    /// Long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers 2000).
+    /// Gate order i, f, g, o; i, g, o when coupled. `c' = f*c + i*g`, `h' = o*act(c')`.
+    Lstm,
+    /// Gated recurrent unit (Cho 2014). Gate order r, z, n. `h' = (1-z)*n + z*h`, where
+    /// `n = act(x_n + r*(U_n h + b_hn))` as in PyTorch and cuDNN, or
+    /// `n = act(x_n + U_n (r*h) + b_hn)` as in the paper: [`CellSpec::reset_after`].
+    Gru,
+    /// Elman network (1990): `h' = act(W x + U h + b)`.
+    Rnn,
+}
+
+impl CellKind {
+    /// Whether the cell carries a cell state `c` besides `h`.
+    pub const fn has_cell_state(self) -> bool {
+        matches!(self, CellKind::Lstm)
+    }
+
+    /// Whether the forward pass keeps one more `[T, B, D, H]` array than the gates and y: the cell state for
+    /// LSTM; `U_n h + b_hn` for a GRU that resets after the product, `r*h` for one that resets before it.
+    pub const fn has_aux(self) -> bool {
+        !matches!(self, CellKind::Rnn)
+    }
+}
+
+/// One recurrent cell.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CellSpec {
+    /// The recurrence.
+    pub kind: CellKind,
+    /// Activation of the gates (i, f, o or r, z); unused by [`CellKind::Rnn`].
+    pub gate_activation: Activation,
+    /// Activation of the candidate (g or n), and of the Elman cell as a whole.
+    pub candidate_activation: Activation,
+    /// Activation of the cell state on its way to h; LSTM only.
+    pub output_activation: Activation,
+    /// LSTM: i and f also see the cell state of the step before, o the new one, each through a weight
+    /// per unit (Gers 2002).
+    pub peephole: bool,
+    /// LSTM: `f = 1 - i`, so that there are three gates, i, g, o (CIFG, Greff 2017).
+    pub coupled: bool,
+    /// GRU: whether the reset gate acts after the recurrent product (cuDNN) or before it (Cho 2014).
+    pub reset_after: bool,
+    /// Elman: every unit sees its own h only, `weight_hh` is a vector of H (IndRNN, Li 2018).
+    pub independent: bool,
+    /// Layer normalisation of the input's and the recurrent product over all gates together, and of the
+    /// LSTM's cell state on its way to h (Ba 2016). The biases are added after it.
+    pub layer_norm: bool,
+    /// Bounds every pre-activation to `[-clip, clip]`; the gradient is zero outside. ONNX's `clip`.
+    pub clip: Option<f32>,
+    /// LSTM: bounds the cell state to `[-cell_clip, cell_clip]`; the gradient is zero outside. cuDNN's and
+    /// TensorFlow's clip.
+    pub cell_clip: Option<f32>,
+}
+
+impl CellSpec {
+    /// An LSTM with sigmoid gates and tanh candidate and output.
+    pub const fn lstm() -> Self {
+        Self::with_kind(CellKind::Lstm, Activation::Tanh)
+    }
+
+    /// A GRU with sigmoid gates and tanh candidate.
+    pub const fn gru() -> Self {
+        Self::with_kind(CellKind::Gru, Activation::Tanh)
+    }
+
+    /// An Elman network with tanh.
+    pub const fn rnn_tanh() -> Self {
+        Self::with_kind(CellKind::Rnn, Activation::Tanh)
+    }
+
+    /// An Elman network with relu.
+    pub const fn rnn_relu() -> Self {
+        Self::with_kind(CellKind::Rnn, Activation::Relu)
+    }
+
+    /// Replaces every activation by the identity, so that small integers stay exact.
+    pub const fn linear(kind: CellKind) -> Self {
+        let mut spec = Self::with_kind(kind, Activation::Identity);
+        spec.gate_activation = Activation::Identity;
+        spec.output_activation = Activation::Identity;
+        spec
+    }
+
+    const fn with_kind(kind: CellKind, candidate: Activation) -> Self {
+        CellSpec {
+            kind,
+            gate_activation: Activation::Sigmoid,
+            candidate_activation: candidate,
+            output_activation: Activation::Tanh,
+            peephole: false,
+            coupled: false,
+            reset_after: true,
+            independent: false,
+            layer_norm: false,
+            clip: None,
+            cell_clip: None,
+        }
+    }
+
+    /// G: how many blocks of H rows the weights have.
+    pub const fn gates(&self) -> usize {
+        match self.kind {
+            CellKind::Lstm if self.coupled => 3,
+            CellKind::Lstm => 4,
+            CellKind::Gru => 3,
+            CellKind::Rnn => 1,
+        }
+    }
+
+    /// Blocks of H peephole weights: i, f, o, or i, o when coupled.
+    pub const fn peepholes(&self) -> usize {
+        if self.coupled { 2 } else { 3 }
+    }
+
+    /// The first option that does not fit the cell or the others.
+    fn problem(&self) -> Option<Problem> {
+        let only = |option, of: CellKind, is: bool, name: &str| {
+            (is && self.kind != of)
+                .then(|| Problem::new(option, format!("only for {name}"), format!("{:?}", self.kind)))
+        };
+        let bound = |option, bound: Option<f32>| {
+            let bad = bound.filter(|bound| !(bound.is_finite() && *bound > 0.0))?;
+            Some(Problem::new(option, "finite and above 0", bad))
+        };
+        self.gate_activation
+            .problem("gate_activation")
+            .or_else(|| self.candidate_activation.problem("candidate_activation"))
+            .or_else(|| self.output_activation.problem("output_activation"))
+            .or_else(|| only("peephole", CellKind::Lstm, self.peephole, "an LSTM"))
+            .or_else(|| only("coupled", CellKind::Lstm, self.coupled, "an LSTM"))
+            .or_else(|| only("cell_clip", CellKind::Lstm, self.cell_clip.is_some(), "an LSTM"))
+            .or_else(|| only("reset_after", CellKind::Gru, !self.reset_after, "a GRU"))
+            .or_else(|| only("independent", CellKind::Rnn, self.independent, "an Elman network"))
+            .or_else(|| bound("clip", self.clip))
+            .or_else(|| bound("cell_clip", self.cell_clip))
+            .or_else(|| {
+                (self.layer_norm && !self.reset_after).then(|| {
+                    Problem::new("layer_norm", "a GRU that resets after the product", "reset_after = false")
+                })
+            })
+            .or_else(|| {
+                (self.layer_norm && self.independent)
+                    .then(|| Problem::new("layer_norm", "a recurrent product", "independent = true"))
+            })
+    }
+}
+
+/// An option of a cell or stack that is out of range or does not fit the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The option.
+    pub option: &'static str,
+    /// What it should be.
+    pub expected: String,
+    /// What it is.
+    pub got: String,
+}
+
+impl Problem {
+    fn new(option: &'static str, expected: impl Into<String>, got: impl ToString) -> Self {
+        Problem { option, expected: expected.into(), got: got.to_string() }
+    }
+}

@@ -1,0 +1,284 @@
+//! A stack of cells: sizes, parameters, noise.
+
+use super::{CellKind, CellSpec, Problem};
+use serde::{Deserialize, Serialize};
+
+/// How the outputs of the two directions become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Merge {
+    /// Side by side, D*H features: PyTorch.
+    #[default]
+    Concat,
+    /// `forward + backward`, H features.
+    Sum,
+    /// `(forward + backward) / 2`, H features.
+    Mean,
+    /// `forward * backward`, H features.
+    Mul,
+}
+
+/// Noise that the recurrence itself adds in training. All rates are probabilities in `[0, 1)`; 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Regularization {
+    /// Variational dropout on the input of every layer, one mask per sequence (Gal and Ghahramani 2016).
+    pub input_dropout: f32,
+    /// Variational dropout on the output of the last layer, one mask per sequence.
+    pub output_dropout: f32,
+    /// Variational dropout on h on its way into the recurrent product, one mask per sequence. h itself,
+    /// which the GRU mixes in and the layer puts out, is whole.
+    pub recurrent_dropout: f32,
+    /// Dropout on the candidate (g or n), a mask per step (Semeniuta 2016). LSTM and GRU.
+    pub candidate_dropout: f32,
+    /// Zoneout: probability that a unit's h stays what it was (Krueger 2017). At inference, the mean.
+    pub zoneout_h: f32,
+    /// The same for c; LSTM only. o sees the c that would have been, as in the paper.
+    pub zoneout_c: f32,
+    /// DropConnect on `weight_hh`, one mask per pass (AWD-LSTM, Merity 2018).
+    pub weight_dropout: f32,
+}
+
+/// How the weights of a pass are stored. Everything else is f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum WeightFormat {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to bfloat16 (8 bits of precision), half of the memory to read. CPU only.
+    Bf16,
+    /// Rounded to IEEE half (11 bits of precision, largest value 65504), half of the memory to read for the
+    /// recurrent weights. GPU only.
+    F16,
+}
+
+/// A parameter of one layer and direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Parameter {
+    /// `[G*H, I]`
+    WeightIh,
+    /// `[G*H, P]`, `[H]` of an independent recurrence
+    WeightHh,
+    /// `[G*H]`
+    BiasIh,
+    /// `[G*H]`
+    BiasHh,
+    /// `[P, H]`: the projection of h
+    WeightHr,
+    /// `[3*H]`, i, f, o; `[2*H]`, i, o when coupled
+    Peephole,
+    /// `[G*H]`: gain of the input product's normalisation
+    NormIh,
+    /// `[G*H]`: gain of the recurrent product's normalisation
+    NormHh,
+    /// `[H]`: gain of the cell state's normalisation; LSTM only
+    NormC,
+    /// `[H]`: offset after it; LSTM only
+    NormCBias,
+}
+
+impl Parameter {
+    /// All of them, in the order in which they are named.
+    pub const ALL: [Parameter; 10] = [
+        Parameter::WeightIh,
+        Parameter::WeightHh,
+        Parameter::BiasIh,
+        Parameter::BiasHh,
+        Parameter::WeightHr,
+        Parameter::Peephole,
+        Parameter::NormIh,
+        Parameter::NormHh,
+        Parameter::NormC,
+        Parameter::NormCBias,
+    ];
+
+    /// Its name before `_l0`; PyTorch's where PyTorch has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Parameter::WeightIh => "weight_ih",
+            Parameter::WeightHh => "weight_hh",
+            Parameter::BiasIh => "bias_ih",
+            Parameter::BiasHh => "bias_hh",
+            Parameter::WeightHr => "weight_hr",
+            Parameter::Peephole => "weight_peephole",
+            Parameter::NormIh => "norm_ih",
+            Parameter::NormHh => "norm_hh",
+            Parameter::NormC => "norm_c",
+            Parameter::NormCBias => "norm_c_bias",
+        }
+    }
+}
+
+/// A stack of recurrent layers: what one recurrent op computes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StackSpec {
+    /// The cell of every layer and direction.
+    pub cell: CellSpec,
+    /// I: features of the input of layer 0.
+    pub input_size: usize,
+    /// H: units per layer and direction.
+    pub hidden_size: usize,
+    /// L: number of stacked layers.
+    pub num_layers: usize,
+    /// Whether every layer also runs backwards in time, outputs concatenated.
+    pub bidirectional: bool,
+    /// Whether `bias_ih` and `bias_hh` exist.
+    pub bias: bool,
+    /// P: h is projected to so many features by `weight_hr` `[P, H]` (Sak 2014); 0 for none. LSTM only.
+    pub proj_size: usize,
+    /// How the outputs of both directions become one, in every layer.
+    pub merge: Merge,
+    /// Dropout probability on the output of every layer but the last, in training.
+    pub dropout: f32,
+    /// Noise of the recurrence.
+    pub regularization: Regularization,
+}
+
+impl StackSpec {
+    /// D: 2 when bidirectional, else 1.
+    pub const fn num_directions(&self) -> usize {
+        if self.bidirectional { 2 } else { 1 }
+    }
+
+    /// Features of h: `proj_size`, or H without a projection.
+    pub const fn state_size(&self) -> usize {
+        if self.proj_size > 0 { self.proj_size } else { self.hidden_size }
+    }
+
+    /// D*H: features of the output of every layer; H when the directions are merged into one.
+    pub const fn output_size(&self) -> usize {
+        match self.merge {
+            Merge::Concat => self.num_directions() * self.state_size(),
+            _ => self.state_size(),
+        }
+    }
+
+    /// Features of the input of `layer`.
+    pub const fn layer_input_size(&self, layer: usize) -> usize {
+        if layer == 0 { self.input_size } else { self.output_size() }
+    }
+
+    /// G*H: rows of every weight matrix of one direction.
+    pub const fn gate_rows(&self) -> usize {
+        self.cell.gates() * self.hidden_size
+    }
+
+    /// The letters of a parameter's shape.
+    pub const fn parameter_axes(&self, parameter: Parameter) -> &'static str {
+        match parameter {
+            Parameter::WeightIh => "[G*H, I]",
+            Parameter::WeightHh if self.cell.independent => "[H]",
+            Parameter::WeightHh if self.proj_size > 0 => "[G*H, P]",
+            Parameter::WeightHh => "[G*H, H]",
+            Parameter::WeightHr => "[P, H]",
+            Parameter::Peephole if self.cell.coupled => "[2*H]",
+            Parameter::Peephole => "[3*H]",
+            Parameter::NormC | Parameter::NormCBias => "[H]",
+            _ => "[G*H]",
+        }
+    }
+
+    /// The shape of a parameter of `layer`, if the stack has it.
+    pub fn parameter_dims(&self, layer: usize, parameter: Parameter) -> Option<Vec<usize>> {
+        let (rows, hidden) = (self.gate_rows(), self.hidden_size);
+        let is_lstm = self.cell.kind == CellKind::Lstm;
+        let (has, dims) = match parameter {
+            Parameter::WeightIh => (true, vec![rows, self.layer_input_size(layer)]),
+            Parameter::WeightHh if self.cell.independent => (true, vec![hidden]),
+            Parameter::WeightHh => (true, vec![rows, self.state_size()]),
+            Parameter::BiasIh | Parameter::BiasHh => (self.bias, vec![rows]),
+            Parameter::WeightHr => (self.proj_size > 0, vec![self.proj_size, hidden]),
+            Parameter::Peephole => (self.cell.peephole, vec![self.cell.peepholes() * hidden]),
+            Parameter::NormIh | Parameter::NormHh => (self.cell.layer_norm, vec![rows]),
+            Parameter::NormC | Parameter::NormCBias => (self.cell.layer_norm && is_lstm, vec![hidden]),
+        };
+        has.then_some(dims)
+    }
+
+    /// L*D: leading axis of the states, layer-major, then direction.
+    pub const fn num_states(&self) -> usize {
+        self.num_layers * self.num_directions()
+    }
+
+    /// A plain stack of one layer and one direction, with biases.
+    pub const fn new(cell: CellSpec, input_size: usize, hidden_size: usize) -> Self {
+        StackSpec {
+            cell,
+            input_size,
+            hidden_size,
+            num_layers: 1,
+            bidirectional: false,
+            bias: true,
+            proj_size: 0,
+            merge: Merge::Concat,
+            dropout: 0.0,
+            regularization: Regularization {
+                input_dropout: 0.0,
+                output_dropout: 0.0,
+                recurrent_dropout: 0.0,
+                candidate_dropout: 0.0,
+                zoneout_h: 0.0,
+                zoneout_c: 0.0,
+                weight_dropout: 0.0,
+            },
+        }
+    }
+
+    /// The first size, rate or option that is out of range or does not fit the others.
+    ///
+    /// # Errors
+    /// That option, what it should be and what it is.
+    pub fn check(&self) -> Result<(), Problem> {
+        let sizes = [
+            ("input_size", self.input_size),
+            ("hidden_size", self.hidden_size),
+            ("num_layers", self.num_layers),
+        ];
+        for (option, size) in sizes {
+            // The largest product of a kernel's index arithmetic is checked with the arrays; this keeps G*H in range.
+            if size == 0 || size > 1 << 24 {
+                return Err(Problem::new(option, "between 1 and 2^24", size));
+            }
+        }
+        let noise = &self.regularization;
+        let rates = [
+            ("dropout", self.dropout),
+            ("input_dropout", noise.input_dropout),
+            ("output_dropout", noise.output_dropout),
+            ("recurrent_dropout", noise.recurrent_dropout),
+            ("candidate_dropout", noise.candidate_dropout),
+            ("zoneout_h", noise.zoneout_h),
+            ("zoneout_c", noise.zoneout_c),
+            ("weight_dropout", noise.weight_dropout),
+        ];
+        for (option, rate) in rates {
+            if !(0.0..1.0).contains(&rate) {
+                return Err(Problem::new(option, "in [0, 1)", rate));
+            }
+        }
+        let kind = self.cell.kind;
+        let lstm_only = [("proj_size", self.proj_size > 0), ("zoneout_c", noise.zoneout_c > 0.0)];
+        for (option, given) in lstm_only {
+            if given && kind != CellKind::Lstm {
+                return Err(Problem::new(option, "only for an LSTM", format!("{kind:?}")));
+            }
+        }
+        if self.proj_size > 0 && self.proj_size >= self.hidden_size {
+            let expected = format!("below hidden_size, {}", self.hidden_size);
+            return Err(Problem::new("proj_size", expected, self.proj_size));
+        }
+        if noise.candidate_dropout > 0.0 && kind == CellKind::Rnn {
+            return Err(Problem::new("candidate_dropout", "only for a cell with gates", "Rnn"));
+        }
+        if self.merge != Merge::Concat && !self.bidirectional {
+            return Err(Problem::new("merge", "Concat with one direction", format!("{:?}", self.merge)));
+        }
+        self.cell.problem().map_or(Ok(()), Err)
+    }
+}
+
+impl AsRef<StackSpec> for StackSpec {
+    fn as_ref(&self) -> &StackSpec {
+        self
+    }
+}
