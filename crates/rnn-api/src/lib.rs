@@ -50,6 +50,7 @@ mod param;
 mod sampling;
 mod snapshot;
 mod tensor;
+pub mod train;
 mod warm_up;
 
 pub use autograd::{Gradients, Leaf, LeafId, backward, is_grad_enabled, no_grad};
@@ -76,10 +77,10 @@ pub use rnn_runtime::{Array, DType, Device, DeviceStats, RngKey, Shape};
 /// Everything a program usually needs.
 pub mod prelude {
     pub use crate::nn::{
-        Dropout, DropoutConfig, Embedding, EmbeddingConfig, ForgetBias, ForwardArgs, Gru, GruConfig,
-        GruOutput, GruState, GruStream, HiddenState, Layer, LayerNorm, LayerNormConfig, Lengths, Linear,
-        LinearConfig, Lstm, LstmConfig, LstmOutput, LstmState, LstmStream, Module, RecurrentState, Resets,
-        Rnn, RnnConfig, RnnOutput, RnnState, RnnStream, Sequential, Trace,
+        AnyRnn, AnyRnnConfig, AnyRnnState, Dropout, DropoutConfig, Embedding, EmbeddingConfig, ForgetBias,
+        ForwardArgs, Gru, GruConfig, GruOutput, GruState, GruStream, HiddenState, Layer, LayerNorm,
+        LayerNormConfig, Lengths, Linear, LinearConfig, Lstm, LstmConfig, LstmOutput, LstmState, LstmStream,
+        Module, RecurrentState, Resets, Rnn, RnnConfig, RnnOutput, RnnState, RnnStream, Sequential, Trace,
     };
     pub use crate::optim::{
         AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Ema,

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::nn::{Module, draw_problems, mismatches};
 use crate::optim::{Optimizer, OptimizerState, move_arrays};
 use rnn_runtime::{Array, Device, Shape};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Everything that a training run needs to go on from a moment: parameters, optimizer state, positions
 /// of the random draws. It lies in host memory, so it outlives the GPU it was taken from and can be
@@ -84,6 +84,23 @@ impl Snapshot {
             draws: model.draw_positions(),
             optimizer: optimizer.state_dict(),
         }
+    }
+
+    /// From the parts that a checkpoint keeps, with the metadata of the optimizer's.
+    ///
+    /// # Errors
+    /// Metadata that are incomplete.
+    pub(crate) fn from_parts(
+        parameters: BTreeMap<String, Array>,
+        draws: BTreeMap<String, u64>,
+        arrays: BTreeMap<String, Array>,
+        metadata: &HashMap<String, String>,
+    ) -> Result<Self> {
+        let (optimizer, problems) = OptimizerState::from_metadata(metadata);
+        if !problems.is_empty() {
+            return Err(Error::StateDict { problems });
+        }
+        Ok(Snapshot { parameters, draws, optimizer: OptimizerState { arrays, ..optimizer } })
     }
 
     fn to_device(&self, device: &Device) -> Result<Self> {

@@ -107,6 +107,35 @@ impl Streams<f32> {
     }
 }
 
+impl<T: Copy> Chunk<T> {
+    /// The first `steps` steps and the rest, for a network that takes them one after the other.
+    ///
+    /// # Errors
+    /// No step on one of the sides.
+    pub fn split_at(&self, steps: usize) -> Result<(Self, Self)> {
+        let dims = self.x.dims();
+        let all = dims[0];
+        if steps == 0 || steps >= all {
+            let expected = format!("some of the {all} steps, but not all");
+            return Err(Error::value("Chunk::split_at", "steps", expected, steps));
+        }
+        let part = |values: &HostArray<T>, from: usize, to: usize| {
+            let of_step = values.values().len() / all;
+            let dims = [&[to - from], &values.dims()[1..]].concat();
+            HostArray::from_parts(values.values()[from * of_step..to * of_step].to_vec(), &dims)
+        };
+        let batch = self.resets.len() / all;
+        let side = |from: usize, to: usize| Chunk {
+            x: part(&self.x, from, to),
+            y: part(&self.y, from, to),
+            resets: self.resets[from * batch..to * batch].to_vec(),
+            first: self.first && from == 0,
+            next: Cursor { position: self.next.position - (all - to) as u64, ..self.next },
+        };
+        Ok((side(0, steps), side(steps, all)))
+    }
+}
+
 impl<T: Copy> Streams<T> {
     fn checked(documents: Vec<Vec<T>>, features: Option<usize>, config: &StreamConfig) -> Result<Self> {
         for (field, size) in [("batch_size", config.batch_size), ("steps", config.steps)] {
@@ -146,6 +175,11 @@ impl<T: Copy> Streams<T> {
     /// Inputs with a target that a document has; `None` for an empty one.
     fn pairs_of(&self, document: usize) -> Option<usize> {
         (self.documents[document].len() / self.width()).checked_sub(1)
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &StreamConfig {
+        &self.config
     }
 
     /// The length of each stream.
@@ -265,6 +299,19 @@ mod tests {
         assert_eq!(chunks[2].x.dims(), [3, 2]);
         assert!(chunks[0].first && !chunks[1].first && !chunks[1].resets.contains(&true));
         assert_eq!(streams.cursor(), Cursor { epoch: 1, position: 0 });
+    }
+
+    #[test]
+    fn a_chunk_is_split_like_shorter_chunks() {
+        let text: Vec<u32> = (0..24).collect();
+        let of = |steps| Streams::of_indices(vec![text.clone()], &StreamConfig::new(2, steps)).unwrap();
+        let (head, tail) = of(5).next().unwrap().split_at(2).unwrap();
+        let mut short = of(2);
+        assert_eq!(short.next().unwrap(), head);
+        let mut long = of(3);
+        long.seek(Cursor { epoch: 0, position: 2 }).unwrap();
+        assert_eq!(long.next().unwrap(), tail);
+        assert!(tail.split_at(0).is_err() && tail.split_at(3).is_err());
     }
 
     #[test]

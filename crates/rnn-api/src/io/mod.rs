@@ -2,6 +2,7 @@
 
 mod safetensors;
 
+pub(crate) use self::safetensors::write_atomically;
 pub use self::safetensors::{HostTensor, TensorFile, write};
 
 use crate::error::{Error, Result};

@@ -4,6 +4,7 @@ mod cell;
 mod config;
 mod dropout;
 mod embedding;
+pub(crate) mod inspect;
 mod layer_norm;
 mod linear;
 mod mode;
@@ -13,7 +14,7 @@ mod sequences;
 mod sequential;
 mod state;
 
-pub use config::{ForgetBias, GruConfig, LstmConfig, RnnConfig};
+pub use config::{AnyRnnConfig, ForgetBias, GruConfig, LstmConfig, RnnConfig};
 pub use dropout::{Dropout, DropoutConfig};
 pub use embedding::{Embedding, EmbeddingConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
@@ -21,12 +22,12 @@ pub use linear::{Linear, LinearConfig};
 pub use mode::{Draws, Mode};
 pub use module::{Found, Module, Visitor};
 pub(crate) use module::{draw_problems, mismatches};
-pub use recurrent::{Gru, GruStream, Lstm, LstmStream, Rnn, RnnStream};
+pub use recurrent::{AnyRnn, AnyRnnStream, Gru, GruStream, Lstm, LstmStream, Rnn, RnnStream};
 pub use sequences::{ForwardArgs, Lengths, Resets};
 pub use sequential::{Layer, Sequential};
 pub use state::{
-    GruOutput, GruState, HiddenState, LstmOutput, LstmState, RecurrentOutput, RecurrentState, RnnOutput,
-    RnnState, Trace,
+    AnyRnnOutput, AnyRnnState, GruOutput, GruState, HiddenState, LstmOutput, LstmState, RecurrentOutput,
+    RecurrentState, RnnOutput, RnnState, Trace,
 };
 
 use crate::error::{Error, Result};

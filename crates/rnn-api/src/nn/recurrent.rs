@@ -1,13 +1,15 @@
 //! [`Lstm`], [`Gru`] and [`Rnn`]: one implementation, three names.
 
-use crate::autograd::no_grad;
+use crate::autograd::{is_grad_enabled, no_grad};
 use crate::error::{Error, Result};
 use crate::functional::rnn::{CellTensors, StackInput, StackTensors, stack};
 use crate::nn::cell::{Cell, cell_weights, drop_weights};
-use crate::nn::config::{ForgetBias, GruConfig, LstmConfig, Parts, RnnConfig};
+use crate::nn::config::{AnyRnnConfig, ForgetBias, GruConfig, LstmConfig, Parts, RnnConfig};
+use crate::nn::inspect;
 use crate::nn::sequences::{ForwardArgs, Lengths, Resets};
 use crate::nn::state::{
-    GruOutput, GruState, LstmOutput, LstmState, RecurrentOutput, RecurrentState, RnnOutput, RnnState, Trace,
+    AnyRnnOutput, AnyRnnState, GruOutput, GruState, LstmOutput, LstmState, RecurrentOutput, RecurrentState,
+    RnnOutput, RnnState, Trace,
 };
 use crate::nn::{Builder, DROPOUT_STREAM, Draws, Mode, Module, Visitor, WEIGHT_DROPOUT_STREAM};
 use crate::param::Param;
@@ -162,7 +164,34 @@ impl Recurrent {
     }
 
     fn forward<S: RecurrentState>(&self, x: &Tensor, args: ForwardArgs<'_, S>) -> Result<RecurrentOutput<S>> {
+        if inspect::is_on() {
+            return self.forward_inspected(x, args);
+        }
         Ok(self.forward_traced(x, args, &[])?.0)
+    }
+
+    /// The same, and says where the first value is that is not finite.
+    fn forward_inspected<S: RecurrentState>(
+        &self,
+        x: &Tensor,
+        args: ForwardArgs<'_, S>,
+    ) -> Result<RecurrentOutput<S>> {
+        let states = args.state.map(|state| (state.hidden(), state.cell()));
+        let mut first = inspect::in_input(x)?;
+        for state in states.into_iter().flat_map(|(h, c)| [Some(h), c]).flatten() {
+            first = first.map_or_else(|| inspect::in_state(state), |spot| Ok(Some(spot)))?;
+        }
+        let probe = is_grad_enabled().then(|| Tensor::zeros(x.device(), x.dims())).transpose()?;
+        let probe = probe.map(Tensor::requires_grad);
+        let probed = probe.as_ref().map_or_else(|| Ok(x.clone()), |probe| x.add(probe))?;
+        let layers: Vec<usize> = (0..self.spec.num_layers).collect();
+        let (output, traces) = self.forward_traced(&probed, args, &layers)?;
+        let gates = self.spec.cell.gate_names();
+        for (layer, trace) in traces.iter().enumerate() {
+            first = first.map_or_else(|| inspect::in_trace(layer, gates, trace), |spot| Ok(Some(spot)))?;
+        }
+        inspect::report(inspect::Seen { layer: self.cells[0].0[0].1.id(), gates, probe, first });
+        Ok(output)
     }
 
     fn forward_traced<S: RecurrentState>(
@@ -485,4 +514,28 @@ recurrent_layer! {
 recurrent_layer! {
     /// Elman network (1990): `h' = act(W x + b + U h + b')`.
     Rnn, RnnConfig, RnnState, RnnOutput, RnnStream
+}
+
+recurrent_layer! {
+    /// Any recurrent layer, for programs that choose the cell while they run. Parameters have the same names and values,
+    /// and outputs the same bits, as those of [`Lstm`], [`Gru`] or [`Rnn`].
+    ///
+    /// ```
+    /// use rnn_api::nn::AnyRnnConfig;
+    /// use rnn_api::prelude::*;
+    /// # fn main() -> rnn_api::Result<()> {
+    /// # let device = Device::cpu();
+    /// # let asked_for = "gru";
+    /// let config: AnyRnnConfig = match asked_for {
+    ///     "lstm" => LstmConfig::new(3, 8).into(),
+    ///     "gru" => GruConfig::new(3, 8).into(),
+    ///     _ => RnnConfig::new(3, 8).into(),
+    /// };
+    /// let layer = config.init(&device, 1)?;
+    /// let out = layer.forward(&Tensor::ones(&device, &[5, 2, 3])?, None)?;
+    /// assert_eq!(out.y.dims(), [5, 2, 8]);
+    /// assert!(out.state.c.is_none()); // a GRU has no cell state
+    /// # Ok(()) }
+    /// ```
+    AnyRnn, AnyRnnConfig, AnyRnnState, AnyRnnOutput, AnyRnnStream
 }

@@ -127,6 +127,33 @@ pub type GruState = HiddenState;
 /// State of an Elman network.
 pub type RnnState = HiddenState;
 
+/// State of a layer whose cell was chosen while the program ran.
+#[derive(Clone, Debug)]
+pub struct AnyRnnState {
+    /// `[L*D, B, H]`, layer-major, then direction; `[L*D, B, P]` of a projection.
+    pub h: Tensor,
+    /// `[L*D, B, H]` of an LSTM; absent otherwise.
+    pub c: Option<Tensor>,
+    directions: usize,
+    sequence: Option<u32>,
+}
+
+impl AnyRnnState {
+    /// The same values without a graph, see [`RecurrentState::detach`].
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        AnyRnnState { h: self.h.detach(), c: self.c.as_ref().map(Tensor::detach), ..*self }
+    }
+
+    /// h of one layer and direction (0 forward, 1 backward), `[B, H]`.
+    ///
+    /// # Errors
+    /// No such layer or direction.
+    pub fn h(&self, layer: usize, direction: usize) -> Result<Tensor> {
+        part(&self.h, self.directions, layer, direction)
+    }
+}
+
 fn state_zeros(spec: &StackSpec, device: &Device, batch: usize, width: usize) -> Result<Tensor> {
     Tensor::zeros(device, &[spec.num_states(), batch, width])
 }
@@ -209,6 +236,38 @@ impl RecurrentState for HiddenState {
     }
 }
 
+impl Sealed for AnyRnnState {
+    fn from_tensors(h: Tensor, c: Option<Tensor>, directions: usize) -> Self {
+        AnyRnnState { h, c, directions, sequence: None }
+    }
+
+    fn cell(&self) -> Option<&Tensor> {
+        self.c.as_ref()
+    }
+
+    fn directions(&self) -> usize {
+        self.directions
+    }
+
+    fn sequence(&self) -> Option<u32> {
+        self.sequence
+    }
+
+    fn with_sequence(self, sequence: Option<u32>) -> Self {
+        Self { sequence, ..self }
+    }
+}
+
+impl RecurrentState for AnyRnnState {
+    fn hidden(&self) -> &Tensor {
+        &self.h
+    }
+
+    fn detach(&self) -> Self {
+        self.detach()
+    }
+}
+
 /// Every gate and state of one layer, from `forward_traced`; zero past a row's end. Values without a gradient.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -252,6 +311,9 @@ pub type LstmOutput = RecurrentOutput<LstmState>;
 pub type GruOutput = RecurrentOutput<GruState>;
 /// Output of an [`Rnn`](super::Rnn).
 pub type RnnOutput = RecurrentOutput<RnnState>;
+
+/// Output of an [`AnyRnn`](super::AnyRnn).
+pub type AnyRnnOutput = RecurrentOutput<AnyRnnState>;
 
 impl<S: RecurrentState> RecurrentOutput<S> {
     pub(crate) fn new(y: Tensor, state: S, lengths: Option<Lengths>, merge: Merge) -> Self {

@@ -68,6 +68,16 @@ pub struct CellSpec {
 }
 
 impl CellSpec {
+    /// Names of the gates, in the order of the blocks of H rows of the weights.
+    pub const fn gate_names(&self) -> &'static [&'static str] {
+        match self.kind {
+            CellKind::Lstm if self.coupled => &["i", "g", "o"],
+            CellKind::Lstm => &["i", "f", "g", "o"],
+            CellKind::Gru => &["r", "z", "n"],
+            CellKind::Rnn => &["h"],
+        }
+    }
+
     /// An LSTM with sigmoid gates and tanh candidate and output.
     pub const fn lstm() -> Self {
         Self::with_kind(CellKind::Lstm, Activation::Tanh)

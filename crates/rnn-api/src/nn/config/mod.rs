@@ -5,6 +5,7 @@ use rnn_kernels::cell::{Activation, StackSpec, WeightFormat};
 use serde::{Deserialize, Serialize};
 
 /// What [`Recurrent`](super::recurrent::Recurrent) is built from.
+#[derive(Clone, Debug)]
 pub(crate) struct Parts {
     /// Name of the configuration, for errors.
     pub(crate) config: &'static str,
@@ -330,10 +331,12 @@ macro_rules! recurrent_config {
         }
     };
 }
+mod any;
 mod gru;
 mod lstm;
 mod rnn;
 
+pub use any::AnyRnnConfig;
 pub use gru::GruConfig;
 pub use lstm::LstmConfig;
 pub use rnn::RnnConfig;

@@ -1,0 +1,130 @@
+//! Looking for the first value that is not finite: while an inspection runs on a thread, its recurrent layers look at
+//! everything they compute.
+
+use crate::autograd::LeafId;
+use crate::error::Result;
+use crate::nn::state::Trace;
+use crate::tensor::Tensor;
+use std::cell::RefCell;
+
+/// What the layers have seen, in the order in which they ran.
+#[derive(Debug, Default)]
+pub(crate) struct Inspection {
+    pub(crate) layers: Vec<Seen>,
+}
+
+/// One pass through a stack.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// Identity of its first parameter.
+    pub(crate) layer: LeafId,
+    /// Names of its gates, in the order of the rows of its weights.
+    pub(crate) gates: &'static [&'static str],
+    /// Zeros `[T, B, I]` that were added to the input: their gradient is that of the input.
+    pub(crate) probe: Option<Tensor>,
+    /// The first value that is not finite.
+    pub(crate) first: Option<Spot>,
+}
+
+/// Where a value is not finite.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Spot {
+    Input {
+        step: usize,
+        row: usize,
+        feature: usize,
+    },
+    InitialState {
+        row: usize,
+    },
+    /// A gate by its name, or the states c and h.
+    Unit {
+        layer: usize,
+        reverse: bool,
+        step: usize,
+        row: usize,
+        gate: &'static str,
+        unit: usize,
+    },
+}
+
+thread_local! {
+    static RUNNING: RefCell<Option<Inspection>> = const { RefCell::new(None) };
+}
+
+/// Runs `body` under inspection.
+pub(crate) fn inspect<R>(body: impl FnOnce() -> R) -> (R, Inspection) {
+    /// Ends the inspection also when `body` panics.
+    struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            RUNNING.take();
+        }
+    }
+    RUNNING.replace(Some(Inspection::default()));
+    let guard = Guard;
+    let result = body();
+    let seen = RUNNING.take().unwrap_or_default();
+    drop(guard);
+    (result, seen)
+}
+
+pub(crate) fn is_on() -> bool {
+    RUNNING.with_borrow(Option::is_some)
+}
+
+pub(crate) fn report(seen: Seen) {
+    RUNNING.with_borrow_mut(|running| {
+        if let Some(inspection) = running {
+            inspection.layers.push(seen);
+        }
+    });
+}
+
+/// Index of the first value that is not finite.
+fn first_bad(values: &[f32]) -> Option<usize> {
+    values.iter().position(|value| !value.is_finite())
+}
+
+/// The first bad value of an input `[T, B, I]`.
+pub(crate) fn in_input(x: &Tensor) -> Result<Option<Spot>> {
+    let &[_, batch, features] = x.dims() else { return Ok(None) };
+    let spot = |at: usize| {
+        let (step, row) = (at / features / batch, at / features % batch);
+        Spot::Input { step, row, feature: at % features }
+    };
+    Ok(first_bad(&x.to_vec()?).map(spot))
+}
+
+/// The first bad value of a state `[L*D, B, H]`.
+pub(crate) fn in_state(state: &Tensor) -> Result<Option<Spot>> {
+    let &[_, batch, units] = state.dims() else { return Ok(None) };
+    Ok(first_bad(&state.to_vec()?).map(|at| Spot::InitialState { row: at / units % batch }))
+}
+
+/// The first bad value of a layer: the earliest in the order in which each direction computes.
+pub(crate) fn in_trace(layer: usize, names: &'static [&'static str], trace: &Trace) -> Result<Option<Spot>> {
+    let &[steps, batch, directions, _, units] = trace.gates.dims() else { return Ok(None) };
+    let mut tensors = vec![(&trace.gates, names, units)];
+    tensors.extend(trace.c.as_ref().map(|c| (c, &["c"][..], units)));
+    tensors.push((&trace.h, &["h"], trace.h.dims()[3]));
+    // The number of steps before it, and where.
+    let mut first: Option<(usize, Spot)> = None;
+    for (tensor, names, width) in tensors {
+        let values = tensor.to_vec()?;
+        let block = names.len() * width;
+        for d in 0..directions {
+            let earlier = first.as_ref().map_or(steps, |(position, _)| *position);
+            let found = (0..earlier).find_map(|position| {
+                let step = if d == 1 { steps - 1 - position } else { position };
+                let of_row = |row: usize| ((step * batch + row) * directions + d) * block;
+                let bad = |row: usize| Some((row, first_bad(&values[of_row(row)..of_row(row) + block])?));
+                let (row, at) = (0..batch).find_map(bad)?;
+                let (gate, unit) = (names[at / width], at % width);
+                Some((position, Spot::Unit { layer, reverse: d == 1, step, row, gate, unit }))
+            });
+            first = found.or(first);
+        }
+    }
+    Ok(first.map(|(_, spot)| spot))
+}

@@ -1,0 +1,181 @@
+//! [`Carried`]: the states that streams carry from chunk to chunk.
+
+use crate::error::{Error, Result};
+use crate::nn::{AnyRnnState, HiddenState, LstmState, RecurrentState};
+use crate::tensor::Tensor;
+use rnn_runtime::{Array, Device};
+use std::collections::BTreeMap;
+
+/// Arrays and numbers of a state, by name.
+#[derive(Clone, Debug, Default)]
+pub struct StateParts {
+    /// The arrays.
+    pub arrays: BTreeMap<String, Array>,
+    /// The numbers.
+    pub numbers: BTreeMap<String, u64>,
+}
+
+impl StateParts {
+    fn put(&mut self, prefix: &str, other: StateParts) {
+        self.arrays.extend(other.arrays.into_iter().map(|(name, array)| (format!("{prefix}{name}"), array)));
+        self.numbers.extend(other.numbers.into_iter().map(|(name, n)| (format!("{prefix}{name}"), n)));
+    }
+
+    /// What was put under a prefix.
+    pub(crate) fn under(&self, prefix: &str) -> Self {
+        let of = |name: &String| name.strip_prefix(prefix).map(str::to_string);
+        StateParts {
+            arrays: self.arrays.iter().filter_map(|(name, a)| Some((of(name)?, a.clone()))).collect(),
+            numbers: self.numbers.iter().filter_map(|(name, &n)| Some((of(name)?, n))).collect(),
+        }
+    }
+
+    pub(crate) fn with_prefix(self, prefix: &str) -> Self {
+        let mut all = StateParts::default();
+        all.put(prefix, self);
+        all
+    }
+
+    pub(crate) fn extend(&mut self, other: StateParts) {
+        self.put("", other);
+    }
+
+    fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
+        match self.arrays.get(name) {
+            Some(array) => Ok(Tensor::from_array(array.to_device(device)?)),
+            None => Err(Error::StateDict { problems: vec![format!("the state's `{name}` is missing")] }),
+        }
+    }
+
+    fn number(&self, name: &str) -> Result<u64> {
+        let missing = || Error::StateDict { problems: vec![format!("the state's `{name}` is missing")] };
+        self.numbers.get(name).copied().ok_or_else(missing)
+    }
+}
+
+/// What a model carries from one chunk of its streams to the next. The states of the layers are, and so are pairs and
+/// lists of them, for models of several layers; `()` for models without.
+pub trait Carried: Clone {
+    /// The same values without a graph: gradients end here.
+    #[must_use]
+    fn detached(&self) -> Self;
+
+    /// For a checkpoint.
+    fn parts(&self) -> StateParts;
+
+    /// From a checkpoint.
+    ///
+    /// # Errors
+    /// Parts of another kind of state, or a failing device.
+    fn from_parts(parts: &StateParts, device: &Device) -> Result<Self>;
+}
+
+impl Carried for () {
+    fn detached(&self) {}
+
+    fn parts(&self) -> StateParts {
+        StateParts::default()
+    }
+
+    fn from_parts(_: &StateParts, _: &Device) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Parts of the state of a layer.
+fn layer_parts<S: RecurrentState>(state: &S) -> StateParts {
+    let mut parts = StateParts::default();
+    parts.arrays.insert("h".into(), state.hidden().array().clone());
+    if let Some(c) = state.cell() {
+        parts.arrays.insert("c".into(), c.array().clone());
+    }
+    parts.numbers.insert("directions".into(), state.directions() as u64);
+    if let Some(sequence) = state.sequence() {
+        parts.numbers.insert("sequence".into(), sequence.into());
+    }
+    parts
+}
+
+fn layer_state<S: RecurrentState>(parts: &StateParts, with_c: bool, device: &Device) -> Result<S> {
+    let c = with_c.then(|| parts.tensor("c", device)).transpose()?;
+    let directions = parts.number("directions")? as usize;
+    let sequence = parts.numbers.get("sequence").map(|&sequence| sequence as u32);
+    Ok(S::from_tensors(parts.tensor("h", device)?, c, directions).with_sequence(sequence))
+}
+
+impl Carried for LstmState {
+    fn detached(&self) -> Self {
+        self.detach()
+    }
+
+    fn parts(&self) -> StateParts {
+        layer_parts(self)
+    }
+
+    fn from_parts(parts: &StateParts, device: &Device) -> Result<Self> {
+        layer_state(parts, true, device)
+    }
+}
+
+impl Carried for HiddenState {
+    fn detached(&self) -> Self {
+        self.detach()
+    }
+
+    fn parts(&self) -> StateParts {
+        layer_parts(self)
+    }
+
+    fn from_parts(parts: &StateParts, device: &Device) -> Result<Self> {
+        layer_state(parts, false, device)
+    }
+}
+
+impl Carried for AnyRnnState {
+    fn detached(&self) -> Self {
+        self.detach()
+    }
+
+    fn parts(&self) -> StateParts {
+        layer_parts(self)
+    }
+
+    fn from_parts(parts: &StateParts, device: &Device) -> Result<Self> {
+        layer_state(parts, parts.arrays.contains_key("c"), device)
+    }
+}
+
+impl<A: Carried, B: Carried> Carried for (A, B) {
+    fn detached(&self) -> Self {
+        (self.0.detached(), self.1.detached())
+    }
+
+    fn parts(&self) -> StateParts {
+        let mut parts = self.0.parts().with_prefix("0.");
+        parts.extend(self.1.parts().with_prefix("1."));
+        parts
+    }
+
+    fn from_parts(parts: &StateParts, device: &Device) -> Result<Self> {
+        Ok((A::from_parts(&parts.under("0."), device)?, B::from_parts(&parts.under("1."), device)?))
+    }
+}
+
+impl<A: Carried> Carried for Vec<A> {
+    fn detached(&self) -> Self {
+        self.iter().map(A::detached).collect()
+    }
+
+    fn parts(&self) -> StateParts {
+        let mut parts = StateParts::default();
+        parts.numbers.insert("len".into(), self.len() as u64);
+        for (n, state) in self.iter().enumerate() {
+            parts.extend(state.parts().with_prefix(&format!("{n}.")));
+        }
+        parts
+    }
+
+    fn from_parts(parts: &StateParts, device: &Device) -> Result<Self> {
+        (0..parts.number("len")?).map(|n| A::from_parts(&parts.under(&format!("{n}.")), device)).collect()
+    }
+}

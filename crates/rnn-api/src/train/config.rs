@@ -1,0 +1,137 @@
+//! Settings of a [`Trainer`](super::Trainer).
+
+use super::checkpoint::CheckpointConfig;
+use super::stopping::EarlyStopping;
+use super::trainer::Trainer;
+use crate::error::{Error, Result};
+use crate::nn::Module;
+use crate::optim::{EmaConfig, Optimizer, ReduceOnPlateau, Schedule};
+use serde::{Deserialize, Serialize};
+
+/// How a run goes. All settings but the number of epochs are optional.
+///
+/// ```
+/// use rnn_api::optim::Schedule;
+/// use rnn_api::train::{CheckpointConfig, EarlyStopping, TrainerConfig};
+/// # fn main() -> rnn_api::Result<()> {
+/// let config = TrainerConfig::new(30)
+///     .with_schedule(Schedule::cosine(1e-3, 0.0, 3000)?)
+///     .with_early_stopping(EarlyStopping::new().with_patience(5))
+///     .with_checkpoints(CheckpointConfig::new("runs/first").with_resume(true));
+/// # assert_eq!(config.epochs, 30);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TrainerConfig {
+    /// Passes over the data.
+    pub epochs: u64,
+    /// The learning rate by step; without one, the optimizer's own.
+    pub schedule: Option<Schedule>,
+    /// A learning rate that falls when the score does not improve; instead of a schedule.
+    pub plateau: Option<ReduceOnPlateau>,
+    /// When to end before the last epoch.
+    pub early_stopping: EarlyStopping,
+    /// Optimizer steps between validations; without, the default, after every epoch.
+    pub validate_every: Option<u64>,
+    /// Items whose mean gradient makes a step; 1 by default.
+    pub accumulate: u64,
+    /// How far gradients flow back in [`Trainer::fit_streams`], in time steps: fewer than a chunk has, or a multiple
+    /// of it. By default as far as the chunk goes.
+    pub backward_steps: Option<usize>,
+    /// A moving average of the weights, which is then what is validated and kept.
+    pub ema: Option<EmaConfig>,
+    /// Where and how often to save.
+    pub checkpoints: Option<CheckpointConfig>,
+}
+
+impl TrainerConfig {
+    /// So many passes over the data.
+    pub fn new(epochs: u64) -> Self {
+        TrainerConfig {
+            epochs,
+            schedule: None,
+            plateau: None,
+            early_stopping: EarlyStopping::new(),
+            validate_every: None,
+            accumulate: 1,
+            backward_steps: None,
+            ema: None,
+            checkpoints: None,
+        }
+    }
+
+    /// Sets the learning rate by step.
+    #[must_use]
+    pub fn with_schedule(self, schedule: Schedule) -> Self {
+        TrainerConfig { schedule: Some(schedule), ..self }
+    }
+
+    /// Lets the learning rate fall when the score does not improve.
+    #[must_use]
+    pub fn with_plateau(self, plateau: ReduceOnPlateau) -> Self {
+        TrainerConfig { plateau: Some(plateau), ..self }
+    }
+
+    /// Sets when to end before the last epoch.
+    #[must_use]
+    pub fn with_early_stopping(self, early_stopping: EarlyStopping) -> Self {
+        TrainerConfig { early_stopping, ..self }
+    }
+
+    /// Validates every so many steps instead of after every epoch.
+    #[must_use]
+    pub fn with_validate_every(self, steps: u64) -> Self {
+        TrainerConfig { validate_every: Some(steps), ..self }
+    }
+
+    /// Makes a step from the mean gradient of so many items.
+    #[must_use]
+    pub fn with_accumulate(self, items: u64) -> Self {
+        TrainerConfig { accumulate: items, ..self }
+    }
+
+    /// Sets how far gradients flow back in [`Trainer::fit_streams`].
+    #[must_use]
+    pub fn with_backward_steps(self, steps: usize) -> Self {
+        TrainerConfig { backward_steps: Some(steps), ..self }
+    }
+
+    /// Keeps a moving average of the weights.
+    #[must_use]
+    pub fn with_ema(self, ema: EmaConfig) -> Self {
+        TrainerConfig { ema: Some(ema), ..self }
+    }
+
+    /// Saves checkpoints.
+    #[must_use]
+    pub fn with_checkpoints(self, checkpoints: CheckpointConfig) -> Self {
+        TrainerConfig { checkpoints: Some(checkpoints), ..self }
+    }
+
+    /// A trainer of `model`, whose parameters `optimizer` changes.
+    ///
+    /// # Errors
+    /// Settings that make no sense, alone or together.
+    pub fn init<'a>(&self, model: &'a dyn Module, optimizer: impl Optimizer + 'a) -> Result<Trainer<'a>> {
+        const CONFIG: &str = "TrainerConfig";
+        let at_least_1 = [
+            ("epochs", self.epochs),
+            ("validate_every", self.validate_every.unwrap_or(1)),
+            ("accumulate", self.accumulate),
+            ("backward_steps", self.backward_steps.unwrap_or(1) as u64),
+        ];
+        if let Some((field, _)) = at_least_1.iter().find(|(_, value)| *value == 0) {
+            return Err(Error::config(CONFIG, field, "at least 1", 0));
+        }
+        if self.schedule.is_some() && self.plateau.is_some() {
+            return Err(Error::config(CONFIG, "plateau", "absent with a schedule", "set"));
+        }
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.check()?;
+        }
+        let ema = self.ema.as_ref().map(|ema| ema.init(model)).transpose()?;
+        Ok(Trainer::new(self.clone(), model, Box::new(optimizer), ema))
+    }
+}

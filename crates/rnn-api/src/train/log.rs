@@ -1,0 +1,125 @@
+//! [`JsonLog`]: a run as lines of JSON.
+
+use super::event::{Callback, Event, Flow};
+use crate::error::{Error, Result};
+use crate::io::write_atomically;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Writes every event of a run to a file, one JSON object a line: `{"event":"step","step":1,"loss":..}`. The fields are
+/// those of [`StepReport`](super::StepReport) and its like; a number that is not finite is `null`. Lines are written as
+/// they come, so what a killed process leaves is whole but for the last line.
+///
+/// A run that goes on from a checkpoint goes on in the same file: lines of steps that are taken again are removed.
+#[derive(Debug)]
+pub struct JsonLog {
+    path: PathBuf,
+    file: Option<File>,
+    ratios: bool,
+}
+
+impl JsonLog {
+    /// Into this file, which is opened at the start of the run. An existing file is continued by a resumed run, and
+    /// replaced by a new one.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        JsonLog { path: path.into(), file: None, ratios: true }
+    }
+
+    /// Leaves out how large updates are beside the parameters, which costs two reductions a step.
+    #[must_use]
+    pub fn without_update_ratios(self) -> Self {
+        JsonLog { ratios: false, ..self }
+    }
+
+    fn failed(&self, source: std::io::Error) -> Error {
+        Error::Io { path: self.path.clone(), source }
+    }
+
+    /// Opens the file with the lines of the first `steps` steps.
+    fn open(&mut self, steps: u64) -> Result<()> {
+        let kept = if steps == 0 { Vec::new() } else { lines_up_to(&self.path, steps)? };
+        write_atomically(&self.path, &kept)?;
+        let file = OpenOptions::new().append(true).open(&self.path);
+        self.file = Some(file.map_err(|source| self.failed(source))?);
+        Ok(())
+    }
+}
+
+/// The lines of a file that belong to the first `steps` steps.
+fn lines_up_to(path: &Path, steps: u64) -> Result<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Line {
+        event: String,
+        step: Option<u64>,
+    }
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        text => text.map_err(|source| Error::Io { path: path.to_path_buf(), source })?,
+    };
+    let mut kept = String::new();
+    for line in text.split_inclusive('\n') {
+        // The last line may be cut.
+        let Ok(Line { event, step }) = serde_json::from_str(line) else { continue };
+        if event != "ended" && step.is_none_or(|step| step <= steps) {
+            kept.push_str(line);
+        }
+    }
+    Ok(kept.into_bytes())
+}
+
+#[derive(Serialize)]
+struct Line<'a, T> {
+    event: &'static str,
+    #[serde(flatten)]
+    fields: &'a T,
+}
+
+#[derive(Serialize)]
+struct Saved<'a> {
+    step: u64,
+    path: &'a Path,
+}
+
+#[derive(Serialize)]
+struct Damaged<'a> {
+    path: &'a Path,
+    error: String,
+}
+
+impl JsonLog {
+    fn write(&mut self, event: &'static str, fields: &impl Serialize) -> Result<()> {
+        let line = serde_json::to_string(&Line { event, fields });
+        let mut line = line.map_err(|error| self.failed(error.into()))?;
+        line.push('\n');
+        match &mut self.file {
+            Some(file) => file.write_all(line.as_bytes()).map_err(|source| self.failed(source)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Callback for JsonLog {
+    fn on_event(&mut self, event: &Event<'_>) -> Result<Flow> {
+        match event {
+            Event::Started(started) => {
+                self.open(started.resumed_step)?;
+                self.write("started", started)?;
+            }
+            Event::Step(step) => self.write("step", step)?,
+            Event::Validated(validation) => self.write("validated", validation)?,
+            Event::Epoch(epoch) => self.write("epoch", epoch)?,
+            Event::Saved { path, step } => self.write("saved", &Saved { step: *step, path })?,
+            Event::Damaged { path, error } => {
+                self.write("damaged", &Damaged { path, error: error.to_string() })?;
+            }
+            Event::Ended(outcome) => self.write("ended", outcome)?,
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn wants_update_ratios(&self) -> bool {
+        self.ratios
+    }
+}

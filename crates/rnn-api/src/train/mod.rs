@@ -1,0 +1,68 @@
+//! Training without writing the loop: [`Trainer`] and what it is made of, each part usable alone.
+//!
+//! The plain loop stays as good: `optimizer.step(&loss.backward()?)?`. A trainer adds validation, early stopping that
+//! ends with the best weights, schedules, checkpoints from which a killed run goes on bit for bit, and reports of what
+//! happens as [`Event`]s to [`Callback`]s such as `Progress` and [`JsonLog`]. It prints nothing itself.
+//!
+//! ```no_run
+//! use rnn_api::data::{StreamConfig, Streams, Vocabulary, VocabularyConfig};
+//! use rnn_api::prelude::*;
+//! use rnn_api::train::{CheckpointConfig, Interrupt, JsonLog, Progress, Score, TrainerConfig};
+//! # struct CharLm { embedding: Embedding, lstm: Lstm, head: Linear }
+//! # module!(CharLm { embedding, lstm, head });
+//! # fn nats(_: &CharLm) -> rnn_api::Result<f64> { Ok(0.0) }
+//! # fn main() -> rnn_api::Result<()> {
+//! # let (device, seed, text) = (Device::auto()?, 1, "some text");
+//! # let model = CharLm {
+//! #     embedding: EmbeddingConfig::new(50, 8).init(&device, seed)?,
+//! #     lstm: LstmConfig::new(8, 16).init(&device, seed)?,
+//! #     head: LinearConfig::new(16, 50).init(&device, seed)?,
+//! # };
+//! # let documents = vec![vec![1, 2, 3, 4]];
+//! let adam = AdamConfig::new(1e-3).with_clip_norm(1.0).init(&model)?;
+//! let mut trainer = TrainerConfig::new(10)
+//!     .with_checkpoints(CheckpointConfig::new("runs/one").with_resume(true))
+//!     .init(&model, adam)?;
+//! trainer.validate(|| Ok(Score::min("nats", nats(&model)?)));
+//! trainer.on_event(Progress::new()).on_event(JsonLog::new("runs/one.jsonl"));
+//! trainer.interrupt(&Interrupt::on_ctrl_c()?);
+//! let mut streams = Streams::of_indices(documents, &StreamConfig::new(32, 50))?;
+//! let outcome = trainer.fit_streams(&mut streams, |chunk, state: Option<&LstmState>| {
+//!     let x = model.embedding.forward(&chunk.x.to_tensor(&device)?)?;
+//!     let out = model.lstm.forward(&x, state)?;
+//!     let loss = model.head.forward(&out.y)?.cross_entropy(&chunk.y.to_tensor(&device)?)?;
+//!     Ok((loss, out.state))
+//! })?;
+//! println!("{}", outcome.reason);
+//! # Ok(()) }
+//! ```
+
+mod carried;
+mod checkpoint;
+mod config;
+mod diagnose;
+mod event;
+mod interrupt;
+mod log;
+#[cfg(feature = "progress")]
+mod progress;
+mod ratios;
+mod score;
+mod source;
+mod steps;
+mod stopping;
+mod trainer;
+
+pub use carried::{Carried, StateParts};
+pub use checkpoint::{Checkpoint, CheckpointConfig, Every};
+pub use config::TrainerConfig;
+pub use diagnose::{NonFinite, Origin, Symptom};
+pub use event::{Callback, EpochReport, Event, Flow, Outcome, Started, StepReport, StopReason, Validation};
+pub use interrupt::Interrupt;
+pub use log::JsonLog;
+#[cfg(feature = "progress")]
+pub use progress::Progress;
+pub use score::Score;
+pub use source::{Prepared, Source};
+pub use stopping::EarlyStopping;
+pub use trainer::Trainer;

@@ -1,0 +1,244 @@
+//! [`Source`]: where the items of a training run come from.
+
+use crate::data::{Batch, Batches, Chunk, Cursor, Prefetch, Streams};
+use crate::error::Result;
+use std::fmt;
+use std::sync::Arc;
+
+/// Items in epochs, with a place that can be kept and gone back to: what a run that goes on from a checkpoint needs.
+/// [`Batches`] and [`Streams`] are sources, and so is [`Prepared`] on top of another one.
+pub trait Source {
+    /// What one step of training takes.
+    type Item;
+
+    /// The next item; `None` once at the end of every epoch.
+    ///
+    /// # Errors
+    /// Data that cannot be had.
+    fn next_item(&mut self) -> Result<Option<Self::Item>>;
+
+    /// Where the next item stands.
+    fn cursor(&self) -> Cursor;
+
+    /// Goes to where another iteration stood.
+    ///
+    /// # Errors
+    /// A place that this source does not have: the cursor is of other data. Nothing is changed then.
+    fn seek(&mut self, cursor: Cursor) -> Result<()>;
+
+    /// The number of items in each epoch.
+    fn items_per_epoch(&mut self) -> usize;
+}
+
+impl Source for Batches {
+    type Item = Batch;
+
+    fn next_item(&mut self) -> Result<Option<Batch>> {
+        Ok(self.next())
+    }
+
+    fn cursor(&self) -> Cursor {
+        self.cursor()
+    }
+
+    fn seek(&mut self, cursor: Cursor) -> Result<()> {
+        self.seek(cursor)
+    }
+
+    fn items_per_epoch(&mut self) -> usize {
+        self.batches_per_epoch()
+    }
+}
+
+impl<T: Copy> Source for Streams<T> {
+    type Item = Chunk<T>;
+
+    fn next_item(&mut self) -> Result<Option<Chunk<T>>> {
+        Ok(self.next())
+    }
+
+    fn cursor(&self) -> Cursor {
+        self.cursor()
+    }
+
+    fn seek(&mut self, cursor: Cursor) -> Result<()> {
+        self.seek(cursor)
+    }
+
+    fn items_per_epoch(&mut self) -> usize {
+        self.chunks_per_epoch()
+    }
+}
+
+impl<S: Source> Source for &mut S {
+    type Item = S::Item;
+
+    fn next_item(&mut self) -> Result<Option<S::Item>> {
+        (**self).next_item()
+    }
+
+    fn cursor(&self) -> Cursor {
+        (**self).cursor()
+    }
+
+    fn seek(&mut self, cursor: Cursor) -> Result<()> {
+        (**self).seek(cursor)
+    }
+
+    fn items_per_epoch(&mut self) -> usize {
+        (**self).items_per_epoch()
+    }
+}
+
+/// An item, or `None` at the end of an epoch, and the place after it.
+type Prefetched<T> = (Option<T>, Cursor);
+
+/// Prepares the items of another source on a thread of its own, some items ahead: reading, padding, augmenting.
+///
+/// ```
+/// use rnn_api::data::{BatchConfig, Batches, Sequence, pad};
+/// use rnn_api::train::{Prepared, Source};
+/// # fn main() -> rnn_api::Result<()> {
+/// let sequences = vec![Sequence::new(vec![1.0, 2.0], 1)?, Sequence::new(vec![3.0], 1)?];
+/// let batches = Batches::new(sequences.len(), &BatchConfig::new(2).with_shuffle(1))?;
+/// let mut padded = Prepared::new(batches, 4, move |batch| pad(&batch.pick(&sequences)?, None));
+/// while let Some(batch) = padded.next_item()? {
+///     assert_eq!(batch.values.dims(), [2, 2, 1]);
+/// }
+/// # Ok(()) }
+/// ```
+pub struct Prepared<S: Source, T> {
+    /// Stands where the last item ended, or where it was put; the thread has one of its own.
+    source: S,
+    ahead: usize,
+    prepare: Arc<dyn Fn(S::Item) -> Result<T> + Send + Sync>,
+    cursor: Cursor,
+    running: Option<Prefetch<Prefetched<T>>>,
+}
+
+impl<S, T> Prepared<S, T>
+where
+    S: Source + Clone + Send + 'static,
+    T: Send + 'static,
+{
+    /// The items of `source` as `prepare` makes them, up to `ahead` of them before they are asked for.
+    pub fn new(
+        source: S,
+        ahead: usize,
+        prepare: impl Fn(S::Item) -> Result<T> + Send + Sync + 'static,
+    ) -> Self {
+        let cursor = source.cursor();
+        Prepared { source, ahead, prepare: Arc::new(prepare), cursor, running: None }
+    }
+
+    fn start(&self) -> Result<Prefetch<Prefetched<T>>> {
+        let (mut source, prepare) = (self.source.clone(), self.prepare.clone());
+        source.seek(self.cursor)?;
+        let items = std::iter::from_fn(move || {
+            let item = source.next_item().and_then(|item| item.map(|item| prepare(item)).transpose());
+            Some(item.map(|item| (item, source.cursor())))
+        });
+        Prefetch::new(items, self.ahead)
+    }
+}
+
+impl<S, T> Source for Prepared<S, T>
+where
+    S: Source + Clone + Send + 'static,
+    T: Send + 'static,
+{
+    type Item = T;
+
+    fn next_item(&mut self) -> Result<Option<T>> {
+        if self.running.is_none() {
+            self.running = Some(self.start()?);
+        }
+        let next = self.running.as_mut().and_then(Iterator::next);
+        let Some(next) = next else {
+            // The thread is endless: it has said why it ended, and the next call starts another one.
+            self.running = None;
+            return Ok(None);
+        };
+        match next {
+            Ok((item, cursor)) => {
+                self.cursor = cursor;
+                Ok(item)
+            }
+            Err(error) => {
+                // What the thread has read beyond the failure would be lost.
+                self.running = None;
+                Err(error)
+            }
+        }
+    }
+
+    fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    fn seek(&mut self, cursor: Cursor) -> Result<()> {
+        self.source.seek(cursor)?;
+        (self.cursor, self.running) = (cursor, None);
+        Ok(())
+    }
+
+    fn items_per_epoch(&mut self) -> usize {
+        self.source.items_per_epoch()
+    }
+}
+
+impl<S: Source, T> fmt::Debug for Prepared<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prepared({} ahead, at {:?})", self.ahead, self.cursor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::BatchConfig;
+    use crate::error::Error;
+
+    fn prepared(fail_at: usize) -> Prepared<Batches, Vec<usize>> {
+        let batches = Batches::new(7, &BatchConfig::new(2).with_shuffle(5)).unwrap();
+        Prepared::new(batches, 3, move |batch| match batch.indices.contains(&fail_at) {
+            true => Err(Error::value("prepare", "item", "another one", fail_at)),
+            false => Ok(batch.indices),
+        })
+    }
+
+    #[test]
+    fn items_and_places_are_those_of_the_source() {
+        let mut plain = Batches::new(7, &BatchConfig::new(2).with_shuffle(5)).unwrap();
+        let mut ahead = prepared(99);
+        assert_eq!(ahead.items_per_epoch(), 4);
+        let mut places = Vec::new();
+        for _ in 0..13 {
+            places.push(ahead.cursor());
+            assert_eq!(ahead.next_item().unwrap(), plain.next().map(|batch| batch.indices));
+            assert_eq!(ahead.cursor(), plain.cursor());
+        }
+        for place in places {
+            ahead.seek(place).unwrap();
+            plain.seek(place).unwrap();
+            assert_eq!(ahead.next_item().unwrap(), plain.next().map(|batch| batch.indices));
+        }
+        let beyond = Cursor { epoch: 0, position: 5 };
+        assert!(ahead.seek(beyond).is_err());
+    }
+
+    #[test]
+    fn a_failure_comes_at_its_place() {
+        let mut source = prepared(3);
+        let mut good = 0;
+        let error = loop {
+            match source.next_item() {
+                Ok(item) => good += usize::from(item.is_some()),
+                Err(error) => break error,
+            }
+        };
+        assert!(good < 4 && error.to_string().contains("another one"), "{error}");
+        // It stands where it stood: asking again fails again.
+        assert!(source.next_item().is_err());
+    }
+}

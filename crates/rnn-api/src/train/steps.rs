@@ -1,0 +1,204 @@
+//! Where the loss of a step comes from: items on their own, or chunks of streams with a state.
+
+use super::carried::{Carried, StateParts};
+use super::source::Source;
+use crate::autograd::no_grad;
+use crate::data::{Chunk, Cursor, Streams};
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+use rnn_runtime::Device;
+use std::collections::VecDeque;
+
+/// What a fit needs of its data. `loss` may be called again for the same item, to look for a value that is not finite.
+pub(crate) trait Steps {
+    /// Takes the next item; false at the end of an epoch.
+    fn next(&mut self) -> Result<bool>;
+    /// The loss of the item that was taken.
+    fn loss(&mut self) -> Result<Tensor>;
+    /// The epoch of the next item.
+    fn epoch(&self) -> u64;
+    fn items_per_epoch(&mut self) -> usize;
+    /// For a checkpoint.
+    fn place(&self) -> Result<Place>;
+    /// Goes to where another iteration stood.
+    fn go_to(&mut self, place: &Place, device: &Device) -> Result<()>;
+}
+
+/// Where an iteration stands.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Place {
+    pub(crate) cursor: Cursor,
+    /// Chunks from the cursor on that the next step needs again.
+    pub(crate) window: usize,
+    pub(crate) states: StateParts,
+}
+
+/// Items that have nothing to do with each other.
+pub(crate) struct Independent<S: Source, F> {
+    source: S,
+    step: F,
+    item: Option<S::Item>,
+}
+
+impl<S: Source, F> Independent<S, F> {
+    pub(crate) fn new(source: S, step: F) -> Self {
+        Independent { source, step, item: None }
+    }
+}
+
+impl<S: Source, F: FnMut(&S::Item) -> Result<Tensor>> Steps for Independent<S, F> {
+    fn next(&mut self) -> Result<bool> {
+        self.item = self.source.next_item()?;
+        Ok(self.item.is_some())
+    }
+
+    fn loss(&mut self) -> Result<Tensor> {
+        let Some(item) = &self.item else { return Err(no_item()) };
+        (self.step)(item)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.source.cursor().epoch
+    }
+
+    fn items_per_epoch(&mut self) -> usize {
+        self.source.items_per_epoch()
+    }
+
+    fn place(&self) -> Result<Place> {
+        Ok(Place { cursor: self.source.cursor(), ..Place::default() })
+    }
+
+    fn go_to(&mut self, place: &Place, _: &Device) -> Result<()> {
+        self.source.seek(place.cursor)
+    }
+}
+
+fn no_item() -> Error {
+    Error::value("Trainer", "item", "taken before its loss", "none")
+}
+
+/// A chunk and the place before it.
+type Placed<T> = (Chunk<T>, Cursor);
+
+/// Truncated BPTT (Williams and Peng 1990): an update every chunk, with gradients that flow back over the last
+/// `backward` steps.
+///
+/// When these are several chunks, the window of the last chunks is computed anew from the state before them, and the
+/// loss is that of the last one. When they are fewer than a chunk has, its first steps only carry the state.
+pub(crate) struct Streamed<'a, T: Copy, C, F> {
+    streams: &'a mut Streams<T>,
+    step: F,
+    backward: usize,
+    /// Chunks in a full window.
+    full: usize,
+    window: VecDeque<Placed<T>>,
+    /// The state before the window; `None` at the start of an epoch.
+    before: Option<C>,
+    /// The state after the first chunk of the window: that before the next window, once this one is full.
+    after_first: Option<C>,
+}
+
+impl<'a, T: Copy, C: Carried, F> Streamed<'a, T, C, F> {
+    pub(crate) fn new(streams: &'a mut Streams<T>, backward: Option<usize>, step: F) -> Result<Self> {
+        let forward = streams.config().steps;
+        let backward = backward.unwrap_or(forward);
+        if backward > forward && !backward.is_multiple_of(forward) {
+            let expected = format!("less than the {forward} steps of a chunk, or a multiple of them");
+            return Err(Error::config("TrainerConfig", "backward_steps", expected, backward));
+        }
+        let full = backward.div_ceil(forward);
+        let window = VecDeque::with_capacity(full);
+        Ok(Streamed { streams, step, backward, full, window, before: None, after_first: None })
+    }
+}
+
+impl<T, C, F> Steps for Streamed<'_, T, C, F>
+where
+    T: Copy,
+    C: Carried,
+    F: FnMut(&Chunk<T>, Option<&C>) -> Result<(Tensor, C)>,
+{
+    fn next(&mut self) -> Result<bool> {
+        let cursor = self.streams.cursor();
+        let Some(chunk) = self.streams.next() else {
+            self.window.clear();
+            (self.before, self.after_first) = (None, None);
+            return Ok(false);
+        };
+        if chunk.first {
+            self.window.clear();
+            (self.before, self.after_first) = (None, None);
+        }
+        if self.window.len() == self.full {
+            self.window.pop_front();
+            self.before = self.after_first.take();
+        }
+        self.window.push_back((chunk, cursor));
+        Ok(true)
+    }
+
+    fn loss(&mut self) -> Result<Tensor> {
+        let mut state = self.before.clone();
+        let mut last = None;
+        for (n, (chunk, _)) in self.window.iter().enumerate() {
+            let steps = chunk.x.dims()[0];
+            let (loss, next) = if steps > self.backward {
+                let (head, tail) = chunk.split_at(steps - self.backward)?;
+                let (_, middle) = no_grad(|| (self.step)(&head, state.as_ref()))?;
+                (self.step)(&tail, Some(&middle.detached()))?
+            } else {
+                (self.step)(chunk, state.as_ref())?
+            };
+            if n == 0 {
+                self.after_first = Some(next.detached());
+            }
+            (state, last) = (Some(next), Some(loss));
+        }
+        last.ok_or_else(no_item)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.streams.cursor().epoch
+    }
+
+    fn items_per_epoch(&mut self) -> usize {
+        self.streams.chunks_per_epoch()
+    }
+
+    fn place(&self) -> Result<Place> {
+        let mut states = StateParts::default();
+        for (name, state) in [("before.", &self.before), ("after_first.", &self.after_first)] {
+            if let Some(state) = state {
+                states.extend(state.parts().with_prefix(name));
+                states.numbers.insert(name.trim_end_matches('.').into(), 1);
+            }
+        }
+        let cursor = self.window.front().map_or(self.streams.cursor(), |(_, cursor)| *cursor);
+        Ok(Place { cursor, window: self.window.len(), states })
+    }
+
+    fn go_to(&mut self, place: &Place, device: &Device) -> Result<()> {
+        let state = |name: &str| {
+            let there = place.states.numbers.contains_key(name);
+            there.then(|| C::from_parts(&place.states.under(&format!("{name}.")), device)).transpose()
+        };
+        let (before, after_first) = (state("before")?, state("after_first")?);
+        if place.window > self.full {
+            let expected = format!("at most {} chunks, as backward_steps says", self.full);
+            return Err(Error::value("Trainer", "checkpoint", expected, format!("{} chunks", place.window)));
+        }
+        self.streams.seek(place.cursor)?;
+        self.window.clear();
+        for _ in 0..place.window {
+            let cursor = self.streams.cursor();
+            let Some(chunk) = self.streams.next() else {
+                let expected = "of the same streams: an epoch ends too early";
+                return Err(Error::value("Trainer", "checkpoint", expected, format!("{cursor:?}")));
+            };
+            self.window.push_back((chunk, cursor));
+        }
+        (self.before, self.after_first) = (before, after_first);
+        Ok(())
+    }
+}

@@ -1,0 +1,597 @@
+//! [`Trainer`]: the loop.
+
+use super::carried::Carried;
+use super::checkpoint::{self, Checkpoint, Content, Every, RunFile};
+use super::config::TrainerConfig;
+use super::diagnose::{NonFinite, Symptom, diagnose};
+use super::event::{
+    Callback, EpochReport, Event, Flow, Outcome, Started, StepReport, StopReason, Validation,
+};
+use super::interrupt::Interrupt;
+use super::ratios::Ratios;
+use super::score::Score;
+use super::source::Source;
+use super::steps::{Independent, Place, Steps, Streamed};
+use super::stopping::Watch;
+use crate::autograd::no_grad;
+use crate::data::{Chunk, Streams};
+use crate::error::{Error, Result};
+use crate::nn::Module;
+use crate::optim::{Ema, EmaState, GradAccumulator, Optimizer, ReduceOnPlateau};
+use crate::snapshot::Snapshot;
+use crate::tensor::Tensor;
+use rnn_runtime::Array;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::Path;
+use std::time::Instant;
+
+/// Trains a model: epochs, schedule, validation, early stopping, checkpoints. Made by [`TrainerConfig::init`].
+///
+/// ```
+/// use rnn_api::data::{BatchConfig, Batches};
+/// use rnn_api::prelude::*;
+/// use rnn_api::train::{EarlyStopping, Score, TrainerConfig};
+/// # fn main() -> rnn_api::Result<()> {
+/// # let device = Device::cpu();
+/// // y = mean of x
+/// let model = LinearConfig::new(3, 1).init(&device, 1)?;
+/// let rows: Vec<[f32; 3]> = (0..40).map(|k| [k as f32 / 40.0, (k % 7) as f32 / 7.0, (k % 3) as f32 / 3.0]).collect();
+/// let batch_of = |indices: &[usize]| -> rnn_api::Result<(Tensor, Tensor)> {
+///     let x: Vec<f32> = indices.iter().flat_map(|&i| rows[i]).collect();
+///     let y: Vec<f32> = indices.iter().map(|&i| rows[i].iter().sum::<f32>() / 3.0).collect();
+///     let n = indices.len();
+///     Ok((Tensor::from_vec(&device, x, &[n, 3])?, Tensor::from_vec(&device, y, &[n, 1])?))
+/// };
+///
+/// let adam = AdamConfig::new(0.05).init(&model)?;
+/// let stopping = EarlyStopping::new().with_target(1e-4);
+/// let mut trainer = TrainerConfig::new(100).with_early_stopping(stopping).init(&model, adam)?;
+/// let held_out: Vec<usize> = (30..40).collect();
+/// trainer.validate(|| {
+///     let (x, y) = batch_of(&held_out)?;
+///     Ok(Score::min("mse", model.forward(&x)?.mse(&y)?.item()?.into()))
+/// });
+/// let outcome = trainer.fit(Batches::new(30, &BatchConfig::new(8).with_shuffle(1))?, |batch| {
+///     let (x, y) = batch_of(&batch.indices)?;
+///     model.forward(&x)?.mse(&y)
+/// })?;
+/// assert!(outcome.best.is_some_and(|best| best.score.value < 1e-3), "{}", outcome.reason);
+/// # Ok(()) }
+/// ```
+///
+/// However a run ends, the model then has the weights of the best validation, and is in evaluation mode;
+/// [`Trainer::restore_last`] gives it the last ones. A failing callback, data source or device ends the run as an
+/// error, with the model as it was.
+pub struct Trainer<'a> {
+    config: TrainerConfig,
+    model: &'a dyn Module,
+    optimizer: Box<dyn Optimizer + 'a>,
+    ema: Option<Ema>,
+    validation: Option<Box<dyn FnMut() -> Result<Score> + 'a>>,
+    callbacks: Vec<Box<dyn Callback + 'a>>,
+    kept: BTreeMap<String, serde_json::Value>,
+    interrupt: Interrupt,
+    last: Option<BTreeMap<String, Array>>,
+}
+
+/// What a run remembers beside weights and optimizer: the numbers of a checkpoint.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Run {
+    step: u64,
+    seconds: f64,
+    watch: Watch,
+    plateau: Option<ReduceOnPlateau>,
+    best: Option<Validation>,
+    last: Option<Score>,
+    validated_step: Option<u64>,
+    epochs: Vec<EpochReport>,
+    /// Sum and number of the losses of the epoch at hand.
+    losses: (f64, u64),
+    ema_updates: Option<u64>,
+}
+
+/// A run in progress.
+struct Fit<'r> {
+    steps: &'r mut dyn Steps,
+    run: Run,
+    best: Option<BTreeMap<String, Array>>,
+    /// Start of this part, and the seconds of the parts before it.
+    started: Instant,
+    before: f64,
+    saved: Instant,
+    saved_at: Option<Moment>,
+}
+
+/// What a checkpoint is told apart by: steps, whole epochs, step of the best score.
+type Moment = (u64, usize, Option<u64>);
+
+impl Fit<'_> {
+    fn moment(&self) -> Moment {
+        (self.run.step, self.run.epochs.len(), self.run.best.as_ref().map(|best| best.step))
+    }
+
+    fn seconds(&self) -> f64 {
+        self.before + self.started.elapsed().as_secs_f64()
+    }
+}
+
+impl<'a> Trainer<'a> {
+    pub(crate) fn new(
+        config: TrainerConfig,
+        model: &'a dyn Module,
+        optimizer: Box<dyn Optimizer + 'a>,
+        ema: Option<Ema>,
+    ) -> Self {
+        let (validation, callbacks, kept) = (None, Vec::new(), BTreeMap::new());
+        let interrupt = Interrupt::new();
+        Trainer { config, model, optimizer, ema, validation, callbacks, kept, interrupt, last: None }
+    }
+
+    /// Sets how the model is validated. It is called with the model in evaluation mode, under
+    /// [`no_grad`](crate::no_grad), and with the averaged weights where the configuration has an average.
+    pub fn validate(&mut self, validation: impl FnMut() -> Result<Score> + 'a) -> &mut Self {
+        self.validation = Some(Box::new(validation));
+        self
+    }
+
+    /// Adds a callback.
+    pub fn on_event(&mut self, callback: impl Callback + 'a) -> &mut Self {
+        self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// Ends the run when `interrupt` is set: after the step at hand, with a checkpoint.
+    pub fn interrupt(&mut self, interrupt: &Interrupt) -> &mut Self {
+        self.interrupt = interrupt.clone();
+        self
+    }
+
+    /// Keeps a value in every checkpoint, for [`Checkpoint::kept`]: a configuration, a normaliser, a vocabulary.
+    ///
+    /// # Errors
+    /// A value that JSON cannot hold.
+    pub fn keep(&mut self, name: &str, value: &impl Serialize) -> Result<&mut Self> {
+        let value = serde_json::to_value(value);
+        let value =
+            value.map_err(|error| Error::value("Trainer::keep", "value", "one that JSON can hold", error))?;
+        self.kept.insert(name.into(), value);
+        Ok(self)
+    }
+
+    /// The optimizer.
+    pub fn optimizer(&self) -> &(dyn Optimizer + 'a) {
+        &*self.optimizer
+    }
+
+    /// Trains on items that have nothing to do with each other; `step` computes the loss of one. `source` can be given
+    /// by reference.
+    ///
+    /// # Errors
+    /// Settings that contradict each other, a folder of checkpoints that is not to be continued or does not fit, and
+    /// whatever `step`, the validation, the source or a callback returns. Losses or gradients that are not finite are no
+    /// error but a [`StopReason`].
+    pub fn fit<S: Source>(
+        &mut self,
+        source: S,
+        step: impl FnMut(&S::Item) -> Result<Tensor>,
+    ) -> Result<Outcome> {
+        self.run(&mut Independent::new(source, step))
+    }
+
+    /// Trains on streams by truncated BPTT. `step` computes the loss of a chunk, and the state after it, from the state
+    /// before it, which is `None` at the start of an epoch. The state of a chunk is the start of the next; gradients
+    /// flow back over [`TrainerConfig::backward_steps`].
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`]; backward steps that are above the steps of a chunk and no multiple of them.
+    pub fn fit_streams<T: Copy, C: Carried>(
+        &mut self,
+        streams: &mut Streams<T>,
+        step: impl FnMut(&Chunk<T>, Option<&C>) -> Result<(Tensor, C)>,
+    ) -> Result<Outcome> {
+        self.run(&mut Streamed::new(streams, self.config.backward_steps, step)?)
+    }
+
+    /// Gives the model the weights of the last step of the last run, where [`Trainer::fit`] left it the best ones.
+    ///
+    /// # Errors
+    /// No run yet, or a failing device.
+    pub fn restore_last(&self) -> Result<()> {
+        match &self.last {
+            Some(weights) => self.model.load_state_dict(weights),
+            None => Err(Error::value("Trainer::restore_last", "self", "after a run", "before the first")),
+        }
+    }
+
+    fn run(&mut self, steps: &mut dyn Steps) -> Result<Outcome> {
+        let _span = tracing::info_span!("fit").entered();
+        self.config.early_stopping.check(self.validation.is_some())?;
+        for (field, set) in [
+            ("plateau", self.config.plateau.is_some()),
+            ("validate_every", self.config.validate_every.is_some()),
+        ] {
+            if set && self.validation.is_none() {
+                return Err(Error::config("TrainerConfig", field, "absent without Trainer::validate", "set"));
+            }
+        }
+        let run = Run { plateau: self.config.plateau.clone(), ..Run::default() };
+        let now = Instant::now();
+        let mut fit = Fit { steps, run, best: None, started: now, before: 0.0, saved: now, saved_at: None };
+        self.resume(&mut fit)?;
+        let mut stop = self.started(&mut fit)?;
+        while stop.is_none() {
+            stop = self.one_step(&mut fit)?;
+        }
+        let reason = stop.unwrap_or(StopReason::Completed);
+        self.finish(fit, reason)
+    }
+
+    fn started(&mut self, fit: &mut Fit<'_>) -> Result<Option<StopReason>> {
+        let steps_per_epoch = (fit.steps.items_per_epoch() as u64).div_ceil(self.config.accumulate);
+        let planned = steps_per_epoch.saturating_mul(self.config.epochs);
+        let device = self.model.parameters().first().map(|param| param.device().name().to_string());
+        let started = Started {
+            num_parameters: self.model.num_parameters(),
+            device: device.unwrap_or_default(),
+            epochs: self.config.epochs,
+            steps_per_epoch,
+            resumed_step: fit.run.step,
+            planned_steps: self.config.early_stopping.max_steps.map_or(planned, |max| max.min(planned)),
+        };
+        self.emit(&Event::Started(&started))
+    }
+
+    /// Tells all callbacks; the first wish to stop is the reason.
+    fn emit(&mut self, event: &Event<'_>) -> Result<Option<StopReason>> {
+        let mut stop = None;
+        for callback in &mut self.callbacks {
+            if let Flow::Stop(why) = callback.on_event(event)? {
+                stop.get_or_insert(StopReason::Requested { why });
+            }
+        }
+        Ok(stop)
+    }
+
+    /// Takes items until there was a step or the end of an epoch. Returns why the run ends, if it does.
+    fn one_step(&mut self, fit: &mut Fit<'_>) -> Result<Option<StopReason>> {
+        if let Some(reason) = self.limit(fit) {
+            return Ok(Some(reason));
+        }
+        let epoch = fit.steps.epoch();
+        let lr = match (&self.config.schedule, &fit.run.plateau) {
+            (Some(schedule), _) => Some(schedule.lr(fit.run.step)),
+            (None, plateau) => plateau.as_ref().map(|plateau| plateau.lr),
+        };
+        if let Some(lr) = lr {
+            self.optimizer.set_lr(lr);
+        }
+        self.model.train();
+        let mut gradients = GradAccumulator::new();
+        let (mut losses, mut items, mut ended) = (0.0f64, 0u64, false);
+        while items < self.config.accumulate {
+            if !fit.steps.next()? {
+                ended = true;
+                break;
+            }
+            let draws = self.model.draw_positions();
+            let loss = fit.steps.loss()?;
+            // Enqueued before the loss is waited for.
+            let gradient = self.optimizer.scale_loss(&loss)?.backward()?;
+            let value = loss.item()?;
+            if !value.is_finite() {
+                let symptom = Symptom::Loss { value };
+                return self.non_finite(fit, &draws, symptom).map(Some);
+            }
+            gradients.add(gradient)?;
+            losses += f64::from(value);
+            items += 1;
+        }
+        let mut stop = None;
+        if items > 0 {
+            stop = self.update(fit, epoch, gradients, losses / items as f64)?;
+        }
+        if matches!(stop, Some(StopReason::NonFinite(_))) {
+            return Ok(stop);
+        }
+        if ended {
+            stop = stop.or(self.end_epoch(fit, epoch)?);
+        }
+        self.save_when_due(fit, ended.then_some(epoch))?;
+        Ok(stop)
+    }
+
+    /// Conditions that need no new score.
+    fn limit(&self, fit: &Fit<'_>) -> Option<StopReason> {
+        let stopping = &self.config.early_stopping;
+        if self.interrupt.is_set() {
+            return Some(StopReason::Interrupted);
+        }
+        if stopping.max_steps.is_some_and(|max| fit.run.step >= max) {
+            return Some(StopReason::StepLimit);
+        }
+        if stopping.max_time.is_some_and(|max| fit.seconds() >= max.as_secs_f64()) {
+            return Some(StopReason::TimeUp);
+        }
+        (fit.steps.epoch() >= self.config.epochs).then_some(StopReason::Completed)
+    }
+
+    fn update(
+        &mut self,
+        fit: &mut Fit<'_>,
+        epoch: u64,
+        mut gradients: GradAccumulator,
+        loss: f64,
+    ) -> Result<Option<StopReason>> {
+        let ratios = self.callbacks.iter().any(|callback| callback.wants_update_ratios());
+        let ratios = ratios.then(|| Ratios::before(self.model));
+        let skipped = self.optimizer.skipped_steps();
+        let draws = self.model.draw_positions();
+        match self.optimizer.step(&gradients.take_mean()?) {
+            Err(Error::NonFinite { parameters, .. }) => {
+                return self.non_finite(fit, &draws, Symptom::Gradients { parameters }).map(Some);
+            }
+            result => result?,
+        }
+        if let Some(ema) = &mut self.ema {
+            ema.update()?;
+        }
+        let (update_ratio, update_ratios) = match ratios {
+            Some(ratios) => ratios.after()?,
+            None => (None, BTreeMap::new()),
+        };
+        fit.run.step += 1;
+        fit.run.losses.0 += loss;
+        fit.run.losses.1 += 1;
+        let report = StepReport {
+            step: fit.run.step,
+            epoch,
+            loss: loss as f32,
+            lr: self.optimizer.lr(),
+            grad_norm: self.optimizer.grad_norm().unwrap_or(0.0),
+            skipped: self.optimizer.skipped_steps() > skipped,
+            update_ratio,
+            update_ratios,
+            seconds: fit.seconds(),
+        };
+        let stop = self.emit(&Event::Step(&report))?;
+        match self.config.validate_every {
+            Some(every) if fit.run.step.is_multiple_of(every) => Ok(stop.or(self.score(fit, epoch, true)?)),
+            _ => Ok(stop),
+        }
+    }
+
+    fn end_epoch(&mut self, fit: &mut Fit<'_>, epoch: u64) -> Result<Option<StopReason>> {
+        let mut stop = None;
+        if self.config.validate_every.is_none() {
+            stop = self.score(fit, epoch, true)?;
+        }
+        let (sum, count) = std::mem::take(&mut fit.run.losses);
+        let report = EpochReport {
+            epoch,
+            step: fit.run.step,
+            loss: sum / count.max(1) as f64,
+            lr: self.optimizer.lr(),
+            score: fit.run.last.clone(),
+            seconds: fit.seconds(),
+        };
+        fit.run.epochs.push(report.clone());
+        Ok(stop.or(self.emit(&Event::Epoch(&report))?))
+    }
+
+    /// Validates; `steers` says whether the score has a say in what comes next.
+    fn score(&mut self, fit: &mut Fit<'_>, epoch: u64, steers: bool) -> Result<Option<StopReason>> {
+        let Some(validation) = &mut self.validation else { return Ok(None) };
+        let _span = tracing::debug_span!("validate").entered();
+        let model = self.model;
+        model.eval();
+        let mut evaluate = || Ok((no_grad(&mut *validation)?, model.state_dict()));
+        let result = match &mut self.ema {
+            Some(ema) => ema.averaged(evaluate),
+            None => evaluate(),
+        };
+        model.train();
+        let (score, weights) = result?;
+        if !score.value.is_finite() {
+            let symptom = Symptom::Score { name: score.name, value: score.value };
+            return Ok(Some(StopReason::NonFinite(NonFinite { step: fit.run.step, symptom, origin: None })));
+        }
+        let is_best = fit.run.best.as_ref().is_none_or(|best| score.is_better_than(&best.score, 0.0));
+        let validation = Validation { step: fit.run.step, epoch, score: score.clone(), is_best };
+        if is_best {
+            (fit.run.best, fit.best) = (Some(validation.clone()), Some(weights));
+        }
+        (fit.run.last, fit.run.validated_step) = (Some(score.clone()), Some(fit.run.step));
+        let stop = self.emit(&Event::Validated(&validation))?;
+        if !steers {
+            return Ok(None);
+        }
+        let stopping = &self.config.early_stopping;
+        let without = fit.run.watch.observe(&score, stopping.min_delta);
+        if let Some(plateau) = &mut fit.run.plateau {
+            if plateau.goal != score.goal {
+                let expected = format!("that of the score `{}`, {:?}", score.name, score.goal);
+                return Err(Error::config(
+                    "ReduceOnPlateau",
+                    "goal",
+                    expected,
+                    format!("{:?}", plateau.goal),
+                ));
+            }
+            plateau.observe(score.value)?;
+        }
+        Ok(stop.or_else(|| {
+            if stopping.target.is_some_and(|target| score.reaches(target)) {
+                return Some(StopReason::TargetReached);
+            }
+            let impatient = stopping.patience.is_some_and(|patience| without >= patience);
+            impatient.then_some(StopReason::NoImprovement { validations: without })
+        }))
+    }
+
+    fn non_finite(
+        &self,
+        fit: &mut Fit<'_>,
+        draws: &BTreeMap<String, u64>,
+        symptom: Symptom,
+    ) -> Result<StopReason> {
+        let step = fit.run.step + 1;
+        tracing::error!(step, ?symptom, "a value is not finite");
+        // The same masks again, and the same weights: the step was not taken.
+        let after = self.model.draw_positions();
+        self.model.set_draw_positions(draws)?;
+        let origin = diagnose(self.model, &symptom, || fit.steps.loss());
+        self.model.set_draw_positions(&after)?;
+        Ok(StopReason::NonFinite(NonFinite { step, symptom, origin }))
+    }
+
+    fn finish(&mut self, mut fit: Fit<'_>, reason: StopReason) -> Result<Outcome> {
+        // The step that was not finite is half taken: the checkpoint before it is the one to go on from.
+        let whole = !matches!(reason, StopReason::NonFinite(_));
+        if whole && fit.saved_at != Some(fit.moment()) {
+            self.save(&mut fit)?;
+        }
+        self.last = Some(self.model.state_dict());
+        // Before the first validation of a run that is cut short, and after its last steps.
+        let epoch = fit.steps.epoch().min(self.config.epochs.saturating_sub(1));
+        if whole && reason != StopReason::Interrupted && fit.run.validated_step != Some(fit.run.step) {
+            self.score(&mut fit, epoch, false)?;
+            if fit.saved_at != Some(fit.moment()) {
+                self.save(&mut fit)?;
+            }
+        }
+        match (&fit.best, &self.ema) {
+            (Some(best), _) => self.model.load_state_dict(best)?,
+            (None, Some(ema)) => {
+                // Tied weights have one average: it goes to each of their names.
+                let averages = ema.state_dict().arrays;
+                let mut weights = self.model.state_dict();
+                weights.extend(averages);
+                self.model.load_state_dict(&weights)?;
+            }
+            (None, None) => {}
+        }
+        self.model.eval();
+        let seconds = fit.seconds();
+        let Run { step: steps, best, last, epochs, .. } = fit.run;
+        let outcome = Outcome { reason, steps, best, last, epochs, seconds };
+        self.emit(&Event::Ended(&outcome))?;
+        Ok(outcome)
+    }
+
+    fn save_when_due(&mut self, fit: &mut Fit<'_>, ended: Option<u64>) -> Result<()> {
+        let Some(config) = &self.config.checkpoints else { return Ok(()) };
+        let due = match config.every {
+            Every::Steps(every) => {
+                fit.run.step.is_multiple_of(every)
+                    && fit.saved_at.is_none_or(|(step, ..)| step != fit.run.step)
+            }
+            Every::Epochs(every) => ended.is_some_and(|epoch| (epoch + 1).is_multiple_of(every)),
+            Every::Time(time) => fit.saved.elapsed() >= time,
+        };
+        if due { self.save(fit) } else { Ok(()) }
+    }
+
+    fn save(&mut self, fit: &mut Fit<'_>) -> Result<()> {
+        let Some(config) = self.config.checkpoints.clone() else { return Ok(()) };
+        let _span = tracing::debug_span!("checkpoint").entered();
+        let (snapshot, Place { cursor, window, states }) =
+            (Snapshot::in_place(self.model, &*self.optimizer), fit.steps.place()?);
+        let (optimizer, plain) = (self.optimizer.state_dict(), HashMap::new);
+        let mut arrays = BTreeMap::from([
+            ("model".to_string(), (snapshot.parameters().clone(), plain())),
+            ("optimizer".to_string(), (optimizer.arrays.clone(), optimizer.to_metadata())),
+        ]);
+        if !states.arrays.is_empty() {
+            arrays.insert("states".into(), (states.arrays, plain()));
+        }
+        if let Some(best) = &fit.best {
+            arrays.insert("best".into(), (best.clone(), plain()));
+        }
+        let ema = self.ema.as_ref().map(Ema::state_dict);
+        let mut run = Run { seconds: fit.seconds(), ..fit.run.clone() };
+        run.ema_updates = ema.as_ref().map(|ema| ema.updates);
+        if let Some(ema) = ema {
+            arrays.insert("ema".into(), (ema.arrays, plain()));
+        }
+        let (draws, kept) = (self.model.draw_positions(), self.kept.clone());
+        let file = RunFile { run, cursor, window, state_numbers: states.numbers, draws, kept };
+        let path = checkpoint::write(&config, fit.run.step, &Content { file, arrays })?;
+        (fit.saved, fit.saved_at) = (Instant::now(), Some(fit.moment()));
+        self.emit(&Event::Saved { path: &path, step: fit.run.step })?;
+        Ok(())
+    }
+
+    /// Goes on from the last whole checkpoint, where there is one and it is wanted.
+    fn resume(&mut self, fit: &mut Fit<'_>) -> Result<()> {
+        let Some(config) = self.config.checkpoints.clone() else { return Ok(()) };
+        checkpoint::prepare(&config.path)?;
+        let (found, damaged) = Checkpoint::newest(&config.path)?;
+        if !config.resume && (found.is_some() || !damaged.is_empty()) {
+            let problem = "has checkpoints already; set `resume` to go on from them, or take another folder";
+            return Err(Error::Checkpoint { path: config.path, problems: vec![problem.into()] });
+        }
+        match (found, damaged) {
+            (Some(checkpoint), damaged) => {
+                for (path, error) in damaged {
+                    tracing::warn!(path = %path.display(), %error, "damaged checkpoint: going on from an older one");
+                    self.emit(&Event::Damaged { path: &path, error: &error })?;
+                }
+                self.restore(fit, &checkpoint, &config.path)
+            }
+            (None, damaged) => damaged.into_iter().next().map_or(Ok(()), |(_, error)| Err(error)),
+        }
+    }
+
+    fn restore(&mut self, fit: &mut Fit<'_>, checkpoint: &Checkpoint, folder: &Path) -> Result<()> {
+        let _span = tracing::info_span!("resume", folder = %folder.display()).entered();
+        let file: RunFile<Run> = checkpoint.run()?;
+        let take = |name: &str| {
+            let arrays = checkpoint.arrays(name)?;
+            let missing = || Error::Checkpoint {
+                path: checkpoint.path().to_path_buf(),
+                problems: vec![format!("{name}.safetensors is missing")],
+            };
+            arrays.ok_or_else(missing)
+        };
+        let ((parameters, _), (arrays, metadata)) = (take("model")?, take("optimizer")?);
+        let snapshot = Snapshot::from_parts(parameters, file.draws, arrays, &metadata);
+        let best = checkpoint.arrays("best")?.map(|(arrays, _)| arrays);
+        // The place first: data that do not fit leave the model as it is.
+        let place = Place { cursor: file.cursor, window: file.window, states: checkpoint.states()? };
+        let device = self.model.parameters().first().map(|param| param.device());
+        let device = device.unwrap_or_else(rnn_runtime::Device::cpu);
+        fit.steps.go_to(&place, &device).map_err(|error| checkpoint.misfit(error))?;
+        let snapshot = snapshot.map_err(|error| checkpoint.misfit(error))?;
+        snapshot.restore(self.model, &mut *self.optimizer).map_err(|error| checkpoint.misfit(error))?;
+        match (&mut self.ema, file.run.ema_updates) {
+            (Some(ema), Some(updates)) => {
+                let state = EmaState { updates, arrays: take("ema")?.0 };
+                ema.load_state_dict(&state).map_err(|error| checkpoint.misfit(error))?;
+            }
+            (None, None) => {}
+            (own, _) => {
+                let (wanted, got) = if own.is_some() { ("an", "none") } else { ("no", "one") };
+                let problem =
+                    format!("the trainer has {wanted} average of the weights, the checkpoint {got}");
+                return Err(checkpoint.misfit(Error::StateDict { problems: vec![problem] }));
+            }
+        }
+        // The plateau's settings are those of the configuration; what it has seen is in the file with its settings.
+        fit.run = file.run;
+        if fit.run.plateau.is_some() != self.config.plateau.is_some() {
+            fit.run.plateau = self.config.plateau.clone();
+        }
+        (fit.before, fit.best) = (fit.run.seconds, best);
+        fit.saved_at = Some(fit.moment());
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Trainer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (callbacks, validates) = (self.callbacks.len(), self.validation.is_some());
+        write!(f, "Trainer({:?}, {callbacks} callbacks, validates: {validates})", self.config)
+    }
+}

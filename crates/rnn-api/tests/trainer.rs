@@ -1,0 +1,38 @@
+//! The trainer, on every device: it takes the steps that a plain loop takes, ends when it should with the weights it
+//! should, goes back over time as far as it is told, finds what is not finite, and goes on from checkpoints.
+
+#[path = "../../rnn-runtime/tests/common/mod.rs"]
+mod common;
+mod language;
+
+#[path = "trainer/checkpoints.rs"]
+mod checkpoints;
+#[path = "trainer/endings.rs"]
+mod endings;
+#[path = "trainer/non_finite.rs"]
+mod non_finite;
+#[path = "trainer/steps.rs"]
+mod steps;
+
+use common::device_tests;
+
+fn main() {
+    common::run(device_tests![
+        steps::a_plain_loop_gives_the_same_bits,
+        steps::accumulated_items_are_one_step,
+        steps::gradients_flow_back_as_far_as_they_are_told,
+        steps::averages_are_validated_and_kept,
+        steps::update_ratios_are_those_of_the_step,
+        endings::the_best_weights_stay_and_the_last_come_back,
+        endings::every_condition_ends_a_run,
+        endings::the_rate_falls_on_a_plateau,
+        endings::settings_that_contradict_each_other_are_refused,
+        non_finite::a_loss_is_traced_to_where_it_began,
+        non_finite::a_gradient_is_traced_to_a_step_and_gates,
+        checkpoints::a_run_in_parts_is_the_whole_run,
+        checkpoints::a_damaged_checkpoint_is_passed_over,
+        checkpoints::what_does_not_fit_is_refused_and_changes_nothing,
+        checkpoints::the_best_and_what_was_kept_come_back,
+        checkpoints::a_log_goes_on_where_the_run_does,
+    ]);
+}
