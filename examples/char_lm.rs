@@ -7,22 +7,35 @@
 //! cargo run --release --example char_lm -- --generate model.safetensors --prompt "The "
 //! ```
 
-#[path = "char_lm/corpus.rs"]
-mod corpus;
+#[path = "common/mod.rs"]
+mod common;
 #[path = "char_lm/model.rs"]
 mod model;
-#[path = "common/progress.rs"]
-mod progress;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use corpus::{Corpus, Streams};
-use model::{CharLm, ModelConfig, RnnCell};
-use progress::Progress;
+use common::{Common, print_result};
+use model::{Cell, CharLm, ModelConfig};
+use rnn_api::data::{
+    Shares, StreamConfig, Streams, Vocabulary, VocabularyConfig, chronological_text, read_text,
+};
+use rnn_api::metrics::{Bigram, Likelihood};
 use rnn_api::prelude::*;
+use rnn_api::train::{EarlyStopping, Event, Flow, Score};
+use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
+
+/// The default text: what this project says about itself. Prose comes last, because the validation
+/// part is taken from near the end and tables of figures cannot be predicted.
+const DOCUMENTATION: [&str; 5] = [
+    include_str!("../README.md"),
+    include_str!("../docs/performance.md"),
+    include_str!("../docs/notation.md"),
+    include_str!("../docs/architecture.md"),
+    include_str!("../CONTRIBUTING.md"),
+];
 
 #[derive(Parser)]
 #[command(about = "Trains a character language model, or generates text from one")]
@@ -30,11 +43,8 @@ struct Args {
     /// Text to train on; without it, this project's own documentation.
     #[arg(long)]
     text: Option<PathBuf>,
-    /// Where to compute: auto, cpu, gpu, gpu:INDEX or gpu:NAME.
-    #[arg(long, default_value = "auto")]
-    device: String,
     #[arg(long, value_enum, default_value = "lstm")]
-    cell: RnnCell,
+    cell: Cell,
     /// Width of the embedding; 0 feeds one-hot vectors.
     #[arg(long, default_value_t = 64)]
     embedding: usize,
@@ -48,23 +58,22 @@ struct Args {
     /// Steps of a truncated BPTT window.
     #[arg(long, default_value_t = 50)]
     steps: usize,
+    /// How many steps gradients flow back: fewer than a window has, or a multiple of it.
+    #[arg(long)]
+    backward_steps: Option<usize>,
     /// Streams that are read side by side.
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// Passes over the text; by default as many as make about 300 updates, at most 30.
+    /// Stop after this many updates; the learning rate still decays over all epochs, by default as many as make
+    /// about 300 updates, at most 30.
     #[arg(long)]
-    epochs: Option<usize>,
-    /// Stop after this many updates; the learning rate still decays over all epochs.
-    #[arg(long)]
-    updates: Option<usize>,
+    updates: Option<u64>,
     /// Peak learning rate of Adam, with cosine decay to zero.
     #[arg(long, default_value_t = 1e-2)]
     lr: f64,
     /// Largest global norm of a gradient.
     #[arg(long, default_value_t = 1.0)]
     clip: f32,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// Write every update's loss to this file, one a line.
     #[arg(long)]
     losses: Option<PathBuf>,
@@ -89,11 +98,13 @@ struct Args {
     /// Sample among the likeliest characters that make up this probability.
     #[arg(long)]
     top_p: Option<f32>,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let device = Device::from_name(&args.device)?;
+    let device = args.common.device()?;
     match &args.generate {
         Some(path) => {
             let (model, vocabulary) = CharLm::load(path, &device)?;
@@ -106,106 +117,94 @@ fn main() -> Result<()> {
 
 fn train(args: &Args, device: &Device) -> Result<()> {
     let started = Instant::now();
-    ensure!(args.steps > 0 && args.batch > 0, "--steps and --batch must be at least 1");
-    let corpus = Corpus::read(args.text.as_deref())?;
-    let streams = Streams::new(&corpus.train, args.batch, args.steps)
-        .context("the training part is too short for this --batch and --steps")?;
-    let per_epoch = streams.windows();
-    let epochs = args.epochs.unwrap_or_else(|| 300usize.div_ceil(per_epoch).min(30));
-    let planned = epochs * per_epoch;
-    let baseline = corpus.bigram_nats();
+    let text = args.text.as_ref().map_or_else(|| Ok(DOCUMENTATION.concat()), read_text)?;
+    let characters = text.chars().count();
+    ensure!(characters >= 1000, "the text has {characters} characters; at least 1000 are needed");
+    let vocabulary = VocabularyConfig::characters().fit([&text])?;
+    let parts = chronological_text(&text, Shares::new(0.05, 0.05)?)?;
+    let parts = parts.try_map(|part| vocabulary.encode(part))?;
+    let baseline = Bigram::fit([&parts.train[..]], vocabulary.len(), 1.0)?;
+    let baseline = baseline.likelihood([&parts.validation[..]])?.nats()?;
+
+    let mut streams = Streams::of_indices(vec![parts.train], &StreamConfig::new(args.batch, args.steps))
+        .context("the training part does not suit this --batch and --steps")?;
+    let rows = (parts.validation.len() / 400).clamp(1, 32);
+    let held_out = Streams::of_indices(vec![parts.validation], &StreamConfig::new(rows, 100))?;
+    let per_epoch = streams.chunks_per_epoch() as u64;
+    let epochs = args.common.epochs(300u64.div_ceil(per_epoch).min(30));
     println!(
-        "{} characters, {} symbols, {epochs} epochs of {per_epoch} updates on {}",
-        corpus.len(),
-        corpus.vocabulary.len(),
+        "{characters} characters, {} symbols, {epochs} epochs of {per_epoch} updates on {}",
+        vocabulary.len(),
         device.name()
     );
 
     let config = ModelConfig {
         cell: args.cell,
-        symbols: corpus.vocabulary.len(),
+        symbols: vocabulary.len(),
         embedding: args.embedding,
         hidden: args.hidden,
         layers: args.layers,
         dropout: args.dropout,
     };
-    let model = CharLm::new(config, device, args.seed)?;
-    let mut optimizer = AdamConfig::new(args.lr).with_clip_norm(args.clip).init(&model)?;
+    let model = CharLm::new(config.clone(), device, args.common.seed)?;
+    let optimizer = AdamConfig::new(args.lr).with_clip_norm(args.clip).init(&model)?;
     let mut losses = match &args.losses {
-        Some(path) => Some(std::io::BufWriter::new(
-            std::fs::File::create(path).with_context(|| format!("creating {}", path.display()))?,
-        )),
+        Some(path) => Some(File::create(path).with_context(|| format!("creating {}", path.display()))?),
         None => None,
     };
-
-    let mut progress = Progress::new(planned.min(args.updates.unwrap_or(planned)));
-    let mut update = 0;
-    'training: for _ in 0..epochs {
-        let mut state = None;
-        for window in streams.iter() {
-            if args.updates == Some(update) {
-                break 'training;
-            }
-            // The state goes on to the next window, the gradient does not.
-            let (logits, next) = model.forward(&window.input, args.batch, state.as_ref())?;
-            state = Some(next.detach());
-            let loss = logits.cross_entropy(&window.target(device)?)?;
-            let progress_made = update as f64 / planned as f64;
-            optimizer.set_lr(args.lr * 0.5 * (1.0 + (std::f64::consts::PI * progress_made).cos()));
-            optimizer.step(&loss.backward()?)?;
-            let loss = loss.item()?;
-            if let Some(file) = &mut losses {
-                writeln!(file, "{loss}")?;
-            }
-            update += 1;
-            progress.update(loss, args.batch * args.steps);
+    let mut settings = args.common.trainer(epochs);
+    settings.schedule = Some(Schedule::cosine(args.lr, 0.0, epochs * per_epoch)?);
+    settings.backward_steps = args.backward_steps;
+    settings.early_stopping =
+        args.updates.map_or_else(EarlyStopping::new, |n| EarlyStopping::new().with_max_steps(n));
+    let mut trainer = settings.init(&model, optimizer)?;
+    trainer.validate(|| Ok(Score::min("nats", nats(&model, &held_out)?).with_baseline(baseline)));
+    trainer.keep("config", &config)?.keep("vocabulary", &vocabulary)?;
+    args.common.equip(&mut trainer)?;
+    trainer.on_event(move |event: &Event<'_>| {
+        if let (Event::Step(step), Some(file)) = (event, &mut losses) {
+            let path = "--losses".into();
+            writeln!(file, "{}", step.loss).map_err(|source| rnn_api::Error::Io { path, source })?;
         }
-    }
-    progress.finish();
+        Ok(Flow::Continue)
+    });
+    trainer.fit_streams(&mut streams, |chunk, state| {
+        let (logits, state) = model.forward(chunk.x.values(), args.batch, state)?;
+        Ok((logits.cross_entropy(&chunk.y.to_tensor(device)?)?, state))
+    })?;
 
-    let validation = validate(&model, &corpus, device)?;
+    let validation = nats(&model, &held_out)?;
     if let Some(path) = &args.save {
-        model.save(path, &corpus.vocabulary)?;
+        model.save(path, &vocabulary)?;
         println!("saved {}", path.display());
     }
     let prompt = if args.prompt.is_empty() { "\n" } else { &args.prompt };
-    println!("--- sample\n{}\n---", generate(&model, &corpus.vocabulary, args, prompt)?.trim());
-    println!(
-        "result nats={validation:.4} baseline={baseline:.4} seconds={:.1}",
-        started.elapsed().as_secs_f64()
-    );
+    println!("--- sample\n{}\n---", generate(&model, &vocabulary, args, prompt)?.trim());
+    print_result("nats", validation, baseline, started);
     Ok(())
 }
 
-/// Mean negative log-likelihood per character of the validation part, in nats: total over total.
-fn validate(model: &CharLm, corpus: &Corpus, device: &Device) -> Result<f64> {
-    let batch = (corpus.validation.len() / 400).clamp(1, 32);
-    let streams = Streams::new(&corpus.validation, batch, 100.min(corpus.validation.len() - 1))
-        .context("the validation part is too short")?;
-    model.eval();
-    let result = no_grad(|| -> Result<f64> {
-        let (mut total, mut count, mut state) = (0.0, 0usize, None);
-        for window in streams.iter_with_rest() {
-            let (logits, next) = model.forward(&window.input, batch, state.as_ref())?;
-            let loss = f64::from(logits.cross_entropy(&window.target(device)?)?.item()?);
-            total += loss * window.input.len() as f64;
-            count += window.input.len();
+/// Mean negative log-likelihood per character, in nats: total over total.
+fn nats(model: &CharLm, text: &Streams<u32>) -> rnn_api::Result<f64> {
+    let (mut total, mut state) = (Likelihood::new(), None);
+    no_grad(|| {
+        for chunk in text.clone() {
+            let (logits, next) = model.forward(chunk.x.values(), chunk.x.dims()[1], state.as_ref())?;
             state = Some(next);
+            let mean = logits.cross_entropy(&chunk.y.to_tensor(logits.device())?)?.item()?;
+            total.add_mean(mean.into(), chunk.x.values().len() as u64)?;
         }
-        Ok(total / count as f64)
-    });
-    model.train();
-    result
+        total.nats()
+    })
 }
 
-fn generate(model: &CharLm, vocabulary: &corpus::Vocabulary, args: &Args, prompt: &str) -> Result<String> {
+fn generate(model: &CharLm, vocabulary: &Vocabulary, args: &Args, prompt: &str) -> Result<String> {
     let mut sampling = Sampling::new().with_temperature(args.temperature);
     sampling.top_k = args.top_k;
     sampling.top_p = args.top_p;
-    let key = RngKey::new(args.seed).derive(0x5341_4d50, 0);
-    let mut text = String::new();
+    let key = RngKey::new(args.common.seed).derive(0x5341_4d50, 0);
     model.eval();
-    let mut state = None;
+    let (mut symbols, mut state) = (Vec::new(), None);
     let mut next = vocabulary.encode(if prompt.is_empty() { "\n" } else { prompt })?;
     no_grad(|| -> Result<()> {
         for position in 0..args.length {
@@ -213,12 +212,11 @@ fn generate(model: &CharLm, vocabulary: &corpus::Vocabulary, args: &Args, prompt
             let (logits, new_state) = model.forward(&next, 1, state.as_ref())?;
             state = Some(new_state);
             let all = logits.to_vec()?;
-            let last = &all[all.len() - vocabulary.len()..];
-            let symbol = sampling.sample(last, key, position as u64)?;
-            text.push(vocabulary.symbol(symbol));
+            let symbol = sampling.sample(&all[all.len() - vocabulary.len()..], key, position as u64)?;
+            symbols.push(symbol as u32);
             next = vec![symbol as u32];
         }
         Ok(())
     })?;
-    Ok(format!("{prompt}{text}"))
+    Ok(format!("{prompt}{}", vocabulary.decode(&symbols)?))
 }
