@@ -103,3 +103,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/devices.md")]
 struct Devices;
+
+/// Compiles the programs of docs/training.md.
+#[cfg(all(doctest, feature = "progress", feature = "ctrl-c"))]
+#[doc = include_str!("../../../docs/training.md")]
+struct Training;

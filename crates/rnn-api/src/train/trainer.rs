@@ -45,10 +45,10 @@ use std::time::Instant;
 ///     Ok((Tensor::from_vec(&device, x, &[n, 3])?, Tensor::from_vec(&device, y, &[n, 1])?))
 /// };
 ///
+/// let held_out: Vec<usize> = (30..40).collect();
 /// let adam = AdamConfig::new(0.05).init(&model)?;
 /// let stopping = EarlyStopping::new().with_target(1e-4);
 /// let mut trainer = TrainerConfig::new(100).with_early_stopping(stopping).init(&model, adam)?;
-/// let held_out: Vec<usize> = (30..40).collect();
 /// trainer.validate(|| {
 ///     let (x, y) = batch_of(&held_out)?;
 ///     Ok(Score::min("mse", model.forward(&x)?.mse(&y)?.item()?.into()))
