@@ -100,7 +100,7 @@ pub mod prelude {
 struct Readme;
 
 /// Compiles and runs the program of docs/devices.md.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "gpu"))]
 #[doc = include_str!("../../../docs/devices.md")]
 struct Devices;
 

@@ -74,7 +74,15 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
         sequences: input.sequences,
         draws: input.draws,
     };
-    let (out, kept) = match input.checkpoint_every.filter(|_| recorded && input.traced.is_empty()) {
+    let every = match input.x.dims() {
+        &[steps, batch, _] if recorded && input.traced.is_empty() => {
+            let fitting = rnn::steps_that_fit(input.spec, input.x.device(), steps, batch)?;
+            let smaller = |every: usize| fitting.map_or(every, |fitting| fitting.min(every));
+            input.checkpoint_every.map(smaller).or(fitting)
+        }
+        _ => None,
+    };
+    let (out, kept) = match every {
         // Everything between two checkpoints is kept anyway.
         Some(every) if every < input.x.dims().first().copied().unwrap_or(0) => {
             let (out, checkpoints) = rnn::forward_checkpointed(&args, every)?;

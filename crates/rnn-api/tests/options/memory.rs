@@ -86,6 +86,50 @@ pub(crate) fn checkpoints_save_memory(device: &Device) {
     assert!(4 * some < all, "{some} bytes with checkpoints, {all} without");
 }
 
+/// Arrays above what the adapter takes: a training pass runs in segments of time, and what cannot be cut is refused with
+/// the numbers.
+#[cfg(feature = "gpu")]
+pub(crate) fn what_does_not_fit_at_once_runs_in_segments(device: &Device) {
+    use rnn_api::{CacheDir, GpuOptions, GpuSelector};
+    // A step of 3 rows has gates of 3 * 4 * 16 * 4 = 768 bytes, or 6 times as much: 42 or 7 steps fit.
+    let options =
+        GpuOptions { max_array_bytes: Some(32 << 10), cache_dir: CacheDir::Off, ..GpuOptions::default() };
+    let small = Device::gpu_with(GpuSelector::Best, options).unwrap();
+    let gradients = |device: &Device, hidden: usize| {
+        let config = LstmConfig::new(4, hidden).with_num_layers(2).with_dropout(0.4).with_zoneout(0.1, 0.2);
+        let lstm = config.init(device, 1).unwrap();
+        let x = random(device, 1, &[60, 3, 4]).requires_grad();
+        let lengths = Lengths::new([60, 17, 44]).unwrap();
+        let args = ForwardArgs { lengths: Some(&lengths), ..ForwardArgs::default() };
+        let y = lstm.forward_with(&x, args).unwrap().y;
+        let grads = y.mul(&random(device, 2, y.dims())).unwrap().sum_all().unwrap().backward().unwrap();
+        let mut all = vec![("y".to_string(), y), ("dx".to_string(), grads.get(&x).unwrap())];
+        let params = lstm.named_parameters().into_iter();
+        all.extend(params.map(|(name, param)| (name, grads.get(&param).unwrap())));
+        all
+    };
+    for ((name, got), (_, want)) in gradients(&small, 16).into_iter().zip(gradients(device, 16)) {
+        super::close(&name, &got, &want);
+    }
+
+    let refused = |lstm: Lstm, dims: [usize; 3]| {
+        let error = lstm.forward(&random(&small, 1, &dims), None).unwrap_err();
+        assert!(
+            matches!(error, Error::Runtime(rnn_runtime::Error::TooLarge { limit: 32768, .. })),
+            "{error}"
+        );
+        error.to_string()
+    };
+    let both = LstmConfig::new(4, 16).with_bidirectional(true).init(&small, 1).unwrap();
+    let error = refused(both, [60, 3, 4]);
+    assert!(error.contains("cannot be cut in time (B = 1 fits) needs 92160 bytes"), "{error}");
+    let error = refused(LstmConfig::new(4, 16).init(&small, 1).unwrap(), [2, 200, 4]);
+    assert!(error.contains("T = 1, B = 200 (B = 128 fits) needs 51200 bytes"), "{error}");
+}
+
+#[cfg(not(feature = "gpu"))]
+pub(crate) fn what_does_not_fit_at_once_runs_in_segments(_: &Device) {}
+
 /// Gates and states of every layer and direction.
 pub(crate) fn traces_match_the_oracle(device: &Device) {
     let mut failures = Vec::new();

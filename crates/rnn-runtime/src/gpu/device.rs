@@ -27,6 +27,9 @@ pub struct GpuOptions {
     pub subgroups: bool,
     /// Ask for the adapter's own limits rather than WebGPU's defaults.
     pub adapter_limits: bool,
+    /// Bytes that a single array may have at most, where less than the adapter takes is wanted. Training passes above it
+    /// run in segments of time.
+    pub max_array_bytes: Option<u64>,
     /// The algorithm of recurrences; `None` leaves it to the environment variable `RNN_GPU_ALGO` (`step` or
     /// `sequence`), and without that to the planner.
     pub algorithm: Option<Algorithm>,
@@ -46,6 +49,7 @@ impl Default for GpuOptions {
             immediates: true,
             subgroups: true,
             adapter_limits: true,
+            max_array_bytes: None,
             algorithm: None,
             timestamps: false,
             cache_dir: CacheDir::User,
@@ -156,6 +160,9 @@ impl GpuDevice {
         };
         let mut limits = if options.adapter_limits { adapter.limits() } else { wgpu::Limits::default() };
         check_limits(&info.name, &limits)?;
+        if let Some(bytes) = options.max_array_bytes {
+            limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(bytes);
+        }
         let has = |feature, wanted: bool| wanted && adapter.features().contains(feature);
         let immediates = has(wgpu::Features::IMMEDIATES, options.immediates);
         let subgroups = has(wgpu::Features::SUBGROUP, options.subgroups);

@@ -72,14 +72,14 @@ impl fmt::Display for Explanation {
 }
 
 /// Elements of the arrays of one layer.
-struct LayerSizes {
+pub(super) struct LayerSizes {
     /// W, biases and U
     weights: usize,
     /// The larger of W and U
     matrix: usize,
     /// x where it is padded
-    x: usize,
-    gates: usize,
+    pub(super) x: usize,
+    pub(super) gates: usize,
     aux: usize,
     y: usize,
     /// What goes from step to step
@@ -88,7 +88,7 @@ struct LayerSizes {
 
 impl LayerSizes {
     /// With the padding of the GPU, or without.
-    fn new(spec: &StackSpec, layer: usize, [steps, batch]: [usize; 2], pads: bool) -> Self {
+    pub(super) fn new(spec: &StackSpec, layer: usize, [steps, batch]: [usize; 2], pads: bool) -> Self {
         let width = |size: usize| if pads { size.next_multiple_of(4) } else { size };
         let (d, g) = (spec.num_directions(), spec.cell.gates());
         let inputs = spec.layer_input_size(layer);

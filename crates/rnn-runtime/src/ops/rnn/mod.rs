@@ -11,6 +11,7 @@ mod backward;
 mod checkpoint;
 #[cfg(feature = "gpu")]
 mod explain;
+mod fit;
 mod forward;
 #[cfg(feature = "gpu")]
 mod gpu_weights;
@@ -34,6 +35,7 @@ pub use backward::backward;
 pub use checkpoint::{Checkpoints, backward_checkpointed, forward_checkpointed};
 #[cfg(feature = "gpu")]
 pub use explain::{Comparison, Explanation};
+pub use fit::steps_that_fit;
 pub use forward::forward;
 pub use pack::pack;
 use rnn_kernels::cell::{StackSpec, WeightFormat};
