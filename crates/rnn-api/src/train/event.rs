@@ -74,7 +74,7 @@ pub struct StepReport {
     pub skipped: bool,
     /// Norm of the update over the norm of the parameters, where a callback asked for it: 1e-3 is usual.
     pub update_ratio: Option<f64>,
-    /// The same by parameter; empty where no callback asked for it.
+    /// The same by parameter, without those that were zero; empty where no callback asked for it.
     pub update_ratios: BTreeMap<String, f64>,
     /// Seconds since the start, over all parts of a resumed run.
     pub seconds: f64,

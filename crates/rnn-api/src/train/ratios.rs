@@ -28,10 +28,12 @@ impl Ratios {
             sums_of_squares(&changes.iter().collect::<Vec<_>>())?,
             sums_of_squares(&self.0.iter().map(|(_, _, before)| before).collect::<Vec<_>>())?,
         );
-        let ratio = |change: f64, norm: f64| (change.sqrt() / (norm.sqrt() + 1e-12)).min(f64::MAX);
-        let names = self.0.iter().map(|(name, ..)| name.clone());
-        let by_name = names.zip(changes.iter().zip(&before).map(|(&c, &b)| ratio(c, b))).collect();
-        Ok((Some(ratio(changes.iter().sum(), before.iter().sum())), by_name))
+        // A parameter that was zero has no ratio, such as a bias before its first step.
+        let ratio = |change: f64, of: f64| (of > 0.0).then(|| (change / of).sqrt());
+        let by_name = self.0.iter().zip(changes.iter().zip(&before));
+        let by_name =
+            by_name.filter_map(|((name, ..), (&c, &b))| Some((name.clone(), ratio(c, b)?))).collect();
+        Ok((ratio(changes.iter().sum(), before.iter().sum()), by_name))
     }
 }
 
