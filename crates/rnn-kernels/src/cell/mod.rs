@@ -25,6 +25,9 @@ pub enum CellKind {
 }
 
 impl CellKind {
+    /// All of them.
+    pub const ALL: [CellKind; 3] = [CellKind::Lstm, CellKind::Gru, CellKind::Rnn];
+
     /// Whether the cell carries a cell state `c` besides `h`.
     pub const fn has_cell_state(self) -> bool {
         matches!(self, CellKind::Lstm)
@@ -120,6 +123,12 @@ impl CellSpec {
             CellKind::Gru => 3,
             CellKind::Rnn => 1,
         }
+    }
+
+    /// Whether a gate multiplies the recurrent product of the candidate, so that product and `b_hn` stay apart from
+    /// the input's share, forward and backward. The candidate is the last gate then.
+    pub const fn last_gate_apart(&self) -> bool {
+        matches!(self.kind, CellKind::Gru) && self.reset_after
     }
 
     /// Blocks of H peephole weights: i, f, o, or i, o when coupled.
