@@ -155,9 +155,10 @@ cell!(LSTM, ["lstm", "4", "no_second", "lstm", "lstm_gates"]);
 cell!(LSTM_COUPLED, ["lstm_coupled", "3", "no_second", "lstm", "lstm_coupled"]);
 cell!(GRU, ["gru", "3", "no_second", "no_c", "gru"]);
 cell!(GRU_BEFORE, ["gru_before", "3", "gru_before", "no_c", "gru"]);
+cell!(MGU, ["mgu", "2", "no_second", "no_c", "mgu"]);
 cell!(RNN, ["rnn", "1", "no_second", "no_c", "rnn"]);
 
-static CELLS: [&Cell; 5] = [&LSTM, &LSTM_COUPLED, &GRU, &GRU_BEFORE, &RNN];
+static CELLS: [&Cell; 6] = [&LSTM, &LSTM_COUPLED, &GRU, &GRU_BEFORE, &MGU, &RNN];
 
 fn cell(spec: &CellSpec) -> &'static Cell {
     match spec.kind {
@@ -165,6 +166,7 @@ fn cell(spec: &CellSpec) -> &'static Cell {
         CellKind::Lstm => &LSTM,
         CellKind::Gru if spec.reset_after => &GRU,
         CellKind::Gru => &GRU_BEFORE,
+        CellKind::Mgu => &MGU,
         CellKind::Rnn => &RNN,
     }
 }

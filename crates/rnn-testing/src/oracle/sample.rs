@@ -8,9 +8,10 @@ use crate::data::{SplitMix64, to_f64};
 use crate::shapes::RnnShape;
 
 /// Every cell in its plain form, by name.
-pub const CELLS: [(&str, CellSpec); 4] = [
+pub const CELLS: [(&str, CellSpec); 5] = [
     ("lstm", CellSpec::lstm()),
     ("gru", CellSpec::gru()),
+    ("mgu", CellSpec::mgu()),
     ("rnn_tanh", CellSpec::rnn_tanh()),
     ("rnn_relu", CellSpec::rnn_relu()),
 ];

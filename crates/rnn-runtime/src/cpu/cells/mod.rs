@@ -2,11 +2,13 @@
 
 mod gru;
 mod lstm;
+mod mgu;
 mod rnn;
 mod rows;
 
 pub(crate) use gru::{Gru, ResetFirst};
 pub(crate) use lstm::Lstm;
+pub(crate) use mgu::Mgu;
 pub(crate) use rnn::Rnn;
 pub(crate) use rows::{Moments, NormFlow, Preactivations, RowCell, RowGrads, RowOut};
 
@@ -15,12 +17,13 @@ pub(crate) use rows::{Moments, NormFlow, Preactivations, RowCell, RowGrads, RowO
 macro_rules! fused_cell {
     ($spec:expr, $per_unit:expr, $run:ident) => {{
         use rnn_kernels::cell::CellKind;
-        use $crate::cpu::cells::{Gru, Lstm, Rnn};
+        use $crate::cpu::cells::{Gru, Lstm, Mgu, Rnn};
         let (spec, per_unit) = ($spec, $per_unit);
         match spec.kind {
             CellKind::Lstm if spec.coupled => $run!(Lstm<'_, 3>, Lstm::<3>::new(spec, per_unit)),
             CellKind::Lstm => $run!(Lstm<'_, 4>, Lstm::<4>::new(spec, per_unit)),
             CellKind::Gru => $run!(Gru, Gru::new(spec)),
+            CellKind::Mgu => $run!(Mgu, Mgu::new(spec)),
             CellKind::Rnn if spec.independent => $run!(Rnn<'_, true>, Rnn::<true>::new(spec, per_unit)),
             CellKind::Rnn => $run!(Rnn<'_, false>, Rnn::<false>::new(spec, per_unit)),
         }
@@ -32,13 +35,14 @@ pub(crate) use fused_cell;
 macro_rules! cell_in_phases {
     ($spec:expr, $per_unit:expr, $run:ident) => {{
         use rnn_kernels::cell::CellKind;
-        use $crate::cpu::cells::{Gru, Lstm, ResetFirst, Rnn};
+        use $crate::cpu::cells::{Gru, Lstm, Mgu, ResetFirst, Rnn};
         let (spec, per_unit) = ($spec, $per_unit);
         match spec.kind {
             CellKind::Lstm if spec.coupled => $run!(Lstm<'_, 3>, Lstm::<3>::new(spec, per_unit)),
             CellKind::Lstm => $run!(Lstm<'_, 4>, Lstm::<4>::new(spec, per_unit)),
             CellKind::Gru if spec.reset_after => $run!(Gru, Gru::new(spec)),
             CellKind::Gru => $run!(ResetFirst, ResetFirst::new(spec)),
+            CellKind::Mgu => $run!(Mgu, Mgu::new(spec)),
             CellKind::Rnn => $run!(Rnn<'_, false>, Rnn::<false>::new(spec, &[])),
         }
     }};
