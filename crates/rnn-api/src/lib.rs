@@ -78,8 +78,9 @@ pub mod prelude {
     pub use crate::nn::{
         Dropout, DropoutConfig, Embedding, EmbeddingConfig, ForgetBias, ForwardArgs, Gru, GruConfig,
         GruOutput, GruState, GruStream, HiddenState, Layer, LayerNorm, LayerNormConfig, Lengths, Linear,
-        LinearConfig, Lstm, LstmConfig, LstmOutput, LstmState, LstmStream, Module, RecurrentState, Resets,
-        Rnn, RnnConfig, RnnOutput, RnnState, RnnStream, Sequential, Trace,
+        LinearConfig, Lstm, LstmConfig, LstmOutput, LstmState, LstmStream, Mgu, MguConfig, MguOutput,
+        MguState, MguStream, Module, RecurrentState, Resets, Rnn, RnnConfig, RnnOutput, RnnState, RnnStream,
+        Sequential, Trace,
     };
     pub use crate::optim::{
         AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Ema,
