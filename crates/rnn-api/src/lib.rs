@@ -80,7 +80,8 @@ pub mod prelude {
         AnyRnn, AnyRnnConfig, AnyRnnState, Dropout, DropoutConfig, Embedding, EmbeddingConfig, ForgetBias,
         ForwardArgs, Gru, GruConfig, GruOutput, GruState, GruStream, HiddenState, Layer, LayerNorm,
         LayerNormConfig, Lengths, Linear, LinearConfig, Lstm, LstmConfig, LstmOutput, LstmState, LstmStream,
-        Module, RecurrentState, Resets, Rnn, RnnConfig, RnnOutput, RnnState, RnnStream, Sequential, Trace,
+        Mgu, MguConfig, MguOutput, MguState, MguStream, Module, RecurrentState, Resets, Rnn, RnnConfig,
+        RnnOutput, RnnState, RnnStream, Sequential, Trace,
     };
     pub use crate::optim::{
         AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Ema,

@@ -68,6 +68,7 @@ fn combinations(device: &Device) -> Vec<(&'static str, Any)> {
 fn combinations_with(device: &Device, every: Option<usize>) -> Vec<(&'static str, Any)> {
     let lstm = || LstmConfig::new(4, 10);
     let gru = || GruConfig::new(4, 10);
+    let mgu = || MguConfig::new(4, 10);
     let rnn = || RnnConfig::new(4, 10);
     let hard = Activation::HARD_SIGMOID;
     let lecun = Activation::ScaledTanh { alpha: 1.7159, beta: 2.0 / 3.0 };
@@ -112,6 +113,25 @@ fn combinations_with(device: &Device, every: Option<usize>) -> Vec<(&'static str
         ("gru, zoneout, hard sigmoid", gru().with_zoneout(0.3).with_gate_activation(hard)),
         ("gru, layer norm", gru().with_layer_norm(true)),
     ];
+    let mgus = [
+        (
+            "mgu, two layers, directions averaged",
+            mgu().with_num_layers(2).with_bidirectional(true).with_merge(Merge::Mean),
+        ),
+        ("mgu, layer norm", mgu().with_layer_norm(true)),
+        (
+            "mgu, all noise, hard sigmoid, clip",
+            mgu()
+                .with_num_layers(2)
+                .with_gate_activation(hard)
+                .with_candidate_activation(lecun)
+                .with_clip(0.6)
+                .with_dropout(0.2)
+                .with_recurrent_dropout(0.3)
+                .with_candidate_dropout(0.2)
+                .with_zoneout(0.1),
+        ),
+    ];
     let rnns = [
         ("rnn, elu, clip", rnn().with_activation(Activation::Elu { alpha: 0.7 }).with_clip(0.8)),
         ("rnn, independent", rnn().with_independent(true).with_bidirectional(true).with_num_layers(2)),
@@ -127,7 +147,7 @@ fn combinations_with(device: &Device, every: Option<usize>) -> Vec<(&'static str
             all
         }};
     }
-    layers!(Lstm: lstms, Gru: grus, Rnn: rnns)
+    layers!(Lstm: lstms, Gru: grus, Mgu: mgus, Rnn: rnns)
 }
 
 /// Values and gradients, of whole rows, ragged rows, interrupted rows, and both.
@@ -256,6 +276,9 @@ fn configurations_survive_json(device: &Device) {
     let gru = GruConfig::new(3, 8).with_reset_after(false).with_input_dropout(0.25);
     let json = serde_json::to_string(&gru).unwrap();
     assert_eq!(serde_json::from_str::<GruConfig>(&json).unwrap(), gru);
+    let mgu = MguConfig::new(3, 8).with_zoneout(0.25).with_candidate_activation(Activation::Softsign);
+    let json = serde_json::to_string(&mgu).unwrap();
+    assert_eq!(serde_json::from_str::<MguConfig>(&json).unwrap(), mgu);
     let rnn = RnnConfig::new(3, 8).with_independent(true).with_recurrent_dropout(0.5);
     let json = serde_json::to_string(&rnn).unwrap();
     assert_eq!(serde_json::from_str::<RnnConfig>(&json).unwrap(), rnn);

@@ -12,17 +12,10 @@ use rnn_runtime::ops::rnn::{
 use rnn_runtime::{Array, Device, RngKey};
 use rnn_testing::compare::{Tolerance, assert_close, max_rel_err};
 use rnn_testing::data::to_f32;
-use rnn_testing::oracle::{StackCase, stack_spec};
+use rnn_testing::oracle::{CELLS, StackCase, stack_spec};
 use rnn_testing::shapes::{RNN_SHAPES, RNN_SHAPES_SMALL, RnnShape};
 
 const ALL: Wanted = Wanted { dx: true, states: true };
-
-const CELLS: [(&str, CellSpec); 4] = [
-    ("lstm", CellSpec::lstm()),
-    ("gru", CellSpec::gru()),
-    ("rnn_tanh", CellSpec::rnn_tanh()),
-    ("rnn_relu", CellSpec::rnn_relu()),
-];
 
 /// The bound of the project: maximal difference over the largest value of the tensor. f32 sums of a
 /// few hundred terms of size 1 stay two orders below it.
@@ -202,7 +195,7 @@ fn stacks_match_the_oracle(device: &Device) {
 /// Identity activations and small integers: every product and sum is exact, so one misplaced index,
 /// step or gate shows as a different bit.
 fn linear_cells_are_bit_exact(device: &Device) {
-    for kind in [CellKind::Lstm, CellKind::Gru, CellKind::Rnn] {
+    for kind in CellKind::ALL {
         for (shape, bidirectional) in
             [(RnnShape { t: 3, b: 3, i: 5, h: 7 }, true), (RnnShape { t: 2, b: 18, i: 2, h: 33 }, false)]
         {

@@ -95,6 +95,24 @@ fn a_gru_that_resets_before_or_after_the_product() {
     assert_eq!(run(true, Some(10.0)), [5.5, 4.5]);
 }
 
+/// f = (2, 3) and all else as above: U_n h + b_hn = (9, 19), n = (1, 1) + f (9, 19) = (19, 58), h' = (1 - f) h + f n.
+#[test]
+fn a_minimal_gated_unit() {
+    let weights = CellWeights {
+        w_ih: vec![2.0, 3.0, 1.0, 1.0],
+        w_hh: vec![0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0],
+        b_ih: Some(vec![0.0; 4]),
+        b_hh: Some(vec![0.0, 0.0, 10.0, 20.0]),
+        ..CellWeights::default()
+    };
+    let run = |clip: Option<f32>| {
+        let cell = CellSpec { clip, ..CellSpec::linear(CellKind::Mgu) };
+        step(&StackSpec::new(cell, 1, 2), &weights, 1.0, &[1.0, -1.0], None).1.h_n
+    };
+    assert_eq!(run(None), [37.0, 176.0]);
+    assert_eq!(run(Some(10.0)), [19.0, 32.0]);
+}
+
 /// Two values normalised are +-d / sqrt(d^2 + epsilon), d half their distance; the bias comes after the gain.
 #[test]
 fn layer_norm_of_an_elman_network() {

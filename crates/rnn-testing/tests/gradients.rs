@@ -4,8 +4,8 @@ use rnn_kernels::cell::{Activation, CellKind, CellSpec};
 use rnn_testing::data::{SplitMix64, indices, to_f64, uniform};
 use rnn_testing::gradcheck::{check_gradient_between_kinks, dot};
 use rnn_testing::oracle::{
-    CellWeights, Masks, StackCase, StackInput, backward, forward, named_weights, random_masks, random_spec,
-    stack_spec, with_options,
+    CELLS, CellWeights, Masks, StackCase, StackInput, backward, forward, named_weights, random_masks,
+    random_spec, stack_spec, with_options,
 };
 use rnn_testing::shapes::RnnShape;
 
@@ -68,13 +68,6 @@ fn checked_and_skipped(name: &str, case: &StackCase) -> [usize; 2] {
     counts
 }
 
-const CELLS: [(&str, CellSpec); 4] = [
-    ("lstm", CellSpec::lstm()),
-    ("gru", CellSpec::gru()),
-    ("rnn_tanh", CellSpec::rnn_tanh()),
-    ("rnn_relu", CellSpec::rnn_relu()),
-];
-
 #[test]
 fn every_cell_layers_directions_and_state() {
     let mut seed = 0;
@@ -111,7 +104,7 @@ fn every_activation_in_every_place() {
         Activation::Softplus,
         Activation::Affine { alpha: -0.5, beta: 0.25 },
     ];
-    for kind in [CellKind::Lstm, CellKind::Gru, CellKind::Rnn] {
+    for kind in CellKind::ALL {
         for (place, activation) in (0..3).flat_map(|place| all.map(|activation| (place, activation))) {
             let mut cell = CellSpec::linear(kind);
             let places =

@@ -32,11 +32,11 @@ fn same_outputs(name: &str, a: &StackCase, b: &StackCase) {
 }
 
 /// All cells whose recurrence is a product, with peepholes and both resets.
-fn cells() -> [CellSpec; 5] {
+fn cells() -> [CellSpec; 6] {
     let peephole = CellSpec { peephole: true, ..CellSpec::lstm() };
     let coupled = CellSpec { coupled: true, ..peephole };
     let reset_before = CellSpec { reset_after: false, ..CellSpec::gru() };
-    [peephole, coupled, CellSpec::gru(), reset_before, CellSpec::rnn_tanh()]
+    [peephole, coupled, CellSpec::gru(), reset_before, CellSpec::mgu(), CellSpec::rnn_tanh()]
 }
 
 /// `W` `[rows, len(factors)]` with its columns scaled.
@@ -128,6 +128,31 @@ fn resets_before_and_after_a_diagonal_product_agree() {
     same_outputs("diagonal", &case, &before);
 }
 
+/// sigmoid(-a) = 1 - sigmoid(a): a GRU with r = f and z = 1 - f, whatever else is asked of both.
+#[test]
+fn a_minimal_gated_unit_is_a_gru_of_mirrored_gates() {
+    for clip in [None, Some(0.4)] {
+        let mut spec = one(CellSpec { clip, candidate_activation: Activation::Softsign, ..CellSpec::mgu() });
+        spec.regularization.zoneout_h = 0.25;
+        let mut minimal = StackCase::random(spec, SHAPE, true, 10);
+        minimal.input.masks.candidate = Some(vec![[0.0, 2.0, 1.5, 0.5].repeat(SHAPE.t)]);
+        minimal.input.masks.recurrent = Some(vec![vec![2.0, 0.0, 2.0, 0.5]]);
+        let mut full = minimal.clone();
+        full.spec.cell.kind = CellKind::Gru;
+        let mirror = |w: &mut Vec<f64>| {
+            let at = w.len() / 2;
+            let gate = w[..at].to_vec();
+            w.splice(at..at, gate.iter().map(|v| -v));
+        };
+        let w = &mut full.weights[0];
+        mirror(&mut w.w_ih);
+        mirror(&mut w.w_hh);
+        w.b_ih.as_mut().map(mirror).unwrap();
+        w.b_hh.as_mut().map(mirror).unwrap();
+        same_outputs("mirrored", &minimal, &full);
+    }
+}
+
 /// A factor on h in the product is a factor on the columns of U; z h in the GRU and zoneout see h whole.
 #[test]
 fn recurrent_dropout_scales_the_columns_of_the_recurrent_matrix() {
@@ -175,8 +200,9 @@ fn candidate_dropout_scales_a_linear_candidate() {
         let mask = [0.0, 2.0, 2.0, 0.5];
         let every_step = mask.repeat(SHAPE.t);
         masked.input.masks.candidate = Some(vec![every_step]);
-        // Rows of g in i, f, g, o or i, g, o; of n in r, z, n.
-        let first = if cell.coupled { SHAPE.h } else { 2 * SHAPE.h };
+        // Rows of g in i, f, g, o or i, g, o; of n in r, z, n or f, n.
+        let after = usize::from(cell.kind == CellKind::Lstm);
+        let first = (cell.gates() - 1 - after) * SHAPE.h;
         let scale = |w: &mut Vec<f64>| {
             let width = w.len() / (cell.gates() * SHAPE.h);
             for (k, row) in w.chunks_mut(width).skip(first).take(SHAPE.h).enumerate() {

@@ -14,7 +14,7 @@ mod sequences;
 mod sequential;
 mod state;
 
-pub use config::{AnyRnnConfig, ForgetBias, GruConfig, LstmConfig, RnnConfig};
+pub use config::{AnyRnnConfig, ForgetBias, GruConfig, LstmConfig, MguConfig, RnnConfig};
 pub use dropout::{Dropout, DropoutConfig};
 pub use embedding::{Embedding, EmbeddingConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
@@ -22,12 +22,12 @@ pub use linear::{Linear, LinearConfig};
 pub use mode::{Draws, Mode};
 pub use module::{Found, Module, Visitor};
 pub(crate) use module::{draw_problems, mismatches};
-pub use recurrent::{AnyRnn, AnyRnnStream, Gru, GruStream, Lstm, LstmStream, Rnn, RnnStream};
+pub use recurrent::{AnyRnn, AnyRnnStream, Gru, GruStream, Lstm, LstmStream, Mgu, MguStream, Rnn, RnnStream};
 pub use sequences::{ForwardArgs, Lengths, Resets};
 pub use sequential::{Layer, Sequential};
 pub use state::{
-    AnyRnnOutput, AnyRnnState, GruOutput, GruState, HiddenState, LstmOutput, LstmState, RecurrentOutput,
-    RecurrentState, RnnOutput, RnnState, Trace,
+    AnyRnnOutput, AnyRnnState, GruOutput, GruState, HiddenState, LstmOutput, LstmState, MguOutput, MguState,
+    RecurrentOutput, RecurrentState, RnnOutput, RnnState, Trace,
 };
 
 use crate::error::{Error, Result};

@@ -1,15 +1,15 @@
-//! [`Lstm`], [`Gru`] and [`Rnn`]: one implementation, three names.
+//! [`Lstm`], [`Gru`], [`Mgu`] and [`Rnn`]: one implementation, four names.
 
 use crate::autograd::{is_grad_enabled, no_grad};
 use crate::error::{Error, Result};
 use crate::functional::rnn::{CellTensors, StackInput, StackTensors, stack};
 use crate::nn::cell::{Cell, cell_weights, drop_weights};
-use crate::nn::config::{AnyRnnConfig, ForgetBias, GruConfig, LstmConfig, Parts, RnnConfig};
+use crate::nn::config::{AnyRnnConfig, ForgetBias, GruConfig, LstmConfig, MguConfig, Parts, RnnConfig};
 use crate::nn::inspect;
 use crate::nn::sequences::{ForwardArgs, Lengths, Resets};
 use crate::nn::state::{
-    AnyRnnOutput, AnyRnnState, GruOutput, GruState, LstmOutput, LstmState, RecurrentOutput, RecurrentState,
-    RnnOutput, RnnState, Trace,
+    AnyRnnOutput, AnyRnnState, GruOutput, GruState, LstmOutput, LstmState, MguOutput, MguState,
+    RecurrentOutput, RecurrentState, RnnOutput, RnnState, Trace,
 };
 use crate::nn::{Builder, DROPOUT_STREAM, Draws, Mode, Module, Visitor, WEIGHT_DROPOUT_STREAM};
 use crate::param::Param;
@@ -509,6 +509,13 @@ recurrent_layer! {
 recurrent_layer! {
     /// Gated recurrent unit (Cho et al. 2014), reset applied after the product as in PyTorch.
     Gru, GruConfig, GruState, GruOutput, GruStream
+}
+
+recurrent_layer! {
+    /// Minimal gated unit (Zhou et al. 2016): one gate f in the place of a GRU's two, two thirds of its weights. The
+    /// gate acts after the recurrent product, as in [`Gru`]: `h' = (1 - f) h + f tanh(W_n x + b + f (U_n h + b'))`.
+    /// The paper has it before, `U_n (f h)`; that form does not exist here.
+    Mgu, MguConfig, MguState, MguOutput, MguStream
 }
 
 recurrent_layer! {

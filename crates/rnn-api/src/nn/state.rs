@@ -124,6 +124,8 @@ impl HiddenState {
 
 /// State of a GRU.
 pub type GruState = HiddenState;
+/// State of a minimal gated unit.
+pub type MguState = HiddenState;
 /// State of an Elman network.
 pub type RnnState = HiddenState;
 
@@ -273,7 +275,7 @@ impl RecurrentState for AnyRnnState {
 #[non_exhaustive]
 pub struct Trace {
     /// `[T, B, D, G, H]`: the gates after their activation, in PyTorch's order: i, f, g, o of an LSTM (i, g, o when
-    /// coupled), r, z, n of a GRU; of an Elman network its one activation, before zoneout. Dropout of the
+    /// coupled), r, z, n of a GRU, f, n of an MGU; of an Elman network its one activation, before zoneout. Dropout of the
     /// candidate comes after it.
     pub gates: Tensor,
     /// `[T, B, D, H]`: h after every step; P takes H's place with a projection.
@@ -289,8 +291,8 @@ impl Trace {
     }
 }
 
-/// Output of a recurrent layer; the aliases [`LstmOutput`], [`GruOutput`] and [`RnnOutput`] say
-/// which.
+/// Output of a recurrent layer; the aliases [`LstmOutput`], [`GruOutput`], [`MguOutput`] and
+/// [`RnnOutput`] say which.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RecurrentOutput<S> {
@@ -309,6 +311,8 @@ pub struct RecurrentOutput<S> {
 pub type LstmOutput = RecurrentOutput<LstmState>;
 /// Output of a [`Gru`](super::Gru).
 pub type GruOutput = RecurrentOutput<GruState>;
+/// Output of a [`Mgu`](super::Mgu).
+pub type MguOutput = RecurrentOutput<MguState>;
 /// Output of an [`Rnn`](super::Rnn).
 pub type RnnOutput = RecurrentOutput<RnnState>;
 

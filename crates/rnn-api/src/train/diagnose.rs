@@ -84,7 +84,7 @@ pub enum Origin {
         step: usize,
         /// The row of the batch.
         row: usize,
-        /// The gate: i, f, g, o of an LSTM; r, z, n of a GRU; or the state: c, h.
+        /// The gate: i, f, g, o of an LSTM; r, z, n of a GRU; f, n of an MGU; or the state: c, h.
         gate: String,
         /// The unit.
         unit: usize,

@@ -9,7 +9,32 @@ use rnn_testing::shapes::RnnShape;
 pub(crate) enum Any {
     Lstm(Lstm),
     Gru(Gru),
+    Mgu(Mgu),
     Rnn(Rnn),
+}
+
+/// `$body` with the layer, whatever it is.
+macro_rules! any {
+    ($any:expr, $layer:ident => $body:expr) => {
+        match $any {
+            Any::Lstm($layer) => $body,
+            Any::Gru($layer) => $body,
+            Any::Mgu($layer) => $body,
+            Any::Rnn($layer) => $body,
+        }
+    };
+}
+
+/// The same, but for an LSTM, which has c.
+macro_rules! any_but_lstm {
+    ($any:expr, $lstm:ident => $of_lstm:expr, $layer:ident => $body:expr) => {
+        match $any {
+            Any::Lstm($lstm) => $of_lstm,
+            Any::Gru($layer) => $body,
+            Any::Mgu($layer) => $body,
+            Any::Rnn($layer) => $body,
+        }
+    };
 }
 
 /// What a pass gives, whatever the cell.
@@ -21,19 +46,11 @@ pub(crate) struct Outputs {
 
 impl Any {
     pub(crate) fn spec(&self) -> &StackSpec {
-        match self {
-            Any::Lstm(layer) => layer.spec(),
-            Any::Gru(layer) => layer.spec(),
-            Any::Rnn(layer) => layer.spec(),
-        }
+        any!(self, layer => layer.spec())
     }
 
     pub(crate) fn module(&self) -> &dyn Module {
-        match self {
-            Any::Lstm(layer) => layer,
-            Any::Gru(layer) => layer,
-            Any::Rnn(layer) => layer,
-        }
+        any!(self, layer => layer)
     }
 
     /// A non-zero state: a zero one hides mistakes.
@@ -53,22 +70,18 @@ impl Any {
         let directions = self.spec().num_directions();
         let hidden = state.map(|(h, _)| HiddenState::new(h.clone(), directions));
         let args = ForwardArgs { state: hidden.as_ref(), lengths, resets };
-        match self {
-            Any::Lstm(layer) => {
+        any_but_lstm!(self,
+            lstm => {
                 let state = state.map(|(h, c)| LstmState::new(h.clone(), c.unwrap().clone(), directions));
                 let args = ForwardArgs { state: state.as_ref(), lengths, resets };
-                let out = layer.forward_with(x, args).unwrap();
+                let out = lstm.forward_with(x, args).unwrap();
                 Outputs { y: out.y, h: out.state.h, c: Some(out.state.c) }
-            }
-            Any::Gru(layer) => {
+            },
+            layer => {
                 let out = layer.forward_with(x, args).unwrap();
                 Outputs { y: out.y, h: out.state.h, c: None }
             }
-            Any::Rnn(layer) => {
-                let out = layer.forward_with(x, args).unwrap();
-                Outputs { y: out.y, h: out.state.h, c: None }
-            }
-        }
+        )
     }
 
     /// With the traces of all layers.
@@ -83,42 +96,28 @@ impl Any {
         let layers: Vec<usize> = (0..self.spec().num_layers).collect();
         let hidden = HiddenState::new(h.clone(), directions);
         let args = ForwardArgs { state: Some(&hidden), lengths, resets };
-        match self {
-            Any::Lstm(layer) => {
+        any_but_lstm!(self,
+            lstm => {
                 let state = LstmState::new(h.clone(), c.unwrap().clone(), directions);
                 let args = ForwardArgs { state: Some(&state), lengths, resets };
-                let (out, traces) = layer.forward_traced(x, args, &layers).unwrap();
+                let (out, traces) = lstm.forward_traced(x, args, &layers).unwrap();
                 (Outputs { y: out.y, h: out.state.h, c: Some(out.state.c) }, traces)
-            }
-            Any::Gru(layer) => {
+            },
+            layer => {
                 let (out, traces) = layer.forward_traced(x, args, &layers).unwrap();
                 (Outputs { y: out.y, h: out.state.h, c: None }, traces)
             }
-            Any::Rnn(layer) => {
-                let (out, traces) = layer.forward_traced(x, args, &layers).unwrap();
-                (Outputs { y: out.y, h: out.state.h, c: None }, traces)
-            }
-        }
+        )
     }
 
     /// The outputs of a stream from zero.
     pub(crate) fn stream(&self, x: &Tensor) -> Vec<Tensor> {
         let [steps, batch, _] = *x.dims() else { panic!("[T, B, I]") };
         let steps = (0..steps).map(|t| x.select(0, t).unwrap());
-        match self {
-            Any::Lstm(layer) => {
-                let mut stream = layer.stream(batch).unwrap();
-                steps.map(|x| stream.step(&x).unwrap()).collect()
-            }
-            Any::Gru(layer) => {
-                let mut stream = layer.stream(batch).unwrap();
-                steps.map(|x| stream.step(&x).unwrap()).collect()
-            }
-            Any::Rnn(layer) => {
-                let mut stream = layer.stream(batch).unwrap();
-                steps.map(|x| stream.step(&x).unwrap()).collect()
-            }
-        }
+        any!(self, layer => {
+            let mut stream = layer.stream(batch).unwrap();
+            steps.map(|x| stream.step(&x).unwrap()).collect()
+        })
     }
 
     /// Gives the layer the weights of a case.

@@ -87,6 +87,8 @@ pub(crate) fn bad_options_name_themselves(device: &Device) {
     refused(gru(&before), "layer_norm", "resets after");
     let zoned_c = Regularization { zoneout_c: 0.1, ..Regularization::default() };
     refused(gru(&|c| c.with_regularization(zoned_c)), "zoneout_c", "only for an LSTM");
+    let mgu = |change: &dyn Fn(MguConfig) -> MguConfig| change(MguConfig::new(3, 4)).init(device, 1);
+    refused(mgu(&|c| c.with_regularization(zoned_c)), "zoneout_c", "only for an LSTM");
     let rnn = |change: &dyn Fn(RnnConfig) -> RnnConfig| change(RnnConfig::new(3, 4)).init(device, 1);
     refused(rnn(&|c| c.with_independent(true).with_layer_norm(true)), "layer_norm", "a recurrent product");
     let candidate = Regularization { candidate_dropout: 0.1, ..Regularization::default() };

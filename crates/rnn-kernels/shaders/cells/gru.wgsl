@@ -3,7 +3,7 @@
 // aux is U_n h + b_hn, which the backward pass overwrites with its gradient, what the recurrent product of the
 // last gate needs. A reset before the product is in cells/gru_before.wgsl.
 // Defines: HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, cell_forward, cell_backward.
-// Needs: lib/activation.wgsl, lib/options.wgsl, lib/gates_3.wgsl.
+// Needs: lib/activation.wgsl, lib/options.wgsl, lib/cell.wgsl, lib/gates_3.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/cells/gru.rs
 
 const HAS_AUX: bool = true;
@@ -11,26 +11,12 @@ const CARRY_IS_DH: bool = true;
 // Where the reset gate acts before the product, aux keeps r*h for the weights' gradient.
 const LAST_GATE_IN_AUX: bool = !RESET_BEFORE;
 
-struct CellForward {
-    h: f32,
-    aux: f32, // U_n h + b_hn
-    gates: Gates,
-}
-
 fn cell_forward(recurrent: Gates, x: Gates, aux_prev: f32, h_prev: f32, at: Place) -> CellForward {
     let r = gate_act(clipped(recurrent.x + x.x));
     let z = gate_act(clipped(recurrent.y + x.y));
     let un = recurrent.z + cell_param(0u, at);
     let n = candidate_act(clipped(fma(r, un, x.z)));
     return CellForward(fma(z, h_prev - n * candidate_scale(at), n * candidate_scale(at)), un, vec3(r, z, n));
-}
-
-struct CellBackward {
-    dgates: Quad,
-    recurrent: Quad,
-    aux: vec4<f32>,   // gradient of U_n h + b_hn
-    carry: vec4<f32>, // part of dh of the earlier step
-    sums: mat3x4<f32>, // gradients of parameters per unit
 }
 
 fn cell_backward(
@@ -53,20 +39,4 @@ fn cell_backward(
     let dn = dh * (1.0 - z) * kept * d_candidate_clipped(n);
     let dr = dn * un * d_gate_clipped(r);
     return CellBackward(Quad(dr, dz, dn), Quad(dr, dz, dn * r), dn * r, dh * z, mat3x4<f32>());
-}
-
-// Whether there is a cell state, and the gate that lets it out.
-const HAS_CELL: bool = false;
-
-fn output_gate(gates: Gates) -> f32 {
-    return gates.x;
-}
-
-fn output_quad(gates: Quad) -> vec4<f32> {
-    return gates.a;
-}
-
-// There is no c.
-fn lstm_cell(gates: Quad, c_prev: vec4<f32>, at: Place) -> vec4<f32> {
-    return c_prev;
 }

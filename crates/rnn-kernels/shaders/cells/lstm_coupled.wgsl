@@ -1,25 +1,11 @@
 // LSTM with coupled gates, f = 1 - i (Greff 2017): three in memory, i, g, o.
-// Defines: cell_forward, cell_backward. Needs: cells/lstm.wgsl, lib/gates_3.wgsl.
+// Defines: cell_forward, cell_backward. Needs: cells/lstm.wgsl, lib/cell.wgsl, lib/gates_3.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/cells/lstm.rs
-
-struct CellForward {
-    h: f32,
-    aux: f32, // c
-    gates: Gates,
-}
 
 fn cell_forward(recurrent: Gates, x: Gates, c_prev: f32, h_prev: f32, at: Place) -> CellForward {
     let pre = recurrent + x;
     let out = lstm_forward(vec4(pre.x, 0.0, pre.y, pre.z), true, c_prev, at);
     return CellForward(out.h, out.c, out.gates.xzw);
-}
-
-struct CellBackward {
-    dgates: Quad,
-    recurrent: Quad,
-    aux: vec4<f32>,   // h before its projection
-    carry: vec4<f32>,
-    sums: mat3x4<f32>, // gradients of parameters per unit
 }
 
 fn cell_backward(

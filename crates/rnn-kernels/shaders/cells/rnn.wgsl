@@ -1,18 +1,12 @@
 // Elman cell, pointwise part: h' = act(W x + U h + b); with an independent recurrence U is a vector u, and u*h
 // takes the product's place.
 // Defines: HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, cell_forward, cell_backward.
-// Needs: lib/activation.wgsl, lib/options.wgsl, lib/gates_1.wgsl.
+// Needs: lib/activation.wgsl, lib/options.wgsl, lib/cell.wgsl, lib/gates_1.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/cells/rnn.rs
 
 const HAS_AUX: bool = false;
 override CARRY_IS_DH: bool = INDEPENDENT;
 const LAST_GATE_IN_AUX: bool = false;
-
-struct CellForward {
-    h: f32,
-    aux: f32,
-    gates: Gates,
-}
 
 fn cell_forward(recurrent: Gates, x: Gates, aux_prev: f32, h_prev: f32, at: Place) -> CellForward {
     var product = recurrent;
@@ -21,14 +15,6 @@ fn cell_forward(recurrent: Gates, x: Gates, aux_prev: f32, h_prev: f32, at: Plac
     }
     let h = candidate_act(clipped(product + x));
     return CellForward(h, 0.0, h);
-}
-
-struct CellBackward {
-    dgates: Quad,
-    recurrent: Quad,
-    aux: vec4<f32>,
-    carry: vec4<f32>,
-    sums: mat3x4<f32>, // gradients of parameters per unit
 }
 
 fn cell_backward(
@@ -49,20 +35,4 @@ fn cell_backward(
         past = d * cell_param4(0u, at) * scale;
     }
     return CellBackward(Quad(d), Quad(d), aux, past, sums);
-}
-
-// Whether there is a cell state, and the gate that lets it out.
-const HAS_CELL: bool = false;
-
-fn output_gate(gates: Gates) -> f32 {
-    return gates;
-}
-
-fn output_quad(gates: Quad) -> vec4<f32> {
-    return gates.a;
-}
-
-// There is no c.
-fn lstm_cell(gates: Quad, c_prev: vec4<f32>, at: Place) -> vec4<f32> {
-    return c_prev;
 }

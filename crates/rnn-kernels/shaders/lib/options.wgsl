@@ -65,14 +65,6 @@ struct Place {
     s: u32,
 }
 
-// What flows into a cell's backward.
-struct Flow {
-    dh: vec4<f32>,
-    carry: vec4<f32>, // gradient of c
-    out: vec4<f32>,   // of a normalised c: the output activation's value
-    dc: vec4<f32>,    // and the gradient of c from there
-}
-
 fn option4(i: u32) -> vec4<f32> {
     return vec4(option(i), option(i + 1u), option(i + 2u), option(i + 3u));
 }

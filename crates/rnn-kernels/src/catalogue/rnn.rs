@@ -73,6 +73,7 @@ macro_rules! recurrence {
                 part!("lib/weights_" $weights ".wgsl"),
                 part!("lib/gates_" $gates ".wgsl"),
                 part!("lib/options.wgsl"),
+                part!("lib/cell.wgsl"),
                 $(part!("cells/" $part ".wgsl"),)*
                 recurrence!(@rows $rows),
                 part!("lib/row_means.wgsl"),
@@ -152,11 +153,12 @@ struct Cell {
 // Name, gates in memory, and the parts in `shaders/cells/`.
 cell!(LSTM, ["lstm", "4", "no_second", "lstm", "lstm_gates"]);
 cell!(LSTM_COUPLED, ["lstm_coupled", "3", "no_second", "lstm", "lstm_coupled"]);
-cell!(GRU, ["gru", "3", "no_second", "gru"]);
-cell!(GRU_BEFORE, ["gru_before", "3", "gru_before", "gru"]);
-cell!(RNN, ["rnn", "1", "no_second", "rnn"]);
+cell!(GRU, ["gru", "3", "no_second", "no_c", "gru"]);
+cell!(GRU_BEFORE, ["gru_before", "3", "gru_before", "no_c", "gru"]);
+cell!(MGU, ["mgu", "2", "no_second", "no_c", "mgu"]);
+cell!(RNN, ["rnn", "1", "no_second", "no_c", "rnn"]);
 
-static CELLS: [&Cell; 5] = [&LSTM, &LSTM_COUPLED, &GRU, &GRU_BEFORE, &RNN];
+static CELLS: [&Cell; 6] = [&LSTM, &LSTM_COUPLED, &GRU, &GRU_BEFORE, &MGU, &RNN];
 
 fn cell(spec: &CellSpec) -> &'static Cell {
     match spec.kind {
@@ -164,6 +166,7 @@ fn cell(spec: &CellSpec) -> &'static Cell {
         CellKind::Lstm => &LSTM,
         CellKind::Gru if spec.reset_after => &GRU,
         CellKind::Gru => &GRU_BEFORE,
+        CellKind::Mgu => &MGU,
         CellKind::Rnn => &RNN,
     }
 }

@@ -20,18 +20,25 @@ pub enum CellKind {
     /// `n = act(x_n + r*(U_n h + b_hn))` as in PyTorch and cuDNN, or
     /// `n = act(x_n + U_n (r*h) + b_hn)` as in the paper: [`CellSpec::reset_after`].
     Gru,
+    /// Minimal gated unit (Zhou 2016). Gate order f, n. `h' = (1-f)*h + f*n`, where
+    /// `n = act(x_n + f*(U_n h + b_hn))`. The paper has the gate before the product, `U_n (f*h)`, which does not
+    /// exist here.
+    Mgu,
     /// Elman network (1990): `h' = act(W x + U h + b)`.
     Rnn,
 }
 
 impl CellKind {
+    /// All of them.
+    pub const ALL: [CellKind; 4] = [CellKind::Lstm, CellKind::Gru, CellKind::Mgu, CellKind::Rnn];
+
     /// Whether the cell carries a cell state `c` besides `h`.
     pub const fn has_cell_state(self) -> bool {
         matches!(self, CellKind::Lstm)
     }
 
     /// Whether the forward pass keeps one more `[T, B, D, H]` array than the gates and y: the cell state for
-    /// LSTM; `U_n h + b_hn` for a GRU that resets after the product, `r*h` for one that resets before it.
+    /// LSTM; `U_n h + b_hn` where a gate multiplies it (GRU, MGU), `r*h` for a GRU that resets before the product.
     pub const fn has_aux(self) -> bool {
         !matches!(self, CellKind::Rnn)
     }
@@ -42,7 +49,7 @@ impl CellKind {
 pub struct CellSpec {
     /// The recurrence.
     pub kind: CellKind,
-    /// Activation of the gates (i, f, o or r, z); unused by [`CellKind::Rnn`].
+    /// Activation of the gates (i, f, o; r, z; f); unused by [`CellKind::Rnn`].
     pub gate_activation: Activation,
     /// Activation of the candidate (g or n), and of the Elman cell as a whole.
     pub candidate_activation: Activation,
@@ -74,6 +81,7 @@ impl CellSpec {
             CellKind::Lstm if self.coupled => &["i", "g", "o"],
             CellKind::Lstm => &["i", "f", "g", "o"],
             CellKind::Gru => &["r", "z", "n"],
+            CellKind::Mgu => &["f", "n"],
             CellKind::Rnn => &["h"],
         }
     }
@@ -86,6 +94,11 @@ impl CellSpec {
     /// A GRU with sigmoid gates and tanh candidate.
     pub const fn gru() -> Self {
         Self::with_kind(CellKind::Gru, Activation::Tanh)
+    }
+
+    /// A minimal gated unit with a sigmoid gate and tanh candidate.
+    pub const fn mgu() -> Self {
+        Self::with_kind(CellKind::Mgu, Activation::Tanh)
     }
 
     /// An Elman network with tanh.
@@ -128,8 +141,15 @@ impl CellSpec {
             CellKind::Lstm if self.coupled => 3,
             CellKind::Lstm => 4,
             CellKind::Gru => 3,
+            CellKind::Mgu => 2,
             CellKind::Rnn => 1,
         }
+    }
+
+    /// Whether a gate multiplies the recurrent product of the candidate, so that product and `b_hn` stay apart from
+    /// the input's share, forward and backward. The candidate is the last gate then.
+    pub const fn last_gate_apart(&self) -> bool {
+        matches!(self.kind, CellKind::Gru | CellKind::Mgu) && self.reset_after
     }
 
     /// Blocks of H peephole weights: i, f, o, or i, o when coupled.

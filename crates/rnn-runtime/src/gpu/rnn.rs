@@ -12,17 +12,12 @@ use rnn_kernels::catalogue::rnn::{
     INTERLEAVE, NORM_ROWS, NORM_ROWS_BACKWARD, PACK_BIAS, PACK_RECURRENT, PREVIOUS, REPLACE_LAST_GATE,
     backward as backward_kernel, forward as forward_kernel,
 };
-use rnn_kernels::cell::{CellKind, CellSpec, StackSpec, WeightFormat};
+use rnn_kernels::cell::{CellSpec, StackSpec, WeightFormat};
 use rnn_kernels::grid;
 use rnn_kernels::params::rnn::{
     BackwardParams, ForwardParams, InterleaveParams, NormRowsParams, PackBiasParams, PackRecurrentParams,
     PreviousParams, ReplaceLastGateParams,
 };
-
-/// Whether the bias of the last gate's recurrent product stays apart, because a reset gate multiplies it.
-pub(crate) fn last_gate_apart(spec: &StackSpec) -> bool {
-    spec.cell.kind == CellKind::Gru && spec.cell.reset_after
-}
 
 /// H as the recurrence has it.
 pub(crate) fn padded(hidden: usize) -> usize {
@@ -398,8 +393,8 @@ pub(crate) fn pack_recurrent(
     Ok(packed)
 }
 
-/// Adds the biases of one direction into `bias` `[D, P, G]` and, for a GRU, its b_hn into `params`
-/// `[D, P]`; see `rnn/pack_bias.wgsl`.
+/// Adds the biases of one direction into `bias` `[D, P, G]`, but where the last gate stays apart its b_hn goes into
+/// `params` `[D, P]`; see `rnn/pack_bias.wgsl`.
 pub(crate) fn pack_bias(
     device: &GpuDevice,
     spec: &StackSpec,
@@ -415,7 +410,7 @@ pub(crate) fn pack_bias(
         padded: padded(hidden) as u32,
         gates: spec.cell.gates() as u32,
         direction: direction as u32,
-        apart: u32::from(last_gate_apart(spec)),
+        apart: u32::from(spec.cell.last_gate_apart()),
         planes: unit_parameters(spec) as u32,
     };
     let rows = spec.cell.gates() * padded(hidden);

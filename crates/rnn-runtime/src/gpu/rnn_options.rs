@@ -44,14 +44,13 @@ fn activations(activations: [Activation; 3]) -> Vec<(&'static str, f64)> {
     each.collect()
 }
 
-/// Parameters per unit that a cell has of its own: b_hn of a GRU, peepholes of i, f and o, u of an independent
-/// recurrence.
+/// Parameters per unit that a cell has of its own: peepholes of i, f and o, u of an independent recurrence, b_hn
+/// where the last gate stays apart.
 pub(crate) fn own_parameters(spec: &StackSpec) -> usize {
     match spec.cell.kind {
         CellKind::Lstm if spec.cell.peephole => 3,
-        CellKind::Gru if spec.cell.reset_after => 1,
         CellKind::Rnn if spec.cell.independent => 1,
-        _ => 0,
+        _ => usize::from(spec.cell.last_gate_apart()),
     }
 }
 

@@ -19,6 +19,6 @@ pub mod weighted;
 
 pub use masks::Masks;
 pub use options::{random_masks, random_spec, with_options};
-pub use sample::{StackCase, stack_spec};
+pub use sample::{CELLS, StackCase, stack_spec};
 pub use stack::{Forward, Grads, StackInput, backward, forward};
 pub use weights::{CellWeights, StackWeights, named_weights, weights_by_name};

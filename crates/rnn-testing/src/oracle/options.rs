@@ -39,7 +39,7 @@ pub fn random_spec(rng: &mut SplitMix64, shape: RnnShape) -> StackSpec {
 
 fn draw(rng: &mut SplitMix64, shape: RnnShape) -> StackSpec {
     let mut below = |n: u64| rng.next_u64() % n;
-    let kind = [CellKind::Lstm, CellKind::Gru, CellKind::Rnn][below(3) as usize];
+    let kind = CellKind::ALL[below(CellKind::ALL.len() as u64) as usize];
     let mut one_in = |n: u64| below(n) == 0;
     let is_lstm = kind == CellKind::Lstm;
     let mut cell = CellSpec {

@@ -7,6 +7,15 @@ use super::weights::{CellWeights, StackWeights};
 use crate::data::{SplitMix64, to_f64};
 use crate::shapes::RnnShape;
 
+/// Every cell in its plain form, by name.
+pub const CELLS: [(&str, CellSpec); 5] = [
+    ("lstm", CellSpec::lstm()),
+    ("gru", CellSpec::gru()),
+    ("mgu", CellSpec::mgu()),
+    ("rnn_tanh", CellSpec::rnn_tanh()),
+    ("rnn_relu", CellSpec::rnn_relu()),
+];
+
 /// A stack with biases and without dropout.
 pub fn stack_spec(cell: CellSpec, shape: RnnShape, num_layers: usize, bidirectional: bool) -> StackSpec {
     StackSpec { num_layers, bidirectional, ..StackSpec::new(cell, shape.i, shape.h) }

@@ -1,6 +1,6 @@
 //! [`AnyRnnConfig`]: the configuration of a layer whose cell is chosen while the program runs.
 
-use super::{GruConfig, LstmConfig, Parts, RnnConfig};
+use super::{GruConfig, LstmConfig, MguConfig, Parts, RnnConfig};
 
 /// Settings of an [`AnyRnn`](crate::nn::AnyRnn), made from those of a certain layer.
 #[derive(Clone, Debug)]
@@ -21,4 +21,4 @@ macro_rules! from_config {
         })*
     };
 }
-from_config!(LstmConfig, GruConfig, RnnConfig);
+from_config!(LstmConfig, GruConfig, MguConfig, RnnConfig);

@@ -1,4 +1,4 @@
-//! Settings of the recurrent layers. One macro writes what all three share; a file per cell has the rest.
+//! Settings of the recurrent layers. One macro writes what all of them share; a file per cell has the rest.
 
 use crate::init::Init;
 use rnn_kernels::cell::{Activation, StackSpec, WeightFormat};
@@ -334,11 +334,13 @@ macro_rules! recurrent_config {
 mod any;
 mod gru;
 mod lstm;
+mod mgu;
 mod rnn;
 
 pub use any::AnyRnnConfig;
 pub use gru::GruConfig;
 pub use lstm::LstmConfig;
+pub use mgu::MguConfig;
 pub use rnn::RnnConfig;
 
 #[cfg(test)]

@@ -2,13 +2,52 @@
 
 mod gru;
 mod lstm;
+mod mgu;
 mod rnn;
 mod rows;
 
 pub(crate) use gru::{Gru, ResetFirst};
 pub(crate) use lstm::Lstm;
+pub(crate) use mgu::Mgu;
 pub(crate) use rnn::Rnn;
 pub(crate) use rows::{Moments, NormFlow, Preactivations, RowCell, RowGrads, RowOut};
+
+/// `$run!(type, value)` with the cell that `$spec` describes, for the loop whose steps have one product. The arm of each
+/// cell is compiled for its own type.
+macro_rules! fused_cell {
+    ($spec:expr, $per_unit:expr, $run:ident) => {{
+        use rnn_kernels::cell::CellKind;
+        use $crate::cpu::cells::{Gru, Lstm, Mgu, Rnn};
+        let (spec, per_unit) = ($spec, $per_unit);
+        match spec.kind {
+            CellKind::Lstm if spec.coupled => $run!(Lstm<'_, 3>, Lstm::<3>::new(spec, per_unit)),
+            CellKind::Lstm => $run!(Lstm<'_, 4>, Lstm::<4>::new(spec, per_unit)),
+            CellKind::Gru => $run!(Gru, Gru::new(spec)),
+            CellKind::Mgu => $run!(Mgu, Mgu::new(spec)),
+            CellKind::Rnn if spec.independent => $run!(Rnn<'_, true>, Rnn::<true>::new(spec, per_unit)),
+            CellKind::Rnn => $run!(Rnn<'_, false>, Rnn::<false>::new(spec, per_unit)),
+        }
+    }};
+}
+pub(crate) use fused_cell;
+
+/// The same for the loop whose steps come in phases, which an independent recurrence never needs.
+macro_rules! cell_in_phases {
+    ($spec:expr, $per_unit:expr, $run:ident) => {{
+        use rnn_kernels::cell::CellKind;
+        use $crate::cpu::cells::{Gru, Lstm, Mgu, ResetFirst, Rnn};
+        let (spec, per_unit) = ($spec, $per_unit);
+        match spec.kind {
+            CellKind::Lstm if spec.coupled => $run!(Lstm<'_, 3>, Lstm::<3>::new(spec, per_unit)),
+            CellKind::Lstm => $run!(Lstm<'_, 4>, Lstm::<4>::new(spec, per_unit)),
+            CellKind::Gru if spec.reset_after => $run!(Gru, Gru::new(spec)),
+            CellKind::Gru => $run!(ResetFirst, ResetFirst::new(spec)),
+            CellKind::Mgu => $run!(Mgu, Mgu::new(spec)),
+            CellKind::Rnn => $run!(Rnn<'_, false>, Rnn::<false>::new(spec, &[])),
+        }
+    }};
+}
+pub(crate) use cell_in_phases;
 
 use super::simd::{self, Kernel, Simd, vecmath};
 use super::tile::{load, store};
@@ -50,8 +89,8 @@ pub(crate) struct RowNoise {
     pub(crate) mask: *const f32,
 }
 
-/// A recurrent cell. `forward` gets the pre-activations, one vector per gate (for a GRU the last gate's
-/// share of the input, then its recurrent product with `b_hn`), writes the activated gates to `gates` when
+/// A recurrent cell. `forward` gets the pre-activations, one vector per gate (of a last gate that stays apart the
+/// share of the input, then the recurrent product with `b_hn`), writes the activated gates to `gates` when
 /// `training`, and returns h. `backward` gets dh, overwrites the activated gates with the gradient of the
 /// pre-activations, and passes what flows to the earlier step outside the recurrent product through
 /// `carry`. Zoneout of h is the driver's.

@@ -1,6 +1,6 @@
 //! The backward recurrence. Twin of `shaders/rnn/backward.wgsl`.
 
-use super::super::cells::{Cell, Gru, Lstm, Rnn};
+use super::super::cells::{Cell, fused_cell};
 use super::super::memory::Scratch;
 use super::super::out::panel_vectors;
 use super::super::panels::Panels;
@@ -90,18 +90,12 @@ pub(crate) fn backward(threads: usize, args: Backward<'_>) {
         let flows = Flows { dy, dh: dh.get(), carry: carry.get(), sums: sums.get(), sum_blocks };
         let panels = args.weights.recurrent.get(direction);
         macro_rules! run {
-            ($cell:expr) => {{
+            ($type:ty, $cell:expr) => {{
                 let cell = $cell;
                 simd::dispatch(args.weights.input.isa(), BackwardPart { part, flows, cell, panels })
             }};
         }
-        match kind {
-            CellKind::Lstm if args.spec.coupled => run!(Lstm::<3>::new(args.spec, per_unit)),
-            CellKind::Lstm => run!(Lstm::<4>::new(args.spec, per_unit)),
-            CellKind::Gru => run!(Gru::new(args.spec)),
-            CellKind::Rnn if args.spec.independent => run!(Rnn::<true>::new(args.spec, per_unit)),
-            CellKind::Rnn => run!(Rnn::<false>::new(args.spec, per_unit)),
-        }
+        fused_cell!(args.spec, per_unit, run)
     });
 }
 

@@ -2,17 +2,17 @@
 
 mod tiles;
 
-use super::super::cells::{Cell, Gru, Lstm, Rnn};
+use super::super::cells::{Cell, fused_cell};
 use super::super::memory::Scratch;
 use super::super::panels::{Bf16Panels, PanelStarts};
 use super::super::simd::{self, Kernel, Simd};
 use super::super::tile::{DEPTH, Rows, Weight, for_row_blocks, most_rows};
 use super::noise::TaskNoise;
-use super::pack::{ForwardWeights, LayerWeights};
+use super::pack::{ForwardWeights, LayerWeights, panel_products, panel_slots};
 use super::part::{Layer, Part, Pointers, Step};
 use super::schedule::{Projection, projection, run_tasks, tasks};
 use crate::recurrence::LayerDims;
-use rnn_kernels::cell::{CellKind, CellSpec};
+use rnn_kernels::cell::CellSpec;
 
 /// Arrays of the forward pass. Rows are [T, B], or N of a walk.
 pub(crate) struct Forward<'a> {
@@ -88,23 +88,19 @@ fn run_part<W: Weight>(
     let isa = weights.panels.isa();
     let per_unit = &weights.per_unit[..];
     macro_rules! run {
-        ($cell:expr, $products:literal, $slots:literal) => {{
+        ($type:ty, $cell:expr) => {{
+            const GATES: usize = <$type as Cell>::GATES;
+            const PRODUCTS: usize = panel_products(GATES);
+            const SLOTS: usize = panel_slots(GATES, <$type as Cell>::LAST_GATE_IN_AUX);
             let cell = $cell;
-            let part = ForwardPart::<_, _, $products, $slots> { part, cell, weights, panels, x, training };
+            let part = ForwardPart::<_, _, PRODUCTS, SLOTS> { part, cell, weights, panels, x, training };
             simd::dispatch(isa, part)
         }};
     }
-    match spec.kind {
-        CellKind::Lstm if spec.coupled => run!(Lstm::<3>::new(spec, per_unit), 3, 3),
-        CellKind::Lstm => run!(Lstm::<4>::new(spec, per_unit), 4, 4),
-        CellKind::Gru => run!(Gru::new(spec), 3, 4),
-        CellKind::Rnn if spec.independent => run!(Rnn::<true>::new(spec, per_unit), 4, 4),
-        CellKind::Rnn => run!(Rnn::<false>::new(spec, per_unit), 4, 4),
-    }
+    fused_cell!(spec, per_unit, run)
 }
 
-/// One thread's part. A tile holds `SLOTS` vectors a row: `NV` products, and for a GRU the recurrent
-/// product of the last gate in a slot of its own, beside the input's share in the slot before.
+/// One thread's part. A tile has `NV` products in `SLOTS` vectors a row; see [`panel_slots`].
 struct ForwardPart<'a, C, W, const NV: usize, const SLOTS: usize> {
     part: Part<'a>,
     cell: C,
@@ -130,7 +126,10 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> Kernel for Forward
 }
 
 impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, W, NV, SLOTS> {
+    /// Vectors of units in a panel.
     const GROUPS: usize = NV / C::GATES;
+    /// Slots of each.
+    const GROUP_SLOTS: usize = SLOTS / Self::GROUPS;
 
     /// First panel, the first one that is not run in a pair, and the end: a single row runs against pairs.
     #[inline(always)]
@@ -278,6 +277,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
             panel,
             tile,
             groups: Self::GROUPS,
+            group_slots: Self::GROUP_SLOTS,
         };
         simd::dispatch(S::ISA, finish);
     }
@@ -292,8 +292,9 @@ struct Finish<'a, C, const SLOTS: usize> {
     step: &'a Step,
     panel: usize,
     tile: *const f32,
-    /// Vectors of units in a panel.
+    /// As in [`ForwardPart`].
     groups: usize,
+    group_slots: usize,
 }
 
 impl<C: Cell, const SLOTS: usize> Kernel for Finish<'_, C, SLOTS> {
@@ -313,7 +314,7 @@ impl<C: Cell, const SLOTS: usize> Kernel for Finish<'_, C, SLOTS> {
                         break;
                     }
                     let at = row.at(j, S::LANES.min(hidden - j));
-                    let product = self.tile.add((r * SLOTS + group * C::GATES) * S::LANES);
+                    let product = self.tile.add((r * SLOTS + group * self.group_slots) * S::LANES);
                     let h = self.cell.forward::<S>(product, &at, self.training);
                     at.store::<S>(y.add(j), at.zone::<S>(at.noise.zone_h, h, at.h_prev));
                 }

@@ -5,19 +5,18 @@ use super::super::panels::{Bf16Panels, Panels};
 use super::super::simd;
 use super::phases::{PhaseWeights, in_phases};
 use crate::error::Result;
-use rnn_kernels::cell::{CellKind, CellSpec};
+use rnn_kernels::cell::CellSpec;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Vectors of recurrent products in a panel of the forward pass: all gates of as many groups of units as
-/// fit into four.
+/// Vectors of products in a panel of the forward pass: all gates of as many groups of units as fit into four.
 pub(super) const fn panel_products(gates: usize) -> usize {
-    if gates == 3 { 3 } else { 4 }
+    4 / gates * gates
 }
 
-/// Whether the input's share of the last gate stays apart from the recurrent product (GRU: the reset gate
-/// comes between them).
-pub(super) const fn last_gate_apart(kind: CellKind) -> bool {
-    matches!(kind, CellKind::Gru)
+/// Vectors in a row of a tile: the products, and in each group of units the recurrent product of a last gate that
+/// stays `apart`, after the input's share of it.
+pub(super) const fn panel_slots(gates: usize, apart: bool) -> usize {
+    panel_products(gates) / gates * (gates + apart as usize)
 }
 
 /// A buffer of its own with the same contents, or an empty one.
@@ -81,7 +80,8 @@ pub(super) struct ForwardWeights {
     /// Per panel of units: first the I rows of W, then the H rows of U. All gates of a group of units lie
     /// together, so that a cell finds its pre-activations in one tile.
     pub(super) panels: Panels,
-    /// [panel][slot][lane]: what a tile starts from. One slot per product, and b_hn of a GRU as a fourth.
+    /// [panel][slot][lane]: what a tile starts from. Slots as [`panel_slots`] has them, with
+    /// b_hn where the recurrent product of a last gate stays apart.
     pub(super) bias: CpuBuffer,
     /// Weights that a cell multiplies unit by unit: peepholes, or U of an independent recurrence. A copy, for
     /// the reason at `LayerWeights::backward`.
@@ -199,20 +199,22 @@ impl ForwardWeights {
         })?;
         let per_unit = if spec.independent { Some(&given.w_hh) } else { given.peephole.as_ref() };
         let per_unit = copy(device, per_unit)?;
-        let slots = products + usize::from(last_gate_apart(spec.kind));
+        let slots = panel_slots(gates, spec.last_gate_apart());
+        let group = gates + usize::from(spec.last_gate_apart());
         let mut bias = device.alloc_zeroed(count * slots * lanes)?;
         if let Some([b_ih, b_hh]) = &given.biases {
             let out = bias.make_mut()?;
             for (panel, out) in out.chunks_exact_mut(slots * lanes).enumerate() {
                 for vector in 0..products {
                     let (row, used) = lanes_of(panel, vector);
-                    let apart = last_gate_apart(spec.kind) && vector + 1 == products;
+                    let slot = vector / gates * group + vector % gates;
+                    let apart = spec.last_gate_apart() && vector % gates + 1 == gates;
                     for lane in 0..used {
                         let recurrent = b_hh[row + lane];
                         let sum = if apart { b_ih[row + lane] } else { b_ih[row + lane] + recurrent };
-                        out[vector * lanes + lane] = sum;
+                        out[slot * lanes + lane] = sum;
                         if apart {
-                            out[products * lanes + lane] = recurrent;
+                            out[(slot + 1) * lanes + lane] = recurrent;
                         }
                     }
                 }

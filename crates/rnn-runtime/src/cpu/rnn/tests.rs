@@ -140,7 +140,7 @@ fn run(drawn: &Drawn, layer: Layer<'_>, threads: usize) -> Vec<Vec<f32>> {
     all
 }
 
-const PLAIN: [CellSpec; 3] = [CellSpec::lstm(), CellSpec::gru(), CellSpec::rnn_tanh()];
+const PLAIN: [CellSpec; 4] = [CellSpec::lstm(), CellSpec::gru(), CellSpec::mgu(), CellSpec::rnn_tanh()];
 
 /// Rows split, units shared, one thread: the same bits.
 #[test]
@@ -169,10 +169,12 @@ fn bits_of_options_do_not_depend_on_the_number_of_threads() {
         (CellSpec { coupled: true, ..lstm }, 0),
         (CellSpec { independent: true, ..CellSpec::rnn_tanh() }, 0),
         (CellSpec { reset_after: false, ..CellSpec::gru() }, 0),
+        (CellSpec { clip: Some(0.8), ..CellSpec::mgu() }, 0),
         (lstm, 30),
         (CellSpec { layer_norm: true, ..lstm }, 0),
         (CellSpec { layer_norm: true, coupled: true, ..lstm }, 30),
         (CellSpec { layer_norm: true, ..CellSpec::gru() }, 0),
+        (CellSpec { layer_norm: true, ..CellSpec::mgu() }, 0),
         (CellSpec { layer_norm: true, ..CellSpec::rnn_tanh() }, 0),
     ];
     for (spec, proj) in specs {

@@ -8,7 +8,6 @@ use super::super::simd::{self, Kernel, Simd};
 use super::super::team::{self, Shared};
 use super::super::tile::{DEPTH, Rows, Stretch, load, most_rows, store};
 use super::noise::sequence_masks;
-use super::pack::last_gate_apart;
 use super::part::Layer;
 use crate::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
@@ -68,8 +67,8 @@ struct Job {
     sides: &'static [Side],
 }
 
-/// What must be multiplied. Layer normalisation parts the gradients towards input and state, the reset gate those
-/// of a GRU's last gate, or their right sides; an independent recurrence has no product with the state.
+/// What must be multiplied. Layer normalisation parts the gradients towards input and state, a gate behind U those
+/// of the last gate, or their right sides; an independent recurrence has no product with the state.
 fn jobs(spec: &CellSpec, hidden: usize, parts: usize) -> Vec<Job> {
     let rows = spec.gates() * hidden;
     let last = rows - hidden;
@@ -80,7 +79,7 @@ fn jobs(spec: &CellSpec, hidden: usize, parts: usize) -> Vec<Job> {
             (Source::Gates, 0, last, 0, &[Side::Input, Side::Recurrent]),
             (Source::Gates, last, rows, 0, &[Side::Input, Side::Reset]),
         ]
-    } else if last_gate_apart(spec.kind) {
+    } else if spec.last_gate_apart() {
         &[
             (Source::Gates, 0, last, 0, &[Side::Input, Side::Recurrent]),
             (Source::Gates, last, rows, 0, &[Side::Input]),
@@ -112,7 +111,8 @@ pub(crate) fn weight_grads(threads: usize, args: WeightGrads<'_>) {
     assert!(args.x.len() >= total * inputs && args.y.len() >= total * directions * state);
     assert!(args.gates.len() >= total * directions * rows);
     assert!(args.h0.len() >= batch * directions * state);
-    assert!(!last_gate_apart(args.spec.kind) || args.aux.len() >= total * directions * hidden);
+    let reads_aux = args.spec.last_gate_apart() || !args.spec.reset_after;
+    assert!(!reads_aux || args.aux.len() >= total * directions * hidden);
     assert!(!args.spec.layer_norm || args.products.len() >= total * directions * rows);
     assert!(args.dw_ih.len() >= rows * inputs);
     assert!(args.spec.independent || args.dw_hh.len() >= rows * state);

@@ -5,7 +5,7 @@ use crate::array::{Array, DType};
 use crate::device::Device;
 use crate::dims::Shape;
 use crate::error::Result;
-use crate::gpu::rnn::{Interleave, Matrix, Order, interleave, last_gate_apart, padded};
+use crate::gpu::rnn::{Interleave, Matrix, Order, interleave, padded};
 use crate::gpu::rnn_options::{own_parameters, unit_parameters};
 use crate::gpu::{self, GpuBuffer, GpuDevice};
 use crate::ops::copy::{StridedCopy, copy_into};
@@ -20,7 +20,7 @@ pub(super) struct LayerWeights {
     pub(super) w_ih: Array,
     /// [D*P*G]
     pub(super) bias: Option<Array>,
-    /// [D, K, P]: what a cell has per unit: b_hn of a GRU (zeros without biases), peepholes, u
+    /// [D, K, P]: what a cell has per unit: b_hn where the last gate stays apart (zeros without biases), peepholes, u
     pub(super) per_unit: Option<Array>,
     /// Layer normalisation only
     pub(super) norm: Option<NormWeights>,
@@ -143,7 +143,7 @@ impl LayerWeights {
             for (direction, cell) in cells.iter().enumerate() {
                 if let (Some(b_ih), Some(b_hh)) = (&cell.b_ih, &cell.b_hh) {
                     let biases = [b_ih.gpu(), b_hh.gpu()];
-                    let apart = per_unit.as_ref().filter(|_| last_gate_apart(spec)).map(Array::gpu);
+                    let apart = per_unit.as_ref().filter(|_| spec.cell.last_gate_apart()).map(Array::gpu);
                     gpu::rnn::pack_bias(gpu, spec, direction, biases, sum.gpu(), apart)?;
                 }
             }

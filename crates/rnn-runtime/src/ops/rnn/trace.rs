@@ -13,7 +13,7 @@ const OP: &str = "rnn::trace";
 #[derive(Clone, Debug)]
 pub struct LayerTrace {
     /// `[T, B, D, G, H]`: the gates after their activation, in PyTorch's order: i, f, g, o of an LSTM (i, g, o when
-    /// coupled), r, z, n of a GRU; of an Elman network its one activation. Candidate dropout comes after it.
+    /// coupled), r, z, n of a GRU, f, n of an MGU; of an Elman network its one activation. Candidate dropout comes after it.
     pub gates: Array,
     /// `[T, B, D, P]`: h after every step
     pub h: Array,

@@ -43,10 +43,6 @@ impl Cell<'_> {
         h
     }
 
-    fn kept_candidate(&self, k: usize) -> f64 {
-        self.candidate.map_or(1.0, |mask| mask[k])
-    }
-
     pub(super) fn gru_backward(&self, step: &Step, dh: &[f64], dw: &mut CellWeights) -> LocalGrads {
         let (hidden, cell) = (self.spec.hidden_size, &self.spec.cell);
         let mut dax = vec![0.0; 3 * hidden];

@@ -31,10 +31,6 @@ impl Cell<'_> {
         }
     }
 
-    fn kept(&self, k: usize) -> f64 {
-        self.candidate.map_or(1.0, |mask| mask[k])
-    }
-
     /// The gates i, f, g, o of unit k after a step.
     fn gates_of(&self, step: &Step, k: usize) -> [f64; 4] {
         let hidden = self.spec.hidden_size;
@@ -60,7 +56,7 @@ impl Cell<'_> {
             let i = gate(gates[0], peepholes[0], c, cell.gate_activation).unwrap();
             let f = gate(gates[1], peepholes[1], c, cell.gate_activation).unwrap_or(1.0 - i);
             let g = gate(gates[2], None, 0.0, cell.candidate_activation).unwrap();
-            let fresh = f * c + i * self.kept(k) * g;
+            let fresh = f * c + i * self.kept_candidate(k) * g;
             clipped[k] = bounded(fresh, cell.cell_clip);
             step.fresh_c.push(fresh);
             gate(gates[3], peepholes[2], clipped[k], cell.gate_activation).unwrap();
@@ -121,7 +117,7 @@ impl Cell<'_> {
         }
         for k in 0..hidden {
             let [i, f, g, o] = self.gates_of(step, k);
-            let (c, kept) = (step.c_prev[k], self.kept(k));
+            let (c, kept) = (step.c_prev[k], self.kept_candidate(k));
             let mut gate = |block: Option<usize>, see: Option<usize>, d: f64, y: f64, activation, c: f64| {
                 let Some(block) = block else { return 0.0 };
                 let at = block * hidden + k;

@@ -3,6 +3,7 @@
 mod activation;
 mod gru;
 mod lstm;
+mod mgu;
 mod norm;
 mod rnn;
 
@@ -38,7 +39,7 @@ pub(super) struct Step {
     pre: Vec<f64>,
     /// The gates after their activation, `[G*H]`; for an Elman network this is h before zoneout.
     pub(super) gates: Vec<f64>,
-    /// What the reset gate multiplies: `U_n h + b_hn` of a GRU that resets after the product, `[H]`.
+    /// What the reset gate multiplies: `U_n h + b_hn` where the gate comes after the product, `[H]`.
     recurrent_candidate: Vec<f64>,
     /// c before clip and zoneout, `[H]`.
     fresh_c: Vec<f64>,
@@ -91,6 +92,7 @@ impl Cell<'_> {
         let fresh = match self.spec.cell.kind {
             CellKind::Lstm => self.lstm(&ax, &ah, &mut step),
             CellKind::Gru => self.gru(&ax, &ah, &mut step),
+            CellKind::Mgu => self.mgu(&ax, &ah, &mut step),
             CellKind::Rnn => self.rnn(&ax, &ah, &mut step),
         };
         let fresh = match &self.w.w_hr {
@@ -120,6 +122,7 @@ impl Cell<'_> {
         let local = match self.spec.cell.kind {
             CellKind::Lstm => self.lstm_backward(step, &fresh, dc, dw),
             CellKind::Gru => self.gru_backward(step, &fresh, dw),
+            CellKind::Mgu => self.mgu_backward(step, &fresh),
             CellKind::Rnn => self.rnn_backward(step, &fresh),
         };
         let dx = self.input_backward(x, step, &local.dax, dw);
@@ -134,6 +137,11 @@ impl Cell<'_> {
             })
             .collect();
         StepGrads { dx, dh_prev, dc_prev: local.dc_prev }
+    }
+
+    /// What multiplies unit k of the candidate.
+    fn kept_candidate(&self, k: usize) -> f64 {
+        self.candidate.map_or(1.0, |mask| mask[k])
     }
 
     /// `LN(W x) + b_ih`, or without LN.

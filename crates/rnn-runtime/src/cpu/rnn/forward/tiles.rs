@@ -9,10 +9,22 @@ use super::ForwardPart;
 use std::ptr::null;
 
 impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, W, NV, SLOTS> {
-    /// Where recurrent product `v` stands in a tile's row.
+    /// Whether the two parts of product `v`, the input's and the recurrent one, stay apart.
     #[inline(always)]
-    pub(super) fn slot(v: usize) -> usize {
-        if v + 1 == NV { SLOTS - 1 } else { v }
+    fn apart(v: usize) -> bool {
+        C::LAST_GATE_IN_AUX && v % C::GATES + 1 == C::GATES
+    }
+
+    /// Where the input's part of product `v` stands in a tile's row.
+    #[inline(always)]
+    fn input_slot(v: usize) -> usize {
+        v / C::GATES * Self::GROUP_SLOTS + v % C::GATES
+    }
+
+    /// Where its recurrent part stands: with the input's, or after it.
+    #[inline(always)]
+    fn slot(v: usize) -> usize {
+        Self::input_slot(v) + usize::from(Self::apart(v))
     }
 
     #[inline(always)]
@@ -32,11 +44,13 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
             let mut acc = self.bias::<S, R>(panel);
             let x = Rows { start: x.start.add(row * x.stride), ..x };
             multiply::<S, W, R, NV>(&mut acc, x, Stretch { start: weights, depth: inputs, next: null() });
-            if SLOTS > NV {
-                let apart = S::load(self.bias_slot(panel, S::LANES, NV));
-                for r in 0..R {
-                    S::store(tile.add((r * SLOTS + NV - 1) * S::LANES), acc[r][NV - 1]);
-                    acc[r][NV - 1] = apart;
+            for v in 0..NV {
+                if Self::apart(v) {
+                    let apart = S::load(self.bias_slot(panel, S::LANES, Self::slot(v)));
+                    for r in 0..R {
+                        S::store(tile.add((r * SLOTS + Self::input_slot(v)) * S::LANES), acc[r][v]);
+                        acc[r][v] = apart;
+                    }
                 }
             }
             let h = Rows { start: h.start.add(row * h.stride), ..h };
@@ -66,10 +80,12 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
             let mut acc = [first, second];
             let weights = [self.panels.panel(panel), self.panels.panel(panel + 1)];
             multiply_pair::<S, W, NV>(&mut acc, x, weights, inputs);
-            if SLOTS > NV {
-                for p in 0..2 {
-                    S::store(tile.add((p * SLOTS + NV - 1) * S::LANES), acc[p][NV - 1]);
-                    acc[p][NV - 1] = S::load(self.bias_slot(panel + p, S::LANES, NV));
+            for p in 0..2 {
+                for v in 0..NV {
+                    if Self::apart(v) {
+                        S::store(tile.add((p * SLOTS + Self::input_slot(v)) * S::LANES), acc[p][v]);
+                        acc[p][v] = S::load(self.bias_slot(panel + p, S::LANES, Self::slot(v)));
+                    }
                 }
             }
             let recurrent = weights.map(|weights| weights.add(inputs * NV * S::LANES));
@@ -151,7 +167,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
             if begun {
                 for r in 0..R {
                     for v in 0..NV {
-                        acc[r][v] = S::load(tile.add((r * SLOTS + v) * S::LANES));
+                        acc[r][v] = S::load(tile.add((r * SLOTS + Self::input_slot(v)) * S::LANES));
                     }
                 }
             }
@@ -159,11 +175,11 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
             multiply::<S, W, R, NV>(&mut acc, x, weights.at_row::<S, NV>(row));
             for r in 0..R {
                 for v in 0..NV {
-                    S::store(tile.add((r * SLOTS + v) * S::LANES), acc[r][v]);
-                }
-                if SLOTS > NV && !begun {
-                    let apart = S::load(self.bias_slot(panel, S::LANES, NV));
-                    S::store(tile.add((r * SLOTS + NV) * S::LANES), apart);
+                    S::store(tile.add((r * SLOTS + Self::input_slot(v)) * S::LANES), acc[r][v]);
+                    if Self::apart(v) && !begun {
+                        let apart = S::load(self.bias_slot(panel, S::LANES, Self::slot(v)));
+                        S::store(tile.add((r * SLOTS + Self::slot(v)) * S::LANES), apart);
+                    }
                 }
             }
         }
@@ -222,7 +238,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
         unsafe {
             let mut row = [S::splat(0.0); NV];
             for v in 0..NV {
-                row[v] = S::load(self.bias_slot(panel, S::LANES, v));
+                row[v] = S::load(self.bias_slot(panel, S::LANES, Self::input_slot(v)));
             }
             [row; R]
         }

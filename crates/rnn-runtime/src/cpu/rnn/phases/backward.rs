@@ -1,6 +1,6 @@
 //! The backward recurrence in phases.
 
-use super::super::super::cells::{Element, Gru, Lstm, Moments, NormFlow, ResetFirst, Rnn, RowCell, RowGrads};
+use super::super::super::cells::{Element, Moments, NormFlow, RowCell, RowGrads, cell_in_phases};
 use super::super::super::simd::{self, Kernel, Simd};
 use super::super::super::team::Shared;
 use super::super::super::tile::Rows;
@@ -11,7 +11,7 @@ use super::super::part::{Part, Pointers, Step};
 use super::super::schedule::{Task, run_tasks, tasks};
 use super::{PhaseWeights, columns, meet, own_rows};
 use crate::recurrence::LayerDims;
-use rnn_kernels::cell::{CellKind, CellSpec};
+use rnn_kernels::cell::CellSpec;
 
 /// Gradients that flow in, and from step to step, and memory that the tasks of a direction share.
 #[derive(Clone, Copy)]
@@ -90,15 +90,12 @@ struct PhasesOf<'a> {
 fn run_part(spec: &CellSpec, of: PhasesOf<'_>) {
     let isa = of.weights.input.isa();
     let per_unit = &of.forward.per_unit[..];
-    match spec.kind {
-        CellKind::Lstm if spec.coupled => {
-            simd::dispatch(isa, Phases { of, cell: Lstm::<3>::new(spec, per_unit) });
-        }
-        CellKind::Lstm => simd::dispatch(isa, Phases { of, cell: Lstm::<4>::new(spec, per_unit) }),
-        CellKind::Gru if spec.reset_after => simd::dispatch(isa, Phases { of, cell: Gru::new(spec) }),
-        CellKind::Gru => simd::dispatch(isa, Phases { of, cell: ResetFirst::new(spec) }),
-        CellKind::Rnn => simd::dispatch(isa, Phases { of, cell: Rnn::<false>::new(spec, &[]) }),
+    macro_rules! run {
+        ($type:ty, $cell:expr) => {
+            simd::dispatch(isa, Phases { of, cell: $cell })
+        };
     }
+    cell_in_phases!(spec, per_unit, run)
 }
 
 /// One thread's part.

@@ -1,6 +1,6 @@
 //! The forward pass in phases.
 
-use super::super::super::cells::{Gru, Lstm, Moments, Preactivations, ResetFirst, Rnn, RowCell, RowOut};
+use super::super::super::cells::{Moments, Preactivations, RowCell, RowOut, cell_in_phases};
 use super::super::super::gemm::{Prepared, product};
 use super::super::super::simd::{self, Kernel, Simd};
 use super::super::super::team::Shared;
@@ -11,7 +11,7 @@ use super::super::part::{Part, Pointers, Step};
 use super::super::schedule::{run_tasks, tasks};
 use super::{PhaseWeights, columns, meet, own_rows};
 use crate::recurrence::LayerDims;
-use rnn_kernels::cell::{CellKind, CellSpec};
+use rnn_kernels::cell::CellSpec;
 
 /// Floats of input products made ahead of the steps that use them: 1 MiB.
 const AHEAD: usize = 256 << 10;
@@ -88,18 +88,12 @@ fn run_part(
     (shares, steps, training): (Shares, (usize, usize), bool),
 ) {
     macro_rules! run {
-        ($cell:expr) => {{
+        ($type:ty, $cell:expr) => {{
             let cell = $cell;
             simd::dispatch(weights.input.isa(), Phases { part, cell, weights, shares, steps, training })
         }};
     }
-    match spec.kind {
-        CellKind::Lstm if spec.coupled => run!(Lstm::<3>::new(spec, &weights.per_unit)),
-        CellKind::Lstm => run!(Lstm::<4>::new(spec, &weights.per_unit)),
-        CellKind::Gru if spec.reset_after => run!(Gru::new(spec)),
-        CellKind::Gru => run!(ResetFirst::new(spec)),
-        CellKind::Rnn => run!(Rnn::<false>::new(spec, &[])),
-    }
+    cell_in_phases!(spec, &weights.per_unit, run)
 }
 
 /// One thread's part of some steps.

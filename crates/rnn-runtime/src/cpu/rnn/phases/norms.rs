@@ -22,7 +22,7 @@ pub(crate) struct NormGrads<'a> {
     pub(crate) x: &'a [f32],
     /// [N, D, G, H]: gradients of the pre-activations; those of `W x` afterwards
     pub(crate) gates: &'a mut [f32],
-    /// [N, D, H]: the recurrent gradient of a GRU's last gate
+    /// [N, D, H]: the recurrent gradient of a last gate that stays apart
     pub(crate) aux: &'a [f32],
     /// [N, G*H]: working memory
     pub(crate) products: &'a mut [f32],
@@ -43,10 +43,10 @@ pub(crate) fn input_norm_grads(threads: usize, args: NormGrads<'_>) {
     product(threads, of, products);
     let products = &mut products[..total * width];
     let row = |n: usize| (n * directions + d) * width;
-    let in_aux = spec.kind == rnn_kernels::cell::CellKind::Gru;
+    let in_aux = spec.last_gate_apart();
     if let Some([b_ih, b_hh]) = biases {
         column_sums(b_ih, total, |n, column| gates[row(n) + column]);
-        // The reset gate comes between a GRU's last gate and its recurrent bias.
+        // A gate may come between the last one and its recurrent bias.
         column_sums(b_hh, total, |n, column| match column.checked_sub(width - hidden) {
             Some(unit) if in_aux => aux[(n * directions + d) * hidden + unit],
             _ => gates[row(n) + column],

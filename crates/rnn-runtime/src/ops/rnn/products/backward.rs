@@ -4,7 +4,7 @@ use super::{padded_state, whole, with_width};
 use crate::array::Array;
 use crate::error::Result;
 use crate::gpu::gemm::gemm_grouped;
-use crate::gpu::rnn::{Interleave, Order, Previous, interleave, last_gate_apart, padded, previous};
+use crate::gpu::rnn::{Interleave, Order, Previous, interleave, padded, previous};
 use crate::gpu::rnn_options::{RingParts, own_parameters};
 use crate::gpu::{self, GpuDevice};
 use crate::ops::copy::{StridedCopy, copy_into, slice};
@@ -95,8 +95,8 @@ impl BackwardPass<'_> {
         };
         let of_input = sums_of(&kept.gates)?;
         let w_ih = (0..d).map(|n| self.input_weights(gpu, &of_product, n)).collect::<Result<Vec<_>>>()?;
-        // The last gate of a GRU that resets after the product has its recurrent gradient in aux.
-        let apart = last_gate_apart(spec);
+        // A last gate that stays apart has its recurrent gradient in aux.
+        let apart = spec.cell.last_gate_apart();
         let of_recurrence = match &kept.aux {
             Some(aux) if apart => {
                 gpu::rnn::replace_last_gate(gpu, aux.gpu(), kept.gates.gpu(), aux.len(), g)?;
