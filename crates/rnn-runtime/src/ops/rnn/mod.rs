@@ -14,6 +14,7 @@ mod explain;
 mod forward;
 #[cfg(feature = "gpu")]
 mod gpu_weights;
+mod memory;
 mod merge;
 mod on_cpu;
 mod pack;
@@ -189,7 +190,6 @@ struct SavedLayer {
     /// [T, B, D*P]
     y: Array,
     /// [T, B, D, 4]: means and deviations of layer normalisation, where the backend keeps them
-    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "the GPU's"))]
     stats: Option<Array>,
 }
 
