@@ -3,7 +3,7 @@
 //! ratio is that of the medians.
 //!
 //! ```sh
-//! cargo bench --bench options -- [--device cpu|gpu] [--seconds 2] [NAME ...]
+//! cargo bench --bench options -- [--device cpu|gpu] [--seconds 2] [--size large|small] [NAME ...]
 //! ```
 //! The sizes are T=100 B=32 I=128 H=256 and T=50 B=16 I=64 H=64. Lengths are uniform from T/10 to T, their ratio is to
 //! the time of the padded batch.
@@ -26,6 +26,9 @@ struct Args {
     /// Seconds a measurement lasts.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
+    /// `large` or `small`; both if absent.
+    #[arg(long, value_parser = ["large", "small"])]
+    size: Option<String>,
     /// Only options whose name contains one of these.
     names: Vec<String>,
     /// Passed by cargo.
@@ -34,7 +37,7 @@ struct Args {
 }
 
 /// T, B, I, H
-const SIZES: [[usize; 4]; 2] = [[100, 32, 128, 256], [50, 16, 64, 64]];
+const SIZES: [(&str, [usize; 4]); 2] = [("large", [100, 32, 128, 256]), ("small", [50, 16, 64, 64])];
 
 /// A layer of any cell.
 enum Layer {
@@ -157,7 +160,10 @@ fn main() -> Result<()> {
     warn_of_load();
     Machine::new(&device, "f32").print();
     println!("plain in ms, option over plain");
-    for size @ [t, b, i, h] in SIZES {
+    for (name, size @ [t, b, i, h]) in SIZES {
+        if args.size.as_ref().is_some_and(|wanted| wanted != name) {
+            continue;
+        }
         println!(
             "\n| T={t} B={b} I={i} H={h} | forward, plain | option | training, plain | option |\n|---|---|---|---|---|"
         );

@@ -94,6 +94,17 @@ impl Array {
         Ok(Self::from_buffer(device, shape, DType::F32, buffer))
     }
 
+    /// Whether two arrays are views of the same memory.
+    pub(crate) fn shares_memory(&self, other: &Array) -> bool {
+        match (&self.buffer, &other.buffer) {
+            (Buffer::Cpu(own), Buffer::Cpu(other)) => own.shares_memory(other),
+            #[cfg(feature = "gpu")]
+            (Buffer::Gpu(own), Buffer::Gpu(other)) => own.shares_memory(other),
+            #[cfg(feature = "gpu")]
+            _ => false,
+        }
+    }
+
     /// An f32 array of zeros, for an op to write into.
     pub(crate) fn alloc_zeroed(device: &Device, op: &'static str, dims: &[usize]) -> Result<Self> {
         let shape = Shape::new(op, dims)?;

@@ -4,14 +4,14 @@
 mod common;
 
 use common::{DeviceTest, device_test};
-use rnn_kernels::cell::{CellSpec, WeightFormat};
+use rnn_kernels::cell::{CellSpec, Parameter, StackSpec, WeightFormat};
 use rnn_runtime::ops::rnn::{
-    CellWeights, Comparison, StackArgs, StackCotangents, Wanted, backward, forward, pack,
+    CellWeights, Comparison, StackArgs, StackCotangents, StackDraws, Wanted, backward, forward, pack,
 };
-use rnn_runtime::{Algorithm, Array, CacheDir, Device, Error, GpuOptions};
+use rnn_runtime::{Algorithm, Array, CacheDir, Device, Error, GpuOptions, RngKey};
 use rnn_testing::compare::max_rel_err;
-use rnn_testing::data::to_f32;
-use rnn_testing::oracle::{StackCase, stack_spec};
+use rnn_testing::data::{SplitMix64, to_f32};
+use rnn_testing::oracle::{StackCase, random_spec, stack_spec};
 use rnn_testing::shapes::RnnShape;
 use std::fs;
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ fn main() {
     let tests: Vec<DeviceTest> = vec![
         device_test!(kernels_that_fail_their_self_test_are_replaced),
         device_test!(an_explanation_counts_what_runs),
+        device_test!(an_explanation_counts_the_bytes_of_every_option),
         device_test!(sizes_without_an_answer_are_refused_by_name),
         device_test!(an_explanation_names_sizes_beyond_the_adapter),
         device_test!(measured_plans_are_kept_and_a_bad_table_is_replaced),
@@ -141,6 +142,57 @@ fn an_explanation_counts_what_runs(_: &Device) {
     }
     let cpu = Device::cpu().explain(&stack_spec(CellSpec::gru(), SHAPE, 1, false), 3, 2).unwrap();
     assert!(cpu.recurrences.is_empty() && cpu.array_limit.is_none() && cpu.kept_bytes > 0);
+}
+
+/// What is packed, and what a training pass holds, to the byte: options in random combinations, on both backends.
+fn an_explanation_counts_the_bytes_of_every_option(gpu: &Device) {
+    let shapes = [SHAPE, RnnShape { t: 2, b: 3, i: 8, h: 16 }, RnnShape { t: 3, b: 1, i: 5, h: 6 }];
+    let mut rng = SplitMix64::new(11);
+    for n in 0..60 {
+        let shape = shapes[n / 6 % shapes.len()];
+        let spec = random_spec(&mut rng, shape);
+        // Every combination has kernels of its own to compile.
+        let gpu = (n % 6 == 0).then_some(gpu);
+        for device in gpu.into_iter().chain([&Device::cpu()]) {
+            let said = device.explain(&spec, shape.t, shape.b).unwrap();
+            let name = device.name();
+            let packed = pack(&spec, &zero_weights(device, &spec)).unwrap();
+            assert_eq!(said.weight_bytes, packed.bytes(), "{name}: {spec:?}");
+            let dims = [shape.t, shape.b, shape.i];
+            let x = Array::from_f32(device, &vec![0.0; dims.iter().product()], &dims).unwrap();
+            let args = StackArgs {
+                spec: &spec,
+                packed: &packed,
+                x: &x,
+                h0: None,
+                c0: None,
+                training: true,
+                weights: WeightFormat::F32,
+                sequences: None,
+                draws: Some(StackDraws { key: RngKey::new(3), first_step: 0, sequence: 0 }),
+            };
+            let saved = forward(&args).unwrap().saved.unwrap();
+            assert_eq!(said.kept_bytes, saved.bytes_beside(&x), "{name}: {spec:?}");
+        }
+    }
+}
+
+fn zero_weights(device: &Device, spec: &StackSpec) -> Vec<CellWeights> {
+    let cell = |layer: usize| {
+        let zeros = |parameter| {
+            let dims = spec.parameter_dims(layer, parameter)?;
+            Some(Array::from_f32(device, &vec![0.0; dims.iter().product()], &dims).unwrap())
+        };
+        let matrix = |parameter| zeros(parameter).unwrap();
+        let mut cell = CellWeights::new(matrix(Parameter::WeightIh), matrix(Parameter::WeightHh));
+        for parameter in Parameter::ALL {
+            if let Some(values) = zeros(parameter) {
+                cell.set(parameter, values);
+            }
+        }
+        cell
+    };
+    (0..spec.num_states()).map(|n| cell(n / spec.num_directions())).collect()
 }
 
 fn sizes_without_an_answer_are_refused_by_name(device: &Device) {

@@ -1,4 +1,4 @@
-// Mean and 1 / deviation of a row of x, by a workgroup of 256. Defines: Norm, row_norm.
+// Mean and 1 / deviation of a row of x, by some lanes of a workgroup of 256. Defines: Norm, row_norm.
 // Needs: lib/sum_lanes.wgsl, and of the driver: x, params.count, params.epsilon.
 
 struct Norm {
@@ -6,15 +6,16 @@ struct Norm {
     scale: f32,
 }
 
-// Of the row whose first element is `start`.
-fn row_norm(start: u32, lane: u32) -> Norm {
+// Of the row whose first element is `start`; of none where `live` is false.
+fn row_norm(start: u32, live: bool, lane: u32) -> Norm {
+    let end = select(0u, params.count, live);
     var sum = 0.0;
-    for (var i = lane; i < params.count; i += 256u) {
+    for (var i = lane % LANES; i < end; i += LANES) {
         sum += x[start + i];
     }
     let mean = sum_lanes(sum, lane) / f32(params.count);
     sum = 0.0;
-    for (var i = lane; i < params.count; i += 256u) {
+    for (var i = lane % LANES; i < end; i += LANES) {
         let distance = x[start + i] - mean;
         sum += distance * distance;
     }

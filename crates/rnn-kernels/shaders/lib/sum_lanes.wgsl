@@ -1,17 +1,19 @@
-// Sums over the 256 lanes of a workgroup, in a fixed order. Defines: sum_lanes.
+// Sums over LANES neighbouring lanes of a workgroup of 256, in a fixed order; every lane must call. So few for a row
+// that a barrier serves many rows: where a workgroup runs on a core of a CPU, one costs as much as summing a row.
+// Defines: LANES, sum_lanes.
+
+const LANES: u32 = 16u;
 
 var<workgroup> parts: array<f32, 256>;
 
-// The sum of all lanes' values.
 fn sum_lanes(value: f32, lane: u32) -> f32 {
-    workgroupBarrier();
     parts[lane] = value;
     workgroupBarrier();
-    for (var half = 128u; half > 0u; half /= 2u) {
-        if lane < half {
-            parts[lane] += parts[lane + half];
-        }
-        workgroupBarrier();
+    let first = lane - lane % LANES;
+    var sum = 0.0;
+    for (var i = 0u; i < LANES; i++) {
+        sum += parts[first + i];
     }
-    return parts[0];
+    workgroupBarrier();
+    return sum;
 }

@@ -1,5 +1,5 @@
 // Layer normalisation of the input's product of every step: rows of H*G values, gates of a unit side by side, what
-// lies beyond H zero. out = normal * gain + bias. One workgroup per row and direction.
+// lies beyond H zero. out = normal * gain + bias. LANES lanes per row and direction.
 // Needs: lib/sum_lanes.wgsl, lib/row_norm.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/forward.rs
 
@@ -23,14 +23,14 @@ fn norm_rows(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row = group.y * groups.x + group.x;
-    if row >= params.rows {
-        return;
-    }
+    let row = (group.y * groups.x + group.x) * (256u / LANES) + lane / LANES;
+    // Lanes without a row take part in the sums.
+    let live = row < params.rows;
+    let end = select(0u, params.count, live);
     let start = row * params.width;
     let of_gain = row % params.directions * params.width;
-    let norm = row_norm(start, lane);
-    for (var i = lane; i < params.count; i += 256u) {
+    let norm = row_norm(start, live, lane);
+    for (var i = lane % LANES; i < end; i += LANES) {
         let normal = (x[start + i] - norm.mean) * norm.scale;
         x[start + i] = fma(normal, gain[of_gain + i], select(0.0, bias[of_gain + i], params.has_bias == 1u));
     }

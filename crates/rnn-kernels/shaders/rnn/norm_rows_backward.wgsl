@@ -24,23 +24,23 @@ fn norm_rows_backward(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row = group.y * groups.x + group.x;
-    if row >= params.rows {
-        return;
-    }
+    let row = (group.y * groups.x + group.x) * (256u / LANES) + lane / LANES;
+    // Lanes without a row take part in the sums.
+    let live = row < params.rows;
+    let end = select(0u, params.count, live);
     let start = row * params.width;
     let gains = row % params.directions * params.width;
-    let norm = row_norm(start, lane);
+    let norm = row_norm(start, live, lane);
     var plain = 0.0;
     var along = 0.0;
-    for (var i = lane; i < params.count; i += 256u) {
+    for (var i = lane % LANES; i < end; i += LANES) {
         let scaled = d[start + i] * gain[gains + i];
         plain += scaled;
         along += scaled * (x[start + i] - norm.mean) * norm.scale;
     }
     plain = sum_lanes(plain, lane) / f32(params.count);
     along = sum_lanes(along, lane) / f32(params.count);
-    for (var i = lane; i < params.width; i += 256u) {
+    for (var i = lane % LANES; i < select(0u, params.width, live); i += LANES) {
         if i >= params.count {
             x[start + i] = 0.0;
             of_gain[start + i] = 0.0;

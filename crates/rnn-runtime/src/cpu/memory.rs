@@ -124,6 +124,11 @@ pub(crate) struct CpuBuffer {
 }
 
 impl CpuBuffer {
+    /// Whether both are handles to the same memory.
+    pub(crate) fn shares_memory(&self, other: &CpuBuffer) -> bool {
+        Arc::ptr_eq(&self.block, &other.block)
+    }
+
     /// Uploads raw bytes; a tail shorter than a word is zero-padded.
     pub(crate) fn from_bytes(device: &CpuDevice, bytes: &[u8]) -> Result<Self> {
         let mut buffer = device.alloc(bytes.len().div_ceil(4))?;

@@ -31,9 +31,7 @@ impl Panels {
         let isa = simd::isa();
         let lanes = simd::lanes(isa);
         let full = 4 * lanes;
-        let last = cols - (cols.div_ceil(full) - 1) * full;
-        let len = (cols.div_ceil(full) - 1) * full * depth + panel_vectors(last, lanes) * lanes * depth;
-        let mut data = device.alloc(len)?;
+        let mut data = device.alloc(Self::len_of(depth, cols))?;
         team::pieces(data.make_mut()?, full * depth, |panel, out| {
             let first = panel * full;
             let used = full.min(cols - first);
@@ -55,9 +53,7 @@ impl Panels {
         let isa = simd::isa();
         let lanes = simd::lanes(isa);
         let full = 4 * lanes;
-        let last = cols - (cols.div_ceil(full) - 1) * full;
-        let len = (cols.div_ceil(full) - 1) * full * depth + panel_vectors(last, lanes) * lanes * depth;
-        let mut data = device.alloc(len)?;
+        let mut data = device.alloc(Self::len_of(depth, cols))?;
         team::pieces(data.make_mut()?, full * depth, |panel, out| {
             let width = panel_vectors(full.min(cols - panel * full), lanes) * lanes;
             for vector in 0..width / lanes {
@@ -95,6 +91,18 @@ impl Panels {
             }
         });
         Ok(Panels { data, isa, cols: panels * width, depth, stride: depth * width })
+    }
+
+    /// Floats of the panels of a matrix `[depth, cols]`.
+    pub(super) fn len_of(depth: usize, cols: usize) -> usize {
+        let lanes = simd::lanes(simd::isa());
+        let (full, before) = (4 * lanes, cols.div_ceil(4 * lanes) - 1);
+        (before * full + panel_vectors(cols - before * full, lanes) * lanes) * depth
+    }
+
+    /// Floats.
+    pub(super) fn len(&self) -> usize {
+        self.data.len()
     }
 
     /// The first float of a panel.

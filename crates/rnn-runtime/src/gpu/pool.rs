@@ -135,6 +135,11 @@ impl GpuDevice {
 }
 
 impl GpuBuffer {
+    /// Whether both are handles to the same memory.
+    pub(crate) fn shares_memory(&self, other: &GpuBuffer) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(super) fn raw(&self) -> &wgpu::Buffer {
         &self.0.raw
     }

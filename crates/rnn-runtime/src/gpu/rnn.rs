@@ -266,6 +266,9 @@ impl NormRows<'_> {
     }
 }
 
+/// Rows of a workgroup of [`norm_rows`] and [`norm_rows_backward`]; LANES of `lib/sum_lanes.wgsl` lanes each.
+const NORM_ROWS_PER_GROUP: usize = 16;
+
 /// Normalises rows in place; see `rnn/norm_rows.wgsl`.
 pub(crate) fn norm_rows(device: &GpuDevice, args: &NormRows<'_>, bias: Option<&GpuBuffer>) -> Result<()> {
     device.dispatch(Launch {
@@ -273,7 +276,7 @@ pub(crate) fn norm_rows(device: &GpuDevice, args: &NormRows<'_>, bias: Option<&G
         constants: &[],
         params: bytemuck::bytes_of(&args.params(bias.is_some())),
         buffers: &[args.gain, bias.unwrap_or(args.gain), args.x],
-        grid: grid::groups(args.rows),
+        grid: grid::groups(args.rows.div_ceil(NORM_ROWS_PER_GROUP)),
         work: 6 * (args.rows * args.widths[0]) as u64,
     })
 }
@@ -290,7 +293,7 @@ pub(crate) fn norm_rows_backward(
         constants: &[],
         params: bytemuck::bytes_of(&args.params(false)),
         buffers: &[args.gain, d, args.x, of_gain],
-        grid: grid::groups(args.rows),
+        grid: grid::groups(args.rows.div_ceil(NORM_ROWS_PER_GROUP)),
         work: 12 * (args.rows * args.widths[0]) as u64,
     })
 }

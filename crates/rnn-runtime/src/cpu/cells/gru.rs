@@ -6,9 +6,9 @@
 use super::super::simd::Simd;
 use super::rows::{Preactivations, RowGrads, RowOut, SLOTS, forward_units};
 use super::{Cell, Clipped, Element, RowCell};
-use rnn_kernels::cell::CellSpec;
+use rnn_kernels::cell::{Activation, CellSpec};
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Gru {
     gate: Clipped,
     candidate: Clipped,
@@ -56,6 +56,8 @@ impl Cell for Gru {
     const GATES: usize = 3;
     const CARRY_IS_DH: bool = true;
     const LAST_GATE_IN_AUX: bool = true;
+    const PLAIN: Self =
+        Gru { gate: Clipped::free(Activation::Sigmoid), candidate: Clipped::free(Activation::Tanh) };
 
     #[inline(always)]
     unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {
@@ -96,7 +98,7 @@ impl Cell for Gru {
 }
 
 /// The GRU that resets before the product: two products in a step.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) struct ResetFirst(Gru);
 
 impl ResetFirst {
@@ -109,6 +111,7 @@ impl Cell for ResetFirst {
     const GATES: usize = 3;
     const CARRY_IS_DH: bool = true;
     const LAST_GATE_IN_AUX: bool = false;
+    const PLAIN: Self = ResetFirst(Gru::PLAIN);
 
     /// The second half of the step; r is known.
     #[inline(always)]

@@ -13,7 +13,7 @@ use super::{Cell, Clipped, Element};
 use rnn_kernels::cell::{Activation, CellSpec};
 
 /// With 4 gates, or 3 when coupled.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Lstm<'a, const GATES: usize> {
     gate: Clipped,
     candidate: Clipped,
@@ -66,6 +66,13 @@ impl<const GATES: usize> Cell for Lstm<'_, GATES> {
     const GATES: usize = GATES;
     const CARRY_IS_DH: bool = false;
     const LAST_GATE_IN_AUX: bool = false;
+    const PLAIN: Self = Lstm {
+        gate: Clipped::free(Activation::Sigmoid),
+        candidate: Clipped::free(Activation::Tanh),
+        output: Activation::Tanh,
+        cell_clip: None,
+        peephole: &[],
+    };
 
     #[inline(always)]
     unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {

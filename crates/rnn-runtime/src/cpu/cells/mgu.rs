@@ -4,9 +4,9 @@
 
 use super::super::simd::Simd;
 use super::{Cell, Clipped, Element, RowCell};
-use rnn_kernels::cell::CellSpec;
+use rnn_kernels::cell::{Activation, CellSpec};
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Mgu {
     gate: Clipped,
     candidate: Clipped,
@@ -27,6 +27,8 @@ impl Cell for Mgu {
     const GATES: usize = 2;
     const CARRY_IS_DH: bool = true;
     const LAST_GATE_IN_AUX: bool = true;
+    const PLAIN: Self =
+        Mgu { gate: Clipped::free(Activation::Sigmoid), candidate: Clipped::free(Activation::Tanh) };
 
     #[inline(always)]
     unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {

@@ -94,7 +94,7 @@ pub(crate) struct RowNoise {
 /// `training`, and returns h. `backward` gets dh, overwrites the activated gates with the gradient of the
 /// pre-activations, and passes what flows to the earlier step outside the recurrent product through
 /// `carry`. Zoneout of h is the driver's.
-pub(crate) trait Cell: Copy + Send + Sync {
+pub(crate) trait Cell: Copy + PartialEq + Send + Sync {
     /// G
     const GATES: usize;
     /// Whether `carry` is part of dh of the earlier step (GRU) rather than a gradient of its own.
@@ -103,6 +103,9 @@ pub(crate) trait Cell: Copy + Send + Sync {
     const LAST_GATE_IN_AUX: bool;
     /// Whether h meets a matrix on its way back into the cell.
     const RECURRENT_PRODUCT: bool = true;
+
+    /// The cell without options. What it does is known when it is compiled.
+    const PLAIN: Self;
 
     /// # Safety
     /// Below `Kernel::run`; the pointers of `at` are valid for `at.lanes` floats, `product` for its
@@ -192,20 +195,26 @@ impl Element {
 }
 
 /// An activation whose argument may be clipped to ±bound.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Clipped {
     activation: Activation,
-    /// The bound, and the values of the activation there, the smaller one first.
-    clip: Option<(f32, [f32; 2])>,
+    /// The bound; infinite without a clip.
+    bound: f32,
+    /// The values of the activation there, the smaller one first; absent without a clip.
+    ends: Option<[f32; 2]>,
 }
 
 impl Clipped {
     pub(crate) fn new(spec: &CellSpec, activation: Activation) -> Self {
-        let clip = spec.clip.map(|bound| {
-            let ends = simd::dispatch(simd::isa(), Ends { activation, bound });
-            (bound, [ends[0].min(ends[1]), ends[0].max(ends[1])])
-        });
-        Clipped { activation, clip }
+        let Some(bound) = spec.clip else { return Clipped::free(activation) };
+        let ends = simd::dispatch(simd::isa(), Ends { activation, bound });
+        Clipped { activation, bound, ends: Some([ends[0].min(ends[1]), ends[0].max(ends[1])]) }
+    }
+
+    /// Without a clip.
+    #[inline(always)]
+    pub(crate) const fn free(activation: Activation) -> Self {
+        Clipped { activation, bound: f32::INFINITY, ends: None }
     }
 
     /// The activation of the clipped argument.
@@ -215,14 +224,7 @@ impl Clipped {
     #[inline(always)]
     pub(crate) unsafe fn value<S: Simd>(&self, x: S::V) -> S::V {
         // SAFETY: register operations only.
-        unsafe {
-            // NaN stands second and survives.
-            let x = match self.clip {
-                Some((bound, _)) => S::max(S::splat(-bound), S::min(S::splat(bound), x)),
-                None => x,
-            };
-            vecmath::activate::<S>(self.activation, x)
-        }
+        unsafe { vecmath::activate::<S>(self.activation, within::<S>(self.bound, x)) }
     }
 
     /// The derivative in terms of the value: zero at the bounds.
@@ -234,8 +236,8 @@ impl Clipped {
         // SAFETY: register operations only.
         unsafe {
             let slope = vecmath::d_activate::<S>(self.activation, y);
-            match self.clip {
-                Some((_, [low, high])) => {
+            match self.ends {
+                Some([low, high]) => {
                     let (low, high, zero) = (S::splat(low), S::splat(high), S::splat(0.0));
                     S::select_lt(low, y, S::select_lt(y, high, slope, zero), zero)
                 }
@@ -243,6 +245,16 @@ impl Clipped {
             }
         }
     }
+}
+
+/// `x` within ±bound; NaN stands second and survives.
+///
+/// # Safety
+/// Below `Kernel::run`.
+#[inline(always)]
+unsafe fn within<S: Simd>(bound: f32, x: S::V) -> S::V {
+    // SAFETY: register operations only.
+    unsafe { if bound == f32::INFINITY { x } else { S::max(S::splat(-bound), S::min(S::splat(bound), x)) } }
 }
 
 /// Values of an activation at ±bound, as the vectors compute them.

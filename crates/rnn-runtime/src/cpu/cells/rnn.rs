@@ -3,9 +3,9 @@
 
 use super::super::simd::Simd;
 use super::{Cell, Clipped, Element, RowCell};
-use rnn_kernels::cell::CellSpec;
+use rnn_kernels::cell::{Activation, CellSpec};
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Rnn<'a, const INDEPENDENT: bool> {
     activation: Clipped,
     /// `[H]` of an independent recurrence, else empty.
@@ -32,6 +32,7 @@ impl<const INDEPENDENT: bool> Cell for Rnn<'_, INDEPENDENT> {
     const GATES: usize = 1;
     const CARRY_IS_DH: bool = INDEPENDENT;
     const LAST_GATE_IN_AUX: bool = false;
+    const PLAIN: Self = Rnn { activation: Clipped::free(Activation::Tanh), recurrent: &[] };
     const RECURRENT_PRODUCT: bool = !INDEPENDENT;
 
     #[inline(always)]

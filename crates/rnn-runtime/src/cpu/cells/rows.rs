@@ -2,6 +2,7 @@
 //! see: layer normalisation (Ba 2016), a second product, a projection.
 
 use super::super::simd::Simd;
+use super::super::tile::load;
 use super::{Cell, Element};
 
 /// Floats for the pre-activations of a vector of units: five slots of the widest vector.
@@ -153,6 +154,26 @@ pub(super) unsafe fn forward_units<S: Simd, C: Cell>(
     }
 }
 
+/// The sum of `n` elements, of which `part(first, lanes)` is a vector; four chains hide an addition's latency.
+#[inline(always)]
+unsafe fn sum_over<S: Simd>(n: usize, part: impl Fn(usize, usize) -> S::V) -> f32 {
+    // SAFETY: register operations only.
+    unsafe {
+        let mut sums = [S::splat(0.0); 4];
+        let width = 4 * S::LANES;
+        let whole = n / width * width;
+        for first in (0..whole).step_by(width) {
+            for v in 0..4 {
+                sums[v] = S::add(sums[v], part(first + v * S::LANES, S::LANES));
+            }
+        }
+        for (v, j) in (whole..n).step_by(S::LANES).enumerate() {
+            sums[v] = S::add(sums[v], part(j, S::LANES.min(n - j)));
+        }
+        S::sum(S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3])))
+    }
+}
+
 /// Mean of a row, and `1 / sqrt(variance + eps)` with the variance of the population.
 #[derive(Clone, Copy)]
 pub(crate) struct Moments {
@@ -169,21 +190,14 @@ impl Moments {
     pub(crate) unsafe fn of<S: Simd>(row: *const f32, n: usize) -> Self {
         // SAFETY: by contract.
         unsafe {
-            let mut sum = S::splat(0.0);
-            for j in (0..n).step_by(S::LANES) {
-                sum = S::add(sum, S::load_partial(row.add(j), S::LANES.min(n - j)));
-            }
-            let mean = S::sum(sum) / n as f32;
+            let mean = sum_over::<S>(n, |j, lanes| load::<S>(row.add(j), lanes)) / n as f32;
             let means = [mean; 16];
-            let mut squares = S::splat(0.0);
-            for j in (0..n).step_by(S::LANES) {
+            let squares = sum_over::<S>(n, |j, lanes| {
                 // Lanes past the end are 0 - 0.
-                let lanes = S::LANES.min(n - j);
-                let x = S::load_partial(row.add(j), lanes);
-                let apart = S::sub(x, S::load_partial(means.as_ptr(), lanes));
-                squares = S::fma(apart, apart, squares);
-            }
-            Moments { mean, scale: 1.0 / (S::sum(squares) / n as f32 + EPS).sqrt() }
+                let apart = S::sub(load::<S>(row.add(j), lanes), load::<S>(means.as_ptr(), lanes));
+                S::mul(apart, apart)
+            });
+            Moments { mean, scale: 1.0 / (squares / n as f32 + EPS).sqrt() }
         }
     }
 

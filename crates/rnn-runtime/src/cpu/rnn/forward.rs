@@ -93,17 +93,26 @@ fn run_part<W: Weight>(
             const PRODUCTS: usize = panel_products(GATES);
             const SLOTS: usize = panel_slots(GATES, <$type as Cell>::LAST_GATE_IN_AUX);
             let cell = $cell;
-            let part = ForwardPart::<_, _, PRODUCTS, SLOTS> { part, cell, weights, panels, x, training };
+            let plain = is_plain(&cell);
+            let part =
+                ForwardPart::<_, _, PRODUCTS, SLOTS> { part, cell, plain, weights, panels, x, training };
             simd::dispatch(isa, part)
         }};
     }
     fused_cell!(spec, per_unit, run)
 }
 
+/// Whether a cell has no options.
+fn is_plain<C: Cell>(cell: &C) -> bool {
+    *cell == C::PLAIN
+}
+
 /// One thread's part. A tile has `NV` products in `SLOTS` vectors a row; see [`panel_slots`].
 struct ForwardPart<'a, C, W, const NV: usize, const SLOTS: usize> {
     part: Part<'a>,
     cell: C,
+    /// Whether the cell has no options.
+    plain: bool,
     weights: &'a ForwardWeights,
     panels: PanelStarts<W>,
     x: *const f32,
@@ -268,24 +277,24 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
     /// The cells of one panel at a step, from the finished products.
     #[inline(always)]
     unsafe fn finish<S: Simd>(&self, step: &Step, panel: usize, tile: *const f32) {
-        let Self { part, cell, training, .. } = self;
-        let finish = Finish::<C, SLOTS> {
-            part,
-            cell: *cell,
-            training: *training,
-            step,
-            panel,
-            tile,
-            groups: Self::GROUPS,
-            group_slots: Self::GROUP_SLOTS,
-        };
-        simd::dispatch(S::ISA, finish);
+        let (part, cell, training) = (&self.part, self.cell, self.training);
+        let (groups, group_slots) = (Self::GROUPS, Self::GROUP_SLOTS);
+        if self.plain {
+            let of =
+                Finish::<C, SLOTS, true> { part, cell, training, step, panel, tile, groups, group_slots };
+            simd::dispatch(S::ISA, of);
+        } else {
+            let of =
+                Finish::<C, SLOTS, false> { part, cell, training, step, panel, tile, groups, group_slots };
+            simd::dispatch(S::ISA, of);
+        }
     }
 }
 
 /// The cells of one panel. A kernel of its own, because the passes need it in many places: inlined there it would
-/// take most of the crate's compile time, and a call per panel is nothing beside the panel's products.
-struct Finish<'a, C, const SLOTS: usize> {
+/// take most of the crate's compile time, and a call per panel is nothing beside the panel's products. `PLAIN` ones
+/// are of a cell without options, which pays for none of the tests.
+struct Finish<'a, C, const SLOTS: usize, const PLAIN: bool> {
     part: &'a Part<'a>,
     cell: C,
     training: bool,
@@ -297,12 +306,13 @@ struct Finish<'a, C, const SLOTS: usize> {
     group_slots: usize,
 }
 
-impl<C: Cell, const SLOTS: usize> Kernel for Finish<'_, C, SLOTS> {
+impl<C: Cell, const SLOTS: usize, const PLAIN: bool> Kernel for Finish<'_, C, SLOTS, PLAIN> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let LayerDims { hidden, directions, .. } = self.part.layer.dims;
+        let cell = if PLAIN { C::PLAIN } else { self.cell };
         // SAFETY: rows of the task and units below H.
         unsafe {
             for r in 0..self.step.rows {
@@ -315,7 +325,7 @@ impl<C: Cell, const SLOTS: usize> Kernel for Finish<'_, C, SLOTS> {
                     }
                     let at = row.at(j, S::LANES.min(hidden - j));
                     let product = self.tile.add((r * SLOTS + group * self.group_slots) * S::LANES);
-                    let h = self.cell.forward::<S>(product, &at, self.training);
+                    let h = cell.forward::<S>(product, &at, self.training);
                     at.store::<S>(y.add(j), at.zone::<S>(at.noise.zone_h, h, at.h_prev));
                 }
             }

@@ -25,6 +25,8 @@ mod schedule;
 mod weight_grads;
 
 use crate::recurrence::LayerDims;
+#[cfg(feature = "gpu")]
+use rnn_kernels::cell::CellSpec;
 
 pub(crate) use backward::{Backward, backward, unit_blocks};
 pub(crate) use forward::{Forward, forward};
@@ -32,6 +34,13 @@ pub(crate) use pack::{BackwardWeights, Given, LayerWeights, Sizes};
 pub(crate) use part::Layer;
 pub(crate) use phases::{NormGrads, input_norm_grads};
 pub(crate) use weight_grads::{WeightGrads, weight_grads};
+
+/// Floats that an inference pass takes beside its arrays, tiles apart.
+#[cfg(feature = "gpu")]
+pub(crate) fn working_len(spec: &CellSpec, dims: LayerDims) -> usize {
+    let sizes = Sizes { inputs: dims.inputs, hidden: dims.hidden, state: dims.state };
+    if phases::in_phases(spec, &sizes) { phases::working_len(&dims, spec.gates()) } else { 0 }
+}
 
 /// `dx = dgates W` `[T, B, I]` of the pass's directions, from gate gradients `[T, B, D*G*H]`.
 pub(crate) fn input_grads(

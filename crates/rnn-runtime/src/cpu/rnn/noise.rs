@@ -2,7 +2,7 @@
 //! counters of [`Draws`].
 
 use super::super::cells::Cell;
-use super::super::simd::Simd;
+use super::super::simd::{self, Kernel, Simd};
 use super::super::tile::{Rows, load, store};
 use super::part::{Layer, Part, Step};
 use crate::recurrence::{Draws, LayerDims};
@@ -66,6 +66,17 @@ fn zone_row<const WORD: usize>(out: &mut [f32], rate: f32, key: RngKey, [word, f
     }
 }
 
+/// Rows of zoneout of h and of c from both words of the same draws.
+#[inline(always)]
+fn zone_rows([h, c]: [&mut [f32]; 2], rates: [f32; 2], key: RngKey, [word, first]: [u32; 2]) {
+    let [below_h, below_c] = rates.map(drop_threshold);
+    for (unit, (h, c)) in h.iter_mut().zip(c).enumerate() {
+        let [of_h, of_c] = threefry2x32(key.0, [word, first.wrapping_add(unit as u32)]);
+        *h = if of_h >> 8 < below_h { 1.0 } else { 0.0 };
+        *c = if of_c >> 8 < below_c { 1.0 } else { 0.0 };
+    }
+}
+
 /// `[B, P]`: the factors of h on its way into the product of direction `d`, in the order of the pass's rows;
 /// empty without recurrent dropout.
 pub(super) fn sequence_masks(layer: &Layer<'_>, d: usize) -> Vec<f32> {
@@ -120,8 +131,15 @@ impl TaskNoise {
     /// This task's rows of step `s`, with the noise of `units` (first, end) drawn.
     #[inline(always)]
     pub(super) fn step<C: Cell>(&mut self, part: &Part<'_>, s: usize, units: (usize, usize)) -> Step {
-        if let Some((draws, key)) = self.draws {
-            self.draw(part, s, draws, key, units);
+        if let Some((draws, key)) = self.draws
+            && !(self.zone_h.is_empty() && self.zone_c.is_empty() && self.candidate.is_empty())
+        {
+            let first = part.task.rows.0;
+            let rows = (first, first + part.active(s));
+            simd::dispatch(
+                simd::isa(),
+                DrawStep { noise: self, layer: &part.layer, rows, s, draws, key, units },
+            );
         }
         let of = |values: &[f32]| if values.is_empty() { null() } else { values.as_ptr() };
         let noise = StepNoise {
@@ -132,28 +150,6 @@ impl TaskNoise {
             zeros: of(&self.zeros),
         };
         part.step::<C>(s, noise)
-    }
-
-    #[inline(always)]
-    fn draw(&mut self, part: &Part<'_>, s: usize, draws: Draws, key: RngKey, units: (usize, usize)) {
-        let LayerDims { hidden, state, .. } = part.layer.dims;
-        let rates = self.rates;
-        let own = |r: usize, width: usize| r * width + units.0.min(width)..r * width + units.1.min(width);
-        for r in 0..part.active(s) {
-            let b = part.layer.batch_row(part.task.rows.0 + r);
-            if !self.zone_h.is_empty() {
-                let counter = draws.zoneout_counter(s, b * state + units.0);
-                zone_row::<0>(&mut self.zone_h[own(r, state)], rates.zoneout_h, key, counter);
-            }
-            if !self.zone_c.is_empty() {
-                let counter = draws.zoneout_counter(s, b * hidden + units.0);
-                zone_row::<1>(&mut self.zone_c[own(r, hidden)], rates.zoneout_c, key, counter);
-            }
-            if !self.candidate.is_empty() {
-                let counter = draws.candidate_counter(s, b * hidden + units.0);
-                drop_row(&mut self.candidate[own(r, hidden)], rates.candidate_dropout, key, counter);
-            }
-        }
     }
 
     /// Points a step at what its recurrent product reads: h of the step before, cleared and dropped.
@@ -202,6 +198,54 @@ impl TaskNoise {
                     }
                     store::<S>(out.add(j), x, lanes);
                 }
+            }
+        }
+    }
+}
+
+/// The draws of one step. A kernel of its own, so that not every pass holds a copy.
+struct DrawStep<'a> {
+    noise: &'a mut TaskNoise,
+    layer: &'a Layer<'a>,
+    /// First and end.
+    rows: (usize, usize),
+    s: usize,
+    draws: Draws,
+    key: RngKey,
+    /// First and end.
+    units: (usize, usize),
+}
+
+impl Kernel for DrawStep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let DrawStep { noise, layer, rows, s, draws, key, units } = self;
+        let LayerDims { hidden, state, .. } = layer.dims;
+        let TaskNoise { rates, zone_h, zone_c, candidate, .. } = noise;
+        let both = hidden == state && !zone_h.is_empty() && !zone_c.is_empty();
+        let own = |r: usize, width: usize| r * width + units.0.min(width)..r * width + units.1.min(width);
+        for row in rows.0..rows.1 {
+            let (r, b) = (row - rows.0, layer.batch_row(row));
+            let (of_h, of_c) = (
+                draws.zoneout_counter(s, b * state + units.0),
+                draws.zoneout_counter(s, b * hidden + units.0),
+            );
+            if both {
+                let zones = [&mut zone_h[own(r, state)], &mut zone_c[own(r, hidden)]];
+                zone_rows(zones, [rates.zoneout_h, rates.zoneout_c], key, of_h);
+            } else {
+                if !zone_h.is_empty() {
+                    zone_row::<0>(&mut zone_h[own(r, state)], rates.zoneout_h, key, of_h);
+                }
+                if !zone_c.is_empty() {
+                    zone_row::<1>(&mut zone_c[own(r, hidden)], rates.zoneout_c, key, of_c);
+                }
+            }
+            if !candidate.is_empty() {
+                let counter = draws.candidate_counter(s, b * hidden + units.0);
+                drop_row(&mut candidate[own(r, hidden)], rates.candidate_dropout, key, counter);
             }
         }
     }

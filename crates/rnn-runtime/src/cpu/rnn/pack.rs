@@ -123,6 +123,32 @@ impl LayerWeights {
         })
     }
 
+    /// Floats of the weights for the forward pass.
+    pub(crate) fn len(&self) -> usize {
+        let fused = self.forward.iter().map(|of| of.panels.len() + of.bias.len() + of.per_unit.len());
+        fused.sum::<usize>() + self.phases.iter().map(PhaseWeights::len).sum::<usize>()
+    }
+
+    /// What [`LayerWeights::len`] will be for every direction of a layer.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn len_of(spec: &CellSpec, sizes: Sizes) -> usize {
+        let Sizes { inputs, hidden, .. } = sizes;
+        let per_unit = match (spec.independent, spec.peephole) {
+            (true, _) => hidden,
+            (false, true) => spec.peepholes() * hidden,
+            _ => 0,
+        };
+        if in_phases(spec, &sizes) {
+            return PhaseWeights::len_of(spec, sizes) + per_unit;
+        }
+        let (gates, lanes) = (spec.gates(), simd::lanes(simd::isa()));
+        let products = panel_products(gates);
+        let count = hidden.div_ceil(products / gates * lanes);
+        let slots = panel_slots(gates, spec.last_gate_apart());
+        let depth = if spec.independent { inputs } else { inputs + hidden };
+        count * lanes * (products * depth + slots) + per_unit
+    }
+
     /// Whether the layer's steps come in phases, with weights in f32 only.
     pub(crate) fn in_phases(&self) -> bool {
         !self.phases.is_empty()

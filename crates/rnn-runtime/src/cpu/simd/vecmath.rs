@@ -92,7 +92,7 @@ unsafe fn softplus<S: Simd>(x: S::V) -> S::V {
     }
 }
 
-/// `activation(x)`. The usual four are inlined wherever a cell needs them. The others are compiled once per
+/// `activation(x)`. The usual five are inlined wherever a cell needs them. The others are compiled once per
 /// instruction set and called: inlined they would make the passes take minutes to compile.
 #[inline(always)]
 pub(crate) unsafe fn activate<S: Simd>(activation: Activation, x: S::V) -> S::V {
@@ -103,6 +103,10 @@ pub(crate) unsafe fn activate<S: Simd>(activation: Activation, x: S::V) -> S::V 
             Activation::Tanh => tanh::<S>(x),
             Activation::Relu => S::max(S::splat(0.0), x),
             Activation::Identity => x,
+            Activation::HardSigmoid { alpha, beta } => {
+                let line = S::fma(S::splat(alpha), x, S::splat(beta));
+                S::max(S::splat(0.0), S::min(S::splat(1.0), line))
+            }
             _ => {
                 let mut lanes = [0.0; MOST_LANES];
                 S::store(lanes.as_mut_ptr(), x);
@@ -124,6 +128,9 @@ pub(crate) unsafe fn d_activate<S: Simd>(activation: Activation, y: S::V) -> S::
             Activation::Tanh => S::sub(one, S::mul(y, y)),
             Activation::Relu => S::select_lt(zero, y, one, zero),
             Activation::Identity => one,
+            Activation::HardSigmoid { alpha, .. } => {
+                S::select_lt(zero, y, S::select_lt(y, one, S::splat(alpha), zero), zero)
+            }
             _ => {
                 let mut lanes = [0.0; MOST_LANES];
                 S::store(lanes.as_mut_ptr(), y);
@@ -166,12 +173,8 @@ unsafe fn uncommon<S: Simd>(activation: Activation, x: S::V) -> S::V {
     // SAFETY: as in `exp_parts`.
     unsafe {
         let (zero, one) = (S::splat(0.0), S::splat(1.0));
-        let clamp = |low: S::V, x: S::V| S::max(low, S::min(one, x));
         match activation {
-            Activation::HardSigmoid { alpha, beta } => {
-                clamp(zero, S::fma(S::splat(alpha), x, S::splat(beta)))
-            }
-            Activation::HardTanh => clamp(S::splat(-1.0), x),
+            Activation::HardTanh => S::max(S::splat(-1.0), S::min(one, x)),
             Activation::ScaledTanh { alpha, beta } => {
                 S::mul(S::splat(alpha), tanh::<S>(S::mul(S::splat(beta), x)))
             }
@@ -188,7 +191,12 @@ unsafe fn uncommon<S: Simd>(activation: Activation, x: S::V) -> S::V {
             }
             Activation::Softplus => softplus::<S>(x),
             Activation::Affine { alpha, beta } => S::fma(S::splat(alpha), x, S::splat(beta)),
-            Activation::Sigmoid | Activation::Tanh | Activation::Relu | Activation::Identity => x,
+            // Inlined by `activate`.
+            Activation::Sigmoid
+            | Activation::Tanh
+            | Activation::Relu
+            | Activation::Identity
+            | Activation::HardSigmoid { .. } => x,
         }
     }
 }
@@ -200,9 +208,6 @@ unsafe fn d_uncommon<S: Simd>(activation: Activation, y: S::V) -> S::V {
         let (zero, one) = (S::splat(0.0), S::splat(1.0));
         match activation {
             Activation::ThresholdedRelu { .. } => S::select_lt(zero, y, one, zero),
-            Activation::HardSigmoid { alpha, .. } => {
-                S::select_lt(zero, y, S::select_lt(y, one, S::splat(alpha), zero), zero)
-            }
             Activation::HardTanh => S::select_lt(S::abs(y), one, one, zero),
             Activation::ScaledTanh { alpha, beta } => {
                 S::fma(S::splat(-beta / alpha), S::mul(y, y), S::splat(alpha * beta))
@@ -215,7 +220,11 @@ unsafe fn d_uncommon<S: Simd>(activation: Activation, y: S::V) -> S::V {
             Activation::Elu { alpha } => S::select_lt(zero, y, one, S::add(y, S::splat(alpha))),
             Activation::Softplus => S::sub(zero, exp_less_one::<S>(S::sub(zero, y))),
             Activation::Affine { alpha, .. } => S::splat(alpha),
-            Activation::Sigmoid | Activation::Tanh | Activation::Relu | Activation::Identity => one,
+            Activation::Sigmoid
+            | Activation::Tanh
+            | Activation::Relu
+            | Activation::Identity
+            | Activation::HardSigmoid { .. } => one,
         }
     }
 }

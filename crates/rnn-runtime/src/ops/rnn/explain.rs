@@ -1,6 +1,6 @@
 //! What a recurrent stack will take on a device, and which device is the faster one.
 
-use super::products::projected_steps;
+use super::memory::LayerSizes;
 use super::{CellWeights, StackArgs, forward, pack};
 use crate::array::Array;
 use crate::device::Device;
@@ -26,9 +26,11 @@ pub struct Explanation {
     pub recurrences: Vec<[Recurrence; 2]>,
     /// Bytes of the weights as packed for the kernels, without those of the backward pass.
     pub weight_bytes: u64,
-    /// Bytes of the arrays that an inference pass holds at the same time at most, weights apart.
+    /// Bytes of the arrays that an inference pass holds at the same time at most, input and output included, weights
+    /// apart.
     pub inference_bytes: u64,
-    /// Bytes that a training pass keeps from forward to backward, weights apart.
+    /// Bytes that a training pass with all rows as long keeps from forward to backward, the input of the first layer
+    /// and weights apart.
     pub kept_bytes: u64,
     /// Bytes of the largest single array.
     pub largest_array: u64,
@@ -71,41 +73,6 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// Elements of the arrays of one layer.
-pub(super) struct LayerSizes {
-    /// W, biases and U
-    weights: usize,
-    /// The larger of W and U
-    matrix: usize,
-    /// x where it is padded
-    pub(super) x: usize,
-    pub(super) gates: usize,
-    aux: usize,
-    y: usize,
-    /// What goes from step to step
-    ring: usize,
-}
-
-impl LayerSizes {
-    /// With the padding of the GPU, or without.
-    pub(super) fn new(spec: &StackSpec, layer: usize, [steps, batch]: [usize; 2], pads: bool) -> Self {
-        let width = |size: usize| if pads { size.next_multiple_of(4) } else { size };
-        let (d, g) = (spec.num_directions(), spec.cell.gates());
-        let inputs = spec.layer_input_size(layer);
-        let (p, q) = (width(spec.hidden_size), width(inputs));
-        let cells = steps * batch * d * p;
-        LayerSizes {
-            weights: d * g * p * (q + p + usize::from(spec.bias)),
-            matrix: d * g * p * q.max(p),
-            x: if q == inputs { 0 } else { steps * batch * q },
-            gates: g * cells,
-            aux: if spec.cell.kind.has_aux() { cells } else { 0 },
-            y: cells,
-            ring: if pads { 2 * batch * d * p } else { 0 },
-        }
-    }
-}
-
 impl Device {
     /// What a layer will take for sequences of `steps` steps and `batch` rows: memory, and on a GPU the
     /// algorithm of every recurrence with the reason for it. Nothing runs but, on a GPU's first use, the
@@ -116,18 +83,12 @@ impl Device {
     pub fn explain(&self, layer: &impl AsRef<StackSpec>, steps: usize, batch: usize) -> Result<Explanation> {
         let spec = layer.as_ref();
         check_sizes("Device::explain", steps, batch)?;
-        let pads = !self.is_cpu();
-        let layers: Vec<LayerSizes> =
-            (0..spec.num_layers).map(|n| LayerSizes::new(spec, n, [steps, batch], pads)).collect();
+        let layers = (0..spec.num_layers)
+            .map(|n| LayerSizes::new(spec, n, [steps, batch], !self.is_cpu()))
+            .collect::<Result<Vec<_>>>()?;
         let bytes = |elements: usize| 4 * elements as u64;
         let most = |size: &dyn Fn(&LayerSizes) -> usize| bytes(layers.iter().map(size).max().unwrap_or(0));
         let total = |size: &dyn Fn(&LayerSizes) -> usize| bytes(layers.iter().map(size).sum());
-        // A layer's input is the output of the one below. The CPU projects in place, a step at a time.
-        let projected = |layer: &LayerSizes| layer.gates / steps.max(1) * projected_steps(spec, steps, batch);
-        let running = |layer: &LayerSizes| match pads {
-            true => layer.x + projected(layer) + layer.aux / steps.max(1) + 2 * layer.y + layer.ring,
-            false => 2 * layer.y + layer.aux / steps.max(1),
-        };
         Ok(Explanation {
             device: self.name(),
             spec: *spec,
@@ -135,9 +96,9 @@ impl Device {
             batch,
             recurrences: self.recurrences(spec, steps, batch)?,
             weight_bytes: total(&|layer| layer.weights),
-            inference_bytes: most(&running),
-            kept_bytes: total(&|layer| layer.x + layer.gates + layer.aux + layer.y),
-            largest_array: most(&|layer| layer.gates.max(layer.x).max(layer.matrix)),
+            inference_bytes: most(&|layer| layer.inference),
+            kept_bytes: total(&|layer| layer.kept),
+            largest_array: most(&|layer| layer.largest),
             array_limit: self.array_limit(),
         })
     }

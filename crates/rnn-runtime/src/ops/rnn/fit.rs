@@ -30,16 +30,13 @@ fn on_gpu(
     steps: usize,
     batch: usize,
 ) -> Result<Option<usize>> {
-    use super::explain::LayerSizes;
     use crate::error::Error;
     let limit = gpu.max_array_bytes();
-    // Gates are the largest array of a pass, or its input where that has to be padded. In u128: a case may be absurd.
-    let layers = 0..spec.num_layers;
-    let of_step = layers.map(|n| {
-        let sizes = LayerSizes::new(spec, n, [1, batch], true);
-        4 * sizes.gates.max(sizes.x) as u128
-    });
-    let of_step = of_step.max().unwrap_or(0);
+    // Gates `[T, B, D, G, H]` are the largest array of a pass, or its input. In u128: a case may be absurd.
+    let width = |size: usize| size.next_multiple_of(4) as u128;
+    let gates = (spec.num_directions() * spec.cell.gates()) as u128 * width(spec.hidden_size);
+    let inputs = (0..spec.num_layers).map(|layer| width(spec.layer_input_size(layer)));
+    let of_step = 4 * batch as u128 * inputs.fold(gates, u128::max);
     if of_step * steps as u128 <= u128::from(limit) {
         return Ok(None);
     }

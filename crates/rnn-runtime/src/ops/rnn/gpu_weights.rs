@@ -164,6 +164,27 @@ impl LayerWeights {
         Ok(LayerWeights { w_ih, bias, per_unit, norm, forward, half: Mutex::default(), backward })
     }
 
+    /// Floats of the weights for the forward pass.
+    pub(super) fn len(&self) -> usize {
+        let norms = self.norm.iter().flat_map(|norm| [&norm.norm_ih, &norm.w_hh]);
+        let optional = self.bias.iter().chain(&self.per_unit).chain(norms);
+        self.w_ih.len() + self.forward.len() + optional.map(Array::len).sum::<usize>()
+    }
+
+    /// What [`LayerWeights::len`] will be for a layer of `inputs` features.
+    pub(super) fn len_of(spec: &StackSpec, inputs: usize) -> usize {
+        let (hidden, state) = (padded(spec.hidden_size), padded(spec.state_size()));
+        let rows = spec.cell.gates() * hidden;
+        let mut len = rows * (padded(inputs) + usize::from(spec.bias)) + unit_parameters(spec) * hidden;
+        if spec.cell.layer_norm {
+            len += rows * (1 + state);
+        }
+        let first = if spec.cell.independent { 0 } else { rows * state };
+        let second = if spec.proj_size > 0 { hidden * state } else { 0 };
+        // A buffer is never empty.
+        spec.num_directions() * len + (spec.num_directions() * (first + second)).max(4)
+    }
+
     /// Where a step's second matrix starts in `forward`, and in what [`LayerWeights::backward`] gives, in vectors
     /// of four.
     pub(super) fn second(spec: &StackSpec, backward: bool) -> u32 {

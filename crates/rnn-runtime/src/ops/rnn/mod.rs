@@ -15,6 +15,7 @@ mod fit;
 mod forward;
 #[cfg(feature = "gpu")]
 mod gpu_weights;
+mod memory;
 mod merge;
 mod on_cpu;
 mod pack;
@@ -191,7 +192,6 @@ struct SavedLayer {
     /// [T, B, D*P]
     y: Array,
     /// [T, B, D, 4]: means and deviations of layer normalisation, where the backend keeps them
-    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "the GPU's"))]
     stats: Option<Array>,
 }
 

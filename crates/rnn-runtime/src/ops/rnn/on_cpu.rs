@@ -111,25 +111,20 @@ impl BackwardPass<'_> {
         );
         let aux = kept.aux.as_ref().map_or(&[][..], |aux| &aux.cpu()[..]);
         let mut grads = Vec::with_capacity(d);
-        let mut working = when(cell.layer_norm, &[n, g, h])?;
         for direction in 0..d {
             let mut own = empty_grads(&pass, device)?;
             if let Some(gain) = &mut own.norm_ih {
-                cpu::rnn::input_norm_grads(
-                    cpu.threads(),
-                    cpu::rnn::NormGrads {
-                        layer,
-                        spec: cell,
-                        weights: packed,
-                        d: direction,
-                        x: kept.x.cpu(),
-                        gates: kept.gates.cpu_mut().make_mut()?,
-                        aux,
-                        products: cpu_slice(&mut working)?,
-                        gain: gain.cpu_mut().make_mut()?,
-                        biases: cpu_pair(&mut own.b_ih, &mut own.b_hh)?,
-                    },
-                );
+                cpu::rnn::input_norm_grads(cpu::rnn::NormGrads {
+                    layer,
+                    spec: cell,
+                    weights: packed,
+                    d: direction,
+                    x: kept.x.cpu(),
+                    gates: kept.gates.cpu_mut().make_mut()?,
+                    aux,
+                    gain: gain.cpu_mut().make_mut()?,
+                    biases: cpu_pair(&mut own.b_ih, &mut own.b_hh)?,
+                });
             }
             grads.push(own);
         }

@@ -30,6 +30,23 @@ struct Shares {
     h_in: Shared,
 }
 
+/// Steps whose input products are made at a time.
+fn chunk(dims: &LayerDims, gates: usize) -> usize {
+    (AHEAD / (dims.batch * gates * dims.hidden)).clamp(1, dims.steps)
+}
+
+/// Floats per batch row of the memory behind [`Shares`] of one direction.
+fn shared_widths(dims: &LayerDims, gates: usize) -> [usize; 4] {
+    let width = gates * dims.hidden;
+    [chunk(dims, gates) * width, width, dims.hidden, dims.state]
+}
+
+/// Floats of the memory that an inference pass in phases takes beside its arrays.
+#[cfg(feature = "gpu")]
+pub(in super::super) fn working_len(dims: &LayerDims, gates: usize) -> usize {
+    dims.directions * dims.batch * shared_widths(dims, gates).iter().sum::<usize>()
+}
+
 /// Runs a layer forward on up to `threads` threads.
 pub(in super::super) fn forward(threads: usize, args: Forward<'_>) {
     let layer = args.layer;
@@ -49,10 +66,9 @@ pub(in super::super) fn forward(threads: usize, args: Forward<'_>) {
         c0: args.c0.as_ptr(),
         all_aux: args.training,
     };
-    let width = gates * hidden;
-    let chunk = (AHEAD / (batch * width)).clamp(1, steps);
+    let chunk = chunk(&layer.dims, gates);
     let mut memory: Vec<[Vec<f32>; 4]> = (0..directions)
-        .map(|_| [chunk * width, width, hidden, state].map(|width| vec![0.0; batch * width]))
+        .map(|_| shared_widths(&layer.dims, gates).map(|width| vec![0.0; batch * width]))
         .collect();
     let tasks = tasks(&layer, gates, threads);
     for s0 in (0..steps).step_by(chunk) {

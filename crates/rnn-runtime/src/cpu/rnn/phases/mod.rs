@@ -11,6 +11,8 @@ mod norms;
 
 pub(super) use backward::backward;
 pub(super) use forward::forward;
+#[cfg(feature = "gpu")]
+pub(super) use forward::working_len;
 pub(crate) use norms::{NormGrads, input_norm_grads};
 
 use super::super::barrier::Barrier;
@@ -80,6 +82,35 @@ impl PhaseWeights {
             norms: pair(&given.norms)?,
             norm_c: pair(&given.norm_c)?,
         })
+    }
+
+    /// Floats.
+    pub(super) fn len(&self) -> usize {
+        let Self { input, recurrent, candidate, projection, biases, per_unit, norms, norm_c } = self;
+        let panels = [Some(input), Some(recurrent), candidate.as_ref(), projection.as_ref()];
+        let pairs = [Some(biases), norms.as_ref(), norm_c.as_ref()];
+        let pair = |[first, second]: &[CpuBuffer; 2]| first.len() + second.len();
+        per_unit.len()
+            + panels.into_iter().flatten().map(Panels::len).sum::<usize>()
+            + pairs.into_iter().flatten().map(pair).sum::<usize>()
+    }
+
+    /// What [`PhaseWeights::len`] will be without the weights per unit.
+    #[cfg(feature = "gpu")]
+    pub(super) fn len_of(spec: &CellSpec, Sizes { inputs, hidden, state }: Sizes) -> usize {
+        let rows = spec.gates() * hidden;
+        let mut len = Panels::len_of(inputs, rows) + 2 * rows;
+        len += match spec.reset_after {
+            true => Panels::len_of(state, rows),
+            false => Panels::len_of(state, rows - hidden) + Panels::len_of(hidden, hidden),
+        };
+        if state != hidden {
+            len += Panels::len_of(hidden, state);
+        }
+        if spec.layer_norm {
+            len += 2 * rows + if spec.kind.has_cell_state() { 2 * hidden } else { 0 };
+        }
+        len
     }
 
     /// Gain and offset of the cell state's normalisation.

@@ -1,0 +1,121 @@
+//! Bytes of a stack: what is held, and what a layer will take.
+
+use super::{Packed, PackedLayer, Saved, SavedPass};
+use crate::array::Array;
+#[cfg(feature = "gpu")]
+use crate::{
+    cpu::rnn::{self as cpu_rnn, Sizes},
+    error::Result,
+    gpu::rnn_options::{RingParts, Setup},
+    ops::rnn::{gpu_weights, products::projected_steps},
+    recurrence::{LayerDims, Noise},
+};
+#[cfg(feature = "gpu")]
+use rnn_kernels::cell::{Merge, StackSpec};
+
+impl Packed {
+    /// Bytes of the weights for the forward pass; those for the backward pass are packed when the first comes.
+    pub fn bytes(&self) -> u64 {
+        let len = |layer: &PackedLayer| match layer {
+            PackedLayer::Cpu(weights) => weights.len(),
+            #[cfg(feature = "gpu")]
+            PackedLayer::Gpu(weights) => weights.len(),
+        };
+        4 * self.layers.iter().map(len).sum::<usize>() as u64
+    }
+}
+
+impl Saved {
+    /// Bytes of the arrays held from forward to backward, beside `x` that the forward pass was given and initial
+    /// states.
+    pub fn bytes_beside(&self, x: &Array) -> u64 {
+        let mut arrays: Vec<&Array> = Vec::new();
+        for layer in &self.layers {
+            for SavedPass { kept, .. } in &layer.passes {
+                arrays.extend([&kept.x, &kept.gates, &kept.y]);
+                arrays.extend(kept.aux.iter().chain(&kept.stats));
+            }
+            arrays.extend(layer.halves.iter().flatten());
+        }
+        let mut bytes = 0;
+        for (n, array) in arrays.iter().enumerate() {
+            let counted = arrays[..n].iter().any(|other| other.shares_memory(array));
+            if !counted && !array.shares_memory(x) {
+                bytes += 4 * array.len() as u64;
+            }
+        }
+        bytes
+    }
+}
+
+/// Elements of what one layer takes.
+#[cfg(feature = "gpu")]
+pub(super) struct LayerSizes {
+    /// As packed for the forward pass
+    pub(super) weights: usize,
+    /// Arrays of an inference pass, weights apart
+    pub(super) inference: usize,
+    /// Arrays kept for the backward pass, the layer's input only where it is an array of its own
+    pub(super) kept: usize,
+    /// The largest array
+    pub(super) largest: usize,
+}
+
+#[cfg(feature = "gpu")]
+impl LayerSizes {
+    /// On a GPU, which pads, or on the CPU.
+    pub(super) fn new(
+        spec: &StackSpec,
+        layer: usize,
+        [steps, batch]: [usize; 2],
+        on_gpu: bool,
+    ) -> Result<Self> {
+        let width = |size: usize| if on_gpu { size.next_multiple_of(4) } else { size };
+        let (cell, d, inputs) = (&spec.cell, spec.num_directions(), spec.layer_input_size(layer));
+        let (h, p, q) = (width(spec.hidden_size), width(spec.state_size()), width(inputs));
+        let rows = steps * batch;
+        let (gates, y) = (rows * d * cell.gates() * h, rows * d * p);
+        let aux = if cell.kind.has_aux() { rows * d * h } else { 0 };
+        let stats = if on_gpu && cell.layer_norm { rows * d * 4 } else { 0 };
+        // Outputs beside y: without padding, of each direction, merged.
+        let cut = if p == spec.state_size() { 0 } else { rows * d * spec.state_size() };
+        let merges = d == 2 && spec.merge != Merge::Concat;
+        let half = if merges { rows * spec.state_size() } else { 0 };
+        let dropped = spec.regularization.input_dropout > 0.0 || (layer > 0 && spec.dropout > 0.0);
+        let x = match (q == inputs, layer > 0 && (merges || cut > 0) || dropped) {
+            (false, _) => rows * q,
+            (true, true) => rows * inputs,
+            (true, false) => 0,
+        };
+        let halves = if merges && spec.merge == Merge::Mul { 2 * half } else { 0 };
+        let dims = LayerDims { steps, batch, inputs, hidden: h, state: p, directions: d };
+        let (weights, working) = match on_gpu {
+            true => (gpu_weights::LayerWeights::len_of(spec, inputs), gpu_working(spec, dims)?),
+            false => {
+                let sizes = Sizes { inputs, hidden: h, state: p };
+                let weights = d * cpu_rnn::LayerWeights::len_of(cell, sizes);
+                (weights, cpu_rnn::working_len(cell, dims))
+            }
+        };
+        let padded = if q == inputs { 0 } else { rows * q };
+        let matrix = d * cell.gates() * h * q.max(if cell.independent { 1 } else { p });
+        Ok(LayerSizes {
+            weights,
+            inference: rows * inputs + padded + aux / steps + y + stats + cut + 3 * half + working,
+            kept: x + gates + aux + y + stats + halves,
+            largest: gates.max(padded).max(matrix),
+        })
+    }
+}
+
+/// What the GPU needs in inference between its arrays: projected input and the ring.
+#[cfg(feature = "gpu")]
+fn gpu_working(spec: &StackSpec, dims: LayerDims) -> Result<usize> {
+    let mut setup = Setup::new("Device::explain", spec, 0, None, Noise::default())?;
+    let ring = 4 * setup.place_ring(dims, RingParts::forward(dims, spec));
+    let steps = match setup.phases {
+        1 => projected_steps(spec, dims.steps, dims.batch),
+        _ => dims.steps,
+    };
+    Ok(ring + steps * dims.batch * dims.directions * spec.cell.gates() * dims.hidden)
+}
