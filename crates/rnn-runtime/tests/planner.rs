@@ -67,6 +67,7 @@ fn error(device: &Device, cell: CellSpec) -> f64 {
         c0: c0.as_ref(),
         training: true,
         weights: WeightFormat::F32,
+        half_gates: false,
         sequences: None,
         draws: None,
     };
@@ -168,6 +169,7 @@ fn an_explanation_counts_the_bytes_of_every_option(gpu: &Device) {
                 c0: None,
                 training: true,
                 weights: WeightFormat::F32,
+                half_gates: false,
                 sequences: None,
                 draws: Some(StackDraws { key: RngKey::new(3), first_step: 0, sequence: 0 }),
             };

@@ -81,6 +81,7 @@ impl OnDevice {
             c0: self.c0.as_ref(),
             training: false,
             weights: WeightFormat::F32,
+            half_gates: false,
             sequences: None,
             draws: None,
         }

@@ -31,6 +31,8 @@ pub(crate) struct StackInput<'a> {
     pub(crate) draws: Option<StackDraws>,
     /// Steps between the states that a training pass keeps; absent: it keeps all.
     pub(crate) checkpoint_every: Option<usize>,
+    /// Whether a training pass keeps its gates in f16.
+    pub(crate) half_gates: bool,
     /// Layers of which every gate and state is wanted. With any, the pass is one that keeps all.
     pub(crate) traced: &'a [usize],
 }
@@ -71,6 +73,7 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
         c0: input.c0.map(Tensor::array),
         training,
         weights: if training { WeightFormat::F32 } else { input.inference_weights },
+        half_gates: input.half_gates && input.traced.is_empty(),
         sequences: input.sequences,
         draws: input.draws,
     };

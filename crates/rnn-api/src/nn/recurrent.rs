@@ -31,6 +31,7 @@ pub(crate) struct Recurrent {
     /// What a sequence starts in where no state is given: h `[L*D, 1, P]`, and c `[L*D, 1, H]` of an LSTM.
     learnt: Option<(Param, Option<Param>)>,
     checkpoint_every: Option<usize>,
+    half_gates: bool,
     mode: Mode,
     draws: Draws,
 }
@@ -60,6 +61,13 @@ impl Recurrent {
             let expected = "absent with two directions";
             builder.check(!spec.bidirectional, "checkpoint_every", expected, every)?;
         }
+        let clipped = parts.half_gates && spec.cell.clip.is_some();
+        builder.check(
+            !clipped,
+            "half_gates",
+            "false with a clip: that a gate was clipped is seen by its exact value",
+            true,
+        )?;
         let inference_weights = parts.inference_weights;
         let own = if device.is_cpu() { WeightFormat::Bf16 } else { WeightFormat::F16 };
         if ![WeightFormat::F32, own].contains(&inference_weights) {
@@ -93,9 +101,17 @@ impl Recurrent {
             false => None,
         };
         let key = RngKey::new(seed).derive(DROPOUT_STREAM, 0);
-        let (packed, draws) = (Mutex::new(None), Draws::new(key));
-        let (checkpoint_every, mode) = (parts.checkpoint_every, Mode::new());
-        Ok(Recurrent { spec, inference_weights, cells, packed, learnt, checkpoint_every, mode, draws })
+        Ok(Recurrent {
+            spec,
+            inference_weights,
+            cells,
+            packed: Mutex::new(None),
+            learnt,
+            checkpoint_every: parts.checkpoint_every,
+            half_gates: parts.half_gates,
+            mode: Mode::new(),
+            draws: Draws::new(key),
+        })
     }
 
     fn device(&self) -> Device {
@@ -144,6 +160,7 @@ impl Recurrent {
             sequences: input.sequences,
             draws: input.draws,
             checkpoint_every: self.checkpoint_every,
+            half_gates: self.half_gates,
             traced: input.traced,
         })
     }
@@ -391,7 +408,7 @@ macro_rules! recurrent_layer {
             /// [`forward_with`](Self::forward_with), and every gate and state of the layers with these numbers: one
             /// [`Trace`] each, in this order. The values are copies without a gradient of what a pass keeps that
             /// records one, so they are the ones that training sees; gradients of the output flow as ever. Weights
-            /// are f32 and everything is kept, whatever `inference_weights` and `checkpoint_every` say.
+            /// are f32 and everything is kept, whatever `inference_weights`, `checkpoint_every` and `half_gates` say.
             ///
             /// # Errors
             /// As [`forward_with`](Self::forward_with); a layer that there is not.

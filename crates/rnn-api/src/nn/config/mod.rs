@@ -16,6 +16,7 @@ pub(crate) struct Parts {
     pub(crate) forget_bias: Option<ForgetBias>,
     pub(crate) learnable_state: bool,
     pub(crate) checkpoint_every: Option<usize>,
+    pub(crate) half_gates: bool,
     pub(crate) inference_weights: WeightFormat,
 }
 
@@ -134,6 +135,12 @@ macro_rules! recurrent_config {
             /// direction only. None at first: everything is kept.
             #[serde(default)]
             pub checkpoint_every: Option<usize>,
+            /// Whether a training pass keeps its gates in f16 until gradients need them; false at first. Of the G + 2
+            /// arrays of T*B*H that are kept, G shrink to half. Outputs and states do not change; gradients see gates
+            /// rounded to 11 bits, and are about 1e-3 of their largest off. Activations without a bound overflow above 65504.
+            /// Not with `clip`.
+            #[serde(default)]
+            pub half_gates: bool,
             /// How weights are stored for passes that record no gradient; [`WeightFormat::F32`] at
             /// first. [`WeightFormat::Bf16`] (CPU only) rounds copies of them to 8 bits of precision, which
             /// halves what a step reads: it pays where few rows meet recurrent weights that outgrow a
@@ -160,6 +167,7 @@ macro_rules! recurrent_config {
                     clip: None,
                     learnable_state: false,
                     checkpoint_every: None,
+                    half_gates: false,
                     input_init: default::input_init(),
                     recurrent_init: default::recurrent_init(),
                     bias_init: default::bias_init(),
@@ -267,6 +275,13 @@ macro_rules! recurrent_config {
                 self
             }
 
+            /// Whether a training pass keeps its gates in f16.
+            #[must_use]
+            pub fn with_half_gates(mut self, half: bool) -> Self {
+                self.half_gates = half;
+                self
+            }
+
             /// How input and recurrent weights are drawn. [`Init::PyTorch`] draws the biases, too.
             #[must_use]
             pub fn with_init(mut self, init: Init) -> Self {
@@ -325,6 +340,7 @@ macro_rules! recurrent_config {
                     forget_bias,
                     learnable_state: self.learnable_state,
                     checkpoint_every: self.checkpoint_every,
+                    half_gates: self.half_gates,
                     inference_weights: self.inference_weights,
                 }
             }

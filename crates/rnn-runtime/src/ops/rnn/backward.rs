@@ -5,7 +5,7 @@ use super::{
     BackwardPass, Dims, LayerGrads, Packed, Pass, Path, Saved, SavedPass, StackCotangents, StackGrads,
     Wanted, input_mask, layer_mask, output_mask, pass_noise,
 };
-use crate::array::Array;
+use crate::array::{Array, DType};
 use crate::device::{Device, on_device};
 use crate::error::{Error, Result};
 use crate::ops::copy::{StridedCopy, copy_into, slice};
@@ -214,6 +214,7 @@ impl<'a> OfLayer<'a> {
 
     fn run(&self, pass: Pass<'_>, saved: SavedPass, dy: &Array, state: Array) -> Result<LayerGrads> {
         let SavedPass { kept, h0, c0 } = saved;
+        let kept = kept.with_gates(DType::F32)?;
         let (zero_h0, want_dx) = (self.zero_h0, self.want_dx);
         BackwardPass { pass, kept, h0: &h0, zero_h0, c0: c0.as_ref(), dy, state, want_dx }.run()
     }

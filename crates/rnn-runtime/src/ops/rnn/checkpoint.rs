@@ -167,6 +167,7 @@ impl Checkpoints {
             sequences: sequences.as_ref(),
             training: true,
             weights: WeightFormat::F32,
+            half_gates: false,
             draws,
         })
     }

@@ -333,6 +333,7 @@ impl Side {
             c0: None,
             training: false,
             weights: WeightFormat::F32,
+            half_gates: false,
             sequences: None,
             draws: None,
         };

@@ -2,10 +2,10 @@
 
 use super::merge::{merge, split};
 use super::{
-    Dims, ForwardPass, LayerRun, Pass, Path, Saved, SavedPass, SavedPasses, StackArgs, StackOutput, State,
-    input_mask, layer_mask, output_mask, pass_noise,
+    Dims, ForwardPass, LayerRun, Pass, Path, Saved, SavedLayer, SavedPass, SavedPasses, StackArgs,
+    StackOutput, State, input_mask, layer_mask, output_mask, pass_noise,
 };
-use crate::array::Array;
+use crate::array::{Array, DType};
 use crate::device::on_device;
 use crate::error::{Error, Result};
 use crate::ops::copy::{StridedCopy, copy_into, slice, stack};
@@ -64,6 +64,13 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
     let zero_h0 = args.h0.is_none();
     let saved = args.training.then(|| Saved { layers: saved, zero_h0, dims, draws: args.draws, paths });
     Ok(StackOutput { y: input, h_n, c_n, saved })
+}
+
+impl StackArgs<'_> {
+    /// What a layer keeps, as it is wanted.
+    fn keep(&self, kept: SavedLayer) -> Result<SavedLayer> {
+        if self.half_gates { kept.with_gates(DType::F16) } else { Ok(kept) }
+    }
 }
 
 /// The states a stack starts from.
@@ -134,7 +141,8 @@ fn run_plain(
     if let (Some(_), Some(aux)) = (&c0, &run.aux) {
         copy_final(spec, dims, layer, (aux, run.width), (dims.h, training), &mut finals.c_n)?;
     }
-    let passes = run.kept.map(|kept| SavedPass { kept, h0, c0 }).into_iter().collect();
+    let kept = run.kept.map(|kept| args.keep(kept)).transpose()?;
+    let passes = kept.map(|kept| SavedPass { kept, h0, c0 }).into_iter().collect();
     if dims.d == 1 || spec.merge == Merge::Concat {
         return Ok((run.y, SavedPasses { passes, halves: None }));
     }
@@ -187,7 +195,8 @@ fn run_paths(
             finals.of_paths[1].push(last);
         }
         outputs.push(path.unpack(OP, &run.y, dims)?);
-        passes.extend(run.kept.filter(|_| args.training).map(|kept| SavedPass { kept, h0, c0 }));
+        let kept = run.kept.filter(|_| args.training).map(|kept| args.keep(kept)).transpose()?;
+        passes.extend(kept.map(|kept| SavedPass { kept, h0, c0 }));
     }
     let [forward, backward] = &outputs[..] else {
         let Some(y) = outputs.pop() else { unreachable!("a stack has a direction") };
@@ -260,6 +269,14 @@ pub(super) fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Di
                 why: format!("there it is {own:?}"),
             });
         }
+    }
+    if args.half_gates && spec.cell.clip.is_some() {
+        return Err(Error::Value {
+            op,
+            arg: "half_gates",
+            expected: "false with a clip: that a gate was clipped is seen by its exact value".into(),
+            got: "true".into(),
+        });
     }
     let packed = &args.packed.layers;
     if packed.len() != spec.num_layers {

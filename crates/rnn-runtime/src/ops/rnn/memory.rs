@@ -41,7 +41,7 @@ impl Saved {
         for (n, array) in arrays.iter().enumerate() {
             let counted = arrays[..n].iter().any(|other| other.shares_memory(array));
             if !counted && !array.shares_memory(x) {
-                bytes += 4 * array.len() as u64;
+                bytes += (array.dtype().size() * array.len()) as u64;
             }
         }
         bytes

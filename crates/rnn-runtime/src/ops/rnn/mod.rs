@@ -26,7 +26,8 @@ mod trace;
 mod weights;
 
 use super::dropout::DropoutMask;
-use crate::array::Array;
+use super::pointwise::cast;
+use crate::array::{Array, DType};
 use crate::cpu;
 use crate::device::Device;
 use crate::error::Result;
@@ -135,6 +136,10 @@ pub struct StackArgs<'a> {
     pub training: bool,
     /// Weights of an inference pass; training needs f32.
     pub weights: WeightFormat,
+    /// Keep the gates of a training pass in f16 until [`backward`] takes them up: half of the largest part of what is
+    /// kept. Outputs and states stay as they are; gradients see gates of 11 bits, and beyond 65504 infinite ones. Not with a clip of
+    /// the pre-activations.
+    pub half_gates: bool,
     /// Draws of dropout and zoneout; absent: nothing is dropped and zoneout mixes by its rates.
     pub draws: Option<StackDraws>,
 }
@@ -185,7 +190,7 @@ struct SavedPass {
 struct SavedLayer {
     /// [T, B, I of the layer], after dropout
     x: Array,
-    /// [T, B, D, G, H]
+    /// [T, B, D, G, H], f16 between the passes where that is wanted
     gates: Array,
     /// [T, B, D, H]
     aux: Option<Array>,
@@ -193,6 +198,14 @@ struct SavedLayer {
     y: Array,
     /// [T, B, D, 4]: means and deviations of layer normalisation, where the backend keeps them
     stats: Option<Array>,
+}
+
+impl SavedLayer {
+    /// The gates in another format. Values beside them are f32 throughout: c adds up over all steps, y is the
+    /// input of the layer above.
+    fn with_gates(self, dtype: DType) -> Result<Self> {
+        Ok(SavedLayer { gates: cast(&self.gates, dtype)?, ..self })
+    }
 }
 
 /// Gradients that flow into [`backward`]; absent ones are zero.
