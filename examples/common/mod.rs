@@ -67,5 +67,8 @@ impl Common {
 
 /// The last line of every example.
 pub(crate) fn print_result(metric: &str, value: f64, baseline: f64, started: Instant) {
-    println!("result {metric}={value:.4} baseline={baseline:.4} seconds={:.1}", started.elapsed().as_secs_f64());
+    println!(
+        "result {metric}={value:.4} baseline={baseline:.4} seconds={:.1}",
+        started.elapsed().as_secs_f64()
+    );
 }
