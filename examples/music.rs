@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo run --release --example music                                     # generated cadences
 //! cargo run --release --example music -- --data JSB_Chorales.json         # Bach, in the networks of Chung et al. 2014
-//! cargo run --release --example music -- --data JSB_Chorales.json --cell lstm --hidden 36
+//! cargo run --release --example music -- --data JSB_Chorales.json --cell gru --hidden 46
 //! ```
 
 #[path = "music/chords.rs"]
@@ -39,20 +39,20 @@ struct Args {
     /// The number that the file gives to the lowest key: 0 for keys, 21 for MIDI.
     #[arg(long, default_value_t = 0)]
     lowest: usize,
-    #[arg(long, value_enum, default_value = "gru")]
+    #[arg(long, value_enum, default_value = "lstm")]
     cell: Cell,
-    #[arg(long, default_value_t = 46)]
+    #[arg(long, default_value_t = 36)]
     hidden: usize,
     /// Dropout on what the recurrent layer reads, one mask per piece.
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.0)]
     input_dropout: f32,
     /// Dropout on what it gives, one mask per piece.
-    #[arg(long, default_value_t = 0.3)]
+    #[arg(long, default_value_t = 0.0)]
     output_dropout: f32,
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 4)]
     batch: usize,
     /// Highest learning rate of Adam; it falls to zero along a cosine.
-    #[arg(long, default_value_t = 1e-2)]
+    #[arg(long, default_value_t = 5e-3)]
     lr: f64,
     #[command(flatten)]
     common: Common,
