@@ -94,7 +94,7 @@ fn main() -> Result<()> {
         let padded = pad(&batch.pick(&part.sequences)?, None)?;
         model.forward(&padded.values.to_tensor(&device)?, padded.lengths)
     };
-    let epochs = args.common.epochs(if args.train.is_some() { 100 } else { 15 });
+    let epochs = args.common.epochs(if args.train.is_some() { 100 } else { 40 });
     let mut batches = Batches::new(train.labels.len(), &BatchConfig::new(args.batch).with_shuffle(seed))?;
     let steps = epochs * batches.batches_per_epoch() as u64;
     let adam = AdamConfig::new(args.lr).with_clip_norm(1.0).init(&model)?;
