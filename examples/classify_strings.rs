@@ -1,0 +1,127 @@
+//! Strings to classes, letter by letter: the language of a name, the kind of a gene.
+//!
+//! ```sh
+//! cargo run --release --example classify_strings                     # generated DNA with and without a motif
+//! cargo run --release --example classify_strings -- --data names     # a folder, one file of lines per class
+//! cargo run --release --example classify_strings -- --data FILE      # lines of label, tab, text
+//! ```
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "classify_strings/dna.rs"]
+mod dna;
+#[path = "classify/model.rs"]
+mod model;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use common::{Common, print_result};
+use model::{Classifier, ModelArgs, evaluate};
+use rnn_api::data::{
+    Batch, BatchConfig, Batches, Classes, LabelledStrings, Shares, VocabularyConfig, pad_indices, stratified,
+};
+use rnn_api::metrics::{ConfusionMatrix, MajorityClass};
+use rnn_api::prelude::*;
+use rnn_api::train::Score;
+use std::path::PathBuf;
+use std::time::Instant;
+
+#[derive(Parser)]
+#[command(about = "Learns to classify strings letter by letter")]
+struct Args {
+    /// A file of lines `label<TAB>text`, or a folder with a .txt file of texts per label; without it, generated DNA.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Width of the embedding of a letter.
+    #[arg(long, default_value_t = 32)]
+    embedding: usize,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// Highest learning rate of AdamW; it falls to zero along a cosine.
+    #[arg(long, default_value_t = 5e-3)]
+    lr: f64,
+    #[command(flatten)]
+    common: Common,
+}
+
+struct Strings {
+    embedding: Embedding,
+    classifier: Classifier,
+}
+module!(Strings { embedding, classifier });
+
+fn main() -> Result<()> {
+    let (args, started) = (Args::parse(), Instant::now());
+    let (device, seed) = (args.common.device()?, args.common.seed);
+    let strings = match &args.data {
+        Some(path) if path.is_dir() => LabelledStrings::read_folder(path)?,
+        Some(path) => LabelledStrings::read(path)?,
+        None => LabelledStrings::parse(&dna::lines(3000, seed))?,
+    };
+    // Of 100 strings 80 are learnt, 10 choose the epoch and 10 are the test; classes in equal shares.
+    let split = stratified(strings.labels().values(), Shares::new(0.1, 0.1)?, seed)?;
+    ensure!(!split.test.is_empty() && !split.validation.is_empty(), "too few strings to hold some out");
+    let train = strings.select(&split.train)?;
+    let classes = Classes::fit(train.labels())?;
+    let vocabulary = VocabularyConfig::characters().with_unknown("\u{fffd}").fit(train.texts())?;
+    let (letters, labels) = (strings.encode(&vocabulary)?, classes.encode(strings.labels())?);
+    println!(
+        "{} classes, {} letters; {} strings to learn from, {} for validation, {} for the test; on {}",
+        classes.len(),
+        vocabulary.len(),
+        split.train.len(),
+        split.validation.len(),
+        split.test.len(),
+        device.name()
+    );
+
+    let model = Strings {
+        embedding: EmbeddingConfig::new(vocabulary.len(), args.embedding).init(&device, seed + 10)?,
+        classifier: Classifier::new(&args.model, args.embedding, classes.len(), &device, seed)?,
+    };
+    let logits = |part: &[usize], batch: &Batch| {
+        let chosen: Vec<&[u32]> = batch.copy(part)?.into_iter().map(|item| &letters[item][..]).collect();
+        let padded = pad_indices(&chosen, 0, None)?;
+        let x = model.embedding.forward(&padded.values.to_tensor(&device)?)?;
+        model.classifier.forward(&x, padded.lengths)
+    };
+    let labels_of = |part: &[usize]| -> Vec<u32> { part.iter().map(|&item| labels[item]).collect() };
+    let epochs = args.common.epochs(if args.data.is_some() { 15 } else { 30 });
+    // Strings of like lengths share a batch: less padding.
+    let lengths: Vec<usize> = split.train.iter().map(|&item| letters[item].len()).collect();
+    let config = BatchConfig::new(args.batch).with_shuffle(seed).with_bucket_width(4);
+    let mut batches = Batches::by_length(&lengths, &config)?;
+    let steps = epochs * batches.batches_per_epoch() as u64;
+    let adam = AdamWConfig::new(args.lr).with_clip_norm(1.0).init(&model)?;
+    let config = args.common.trainer(epochs).with_schedule(Schedule::cosine(args.lr, 0.0, steps)?);
+    let held_out = labels_of(&split.validation);
+    let mut trainer = config.init(&model, adam)?;
+    trainer.keep("vocabulary", &vocabulary)?.keep("classes", &classes)?;
+    trainer.validate(|| {
+        let nats = evaluate(&held_out, |batch| logits(&split.validation, batch))?.nats;
+        Ok(Score::min("nats", nats).with_baseline((classes.len() as f64).ln()))
+    });
+    args.common.equip(&mut trainer)?;
+    trainer.fit(batches, |batch| {
+        let labels = labels_of(&batch.copy(&split.train)?);
+        let labels = Tensor::from_indices(&device, &labels, &[labels.len()])?;
+        logits(&split.train, batch)?.cross_entropy(&labels)
+    })?;
+
+    let truth = labels_of(&split.test);
+    let predictions = evaluate(&truth, |batch| logits(&split.test, batch))?.predictions;
+    let mut confusion = ConfusionMatrix::new(classes.len())?;
+    confusion.add(&predictions, &truth)?;
+    for (name, scores) in classes.names().iter().zip(confusion.per_class()) {
+        println!("{name:>12}: F1 {:.3} of {} strings", scores.f1, scores.support);
+    }
+    let name = |number: u32| classes.name(number).unwrap_or("?");
+    for (&item, (&predicted, &true_class)) in split.test.iter().zip(predictions.iter().zip(&truth)).take(5) {
+        println!("{} is {}, taken for {}", strings.texts()[item], name(true_class), name(predicted));
+    }
+    let baseline = MajorityClass::fit(&labels_of(&split.train), classes.len())?.accuracy(&truth)?;
+    print_result("accuracy", confusion.accuracy()?, baseline, started);
+    Ok(())
+}

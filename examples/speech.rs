@@ -1,0 +1,122 @@
+//! Spoken words: log-mel frames of any number, read by a recurrent network in both directions.
+//!
+//! ```sh
+//! cargo run --release --features audio --example speech                       # synthesised syllables
+//! cargo run --release --features audio --example speech -- --data recordings  # 7_jackson_32.wav: the class is 7
+//! ```
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "classify/model.rs"]
+mod model;
+#[path = "speech/syllables.rs"]
+mod syllables;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use common::{Common, print_result};
+use model::{Classifier, ModelArgs, evaluate};
+use rnn_api::data::audio::{LabelFrom, LogMelConfig, Sound, labelled_files};
+use rnn_api::data::{
+    Batch, BatchConfig, Batches, Classes, Labels, Normaliser, Scaling, Sequence, Shares, pad, stratified,
+};
+use rnn_api::metrics::{ConfusionMatrix, MajorityClass};
+use rnn_api::prelude::*;
+use rnn_api::train::Score;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+#[derive(Parser)]
+#[command(about = "Learns to tell short recordings apart")]
+struct Args {
+    /// A folder of WAV files of one rate, named CLASS_ANYTHING.wav, or of such folders named by their class; without it,
+    /// synthesised syllables.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Mel bands of a frame.
+    #[arg(long, default_value_t = 24)]
+    bands: usize,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[arg(long, default_value_t = 16)]
+    batch: usize,
+    /// Highest learning rate of Adam; it falls to zero along a cosine.
+    #[arg(long, default_value_t = 3e-3)]
+    lr: f64,
+    #[command(flatten)]
+    common: Common,
+}
+
+fn read(folder: &Path) -> Result<(Vec<Sound>, Labels)> {
+    let wav = |path: &Path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("wav"));
+    let entries = std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+    let flat = entries.flatten().any(|entry| wav(&entry.path()));
+    let (files, labels) =
+        labelled_files(folder, if flat { LabelFrom::NameUntil('_') } else { LabelFrom::Folder })?;
+    let read = |path: &PathBuf| Sound::read(path).with_context(|| format!("reading {}", path.display()));
+    Ok((files.iter().map(read).collect::<Result<_>>()?, labels))
+}
+
+fn main() -> Result<()> {
+    let (args, started) = (Args::parse(), Instant::now());
+    let (device, seed) = (args.common.device()?, args.common.seed);
+    let (sounds, labels) = match &args.data {
+        Some(folder) => read(folder)?,
+        None => syllables::sounds(600, seed)?,
+    };
+    let rate = sounds.first().map_or(0, Sound::rate);
+    let frames = LogMelConfig::new(rate).with_bands(args.bands, 80.0, rate as f32 / 2.0).init()?;
+    let frames: Vec<Sequence> =
+        sounds.iter().map(|sound| frames.frames(sound)).collect::<rnn_api::Result<_>>()?;
+    // Of 100 recordings 70 are learnt, 10 choose the epoch and 20 are the test; classes in equal shares.
+    let split = stratified(labels.values(), Shares::new(0.1, 0.2)?, seed)?;
+    ensure!(!split.test.is_empty() && !split.validation.is_empty(), "too few recordings to hold some out");
+    let classes = Classes::fit(&labels.select(&split.train)?)?;
+    let labels = classes.encode(&labels)?;
+    let normaliser = Normaliser::fit(Scaling::ZScore, split.train.iter().map(|&item| &frames[item]))?;
+    let frames = normaliser.apply_all(&frames)?;
+    println!(
+        "{} classes, {} bands; {} recordings to learn from, {} for validation, {} for the test; on {}",
+        classes.len(),
+        args.bands,
+        split.train.len(),
+        split.validation.len(),
+        split.test.len(),
+        device.name()
+    );
+
+    let model = Classifier::new(&args.model, args.bands, classes.len(), &device, seed)?;
+    let logits = |part: &[usize], batch: &Batch| {
+        let chosen: Vec<&Sequence> = batch.copy(part)?.into_iter().map(|item| &frames[item]).collect();
+        let padded = pad(&chosen, None)?;
+        model.forward(&padded.values.to_tensor(&device)?, padded.lengths)
+    };
+    let labels_of = |part: &[usize]| -> Vec<u32> { part.iter().map(|&item| labels[item]).collect() };
+    let epochs = args.common.epochs(20);
+    let mut batches = Batches::new(split.train.len(), &BatchConfig::new(args.batch).with_shuffle(seed))?;
+    let steps = epochs * batches.batches_per_epoch() as u64;
+    let adam = AdamConfig::new(args.lr).with_clip_norm(1.0).init(&model)?;
+    let config = args.common.trainer(epochs).with_schedule(Schedule::cosine(args.lr, 0.0, steps)?);
+    let held_out = labels_of(&split.validation);
+    let mut trainer = config.init(&model, adam)?;
+    trainer.keep("normaliser", &normaliser)?.keep("classes", &classes)?;
+    trainer.validate(|| {
+        let nats = evaluate(&held_out, |batch| logits(&split.validation, batch))?.nats;
+        Ok(Score::min("nats", nats).with_baseline((classes.len() as f64).ln()))
+    });
+    args.common.equip(&mut trainer)?;
+    trainer.fit(batches, |batch| {
+        let labels = labels_of(&batch.copy(&split.train)?);
+        let labels = Tensor::from_indices(&device, &labels, &[labels.len()])?;
+        logits(&split.train, batch)?.cross_entropy(&labels)
+    })?;
+
+    let truth = labels_of(&split.test);
+    let predictions = evaluate(&truth, |batch| logits(&split.test, batch))?.predictions;
+    let mut confusion = ConfusionMatrix::new(classes.len())?;
+    confusion.add(&predictions, &truth)?;
+    println!("a row per class, a column per prediction: {}\n{confusion}", classes.names().join(", "));
+    let baseline = MajorityClass::fit(&labels_of(&split.train), classes.len())?.accuracy(&truth)?;
+    print_result("accuracy", confusion.accuracy()?, baseline, started);
+    Ok(())
+}

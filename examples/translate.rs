@@ -1,0 +1,136 @@
+//! Many to many: an encoder reads a text, a decoder writes another, looking back by attention. The task: dates in any
+//! human format to ISO 8601.
+//!
+//! ```sh
+//! cargo run --release --example translate
+//! cargo run --release --example translate -- --beam 4
+//! cargo run --release --example translate -- --data pairs.tsv     # lines of target, tab, source
+//! ```
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "translate/dates.rs"]
+mod dates;
+#[path = "translate/model.rs"]
+mod model;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use common::{Common, print_result};
+use model::{END, Translator};
+use rnn_api::data::{BatchConfig, Batches, LabelledStrings, Shares, VocabularyConfig, pad_indices, shuffled};
+use rnn_api::metrics::{EditRate, ExactMatch};
+use rnn_api::prelude::*;
+use rnn_api::train::{EarlyStopping, Score};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+#[derive(Parser)]
+#[command(about = "Learns to translate short texts letter by letter")]
+struct Args {
+    /// Lines of target, tab, source; without it, generated dates.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Beginnings that go on at every step; 1 always takes the likeliest symbol.
+    #[arg(long, default_value_t = 1)]
+    beam: usize,
+    #[arg(long, default_value_t = 64)]
+    hidden: usize,
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    /// Highest learning rate of Adam; it falls to zero along a cosine.
+    #[arg(long, default_value_t = 5e-3)]
+    lr: f64,
+    #[command(flatten)]
+    common: Common,
+}
+
+fn main() -> Result<()> {
+    let (args, started) = (Args::parse(), Instant::now());
+    let (device, seed) = (args.common.device()?, args.common.seed);
+    ensure!(args.beam > 0, "--beam must be at least 1");
+    let pairs = match &args.data {
+        Some(path) => {
+            let strings = LabelledStrings::read(path)?;
+            strings.texts().iter().cloned().zip(strings.labels().values().iter().cloned()).collect()
+        }
+        None => dates::pairs(6000, seed),
+    };
+    let split = shuffled(pairs.len(), Shares::new(0.05, 0.1)?, seed)?;
+    ensure!(!split.test.is_empty() && !split.validation.is_empty(), "too few pairs to hold some out");
+    let of_train = split.train.iter().map(|&item| &pairs[item]);
+    let characters = VocabularyConfig::characters().with_unknown("\u{fffd}");
+    let sources = characters.fit(of_train.clone().map(|(source, _)| source))?;
+    let targets = characters.with_special(["<end>"]).fit(of_train.map(|(_, target)| target))?;
+    let encode = |(source, target): &(String, String)| Ok((sources.encode(source)?, targets.encode(target)?));
+    let encoded: Vec<(Vec<u32>, Vec<u32>)> = pairs.iter().map(encode).collect::<rnn_api::Result<_>>()?;
+    let longest = encoded.iter().map(|(_, target)| target.len()).max().unwrap_or(0) + 1;
+    println!(
+        "{} pairs to learn from, {} for validation, {} for the test; {} and {} symbols; on {}",
+        split.train.len(),
+        split.validation.len(),
+        split.test.len(),
+        sources.len(),
+        targets.len(),
+        device.name()
+    );
+
+    let model = Translator::new(sources.len(), targets.len(), args.hidden, &device, seed)?;
+    let source_of = |item: usize| &encoded[item].0[..];
+    let translate = |items: &[usize], beam: usize| -> rnn_api::Result<Vec<Vec<u32>>> {
+        no_grad(|| match beam {
+            1 => {
+                model.greedy(&items.iter().map(|&item| source_of(item)).collect::<Vec<_>>(), longest, &device)
+            }
+            _ => items.iter().map(|&item| model.beam(source_of(item), beam, longest, &device)).collect(),
+        })
+    };
+    let exact = |said: &[Vec<u32>], items: &[usize]| {
+        let mut exact = ExactMatch::new();
+        said.iter().zip(items).for_each(|(said, &item)| exact.add(said, &encoded[item].1));
+        exact.value()
+    };
+    // Without reading: the commonest target of the training part.
+    let mut counts = BTreeMap::new();
+    split.train.iter().for_each(|&item| *counts.entry(&encoded[item].1).or_insert(0) += 1);
+    let commonest = counts.into_iter().max_by_key(|(_, count)| *count).map(|(target, _)| target.clone());
+    let baseline = exact(&vec![commonest.unwrap_or_default(); split.test.len()], &split.test)?;
+
+    let epochs = args.common.epochs(20);
+    let mut batches = Batches::new(split.train.len(), &BatchConfig::new(args.batch).with_shuffle(seed))?;
+    let steps = epochs * batches.batches_per_epoch() as u64;
+    let adam = AdamConfig::new(args.lr).with_clip_norm(1.0).init(&model)?;
+    let config = args.common.trainer(epochs).with_schedule(Schedule::cosine(args.lr, 0.0, steps)?);
+    let config = config.with_early_stopping(EarlyStopping::new().with_target(1.0));
+    let mut trainer = config.init(&model, adam)?;
+    trainer.keep("sources", &sources)?.keep("targets", &targets)?;
+    trainer.validate(|| {
+        let said = translate(&split.validation, 1)?;
+        Ok(Score::max("exact", exact(&said, &split.validation)?).with_baseline(baseline))
+    });
+    args.common.equip(&mut trainer)?;
+    trainer.fit(batches, |batch| {
+        let items = batch.copy(&split.train)?;
+        let of = model.encode(&items.iter().map(|&item| source_of(item)).collect::<Vec<_>>(), &device)?;
+        // Teacher forcing: the decoder reads the true symbols.
+        let before: Vec<_> = items.iter().map(|&item| [&[END], &encoded[item].1[..]].concat()).collect();
+        let after: Vec<_> = items.iter().map(|&item| [&encoded[item].1[..], &[END]].concat()).collect();
+        let (x, y) = (pad_indices(&before, END, None)?, pad_indices(&after, END, None)?);
+        let (logits, _) = model.decode(&x.values.to_tensor(&device)?, &of, &of.state)?;
+        let over = LossOptions::new().with_lengths(&x.lengths);
+        logits.cross_entropy_over(&y.values.to_tensor(&device)?, &CrossEntropyOptions::default(), &over)
+    })?;
+
+    let said = translate(&split.test, args.beam)?;
+    let mut edits = EditRate::new();
+    for (n, (said, &item)) in said.iter().zip(&split.test).enumerate() {
+        edits.add(said, &encoded[item].1);
+        if n < 5 {
+            println!("  {} -> {} (truth {})", pairs[item].0, targets.decode(said)?, pairs[item].1);
+        }
+    }
+    println!("wrong letters: {:.2} %", 100.0 * edits.value()?);
+    print_result("exact", exact(&said, &split.test)?, baseline, started);
+    Ok(())
+}
