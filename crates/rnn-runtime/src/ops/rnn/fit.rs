@@ -17,7 +17,11 @@ pub fn steps_that_fit(
     batch: usize,
 ) -> Result<Option<usize>> {
     match device {
-        Device::Cpu(_) => Ok(None),
+        Device::Cpu(_) => {
+            // Memory is the only limit.
+            let _ = (spec, steps, batch);
+            Ok(None)
+        }
         #[cfg(feature = "gpu")]
         Device::Gpu(gpu) => on_gpu(spec, gpu, steps, batch),
     }
