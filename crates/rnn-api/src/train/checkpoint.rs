@@ -16,7 +16,8 @@ use std::time::Duration;
 /// Where a run saves itself, and how often.
 ///
 /// The folder has one folder `step-N` for each of the last checkpoints. Each is written beside its place, flushed to
-/// disk and renamed, so it is complete or not there, whatever happens to process and machine.
+/// disk and renamed, so it is complete or not there, whatever happens to process and machine. A folder belongs to one
+/// run at a time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

@@ -47,7 +47,8 @@ impl JsonLog {
     }
 }
 
-/// The lines of a file that belong to the first `steps` steps.
+/// The lines of a file that belong to the first `steps` steps: those before its checkpoint of that step, which may not
+/// have the end of an epoch yet; without a line of that checkpoint, all that name no later step.
 fn lines_up_to(path: &Path, steps: u64) -> Result<Vec<u8>> {
     #[derive(Deserialize)]
     struct Line {
@@ -58,14 +59,18 @@ fn lines_up_to(path: &Path, steps: u64) -> Result<Vec<u8>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         text => text.map_err(|source| Error::Io { path: path.to_path_buf(), source })?,
     };
-    let mut kept = String::new();
+    let (mut kept, mut saved) = (String::new(), None);
     for line in text.split_inclusive('\n') {
         // The last line may be cut.
         let Ok(Line { event, step }) = serde_json::from_str(line) else { continue };
         if event != "ended" && step.is_none_or(|step| step <= steps) {
             kept.push_str(line);
+            if event == "saved" && step == Some(steps) {
+                saved = Some(kept.len());
+            }
         }
     }
+    kept.truncate(saved.unwrap_or(kept.len()));
     Ok(kept.into_bytes())
 }
 

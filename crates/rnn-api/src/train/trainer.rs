@@ -270,12 +270,14 @@ impl<'a> Trainer<'a> {
         self.model.train();
         let mut gradients = GradAccumulator::new();
         let (mut losses, mut items, mut ended) = (0.0f64, 0u64, false);
+        // What the last item's masks were drawn from, to draw them again.
+        let mut draws = BTreeMap::new();
         while items < self.config.accumulate {
             if !fit.steps.next()? {
                 ended = true;
                 break;
             }
-            let draws = self.model.draw_positions();
+            draws = self.model.draw_positions();
             let loss = fit.steps.loss()?;
             // Enqueued before the loss is waited for.
             let gradient = self.optimizer.scale_loss(&loss)?.backward()?;
@@ -290,7 +292,7 @@ impl<'a> Trainer<'a> {
         }
         let mut stop = None;
         if items > 0 {
-            stop = self.update(fit, epoch, gradients, losses / items as f64)?;
+            stop = self.update(fit, epoch, gradients, losses / items as f64, &draws)?;
         }
         if matches!(stop, Some(StopReason::NonFinite(_))) {
             return Ok(stop);
@@ -323,14 +325,14 @@ impl<'a> Trainer<'a> {
         epoch: u64,
         mut gradients: GradAccumulator,
         loss: f64,
+        draws: &BTreeMap<String, u64>,
     ) -> Result<Option<StopReason>> {
         let ratios = self.callbacks.iter().any(|callback| callback.wants_update_ratios());
         let ratios = ratios.then(|| Ratios::before(self.model));
         let skipped = self.optimizer.skipped_steps();
-        let draws = self.model.draw_positions();
         match self.optimizer.step(&gradients.take_mean()?) {
             Err(Error::NonFinite { parameters, .. }) => {
-                return self.non_finite(fit, &draws, Symptom::Gradients { parameters }).map(Some);
+                return self.non_finite(fit, draws, Symptom::Gradients { parameters }).map(Some);
             }
             result => result?,
         }
