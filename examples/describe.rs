@@ -136,8 +136,9 @@ fn main() -> Result<()> {
         let over = LossOptions::new().with_lengths(&x.lengths);
         logits.cross_entropy_over(&y.values.to_tensor(&device)?, &CrossEntropyOptions::default(), &over)
     })?;
-    for sentence in model.say(&features(&split.test[..3]), &words, &device)? {
-        println!("  {sentence}");
+    let few: Vec<usize> = split.test.iter().step_by(split.test.len().div_ceil(3)).copied().collect();
+    for (said, &item) in model.say(&features(&few), &words, &device)?.iter().zip(&few) {
+        println!("  {said} (truth: {})", scenes[item].1);
     }
     print_result("exact", exact(&split.test)?, baseline, started);
     Ok(())
