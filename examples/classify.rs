@@ -18,8 +18,8 @@ use clap::Parser;
 use common::{Common, print_result};
 use model::{Classifier, ModelArgs, evaluate};
 use rnn_api::data::{
-    Batch, BatchConfig, Batches, Classes, Labels, Missing, Normaliser, Scaling, Sequence, Shares, TsFile, pad,
-    stratified,
+    Batch, BatchConfig, Batches, Classes, Labels, Missing, Normaliser, Scaling, Sequence, Shares, TsFile,
+    pad, stratified,
 };
 use rnn_api::metrics::{ConfusionMatrix, MajorityClass};
 use rnn_api::prelude::*;
