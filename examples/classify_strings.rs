@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo run --release --example classify_strings                     # generated DNA with and without a motif
 //! cargo run --release --example classify_strings -- --data names     # a folder, one file of lines per class
-//! cargo run --release --example classify_strings -- --data FILE      # lines of label, tab, text
+//! cargo run --release --example classify_strings -- --data FILE      # lines of label, tab, text; or .fasta
 //! ```
 
 #[path = "common/mod.rs"]
@@ -18,7 +18,8 @@ use clap::Parser;
 use common::{Common, print_result};
 use model::{Classifier, ModelArgs, evaluate};
 use rnn_api::data::{
-    Batch, BatchConfig, Batches, Classes, LabelledStrings, Shares, VocabularyConfig, pad_indices, stratified,
+    Batch, BatchConfig, Batches, Classes, Fasta, LabelledStrings, Shares, VocabularyConfig, pad_indices,
+    stratified,
 };
 use rnn_api::metrics::{ConfusionMatrix, MajorityClass};
 use rnn_api::prelude::*;
@@ -29,7 +30,8 @@ use std::time::Instant;
 #[derive(Parser)]
 #[command(about = "Learns to classify strings letter by letter")]
 struct Args {
-    /// A file of lines `label<TAB>text`, or a folder with a .txt file of texts per label; without it, generated DNA.
+    /// A file of lines `label<TAB>text`, a .fasta file whose headers have the label as their second word, or a folder with
+    /// a .txt file of texts per label; without it, generated DNA.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Width of the embedding of a letter.
@@ -57,6 +59,10 @@ fn main() -> Result<()> {
     let (device, seed) = (args.common.device()?, args.common.seed);
     let strings = match &args.data {
         Some(path) if path.is_dir() => LabelledStrings::read_folder(path)?,
+        Some(path) if path.extension().is_some_and(|end| end == "fasta" || end == "fa") => {
+            let label = |record: &Fasta| record.header.split_whitespace().nth(1).map(str::to_string);
+            LabelledStrings::from_fasta(&Fasta::read(path)?, label)?
+        }
         Some(path) => LabelledStrings::read(path)?,
         None => LabelledStrings::parse(&dna::lines(3000, seed))?,
     };
@@ -78,7 +84,8 @@ fn main() -> Result<()> {
     );
 
     let model = Strings {
-        embedding: EmbeddingConfig::new(vocabulary.len(), args.embedding).init(&device, seed + 10)?,
+        embedding: EmbeddingConfig::new(vocabulary.len(), args.embedding)
+            .init(&device, seed.wrapping_add(10))?,
         classifier: Classifier::new(&args.model, args.embedding, classes.len(), &device, seed)?,
     };
     let logits = |part: &[usize], batch: &Batch| {
@@ -118,7 +125,9 @@ fn main() -> Result<()> {
         println!("{name:>12}: F1 {:.3} of {} strings", scores.f1, scores.support);
     }
     let name = |number: u32| classes.name(number).unwrap_or("?");
-    for (&item, (&predicted, &true_class)) in split.test.iter().zip(predictions.iter().zip(&truth)).take(5) {
+    // The test part is in the order of the file, often class by class: some from all over it.
+    let shown = split.test.iter().zip(predictions.iter().zip(&truth)).step_by(truth.len().div_ceil(8));
+    for (&item, (&predicted, &true_class)) in shown {
         println!("{} is {}, taken for {}", strings.texts()[item], name(true_class), name(predicted));
     }
     let baseline = MajorityClass::fit(&labels_of(&split.train), classes.len())?.accuracy(&truth)?;

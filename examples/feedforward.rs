@@ -93,12 +93,12 @@ fn main() -> Result<()> {
     let mut model = Sequential::new();
     let mut width = inputs;
     for (n, &units) in args.hidden.iter().enumerate() {
-        let seed = seed + 2 * n as u64;
+        let seed = seed.wrapping_add(2 * n as u64);
         model = model.with(LinearConfig::new(width, units).init(&device, seed)?).with(UnaryOp::Relu);
-        model = model.with(DropoutConfig::new(args.dropout).init(seed + 1)?);
+        model = model.with(DropoutConfig::new(args.dropout).init(seed.wrapping_add(1))?);
         width = units;
     }
-    let model = model.with(LinearConfig::new(width, classes).init(&device, seed + 100)?);
+    let model = model.with(LinearConfig::new(width, classes).init(&device, seed.wrapping_add(100))?);
 
     let logits = |rows: &[usize]| {
         let x: Vec<f32> = rows

@@ -94,7 +94,7 @@ fn main() -> Result<()> {
         model.forward(&padded.values.to_tensor(&device)?, padded.lengths)
     };
     let labels_of = |part: &[usize]| -> Vec<u32> { part.iter().map(|&item| labels[item]).collect() };
-    let epochs = args.common.epochs(40);
+    let epochs = args.common.epochs(if args.data.is_some() { 80 } else { 20 });
     let mut batches = Batches::new(split.train.len(), &BatchConfig::new(args.batch).with_shuffle(seed))?;
     let steps = epochs * batches.batches_per_epoch() as u64;
     let adam = AdamConfig::new(args.lr).with_clip_norm(1.0).init(&model)?;

@@ -20,7 +20,7 @@ use rnn_api::train::{EarlyStopping, Score};
 use std::time::Instant;
 use tasks::{Fresh, Item, Task};
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Cell {
     Lstm,
     Gru,
@@ -67,7 +67,10 @@ fn main() -> Result<()> {
     let (args, started) = (Args::parse(), Instant::now());
     let (device, seed, task) = (args.common.device()?, args.common.seed, args.task);
     ensure!(args.batch > 0 && args.updates > 0, "--batch and --updates must be at least 1");
-    ensure!(args.steps >= 2 * task.recall() + 2, "--steps must be at least {}", 2 * task.recall() + 2);
+    ensure!(args.steps >= task.shortest(), "--steps must be at least {} for this task", task.shortest());
+    let numbers = args.steps.saturating_mul(args.batch);
+    ensure!(numbers <= 1 << 24, "--steps times --batch must be at most 2^24, got {numbers}");
+    ensure!(args.forget_lag.is_none() || args.cell == Cell::Lstm, "--forget-lag is for --cell lstm only");
     let (inputs, hidden) = (task.inputs(), args.hidden);
     let rnn: AnyRnnConfig = match args.cell {
         Cell::Lstm => match args.forget_lag {

@@ -17,6 +17,16 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
+/// Days of a month, by the Gregorian rule for leap years.
+fn days(year: usize, month: usize) -> usize {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        2 => 28 + usize::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
 fn ordinal(day: usize) -> String {
     let ending = match (day % 10, day / 10) {
         (1, 0 | 2 | 3) => "st",
@@ -37,7 +47,8 @@ pub(crate) fn pairs(count: usize, seed: u64) -> Vec<(String, String)> {
             break;
         }
         let below = |draw: u32, bound: usize| (key.uniform(n, draw) * bound as f32) as usize;
-        let (year, month, day) = (1900 + below(0, 200), 1 + below(1, 12), 1 + below(2, 28));
+        let (year, month) = (1900 + below(0, 200), 1 + below(1, 12));
+        let day = 1 + below(2, days(year, month));
         let name = MONTHS[month - 1];
         let short = &name[..3];
         let text = match below(3, 8) {
@@ -48,7 +59,7 @@ pub(crate) fn pairs(count: usize, seed: u64) -> Vec<(String, String)> {
             4 => format!("{month}/{day}/{year}"),
             5 => format!("{day}.{month}.{year}"),
             6 => format!("{year}, {short}. {day}"),
-            _ => format!("{day:02}-{short}-{:02} ({}th century)", year % 100, year / 100 + 1),
+            _ => format!("{day:02}-{short}-{year}"),
         };
         let text = if below(4, 2) == 0 { text.to_lowercase() } else { text };
         if seen.insert(text.clone()) {
