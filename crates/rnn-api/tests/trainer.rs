@@ -25,6 +25,7 @@ fn main() {
         steps::update_ratios_are_those_of_the_step,
         endings::the_best_weights_stay_and_the_last_come_back,
         endings::every_condition_ends_a_run,
+        endings::an_end_stays_an_end,
         endings::the_rate_falls_on_a_plateau,
         endings::settings_that_contradict_each_other_are_refused,
         non_finite::a_loss_is_traced_to_where_it_began,

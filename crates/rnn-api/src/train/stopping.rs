@@ -1,5 +1,6 @@
 //! [`EarlyStopping`]: when a run ends before its last epoch.
 
+use super::event::StopReason;
 use super::score::Score;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -93,12 +94,27 @@ impl EarlyStopping {
 pub(crate) struct Watch {
     /// The score that the next one has to improve on.
     reference: Option<Score>,
+    /// The last one.
+    #[serde(default)]
+    last: Option<Score>,
     without_improvement: u64,
 }
 
 impl Watch {
+    /// Why the run ends after what was seen, if it does. Asked again after a resume, it says the same.
+    pub(crate) fn verdict(&self, stopping: &EarlyStopping) -> Option<StopReason> {
+        let reaches = |target: f64| self.last.as_ref().is_some_and(|score| score.reaches(target));
+        if stopping.target.is_some_and(reaches) {
+            return Some(StopReason::TargetReached);
+        }
+        let validations = self.without_improvement;
+        let impatient = stopping.patience.is_some_and(|patience| validations >= patience);
+        impatient.then_some(StopReason::NoImprovement { validations })
+    }
+
     /// Takes in a score; how many there were since the last improvement.
     pub(crate) fn observe(&mut self, score: &Score, min_delta: f64) -> u64 {
+        self.last = Some(score.clone());
         let improved = self.reference.as_ref().is_none_or(|best| score.is_better_than(best, min_delta));
         if improved {
             (self.reference, self.without_improvement) = (Some(score.clone()), 0);

@@ -20,7 +20,7 @@ use crate::nn::Module;
 use crate::optim::{Ema, EmaState, GradAccumulator, Optimizer, ReduceOnPlateau};
 use crate::snapshot::Snapshot;
 use crate::tensor::Tensor;
-use rnn_runtime::Array;
+use rnn_runtime::{Array, Device};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -219,7 +219,10 @@ impl<'a> Trainer<'a> {
         let run = Run { plateau: self.config.plateau.clone(), ..Run::default() };
         let now = Instant::now();
         let mut fit = Fit { steps, run, best: None, started: now, before: 0.0, saved: now, saved_at: None };
-        self.resume(&mut fit)?;
+        if !self.resume(&mut fit)? {
+            // The source may have been used before.
+            fit.steps.go_to(&Place::default(), &self.device())?;
+        }
         let mut stop = self.started(&mut fit)?;
         while stop.is_none() {
             stop = self.one_step(&mut fit)?;
@@ -228,13 +231,17 @@ impl<'a> Trainer<'a> {
         self.finish(fit, reason)
     }
 
+    /// The device of the model; of one without parameters the CPU.
+    fn device(&self) -> Device {
+        self.model.parameters().first().map_or_else(Device::cpu, |param| param.device())
+    }
+
     fn started(&mut self, fit: &mut Fit<'_>) -> Result<Option<StopReason>> {
         let steps_per_epoch = (fit.steps.items_per_epoch() as u64).div_ceil(self.config.accumulate);
         let planned = steps_per_epoch.saturating_mul(self.config.epochs);
-        let device = self.model.parameters().first().map(|param| param.device().name().to_string());
         let started = Started {
             num_parameters: self.model.num_parameters(),
-            device: device.unwrap_or_default(),
+            device: self.device().name().to_string(),
             epochs: self.config.epochs,
             steps_per_epoch,
             resumed_step: fit.run.step,
@@ -300,6 +307,9 @@ impl<'a> Trainer<'a> {
         if ended {
             stop = stop.or(self.end_epoch(fit, epoch)?);
         }
+        if matches!(stop, Some(StopReason::NonFinite(_))) {
+            return Ok(stop);
+        }
         self.save_when_due(fit, ended.then_some(epoch))?;
         Ok(stop)
     }
@@ -316,7 +326,11 @@ impl<'a> Trainer<'a> {
         if stopping.max_time.is_some_and(|max| fit.seconds() >= max.as_secs_f64()) {
             return Some(StopReason::TimeUp);
         }
-        (fit.steps.epoch() >= self.config.epochs).then_some(StopReason::Completed)
+        // A run that had ended when it was saved does not go on.
+        fit.run
+            .watch
+            .verdict(stopping)
+            .or_else(|| (fit.steps.epoch() >= self.config.epochs).then_some(StopReason::Completed))
     }
 
     fn update(
@@ -410,7 +424,7 @@ impl<'a> Trainer<'a> {
             return Ok(None);
         }
         let stopping = &self.config.early_stopping;
-        let without = fit.run.watch.observe(&score, stopping.min_delta);
+        fit.run.watch.observe(&score, stopping.min_delta);
         if let Some(plateau) = &mut fit.run.plateau {
             if plateau.goal != score.goal {
                 let expected = format!("that of the score `{}`, {:?}", score.name, score.goal);
@@ -423,13 +437,7 @@ impl<'a> Trainer<'a> {
             }
             plateau.observe(score.value)?;
         }
-        Ok(stop.or_else(|| {
-            if stopping.target.is_some_and(|target| score.reaches(target)) {
-                return Some(StopReason::TargetReached);
-            }
-            let impatient = stopping.patience.is_some_and(|patience| without >= patience);
-            impatient.then_some(StopReason::NoImprovement { validations: without })
-        }))
+        Ok(stop.or_else(|| fit.run.watch.verdict(&self.config.early_stopping)))
     }
 
     fn non_finite(
@@ -526,8 +534,9 @@ impl<'a> Trainer<'a> {
     }
 
     /// Goes on from the last whole checkpoint, where there is one and it is wanted.
-    fn resume(&mut self, fit: &mut Fit<'_>) -> Result<()> {
-        let Some(config) = self.config.checkpoints.clone() else { return Ok(()) };
+    /// Says whether it did.
+    fn resume(&mut self, fit: &mut Fit<'_>) -> Result<bool> {
+        let Some(config) = self.config.checkpoints.clone() else { return Ok(false) };
         checkpoint::prepare(&config.path)?;
         let (found, damaged) = Checkpoint::newest(&config.path)?;
         if !config.resume && (found.is_some() || !damaged.is_empty()) {
@@ -540,9 +549,9 @@ impl<'a> Trainer<'a> {
                     tracing::warn!(path = %path.display(), %error, "damaged checkpoint: going on from an older one");
                     self.emit(&Event::Damaged { path: &path, error: &error })?;
                 }
-                self.restore(fit, &checkpoint, &config.path)
+                self.restore(fit, &checkpoint, &config.path).map(|()| true)
             }
-            (None, damaged) => damaged.into_iter().next().map_or(Ok(()), |(_, error)| Err(error)),
+            (None, damaged) => damaged.into_iter().next().map_or(Ok(false), |(_, error)| Err(error)),
         }
     }
 
@@ -562,9 +571,7 @@ impl<'a> Trainer<'a> {
         let best = checkpoint.arrays("best")?.map(|(arrays, _)| arrays);
         // The place first: data that do not fit leave the model as it is.
         let place = Place { cursor: file.cursor, window: file.window, states: checkpoint.states()? };
-        let device = self.model.parameters().first().map(|param| param.device());
-        let device = device.unwrap_or_else(rnn_runtime::Device::cpu);
-        fit.steps.go_to(&place, &device).map_err(|error| checkpoint.misfit(error))?;
+        fit.steps.go_to(&place, &self.device()).map_err(|error| checkpoint.misfit(error))?;
         let snapshot = snapshot.map_err(|error| checkpoint.misfit(error))?;
         snapshot.restore(self.model, &mut *self.optimizer).map_err(|error| checkpoint.misfit(error))?;
         match (&mut self.ema, file.run.ema_updates) {

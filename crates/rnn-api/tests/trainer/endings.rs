@@ -108,6 +108,37 @@ pub(crate) fn every_condition_ends_a_run(device: &Device) {
     assert_eq!(outcome.best.unwrap().step, 3);
 }
 
+/// The second run over the same batches begins with the first epoch, and a run that had ended before it was killed is not
+/// trained on.
+pub(crate) fn an_end_stays_an_end(device: &Device) {
+    use rnn_api::train::CheckpointConfig;
+    let rows = Rows::new(device);
+    let kind = if device.is_cpu() { "cpu" } else { "gpu" };
+    let path = std::env::temp_dir().join(format!("rnn-trainer-end-{kind}-{}", std::process::id()));
+    let mut source = batches();
+    let mut run = |checkpoints: bool| {
+        let model = rows.model();
+        let script = Script { model: &model, scores: vec![3.0, 1.0, 2.0, 2.0], seen: RefCell::default() };
+        let sgd = SgdConfig::new(0.1).init(&model).unwrap();
+        let mut config = TrainerConfig::new(20).with_early_stopping(EarlyStopping::new().with_patience(2));
+        if checkpoints {
+            config = config.with_checkpoints(CheckpointConfig::new(&path).with_resume(true));
+        }
+        let mut trainer = config.init(&model, sgd).unwrap();
+        trainer.validate(|| script.score());
+        let outcome = trainer.fit(&mut source, |batch| rows.loss(&model, &batch.indices)).unwrap();
+        trainer.restore_last().unwrap();
+        drop(trainer);
+        (outcome.reason, outcome.steps, bits(&model))
+    };
+    let whole = run(false);
+    assert_eq!((&whole.0, whole.1), (&StopReason::NoImprovement { validations: 2 }, 12));
+    assert!(run(false) == whole, "the same batches from their start");
+    assert!(run(true) == whole);
+    assert!(run(true) == whole, "an ended run, started again");
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
 pub(crate) fn the_rate_falls_on_a_plateau(device: &Device) {
     let rows = Rows::new(device);
     let model = rows.model();
