@@ -471,14 +471,12 @@ impl<'a> Trainer<'a> {
                 self.save(&mut fit)?;
             }
         }
-        match (&fit.best, &self.ema) {
+        match (&fit.best, &mut self.ema) {
             (Some(best), _) => self.model.load_state_dict(best)?,
             (None, Some(ema)) => {
-                // Tied weights have one average: it goes to each of their names.
-                let averages = ema.state_dict().arrays;
-                let mut weights = self.model.state_dict();
-                weights.extend(averages);
-                self.model.load_state_dict(&weights)?;
+                let model = self.model;
+                let averages = ema.averaged(|| Ok(model.state_dict()))?;
+                model.load_state_dict(&averages)?;
             }
             (None, None) => {}
         }
@@ -572,22 +570,18 @@ impl<'a> Trainer<'a> {
         // The place first: data that do not fit leave the model as it is.
         let place = Place { cursor: file.cursor, window: file.window, states: checkpoint.states()? };
         fit.steps.go_to(&place, &self.device()).map_err(|error| checkpoint.misfit(error))?;
+        if self.ema.is_some() != file.run.ema_updates.is_some() {
+            let (wanted, got) = if self.ema.is_some() { ("an", "none") } else { ("no", "one") };
+            let problem = format!("the trainer has {wanted} average of the weights, the checkpoint {got}");
+            return Err(checkpoint.misfit(Error::StateDict { problems: vec![problem] }));
+        }
         let snapshot = snapshot.map_err(|error| checkpoint.misfit(error))?;
         snapshot.restore(self.model, &mut *self.optimizer).map_err(|error| checkpoint.misfit(error))?;
-        match (&mut self.ema, file.run.ema_updates) {
-            (Some(ema), Some(updates)) => {
-                let state = EmaState { updates, arrays: take("ema")?.0 };
-                ema.load_state_dict(&state).map_err(|error| checkpoint.misfit(error))?;
-            }
-            (None, None) => {}
-            (own, _) => {
-                let (wanted, got) = if own.is_some() { ("an", "none") } else { ("no", "one") };
-                let problem =
-                    format!("the trainer has {wanted} average of the weights, the checkpoint {got}");
-                return Err(checkpoint.misfit(Error::StateDict { problems: vec![problem] }));
-            }
+        if let (Some(ema), Some(updates)) = (&mut self.ema, file.run.ema_updates) {
+            let state = EmaState { updates, arrays: take("ema")?.0 };
+            ema.load_state_dict(&state).map_err(|error| checkpoint.misfit(error))?;
         }
-        // The plateau's settings are those of the configuration; what it has seen is in the file with its settings.
+        // A plateau goes on with its settings of then, which what it has seen belongs to.
         fit.run = file.run;
         if fit.run.plateau.is_some() != self.config.plateau.is_some() {
             fit.run.plateau = self.config.plateau.clone();
