@@ -63,7 +63,7 @@ pub use tensor::Tensor;
 pub use warm_up::warm_up;
 
 pub use rnn_kernels::cell::{
-    Activation, CellKind, CellSpec, Merge, Parameter, Regularization, StackSpec, WeightFormat,
+    Activation, CellKind, CellSpec, Merge, Parameter, Regularization, StackSpec, Storage, WeightFormat,
 };
 pub use rnn_runtime::ops::dropout::DropoutMask;
 pub use rnn_runtime::ops::loss::{CrossEntropyOptions, CtcOptions, LossOptions, Reduction};
@@ -90,8 +90,8 @@ pub mod prelude {
     };
     pub use crate::{
         Activation, CrossEntropyOptions, CtcOptions, DType, Device, Gradients, Init, LossOptions, Merge,
-        Param, Reduction, Regularization, RngKey, Sampling, Snapshot, Tensor, UnaryOp, WeightFormat, module,
-        no_grad, warm_up,
+        Param, Reduction, Regularization, RngKey, Sampling, Snapshot, Storage, Tensor, UnaryOp, WeightFormat,
+        module, no_grad, warm_up,
     };
 }
 

@@ -18,6 +18,7 @@ fn main() {
         device_test!(gradients_are_clipped_in_three_ways),
         device_test!(bad_settings_and_groups_are_refused),
         device_test!(a_static_loss_scale_changes_no_bit),
+        device_test!(values_stored_in_f16_train_as_well).with_webgpu_limits(),
         device_test!(a_dynamic_loss_scale_halves_and_doubles),
         device_test!(accumulated_gradients_are_those_of_one_batch),
         device_test!(a_range_test_suggests_a_rate_and_restores),
@@ -209,6 +210,21 @@ fn a_static_loss_scale_changes_no_bit(device: &Device) {
     let plain = run(None);
     assert_eq!(run(Some(LossScale::Static(1024.0))), plain);
     assert_eq!(run(Some(LossScale::dynamic())), plain);
+}
+
+/// On a GPU with f16 values the kernels round everything they move. Tests of the numbers: rnn-runtime/tests/rnn_options.rs.
+fn values_stored_in_f16_train_as_well(device: &Device) {
+    let losses = [Storage::F32, Storage::Half].map(|storage| {
+        let model = Reader::stored(device, 0.0, storage);
+        let config = AdamConfig::new(0.02).with_clip_norm(1.0).with_loss_scale(LossScale::dynamic());
+        let mut adam = config.init(&model).unwrap();
+        train(&model, &mut adam, 0..150);
+        assert!(adam.skipped_steps() < 20, "{} steps overflow", adam.skipped_steps());
+        // On a batch that was not trained on.
+        model.loss(device, 1_000_000).unwrap().item().unwrap()
+    });
+    println!("{}: losses in f32 and f16 {losses:?}", device.name());
+    assert!(losses.iter().all(|&loss| loss < 0.05), "{losses:?}");
 }
 
 fn a_dynamic_loss_scale_halves_and_doubles(device: &Device) {

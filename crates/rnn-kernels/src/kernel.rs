@@ -58,6 +58,8 @@ pub struct Kernel {
     pub variants: &'static [Constants],
     /// Whether it needs subgroup operations. Such kernels exist beside one that does without.
     pub subgroups: bool,
+    /// Whether it needs the extension f16. Such kernels exist beside one that does without.
+    pub half: bool,
     /// Whether it proves or clamps every index of its own, so that the driver need not.
     pub trusted: bool,
 }
@@ -91,6 +93,7 @@ impl Kernel {
         step: StepSource::None,
         variants: &[&[]],
         subgroups: false,
+        half: false,
         trusted: false,
     };
 
@@ -123,6 +126,10 @@ impl Kernel {
 
     /// Calls `each` with path, line number and text of every line of the joined text.
     fn lines(&self, constants: &[(&str, f64)], mut each: impl FnMut(&'static str, usize, &str)) {
+        if self.half {
+            // A directive stands before everything else.
+            each("enable", 1, "enable f16;");
+        }
         let rows = constants.iter().find(|(name, _)| *name == ROWS).map(|&(_, rows)| rows as usize);
         for part in self.parts {
             for (line, number) in part.text.lines().zip(1..) {

@@ -25,9 +25,9 @@ fn layout(kernel: &Kernel) -> Layout {
         "accumulate" => AccumulateParams::LAYOUT,
         "fill" => FillParams::LAYOUT,
         "cast" => CastParams::LAYOUT,
-        "copy" => CopyParams::LAYOUT,
+        "copy" | "copy_widened" => CopyParams::LAYOUT,
         "dropout" => DropoutParams::LAYOUT,
-        "sum_axis" => SumAxisParams::LAYOUT,
+        "sum_axis" | "sum_axis_f16" => SumAxisParams::LAYOUT,
         "max_axis" | "max_axis_backward" => MaxAxisParams::LAYOUT,
         "softmax" | "softmax_backward" | "layer_norm_backward" => RowsParams::LAYOUT,
         "layer_norm" => LayerNormParams::LAYOUT,
@@ -53,14 +53,14 @@ fn layout(kernel: &Kernel) -> Layout {
         "adam" => AdamParams::LAYOUT,
         "lion" => LionParams::LAYOUT,
         "ema" => EmaParams::LAYOUT,
-        "gemm" | "gemm_subgroup" | "gemm_tile_64" | "gemm_tile_128" | "gemv" => gemm::GemmParams::LAYOUT,
-        "sum_parts" => gemm::SumPartsParams::LAYOUT,
+        "sum_parts" | "sum_parts_f16" => gemm::SumPartsParams::LAYOUT,
         "norm_rows" | "norm_rows_backward" => rnn::NormRowsParams::LAYOUT,
-        "previous" => rnn::PreviousParams::LAYOUT,
+        "previous" | "previous_f16" => rnn::PreviousParams::LAYOUT,
         "pack_recurrent" => rnn::PackRecurrentParams::LAYOUT,
         "pack_bias" => rnn::PackBiasParams::LAYOUT,
         "interleave" => rnn::InterleaveParams::LAYOUT,
-        "replace_last_gate" => rnn::ReplaceLastGateParams::LAYOUT,
+        "replace_last_gate" | "replace_last_gate_f16" => rnn::ReplaceLastGateParams::LAYOUT,
+        _ if kernel.entry.starts_with("gem") => gemm::GemmParams::LAYOUT,
         _ if kernel.entry == "forward" => rnn::ForwardParams::LAYOUT,
         _ if kernel.entry == "backward" => rnn::BackwardParams::LAYOUT,
         _ => panic!("{label}: say here which parameter struct it has"),
@@ -91,6 +91,9 @@ fn validate(kernel: &Kernel, constants: Constants, module: &Module) -> ModuleInf
     let mut capabilities = Capabilities::default() | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     if kernel.step == StepSource::Immediate {
         capabilities |= Capabilities::IMMEDIATES;
+    }
+    if kernel.half {
+        capabilities |= Capabilities::SHADER_FLOAT16;
     }
     if kernel.subgroups {
         capabilities |= Capabilities::SUBGROUP;

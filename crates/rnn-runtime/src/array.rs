@@ -94,6 +94,14 @@ impl Array {
         Ok(Self::from_buffer(device, shape, DType::F32, buffer))
     }
 
+    /// As [`Array::alloc`] of f16 values.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn alloc_half(device: &Device, op: &'static str, dims: &[usize]) -> Result<Self> {
+        let shape = Shape::new(op, dims)?;
+        let buffer = device.alloc(shape.len().div_ceil(2))?;
+        Ok(Self::from_buffer(device, shape, DType::F16, buffer))
+    }
+
     /// Whether two arrays are views of the same memory.
     pub(crate) fn shares_memory(&self, other: &Array) -> bool {
         match (&self.buffer, &other.buffer) {

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{DeviceTest, device_test};
-use rnn_kernels::cell::{CellSpec, Parameter, StackSpec, WeightFormat};
+use rnn_kernels::cell::{CellSpec, Parameter, StackSpec, Storage, WeightFormat};
 use rnn_runtime::ops::rnn::{
     CellWeights, Comparison, StackArgs, StackCotangents, StackDraws, Wanted, backward, forward, pack,
 };
@@ -19,6 +19,7 @@ use std::path::PathBuf;
 fn main() {
     let tests: Vec<DeviceTest> = vec![
         device_test!(kernels_that_fail_their_self_test_are_replaced),
+        device_test!(every_form_of_the_kernels_stores_f16),
         device_test!(an_explanation_counts_what_runs),
         device_test!(an_explanation_counts_the_bytes_of_every_option),
         device_test!(sizes_without_an_answer_are_refused_by_name),
@@ -41,7 +42,7 @@ fn options() -> GpuOptions {
 const SHAPE: RnnShape = RnnShape { t: 5, b: 11, i: 6, h: 13 };
 
 /// A training step on the device; the worst error against the oracle over y, dx and the weights' gradients.
-fn error(device: &Device, cell: CellSpec) -> f64 {
+fn error(device: &Device, cell: CellSpec, storage: Storage) -> f64 {
     let case = StackCase::random(stack_spec(cell, SHAPE, 1, true), SHAPE, true, 3);
     let spec = &case.spec;
     let array = |values: &[f64], dims: &[usize]| Array::from_f32(device, &to_f32(values), dims).unwrap();
@@ -67,7 +68,7 @@ fn error(device: &Device, cell: CellSpec) -> f64 {
         c0: c0.as_ref(),
         training: true,
         weights: WeightFormat::F32,
-        half_gates: false,
+        storage,
         sequences: None,
         draws: None,
     };
@@ -110,9 +111,35 @@ fn kernels_that_fail_their_self_test_are_replaced(_: &Device) {
             "{distrust:?}: {said}"
         );
         for cell in [CellSpec::lstm(), CellSpec::gru(), CellSpec::mgu(), CellSpec::rnn_tanh()] {
-            let error = error(&device, cell);
+            let error = error(&device, cell, Storage::F32);
             assert!(error < 1e-4, "{distrust:?} {cell:?}: {error}");
         }
+    }
+}
+
+/// With and without subgroups and tiles, by both algorithms; and not at all where f16 is not to be had, or not trusted.
+fn every_form_of_the_kernels_stores_f16(_: &Device) {
+    // y in f16 is off by 2^-12 of itself at least somewhere; gradients by more, see tests/rnn_options.rs.
+    let half = |error: f64| (1e-4..4e-3).contains(&error);
+    let cells = [CellSpec::lstm(), CellSpec::gru(), CellSpec::mgu(), CellSpec::rnn_tanh()];
+    for (n, distrust) in [&["gemm/none"][..], &["gemm/aligned"]].into_iter().enumerate() {
+        for subgroups in [true, false] {
+            for algorithm in [Algorithm::Step, Algorithm::Sequence] {
+                let options = GpuOptions { subgroups, distrust, algorithm: Some(algorithm), ..options() };
+                let device = open(options);
+                for cell in cells.iter().skip(2 * n) {
+                    let error = error(&device, *cell, Storage::Half);
+                    assert!(half(error), "{distrust:?} {subgroups} {algorithm} {cell:?}: {error}");
+                }
+            }
+        }
+    }
+    let without =
+        [GpuOptions { half: false, ..options() }, GpuOptions { distrust: &["rnn/half"], ..options() }];
+    for options in without {
+        let device = open(options);
+        let [gates, all] = [Storage::HalfGates, Storage::Half].map(|of| error(&device, CellSpec::lstm(), of));
+        assert_eq!(gates, all);
     }
 }
 
@@ -169,7 +196,7 @@ fn an_explanation_counts_the_bytes_of_every_option(gpu: &Device) {
                 c0: None,
                 training: true,
                 weights: WeightFormat::F32,
-                half_gates: false,
+                storage: Storage::F32,
                 sequences: None,
                 draws: Some(StackDraws { key: RngKey::new(3), first_step: 0, sequence: 0 }),
             };
@@ -245,14 +272,14 @@ fn measured_plans_are_kept_and_a_bad_table_is_replaced(_: &Device) {
     first.tune(&spec, SHAPE.t, SHAPE.b).unwrap();
     let seconds = measured(&first);
     assert!(seconds.is_some_and(|seconds| seconds > 0.0));
-    assert!(error(&first, CellSpec::gru()) < 1e-4);
+    assert!(error(&first, CellSpec::gru(), Storage::F32) < 1e-4);
     drop(first);
 
     let second = open();
     assert_eq!(measured(&second), seconds, "read from the file");
     let said = second.explain(&spec, SHAPE.t, SHAPE.b).unwrap().recurrences[0][0].reason.clone();
     assert!(said.contains("fastest of those measured"), "{said}");
-    assert!(error(&second, CellSpec::gru()) < 1e-4);
+    assert!(error(&second, CellSpec::gru(), Storage::F32) < 1e-4);
     drop(second);
 
     let tables = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path());
@@ -263,7 +290,7 @@ fn measured_plans_are_kept_and_a_bad_table_is_replaced(_: &Device) {
     fs::write(&table, &bytes).unwrap();
     let third = open();
     assert_eq!(measured(&third), None, "a damaged table counts for nothing");
-    assert!(error(&third, CellSpec::gru()) < 1e-4);
+    assert!(error(&third, CellSpec::gru(), Storage::F32) < 1e-4);
     third.tune(&spec, SHAPE.t, SHAPE.b).unwrap();
     assert_ne!(fs::read(&table).unwrap(), bytes);
 }

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{device_test, device_tests};
-use rnn_kernels::cell::{CellKind, CellSpec, Parameter, StackSpec, WeightFormat};
+use rnn_kernels::cell::{CellKind, CellSpec, Parameter, StackSpec, Storage, WeightFormat};
 use rnn_runtime::ops::rnn::{
     CellWeights, Packed, StackArgs, StackCotangents, StackDraws, StackGrads, StackOutput, Wanted, backward,
     forward, pack,
@@ -81,7 +81,7 @@ impl OnDevice {
             c0: self.c0.as_ref(),
             training: false,
             weights: WeightFormat::F32,
-            half_gates: false,
+            storage: Storage::F32,
             sequences: None,
             draws: None,
         }

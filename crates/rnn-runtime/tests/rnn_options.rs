@@ -6,7 +6,7 @@
 mod common;
 
 use common::device_test;
-use rnn_kernels::cell::{Parameter, StackSpec, WeightFormat};
+use rnn_kernels::cell::{Parameter, StackSpec, Storage, WeightFormat};
 use rnn_runtime::ops::rnn::{
     CellWeights, DROPOUT_STREAM, INPUT_STREAM, NOISE_STREAM, OUTPUT_STREAM, Packed, Sequences, StackArgs,
     StackCotangents, StackDraws, Wanted, backward, forward, pack,
@@ -24,6 +24,7 @@ fn main() {
         device_test!(third_quarter_of_random_combinations),
         device_test!(last_quarter_of_random_combinations),
         device_test!(half_gates_cost_their_rounding),
+        device_test!(half_storage_costs_its_rounding),
         device_test!(a_split_sequence_is_the_whole),
         device_test!(padding_is_invisible),
     ]);
@@ -158,7 +159,7 @@ impl OnDevice {
             sequences: self.sequences.as_ref(),
             training,
             weights: WeightFormat::F32,
-            half_gates: false,
+            storage: Storage::F32,
             draws,
         }
     }
@@ -167,10 +168,10 @@ impl OnDevice {
 /// Values and gradients of a pass by name, and those of the oracle.
 type Results = Vec<(String, Vec<f32>, Vec<f64>)>;
 
-fn run(device: &Device, case: &StackCase, draws: Option<StackDraws>, half_gates: bool) -> Results {
+fn run(device: &Device, case: &StackCase, draws: Option<StackDraws>, storage: Storage) -> Results {
     let (spec, input) = (&case.spec, &case.input);
     let on_device = OnDevice::new(device, case);
-    let out = forward(&StackArgs { half_gates, ..on_device.args(spec, draws, true) }).unwrap();
+    let out = forward(&StackArgs { storage, ..on_device.args(spec, draws, true) }).unwrap();
     let inference = forward(&on_device.args(spec, draws, false)).unwrap();
     let want = case.forward();
     let want_grads = case.backward(&want);
@@ -240,7 +241,7 @@ fn random_combinations_match_the_oracle(device: &Device, quarter: u64) {
             case.input.masks = masks(&spec, shape.t, shape.b, draws);
         }
         let bound = if spec.cell.layer_norm { NORM_BOUND } else { BOUND };
-        for (name, got, want) in run(device, &case, draws, false) {
+        for (name, got, want) in run(device, &case, draws, Storage::F32) {
             let error = max_rel_err(&got, &want);
             if error > bound || error.is_nan() {
                 let (lengths, resets) = (&case.input.lengths, &case.input.resets);
@@ -273,11 +274,13 @@ fn half_gates_cost_their_rounding(device: &Device) {
         }
         if spec.cell.clip.is_some() {
             let on_device = OnDevice::new(device, &case);
-            let refused = forward(&StackArgs { half_gates: true, ..on_device.args(&spec, None, true) });
-            assert!(refused.unwrap_err().to_string().contains("half_gates must be false with a clip"));
+            let refused =
+                forward(&StackArgs { storage: Storage::HalfGates, ..on_device.args(&spec, None, true) });
+            assert!(refused.unwrap_err().to_string().contains("storage must be F32 with a clip"));
             continue;
         }
-        let (whole, half) = (run(device, &case, None, false), run(device, &case, None, true));
+        let (whole, half) =
+            (run(device, &case, None, Storage::F32), run(device, &case, None, Storage::HalfGates));
         for ((name, whole, _), (_, half, want)) in whole.into_iter().zip(half) {
             if !name.starts_with('d') {
                 assert!(whole == half, "{name} of {spec:?}");
@@ -291,6 +294,43 @@ fn half_gates_cost_their_rounding(device: &Device) {
     }
     println!("{}: worst relative error with gates in f16: {worst:.2e}", device.name());
     assert!(rounded > 0);
+}
+
+/// Outputs have the same error here, because everything that moves is rounded.
+fn half_storage_costs_its_rounding(device: &Device) {
+    let mut rng = SplitMix64::new(515);
+    let (mut worst, mut rounded, mut cases) = (0f64, 0, 0);
+    for n in 0..if device.is_cpu() { 60 } else { 36 } {
+        let shape = SHAPES[n as usize % SHAPES.len()];
+        let spec = random_spec(&mut rng, shape);
+        let mut case = with_options(StackCase::random(spec, shape, true, n), &mut rng);
+        if Storage::Half.check(&spec).is_err() {
+            let on_device = OnDevice::new(device, &case);
+            let refused = forward(&StackArgs { storage: Storage::Half, ..on_device.args(&spec, None, true) });
+            assert!(refused.unwrap_err().to_string().contains("storage must be F32"));
+            continue;
+        }
+        let draws = StackDraws { key: RngKey::new(n), first_step: 3, sequence: 5 };
+        let draws = (n % 2 == 0).then_some(draws);
+        if let Some(draws) = draws {
+            case.input.masks = masks(&spec, shape.t, shape.b, draws);
+        }
+        let mut moved = false;
+        for (name, got, want) in run(device, &case, draws, Storage::Half) {
+            let error = max_rel_err(&got, &want);
+            assert!(error <= HALF_BOUND, "{n}: {name} has relative error {error:.1e}: {shape:?} {spec:?}");
+            moved |= name == "y" && error > 2e-5;
+            worst = worst.max(error);
+        }
+        rounded += usize::from(moved);
+        cases += 1;
+    }
+    println!(
+        "{}: worst relative error with f16 storage: {worst:.2e}; in {rounded} of {cases} cases kernels stored f16",
+        device.name()
+    );
+    // On a GPU the kernels store it; the CPU keeps its gates so.
+    assert_eq!(rounded, if device.is_cpu() { 0 } else { cases });
 }
 
 /// Two parts with carried state, in training with noise that is numbered on, give the bits of the whole.

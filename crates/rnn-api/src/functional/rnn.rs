@@ -3,7 +3,7 @@
 use crate::autograd::{is_recorded, record_many};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
-use rnn_kernels::cell::{Parameter, StackSpec, WeightFormat};
+use rnn_kernels::cell::{Parameter, StackSpec, Storage, WeightFormat};
 use rnn_runtime::Array;
 use rnn_runtime::ops::rnn::{
     self, Checkpoints, LayerTrace, Packed, Saved, Sequences, StackArgs, StackCotangents, StackDraws,
@@ -32,7 +32,7 @@ pub(crate) struct StackInput<'a> {
     /// Steps between the states that a training pass keeps; absent: it keeps all.
     pub(crate) checkpoint_every: Option<usize>,
     /// Whether a training pass keeps its gates in f16.
-    pub(crate) half_gates: bool,
+    pub(crate) storage: Storage,
     /// Layers of which every gate and state is wanted. With any, the pass is one that keeps all.
     pub(crate) traced: &'a [usize],
 }
@@ -73,7 +73,7 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
         c0: input.c0.map(Tensor::array),
         training,
         weights: if training { WeightFormat::F32 } else { input.inference_weights },
-        half_gates: input.half_gates && input.traced.is_empty(),
+        storage: if input.traced.is_empty() { input.storage } else { Storage::F32 },
         sequences: input.sequences,
         draws: input.draws,
     };

@@ -14,7 +14,7 @@ use crate::nn::state::{
 use crate::nn::{Builder, DROPOUT_STREAM, Draws, Mode, Module, Visitor, WEIGHT_DROPOUT_STREAM};
 use crate::param::Param;
 use crate::tensor::Tensor;
-use rnn_kernels::cell::{StackSpec, WeightFormat};
+use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
 use rnn_runtime::ops::rnn::{self, CellWeights, Packed, Sequences, StackDraws};
 use rnn_runtime::{Device, RngKey};
 use std::fmt;
@@ -31,7 +31,7 @@ pub(crate) struct Recurrent {
     /// What a sequence starts in where no state is given: h `[L*D, 1, P]`, and c `[L*D, 1, H]` of an LSTM.
     learnt: Option<(Param, Option<Param>)>,
     checkpoint_every: Option<usize>,
-    half_gates: bool,
+    storage: Storage,
     mode: Mode,
     draws: Draws,
 }
@@ -61,13 +61,9 @@ impl Recurrent {
             let expected = "absent with two directions";
             builder.check(!spec.bidirectional, "checkpoint_every", expected, every)?;
         }
-        let clipped = parts.half_gates && spec.cell.clip.is_some();
-        builder.check(
-            !clipped,
-            "half_gates",
-            "false with a clip: that a gate was clipped is seen by its exact value",
-            true,
-        )?;
+        if let Err(expected) = parts.storage.check(&spec) {
+            builder.check(false, "storage", expected, format!("{:?}", parts.storage))?;
+        }
         let inference_weights = parts.inference_weights;
         let own = if device.is_cpu() { WeightFormat::Bf16 } else { WeightFormat::F16 };
         if ![WeightFormat::F32, own].contains(&inference_weights) {
@@ -108,7 +104,7 @@ impl Recurrent {
             packed: Mutex::new(None),
             learnt,
             checkpoint_every: parts.checkpoint_every,
-            half_gates: parts.half_gates,
+            storage: parts.storage,
             mode: Mode::new(),
             draws: Draws::new(key),
         })
@@ -160,7 +156,7 @@ impl Recurrent {
             sequences: input.sequences,
             draws: input.draws,
             checkpoint_every: self.checkpoint_every,
-            half_gates: self.half_gates,
+            storage: self.storage,
             traced: input.traced,
         })
     }
@@ -408,7 +404,7 @@ macro_rules! recurrent_layer {
             /// [`forward_with`](Self::forward_with), and every gate and state of the layers with these numbers: one
             /// [`Trace`] each, in this order. The values are copies without a gradient of what a pass keeps that
             /// records one, so they are the ones that training sees; gradients of the output flow as ever. Weights
-            /// are f32 and everything is kept, whatever `inference_weights`, `checkpoint_every` and `half_gates` say.
+            /// are f32 and everything is kept, whatever `inference_weights`, `checkpoint_every` and `storage` say.
             ///
             /// # Errors
             /// As [`forward_with`](Self::forward_with); a layer that there is not.

@@ -13,7 +13,12 @@ rnn_api::module!(Reader { embedding, lstm, head });
 
 impl Reader {
     pub(crate) fn new(device: &Device, dropout: f32) -> Self {
-        let lstm = LstmConfig::new(4, 12).with_num_layers(2).with_dropout(dropout);
+        Reader::stored(device, dropout, Storage::F32)
+    }
+
+    /// With the values of its steps stored in that way.
+    pub(crate) fn stored(device: &Device, dropout: f32, storage: Storage) -> Self {
+        let lstm = LstmConfig::new(4, 12).with_num_layers(2).with_dropout(dropout).with_storage(storage);
         Reader {
             embedding: EmbeddingConfig::new(3, 4).init(device, 1).unwrap(),
             lstm: lstm.init(device, 2).unwrap(),

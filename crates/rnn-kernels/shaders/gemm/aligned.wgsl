@@ -1,27 +1,37 @@
 // Operands and result of the products whose operands are aligned to four elements.
-// Defines: A_ALONG_K, B_ALONG_K, a, b, bias, c, a_quad, b_quad, write. Needs: gemm/params.wgsl.
+// Defines: A_ALONG_K, B_ALONG_K, a, b, bias, c, a_vec, b_vec, a_quad, b_quad, write.
+// Needs: gemm/params.wgsl, lib/store_*.wgsl for the operands, gemm/result_*.wgsl.
 
 // Along which axis an operand is contiguous: along k, then k is a multiple of 4; or along the rows of a and the
 // columns of b.
 override A_ALONG_K: bool;
 override B_ALONG_K: bool;
 
-@group(1) @binding(0) var<storage, read> a: array<vec4<f32>>;       // [M, K], strided
-@group(1) @binding(1) var<storage, read> b: array<vec4<f32>>;       // [K, N], strided
-@group(1) @binding(2) var<storage, read> bias: array<vec4<f32>>;    // [N]
-@group(1) @binding(3) var<storage, read_write> c: array<vec4<f32>>; // [M, N], rows ldc apart
+@group(1) @binding(0) var<storage, read> a: array<Stored4>;           // [M, K], strided
+@group(1) @binding(1) var<storage, read> b: array<Stored4>;           // [K, N], strided
+@group(1) @binding(2) var<storage, read> bias: array<vec4<f32>>;      // [N]
+@group(1) @binding(3) var<storage, read_write> c: array<Result4>;     // [M, N], rows ldc apart
+
+// Four values of an operand, from element `at` on, a multiple of 4.
+fn a_vec(at: u32) -> vec4<f32> {
+    return vec4<f32>(a[at / 4u]);
+}
+
+fn b_vec(at: u32) -> vec4<f32> {
+    return vec4<f32>(b[at / 4u]);
+}
 
 // Four rows of a, from a multiple of 4 on, at one k: zeros from the end of k on. Rows beyond the last are never
 // stored.
 fn a_quad(start: u32, row: u32, k: u32, end: u32) -> vec4<f32> {
     let at = start + min(k, params.k - 1u) * params.a_col_stride + min(row, (params.m - 1u) / 4u * 4u);
-    return select(vec4<f32>(), a[at / 4u], k < end);
+    return select(vec4<f32>(), a_vec(at), k < end);
 }
 
 // Four columns of b, from a multiple of 4 on, at one k, likewise.
 fn b_quad(start: u32, column: u32, k: u32, end: u32) -> vec4<f32> {
     let at = start + min(k, params.k - 1u) * params.b_row_stride + min(column, params.n - 4u);
-    return select(vec4<f32>(), b[at / 4u], k < end);
+    return select(vec4<f32>(), b_vec(at), k < end);
 }
 
 // Four columns of one row of the product, from a multiple of 4 on.
@@ -35,7 +45,7 @@ fn write(value: vec4<f32>, row: u32, column: u32, start: u32) {
         sum += bias[column / 4u];
     }
     if params.accumulate != 0u {
-        sum += c[at];
+        sum += vec4<f32>(c[at]);
     }
-    c[at] = sum;
+    c[at] = Result4(sum);
 }

@@ -1,7 +1,7 @@
 // Tiled matrix product with any strides: c (+)= a b (+ bias).
 // A workgroup computes a 64 x 64 tile of c, an invocation a 4 x 4 block of it in four registers
 // rows; k goes through workgroup memory 16 at a time.
-// Needs: gemm/params.wgsl.
+// Needs: gemm/params.wgsl, lib/store_*.wgsl for the operands, gemm/result_*.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/gemm.rs
 
 // Whether neighbouring invocations read neighbouring k (contiguous along k) or neighbouring rows of
@@ -9,10 +9,10 @@
 override A_ALONG_K: bool;
 override B_ALONG_K: bool;
 
-@group(1) @binding(0) var<storage, read> a: array<f32>;       // [M, K], strided
-@group(1) @binding(1) var<storage, read> b: array<f32>;       // [K, N], strided
-@group(1) @binding(2) var<storage, read> bias: array<f32>;    // [N]
-@group(1) @binding(3) var<storage, read_write> c: array<f32>; // [M, N], rows ldc apart
+@group(1) @binding(0) var<storage, read> a: array<Stored>;       // [M, K], strided
+@group(1) @binding(1) var<storage, read> b: array<Stored>;       // [K, N], strided
+@group(1) @binding(2) var<storage, read> bias: array<f32>;       // [N]
+@group(1) @binding(3) var<storage, read_write> c: array<Result>; // [M, N], rows ldc apart
 
 const TILE: u32 = 64u;
 const DEPTH: u32 = 16u;
@@ -24,14 +24,14 @@ fn a_at(row: u32, k: u32, end: u32, batch: u32) -> f32 {
     if row >= params.m || k >= end {
         return 0.0;
     }
-    return a[params.a_offset + batch * params.a_batch_stride + row * params.a_row_stride + k * params.a_col_stride];
+    return f32(a[params.a_offset + batch * params.a_batch_stride + row * params.a_row_stride + k * params.a_col_stride]);
 }
 
 fn b_at(k: u32, column: u32, end: u32, batch: u32) -> f32 {
     if column >= params.n || k >= end {
         return 0.0;
     }
-    return b[params.b_offset + batch * params.b_batch_stride + k * params.b_row_stride + column * params.b_col_stride];
+    return f32(b[params.b_offset + batch * params.b_batch_stride + k * params.b_row_stride + column * params.b_col_stride]);
 }
 
 fn write(row: u32, column: u32, start: u32, values: vec4<f32>) {
@@ -47,9 +47,9 @@ fn write(row: u32, column: u32, start: u32, values: vec4<f32>) {
                 x += bias[j];
             }
             if params.accumulate != 0u {
-                x += c[at + j];
+                x += f32(c[at + j]);
             }
-            c[at + j] = x;
+            c[at + j] = Result(x);
         }
     }
 }

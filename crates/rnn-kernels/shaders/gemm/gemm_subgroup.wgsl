@@ -61,13 +61,13 @@ fn gemm_subgroup(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
     var acc$R = vec4<f32>();
     for (var k = k_begin(group); k < end; k += 4u) {
         if A_ALONG_K {
-            held0 = a[(a0 + k) / 4u];
+            held0 = a_vec(a0 + k);
             if $ROWSu > 8u {
-                held1 = a[(a1 + k) / 4u];
+                held1 = a_vec(a1 + k);
             }
             if $ROWSu > 16u {
-                held2 = a[(a2 + k) / 4u];
-                held3 = a[(a3 + k) / 4u];
+                held2 = a_vec(a2 + k);
+                held3 = a_vec(a3 + k);
             }
         } else {
             held0 = a_quad(a_start, row0 + 4u * lane, k, end);
@@ -79,10 +79,10 @@ fn gemm_subgroup(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
         if B_ALONG_K {
             let at = b_column + k;
             w = transpose(mat4x4(
-                b[at / 4u],
-                b[(at + params.b_col_stride) / 4u],
-                b[(at + 2u * params.b_col_stride) / 4u],
-                b[(at + 3u * params.b_col_stride) / 4u],
+                b_vec(at),
+                b_vec(at + params.b_col_stride),
+                b_vec(at + 2u * params.b_col_stride),
+                b_vec(at + 3u * params.b_col_stride),
             ));
         } else {
             w = mat4x4(

@@ -29,7 +29,7 @@ fn gemm_tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
                 let row = i / (DEPTH / 4u);
                 let k = i % (DEPTH / 4u) * 4u;
                 let at = a_start + min(row0 + row, params.m - 1u) * params.a_row_stride + min(k0 + k, params.k - 4u);
-                let value = select(vec4<f32>(), a[at / 4u], k0 + k < end);
+                let value = select(vec4<f32>(), a_vec(at), k0 + k < end);
                 for (var j = 0u; j < 4u; j++) {
                     a_tile[(k + j) * QUADS + row / 4u][row % 4u] = value[j];
                 }
@@ -40,7 +40,7 @@ fn gemm_tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
                 let column = i / (DEPTH / 4u);
                 let k = i % (DEPTH / 4u) * 4u;
                 let at = b_start + min(column0 + column, params.n - 1u) * params.b_col_stride + min(k0 + k, params.k - 4u);
-                let value = select(vec4<f32>(), b[at / 4u], k0 + k < end);
+                let value = select(vec4<f32>(), b_vec(at), k0 + k < end);
                 for (var j = 0u; j < 4u; j++) {
                     b_tile[(k + j) * QUADS + column / 4u][column % 4u] = value[j];
                 }

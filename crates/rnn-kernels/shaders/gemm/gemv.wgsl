@@ -1,13 +1,13 @@
 // Matrix product c (+)= a b (+ bias) of $ROWS rows at most, where b is contiguous along k (the weights of a layer):
 // bound by the reading of b. A workgroup computes four columns; its invocations divide k among them, and their
 // sums are added up in a fixed order. Operands are aligned to four elements.
-// Needs: gemm/params.wgsl.
+// Needs: gemm/params.wgsl, lib/store_*.wgsl for the operands, gemm/result_*.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/gemm.rs
 
-@group(1) @binding(0) var<storage, read> a: array<vec4<f32>>;       // [M, K], rows a_row_stride apart
-@group(1) @binding(1) var<storage, read> b: array<vec4<f32>>;       // [K, N], columns b_col_stride apart
-@group(1) @binding(2) var<storage, read> bias: array<vec4<f32>>;    // [N]
-@group(1) @binding(3) var<storage, read_write> c: array<vec4<f32>>; // [M, N], rows ldc apart
+@group(1) @binding(0) var<storage, read> a: array<Stored4>;           // [M, K], rows a_row_stride apart
+@group(1) @binding(1) var<storage, read> b: array<Stored4>;           // [K, N], columns b_col_stride apart
+@group(1) @binding(2) var<storage, read> bias: array<vec4<f32>>;      // [N]
+@group(1) @binding(3) var<storage, read_write> c: array<Result4>;     // [M, N], rows ldc apart
 
 const LANES: u32 = 64u;
 
@@ -22,12 +22,12 @@ fn gemv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let end = k_end(group);
     for (var k = k_begin(group) + 4u * lane; k < end; k += 4u * LANES) {
         let w = transpose(mat4x4(
-            b[(b_start + k) / 4u],
-            b[(b_start + params.b_col_stride + k) / 4u],
-            b[(b_start + 2u * params.b_col_stride + k) / 4u],
-            b[(b_start + 3u * params.b_col_stride + k) / 4u],
+            vec4<f32>(b[(b_start + k) / 4u]),
+            vec4<f32>(b[(b_start + params.b_col_stride + k) / 4u]),
+            vec4<f32>(b[(b_start + 2u * params.b_col_stride + k) / 4u]),
+            vec4<f32>(b[(b_start + 3u * params.b_col_stride + k) / 4u]),
         ));
-        let x$R = a[(a_start + min($Ru, params.m - 1u) * params.a_row_stride + k) / 4u];
+        let x$R = vec4<f32>(a[(a_start + min($Ru, params.m - 1u) * params.a_row_stride + k) / 4u]);
         sum$R = fma(vec4(x$R.w), w[3], fma(vec4(x$R.z), w[2], fma(vec4(x$R.y), w[1], fma(vec4(x$R.x), w[0], sum$R))));
     }
     sums[$Ru * LANES + lane] = sum$R;
@@ -48,7 +48,7 @@ fn gemv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         value += bias[column / 4u];
     }
     if params.accumulate != 0u {
-        value += c[at];
+        value += vec4<f32>(c[at]);
     }
-    c[at] = value;
+    c[at] = Result4(value);
 }

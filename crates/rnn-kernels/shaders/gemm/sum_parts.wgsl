@@ -1,5 +1,5 @@
 // c (+)= the parts of a product whose sum over k was divided, in their order (+ bias).
-// Needs: lib/index.wgsl.
+// Needs: lib/index.wgsl, gemm/result_*.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/gemm.rs
 
 struct Params {
@@ -15,9 +15,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> sums: array<f32>;    // [parts, M, N]
-@group(1) @binding(1) var<storage, read> bias: array<f32>;    // [N]
-@group(1) @binding(2) var<storage, read_write> c: array<f32>; // [M, N], rows ldc apart
+@group(1) @binding(0) var<storage, read> sums: array<f32>;       // [parts, M, N]
+@group(1) @binding(1) var<storage, read> bias: array<f32>;       // [N]
+@group(1) @binding(2) var<storage, read_write> c: array<Result>; // [M, N], rows ldc apart
 
 @compute @workgroup_size(256)
 fn sum_parts(
@@ -40,7 +40,7 @@ fn sum_parts(
         sum += bias[i % params.n];
     }
     if params.accumulate != 0u {
-        sum += c[at];
+        sum += f32(c[at]);
     }
-    c[at] = sum;
+    c[at] = Result(sum);
 }

@@ -1,6 +1,7 @@
 // One gate per unit: how weights, gates and four units' gates lie in memory.
 // Defines: GATES, Gates, Weights, load_weights, product, load_gates, store_gates, Quad, load_quad, store_quad,
-// store_recurrent, load_recurrent, load_raw, store_raw, times, minus, quad_of. Needs: lib/weights_*.wgsl, and of the driver: gates, ring, both array<vec4<f32>>.
+// store_recurrent, load_recurrent, load_raw, store_raw, times, minus, quad_of. Needs: lib/weights_*.wgsl, lib/store_*.wgsl,
+// and of the driver: gates, array<Stored4>, and ring, array<vec4<f32>>.
 
 const GATES: u32 = 1u;
 
@@ -20,11 +21,11 @@ fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
 }
 
 fn load_gates(unit: u32) -> Gates {
-    return gates[unit / 4u][unit % 4u];
+    return f32(gates[unit / 4u][unit % 4u]);
 }
 
 fn store_gates(unit: u32, values: Gates) {
-    gates[unit / 4u][unit % 4u] = values;
+    gates[unit / 4u][unit % 4u] = Stored(values);
 }
 
 // The gates of four units.
@@ -33,11 +34,11 @@ struct Quad {
 }
 
 fn load_quad(at: u32) -> Quad {
-    return Quad(gates[at]);
+    return Quad(vec4<f32>(gates[at]));
 }
 
 fn store_quad(at: u32, values: Quad) {
-    gates[at] = values.a;
+    gates[at] = Stored4(values.a);
 }
 
 // What the recurrent product of the earlier step takes.

@@ -23,13 +23,13 @@ fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
 
 fn load_gates(unit: u32) -> Gates {
     let at = 2u * unit;
-    return vec2(gates[at / 4u][at % 4u], gates[at / 4u][at % 4u + 1u]);
+    return vec2(f32(gates[at / 4u][at % 4u]), f32(gates[at / 4u][at % 4u + 1u]));
 }
 
 fn store_gates(unit: u32, values: Gates) {
     let at = 2u * unit;
-    gates[at / 4u][at % 4u] = values.x;
-    gates[at / 4u][at % 4u + 1u] = values.y;
+    gates[at / 4u][at % 4u] = Stored(values.x);
+    gates[at / 4u][at % 4u + 1u] = Stored(values.y);
 }
 
 struct Quad {
@@ -38,14 +38,14 @@ struct Quad {
 }
 
 fn load_quad(at: u32) -> Quad {
-    let x = gates[at];      // a0 b0 a1 b1
-    let y = gates[at + 1u]; // a2 b2 a3 b3
+    let x = vec4<f32>(gates[at]);      // a0 b0 a1 b1
+    let y = vec4<f32>(gates[at + 1u]); // a2 b2 a3 b3
     return Quad(vec4(x.xz, y.xz), vec4(x.yw, y.yw));
 }
 
 fn store_quad(at: u32, v: Quad) {
-    gates[at] = vec4(v.a.x, v.b.x, v.a.y, v.b.y);
-    gates[at + 1u] = vec4(v.a.z, v.b.z, v.a.w, v.b.w);
+    gates[at] = Stored4(vec4(v.a.x, v.b.x, v.a.y, v.b.y));
+    gates[at + 1u] = Stored4(vec4(v.a.z, v.b.z, v.a.w, v.b.w));
 }
 
 fn store_recurrent(at: u32, v: Quad) {

@@ -25,17 +25,17 @@ fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
 fn load_gates(unit: u32) -> Gates {
     let at = 3u * unit;
     return vec3(
-        gates[at / 4u][at % 4u],
-        gates[(at + 1u) / 4u][(at + 1u) % 4u],
-        gates[(at + 2u) / 4u][(at + 2u) % 4u],
+        f32(gates[at / 4u][at % 4u]),
+        f32(gates[(at + 1u) / 4u][(at + 1u) % 4u]),
+        f32(gates[(at + 2u) / 4u][(at + 2u) % 4u]),
     );
 }
 
 fn store_gates(unit: u32, values: Gates) {
     let at = 3u * unit;
-    gates[at / 4u][at % 4u] = values.x;
-    gates[(at + 1u) / 4u][(at + 1u) % 4u] = values.y;
-    gates[(at + 2u) / 4u][(at + 2u) % 4u] = values.z;
+    gates[at / 4u][at % 4u] = Stored(values.x);
+    gates[(at + 1u) / 4u][(at + 1u) % 4u] = Stored(values.y);
+    gates[(at + 2u) / 4u][(at + 2u) % 4u] = Stored(values.z);
 }
 
 struct Quad {
@@ -45,16 +45,16 @@ struct Quad {
 }
 
 fn load_quad(at: u32) -> Quad {
-    let x = gates[at];      // a0 b0 c0 a1
-    let y = gates[at + 1u]; // b1 c1 a2 b2
-    let z = gates[at + 2u]; // c2 a3 b3 c3
+    let x = vec4<f32>(gates[at]);      // a0 b0 c0 a1
+    let y = vec4<f32>(gates[at + 1u]); // b1 c1 a2 b2
+    let z = vec4<f32>(gates[at + 2u]); // c2 a3 b3 c3
     return Quad(vec4(x.x, x.w, y.z, z.y), vec4(x.y, y.x, y.w, z.z), vec4(x.z, y.y, z.x, z.w));
 }
 
 fn store_quad(at: u32, v: Quad) {
-    gates[at] = vec4(v.a.x, v.b.x, v.c.x, v.a.y);
-    gates[at + 1u] = vec4(v.b.y, v.c.y, v.a.z, v.b.z);
-    gates[at + 2u] = vec4(v.c.z, v.a.w, v.b.w, v.c.w);
+    gates[at] = Stored4(vec4(v.a.x, v.b.x, v.c.x, v.a.y));
+    gates[at + 1u] = Stored4(vec4(v.b.y, v.c.y, v.a.z, v.b.z));
+    gates[at + 2u] = Stored4(vec4(v.c.z, v.a.w, v.b.w, v.c.w));
 }
 
 fn store_recurrent(at: u32, v: Quad) {

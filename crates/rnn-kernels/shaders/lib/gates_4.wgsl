@@ -24,11 +24,11 @@ fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
 }
 
 fn load_gates(unit: u32) -> Gates {
-    return gates[unit];
+    return vec4<f32>(gates[unit]);
 }
 
 fn store_gates(unit: u32, values: Gates) {
-    gates[unit] = values;
+    gates[unit] = Stored4(values);
 }
 
 struct Quad {
@@ -39,16 +39,21 @@ struct Quad {
 }
 
 fn load_quad(at: u32) -> Quad {
-    let units = transpose(mat4x4(gates[at], gates[at + 1u], gates[at + 2u], gates[at + 3u]));
+    let units = transpose(mat4x4(
+        vec4<f32>(gates[at]),
+        vec4<f32>(gates[at + 1u]),
+        vec4<f32>(gates[at + 2u]),
+        vec4<f32>(gates[at + 3u]),
+    ));
     return Quad(units[0], units[1], units[2], units[3]);
 }
 
 fn store_quad(at: u32, values: Quad) {
     let units = transpose(mat4x4(values.a, values.b, values.c, values.d));
-    gates[at] = units[0];
-    gates[at + 1u] = units[1];
-    gates[at + 2u] = units[2];
-    gates[at + 3u] = units[3];
+    gates[at] = Stored4(units[0]);
+    gates[at + 1u] = Stored4(units[1]);
+    gates[at + 2u] = Stored4(units[2]);
+    gates[at + 3u] = Stored4(units[3]);
 }
 
 fn store_recurrent(at: u32, values: Quad) {

@@ -1,5 +1,5 @@
-// dst = src between two strided views, as 32-bit words; axes and strides stand last axis first.
-// Needs: lib/index.wgsl.
+// dst = src between two strided views; axes and strides stand last axis first.
+// Needs: lib/index.wgsl, and the kinds of elements: pointwise/words.wgsl or pointwise/widened.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/copy.rs
 
 struct Params {
@@ -13,8 +13,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> src: array<u32>;       // strided
-@group(1) @binding(1) var<storage, read_write> dst: array<u32>; // strided
+@group(1) @binding(0) var<storage, read> src: array<From>;     // strided
+@group(1) @binding(1) var<storage, read_write> dst: array<To>; // strided
 
 @compute @workgroup_size(256)
 fn copy(
@@ -36,5 +36,5 @@ fn copy(
         from_at += index * params.src_strides[axis / 4u][axis % 4u];
         to_at += index * params.dst_strides[axis / 4u][axis % 4u];
     }
-    dst[to_at] = src[from_at];
+    dst[to_at] = To(src[from_at]);
 }

@@ -1,7 +1,7 @@
 // out[o, c, i] = scale * sum of x[o, k, i] over chunk c of k: one pass of a sum along the middle
 // axis. Long sums take two passes, the second over the chunks of the first.
 // A workgroup has WIDTH outputs, 256 / WIDTH invocations each. Needs: lib/index.wgsl,
-// lib/reduce_columns.wgsl.
+// lib/reduce_columns.wgsl, lib/store_*.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/reduce.rs (sum_axis)
 
 struct Params {
@@ -14,7 +14,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> x: array<f32>;         // [outer, n, inner]
+@group(1) @binding(0) var<storage, read> x: array<Stored>;      // [outer, n, inner]
 @group(1) @binding(1) var<storage, read_write> out: array<f32>; // [outer, chunks, inner]
 
 @compute @workgroup_size(256)
@@ -33,7 +33,7 @@ fn sum_axis(
     let end = select(0u, min(first + params.chunk, params.n), output < params.outputs);
     var sum = 0.0;
     for (var k = first + lane / WIDTH; k < end; k += 256u / WIDTH) {
-        sum += x[base + k * params.inner];
+        sum += f32(x[base + k * params.inner]);
     }
     let total = column_sum(lane, sum);
     if lane < WIDTH && output < params.outputs {

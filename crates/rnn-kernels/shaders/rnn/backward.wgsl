@@ -5,7 +5,7 @@
 // step_number() down; ticks, workgroups and ring as in rnn/forward.wgsl, with the G*H recurrent gate gradients in
 // place of h.
 // H and P are multiples of 4 here.
-// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_f32.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl,
+// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl,
 // lib/row_means.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/backward.rs
 
@@ -27,13 +27,13 @@ override PHASES: u32;
 const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
 @group(0) @binding(0) var<uniform> params: Params;
-// Binding 0, the weights, is in lib/weights_f32.wgsl: [D, G*H/4, P/4, 4], four units at one k; then [D, K/4, H/4, 4]
+// Binding 0, the weights, is in lib/weights_*.wgsl: [D, G*H/4, P/4, 4], four units at one k; then [D, K/4, H/4, 4]
 // of a step's second product, K being P of a projection, else H.
-@group(1) @binding(1) var<storage, read> y: array<vec4<f32>>;           // [T, B, D, P/4]
+@group(1) @binding(1) var<storage, read> y: array<Stored4>;             // [T, B, D, P/4]
 @group(1) @binding(2) var<storage, read> dy: array<vec4<f32>>;          // [T, B, D, P/4]
 @group(1) @binding(3) var<storage, read> options: array<vec4<f32>>;     // see lib/options.wgsl; `initial` is
                                                                         // [.., D, B, H/4], LSTM: c0, others: h0
-@group(1) @binding(4) var<storage, read_write> gates: array<vec4<f32>>; // [T, B, D, H*G/4]
+@group(1) @binding(4) var<storage, read_write> gates: array<Stored4>;   // [T, B, D, H*G/4]
 @group(1) @binding(5) var<storage, read_write> aux: array<vec4<f32>>;   // [T, B, D, H/4]
 @group(1) @binding(6) var<storage, read_write> state: array<vec4<f32>>; // [2.., D, B, H/4]: dh, carry, dh that
                                                                         // bypasses the cell, sums of parameters
@@ -80,7 +80,7 @@ fn before(at: Place, want_h: bool) -> vec4<f32> {
     }
     let quad = step_row(at.s - 1u, at.row, at.direction) * (params.hidden / 4u) + at.unit;
     if want_h {
-        return y[quad];
+        return vec4<f32>(y[quad]);
     }
     return aux[quad];
 }

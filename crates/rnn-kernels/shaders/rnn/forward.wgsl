@@ -5,7 +5,7 @@
 // and count may be the whole sequence; with more, count is 1 and the next dispatch is the barrier.
 // h goes from step to step through the ring, the slot of step s being s % 2.
 // H and P are multiples of 4 here; packed rows (WALK) are of one direction.
-// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl,
+// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl,
 // lib/row_means.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/forward.rs
 
@@ -36,9 +36,9 @@ const CHUNK: u32 = 32u; // vec4 along k staged at a time
 // projection.
 @group(1) @binding(1) var<storage, read> options: array<f32>;           // see lib/options.wgsl
 @group(1) @binding(2) var<storage, read> c0: array<f32>;                // [.., D, B, H]
-@group(1) @binding(3) var<storage, read_write> gates: array<vec4<f32>>; // [T, B, D, H*G/4]
+@group(1) @binding(3) var<storage, read_write> gates: array<Stored4>;   // [T, B, D, H*G/4]
 @group(1) @binding(4) var<storage, read_write> aux: array<f32>;         // [T or 1, B, D, H]
-@group(1) @binding(5) var<storage, read_write> y: array<f32>;           // [T, B, D, P]
+@group(1) @binding(5) var<storage, read_write> y: array<Stored>;        // [T, B, D, P]
 @group(1) @binding(6) var<storage, read_write> ring: array<vec4<f32>>;  // [2, D, B, P/4], then see lib/options.wgsl
 @group(1) @binding(7) var<storage, read_write> stats: array<vec4<f32>>; // [T, B, D]: see `stats` in lib/options.wgsl
 
@@ -79,14 +79,14 @@ fn h_before(at: Place) -> f32 {
             let line = at.direction * params.batch + at.row;
             return option(params.options.initial + line * params.state + at.unit);
         }
-        return y[params.y_offset + step_row(at.s - 1u, at.row, at.direction) * params.state + at.unit];
+        return f32(y[params.y_offset + step_row(at.s - 1u, at.row, at.direction) * params.state + at.unit]);
     }
     return ring[ring_start(at.row, at.direction, at.s % 2u) + at.unit / 4u][at.unit % 4u];
 }
 
 // Puts out h and hands it to the next step.
 fn emit(h: f32, at: Place) {
-    y[params.y_offset + step_row(at.s, at.row, at.direction) * params.state + at.unit] = h;
+    y[params.y_offset + step_row(at.s, at.row, at.direction) * params.state + at.unit] = Stored(h);
     let next = ring_start(at.row, at.direction, (at.s + 1u) % 2u);
     ring[next + at.unit / 4u][at.unit % 4u] = h * recurrent_scale(at);
 }

@@ -1,7 +1,7 @@
 // h before every step as the recurrent product sees it: masked by recurrent dropout, zero where it was cleared.
 // The gradient of U is a product with it; its first step starts the ring.
 // P is a multiple of 4 here and called hidden. Needs: lib/activation.wgsl, lib/rng.wgsl, lib/options.wgsl,
-// lib/index.wgsl.
+// lib/index.wgsl, lib/store_*.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/weight_grads.rs
 
 struct Params {
@@ -18,9 +18,9 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> options: array<f32>;          // see lib/options.wgsl
-@group(1) @binding(1) var<storage, read> y: array<vec4<f32>>;          // [T, B, D, P/4], or [N, P/4] packed
+@group(1) @binding(1) var<storage, read> y: array<Stored4>;            // [T, B, D, P/4], or [N, P/4] packed
 @group(1) @binding(2) var<storage, read> h0: array<vec4<f32>>;         // [.., D, B, P/4]
-@group(1) @binding(3) var<storage, read_write> out: array<vec4<f32>>;  // as y, or [D, B, P/4]
+@group(1) @binding(3) var<storage, read_write> out: array<Stored4>;    // as y, or [D, B, P/4]
 
 fn option(i: u32) -> f32 {
     return options[i];
@@ -49,13 +49,13 @@ fn previous(
         if at.s == 0u {
             h = h0[params.h0_offset / 4u + line * quads + at.unit];
         } else {
-            h = y[step_row(at.s - 1u, row, direction) * quads + at.unit];
+            h = vec4<f32>(y[step_row(at.s - 1u, row, direction) * quads + at.unit]);
         }
         h *= recurrent_scale4(at);
     }
     if params.to_ring == 1u {
-        out[line * quads + at.unit] = h;
+        out[line * quads + at.unit] = Stored4(h);
     } else {
-        out[step_row(at.s, row, direction) * quads + at.unit] = h;
+        out[step_row(at.s, row, direction) * quads + at.unit] = Stored4(h);
     }
 }

@@ -1,5 +1,5 @@
 // Puts the recurrent gradient of a GRU's last gate in the place of its input gradient, when the latter has been
-// used: then one product gives the gradient of all of U. Needs: lib/index.wgsl.
+// used: then one product gives the gradient of all of U. Needs: lib/index.wgsl, lib/store_*.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/weight_grads.rs
 
 struct Params {
@@ -8,8 +8,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> aux: array<f32>;         // [T, B, D, H]
-@group(1) @binding(1) var<storage, read_write> gates: array<f32>; // [T, B, D, H, G]
+@group(1) @binding(0) var<storage, read> aux: array<f32>;            // [T, B, D, H]
+@group(1) @binding(1) var<storage, read_write> gates: array<Stored>; // [T, B, D, H, G]
 
 @compute @workgroup_size(256)
 fn replace_last_gate(
@@ -19,6 +19,6 @@ fn replace_last_gate(
 ) {
     let i = linear_index(group, groups, lane);
     if i < params.count {
-        gates[i * params.gates + params.gates - 1u] = aux[i];
+        gates[i * params.gates + params.gates - 1u] = Stored(aux[i]);
     }
 }

@@ -1,42 +1,89 @@
-//! Kernels of `shaders/gemm/*.wgsl`.
+//! Kernels of `shaders/gemm/*.wgsl`: each form of the product for each pair of formats.
 
 use crate::kernel::{Access::*, Constants, Kernel, StepSource, part};
 use crate::params::gemm::{GemmParams, SumPartsParams};
 
+/// The formats of a product's operands and of its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Formats {
+    /// All in f32.
+    Single,
+    /// Operands in f16, the sum and the result in f32.
+    HalfOperands,
+    /// Operands and result in f16, the sum in f32.
+    Half,
+}
+
+/// One form of the product for every pair of formats.
+pub type Family = [Kernel; 3];
+
+/// The member of a family for these formats.
+pub fn member(family: &'static Family, formats: Formats) -> &'static Kernel {
+    &family[formats as usize]
+}
+
+/// The kernels of one form: its name, its own parts, and what else a kernel has.
+macro_rules! family {
+    ($name:literal, [$($part:literal),*], $rest:expr) => {
+        [
+            family!(@ $name, "f32", "f32", [$($part),*], false, $rest),
+            family!(@ concat!($name, "_f16_f32"), "f16", "f32", [$($part),*], true, $rest),
+            family!(@ concat!($name, "_f16"), "f16", "f16", [$($part),*], true, $rest),
+        ]
+    };
+    (@ $label:expr, $operands:literal, $result:literal, [$($part:literal),*], $half:literal, $rest:expr) => {
+        Kernel {
+            label: $label,
+            parts: &[
+                part!("gemm/params.wgsl"),
+                part!("lib/store_" $operands ".wgsl"),
+                part!("gemm/result_" $result ".wgsl"),
+                $(part!("gemm/" $part ".wgsl"),)*
+            ],
+            half: $half,
+            ..$rest
+        }
+    };
+}
+
 /// Tiled product with any strides.
-pub static GEMM: Kernel = Kernel {
-    label: "gemm",
-    parts: &[part!("gemm/params.wgsl"), part!("gemm/gemm.wgsl")],
-    entry: "gemm",
-    bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
-    params_size: size_of::<GemmParams>(),
-    step: StepSource::None,
-    variants: &[
-        &[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)],
-        &[("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)],
-        &[("A_ALONG_K", 0.0), ("B_ALONG_K", 1.0)],
-        &[("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0)],
-    ],
-    ..Kernel::PLAIN
-};
+pub static GEMM: Family = family!(
+    "gemm",
+    ["gemm"],
+    Kernel {
+        entry: "gemm",
+        bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
+        params_size: size_of::<GemmParams>(),
+        step: StepSource::None,
+        variants: &[
+            &[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)],
+            &[("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)],
+            &[("A_ALONG_K", 0.0), ("B_ALONG_K", 1.0)],
+            &[("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0)],
+        ],
+        ..Kernel::PLAIN
+    }
+);
 
 /// For subgroups of eight lanes and aligned operands.
-pub static GEMM_SUBGROUP: Kernel = Kernel {
-    label: "gemm_subgroup",
-    parts: &[part!("gemm/params.wgsl"), part!("gemm/aligned.wgsl"), part!("gemm/gemm_subgroup.wgsl")],
-    entry: "gemm_subgroup",
-    bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
-    params_size: size_of::<GemmParams>(),
-    variants: &[
-        &[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0), ("ROWS", 1.0)],
-        &[("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0), ("ROWS", 16.0)],
-        &[("A_ALONG_K", 0.0), ("B_ALONG_K", 1.0), ("ROWS", 32.0)],
-        &[("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0), ("ROWS", 32.0)],
-    ],
-    subgroups: true,
-    trusted: true,
-    ..Kernel::PLAIN
-};
+pub static GEMM_SUBGROUP: Family = family!(
+    "gemm_subgroup",
+    ["aligned", "gemm_subgroup"],
+    Kernel {
+        entry: "gemm_subgroup",
+        bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
+        params_size: size_of::<GemmParams>(),
+        variants: &[
+            &[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0), ("ROWS", 1.0)],
+            &[("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0), ("ROWS", 16.0)],
+            &[("A_ALONG_K", 0.0), ("B_ALONG_K", 1.0), ("ROWS", 32.0)],
+            &[("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0), ("ROWS", 32.0)],
+        ],
+        subgroups: true,
+        trusted: true,
+        ..Kernel::PLAIN
+    }
+);
 
 /// Which operand is contiguous along k, with eight rows of an invocation.
 const TILE_VARIANTS: &[Constants] = &[
@@ -57,50 +104,45 @@ const GEMM_TILE: Kernel = Kernel {
 };
 
 /// For aligned operands, 64 x 64 of the result to a workgroup.
-pub static GEMM_TILE_64: Kernel = Kernel {
-    label: "gemm_tile_64",
-    parts: &[
-        part!("gemm/params.wgsl"),
-        part!("gemm/aligned.wgsl"),
-        part!("gemm/tile_64.wgsl"),
-        part!("gemm/gemm_tile.wgsl"),
-    ],
-    ..GEMM_TILE
-};
+pub static GEMM_TILE_64: Family = family!("gemm_tile_64", ["aligned", "tile_64", "gemm_tile"], GEMM_TILE);
 
 /// For aligned operands, 128 x 128 of the result to a workgroup.
-pub static GEMM_TILE_128: Kernel = Kernel {
-    label: "gemm_tile_128",
-    parts: &[
-        part!("gemm/params.wgsl"),
-        part!("gemm/aligned.wgsl"),
-        part!("gemm/tile_128.wgsl"),
-        part!("gemm/gemm_tile.wgsl"),
-    ],
-    ..GEMM_TILE
-};
+pub static GEMM_TILE_128: Family = family!("gemm_tile_128", ["aligned", "tile_128", "gemm_tile"], GEMM_TILE);
 
 /// For at most four rows and a matrix that is contiguous along k.
-pub static GEMV: Kernel = Kernel {
-    label: "gemv",
-    parts: &[part!("gemm/params.wgsl"), part!("gemm/gemv.wgsl")],
-    entry: "gemv",
-    bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
-    params_size: size_of::<GemmParams>(),
-    variants: &[&[("ROWS", 1.0)], &[("ROWS", 4.0)]],
-    trusted: true,
-    ..Kernel::PLAIN
-};
+pub static GEMV: Family = family!(
+    "gemv",
+    ["gemv"],
+    Kernel {
+        entry: "gemv",
+        bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
+        params_size: size_of::<GemmParams>(),
+        variants: &[&[("ROWS", 1.0)], &[("ROWS", 4.0)]],
+        trusted: true,
+        ..Kernel::PLAIN
+    }
+);
 
 /// Adds up the parts of a product whose sum over k was divided.
 pub static SUM_PARTS: Kernel = Kernel {
     label: "sum_parts",
-    parts: &[part!("lib/index.wgsl"), part!("gemm/sum_parts.wgsl")],
+    parts: &[part!("lib/index.wgsl"), part!("gemm/result_f32.wgsl"), part!("gemm/sum_parts.wgsl")],
     entry: "sum_parts",
     bindings: &[Read, Read, ReadWrite], // sums, bias, c
     params_size: size_of::<SumPartsParams>(),
     ..Kernel::PLAIN
 };
 
+/// The same into f16.
+pub static SUM_PARTS_HALF: Kernel = Kernel {
+    label: "sum_parts_f16",
+    parts: &[part!("lib/index.wgsl"), part!("gemm/result_f16.wgsl"), part!("gemm/sum_parts.wgsl")],
+    half: true,
+    ..SUM_PARTS
+};
+
 /// Every kernel of the family.
-pub static ALL: &[&Kernel] = &[&GEMM, &GEMM_SUBGROUP, &GEMM_TILE_64, &GEMM_TILE_128, &GEMV, &SUM_PARTS];
+pub fn all() -> Vec<&'static Kernel> {
+    let families = [&GEMM, &GEMM_SUBGROUP, &GEMM_TILE_64, &GEMM_TILE_128, &GEMV];
+    families.into_iter().flatten().chain([&SUM_PARTS, &SUM_PARTS_HALF]).collect()
+}

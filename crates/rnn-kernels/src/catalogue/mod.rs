@@ -12,7 +12,8 @@ use crate::kernel::Kernel;
 
 /// Every kernel of the framework.
 pub fn all() -> Vec<&'static Kernel> {
-    let mut all = [pointwise::ALL, reduce::ALL, embed::ALL, loss::ALL, optim::ALL, gemm::ALL].concat();
+    let mut all = [pointwise::ALL, reduce::ALL, embed::ALL, loss::ALL, optim::ALL].concat();
+    all.extend(gemm::all());
     all.extend(rnn::all());
     all
 }

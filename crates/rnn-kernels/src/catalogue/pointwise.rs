@@ -9,7 +9,7 @@ use crate::params::{
 
 /// Every kernel of the family.
 pub static ALL: &[&Kernel] =
-    &[&UNARY, &UNARY_BACKWARD, &AFFINE, &BINARY, &ACCUMULATE, &FILL, &CAST, &COPY, &DROPOUT];
+    &[&UNARY, &UNARY_BACKWARD, &AFFINE, &BINARY, &ACCUMULATE, &FILL, &CAST, &COPY, &COPY_WIDENED, &DROPOUT];
 
 /// `pointwise/unary.wgsl`
 pub static UNARY: Kernel = Kernel {
@@ -127,13 +127,19 @@ pub static CAST: Kernel = Kernel {
 /// `pointwise/copy.wgsl`
 pub static COPY: Kernel = Kernel {
     label: "copy",
-    parts: &[part!("lib/index.wgsl"), part!("pointwise/copy.wgsl")],
+    parts: &[part!("lib/index.wgsl"), part!("pointwise/words.wgsl"), part!("pointwise/copy.wgsl")],
     entry: "copy",
     bindings: &[Read, ReadWrite],
     params_size: size_of::<CopyParams>(),
-    step: StepSource::None,
-    variants: &[&[]],
     ..Kernel::PLAIN
+};
+
+/// The same from f16 to f32.
+pub static COPY_WIDENED: Kernel = Kernel {
+    label: "copy_widened",
+    parts: &[part!("lib/index.wgsl"), part!("pointwise/widened.wgsl"), part!("pointwise/copy.wgsl")],
+    half: true,
+    ..COPY
 };
 
 /// `pointwise/dropout.wgsl`

@@ -7,6 +7,7 @@ use crate::params::{LayerNormParams, LayerNormWeightsParams, MaxAxisParams, Rows
 /// Every kernel of the family.
 pub static ALL: &[&Kernel] = &[
     &SUM_AXIS,
+    &SUM_AXIS_HALF,
     &MAX_AXIS,
     &MAX_AXIS_BACKWARD,
     &SOFTMAX,
@@ -19,13 +20,31 @@ pub static ALL: &[&Kernel] = &[
 /// `reduce/sum_axis.wgsl`
 pub static SUM_AXIS: Kernel = Kernel {
     label: "sum_axis",
-    parts: &[part!("lib/index.wgsl"), part!("lib/reduce_columns.wgsl"), part!("reduce/sum_axis.wgsl")],
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/store_f32.wgsl"),
+        part!("lib/reduce_columns.wgsl"),
+        part!("reduce/sum_axis.wgsl"),
+    ],
     entry: "sum_axis",
     bindings: &[Read, ReadWrite],
     params_size: size_of::<SumAxisParams>(),
     step: StepSource::None,
     variants: &[&[("WIDTH", 1.0)], &[("WIDTH", 8.0)], &[("WIDTH", 32.0)], &[("WIDTH", 256.0)]],
     ..Kernel::PLAIN
+};
+
+/// The same of f16 values.
+pub static SUM_AXIS_HALF: Kernel = Kernel {
+    label: "sum_axis_f16",
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/store_f16.wgsl"),
+        part!("lib/reduce_columns.wgsl"),
+        part!("reduce/sum_axis.wgsl"),
+    ],
+    half: true,
+    ..SUM_AXIS
 };
 
 /// `reduce/max_axis.wgsl`

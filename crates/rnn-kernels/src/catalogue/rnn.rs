@@ -1,7 +1,7 @@
 //! Kernels of `shaders/rnn/*.wgsl`: one driver per direction of time, joined with each cell, each way to fetch
 //! the rows of the product, and each source of the step number.
 
-use crate::cell::{CellKind, CellSpec, WeightFormat};
+use crate::cell::{CellKind, CellSpec};
 use crate::kernel::{Access::*, Constants, Kernel, StepSource, part};
 use crate::params::rnn::{
     BackwardParams, ForwardParams, InterleaveParams, NormRowsParams, PackBiasParams, PackRecurrentParams,
@@ -15,6 +15,17 @@ pub enum Rows {
     Workgroup,
     /// By shuffles among the eight lanes of a subgroup.
     Subgroup,
+}
+
+/// The formats of what a recurrence reads and writes. Its arithmetic, the ring and c are f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Formats {
+    /// All in f32.
+    Single,
+    /// Weights in f16: inference.
+    HalfWeights,
+    /// Weights, gates and y in f16: training.
+    Half,
 }
 
 /// The overrides that both drivers have. Sigmoid gates with tanh and no option; the Elman cell with relu and every
@@ -62,14 +73,15 @@ const BACKWARD_VARIANTS: &[Constants] = variants!();
 
 /// One driver with one cell.
 macro_rules! recurrence {
-    ($direction:literal, $bindings:expr, $params:ty, $variants:expr, [$cell:literal, $gates:literal, $($part:literal),*], $weights:literal, $rows:ident, $step:ident) => {
+    ($direction:literal, $bindings:expr, $params:ty, $variants:expr, [$cell:literal, $gates:literal, $($part:literal),*], $weights:tt, $store:tt, $rows:ident, $step:ident) => {
         Kernel {
-            label: concat!($cell, "_", $direction, "_", $weights, "_", stringify!($rows), "_", stringify!($step)),
+            label: concat!($cell, "_", $direction, "_", $weights, "_", $store, "_", stringify!($rows), "_", stringify!($step)),
             parts: &[
                 part!("lib/math.wgsl"),
                 part!("lib/activation.wgsl"),
                 part!("lib/rng.wgsl"),
                 recurrence!(@step $step),
+                part!("lib/store_" $store ".wgsl"),
                 part!("lib/weights_" $weights ".wgsl"),
                 part!("lib/gates_" $gates ".wgsl"),
                 part!("lib/options.wgsl"),
@@ -85,38 +97,42 @@ macro_rules! recurrence {
             step: StepSource::$step,
             variants: $variants,
             subgroups: matches!(Rows::$rows, Rows::Subgroup),
+            half: recurrence!(@half $store),
             trusted: true,
         }
     };
+    (@half "f32") => { false };
+    (@half "f16") => { true };
     (@step Immediate) => { part!("lib/step_immediate.wgsl") };
     (@step Uniform) => { part!("lib/step_uniform.wgsl") };
     (@rows Workgroup) => { part!("lib/rows_workgroup.wgsl") };
     (@rows Subgroup) => { part!("lib/rows_subgroup.wgsl") };
 }
 
-/// Both drivers with one cell, for every way to fetch rows and every source of the step number.
+/// Both drivers with one cell, for all formats, every way to fetch rows and every source of the step number.
 macro_rules! cell {
     ($name:ident, $cell:tt) => {
         static $name: Cell = Cell {
             forward: [
-        cell!(@forward $cell, "f32", Workgroup, Uniform),
-        cell!(@forward $cell, "f32", Workgroup, Immediate),
-        cell!(@forward $cell, "f32", Subgroup, Uniform),
-        cell!(@forward $cell, "f32", Subgroup, Immediate),
-        cell!(@forward $cell, "f16", Workgroup, Uniform),
-        cell!(@forward $cell, "f16", Workgroup, Immediate),
-        cell!(@forward $cell, "f16", Subgroup, Uniform),
-        cell!(@forward $cell, "f16", Subgroup, Immediate),
+                cell!(@every @forward $cell, "f32", "f32"),
+                cell!(@every @forward $cell, "f16", "f32"),
+                cell!(@every @forward $cell, "f16", "f16"),
             ],
             backward: [
-        cell!(@backward $cell, Workgroup, Uniform),
-        cell!(@backward $cell, Workgroup, Immediate),
-        cell!(@backward $cell, Subgroup, Uniform),
-        cell!(@backward $cell, Subgroup, Immediate),
+                cell!(@every @backward $cell, "f32", "f32"),
+                cell!(@every @backward $cell, "f16", "f16"),
             ],
         };
     };
-    (@forward $cell:tt, $weights:literal, $rows:ident, $step:ident) => {
+    (@every @$direction:ident $cell:tt, $weights:tt, $store:tt) => {
+        [
+            cell!(@$direction $cell, $weights, $store, Workgroup, Uniform),
+            cell!(@$direction $cell, $weights, $store, Workgroup, Immediate),
+            cell!(@$direction $cell, $weights, $store, Subgroup, Uniform),
+            cell!(@$direction $cell, $weights, $store, Subgroup, Immediate),
+        ]
+    };
+    (@forward $cell:tt, $weights:tt, $store:tt, $rows:ident, $step:ident) => {
         recurrence!(
             "forward",
             // weights, options, c0, gates, aux, y, ring, stats
@@ -125,11 +141,12 @@ macro_rules! cell {
             FORWARD_VARIANTS,
             $cell,
             $weights,
+            $store,
             $rows,
             $step
         )
     };
-    (@backward $cell:tt, $rows:ident, $step:ident) => {
+    (@backward $cell:tt, $weights:tt, $store:tt, $rows:ident, $step:ident) => {
         recurrence!(
             "backward",
             // weights, y, dy, options, gates, aux, state, ring
@@ -137,17 +154,20 @@ macro_rules! cell {
             BackwardParams,
             BACKWARD_VARIANTS,
             $cell,
-            "f32",
+            $weights,
+            $store,
             $rows,
             $step
         )
     };
 }
 
-/// The kernels of one cell.
+/// The kernels of one cell, for every way to fetch rows and every source of the step number.
 struct Cell {
-    forward: [Kernel; 8],
-    backward: [Kernel; 4],
+    /// By [`Formats`].
+    forward: [[Kernel; 4]; 3],
+    /// [`Formats::Single`] and [`Formats::Half`].
+    backward: [[Kernel; 4]; 2],
 }
 
 // Name, gates in memory, and the parts in `shaders/cells/`.
@@ -171,19 +191,18 @@ fn cell(spec: &CellSpec) -> &'static Cell {
     }
 }
 
-fn pick(kernels: &'static [Kernel], rows: Rows, immediates: bool) -> &'static Kernel {
+fn pick(kernels: &'static [Kernel; 4], rows: Rows, immediates: bool) -> &'static Kernel {
     &kernels[2 * usize::from(rows == Rows::Subgroup) + usize::from(immediates)]
 }
 
-/// The forward recurrence of a cell, with weights in f32 or f16; `immediates` says where it finds the step number.
-pub fn forward(spec: &CellSpec, weights: WeightFormat, rows: Rows, immediates: bool) -> &'static Kernel {
-    let (f32_kernels, f16_kernels) = cell(spec).forward.split_at(4);
-    pick(if weights == WeightFormat::F16 { f16_kernels } else { f32_kernels }, rows, immediates)
+/// The forward recurrence of a cell; `immediates` says where it finds the step number.
+pub fn forward(spec: &CellSpec, formats: Formats, rows: Rows, immediates: bool) -> &'static Kernel {
+    pick(&cell(spec).forward[formats as usize], rows, immediates)
 }
 
-/// The backward recurrence of a cell.
-pub fn backward(spec: &CellSpec, rows: Rows, immediates: bool) -> &'static Kernel {
-    pick(&cell(spec).backward, rows, immediates)
+/// The backward recurrence of a cell, with weights, gates and y in f16 or all in f32.
+pub fn backward(spec: &CellSpec, half: bool, rows: Rows, immediates: bool) -> &'static Kernel {
+    pick(&cell(spec).backward[usize::from(half)], rows, immediates)
 }
 
 /// Recurrent weights in the order of the recurrence.
@@ -245,6 +264,7 @@ pub static PREVIOUS: Kernel = Kernel {
         part!("lib/activation.wgsl"),
         part!("lib/rng.wgsl"),
         part!("lib/options.wgsl"),
+        part!("lib/store_f32.wgsl"),
         part!("rnn/previous.wgsl"),
     ],
     entry: "previous",
@@ -252,6 +272,22 @@ pub static PREVIOUS: Kernel = Kernel {
     params_size: size_of::<PreviousParams>(),
     variants: PREVIOUS_VARIANTS,
     ..Kernel::PLAIN
+};
+
+/// The same where y is f16, and so is what comes out.
+pub static PREVIOUS_HALF: Kernel = Kernel {
+    label: "previous_f16",
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("lib/activation.wgsl"),
+        part!("lib/rng.wgsl"),
+        part!("lib/options.wgsl"),
+        part!("lib/store_f16.wgsl"),
+        part!("rnn/previous.wgsl"),
+    ],
+    half: true,
+    ..PREVIOUS
 };
 
 /// Layer normalisation of the input's product, in place.
@@ -298,24 +334,34 @@ pub static INTERLEAVE: Kernel = Kernel {
 /// A GRU's gate gradients for the recurrent weights.
 pub static REPLACE_LAST_GATE: Kernel = Kernel {
     label: "replace_last_gate",
-    parts: &[part!("lib/index.wgsl"), part!("rnn/replace_last_gate.wgsl")],
+    parts: &[part!("lib/index.wgsl"), part!("lib/store_f32.wgsl"), part!("rnn/replace_last_gate.wgsl")],
     entry: "replace_last_gate",
     bindings: &[Read, ReadWrite], // aux, gates
     params_size: size_of::<ReplaceLastGateParams>(),
     ..Kernel::PLAIN
 };
 
+/// The same of gates in f16.
+pub static REPLACE_LAST_GATE_HALF: Kernel = Kernel {
+    label: "replace_last_gate_f16",
+    parts: &[part!("lib/index.wgsl"), part!("lib/store_f16.wgsl"), part!("rnn/replace_last_gate.wgsl")],
+    half: true,
+    ..REPLACE_LAST_GATE
+};
+
 /// Every kernel of the family.
 pub fn all() -> Vec<&'static Kernel> {
-    let recurrences = CELLS.iter().flat_map(|cell| cell.forward.iter().chain(&cell.backward));
+    let recurrences = CELLS.iter().flat_map(|cell| cell.forward.iter().chain(&cell.backward).flatten());
     let others = [
         &NORM_ROWS,
         &NORM_ROWS_BACKWARD,
         &PREVIOUS,
+        &PREVIOUS_HALF,
         &PACK_RECURRENT,
         &PACK_BIAS,
         &INTERLEAVE,
         &REPLACE_LAST_GATE,
+        &REPLACE_LAST_GATE_HALF,
     ];
     recurrences.chain(others).collect()
 }

@@ -8,7 +8,7 @@ mod stack;
 
 pub use activation::Activation;
 use serde::{Deserialize, Serialize};
-pub use stack::{Merge, Parameter, Regularization, StackSpec, WeightFormat};
+pub use stack::{Merge, Parameter, Regularization, StackSpec, Storage, WeightFormat};
 
 /// The recurrence of one layer. Weights follow PyTorch: gates are blocks of H rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

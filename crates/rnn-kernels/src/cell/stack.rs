@@ -52,6 +52,45 @@ pub enum WeightFormat {
     F16,
 }
 
+/// How a training pass stores the values of all steps. Sums, the cell state, cotangents and the gradients of parameters
+/// are f32 throughout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Storage {
+    /// All in f32.
+    #[default]
+    F32,
+    /// Gates in f16 from the forward pass to the backward pass: of the G + 2 arrays `[T, B, H]` that a layer keeps, G
+    /// shrink to half. Outputs and states do not change. Gradients see gates of 11 bits; activations without a bound
+    /// overflow above 65504. Not with a clip: that a gate was clipped is seen by its exact value.
+    HalfGates,
+    /// Inputs, outputs, gates and their gradients, and weights in f16 wherever the kernels of a GPU move them: half of
+    /// the bytes. Outputs are rounded, too, and small gradients vanish unless the loss is scaled. Devices without kernels
+    /// for it (the CPU, adapters without `shader-f16`) do as with [`Storage::HalfGates`]. Not with a clip, layer
+    /// normalisation, a projection or a reset gate before the product.
+    Half,
+}
+
+impl Storage {
+    /// Whether passes over `spec` can store values so; if not, why.
+    ///
+    /// # Errors
+    /// What must be instead.
+    pub fn check(self, spec: &StackSpec) -> Result<(), &'static str> {
+        let cell = &spec.cell;
+        let resets_before = cell.kind == CellKind::Gru && !cell.reset_after;
+        if self != Storage::F32 && cell.clip.is_some() {
+            return Err("F32 with a clip: that a gate was clipped is seen by its exact value");
+        }
+        if self == Storage::Half && (cell.layer_norm || spec.proj_size > 0 || resets_before) {
+            return Err(
+                "F32 or HalfGates with layer normalisation, a projection or a reset before the product",
+            );
+        }
+        Ok(())
+    }
+}
+
 /// A parameter of one layer and direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Parameter {

@@ -4,17 +4,17 @@ use super::{GpuBuffer, GpuDevice, Launch};
 use crate::dims::MAX_RANK;
 use crate::error::Result;
 use crate::ops::copy::StridedCopy;
-use rnn_kernels::catalogue::pointwise::COPY;
+use rnn_kernels::catalogue::pointwise::{COPY, COPY_WIDENED};
 use rnn_kernels::grid;
 use rnn_kernels::params::{Axes, CopyParams, MAX_AXES};
 
 const _: () = assert!(MAX_RANK <= MAX_AXES, "the strided kernels would drop axes");
 
-/// `dst` is fresh: nobody else holds it, so it is written in place.
+/// Values of f16 become f32 on the way. `dst` is fresh: nobody else holds it, so it is written in place.
 pub(crate) fn copy_strided(
     dev: &GpuDevice,
     copy: &StridedCopy,
-    src: &GpuBuffer,
+    (src, half): (&GpuBuffer, bool),
     dst: &mut GpuBuffer,
 ) -> Result<()> {
     let n: usize = copy.dims.iter().product();
@@ -28,7 +28,7 @@ pub(crate) fn copy_strided(
         dst_offset: copy.dst_offset as u32,
     };
     dev.dispatch(Launch {
-        kernel: &COPY,
+        kernel: if half { &COPY_WIDENED } else { &COPY },
         constants: &[],
         params: bytemuck::bytes_of(&params),
         buffers: &[src, dst],

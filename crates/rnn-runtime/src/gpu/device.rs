@@ -25,6 +25,8 @@ pub struct GpuOptions {
     pub immediates: bool,
     /// Use subgroup operations.
     pub subgroups: bool,
+    /// Use f16 values in kernels.
+    pub half: bool,
     /// Ask for the adapter's own limits rather than WebGPU's defaults.
     pub adapter_limits: bool,
     /// Bytes that a single array may have at most, where less than the adapter takes is wanted. Training passes above it
@@ -48,6 +50,7 @@ impl Default for GpuOptions {
         GpuOptions {
             immediates: true,
             subgroups: true,
+            half: true,
             adapter_limits: true,
             max_array_bytes: None,
             algorithm: None,
@@ -69,6 +72,8 @@ pub(super) struct Inner {
     pub(super) immediates: bool,
     /// Lanes of a subgroup, where operations on them can be used and the number is fixed.
     pub(super) subgroup_size: Option<u32>,
+    /// Whether kernels may have f16 values.
+    pub(super) half: bool,
     algorithm: Option<Algorithm>,
     pub(super) info: AdapterInfo,
     pub(super) pool: Pool,
@@ -166,9 +171,11 @@ impl GpuDevice {
         let has = |feature, wanted: bool| wanted && adapter.features().contains(feature);
         let immediates = has(wgpu::Features::IMMEDIATES, options.immediates);
         let subgroups = has(wgpu::Features::SUBGROUP, options.subgroups);
+        let half = has(wgpu::Features::SHADER_F16, options.half);
         let mut required_features = wgpu::Features::empty();
         required_features.set(wgpu::Features::IMMEDIATES, immediates);
         required_features.set(wgpu::Features::SUBGROUP, subgroups);
+        required_features.set(wgpu::Features::SHADER_F16, half);
         limits.max_immediate_size = if immediates { adapter.limits().max_immediate_size.min(128) } else { 0 };
         let timestamps = options.timestamps && info.has_timestamps;
         required_features.set(wgpu::Features::TIMESTAMP_QUERY, timestamps);
@@ -205,6 +212,7 @@ impl GpuDevice {
             limits,
             immediates,
             subgroup_size,
+            half,
             algorithm,
             info,
             counters,
@@ -240,6 +248,11 @@ impl GpuDevice {
     /// Lanes of a subgroup, where operations on them can be used and the number is fixed.
     pub(crate) fn subgroup_size(&self) -> Option<u32> {
         self.0.subgroup_size
+    }
+
+    /// Whether kernels may have f16 values.
+    pub(crate) fn has_half(&self) -> bool {
+        self.0.half
     }
 
     /// Counts since the device was opened.

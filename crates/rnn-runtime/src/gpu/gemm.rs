@@ -2,13 +2,17 @@
 
 use super::plan::Facts;
 use super::{GpuBuffer, GpuDevice, Launch};
-use crate::array::Array;
+use crate::array::{Array, DType};
 use crate::device::Device;
 use crate::error::Result;
 use crate::ops::gemm::{GemmArgs, Operand, Output};
-use rnn_kernels::catalogue::gemm::{GEMM, GEMM_SUBGROUP, GEMM_TILE_64, GEMM_TILE_128, GEMV, SUM_PARTS};
+use crate::ops::pointwise::cast;
+use rnn_kernels::catalogue::gemm::{
+    Family, Formats, GEMM, GEMM_SUBGROUP, GEMM_TILE_64, GEMM_TILE_128, GEMV, SUM_PARTS, SUM_PARTS_HALF,
+    member,
+};
 use rnn_kernels::params::gemm::{GemmParams, SumPartsParams};
-use rnn_kernels::{Kernel, ROWS, grid};
+use rnn_kernels::{ROWS, grid};
 
 /// Multiply-adds of one dispatch at most: about 20 ms at the slowest rate of a real GPU. Larger
 /// products are split by rows.
@@ -20,10 +24,10 @@ const MIN_PART: usize = 256;
 /// Most parts of a sum over k.
 const MAX_PARTS: usize = 64;
 
-/// A kernel, its constants, and the rows and columns of c that a workgroup computes.
+/// Kernels, their constants, and the rows and columns of c that a workgroup computes.
 #[derive(Clone)]
 struct Form {
-    kernel: &'static Kernel,
+    family: &'static Family,
     constants: Vec<(&'static str, f64)>,
     tile: [usize; 2],
 }
@@ -69,7 +73,7 @@ impl Form {
     fn strided(args: &GemmArgs<'_>) -> Self {
         let along_k = |stride: usize| f64::from(u8::from(stride == 1));
         Form {
-            kernel: &GEMM,
+            family: &GEMM,
             constants: vec![
                 ("A_ALONG_K", along_k(args.a.col_stride)),
                 ("B_ALONG_K", along_k(args.b.row_stride)),
@@ -88,18 +92,18 @@ impl Form {
             9..=16 => 16,
             _ => 32,
         };
-        Form { kernel: &GEMM_SUBGROUP, constants: aligned.constants(rows), tile: [rows, 32] }
+        Form { family: &GEMM_SUBGROUP, constants: aligned.constants(rows), tile: [rows, 32] }
     }
 
     /// For any other adapter.
     fn aligned(args: &GemmArgs<'_>, aligned: Aligned) -> Self {
         if args.m <= 4 && aligned.a_along_k && aligned.b_along_k {
             let rows = if args.m == 1 { 1 } else { 4 };
-            return Form { kernel: &GEMV, constants: vec![(ROWS, rows as f64)], tile: [rows, 4] };
+            return Form { family: &GEMV, constants: vec![(ROWS, rows as f64)], tile: [rows, 4] };
         }
-        let (kernel, side) =
+        let (family, side) =
             if args.m.min(args.n) >= 128 { (&GEMM_TILE_128, 128) } else { (&GEMM_TILE_64, 64) };
-        Form { kernel, constants: aligned.constants(8), tile: [side, side] }
+        Form { family, constants: aligned.constants(8), tile: [side, side] }
     }
 
     /// The fastest one whose kernels have proved themselves on this device.
@@ -128,8 +132,8 @@ pub(crate) fn gemm_grouped(
     groups: usize,
 ) -> Result<()> {
     let form = Form::choose(device, args, &c)?;
-    let len = c.array.len();
-    c.array.gpu_mut().make_unique(len)?;
+    let words = (c.array.len() * c.array.dtype().size()).div_ceil(4);
+    c.array.gpu_mut().make_unique(words)?;
     run(device, args, &c, &form, groups)
 }
 
@@ -145,9 +149,20 @@ fn parts(device: &GpuDevice, args: &GemmArgs<'_>, form: &Form) -> usize {
     }
 }
 
+/// The formats of a product, by its arrays.
+fn formats(args: &GemmArgs<'_>, c: DType) -> Formats {
+    match (args.a.array.dtype(), args.b.array.dtype(), c) {
+        (DType::F32, DType::F32, DType::F32) => Formats::Single,
+        (DType::F16, DType::F16, DType::F32) => Formats::HalfOperands,
+        (DType::F16, DType::F16, DType::F16) => Formats::Half,
+        other => unreachable!("the callers make no product of {other:?}"),
+    }
+}
+
 /// Where the kernels write, and how.
 struct Target<'a> {
     buffer: &'a GpuBuffer,
+    dtype: DType,
     offset: usize,
     batch_stride: usize,
     ldc: usize,
@@ -162,6 +177,7 @@ fn run(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output<'_>, form: &Form, gro
     if parts == 1 {
         let target = Target {
             buffer: out,
+            dtype: c.array.dtype(),
             offset: c.offset,
             batch_stride: c.batch_stride,
             ldc: c.ldc,
@@ -176,6 +192,7 @@ fn run(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output<'_>, form: &Form, gro
     let sums = device.alloc(parts * args.m * args.n)?;
     let target = Target {
         buffer: &sums,
+        dtype: DType::F32,
         offset: 0,
         batch_stride: 0,
         ldc: args.n,
@@ -198,7 +215,7 @@ fn run(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output<'_>, form: &Form, gro
         group_rows: (args.m / groups) as u32,
     };
     device.dispatch(Launch {
-        kernel: &SUM_PARTS,
+        kernel: if c.array.dtype() == DType::F16 { &SUM_PARTS_HALF } else { &SUM_PARTS },
         constants: &[],
         params: bytemuck::bytes_of(&params),
         buffers: &[&sums, args.bias.map_or(&sums, Array::gpu), out],
@@ -244,7 +261,7 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
         // A product without bias still needs something bound; `a` is at hand and readable.
         let bias = c.bias.unwrap_or(args.a.array).gpu();
         device.dispatch(Launch {
-            kernel: form.kernel,
+            kernel: member(form.family, formats(args, c.dtype)),
             constants: &form.constants,
             params: bytemuck::bytes_of(&params),
             buffers: &[args.a.array.gpu(), args.b.array.gpu(), bias, c.buffer],
@@ -262,7 +279,7 @@ fn works(device: &GpuDevice, family: &'static str) -> Result<bool> {
         let mut worst = 0f32;
         // A tile and a bit; a few rows.
         for m in [67, 3] {
-            let error = self_test(device, family, m)?;
+            let error = self_test(device, family, m, Formats::Single)?;
             // max() of f32 drops NaN.
             worst = if error <= worst { worst } else { error };
         }
@@ -270,13 +287,30 @@ fn works(device: &GpuDevice, family: &'static str) -> Result<bool> {
     })
 }
 
-fn self_test(device: &GpuDevice, family: &str, m: usize) -> Result<f32> {
+/// The largest error of products of f16, by the kernels that are used here.
+pub(super) fn half_product_error(device: &GpuDevice) -> Result<f32> {
+    let subgroups = device.subgroup_size() == Some(8) && works(device, SUBGROUP)?;
+    let family = if subgroups { SUBGROUP } else { ALIGNED };
+    let operands = self_test(device, family, 67, Formats::HalfOperands)?;
+    let all = self_test(device, family, 67, Formats::Half)?;
+    Ok(if operands <= all { all } else { operands })
+}
+
+fn self_test(device: &GpuDevice, family: &str, m: usize, formats: Formats) -> Result<f32> {
     let (n, k) = (72, 20);
     let on = Device::from(device.clone());
     let value = |i: usize| ((i * 7 + i * i % 11) % 5) as f32 - 2.0;
     let [a, b]: [Vec<f32>; 2] = [m * k, k * n].map(|count| (0..count).map(value).collect());
-    let mut c = Array::alloc(&on, "self-test", &[m, n])?;
-    let operands = [Array::from_f32(&on, &a, &[m, k])?, Array::from_f32(&on, &b, &[n, k])?];
+    let [of_operands, of_result] = match formats {
+        Formats::Single => [DType::F32; 2],
+        Formats::HalfOperands => [DType::F16, DType::F32],
+        Formats::Half => [DType::F16; 2],
+    };
+    let mut c = cast(&Array::alloc_zeroed(&on, "self-test", &[m, n])?, of_result)?;
+    let operands = [
+        cast(&Array::from_f32(&on, &a, &[m, k])?, of_operands)?,
+        cast(&Array::from_f32(&on, &b, &[n, k])?, of_operands)?,
+    ];
     let args = GemmArgs {
         batch: 1,
         m,

@@ -4,11 +4,13 @@
 //! dispatch (in few, so that none is too long), whose workgroups each hold all units of some batch rows.
 
 use super::adapter::DeviceKind;
+use super::gemm::half_product_error;
+use super::rnn::forward_work;
 use super::tuning::{Case, Pass};
 use super::{GpuDevice, rnn_test};
 use crate::error::{Error, Result};
 use crate::recurrence::LayerDims;
-use rnn_kernels::catalogue::rnn::Rows;
+use rnn_kernels::catalogue::rnn::{Formats, Rows};
 use std::fmt;
 use std::str::FromStr;
 
@@ -74,6 +76,7 @@ const ROW_SIZES: [usize; 5] = [1, 4, 8, 16, 32];
 /// Families of the self-test.
 const SUBGROUP: &str = "rnn/subgroup";
 const SEQUENCE: &str = "rnn/sequence";
+const HALF: &str = "rnn/half";
 
 /// What the planner knows of an adapter.
 #[derive(Clone, Copy, Debug)]
@@ -312,6 +315,22 @@ impl GpuDevice {
         let plan =
             Plan { algorithm, fetch, rows: dims.batch.next_power_of_two(), workgroup: 64, across: 1, count };
         // Small integers: the result is exact.
-        self.0.self_tests.passes(family, 0.0, || rnn_test::error(self, &plan))
+        self.0.self_tests.passes(family, 0.0, || rnn_test::error(self, &plan, Formats::Single))
+    }
+
+    /// Whether kernels can read and write f16 here, which they prove at the first call.
+    pub(crate) fn half_storage(&self) -> Result<bool> {
+        if !self.has_half() {
+            return Ok(false);
+        }
+        let dims = rnn_test::dims();
+        let work = forward_work(dims.hidden, 1);
+        let plan = self.plan(Pass::Forward, dims, work)?;
+        self.0.self_tests.passes(HALF, 0.0, || {
+            let product = half_product_error(self)?;
+            let recurrence = rnn_test::error(self, &plan, Formats::Half)?;
+            // max() of f32 drops NaN.
+            Ok(if product <= recurrence { recurrence } else { product })
+        })
     }
 }

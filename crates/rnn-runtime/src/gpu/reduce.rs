@@ -2,7 +2,7 @@
 
 use super::{GpuBuffer, GpuDevice, Launch};
 use crate::error::Result;
-use rnn_kernels::catalogue::reduce::{MAX_AXIS, MAX_AXIS_BACKWARD, SUM_AXIS};
+use rnn_kernels::catalogue::reduce::{MAX_AXIS, MAX_AXIS_BACKWARD, SUM_AXIS, SUM_AXIS_HALF};
 use rnn_kernels::grid;
 use rnn_kernels::params::{MaxAxisParams, SumAxisParams};
 
@@ -57,6 +57,18 @@ pub(crate) fn sum_axis(
     inner: usize,
     scale: f32,
 ) -> Result<GpuBuffer> {
+    sum_stored(dev, (x, false), outer, n, inner, scale)
+}
+
+/// [`sum_axis`] of x in f16 where that is said.
+pub(crate) fn sum_stored(
+    dev: &GpuDevice,
+    (x, half): (&GpuBuffer, bool),
+    outer: usize,
+    n: usize,
+    inner: usize,
+    scale: f32,
+) -> Result<GpuBuffer> {
     let outputs = outer * inner;
     let width = width(n, inner);
     let (chunk, chunks) = chunks(n, outputs.div_ceil(width), grid::WORKGROUP / width);
@@ -70,7 +82,7 @@ pub(crate) fn sum_axis(
         scale: if chunks == 1 { scale } else { 1.0 },
     };
     dev.dispatch(Launch {
-        kernel: &SUM_AXIS,
+        kernel: if half { &SUM_AXIS_HALF } else { &SUM_AXIS },
         constants: &[("WIDTH", width as f64)],
         params: bytemuck::bytes_of(&params),
         buffers: &[x, &out],

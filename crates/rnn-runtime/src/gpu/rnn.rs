@@ -9,10 +9,10 @@ use crate::array::Array;
 use crate::error::Result;
 use crate::recurrence::{LayerDims, Noise};
 use rnn_kernels::catalogue::rnn::{
-    INTERLEAVE, NORM_ROWS, NORM_ROWS_BACKWARD, PACK_BIAS, PACK_RECURRENT, PREVIOUS, REPLACE_LAST_GATE,
-    backward as backward_kernel, forward as forward_kernel,
+    Formats, INTERLEAVE, NORM_ROWS, NORM_ROWS_BACKWARD, PACK_BIAS, PACK_RECURRENT, PREVIOUS, PREVIOUS_HALF,
+    REPLACE_LAST_GATE, REPLACE_LAST_GATE_HALF, backward as backward_kernel, forward as forward_kernel,
 };
-use rnn_kernels::cell::{CellSpec, StackSpec, WeightFormat};
+use rnn_kernels::cell::{CellSpec, StackSpec};
 use rnn_kernels::grid;
 use rnn_kernels::params::rnn::{
     BackwardParams, ForwardParams, InterleaveParams, NormRowsParams, PackBiasParams, PackRecurrentParams,
@@ -29,9 +29,9 @@ pub(crate) struct Forward<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
     pub(crate) setup: &'a Setup,
-    /// f32, or f16 with [`WeightFormat::F16`]
+    /// f32, or f16 as the formats say; gates and y likewise
     pub(crate) weights: &'a GpuBuffer,
-    pub(crate) format: WeightFormat,
+    pub(crate) formats: Formats,
     /// See `lib/options.wgsl`; absent where the setup has none.
     pub(crate) options: Option<&'a GpuBuffer>,
     pub(crate) gates: &'a GpuBuffer,
@@ -54,6 +54,8 @@ pub(crate) struct Backward<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
     pub(crate) setup: &'a Setup,
+    /// Whether weights, gates and y are f16.
+    pub(crate) half: bool,
     pub(crate) weights: &'a GpuBuffer,
     pub(crate) gates: &'a GpuBuffer,
     pub(crate) aux: Option<&'a GpuBuffer>,
@@ -134,7 +136,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
     ];
     device.dispatch_steps(StepLaunch {
         launch: Launch {
-            kernel: forward_kernel(args.spec, args.format, plan.fetch, device.has_immediates()),
+            kernel: forward_kernel(args.spec, args.formats, plan.fetch, device.has_immediates()),
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
@@ -180,7 +182,7 @@ fn run_backward(device: &GpuDevice, args: &Backward<'_>, plan: &Plan) -> Result<
     ];
     device.dispatch_steps(StepLaunch {
         launch: Launch {
-            kernel: backward_kernel(args.spec, plan.fetch, device.has_immediates()),
+            kernel: backward_kernel(args.spec, args.half, plan.fetch, device.has_immediates()),
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
@@ -219,7 +221,7 @@ pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> R
                 spec,
                 setup,
                 weights,
-                format: WeightFormat::F32,
+                formats: Formats::Single,
                 options: Some(options),
                 gates,
                 aux,
@@ -235,7 +237,8 @@ pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> R
         }
         Pass::Backward => {
             setup.place_ring(dims, RingParts::backward(dims, case.spec, dims.steps * dims.batch));
-            let args = Backward { dims, spec, setup, weights, gates, aux, y, dy, options, state, ring };
+            let args =
+                Backward { dims, spec, setup, half: false, weights, gates, aux, y, dy, options, state, ring };
             run_backward(device, &args, plan)
         }
     }
@@ -315,7 +318,8 @@ pub(crate) fn previous(device: &GpuDevice, args: &Previous<'_>) -> Result<()> {
         pad0: 0,
     };
     device.dispatch(Launch {
-        kernel: &PREVIOUS,
+        // The ring is f32 whatever y is, and its start reads no y.
+        kernel: if args.half && !args.to_ring { &PREVIOUS_HALF } else { &PREVIOUS },
         constants: &args.setup.constants,
         params: bytemuck::bytes_of(&params),
         buffers: &[args.options.unwrap_or(args.h0), args.y, args.h0, args.out],
@@ -334,6 +338,8 @@ pub(crate) struct Previous<'a> {
     pub(crate) h0_offset: usize,
     pub(crate) out: &'a GpuBuffer,
     pub(crate) to_ring: bool,
+    /// Whether y is f16, and `out` unless it is the ring.
+    pub(crate) half: bool,
 }
 
 /// A matrix of weights of every direction; see `rnn/pack_recurrent.wgsl`.
@@ -481,13 +487,13 @@ pub(crate) fn interleave(device: &GpuDevice, args: &Interleave<'_>) -> Result<()
 pub(crate) fn replace_last_gate(
     device: &GpuDevice,
     aux: &GpuBuffer,
-    gates: &GpuBuffer,
+    (gates, half): (&GpuBuffer, bool),
     count: usize,
     per_unit: usize,
 ) -> Result<()> {
     let params = ReplaceLastGateParams { count: count as u32, gates: per_unit as u32 };
     device.dispatch(Launch {
-        kernel: &REPLACE_LAST_GATE,
+        kernel: if half { &REPLACE_LAST_GATE_HALF } else { &REPLACE_LAST_GATE },
         constants: &[],
         params: bytemuck::bytes_of(&params),
         buffers: &[aux, gates],

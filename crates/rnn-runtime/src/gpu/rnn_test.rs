@@ -4,11 +4,15 @@ use super::GpuDevice;
 use super::plan::Plan;
 use super::rnn::{Forward, Matrix, pack_recurrent, run_forward};
 use super::rnn_options::Setup;
-use crate::array::Array;
+use crate::array::{Array, DType};
 use crate::device::Device;
+use crate::dims::Shape;
 use crate::error::Result;
+use crate::ops::f32_array;
+use crate::ops::pointwise::cast;
 use crate::recurrence::{LayerDims, Noise};
-use rnn_kernels::cell::{CellKind, CellSpec, StackSpec, WeightFormat};
+use rnn_kernels::catalogue::rnn::Formats;
+use rnn_kernels::cell::{CellKind, CellSpec, StackSpec};
 
 const STEPS: usize = 3;
 /// More than eight, so that a lane fetches more than one row.
@@ -25,8 +29,9 @@ fn value(i: usize, seed: usize) -> f32 {
     ((i * 7 + seed * 5 + i * i % 11) % 5) as f32 - 2.0
 }
 
-/// Runs `h' = x + U h` by `plan` and returns the largest difference from the host's result.
-pub(super) fn error(gpu: &GpuDevice, plan: &Plan) -> Result<f32> {
+/// Runs `h' = x + U h` by `plan` and returns the largest difference from the host's result; in f16 that of the steps
+/// whose values it can hold.
+pub(super) fn error(gpu: &GpuDevice, plan: &Plan, formats: Formats) -> Result<f32> {
     const OP: &str = "self-test";
     let device = Device::from(gpu.clone());
     let spec = StackSpec { bias: false, ..StackSpec::new(CellSpec::linear(CellKind::Rnn), 1, HIDDEN) };
@@ -46,18 +51,24 @@ pub(super) fn error(gpu: &GpuDevice, plan: &Plan) -> Result<f32> {
     let mut ring = values(BATCH * HIDDEN, 3);
     ring.resize(2 * BATCH * HIDDEN, 0.0);
     let ring = Array::from_f32(&device, &ring, &[2, BATCH, HIDDEN])?;
-    let gates = Array::from_f32(&device, &x, &[STEPS, BATCH, HIDDEN])?;
-    let y = Array::alloc(&device, OP, &[STEPS, BATCH, HIDDEN])?;
+    let (dtype, exact) = match formats {
+        Formats::Half => (DType::F16, 2),
+        _ => (DType::F32, STEPS),
+    };
+    let gates = cast(&Array::from_f32(&device, &x, &[STEPS, BATCH, HIDDEN])?, dtype)?;
+    let y = cast(&Array::alloc_zeroed(&device, OP, &[STEPS, BATCH, HIDDEN])?, dtype)?;
     let u = Array::from_f32(&device, &u, &[HIDDEN, HIDDEN])?;
     let (source, units, columns) = (&[u][..], HIDDEN, HIDDEN);
     let weights = pack_recurrent(gpu, &[Matrix { source, offset: 0, units, columns, gates: 1 }], false)?;
+    let shape = Shape::new(OP, &[HIDDEN * HIDDEN])?;
+    let weights = cast(&f32_array(&device, shape, weights), dtype)?;
     let setup = Setup::new(OP, &spec, 0, None, Noise::default())?;
     let args = Forward {
         dims: dims(),
         spec: &spec.cell,
         setup: &setup,
-        weights: &weights,
-        format: WeightFormat::F32,
+        weights: weights.gpu(),
+        formats,
         options: None,
         gates: gates.gpu(),
         aux: None,
@@ -70,6 +81,7 @@ pub(super) fn error(gpu: &GpuDevice, plan: &Plan) -> Result<f32> {
         training: false,
     };
     run_forward(gpu, &args, plan)?;
+    want.truncate(exact * BATCH * HIDDEN);
     let differences = y.to_vec()?.into_iter().zip(want).map(|(got, want)| (got - want).abs());
     // max() of f32 drops NaN.
     Ok(differences.fold(0.0, |worst, x| if x <= worst { worst } else { x }))

@@ -46,12 +46,12 @@ fn output(device: &Device, shape: Shape, dtype: DType) -> Result<Array> {
     Ok(Array::from_buffer(device, shape, dtype, buffer))
 }
 
-/// Copies into `dst`, which nobody else can hold yet.
+/// Copies into `dst`, which nobody else can hold yet. On a GPU with f16 values, f16 may become f32 on the way.
 pub(crate) fn copy_into(copy: &StridedCopy, src: &Array, dst: &mut Array) -> Result<()> {
     on_device!(
         src.device(),
         Cpu(dev) => cpu::copy::copy_strided(dev, copy, src.cpu(), dst.cpu_mut()),
-        Gpu(dev) => gpu::copy::copy_strided(dev, copy, src.gpu(), dst.gpu_mut()),
+        Gpu(dev) => gpu::copy::copy_strided(dev, copy, (src.gpu(), src.dtype() == DType::F16), dst.gpu_mut()),
     )
 }
 

@@ -9,6 +9,7 @@ use crate::dims::Shape;
 use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu;
+use std::borrow::Cow;
 
 /// Sum along `axis`, which disappears: `[T, B, H]` along 0 is `[B, H]`.
 ///
@@ -43,7 +44,12 @@ pub fn mean_all(x: &Array) -> Result<Array> {
 }
 
 fn scaled_sum(op: &'static str, x: &Array, axis: usize, mean: bool) -> Result<Array> {
-    let x = widen(op, "x", x)?;
+    // A GPU with f16 values adds them up as they lie.
+    #[cfg(feature = "gpu")]
+    let as_it_is = matches!(x.device(), Device::Gpu(gpu) if gpu.has_half()) && x.dtype() == DType::F16;
+    #[cfg(not(feature = "gpu"))]
+    let as_it_is = false;
+    let x = if as_it_is { Cow::Borrowed(x) } else { widen(op, "x", x)? };
     let (outer, n, inner) = x.shape().split_at_axis(op, axis)?;
     let shape = without_axis(op, x.shape(), axis)?;
     let scale = if mean { 1.0 / n as f32 } else { 1.0 };
@@ -51,7 +57,7 @@ fn scaled_sum(op: &'static str, x: &Array, axis: usize, mean: bool) -> Result<Ar
     let buffer: Buffer = on_device!(
         device,
         Cpu(dev) => cpu::reduce::sum_axis(dev, x.cpu(), outer, n, inner, scale)?.into(),
-        Gpu(dev) => gpu::reduce::sum_axis(dev, x.gpu(), outer, n, inner, scale)?.into(),
+        Gpu(dev) => gpu::reduce::sum_stored(dev, (x.gpu(), as_it_is), outer, n, inner, scale)?.into(),
     );
     Ok(f32_array(device, shape, buffer))
 }

@@ -163,6 +163,7 @@ mod gpu {
             open(GpuOptions {
                 immediates: false,
                 subgroups: false,
+                half: false,
                 adapter_limits: false,
                 ..GpuOptions::default()
             })

@@ -1,7 +1,7 @@
 //! Settings of the recurrent layers. One macro writes what all of them share; a file per cell has the rest.
 
 use crate::init::Init;
-use rnn_kernels::cell::{Activation, StackSpec, WeightFormat};
+use rnn_kernels::cell::{Activation, StackSpec, Storage, WeightFormat};
 use serde::{Deserialize, Serialize};
 
 /// What [`Recurrent`](super::recurrent::Recurrent) is built from.
@@ -16,7 +16,7 @@ pub(crate) struct Parts {
     pub(crate) forget_bias: Option<ForgetBias>,
     pub(crate) learnable_state: bool,
     pub(crate) checkpoint_every: Option<usize>,
-    pub(crate) half_gates: bool,
+    pub(crate) storage: Storage,
     pub(crate) inference_weights: WeightFormat,
 }
 
@@ -135,12 +135,12 @@ macro_rules! recurrent_config {
             /// direction only. None at first: everything is kept.
             #[serde(default)]
             pub checkpoint_every: Option<usize>,
-            /// Whether a training pass keeps its gates in f16 until gradients need them; false at first. Of the G + 2
-            /// arrays of T*B*H that are kept, G shrink to half. Outputs and states do not change; gradients see gates
-            /// rounded to 11 bits, and are about 1e-3 of their largest off. Activations without a bound overflow above 65504.
-            /// Not with `clip`.
+            /// How a training pass stores the values of all steps; [`Storage::F32`] at first. [`Storage::HalfGates`]
+            /// changes no output and puts gradients about 1e-3 of their largest off; [`Storage::Half`] halves what the
+            /// kernels of a GPU move, rounds outputs, too, and wants
+            /// [`LossScale`](crate::optim::LossScale). Not with `clip`.
             #[serde(default)]
-            pub half_gates: bool,
+            pub storage: Storage,
             /// How weights are stored for passes that record no gradient; [`WeightFormat::F32`] at
             /// first. [`WeightFormat::Bf16`] (CPU only) rounds copies of them to 8 bits of precision, which
             /// halves what a step reads: it pays where few rows meet recurrent weights that outgrow a
@@ -167,7 +167,7 @@ macro_rules! recurrent_config {
                     clip: None,
                     learnable_state: false,
                     checkpoint_every: None,
-                    half_gates: false,
+                    storage: Storage::F32,
                     input_init: default::input_init(),
                     recurrent_init: default::recurrent_init(),
                     bias_init: default::bias_init(),
@@ -275,10 +275,10 @@ macro_rules! recurrent_config {
                 self
             }
 
-            /// Whether a training pass keeps its gates in f16.
+            /// How a training pass stores the values of all steps, see the field.
             #[must_use]
-            pub fn with_half_gates(mut self, half: bool) -> Self {
-                self.half_gates = half;
+            pub fn with_storage(mut self, storage: Storage) -> Self {
+                self.storage = storage;
                 self
             }
 
@@ -340,7 +340,7 @@ macro_rules! recurrent_config {
                     forget_bias,
                     learnable_state: self.learnable_state,
                     checkpoint_every: self.checkpoint_every,
-                    half_gates: self.half_gates,
+                    storage: self.storage,
                     inference_weights: self.inference_weights,
                 }
             }

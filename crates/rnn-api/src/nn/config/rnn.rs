@@ -2,7 +2,7 @@
 
 use super::{ForgetBias, Parts, default};
 use crate::init::Init;
-use rnn_kernels::cell::{Activation, CellSpec, Merge, Regularization, StackSpec, WeightFormat};
+use rnn_kernels::cell::{Activation, CellSpec, Merge, Regularization, StackSpec, Storage, WeightFormat};
 use serde::{Deserialize, Serialize};
 
 recurrent_config! {

@@ -214,7 +214,8 @@ impl<'a> OfLayer<'a> {
 
     fn run(&self, pass: Pass<'_>, saved: SavedPass, dy: &Array, state: Array) -> Result<LayerGrads> {
         let SavedPass { kept, h0, c0 } = saved;
-        let kept = kept.with_gates(DType::F32)?;
+        // Kernels that stored y in f16 take the gates as they are.
+        let kept = if kept.y.dtype() == DType::F16 { kept } else { kept.with_gates(DType::F32)? };
         let (zero_h0, want_dx) = (self.zero_h0, self.want_dx);
         BackwardPass { pass, kept, h0: &h0, zero_h0, c0: c0.as_ref(), dy, state, want_dx }.run()
     }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::ops::copy::slice;
 use crate::ops::pointwise::accumulate;
 use crate::ops::widen;
-use rnn_kernels::cell::{StackSpec, WeightFormat};
+use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
 use std::ops::Range;
 
 const OP: &str = "rnn::forward_checkpointed";
@@ -27,6 +27,7 @@ pub struct Checkpoints {
     starts: Vec<Start>,
     sequences: Option<Sequences>,
     draws: Option<StackDraws>,
+    storage: Storage,
 }
 
 /// A state `[L*D, B, P]` and `[L*D, B, H]`; absent: zero.
@@ -62,6 +63,7 @@ pub fn forward_checkpointed(args: &StackArgs<'_>, every: usize) -> Result<(Stack
         starts: Vec::new(),
         sequences: args.sequences.filter(|sequences| !sequences.is_plain()).cloned(),
         draws: args.draws,
+        storage: args.storage,
     };
     let mut y = Array::alloc_zeroed(kept.x.device(), OP, &[steps, batch, spec.output_size()])?;
     let (mut h, mut c) = (args.h0.cloned(), args.c0.cloned());
@@ -167,7 +169,7 @@ impl Checkpoints {
             sequences: sequences.as_ref(),
             training: true,
             weights: WeightFormat::F32,
-            half_gates: false,
+            storage: self.storage,
             draws,
         })
     }

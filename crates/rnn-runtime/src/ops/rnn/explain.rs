@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::{self, Recurrence};
 use crate::recurrence::LayerDims;
-use rnn_kernels::cell::{Parameter, StackSpec, WeightFormat};
+use rnn_kernels::cell::{Parameter, StackSpec, Storage, WeightFormat};
 use std::fmt;
 use std::time::Instant;
 
@@ -333,7 +333,7 @@ impl Side {
             c0: None,
             training: false,
             weights: WeightFormat::F32,
-            half_gates: false,
+            storage: Storage::F32,
             sequences: None,
             draws: None,
         };

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::ops::copy::{StridedCopy, copy_into, slice, stack};
 use crate::ops::dropout::dropout;
 use crate::ops::widen;
-use rnn_kernels::cell::{Merge, StackSpec, WeightFormat};
+use rnn_kernels::cell::{Merge, StackSpec, Storage, WeightFormat};
 use std::sync::Arc;
 
 const OP: &str = "rnn::forward";
@@ -60,6 +60,7 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
     if let Some(mask) = output_mask(spec, args.draws, dims) {
         input = dropout(&input, &mask)?;
     }
+    let input = widen(OP, "y", &input)?.into_owned();
     let (h_n, c_n) = finals.finish(spec, dims)?;
     let zero_h0 = args.h0.is_none();
     let saved = args.training.then(|| Saved { layers: saved, zero_h0, dims, draws: args.draws, paths });
@@ -69,7 +70,7 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
 impl StackArgs<'_> {
     /// What a layer keeps, as it is wanted.
     fn keep(&self, kept: SavedLayer) -> Result<SavedLayer> {
-        if self.half_gates { kept.with_gates(DType::F16) } else { Ok(kept) }
+        if self.storage == Storage::F32 { Ok(kept) } else { kept.with_gates(DType::F16) }
     }
 }
 
@@ -135,8 +136,8 @@ fn run_plain(
         walk: None,
         noise: pass_noise(spec, args.draws, layer, 0),
     };
-    let (training, format) = (args.training, args.weights);
-    let run = ForwardPass { pass, x, h0: &h0, c0: c0.as_ref(), training, format }.run()?;
+    let (training, format, storage) = (args.training, args.weights, args.storage);
+    let mut run = ForwardPass { pass, x, h0: &h0, c0: c0.as_ref(), training, format, storage }.run()?;
     copy_final(spec, dims, layer, (&run.y, dims.p), (dims.p, true), &mut finals.h_n)?;
     if let (Some(_), Some(aux)) = (&c0, &run.aux) {
         copy_final(spec, dims, layer, (aux, run.width), (dims.h, training), &mut finals.c_n)?;
@@ -146,6 +147,7 @@ fn run_plain(
     if dims.d == 1 || spec.merge == Merge::Concat {
         return Ok((run.y, SavedPasses { passes, halves: None }));
     }
+    run.y = widen(OP, "y", &run.y)?.into_owned();
     let halves = split(&run.y)?;
     let y = merge(spec.merge, [&halves[0], &halves[1]])?;
     let halves = (training && spec.merge == Merge::Mul).then_some(halves);
@@ -186,8 +188,9 @@ fn run_paths(
         // A row without steps leaves its place in an array of last states untouched.
         let training = args.training || path.has_empty_rows();
         let x = path.pack(OP, x)?;
-        let run =
-            ForwardPass { pass, x: &x, h0: &h0, c0: c0.as_ref(), training, format: args.weights }.run()?;
+        let (c0_of, format, storage) = (c0.as_ref(), args.weights, args.storage);
+        let mut run = ForwardPass { pass, x: &x, h0: &h0, c0: c0_of, training, format, storage }.run()?;
+        run.y = widen(OP, "y", &run.y)?.into_owned();
         finals.of_paths[0].push(path.last(OP, &h0.array, &run.y)?);
         if let (Some(c0), Some(aux)) = (&c0, &run.aux) {
             let aux = narrow(aux, run.width, dims.h)?;
@@ -270,13 +273,9 @@ pub(super) fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Di
             });
         }
     }
-    if args.half_gates && spec.cell.clip.is_some() {
-        return Err(Error::Value {
-            op,
-            arg: "half_gates",
-            expected: "false with a clip: that a gate was clipped is seen by its exact value".into(),
-            got: "true".into(),
-        });
+    if let Err(expected) = args.storage.check(spec) {
+        let got = format!("{:?}", args.storage);
+        return Err(Error::Value { op, arg: "storage", expected: expected.into(), got });
     }
     let packed = &args.packed.layers;
     if packed.len() != spec.num_layers {
@@ -316,7 +315,7 @@ fn copy_final(
     let Dims { t, b, d, .. } = dims;
     let shape = [spec.num_states(), b, to];
     if spec.num_states() == 1 && width == to && (t == 1 || !all_steps) {
-        *states = Some(steps.reshape(&shape)?);
+        *states = Some(widen(OP, "y", steps)?.reshape(&shape)?);
         return Ok(());
     }
     if states.is_none() {

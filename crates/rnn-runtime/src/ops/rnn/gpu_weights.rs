@@ -7,12 +7,12 @@ use crate::dims::Shape;
 use crate::error::Result;
 use crate::gpu::rnn::{Interleave, Matrix, Order, interleave, padded};
 use crate::gpu::rnn_options::{own_parameters, unit_parameters};
-use crate::gpu::{self, GpuBuffer, GpuDevice};
+use crate::gpu::{self, GpuDevice};
 use crate::ops::copy::{StridedCopy, copy_into};
 use crate::ops::f32_array;
 use crate::ops::pointwise::cast;
 use rnn_kernels::cell::{CellKind, StackSpec};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// The weights of one layer.
 pub(super) struct LayerWeights {
@@ -47,13 +47,19 @@ pub(super) struct NormWeights {
 pub(super) struct HalfWeights {
     /// [D*P*G, Q], f32 again: the products read f32
     pub(super) w_ih: Array,
+    /// The same in f16, for products of f16
+    pub(super) w_ih_half: Array,
     /// U, two to a word
     pub(super) forward: Array,
 }
 
 enum Later {
     Given(Recurrent),
-    Packed(Arc<GpuBuffer>),
+    Packed {
+        single: Array,
+        /// Rounded to f16, made at the first pass that asks for it.
+        half: Option<Array>,
+    },
 }
 
 /// The recurrent matrices as given, one per direction.
@@ -202,24 +208,34 @@ impl LayerWeights {
         if let Some(ready) = &*half {
             return Ok(ready.clone());
         }
+        let w_ih_half = cast(&self.w_ih, DType::F16)?;
         let rounded = HalfWeights {
-            w_ih: cast(&cast(&self.w_ih, DType::F16)?, DType::F32)?,
+            w_ih: cast(&w_ih_half, DType::F32)?,
+            w_ih_half,
             forward: cast(&self.forward, DType::F16)?,
         };
         Ok(half.insert(rounded).clone())
     }
 
-    /// U arranged for the backward recurrence, made at first use.
-    pub(super) fn backward(&self, gpu: &GpuDevice, spec: &StackSpec) -> Result<Arc<GpuBuffer>> {
+    /// U arranged for the backward recurrence, in f32 or rounded to f16, made at first use.
+    pub(super) fn backward(&self, gpu: &GpuDevice, spec: &StackSpec, want_half: bool) -> Result<Array> {
         // A panic while packing leaves the weights as given: nothing is lost.
         let mut later = self.backward.lock().unwrap_or_else(PoisonError::into_inner);
-        let given = match &*later {
-            Later::Packed(ready) => return Ok(ready.clone()),
-            Later::Given(given) => given,
-        };
-        let packed = Arc::new(gpu::rnn::pack_recurrent(gpu, &given.matrices(spec, true), true)?);
-        *later = Later::Packed(packed.clone());
-        Ok(packed)
+        if let Later::Given(given) = &*later {
+            let matrices = given.matrices(spec, true);
+            let shape = Shape::new("rnn::pack", &[gpu::rnn::packed_len(&matrices)])?;
+            let packed = gpu::rnn::pack_recurrent(gpu, &matrices, true)?;
+            let single = f32_array(&Device::Gpu(gpu.clone()), shape, packed);
+            *later = Later::Packed { single, half: None };
+        }
+        let Later::Packed { single, half } = &mut *later else { unreachable!("packed above") };
+        if !want_half {
+            return Ok(single.clone());
+        }
+        if let Some(half) = half {
+            return Ok(half.clone());
+        }
+        Ok(half.insert(cast(single, DType::F16)?).clone())
     }
 }
 

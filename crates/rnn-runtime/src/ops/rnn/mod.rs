@@ -40,7 +40,7 @@ pub use explain::{Comparison, Explanation};
 pub use fit::steps_that_fit;
 pub use forward::forward;
 pub use pack::pack;
-use rnn_kernels::cell::{StackSpec, WeightFormat};
+use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
 use sequences::Path;
 pub use sequences::Sequences;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -136,10 +136,8 @@ pub struct StackArgs<'a> {
     pub training: bool,
     /// Weights of an inference pass; training needs f32.
     pub weights: WeightFormat,
-    /// Keep the gates of a training pass in f16 until [`backward`] takes them up: half of the largest part of what is
-    /// kept. Outputs and states stay as they are; gradients see gates of 11 bits, and beyond 65504 infinite ones. Not with a clip of
-    /// the pre-activations.
-    pub half_gates: bool,
+    /// How a training pass stores the values of all steps; not in f16 with a clip of the pre-activations.
+    pub storage: Storage,
     /// Draws of dropout and zoneout; absent: nothing is dropped and zoneout mixes by its rates.
     pub draws: Option<StackDraws>,
 }
@@ -194,15 +192,14 @@ struct SavedLayer {
     gates: Array,
     /// [T, B, D, H]
     aux: Option<Array>,
-    /// [T, B, D*P]
+    /// [T, B, D*P], f16 where the kernels store it so; x and the gates are likewise then
     y: Array,
     /// [T, B, D, 4]: means and deviations of layer normalisation, where the backend keeps them
     stats: Option<Array>,
 }
 
 impl SavedLayer {
-    /// The gates in another format. Values beside them are f32 throughout: c adds up over all steps, y is the
-    /// input of the layer above.
+    /// The gates in another format.
     fn with_gates(self, dtype: DType) -> Result<Self> {
         Ok(SavedLayer { gates: cast(&self.gates, dtype)?, ..self })
     }
@@ -288,6 +285,8 @@ struct ForwardPass<'a> {
     c0: Option<&'a State>,
     training: bool,
     format: WeightFormat,
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "the CPU computes in f32"))]
+    storage: Storage,
 }
 
 /// Arguments of a layer's backward pass.
@@ -312,7 +311,7 @@ struct LayerRun {
     kept: Option<SavedLayer>,
     /// [T, B, D, width], or [1, B, D, width] in inference
     aux: Option<Array>,
-    /// [T, B, D*P]
+    /// [T, B, D*P], f16 where it is stored so
     y: Array,
     /// Units of a row of aux: H, or a little more.
     width: usize,

@@ -1,7 +1,7 @@
 //! The backward pass of a layer on the GPU.
 
 use super::{padded_state, whole, with_width};
-use crate::array::Array;
+use crate::array::{Array, DType};
 use crate::error::Result;
 use crate::gpu::gemm::gemm_grouped;
 use crate::gpu::rnn::{Interleave, Order, Previous, interleave, padded, previous};
@@ -9,6 +9,7 @@ use crate::gpu::rnn_options::{RingParts, own_parameters};
 use crate::gpu::{self, GpuDevice};
 use crate::ops::copy::{StridedCopy, copy_into, slice};
 use crate::ops::gemm::{GemmArgs, Operand, Output, gemm};
+use crate::ops::pointwise::cast;
 use crate::ops::reduce::sum_axis;
 use crate::ops::rnn::gpu_weights::{LayerWeights, resets_before};
 use crate::ops::rnn::{BackwardPass, CellWeights, Dims, LayerGrads, State};
@@ -19,6 +20,7 @@ impl BackwardPass<'_> {
         let Dims { b, h, p: state, d, g, n, .. } = pass.dims;
         let (device, op, spec) = (self.dy.device(), pass.op, pass.spec);
         let (p, s, kept) = (padded(h), padded(state), &self.kept);
+        let half = kept.y.dtype() == DType::F16;
         let dy = match s == state {
             true => self.dy.clone(),
             false => with_width(op, self.dy, 0, n * d, [state, s])?,
@@ -42,12 +44,15 @@ impl BackwardPass<'_> {
         let mut ring = Array::alloc(device, op, &[4 * ring])?;
         let h_prev = match (pass.sees_other_h() || spec.cell.layer_norm) && !spec.cell.independent {
             true => {
-                let out = Array::alloc(device, op, &[n, d, s])?;
+                let out = match half {
+                    true => Array::alloc_half(device, op, &[n, d, s])?,
+                    false => Array::alloc(device, op, &[n, d, s])?,
+                };
                 let dims = pass.padded_dims();
                 let (setup, y) = (&setup, kept.y.gpu());
                 let (h0, h0_offset, to_ring) = (h0.array.gpu(), h0.offset, false);
                 let options = Some(options.gpu());
-                let args = Previous { dims, setup, options, y, h0, h0_offset, out: out.gpu(), to_ring };
+                let args = Previous { dims, setup, options, y, h0, h0_offset, out: out.gpu(), to_ring, half };
                 previous(gpu, &args)?;
                 Some(out)
             }
@@ -64,7 +69,8 @@ impl BackwardPass<'_> {
                 dims: pass.padded_dims(),
                 spec: &spec.cell,
                 setup: &setup,
-                weights: &*weights.backward(gpu, spec)?,
+                half,
+                weights: weights.backward(gpu, spec, half)?.gpu(),
                 gates: kept.gates.gpu(),
                 aux: kept.aux.as_ref().map(Array::gpu),
                 y: kept.y.gpu(),
@@ -88,7 +94,11 @@ impl BackwardPass<'_> {
             }
             None => kept.gates.clone(),
         };
-        let dx = if self.want_dx { Some(self.input(&weights.w_ih, &of_product)?) } else { None };
+        let dx = match (self.want_dx, half) {
+            (false, _) => None,
+            (true, true) => Some(self.input(&weights.half()?.w_ih_half, &of_product)?),
+            (true, false) => Some(self.input(&weights.w_ih, &of_product)?),
+        };
         let sums_of = |gates: &Array| match spec.bias {
             true => sum_axis(&gates.reshape(&[n, d * p * g])?, 0).map(Some),
             false => Ok(None),
@@ -99,7 +109,7 @@ impl BackwardPass<'_> {
         let apart = spec.cell.last_gate_apart();
         let of_recurrence = match &kept.aux {
             Some(aux) if apart => {
-                gpu::rnn::replace_last_gate(gpu, aux.gpu(), kept.gates.gpu(), aux.len(), g)?;
+                gpu::rnn::replace_last_gate(gpu, aux.gpu(), (kept.gates.gpu(), half), aux.len(), g)?;
                 sums_of(&kept.gates)?
             }
             _ => of_input.clone(),
@@ -437,7 +447,8 @@ impl BackwardPass<'_> {
         // In its own time a direction's step s is preceded by s - 1; the first step by h0.
         let (first, later, before) = if direction == 0 { (0, 1, 0) } else { (t - 1, 0, 1) };
         let y = Operand::rows(&kept.y, d * p).at(direction * p);
-        let h0 = Operand::rows(&h0.array, p).at(h0.offset + direction * b * p);
+        let h0_array = cast(&h0.array, kept.y.dtype())?;
+        let h0 = Operand::rows(&h0_array, p).at(h0.offset + direction * b * p);
         let step = |s: usize| gates.at(gates.offset + s * b * gates.row_stride).t();
         let product =
             |k, a, b, accumulate| GemmArgs { batch: 1, m: rows, n: p, k, a, b, bias: None, accumulate };

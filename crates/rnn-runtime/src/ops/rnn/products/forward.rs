@@ -1,16 +1,18 @@
 //! The forward pass of a layer on the GPU.
 
 use super::{padded_input, padded_state, projected_steps, with_width};
-use crate::array::Array;
+use crate::array::{Array, DType};
 use crate::error::Result;
 use crate::gpu::rnn::{Previous, padded, previous};
 use crate::gpu::rnn_options::RingParts;
 use crate::gpu::{self, GpuDevice};
 use crate::ops::copy::{StridedCopy, copy_into, slice};
+use crate::ops::pointwise::cast;
 use crate::ops::rnn::gpu_weights::LayerWeights;
 use crate::ops::rnn::{Dims, ForwardPass, LayerRun, SavedLayer, State};
 use crate::recurrence::LayerDims;
-use rnn_kernels::cell::WeightFormat;
+use rnn_kernels::catalogue::rnn::Formats;
+use rnn_kernels::cell::{Storage, WeightFormat};
 
 impl ForwardPass<'_> {
     pub(in crate::ops::rnn) fn run_gpu(&self, gpu: &GpuDevice, weights: &LayerWeights) -> Result<LayerRun> {
@@ -18,20 +20,28 @@ impl ForwardPass<'_> {
         let Dims { t, b, h, p: state, d, n, .. } = pass.dims;
         let (device, op, spec, inputs) = (self.x.device(), pass.op, pass.spec, pass.inputs);
         let (p, s) = (padded(h), padded(state));
-        let half = match self.format {
-            WeightFormat::F16 => Some(weights.half()?),
-            _ => None,
+        let stores_half = self.training && self.storage == Storage::Half && gpu.half_storage()?;
+        let formats = match (stores_half, self.format) {
+            (true, _) => Formats::Half,
+            (false, WeightFormat::F16) => Formats::HalfWeights,
+            _ => Formats::Single,
         };
+        let half = if formats == Formats::Single { None } else { Some(weights.half()?) };
         let (w_ih, recurrent) = match &half {
+            Some(half) if stores_half => (&half.w_ih_half, &half.forward),
             Some(half) => (&half.w_ih, &half.forward),
             None => (&weights.w_ih, &weights.forward),
         };
-        let x = padded_input(op, self.x, n, inputs)?;
+        let dtype = if stores_half { DType::F16 } else { DType::F32 };
+        let x = cast(&padded_input(op, self.x, n, inputs)?, dtype)?;
         let aux = match spec.cell.kind.has_aux() {
             true => Some(Array::alloc(device, op, &[if self.training { n } else { b }, d, p])?),
             false => None,
         };
-        let y = Array::alloc(device, op, &[n, d, s])?;
+        let y = match stores_half {
+            true => Array::alloc_half(device, op, &[n, d, s])?,
+            false => Array::alloc(device, op, &[n, d, s])?,
+        };
         let h0 = padded_state(op, pass.dims, state, self.h0)?;
         let mut setup = pass.setup()?;
         let initial = setup.draws.then_some((&h0, d * b * s));
@@ -51,7 +61,10 @@ impl ForwardPass<'_> {
             let (dims, options) = (pass.padded_dims(), options.as_ref().map(Array::gpu));
             let (setup, h0_offset, h0) = (&setup, h0.offset, h0.array.gpu());
             let (y, out, to_ring) = (y.gpu(), ring.gpu(), true);
-            previous(gpu, &Previous { dims, setup, options, y, h0, h0_offset, out, to_ring })?;
+            previous(
+                gpu,
+                &Previous { dims, setup, options, y, h0, h0_offset, out, to_ring, half: stores_half },
+            )?;
         } else {
             copy_into(
                 &StridedCopy {
@@ -93,7 +106,7 @@ impl ForwardPass<'_> {
                     spec: &spec.cell,
                     setup: &setup,
                     weights: recurrent.gpu(),
-                    format: self.format,
+                    formats,
                     options: options.as_ref().map(Array::gpu),
                     gates: projected.gpu(),
                     aux: aux.as_ref().map(Array::gpu),

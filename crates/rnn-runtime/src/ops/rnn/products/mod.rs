@@ -10,7 +10,7 @@
 mod backward;
 mod forward;
 
-use crate::array::Array;
+use crate::array::{Array, DType};
 use crate::error::Result;
 use crate::gpu::rnn::padded;
 use crate::gpu::rnn_options::{Setup, walk_values};
@@ -162,14 +162,18 @@ impl Pass<'_> {
         self.walk.is_some() || (self.noise.draws.is_some() && self.noise.rates.recurrent_dropout > 0.0)
     }
 
-    /// `x W^T + b` of some rows, for the pass's directions: `[rows, D, P, G]`.
+    /// `x W^T + b` of some rows, for the pass's directions: `[rows, D, P, G]`, in the format of x and W.
     fn project(&self, w_ih: &Array, bias: Option<&Array>, x: &Array, rows: Range<usize>) -> Result<Array> {
         let Dims { h, d, g, .. } = self.dims;
         let (p, q) = (padded(h), padded(self.inputs));
         let columns = d * p * g;
         let first = self.direction * p * g;
         let own = bias.map(|bias| self.own(bias)).transpose()?;
-        let mut gates = Array::alloc(x.device(), self.op, &[rows.len(), d, p, g])?;
+        let dims = [rows.len(), d, p, g];
+        let mut gates = match x.dtype() {
+            DType::F16 => Array::alloc_half(x.device(), self.op, &dims)?,
+            _ => Array::alloc(x.device(), self.op, &dims)?,
+        };
         let args = GemmArgs {
             batch: 1,
             m: rows.len(),

@@ -1,0 +1,5 @@
+// How the arrays of a layer lie in memory: values of every step in f32.
+// Defines: Stored, Stored4.
+
+alias Stored = f32;
+alias Stored4 = vec4<f32>;
