@@ -26,6 +26,8 @@ mod pool;
 pub(crate) mod reduce;
 pub(crate) mod rnn;
 pub(crate) mod rnn_options;
+pub(crate) mod rnn_pack;
+pub(crate) mod rnn_rows;
 mod rnn_test;
 mod self_test;
 pub(crate) mod softmax;

@@ -1,6 +1,6 @@
 //! What the options of a layer mean to the recurrence's kernels; see `lib/options.wgsl`.
 
-use super::rnn::padded;
+use super::rnn_pack::padded;
 use crate::error::{Error, Result};
 use crate::recurrence::{LayerDims, Noise, Walk};
 use crate::rng::drop_threshold;

@@ -2,8 +2,9 @@
 
 use super::GpuDevice;
 use super::plan::Plan;
-use super::rnn::{Forward, Matrix, pack_recurrent, run_forward};
+use super::rnn::{Forward, run_forward};
 use super::rnn_options::Setup;
+use super::rnn_pack::{Matrix, pack_recurrent};
 use crate::array::{Array, DType};
 use crate::device::Device;
 use crate::dims::Shape;

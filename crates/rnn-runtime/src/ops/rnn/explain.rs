@@ -171,8 +171,8 @@ fn recurrence(
         steps,
         batch,
         inputs: spec.layer_input_size(layer),
-        hidden: gpu::rnn::padded(spec.hidden_size),
-        state: gpu::rnn::padded(spec.state_size()),
+        hidden: gpu::rnn_pack::padded(spec.hidden_size),
+        state: gpu::rnn_pack::padded(spec.state_size()),
         directions: spec.num_directions(),
     };
     let gates = spec.cell.gates();

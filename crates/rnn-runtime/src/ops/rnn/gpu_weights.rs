@@ -5,8 +5,8 @@ use crate::array::{Array, DType};
 use crate::device::Device;
 use crate::dims::Shape;
 use crate::error::Result;
-use crate::gpu::rnn::{Interleave, Matrix, Order, interleave, padded};
 use crate::gpu::rnn_options::{own_parameters, unit_parameters};
+use crate::gpu::rnn_pack::{Interleave, Matrix, Order, interleave, padded};
 use crate::gpu::{self, GpuDevice};
 use crate::ops::copy::{StridedCopy, copy_into};
 use crate::ops::f32_array;
@@ -150,7 +150,7 @@ impl LayerWeights {
                 if let (Some(b_ih), Some(b_hh)) = (&cell.b_ih, &cell.b_hh) {
                     let biases = [b_ih.gpu(), b_hh.gpu()];
                     let apart = per_unit.as_ref().filter(|_| spec.cell.last_gate_apart()).map(Array::gpu);
-                    gpu::rnn::pack_bias(gpu, spec, direction, biases, sum.gpu(), apart)?;
+                    gpu::rnn_pack::pack_bias(gpu, spec, direction, biases, sum.gpu(), apart)?;
                 }
             }
             bias = Some(sum);
@@ -163,8 +163,8 @@ impl LayerWeights {
             recurrent.w_hr.extend(cell.w_hr);
         }
         let matrices = recurrent.matrices(spec, false);
-        let shape = Shape::new(OP, &[gpu::rnn::packed_len(&matrices)])?;
-        let forward = f32_array(&device, shape, gpu::rnn::pack_recurrent(gpu, &matrices, false)?);
+        let shape = Shape::new(OP, &[gpu::rnn_pack::packed_len(&matrices)])?;
+        let forward = f32_array(&device, shape, gpu::rnn_pack::pack_recurrent(gpu, &matrices, false)?);
         drop(matrices);
         let backward = Mutex::new(Later::Given(recurrent));
         Ok(LayerWeights { w_ih, bias, per_unit, norm, forward, half: Mutex::default(), backward })
@@ -223,8 +223,8 @@ impl LayerWeights {
         let mut later = self.backward.lock().unwrap_or_else(PoisonError::into_inner);
         if let Later::Given(given) = &*later {
             let matrices = given.matrices(spec, true);
-            let shape = Shape::new("rnn::pack", &[gpu::rnn::packed_len(&matrices)])?;
-            let packed = gpu::rnn::pack_recurrent(gpu, &matrices, true)?;
+            let shape = Shape::new("rnn::pack", &[gpu::rnn_pack::packed_len(&matrices)])?;
+            let packed = gpu::rnn_pack::pack_recurrent(gpu, &matrices, true)?;
             let single = f32_array(&Device::Gpu(gpu.clone()), shape, packed);
             *later = Later::Packed { single, half: None };
         }

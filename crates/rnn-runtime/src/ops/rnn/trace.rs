@@ -34,7 +34,7 @@ impl Layout {
             device,
             Cpu(_) => Layout { hidden: dims.h, state: dims.p, interleaved: false },
             Gpu(_) => {
-                let padded = crate::gpu::rnn::padded;
+                let padded = crate::gpu::rnn_pack::padded;
                 Layout { hidden: padded(dims.h), state: padded(dims.p), interleaved: true }
             },
         )

@@ -4,8 +4,9 @@ use super::{padded_state, whole, with_width};
 use crate::array::{Array, DType};
 use crate::error::Result;
 use crate::gpu::gemm::gemm_grouped;
-use crate::gpu::rnn::{Interleave, Order, Previous, interleave, padded, previous};
 use crate::gpu::rnn_options::{RingParts, own_parameters};
+use crate::gpu::rnn_pack::{Interleave, Order, interleave, padded};
+use crate::gpu::rnn_rows::{Previous, previous};
 use crate::gpu::{self, GpuDevice};
 use crate::ops::copy::{StridedCopy, copy_into, slice};
 use crate::ops::gemm::{GemmArgs, Operand, Output, gemm};
@@ -88,7 +89,7 @@ impl BackwardPass<'_> {
                 let gain = pass.own(&norm.norm_ih)?;
                 let products = Array::alloc(device, op, &[n, d * p * g])?;
                 let rows = pass.norm_rows(&raw, &gain);
-                gpu::rnn::norm_rows_backward(gpu, &rows, kept.gates.gpu(), products.gpu())?;
+                gpu::rnn_rows::norm_rows_backward(gpu, &rows, kept.gates.gpu(), products.gpu())?;
                 of_norm = Some(sum_axis(&products, 0)?);
                 raw
             }
@@ -109,7 +110,7 @@ impl BackwardPass<'_> {
         let apart = spec.cell.last_gate_apart();
         let of_recurrence = match &kept.aux {
             Some(aux) if apart => {
-                gpu::rnn::replace_last_gate(gpu, aux.gpu(), (kept.gates.gpu(), half), aux.len(), g)?;
+                gpu::rnn_rows::replace_last_gate(gpu, aux.gpu(), (kept.gates.gpu(), half), aux.len(), g)?;
                 sums_of(&kept.gates)?
             }
             _ => of_input.clone(),

@@ -3,8 +3,9 @@
 use super::{padded_input, padded_state, projected_steps, with_width};
 use crate::array::{Array, DType};
 use crate::error::Result;
-use crate::gpu::rnn::{Previous, padded, previous};
 use crate::gpu::rnn_options::RingParts;
+use crate::gpu::rnn_pack::padded;
+use crate::gpu::rnn_rows::{Previous, previous};
 use crate::gpu::{self, GpuDevice};
 use crate::ops::copy::{StridedCopy, copy_into, slice};
 use crate::ops::pointwise::cast;

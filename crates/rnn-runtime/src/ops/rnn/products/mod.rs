@@ -12,8 +12,8 @@ mod forward;
 
 use crate::array::{Array, DType};
 use crate::error::Result;
-use crate::gpu::rnn::padded;
 use crate::gpu::rnn_options::{Setup, walk_values};
+use crate::gpu::rnn_pack::padded;
 use crate::gpu::{self, GpuDevice};
 use crate::ops::copy::{StridedCopy, copy_into, slice};
 use crate::ops::gemm::{GemmArgs, Operand, Output, gemm};
@@ -191,14 +191,14 @@ impl Pass<'_> {
     /// Normalises the input's products in place.
     fn normalise(&self, gpu: &GpuDevice, x: &Array, gain: &Array, bias: Option<&Array>) -> Result<()> {
         let (gain, bias) = (self.own(gain)?, bias.map(|bias| self.own(bias)).transpose()?);
-        gpu::rnn::norm_rows(gpu, &self.norm_rows(x, &gain), bias.as_ref().map(Array::gpu))
+        gpu::rnn_rows::norm_rows(gpu, &self.norm_rows(x, &gain), bias.as_ref().map(Array::gpu))
     }
 
-    fn norm_rows<'a>(&self, x: &'a Array, gain: &'a Array) -> gpu::rnn::NormRows<'a> {
+    fn norm_rows<'a>(&self, x: &'a Array, gain: &'a Array) -> gpu::rnn_rows::NormRows<'a> {
         let Dims { h, d, g, .. } = self.dims;
         let width = padded(h) * g;
         let rows = x.len() / width;
-        gpu::rnn::NormRows { x: x.gpu(), gain: gain.gpu(), rows, directions: d, widths: [width, h * g] }
+        gpu::rnn_rows::NormRows { x: x.gpu(), gain: gain.gpu(), rows, directions: d, widths: [width, h * g] }
     }
 
     /// The part of `[D*P*G]` that belongs to the pass's directions.
