@@ -1,7 +1,7 @@
 // One gate per unit: how weights, gates and four units' gates lie in memory.
 // Defines: GATES, Gates, Weights, load_weights, product, load_gates, store_gates, Quad, load_quad, store_quad,
-// store_recurrent, load_recurrent, load_raw, store_raw, times, minus, quad_of. Needs: lib/weights_*.wgsl, lib/store_*.wgsl,
-// and of the driver: gates, array<Stored4>, and ring, array<vec4<f32>>.
+// store_recurrent, load_recurrent, load_raw, store_raw, times, minus, quad_of. Needs: lib/weights_*.wgsl, lib/ring_*.wgsl,
+// lib/store_*.wgsl, and of the driver: gates, array<Stored4>, and ring, array<vec4<f32>>.
 
 const GATES: u32 = 1u;
 
@@ -12,7 +12,7 @@ struct Weights {
 }
 
 fn load_weights(at: u32) -> Weights {
-    return Weights(weight(at));
+    return Weights(held_weight(at));
 }
 
 // acc + the products of the weights of all gates with four values of h.
@@ -43,11 +43,11 @@ fn store_quad(at: u32, values: Quad) {
 
 // What the recurrent product of the earlier step takes.
 fn store_recurrent(at: u32, values: Quad) {
-    ring[at] = values.a;
+    store_row(at, values.a);
 }
 
 fn load_recurrent(at: u32) -> Quad {
-    return Quad(ring[at]);
+    return Quad(load_row(at));
 }
 
 // The raw product of one unit, from element `at` of the ring on.

@@ -11,7 +11,7 @@ struct Weights {
 }
 
 fn load_weights(at: u32) -> Weights {
-    return Weights(weight(at), weight(at + 1u));
+    return Weights(held_weight(at), held_weight(at + 1u));
 }
 
 fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
@@ -49,13 +49,13 @@ fn store_quad(at: u32, v: Quad) {
 }
 
 fn store_recurrent(at: u32, v: Quad) {
-    ring[at] = vec4(v.a.x, v.b.x, v.a.y, v.b.y);
-    ring[at + 1u] = vec4(v.a.z, v.b.z, v.a.w, v.b.w);
+    store_row(at, vec4(v.a.x, v.b.x, v.a.y, v.b.y));
+    store_row(at + 1u, vec4(v.a.z, v.b.z, v.a.w, v.b.w));
 }
 
 fn load_recurrent(at: u32) -> Quad {
-    let x = ring[at];
-    let y = ring[at + 1u];
+    let x = load_row(at);
+    let y = load_row(at + 1u);
     return Quad(vec4(x.xz, y.xz), vec4(x.yw, y.yw));
 }
 

@@ -12,7 +12,7 @@ struct Weights {
 }
 
 fn load_weights(at: u32) -> Weights {
-    return Weights(weight(at), weight(at + 1u), weight(at + 2u));
+    return Weights(held_weight(at), held_weight(at + 1u), held_weight(at + 2u));
 }
 
 fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
@@ -58,15 +58,15 @@ fn store_quad(at: u32, v: Quad) {
 }
 
 fn store_recurrent(at: u32, v: Quad) {
-    ring[at] = vec4(v.a.x, v.b.x, v.c.x, v.a.y);
-    ring[at + 1u] = vec4(v.b.y, v.c.y, v.a.z, v.b.z);
-    ring[at + 2u] = vec4(v.c.z, v.a.w, v.b.w, v.c.w);
+    store_row(at, vec4(v.a.x, v.b.x, v.c.x, v.a.y));
+    store_row(at + 1u, vec4(v.b.y, v.c.y, v.a.z, v.b.z));
+    store_row(at + 2u, vec4(v.c.z, v.a.w, v.b.w, v.c.w));
 }
 
 fn load_recurrent(at: u32) -> Quad {
-    let x = ring[at];
-    let y = ring[at + 1u];
-    let z = ring[at + 2u];
+    let x = load_row(at);
+    let y = load_row(at + 1u);
+    let z = load_row(at + 2u);
     return Quad(vec4(x.x, x.w, y.z, z.y), vec4(x.y, y.x, y.w, z.z), vec4(x.z, y.y, z.x, z.w));
 }
 

@@ -13,7 +13,7 @@ struct Weights {
 }
 
 fn load_weights(at: u32) -> Weights {
-    return Weights(weight(at), weight(at + 1u), weight(at + 2u), weight(at + 3u));
+    return Weights(held_weight(at), held_weight(at + 1u), held_weight(at + 2u), held_weight(at + 3u));
 }
 
 fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
@@ -58,14 +58,14 @@ fn store_quad(at: u32, values: Quad) {
 
 fn store_recurrent(at: u32, values: Quad) {
     let units = transpose(mat4x4(values.a, values.b, values.c, values.d));
-    ring[at] = units[0];
-    ring[at + 1u] = units[1];
-    ring[at + 2u] = units[2];
-    ring[at + 3u] = units[3];
+    store_row(at, units[0]);
+    store_row(at + 1u, units[1]);
+    store_row(at + 2u, units[2]);
+    store_row(at + 3u, units[3]);
 }
 
 fn load_recurrent(at: u32) -> Quad {
-    let units = transpose(mat4x4(ring[at], ring[at + 1u], ring[at + 2u], ring[at + 3u]));
+    let units = transpose(mat4x4(load_row(at), load_row(at + 1u), load_row(at + 2u), load_row(at + 3u)));
     return Quad(units[0], units[1], units[2], units[3]);
 }
 

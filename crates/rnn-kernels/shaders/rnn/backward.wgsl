@@ -6,7 +6,7 @@
 // place of h.
 // H and P are multiples of 4 here.
 // Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl,
-// lib/row_means.wgsl.
+// lib/ring_*.wgsl, lib/row_means.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/backward.rs
 
 struct Params {
@@ -56,6 +56,11 @@ fn ring_start(row: u32, direction: u32, slot: u32) -> u32 {
         return params.options.second + line * (select(params.hidden, params.state, PROJECTED) / 4u);
     }
     return (slot * params.directions * params.batch + line) * (params.hidden / 4u * GATES);
+}
+
+// Vectors of four of a row that goes from step to step.
+fn row_width() -> u32 {
+    return params.hidden / 4u * GATES;
 }
 
 // Element of plane n of the state.
@@ -149,7 +154,7 @@ fn finish_norm(mean: f32, along: f32, later: u32, at: Place) {
     let stats = stats_of(at);
     let centred = minus(load_recurrent(norm_at(0u, at)), quad_of(mean));
     let d = times(minus(centred, times(normal_quad(at), quad_of(along))), quad_of(stats.y));
-    store_recurrent(ring_start(at.row, at.direction, (later + 1u) % 2u) + at.unit * GATES, d);
+    store_recurrent(row_start(at.row, at.direction, (later + 1u) % 2u) + at.unit * GATES, d);
     store_recurrent(raw_at(at), d);
 }
 
@@ -252,7 +257,7 @@ fn finish_gates(
     if NORMED {
         keep_for_norm(out.recurrent, at);
     } else {
-        store_recurrent(ring_start(at.row, at.direction, (tick.later + 1u) % 2u) + at.unit * GATES, out.recurrent);
+        store_recurrent(row_start(at.row, at.direction, (tick.later + 1u) % 2u) + at.unit * GATES, out.recurrent);
     }
     if CARRY_IS_DH {
         past_cell = bypass;
@@ -329,7 +334,7 @@ fn finish_second(product: vec4<f32>, tick: Tick, row: u32, quad: u32, direction:
     let scale = recurrent_scale4(at);
     let out = gru_reset_backward(product, load_quad(cell * GATES), before(at, true) * scale);
     store_quad(cell * GATES, out.gates);
-    store_recurrent(ring_start(row, direction, (tick.later + 1u) % 2u) + quad * GATES, out.recurrent);
+    store_recurrent(row_start(row, direction, (tick.later + 1u) % 2u) + quad * GATES, out.recurrent);
     state[plane(1u, at)] += out.carry * scale;
 }
 
@@ -340,6 +345,9 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
     let row0 = group.y * $ROWSu;
     let first = step_number();
     let ticks = min(params.count, first + 1u);
+    let vectors = row_width() * params.state;
+    hold_weights(weights_direction * vectors, vectors, lane);
+    begin_ring(row0, direction, first / PHASES % 2u, lane);
     for (var n = 0u; n < ticks; n++) {
         let later = (first - n) / PHASES;
         // Phases of a step in turn: the product, the second product, the norm of c, the norm of the products; a
@@ -417,7 +425,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
                 for (var k = k0; k < end; k++) {
                     fetch_rows(k);
                     let at = start + (weights_of + k * width) * 4u;
-                    let w = mat4x4(weight(at), weight(at + 1u), weight(at + 2u), weight(at + 3u));
+                    let w = mat4x4(held_weight(at), held_weight(at + 1u), held_weight(at + 2u), held_weight(at + 3u));
                     acc$R = quad_product(acc$R, w, row($Ru));
                 }
                 release_rows();
@@ -434,6 +442,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
                 }
             }
         }
-        storageBarrier();
+        end_step();
     }
+    end_ring(row0, direction, ((first - (ticks - 1u)) / PHASES + 1u) % 2u, lane);
 }

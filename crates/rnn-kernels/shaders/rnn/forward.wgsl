@@ -6,7 +6,7 @@
 // h goes from step to step through the ring, the slot of step s being s % 2.
 // H and P are multiples of 4 here; packed rows (WALK) are of one direction.
 // Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl,
-// lib/row_means.wgsl.
+// lib/ring_*.wgsl, lib/row_means.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/forward.rs
 
 struct Params {
@@ -63,6 +63,11 @@ fn ring_start(row: u32, direction: u32, slot: u32) -> u32 {
     return (slot * params.directions * params.batch + line) * (params.state / 4u);
 }
 
+// Vectors of four of a row that goes from step to step.
+fn row_width() -> u32 {
+    return params.state / 4u;
+}
+
 // Row of aux.
 fn aux_row(s: u32, row: u32, direction: u32) -> u32 {
     if TRAINING {
@@ -81,14 +86,14 @@ fn h_before(at: Place) -> f32 {
         }
         return f32(y[params.y_offset + step_row(at.s - 1u, at.row, at.direction) * params.state + at.unit]);
     }
-    return ring[ring_start(at.row, at.direction, at.s % 2u) + at.unit / 4u][at.unit % 4u];
+    return load_row(row_start(at.row, at.direction, at.s % 2u) + at.unit / 4u)[at.unit % 4u];
 }
 
 // Puts out h and hands it to the next step.
 fn emit(h: f32, at: Place) {
     y[params.y_offset + step_row(at.s, at.row, at.direction) * params.state + at.unit] = Stored(h);
-    let next = ring_start(at.row, at.direction, (at.s + 1u) % 2u);
-    ring[next + at.unit / 4u][at.unit % 4u] = h * recurrent_scale(at);
+    let next = row_start(at.row, at.direction, (at.s + 1u) % 2u);
+    store_row_unit(next + at.unit / 4u, at.unit % 4u, h * recurrent_scale(at));
 }
 
 // Element of the ring where the raw products of a unit are.
@@ -235,6 +240,9 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     let row0 = group.y * $ROWSu;
     let first = step_number();
     let last = min(first + params.count, params.steps * PHASES);
+    let vectors = params.state / 4u * params.hidden * GATES;
+    hold_weights(weights_direction * vectors, vectors, lane);
+    begin_ring(row0, direction, first / PHASES % 2u, lane);
     for (var tick = first; tick < last; tick++) {
         let s = tick / PHASES;
         let count = row_count(s);
@@ -322,8 +330,9 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                 }
             }
         }
-        storageBarrier();
+        end_step();
     }
+    end_ring(row0, direction, last / PHASES % 2u, lane);
 }
 
 // acc + w x

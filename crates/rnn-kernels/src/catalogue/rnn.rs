@@ -11,10 +11,21 @@ use crate::params::rnn::{
 /// How the rows of the recurrent product reach an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rows {
-    /// Through workgroup memory: any adapter.
+    /// Through workgroup memory, a part at a time: any adapter.
     Workgroup,
     /// By shuffles among the eight lanes of a subgroup.
     Subgroup,
+    /// They stay in workgroup memory from step to step. For a workgroup that holds all units, and steps of one phase.
+    Held,
+    /// So do the weights.
+    HeldWeights,
+}
+
+impl Rows {
+    /// Whether rows stay in workgroup memory: then the kernel has the constant `HELD_ROWS`.
+    pub fn are_held(self) -> bool {
+        matches!(self, Rows::Held | Rows::HeldWeights)
+    }
 }
 
 /// The formats of what a recurrence reads and writes. Its arithmetic, the ring and c are f32.
@@ -68,8 +79,18 @@ macro_rules! variants {
     };
 }
 
-const FORWARD_VARIANTS: &[Constants] = variants!(("TRAINING", 1.0));
-const BACKWARD_VARIANTS: &[Constants] = variants!();
+const FORWARD_VARIANTS: [&[Constants]; 4] = [
+    variants!(("TRAINING", 1.0)),
+    variants!(("TRAINING", 1.0)),
+    variants!(("TRAINING", 1.0), ("HELD_ROWS", 256.0)),
+    variants!(("TRAINING", 1.0), ("HELD_ROWS", 256.0), ("HELD_WEIGHTS", 320.0)),
+];
+const BACKWARD_VARIANTS: [&[Constants]; 4] = [
+    variants!(),
+    variants!(),
+    variants!(("HELD_ROWS", 256.0)),
+    variants!(("HELD_ROWS", 256.0), ("HELD_WEIGHTS", 320.0)),
+];
 
 /// One driver with one cell.
 macro_rules! recurrence {
@@ -87,6 +108,8 @@ macro_rules! recurrence {
                 part!("lib/options.wgsl"),
                 part!("lib/cell.wgsl"),
                 $(part!("cells/" $part ".wgsl"),)*
+                recurrence!(@held $rows),
+                recurrence!(@ring $rows),
                 recurrence!(@rows $rows),
                 part!("lib/row_means.wgsl"),
                 part!("rnn/" $direction ".wgsl"),
@@ -95,7 +118,7 @@ macro_rules! recurrence {
             bindings: $bindings,
             params_size: size_of::<$params>(),
             step: StepSource::$step,
-            variants: $variants,
+            variants: $variants[Rows::$rows as usize],
             subgroups: matches!(Rows::$rows, Rows::Subgroup),
             half: recurrence!(@half $store),
             trusted: true,
@@ -107,6 +130,12 @@ macro_rules! recurrence {
     (@step Uniform) => { part!("lib/step_uniform.wgsl") };
     (@rows Workgroup) => { part!("lib/rows_workgroup.wgsl") };
     (@rows Subgroup) => { part!("lib/rows_subgroup.wgsl") };
+    (@rows $held:ident) => { part!("lib/rows_held.wgsl") };
+    (@ring Workgroup) => { part!("lib/ring_storage.wgsl") };
+    (@ring Subgroup) => { part!("lib/ring_storage.wgsl") };
+    (@ring $held:ident) => { part!("lib/ring_held.wgsl") };
+    (@held HeldWeights) => { part!("lib/weights_held.wgsl") };
+    (@held $other:ident) => { part!("lib/weights_streamed.wgsl") };
 }
 
 /// Both drivers with one cell, for all formats, every way to fetch rows and every source of the step number.
@@ -130,6 +159,10 @@ macro_rules! cell {
             cell!(@$direction $cell, $weights, $store, Workgroup, Immediate),
             cell!(@$direction $cell, $weights, $store, Subgroup, Uniform),
             cell!(@$direction $cell, $weights, $store, Subgroup, Immediate),
+            cell!(@$direction $cell, $weights, $store, Held, Uniform),
+            cell!(@$direction $cell, $weights, $store, Held, Immediate),
+            cell!(@$direction $cell, $weights, $store, HeldWeights, Uniform),
+            cell!(@$direction $cell, $weights, $store, HeldWeights, Immediate),
         ]
     };
     (@forward $cell:tt, $weights:tt, $store:tt, $rows:ident, $step:ident) => {
@@ -165,9 +198,9 @@ macro_rules! cell {
 /// The kernels of one cell, for every way to fetch rows and every source of the step number.
 struct Cell {
     /// By [`Formats`].
-    forward: [[Kernel; 4]; 3],
+    forward: [[Kernel; 8]; 3],
     /// [`Formats::Single`] and [`Formats::Half`].
-    backward: [[Kernel; 4]; 2],
+    backward: [[Kernel; 8]; 2],
 }
 
 // Name, gates in memory, and the parts in `shaders/cells/`.
@@ -191,8 +224,8 @@ fn cell(spec: &CellSpec) -> &'static Cell {
     }
 }
 
-fn pick(kernels: &'static [Kernel; 4], rows: Rows, immediates: bool) -> &'static Kernel {
-    &kernels[2 * usize::from(rows == Rows::Subgroup) + usize::from(immediates)]
+fn pick(kernels: &'static [Kernel; 8], rows: Rows, immediates: bool) -> &'static Kernel {
+    &kernels[2 * rows as usize + usize::from(immediates)]
 }
 
 /// The forward recurrence of a cell; `immediates` says where it finds the step number.

@@ -140,7 +140,7 @@ pub(crate) fn gemm_grouped(
 /// Into how many parts the sum over k is divided, because c alone does not fill the device.
 fn parts(device: &GpuDevice, args: &GemmArgs<'_>, form: &Form) -> usize {
     let tiles = args.m.div_ceil(form.tile[0]) * args.n.div_ceil(form.tile[1]);
-    let wanted = 2 * Facts::new(device.info().kind, None).cores;
+    let wanted = 2 * Facts::new(device.info().kind, None, 0).cores;
     match args.batch {
         1 if tiles < wanted && args.k >= 2 * MIN_PART => {
             wanted.div_ceil(tiles).min(args.k / MIN_PART).min(MAX_PARTS)

@@ -76,6 +76,7 @@ const ROW_SIZES: [usize; 5] = [1, 4, 8, 16, 32];
 /// Families of the self-test.
 const SUBGROUP: &str = "rnn/subgroup";
 const SEQUENCE: &str = "rnn/sequence";
+const HELD: &str = "rnn/held";
 const HALF: &str = "rnn/half";
 
 /// What the planner knows of an adapter.
@@ -83,6 +84,8 @@ const HALF: &str = "rnn/half";
 pub(crate) struct Facts {
     /// Lanes of a subgroup where it can be used.
     pub(crate) subgroup_size: Option<u32>,
+    /// Bytes of workgroup memory for what stays there from step to step.
+    held_bytes: usize,
     /// Workgroups that run at the same time, roughly.
     pub(crate) cores: usize,
     /// Multiply-adds per second and core, and seconds between dependent dispatches; both rough.
@@ -91,7 +94,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn new(kind: DeviceKind, subgroup_size: Option<u32>) -> Self {
+    pub(crate) fn new(kind: DeviceKind, subgroup_size: Option<u32>, held_bytes: usize) -> Self {
         let (cores, rate, dispatch) = match kind {
             DeviceKind::Discrete | DeviceKind::Virtual => (64, 5e10, 4e-6),
             DeviceKind::Integrated | DeviceKind::Other => (16, 1e10, 10e-6),
@@ -99,11 +102,31 @@ impl Facts {
                 (std::thread::available_parallelism().map_or(1, usize::from), 1e10, 40e-6)
             }
         };
-        Facts { subgroup_size, cores, rate, dispatch }
+        Facts { subgroup_size, held_bytes, cores, rate, dispatch }
     }
 
     fn fetch(&self) -> Rows {
         if self.subgroup_size == Some(8) { Rows::Subgroup } else { Rows::Workgroup }
+    }
+
+    /// Whether a plan's kernels can be used, and have room for what they keep.
+    fn allows(&self, plan: &Plan, work: Work) -> bool {
+        let rows = 2 * plan.rows * work.depth;
+        let bytes = |values: usize| 4 * values <= self.held_bytes && plan.algorithm == Algorithm::Sequence;
+        match plan.fetch {
+            Rows::Workgroup => true,
+            Rows::Subgroup => self.fetch() == Rows::Subgroup,
+            Rows::Held => work.holds != Holds::Nothing && bytes(rows),
+            Rows::HeldWeights => {
+                work.holds == Holds::All && bytes(rows + work.lanes * work.outputs * work.depth)
+            }
+        }
+    }
+
+    /// The same plan with as much as there is room for in workgroup memory.
+    fn held(&self, plan: Plan, work: Work) -> Plan {
+        let kinds = [Rows::HeldWeights, Rows::Held].map(|fetch| Plan { fetch, ..plan });
+        kinds.into_iter().find(|plan| self.allows(plan, work)).unwrap_or(plan)
     }
 
     /// The plan for a recurrence over `dims` whose product makes `outputs` values per row of an invocation
@@ -121,14 +144,20 @@ impl Facts {
         }
     }
 
-    /// Plans worth measuring: both algorithms with every number of rows that makes a difference.
+    /// Plans worth measuring: both algorithms with every number of rows that makes a difference, and all that may stay
+    /// in workgroup memory.
     pub(super) fn candidates(&self, dims: LayerDims, work: Work) -> Vec<Plan> {
         let mut plans = Vec::new();
         for algorithm in [Algorithm::Sequence, Algorithm::Step] {
             let base = self.plan(dims, work, Some(algorithm));
             let most = if base.fetch == Rows::Subgroup { 32 } else { 8 };
             for rows in ROW_SIZES.into_iter().filter(|&rows| rows <= most && rows < 2 * dims.batch) {
-                plans.push(Plan { rows, ..base });
+                let fetches = match algorithm {
+                    Algorithm::Step => &[base.fetch][..],
+                    Algorithm::Sequence => &[self.fetch(), Rows::Held, Rows::HeldWeights],
+                };
+                let each = fetches.iter().map(|&fetch| Plan { rows, fetch, ..base });
+                plans.extend(each.filter(|plan| self.allows(plan, work)));
             }
         }
         plans
@@ -158,7 +187,8 @@ impl Facts {
         let mut plan = Plan { algorithm: Algorithm::Sequence, fetch, rows, workgroup, across: 1, count: 1 };
         let step = self.dispatch_seconds(&plan, dims, work);
         plan.count = ((MAX_DISPATCH_SECONDS / step) as usize).clamp(1, dims.steps + 1);
-        plan
+        // Where a subgroup is a vector of a CPU, workgroup memory is no nearer than any other.
+        if fetch == Rows::Subgroup { plan } else { self.held(plan, work) }
     }
 
     fn step(&self, dims: LayerDims, work: Work, fetch: Rows, most: usize) -> Plan {
@@ -198,6 +228,17 @@ pub(crate) struct Work {
     pub(crate) outputs: usize,
     /// Values each of them is a sum over.
     pub(crate) depth: usize,
+    pub(crate) holds: Holds,
+}
+
+/// What a dispatch of whole sequences may keep in workgroup memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Holds {
+    Nothing,
+    /// What goes from step to step.
+    Rows,
+    /// The weights, too.
+    All,
 }
 
 /// What the planner says of one recurrence.
@@ -247,15 +288,15 @@ impl GpuDevice {
     /// # Errors
     /// A device that is lost.
     pub(crate) fn plan(&self, pass: Pass, dims: LayerDims, work: Work) -> Result<Plan> {
-        let facts = self.facts()?;
-        let forced = self.forced_algorithm();
         let measured = self.0.tuning.get(&Case::new(pass, dims, work)).map(|tuned| tuned.plan);
+        let facts = self.facts(measured.is_some_and(|plan| plan.fetch.are_held()))?;
+        let forced = self.forced_algorithm();
         let plan = match (forced, measured) {
-            (None, Some(plan)) if plan.fetch == facts.fetch() => plan,
+            (None, Some(plan)) if facts.allows(&plan, work) => plan,
             _ => facts.plan(dims, work, forced),
         };
         let fails =
-            plan.algorithm == Algorithm::Sequence && !self.works(SEQUENCE, plan.fetch, plan.algorithm)?;
+            plan.algorithm == Algorithm::Sequence && !self.works(SEQUENCE, facts.fetch(), plan.algorithm)?;
         Ok(if fails { facts.plan(dims, work, Some(Algorithm::Step)) } else { plan })
     }
 
@@ -264,7 +305,7 @@ impl GpuDevice {
     /// # Errors
     /// A device that is lost.
     pub(crate) fn explain(&self, pass: Pass, dims: LayerDims, work: Work) -> Result<Recurrence> {
-        let facts = self.facts()?;
+        let facts = self.facts(false)?;
         let plan = self.plan(pass, dims, work)?;
         // What was measured counts for the plan it was measured of.
         let tuned = self.0.tuning.get(&Case::new(pass, dims, work)).filter(|tuned| tuned.plan == plan);
@@ -274,6 +315,8 @@ impl GpuDevice {
         let fetch = match plan.fetch {
             Rows::Subgroup => "rows by shuffles in subgroups of 8",
             Rows::Workgroup => "rows through workgroup memory",
+            Rows::Held => "rows stay in workgroup memory",
+            Rows::HeldWeights => "rows and weights stay in workgroup memory",
         };
         let reason = match (self.forced_algorithm(), measured) {
             (Some(forced), _) if forced == plan.algorithm => format!("asked for; {fetch}"),
@@ -301,11 +344,16 @@ impl GpuDevice {
         })
     }
 
-    /// What the planner knows of this device; kernels with subgroups count once they have proved themselves.
-    pub(super) fn facts(&self) -> Result<Facts> {
+    /// What the planner knows of this device; optional kernels count once they have proved themselves. Those that keep
+    /// rows in workgroup memory come after those with subgroups, and prove themselves where they are wanted all the same.
+    pub(super) fn facts(&self, want_held: bool) -> Result<Facts> {
         let works =
             self.subgroup_size() == Some(8) && self.works(SUBGROUP, Rows::Subgroup, Algorithm::Step)?;
-        Ok(Facts::new(self.info().kind, self.subgroup_size().filter(|_| works)))
+        let held = match (want_held || !works) && self.works(HELD, Rows::HeldWeights, Algorithm::Sequence)? {
+            true => self.0.limits.max_compute_workgroup_storage_size as usize,
+            false => 0,
+        };
+        Ok(Facts::new(self.info().kind, self.subgroup_size().filter(|_| works), held))
     }
 
     /// Whether kernels of a family pass their self-test; it runs at the first call.
@@ -324,7 +372,7 @@ impl GpuDevice {
             return Ok(false);
         }
         let dims = rnn_test::dims();
-        let work = forward_work(dims.hidden, 1);
+        let work = forward_work(dims.hidden, 1, Holds::Nothing);
         let plan = self.plan(Pass::Forward, dims, work)?;
         self.0.self_tests.passes(HALF, 0.0, || {
             let product = half_product_error(self)?;

@@ -2,12 +2,12 @@
 //!
 //! H of all arrays here is a multiple of 4, and the gates of a unit lie side by side: `[T, B, D, H, G]`.
 
-use super::plan::{Algorithm, Plan, Work};
+use super::plan::{Algorithm, Holds, Plan, Work};
 use super::rnn_options::{RingParts, Setup};
 use super::{GpuBuffer, GpuDevice, Launch, Pass, StepLaunch};
 use crate::error::Result;
 use crate::recurrence::{LayerDims, Noise};
-use rnn_kernels::catalogue::rnn::{Formats, backward as backward_kernel, forward as forward_kernel};
+use rnn_kernels::catalogue::rnn::{Formats, Rows, backward as backward_kernel, forward as forward_kernel};
 use rnn_kernels::cell::{CellSpec, StackSpec};
 use rnn_kernels::params::rnn::{BackwardParams, ForwardParams};
 
@@ -55,13 +55,13 @@ pub(crate) struct Backward<'a> {
 }
 
 /// How a step of the forward recurrence divides: an invocation makes all gates of one unit.
-pub(crate) fn forward_work(hidden: usize, gates: usize) -> Work {
-    Work { lanes: hidden, outputs: gates, depth: hidden }
+pub(crate) fn forward_work(hidden: usize, gates: usize, holds: Holds) -> Work {
+    Work { lanes: hidden, outputs: gates, depth: hidden, holds }
 }
 
 /// How a step of the backward recurrence divides: an invocation makes four units.
-pub(crate) fn backward_work(hidden: usize, gates: usize) -> Work {
-    Work { lanes: hidden / 4, outputs: 4, depth: gates * hidden }
+pub(crate) fn backward_work(hidden: usize, gates: usize, holds: Holds) -> Work {
+    Work { lanes: hidden / 4, outputs: 4, depth: gates * hidden, holds }
 }
 
 fn plan_grid(plan: &Plan, dims: LayerDims) -> [u32; 3] {
@@ -76,6 +76,19 @@ fn plan_ticks(plan: &Plan, setup: &Setup) -> usize {
     }
 }
 
+/// Vectors of four that a workgroup keeps, for products of `depth` values with a matrix of as many rows and `width`
+/// columns.
+fn held_constants(plan: &Plan, depth: usize, width: usize) -> Vec<(&'static str, f64)> {
+    let mut constants = Vec::new();
+    if plan.fetch.are_held() {
+        constants.push(("HELD_ROWS", (2 * plan.rows * depth / 4) as f64));
+    }
+    if plan.fetch == Rows::HeldWeights {
+        constants.push(("HELD_WEIGHTS", (depth / 4 * width) as f64));
+    }
+    constants
+}
+
 /// Operations of one dispatch.
 fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
     (2 * plan.count * dims.batch * dims.directions * gates * dims.hidden * dims.hidden) as u64
@@ -83,7 +96,8 @@ fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
 
 /// Enqueues the forward recurrence: as many dispatches as the plan needs for T steps.
 pub(crate) fn forward(device: &GpuDevice, args: &Forward<'_>) -> Result<()> {
-    let plan = device.plan(Pass::Forward, args.dims, forward_work(args.dims.hidden, args.spec.gates()))?;
+    let work = forward_work(args.dims.hidden, args.spec.gates(), args.setup.holds);
+    let plan = device.plan(Pass::Forward, args.dims, work)?;
     run_forward(device, args, &plan)
 }
 
@@ -109,6 +123,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
     };
     let mut constants = setup.driver_constants(plan.workgroup, plan.rows);
     constants.push(("TRAINING", f64::from(u8::from(args.training))));
+    constants.extend(held_constants(plan, dims.state, args.spec.gates() * dims.hidden));
     // Cells without an array still have its binding: the kernels do not touch it then.
     let (unused, no_stats) = (device.alloc(1)?, device.alloc(4)?);
     let buffers = [
@@ -136,7 +151,8 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
 
 /// Enqueues the backward recurrence: T + 1 steps.
 pub(crate) fn backward(device: &GpuDevice, args: &Backward<'_>) -> Result<()> {
-    let plan = device.plan(Pass::Backward, args.dims, backward_work(args.dims.hidden, args.spec.gates()))?;
+    let work = backward_work(args.dims.hidden, args.spec.gates(), args.setup.holds);
+    let plan = device.plan(Pass::Backward, args.dims, work)?;
     run_backward(device, args, &plan)
 }
 
@@ -155,7 +171,8 @@ fn run_backward(device: &GpuDevice, args: &Backward<'_>, plan: &Plan) -> Result<
         stride: (plan.across * plan.workgroup) as u32,
         pad0: 0,
     };
-    let constants = setup.driver_constants(plan.workgroup, plan.rows);
+    let mut constants = setup.driver_constants(plan.workgroup, plan.rows);
+    constants.extend(held_constants(plan, args.spec.gates() * dims.hidden, dims.state));
     let unused = device.alloc(1)?;
     let buffers = [
         args.weights,

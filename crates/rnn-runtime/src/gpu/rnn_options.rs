@@ -1,5 +1,6 @@
 //! What the options of a layer mean to the recurrence's kernels; see `lib/options.wgsl`.
 
+use super::plan::Holds;
 use super::rnn_pack::padded;
 use crate::error::{Error, Result};
 use crate::recurrence::{LayerDims, Noise, Walk};
@@ -14,6 +15,8 @@ pub(crate) struct Setup {
     pub(crate) params: OptionsParams,
     /// Products of a step.
     pub(crate) phases: usize,
+    /// What a dispatch of whole sequences may keep in workgroup memory.
+    pub(crate) holds: Holds,
     /// Whether h is a product of what the cell puts out.
     pub(crate) projected: bool,
     /// Whether the pass draws.
@@ -59,6 +62,28 @@ pub(crate) fn own_parameters(spec: &StackSpec) -> usize {
 pub(crate) fn unit_parameters(spec: &StackSpec) -> usize {
     let of_c = if spec.cell.kind.has_cell_state() { 2 } else { 0 };
     own_parameters(spec) + if spec.cell.layer_norm { spec.cell.gates() + of_c } else { 0 }
+}
+
+/// Phases of a step: its products, and the means of normalised rows.
+fn phases(spec: &StackSpec) -> usize {
+    let cell = &spec.cell;
+    let second = spec.proj_size > 0 || (cell.kind == CellKind::Gru && !cell.reset_after);
+    let norms = match (cell.layer_norm, cell.kind.has_cell_state()) {
+        (true, true) => 2,
+        (true, false) => 1,
+        _ => 0,
+    };
+    1 + usize::from(second) + norms
+}
+
+/// What a dispatch of whole sequences may keep in workgroup memory: phases meet in the ring, and an independent
+/// recurrence has no matrix.
+pub(crate) fn holds(spec: &StackSpec) -> Holds {
+    match phases(spec) {
+        1 if spec.cell.independent => Holds::Rows,
+        1 => Holds::All,
+        _ => Holds::Nothing,
+    }
 }
 
 /// Added to the variance in layer normalisation, as in PyTorch.
@@ -135,16 +160,11 @@ impl Setup {
             };
         }
         let projected = spec.proj_size > 0;
-        let second = projected || (cell.kind == CellKind::Gru && !cell.reset_after);
-        let norms = match (cell.layer_norm, cell.kind.has_cell_state()) {
-            (true, true) => 2,
-            (true, false) => 1,
-            _ => 0,
-        };
         Ok(Setup {
             constants,
             params,
-            phases: 1 + usize::from(second) + norms,
+            phases: phases(spec),
+            holds: holds(spec),
             projected,
             draws: mode == DRAWS,
             mixes: mode != NO_NOISE && zoneout,

@@ -33,7 +33,7 @@ pub(super) struct Case {
 
 impl Case {
     pub(super) fn new(pass: Pass, dims: LayerDims, work: Work) -> Self {
-        let Work { lanes, outputs, depth } = work;
+        let Work { lanes, outputs, depth, .. } = work;
         Case { pass, sizes: [lanes, outputs, depth, dims.directions, dims.batch, dims.steps] }
     }
 }
@@ -82,12 +82,23 @@ impl Tuning {
     }
 }
 
+const FETCHES: [Rows; 4] = [Rows::Subgroup, Rows::Workgroup, Rows::Held, Rows::HeldWeights];
+
+fn fetch_name(fetch: Rows) -> &'static str {
+    match fetch {
+        Rows::Subgroup => "subgroup",
+        Rows::Workgroup => "workgroup",
+        Rows::Held => "held",
+        Rows::HeldWeights => "held_weights",
+    }
+}
+
 fn print(table: &BTreeMap<Case, Tuned>) -> String {
     let mut text = String::new();
     for (Case { pass, sizes }, Tuned { plan, seconds }) in table {
         let Plan { algorithm, fetch, rows, workgroup, across, count } = plan;
         let pass = if *pass == Pass::Forward { "forward" } else { "backward" };
-        let fetch = if *fetch == Rows::Subgroup { "subgroup" } else { "workgroup" };
+        let fetch = fetch_name(*fetch);
         let _ = write!(text, "{pass}");
         sizes.iter().for_each(|size| text.push_str(&format!(" {size}")));
         let _ = writeln!(text, " {algorithm} {fetch} {rows} {workgroup} {across} {count} {seconds:e}");
@@ -108,11 +119,7 @@ fn parse(text: &str) -> Result<BTreeMap<Case, Tuned>, String> {
             "backward" => Pass::Backward,
             _ => return None,
         };
-        let fetch = match fetch {
-            "subgroup" => Rows::Subgroup,
-            "workgroup" => Rows::Workgroup,
-            _ => return None,
-        };
+        let fetch = FETCHES.into_iter().find(|&kind| fetch_name(kind) == fetch)?;
         let number = |word: &str| word.parse::<usize>().ok().filter(|&n| n > 0);
         let mut sizes = [0; 6];
         for (size, word) in sizes.iter_mut().zip([a, b, c, d, e, f]) {
@@ -137,7 +144,7 @@ fn parse(text: &str) -> Result<BTreeMap<Case, Tuned>, String> {
 impl GpuDevice {
     /// Measures the plans worth trying for one recurrence and keeps the fastest. Returns its seconds.
     pub(crate) fn tune(&self, case: &Measured<'_>, work: Work) -> Result<f64> {
-        let facts = self.facts()?;
+        let facts = self.facts(true)?;
         let mut best: Option<Tuned> = None;
         for plan in facts.candidates(case.dims, work) {
             // The first run compiles; the best of three is the plan's own time.
@@ -176,7 +183,9 @@ mod tests {
             count: 25,
         };
         let step = Plan { algorithm: Algorithm::Step, fetch: Rows::Workgroup, across: 3, count: 1, ..plan };
+        let held = Plan { fetch: Rows::HeldWeights, ..plan };
         BTreeMap::from([
+            (Case { pass: Pass::Forward, sizes: [8, 3, 8, 1, 32, 50] }, Tuned { plan: held, seconds: 1e-4 }),
             (Case { pass: Pass::Forward, sizes: [64, 4, 64, 1, 32, 50] }, Tuned { plan, seconds: 1.5e-3 }),
             (
                 Case { pass: Pass::Backward, sizes: [130, 4, 256, 2, 5, 7] },

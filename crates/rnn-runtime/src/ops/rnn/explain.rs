@@ -175,8 +175,9 @@ fn recurrence(
         state: gpu::rnn_pack::padded(spec.state_size()),
         directions: spec.num_directions(),
     };
-    let gates = spec.cell.gates();
-    (dims, [gpu::rnn::forward_work(dims.hidden, gates), gpu::rnn::backward_work(dims.hidden, gates)])
+    let (gates, holds) = (spec.cell.gates(), gpu::rnn_options::holds(spec));
+    let forward = gpu::rnn::forward_work(dims.hidden, gates, holds);
+    (dims, [forward, gpu::rnn::backward_work(dims.hidden, gates, holds)])
 }
 
 fn tune_layer(

@@ -1,0 +1,46 @@
+// Where the left operand of a recurrent product is from step to step: in workgroup memory, for the $ROWS rows of a
+// workgroup that holds all of their units. The ring itself is read before the first step of a dispatch and written
+// after the last. Only for steps of one phase: nothing else of the ring is at hand.
+// Defines and needs: as lib/ring_storage.wgsl, and of the driver row_width, WORKGROUP, params.batch.
+
+override HELD_ROWS: u32; // 2 $ROWS row_width()
+
+var<workgroup> held_rows: array<vec4<f32>, HELD_ROWS>; // [slot][row][row_width()]
+var<private> held_row0: u32;
+
+fn begin_ring(row0: u32, direction: u32, slot: u32, lane: u32) {
+    held_row0 = row0;
+    let width = row_width();
+    for (var i = lane; i < $ROWSu * width; i += WORKGROUP) {
+        held_rows[slot * $ROWSu * width + i] = ring[ring_start(row0 + i / width, direction, slot) + i % width];
+    }
+    workgroupBarrier();
+}
+
+fn end_ring(row0: u32, direction: u32, slot: u32, lane: u32) {
+    let width = row_width();
+    let rows = min($ROWSu, params.batch - row0);
+    for (var i = lane; i < rows * width; i += WORKGROUP) {
+        ring[ring_start(row0 + i / width, direction, slot) + i % width] = held_rows[slot * $ROWSu * width + i];
+    }
+}
+
+fn end_step() {
+    workgroupBarrier();
+}
+
+fn row_start(row: u32, direction: u32, slot: u32) -> u32 {
+    return (slot * $ROWSu + row - held_row0) * row_width();
+}
+
+fn load_row(at: u32) -> vec4<f32> {
+    return held_rows[at];
+}
+
+fn store_row(at: u32, value: vec4<f32>) {
+    held_rows[at] = value;
+}
+
+fn store_row_unit(at: u32, k: u32, value: f32) {
+    held_rows[at][k] = value;
+}
