@@ -10,14 +10,15 @@
 
 mod common {
     pub(crate) mod machine;
+    pub(crate) mod ratio;
 }
 
 use anyhow::Result;
 use clap::Parser;
 use common::machine::{Machine, warn_of_load};
+use common::ratio::ratio;
 use rnn_api::backward;
 use rnn_api::prelude::*;
-use std::time::{Duration, Instant};
 
 #[derive(Parser)]
 struct Args {
@@ -125,33 +126,6 @@ fn cases() -> Vec<Case> {
         Case("rnn: independent", rnn, rnn!(.with_independent(true))),
         Case("rnn: layer norm", rnn, rnn!(.with_layer_norm(true))),
     ]
-}
-
-/// Ratio of the medians of two works that run in turn.
-fn ratio(
-    seconds: f64,
-    mut plain: impl FnMut() -> Result<()>,
-    mut option: impl FnMut() -> Result<()>,
-) -> Result<[f64; 2]> {
-    for _ in 0..3 {
-        plain()?;
-        option()?;
-    }
-    let (mut times, start) = ([Vec::new(), Vec::new()], Instant::now());
-    while times[0].len() < 5 || start.elapsed() < Duration::from_secs_f64(seconds) {
-        for (n, work) in [&mut plain as &mut dyn FnMut() -> Result<()>, &mut option].into_iter().enumerate() {
-            let begin = Instant::now();
-            work()?;
-            times[n].push(begin.elapsed().as_secs_f64() * 1e3);
-        }
-    }
-    let median = |times: &mut Vec<f64>| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    };
-    let [plain, option] = &mut times;
-    let plain = median(plain);
-    Ok([plain, median(option) / plain])
 }
 
 fn main() -> Result<()> {

@@ -21,6 +21,7 @@ fn main() {
         device_test!(kernels_that_fail_their_self_test_are_replaced),
         device_test!(every_form_of_the_kernels_stores_f16),
         device_test!(an_explanation_counts_what_runs),
+        device_test!(layers_side_by_side_take_fewer_dispatches),
         device_test!(an_explanation_counts_the_bytes_of_every_option),
         device_test!(sizes_without_an_answer_are_refused_by_name),
         device_test!(an_explanation_names_sizes_beyond_the_adapter),
@@ -148,7 +149,7 @@ fn every_form_of_the_kernels_stores_f16(_: &Device) {
 
 fn an_explanation_counts_what_runs(_: &Device) {
     for algorithm in [Algorithm::Step, Algorithm::Sequence] {
-        let device = open(GpuOptions { algorithm: Some(algorithm), ..options() });
+        let device = open(GpuOptions { algorithm: Some(algorithm), wavefront: Some(0), ..options() });
         let spec = stack_spec(CellSpec::lstm(), SHAPE, 2, false);
         let said = device.explain(&spec, 3, 2).unwrap();
         assert_eq!(said.recurrences.len(), 2);
@@ -173,6 +174,45 @@ fn an_explanation_counts_what_runs(_: &Device) {
     }
     let cpu = Device::cpu().explain(&stack_spec(CellSpec::gru(), SHAPE, 1, false), 3, 2).unwrap();
     assert!(cpu.recurrences.is_empty() && cpu.array_limit.is_none() && cpu.kept_bytes > 0);
+}
+
+/// Three layers of a training pass, one dispatch a step: T steps each, or T + 2 lag together, with a few more products.
+fn layers_side_by_side_take_fewer_dispatches(_: &Device) {
+    let spec = stack_spec(CellSpec::lstm(), SHAPE, 3, false);
+    let dispatches = |wavefront: usize, steps: usize| {
+        let algorithm = Some(Algorithm::Step);
+        let device = open(GpuOptions { algorithm, wavefront: Some(wavefront), ..options() });
+        let said = device.explain(&spec, steps, 2).unwrap();
+        let of_recurrence = said.recurrences.iter().map(|[forward, _]| forward.dispatches).sum::<usize>();
+        let zeros =
+            |dims: &[usize]| Array::from_f32(&device, &vec![0.0; dims.iter().product()], dims).unwrap();
+        let packed = pack(&spec, &zero_weights(&device, &spec)).unwrap();
+        let x = zeros(&[steps, 2, SHAPE.i]);
+        let args = StackArgs {
+            spec: &spec,
+            packed: &packed,
+            x: &x,
+            h0: None,
+            c0: None,
+            training: true,
+            weights: WeightFormat::F32,
+            storage: Storage::F32,
+            sequences: None,
+            draws: None,
+        };
+        // The first pass arranges weights and tests kernels.
+        forward(&args).unwrap();
+        let before = device.stats().dispatches;
+        let saved = forward(&args).unwrap().saved.unwrap();
+        assert_eq!(said.kept_bytes, saved.bytes_beside(&x), "{wavefront}");
+        (of_recurrence, device.stats().dispatches - before)
+    };
+    let ([apart, all_apart], [beside, all_beside]) = (dispatches(0, 48).into(), dispatches(8, 48).into());
+    assert_eq!((apart, beside), (3 * 48, 48 + 2 * 8));
+    // The first layer takes one product, the others one for every 8 steps; then a few copies.
+    let (products, copies) = (1 + 2 * 48 / 8, 8);
+    assert!(all_beside <= beside + products + copies, "{all_beside} with {beside} steps");
+    assert!(all_apart >= apart + 3, "{all_apart}");
 }
 
 /// What is packed, and what a training pass holds, to the byte: options in random combinations, on both backends.

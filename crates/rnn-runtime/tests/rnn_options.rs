@@ -18,7 +18,8 @@ use rnn_testing::oracle::{Masks, StackCase, random_spec, with_options};
 use rnn_testing::shapes::RnnShape;
 
 fn main() {
-    common::run(vec![
+    #[allow(unused_mut, reason = "CPU-only builds add none")]
+    let mut tests = vec![
         device_test!(first_quarter_of_random_combinations),
         device_test!(second_quarter_of_random_combinations),
         device_test!(third_quarter_of_random_combinations),
@@ -27,7 +28,10 @@ fn main() {
         device_test!(half_storage_costs_its_rounding),
         device_test!(a_split_sequence_is_the_whole),
         device_test!(padding_is_invisible),
-    ]);
+    ];
+    #[cfg(feature = "gpu")]
+    tests.push(device_test!(layers_side_by_side_match_the_oracle).gpu_only());
+    common::run(tests);
 }
 
 /// As in `tests/rnn.rs`. A normalisation of a few units that are nearly alike magnifies rounding by the inverse of
@@ -256,6 +260,83 @@ fn random_combinations_match_the_oracle(device: &Device, quarter: u64) {
     println!("{}: worst relative error without normalisation: {worst:.2e}", device.name());
     let shown = failures.iter().take(12).cloned().collect::<Vec<_>>().join("\n");
     assert!(failures.is_empty(), "{} combinations fail\n{shown}", failures.len());
+}
+
+/// Stacks whose layers run side by side, some steps apart: with a lag that divides T and one that does not, of one step
+/// and beyond T; with the options that allow it, and dropout between the layers.
+#[cfg(feature = "gpu")]
+fn layers_side_by_side_match_the_oracle(_: &Device) {
+    use rnn_kernels::cell::Merge;
+    use rnn_runtime::{Algorithm, CacheDir, GpuOptions};
+    let mut rng = SplitMix64::new(516);
+    let (mut worst, mut together) = (0f64, 0);
+    for (n, lag) in [1, 2, 3, 7].into_iter().enumerate() {
+        let algorithm = [Algorithm::Step, Algorithm::Sequence][n % 2];
+        let options = GpuOptions {
+            wavefront: Some(lag),
+            algorithm: Some(algorithm),
+            subgroups: n < 2,
+            cache_dir: CacheDir::Off,
+            ..GpuOptions::default()
+        };
+        let device = &Device::gpu_with((), options).unwrap();
+        for k in 0..8 {
+            let shape = SHAPES[(k + 2 * n) % SHAPES.len()];
+            let mut spec = random_spec(&mut rng, shape);
+            (spec.num_layers, spec.bidirectional, spec.merge) = (2 + k % 2, false, Merge::Concat);
+            (spec.dropout, spec.proj_size) = ([0.0, 0.4][k / 4], 0);
+            (spec.cell.layer_norm, spec.cell.reset_after) = (false, true);
+            if spec.check().is_err() {
+                continue;
+            }
+            let mut case = StackCase::random(spec, shape, k % 3 > 0, k as u64);
+            let draws =
+                (k >= 4).then_some(StackDraws { key: RngKey::new(n as u64), first_step: 3, sequence: 5 });
+            if let Some(draws) = draws {
+                case.input.masks = masks(&spec, shape.t, shape.b, draws);
+            }
+            let said = device.explain(&spec, shape.t, shape.b).unwrap();
+            together += usize::from(said.lag.is_some());
+            if k == 0 {
+                same_traces(&case, [device, &Device::cpu()]);
+            }
+            for storage in [Storage::F32, Storage::Half] {
+                let bound = if storage == Storage::F32 { BOUND } else { HALF_BOUND };
+                if storage.check(&spec).is_err() {
+                    continue;
+                }
+                for (name, got, want) in run(device, &case, draws, storage) {
+                    let error = max_rel_err(&got, &want);
+                    assert!(
+                        error <= bound,
+                        "{lag}, {k}: {name} has relative error {error:.1e}: {shape:?} {spec:?}"
+                    );
+                    worst = if storage == Storage::F32 { worst.max(error) } else { worst };
+                }
+            }
+        }
+    }
+    println!("worst relative error of layers side by side: {worst:.2e}; of {together} stacks");
+    assert!(together > 10);
+}
+
+/// Every gate and state that both devices say they keep.
+#[cfg(feature = "gpu")]
+fn same_traces(case: &StackCase, devices: [&Device; 2]) {
+    let spec = &case.spec;
+    for layer in 0..spec.num_layers {
+        let [own, other] = devices.map(|device| {
+            let saved = forward(&OnDevice::new(device, case).args(spec, None, true)).unwrap().saved.unwrap();
+            let trace = saved.trace(spec, layer).unwrap();
+            let arrays = [Some(trace.gates), Some(trace.h), trace.c].into_iter().flatten();
+            arrays.map(|array| array.to_vec().unwrap()).collect::<Vec<_>>()
+        });
+        for (own, other) in own.iter().zip(&other) {
+            let other: Vec<f64> = other.iter().map(|&value| f64::from(value)).collect();
+            assert!(max_rel_err(own, &other) < BOUND, "layer {layer} of {spec:?}");
+        }
+        assert_eq!(own.len(), other.len());
+    }
 }
 
 /// Gates that are kept in f16 have an error of 2^-12 of their size; derivatives that are made from them, over a few steps

@@ -37,9 +37,9 @@ struct Options {
     norm: u32,             // vec4 of ring, backward: [2, D, B, H*G/4], see rnn/backward.wgsl
     fresh: u32,            // vec4 of ring: [D, B, H/4] c as the cell made it; backward [3, D, B, H/4]
     stats: u32,            // element of option(): [N, D, 4], mean and 1/deviation of raw products and of c
+    lag: u32,              // ticks from one direction to the next where these are layers, which have one order of steps
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }
 
 override WALK: bool;        // rows are packed and end at different steps
@@ -82,7 +82,8 @@ fn step_row(s: u32, row: u32, direction: u32) -> u32 {
     if WALK {
         return u32(option(params.options.offsets + s)) + row;
     }
-    let time = select(s, params.steps - 1u - s, direction == 1u);
+    let reversed = direction == 1u && params.options.lag == 0u;
+    let time = select(s, params.steps - 1u - s, reversed);
     return (time * params.batch + row) * params.directions + direction;
 }
 

@@ -1,15 +1,19 @@
-// The number of the time step, from an immediate: nothing is rebound between steps.
-// Defines: step_number.
+// The first tick of a dispatch and their number, from an immediate: nothing is rebound between steps.
+// Defines: step_number, step_count.
 
 struct Step {
     number: u32,
+    count: u32,
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }
 
 var<immediate> step: Step;
 
 fn step_number() -> u32 {
     return step.number;
+}
+
+fn step_count() -> u32 {
+    return step.count;
 }

@@ -1,12 +1,12 @@
 // Time steps of the backward recurrence of one layer, all directions: gradient of h from the gate gradients of
 // the later step, then the cell's backward at this step, in place.
 // Step s = T starts from the cotangent of h_n; s = 0 only turns the first step's gate gradients into the
-// gradient of h0. An invocation owns four units of $ROWS batch rows. A dispatch runs `count` ticks from
-// step_number() down; ticks, workgroups and ring as in rnn/forward.wgsl, with the G*H recurrent gate gradients in
-// place of h.
+// gradient of h0. An invocation owns four units of $ROWS batch rows. A dispatch runs step_count() ticks from
+// step_number() down; ticks, workgroups, ring and layers in place of directions as in rnn/forward.wgsl, with the G*H
+// recurrent gate gradients in place of h.
 // H and P are multiples of 4 here.
-// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl,
-// lib/ring_*.wgsl, lib/row_means.wgsl.
+// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl,
+// lib/step_*.wgsl, lib/ring_*.wgsl, lib/row_means.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/rnn/backward.rs
 
 struct Params {
@@ -16,9 +16,7 @@ struct Params {
     hidden: u32,     // H
     state: u32,      // P, features of h; H without a projection
     directions: u32, // D
-    count: u32,      // ticks of a dispatch
     stride: u32,     // groups of four units between one turn of a workgroup and the next
-    pad0: u32,
 }
 
 override WORKGROUP: u32;
@@ -343,8 +341,16 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
     let direction = group.z;
     let weights_direction = direction + params.options.first_direction;
     let row0 = group.y * $ROWSu;
-    let first = step_number();
-    let ticks = min(params.count, first + 1u);
+    let shift = direction * params.options.lag;
+    if step_number() < shift {
+        return;
+    }
+    let first = min(step_number() - shift, (params.steps + 1u) * PHASES - 1u);
+    let skipped = step_number() - shift - first;
+    if step_count() <= skipped {
+        return;
+    }
+    let ticks = min(step_count() - skipped, first + 1u);
     let vectors = row_width() * params.state;
     hold_weights(weights_direction * vectors, vectors, lane);
     begin_ring(row0, direction, first / PHASES % 2u, lane);

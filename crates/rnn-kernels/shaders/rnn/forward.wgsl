@@ -1,8 +1,10 @@
 // Time steps of one layer, all directions: recurrent product, gates and state update.
 // An invocation owns one unit of $ROWS batch rows, all gates, so that the cell finds its pre-activations in
-// registers. A dispatch runs `count` ticks from step_number() on; a tick is a step, or one of the phases of a step
+// registers. A dispatch runs step_count() ticks from step_number() on; a tick is a step, or one of the phases of a step
 // that has two products. With one workgroup along x that holds or walks all units, a workgroup depends on no other
-// and count may be the whole sequence; with more, count is 1 and the next dispatch is the barrier.
+// and these may be the whole sequence; with more it is one, and the next dispatch is the barrier.
+// Layers of a stack may stand in the place of directions: each is options.lag ticks behind the one below, whose y of
+// these steps has been projected into its gates by then.
 // h goes from step to step through the ring, the slot of step s being s % 2.
 // H and P are multiples of 4 here; packed rows (WALK) are of one direction.
 // Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl,
@@ -17,12 +19,8 @@ struct Params {
     state: u32,      // P, features of h; H without a projection
     directions: u32, // D
     c0_offset: u32,  // element of c0 where this layer starts
-    count: u32,      // ticks of a dispatch
     stride: u32,     // units between one turn of a workgroup and the next
     y_offset: u32,   // element of y where the first of these steps starts
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
 }
 
 override TRAINING: bool;
@@ -238,8 +236,12 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     let direction = group.z;
     let weights_direction = direction + params.options.first_direction;
     let row0 = group.y * $ROWSu;
-    let first = step_number();
-    let last = min(first + params.count, params.steps * PHASES);
+    let shift = direction * params.options.lag;
+    let first = max(step_number(), shift) - shift;
+    let last = min(max(step_number() + step_count(), shift) - shift, params.steps * PHASES);
+    if first >= last {
+        return;
+    }
     let vectors = params.state / 4u * params.hidden * GATES;
     hold_weights(weights_direction * vectors, vectors, lane);
     begin_ring(row0, direction, first / PHASES % 2u, lane);

@@ -72,12 +72,12 @@ params! {
         pub fresh: u32,
         /// Element where means and deviations start.
         pub stats: u32,
+        /// Ticks from one direction to the next where these are layers.
+        pub lag: u32,
         /// Fills up.
         pub pad0: u32,
         /// Fills up.
         pub pad1: u32,
-        /// Fills up.
-        pub pad2: u32,
     }
 
     /// `rnn/forward.wgsl`
@@ -96,18 +96,10 @@ params! {
         pub directions: u32,
         /// Element of c0 where the layer starts.
         pub c0_offset: u32,
-        /// Ticks of a dispatch.
-        pub count: u32,
         /// Units between one turn of a workgroup and the next.
         pub stride: u32,
         /// Element of y where the first of these steps starts.
         pub y_offset: u32,
-        /// Fills up.
-        pub pad0: u32,
-        /// Fills up.
-        pub pad1: u32,
-        /// Fills up.
-        pub pad2: u32,
     }
 
     /// `rnn/backward.wgsl`
@@ -124,12 +116,8 @@ params! {
         pub state: u32,
         /// D
         pub directions: u32,
-        /// Ticks of a dispatch.
-        pub count: u32,
         /// Groups of four units between one turn of a workgroup and the next.
         pub stride: u32,
-        /// Fills up.
-        pub pad0: u32,
     }
 
     /// `rnn/previous.wgsl`

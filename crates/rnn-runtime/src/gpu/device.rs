@@ -35,6 +35,9 @@ pub struct GpuOptions {
     /// The algorithm of recurrences; `None` leaves it to the environment variable `RNN_GPU_ALGO` (`step` or
     /// `sequence`), and without that to the planner.
     pub algorithm: Option<Algorithm>,
+    /// Steps from one layer of a stack to the next, which then run side by side where their options allow it; 0 runs one
+    /// layer after the other, `None` leaves it to the planner.
+    pub wavefront: Option<usize>,
     /// Time kernels where the adapter can, for [`Device::kernel_seconds`](crate::Device::kernel_seconds).
     /// Off by default: every submit then carries a copy of its times.
     pub timestamps: bool,
@@ -54,6 +57,7 @@ impl Default for GpuOptions {
             adapter_limits: true,
             max_array_bytes: None,
             algorithm: None,
+            wavefront: None,
             timestamps: false,
             cache_dir: CacheDir::User,
             distrust: &[],
@@ -75,6 +79,7 @@ pub(super) struct Inner {
     /// Whether kernels may have f16 values.
     pub(super) half: bool,
     algorithm: Option<Algorithm>,
+    pub(super) wavefront: Option<usize>,
     pub(super) info: AdapterInfo,
     pub(super) pool: Pool,
     pub(super) pipelines: Pipelines,
@@ -214,6 +219,7 @@ impl GpuDevice {
             subgroup_size,
             half,
             algorithm,
+            wavefront: options.wavefront,
             info,
             counters,
             failure,

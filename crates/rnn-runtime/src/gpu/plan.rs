@@ -73,6 +73,9 @@ const MAX_WORKGROUP: usize = 256;
 /// Rows of an invocation that are used.
 const ROW_SIZES: [usize; 5] = [1, 4, 8, 16, 32];
 
+/// Steps from one layer to the next that are tried: a layer's products over as many steps should still fill a tile.
+const LAGS: [usize; 4] = [8, 16, 32, 64];
+
 /// Families of the self-test.
 const SUBGROUP: &str = "rnn/subgroup";
 const SEQUENCE: &str = "rnn/sequence";
@@ -300,11 +303,55 @@ impl GpuDevice {
         Ok(if fails { facts.plan(dims, work, Some(Algorithm::Step)) } else { plan })
     }
 
-    /// The plan of a recurrence and the reasons for it.
+    /// The steps from one layer to the next of a stack whose layers run side by side, where that is asked for or
+    /// estimated to be faster than one layer after the other. `dims` are those of one layer.
     ///
     /// # Errors
     /// A device that is lost.
-    pub(crate) fn explain(&self, pass: Pass, dims: LayerDims, work: Work) -> Result<Recurrence> {
+    pub(crate) fn lag(
+        &self,
+        dims: LayerDims,
+        layers: usize,
+        passes: &[(Pass, Work)],
+    ) -> Result<Option<usize>> {
+        if let Some(lag) = self.0.wavefront {
+            return Ok((lag > 0).then_some(lag));
+        }
+        let facts = self.facts(false)?;
+        let mut best = (0.0, None);
+        for &(pass, work) in passes {
+            best.0 += layers as f64 * facts.seconds(&self.plan(pass, dims, work)?, dims, work);
+        }
+        // A gain that is worth the larger arrays.
+        best.0 *= 0.85;
+        for lag in LAGS.into_iter().filter(|lag| 2 * lag <= dims.steps) {
+            let mut seconds = 0.0;
+            for &(pass, work) in passes {
+                let dims = LayerDims { directions: layers, ..dims };
+                let plan = self.plan(pass, dims, work)?;
+                let windows = dims.steps.div_ceil(lag) + layers - 1;
+                let dispatches = lag.div_ceil(plan.count) + layers;
+                let step = facts.dispatch_seconds(&plan, dims, work);
+                seconds += windows as f64 * (dispatches as f64 * facts.dispatch + lag as f64 * step);
+            }
+            if seconds < best.0 {
+                best = (seconds, Some(lag));
+            }
+        }
+        Ok(best.1)
+    }
+
+    /// The plan of a recurrence that runs for some ticks, in windows of others, and the reasons for it.
+    ///
+    /// # Errors
+    /// A device that is lost.
+    pub(crate) fn explain(
+        &self,
+        pass: Pass,
+        dims: LayerDims,
+        work: Work,
+        (ticks, window): (usize, usize),
+    ) -> Result<Recurrence> {
         let facts = self.facts(false)?;
         let plan = self.plan(pass, dims, work)?;
         // What was measured counts for the plan it was measured of.
@@ -337,8 +384,8 @@ impl GpuDevice {
             rows: plan.rows,
             workgroup: plan.workgroup,
             workgroups: plan.across * dims.batch.div_ceil(plan.rows) * dims.directions,
-            dispatches: dims.steps.div_ceil(plan.count),
-            estimated: facts.seconds(&plan, dims, work),
+            dispatches: ticks / window * window.div_ceil(plan.count) + (ticks % window).div_ceil(plan.count),
+            estimated: facts.seconds(&plan, LayerDims { steps: ticks, ..dims }, work),
             measured,
             reason,
         })

@@ -10,6 +10,7 @@ use crate::recurrence::{LayerDims, Noise};
 use rnn_kernels::catalogue::rnn::{Formats, Rows, backward as backward_kernel, forward as forward_kernel};
 use rnn_kernels::cell::{CellSpec, StackSpec};
 use rnn_kernels::params::rnn::{BackwardParams, ForwardParams};
+use std::ops::Range;
 
 /// Arrays of the forward recurrence; shapes beside the bindings of `rnn/forward.wgsl`.
 pub(crate) struct Forward<'a> {
@@ -34,6 +35,8 @@ pub(crate) struct Forward<'a> {
     /// [T, B, D, 4]; layer normalisation only
     pub(crate) stats: Option<&'a GpuBuffer>,
     pub(crate) training: bool,
+    /// Ticks to run, where layers run side by side; absent: all.
+    pub(crate) ticks: Option<Range<usize>>,
 }
 
 /// Arrays of the backward recurrence; shapes beside the bindings of `rnn/backward.wgsl`.
@@ -52,6 +55,8 @@ pub(crate) struct Backward<'a> {
     pub(crate) options: &'a GpuBuffer,
     pub(crate) state: &'a GpuBuffer,
     pub(crate) ring: &'a GpuBuffer,
+    /// Ticks to run, from the last to the first, where layers run side by side; absent: all.
+    pub(crate) ticks: Option<Range<usize>>,
 }
 
 /// How a step of the forward recurrence divides: an invocation makes all gates of one unit.
@@ -94,7 +99,7 @@ fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
     (2 * plan.count * dims.batch * dims.directions * gates * dims.hidden * dims.hidden) as u64
 }
 
-/// Enqueues the forward recurrence: as many dispatches as the plan needs for T steps.
+/// Enqueues the forward recurrence: as many dispatches as the plan needs for its ticks.
 pub(crate) fn forward(device: &GpuDevice, args: &Forward<'_>) -> Result<()> {
     let work = forward_work(args.dims.hidden, args.spec.gates(), args.setup.holds);
     let plan = device.plan(Pass::Forward, args.dims, work)?;
@@ -114,12 +119,8 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
         state: dims.state as u32,
         directions: dims.directions as u32,
         c0_offset: args.c0_offset as u32,
-        count: ticks as u32,
         stride: (plan.across * plan.workgroup) as u32,
         y_offset: args.y_offset as u32,
-        pad0: 0,
-        pad1: 0,
-        pad2: 0,
     };
     let mut constants = setup.driver_constants(plan.workgroup, plan.rows);
     constants.push(("TRAINING", f64::from(u8::from(args.training))));
@@ -136,6 +137,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
         args.ring,
         args.stats.unwrap_or(&no_stats),
     ];
+    let range = args.ticks.clone().unwrap_or(0..dims.steps * setup.phases);
     device.dispatch_steps(StepLaunch {
         launch: Launch {
             kernel: forward_kernel(args.spec, args.formats, plan.fetch, device.has_immediates()),
@@ -145,11 +147,14 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
             grid: plan_grid(plan, dims),
             work: plan_work(plan, dims, args.spec.gates()),
         },
-        steps: &mut (0..(dims.steps * setup.phases) as u32).step_by(ticks).map(|tick| [tick, 0, 0, 0]),
+        steps: &mut range
+            .clone()
+            .step_by(ticks)
+            .map(|tick| [tick, ticks.min(range.end - tick), 0, 0].map(|n| n as u32)),
     })
 }
 
-/// Enqueues the backward recurrence: T + 1 steps.
+/// Enqueues the backward recurrence: T + 1 steps, or some of them.
 pub(crate) fn backward(device: &GpuDevice, args: &Backward<'_>) -> Result<()> {
     let work = backward_work(args.dims.hidden, args.spec.gates(), args.setup.holds);
     let plan = device.plan(Pass::Backward, args.dims, work)?;
@@ -167,9 +172,7 @@ fn run_backward(device: &GpuDevice, args: &Backward<'_>, plan: &Plan) -> Result<
         hidden: dims.hidden as u32,
         state: dims.state as u32,
         directions: dims.directions as u32,
-        count: ticks as u32,
         stride: (plan.across * plan.workgroup) as u32,
-        pad0: 0,
     };
     let mut constants = setup.driver_constants(plan.workgroup, plan.rows);
     constants.extend(held_constants(plan, args.spec.gates() * dims.hidden, dims.state));
@@ -184,6 +187,7 @@ fn run_backward(device: &GpuDevice, args: &Backward<'_>, plan: &Plan) -> Result<
         args.state,
         args.ring,
     ];
+    let range = args.ticks.clone().unwrap_or(0..(dims.steps + 1) * setup.phases);
     device.dispatch_steps(StepLaunch {
         launch: Launch {
             kernel: backward_kernel(args.spec, args.half, plan.fetch, device.has_immediates()),
@@ -193,10 +197,11 @@ fn run_backward(device: &GpuDevice, args: &Backward<'_>, plan: &Plan) -> Result<
             grid: plan_grid(plan, dims),
             work: plan_work(plan, dims, args.spec.gates()),
         },
-        steps: &mut (0..((dims.steps + 1) * setup.phases) as u32)
+        steps: &mut range
+            .clone()
             .rev()
             .step_by(ticks)
-            .map(|tick| [tick, 0, 0, 0]),
+            .map(|tick| [tick, ticks.min(tick + 1 - range.start), 0, 0].map(|n| n as u32)),
     })
 }
 
@@ -236,13 +241,27 @@ pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> R
                 y_offset: 0,
                 stats: Some(dy),
                 training: true,
+                ticks: None,
             };
             run_forward(device, &args, plan)
         }
         Pass::Backward => {
             setup.place_ring(dims, RingParts::backward(dims, case.spec, dims.steps * dims.batch));
-            let args =
-                Backward { dims, spec, setup, half: false, weights, gates, aux, y, dy, options, state, ring };
+            let args = Backward {
+                dims,
+                spec,
+                setup,
+                half: false,
+                weights,
+                gates,
+                aux,
+                y,
+                dy,
+                options,
+                state,
+                ring,
+                ticks: None,
+            };
             run_backward(device, &args, plan)
         }
     }

@@ -80,6 +80,7 @@ pub(super) fn error(gpu: &GpuDevice, plan: &Plan, formats: Formats) -> Result<f3
         y_offset: 0,
         stats: None,
         training: false,
+        ticks: None,
     };
     run_forward(gpu, &args, plan)?;
     want.truncate(exact * BATCH * HIDDEN);

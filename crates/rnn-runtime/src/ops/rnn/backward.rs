@@ -1,6 +1,8 @@
 //! The backward pass of a stack.
 
 use super::merge::merge_backward;
+#[cfg(feature = "gpu")]
+use super::products::wave::Wave;
 use super::{
     BackwardPass, Dims, LayerGrads, Packed, Pass, Path, Saved, SavedPass, StackCotangents, StackGrads,
     Wanted, input_mask, layer_mask, output_mask, pass_noise,
@@ -28,9 +30,15 @@ pub fn backward(
     cotangents: &StackCotangents<'_>,
     wanted: Wanted,
 ) -> Result<StackGrads> {
-    let Saved { layers, zero_h0, dims, draws, paths } = saved;
     let device = packed.device.clone();
-    check_cotangents(OP, spec, [dims.t, dims.b], &device, cotangents)?;
+    check_cotangents(OP, spec, [saved.dims.t, saved.dims.b], &device, cotangents)?;
+    #[cfg(feature = "gpu")]
+    if let (crate::device::Device::Gpu(gpu), Some(wave)) = (&device, saved.wave) {
+        let Saved { zero_h0, dims, draws, .. } = saved;
+        let of = Wave { gpu, spec, packed, dims, lag: wave.lag };
+        return of.backward(*wave, zero_h0, draws, cotangents, wanted);
+    }
+    let Saved { layers, zero_h0, dims, draws, paths, .. } = saved;
     let mut states = StateGrads::new(spec, dims, &device, wanted)?;
     let mut dy = match cotangents.dy {
         Some(dy) => widen(OP, "dy", dy)?.into_owned(),
@@ -187,14 +195,14 @@ pub(super) fn copy_flat(src: &Array, from: usize, dst: &mut Array, to: usize, co
 }
 
 /// What all passes of a layer share.
-struct OfLayer<'a> {
-    spec: &'a StackSpec,
-    packed: &'a Packed,
-    layer: usize,
+pub(super) struct OfLayer<'a> {
+    pub(super) spec: &'a StackSpec,
+    pub(super) packed: &'a Packed,
+    pub(super) layer: usize,
     /// Of the stack.
-    dims: Dims,
-    zero_h0: bool,
-    want_dx: bool,
+    pub(super) dims: Dims,
+    pub(super) zero_h0: bool,
+    pub(super) want_dx: bool,
 }
 
 impl<'a> OfLayer<'a> {
@@ -222,7 +230,7 @@ impl<'a> OfLayer<'a> {
 
     /// The cotangents of the layer's final states, or of one direction's in packed order: h `[D, B, P]`, then
     /// c `[D, B, H]`.
-    fn final_cotangents(
+    pub(super) fn final_cotangents(
         &self,
         cotangents: &StackCotangents<'_>,
         path: Option<(usize, &Path)>,

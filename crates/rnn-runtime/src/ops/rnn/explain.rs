@@ -1,6 +1,7 @@
 //! What a recurrent stack will take on a device, and which device is the faster one.
 
 use super::memory::LayerSizes;
+use super::products::wave;
 use super::{CellWeights, StackArgs, forward, pack};
 use crate::array::Array;
 use crate::device::Device;
@@ -22,8 +23,11 @@ pub struct Explanation {
     pub steps: usize,
     /// B
     pub batch: usize,
-    /// Forward and backward recurrence of every layer; empty on the CPU.
+    /// Forward and backward recurrence of every layer, or of all layers together where they run side by side; empty on
+    /// the CPU.
     pub recurrences: Vec<[Recurrence; 2]>,
+    /// Steps from one layer to the next where layers run side by side in training.
+    pub lag: Option<usize>,
     /// Bytes of the weights as packed for the kernels, without those of the backward pass.
     pub weight_bytes: u64,
     /// Bytes of the arrays that an inference pass holds at the same time at most, input and output included, weights
@@ -51,8 +55,12 @@ impl fmt::Display for Explanation {
             self.device
         )?;
         for (layer, [forward, backward]) in self.recurrences.iter().enumerate() {
-            writeln!(f, "  layer {layer} forward   {forward}")?;
-            writeln!(f, "  layer {layer} backward  {backward}")?;
+            let name = match self.lag {
+                Some(lag) => format!("all layers, {lag} steps apart,"),
+                None => format!("layer {layer}"),
+            };
+            writeln!(f, "  {name} forward   {forward}")?;
+            writeln!(f, "  {name} backward  {backward}")?;
         }
         let mb = |bytes: u64| bytes as f64 / 1e6;
         write!(
@@ -83,8 +91,10 @@ impl Device {
     pub fn explain(&self, layer: &impl AsRef<StackSpec>, steps: usize, batch: usize) -> Result<Explanation> {
         let spec = layer.as_ref();
         check_sizes("Device::explain", steps, batch)?;
+        let lag = self.lag(spec, [steps, batch])?;
+        let on = (!self.is_cpu(), lag.is_some());
         let layers = (0..spec.num_layers)
-            .map(|n| LayerSizes::new(spec, n, [steps, batch], !self.is_cpu()))
+            .map(|n| LayerSizes::new(spec, n, [steps, batch], on))
             .collect::<Result<Vec<_>>>()?;
         let bytes = |elements: usize| 4 * elements as u64;
         let most = |size: &dyn Fn(&LayerSizes) -> usize| bytes(layers.iter().map(size).max().unwrap_or(0));
@@ -94,9 +104,13 @@ impl Device {
             spec: *spec,
             steps,
             batch,
-            recurrences: self.recurrences(spec, steps, batch)?,
+            recurrences: self.recurrences(spec, steps, batch, lag)?,
+            lag,
             weight_bytes: total(&|layer| layer.weights),
-            inference_bytes: most(&|layer| layer.inference),
+            inference_bytes: match lag {
+                Some(_) => total(&|layer| layer.inference),
+                None => most(&|layer| layer.inference),
+            },
             kept_bytes: total(&|layer| layer.kept),
             largest_array: most(&|layer| layer.largest),
             array_limit: self.array_limit(),
@@ -110,14 +124,36 @@ impl Device {
         }
     }
 
-    /// Of every layer, forward and backward.
-    fn recurrences(&self, spec: &StackSpec, steps: usize, batch: usize) -> Result<Vec<[Recurrence; 2]>> {
+    /// Steps from one layer to the next in a training pass that draws, if its layers run side by side.
+    fn lag(&self, spec: &StackSpec, steps_rows: [usize; 2]) -> Result<Option<usize>> {
+        let Device::Gpu(gpu) = self else { return Ok(None) };
+        wave::lag(gpu, spec, steps_rows, wave::Mode { training: true, draws: true, storage: Storage::F32 })
+    }
+
+    /// Of every layer, or of all together, forward and backward.
+    fn recurrences(
+        &self,
+        spec: &StackSpec,
+        steps: usize,
+        batch: usize,
+        lag: Option<usize>,
+    ) -> Result<Vec<[Recurrence; 2]>> {
         let Device::Gpu(gpu) = self else { return Ok(Vec::new()) };
+        if let Some(lag) = lag {
+            let (dims, [forward, backward]) = recurrence(spec, 1, steps, batch);
+            let dims = LayerDims { directions: spec.num_layers, ..dims };
+            let behind = (spec.num_layers - 1) * lag;
+            let [ahead, back] = [steps.next_multiple_of(lag) + behind, steps + behind + 1];
+            return Ok(vec![[
+                gpu.explain(gpu::Pass::Forward, dims, forward, (ahead, lag))?,
+                gpu.explain(gpu::Pass::Backward, dims, backward, (back, lag))?,
+            ]]);
+        }
         let explain = |layer| {
             let (dims, [forward, backward]) = recurrence(spec, layer, steps, batch);
             Ok([
-                gpu.explain(gpu::Pass::Forward, dims, forward)?,
-                gpu.explain(gpu::Pass::Backward, dims, backward)?,
+                gpu.explain(gpu::Pass::Forward, dims, forward, (steps, steps))?,
+                gpu.explain(gpu::Pass::Backward, dims, backward, (steps, steps))?,
             ])
         };
         (0..spec.num_layers).map(explain).collect()

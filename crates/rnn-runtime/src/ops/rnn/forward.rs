@@ -1,6 +1,8 @@
 //! The forward pass of a stack.
 
 use super::merge::{merge, split};
+#[cfg(feature = "gpu")]
+use super::products::wave;
 use super::{
     Dims, ForwardPass, LayerRun, Pass, Path, Saved, SavedLayer, SavedPass, SavedPasses, StackArgs,
     StackOutput, State, input_mask, layer_mask, output_mask, pass_noise,
@@ -41,6 +43,13 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
         }
         None => None,
     };
+    #[cfg(feature = "gpu")]
+    if let (crate::device::Device::Gpu(gpu), None) = (args.x.device(), &paths) {
+        let mode = wave::Mode { training: args.training, draws: args.draws.is_some(), storage: args.storage };
+        if let Some(lag) = wave::lag(gpu, spec, [dims.t, dims.b], mode)? {
+            return wave::Wave { gpu, spec, packed: args.packed, dims, lag }.forward(args, &initial);
+        }
+    }
     let mut finals = Finals::default();
     let mut saved = Vec::with_capacity(spec.num_layers);
     for layer in 0..spec.num_layers {
@@ -63,7 +72,15 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
     let input = widen(OP, "y", &input)?.into_owned();
     let (h_n, c_n) = finals.finish(spec, dims)?;
     let zero_h0 = args.h0.is_none();
-    let saved = args.training.then(|| Saved { layers: saved, zero_h0, dims, draws: args.draws, paths });
+    let saved = args.training.then(|| Saved {
+        layers: saved,
+        #[cfg(feature = "gpu")]
+        wave: None,
+        zero_h0,
+        dims,
+        draws: args.draws,
+        paths,
+    });
     Ok(StackOutput { y: input, h_n, c_n, saved })
 }
 
@@ -75,11 +92,11 @@ impl StackArgs<'_> {
 }
 
 /// The states a stack starts from.
-struct Initial {
+pub(super) struct Initial {
     /// [L*D, B, P]
-    h0: Array,
+    pub(super) h0: Array,
     /// [L*D, B, H]
-    c0: Option<Array>,
+    pub(super) c0: Option<Array>,
 }
 
 /// The states a stack ends in, as the layers deliver them.

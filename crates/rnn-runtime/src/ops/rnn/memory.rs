@@ -7,7 +7,8 @@ use crate::{
     cpu::rnn::{self as cpu_rnn, Sizes},
     error::Result,
     gpu::rnn_options::{RingParts, Setup},
-    ops::rnn::{gpu_weights, products::projected_steps},
+    ops::rnn::gpu_weights,
+    ops::rnn::products::projected_steps,
     recurrence::{LayerDims, Noise},
 };
 #[cfg(feature = "gpu")]
@@ -37,6 +38,8 @@ impl Saved {
             }
             arrays.extend(layer.halves.iter().flatten());
         }
+        #[cfg(feature = "gpu")]
+        arrays.extend(self.wave.iter().flat_map(|wave| wave.arrays()));
         let mut bytes = 0;
         for (n, array) in arrays.iter().enumerate() {
             let counted = arrays[..n].iter().any(|other| other.shares_memory(array));
@@ -63,12 +66,12 @@ pub(super) struct LayerSizes {
 
 #[cfg(feature = "gpu")]
 impl LayerSizes {
-    /// On a GPU, which pads, or on the CPU.
+    /// On a GPU, which pads, or on the CPU; by itself or side by side with the other layers.
     pub(super) fn new(
         spec: &StackSpec,
         layer: usize,
         [steps, batch]: [usize; 2],
-        on_gpu: bool,
+        (on_gpu, side_by_side): (bool, bool),
     ) -> Result<Self> {
         let width = |size: usize| if on_gpu { size.next_multiple_of(4) } else { size };
         let (cell, d, inputs) = (&spec.cell, spec.num_directions(), spec.layer_input_size(layer));
@@ -83,6 +86,14 @@ impl LayerSizes {
         let half = if merges { rows * spec.state_size() } else { 0 };
         let dropped = spec.regularization.input_dropout > 0.0 || (layer > 0 && spec.dropout > 0.0);
         let x = match (q == inputs, layer > 0 && (merges || cut > 0) || dropped) {
+            // What the layer below has put out is read where it is.
+            _ if side_by_side && layer > 0 => {
+                if dropped {
+                    rows * q
+                } else {
+                    0
+                }
+            }
             (false, _) => rows * q,
             (true, true) => rows * inputs,
             (true, false) => 0,
@@ -99,6 +110,17 @@ impl LayerSizes {
         };
         let padded = if q == inputs { 0 } else { rows * q };
         let matrix = d * cell.gates() * h * q.max(if cell.independent { 1 } else { p });
+        if side_by_side {
+            // All layers' arrays are there at the same time, but for the first one's input and the last one's output.
+            let ring = 2 * batch * p;
+            let ends = if layer == 0 { rows * inputs + padded + rows * spec.state_size() } else { 0 };
+            return Ok(LayerSizes {
+                weights,
+                inference: ends + gates + y + aux / steps + ring,
+                kept: x + gates + aux + y,
+                largest: (gates * spec.num_layers).max(padded).max(matrix),
+            });
+        }
         Ok(LayerSizes {
             weights,
             inference: rows * inputs + padded + aux / steps + y + stats + cut + 3 * half + working,

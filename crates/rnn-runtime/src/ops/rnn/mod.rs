@@ -54,6 +54,9 @@ pub struct Packed {
     layers: Arc<Vec<PackedLayer>>,
     /// The last initial states of zeros, for passes that are given none.
     zeros: Arc<Mutex<Vec<Array>>>,
+    /// Recurrent weights of all layers together, for layers side by side.
+    #[cfg(feature = "gpu")]
+    wave: Arc<Mutex<products::wave::Weights>>,
 }
 
 impl std::fmt::Debug for Packed {
@@ -159,7 +162,10 @@ pub struct StackOutput {
 /// `[T, B, D, H]` per layer.
 #[derive(Debug)]
 pub struct Saved {
+    /// Empty where layers ran side by side.
     layers: Vec<SavedPasses>,
+    #[cfg(feature = "gpu")]
+    wave: Option<Box<products::wave::SavedWave>>,
     /// Whether h0 is zero because none was given.
     zero_h0: bool,
     dims: Dims,

@@ -37,7 +37,13 @@ pub fn pack(spec: &StackSpec, weights: &[CellWeights]) -> Result<Packed> {
         }
         layers.push(pack_layer(spec, spec.layer_input_size(layer), device, own)?);
     }
-    Ok(Packed { device: device.clone(), layers: Arc::new(layers), zeros: Arc::default() })
+    Ok(Packed {
+        device: device.clone(),
+        layers: Arc::new(layers),
+        zeros: Arc::default(),
+        #[cfg(feature = "gpu")]
+        wave: Arc::default(),
+    })
 }
 
 fn check_spec(op: &'static str, spec: &StackSpec) -> Result<()> {

@@ -47,19 +47,25 @@ impl Saved {
     /// # Errors
     /// No such layer, or no memory.
     pub fn trace(&self, spec: &StackSpec, layer: usize) -> Result<LayerTrace> {
-        let Some(of) = self.layers.get(layer) else {
+        if layer >= spec.num_layers {
             return Err(Error::Value {
                 op: OP,
                 arg: "layer",
-                expected: format!("below the number of layers, {}", self.layers.len()),
+                expected: format!("below the number of layers, {}", spec.num_layers),
                 got: layer.to_string(),
             });
-        };
+        }
+        let mut parts = Vec::new();
+        #[cfg(feature = "gpu")]
+        if let Some(wave) = &self.wave {
+            parts.push(trace_pass(spec, self.dims, &wave.kept, (layer, spec.num_layers), None)?);
+        }
         let paths = self.paths.as_deref();
-        let mut parts = Vec::with_capacity(of.passes.len());
-        for (n, pass) in of.passes.iter().enumerate() {
+        let passes = self.layers.get(layer).map_or(&[][..], |layer| &layer.passes);
+        for (n, pass) in passes.iter().enumerate() {
             let path = paths.map(|paths| &paths[n]);
-            parts.push(trace_pass(spec, self.dims, &pass.kept, path)?);
+            let dims = path.map_or(self.dims, |path| self.dims.of_path(path));
+            parts.push(trace_pass(spec, dims, &pass.kept, (0, dims.d), path)?);
         }
         let Dims { t, b, h, p, d, g, .. } = self.dims;
         let together = |of: &dyn Fn(&LayerTrace) -> Option<&Array>, dims: &[usize]| {
@@ -78,9 +84,15 @@ impl Saved {
     }
 }
 
-/// The part of one pass, as `[T, B, ..]` without padding: axis 2 holds all the rest.
-fn trace_pass(spec: &StackSpec, stack: Dims, kept: &SavedLayer, path: Option<&Path>) -> Result<LayerTrace> {
-    let dims = path.map_or(stack, |path| stack.of_path(path));
+/// The part of one pass, as `[T, B, ..]` without padding: axis 2 holds all the rest. Its arrays have `of` directions, or
+/// layers, in a row, of which `first` and the following are meant.
+fn trace_pass(
+    spec: &StackSpec,
+    dims: Dims,
+    kept: &SavedLayer,
+    (first, of): (usize, usize),
+    path: Option<&Path>,
+) -> Result<LayerTrace> {
     let Dims { h, p, d, g, n, .. } = dims;
     let layout = Layout::new(kept.gates.device(), dims);
     let unpacked = |array: Array| match path {
@@ -88,9 +100,11 @@ fn trace_pass(spec: &StackSpec, stack: Dims, kept: &SavedLayer, path: Option<&Pa
         None => array.reshape(&[dims.t, dims.b, array.len() / n]),
     };
     let (gate, unit) = if layout.interleaved { (1, g) } else { (layout.hidden, 1) };
-    let strides = [d * layout.hidden * g, layout.hidden * g, gate, unit];
-    let gates = view(&kept.gates, &[n, d, g, h], &strides)?;
-    let rows = |of: &Array, width: usize, padded: usize| view(of, &[n, d, width], &[d * padded, padded, 1]);
+    let own = layout.hidden * g;
+    let gates = view(&kept.gates, &[n, d, g, h], &[of * own, own, gate, unit], first * own)?;
+    let rows = |array: &Array, width: usize, padded: usize| {
+        view(array, &[n, d, width], &[of * padded, padded, 1], first * padded)
+    };
     let c = match (&kept.aux, spec.cell.kind) {
         (Some(aux), CellKind::Lstm) => Some(unpacked(rows(aux, h, layout.hidden)?)?),
         _ => None,
@@ -99,7 +113,7 @@ fn trace_pass(spec: &StackSpec, stack: Dims, kept: &SavedLayer, path: Option<&Pa
 }
 
 /// A contiguous copy of what the strides reach.
-fn view(of: &Array, dims: &[usize], strides: &[usize]) -> Result<Array> {
+fn view(of: &Array, dims: &[usize], strides: &[usize], offset: usize) -> Result<Array> {
     let mut out = Array::alloc(of.device(), OP, dims)?;
     let mut own = vec![1; dims.len()];
     for axis in (1..dims.len()).rev() {
@@ -108,7 +122,7 @@ fn view(of: &Array, dims: &[usize], strides: &[usize]) -> Result<Array> {
     let copy = StridedCopy {
         dims: dims.to_vec(),
         src_strides: strides.to_vec(),
-        src_offset: 0,
+        src_offset: offset,
         dst_strides: own,
         dst_offset: 0,
     };

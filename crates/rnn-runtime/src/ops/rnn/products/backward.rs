@@ -3,36 +3,62 @@
 use super::{padded_state, whole, with_width};
 use crate::array::{Array, DType};
 use crate::error::Result;
-use crate::gpu::gemm::gemm_grouped;
 use crate::gpu::rnn_options::{RingParts, own_parameters};
-use crate::gpu::rnn_pack::{Interleave, Order, interleave, padded};
+use crate::gpu::rnn_pack::padded;
 use crate::gpu::rnn_rows::{Previous, previous};
 use crate::gpu::{self, GpuDevice};
-use crate::ops::copy::{StridedCopy, copy_into, slice};
+use crate::ops::copy::{StridedCopy, copy_into};
 use crate::ops::gemm::{GemmArgs, Operand, Output, gemm};
-use crate::ops::pointwise::cast;
 use crate::ops::reduce::sum_axis;
-use crate::ops::rnn::gpu_weights::{LayerWeights, resets_before};
-use crate::ops::rnn::{BackwardPass, CellWeights, Dims, LayerGrads, State};
+use crate::ops::rnn::gpu_weights::LayerWeights;
+use crate::ops::rnn::{BackwardPass, CellWeights, Dims, LayerGrads, Pass, SavedLayer, State};
 
 impl BackwardPass<'_> {
     pub(in crate::ops::rnn) fn run_gpu(self, gpu: &GpuDevice, weights: &LayerWeights) -> Result<LayerGrads> {
+        let BackwardPass { pass, kept, h0, zero_h0, c0, dy, state, want_dx } = self;
+        Collected { pass, kept, zero_h0, state }.run(gpu, weights, (h0, c0), dy, want_dx)
+    }
+}
+
+/// What gradients of a pass's gates become: those of its input, weights and initial states.
+pub(super) struct Collected<'a> {
+    pub(super) pass: Pass<'a>,
+    /// With gradients in the place of the gates
+    pub(super) kept: SavedLayer,
+    /// Whether h0 is zero because none was given.
+    pub(super) zero_h0: bool,
+    /// Cotangents of the final states: h [D, B, P], then c (LSTM) or zeros [D, B, H]
+    pub(super) state: Array,
+}
+
+impl Collected<'_> {
+    fn run(
+        self,
+        gpu: &GpuDevice,
+        weights: &LayerWeights,
+        (h0, c0): (&State, Option<&State>),
+        dy: &Array,
+        want_dx: bool,
+    ) -> Result<LayerGrads> {
         let pass = &self.pass;
         let Dims { b, h, p: state, d, g, n, .. } = pass.dims;
-        let (device, op, spec) = (self.dy.device(), pass.op, pass.spec);
+        let (device, op, spec) = (dy.device(), pass.op, pass.spec);
         let (p, s, kept) = (padded(h), padded(state), &self.kept);
         let half = kept.y.dtype() == DType::F16;
         let dy = match s == state {
-            true => self.dy.clone(),
-            false => with_width(op, self.dy, 0, n * d, [state, s])?,
+            true => dy.clone(),
+            false => with_width(op, dy, 0, n * d, [state, s])?,
         };
-        let h0 = padded_state(op, pass.dims, state, self.h0)?;
-        let c0 = self.c0.map(|c0| padded_state(op, pass.dims, h, c0)).transpose()?;
+        let h0 = padded_state(op, pass.dims, state, h0)?;
+        let c0 = c0.map(|c0| padded_state(op, pass.dims, h, c0)).transpose()?;
         let initial = c0.as_ref().unwrap_or(&h0);
         let mut setup = pass.setup()?;
         let sums = spec.cell.peephole || spec.cell.independent || spec.cell.layer_norm;
         let options = match pass.walk.is_some() || sums {
-            true => pass.options(&mut setup, weights, Some((initial, d * b * p)), kept.stats.as_ref())?,
+            true => {
+                let (per_unit, initial) = (weights.per_unit.as_ref(), Some((initial, d * b * p)));
+                pass.options(&mut setup, device, per_unit, initial, kept.stats.as_ref())?
+            }
             false => {
                 setup.params.initial = initial.offset as u32;
                 Some(initial.array.clone())
@@ -79,6 +105,7 @@ impl BackwardPass<'_> {
                 options: options.gpu(),
                 state: flow.gpu(),
                 ring: ring.gpu(),
+                ticks: None,
             },
         )?;
         // What W takes: the gates' gradients, through the normalisation if there is one.
@@ -95,7 +122,7 @@ impl BackwardPass<'_> {
             }
             None => kept.gates.clone(),
         };
-        let dx = match (self.want_dx, half) {
+        let dx = match (want_dx, half) {
             (false, _) => None,
             (true, true) => Some(self.input(&weights.half()?.w_ih_half, &of_product)?),
             (true, false) => Some(self.input(&weights.w_ih, &of_product)?),
@@ -105,7 +132,11 @@ impl BackwardPass<'_> {
             false => Ok(None),
         };
         let of_input = sums_of(&kept.gates)?;
-        let w_ih = (0..d).map(|n| self.input_weights(gpu, &of_product, n)).collect::<Result<Vec<_>>>()?;
+        let x = Operand::rows(&kept.x, padded(pass.inputs));
+        let of_layer = (0..d)
+            .map(|n| self.input_weights(gpu, &of_product, (x, pass.inputs), n))
+            .collect::<Result<Vec<_>>>();
+        let w_ih = of_layer?;
         // A last gate that stays apart has its recurrent gradient in aux.
         let apart = spec.cell.last_gate_apart();
         let of_recurrence = match &kept.aux {
@@ -135,7 +166,7 @@ impl BackwardPass<'_> {
                     };
                     self.recurrent_product(gpu, of_product, h_prev, direction)?
                 }
-                (false, None) => self.recurrent_weights(gpu, &h0, direction)?,
+                (false, None) => self.recurrent_weights(gpu, &h0, direction, direction == 1)?,
             };
             let b_ih = bias(&of_input)?;
             let b_hh = if apart { bias(&of_recurrence)? } else { b_ih.clone() };
@@ -148,7 +179,7 @@ impl BackwardPass<'_> {
                 let own = own_parameters(spec);
                 let planes: Vec<usize> = (own..own + g).collect();
                 cell.norm_hh = Some(of_unit(&planes)?);
-                if self.c0.is_some() {
+                if c0.is_some() {
                     cell.norm_c = Some(of_unit(&[own + g])?);
                     cell.norm_c_bias = Some(of_unit(&[own + g + 1])?);
                 }
@@ -183,7 +214,7 @@ impl BackwardPass<'_> {
     }
 
     /// The cotangents of the final states with padded rows, h and c alike, and more planes of zeros.
-    fn padded_flow(&self, planes: usize) -> Result<Array> {
+    pub(super) fn padded_flow(&self, planes: usize) -> Result<Array> {
         let Dims { b, h, p: state, d, .. } = self.pass.dims;
         let (p, op) = (padded(h), self.pass.op);
         if planes == 2 && p == h && state == h {
@@ -207,7 +238,7 @@ impl BackwardPass<'_> {
     }
 
     /// The gradients of the initial states without padding: h `[D, B, P]`, then c `[D, B, H]`.
-    fn cut_flow(&self, flow: &Array) -> Result<Array> {
+    pub(super) fn cut_flow(&self, flow: &Array) -> Result<Array> {
         let Dims { b, h, p: state, d, .. } = self.pass.dims;
         let (p, op) = (padded(h), self.pass.op);
         if p == h && state == h {
@@ -227,85 +258,6 @@ impl BackwardPass<'_> {
                 &mut out,
             )?;
         }
-        Ok(out)
-    }
-
-    /// Gradients of parameters per unit, summed over the batch: `[K, D, P]`.
-    fn unit_sums(&self, flow: &Array, count: usize) -> Result<Array> {
-        let Dims { b, h, d, .. } = self.pass.dims;
-        let p = padded(h);
-        let own = slice(&flow.reshape(&[flow.len() / (d * b * p), d * b * p])?, 0, 3, 3 + count)?;
-        sum_axis(&own.reshape(&[count * d, b, p])?, 1)?.reshape(&[count, d, p])
-    }
-
-    /// Some of them of one direction, one after the other: `[rows*H]`.
-    fn unit_rows(&self, sums: &Array, direction: usize, planes: &[usize]) -> Result<Array> {
-        let Dims { h, d, .. } = self.pass.dims;
-        let p = padded(h);
-        let mut out = Array::alloc(sums.device(), self.pass.op, &[planes.len() * h])?;
-        for (n, plane) in planes.iter().enumerate() {
-            copy_into(
-                &StridedCopy {
-                    dims: vec![h],
-                    src_strides: vec![1],
-                    src_offset: (plane * d + direction) * p,
-                    dst_strides: vec![1],
-                    dst_offset: n * h,
-                },
-                sums,
-                &mut out,
-            )?;
-        }
-        Ok(out)
-    }
-
-    /// `dW_hr = dh^T h~` of one direction: gradients of projected h, which the recurrence left in the ring, and
-    /// what was projected, which it left in aux. `[P, H]`.
-    fn projection_weights(&self, ring: &Array, third: usize, direction: usize) -> Result<Array> {
-        let Dims { h, p: state, d, n, .. } = self.pass.dims;
-        let (p, s) = (padded(h), padded(state));
-        let Some(aux) = &self.kept.aux else { unreachable!("only an LSTM has a projection") };
-        let mut out = Array::alloc(ring.device(), self.pass.op, &[s, p])?;
-        let args = GemmArgs {
-            batch: 1,
-            m: s,
-            n: p,
-            k: n,
-            a: Operand::rows(ring, d * s).at(4 * third + direction * s).t(),
-            b: Operand::rows(aux, d * p).at(direction * p),
-            bias: None,
-            accumulate: false,
-        };
-        gemm(&args, whole(&mut out, p))?;
-        match (p == h, s == state) {
-            (true, true) => Ok(out),
-            _ => with_width(self.pass.op, &out, 0, state, [p, h]),
-        }
-    }
-
-    /// A gradient with rows in the recurrence's order, in PyTorch's.
-    fn blocked(
-        &self,
-        gpu: &GpuDevice,
-        source: &Array,
-        offset: usize,
-        [stride, columns]: [usize; 2],
-        dims: &[usize],
-    ) -> Result<Array> {
-        let out = Array::alloc(source.device(), self.pass.op, dims)?;
-        interleave(
-            gpu,
-            &Interleave {
-                order: Order::Blocked,
-                hidden: self.pass.dims.h,
-                gates: self.pass.dims.g,
-                columns,
-                stride,
-                offset,
-                source: source.gpu(),
-                result: out.gpu(),
-            },
-        )?;
         Ok(out)
     }
 
@@ -334,134 +286,5 @@ impl BackwardPass<'_> {
             true => Ok(dx),
             false => with_width(self.pass.op, &dx, 0, n, [q, inputs])?.reshape(&shape(inputs)),
         }
-    }
-
-    /// `dW = dgates^T x` of one direction.
-    fn input_weights(&self, gpu: &GpuDevice, gates: &Array, direction: usize) -> Result<Array> {
-        let Dims { h, d, g, n, .. } = self.pass.dims;
-        let (inputs, kept) = (self.pass.inputs, &self.kept);
-        let (p, q) = (padded(h), padded(inputs));
-        let direct = p == h && q == inputs;
-        let mut sum = Array::alloc(kept.x.device(), self.pass.op, &[p * g, q])?;
-        let args = GemmArgs {
-            batch: 1,
-            m: p * g,
-            n: q,
-            k: n,
-            a: Operand::rows(gates, d * p * g).at(direction * p * g).t(),
-            b: Operand::rows(&kept.x, q),
-            bias: None,
-            accumulate: false,
-        };
-        gemm_grouped(gpu, &args, whole(&mut sum, q), if direct { g } else { 1 })?;
-        if direct {
-            return Ok(sum);
-        }
-        self.blocked(gpu, &sum, 0, [q, inputs], &[g * h, inputs])
-    }
-
-    /// `dU = dgates^T h` of one direction, with h before every step as the product saw it, `[N, D, P]`.
-    fn recurrent_product(
-        &self,
-        gpu: &GpuDevice,
-        (gates, offset): (&Array, usize),
-        h_prev: &Array,
-        direction: usize,
-    ) -> Result<Array> {
-        let Dims { h, p: state, d, g, n, .. } = self.pass.dims;
-        let (p, s) = (padded(h), padded(state));
-        let direct = p == h && s == state;
-        let mut sum = Array::alloc(h_prev.device(), self.pass.op, &[p * g, s])?;
-        let args = GemmArgs {
-            batch: 1,
-            m: p * g,
-            n: s,
-            k: n,
-            a: Operand::rows(gates, d * p * g).at(offset + direction * p * g).t(),
-            b: Operand::rows(h_prev, d * s).at(direction * s),
-            bias: None,
-            accumulate: false,
-        };
-        gemm_grouped(gpu, &args, whole(&mut sum, s), if direct { g } else { 1 })?;
-        let sum = if direct { sum } else { self.blocked(gpu, &sum, 0, [s, state], &[g * h, state])? };
-        self.replace_candidate(sum, direction)
-    }
-
-    /// Where the reset gate acts before the product, the candidate's rows of dU are a product with r*h.
-    fn replace_candidate(&self, mut sum: Array, direction: usize) -> Result<Array> {
-        let Dims { h, d, g, n, .. } = self.pass.dims;
-        let (p, op) = (padded(h), self.pass.op);
-        let Some(aux) = self.kept.aux.as_ref().filter(|_| resets_before(self.pass.spec)) else {
-            return Ok(sum);
-        };
-        let mut dn = Array::alloc(aux.device(), op, &[n, p])?;
-        copy_into(
-            &StridedCopy {
-                dims: vec![n, p],
-                src_strides: vec![d * p * g, g],
-                src_offset: direction * p * g + g - 1,
-                dst_strides: vec![p, 1],
-                dst_offset: 0,
-            },
-            &self.kept.gates,
-            &mut dn,
-        )?;
-        let mut own = Array::alloc(aux.device(), op, &[p, p])?;
-        let args = GemmArgs {
-            batch: 1,
-            m: p,
-            n: p,
-            k: n,
-            a: Operand::rows(&dn, p).t(),
-            b: Operand::rows(aux, d * p).at(direction * p),
-            bias: None,
-            accumulate: false,
-        };
-        gemm(&args, whole(&mut own, p))?;
-        copy_into(
-            &StridedCopy {
-                dims: vec![h, h],
-                src_strides: vec![p, 1],
-                src_offset: 0,
-                dst_strides: vec![h, 1],
-                dst_offset: (g - 1) * h * h,
-            },
-            &own,
-            &mut sum,
-        )?;
-        Ok(sum)
-    }
-
-    /// `dU = sum over t of dgates_t^T h_{t-1}` of one direction: one product over all steps but the first,
-    /// whose earlier state is h0.
-    fn recurrent_weights(&self, gpu: &GpuDevice, h0: &State, direction: usize) -> Result<Array> {
-        let Dims { t, b, h, p: state, d, g, .. } = self.pass.dims;
-        let (rows, p, kept) = (padded(h) * g, padded(state), &self.kept);
-        let op = self.pass.op;
-        if self.zero_h0 && t == 1 {
-            return Array::alloc_zeroed(h0.array.device(), op, &[g * h, state]);
-        }
-        let direct = padded(h) == h && p == state;
-        let groups = if direct { g } else { 1 };
-        let mut sum = Array::alloc(h0.array.device(), op, &[rows, p])?;
-        let gates = Operand::rows(&kept.gates, d * rows).at(direction * rows);
-        // In its own time a direction's step s is preceded by s - 1; the first step by h0.
-        let (first, later, before) = if direction == 0 { (0, 1, 0) } else { (t - 1, 0, 1) };
-        let y = Operand::rows(&kept.y, d * p).at(direction * p);
-        let h0_array = cast(&h0.array, kept.y.dtype())?;
-        let h0 = Operand::rows(&h0_array, p).at(h0.offset + direction * b * p);
-        let step = |s: usize| gates.at(gates.offset + s * b * gates.row_stride).t();
-        let product =
-            |k, a, b, accumulate| GemmArgs { batch: 1, m: rows, n: p, k, a, b, bias: None, accumulate };
-        if !self.zero_h0 {
-            gemm_grouped(gpu, &product(b, step(first), h0, false), whole(&mut sum, p), groups)?;
-        }
-        if t > 1 {
-            let y = y.at(y.offset + before * b * y.row_stride);
-            let args = product((t - 1) * b, step(later), y, !self.zero_h0);
-            gemm_grouped(gpu, &args, whole(&mut sum, p), groups)?;
-        }
-        let sum = if direct { sum } else { self.blocked(gpu, &sum, 0, [p, state], &[g * h, state])? };
-        self.replace_candidate(sum, direction)
     }
 }

@@ -46,7 +46,7 @@ impl ForwardPass<'_> {
         let h0 = padded_state(op, pass.dims, state, self.h0)?;
         let mut setup = pass.setup()?;
         let initial = setup.draws.then_some((&h0, d * b * s));
-        let options = pass.options(&mut setup, weights, initial, None)?;
+        let options = pass.options(&mut setup, device, weights.per_unit.as_ref(), initial, None)?;
         setup.params.second_weights = LayerWeights::second(spec, false);
         let ring_vectors = setup.place_ring(pass.padded_dims(), RingParts::forward(pass.padded_dims(), spec));
         let stats = match spec.cell.layer_norm {
@@ -118,6 +118,7 @@ impl ForwardPass<'_> {
                     c0_offset: c0.as_ref().map_or(0, |c0| c0.offset),
                     stats: stats.as_ref().map(Array::gpu),
                     training: self.training,
+                    ticks: None,
                 },
             )?;
             gates = self.training.then_some(projected);

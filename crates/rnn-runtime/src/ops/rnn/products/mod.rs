@@ -9,15 +9,17 @@
 
 mod backward;
 mod forward;
+pub(super) mod wave;
+mod weight_grads;
 
 use crate::array::{Array, DType};
+use crate::device::Device;
 use crate::error::Result;
 use crate::gpu::rnn_options::{Setup, walk_values};
 use crate::gpu::rnn_pack::padded;
 use crate::gpu::{self, GpuDevice};
 use crate::ops::copy::{StridedCopy, copy_into, slice};
 use crate::ops::gemm::{GemmArgs, Operand, Output, gemm};
-use crate::ops::rnn::gpu_weights::LayerWeights;
 use crate::ops::rnn::{Dims, Pass, State};
 use crate::recurrence::LayerDims;
 use rnn_kernels::cell::StackSpec;
@@ -106,15 +108,14 @@ impl Pass<'_> {
     fn options(
         &self,
         setup: &mut Setup,
-        weights: &LayerWeights,
+        device: &Device,
+        per_unit: Option<&Array>,
         initial: Option<(&State, usize)>,
         stats: Option<&Array>,
     ) -> Result<Option<Array>> {
-        let per_unit = weights.per_unit.as_ref();
         if initial.is_none() && self.walk.is_none() && stats.is_none() {
             return Ok(per_unit.cloned());
         }
-        let device = weights.w_ih.device();
         let walk = match self.walk {
             Some(walk) => {
                 let values = walk_values(walk);
