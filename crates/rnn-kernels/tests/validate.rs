@@ -214,6 +214,26 @@ fn parameters_are_laid_out_as_in_rust() {
     }
 }
 
+/// The catalogue finds its kernels by their place in lists.
+#[test]
+fn a_recurrence_is_the_one_that_is_asked_for() {
+    use catalogue::rnn::{Formats, Rows, backward, forward};
+    let spec = rnn_kernels::cell::CellSpec::gru();
+    for rows in [Rows::Workgroup, Rows::Subgroup, Rows::Held, Rows::HeldWeights] {
+        for (immediates, step) in [(false, "Uniform"), (true, "Immediate")] {
+            let name = |direction, formats| format!("gru_{direction}_{formats}_{rows:?}_{step}");
+            let formats =
+                [(Formats::Single, "f32_f32"), (Formats::HalfWeights, "f16_f32"), (Formats::Half, "f16_f16")];
+            for (of, text) in formats {
+                assert_eq!(forward(&spec, of, rows, immediates).label, name("forward", text));
+            }
+            for (half, text) in [(false, "f32_f32"), (true, "f16_f16")] {
+                assert_eq!(backward(&spec, half, rows, immediates).label, name("backward", text));
+            }
+        }
+    }
+}
+
 #[test]
 fn labels_are_unique() {
     let mut seen = BTreeSet::new();

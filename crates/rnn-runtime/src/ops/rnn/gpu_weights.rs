@@ -12,7 +12,7 @@ use crate::ops::copy::{StridedCopy, copy_into};
 use crate::ops::f32_array;
 use crate::ops::pointwise::cast;
 use rnn_kernels::cell::{CellKind, StackSpec};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The weights of one layer.
 pub(super) struct LayerWeights {
@@ -26,8 +26,7 @@ pub(super) struct LayerWeights {
     pub(super) norm: Option<NormWeights>,
     /// U of both directions for the forward recurrence, then what a step's second product takes
     pub(super) forward: Array,
-    /// W and U rounded to f16, made at the first pass that asks for them.
-    half: Mutex<Option<HalfWeights>>,
+    half: Mutex<HalfWeights>,
     /// U for the backward recurrence: packed at the first backward pass, because inference never needs
     /// it. Packing lets go of the weights as given, so that the optimizer's step that follows finds them
     /// unshared and need not copy them.
@@ -42,15 +41,15 @@ pub(super) struct NormWeights {
     pub(super) w_hh: Array,
 }
 
-/// Weights rounded to f16.
-#[derive(Clone)]
-pub(super) struct HalfWeights {
-    /// [D*P*G, Q], f32 again: the products read f32
-    pub(super) w_ih: Array,
-    /// The same in f16, for products of f16
-    pub(super) w_ih_half: Array,
+/// Weights rounded to f16, each made at the first pass that asks for it.
+#[derive(Default)]
+struct HalfWeights {
+    /// [D*P*G, Q], f16
+    w_ih: Option<Array>,
+    /// The same in f32 again, for products of f32
+    widened: Option<Array>,
     /// U, two to a word
-    pub(super) forward: Array,
+    forward: Option<Array>,
 }
 
 enum Later {
@@ -86,6 +85,14 @@ impl Recurrent {
             }),
         };
         std::iter::once(first).chain(second).collect()
+    }
+}
+
+/// What is there, or is made now.
+pub(super) fn once(place: &mut Option<Array>, make: impl FnOnce() -> Result<Array>) -> Result<Array> {
+    match place {
+        Some(ready) => Ok(ready.clone()),
+        None => Ok(place.insert(make()?).clone()),
     }
 }
 
@@ -201,20 +208,25 @@ impl LayerWeights {
         }
     }
 
-    /// W and U rounded to f16, made at first use.
-    pub(super) fn half(&self) -> Result<HalfWeights> {
-        // Whole or absent, whatever happened to another thread.
-        let mut half = self.half.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ready) = &*half {
-            return Ok(ready.clone());
-        }
-        let w_ih_half = cast(&self.w_ih, DType::F16)?;
-        let rounded = HalfWeights {
-            w_ih: cast(&w_ih_half, DType::F32)?,
-            w_ih_half,
-            forward: cast(&self.forward, DType::F16)?,
-        };
-        Ok(half.insert(rounded).clone())
+    fn half(&self) -> MutexGuard<'_, HalfWeights> {
+        // Each whole or absent, whatever happened to another thread.
+        self.half.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// W in f16.
+    pub(super) fn half_w_ih(&self) -> Result<Array> {
+        once(&mut self.half().w_ih, || cast(&self.w_ih, DType::F16))
+    }
+
+    /// W rounded to f16, in f32.
+    pub(super) fn rounded_w_ih(&self) -> Result<Array> {
+        let half = self.half_w_ih()?;
+        once(&mut self.half().widened, || cast(&half, DType::F32))
+    }
+
+    /// U in f16 for the forward recurrence.
+    pub(super) fn half_forward(&self) -> Result<Array> {
+        once(&mut self.half().forward, || cast(&self.forward, DType::F16))
     }
 
     /// U arranged for the backward recurrence, in f32 or rounded to f16, made at first use.
@@ -232,10 +244,7 @@ impl LayerWeights {
         if !want_half {
             return Ok(single.clone());
         }
-        if let Some(half) = half {
-            return Ok(half.clone());
-        }
-        Ok(half.insert(cast(single, DType::F16)?).clone())
+        once(half, || cast(single, DType::F16))
     }
 }
 

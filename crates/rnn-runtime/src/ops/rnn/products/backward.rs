@@ -124,7 +124,7 @@ impl Collected<'_> {
         };
         let dx = match (want_dx, half) {
             (false, _) => None,
-            (true, true) => Some(self.input(&weights.half()?.w_ih_half, &of_product)?),
+            (true, true) => Some(self.input(&weights.half_w_ih()?, &of_product)?),
             (true, false) => Some(self.input(&weights.w_ih, &of_product)?),
         };
         let sums_of = |gates: &Array| match spec.bias {

@@ -27,11 +27,10 @@ impl ForwardPass<'_> {
             (false, WeightFormat::F16) => Formats::HalfWeights,
             _ => Formats::Single,
         };
-        let half = if formats == Formats::Single { None } else { Some(weights.half()?) };
-        let (w_ih, recurrent) = match &half {
-            Some(half) if stores_half => (&half.w_ih_half, &half.forward),
-            Some(half) => (&half.w_ih, &half.forward),
-            None => (&weights.w_ih, &weights.forward),
+        let (w_ih, recurrent) = match formats {
+            Formats::Single => (weights.w_ih.clone(), weights.forward.clone()),
+            Formats::HalfWeights => (weights.rounded_w_ih()?, weights.half_forward()?),
+            Formats::Half => (weights.half_w_ih()?, weights.half_forward()?),
         };
         let dtype = if stores_half { DType::F16 } else { DType::F32 };
         let x = cast(&padded_input(op, self.x, n, inputs)?, dtype)?;
@@ -94,11 +93,11 @@ impl ForwardPass<'_> {
             let rows = if whole { 0..n } else { start * b..(start + steps) * b };
             let projected = match &weights.norm {
                 Some(norm) => {
-                    let raw = pass.project(w_ih, None, &x, rows)?;
+                    let raw = pass.project(&w_ih, None, &x, rows)?;
                     pass.normalise(gpu, &raw, &norm.norm_ih, weights.bias.as_ref())?;
                     raw
                 }
-                None => pass.project(w_ih, weights.bias.as_ref(), &x, rows)?,
+                None => pass.project(&w_ih, weights.bias.as_ref(), &x, rows)?,
             };
             gpu::rnn::forward(
                 gpu,

@@ -123,8 +123,10 @@ impl Wave<'_> {
     ) -> Result<()> {
         let (columns, weights) = (padded(self.dims.h) * self.dims.g, self.layer(layer));
         let q = padded(self.spec.layer_input_size(layer));
-        let half = if gates.dtype() == DType::F16 { Some(weights.half()?) } else { None };
-        let w_ih = half.as_ref().map_or(&weights.w_ih, |half| &half.w_ih_half);
+        let w_ih = match gates.dtype() {
+            DType::F16 => weights.half_w_ih()?,
+            _ => weights.w_ih.clone(),
+        };
         let row = self.spec.num_layers * columns;
         let args = GemmArgs {
             batch: 1,
@@ -132,7 +134,7 @@ impl Wave<'_> {
             n: q,
             k: columns,
             a: Operand::rows(gates, row).at(rows.start * row + layer * columns),
-            b: Operand::rows(w_ih, q),
+            b: Operand::rows(&w_ih, q),
             bias: None,
             accumulate: false,
         };

@@ -158,11 +158,10 @@ impl Wave<'_> {
     ) -> Result<()> {
         let (columns, weights) = (padded(self.dims.h) * self.dims.g, self.layer(layer));
         let q = padded(self.spec.layer_input_size(layer));
-        let half = if formats == Formats::Single { None } else { Some(weights.half()?) };
-        let w_ih = match &half {
-            Some(half) if formats == Formats::Half => &half.w_ih_half,
-            Some(half) => &half.w_ih,
-            None => &weights.w_ih,
+        let w_ih = match formats {
+            Formats::Single => weights.w_ih.clone(),
+            Formats::HalfWeights => weights.rounded_w_ih()?,
+            Formats::Half => weights.half_w_ih()?,
         };
         let ldc = self.spec.num_layers * columns;
         let args = GemmArgs {
@@ -171,7 +170,7 @@ impl Wave<'_> {
             n: columns,
             k: q,
             a: x,
-            b: Operand::rows(w_ih, q).t(),
+            b: Operand::rows(&w_ih, q).t(),
             bias: weights.bias.as_ref(),
             accumulate: false,
         };

@@ -19,7 +19,7 @@ use crate::gpu::{GpuDevice, Pass as Time};
 use crate::ops::copy::{StridedCopy, concat};
 use crate::ops::dropout::DropoutMask;
 use crate::ops::pointwise::cast;
-use crate::ops::rnn::gpu_weights::LayerWeights;
+use crate::ops::rnn::gpu_weights::{LayerWeights, once};
 use crate::ops::rnn::{Dims, Packed, Pass, SavedLayer, StackDraws, State, input_mask, layer_mask};
 use crate::recurrence::{LayerDims, Noise};
 use rnn_kernels::cell::{StackSpec, Storage};
@@ -78,19 +78,12 @@ fn together<'a>(
 
 /// One of a pair, f32 or rounded to f16.
 fn in_format(
-    pair: &mut [Option<Array>; 2],
+    [single, rounded]: &mut [Option<Array>; 2],
     half: bool,
     make: impl FnOnce() -> Result<Array>,
 ) -> Result<Array> {
-    let single = match &pair[0] {
-        Some(single) => single.clone(),
-        None => pair[0].insert(make()?).clone(),
-    };
-    match (half, &pair[1]) {
-        (false, _) => Ok(single),
-        (true, Some(half)) => Ok(half.clone()),
-        (true, None) => Ok(pair[1].insert(cast(&single, DType::F16)?).clone()),
-    }
+    let single = once(single, make)?;
+    if half { once(rounded, || cast(&single, DType::F16)) } else { Ok(single) }
 }
 
 /// What a pass does beside its steps.
