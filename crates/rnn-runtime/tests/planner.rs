@@ -19,6 +19,7 @@ use std::path::PathBuf;
 fn main() {
     let tests: Vec<DeviceTest> = vec![
         device_test!(kernels_that_fail_their_self_test_are_replaced),
+        device_test!(shared_products_are_those_of_one_invocation),
         device_test!(every_form_of_the_kernels_stores_f16),
         device_test!(an_explanation_counts_what_runs),
         device_test!(layers_side_by_side_take_fewer_dispatches),
@@ -44,22 +45,26 @@ const SHAPE: RnnShape = RnnShape { t: 5, b: 11, i: 6, h: 13 };
 
 /// A training step on the device; the worst error against the oracle over y, dx and the weights' gradients.
 fn error(device: &Device, cell: CellSpec, storage: Storage) -> f64 {
-    let case = StackCase::random(stack_spec(cell, SHAPE, 1, true), SHAPE, true, 3);
+    error_of(device, cell, storage, SHAPE)
+}
+
+fn error_of(device: &Device, cell: CellSpec, storage: Storage, shape: RnnShape) -> f64 {
+    let case = StackCase::random(stack_spec(cell, shape, 1, true), shape, true, 3);
     let spec = &case.spec;
     let array = |values: &[f64], dims: &[usize]| Array::from_f32(device, &to_f32(values), dims).unwrap();
-    let (rows, h) = (spec.gate_rows(), SHAPE.h);
+    let (rows, h) = (spec.gate_rows(), shape.h);
     let weights: Vec<CellWeights> = case
         .weights
         .iter()
         .map(|w| CellWeights {
             b_ih: w.b_ih.as_ref().map(|b| array(b, &[rows])),
             b_hh: w.b_hh.as_ref().map(|b| array(b, &[rows])),
-            ..CellWeights::new(array(&w.w_ih, &[rows, SHAPE.i]), array(&w.w_hh, &[rows, h]))
+            ..CellWeights::new(array(&w.w_ih, &[rows, shape.i]), array(&w.w_hh, &[rows, h]))
         })
         .collect();
-    let states = [spec.num_states(), SHAPE.b, h];
+    let states = [spec.num_states(), shape.b, h];
     let packed = pack(spec, &weights).unwrap();
-    let x = array(&case.input.x, &[SHAPE.t, SHAPE.b, SHAPE.i]);
+    let x = array(&case.input.x, &[shape.t, shape.b, shape.i]);
     let [h0, c0] = [&case.input.h0, &case.input.c0].map(|s| s.as_ref().map(|s| array(s, &states)));
     let args = StackArgs {
         spec,
@@ -74,7 +79,7 @@ fn error(device: &Device, cell: CellSpec, storage: Storage) -> f64 {
         draws: None,
     };
     let out = forward(&args).unwrap();
-    let dy = array(&case.dy, &[SHAPE.t, SHAPE.b, spec.output_size()]);
+    let dy = array(&case.dy, &[shape.t, shape.b, spec.output_size()]);
     let dh_n = array(&case.dh_n, &states);
     let dc_n = case.dc_n.as_ref().map(|dc_n| array(dc_n, &states));
     let cotangents = StackCotangents { dy: Some(&dy), dh_n: Some(&dh_n), dc_n: dc_n.as_ref() };
@@ -117,6 +122,30 @@ fn kernels_that_fail_their_self_test_are_replaced(_: &Device) {
         for cell in [CellSpec::lstm(), CellSpec::gru(), CellSpec::mgu(), CellSpec::rnn_tanh()] {
             let error = error(&device, cell, Storage::F32);
             assert!(error < 1e-4, "{distrust:?} {cell:?}: {error}");
+        }
+    }
+}
+
+/// Layers so small that several invocations share the product of a unit, by every kind of kernel that can.
+fn shared_products_are_those_of_one_invocation(_: &Device) {
+    // Units that fill no workgroup; rows that fill no tile; a depth that the parts do not divide.
+    let shapes = [RnnShape { t: 4, b: 3, i: 5, h: 75 }, RnnShape { t: 3, b: 1, i: 5, h: 102 }];
+    let kinds: [(Algorithm, &[&str], &str); 3] = [
+        (Algorithm::Step, &[], "rows through workgroup memory"),
+        (Algorithm::Sequence, &["rnn/held"], "rows through workgroup memory"),
+        (Algorithm::Sequence, &[], "stay in workgroup memory"),
+    ];
+    for (algorithm, distrust, words) in kinds {
+        let options = GpuOptions { subgroups: false, algorithm: Some(algorithm), distrust, ..options() };
+        let device = open(options);
+        for (shape, cell) in shapes.into_iter().zip([CellSpec::lstm(), CellSpec::gru()]) {
+            let said = device.explain(&stack_spec(cell, shape, 1, true), shape.t, shape.b).unwrap();
+            for pass in &said.recurrences[0] {
+                assert!(pass.reason.contains("invocations to a unit"), "{shape:?} {pass}");
+            }
+            assert!(said.recurrences[0][0].reason.contains(words), "{shape:?} {said}");
+            let error = error_of(&device, cell, Storage::F32, shape);
+            assert!(error < 1e-4, "{algorithm} {distrust:?} {shape:?}: {error}");
         }
     }
 }

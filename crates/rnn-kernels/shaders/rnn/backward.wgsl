@@ -22,6 +22,8 @@ struct Params {
 override WORKGROUP: u32;
 override PROJECTED: bool;
 override PHASES: u32;
+override SPLIT: u32;    // as in rnn/forward.wgsl
+override PARTIALS: u32;
 const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -40,6 +42,7 @@ const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
 // See rnn/forward.wgsl.
 var<private> sums: array<vec4<f32>, 64>;
+var<workgroup> partial: array<vec4<f32>, PARTIALS>;
 
 const SECOND: u32 = 2u;
 
@@ -93,6 +96,12 @@ struct Tick {
     later: u32,
     starts: bool, // there is no later step
     cut: bool,    // the state was cleared between
+}
+
+// Of one row, `running` rows having a later step.
+fn tick_of(later: u32, row: u32, running: u32) -> Tick {
+    let starts = row >= running;
+    return Tick(later, starts, !starts && is_cleared(later, row));
 }
 
 // Line of a row in arrays [D, B].
@@ -396,9 +405,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
                         if norm {
                             finish_norm(row_mean[r], row_other[r], later, at);
                         } else {
-                            let starts = at.row >= running;
-                            let tick = Tick(later, starts, !starts && is_cleared(later, at.row));
-                            finish_c(row_mean[r], row_other[r], tick, at);
+                            finish_c(row_mean[r], row_other[r], tick_of(later, at.row, running), at);
                         }
                     }
                 }
@@ -419,16 +426,18 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
             start = params.options.second_weights;
         }
         let limit = select(select(0u, depth, any && !INDEPENDENT), depth, second);
+        let quads = WORKGROUP / SPLIT;
+        let part = lane / quads;
         begin_rows(row0, direction, slot, lane);
-        for (var quad0 = group.x * WORKGROUP; quad0 < width; quad0 += params.stride) {
-            let quad = quad0 + lane;
+        for (var quad0 = group.x * quads; quad0 < width; quad0 += params.stride) {
+            let quad = quad0 + lane % quads;
             // Invocations beyond the last unit repeat it and store nothing.
             let weights_of = weights_direction * depth * width + min(quad, width - 1u);
             var acc$R = vec4<f32>();
             for (var k0 = 0u; k0 < limit; k0 += CHUNK) {
                 stage_rows(k0, limit, lane);
                 let end = min(k0 + CHUNK, limit);
-                for (var k = k0; k < end; k++) {
+                for (var k = k0 + part; k < end; k += SPLIT) {
                     fetch_rows(k);
                     let at = start + (weights_of + k * width) * 4u;
                     let w = mat4x4(held_weight(at), held_weight(at + 1u), held_weight(at + 2u), held_weight(at + 3u));
@@ -437,15 +446,33 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
                 release_rows();
             }
             sums[$R] = acc$R;
-            for (var r = 0u; r < rows; r++) {
-                let starts = row0 + r >= running;
-                let cut = !starts && is_cleared(later, row0 + r);
-                let tick = Tick(later, starts, cut);
-                if second {
-                    finish_second(sums[r], tick, row0 + r, quad, direction);
-                } else {
-                    finish(sums[r], tick, row0 + r, quad, direction);
+            if SPLIT == 1u {
+                for (var r = 0u; r < rows; r++) {
+                    let tick = tick_of(later, row0 + r, running);
+                    if second {
+                        finish_second(sums[r], tick, row0 + r, quad, direction);
+                    } else {
+                        finish(sums[r], tick, row0 + r, quad, direction);
+                    }
                 }
+                continue;
+            }
+            let at_once = PARTIALS / WORKGROUP;
+            for (var first_r = 0u; first_r < rows; first_r += at_once) {
+                let some = min(at_once, rows - first_r);
+                for (var r = 0u; r < some; r++) {
+                    partial[r * WORKGROUP + lane] = sums[first_r + r];
+                }
+                workgroupBarrier();
+                for (var r = part; r < some; r += SPLIT) {
+                    var sum = vec4<f32>();
+                    for (var i = lane % quads; i < WORKGROUP; i += quads) {
+                        sum += partial[r * WORKGROUP + i];
+                    }
+                    let row = row0 + first_r + r;
+                    finish(sum, tick_of(later, row, running), row, quad, direction);
+                }
+                workgroupBarrier();
             }
         }
         end_step();

@@ -1,6 +1,6 @@
 // Time steps of one layer, all directions: recurrent product, gates and state update.
 // An invocation owns one unit of $ROWS batch rows, all gates, so that the cell finds its pre-activations in
-// registers. A dispatch runs step_count() ticks from step_number() on; a tick is a step, or one of the phases of a step
+// registers. Where units and rows are too few to fill a device, SPLIT invocations share the product of a unit. A dispatch runs step_count() ticks from step_number() on; a tick is a step, or one of the phases of a step
 // that has two products. With one workgroup along x that holds or walks all units, a workgroup depends on no other
 // and these may be the whole sequence; with more it is one, and the next dispatch is the barrier.
 // Layers of a stack may stand in the place of directions: each is options.lag ticks behind the one below, whose y of
@@ -27,6 +27,8 @@ override TRAINING: bool;
 override WORKGROUP: u32;
 override PROJECTED: bool;    // LSTM: h is a product of what the cell puts out
 override PHASES: u32;        // of a step
+override SPLIT: u32;         // invocations that share a unit's product, each some of k; 1 where a step has phases
+override PARTIALS: u32;      // PART_ROWS * WORKGROUP, or 1
 const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -73,6 +75,9 @@ fn aux_row(s: u32, row: u32, direction: u32) -> u32 {
     }
     return row * params.directions + direction;
 }
+
+// Sums of parts of k, [PART_ROWS][WORKGROUP], of as many rows at a time as there is room for.
+var<workgroup> partial: array<Gates, PARTIALS>;
 
 // h before this step, of one unit.
 fn h_before(at: Place) -> f32 {
@@ -281,16 +286,18 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
             workgroupBarrier();
         } else if phase == 0u {
             let depth = select(params.state / 4u, 0u, INDEPENDENT);
+            let units = WORKGROUP / SPLIT;
+            let part = lane / units;
             begin_rows(row0, direction, s % 2u, lane);
-            for (var unit0 = group.x * WORKGROUP; unit0 < params.hidden; unit0 += params.stride) {
-                let unit = unit0 + lane;
+            for (var unit0 = group.x * units; unit0 < params.hidden; unit0 += params.stride) {
+                let unit = unit0 + lane % units;
                 // Invocations beyond the last unit repeat it and store nothing.
                 let weights_of = weights_direction * depth * params.hidden + min(unit, params.hidden - 1u);
                 var acc$R = Gates();
                 for (var k0 = 0u; k0 < depth; k0 += CHUNK) {
                     stage_rows(k0, depth, lane);
                     let end = min(k0 + CHUNK, depth);
-                    for (var k = k0; k < end; k++) {
+                    for (var k = k0 + part; k < end; k += SPLIT) {
                         fetch_rows(k);
                         let w = load_weights((weights_of + k * params.hidden) * GATES);
                         acc$R = product(acc$R, w, row($Ru));
@@ -298,13 +305,33 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                     release_rows();
                 }
                 sums[$R] = acc$R;
-                for (var r = 0u; r < rows; r++) {
-                    let at = Place(row0 + r, unit, direction, s);
-                    if NORMED {
-                        keep_raw(sums[r], at);
-                    } else {
-                        finish(sums[r], at);
+                if SPLIT == 1u {
+                    for (var r = 0u; r < rows; r++) {
+                        let at = Place(row0 + r, unit, direction, s);
+                        if NORMED {
+                            keep_raw(sums[r], at);
+                        } else {
+                            finish(sums[r], at);
+                        }
                     }
+                    continue;
+                }
+                // Parts are added up in their order; the invocations of a unit share its rows.
+                let at_once = PARTIALS / WORKGROUP;
+                for (var first_r = 0u; first_r < rows; first_r += at_once) {
+                    let some = min(at_once, rows - first_r);
+                    for (var r = 0u; r < some; r++) {
+                        partial[r * WORKGROUP + lane] = sums[first_r + r];
+                    }
+                    workgroupBarrier();
+                    for (var r = part; r < some; r += SPLIT) {
+                        var sum = Gates();
+                        for (var i = lane % units; i < WORKGROUP; i += units) {
+                            sum += partial[r * WORKGROUP + i];
+                        }
+                        finish(sum, Place(row0 + first_r + r, unit, direction, s));
+                    }
+                    workgroupBarrier();
                 }
             }
         } else {

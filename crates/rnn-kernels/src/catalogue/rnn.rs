@@ -44,7 +44,7 @@ pub enum Formats {
 macro_rules! variants {
     (@ [$gate:literal, $candidate:literal, $output:literal],
         [$walk:literal, $resets:literal, $clip:literal, $peephole:literal, $independent:literal, $normed:literal, $noise:literal],
-        $workgroup:literal, $rows:literal, $phases:literal, $($extra:tt)*) => {
+        $workgroup:literal, $rows:literal, $phases:literal, [$split:literal, $partials:literal], $($extra:tt)*) => {
         &[
             ("GATE_ACTIVATION", $gate),
             ("GATE_ALPHA", 0.5),
@@ -64,6 +64,8 @@ macro_rules! variants {
             ("NOISE", $noise),
             ("PROJECTED", 0.0),
             ("PHASES", $phases),
+            ("SPLIT", $split),
+            ("PARTIALS", $partials),
             ("WORKGROUP", $workgroup),
             ("ROWS", $rows),
             $($extra)*
@@ -71,10 +73,10 @@ macro_rules! variants {
     };
     ($($extra:tt)*) => {
         &[
-            variants!(@ [0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 256.0, 4.0, 1.0, $($extra)*),
-            variants!(@ [5.0, 2.0, 7.0], [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 2.0], 64.0, 1.0, 1.0, $($extra)*),
-            variants!(@ [3.0, 3.0, 3.0], [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0], 8.0, 16.0, 1.0, $($extra)*),
-            variants!(@ [4.0, 12.0, 11.0], [1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 2.0], 32.0, 8.0, 3.0, $($extra)*),
+            variants!(@ [0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 256.0, 4.0, 1.0, [1.0, 1.0], $($extra)*),
+            variants!(@ [5.0, 2.0, 7.0], [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 2.0], 64.0, 1.0, 1.0, [8.0, 64.0], $($extra)*),
+            variants!(@ [3.0, 3.0, 3.0], [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0], 32.0, 16.0, 1.0, [2.0, 64.0], $($extra)*),
+            variants!(@ [4.0, 12.0, 11.0], [1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 2.0], 32.0, 8.0, 3.0, [1.0, 1.0], $($extra)*),
         ]
     };
 }

@@ -58,6 +58,8 @@ pub(crate) struct Plan {
     pub(crate) rows: usize,
     /// Invocations of a workgroup.
     pub(crate) workgroup: usize,
+    /// Invocations that share the product of a unit.
+    pub(crate) split: usize,
     /// Workgroups along the units; 1 with [`Algorithm::Sequence`].
     pub(crate) across: usize,
     /// Steps of a dispatch.
@@ -82,6 +84,37 @@ const SEQUENCE: &str = "rnn/sequence";
 const HELD: &str = "rnn/held";
 const HALF: &str = "rnn/half";
 
+impl Plan {
+    /// Units of a workgroup.
+    pub(crate) fn units(&self) -> usize {
+        self.workgroup / self.split
+    }
+
+    /// Rows whose parts of a product are in workgroup memory at the same time, where products are shared.
+    pub(crate) fn rows_at_once(&self, outputs: usize) -> usize {
+        (PARTIAL_BYTES / (self.workgroup * partial_size(outputs))).clamp(1, self.rows)
+    }
+
+    /// Bytes that these take.
+    fn partial_bytes(&self, outputs: usize) -> usize {
+        match self.split {
+            1 => 0,
+            _ => self.rows_at_once(outputs) * self.workgroup * partial_size(outputs),
+        }
+    }
+}
+
+/// Bytes of `outputs` sums in workgroup memory: WGSL aligns vectors of three as those of four.
+fn partial_size(outputs: usize) -> usize {
+    4 * if outputs == 3 { 4 } else { outputs }
+}
+
+/// Workgroup memory for parts of products: half of what every adapter has.
+const PARTIAL_BYTES: usize = 8192;
+
+/// Vectors of four along k that an invocation should have at least where a product is shared.
+const MIN_PART: usize = 4;
+
 /// What the planner knows of an adapter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
@@ -91,6 +124,8 @@ pub(crate) struct Facts {
     held_bytes: usize,
     /// Workgroups that run at the same time, roughly.
     pub(crate) cores: usize,
+    /// Invocations that keep one of these busy.
+    lanes: usize,
     /// Multiply-adds per second and core, and seconds between dependent dispatches; both rough.
     rate: f64,
     dispatch: f64,
@@ -98,14 +133,15 @@ pub(crate) struct Facts {
 
 impl Facts {
     pub(crate) fn new(kind: DeviceKind, subgroup_size: Option<u32>, held_bytes: usize) -> Self {
-        let (cores, rate, dispatch) = match kind {
-            DeviceKind::Discrete | DeviceKind::Virtual => (64, 5e10, 4e-6),
-            DeviceKind::Integrated | DeviceKind::Other => (16, 1e10, 10e-6),
+        let (cores, lanes, rate, dispatch) = match kind {
+            DeviceKind::Discrete | DeviceKind::Virtual => (64, 512, 5e10, 4e-6),
+            DeviceKind::Integrated | DeviceKind::Other => (16, 256, 1e10, 10e-6),
+            // A vector is all it takes at a time; without shuffles it gets workgroups as any other.
             DeviceKind::Software => {
-                (std::thread::available_parallelism().map_or(1, usize::from), 1e10, 40e-6)
+                (std::thread::available_parallelism().map_or(1, usize::from), 256, 1e10, 40e-6)
             }
         };
-        Facts { subgroup_size, held_bytes, cores, rate, dispatch }
+        Facts { subgroup_size, held_bytes, cores, lanes, rate, dispatch }
     }
 
     fn fetch(&self) -> Rows {
@@ -115,15 +151,37 @@ impl Facts {
     /// Whether a plan's kernels can be used, and have room for what they keep.
     fn allows(&self, plan: &Plan, work: Work) -> bool {
         let rows = 2 * plan.rows * work.depth;
-        let bytes = |values: usize| 4 * values <= self.held_bytes && plan.algorithm == Algorithm::Sequence;
-        match plan.fetch {
-            Rows::Workgroup => true,
-            Rows::Subgroup => self.fetch() == Rows::Subgroup,
-            Rows::Held => work.holds != Holds::Nothing && bytes(rows),
-            Rows::HeldWeights => {
-                work.holds == Holds::All && bytes(rows + work.lanes * work.outputs * work.depth)
+        let bytes = |values: usize| {
+            4 * values + plan.partial_bytes(work.outputs) <= self.held_bytes
+                && plan.algorithm == Algorithm::Sequence
+        };
+        let shares = work.holds == Holds::All && plan.fetch != Rows::Subgroup;
+        (plan.split == 1 || shares)
+            && match plan.fetch {
+                Rows::Workgroup => true,
+                Rows::Subgroup => self.fetch() == Rows::Subgroup,
+                Rows::Held => work.holds != Holds::Nothing && bytes(rows),
+                Rows::HeldWeights => {
+                    work.holds == Holds::All && bytes(rows + work.lanes * work.outputs * work.depth)
+                }
             }
+    }
+
+    /// The same plan with more invocations to a unit, until they keep the cores busy.
+    fn shared(&self, mut plan: Plan, dims: LayerDims, work: Work) -> Plan {
+        if plan.fetch == Rows::Subgroup || work.holds != Holds::All {
+            return plan;
         }
+        let groups = dims.batch.div_ceil(plan.rows) * dims.directions * plan.across;
+        let busy = |plan: &Plan| groups * plan.workgroup >= self.cores * self.lanes;
+        while 2 * plan.workgroup <= MAX_WORKGROUP
+            && work.depth / 4 >= 2 * plan.split * MIN_PART
+            && !busy(&plan)
+        {
+            plan.split *= 2;
+            plan.workgroup *= 2;
+        }
+        plan
     }
 
     /// The same plan with as much as there is room for in workgroup memory.
@@ -160,7 +218,10 @@ impl Facts {
                     Algorithm::Sequence => &[self.fetch(), Rows::Held, Rows::HeldWeights],
                 };
                 let each = fetches.iter().map(|&fetch| Plan { rows, fetch, ..base });
-                plans.extend(each.filter(|plan| self.allows(plan, work)));
+                // Also every unit's product by one invocation.
+                let alone = |plan: Plan| Plan { split: 1, workgroup: plan.units(), ..plan };
+                let both = each.flat_map(|plan| [Some(plan), (plan.split > 1).then(|| alone(plan))]);
+                plans.extend(both.flatten().filter(|plan| self.allows(plan, work)));
             }
         }
         plans
@@ -179,15 +240,22 @@ impl Facts {
     }
 
     /// A workgroup of one of a few sizes, because every size is a kernel to compile.
-    fn workgroup(&self, lanes: usize, fetch: Rows) -> usize {
-        let sizes = if fetch == Rows::Subgroup { [8, 64, MAX_WORKGROUP] } else { [32, 64, MAX_WORKGROUP] };
-        sizes.into_iter().find(|&size| size >= lanes).unwrap_or(MAX_WORKGROUP)
+    fn workgroup(&self, lanes: usize, fetch: Rows, holds: Holds) -> usize {
+        let sizes: &[usize] = match fetch {
+            Rows::Subgroup => &[8, 64, MAX_WORKGROUP],
+            // Others join where a product can be shared.
+            _ if holds == Holds::All => &[8, 16, 32, 64, 128, MAX_WORKGROUP],
+            _ => &[32, 64, MAX_WORKGROUP],
+        };
+        sizes.iter().copied().find(|&size| size >= lanes).unwrap_or(MAX_WORKGROUP)
     }
 
     fn sequence(&self, dims: LayerDims, work: Work, fetch: Rows, most: usize) -> Plan {
         let rows = self.rows(dims, 1, most);
-        let workgroup = self.workgroup(work.lanes, fetch);
-        let mut plan = Plan { algorithm: Algorithm::Sequence, fetch, rows, workgroup, across: 1, count: 1 };
+        let workgroup = self.workgroup(work.lanes, fetch, work.holds);
+        let algorithm = Algorithm::Sequence;
+        let plan = Plan { algorithm, fetch, rows, workgroup, split: 1, across: 1, count: 1 };
+        let mut plan = self.shared(plan, dims, work);
         let step = self.dispatch_seconds(&plan, dims, work);
         plan.count = ((MAX_DISPATCH_SECONDS / step) as usize).clamp(1, dims.steps + 1);
         // Where a subgroup is a vector of a CPU, workgroup memory is no nearer than any other.
@@ -199,18 +267,19 @@ impl Facts {
         // Small workgroups where the batch alone does not fill the cores.
         let tiles = dims.batch.div_ceil(most) * dims.directions;
         let across = self.cores.div_ceil(tiles).max(lanes.div_ceil(MAX_WORKGROUP));
-        let workgroup = self.workgroup(lanes.div_ceil(across), fetch);
+        let workgroup = self.workgroup(lanes.div_ceil(across), fetch, work.holds);
         let across = lanes.div_ceil(workgroup);
         let rows = self.rows(dims, across, most);
-        Plan { algorithm: Algorithm::Step, fetch, rows, workgroup, across, count: 1 }
+        let plan = Plan { algorithm: Algorithm::Step, fetch, rows, workgroup, split: 1, across, count: 1 };
+        self.shared(plan, dims, work)
     }
 
     /// Estimated seconds of one step of a dispatch.
     fn dispatch_seconds(&self, plan: &Plan, dims: LayerDims, work: Work) -> f64 {
         let groups = dims.batch.div_ceil(plan.rows) * dims.directions * plan.across;
-        let turns = work.lanes.div_ceil(plan.workgroup * plan.across);
+        let turns = work.lanes.div_ceil(plan.units() * plan.across);
         // Weights are read once per tile: a row costs what its products cost, a tile four rows more.
-        let group = turns * plan.workgroup.min(work.lanes.next_multiple_of(8)) * (plan.rows + 4);
+        let group = turns * plan.units().min(work.lanes.next_multiple_of(8)) * (plan.rows + 4);
         let products = (group * work.depth * work.outputs) as f64;
         groups.div_ceil(self.cores) as f64 * products / self.rate
     }
@@ -359,12 +428,16 @@ impl GpuDevice {
         let measured = tuned.map(|tuned| tuned.seconds);
         let [sequence, step] = [Algorithm::Sequence, Algorithm::Step]
             .map(|algorithm| facts.seconds(&facts.plan(dims, work, Some(algorithm)), dims, work));
-        let fetch = match plan.fetch {
+        let mut fetch = match plan.fetch {
             Rows::Subgroup => "rows by shuffles in subgroups of 8",
             Rows::Workgroup => "rows through workgroup memory",
             Rows::Held => "rows stay in workgroup memory",
             Rows::HeldWeights => "rows and weights stay in workgroup memory",
-        };
+        }
+        .to_string();
+        if plan.split > 1 {
+            fetch.push_str(&format!(", {} invocations to a unit", plan.split));
+        }
         let reason = match (self.forced_algorithm(), measured) {
             (Some(forced), _) if forced == plan.algorithm => format!("asked for; {fetch}"),
             (_, Some(_)) => format!("the fastest of those measured; {fetch}"),
@@ -407,8 +480,16 @@ impl GpuDevice {
     fn works(&self, family: &'static str, fetch: Rows, algorithm: Algorithm) -> Result<bool> {
         let dims = rnn_test::dims();
         let count = if algorithm == Algorithm::Sequence { dims.steps } else { 1 };
-        let plan =
-            Plan { algorithm, fetch, rows: dims.batch.next_power_of_two(), workgroup: 64, across: 1, count };
+        let split = if fetch == Rows::Subgroup { 1 } else { 4 };
+        let plan = Plan {
+            algorithm,
+            fetch,
+            rows: dims.batch.next_power_of_two(),
+            workgroup: 64,
+            split,
+            across: 1,
+            count,
+        };
         // Small integers: the result is exact.
         self.0.self_tests.passes(family, 0.0, || rnn_test::error(self, &plan, Formats::Single))
     }

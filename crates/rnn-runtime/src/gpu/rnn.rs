@@ -119,10 +119,10 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
         state: dims.state as u32,
         directions: dims.directions as u32,
         c0_offset: args.c0_offset as u32,
-        stride: (plan.across * plan.workgroup) as u32,
+        stride: (plan.across * plan.units()) as u32,
         y_offset: args.y_offset as u32,
     };
-    let mut constants = setup.driver_constants(plan.workgroup, plan.rows);
+    let mut constants = setup.driver_constants(plan, args.spec.gates());
     constants.push(("TRAINING", f64::from(u8::from(args.training))));
     constants.extend(held_constants(plan, dims.state, args.spec.gates() * dims.hidden));
     // Cells without an array still have its binding: the kernels do not touch it then.
@@ -172,9 +172,9 @@ fn run_backward(device: &GpuDevice, args: &Backward<'_>, plan: &Plan) -> Result<
         hidden: dims.hidden as u32,
         state: dims.state as u32,
         directions: dims.directions as u32,
-        stride: (plan.across * plan.workgroup) as u32,
+        stride: (plan.across * plan.units()) as u32,
     };
-    let mut constants = setup.driver_constants(plan.workgroup, plan.rows);
+    let mut constants = setup.driver_constants(plan, 4);
     constants.extend(held_constants(plan, args.spec.gates() * dims.hidden, dims.state));
     let unused = device.alloc(1)?;
     let buffers = [

@@ -1,6 +1,6 @@
 //! What the options of a layer mean to the recurrence's kernels; see `lib/options.wgsl`.
 
-use super::plan::Holds;
+use super::plan::{Holds, Plan};
 use super::rnn_pack::padded;
 use crate::error::{Error, Result};
 use crate::recurrence::{LayerDims, Noise, Walk};
@@ -171,14 +171,17 @@ impl Setup {
         })
     }
 
-    /// What both drivers have beside the options.
-    pub(super) fn driver_constants(&self, workgroup: usize, rows: usize) -> Vec<(&'static str, f64)> {
+    /// What both drivers have beside the options; an invocation sums up `outputs` values of a row.
+    pub(super) fn driver_constants(&self, plan: &Plan, outputs: usize) -> Vec<(&'static str, f64)> {
         let mut constants = self.constants.clone();
+        let partials = if plan.split == 1 { 1 } else { plan.rows_at_once(outputs) * plan.workgroup };
         constants.extend([
             ("PROJECTED", f64::from(u8::from(self.projected))),
             ("PHASES", self.phases as f64),
-            ("WORKGROUP", workgroup as f64),
-            (rnn_kernels::ROWS, rows as f64),
+            ("WORKGROUP", plan.workgroup as f64),
+            ("SPLIT", plan.split as f64),
+            ("PARTIALS", partials as f64),
+            (rnn_kernels::ROWS, plan.rows as f64),
         ]);
         constants
     }

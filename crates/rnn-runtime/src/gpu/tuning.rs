@@ -96,12 +96,13 @@ fn fetch_name(fetch: Rows) -> &'static str {
 fn print(table: &BTreeMap<Case, Tuned>) -> String {
     let mut text = String::new();
     for (Case { pass, sizes }, Tuned { plan, seconds }) in table {
-        let Plan { algorithm, fetch, rows, workgroup, across, count } = plan;
+        let Plan { algorithm, fetch, rows, workgroup, split, across, count } = plan;
         let pass = if *pass == Pass::Forward { "forward" } else { "backward" };
         let fetch = fetch_name(*fetch);
         let _ = write!(text, "{pass}");
         sizes.iter().for_each(|size| text.push_str(&format!(" {size}")));
-        let _ = writeln!(text, " {algorithm} {fetch} {rows} {workgroup} {across} {count} {seconds:e}");
+        let _ =
+            writeln!(text, " {algorithm} {fetch} {rows} {workgroup} {split} {across} {count} {seconds:e}");
     }
     text
 }
@@ -110,7 +111,8 @@ fn print(table: &BTreeMap<Case, Tuned>) -> String {
 fn parse(text: &str) -> Result<BTreeMap<Case, Tuned>, String> {
     let line = |line: &str| -> Option<(Case, Tuned)> {
         let words: Vec<&str> = line.split(' ').collect();
-        let [pass, a, b, c, d, e, f, algorithm, fetch, rows, workgroup, across, count, seconds] = words[..]
+        let [pass, a, b, c, d, e, f, algorithm, fetch, rows, workgroup, split, across, count, seconds] =
+            words[..]
         else {
             return None;
         };
@@ -130,13 +132,15 @@ fn parse(text: &str) -> Result<BTreeMap<Case, Tuned>, String> {
             fetch,
             rows: number(rows).filter(|&rows| rows <= 32)?,
             workgroup: number(workgroup).filter(|&size| size <= 256)?,
+            split: number(split)?,
             across: number(across)?,
             count: number(count)?,
         };
         // Workgroups that share the units must meet at the end of a dispatch after every step.
         let ordered = plan.across == 1 || (plan.count == 1 && plan.algorithm == Algorithm::Step);
         let seconds = seconds.parse().ok().filter(|&seconds: &f64| seconds.is_finite() && seconds >= 0.0)?;
-        ordered.then_some((Case { pass, sizes }, Tuned { plan, seconds }))
+        let whole = plan.workgroup.is_multiple_of(plan.split);
+        (ordered && whole).then_some((Case { pass, sizes }, Tuned { plan, seconds }))
     };
     text.lines().map(|text| line(text).ok_or_else(|| text.to_string())).collect()
 }
@@ -179,11 +183,12 @@ mod tests {
             fetch: Rows::Subgroup,
             rows: 16,
             workgroup: 64,
+            split: 1,
             across: 1,
             count: 25,
         };
         let step = Plan { algorithm: Algorithm::Step, fetch: Rows::Workgroup, across: 3, count: 1, ..plan };
-        let held = Plan { fetch: Rows::HeldWeights, ..plan };
+        let held = Plan { fetch: Rows::HeldWeights, split: 8, ..plan };
         BTreeMap::from([
             (Case { pass: Pass::Forward, sizes: [8, 3, 8, 1, 32, 50] }, Tuned { plan: held, seconds: 1e-4 }),
             (Case { pass: Pass::Forward, sizes: [64, 4, 64, 1, 32, 50] }, Tuned { plan, seconds: 1.5e-3 }),
@@ -210,9 +215,10 @@ mod tests {
             ("sequence", "sequences"),
             (" 16 ", " 0 "),
             (" 16 ", " 33 "),
-            (" 64 1 25 ", " 512 1 25 "),
-            (" 64 1 25 ", " 64 2 25 "),
-            (" 64 3 1 ", " 64 3 2 "),
+            (" 64 1 1 25 ", " 512 1 1 25 "),
+            (" 64 1 1 25 ", " 64 3 1 25 "),
+            (" 64 1 1 25 ", " 64 1 2 25 "),
+            (" 64 1 3 1 ", " 64 1 3 2 "),
             ("1.5e-3", "NaN"),
             ("1.5e-3", ""),
             ("1.5e-3", "1.5e-3 1"),
