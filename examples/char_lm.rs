@@ -7,15 +7,18 @@
 //! cargo run --release --example char_lm -- --generate model.safetensors --prompt "The "
 //! ```
 
+#[path = "common/cell.rs"]
+mod cell;
 #[path = "common/mod.rs"]
 mod common;
 #[path = "char_lm/model.rs"]
 mod model;
 
 use anyhow::{Context, Result, ensure};
+use cell::Cell;
 use clap::Parser;
 use common::{Common, print_result};
-use model::{Cell, CharLm, ModelConfig};
+use model::{CharLm, ModelConfig};
 use rnn_api::data::{
     Shares, StreamConfig, Streams, Vocabulary, VocabularyConfig, chronological_text, read_text,
 };
