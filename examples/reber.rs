@@ -82,7 +82,9 @@ impl Predictor {
 fn main() -> Result<()> {
     let (args, started) = (Args::parse(), Instant::now());
     let (device, seed) = (args.common.device()?, args.common.seed);
-    ensure!(args.strings > 0, "--strings must be at least 1");
+    // Different strings become rare: the search for more would not end in reasonable time.
+    const MOST: usize = 50_000;
+    ensure!((1..=MOST).contains(&args.strings), "--strings must be from 1 to {MOST}, got {}", args.strings);
     let mut all = words(args.strings + 1500, seed);
     let test = all.split_off(args.strings + 500);
     let validation = all.split_off(args.strings);

@@ -53,7 +53,8 @@ struct Args {
 fn read(folder: &Path) -> Result<(Vec<Sound>, Labels)> {
     let wav = |path: &Path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("wav"));
     let entries = std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
-    let flat = entries.flatten().any(|entry| wav(&entry.path()));
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
+    let flat = paths.with_context(|| format!("reading {}", folder.display()))?.iter().any(|path| wav(path));
     let (files, labels) =
         labelled_files(folder, if flat { LabelFrom::NameUntil('_') } else { LabelFrom::Folder })?;
     let read = |path: &PathBuf| Sound::read(path).with_context(|| format!("reading {}", path.display()));
