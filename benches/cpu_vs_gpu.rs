@@ -21,10 +21,12 @@ mod simd;
 
 #[path = "cpu_vs_gpu"]
 mod parts {
+    pub(crate) mod copy;
     pub(crate) mod crossover;
     pub(crate) mod fresh;
     pub(crate) mod job;
     pub(crate) mod plot;
+    pub(crate) mod roof;
     pub(crate) mod rows;
     pub(crate) mod table;
 }
@@ -35,7 +37,7 @@ use common::case::{Case, GRID, from_root, read_grid};
 use common::machine::{Machine, warn_of_load};
 use parts::crossover::{self, Crossover};
 use parts::job::Budget;
-use parts::rows::{Bench, Rates, Row};
+use parts::rows::{Bench, Row};
 use parts::{fresh, plot, table};
 use serde::Serialize;
 use serde_json::Value;
@@ -87,6 +89,9 @@ kernels     time of a run in compute passes by the GPU's own clock, upload and r
 CPU/GPU     above 1 the GPU is faster.
 of peak     rate of the products over the CPU's measured peak of fused multiply-adds.
 of GEMM     rate of the products over the device's own GEMM rate: a large matrix product of this library.
+of roof     the roofline over the warm run: the larger of the time of the products at that rate and the time of
+            the bytes that have to move at the rate of a copy in memory. Above 1 the data came from a cache.
+bound       which of the two is larger.
 MB          after three runs. CPU: growth of a fresh process. GPU: bytes of the device's pool.
 error       largest relative error of y and every gradient against the f64 oracle, of both devices.";
 
@@ -103,6 +108,14 @@ fn main() -> Result<()> {
     let mut bench = Bench::open(&args.gpu, budget, if args.quick { 1 } else { 3 })?;
     let machine = Machine::new(&bench.gpu, "f32");
     machine.print();
+    let rates = |bench: &Bench| {
+        let (cpu, gpu) = (bench.cpu_rates, bench.gpu_rates);
+        format!(
+            "GPU: products {:.1} GFLOP/s, copies {:.1} GB/s; CPU: peak {:.1} GFLOP/s, copies {:.1} GB/s",
+            gpu.gflops, gpu.copy_gb_per_s, cpu.gflops, cpu.copy_gb_per_s
+        )
+    };
+    eprintln!("{}", rates(&bench));
     let (cases, swept) = choose(&args, &machine)?;
 
     let mut measured = Vec::new();
@@ -117,12 +130,11 @@ fn main() -> Result<()> {
         let budget = Budget { time: budget.time / 4, turns: 3 };
         sweeps.extend(crossover::measure(case, [&bench.cpu, &bench.gpu], largest, budget)?);
     }
-    let Rates { peak, gemm } = bench.rates;
-    let rows: Vec<Row> = measured.into_iter().map(|measured| bench.rates.row(measured)).collect();
+    let rows: Vec<Row> = measured.into_iter().map(|measured| bench.row(measured)).collect();
 
     table::cases(&rows);
     table::crossovers(&sweeps);
-    println!("\nGEMM rate of the GPU {gemm:.1} GFLOP/s, peak of the CPU {peak:.1} GFLOP/s\n{LEGEND}");
+    println!("\n{}\n{LEGEND}", rates(&bench));
     if let Some(path) = &args.json {
         write(path, &json(&rows, &sweeps, &machine)?)?;
     }

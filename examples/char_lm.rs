@@ -7,15 +7,18 @@
 //! cargo run --release --example char_lm -- --generate model.safetensors --prompt "The "
 //! ```
 
+#[path = "common/cell.rs"]
+mod cell;
 #[path = "common/mod.rs"]
 mod common;
 #[path = "char_lm/model.rs"]
 mod model;
 
 use anyhow::{Context, Result, ensure};
+use cell::Cell;
 use clap::Parser;
 use common::{Common, print_result};
-use model::{Cell, CharLm, ModelConfig};
+use model::{CharLm, ModelConfig};
 use rnn_api::data::{
     Shares, StreamConfig, Streams, Vocabulary, VocabularyConfig, chronological_text, read_text,
 };
@@ -132,11 +135,12 @@ fn train(args: &Args, device: &Device) -> Result<()> {
     let held_out = Streams::of_indices(vec![parts.validation], &StreamConfig::new(rows, 100))?;
     let per_epoch = streams.chunks_per_epoch() as u64;
     let epochs = args.common.epochs(300u64.div_ceil(per_epoch).min(30));
-    println!(
-        "{characters} characters, {} symbols, {epochs} epochs of {per_epoch} updates on {}",
-        vocabulary.len(),
-        device.name()
-    );
+    if !args.common.quiet {
+        let (symbols, device) = (vocabulary.len(), device.name());
+        println!(
+            "{characters} characters, {symbols} symbols, {epochs} epochs of {per_epoch} updates on {device}"
+        );
+    }
 
     let config = ModelConfig {
         cell: args.cell,
@@ -176,10 +180,14 @@ fn train(args: &Args, device: &Device) -> Result<()> {
     let validation = nats(&model, &held_out)?;
     if let Some(path) = &args.save {
         model.save(path, &vocabulary)?;
-        println!("saved {}", path.display());
     }
-    let prompt = if args.prompt.is_empty() { "\n" } else { &args.prompt };
-    println!("--- sample\n{}\n---", generate(&model, &vocabulary, args, prompt)?.trim());
+    if !args.common.quiet {
+        if let Some(path) = &args.save {
+            println!("saved {}", path.display());
+        }
+        let prompt = if args.prompt.is_empty() { "\n" } else { &args.prompt };
+        println!("--- sample\n{}\n---", generate(&model, &vocabulary, args, prompt)?.trim());
+    }
     print_result("nats", validation, baseline, started);
     Ok(())
 }

@@ -6,8 +6,12 @@
 //! cargo run --release --example classify -- --cell gru --bidirectional --pooling mean
 //! ```
 
+#[path = "common/cell.rs"]
+mod cell;
 #[path = "common/mod.rs"]
 mod common;
+#[path = "classify/labelled.rs"]
+mod labelled;
 #[path = "classify/model.rs"]
 mod model;
 #[path = "classify/waves.rs"]
@@ -16,14 +20,13 @@ mod waves;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use common::{Common, print_result};
-use model::{Classifier, ModelArgs, evaluate};
+use labelled::Labelled;
+use model::{Classifier, ModelArgs};
 use rnn_api::data::{
-    Batch, BatchConfig, Batches, Classes, Labels, Missing, Normaliser, Scaling, Sequence, Shares, TsFile,
-    pad, stratified,
+    BatchConfig, Batches, Classes, Labels, Missing, Normaliser, Scaling, Sequence, Shares, TsFile, pad,
+    stratified,
 };
-use rnn_api::metrics::{ConfusionMatrix, MajorityClass};
 use rnn_api::prelude::*;
-use rnn_api::train::Score;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -50,74 +53,54 @@ struct Args {
     common: Common,
 }
 
-/// Sequences with their classes.
-struct Part {
-    sequences: Vec<Sequence>,
-    labels: Vec<u32>,
-}
-
 fn main() -> Result<()> {
     let (args, started) = (Args::parse(), Instant::now());
     let (device, seed) = (args.common.device()?, args.common.seed);
-    let (sequences, labels) = read(args.train.as_deref(), 0)?;
+    let (mut sequences, labels) = read(args.train.as_deref(), 0)?;
     let (test_sequences, test_labels) = read(args.test.as_deref(), 1)?;
 
     // What is not to be known in training must not shape it: the test part not the classes, neither held-out part the
     // normaliser.
     let classes = Classes::fit(&labels)?;
-    let labels = classes.encode(&labels)?;
+    let mut labels = classes.encode(&labels)?;
     let split = stratified(&labels, Shares::new(args.validation, 0.0)?, seed)?;
     let normaliser = Normaliser::fit(Scaling::ZScore, split.train.iter().map(|&item| &sequences[item]))?;
-    let sequences = normaliser.apply_all(&sequences).context("normalising the training part")?;
-    let part = |items: &[usize]| Part {
-        sequences: items.iter().map(|&item| sequences[item].clone()).collect(),
-        labels: items.iter().map(|&item| labels[item]).collect(),
-    };
-    let (train, validation) = (part(&split.train), part(&split.validation));
-    ensure!(!validation.labels.is_empty(), "--validation must be above 0");
-    let test = Part {
-        sequences: normaliser.apply_all(&test_sequences).context("normalising the test part")?,
-        labels: classes.encode(&test_labels)?,
-    };
+    ensure!(!split.validation.is_empty(), "--validation must be above 0");
+    // One list of both parts: from here on items go by their numbers.
+    sequences = normaliser.apply_all(&sequences).context("normalising the training part")?;
+    sequences.extend(normaliser.apply_all(&test_sequences).context("normalising the test part")?);
+    let test = (labels.len()..sequences.len()).collect();
+    labels.extend(classes.encode(&test_labels)?);
+    let data =
+        Labelled { labels, classes: classes.len(), train: split.train, validation: split.validation, test };
     println!(
         "{} classes, {} features; {} sequences to learn from, {} for validation, {} for the test; on {}",
         classes.len(),
         normaliser.features(),
-        train.labels.len(),
-        validation.labels.len(),
-        test.labels.len(),
+        data.train.len(),
+        data.validation.len(),
+        data.test.len(),
         device.name()
     );
 
     let model = Classifier::new(&args.model, normaliser.features(), classes.len(), &device, seed)?;
-    let logits = |part: &Part, batch: &Batch| {
-        let padded = pad(&batch.pick(&part.sequences)?, None)?;
+    let logits = |items: &[usize]| {
+        let chosen: Vec<&Sequence> = items.iter().map(|&item| &sequences[item]).collect();
+        let padded = pad(&chosen, None)?;
         model.forward(&padded.values.to_tensor(&device)?, padded.lengths)
     };
     let epochs = args.common.epochs(if args.train.is_some() { 100 } else { 40 });
-    let mut batches = Batches::new(train.labels.len(), &BatchConfig::new(args.batch).with_shuffle(seed))?;
+    let mut batches = Batches::new(data.train.len(), &BatchConfig::new(args.batch).with_shuffle(seed))?;
     let steps = epochs * batches.batches_per_epoch() as u64;
     let adam = AdamConfig::new(args.lr).with_clip_norm(1.0).init(&model)?;
     let config = args.common.trainer(epochs).with_schedule(Schedule::cosine(args.lr, 0.0, steps)?);
     let mut trainer = config.init(&model, adam)?;
     trainer.keep("normaliser", &normaliser)?.keep("classes", &classes)?;
-    // The accuracy of few sequences has few values; the likelihood tells epochs apart.
-    trainer.validate(|| {
-        let held_out = evaluate(&validation.labels, |batch| logits(&validation, batch))?;
-        Ok(Score::min("nats", held_out.nats).with_baseline((classes.len() as f64).ln()))
-    });
-    args.common.equip(&mut trainer)?;
-    let outcome = trainer.fit(batches, |batch| {
-        let labels = batch.copy(&train.labels)?;
-        logits(&train, batch)?.cross_entropy(&Tensor::from_indices(&device, &labels, &[labels.len()])?)
-    })?;
+    let outcome = data.train(trainer, batches, &args.common, &logits)?;
     println!("{} after {} steps", outcome.reason, outcome.steps);
 
-    let predictions = evaluate(&test.labels, |batch| logits(&test, batch))?.predictions;
-    let mut confusion = ConfusionMatrix::new(classes.len())?;
-    confusion.add(&predictions, &test.labels)?;
+    let (confusion, baseline) = data.score(&data.predict(&logits)?)?;
     println!("a row per class, a column per prediction: {}\n{confusion}", classes.names().join(", "));
-    let baseline = MajorityClass::fit(&train.labels, classes.len())?.accuracy(&test.labels)?;
     print_result("accuracy", confusion.accuracy()?, baseline, started);
     Ok(())
 }

@@ -6,24 +6,26 @@
 //! cargo run --release --example classify_strings -- --data FILE      # lines of label, tab, text; or .fasta
 //! ```
 
+#[path = "common/cell.rs"]
+mod cell;
 #[path = "common/mod.rs"]
 mod common;
 #[path = "classify_strings/dna.rs"]
 mod dna;
+#[path = "classify/labelled.rs"]
+mod labelled;
 #[path = "classify/model.rs"]
 mod model;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
 use common::{Common, print_result};
-use model::{Classifier, ModelArgs, evaluate};
+use labelled::Labelled;
+use model::{Classifier, ModelArgs};
 use rnn_api::data::{
-    Batch, BatchConfig, Batches, Classes, Fasta, LabelledStrings, Shares, VocabularyConfig, pad_indices,
-    stratified,
+    BatchConfig, Batches, Classes, Fasta, LabelledStrings, Shares, VocabularyConfig, pad_indices, stratified,
 };
-use rnn_api::metrics::{ConfusionMatrix, MajorityClass};
 use rnn_api::prelude::*;
-use rnn_api::train::Score;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -88,49 +90,42 @@ fn main() -> Result<()> {
             .init(&device, seed.wrapping_add(10))?,
         classifier: Classifier::new(&args.model, args.embedding, classes.len(), &device, seed)?,
     };
-    let logits = |part: &[usize], batch: &Batch| {
-        let chosen: Vec<&[u32]> = batch.copy(part)?.into_iter().map(|item| &letters[item][..]).collect();
+    let logits = |items: &[usize]| {
+        let chosen: Vec<&[u32]> = items.iter().map(|&item| &letters[item][..]).collect();
         let padded = pad_indices(&chosen, 0, None)?;
         let x = model.embedding.forward(&padded.values.to_tensor(&device)?)?;
         model.classifier.forward(&x, padded.lengths)
     };
-    let labels_of = |part: &[usize]| -> Vec<u32> { part.iter().map(|&item| labels[item]).collect() };
+    let data = Labelled {
+        labels,
+        classes: classes.len(),
+        train: split.train,
+        validation: split.validation,
+        test: split.test,
+    };
     let epochs = args.common.epochs(if args.data.is_some() { 15 } else { 30 });
     // Strings of like lengths share a batch: less padding.
-    let lengths: Vec<usize> = split.train.iter().map(|&item| letters[item].len()).collect();
+    let lengths: Vec<usize> = data.train.iter().map(|&item| letters[item].len()).collect();
     let config = BatchConfig::new(args.batch).with_shuffle(seed).with_bucket_width(4);
     let mut batches = Batches::by_length(&lengths, &config)?;
     let steps = epochs * batches.batches_per_epoch() as u64;
     let adam = AdamWConfig::new(args.lr).with_clip_norm(1.0).init(&model)?;
     let config = args.common.trainer(epochs).with_schedule(Schedule::cosine(args.lr, 0.0, steps)?);
-    let held_out = labels_of(&split.validation);
     let mut trainer = config.init(&model, adam)?;
     trainer.keep("vocabulary", &vocabulary)?.keep("classes", &classes)?;
-    trainer.validate(|| {
-        let nats = evaluate(&held_out, |batch| logits(&split.validation, batch))?.nats;
-        Ok(Score::min("nats", nats).with_baseline((classes.len() as f64).ln()))
-    });
-    args.common.equip(&mut trainer)?;
-    trainer.fit(batches, |batch| {
-        let labels = labels_of(&batch.copy(&split.train)?);
-        let labels = Tensor::from_indices(&device, &labels, &[labels.len()])?;
-        logits(&split.train, batch)?.cross_entropy(&labels)
-    })?;
+    data.train(trainer, batches, &args.common, &logits)?;
 
-    let truth = labels_of(&split.test);
-    let predictions = evaluate(&truth, |batch| logits(&split.test, batch))?.predictions;
-    let mut confusion = ConfusionMatrix::new(classes.len())?;
-    confusion.add(&predictions, &truth)?;
+    let predictions = data.predict(&logits)?;
+    let (confusion, baseline) = data.score(&predictions)?;
     for (name, scores) in classes.names().iter().zip(confusion.per_class()) {
         println!("{name:>12}: F1 {:.3} of {} strings", scores.f1, scores.support);
     }
     let name = |number: u32| classes.name(number).unwrap_or("?");
     // The test part is in the order of the file, often class by class: some from all over it.
-    let shown = split.test.iter().zip(predictions.iter().zip(&truth)).step_by(truth.len().div_ceil(8));
-    for (&item, (&predicted, &true_class)) in shown {
-        println!("{} is {}, taken for {}", strings.texts()[item], name(true_class), name(predicted));
+    let shown = data.test.iter().zip(&predictions).step_by(predictions.len().div_ceil(8));
+    for (&item, &predicted) in shown {
+        println!("{} is {}, taken for {}", strings.texts()[item], name(data.labels[item]), name(predicted));
     }
-    let baseline = MajorityClass::fit(&labels_of(&split.train), classes.len())?.accuracy(&truth)?;
     print_result("accuracy", confusion.accuracy()?, baseline, started);
     Ok(())
 }

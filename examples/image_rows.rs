@@ -6,24 +6,27 @@
 //! cargo run --release --example image_rows -- --data digits.csv.gz --train 1437 --patch 2
 //! ```
 
+#[path = "common/cell.rs"]
+mod cell;
 #[path = "common/mod.rs"]
 mod common;
 #[path = "image_rows/drawn.rs"]
 mod drawn;
+#[path = "classify/labelled.rs"]
+mod labelled;
 #[path = "classify/model.rs"]
 mod model;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
 use common::{Common, print_result};
-use model::{Classifier, ModelArgs, evaluate};
+use labelled::Labelled;
+use model::{Classifier, ModelArgs};
 use rnn_api::data::{
-    Batch, BatchConfig, Batches, Classes, Image, Labels, Missing, Normaliser, Scaling, Sequence, Shares,
-    Table, TableOptions, pad, stratified,
+    BatchConfig, Batches, Classes, Image, Labels, Missing, Normaliser, Scaling, Sequence, Shares, Table,
+    TableOptions, pad, stratified,
 };
-use rnn_api::metrics::{ConfusionMatrix, MajorityClass};
 use rnn_api::prelude::*;
-use rnn_api::train::Score;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -88,37 +91,29 @@ fn main() -> Result<()> {
     );
 
     let model = Classifier::new(&args.model, features, classes.len(), &device, seed)?;
-    let logits = |part: &[usize], batch: &Batch| {
-        let chosen: Vec<&Sequence> = batch.copy(part)?.into_iter().map(|item| &sequences[item]).collect();
+    let logits = |items: &[usize]| {
+        let chosen: Vec<&Sequence> = items.iter().map(|&item| &sequences[item]).collect();
         let padded = pad(&chosen, None)?;
         model.forward(&padded.values.to_tensor(&device)?, padded.lengths)
     };
-    let labels_of = |part: &[usize]| -> Vec<u32> { part.iter().map(|&item| labels[item]).collect() };
+    let data = Labelled {
+        labels,
+        classes: classes.len(),
+        train: split.train,
+        validation: split.validation,
+        test: test.to_vec(),
+    };
     let epochs = args.common.epochs(if args.data.is_some() { 80 } else { 20 });
-    let mut batches = Batches::new(split.train.len(), &BatchConfig::new(args.batch).with_shuffle(seed))?;
+    let mut batches = Batches::new(data.train.len(), &BatchConfig::new(args.batch).with_shuffle(seed))?;
     let steps = epochs * batches.batches_per_epoch() as u64;
     let adam = AdamConfig::new(args.lr).with_clip_norm(1.0).init(&model)?;
     let config = args.common.trainer(epochs).with_schedule(Schedule::cosine(args.lr, 0.0, steps)?);
-    let held_out = labels_of(&split.validation);
     let mut trainer = config.init(&model, adam)?;
     trainer.keep("normaliser", &normaliser)?.keep("classes", &classes)?;
-    trainer.validate(|| {
-        let nats = evaluate(&held_out, |batch| logits(&split.validation, batch))?.nats;
-        Ok(Score::min("nats", nats).with_baseline((classes.len() as f64).ln()))
-    });
-    args.common.equip(&mut trainer)?;
-    trainer.fit(batches, |batch| {
-        let labels = labels_of(&batch.copy(&split.train)?);
-        let labels = Tensor::from_indices(&device, &labels, &[labels.len()])?;
-        logits(&split.train, batch)?.cross_entropy(&labels)
-    })?;
+    data.train(trainer, batches, &args.common, &logits)?;
 
-    let truth = labels_of(test);
-    let predictions = evaluate(&truth, |batch| logits(test, batch))?.predictions;
-    let mut confusion = ConfusionMatrix::new(classes.len())?;
-    confusion.add(&predictions, &truth)?;
+    let (confusion, baseline) = data.score(&data.predict(&logits)?)?;
     println!("a row per class, a column per prediction: {}\n{confusion}", classes.names().join(", "));
-    let baseline = MajorityClass::fit(&labels_of(train), classes.len())?.accuracy(&truth)?;
     print_result("accuracy", confusion.accuracy()?, baseline, started);
     Ok(())
 }

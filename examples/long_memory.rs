@@ -6,27 +6,22 @@
 //! cargo run --release --example long_memory -- --task latch --steps 1000 --cell lstm --updates 400
 //! ```
 
+#[path = "common/cell.rs"]
+mod cell;
 #[path = "common/mod.rs"]
 mod common;
 #[path = "long_memory/tasks.rs"]
 mod tasks;
 
 use anyhow::{Result, ensure};
-use clap::{Parser, ValueEnum};
+use cell::{Cell, config};
+use clap::Parser;
 use common::{Common, print_result};
 use rnn_api::metrics::{Accuracy, RegressionErrors};
 use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Score};
 use std::time::Instant;
 use tasks::{Fresh, Item, Task};
-
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Cell {
-    Lstm,
-    Gru,
-    /// Elman, with tanh.
-    Rnn,
-}
 
 #[derive(Parser)]
 #[command(about = "Learns generated tasks that need a memory over many steps")]
@@ -72,13 +67,9 @@ fn main() -> Result<()> {
     ensure!(numbers <= 1 << 24, "--steps times --batch must be at most 2^24, got {numbers}");
     ensure!(args.forget_lag.is_none() || args.cell == Cell::Lstm, "--forget-lag is for --cell lstm only");
     let (inputs, hidden) = (task.inputs(), args.hidden);
-    let rnn: AnyRnnConfig = match args.cell {
-        Cell::Lstm => match args.forget_lag {
-            Some(lag) => LstmConfig::new(inputs, hidden).with_forget_lag(lag).into(),
-            None => LstmConfig::new(inputs, hidden).into(),
-        },
-        Cell::Gru => GruConfig::new(inputs, hidden).into(),
-        Cell::Rnn => RnnConfig::new(inputs, hidden).into(),
+    let rnn = match args.forget_lag {
+        Some(lag) => LstmConfig::new(inputs, hidden).with_forget_lag(lag).into(),
+        None => config!(args.cell, inputs, hidden),
     };
     let model = Model {
         rnn: rnn.init(&device, seed)?,

@@ -6,13 +6,16 @@
 //! cargo run --release --example music -- --data JSB_Chorales.json --cell gru --hidden 46
 //! ```
 
+#[path = "common/cell.rs"]
+mod cell;
 #[path = "music/chords.rs"]
 mod chords;
 #[path = "common/mod.rs"]
 mod common;
 
 use anyhow::Result;
-use clap::{Parser, ValueEnum};
+use cell::{Cell, config};
+use clap::Parser;
 use common::{Common, print_result};
 use rnn_api::data::{BatchConfig, Batches, PianoRolls, Sequence, pad};
 use rnn_api::metrics::Likelihood;
@@ -22,13 +25,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 const KEYS: usize = 88;
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Cell {
-    Lstm,
-    Gru,
-    Rnn,
-}
 
 #[derive(Parser)]
 #[command(about = "Learns to predict the next chord of polyphonic music, one sigmoid per key")]
@@ -68,17 +64,7 @@ impl Model {
     fn new(args: &Args, device: &Device) -> Result<Self> {
         let (hidden, seed) = (args.hidden, args.common.seed);
         let (input, output) = (args.input_dropout, args.output_dropout);
-        let rnn: AnyRnnConfig = match args.cell {
-            Cell::Lstm => {
-                LstmConfig::new(KEYS, hidden).with_input_dropout(input).with_output_dropout(output).into()
-            }
-            Cell::Gru => {
-                GruConfig::new(KEYS, hidden).with_input_dropout(input).with_output_dropout(output).into()
-            }
-            Cell::Rnn => {
-                RnnConfig::new(KEYS, hidden).with_input_dropout(input).with_output_dropout(output).into()
-            }
-        };
+        let rnn = config!(args.cell, KEYS, hidden, with_input_dropout(input), with_output_dropout(output));
         let head = LinearConfig::new(hidden, KEYS).init(device, seed + 1)?;
         Ok(Model { rnn: rnn.init(device, seed)?, head })
     }

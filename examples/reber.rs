@@ -6,13 +6,16 @@
 //! cargo run --release --example reber -- --cell rnn
 //! ```
 
+#[path = "common/cell.rs"]
+mod cell;
 #[path = "common/mod.rs"]
 mod common;
 #[path = "reber/grammar.rs"]
 mod grammar;
 
 use anyhow::{Result, ensure};
-use clap::{Parser, ValueEnum};
+use cell::{Cell, config};
+use clap::Parser;
 use common::{Common, print_result};
 use grammar::{SYMBOLS, Word, all_legal, words};
 use rnn_api::data::{BatchConfig, Batches, pad_indices};
@@ -20,13 +23,6 @@ use rnn_api::metrics::ValidSteps;
 use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Score};
 use std::time::Instant;
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Cell {
-    Lstm,
-    Gru,
-    Rnn,
-}
 
 #[derive(Parser)]
 #[command(about = "Learns to predict which symbols may follow in strings of the embedded Reber grammar")]
@@ -86,7 +82,9 @@ impl Predictor {
 fn main() -> Result<()> {
     let (args, started) = (Args::parse(), Instant::now());
     let (device, seed) = (args.common.device()?, args.common.seed);
-    ensure!(args.strings > 0, "--strings must be at least 1");
+    // Different strings become rare: the search for more would not end in reasonable time.
+    const MOST: usize = 50_000;
+    ensure!((1..=MOST).contains(&args.strings), "--strings must be from 1 to {MOST}, got {}", args.strings);
     let mut all = words(args.strings + 1500, seed);
     let test = all.split_off(args.strings + 500);
     let validation = all.split_off(args.strings);
@@ -95,14 +93,9 @@ fn main() -> Result<()> {
     println!("{} strings of up to {longest} symbols, on {}", all.len(), device.name());
 
     let (inputs, hidden) = (SYMBOLS, args.hidden);
-    let rnn: AnyRnnConfig = match args.cell {
-        Cell::Lstm => LstmConfig::new(inputs, hidden).into(),
-        Cell::Gru => GruConfig::new(inputs, hidden).into(),
-        Cell::Rnn => RnnConfig::new(inputs, hidden).into(),
-    };
     let model = Predictor {
         embedding: EmbeddingConfig::new(SYMBOLS, inputs).init(&device, seed)?,
-        rnn: rnn.init(&device, seed + 1)?,
+        rnn: config!(args.cell, inputs, hidden).init(&device, seed + 1)?,
         head: LinearConfig::new(hidden, SYMBOLS).init(&device, seed + 2)?,
     };
     let adam = AdamConfig::new(args.lr).with_clip_norm(1.0).init(&model)?;

@@ -42,12 +42,15 @@ pub(crate) struct Case {
 impl Case {
     /// Floating-point operations of the products of a forward pass; training takes three times as many.
     pub(crate) fn flops(&self) -> f64 {
-        let gates = match self.cell.as_str() {
+        (2 * self.gates() * self.H * (self.I + self.H) * self.T * self.B) as f64
+    }
+
+    pub(crate) fn gates(&self) -> usize {
+        match self.cell.as_str() {
             "lstm" => 4,
             "gru" => 3,
             _ => 1,
-        };
-        (2 * gates * self.H * (self.I + self.H) * self.T * self.B) as f64
+        }
     }
 
     /// Input, `[T, B, I]`: normal values, the same on every device.

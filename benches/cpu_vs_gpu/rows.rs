@@ -1,7 +1,8 @@
 //! What is measured of a case.
 
-use super::fresh;
 use super::job::{Budget, Job, Pass, gemm_gflops, kernel_ms, medians};
+use super::roof::{Bound, Gates, Rates};
+use super::{copy, fresh};
 use crate::common::case::Case;
 use crate::common::machine::threads;
 use crate::common::{peak, verify};
@@ -29,33 +30,19 @@ pub(crate) struct Measured {
     pub(crate) error: f64,
 }
 
-/// The same with its rates held against the best that was seen.
+/// The same held against the best rates that were seen.
 #[derive(Serialize)]
 pub(crate) struct Row {
     #[serde(flatten)]
     pub(crate) measured: Measured,
     pub(crate) cpu_of_peak: f64,
+    pub(crate) cpu_of_roof: f64,
+    pub(crate) cpu_bound: Bound,
     pub(crate) gpu_of_gemm: f64,
-}
-
-/// Best rates in GFLOP/s: on a shared machine the best that was ever seen is the rate of the machine.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Rates {
-    /// Fused multiply-adds on the CPU.
-    pub(crate) peak: f64,
-    /// A large product on the GPU.
-    pub(crate) gemm: f64,
-}
-
-impl Rates {
-    pub(crate) fn row(self, measured: Measured) -> Row {
-        let gflops = |ms: f64| measured.pass.flops(&measured.case) / ms / 1e6;
-        Row {
-            cpu_of_peak: gflops(measured.cpu_ms) / self.peak,
-            gpu_of_gemm: gflops(measured.gpu_ms) / self.gemm,
-            measured,
-        }
-    }
+    pub(crate) gpu_of_roof: f64,
+    pub(crate) gpu_bound: Bound,
+    pub(crate) cpu_rates: Rates,
+    pub(crate) gpu_rates: Rates,
 }
 
 /// Both devices and how long to measure on them.
@@ -68,7 +55,8 @@ pub(crate) struct Bench {
     pub(crate) budget: Budget,
     /// Cold starts of every row.
     processes: usize,
-    pub(crate) rates: Rates,
+    pub(crate) cpu_rates: Rates,
+    pub(crate) gpu_rates: Rates,
 }
 
 impl Bench {
@@ -78,19 +66,37 @@ impl Bench {
         let index = opened.info().index;
         let timed = Device::gpu_with(index, GpuOptions { timestamps: true, ..GpuOptions::default() })?;
         let gpu_name = format!("gpu:{index}");
-        let rates = Rates::default();
-        let mut bench = Bench { cpu: Device::cpu(), gpu, timed, gpu_name, budget, processes, rates };
+        let (cpu_rates, gpu_rates) = Default::default();
+        let mut bench =
+            Bench { cpu: Device::cpu(), gpu, timed, gpu_name, budget, processes, cpu_rates, gpu_rates };
         bench.look_at_rates()?;
         Ok(bench)
     }
 
     fn look_at_rates(&mut self) -> Result<()> {
-        let Rates { peak, gemm } = self.rates;
-        self.rates = Rates {
-            peak: peak.max(peak::gflops(simd::isa(), threads())),
-            gemm: gemm.max(gemm_gflops(&self.gpu)?),
-        };
+        let gflops = peak::gflops(simd::isa(), threads());
+        self.cpu_rates = self.cpu_rates.best(Rates { gflops, copy_gb_per_s: copy::cpu_gb_per_s(threads())? });
+        let gflops = gemm_gflops(&self.gpu)?;
+        self.gpu_rates = self.gpu_rates.best(Rates { gflops, copy_gb_per_s: copy::gpu_gb_per_s(&self.gpu)? });
         Ok(())
+    }
+
+    /// After the last case, when the rates are known.
+    pub(crate) fn row(&self, measured: Measured) -> Row {
+        let Measured { ref case, pass, cpu_ms, gpu_ms, .. } = measured;
+        let (cpu_of_roof, cpu_bound) = self.cpu_rates.of_roof(case, pass, Gates::InCache, cpu_ms);
+        let (gpu_of_roof, gpu_bound) = self.gpu_rates.of_roof(case, pass, Gates::InMemory, gpu_ms);
+        Row {
+            cpu_of_peak: self.cpu_rates.of_products(case, pass, cpu_ms),
+            cpu_of_roof,
+            cpu_bound,
+            gpu_of_gemm: self.gpu_rates.of_products(case, pass, gpu_ms),
+            gpu_of_roof,
+            gpu_bound,
+            cpu_rates: self.cpu_rates,
+            gpu_rates: self.gpu_rates,
+            measured,
+        }
     }
 
     /// Verifies a case on both devices, then measures both passes.

@@ -28,7 +28,7 @@ fn print(lines: &[Vec<String>]) {
     }
 }
 
-const HEAD: [&str; 14] = [
+const HEAD: [&str; 18] = [
     "case",
     "cell T B I H",
     "pass",
@@ -39,7 +39,11 @@ const HEAD: [&str; 14] = [
     "kernels ms",
     "CPU/GPU",
     "CPU of peak",
+    "of roof",
+    "bound",
     "GPU of GEMM",
+    "of roof",
+    "bound",
     "CPU MB",
     "GPU MB",
     "error",
@@ -47,7 +51,8 @@ const HEAD: [&str; 14] = [
 
 pub(crate) fn cases(rows: &[Row]) {
     let mut lines = vec![HEAD.map(String::from).to_vec()];
-    for Row { measured: row, cpu_of_peak, gpu_of_gemm } in rows {
+    for all in rows {
+        let row = &all.measured;
         let case = &row.case;
         lines.push(vec![
             case.name.clone(),
@@ -59,8 +64,12 @@ pub(crate) fn cases(rows: &[Row]) {
             show(row.gpu_ms),
             show(row.gpu_kernel_ms),
             show(row.cpu_over_gpu),
-            show(*cpu_of_peak),
-            show(*gpu_of_gemm),
+            show(all.cpu_of_peak),
+            show(all.cpu_of_roof),
+            all.cpu_bound.name().into(),
+            show(all.gpu_of_gemm),
+            show(all.gpu_of_roof),
+            all.gpu_bound.name().into(),
             show(row.cpu_mb),
             show(row.gpu_mb),
             format!("{:.1e}", row.error),

@@ -1,21 +1,13 @@
 //! Embedding (or one-hot input), a recurrent stack, and a linear layer to the symbols.
 
+use crate::cell::{Cell, config};
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 use rnn_api::data::Vocabulary;
 use rnn_api::io;
 use rnn_api::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
-
-#[derive(Clone, Copy, Debug, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Cell {
-    Lstm,
-    Gru,
-    Rnn,
-}
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ModelConfig {
@@ -42,13 +34,7 @@ impl CharLm {
     pub(crate) fn new(config: ModelConfig, device: &Device, seed: u64) -> Result<Self> {
         let ModelConfig { cell, symbols, embedding, hidden, layers, dropout } = config;
         let inputs = if embedding == 0 { symbols } else { embedding };
-        let rnn: AnyRnnConfig = match cell {
-            Cell::Lstm => {
-                LstmConfig::new(inputs, hidden).with_num_layers(layers).with_dropout(dropout).into()
-            }
-            Cell::Gru => GruConfig::new(inputs, hidden).with_num_layers(layers).with_dropout(dropout).into(),
-            Cell::Rnn => RnnConfig::new(inputs, hidden).with_num_layers(layers).with_dropout(dropout).into(),
-        };
+        let rnn = config!(cell, inputs, hidden, with_num_layers(layers), with_dropout(dropout));
         let table = EmbeddingConfig::new(symbols, embedding);
         Ok(CharLm {
             embedding: (embedding > 0).then(|| table.init(device, seed + 1)).transpose()?,

@@ -1,16 +1,8 @@
-//! A classifier of sequences: recurrent layers, pooling over time, a linear layer. Its options, and how it is evaluated.
+//! A classifier of sequences: recurrent layers, pooling over time, a linear layer. Its options.
 
+use crate::cell::{Cell, config};
 use clap::{Args, ValueEnum};
-use rnn_api::data::{Batch, BatchConfig, Batches};
 use rnn_api::prelude::*;
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Cell {
-    Lstm,
-    Gru,
-    /// Elman, with tanh.
-    Rnn,
-}
 
 /// How the outputs of all steps become one vector.
 #[derive(Clone, Copy, ValueEnum)]
@@ -64,23 +56,14 @@ impl Classifier {
         seed: u64,
     ) -> rnn_api::Result<Self> {
         let (layers, both) = (args.layers, args.bidirectional);
-        let config: AnyRnnConfig = match args.cell {
-            Cell::Lstm => LstmConfig::new(features, args.hidden)
-                .with_num_layers(layers)
-                .with_bidirectional(both)
-                .with_dropout(args.dropout)
-                .into(),
-            Cell::Gru => GruConfig::new(features, args.hidden)
-                .with_num_layers(layers)
-                .with_bidirectional(both)
-                .with_dropout(args.dropout)
-                .into(),
-            Cell::Rnn => RnnConfig::new(features, args.hidden)
-                .with_num_layers(layers)
-                .with_bidirectional(both)
-                .with_dropout(args.dropout)
-                .into(),
-        };
+        let config = config!(
+            args.cell,
+            features,
+            args.hidden,
+            with_num_layers(layers),
+            with_bidirectional(both),
+            with_dropout(args.dropout)
+        );
         let width = if both { 2 * args.hidden } else { args.hidden };
         // A seed for each layer, or their first weights would be the same draws.
         Ok(Classifier {
@@ -103,28 +86,4 @@ impl Classifier {
         };
         self.head.forward(&self.dropout.forward(&pooled)?)
     }
-}
-
-/// What a model says about a part of the data.
-pub(crate) struct Evaluation {
-    /// Mean negative log-likelihood of the labels.
-    pub(crate) nats: f64,
-    pub(crate) predictions: Vec<u32>,
-}
-
-/// Evaluates a model that is in evaluation mode, given its logits for the items of a batch.
-pub(crate) fn evaluate(
-    labels: &[u32],
-    logits: impl Fn(&Batch) -> rnn_api::Result<Tensor>,
-) -> rnn_api::Result<Evaluation> {
-    let mut all = Evaluation { nats: 0.0, predictions: Vec::with_capacity(labels.len()) };
-    for batch in Batches::new(labels.len(), &BatchConfig::new(100))? {
-        let logits = no_grad(|| logits(&batch))?;
-        let labels_here = batch.copy(labels)?;
-        let labels_here = Tensor::from_indices(logits.device(), &labels_here, &[labels_here.len()])?;
-        let nats = f64::from(logits.cross_entropy(&labels_here)?.item()?);
-        all.nats += nats * batch.indices.len() as f64 / labels.len() as f64;
-        all.predictions.extend(logits.argmax(1)?);
-    }
-    Ok(all)
 }

@@ -21,7 +21,7 @@ pub(crate) struct Common {
     epochs: Option<u64>,
     /// Show nothing but the result.
     #[arg(long)]
-    quiet: bool,
+    pub(crate) quiet: bool,
     /// Write every step to this file, a JSON object a line.
     #[arg(long)]
     log: Option<PathBuf>,

@@ -1,0 +1,72 @@
+//! What every classifier here does with its data: train on one part, choose the epoch by another, test on a third.
+
+use crate::common::Common;
+use rnn_api::data::Batches;
+use rnn_api::metrics::{ConfusionMatrix, MajorityClass};
+use rnn_api::prelude::*;
+use rnn_api::train::{Outcome, Score, Trainer};
+
+/// The class of every item, and the numbers of the items in each part.
+pub(crate) struct Labelled {
+    pub(crate) labels: Vec<u32>,
+    pub(crate) classes: usize,
+    pub(crate) train: Vec<usize>,
+    pub(crate) validation: Vec<usize>,
+    pub(crate) test: Vec<usize>,
+}
+
+impl Labelled {
+    /// Trains on batches of the training part, given a model's logits for items by their numbers. The accuracy of few
+    /// items has few values, so the likelihood of the validation part tells which epoch's weights are kept.
+    pub(crate) fn train<'a>(
+        &'a self,
+        mut trainer: Trainer<'a>,
+        batches: Batches,
+        common: &Common,
+        logits: &'a impl Fn(&[usize]) -> rnn_api::Result<Tensor>,
+    ) -> anyhow::Result<Outcome> {
+        trainer.validate(move || {
+            let mut total = 0.0;
+            for items in self.validation.chunks(100) {
+                let nats = no_grad(|| self.loss(items, logits))?.item()?;
+                total += f64::from(nats) * items.len() as f64 / self.validation.len() as f64;
+            }
+            Ok(Score::min("nats", total).with_baseline((self.classes as f64).ln()))
+        });
+        common.equip(&mut trainer)?;
+        Ok(trainer.fit(batches, |batch| self.loss(&batch.copy(&self.train)?, logits))?)
+    }
+
+    /// The classes that a model in evaluation mode, as training leaves it, gives the items of the test part.
+    pub(crate) fn predict(
+        &self,
+        logits: &impl Fn(&[usize]) -> rnn_api::Result<Tensor>,
+    ) -> rnn_api::Result<Vec<u32>> {
+        let classes = |items| no_grad(|| logits(items))?.argmax(1);
+        Ok(self.test.chunks(100).map(classes).collect::<rnn_api::Result<Vec<_>>>()?.concat())
+    }
+
+    /// Predictions for the test part against the truth, and the accuracy of always saying the class that is most
+    /// frequent in the training part.
+    pub(crate) fn score(&self, predictions: &[u32]) -> rnn_api::Result<(ConfusionMatrix, f64)> {
+        let truth = self.labels_of(&self.test);
+        let mut confusion = ConfusionMatrix::new(self.classes)?;
+        confusion.add(predictions, &truth)?;
+        let majority = MajorityClass::fit(&self.labels_of(&self.train), self.classes)?;
+        Ok((confusion, majority.accuracy(&truth)?))
+    }
+
+    fn loss(
+        &self,
+        items: &[usize],
+        logits: impl Fn(&[usize]) -> rnn_api::Result<Tensor>,
+    ) -> rnn_api::Result<Tensor> {
+        let logits = logits(items)?;
+        let labels = Tensor::from_indices(logits.device(), &self.labels_of(items), &[items.len()])?;
+        logits.cross_entropy(&labels)
+    }
+
+    fn labels_of(&self, items: &[usize]) -> Vec<u32> {
+        items.iter().map(|&item| self.labels[item]).collect()
+    }
+}

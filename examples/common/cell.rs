@@ -1,0 +1,26 @@
+//! The cell as an option of the command line.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Cell {
+    Lstm,
+    Gru,
+    /// Elman, with tanh.
+    Rnn,
+}
+
+/// `config!(cell, inputs, hidden, with_dropout(0.2), ..)`: the configuration of the chosen cell's layer. A macro, because
+/// the three configurations have these methods by the same names and no type in common before they have been called.
+macro_rules! config {
+    ($cell:expr, $inputs:expr, $hidden:expr $(, $option:ident($value:expr))*) => {
+        match $cell {
+            Cell::Lstm => AnyRnnConfig::from(LstmConfig::new($inputs, $hidden)$(.$option($value))*),
+            Cell::Gru => GruConfig::new($inputs, $hidden)$(.$option($value))*.into(),
+            Cell::Rnn => RnnConfig::new($inputs, $hidden)$(.$option($value))*.into(),
+        }
+    };
+}
+pub(crate) use config;
