@@ -102,7 +102,8 @@ fn pointwise_gradients(device: &Device) {
     check("sqrt", std::slice::from_ref(&x), |x| x[0].sqrt());
     check("scale", std::slice::from_ref(&x), |x| x[0].scale(-2.5));
     check("shift", std::slice::from_ref(&x), |x| x[0].shift(3.0));
-    let mask = DropoutMask { probability: 0.4, key: RngKey::new(3), first_step: 7, row: 5, shared: false };
+    let mask =
+        DropoutMask { probability: 0.4, key: RngKey::new(3), first_step: 7, row: 5, first: 0, shared: false };
     check("dropout", std::slice::from_ref(&x), |x| x[0].dropout(&mask));
 }
 

@@ -33,6 +33,7 @@ fn main() {
         device_test!(memory::checkpoints_change_no_gradient),
         device_test!(memory::checkpoints_save_memory),
         device_test!(memory::what_does_not_fit_at_once_runs_in_segments).gpu_only(),
+        device_test!(memory::what_cannot_be_cut_in_time_runs_in_groups_of_rows).gpu_only(),
         device_test!(memory::traces_match_the_oracle),
         device_test!(memory::traced_passes_are_ordinary),
         device_test!(noise::masks_of_a_sequence_continue_with_the_state),

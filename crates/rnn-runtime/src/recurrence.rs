@@ -39,8 +39,11 @@ impl LayerDims {
 pub(crate) struct Walk {
     /// `[T + 1]`
     pub(crate) offsets: Vec<u32>,
-    /// `[B]`: the batch row that is row r here. Draws are keyed by it.
+    /// `[B]`: the batch row that is row r here.
     pub(crate) rows: Vec<u32>,
+    /// Number of batch row 0 in draws, which are keyed by `first_row` + row: more than zero where the batch is a part
+    /// of a larger one.
+    pub(crate) first_row: u32,
     /// `[N]`: 0 where the state is cleared before that step, else 1; absent when it never is.
     pub(crate) keep: Option<Vec<f32>>,
     /// `[N]`: row `t * B + b` of the sequence `[T, B, ..]` that is packed row n.
@@ -75,7 +78,7 @@ impl Walk {
             offsets.push(source.len() as u32);
         }
         let rows = rows.into_iter().map(|row| row as u32).collect();
-        Walk { offsets, rows, keep, source }
+        Walk { offsets, rows, first_row: 0, keep, source }
     }
 
     /// N: packed rows.

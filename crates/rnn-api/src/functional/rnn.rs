@@ -6,8 +6,7 @@ use crate::tensor::Tensor;
 use rnn_kernels::cell::{Parameter, StackSpec, Storage, WeightFormat};
 use rnn_runtime::Array;
 use rnn_runtime::ops::rnn::{
-    self, Checkpoints, LayerTrace, Packed, Saved, Sequences, StackArgs, StackCotangents, StackDraws,
-    StackOutput, Wanted,
+    self, Kept, LayerTrace, Packed, Parts, Sequences, StackArgs, StackCotangents, StackDraws, Wanted,
 };
 
 /// The parameters of one layer and direction, as tensors of the graph, in the order of [`Parameter::ALL`].
@@ -49,12 +48,6 @@ pub(crate) struct StackTensors {
     pub(crate) traces: Vec<LayerTrace>,
 }
 
-/// What a training pass leaves for its backward pass.
-enum Kept {
-    Whole(Saved),
-    States(Checkpoints),
-}
-
 /// Runs the stack; saves for the backward pass only when one can come.
 pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
     let mut inputs = vec![input.x];
@@ -77,25 +70,14 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
         sequences: input.sequences,
         draws: input.draws,
     };
-    let every = match input.x.dims() {
-        &[steps, batch, _] if recorded && input.traced.is_empty() => {
-            let fitting = rnn::steps_that_fit(input.spec, input.x.device(), steps, batch)?;
-            let smaller = |every: usize| fitting.map_or(every, |fitting| fitting.min(every));
-            input.checkpoint_every.map(smaller).or(fitting)
+    let mut parts = Parts::Whole;
+    if input.traced.is_empty() {
+        parts = Parts::that_fit(&args)?;
+        if let Some(every) = input.checkpoint_every.filter(|_| recorded) {
+            parts = parts.with_segments(every);
         }
-        _ => None,
-    };
-    let (out, kept) = match every {
-        // Everything between two checkpoints is kept anyway.
-        Some(every) if every < input.x.dims().first().copied().unwrap_or(0) => {
-            let (out, checkpoints) = rnn::forward_checkpointed(&args, every)?;
-            (out, Some(Kept::States(checkpoints)))
-        }
-        _ => {
-            let StackOutput { y, h_n, c_n, saved } = rnn::forward(&args)?;
-            (StackOutput { y, h_n, c_n, saved: None }, saved.map(Kept::Whole))
-        }
-    };
+    }
+    let (out, kept) = rnn::forward_in_parts(&args, parts)?;
     let mut traces = Vec::with_capacity(input.traced.len());
     if let Some(Kept::Whole(saved)) = &kept {
         for &layer in input.traced {
@@ -118,12 +100,7 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
     let backward = move |outputs: Vec<Option<Array>>| -> Result<Vec<Option<Array>>> {
         let cotangent = |n: usize| outputs.get(n).and_then(Option::as_ref);
         let cotangents = StackCotangents { dy: cotangent(0), dh_n: cotangent(1), dc_n: cotangent(2) };
-        let grads = match kept {
-            Kept::Whole(saved) => rnn::backward(&spec, &packed, saved, &cotangents, wanted)?,
-            Kept::States(checkpoints) => {
-                rnn::backward_checkpointed(&spec, &packed, checkpoints, &cotangents, wanted)?
-            }
-        };
+        let grads = rnn::backward_in_parts(&spec, &packed, kept, &cotangents, wanted)?;
         let mut inputs = vec![grads.dx];
         if has_h0 {
             inputs.push(grads.dh0);

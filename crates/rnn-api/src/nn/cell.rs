@@ -116,7 +116,8 @@ pub(super) fn drop_weights(
         if *parameter == Parameter::WeightHh {
             let row = tensor.len();
             let first_step = draws.first_step;
-            *tensor = tensor.dropout(&DropoutMask { probability, key, first_step, row, shared: true })?;
+            *tensor =
+                tensor.dropout(&DropoutMask { probability, key, first_step, row, first: 0, shared: true })?;
         }
     }
     Ok(())

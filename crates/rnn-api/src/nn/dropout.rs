@@ -64,7 +64,14 @@ impl Dropout {
         let steps = x.dims().first().copied().unwrap_or(1);
         let (key, first_step) = self.draws.take(steps);
         let row = x.len() / steps;
-        x.dropout(&DropoutMask { probability: self.probability, key, first_step, row, shared: false })
+        x.dropout(&DropoutMask {
+            probability: self.probability,
+            key,
+            first_step,
+            row,
+            first: 0,
+            shared: false,
+        })
     }
 }
 

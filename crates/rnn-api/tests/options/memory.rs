@@ -96,8 +96,8 @@ pub(crate) fn checkpoints_save_memory(device: &Device) {
     assert!(4 * some < all, "{some} bytes with checkpoints, {all} without");
 }
 
-/// Arrays above what the adapter takes: a training pass runs in segments of time, and what cannot be cut is refused with
-/// the numbers.
+/// Arrays above what the adapter takes: a training pass runs in segments of time, and where not even a row fits, it is
+/// refused with the numbers.
 #[cfg(feature = "gpu")]
 pub(crate) fn what_does_not_fit_at_once_runs_in_segments(device: &Device) {
     use rnn_api::{CacheDir, GpuOptions, GpuSelector};
@@ -122,20 +122,92 @@ pub(crate) fn what_does_not_fit_at_once_runs_in_segments(device: &Device) {
         super::close(&name, &got, &want);
     }
 
-    let refused = |lstm: Lstm, dims: [usize; 3]| {
-        let error = lstm.forward(&random(&small, 1, &dims), None).unwrap_err();
+    // Not even a row: its 60 steps, or one step of one direction.
+    let refused = |config: LstmConfig, dims: [usize; 3]| {
+        let x = random(&small, 1, &dims);
+        let error = config.init(&small, 1).unwrap().forward(&x, None).unwrap_err();
         assert!(
             matches!(error, Error::Runtime(rnn_runtime::Error::TooLarge { limit: 32768, .. })),
             "{error}"
         );
         error.to_string()
     };
-    let both = LstmConfig::new(4, 16).with_bidirectional(true).init(&small, 1).unwrap();
-    let error = refused(both, [60, 3, 4]);
-    assert!(error.contains("cannot be cut in time (B = 1 fits) needs 92160 bytes"), "{error}");
-    let error = refused(LstmConfig::new(4, 16).init(&small, 1).unwrap(), [2, 200, 4]);
-    assert!(error.contains("T = 1, B = 200 (B = 128 fits) needs 51200 bytes"), "{error}");
+    let error = refused(LstmConfig::new(4, 32).with_bidirectional(true), [60, 3, 4]);
+    assert!(error.contains("T = 60, B = 1, the smallest part") && error.contains("61440 bytes"), "{error}");
 }
+
+/// Two directions, and steps that do not fit, run in groups of rows, with the masks of the whole batch.
+#[cfg(feature = "gpu")]
+pub(crate) fn what_cannot_be_cut_in_time_runs_in_groups_of_rows(device: &Device) {
+    use rnn_api::{CacheDir, GpuOptions, GpuSelector};
+    let open = |bytes: u64| {
+        let options =
+            GpuOptions { max_array_bytes: Some(bytes), cache_dir: CacheDir::Off, ..GpuOptions::default() };
+        Device::gpu_with(GpuSelector::Best, options).unwrap()
+    };
+    // A row of 13 steps has gates of 13 * 2 * 4 * 12 * 4 = 4992 bytes, three quarters of it in a GRU: two rows fit.
+    let small = open(10_000);
+    let lstm = || LstmConfig::new(3, 10).with_num_layers(2).with_bidirectional(true);
+    let gru = || GruConfig::new(3, 10).with_num_layers(2).with_bidirectional(true);
+    let layers = |device: &Device| {
+        [
+            ("lstm", Any::Lstm(lstm().init(device, 1).unwrap())),
+            ("gru", Any::Gru(gru().init(device, 1).unwrap())),
+            ("gru, multiplied", Any::Gru(gru().with_merge(Merge::Mul).init(device, 1).unwrap())),
+        ]
+    };
+    let mut failures = Vec::new();
+    for (n, (name, layer)) in layers(&small).into_iter().enumerate() {
+        for (lengths, interrupted) in [(None, false), (Some(vec![13, 2, 7, 1, 13]), true)] {
+            let case = Case::random(&layer, [13, 5], n as u64, lengths, interrupted);
+            for (what, got, want) in case.compare(&small, &layer) {
+                let error = max_rel_err(&got, &want);
+                if error > BOUND || error.is_nan() {
+                    failures.push(format!("{name}, {interrupted}: {what}: {error:.1e}"));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+
+    // The same masks as at once, whatever draws; inference has the same limit.
+    let noisy = || {
+        lstm()
+            .with_dropout(0.3)
+            .with_input_dropout(0.2)
+            .with_output_dropout(0.2)
+            .with_recurrent_dropout(0.3)
+            .with_candidate_dropout(0.2)
+            .with_zoneout(0.2, 0.3)
+    };
+    let run = |device: &Device, config: LstmConfig, dims: [usize; 3], lengths: Option<&Lengths>| {
+        let lstm = config.init(device, 1).unwrap();
+        let x = random(device, 1, &dims).requires_grad();
+        let y = lstm.forward_with(&x, ForwardArgs { lengths, ..ForwardArgs::default() }).unwrap().y;
+        let grads = y.mul(&random(device, 2, y.dims())).unwrap().sum_all().unwrap().backward().unwrap();
+        let mut all = vec![("y".to_string(), y), ("dx".to_string(), grads.get(&x).unwrap())];
+        let params = lstm.named_parameters().into_iter();
+        all.extend(params.map(|(name, param)| (name, grads.get(&param).unwrap())));
+        lstm.eval();
+        let silent = no_grad(|| lstm.forward(&x, None)).unwrap().y;
+        all.push(("y in inference".to_string(), silent));
+        all
+    };
+    let same = |small: &Device, config: LstmConfig, dims: [usize; 3], lengths: Option<&Lengths>| {
+        let want = run(device, config.clone(), dims, lengths);
+        for ((name, got), (_, want)) in run(small, config, dims, lengths).into_iter().zip(want) {
+            super::close(&name, &got, &want);
+        }
+    };
+    same(&small, noisy(), [13, 5, 3], None);
+    same(&small, noisy(), [13, 5, 3], Some(&Lengths::new([4, 13, 9, 1, 12]).unwrap()));
+    // What goes from step to step in a row of one direction is 2 * 4 * 12 * 4 = 384 bytes: not 29 rows, and 15 rows of
+    // 3 steps.
+    same(&open(9_000), noisy().with_bidirectional(false), [7, 29, 3], None);
+}
+
+#[cfg(not(feature = "gpu"))]
+pub(crate) fn what_cannot_be_cut_in_time_runs_in_groups_of_rows(_: &Device) {}
 
 #[cfg(not(feature = "gpu"))]
 pub(crate) fn what_does_not_fit_at_once_runs_in_segments(_: &Device) {}

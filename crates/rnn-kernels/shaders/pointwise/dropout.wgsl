@@ -1,5 +1,5 @@
 // Inverted dropout: y[k] = keep ? x[k] scale : 0, where element k stays iff the top 24 bits of the
-// draw at (first_step + k / row, k % row) reach the threshold. Its own adjoint.
+// draw at (first_step + k / row, first + k % row) reach the threshold. Its own adjoint.
 // Needs: lib/index.wgsl, lib/rng.wgsl.
 // CPU twin: crates/rnn-runtime/src/cpu/dropout.rs
 
@@ -7,6 +7,7 @@ struct Params {
     n: u32,
     row: u32,
     first_step: u32,
+    first: u32,
     key0: u32,
     key1: u32,
     threshold: u32,
@@ -29,7 +30,7 @@ fn dropout(
         return;
     }
     let step = select(i / params.row, 0u, params.one_mask == 1u);
-    let counter = vec2(params.first_step + step, i % params.row);
+    let counter = vec2(params.first_step + step, params.first + i % params.row);
     let draw = threefry(vec2(params.key0, params.key1), counter).x >> 8u;
     // A choice, not a product: a dropped NaN or infinity is 0 too.
     y[i] = select(0.0, x[i] * params.scale, draw >= params.threshold);

@@ -121,6 +121,8 @@ params! {
         pub row: u32,
         /// Step of the first row.
         pub first_step: u32,
+        /// Draw of a step's first element.
+        pub first: u32,
         /// First word of the key.
         pub key0: u32,
         /// Second word of the key.

@@ -11,7 +11,7 @@ pub(crate) fn dropout(dev: &CpuDevice, x: &CpuBuffer, n: usize, mask: &DropoutMa
     let draws = |step: u32, first: usize| Draws {
         key: mask.key,
         step: mask.first_step.wrapping_add(step),
-        first: first as u32,
+        first: mask.first.wrapping_add(first as u32),
         threshold: drop_threshold(mask.probability),
     };
     // A mask that several steps share is drawn once.

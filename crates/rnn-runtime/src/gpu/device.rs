@@ -29,8 +29,8 @@ pub struct GpuOptions {
     pub half: bool,
     /// Ask for the adapter's own limits rather than WebGPU's defaults.
     pub adapter_limits: bool,
-    /// Bytes that a single array may have at most, where less than the adapter takes is wanted. Training passes above it
-    /// run in segments of time.
+    /// Bytes that a single array may have at most, where less than the adapter takes is wanted. Recurrent
+    /// passes above it run in segments of time or in groups of rows.
     pub max_array_bytes: Option<u64>,
     /// The algorithm of recurrences; `None` leaves it to the environment variable `RNN_GPU_ALGO` (`step` or
     /// `sequence`), and without that to the planner.

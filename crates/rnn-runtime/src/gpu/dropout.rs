@@ -15,6 +15,7 @@ pub(crate) fn dropout(dev: &GpuDevice, x: &GpuBuffer, n: usize, mask: &DropoutMa
         n: n as u32,
         row: mask.row as u32,
         first_step: mask.first_step,
+        first: mask.first,
         key0,
         key1,
         threshold: drop_threshold(mask.probability),

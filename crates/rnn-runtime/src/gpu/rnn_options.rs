@@ -256,7 +256,8 @@ impl RingParts {
 
 /// Rows of `options` that a walk takes: first packed rows, batch rows, resets. Whole numbers as floats.
 pub(crate) fn walk_values(walk: &Walk) -> Vec<f32> {
-    let mut values: Vec<f32> = walk.offsets.iter().chain(&walk.rows).map(|&n| n as f32).collect();
+    let mut values: Vec<f32> = walk.offsets.iter().map(|&n| n as f32).collect();
+    values.extend(walk.rows.iter().map(|&row| (walk.first_row + row) as f32));
     values.extend(walk.keep.iter().flatten());
     values
 }

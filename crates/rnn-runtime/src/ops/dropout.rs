@@ -22,6 +22,9 @@ pub struct DropoutMask {
     pub first_step: u32,
     /// Elements per step: `B * features` for a sequence `[T, B, features]`.
     pub row: usize,
+    /// Draw of a step's first element: `b * features` where row `b` of a batch comes first, so that some rows of a
+    /// batch have the mask of the whole one.
+    pub first: u32,
     /// Whether all steps share the first one's mask: variational dropout (Gal and Ghahramani 2016).
     pub shared: bool,
 }
@@ -34,8 +37,9 @@ impl DropoutMask {
 }
 
 /// Zeroes each element with the mask's probability and scales the rest by `1 / (1 - p)`. Element k
-/// stays iff the top 24 bits of the draw at (`first_step + k / row`, `k % row`) are at least `p 2^24`; a
-/// shared mask draws at (`first_step`, `k % row`). Linear and self-adjoint: the backward is the same call on dy.
+/// stays iff the top 24 bits of the draw at (`first_step + k / row`, `first + k % row`) are at least `p 2^24`; a
+/// shared mask draws at (`first_step`, `first + k % row`). Linear and self-adjoint: the backward is the same call on
+/// dy.
 ///
 /// # Errors
 /// u32 data, a probability outside `[0, 1)`, or a `row` that is 0 or does not divide the number of

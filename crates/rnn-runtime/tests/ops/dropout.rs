@@ -12,6 +12,7 @@ pub(crate) fn tests() -> Vec<DeviceTest> {
         dropout_masks_are_those_of_the_key,
         dropout_knows_the_published_answers_of_threefry,
         dropout_in_chunks_is_dropout_of_the_whole,
+        dropout_of_some_rows_is_that_of_the_batch,
         dropout_drops_nan_and_keeps_everything_at_zero,
         dropout_refuses_bad_arguments,
     ]
@@ -23,6 +24,7 @@ fn mask(probability: f32, first_step: u32, row: usize) -> DropoutMask {
         key: RngKey::new(0x0123_4567_89ab_cdef).derive(3, 5),
         first_step,
         row,
+        first: 0,
         shared: false,
     }
 }
@@ -63,7 +65,7 @@ fn dropout_knows_the_published_answers_of_threefry(device: &Device) {
         let kept = |threshold: u32| {
             let probability = threshold as f32 / 16_777_216.0;
             let row = 1;
-            let mask = DropoutMask { probability, key, first_step, row, shared: false };
+            let mask = DropoutMask { probability, key, first_step, row, first: 0, shared: false };
             values(&dropout(&one, &mask).unwrap())[0] != 0.0
         };
         if seed == 0 {
@@ -82,6 +84,17 @@ fn dropout_in_chunks_is_dropout_of_the_whole(device: &Device) {
     let head = dropout(&copy::slice(&x, 0, 0, 3).unwrap(), &mask(0.4, 100, 33)).unwrap();
     let tail = dropout(&copy::slice(&x, 0, 3, 7).unwrap(), &mask(0.4, 103, 33)).unwrap();
     assert_eq!(bits(&copy::concat(&[&head, &tail], 0).unwrap()), bits(&whole));
+}
+
+fn dropout_of_some_rows_is_that_of_the_batch(device: &Device) {
+    // [7, 11, 3]: rows 4 to 9.
+    let x = array(device, &uniform(2, 7 * 33), &[7, 11, 3]);
+    for shared in [false, true] {
+        let of = |row: usize, first: u32| DropoutMask { first, shared, ..mask(0.4, 100, row) };
+        let whole = dropout(&x, &of(33, 0)).unwrap();
+        let part = dropout(&copy::slice(&x, 1, 4, 9).unwrap(), &of(15, 12)).unwrap();
+        assert_eq!(bits(&part), bits(&copy::slice(&whole, 1, 4, 9).unwrap()));
+    }
 }
 
 fn dropout_drops_nan_and_keeps_everything_at_zero(device: &Device) {

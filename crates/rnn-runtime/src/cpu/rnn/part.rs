@@ -47,10 +47,10 @@ impl Layer<'_> {
         self.walk.and_then(|walk| walk.keep.as_ref()).is_none_or(|keep| keep[n] != 0.0)
     }
 
-    /// The batch row that is row `r`; draws are keyed by it.
+    /// The batch row that is row `r`, as draws are keyed by it.
     #[inline(always)]
     pub(super) fn batch_row(&self, r: usize) -> usize {
-        self.walk.map_or(r, |walk| walk.rows[r] as usize)
+        self.walk.map_or(r, |walk| (walk.first_row + walk.rows[r]) as usize)
     }
 }
 

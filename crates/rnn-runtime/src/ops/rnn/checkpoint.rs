@@ -4,13 +4,11 @@
 //! Every draw is a function of its step's number, so a repeated segment has the masks of the first run.
 
 use super::backward::copy_flat;
-use super::{
-    CellWeights, Packed, Sequences, StackArgs, StackCotangents, StackDraws, StackGrads, StackOutput, Wanted,
-};
+use super::weights::add_weights;
+use super::{Packed, Sequences, StackArgs, StackCotangents, StackDraws, StackGrads, StackOutput, Wanted};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops::copy::slice;
-use crate::ops::pointwise::accumulate;
 use crate::ops::widen;
 use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
 use std::ops::Range;
@@ -98,7 +96,7 @@ pub fn backward_checkpointed(
         true => Some(Array::alloc_zeroed(&device, OP, kept.x.dims())?),
         false => None,
     };
-    let mut sum: Option<Vec<CellWeights>> = None;
+    let mut sum = None;
     let (mut dh, mut dc) = (cotangents.dh_n.cloned(), cotangents.dc_n.cloned());
     for (number, range) in kept.segments().into_iter().enumerate().rev() {
         let Some(start) = kept.starts.pop() else { unreachable!("a start per segment") };
@@ -114,25 +112,10 @@ pub fn backward_checkpointed(
             copy_flat(own, 0, dx, range.start * batch * spec.input_size, own.len())?;
         }
         (dh, dc) = (grads.dh0, grads.dc0);
-        match &mut sum {
-            None => sum = Some(grads.weights),
-            Some(sum) => add(sum, &grads.weights)?,
-        }
+        add_weights(&mut sum, grads.weights)?;
     }
     let Some(weights) = sum else { unreachable!("there is a step, and so a segment") };
     Ok(StackGrads { dx, dh0: dh, dc0: dc, weights })
-}
-
-/// Adds the gradients of one segment to those of the later ones.
-fn add(sum: &mut [CellWeights], part: &[CellWeights]) -> Result<()> {
-    for (sum, part) in sum.iter_mut().zip(part) {
-        for (parameter, own) in part.all() {
-            if let Some(of) = sum.get_mut(parameter) {
-                accumulate(of, own)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 impl Checkpoints {

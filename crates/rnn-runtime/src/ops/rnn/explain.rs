@@ -1,5 +1,6 @@
 //! What a recurrent stack will take on a device, and which device is the faster one.
 
+use super::fit::{self, Parts};
 use super::memory::LayerSizes;
 use super::products::wave;
 use super::{CellWeights, StackArgs, forward, pack};
@@ -40,6 +41,8 @@ pub struct Explanation {
     pub largest_array: u64,
     /// Bytes that a single array may have; `None` on the CPU.
     pub array_limit: Option<u64>,
+    /// In which parts a training pass runs, because of that limit; `None` where not even one row fits.
+    pub parts: Option<Parts>,
 }
 
 impl fmt::Display for Explanation {
@@ -73,7 +76,18 @@ impl fmt::Display for Explanation {
         )?;
         match self.array_limit {
             Some(limit) if self.largest_array > limit => {
-                write!(f, ", more than the adapter's limit of {:.1} MB", mb(limit))
+                write!(f, ", more than the adapter's limit of {:.1} MB: ", mb(limit))?;
+                match self.parts {
+                    None => write!(f, "refused"),
+                    Some(Parts::Whole) => write!(f, "its weights are refused"),
+                    Some(Parts::Segments(steps)) => write!(f, "training runs in segments of {steps} steps"),
+                    Some(Parts::Groups { rows, segment: None }) => {
+                        write!(f, "training runs in groups of {rows} rows")
+                    }
+                    Some(Parts::Groups { rows, segment: Some(steps) }) => {
+                        write!(f, "training runs in groups of {rows} rows and segments of {steps} steps")
+                    }
+                }
             }
             Some(limit) => write!(f, " of at most {:.1} MB", mb(limit)),
             None => Ok(()),
@@ -114,6 +128,7 @@ impl Device {
             kept_bytes: total(&|layer| layer.kept),
             largest_array: most(&|layer| layer.largest),
             array_limit: self.array_limit(),
+            parts: self.parts(spec, [steps, batch])?,
         })
     }
 
@@ -121,6 +136,16 @@ impl Device {
         match self {
             Device::Cpu(_) => None,
             Device::Gpu(gpu) => Some(gpu.max_array_bytes()),
+        }
+    }
+
+    /// In which parts a training pass runs.
+    fn parts(&self, spec: &StackSpec, steps_rows: [usize; 2]) -> Result<Option<Parts>> {
+        let Device::Gpu(gpu) = self else { return Ok(Some(Parts::Whole)) };
+        match fit::on_gpu(spec, gpu.max_array_bytes(), steps_rows, true, false) {
+            Ok(parts) => Ok(Some(parts)),
+            Err(Error::TooLarge { .. }) => Ok(None),
+            Err(other) => Err(other),
         }
     }
 

@@ -4,7 +4,7 @@ use super::merge::{merge, split};
 #[cfg(feature = "gpu")]
 use super::products::wave;
 use super::{
-    Dims, ForwardPass, LayerRun, Pass, Path, Saved, SavedLayer, SavedPass, SavedPasses, StackArgs,
+    Dims, ForwardPass, LayerRun, Pass, Path, Saved, SavedLayer, SavedPass, SavedPasses, Sequences, StackArgs,
     StackOutput, State, input_mask, layer_mask, output_mask, pass_noise,
 };
 use crate::array::{Array, DType};
@@ -305,7 +305,8 @@ pub(super) fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Di
     }
     args.x.expect_device(op, "x", &args.packed.device)?;
     let (h, p) = (spec.hidden_size, spec.state_size());
-    Ok(Dims { t, b, h, p, d: spec.num_directions(), g: spec.cell.gates(), n: t * b })
+    let first_row = args.sequences.map_or(0, Sequences::first_row);
+    Ok(Dims { t, b, h, p, d: spec.num_directions(), g: spec.cell.gates(), n: t * b, first_row })
 }
 
 impl ForwardPass<'_> {

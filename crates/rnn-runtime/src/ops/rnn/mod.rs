@@ -19,8 +19,10 @@ mod memory;
 mod merge;
 mod on_cpu;
 mod pack;
+mod parts;
 #[cfg(feature = "gpu")]
 mod products;
+mod rows;
 mod sequences;
 mod trace;
 mod weights;
@@ -37,10 +39,12 @@ pub use backward::backward;
 pub use checkpoint::{Checkpoints, backward_checkpointed, forward_checkpointed};
 #[cfg(feature = "gpu")]
 pub use explain::{Comparison, Explanation};
-pub use fit::steps_that_fit;
+pub use fit::Parts;
 pub use forward::forward;
 pub use pack::pack;
+pub use parts::{Kept, backward_in_parts, forward_in_parts};
 use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
+pub use rows::Groups;
 use sequences::Path;
 pub use sequences::Sequences;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -256,6 +260,8 @@ struct Dims {
     g: usize,
     /// Rows of all steps: T*B, fewer of a ragged pass
     n: usize,
+    /// Number of row 0 in draws
+    first_row: usize,
 }
 
 /// A state `[D, B, width]` of one pass: an array and the element where it starts.
@@ -373,6 +379,7 @@ fn layer_mask(spec: &StackSpec, draws: Option<StackDraws>, layer: usize, dims: D
         key: key.derive(DROPOUT_STREAM, layer as u32),
         first_step,
         row: dims.b * spec.output_size(),
+        first: (dims.first_row * spec.output_size()) as u32,
         shared: false,
     })
 }
@@ -390,6 +397,7 @@ fn sequence_mask(
         key: key.derive(stream, layer as u32),
         first_step: sequence,
         row: dims.b * features,
+        first: (dims.first_row * features) as u32,
         shared: true,
     })
 }

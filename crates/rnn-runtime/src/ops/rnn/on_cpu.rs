@@ -72,7 +72,7 @@ fn cpu_slice(array: &mut Option<Array>) -> Result<&mut [f32]> {
 impl BackwardPass<'_> {
     pub(super) fn run_cpu(self, cpu: &cpu::CpuDevice, packed: &cpu::rnn::LayerWeights) -> Result<LayerGrads> {
         let BackwardPass { pass, mut kept, mut state, dy, .. } = self;
-        let Dims { t, b, h, p, d, g, n } = pass.dims;
+        let Dims { t, b, h, p, d, g, n, .. } = pass.dims;
         let (device, op, cell) = (dy.device(), pass.op, &pass.spec.cell);
         let (layer, inputs) = (pass.layer(), pass.inputs);
         let h0 = &self.h0.array.cpu()[self.h0.offset..][..pass.dims.state()];

@@ -6,6 +6,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::ops::embed::rows_by;
 use crate::recurrence::Walk;
+use std::ops::Range;
 
 /// The shape of ragged or interrupted sequences in a batch `[T, B, ..]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +14,8 @@ pub struct Sequences {
     steps: usize,
     lengths: Vec<usize>,
     resets: Option<Vec<bool>>,
+    /// Number of row 0 in draws: more than zero where the rows are a part of a batch.
+    first_row: usize,
 }
 
 impl Sequences {
@@ -41,7 +44,7 @@ impl Sequences {
             return error("resets", format!("[T, B] = [{steps}, {batch}]"), resets.len().to_string());
         }
         let lengths = lengths.map_or(vec![steps; batch], <[usize]>::to_vec);
-        Ok(Sequences { steps, lengths, resets: resets.map(<[bool]>::to_vec) })
+        Ok(Sequences { steps, lengths, resets: resets.map(<[bool]>::to_vec), first_row: 0 })
     }
 
     /// T
@@ -59,9 +62,11 @@ impl Sequences {
         self.resets.as_deref()
     }
 
-    /// Whether every row has all steps and keeps its state.
+    /// Whether every row has all steps and keeps its state, and draws are counted from row 0.
     pub fn is_plain(&self) -> bool {
-        self.resets.is_none() && self.lengths.iter().all(|&length| length == self.steps)
+        self.first_row == 0
+            && self.resets.is_none()
+            && self.lengths.iter().all(|&length| length == self.steps)
     }
 
     /// Some steps of these sequences; a row that ended earlier has none left.
@@ -71,7 +76,27 @@ impl Sequences {
             steps: end - start,
             lengths: self.lengths.iter().map(|&length| length.clamp(start, end) - start).collect(),
             resets: self.resets.as_ref().map(|resets| resets[start * batch..end * batch].to_vec()),
+            first_row: self.first_row,
         }
+    }
+
+    /// Some rows of these sequences, where it matters with the draws that they have among all rows.
+    pub(super) fn of_rows(&self, rows: Range<usize>, drawn: bool) -> Sequences {
+        let cut = |resets: &Vec<bool>| {
+            let steps = resets.chunks_exact(self.lengths.len());
+            steps.flat_map(|of_step| &of_step[rows.clone()]).copied().collect()
+        };
+        Sequences {
+            steps: self.steps,
+            lengths: self.lengths[rows.clone()].to_vec(),
+            resets: self.resets.as_ref().map(cut),
+            first_row: if drawn { self.first_row + rows.start } else { 0 },
+        }
+    }
+
+    /// Number of row 0 in draws.
+    pub(super) fn first_row(&self) -> usize {
+        self.first_row
     }
 }
 
@@ -91,7 +116,10 @@ pub(super) struct Path {
 
 impl Path {
     pub(super) fn new(device: &Device, of: &Sequences, direction: usize) -> Result<Self> {
-        let walk = Walk::new(of.steps, &of.lengths, of.resets.as_deref(), direction);
+        let walk = Walk {
+            first_row: of.first_row as u32,
+            ..Walk::new(of.steps, &of.lengths, of.resets.as_deref(), direction)
+        };
         let batch = of.lengths.len();
         let upload = |values: &[u32]| Array::from_u32(device, values, &[values.len()]);
         let is_identity = |values: &[u32]| values.iter().enumerate().all(|(n, &value)| n == value as usize);

@@ -1,6 +1,8 @@
 //! The weights of one cell as PyTorch lays them out.
 
 use crate::array::Array;
+use crate::error::Result;
+use crate::ops::pointwise::accumulate;
 use rnn_kernels::cell::Parameter;
 
 /// Weights of one cell, or their gradients; PyTorch's layout. Shapes: [`Parameter`].
@@ -97,4 +99,20 @@ impl CellWeights {
     pub fn all(&self) -> impl Iterator<Item = (Parameter, &Array)> {
         Parameter::ALL.into_iter().filter_map(|parameter| Some((parameter, self.get(parameter)?)))
     }
+}
+
+/// Adds the gradients that a part of a pass has to those of the parts before it.
+pub(super) fn add_weights(sum: &mut Option<Vec<CellWeights>>, part: Vec<CellWeights>) -> Result<()> {
+    let Some(sum) = sum else {
+        *sum = Some(part);
+        return Ok(());
+    };
+    for (sum, part) in sum.iter_mut().zip(&part) {
+        for (parameter, own) in part.all() {
+            if let Some(of) = sum.get_mut(parameter) {
+                accumulate(of, own)?;
+            }
+        }
+    }
+    Ok(())
 }
