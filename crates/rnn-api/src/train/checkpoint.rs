@@ -257,6 +257,14 @@ fn list(folder: &Path) -> Result<Vec<Listed>> {
 /// A checkpoint that cannot be used, and why.
 pub(crate) type Damage = (PathBuf, Error);
 
+/// Why a checkpoint does not open.
+enum Closed {
+    /// It is not what was written: an older one can stand in.
+    Damaged(Error),
+    /// Another program, or another time, may open it: it is not to be passed over.
+    Other(Error),
+}
+
 /// A checkpoint on disk, whose files have been checked.
 ///
 /// ```no_run
@@ -281,7 +289,7 @@ impl Checkpoint {
     /// The newest checkpoint of the folder of a run that is whole.
     ///
     /// # Errors
-    /// No folder, no checkpoint in it, or only damaged ones.
+    /// No folder, no checkpoint in it, or only damaged ones; one that this version, or this user, cannot read.
     pub fn last(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         let (found, damaged) = Self::newest(folder)?;
@@ -293,31 +301,44 @@ impl Checkpoint {
     }
 
     /// The newest whole checkpoint, and the damaged ones that are newer.
+    ///
+    /// # Errors
+    /// One that is not damaged but cannot be read: by this version, or at this time.
     pub(crate) fn newest(folder: &Path) -> Result<(Option<Self>, Vec<Damage>)> {
         let mut damaged = Vec::new();
         for Listed { step, path, .. } in list(folder)?.into_iter().rev() {
             match Self::open(&path, step) {
                 Ok(checkpoint) => return Ok((Some(checkpoint), damaged)),
-                Err(error) => damaged.push((path, error)),
+                Err(Closed::Damaged(error)) => damaged.push((path, error)),
+                Err(Closed::Other(error)) => return Err(error),
             }
         }
         Ok((None, damaged))
     }
 
-    fn open(path: &Path, step: u64) -> Result<Self> {
-        let parsed = |name: &str, error: serde_json::Error| bad(path, format!("{name}: {error}"));
-        let manifest: Manifest =
-            serde_json::from_slice(&read(&path.join(MANIFEST))?).map_err(|error| parsed(MANIFEST, error))?;
+    fn open(path: &Path, step: u64) -> std::result::Result<Self, Closed> {
+        let damaged = |problem: String| Closed::Damaged(bad(path, problem));
+        let read = |name: &str| {
+            read(&path.join(name)).map_err(|error| match &error {
+                Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                    Closed::Damaged(error)
+                }
+                _ => Closed::Other(error),
+            })
+        };
+        let manifest: Manifest = serde_json::from_slice(&read(MANIFEST)?)
+            .map_err(|error| damaged(format!("{MANIFEST}: {error}")))?;
         if manifest.format != FORMAT {
-            return Err(bad(path, format!("has format {}, this program reads {FORMAT}", manifest.format)));
+            let problem = format!("has format {}, this program reads {FORMAT}", manifest.format);
+            return Err(Closed::Other(bad(path, problem)));
         }
         for (name, &(length, sum)) in &manifest.files {
-            let bytes = read(&path.join(name))?;
+            let bytes = read(name)?;
             if bytes.len() as u64 != length || crc32fast::hash(&bytes) != sum {
-                return Err(bad(path, format!("{name} is not what was written")));
+                return Err(damaged(format!("{name} is not what was written")));
             }
         }
-        let file = serde_json::from_slice(&read(&path.join(RUN))?).map_err(|error| parsed(RUN, error))?;
+        let file = serde_json::from_slice(&read(RUN)?).map_err(|error| damaged(format!("{RUN}: {error}")))?;
         let manifest_files = manifest.files.into_keys().collect();
         Ok(Checkpoint { path: path.to_path_buf(), step, file, manifest_files })
     }

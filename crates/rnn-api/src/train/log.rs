@@ -17,14 +17,16 @@ use std::path::{Path, PathBuf};
 pub struct JsonLog {
     path: PathBuf,
     file: Option<File>,
+    /// Lines that came before the file was opened.
+    early: String,
     ratios: bool,
 }
 
 impl JsonLog {
-    /// Into this file, which is opened at the start of the run. An existing file is continued by a resumed run, and
-    /// replaced by a new one.
+    /// Into this file, which is opened at the start of the run, in a folder that is made if it is not there. An existing
+    /// file is continued by a resumed run, and replaced by a new one.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        JsonLog { path: path.into(), file: None, ratios: true }
+        JsonLog { path: path.into(), file: None, early: String::new(), ratios: true }
     }
 
     /// Leaves out how large updates are beside the parameters, which costs two reductions a step.
@@ -39,7 +41,11 @@ impl JsonLog {
 
     /// Opens the file with the lines of the first `steps` steps.
     fn open(&mut self, steps: u64) -> Result<()> {
-        let kept = if steps == 0 { Vec::new() } else { lines_up_to(&self.path, steps)? };
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder).map_err(|source| self.failed(source))?;
+        }
+        let mut kept = if steps == 0 { Vec::new() } else { lines_up_to(&self.path, steps)? };
+        kept.append(&mut std::mem::take(&mut self.early).into_bytes());
         write_atomically(&self.path, &kept)?;
         let file = OpenOptions::new().append(true).open(&self.path);
         self.file = Some(file.map_err(|source| self.failed(source))?);
@@ -55,13 +61,14 @@ fn lines_up_to(path: &Path, steps: u64) -> Result<Vec<u8>> {
         event: String,
         step: Option<u64>,
     }
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        text => text.map_err(|source| Error::Io { path: path.to_path_buf(), source })?,
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        bytes => bytes.map_err(|source| Error::Io { path: path.to_path_buf(), source })?,
     };
+    // The last line may be cut, inside a character too.
+    let text = String::from_utf8_lossy(&bytes);
     let (mut kept, mut saved) = (String::new(), None);
     for line in text.split_inclusive('\n') {
-        // The last line may be cut.
         let Ok(Line { event, step }) = serde_json::from_str(line) else { continue };
         if event != "ended" && step.is_none_or(|step| step <= steps) {
             kept.push_str(line);
@@ -100,7 +107,10 @@ impl JsonLog {
         line.push('\n');
         match &mut self.file {
             Some(file) => file.write_all(line.as_bytes()).map_err(|source| self.failed(source)),
-            None => Ok(()),
+            None => {
+                self.early.push_str(&line);
+                Ok(())
+            }
         }
     }
 }

@@ -154,6 +154,29 @@ pub(crate) fn a_damaged_checkpoint_is_passed_over(device: &Device) {
     assert!(error.to_string().contains("step-"), "{error}");
 }
 
+/// One of a later version is no damage: a run that does not know it must not go on from an older one and remove it.
+pub(crate) fn a_later_format_is_refused_and_stays(device: &Device) {
+    let folder = Folder::new(device, "later");
+    let checkpoints = CheckpointConfig::new(&folder.0).with_every(Every::Steps(2)).with_resume(true);
+    let part = |steps| {
+        let stopping = EarlyStopping::new().with_max_steps(steps);
+        config().with_checkpoints(checkpoints.clone()).with_early_stopping(stopping)
+    };
+    fit(&Language::new(device, 0.3), &part(6), &mut silent).unwrap();
+    let later = newest(&folder.0);
+    let manifest = later.join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap().replace("\"format\": 1", "\"format\": 2");
+    fs::write(&manifest, &text).unwrap();
+    let errors = [
+        fit(&Language::new(device, 0.3), &part(8), &mut silent).unwrap_err(),
+        Checkpoint::last(&folder.0).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.to_string().contains("has format 2, this program reads 1"), "{error}");
+    }
+    assert_eq!(fs::read_to_string(&manifest).unwrap(), text);
+}
+
 pub(crate) fn what_does_not_fit_is_refused_and_changes_nothing(device: &Device) {
     let folder = Folder::new(device, "misfit");
     let checkpoints = CheckpointConfig::new(&folder.0).with_every(Every::Steps(2)).with_resume(true);
@@ -231,11 +254,13 @@ pub(crate) fn the_best_and_what_was_kept_come_back(device: &Device) {
 pub(crate) fn a_log_goes_on_where_the_run_does(device: &Device) {
     use rnn_api::train::JsonLog;
     let folder = Folder::new(device, "log");
-    let log = folder.0.with_extension("jsonl");
+    // In a folder that is not there.
+    let log = folder.0.join("logs").join("run.jsonl");
     let run = |steps: u64, folder: &Path| {
         let model = Language::new(device, 0.3);
         let adam = AdamConfig::new(0.01).init(&model).unwrap();
-        let checkpoints = CheckpointConfig::new(folder).with_every(Every::Steps(4)).with_resume(true);
+        let checkpoints =
+            CheckpointConfig::new(folder).with_every(Every::Steps(4)).with_keep(3).with_resume(true);
         let stopping = EarlyStopping::new().with_max_steps(steps);
         let config = TrainerConfig::new(2).with_checkpoints(checkpoints).with_early_stopping(stopping);
         let mut trainer = config.init(&model, adam).unwrap();
@@ -246,12 +271,16 @@ pub(crate) fn a_log_goes_on_where_the_run_does(device: &Device) {
         let text = fs::read_to_string(&log).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
-    run(5, &folder.0);
-    // The process was killed: the checkpoint of step 5 is not there, and the last line is cut.
+    run(9, &folder.0);
+    // The process was killed: the checkpoint of step 9 is not there, and the last line is cut.
     fs::remove_dir_all(newest(&folder.0)).unwrap();
     let mut text = fs::read_to_string(&log).unwrap();
-    text.push_str("{\"event\":\"st");
-    fs::write(&log, text).unwrap();
+    text.push_str("{\"event\":\"saved\",\"path\":\"\u{e9}");
+    // Inside the last character.
+    fs::write(&log, &text.as_bytes()[..text.len() - 1]).unwrap();
+    // And the checkpoint of step 8 has lost a file.
+    let damaged = newest(&folder.0);
+    fs::remove_file(damaged.join("run.json")).unwrap();
     let outcome = run(1000, &folder.0);
     let steps: Vec<u64> = lines()
         .iter()
@@ -269,7 +298,6 @@ pub(crate) fn a_log_goes_on_where_the_run_does(device: &Device) {
     let events: Vec<String> =
         lines().iter().map(|line| line["event"].as_str().unwrap().to_string()).collect();
     let of = |name: &str| events.iter().filter(|event| *event == name).count();
-    assert_eq!((of("started"), of("epoch"), of("ended")), (2, 2, 1));
+    assert_eq!((of("started"), of("epoch"), of("ended"), of("damaged")), (2, 2, 1, 1));
     assert_eq!(lines().last().unwrap()["reason"], "completed");
-    fs::remove_file(&log).unwrap();
 }
