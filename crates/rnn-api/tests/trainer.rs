@@ -33,6 +33,7 @@ fn main() {
         checkpoints::a_run_in_parts_is_the_whole_run,
         checkpoints::a_damaged_checkpoint_is_passed_over,
         checkpoints::a_later_format_is_refused_and_stays,
+        checkpoints::a_callback_ends_the_run_at_a_checkpoint,
         checkpoints::what_does_not_fit_is_refused_and_changes_nothing,
         checkpoints::the_best_and_what_was_kept_come_back,
         checkpoints::a_log_goes_on_where_the_run_does,

@@ -47,6 +47,7 @@ mod log;
 #[cfg(feature = "progress")]
 mod progress;
 mod ratios;
+mod saving;
 mod score;
 mod source;
 mod steps;

@@ -1,7 +1,6 @@
 //! [`Trainer`]: the loop.
 
 use super::carried::Carried;
-use super::checkpoint::{self, Checkpoint, Content, Every, RunFile};
 use super::config::TrainerConfig;
 use super::diagnose::{NonFinite, Symptom, diagnose};
 use super::event::{
@@ -9,22 +8,20 @@ use super::event::{
 };
 use super::interrupt::Interrupt;
 use super::ratios::Ratios;
+use super::saving::{Fit, Run};
 use super::score::Score;
 use super::source::Source;
 use super::steps::{Independent, Place, Steps, Streamed};
-use super::stopping::Watch;
 use crate::autograd::no_grad;
 use crate::data::{Chunk, Streams};
 use crate::error::{Error, Result};
 use crate::nn::Module;
-use crate::optim::{Ema, EmaState, GradAccumulator, Optimizer, ReduceOnPlateau};
-use crate::snapshot::Snapshot;
+use crate::optim::{Ema, GradAccumulator, Optimizer};
 use crate::tensor::Tensor;
 use rnn_runtime::{Array, Device};
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 use std::time::Instant;
 
 /// Trains a model: epochs, schedule, validation, early stopping, checkpoints. Made by [`TrainerConfig::init`].
@@ -65,56 +62,15 @@ use std::time::Instant;
 /// [`Trainer::restore_last`] gives it the last ones. A failing callback, data source or device ends the run as an
 /// error, with the model as it was.
 pub struct Trainer<'a> {
-    config: TrainerConfig,
-    model: &'a dyn Module,
-    optimizer: Box<dyn Optimizer + 'a>,
-    ema: Option<Ema>,
+    pub(super) config: TrainerConfig,
+    pub(super) model: &'a dyn Module,
+    pub(super) optimizer: Box<dyn Optimizer + 'a>,
+    pub(super) ema: Option<Ema>,
     validation: Option<Box<dyn FnMut() -> Result<Score> + 'a>>,
     callbacks: Vec<Box<dyn Callback + 'a>>,
-    kept: BTreeMap<String, serde_json::Value>,
+    pub(super) kept: BTreeMap<String, serde_json::Value>,
     interrupt: Interrupt,
     last: Option<BTreeMap<String, Array>>,
-}
-
-/// What a run remembers beside weights and optimizer: the numbers of a checkpoint.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Run {
-    step: u64,
-    seconds: f64,
-    watch: Watch,
-    plateau: Option<ReduceOnPlateau>,
-    best: Option<Validation>,
-    last: Option<Score>,
-    validated_step: Option<u64>,
-    epochs: Vec<EpochReport>,
-    /// Sum and number of the losses of the epoch at hand.
-    losses: (f64, u64),
-    ema_updates: Option<u64>,
-}
-
-/// A run in progress.
-struct Fit<'r> {
-    steps: &'r mut dyn Steps,
-    run: Run,
-    best: Option<BTreeMap<String, Array>>,
-    /// Start of this part, and the seconds of the parts before it.
-    started: Instant,
-    before: f64,
-    saved: Instant,
-    saved_at: Option<Moment>,
-}
-
-/// What a checkpoint is told apart by: steps, whole epochs, step of the best score.
-type Moment = (u64, usize, Option<u64>);
-
-impl Fit<'_> {
-    fn moment(&self) -> Moment {
-        (self.run.step, self.run.epochs.len(), self.run.best.as_ref().map(|best| best.step))
-    }
-
-    fn seconds(&self) -> f64 {
-        self.before + self.started.elapsed().as_secs_f64()
-    }
 }
 
 impl<'a> Trainer<'a> {
@@ -219,11 +175,12 @@ impl<'a> Trainer<'a> {
         let run = Run { plateau: self.config.plateau.clone(), ..Run::default() };
         let now = Instant::now();
         let mut fit = Fit { steps, run, best: None, started: now, before: 0.0, saved: now, saved_at: None };
-        if !self.resume(&mut fit)? {
+        let (resumed, stop) = self.resume(&mut fit)?;
+        if !resumed {
             // The source may have been used before.
             fit.steps.go_to(&Place::default(), &self.device())?;
         }
-        let mut stop = self.started(&mut fit)?;
+        let mut stop = stop.or(self.started(&mut fit)?);
         while stop.is_none() {
             stop = self.one_step(&mut fit)?;
         }
@@ -232,7 +189,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// The device of the model; of one without parameters the CPU.
-    fn device(&self) -> Device {
+    pub(super) fn device(&self) -> Device {
         self.model.parameters().first().map_or_else(Device::cpu, |param| param.device())
     }
 
@@ -251,7 +208,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Tells all callbacks; the first wish to stop is the reason.
-    fn emit(&mut self, event: &Event<'_>) -> Result<Option<StopReason>> {
+    pub(super) fn emit(&mut self, event: &Event<'_>) -> Result<Option<StopReason>> {
         let mut stop = None;
         for callback in &mut self.callbacks {
             if let Flow::Stop(why) = callback.on_event(event)? {
@@ -310,8 +267,7 @@ impl<'a> Trainer<'a> {
         if matches!(stop, Some(StopReason::NonFinite(_))) {
             return Ok(stop);
         }
-        self.save_when_due(fit, ended.then_some(epoch))?;
-        Ok(stop)
+        Ok(stop.or(self.save_when_due(fit, ended.then_some(epoch))?))
     }
 
     /// Conditions that need no new score.
@@ -486,109 +442,6 @@ impl<'a> Trainer<'a> {
         let outcome = Outcome { reason, steps, best, last, epochs, seconds };
         self.emit(&Event::Ended(&outcome))?;
         Ok(outcome)
-    }
-
-    fn save_when_due(&mut self, fit: &mut Fit<'_>, ended: Option<u64>) -> Result<()> {
-        let Some(config) = &self.config.checkpoints else { return Ok(()) };
-        let due = match config.every {
-            Every::Steps(every) => {
-                fit.run.step.is_multiple_of(every)
-                    && fit.saved_at.is_none_or(|(step, ..)| step != fit.run.step)
-            }
-            Every::Epochs(every) => ended.is_some_and(|epoch| (epoch + 1).is_multiple_of(every)),
-            Every::Time(time) => fit.saved.elapsed() >= time,
-        };
-        if due { self.save(fit) } else { Ok(()) }
-    }
-
-    fn save(&mut self, fit: &mut Fit<'_>) -> Result<()> {
-        let Some(config) = self.config.checkpoints.clone() else { return Ok(()) };
-        let _span = tracing::debug_span!("checkpoint").entered();
-        let (snapshot, Place { cursor, window, states }) =
-            (Snapshot::in_place(self.model, &*self.optimizer), fit.steps.place()?);
-        let (optimizer, plain) = (self.optimizer.state_dict(), HashMap::new);
-        let mut arrays = BTreeMap::from([
-            ("model".to_string(), (snapshot.parameters().clone(), plain())),
-            ("optimizer".to_string(), (optimizer.arrays.clone(), optimizer.to_metadata())),
-        ]);
-        if !states.arrays.is_empty() {
-            arrays.insert("states".into(), (states.arrays, plain()));
-        }
-        if let Some(best) = &fit.best {
-            arrays.insert("best".into(), (best.clone(), plain()));
-        }
-        let ema = self.ema.as_ref().map(Ema::state_dict);
-        let mut run = Run { seconds: fit.seconds(), ..fit.run.clone() };
-        run.ema_updates = ema.as_ref().map(|ema| ema.updates);
-        if let Some(ema) = ema {
-            arrays.insert("ema".into(), (ema.arrays, plain()));
-        }
-        let (draws, kept) = (self.model.draw_positions(), self.kept.clone());
-        let file = RunFile { run, cursor, window, state_numbers: states.numbers, draws, kept };
-        let path = checkpoint::write(&config, fit.run.step, &Content { file, arrays })?;
-        (fit.saved, fit.saved_at) = (Instant::now(), Some(fit.moment()));
-        self.emit(&Event::Saved { path: &path, step: fit.run.step })?;
-        Ok(())
-    }
-
-    /// Goes on from the last whole checkpoint, where there is one and it is wanted.
-    /// Says whether it did.
-    fn resume(&mut self, fit: &mut Fit<'_>) -> Result<bool> {
-        let Some(config) = self.config.checkpoints.clone() else { return Ok(false) };
-        checkpoint::prepare(&config.path)?;
-        let (found, damaged) = Checkpoint::newest(&config.path)?;
-        if !config.resume && (found.is_some() || !damaged.is_empty()) {
-            let problem = "has checkpoints already; set `resume` to go on from them, or take another folder";
-            return Err(Error::Checkpoint { path: config.path, problems: vec![problem.into()] });
-        }
-        match (found, damaged) {
-            (Some(checkpoint), damaged) => {
-                for (path, error) in damaged {
-                    tracing::warn!(path = %path.display(), %error, "damaged checkpoint: going on from an older one");
-                    self.emit(&Event::Damaged { path: &path, error: &error })?;
-                }
-                self.restore(fit, &checkpoint, &config.path).map(|()| true)
-            }
-            (None, damaged) => damaged.into_iter().next().map_or(Ok(false), |(_, error)| Err(error)),
-        }
-    }
-
-    fn restore(&mut self, fit: &mut Fit<'_>, checkpoint: &Checkpoint, folder: &Path) -> Result<()> {
-        let _span = tracing::info_span!("resume", folder = %folder.display()).entered();
-        let file: RunFile<Run> = checkpoint.run()?;
-        let take = |name: &str| {
-            let arrays = checkpoint.arrays(name)?;
-            let missing = || Error::Checkpoint {
-                path: checkpoint.path().to_path_buf(),
-                problems: vec![format!("{name}.safetensors is missing")],
-            };
-            arrays.ok_or_else(missing)
-        };
-        let ((parameters, _), (arrays, metadata)) = (take("model")?, take("optimizer")?);
-        let snapshot = Snapshot::from_parts(parameters, file.draws, arrays, &metadata);
-        let best = checkpoint.arrays("best")?.map(|(arrays, _)| arrays);
-        // The place first: data that do not fit leave the model as it is.
-        let place = Place { cursor: file.cursor, window: file.window, states: checkpoint.states()? };
-        fit.steps.go_to(&place, &self.device()).map_err(|error| checkpoint.misfit(error))?;
-        if self.ema.is_some() != file.run.ema_updates.is_some() {
-            let (wanted, got) = if self.ema.is_some() { ("an", "none") } else { ("no", "one") };
-            let problem = format!("the trainer has {wanted} average of the weights, the checkpoint {got}");
-            return Err(checkpoint.misfit(Error::StateDict { problems: vec![problem] }));
-        }
-        let snapshot = snapshot.map_err(|error| checkpoint.misfit(error))?;
-        snapshot.restore(self.model, &mut *self.optimizer).map_err(|error| checkpoint.misfit(error))?;
-        if let (Some(ema), Some(updates)) = (&mut self.ema, file.run.ema_updates) {
-            let state = EmaState { updates, arrays: take("ema")?.0 };
-            ema.load_state_dict(&state).map_err(|error| checkpoint.misfit(error))?;
-        }
-        // A plateau goes on with its settings of then, which what it has seen belongs to.
-        fit.run = file.run;
-        if fit.run.plateau.is_some() != self.config.plateau.is_some() {
-            fit.run.plateau = self.config.plateau.clone();
-        }
-        (fit.before, fit.best) = (fit.run.seconds, best);
-        fit.saved_at = Some(fit.moment());
-        Ok(())
     }
 }
 

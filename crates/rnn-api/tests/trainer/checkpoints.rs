@@ -177,6 +177,23 @@ pub(crate) fn a_later_format_is_refused_and_stays(device: &Device) {
     assert_eq!(fs::read_to_string(&manifest).unwrap(), text);
 }
 
+/// A callback that has seen enough when the first checkpoint is there.
+pub(crate) fn a_callback_ends_the_run_at_a_checkpoint(device: &Device) {
+    let folder = Folder::new(device, "enough");
+    let model = Language::new(device, 0.3);
+    let adam = AdamConfig::new(0.01).init(&model).unwrap();
+    let checkpoints = CheckpointConfig::new(&folder.0).with_every(Every::Steps(2));
+    let mut trainer = TrainerConfig::new(2).with_checkpoints(checkpoints).init(&model, adam).unwrap();
+    trainer.on_event(|event: &Event<'_>| {
+        Ok(match event {
+            Event::Saved { .. } => Flow::Stop("saved".into()),
+            _ => Flow::Continue,
+        })
+    });
+    let outcome = trainer.fit_streams(&mut streams(6), |chunk, state| model.loss(chunk, state)).unwrap();
+    assert_eq!((outcome.reason, outcome.steps), (StopReason::Requested { why: "saved".into() }, 2));
+}
+
 pub(crate) fn what_does_not_fit_is_refused_and_changes_nothing(device: &Device) {
     let folder = Folder::new(device, "misfit");
     let checkpoints = CheckpointConfig::new(&folder.0).with_every(Every::Steps(2)).with_resume(true);
