@@ -6,6 +6,7 @@ mod dropout;
 mod embedding;
 pub(crate) mod inspect;
 mod layer_norm;
+mod layers;
 mod linear;
 mod mode;
 mod module;
@@ -18,11 +19,11 @@ pub use config::{AnyRnnConfig, ForgetBias, GruConfig, LstmConfig, MguConfig, Rnn
 pub use dropout::{Dropout, DropoutConfig};
 pub use embedding::{Embedding, EmbeddingConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
+pub use layers::{AnyRnn, AnyRnnStream, Gru, GruStream, Lstm, LstmStream, Mgu, MguStream, Rnn, RnnStream};
 pub use linear::{Linear, LinearConfig};
 pub use mode::{Draws, Mode};
 pub use module::{Found, Module, Visitor};
 pub(crate) use module::{draw_problems, mismatches};
-pub use recurrent::{AnyRnn, AnyRnnStream, Gru, GruStream, Lstm, LstmStream, Mgu, MguStream, Rnn, RnnStream};
 pub use sequences::{ForwardArgs, Lengths, Resets};
 pub use sequential::{Layer, Sequential};
 pub use state::{

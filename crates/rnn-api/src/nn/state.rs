@@ -173,102 +173,56 @@ fn part(states: &Tensor, directions: usize, layer: usize, direction: usize) -> R
     states.select(0, layer * directions + direction)
 }
 
-impl Sealed for LstmState {
-    fn from_tensors(h: Tensor, c: Option<Tensor>, directions: usize) -> Self {
+/// What the states have in common; they differ in how they are made of tensors and in c.
+macro_rules! recurrent_state {
+    ($name:ident, $make:expr, $cell:expr) => {
+        impl Sealed for $name {
+            fn from_tensors(h: Tensor, c: Option<Tensor>, directions: usize) -> Self {
+                $make(h, c, directions)
+            }
+
+            fn cell(&self) -> Option<&Tensor> {
+                let cell: fn(&Self) -> Option<&Tensor> = $cell;
+                cell(self)
+            }
+
+            fn directions(&self) -> usize {
+                self.directions
+            }
+
+            fn sequence(&self) -> Option<u32> {
+                self.sequence
+            }
+
+            fn with_sequence(self, sequence: Option<u32>) -> Self {
+                Self { sequence, ..self }
+            }
+        }
+
+        impl RecurrentState for $name {
+            fn hidden(&self) -> &Tensor {
+                &self.h
+            }
+
+            fn detach(&self) -> Self {
+                self.detach()
+            }
+        }
+    };
+}
+
+recurrent_state!(
+    LstmState,
+    |h, c: Option<Tensor>, directions| {
         let c = c.unwrap_or_else(|| unreachable!("an LSTM stack always returns c"));
         LstmState::new(h, c, directions)
-    }
-
-    fn cell(&self) -> Option<&Tensor> {
-        Some(&self.c)
-    }
-
-    fn directions(&self) -> usize {
-        self.directions
-    }
-
-    fn sequence(&self) -> Option<u32> {
-        self.sequence
-    }
-
-    fn with_sequence(self, sequence: Option<u32>) -> Self {
-        Self { sequence, ..self }
-    }
-}
-
-impl RecurrentState for LstmState {
-    fn hidden(&self) -> &Tensor {
-        &self.h
-    }
-
-    fn detach(&self) -> Self {
-        self.detach()
-    }
-}
-
-impl Sealed for HiddenState {
-    fn from_tensors(h: Tensor, _c: Option<Tensor>, directions: usize) -> Self {
-        HiddenState::new(h, directions)
-    }
-
-    fn cell(&self) -> Option<&Tensor> {
-        None
-    }
-
-    fn directions(&self) -> usize {
-        self.directions
-    }
-
-    fn sequence(&self) -> Option<u32> {
-        self.sequence
-    }
-
-    fn with_sequence(self, sequence: Option<u32>) -> Self {
-        Self { sequence, ..self }
-    }
-}
-
-impl RecurrentState for HiddenState {
-    fn hidden(&self) -> &Tensor {
-        &self.h
-    }
-
-    fn detach(&self) -> Self {
-        self.detach()
-    }
-}
-
-impl Sealed for AnyRnnState {
-    fn from_tensors(h: Tensor, c: Option<Tensor>, directions: usize) -> Self {
-        AnyRnnState { h, c, directions, sequence: None }
-    }
-
-    fn cell(&self) -> Option<&Tensor> {
-        self.c.as_ref()
-    }
-
-    fn directions(&self) -> usize {
-        self.directions
-    }
-
-    fn sequence(&self) -> Option<u32> {
-        self.sequence
-    }
-
-    fn with_sequence(self, sequence: Option<u32>) -> Self {
-        Self { sequence, ..self }
-    }
-}
-
-impl RecurrentState for AnyRnnState {
-    fn hidden(&self) -> &Tensor {
-        &self.h
-    }
-
-    fn detach(&self) -> Self {
-        self.detach()
-    }
-}
+    },
+    |state| Some(&state.c)
+);
+recurrent_state!(HiddenState, |h, _, directions| HiddenState::new(h, directions), |_| None);
+recurrent_state!(AnyRnnState, |h, c, directions| AnyRnnState { h, c, directions, sequence: None }, |state| {
+    state.c.as_ref()
+});
 
 /// Every gate and state of one layer, from `forward_traced`; zero past a row's end. Values without a gradient.
 #[derive(Clone, Debug)]

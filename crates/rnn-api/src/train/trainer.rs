@@ -104,7 +104,7 @@ impl<'a> Trainer<'a> {
         self
     }
 
-    /// Keeps a value in every checkpoint, for [`Checkpoint::kept`]: a configuration, a normaliser, a vocabulary.
+    /// Keeps a value in every checkpoint, for [`Checkpoint::kept`](super::Checkpoint::kept): a configuration, a normaliser, a vocabulary.
     ///
     /// # Errors
     /// A value that JSON cannot hold.
