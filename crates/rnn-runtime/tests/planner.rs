@@ -20,6 +20,7 @@ fn main() {
     let tests: Vec<DeviceTest> = vec![
         device_test!(kernels_that_fail_their_self_test_are_replaced),
         device_test!(shared_products_are_those_of_one_invocation),
+        device_test!(what_just_fits_workgroup_memory_runs),
         device_test!(every_form_of_the_kernels_stores_f16),
         device_test!(an_explanation_counts_what_runs),
         device_test!(layers_side_by_side_take_fewer_dispatches),
@@ -146,6 +147,27 @@ fn shared_products_are_those_of_one_invocation(_: &Device) {
             assert!(said.recurrences[0][0].reason.contains(words), "{shape:?} {said}");
             let error = error_of(&device, cell, Storage::F32, shape);
             assert!(error < 1e-4, "{algorithm} {distrust:?} {shape:?}: {error}");
+        }
+    }
+}
+
+/// The largest layers whose rows, and whose weights, stay in the workgroup memory of every WebGPU implementation.
+fn what_just_fits_workgroup_memory_runs(_: &Device) {
+    let algorithm = Some(Algorithm::Sequence);
+    let device = open(GpuOptions { subgroups: false, adapter_limits: false, algorithm, ..options() });
+    for cell in [CellSpec::lstm(), CellSpec::gru(), CellSpec::rnn_tanh()] {
+        for words in ["rows and weights stay", "rows stay"] {
+            for pass in [0, 1] {
+                let stays = |h: usize| {
+                    let shape = RnnShape { t: 2, b: 9, i: 3, h };
+                    let said = device.explain(&stack_spec(cell, shape, 1, false), 2, 9).unwrap();
+                    said.recurrences[0][pass].reason.contains(words)
+                };
+                let h = (1..60).map(|n| 4 * n).rfind(|&h| stays(h)).unwrap();
+                println!("{:?}, pass {pass}: {words} up to H = {h}", cell.kind);
+                let error = error_of(&device, cell, Storage::F32, RnnShape { t: 2, b: 9, i: 3, h });
+                assert!(error < 1e-4, "{cell:?} {h}: {error}");
+            }
         }
     }
 }

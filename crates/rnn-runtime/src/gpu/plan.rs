@@ -112,6 +112,9 @@ fn partial_size(outputs: usize) -> usize {
 /// Workgroup memory for parts of products: half of what every adapter has.
 const PARTIAL_BYTES: usize = 8192;
 
+/// Workgroup memory of a kernel beside what is planned: `lib/row_means.wgsl` has 1.5 KB, used or not.
+const OTHER_BYTES: usize = 2048;
+
 /// Vectors of four along k that an invocation should have at least where a product is shared.
 const MIN_PART: usize = 4;
 
@@ -470,7 +473,7 @@ impl GpuDevice {
         let works =
             self.subgroup_size() == Some(8) && self.works(SUBGROUP, Rows::Subgroup, Algorithm::Step)?;
         let held = match (want_held || !works) && self.works(HELD, Rows::HeldWeights, Algorithm::Sequence)? {
-            true => self.0.limits.max_compute_workgroup_storage_size as usize,
+            true => (self.0.limits.max_compute_workgroup_storage_size as usize).saturating_sub(OTHER_BYTES),
             false => 0,
         };
         Ok(Facts::new(self.info().kind, self.subgroup_size().filter(|_| works), held))
