@@ -1,6 +1,6 @@
 // The left operand of a recurrent product, $ROWS rows of four values along k at a time, from where lib/ring_held.wgsl
 // keeps it: nothing is staged.
-// Defines: begin_rows, stage_rows, fetch_rows, row, release_rows. Needs: lib/ring_held.wgsl, and of the driver
+// Defines: begin_rows, stage_rows, fetch_rows, row, release_rows, part_of. Needs: lib/ring_held.wgsl, and of the driver
 // row_width.
 
 var<private> first_place: u32;
@@ -21,3 +21,8 @@ fn row(r: u32) -> vec4<f32> {
 }
 
 fn release_rows() {}
+
+// Which part of k an invocation multiplies, where as many as a workgroup has units make one part.
+fn part_of(lane: u32, units: u32) -> u32 {
+    return lane / units;
+}

@@ -1,6 +1,6 @@
 // The left operand of a recurrent product, $ROWS rows of four values along k at a time, for subgroups of eight
 // lanes: each lane fetches one row in eight, the others get it by a shuffle.
-// Defines: begin_rows, stage_rows, fetch_rows, row, release_rows. Needs of the driver: ring, ring_start.
+// Defines: begin_rows, stage_rows, fetch_rows, row, release_rows, part_of. Needs of the driver: ring, ring_start.
 
 var<private> start$Q: u32;
 var<private> held$Q: vec4<f32>;
@@ -22,3 +22,8 @@ fn row(r: u32) -> vec4<f32> {
 }
 
 fn release_rows() {}
+
+// All of k: shuffles want the same k in every lane, and a compiler has to see that.
+fn part_of(lane: u32, units: u32) -> u32 {
+    return 0u;
+}

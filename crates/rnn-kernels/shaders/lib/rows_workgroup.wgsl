@@ -1,6 +1,6 @@
 // The left operand of a recurrent product, $ROWS rows of four values along k at a time, through workgroup
 // memory, 128 values of k in one go.
-// Defines: begin_rows, stage_rows, fetch_rows, row, release_rows. Needs of the driver: ring, ring_start,
+// Defines: begin_rows, stage_rows, fetch_rows, row, release_rows, part_of. Needs of the driver: ring, ring_start,
 // WORKGROUP, CHUNK.
 
 var<workgroup> staged: array<vec4<f32>, $ROWS * CHUNK>; // [row][k / 4]
@@ -35,4 +35,9 @@ fn row(r: u32) -> vec4<f32> {
 
 fn release_rows() {
     workgroupBarrier();
+}
+
+// Which part of k an invocation multiplies, where as many as a workgroup has units make one part.
+fn part_of(lane: u32, units: u32) -> u32 {
+    return lane / units;
 }

@@ -427,7 +427,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
         }
         let limit = select(select(0u, depth, any && !INDEPENDENT), depth, second);
         let quads = WORKGROUP / SPLIT;
-        let part = lane / quads;
+        let part = part_of(lane, quads);
         begin_rows(row0, direction, slot, lane);
         for (var quad0 = group.x * quads; quad0 < width; quad0 += params.stride) {
             let quad = quad0 + lane % quads;

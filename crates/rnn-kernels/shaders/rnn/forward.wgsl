@@ -287,7 +287,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         } else if phase == 0u {
             let depth = select(params.state / 4u, 0u, INDEPENDENT);
             let units = WORKGROUP / SPLIT;
-            let part = lane / units;
+            let part = part_of(lane, units);
             begin_rows(row0, direction, s % 2u, lane);
             for (var unit0 = group.x * units; unit0 < params.hidden; unit0 += params.stride) {
                 let unit = unit0 + lane % units;
