@@ -42,14 +42,13 @@ impl Args {
 }
 
 /// L, T, B, H; I = H
-const SIZES: [[usize; 4]; 7] = [
+const SIZES: [[usize; 4]; 6] = [
     [2, 100, 1, 64],
     [2, 100, 8, 64],
     [3, 200, 4, 64],
     [2, 100, 16, 128],
     [4, 200, 1, 128],
     [2, 100, 32, 256],
-    [3, 70, 80, 512],
 ];
 
 /// A stack on a device of its own, and its input.

@@ -446,33 +446,34 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
                 release_rows();
             }
             sums[$R] = acc$R;
-            if SPLIT == 1u {
-                for (var r = 0u; r < rows; r++) {
-                    let tick = tick_of(later, row0 + r, running);
-                    if second {
-                        finish_second(sums[r], tick, row0 + r, quad, direction);
-                    } else {
-                        finish(sums[r], tick, row0 + r, quad, direction);
-                    }
-                }
-                continue;
-            }
-            let at_once = PARTIALS / WORKGROUP;
+            let at_once = select(PARTIALS / WORKGROUP, $ROWSu, SPLIT == 1u);
             for (var first_r = 0u; first_r < rows; first_r += at_once) {
                 let some = min(at_once, rows - first_r);
-                for (var r = 0u; r < some; r++) {
-                    partial[r * WORKGROUP + lane] = sums[first_r + r];
+                if SPLIT > 1u {
+                    for (var r = 0u; r < some; r++) {
+                        partial[r * WORKGROUP + lane] = sums[first_r + r];
+                    }
+                    workgroupBarrier();
                 }
-                workgroupBarrier();
                 for (var r = part; r < some; r += SPLIT) {
-                    var sum = vec4<f32>();
-                    for (var i = lane % quads; i < WORKGROUP; i += quads) {
-                        sum += partial[r * WORKGROUP + i];
+                    var sum = sums[first_r + r];
+                    if SPLIT > 1u {
+                        sum = vec4<f32>();
+                        for (var i = lane % quads; i < WORKGROUP; i += quads) {
+                            sum += partial[r * WORKGROUP + i];
+                        }
                     }
                     let row = row0 + first_r + r;
-                    finish(sum, tick_of(later, row, running), row, quad, direction);
+                    let tick = tick_of(later, row, running);
+                    if second {
+                        finish_second(sum, tick, row, quad, direction);
+                    } else {
+                        finish(sum, tick, row, quad, direction);
+                    }
                 }
-                workgroupBarrier();
+                if SPLIT > 1u {
+                    workgroupBarrier();
+                }
             }
         }
         end_step();

@@ -305,33 +305,34 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                     release_rows();
                 }
                 sums[$R] = acc$R;
-                if SPLIT == 1u {
-                    for (var r = 0u; r < rows; r++) {
-                        let at = Place(row0 + r, unit, direction, s);
-                        if NORMED {
-                            keep_raw(sums[r], at);
-                        } else {
-                            finish(sums[r], at);
-                        }
-                    }
-                    continue;
-                }
                 // Parts are added up in their order; the invocations of a unit share its rows.
-                let at_once = PARTIALS / WORKGROUP;
+                let at_once = select(PARTIALS / WORKGROUP, $ROWSu, SPLIT == 1u);
                 for (var first_r = 0u; first_r < rows; first_r += at_once) {
                     let some = min(at_once, rows - first_r);
-                    for (var r = 0u; r < some; r++) {
-                        partial[r * WORKGROUP + lane] = sums[first_r + r];
-                    }
-                    workgroupBarrier();
-                    for (var r = part; r < some; r += SPLIT) {
-                        var sum = Gates();
-                        for (var i = lane % units; i < WORKGROUP; i += units) {
-                            sum += partial[r * WORKGROUP + i];
+                    if SPLIT > 1u {
+                        for (var r = 0u; r < some; r++) {
+                            partial[r * WORKGROUP + lane] = sums[first_r + r];
                         }
-                        finish(sum, Place(row0 + first_r + r, unit, direction, s));
+                        workgroupBarrier();
                     }
-                    workgroupBarrier();
+                    for (var r = part; r < some; r += SPLIT) {
+                        var sum = sums[first_r + r];
+                        if SPLIT > 1u {
+                            sum = Gates();
+                            for (var i = lane % units; i < WORKGROUP; i += units) {
+                                sum += partial[r * WORKGROUP + i];
+                            }
+                        }
+                        let at = Place(row0 + first_r + r, unit, direction, s);
+                        if NORMED {
+                            keep_raw(sum, at);
+                        } else {
+                            finish(sum, at);
+                        }
+                    }
+                    if SPLIT > 1u {
+                        workgroupBarrier();
+                    }
                 }
             }
         } else {
