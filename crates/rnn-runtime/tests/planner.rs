@@ -6,7 +6,7 @@ mod common;
 use common::{DeviceTest, device_test};
 use rnn_kernels::cell::{CellSpec, Parameter, StackSpec, Storage, WeightFormat};
 use rnn_runtime::ops::rnn::{
-    CellWeights, Comparison, StackArgs, StackCotangents, StackDraws, Wanted, backward, forward, pack,
+    CellWeights, Comparison, Packed, StackArgs, StackCotangents, StackDraws, Wanted, backward, forward, pack,
 };
 use rnn_runtime::{Algorithm, Array, CacheDir, Device, Error, GpuOptions, RngKey};
 use rnn_testing::compare::max_rel_err;
@@ -239,18 +239,7 @@ fn layers_side_by_side_take_fewer_dispatches(_: &Device) {
             |dims: &[usize]| Array::from_f32(&device, &vec![0.0; dims.iter().product()], dims).unwrap();
         let packed = pack(&spec, &zero_weights(&device, &spec)).unwrap();
         let x = zeros(&[steps, 2, SHAPE.i]);
-        let args = StackArgs {
-            spec: &spec,
-            packed: &packed,
-            x: &x,
-            h0: None,
-            c0: None,
-            training: true,
-            weights: WeightFormat::F32,
-            storage: Storage::F32,
-            sequences: None,
-            draws: None,
-        };
+        let args = training(&spec, &packed, &x);
         // The first pass arranges weights and tests kernels.
         forward(&args).unwrap();
         let before = device.stats().dispatches;
@@ -283,20 +272,28 @@ fn an_explanation_counts_the_bytes_of_every_option(gpu: &Device) {
             let dims = [shape.t, shape.b, shape.i];
             let x = Array::from_f32(device, &vec![0.0; dims.iter().product()], &dims).unwrap();
             let args = StackArgs {
-                spec: &spec,
-                packed: &packed,
-                x: &x,
-                h0: None,
-                c0: None,
-                training: true,
-                weights: WeightFormat::F32,
-                storage: Storage::F32,
-                sequences: None,
                 draws: Some(StackDraws { key: RngKey::new(3), first_step: 0, sequence: 0 }),
+                ..training(&spec, &packed, &x)
             };
             let saved = forward(&args).unwrap().saved.unwrap();
             assert_eq!(said.kept_bytes, saved.bytes_beside(&x), "{name}: {spec:?}");
         }
+    }
+}
+
+/// A training pass from zero states.
+fn training<'a>(spec: &'a StackSpec, packed: &'a Packed, x: &'a Array) -> StackArgs<'a> {
+    StackArgs {
+        spec,
+        packed,
+        x,
+        h0: None,
+        c0: None,
+        training: true,
+        weights: WeightFormat::F32,
+        storage: Storage::F32,
+        sequences: None,
+        draws: None,
     }
 }
 

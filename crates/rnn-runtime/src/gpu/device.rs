@@ -1,11 +1,11 @@
 //! An opened GPU: its options, what belongs to it, waiting and closing.
 
 use super::adapter::{AdapterInfo, GpuSelector, check_limits, describe, enumerate, rank};
+use super::algorithm::Algorithm;
 use super::encoder::Recorder;
 use super::failure::Failure;
 use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
-use super::plan::Algorithm;
 use super::pool::Pool;
 use super::self_test::SelfTests;
 use super::timestamps::Timestamps;

@@ -7,6 +7,7 @@
 //! and dispatch.
 
 mod adapter;
+mod algorithm;
 pub(crate) mod copy;
 pub(crate) mod ctc;
 mod device;
@@ -36,8 +37,9 @@ mod tuning;
 
 pub(crate) use adapter::adapters;
 pub use adapter::{AdapterInfo, DeviceKind, GpuSelector};
+pub use algorithm::Algorithm;
 pub use device::{GpuDevice, GpuOptions};
 pub(crate) use encoder::{Launch, StepLaunch};
-pub use plan::{Algorithm, Recurrence};
+pub use plan::Recurrence;
 pub(crate) use pool::GpuBuffer;
 pub(crate) use tuning::Pass;

@@ -4,50 +4,15 @@
 //! dispatch (in few, so that none is too long), whose workgroups each hold all units of some batch rows.
 
 use super::adapter::DeviceKind;
+use super::algorithm::Algorithm;
 use super::gemm::half_product_error;
 use super::rnn::forward_work;
 use super::tuning::{Case, Pass};
 use super::{GpuDevice, rnn_test};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::recurrence::LayerDims;
 use rnn_kernels::catalogue::rnn::{Formats, Rows};
 use std::fmt;
-use std::str::FromStr;
-
-/// How the steps of a recurrence are spread over dispatches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    /// One dispatch per time step.
-    Step,
-    /// As many steps per dispatch as fit in 20 ms.
-    Sequence,
-}
-
-impl FromStr for Algorithm {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "step" => Ok(Algorithm::Step),
-            "sequence" => Ok(Algorithm::Sequence),
-            other => Err(Error::Value {
-                op: "Device::gpu",
-                arg: "RNN_GPU_ALGO",
-                expected: "step or sequence".into(),
-                got: other.into(),
-            }),
-        }
-    }
-}
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Algorithm::Step => "step",
-            Algorithm::Sequence => "sequence",
-        })
-    }
-}
 
 /// A recurrence's algorithm and tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 //!
 //! H of all arrays here is a multiple of 4, and the gates of a unit lie side by side: `[T, B, D, H, G]`.
 
-use super::plan::{Algorithm, Holds, Plan, Work};
+use super::algorithm::Algorithm;
+use super::plan::{Holds, Plan, Work};
 use super::rnn_options::{RingParts, Setup};
 use super::{GpuBuffer, GpuDevice, Launch, Pass, StepLaunch};
 use crate::error::Result;

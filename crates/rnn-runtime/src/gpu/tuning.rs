@@ -3,8 +3,9 @@
 //! The file has a line per case: `pass lanes outputs depth directions batch steps`, then the plan and its
 //! seconds. A file that does not read is ignored, said once, and replaced at the next measurement.
 
+use super::algorithm::Algorithm;
 use super::device::Inner;
-use super::plan::{Algorithm, Plan, Work};
+use super::plan::{Plan, Work};
 use super::rnn::{Measured, measure};
 use super::{AdapterInfo, GpuDevice};
 use crate::cache::{CacheDir, CacheFile};
