@@ -15,7 +15,7 @@ mod common {
     pub(crate) mod peak;
     pub(crate) mod verify;
 }
-#[path = "../crates/rnn-runtime/src/cpu/simd/mod.rs"]
+#[path = "../crates/rnn-cpu/src/simd/mod.rs"]
 #[allow(dead_code, reason = "the library's own file; measuring the peak needs a part of it")]
 mod simd;
 

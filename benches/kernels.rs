@@ -1,5 +1,5 @@
 //! A laboratory for CPU kernels: variants of the same work, each verified against f64 loops, then timed on
-//! one thread in turn. The winner lives in `crates/rnn-runtime/src/cpu`; a loser's idea and figure stand
+//! one thread in turn. The winner lives in `crates/rnn-cpu/src`; a loser's idea and figure stand
 //! with its variant here.
 //!
 //! ```sh
@@ -8,10 +8,10 @@
 
 #[path = "common/peak.rs"]
 mod peak;
-#[path = "../crates/rnn-runtime/src/cpu/simd/mod.rs"]
+#[path = "../crates/rnn-cpu/src/simd/mod.rs"]
 #[allow(dead_code, reason = "the library's own file; the laboratory needs a part of it")]
 mod simd;
-#[path = "../crates/rnn-runtime/src/cpu/tile.rs"]
+#[path = "../crates/rnn-cpu/src/tile.rs"]
 #[allow(dead_code, unused, reason = "as above")]
 mod tile;
 

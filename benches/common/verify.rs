@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use rnn_api::prelude::*;
 use rnn_testing::compare::max_rel_err;
 use rnn_testing::data::to_f64;
-use rnn_testing::oracle::{CellWeights, StackCase, StackInput};
+use rnn_testing::oracle::{StackCase, StackInput, named_weights, weights_by_name};
 
 /// Largest difference over the largest value of a tensor; the bound of the project's tests.
 const BOUND: f64 = 1e-4;
@@ -40,24 +40,19 @@ pub(crate) fn verify(case: &Case, layer: &Layer, device: &Device) -> Result<f64>
     let cotangent = Tensor::from_vec(device, dy.clone(), &[steps, batch, hidden])?;
     let got = layer.train(&leaf, &cotangent)?;
 
-    let values = |name: &str| -> Result<Vec<f64>> {
+    let spec = layer.spec();
+    let weights = weights_by_name(spec, |name| -> Result<Vec<f64>> {
         let parameters = layer.parameters();
         let (_, param) = parameters.iter().find(|(n, _)| n == name).with_context(|| name.to_string())?;
         Ok(to_f64(&param.array().to_vec()?))
-    };
+    })?;
     let oracle = StackCase {
-        spec: *layer.spec(),
-        weights: vec![CellWeights {
-            w_ih: values("weight_ih_l0")?,
-            w_hh: values("weight_hh_l0")?,
-            b_ih: Some(values("bias_ih_l0")?),
-            b_hh: Some(values("bias_hh_l0")?),
-            ..CellWeights::default()
-        }],
+        spec: *spec,
+        weights,
         input: StackInput { t: steps, b: rows.len(), x: pick(&x, inputs), ..StackInput::default() },
         dy: pick(&dy, hidden),
         dh_n: vec![0.0; rows.len() * hidden],
-        dc_n: layer.spec().cell.kind.has_cell_state().then(|| vec![0.0; rows.len() * hidden]),
+        dc_n: spec.cell.kind.has_cell_state().then(|| vec![0.0; rows.len() * hidden]),
     };
     let forward = oracle.forward();
     let want = oracle.backward(&forward);
@@ -71,15 +66,10 @@ pub(crate) fn verify(case: &Case, layer: &Layer, device: &Device) -> Result<f64>
     check("y", pick(&got.y.to_vec()?, hidden), &forward.y)?;
     let dx = got.dx.context("no gradient of x")?;
     check("dx", pick(&dx.to_vec()?, inputs), &want.dx)?;
+    let want = named_weights(spec, &want.weights);
     for (name, grad) in &got.weights {
-        let cell = &want.weights[0];
-        let want = match name.as_str() {
-            "weight_ih_l0" => Some(&cell.w_ih),
-            "weight_hh_l0" => Some(&cell.w_hh),
-            "bias_ih_l0" => cell.b_ih.as_ref(),
-            _ => cell.b_hh.as_ref(),
-        };
-        check(name, to_f64(&grad.to_vec()?), want.context("no such gradient")?)?;
+        let (_, want) = want.iter().find(|(n, _)| n == name).context("no such gradient")?;
+        check(name, to_f64(&grad.to_vec()?), want)?;
     }
     Ok(worst)
 }

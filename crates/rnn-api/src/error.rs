@@ -118,7 +118,7 @@ impl Error {
             op,
             arg: arg.into(),
             expected: expected.into(),
-            got: got.clone(),
+            got: got.dims().to_vec(),
         })
     }
 

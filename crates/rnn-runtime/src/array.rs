@@ -1,66 +1,14 @@
 //! [`Array`]: a contiguous row-major block of numbers on a device, cheap to clone.
 
-use crate::cpu::CpuBuffer;
+use crate::buffer::{Buffer, Data};
 use crate::device::Device;
-use crate::dims::Shape;
-use crate::error::{Error, Result};
+use rnn_base::error::{Error, Result};
+use rnn_base::{DType, Shape};
+use rnn_cpu::{CpuArray, CpuBuffer};
 #[cfg(feature = "gpu")]
-use crate::gpu::GpuBuffer;
+use rnn_gpu::{GpuArray, GpuBuffer};
 use std::fmt;
 use std::sync::Arc;
-
-/// Element type of an array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DType {
-    /// IEEE single precision: every computation.
-    F32,
-    /// IEEE half precision: storage only. Ops widen it to f32, accumulate in f32 and return f32.
-    F16,
-    /// Indices and class labels.
-    U32,
-}
-
-impl DType {
-    /// Bytes per element.
-    pub const fn size(self) -> usize {
-        match self {
-            DType::F32 | DType::U32 => 4,
-            DType::F16 => 2,
-        }
-    }
-}
-
-impl fmt::Display for DType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            DType::F32 => "f32",
-            DType::F16 => "f16",
-            DType::U32 => "u32",
-        })
-    }
-}
-
-/// Memory of one array on its device. Handles: cloning shares the memory, dropping the last handle
-/// returns it to the device's pool.
-#[derive(Clone, Debug)]
-pub(crate) enum Buffer {
-    Cpu(CpuBuffer),
-    #[cfg(feature = "gpu")]
-    Gpu(GpuBuffer),
-}
-
-impl From<CpuBuffer> for Buffer {
-    fn from(buffer: CpuBuffer) -> Self {
-        Buffer::Cpu(buffer)
-    }
-}
-
-#[cfg(feature = "gpu")]
-impl From<GpuBuffer> for Buffer {
-    fn from(buffer: GpuBuffer) -> Self {
-        Buffer::Gpu(buffer)
-    }
-}
 
 /// A contiguous row-major array on a device.
 ///
@@ -69,10 +17,8 @@ impl From<GpuBuffer> for Buffer {
 /// shared.
 #[derive(Clone)]
 pub struct Array {
-    shape: Shape,
-    dtype: DType,
     device: Device,
-    buffer: Buffer,
+    data: Data,
     /// Host copy of u32 data, so that indices are range-checked without a readback.
     indices: Option<Arc<[u32]>>,
 }
@@ -84,7 +30,12 @@ impl Array {
         dtype: DType,
         buffer: impl Into<Buffer>,
     ) -> Self {
-        Array { shape, dtype, device: device.clone(), buffer: buffer.into(), indices: None }
+        Self::from_data(device, Data::new(shape, dtype, buffer.into()))
+    }
+
+    /// An array of the device's backend.
+    pub(crate) fn from_data(device: &Device, data: impl Into<Data>) -> Self {
+        Array { device: device.clone(), data: data.into(), indices: None }
     }
 
     /// An f32 array with unspecified contents, to be written by an op.
@@ -94,20 +45,12 @@ impl Array {
         Ok(Self::from_buffer(device, shape, DType::F32, buffer))
     }
 
-    /// As [`Array::alloc`] of f16 values.
-    #[cfg(feature = "gpu")]
-    pub(crate) fn alloc_half(device: &Device, op: &'static str, dims: &[usize]) -> Result<Self> {
-        let shape = Shape::new(op, dims)?;
-        let buffer = device.alloc(shape.len().div_ceil(2))?;
-        Ok(Self::from_buffer(device, shape, DType::F16, buffer))
-    }
-
     /// Whether two arrays are views of the same memory.
     pub(crate) fn shares_memory(&self, other: &Array) -> bool {
-        match (&self.buffer, &other.buffer) {
-            (Buffer::Cpu(own), Buffer::Cpu(other)) => own.shares_memory(other),
+        match (&self.data, &other.data) {
+            (Data::Cpu(own), Data::Cpu(other)) => own.buffer.shares_memory(&other.buffer),
             #[cfg(feature = "gpu")]
-            (Buffer::Gpu(own), Buffer::Gpu(other)) => own.shares_memory(other),
+            (Data::Gpu(own), Data::Gpu(other)) => own.buffer.shares_memory(&other.buffer),
             #[cfg(feature = "gpu")]
             _ => false,
         }
@@ -153,26 +96,26 @@ impl Array {
                 op: "Array::upload",
                 arg: "shape".into(),
                 expected: format!("of {count} elements, as many as there are values"),
-                got: shape,
+                got: dims.to_vec(),
             });
         }
         let buffer = device.upload(bytes)?;
-        Ok(Array { shape, dtype, device: device.clone(), buffer, indices: None })
+        Ok(Self::from_buffer(device, shape, dtype, buffer))
     }
 
     /// Axis lengths.
     pub fn shape(&self) -> &Shape {
-        &self.shape
+        self.data.shape()
     }
 
     /// Axis lengths as a slice.
     pub fn dims(&self) -> &[usize] {
-        self.shape.dims()
+        self.shape().dims()
     }
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        self.shape.len()
+        self.shape().len()
     }
 
     /// Never true: arrays have no zero-length axes.
@@ -182,7 +125,7 @@ impl Array {
 
     /// Element type.
     pub fn dtype(&self) -> DType {
-        self.dtype
+        self.data.dtype()
     }
 
     /// The device the memory is on.
@@ -205,11 +148,15 @@ impl Array {
             return Err(Error::Shape {
                 op: "reshape",
                 arg: "shape".into(),
-                expected: format!("of {} elements, as {:?} has", self.len(), self.shape),
-                got: shape,
+                expected: format!("of {} elements, as {:?} has", self.len(), self.shape()),
+                got: dims.to_vec(),
             });
         }
-        Ok(Array { shape, ..self.clone() })
+        Ok(Array {
+            data: self.data.with_shape(shape),
+            device: self.device.clone(),
+            indices: self.indices.clone(),
+        })
     }
 
     /// Copies the values to the host, waiting for the device. f16 is widened.
@@ -226,11 +173,11 @@ impl Array {
     /// finished everything enqueued before this call.
     pub async fn to_vec_async(&self) -> Result<Vec<f32>> {
         let mut words = self.host_bytes("to_vec_async")?;
-        let bytes = &mut bytemuck::cast_slice_mut(&mut words)[..self.len() * self.dtype.size()];
-        match &self.buffer {
-            Buffer::Cpu(buffer) => bytes.copy_from_slice(&buffer.bytes()[..bytes.len()]),
+        let bytes = &mut bytemuck::cast_slice_mut(&mut words)[..self.len() * self.dtype().size()];
+        match &self.data {
+            Data::Cpu(array) => bytes.copy_from_slice(&array.buffer.bytes()[..bytes.len()]),
             #[cfg(feature = "gpu")]
-            Buffer::Gpu(buffer) => buffer.start_read(bytes.len())?.finish(bytes).await?,
+            Data::Gpu(array) => array.buffer.start_read(bytes.len())?.finish(bytes).await?,
         }
         Ok(self.widen_bytes(words))
     }
@@ -245,7 +192,7 @@ impl Array {
                 op: "item",
                 arg: "array".into(),
                 expected: "one element".into(),
-                got: self.shape.clone(),
+                got: self.dims().to_vec(),
             });
         }
         Ok(self.to_vec()?[0])
@@ -264,14 +211,14 @@ impl Array {
 
     /// Host memory for the array's own bytes, as words so that f32 needs no second copy.
     fn host_bytes(&self, op: &'static str) -> Result<Vec<f32>> {
-        if self.dtype == DType::U32 {
+        if self.dtype() == DType::U32 {
             return Err(Error::DType { op, arg: "array", expected: "f32 or f16", got: DType::U32 });
         }
-        Ok(vec![0.0; (self.len() * self.dtype.size()).div_ceil(4)])
+        Ok(vec![0.0; (self.len() * self.dtype().size()).div_ceil(4)])
     }
 
     fn widen_bytes(&self, words: Vec<f32>) -> Vec<f32> {
-        if self.dtype == DType::F32 {
+        if self.dtype() == DType::F32 {
             return words;
         }
         let halves: &[half::f16] = bytemuck::cast_slice(&words);
@@ -279,12 +226,12 @@ impl Array {
     }
 
     fn read_bytes(&self, out: &mut [u8]) -> Result<()> {
-        let bytes = out.len().min(self.len() * self.dtype.size());
+        let bytes = out.len().min(self.len() * self.dtype().size());
         let out = &mut out[..bytes];
-        match &self.buffer {
-            Buffer::Cpu(buffer) => out.copy_from_slice(&buffer.bytes()[..bytes]),
+        match &self.data {
+            Data::Cpu(array) => out.copy_from_slice(&array.buffer.bytes()[..bytes]),
             #[cfg(feature = "gpu")]
-            Buffer::Gpu(buffer) => buffer.read(out)?,
+            Data::Gpu(array) => array.buffer.read(out)?,
         }
         Ok(())
     }
@@ -300,14 +247,14 @@ impl Array {
         if let Some(indices) = &self.indices {
             return Array::from_u32(device, indices, self.dims());
         }
-        let mut bytes = vec![0u8; self.len() * self.dtype.size()];
+        let mut bytes = vec![0u8; self.len() * self.dtype().size()];
         self.read_bytes(&mut bytes)?;
-        Self::upload(device, &bytes, self.len(), self.dtype, self.dims())
+        Self::upload(device, &bytes, self.len(), self.dtype(), self.dims())
     }
 
     /// Refuses any other element type.
     pub(crate) fn expect_dtype(&self, op: &'static str, arg: &'static str, dtype: DType) -> Result<()> {
-        if self.dtype == dtype {
+        if self.dtype() == dtype {
             return Ok(());
         }
         let expected = match dtype {
@@ -315,7 +262,7 @@ impl Array {
             DType::F16 => "f16",
             DType::U32 => "u32",
         };
-        Err(Error::DType { op, arg, expected, got: self.dtype })
+        Err(Error::DType { op, arg, expected, got: self.dtype() })
     }
 
     /// Refuses any other shape; `names` spells the axes, e.g. `[T, B, H]`.
@@ -333,7 +280,7 @@ impl Array {
             op,
             arg: arg.into(),
             expected: format!("{names} = {dims:?}"),
-            got: self.shape.clone(),
+            got: self.dims().to_vec(),
         })
     }
 
@@ -345,45 +292,80 @@ impl Array {
         Err(Error::DeviceMismatch { op, arg, expected: device.name(), got: self.device.name() })
     }
 
+    /// The array of the CPU backend. Only called after the device was matched.
+    pub(crate) fn cpu_array(&self) -> &CpuArray {
+        match &self.data {
+            Data::Cpu(array) => array,
+            #[cfg(feature = "gpu")]
+            Data::Gpu(_) => unreachable!("array on a GPU used by the CPU backend"),
+        }
+    }
+
+    /// [`Array::cpu_array`] of a handle that is not needed any more.
+    pub(crate) fn into_cpu_array(self) -> CpuArray {
+        match self.data {
+            Data::Cpu(array) => array,
+            #[cfg(feature = "gpu")]
+            Data::Gpu(_) => unreachable!("array on a GPU used by the CPU backend"),
+        }
+    }
+
     /// The CPU memory. Only called after the device was matched.
     pub(crate) fn cpu(&self) -> &CpuBuffer {
-        match &self.buffer {
-            Buffer::Cpu(buffer) => buffer,
-            #[cfg(feature = "gpu")]
-            Buffer::Gpu(_) => unreachable!("array on a GPU used by the CPU backend"),
-        }
+        &self.cpu_array().buffer
     }
 
     /// The CPU memory for an in-place op.
     pub(crate) fn cpu_mut(&mut self) -> &mut CpuBuffer {
-        match &mut self.buffer {
-            Buffer::Cpu(buffer) => buffer,
+        match &mut self.data {
+            Data::Cpu(array) => &mut array.buffer,
             #[cfg(feature = "gpu")]
-            Buffer::Gpu(_) => unreachable!("array on a GPU used by the CPU backend"),
+            Data::Gpu(_) => unreachable!("array on a GPU used by the CPU backend"),
+        }
+    }
+
+    /// The array of the GPU backend. Only called after the device was matched.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn gpu_array(&self) -> &GpuArray {
+        match &self.data {
+            Data::Gpu(array) => array,
+            Data::Cpu(_) => unreachable!("array on the CPU used by the GPU backend"),
+        }
+    }
+
+    /// [`Array::gpu_array`] for a result.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn gpu_array_mut(&mut self) -> &mut GpuArray {
+        match &mut self.data {
+            Data::Gpu(array) => array,
+            Data::Cpu(_) => unreachable!("array on the CPU used by the GPU backend"),
+        }
+    }
+
+    /// [`Array::gpu_array`] of a handle that is not needed any more.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn into_gpu_array(self) -> GpuArray {
+        match self.data {
+            Data::Gpu(array) => array,
+            Data::Cpu(_) => unreachable!("array on the CPU used by the GPU backend"),
         }
     }
 
     /// The GPU memory. Only called after the device was matched.
     #[cfg(feature = "gpu")]
     pub(crate) fn gpu(&self) -> &GpuBuffer {
-        match &self.buffer {
-            Buffer::Gpu(buffer) => buffer,
-            Buffer::Cpu(_) => unreachable!("array on the CPU used by the GPU backend"),
-        }
+        &self.gpu_array().buffer
     }
 
     /// The GPU memory for an in-place op: call [`GpuBuffer::make_unique`] before writing.
     #[cfg(feature = "gpu")]
     pub(crate) fn gpu_mut(&mut self) -> &mut GpuBuffer {
-        match &mut self.buffer {
-            Buffer::Gpu(buffer) => buffer,
-            Buffer::Cpu(_) => unreachable!("array on the CPU used by the GPU backend"),
-        }
+        &mut self.gpu_array_mut().buffer
     }
 }
 
 impl fmt::Debug for Array {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Array({} {:?} on {})", self.dtype, self.shape, self.device.name())
+        write!(f, "Array({} {:?} on {})", self.dtype(), self.shape(), self.device.name())
     }
 }

@@ -1,10 +1,11 @@
 //! [`Device`]: where arrays live and ops run.
 
-use crate::array::Buffer;
-use crate::cpu::{CpuBuffer, CpuDevice};
-use crate::error::{Error, Result};
+use crate::buffer::Buffer;
+use rnn_base::error::{Error, Result};
+use rnn_base::stats::DeviceStats;
+use rnn_cpu::{CpuBuffer, CpuDevice};
 #[cfg(feature = "gpu")]
-use crate::gpu::{AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector};
+use rnn_gpu::{AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector};
 
 /// A place where arrays live and ops run. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -28,25 +29,6 @@ macro_rules! on_device {
 }
 pub(crate) use on_device;
 
-/// Counts since a device was opened; a steady training step changes none but the last two.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DeviceStats {
-    /// Blocks of memory requested from the system or driver.
-    pub buffers_created: usize,
-    /// Bytes of those blocks. Pools keep them until the device is closed, so this is also the peak.
-    pub bytes_created: usize,
-    /// Pipelines compiled.
-    pub pipelines_created: usize,
-    /// Bytes of compiled pipelines that an earlier run had left in the cache directory.
-    pub cached_pipeline_bytes: usize,
-    /// Bind group layouts created.
-    pub bind_group_layouts_created: usize,
-    /// Kernels dispatched.
-    pub dispatches: usize,
-    /// Command lists submitted.
-    pub submits: usize,
-}
-
 impl Device {
     /// The CPU backend.
     pub fn cpu() -> Self {
@@ -65,27 +47,6 @@ impl Device {
             Ok(wanted) if wanted != "auto" => Self::from_name(&wanted),
             _ => Ok(Self::best()),
         }
-    }
-
-    /// The faster of the CPU backend and the best GPU for a forward pass of a layer over `steps` steps and
-    /// `batch` rows, by measurement: it takes a few seconds. With the device comes what was measured, unless
-    /// there is no GPU to measure (software adapters do not count) or it cannot be opened.
-    ///
-    /// # Errors
-    /// Sizes beyond a device's memory, a device that is lost.
-    #[cfg(feature = "gpu")]
-    pub fn auto_for(
-        layer: &impl AsRef<rnn_kernels::cell::StackSpec>,
-        steps: usize,
-        batch: usize,
-    ) -> Result<(Self, Option<crate::ops::rnn::Comparison>)> {
-        let best = Self::best();
-        if best.is_cpu() {
-            return Ok((best, None));
-        }
-        let comparison = crate::ops::rnn::Comparison::measure(&best, layer, steps, batch)?;
-        let device = if comparison.gpu_is_faster() { best } else { Self::cpu() };
-        Ok((device, Some(comparison)))
     }
 
     /// A device by the names that `RNN_DEVICE` and the examples' `--device` take: `auto`, `cpu`,
@@ -130,7 +91,7 @@ impl Device {
     }
 
     #[cfg(feature = "gpu")]
-    fn best() -> Self {
+    pub(crate) fn best() -> Self {
         let real = |info: &AdapterInfo| info.kind != DeviceKind::Software;
         if !Self::adapters().iter().any(real) {
             return Self::cpu();
@@ -145,7 +106,7 @@ impl Device {
     }
 
     #[cfg(not(feature = "gpu"))]
-    fn best() -> Self {
+    pub(crate) fn best() -> Self {
         Self::cpu()
     }
 
@@ -153,7 +114,7 @@ impl Device {
     /// without waiting: [`Device::gpu_async`] opens one there.
     #[cfg(feature = "gpu")]
     pub fn adapters() -> Vec<AdapterInfo> {
-        crate::gpu::adapters()
+        rnn_gpu::adapters()
     }
 
     /// Opens a GPU by index, by part of its name, or the best one.
@@ -282,12 +243,5 @@ impl Device {
 impl From<GpuDevice> for Device {
     fn from(gpu: GpuDevice) -> Self {
         Device::Gpu(gpu)
-    }
-}
-
-#[cfg(feature = "gpu")]
-impl From<()> for GpuSelector {
-    fn from((): ()) -> Self {
-        GpuSelector::Best
     }
 }

@@ -1,29 +1,23 @@
-//! Devices, arrays and ops: the layer between shaders and autograd.
+//! Devices, arrays and ops: the layer between the backends and autograd.
 //!
 //! There are few ops and they are coarse, so the device is matched once per op (`ops/`), and each
-//! backend is plain functions (`cpu/`, `gpu/`). Nothing here knows a tape, a layer or an optimizer
-//! object.
+//! backend is plain functions in a crate of its own (`rnn-cpu`, `rnn-gpu`). Nothing here knows a tape, a layer or an
+//! optimizer object.
 
 mod array;
-#[cfg(feature = "gpu")]
-mod cache;
-mod cpu;
+mod buffer;
 mod device;
-mod dims;
-mod error;
-#[cfg(feature = "gpu")]
-mod gpu;
 pub mod ops;
-mod recurrence;
-mod rng;
 
-pub use array::{Array, DType};
+pub use array::Array;
+pub use device::Device;
 #[cfg(feature = "gpu")]
-pub use cache::CacheDir;
-pub use cpu::CpuDevice;
-pub use device::{Device, DeviceStats};
-pub use dims::{MAX_RANK, Shape};
-pub use error::{Error, Result};
+pub use rnn_base::cache::CacheDir;
+pub use rnn_base::dims::{MAX_RANK, Shape};
+pub use rnn_base::stats::DeviceStats;
+pub use rnn_base::{DType, Error, Result, RngKey};
+pub use rnn_cpu::CpuDevice;
 #[cfg(feature = "gpu")]
-pub use gpu::{AdapterInfo, Algorithm, DeviceKind, GpuDevice, GpuOptions, GpuSelector, Recurrence};
-pub use rng::RngKey;
+pub use rnn_gpu::rnn::{Algorithm, Recurrence};
+#[cfg(feature = "gpu")]
+pub use rnn_gpu::{AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector};

@@ -53,14 +53,15 @@ fn error_of(device: &Device, cell: CellSpec, storage: Storage, shape: RnnShape) 
     let case = StackCase::random(stack_spec(cell, shape, 1, true), shape, true, 3);
     let spec = &case.spec;
     let array = |values: &[f64], dims: &[usize]| Array::from_f32(device, &to_f32(values), dims).unwrap();
-    let (rows, h) = (spec.gate_rows(), shape.h);
+    let h = shape.h;
     let weights: Vec<CellWeights> = case
         .weights
         .iter()
-        .map(|w| CellWeights {
-            b_ih: w.b_ih.as_ref().map(|b| array(b, &[rows])),
-            b_hh: w.b_hh.as_ref().map(|b| array(b, &[rows])),
-            ..CellWeights::new(array(&w.w_ih, &[rows, shape.i]), array(&w.w_hh, &[rows, h]))
+        .map(|w| {
+            let of = |(parameter, values): (_, &Vec<f64>)| {
+                (parameter, array(values, &spec.parameter_dims(0, parameter).unwrap()))
+            };
+            w.all().map(of).collect()
         })
         .collect();
     let states = [spec.num_states(), shape.b, h];
@@ -92,8 +93,10 @@ fn error_of(device: &Device, cell: CellSpec, storage: Storage, shape: RnnShape) 
     let mut worst =
         max_rel_err(&y, &want.y).max(max_rel_err(&grads.dx.unwrap().to_vec().unwrap(), &want_grads.dx));
     for (got, want) in grads.weights.iter().zip(&want_grads.weights) {
-        worst = worst.max(max_rel_err(&got.w_ih.to_vec().unwrap(), &want.w_ih));
-        worst = worst.max(max_rel_err(&got.w_hh.to_vec().unwrap(), &want.w_hh));
+        worst =
+            worst.max(max_rel_err(&got[Parameter::WeightIh].to_vec().unwrap(), &want[Parameter::WeightIh]));
+        worst =
+            worst.max(max_rel_err(&got[Parameter::WeightHh].to_vec().unwrap(), &want[Parameter::WeightHh]));
     }
     worst
 }

@@ -48,15 +48,9 @@ impl OnDevice {
             .enumerate()
             .map(|(n, w)| {
                 let dims = |parameter| spec.parameter_dims(n / spec.num_directions(), parameter).unwrap();
-                let array = |values: &Vec<f64>, parameter| array(device, values, &dims(parameter));
-                CellWeights {
-                    b_ih: w.b_ih.as_ref().map(|b| array(b, Parameter::BiasIh)),
-                    b_hh: w.b_hh.as_ref().map(|b| array(b, Parameter::BiasHh)),
-                    ..CellWeights::new(
-                        array(&w.w_ih, Parameter::WeightIh),
-                        array(&w.w_hh, Parameter::WeightHh),
-                    )
-                }
+                w.all()
+                    .map(|(parameter, values)| (parameter, array(device, values, &dims(parameter))))
+                    .collect()
             })
             .collect();
         OnDevice {
@@ -111,12 +105,8 @@ fn results(out: &StackOutput, grads: &StackGrads) -> Vec<(String, Vec<f32>)> {
         all.push(("dc0".into(), dc0.to_vec().unwrap()));
     }
     for (n, w) in grads.weights.iter().enumerate() {
-        all.push((format!("dw_ih[{n}]"), w.w_ih.to_vec().unwrap()));
-        all.push((format!("dw_hh[{n}]"), w.w_hh.to_vec().unwrap()));
-        for (name, bias) in [("db_ih", &w.b_ih), ("db_hh", &w.b_hh)] {
-            if let Some(bias) = bias {
-                all.push((format!("{name}[{n}]"), bias.to_vec().unwrap()));
-            }
+        for (parameter, grad) in w.all() {
+            all.push((format!("d{}[{n}]", parameter.name()), grad.to_vec().unwrap()));
         }
     }
     all
@@ -130,9 +120,7 @@ fn expected(case: &StackCase) -> Vec<Vec<f64>> {
         all.extend([c_n, dc0]);
     }
     for w in grads.weights {
-        all.extend([w.w_ih, w.w_hh]);
-        all.extend(w.b_ih);
-        all.extend(w.b_hh);
+        all.extend(w.all().map(|(_, grad)| grad.clone()));
     }
     all
 }
@@ -216,10 +204,10 @@ fn linear_cells_are_bit_exact(device: &Device) {
                 }
             };
             for w in &mut case.weights {
-                sparse(&mut w.w_ih);
-                sparse(&mut w.w_hh);
-                w.b_ih.as_mut().map(&mut sparse);
-                w.b_hh.as_mut().map(&mut sparse);
+                sparse(&mut w[Parameter::WeightIh]);
+                sparse(&mut w[Parameter::WeightHh]);
+                w.get_mut(Parameter::BiasIh).map(&mut sparse);
+                w.get_mut(Parameter::BiasHh).map(&mut sparse);
             }
             sparse(&mut case.input.x);
             case.input.h0.as_mut().map(&mut sparse);
@@ -281,7 +269,9 @@ fn rounded_weights_round_and_nothing_else(device: &Device) {
             let case = StackCase::random(spec, shape, true, 40 + n as u64);
             let mut rounded = case.clone();
             for w in &mut rounded.weights {
-                for matrix in [&mut w.w_ih, &mut w.w_hh] {
+                for matrix in
+                    w.get_disjoint_mut([Parameter::WeightIh, Parameter::WeightHh]).into_iter().flatten()
+                {
                     for x in matrix.iter_mut() {
                         *x = match own {
                             WeightFormat::Bf16 => half::bf16::from_f32(*x as f32).to_f64(),
@@ -348,8 +338,8 @@ fn dropout_between_layers_matches_the_oracle_with_the_same_masks(device: &Device
     let grads = on_device.backward(&spec, out);
     let dx = grads.dx.unwrap().to_vec().unwrap();
     assert_close("dx", &dx, &want_grads.dx, &[shape.t, shape.b, shape.i], tolerance);
-    let dw = grads.weights[0].w_ih.to_vec().unwrap();
-    assert!(max_rel_err(&dw, &want_grads.weights[0].w_ih) < BOUND);
+    let dw = grads.weights[0][Parameter::WeightIh].to_vec().unwrap();
+    assert!(max_rel_err(&dw, &want_grads.weights[0][Parameter::WeightIh]) < BOUND);
 }
 
 /// The same input twice gives the same bits, forward and backward.
@@ -383,7 +373,7 @@ fn bad_arguments_are_refused(device: &Device) {
     assert!(text.contains("only an LSTM has a cell state"), "{text}");
 
     let mut weights = ok.weights.clone();
-    weights[0].w_hh = wrong.clone();
+    weights[0][Parameter::WeightHh] = wrong.clone();
     let text = pack(&spec, &weights).unwrap_err().to_string();
     assert!(text.contains("weight_hh_l0 must be [G*H, H] = [15, 5]"), "{text}");
     let text = pack(&StackSpec { bias: false, ..spec }, &ok.weights).unwrap_err().to_string();

@@ -1,6 +1,6 @@
 //! Single steps of linear cells computed by hand from the equations of the papers.
 
-use rnn_kernels::cell::{CellKind, CellSpec, StackSpec};
+use rnn_kernels::cell::{CellKind, CellSpec, Parameter, StackSpec};
 use rnn_testing::compare::{Tolerance, assert_close};
 use rnn_testing::oracle::{CellWeights, Forward, StackInput, forward};
 
@@ -38,12 +38,11 @@ fn close(name: &str, got: &[f64], want: &[f64]) {
 /// x = 1, h = 1, c = 2. W x + U h is i 2, f 1, g 4, o 1; the peepholes add 0.5 c, -c and 0.25 c~.
 #[test]
 fn an_lstm_with_peepholes_and_clips() {
-    let weights = CellWeights {
-        w_ih: vec![1.0, 2.0, 3.0, -1.0],
-        w_hh: vec![1.0, -1.0, 1.0, 2.0],
-        peephole: Some(vec![0.5, -1.0, 0.25]),
-        ..CellWeights::default()
-    };
+    let weights = CellWeights::from_iter([
+        (Parameter::WeightIh, vec![1.0, 2.0, 3.0, -1.0]),
+        (Parameter::WeightHh, vec![1.0, -1.0, 1.0, 2.0]),
+        (Parameter::Peephole, vec![0.5, -1.0, 0.25]),
+    ]);
     let cell = CellSpec { peephole: true, ..CellSpec::linear(CellKind::Lstm) };
     let run = |cell: CellSpec| {
         let (input, out) = step(&unbiased(cell, 1), &weights, 1.0, &[1.0], Some(&[2.0]));
@@ -62,12 +61,11 @@ fn an_lstm_with_peepholes_and_clips() {
 /// Gates i 2, g 4, o 1 and peepholes on i and o: f = 1 - i = -2, c~ = -2*2 + 3*4 = 8, o = 1 + 0.25*8.
 #[test]
 fn a_coupled_lstm_with_peepholes() {
-    let weights = CellWeights {
-        w_ih: vec![1.0, 3.0, -1.0],
-        w_hh: vec![1.0, 1.0, 2.0],
-        peephole: Some(vec![0.5, 0.25]),
-        ..CellWeights::default()
-    };
+    let weights = CellWeights::from_iter([
+        (Parameter::WeightIh, vec![1.0, 3.0, -1.0]),
+        (Parameter::WeightHh, vec![1.0, 1.0, 2.0]),
+        (Parameter::Peephole, vec![0.5, 0.25]),
+    ]);
     let cell = CellSpec { peephole: true, coupled: true, ..CellSpec::linear(CellKind::Lstm) };
     let (_, out) = step(&unbiased(cell, 1), &weights, 1.0, &[1.0], Some(&[2.0]));
     assert_eq!((out.h_n, out.c_n), (vec![24.0], Some(vec![8.0])));
@@ -76,13 +74,12 @@ fn a_coupled_lstm_with_peepholes() {
 /// r = (2, 3), z = 1/2, U_n = (1 2; 3 4), b_hn = (10, 20), h = (1, -1), W_n x = (1, 1).
 #[test]
 fn a_gru_that_resets_before_or_after_the_product() {
-    let weights = CellWeights {
-        w_ih: vec![2.0, 3.0, 0.5, 0.5, 1.0, 1.0],
-        w_hh: vec![0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0],
-        b_ih: Some(vec![0.0; 6]),
-        b_hh: Some(vec![0.0, 0.0, 0.0, 0.0, 10.0, 20.0]),
-        ..CellWeights::default()
-    };
+    let weights = CellWeights::from_iter([
+        (Parameter::WeightIh, vec![2.0, 3.0, 0.5, 0.5, 1.0, 1.0]),
+        (Parameter::WeightHh, vec![0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0]),
+        (Parameter::BiasIh, vec![0.0; 6]),
+        (Parameter::BiasHh, vec![0.0, 0.0, 0.0, 0.0, 10.0, 20.0]),
+    ]);
     let run = |reset_after: bool, clip: Option<f32>| {
         let cell = CellSpec { reset_after, clip, ..CellSpec::linear(CellKind::Gru) };
         step(&StackSpec::new(cell, 1, 2), &weights, 1.0, &[1.0, -1.0], None).1.h_n
@@ -98,13 +95,12 @@ fn a_gru_that_resets_before_or_after_the_product() {
 /// f = (2, 3) and all else as above: U_n h + b_hn = (9, 19), n = (1, 1) + f (9, 19) = (19, 58), h' = (1 - f) h + f n.
 #[test]
 fn a_minimal_gated_unit() {
-    let weights = CellWeights {
-        w_ih: vec![2.0, 3.0, 1.0, 1.0],
-        w_hh: vec![0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0],
-        b_ih: Some(vec![0.0; 4]),
-        b_hh: Some(vec![0.0, 0.0, 10.0, 20.0]),
-        ..CellWeights::default()
-    };
+    let weights = CellWeights::from_iter([
+        (Parameter::WeightIh, vec![2.0, 3.0, 1.0, 1.0]),
+        (Parameter::WeightHh, vec![0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0]),
+        (Parameter::BiasIh, vec![0.0; 4]),
+        (Parameter::BiasHh, vec![0.0, 0.0, 10.0, 20.0]),
+    ]);
     let run = |clip: Option<f32>| {
         let cell = CellSpec { clip, ..CellSpec::linear(CellKind::Mgu) };
         step(&StackSpec::new(cell, 1, 2), &weights, 1.0, &[1.0, -1.0], None).1.h_n
@@ -116,15 +112,14 @@ fn a_minimal_gated_unit() {
 /// Two values normalised are +-d / sqrt(d^2 + epsilon), d half their distance; the bias comes after the gain.
 #[test]
 fn layer_norm_of_an_elman_network() {
-    let weights = CellWeights {
-        w_ih: vec![3.0, 1.0],
-        w_hh: vec![1.0, 0.0, 0.0, 2.0],
-        b_ih: Some(vec![10.0, 20.0]),
-        b_hh: Some(vec![1.0, 2.0]),
-        norm_ih: Some(vec![2.0, 3.0]),
-        norm_hh: Some(vec![0.5, 0.25]),
-        ..CellWeights::default()
-    };
+    let weights = CellWeights::from_iter([
+        (Parameter::WeightIh, vec![3.0, 1.0]),
+        (Parameter::WeightHh, vec![1.0, 0.0, 0.0, 2.0]),
+        (Parameter::BiasIh, vec![10.0, 20.0]),
+        (Parameter::BiasHh, vec![1.0, 2.0]),
+        (Parameter::NormIh, vec![2.0, 3.0]),
+        (Parameter::NormHh, vec![0.5, 0.25]),
+    ]);
     let cell = CellSpec { layer_norm: true, ..CellSpec::linear(CellKind::Rnn) };
     let (_, out) = step(&StackSpec::new(cell, 1, 2), &weights, 0.5, &[0.2, 0.3], None);
     // W x = (1.5, 0.5), U h = (0.2, 0.6)
@@ -135,15 +130,14 @@ fn layer_norm_of_an_elman_network() {
 /// All gates are normalised together; the reset gate multiplies the normalised product with its bias.
 #[test]
 fn layer_norm_of_a_gru() {
-    let weights = CellWeights {
-        w_ih: vec![1.0, -2.0, 3.0],
-        w_hh: vec![0.5, 1.0, -1.0],
-        b_ih: Some(vec![0.1, 0.2, 0.3]),
-        b_hh: Some(vec![0.4, 0.5, 0.6]),
-        norm_ih: Some(vec![1.5, 0.5, 2.0]),
-        norm_hh: Some(vec![0.7, 0.8, 0.9]),
-        ..CellWeights::default()
-    };
+    let weights = CellWeights::from_iter([
+        (Parameter::WeightIh, vec![1.0, -2.0, 3.0]),
+        (Parameter::WeightHh, vec![0.5, 1.0, -1.0]),
+        (Parameter::BiasIh, vec![0.1, 0.2, 0.3]),
+        (Parameter::BiasHh, vec![0.4, 0.5, 0.6]),
+        (Parameter::NormIh, vec![1.5, 0.5, 2.0]),
+        (Parameter::NormHh, vec![0.7, 0.8, 0.9]),
+    ]);
     let cell = CellSpec { layer_norm: true, ..CellSpec::linear(CellKind::Gru) };
     let (_, out) = step(&StackSpec::new(cell, 1, 1), &weights, 0.5, &[0.25], None);
     let (of_x, of_h) = (normal(&[0.5, -1.0, 1.5]), normal(&[0.125, 0.25, -0.25]));
@@ -156,19 +150,24 @@ fn layer_norm_of_a_gru() {
 /// The cell state is normalised on its way to h only, after the clip.
 #[test]
 fn layer_norm_of_an_lstm() {
-    let weights = CellWeights {
-        w_ih: vec![1.0, -2.0, 3.0, 0.5, 1.5, -0.5, 2.0, -1.0],
-        w_hh: (0..16).map(|k| f64::from((k * 7) % 5) - 2.0).collect(),
-        norm_ih: Some(vec![1.5, 0.5, 2.0, 1.0, 0.25, 0.75, 1.25, 0.6]),
-        norm_hh: Some(vec![0.7, 0.8, 0.9, 1.1, 1.2, 1.3, 1.4, 0.65]),
-        norm_c: Some(vec![2.0, 3.0]),
-        norm_c_bias: Some(vec![0.25, -0.5]),
-        ..CellWeights::default()
-    };
+    let weights = CellWeights::from_iter([
+        (Parameter::WeightIh, vec![1.0, -2.0, 3.0, 0.5, 1.5, -0.5, 2.0, -1.0]),
+        (Parameter::WeightHh, (0..16).map(|k| f64::from((k * 7) % 5) - 2.0).collect()),
+        (Parameter::NormIh, vec![1.5, 0.5, 2.0, 1.0, 0.25, 0.75, 1.25, 0.6]),
+        (Parameter::NormHh, vec![0.7, 0.8, 0.9, 1.1, 1.2, 1.3, 1.4, 0.65]),
+        (Parameter::NormC, vec![2.0, 3.0]),
+        (Parameter::NormCBias, vec![0.25, -0.5]),
+    ]);
     let (h0, c0) = ([0.3, -0.2], [0.5, 0.75]);
-    let of_x = normal(&weights.w_ih.iter().map(|w| 0.5 * w).collect::<Vec<_>>());
-    let of_h = normal(&weights.w_hh.chunks(2).map(|u| u[0] * h0[0] + u[1] * h0[1]).collect::<Vec<_>>());
-    let gains = weights.norm_ih.iter().flatten().zip(weights.norm_hh.iter().flatten());
+    let of_x = normal(&weights[Parameter::WeightIh].iter().map(|w| 0.5 * w).collect::<Vec<_>>());
+    let of_h = normal(
+        &weights[Parameter::WeightHh].chunks(2).map(|u| u[0] * h0[0] + u[1] * h0[1]).collect::<Vec<_>>(),
+    );
+    let gains = weights
+        .get(Parameter::NormIh)
+        .into_iter()
+        .flatten()
+        .zip(weights.get(Parameter::NormHh).into_iter().flatten());
     let pre: Vec<f64> = gains.enumerate().map(|(k, (x, h))| x * of_x[k] + h * of_h[k]).collect();
     let cell_of = |k: usize| pre[2 + k] * c0[k] + pre[k] * pre[4 + k];
     for cell_clip in [None, Some(0.25f32)] {

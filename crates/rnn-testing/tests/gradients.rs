@@ -1,6 +1,6 @@
 //! Every backward of the recurrent oracle against central differences.
 
-use rnn_kernels::cell::{Activation, CellKind, CellSpec};
+use rnn_kernels::cell::{Activation, CellKind, CellSpec, Parameter};
 use rnn_testing::data::{SplitMix64, indices, to_f64, uniform};
 use rnn_testing::gradcheck::{check_gradient_between_kinks, dot};
 use rnn_testing::oracle::{
@@ -204,13 +204,12 @@ fn a_linear_cell_computes_exactly_in_integers() {
     // One step by hand: h' = 2*3 + 5*7 + 1 + 4 = 46, then 2*(-1) + 5*46 + 5 = 233.
     let shape = RnnShape { t: 2, b: 1, i: 1, h: 1 };
     let spec = stack_spec(CellSpec::linear(CellKind::Rnn), shape, 1, false);
-    let weights = vec![CellWeights {
-        w_ih: vec![2.0],
-        w_hh: vec![5.0],
-        b_ih: Some(vec![1.0]),
-        b_hh: Some(vec![4.0]),
-        ..CellWeights::default()
-    }];
+    let weights = vec![CellWeights::from_iter([
+        (Parameter::WeightIh, vec![2.0]),
+        (Parameter::WeightHh, vec![5.0]),
+        (Parameter::BiasIh, vec![1.0]),
+        (Parameter::BiasHh, vec![4.0]),
+    ])];
     let input = StackInput { t: 2, b: 1, x: vec![3.0, -1.0], h0: Some(vec![7.0]), ..StackInput::default() };
     assert_eq!(forward(&spec, &weights, &input).y, [46.0, 233.0]);
 }
@@ -221,7 +220,7 @@ fn random_cases_repeat_and_hold_f32_values() {
     let (a, b) = (StackCase::random(spec, SHAPE, true, 1), StackCase::random(spec, SHAPE, true, 1));
     assert_eq!((&a.weights, &a.input), (&b.weights, &b.input));
     assert_ne!(a.input, StackCase::random(spec, SHAPE, true, 2).input);
-    assert!(a.weights[0].w_ih.iter().all(|&v| f64::from(v as f32) == v));
+    assert!(a.weights[0][Parameter::WeightIh].iter().all(|&v| f64::from(v as f32) == v));
     assert_ne!(to_f64(&uniform(1, 3)), to_f64(&uniform(2, 3)));
 }
 

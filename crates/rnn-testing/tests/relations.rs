@@ -1,7 +1,7 @@
 //! What every option is in terms of a stack without it: equations between two stacks, and steps by hand. Central
 //! differences cannot see a wrong equation; these can.
 
-use rnn_kernels::cell::{Activation, CellKind, CellSpec, Merge, Regularization, StackSpec};
+use rnn_kernels::cell::{Activation, CellKind, CellSpec, Merge, Parameter, Regularization, StackSpec};
 use rnn_testing::compare::{Tolerance, assert_close};
 use rnn_testing::oracle::{Masks, StackCase, stack_spec};
 use rnn_testing::shapes::RnnShape;
@@ -60,11 +60,11 @@ fn coupled_gates_are_a_forget_gate_with_negated_weights() {
             let at = input.len();
             w.splice(at..at, input.iter().map(|v| -v));
         };
-        forget(&mut w.w_ih);
-        forget(&mut w.w_hh);
-        w.b_ih.as_mut().map(forget).unwrap();
-        w.b_hh.as_mut().map(forget).unwrap();
-        if let Some(p) = &mut w.peephole {
+        forget(&mut w[Parameter::WeightIh]);
+        forget(&mut w[Parameter::WeightHh]);
+        w.get_mut(Parameter::BiasIh).map(forget).unwrap();
+        w.get_mut(Parameter::BiasHh).map(forget).unwrap();
+        if let Some(p) = w.get_mut(Parameter::Peephole) {
             let input = p[..SHAPE.h].to_vec();
             p.splice(SHAPE.h..SHAPE.h, input.iter().map(|v| -v));
         }
@@ -81,10 +81,11 @@ fn a_projection_is_a_recurrent_matrix_of_low_rank() {
     projected.input.h0 = None;
     let mut whole = projected.clone();
     whole.spec.proj_size = 0;
-    let w_hr = whole.weights[0].w_hr.take().unwrap();
+    let w_hr = whole.weights[0].take(Parameter::WeightHr).unwrap();
     let entry = |row: &[f64], k: usize| row[0] * w_hr[k] + row[1] * w_hr[SHAPE.h + k];
-    let rows = projected.weights[0].w_hh.chunks(2);
-    whole.weights[0].w_hh = rows.flat_map(|row| (0..SHAPE.h).map(move |k| entry(row, k))).collect();
+    let rows = projected.weights[0][Parameter::WeightHh].chunks(2);
+    whole.weights[0][Parameter::WeightHh] =
+        rows.flat_map(|row| (0..SHAPE.h).map(move |k| entry(row, k))).collect();
     let (projected, whole) = (projected.forward(), whole.forward());
     let y: Vec<f64> = whole
         .y
@@ -101,8 +102,8 @@ fn independent_units_are_a_diagonal_matrix() {
         let vector = StackCase::random(one(CellSpec { independent: true, ..cell }), SHAPE, true, 3);
         let mut matrix = vector.clone();
         matrix.spec.cell.independent = false;
-        let u = &vector.weights[0].w_hh;
-        matrix.weights[0].w_hh = (0..SHAPE.h * SHAPE.h)
+        let u = &vector.weights[0][Parameter::WeightHh];
+        matrix.weights[0][Parameter::WeightHh] = (0..SHAPE.h * SHAPE.h)
             .map(|k| if k % (SHAPE.h + 1) == 0 { u[k / SHAPE.h] } else { 0.0 })
             .collect();
         same_outputs("independent", &vector, &matrix);
@@ -120,10 +121,10 @@ fn resets_before_and_after_a_diagonal_product_agree() {
     for case in [&mut case, &mut before] {
         let h = SHAPE.h;
         let w = &mut case.weights[0];
-        for (k, u) in w.w_hh[2 * h * h..].iter_mut().enumerate() {
+        for (k, u) in w[Parameter::WeightHh][2 * h * h..].iter_mut().enumerate() {
             *u *= f64::from(u8::from(k % (h + 1) == 0));
         }
-        w.b_hh.as_mut().unwrap()[2 * h..].fill(0.0);
+        w.get_mut(Parameter::BiasHh).unwrap()[2 * h..].fill(0.0);
     }
     same_outputs("diagonal", &case, &before);
 }
@@ -145,10 +146,10 @@ fn a_minimal_gated_unit_is_a_gru_of_mirrored_gates() {
             w.splice(at..at, gate.iter().map(|v| -v));
         };
         let w = &mut full.weights[0];
-        mirror(&mut w.w_ih);
-        mirror(&mut w.w_hh);
-        w.b_ih.as_mut().map(mirror).unwrap();
-        w.b_hh.as_mut().map(mirror).unwrap();
+        mirror(&mut w[Parameter::WeightIh]);
+        mirror(&mut w[Parameter::WeightHh]);
+        w.get_mut(Parameter::BiasIh).map(mirror).unwrap();
+        w.get_mut(Parameter::BiasHh).map(mirror).unwrap();
         same_outputs("mirrored", &minimal, &full);
     }
 }
@@ -164,7 +165,7 @@ fn recurrent_dropout_scales_the_columns_of_the_recurrent_matrix() {
         let mut scaled = StackCase::random(spec, SHAPE, true, 5);
         let mut masked = scaled.clone();
         masked.input.masks.recurrent = Some(vec![mask.clone()]);
-        scale_columns(&mut scaled.weights[0].w_hh, &mask);
+        scale_columns(&mut scaled.weights[0][Parameter::WeightHh], &mask);
         same_outputs(&format!("{cell:?}"), &masked, &scaled);
     }
 }
@@ -180,7 +181,7 @@ fn variational_dropout_scales_inputs_and_the_output() {
         masked.input.masks =
             Masks { input: Some(inputs.clone()), output: Some(output.clone()), ..Masks::default() };
         for (w, mask) in scaled.weights.iter_mut().zip(&inputs) {
-            scale_columns(&mut w.w_ih, mask);
+            scale_columns(&mut w[Parameter::WeightIh], mask);
         }
         let (masked, scaled) = (masked.forward(), scaled.forward());
         let mut y = scaled.y;
@@ -210,10 +211,10 @@ fn candidate_dropout_scales_a_linear_candidate() {
             }
         };
         let w = &mut scaled.weights[0];
-        scale(&mut w.w_ih);
-        scale(&mut w.w_hh);
-        w.b_ih.as_mut().map(scale).unwrap();
-        w.b_hh.as_mut().map(scale).unwrap();
+        scale(&mut w[Parameter::WeightIh]);
+        scale(&mut w[Parameter::WeightHh]);
+        w.get_mut(Parameter::BiasIh).map(scale).unwrap();
+        w.get_mut(Parameter::BiasHh).map(scale).unwrap();
         same_outputs(&format!("{cell:?}"), &masked, &scaled);
     }
 }

@@ -4,7 +4,7 @@
 // last gate needs. A reset before the product is in cells/gru_before.wgsl.
 // Defines: HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, cell_forward, cell_backward.
 // Needs: lib/activation.wgsl, lib/options.wgsl, lib/cell.wgsl, lib/gates_3.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/cells/gru.rs
+// CPU twin: crates/rnn-cpu/src/cells/gru.rs
 
 const HAS_AUX: bool = true;
 const CARRY_IS_DH: bool = true;

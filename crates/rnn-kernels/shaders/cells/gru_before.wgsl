@@ -3,7 +3,7 @@
 // The bias of U_n is in x_n. Gate order r, z, n.
 // Defines: RESET_BEFORE, gru_reset, gru_candidate, gru_candidate_backward, gru_reset_backward.
 // Needs: lib/activation.wgsl, lib/options.wgsl, lib/gates_3.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/cells/gru.rs
+// CPU twin: crates/rnn-cpu/src/cells/gru.rs
 
 const RESET_BEFORE: bool = true;
 

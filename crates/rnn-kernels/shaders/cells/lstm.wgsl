@@ -4,7 +4,7 @@
 // Forward handles one unit, backward four.
 // Defines: HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, lstm_forward, lstm_backward.
 // Needs: lib/activation.wgsl, lib/options.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/cells/lstm.rs
+// CPU twin: crates/rnn-cpu/src/cells/lstm.rs
 
 const HAS_AUX: bool = true; // c
 const CARRY_IS_DH: bool = false;

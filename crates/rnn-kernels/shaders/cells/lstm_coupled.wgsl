@@ -1,6 +1,6 @@
 // LSTM with coupled gates, f = 1 - i (Greff 2017): three in memory, i, g, o.
 // Defines: cell_forward, cell_backward. Needs: cells/lstm.wgsl, lib/cell.wgsl, lib/gates_3.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/cells/lstm.rs
+// CPU twin: crates/rnn-cpu/src/cells/lstm.rs
 
 fn cell_forward(recurrent: Gates, x: Gates, c_prev: f32, h_prev: f32, at: Place) -> CellForward {
     let pre = recurrent + x;

@@ -1,6 +1,6 @@
 // LSTM with four gates in memory, i, f, g, o (PyTorch).
 // Defines: cell_forward, cell_backward. Needs: cells/lstm.wgsl, lib/cell.wgsl, lib/gates_4.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/cells/lstm.rs
+// CPU twin: crates/rnn-cpu/src/cells/lstm.rs
 
 fn cell_forward(recurrent: Gates, x: Gates, c_prev: f32, h_prev: f32, at: Place) -> CellForward {
     let out = lstm_forward(recurrent + x, false, c_prev, at);

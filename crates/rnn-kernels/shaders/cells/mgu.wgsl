@@ -4,7 +4,7 @@
 // last gate needs.
 // Defines: HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, cell_forward, cell_backward.
 // Needs: lib/activation.wgsl, lib/options.wgsl, lib/cell.wgsl, lib/gates_2.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/cells/mgu.rs
+// CPU twin: crates/rnn-cpu/src/cells/mgu.rs
 
 const HAS_AUX: bool = true;
 const CARRY_IS_DH: bool = true;

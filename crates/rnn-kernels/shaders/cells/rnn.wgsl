@@ -2,7 +2,7 @@
 // takes the product's place.
 // Defines: HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, cell_forward, cell_backward.
 // Needs: lib/activation.wgsl, lib/options.wgsl, lib/cell.wgsl, lib/gates_1.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/cells/rnn.rs
+// CPU twin: crates/rnn-cpu/src/cells/rnn.rs
 
 const HAS_AUX: bool = false;
 override CARRY_IS_DH: bool = INDEPENDENT;

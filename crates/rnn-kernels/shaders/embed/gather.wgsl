@@ -1,5 +1,5 @@
 // out[k, :] = table[indices[k], :], zeros where indices[k] is no row. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/embed.rs (gather)
+// CPU twin: crates/rnn-cpu/src/embed.rs (gather)
 
 struct Params {
     n: u32,     // elements of out

@@ -1,7 +1,7 @@
 // out[v, :] = sum of dy[k, :] over the k with indices[k] = v, in order: every sum has one owner, so
 // no atomics on floats. A workgroup has one row v and 256 columns; it looks through the indices 256
 // at a time and passes over chunks that do not mention v. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/embed.rs (scatter_add)
+// CPU twin: crates/rnn-cpu/src/embed.rs (scatter_add)
 
 struct Params {
     count: u32, // N

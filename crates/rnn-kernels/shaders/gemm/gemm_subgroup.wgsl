@@ -4,7 +4,7 @@
 // CPU, a load whose address differs between lanes costs 16 to 20 times as much as a multiply-add, and
 // workgroup memory is no faster than any other: this tile needs 8 vector loads per 512 multiply-adds.
 // Contiguous along its rows, a needs ROWS = 32. Needs: gemm/params.wgsl, gemm/aligned.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/gemm.rs
+// CPU twin: crates/rnn-cpu/src/gemm.rs
 
 // What this lane holds of a: along k, four values of rows lane, lane + 8, ...; along rows, rows 4 lane to
 // 4 lane + 3 at four values of k.

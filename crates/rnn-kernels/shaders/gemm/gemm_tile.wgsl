@@ -2,7 +2,7 @@
 // A workgroup computes TILE x TILE of c, an invocation 8 x 8 of it in registers: $ROWS rows of two vectors. Both
 // operands go through workgroup memory, 16 values of k at a time, by loads of four elements.
 // Needs: gemm/params.wgsl, gemm/aligned.wgsl, gemm/tile_*.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/gemm.rs
+// CPU twin: crates/rnn-cpu/src/gemm.rs
 
 const DEPTH: u32 = 16u;
 const QUADS: u32 = TILE / 4u;

@@ -2,7 +2,7 @@
 // bound by the reading of b. A workgroup computes four columns; its invocations divide k among them, and their
 // sums are added up in a fixed order. Operands are aligned to four elements.
 // Needs: gemm/params.wgsl, lib/store_*.wgsl for the operands, gemm/result_*.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/gemm.rs
+// CPU twin: crates/rnn-cpu/src/gemm.rs
 
 @group(1) @binding(0) var<storage, read> a: array<Stored4>;           // [M, K], rows a_row_stride apart
 @group(1) @binding(1) var<storage, read> b: array<Stored4>;           // [K, N], columns b_col_stride apart

@@ -1,6 +1,6 @@
 // c (+)= the parts of a product whose sum over k was divided, in their order (+ bias).
 // Needs: lib/index.wgsl, gemm/result_*.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/gemm.rs
+// CPU twin: crates/rnn-cpu/src/gemm.rs
 
 struct Params {
     count: u32, // M * N

@@ -1,6 +1,6 @@
 // Cell activations and their derivatives in terms of the output; the numbers are those of
 // rnn_kernels::cell::Activation::code. Needs: lib/math.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/simd/vecmath.rs
+// CPU twin: crates/rnn-cpu/src/simd/vecmath.rs
 
 override GATE_ACTIVATION: u32;
 override GATE_ALPHA: f32;

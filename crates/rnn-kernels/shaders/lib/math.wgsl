@@ -5,7 +5,7 @@
 // log 0.9, sigmoid 3.1, tanh 1.2, softplus 2.2; where division is not exact, sigmoid and tanh have up
 // to 2.5 more. Infinities give 0, 1, -1 or infinity.
 // Defines: is_nan, is_finite_, exp_, exp_less_one, log_, sigmoid, tanh_, softplus.
-// CPU twin: crates/rnn-runtime/src/cpu/math.rs
+// CPU twin: crates/rnn-cpu/src/math.rs
 
 // By the bits: a driver may assume that x != x is false.
 fn is_nan(x: f32) -> bool {

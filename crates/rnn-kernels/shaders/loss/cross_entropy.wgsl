@@ -2,7 +2,7 @@
 //   lse = log sum exp(logits)      cost = weight (lse - sum_c t_c logits_c), 0 where the weight is
 // reduce/sum_axis.wgsl adds up the costs. LANES invocations per row. Weights as in loss/elementwise.wgsl.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/loss.rs (cross_entropy)
+// CPU twin: crates/rnn-cpu/src/loss.rs (cross_entropy)
 
 struct Params {
     rows: u32, // N

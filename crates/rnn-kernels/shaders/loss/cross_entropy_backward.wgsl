@@ -1,6 +1,6 @@
 // dlogits = dloss scale weight (softmax(logits) - t), t as in loss/cross_entropy.wgsl; 0 in rows of
 // weight 0. Needs: lib/index.wgsl, lib/math.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/loss.rs (cross_entropy_backward)
+// CPU twin: crates/rnn-cpu/src/loss.rs (cross_entropy_backward)
 
 struct Params {
     rows: u32, // N

@@ -3,7 +3,7 @@
 // and with t; at every step the largest of the step before is subtracted, so that rounding errors do not grow
 // with T. One workgroup per sequence, its invocations share the states, a barrier after every step.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256, loss/ctc_states.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/ctc.rs (forward)
+// CPU twin: crates/rnn-cpu/src/ctc.rs (forward)
 
 struct Params {
     batch: u32,   // B

@@ -3,7 +3,7 @@
 // One workgroup per step and sequence. States of equal label are found side by side through the order of the
 // labels, and added by one invocation: a fixed order, no atomics.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256.
-// CPU twin: crates/rnn-runtime/src/cpu/ctc.rs (backward)
+// CPU twin: crates/rnn-cpu/src/ctc.rs (backward)
 
 struct Params {
     batch: u32,   // B

@@ -3,7 +3,7 @@
 // the probability of all endings after t of paths that are in s; the ring holds it times the emission at t.
 // Where the target is impossible all are 0. One workgroup per sequence, as in loss/ctc_alphas.wgsl.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256, loss/ctc_states.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/ctc.rs (posteriors)
+// CPU twin: crates/rnn-cpu/src/ctc.rs (posteriors)
 
 struct Params {
     batch: u32,   // B

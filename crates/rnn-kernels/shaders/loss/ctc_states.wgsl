@@ -4,7 +4,7 @@
 // infinities. Below FLOOR nothing is possible.
 // Defines: IMPOSSIBLE, FLOOR, class_of, may_skip, log_add, hold. Needs: lib/math.wgsl, and the kernel's labels and
 // params.
-// CPU twin: crates/rnn-runtime/src/cpu/ctc.rs (Target, log_add)
+// CPU twin: crates/rnn-cpu/src/ctc.rs (Target, log_add)
 
 const IMPOSSIBLE: f32 = -1e37;
 const FLOOR: f32 = -1e36;

@@ -2,7 +2,7 @@
 // An element of a row of weight 0 is not looked at. Without WEIGHTED all weights are 1, and any buffer may
 // stand in for them.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256, loss/cost.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/loss.rs (elementwise)
+// CPU twin: crates/rnn-cpu/src/loss.rs (elementwise)
 
 struct Params {
     n: u32,

@@ -1,6 +1,6 @@
 // dx = dloss scale weight slope(x, t); 0 in rows of weight 0. Weights as in loss/elementwise.wgsl.
 // Needs: lib/index.wgsl, lib/math.wgsl, loss/cost.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/loss.rs (elementwise_backward)
+// CPU twin: crates/rnn-cpu/src/loss.rs (elementwise_backward)
 
 struct Params {
     n: u32,

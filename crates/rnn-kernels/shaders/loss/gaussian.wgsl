@@ -2,7 +2,7 @@
 // s is v, or log v with LOG. Nothing makes NaN of finite numbers: z is 0 where x = t, however small v is, and
 // z is squared after the division.
 // Defines: LOG, WEIGHTED, weight_of, deviation. Needs: lib/math.wgsl, and the kernel's weights and params.
-// CPU twin: crates/rnn-runtime/src/cpu/loss.rs (deviation)
+// CPU twin: crates/rnn-cpu/src/loss.rs (deviation)
 
 override LOG: bool;
 override WEIGHTED: bool;

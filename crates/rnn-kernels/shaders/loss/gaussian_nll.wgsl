@@ -1,7 +1,7 @@
 // Sums of weight (log v + z^2) / 2 over the elements of every chunk; reduce/sum_axis.wgsl adds them up.
 // Weights as in loss/elementwise.wgsl.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256, loss/gaussian.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/loss.rs (gaussian_nll)
+// CPU twin: crates/rnn-cpu/src/loss.rs (gaussian_nll)
 
 struct Params {
     n: u32,

@@ -2,7 +2,7 @@
 //   dx = c z / sqrt(v)      ds = c (1 - z^2) / 2 for s = log v, and that over v for s = v
 // 0 in rows of weight 0. Weights as in loss/elementwise.wgsl.
 // Needs: lib/index.wgsl, lib/math.wgsl, loss/gaussian.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/loss.rs (gaussian_nll_backward)
+// CPU twin: crates/rnn-cpu/src/loss.rs (gaussian_nll_backward)
 
 struct Params {
     n: u32,

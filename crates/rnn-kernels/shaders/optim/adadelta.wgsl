@@ -1,7 +1,7 @@
 // AdaDelta (Zeiler 2012, algorithm 1):
 //   s = rho s + (1 - rho) g^2      u = sqrt(d + eps) / sqrt(s + eps) g      d = rho d + (1 - rho) u^2
 //   p -= lr u
-// Needs: lib/index.wgsl, optim/base.wgsl.   CPU twin: crates/rnn-runtime/src/cpu/optim/steps.rs
+// Needs: lib/index.wgsl, optim/base.wgsl.   CPU twin: crates/rnn-cpu/src/optim/steps.rs
 
 struct Params {
     base: Base,

@@ -1,6 +1,6 @@
 // AdaGrad (Duchi, Hazan and Singer 2011):
 //   s += g^2      p -= lr g / (sqrt(s) + eps)
-// Needs: lib/index.wgsl, optim/base.wgsl.   CPU twin: crates/rnn-runtime/src/cpu/optim/steps.rs
+// Needs: lib/index.wgsl, optim/base.wgsl.   CPU twin: crates/rnn-cpu/src/optim/steps.rs
 
 struct Params {
     base: Base,

@@ -2,7 +2,7 @@
 //   m = b1 m + (1 - b1) g      v = b2 v + (1 - b2) g^2
 //   p -= (step_size m + look_ahead g) / (sqrt(v) inv_sqrt_correction2 + eps)
 // look_ahead is 0 but for Nadam. Needs: lib/index.wgsl, optim/base.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/optim/steps.rs
+// CPU twin: crates/rnn-cpu/src/optim/steps.rs
 
 struct Params {
     base: Base,

@@ -5,7 +5,7 @@
 // soft is the proximal step of an l1 penalty (Parikh and Boyd 2014, section 6.5.2): it reaches zero and stays.
 // Nothing is written when the gradients are not finite.
 // Defines: Base, control, grad, param, is_idle, gradient, decayed.   Needs: params with a Base as `base`.
-// CPU twin: crates/rnn-runtime/src/cpu/optim/steps.rs
+// CPU twin: crates/rnn-cpu/src/optim/steps.rs
 
 struct Base {
     n: u32,

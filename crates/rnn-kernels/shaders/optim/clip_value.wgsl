@@ -1,5 +1,5 @@
 // x = min(max(x, -limit), limit); NaN stays NaN. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/optim/mod.rs (clip_value)
+// CPU twin: crates/rnn-cpu/src/optim/mod.rs (clip_value)
 
 struct Params {
     n: u32,

@@ -1,5 +1,5 @@
 // Exponential moving average: mean += weight (x - mean). Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/optim/mod.rs (ema)
+// CPU twin: crates/rnn-cpu/src/optim/mod.rs (ema)
 
 struct Params {
     n: u32,

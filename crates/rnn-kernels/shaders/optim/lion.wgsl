@@ -1,6 +1,6 @@
 // Lion (Chen et al. 2023, algorithm 2):
 //   p -= lr sign(b1 m + (1 - b1) g)      m = b2 m + (1 - b2) g
-// Needs: lib/index.wgsl, optim/base.wgsl.   CPU twin: crates/rnn-runtime/src/cpu/optim/steps.rs
+// Needs: lib/index.wgsl, optim/base.wgsl.   CPU twin: crates/rnn-cpu/src/optim/steps.rs
 
 struct Params {
     base: Base,

@@ -1,7 +1,7 @@
 // Partial sums of squares of one gradient, clip(unscale grad), one per workgroup: partials[first + p] is that
 // of chunk p, 0 beyond the end. What is not finite is not clipped, so that the sum tells.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256.
-// CPU twin: crates/rnn-runtime/src/cpu/optim/mod.rs (grad_norm)
+// CPU twin: crates/rnn-cpu/src/optim/mod.rs (grad_norm)
 
 struct Params {
     n: u32,

@@ -3,7 +3,7 @@
 // The coefficient of a tensor is min(1, max_tensor_norm / (its norm + 1e-6)) times the global one, which is
 // min(1, max_norm / (norm + 1e-6)) of what the former leaves of the norm. All are 0 when not finite.
 // One workgroup. Needs: lib/math.wgsl, lib/reduce.wgsl with LANES = 256.
-// CPU twin: crates/rnn-runtime/src/cpu/optim/mod.rs (grad_norm)
+// CPU twin: crates/rnn-cpu/src/optim/mod.rs (grad_norm)
 
 struct Params {
     tensors: u32, // P

@@ -1,7 +1,7 @@
 // RMSprop (Hinton's lecture 6e), not centred:
 //   s = alpha s + (1 - alpha) g^2      u = g / (sqrt(s) + eps)
 //   p -= lr u, with momentum v = momentum v + u and p -= lr v
-// Needs: lib/index.wgsl, optim/base.wgsl.   CPU twin: crates/rnn-runtime/src/cpu/optim/steps.rs
+// Needs: lib/index.wgsl, optim/base.wgsl.   CPU twin: crates/rnn-cpu/src/optim/steps.rs
 
 struct Params {
     base: Base,

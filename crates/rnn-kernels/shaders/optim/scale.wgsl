@@ -1,5 +1,5 @@
 // x *= control[1], the clip coefficient. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/optim/mod.rs (scale_by_control)
+// CPU twin: crates/rnn-cpu/src/optim/mod.rs (scale_by_control)
 
 struct Params {
     n: u32,

@@ -2,7 +2,7 @@
 //   v = momentum v + g (v = g at first)
 //   p -= lr v, with Nesterov p -= lr (g + momentum v), without momentum p -= lr g
 // Nesterov's form is that of Sutskever et al. 2013, rearranged as in PyTorch.
-// Needs: lib/index.wgsl, optim/base.wgsl.   CPU twin: crates/rnn-runtime/src/cpu/optim/steps.rs
+// Needs: lib/index.wgsl, optim/base.wgsl.   CPU twin: crates/rnn-cpu/src/optim/steps.rs
 
 struct Params {
     base: Base,

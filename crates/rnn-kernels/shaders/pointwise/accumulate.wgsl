@@ -1,5 +1,5 @@
 // dst += src. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/pointwise.rs (accumulate)
+// CPU twin: crates/rnn-cpu/src/pointwise.rs (accumulate)
 
 struct Params {
     n: u32,

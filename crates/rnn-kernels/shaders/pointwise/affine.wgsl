@@ -1,5 +1,5 @@
 // y = scale x + shift. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/pointwise.rs (affine)
+// CPU twin: crates/rnn-cpu/src/pointwise.rs (affine)
 
 struct Params {
     n: u32,

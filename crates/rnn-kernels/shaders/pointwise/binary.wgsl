@@ -1,6 +1,6 @@
 // out = op(a, b) with broadcasting; the numbers are those of rnn_kernels::params::BinaryOp.
 // Axes and strides stand last axis first. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/pointwise.rs (binary)
+// CPU twin: crates/rnn-cpu/src/pointwise.rs (binary)
 
 struct Params {
     dims: array<vec4<u32>, 2>,

@@ -1,6 +1,6 @@
 // dst = src between two strided views; axes and strides stand last axis first.
 // Needs: lib/index.wgsl, and the kinds of elements: pointwise/words.wgsl or pointwise/widened.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/copy.rs
+// CPU twin: crates/rnn-cpu/src/copy.rs
 
 struct Params {
     dims: array<vec4<u32>, 2>,

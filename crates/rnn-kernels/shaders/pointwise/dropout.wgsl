@@ -1,7 +1,7 @@
 // Inverted dropout: y[k] = keep ? x[k] scale : 0, where element k stays iff the top 24 bits of the
 // draw at (first_step + k / row, first + k % row) reach the threshold. Its own adjoint.
 // Needs: lib/index.wgsl, lib/rng.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/dropout.rs
+// CPU twin: crates/rnn-cpu/src/dropout.rs
 
 struct Params {
     n: u32,

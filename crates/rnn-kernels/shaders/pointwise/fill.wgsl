@@ -1,5 +1,5 @@
 // out = value. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/pointwise.rs (fill)
+// CPU twin: crates/rnn-cpu/src/pointwise.rs (fill)
 
 struct Params {
     n: u32,

@@ -1,6 +1,6 @@
 // y = op(x), element by element; the numbers are those of rnn_kernels::params::UnaryOp.
 // Needs: lib/index.wgsl, lib/math.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/pointwise.rs (unary)
+// CPU twin: crates/rnn-cpu/src/pointwise.rs (unary)
 
 struct Params {
     n: u32,

@@ -1,6 +1,6 @@
 // dx = dy op'(x), from x or from y = op(x), whichever is exact; numbers as in pointwise/unary.wgsl.
 // Needs: lib/index.wgsl, lib/math.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/pointwise.rs (unary_backward)
+// CPU twin: crates/rnn-cpu/src/pointwise.rs (unary_backward)
 
 struct Params {
     n: u32,

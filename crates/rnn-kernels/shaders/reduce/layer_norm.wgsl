@@ -1,6 +1,6 @@
 // y = gamma (x - mean) rstd + beta of every row, rstd = 1 / sqrt(variance + eps) with the biased
 // variance, in two passes. LANES invocations per row. Needs: lib/index.wgsl, lib/reduce.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/layer_norm.rs (layer_norm)
+// CPU twin: crates/rnn-cpu/src/layer_norm.rs (layer_norm)
 
 struct Params {
     rows: u32,

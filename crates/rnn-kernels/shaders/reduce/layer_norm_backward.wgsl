@@ -1,6 +1,6 @@
 // With n = (x - mean) rstd and g = gamma dy: dx = (g - mean(g) - n mean(g n)) rstd of every row.
 // LANES invocations per row. Needs: lib/index.wgsl, lib/reduce.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/layer_norm.rs (layer_norm_backward)
+// CPU twin: crates/rnn-cpu/src/layer_norm.rs (layer_norm_backward)
 
 struct Params {
     rows: u32,

@@ -1,7 +1,7 @@
 // dgamma[p, c] = sum of dy n, dbeta[p, c] = sum of dy over the rows of chunk p, n = (x - mean) rstd;
 // reduce/sum_axis.wgsl adds the chunks. A workgroup has WIDTH columns.
 // Needs: lib/index.wgsl, lib/reduce_columns.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/layer_norm.rs (layer_norm_backward)
+// CPU twin: crates/rnn-cpu/src/layer_norm.rs (layer_norm_backward)
 
 struct Params {
     rows: u32,

@@ -1,7 +1,7 @@
 // values[o, i] = max over k of x[o, k, i], positions[o, i] = its first k. A NaN counts as the
 // largest. A workgroup has WIDTH outputs, 256 / WIDTH invocations each, lane l output l % WIDTH.
 // Needs: lib/index.wgsl, lib/math.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/reduce.rs (max_axis)
+// CPU twin: crates/rnn-cpu/src/reduce.rs (max_axis)
 
 struct Params {
     outputs: u32, // outer * inner

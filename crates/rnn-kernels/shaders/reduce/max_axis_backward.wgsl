@@ -1,5 +1,5 @@
 // dx[o, k, i] = dy[o, i] where k is the position of the maximum, else 0. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/reduce.rs (max_axis_backward)
+// CPU twin: crates/rnn-cpu/src/reduce.rs (max_axis_backward)
 
 struct Params {
     outputs: u32, // outer * inner

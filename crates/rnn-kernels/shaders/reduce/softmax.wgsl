@@ -1,6 +1,6 @@
 // y = exp(x - max) / sum exp(x - max) of every row, or its logarithm x - max - log sum.
 // LANES invocations per row. Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/softmax.rs (softmax)
+// CPU twin: crates/rnn-cpu/src/softmax.rs (softmax)
 
 struct Params {
     rows: u32,

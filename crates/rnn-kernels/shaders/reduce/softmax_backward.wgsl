@@ -1,6 +1,6 @@
 // dx = y (dy - sum y dy) of every row; for the logarithm dx = dy - exp(y) sum dy.
 // LANES invocations per row. Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/softmax.rs (softmax_backward)
+// CPU twin: crates/rnn-cpu/src/softmax.rs (softmax_backward)
 
 struct Params {
     rows: u32,

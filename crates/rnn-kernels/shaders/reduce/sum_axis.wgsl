@@ -2,7 +2,7 @@
 // axis. Long sums take two passes, the second over the chunks of the first.
 // A workgroup has WIDTH outputs, 256 / WIDTH invocations each. Needs: lib/index.wgsl,
 // lib/reduce_columns.wgsl, lib/store_*.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/reduce.rs (sum_axis)
+// CPU twin: crates/rnn-cpu/src/reduce.rs (sum_axis)
 
 struct Params {
     outputs: u32, // outer * inner

@@ -7,7 +7,7 @@
 // H and P are multiples of 4 here.
 // Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl,
 // lib/step_*.wgsl, lib/ring_*.wgsl, lib/row_means.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/rnn/backward.rs
+// CPU twin: crates/rnn-cpu/src/rnn/backward.rs
 
 struct Params {
     options: Options,

@@ -2,7 +2,7 @@
 // unit side by side, unit * G + gate, P units), or its gradient back. P is H rounded up to a multiple of 4,
 // rows are padded likewise; what has no counterpart is zero, or left out on the way back.
 // Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/rnn/pack.rs (Panels)
+// CPU twin: crates/rnn-cpu/src/rnn/pack.rs (Panels)
 
 struct Params {
     hidden: u32,     // H

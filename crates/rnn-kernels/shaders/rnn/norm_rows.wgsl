@@ -1,7 +1,7 @@
 // Layer normalisation of the input's product of every step: rows of H*G values, gates of a unit side by side, what
 // lies beyond H zero. out = normal * gain + bias. LANES lanes per row and direction.
 // Needs: lib/sum_lanes.wgsl, lib/row_norm.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/rnn/forward.rs
+// CPU twin: crates/rnn-cpu/src/rnn/forward.rs
 
 struct Params {
     rows: u32,       // T*B*D

@@ -1,7 +1,7 @@
 // The backward of rnn/norm_rows.wgsl: from the product x before it, computed again, and the gradient d of what came
 // out, the gradient of the product (in x's place) and d * normal, whose sum over the rows is the gain's gradient.
 // Needs: lib/sum_lanes.wgsl, lib/row_norm.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/rnn/backward.rs
+// CPU twin: crates/rnn-cpu/src/rnn/backward.rs
 
 struct Params {
     rows: u32,       // T*B*D

@@ -1,7 +1,7 @@
 // The two biases of one direction: their sum where both enter a gate alike, and b_hn of a GRU apart, because
 // the reset gate multiplies it. Gates of a unit side by side; P is H rounded up to a multiple of 4, and what
 // lies beyond H is zero. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/rnn/pack.rs (pack_bias)
+// CPU twin: crates/rnn-cpu/src/rnn/pack.rs (pack_bias)
 
 struct Params {
     hidden: u32,    // H

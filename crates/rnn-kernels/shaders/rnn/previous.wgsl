@@ -2,7 +2,7 @@
 // The gradient of U is a product with it; its first step starts the ring.
 // P is a multiple of 4 here and called hidden. Needs: lib/activation.wgsl, lib/rng.wgsl, lib/options.wgsl,
 // lib/index.wgsl, lib/store_*.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/rnn/weight_grads.rs
+// CPU twin: crates/rnn-cpu/src/rnn/weight_grads.rs
 
 struct Params {
     options: Options,

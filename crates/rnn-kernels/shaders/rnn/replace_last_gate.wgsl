@@ -1,6 +1,6 @@
 // Puts the recurrent gradient of a GRU's last gate in the place of its input gradient, when the latter has been
 // used: then one product gives the gradient of all of U. Needs: lib/index.wgsl, lib/store_*.wgsl.
-// CPU twin: crates/rnn-runtime/src/cpu/rnn/weight_grads.rs
+// CPU twin: crates/rnn-cpu/src/rnn/weight_grads.rs
 
 struct Params {
     count: u32, // elements of aux

@@ -4,9 +4,11 @@
 //! interprets it. It holds no weights.
 
 mod activation;
+mod per_parameter;
 mod stack;
 
 pub use activation::Activation;
+pub use per_parameter::PerParameter;
 use serde::{Deserialize, Serialize};
 pub use stack::{Merge, Parameter, Regularization, StackSpec, Storage, WeightFormat};
 

@@ -2,38 +2,17 @@
 //! as bit copies, on u32; f16 is widened. A moved index array has no host copy, so it cannot be
 //! range-checked and [`super::embed::gather`] refuses it.
 
-use super::{collapse, widen};
-use crate::array::{Array, DType};
-use crate::cpu;
+use super::widen;
+use crate::array::Array;
 use crate::device::{Device, on_device};
-use crate::dims::Shape;
-use crate::error::{Error, Result};
+use rnn_base::DType;
+use rnn_base::Shape;
+use rnn_base::args::copy::{StridedCopy, View};
+use rnn_base::error::{Error, Result};
+use rnn_cpu as cpu;
 #[cfg(feature = "gpu")]
-use crate::gpu;
+use rnn_gpu as gpu;
 use std::borrow::Cow;
-
-/// A copy of `dims` elements between two strided views. Collapsed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StridedCopy {
-    pub(crate) dims: Vec<usize>,
-    pub(crate) src_strides: Vec<usize>,
-    pub(crate) src_offset: usize,
-    pub(crate) dst_strides: Vec<usize>,
-    pub(crate) dst_offset: usize,
-}
-
-/// One side of a copy.
-struct View<'a> {
-    strides: &'a [usize],
-    offset: usize,
-}
-
-impl StridedCopy {
-    fn new(dims: &[usize], src: View<'_>, dst: View<'_>) -> Self {
-        let (dims, [src_strides, dst_strides]) = collapse(dims, [src.strides, dst.strides]);
-        StridedCopy { dims, src_strides, src_offset: src.offset, dst_strides, dst_offset: dst.offset }
-    }
-}
 
 /// f32 and u32 as they are, f16 widened.
 fn words<'a>(op: &'static str, arg: &'static str, x: &'a Array) -> Result<Cow<'a, Array>> {
@@ -230,7 +209,7 @@ pub fn broadcast_to(x: &Array, dims: &[usize]) -> Result<Array> {
             op: OP,
             arg: "x".into(),
             expected: format!("broadcastable to {shape:?}"),
-            got: x.shape().clone(),
+            got: x.dims().to_vec(),
         });
     }
     let x = words(OP, "x", x)?;

@@ -1,13 +1,15 @@
 //! Rows of a table by index, and the gradient of the table.
 
 use super::{f32_array, widen};
-use crate::array::{Array, Buffer, DType};
-use crate::cpu;
+use crate::array::Array;
+use crate::buffer::Buffer;
 use crate::device::on_device;
-use crate::dims::Shape;
-use crate::error::{Error, Result};
+use rnn_base::DType;
+use rnn_base::Shape;
+use rnn_base::error::{Error, Result};
+use rnn_cpu as cpu;
 #[cfg(feature = "gpu")]
-use crate::gpu;
+use rnn_gpu as gpu;
 
 /// Rows of `table` `[V, E]` by `indices` (u32, any shape): the result is `[indices.., E]`.
 ///
@@ -23,7 +25,7 @@ pub fn gather(table: &Array, indices: &Array) -> Result<Array> {
             op: OP,
             arg: "table".into(),
             expected: "[V, E]".into(),
-            got: table.shape().clone(),
+            got: table.dims().to_vec(),
         });
     };
     indices.expect_device(OP, "indices", table.device())?;
@@ -60,7 +62,7 @@ pub fn scatter_add(dy: &Array, indices: &Array, rows: usize) -> Result<Array> {
             op: OP,
             arg: "dy".into(),
             expected: format!("[indices.., E] with indices {:?}", indices.shape()),
-            got: dy.shape().clone(),
+            got: dy.dims().to_vec(),
         });
     };
     let (shape, n, device) = (Shape::new(OP, &[rows, e])?, indices.len(), dy.device());

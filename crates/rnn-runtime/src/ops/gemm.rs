@@ -2,69 +2,19 @@
 
 use super::widen;
 use crate::array::Array;
-use crate::cpu;
 use crate::device::on_device;
-use crate::error::{Error, Result};
+use rnn_base::args::gemm::{GemmArgs, Operand, Output};
+use rnn_base::error::{Error, Result};
+use rnn_cpu as cpu;
 #[cfg(feature = "gpu")]
-use crate::gpu;
-
-/// A strided matrix inside an array: element (r, c) of batch i is at
-/// `offset + i * batch_stride + r * row_stride + c * col_stride`.
-#[derive(Clone, Copy)]
-pub(crate) struct Operand<'a> {
-    pub(crate) array: &'a Array,
-    pub(crate) offset: usize,
-    pub(crate) batch_stride: usize,
-    pub(crate) row_stride: usize,
-    pub(crate) col_stride: usize,
-}
-
-impl<'a> Operand<'a> {
-    /// The whole array as rows of `cols` contiguous elements.
-    pub(crate) fn rows(array: &'a Array, cols: usize) -> Self {
-        Operand { array, offset: 0, batch_stride: 0, row_stride: cols, col_stride: 1 }
-    }
-
-    /// The same matrix starting at another element.
-    #[cfg(feature = "gpu")]
-    pub(crate) fn at(self, offset: usize) -> Self {
-        Operand { offset, ..self }
-    }
-
-    /// The transpose.
-    pub(crate) fn t(self) -> Self {
-        Operand { row_stride: self.col_stride, col_stride: self.row_stride, ..self }
-    }
-}
-
-/// `c[m, n] (+)= a[m, k] b[k, n] (+ bias[n])`, for every matrix of the batch.
-pub(crate) struct GemmArgs<'a> {
-    pub(crate) batch: usize,
-    pub(crate) m: usize,
-    pub(crate) n: usize,
-    pub(crate) k: usize,
-    pub(crate) a: Operand<'a>,
-    pub(crate) b: Operand<'a>,
-    pub(crate) bias: Option<&'a Array>,
-    /// Add to c rather than overwrite it.
-    pub(crate) accumulate: bool,
-}
-
-/// Where a product goes: rows `ldc` apart from element `offset` on.
-pub(crate) struct Output<'a> {
-    pub(crate) array: &'a mut Array,
-    pub(crate) offset: usize,
-    pub(crate) batch_stride: usize,
-    pub(crate) ldc: usize,
-}
+use rnn_gpu as gpu;
 
 /// The product on arrays whose extents and device the caller has checked.
-pub(crate) fn gemm(args: &GemmArgs<'_>, c: Output<'_>) -> Result<()> {
-    let device = args.a.array.device().clone();
+fn gemm(args: &GemmArgs<&Array>, c: &mut Array, place: Output) -> Result<()> {
     on_device!(
-        &device,
+        &args.a.memory.device().clone(),
         Cpu(device) => {
-            let out = c.array.cpu_mut().make_mut()?;
+            let out = c.cpu_mut().make_mut()?;
             for batch in 0..args.batch {
                 cpu::gemm::gemm(device.threads(), cpu::gemm::Gemm {
                     m: args.m,
@@ -72,22 +22,22 @@ pub(crate) fn gemm(args: &GemmArgs<'_>, c: Output<'_>) -> Result<()> {
                     k: args.k,
                     a: cpu_view(&args.a, batch),
                     b: cpu_view(&args.b, batch),
-                    c: &mut out[c.offset + batch * c.batch_stride..],
-                    ldc: c.ldc,
+                    c: &mut out[place.offset + batch * place.batch_stride..],
+                    ldc: place.ldc,
                     accumulate: args.accumulate,
                     bias: args.bias.map(|bias| &bias.cpu()[..]),
                 });
             }
             Ok(())
         },
-        Gpu(device) => gpu::gemm::gemm(device, args, c),
+        Gpu(device) => gpu::gemm::gemm(device, &args.map(Array::gpu_array), c.gpu_array_mut(), place),
     )
 }
 
 /// One matrix of an operand in CPU memory.
-fn cpu_view<'a>(operand: &Operand<'a>, batch: usize) -> cpu::gemm::View<'a> {
+fn cpu_view<'a>(operand: &Operand<&'a Array>, batch: usize) -> cpu::gemm::View<'a> {
     cpu::gemm::View {
-        data: &operand.array.cpu()[operand.offset + batch * operand.batch_stride..],
+        data: &operand.memory.cpu()[operand.offset + batch * operand.batch_stride..],
         row_stride: operand.row_stride,
         col_stride: operand.col_stride,
     }
@@ -102,7 +52,7 @@ fn matrix(op: &'static str, arg: &'static str, x: &Array) -> Result<(Option<usiz
             op,
             arg: arg.into(),
             expected: "[M, K] or [N, M, K]".into(),
-            got: x.shape().clone(),
+            got: x.dims().to_vec(),
         }),
     }
 }
@@ -128,15 +78,15 @@ pub fn matmul(a: &Array, b: &Array, trans_a: bool, trans_b: bool) -> Result<Arra
             op: OP,
             arg: "b".into(),
             expected: format!("{batch}[K, N] with K = {k} (after transposition), as a has"),
-            got: b.shape().clone(),
+            got: b.dims().to_vec(),
         });
     }
     let batch = a_batch.unwrap_or(1);
     let dims: Vec<usize> = a_batch.into_iter().chain([m, n]).collect();
     let mut c = Array::alloc(a.device(), OP, &dims)?;
-    let a_operand = Operand { batch_stride: m * k, ..Operand::rows(&a, a_cols) };
+    let a_operand = Operand { batch_stride: m * k, ..Operand::rows(&*a, a_cols) };
     let b_stride = if b_batch.is_some() { k * n } else { 0 };
-    let b_operand = Operand { batch_stride: b_stride, ..Operand::rows(&b, b_cols) };
+    let b_operand = Operand { batch_stride: b_stride, ..Operand::rows(&*b, b_cols) };
     let args = GemmArgs {
         batch,
         m,
@@ -147,7 +97,7 @@ pub fn matmul(a: &Array, b: &Array, trans_a: bool, trans_b: bool) -> Result<Arra
         bias: None,
         accumulate: false,
     };
-    gemm(&args, Output { array: &mut c, offset: 0, batch_stride: m * n, ldc: n })?;
+    gemm(&args, &mut c, Output { batch_stride: m * n, ..Output::rows(n) })?;
     Ok(c)
 }
 
@@ -165,7 +115,7 @@ pub fn linear(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> 
             op: OP,
             arg: "weight".into(),
             expected: "[O, I]".into(),
-            got: weight.shape().clone(),
+            got: weight.dims().to_vec(),
         });
     };
     if weight_inputs != inputs || x.dims().is_empty() {
@@ -173,7 +123,7 @@ pub fn linear(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> 
             op: OP,
             arg: "x".into(),
             expected: format!("[.., I] with I = {weight_inputs}"),
-            got: x.shape().clone(),
+            got: x.dims().to_vec(),
         });
     }
     let bias = match bias {
@@ -194,11 +144,11 @@ pub fn linear(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> 
         m: rows,
         n: outputs,
         k: inputs,
-        a: Operand::rows(&x, inputs),
-        b: Operand::rows(&weight, inputs).t(),
+        a: Operand::rows(&*x, inputs),
+        b: Operand::rows(&*weight, inputs).t(),
         bias: bias.as_deref(),
         accumulate: false,
     };
-    gemm(&args, Output { array: &mut y, offset: 0, batch_stride: 0, ldc: outputs })?;
+    gemm(&args, &mut y, Output::rows(outputs))?;
     Ok(y)
 }

@@ -1,13 +1,15 @@
 //! Layer normalisation along the last axis (Ba, Kiros and Hinton 2016).
 
 use super::{expect_same_shape, f32_array, widen};
-use crate::array::{Array, Buffer};
-use crate::cpu;
+use crate::array::Array;
+use crate::buffer::Buffer;
 use crate::device::on_device;
-use crate::dims::Shape;
-use crate::error::{Error, Result};
+use rnn_base::Shape;
+use rnn_base::args::layer_norm::{LayerNormArgs, LayerNormSaved};
+use rnn_base::error::{Error, Result};
+use rnn_cpu as cpu;
 #[cfg(feature = "gpu")]
-use crate::gpu;
+use rnn_gpu as gpu;
 
 /// What [`layer_norm`] returns; `mean` and `rstd` are kept for the backward.
 #[derive(Clone, Debug)]
@@ -29,25 +31,6 @@ pub struct LayerNormGrads {
     pub dgamma: Array,
     /// `[C]`
     pub dbeta: Array,
-}
-
-/// Sizes and constants of a forward pass: `rows` rows of C = `cols` elements.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LayerNormArgs {
-    pub(crate) rows: usize,
-    pub(crate) cols: usize,
-    pub(crate) eps: f32,
-}
-
-/// What a backward pass reads besides dy, over the buffers of either backend.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LayerNormSaved<'a, B> {
-    pub(crate) rows: usize,
-    pub(crate) cols: usize,
-    pub(crate) x: &'a B,
-    pub(crate) gamma: &'a B,
-    pub(crate) mean: &'a B,
-    pub(crate) rstd: &'a B,
 }
 
 /// `y = gamma (x - mean) / sqrt(variance + eps) + beta` along the last axis of `x` `[.., C]`, with

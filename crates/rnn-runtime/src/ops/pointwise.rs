@@ -1,31 +1,19 @@
 //! Element by element: functions of one and two variables, accumulation, constants, conversion.
 
-use super::{collapse, expect_same_shape, f32_array, reduce, widen};
-use crate::array::{Array, Buffer, DType};
-use crate::cpu;
+use super::{expect_same_shape, f32_array, reduce, widen};
+use crate::array::Array;
+use crate::buffer::Buffer;
 use crate::device::{Device, on_device};
-use crate::dims::Shape;
-use crate::error::{Error, Result};
+use rnn_base::DType;
+use rnn_base::Shape;
+use rnn_base::args::copy::collapse;
+use rnn_base::args::pointwise::Strided2;
+use rnn_base::error::{Error, Result};
+use rnn_cpu as cpu;
 #[cfg(feature = "gpu")]
-use crate::gpu;
+use rnn_gpu as gpu;
 
 pub use rnn_kernels::params::{BinaryOp, UnaryOp};
-
-/// Two operands seen as one shape: dims and the strides of each, 0 along broadcast axes. Collapsed:
-/// operands of the same shape have one axis and strides of 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Strided2 {
-    pub(crate) dims: Vec<usize>,
-    pub(crate) a_strides: Vec<usize>,
-    pub(crate) b_strides: Vec<usize>,
-}
-
-impl Strided2 {
-    /// Whether both operands are walked element by element in memory order.
-    pub(crate) fn is_contiguous(&self) -> bool {
-        self.dims.len() == 1 && self.a_strides == [1] && self.b_strides == [1]
-    }
-}
 
 /// `op(x)` of every element, in the shape of `x`.
 ///
@@ -110,7 +98,7 @@ pub fn sum_to_shape(x: &Array, shape: &Shape) -> Result<Array> {
             op: OP,
             arg: "shape".into(),
             expected: format!("broadcastable to {:?}", x.shape()),
-            got: shape.clone(),
+            got: shape.dims().to_vec(),
         });
     }
     let mut x = widen(OP, "x", x)?.into_owned();

@@ -2,13 +2,15 @@
 //! device gives the same bits twice.
 
 use super::{expect_same_shape, f32_array, widen};
-use crate::array::{Array, Buffer, DType};
-use crate::cpu;
+use crate::array::Array;
+use crate::buffer::Buffer;
 use crate::device::{Device, on_device};
-use crate::dims::Shape;
-use crate::error::Result;
+use rnn_base::DType;
+use rnn_base::Shape;
+use rnn_base::error::Result;
+use rnn_cpu as cpu;
 #[cfg(feature = "gpu")]
-use crate::gpu;
+use rnn_gpu as gpu;
 use std::borrow::Cow;
 
 /// Sum along `axis`, which disappears: `[T, B, H]` along 0 is `[B, H]`.

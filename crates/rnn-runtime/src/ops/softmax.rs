@@ -1,12 +1,13 @@
 //! Softmax and log-softmax along the last axis.
 
 use super::{expect_same_shape, f32_array, widen};
-use crate::array::{Array, Buffer};
-use crate::cpu;
+use crate::array::Array;
+use crate::buffer::Buffer;
 use crate::device::on_device;
-use crate::error::Result;
+use rnn_base::error::Result;
+use rnn_cpu as cpu;
 #[cfg(feature = "gpu")]
-use crate::gpu;
+use rnn_gpu as gpu;
 
 /// `exp(x - max) / sum exp(x - max)` along the last axis; the result has the shape of `x`.
 ///

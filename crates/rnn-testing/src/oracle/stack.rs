@@ -4,7 +4,7 @@ use rnn_kernels::cell::{Merge, StackSpec};
 
 use super::cell::{Cell, Step};
 use super::masks::Masks;
-use super::weights::{CellWeights, StackWeights};
+use super::weights::{CellWeights, StackWeights, zeros_like};
 
 /// Input of a stack.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -286,7 +286,7 @@ pub fn backward(
         },
         dh0: dh_n.to_vec(),
         dc0: result.c_n.as_ref().map(|c_n| dc_n.map_or(vec![0.0; c_n.len()], <[_]>::to_vec)),
-        weights: weights.iter().map(CellWeights::zeros_like).collect(),
+        weights: weights.iter().map(zeros_like).collect(),
     };
     for layer in (0..spec.num_layers).rev() {
         let d_out = merge_backward(spec, &result.outputs[layer], &grads.dx);

@@ -1,78 +1,14 @@
 //! The parameters of a stack.
 
-use rnn_kernels::cell::{Parameter, StackSpec};
+use rnn_kernels::cell::{Parameter, PerParameter, StackSpec};
 
 /// The parameters of one layer and direction, or their gradients. Gate order and rows as in PyTorch (LSTM
 /// i, f, g, o; GRU r, z, n); shapes as [`StackSpec::parameter_dims`] says.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CellWeights {
-    /// `[G*H, I]`, where I is the layer's input size.
-    pub w_ih: Vec<f64>,
-    /// `[G*H, P]`, `[H]` of an independent recurrence
-    pub w_hh: Vec<f64>,
-    /// `[G*H]`, when the stack has biases.
-    pub b_ih: Option<Vec<f64>>,
-    /// `[G*H]`, when the stack has biases.
-    pub b_hh: Option<Vec<f64>>,
-    /// `[P, H]`
-    pub w_hr: Option<Vec<f64>>,
-    /// `[3*H]`, i, f, o; `[2*H]`, i, o when coupled
-    pub peephole: Option<Vec<f64>>,
-    /// `[G*H]`
-    pub norm_ih: Option<Vec<f64>>,
-    /// `[G*H]`
-    pub norm_hh: Option<Vec<f64>>,
-    /// `[H]`
-    pub norm_c: Option<Vec<f64>>,
-    /// `[H]`
-    pub norm_c_bias: Option<Vec<f64>>,
-}
+pub type CellWeights = PerParameter<Vec<f64>>;
 
-impl CellWeights {
-    /// One parameter, if there.
-    pub fn get(&self, parameter: Parameter) -> Option<&Vec<f64>> {
-        match parameter {
-            Parameter::WeightIh => Some(&self.w_ih),
-            Parameter::WeightHh => Some(&self.w_hh),
-            Parameter::BiasIh => self.b_ih.as_ref(),
-            Parameter::BiasHh => self.b_hh.as_ref(),
-            Parameter::WeightHr => self.w_hr.as_ref(),
-            Parameter::Peephole => self.peephole.as_ref(),
-            Parameter::NormIh => self.norm_ih.as_ref(),
-            Parameter::NormHh => self.norm_hh.as_ref(),
-            Parameter::NormC => self.norm_c.as_ref(),
-            Parameter::NormCBias => self.norm_c_bias.as_ref(),
-        }
-    }
-
-    /// Replaces one parameter.
-    pub fn set(&mut self, parameter: Parameter, values: Vec<f64>) {
-        match parameter {
-            Parameter::WeightIh => self.w_ih = values,
-            Parameter::WeightHh => self.w_hh = values,
-            Parameter::BiasIh => self.b_ih = Some(values),
-            Parameter::BiasHh => self.b_hh = Some(values),
-            Parameter::WeightHr => self.w_hr = Some(values),
-            Parameter::Peephole => self.peephole = Some(values),
-            Parameter::NormIh => self.norm_ih = Some(values),
-            Parameter::NormHh => self.norm_hh = Some(values),
-            Parameter::NormC => self.norm_c = Some(values),
-            Parameter::NormCBias => self.norm_c_bias = Some(values),
-        }
-    }
-
-    /// The parameters that are there, in the order of [`Parameter::ALL`].
-    pub fn all(&self) -> impl Iterator<Item = (Parameter, &Vec<f64>)> {
-        Parameter::ALL.into_iter().filter_map(|parameter| Some((parameter, self.get(parameter)?)))
-    }
-
-    pub(super) fn zeros_like(other: &CellWeights) -> Self {
-        let mut zeros = CellWeights::default();
-        for (parameter, values) in other.all() {
-            zeros.set(parameter, vec![0.0; values.len()]);
-        }
-        zeros
-    }
+/// As many zeros for every parameter.
+pub(super) fn zeros_like(other: &CellWeights) -> CellWeights {
+    other.clone().map(|values| vec![0.0; values.len()])
 }
 
 /// The parameters of a stack: L*D entries, layer-major, then direction.

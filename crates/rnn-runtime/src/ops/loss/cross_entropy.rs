@@ -1,15 +1,17 @@
 //! Cross-entropy of logits and class labels.
 
 use super::{LossOptions, Weighting};
-use crate::array::{Array, Buffer};
-use crate::cpu;
+use crate::array::Array;
+use crate::buffer::Buffer;
 use crate::device::on_device;
-use crate::dims::Shape;
-use crate::error::{Error, Result};
-#[cfg(feature = "gpu")]
-use crate::gpu;
 use crate::ops::embed::host_indices;
 use crate::ops::{expect_scalar, f32_array, widen};
+use rnn_base::Shape;
+use rnn_base::args::loss::CrossEntropyArgs;
+use rnn_base::error::{Error, Result};
+use rnn_cpu as cpu;
+#[cfg(feature = "gpu")]
+use rnn_gpu as gpu;
 
 /// Options of [`cross_entropy`]; the default has neither.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -32,17 +34,6 @@ pub struct CrossEntropyForward {
     pub weighting: Weighting,
 }
 
-/// Arguments of the cross-entropy kernels. With the target t = (1 - smoothing) onehot(label) +
-/// smoothing / cols, a row costs `lse - sum_c t_c logits_c` times its weight.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CrossEntropyArgs {
-    pub(crate) rows: usize,
-    pub(crate) cols: usize,
-    pub(crate) smoothing: f32,
-    /// Factor of the weighted sum.
-    pub(crate) scale: f32,
-}
-
 /// Checks shapes and devices; returns the number of classes.
 fn classes(op: &'static str, logits: &Array, labels: &Array) -> Result<usize> {
     let Some((&cols, leading)) = logits.dims().split_last() else {
@@ -50,7 +41,7 @@ fn classes(op: &'static str, logits: &Array, labels: &Array) -> Result<usize> {
             op,
             arg: "logits".into(),
             expected: "[.., C]".into(),
-            got: logits.shape().clone(),
+            got: logits.dims().to_vec(),
         });
     };
     labels.expect_device(op, "labels", logits.device())?;

@@ -2,15 +2,17 @@
 //! places in time.
 
 use super::{LossOptions, Reduction, check_lengths};
-use crate::array::{Array, Buffer};
-use crate::cpu;
+use crate::array::Array;
+use crate::buffer::Buffer;
 use crate::device::{Device, on_device};
-use crate::dims::Shape;
-use crate::error::{Error, Result};
-#[cfg(feature = "gpu")]
-use crate::gpu;
 use crate::ops::softmax::log_softmax;
 use crate::ops::{expect_scalar, f32_array, widen};
+use rnn_base::Shape;
+use rnn_base::args::loss::CtcArgs;
+use rnn_base::error::{Error, Result};
+use rnn_cpu as cpu;
+#[cfg(feature = "gpu")]
+use rnn_gpu as gpu;
 
 /// Options of [`ctc`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,25 +22,6 @@ pub struct CtcOptions {
     /// What a target costs that no path of its sequence's length can spell: nothing, or infinity. Its gradient
     /// is zero either way.
     pub zero_infinity: bool,
-}
-
-/// Sizes of the CTC kernels.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CtcArgs {
-    pub(crate) batch: usize,
-    pub(crate) steps: usize,
-    pub(crate) classes: usize,
-    /// S, at least 1.
-    pub(crate) labels: usize,
-    pub(crate) blank: u32,
-    pub(crate) zero_infinity: bool,
-}
-
-impl CtcArgs {
-    /// States of the longest target, 2S + 1.
-    pub(crate) fn width(&self) -> usize {
-        2 * self.labels + 1
-    }
 }
 
 /// What [`ctc`] returns; the backward takes all of it.
@@ -114,7 +97,7 @@ fn check(
             op,
             arg: "logits".into(),
             expected: "[T, B, C]".into(),
-            got: logits.shape().clone(),
+            got: logits.dims().to_vec(),
         });
     };
     let value = |arg, expected: String, got: String| Err(Error::Value { op, arg, expected, got });

@@ -1,14 +1,16 @@
 //! Costs of one prediction and one target.
 
 use super::{LossOptions, Weighting};
-use crate::array::{Array, Buffer};
-use crate::cpu;
+use crate::array::Array;
+use crate::buffer::Buffer;
 use crate::device::on_device;
-use crate::dims::Shape;
-use crate::error::{Error, Result};
-#[cfg(feature = "gpu")]
-use crate::gpu;
 use crate::ops::{expect_same_shape, expect_scalar, f32_array, widen};
+use rnn_base::Shape;
+use rnn_base::args::loss::{CostArgs, WeightedArgs};
+use rnn_base::error::{Error, Result};
+use rnn_cpu as cpu;
+#[cfg(feature = "gpu")]
+use rnn_gpu as gpu;
 use rnn_kernels::params::ElementwiseCost;
 
 /// The cost of a prediction x where the target is t.
@@ -35,24 +37,6 @@ pub enum Elementwise {
     },
 }
 
-/// A cost as the kernels know it: its number and the one constant that some have.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Knob {
-    pub(crate) cost: ElementwiseCost,
-    pub(crate) value: f32,
-}
-
-/// Arguments of the kernels with a cost per element.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WeightedArgs {
-    /// Rows of equal weight.
-    pub(crate) rows: usize,
-    /// Elements of a row.
-    pub(crate) cols: usize,
-    /// Factor of the weighted sum.
-    pub(crate) scale: f32,
-}
-
 impl Weighting {
     pub(super) fn args(&self) -> WeightedArgs {
         WeightedArgs { rows: self.rows, cols: self.cols, scale: self.scale }
@@ -70,7 +54,7 @@ impl Weighting {
             op,
             arg: "pred".into(),
             expected: format!("of {} rows of {}, as the weighting is", self.rows, self.cols),
-            got: x.shape().clone(),
+            got: x.dims().to_vec(),
         })
     }
 }
@@ -97,7 +81,7 @@ impl Elementwise {
         }
     }
 
-    fn knob(self, op: &'static str) -> Result<Knob> {
+    fn args(self, op: &'static str) -> Result<CostArgs> {
         let (cost, value) = match self {
             Elementwise::Mse => (ElementwiseCost::Squared, 0.0),
             Elementwise::Mae => (ElementwiseCost::Absolute, 0.0),
@@ -113,7 +97,7 @@ impl Elementwise {
                 refuse("delta", "positive and finite")
             }
             Elementwise::Quantile { .. } if !(value > 0.0 && value < 1.0) => refuse("q", "in (0, 1)"),
-            _ => Ok(Knob { cost, value }),
+            _ => Ok(CostArgs { cost, value }),
         }
     }
 }
@@ -130,7 +114,7 @@ pub fn elementwise(
     options: &LossOptions<'_>,
 ) -> Result<(Array, Weighting)> {
     let op = cost.name();
-    let knob = cost.knob(op)?;
+    let cost_args = cost.args(op)?;
     let (pred, target) = (widen(op, "pred", pred)?, widen(op, "target", target)?);
     expect_same_shape(op, "target", &target, "pred", &pred)?;
     let weighting = Weighting::elements(op, pred.device(), pred.dims(), options)?;
@@ -139,9 +123,9 @@ pub fn elementwise(
     let buffer: Buffer = on_device!(
         device,
         Cpu(dev) => cpu::loss::elementwise(
-            dev, knob, &args, pred.cpu(), target.cpu(), weights.map(Array::cpu))?.into(),
+            dev, cost_args, &args, pred.cpu(), target.cpu(), weights.map(Array::cpu))?.into(),
         Gpu(dev) => gpu::loss::elementwise(
-            dev, knob, &args, pred.gpu(), target.gpu(), weights.map(Array::gpu))?.into(),
+            dev, cost_args, &args, pred.gpu(), target.gpu(), weights.map(Array::gpu))?.into(),
     );
     Ok((f32_array(device, scalar, buffer), weighting))
 }
@@ -159,7 +143,7 @@ pub fn elementwise_backward(
     dloss: &Array,
 ) -> Result<Array> {
     let op = cost.backward_name();
-    let knob = cost.knob(op)?;
+    let cost_args = cost.args(op)?;
     let (pred, target) = (widen(op, "pred", pred)?, widen(op, "target", target)?);
     expect_same_shape(op, "target", &target, "pred", &pred)?;
     weighting.expect(op, &pred)?;
@@ -171,9 +155,9 @@ pub fn elementwise_backward(
     let buffer: Buffer = on_device!(
         device,
         Cpu(dev) => cpu::loss::elementwise_backward(
-            dev, knob, &args, [pred.cpu(), target.cpu(), dloss.cpu()], weights.map(Array::cpu))?.into(),
+            dev, cost_args, &args, [pred.cpu(), target.cpu(), dloss.cpu()], weights.map(Array::cpu))?.into(),
         Gpu(dev) => gpu::loss::elementwise_backward(
-            dev, knob, &args, [pred.gpu(), target.gpu(), dloss.gpu()], weights.map(Array::gpu))?.into(),
+            dev, cost_args, &args, [pred.gpu(), target.gpu(), dloss.gpu()], weights.map(Array::gpu))?.into(),
     );
     Ok(f32_array(device, shape, buffer))
 }

@@ -3,13 +3,13 @@
 
 use super::{LossOptions, Weighting};
 use crate::array::Array;
-use crate::cpu;
 use crate::device::on_device;
-use crate::dims::Shape;
-use crate::error::{Error, Result};
-#[cfg(feature = "gpu")]
-use crate::gpu;
 use crate::ops::{expect_same_shape, expect_scalar, f32_array, widen};
+use rnn_base::Shape;
+use rnn_base::error::{Error, Result};
+use rnn_cpu as cpu;
+#[cfg(feature = "gpu")]
+use rnn_gpu as gpu;
 use std::borrow::Cow;
 
 /// How the predicted variance is given.

@@ -10,17 +10,14 @@ mod ctc;
 mod elementwise;
 mod gaussian;
 
-pub(crate) use cross_entropy::CrossEntropyArgs;
 pub use cross_entropy::{CrossEntropyForward, CrossEntropyOptions, cross_entropy, cross_entropy_backward};
-pub(crate) use ctc::CtcArgs;
 pub use ctc::{CtcForward, CtcOptions, ctc, ctc_backward};
 pub use elementwise::{Elementwise, elementwise, elementwise_backward};
-pub(crate) use elementwise::{Knob, WeightedArgs};
 pub use gaussian::{Spread, gaussian_nll, gaussian_nll_backward};
 
 use crate::array::Array;
 use crate::device::Device;
-use crate::error::{Error, Result};
+use rnn_base::error::{Error, Result};
 
 /// How the costs of single elements become one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -152,7 +149,7 @@ impl Weighting {
                 op,
                 arg: "target".into(),
                 expected: format!("of the axes T and B {why}"),
-                got: crate::dims::Shape::new(op, dims)?,
+                got: dims.to_vec(),
             });
         }
         let [batch, inner] = time.unwrap_or([1, rows]);

@@ -6,17 +6,18 @@
 
 mod rule;
 
-pub(crate) use rule::{BaseFactors, Factors};
 pub use rule::{StepOptions, UpdateRule, nadam_momentum};
 
 use super::{expect_same_shape, f32_array, widen};
-use crate::array::{Array, DType};
-use crate::cpu::{self, CpuBuffer};
+use crate::array::Array;
 use crate::device::on_device;
-use crate::dims::Shape;
-use crate::error::{Error, Result};
+use rnn_base::DType;
+use rnn_base::Shape;
+use rnn_base::args::optim::{ClipFactors, Update};
+use rnn_base::error::{Error, Result};
+use rnn_cpu::{self as cpu, CpuBuffer};
 #[cfg(feature = "gpu")]
-use crate::gpu::{self, GpuBuffer};
+use rnn_gpu::{self as gpu, GpuBuffer};
 
 /// How [`grad_norm`] looks at gradients, and how the steps that follow clip them: divided by the loss scale, then
 /// clipped by value, then by the norm of each tensor, then by the norm of all together.
@@ -36,15 +37,6 @@ impl Default for ClipOptions {
     fn default() -> Self {
         ClipOptions { loss_scale: 1.0, max_value: None, max_tensor_norm: None, max_norm: None }
     }
-}
-
-/// [`ClipOptions`] as the kernels take them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ClipFactors {
-    pub(crate) unscale: f32,
-    pub(crate) limit: f32,
-    pub(crate) max_tensor_norm: Option<f32>,
-    pub(crate) max_norm: Option<f32>,
 }
 
 impl ClipOptions {
@@ -67,17 +59,6 @@ pub struct GradNorm {
     /// `[4 + P]`: norm of all gradients before they are clipped by norm; coefficient that clips it; 1 when everything
     /// is finite, else 0; 0; then for every gradient the coefficient that clips it both ways.
     pub control: Array,
-}
-
-/// The tensors every step works on, over the buffers of either backend.
-#[derive(Debug)]
-pub(crate) struct Update<'a, B> {
-    pub(crate) n: usize,
-    pub(crate) param: &'a mut B,
-    pub(crate) grad: &'a B,
-    pub(crate) control: &'a B,
-    /// In the order of [`UpdateRule::states`].
-    pub(crate) states: Vec<&'a mut B>,
 }
 
 /// Sums of squares, the global 2-norm of all gradients together, and the coefficients that clip: for a gradient of norm
@@ -255,5 +236,5 @@ fn expect_control(op: &'static str, control: &Array, like: &Array, gradients: us
         return Ok(());
     }
     let expected = format!("[4 + P], [norm, coefficient, finite, 0, ...], of P >= {gradients} gradients");
-    Err(Error::Shape { op, arg: "control".into(), expected, got: control.shape().clone() })
+    Err(Error::Shape { op, arg: "control".into(), expected, got: control.dims().to_vec() })
 }

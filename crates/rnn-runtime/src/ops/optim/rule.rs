@@ -2,7 +2,8 @@
 //! `1 - beta2` from an f32 0.999 would be off by 5e-5.
 
 use super::value_error;
-use crate::error::Result;
+use rnn_base::args::optim::{AdamFactors, BaseFactors, Factors};
+use rnn_base::error::Result;
 
 /// What every step has besides its rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,18 +38,6 @@ impl Default for StepOptions {
             max_value: None,
         }
     }
-}
-
-/// [`StepOptions`] as the kernels take them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BaseFactors {
-    pub(crate) tensor: usize,
-    pub(crate) unscale: f32,
-    pub(crate) limit: f32,
-    pub(crate) l1: f32,
-    pub(crate) l2: f32,
-    pub(crate) shrink: f32,
-    pub(crate) threshold: f32,
 }
 
 impl StepOptions {
@@ -152,30 +141,6 @@ pub enum UpdateRule {
 /// The momentum of step `step` of Nadam: `beta1 (1 - 0.96^(step momentum_decay) / 2)` (Dozat 2016, section 3.2).
 pub fn nadam_momentum(beta1: f64, momentum_decay: f64, step: u64) -> f64 {
     beta1 * (1.0 - 0.5 * 0.96f64.powf(step as f64 * momentum_decay))
-}
-
-/// [`UpdateRule`] with a learning rate, as the kernels take it: one variant per kernel.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Factors {
-    Sgd { lr: f32, momentum: Option<f32>, nesterov: bool, first: bool },
-    RmsProp { lr: f32, alpha: f32, one_minus_alpha: f32, eps: f32, momentum: Option<f32> },
-    AdaGrad { lr: f32, eps: f32 },
-    AdaDelta { lr: f32, rho: f32, one_minus_rho: f32, eps: f32 },
-    Adam(AdamFactors),
-    Lion { lr: f32, beta1: f32, one_minus_beta1: f32, beta2: f32, one_minus_beta2: f32 },
-}
-
-/// `p -= (step_size m + look_ahead g) / (sqrt(v) inv_sqrt_correction2 + eps)`
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AdamFactors {
-    pub(crate) beta1: f32,
-    pub(crate) one_minus_beta1: f32,
-    pub(crate) beta2: f32,
-    pub(crate) one_minus_beta2: f32,
-    pub(crate) eps: f32,
-    pub(crate) step_size: f32,
-    pub(crate) look_ahead: f32,
-    pub(crate) inv_sqrt_correction2: f32,
 }
 
 impl UpdateRule {

@@ -1,19 +1,21 @@
 //! The backward pass of a stack.
 
+use super::forward::with_gates;
 use super::merge::merge_backward;
-#[cfg(feature = "gpu")]
-use super::products::wave::Wave;
-use super::{
-    BackwardPass, Dims, LayerGrads, Packed, Pass, Path, Saved, SavedPass, StackCotangents, StackGrads,
-    Wanted, input_mask, layer_mask, output_mask, pass_noise,
-};
-use crate::array::{Array, DType};
+use super::packed::Packed;
+use super::sequences::Path;
+use super::types::{Saved, SavedPass, StackCotangents, StackGrads, Wanted};
+use crate::array::Array;
 use crate::device::{Device, on_device};
-use crate::error::{Error, Result};
-use crate::ops::copy::{StridedCopy, copy_into, slice};
+use crate::ops::copy::{concat, copy_into, slice};
 use crate::ops::dropout::dropout;
 use crate::ops::pointwise::accumulate;
 use crate::ops::widen;
+use rnn_base::DType;
+use rnn_base::args::copy::StridedCopy;
+use rnn_base::args::layer::{BackwardPass, Dims, LayerGrads, Pass, State};
+use rnn_base::args::stack::{input_mask, layer_mask, output_mask, pass_noise};
+use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::{Merge, StackSpec};
 
 const OP: &str = "rnn::backward";
@@ -33,11 +35,13 @@ pub fn backward(
     let device = packed.device.clone();
     check_cotangents(OP, spec, [saved.dims.t, saved.dims.b], &device, cotangents)?;
     #[cfg(feature = "gpu")]
-    if let (crate::device::Device::Gpu(gpu), Some(wave)) = (&device, saved.wave) {
-        let Saved { zero_h0, dims, draws, .. } = saved;
-        let of = Wave { gpu, spec, packed, dims, lag: wave.lag };
-        return of.backward(*wave, zero_h0, draws, cotangents, wanted);
-    }
+    let saved = match (&device, saved) {
+        (Device::Gpu(gpu), Saved { wavefront: Some(wave), layers, zero_h0, dims, draws, paths }) => {
+            let saved = Saved { wavefront: None, layers, zero_h0, dims, draws, paths };
+            return super::wavefront::backward(gpu, (spec, packed), saved, *wave, cotangents, wanted);
+        }
+        (_, saved) => saved,
+    };
     let Saved { layers, zero_h0, dims, draws, paths, .. } = saved;
     let mut states = StateGrads::new(spec, dims, &device, wanted)?;
     let mut dy = match cotangents.dy {
@@ -53,7 +57,7 @@ pub fn backward(
         if let Some(mask) = layer_mask(spec, draws, layer, dims) {
             dy = dropout(&dy, &mask)?;
         }
-        let of_layer = OfLayer { spec, packed, layer, dims, zero_h0, want_dx: wanted.dx || layer > 0 };
+        let of_layer = LayerCall { spec, packed, layer, dims, zero_h0, want_dx: wanted.dx || layer > 0 };
         let separate = dims.d == 2 && (paths.is_some() || spec.merge != Merge::Concat);
         let parts = match separate {
             true => merge_backward(spec.merge, &dy, kept.halves.as_ref())?.to_vec(),
@@ -64,12 +68,12 @@ pub fn backward(
         match &paths {
             None => {
                 let dy = match &parts[..] {
-                    [forward, backward] => crate::ops::copy::concat(&[forward, backward], 2)?,
+                    [forward, backward] => concat(&[forward, backward], 2)?,
                     _ => parts[0].clone(),
                 };
                 for pass in kept.passes {
                     let noise = pass_noise(spec, draws, layer, 0);
-                    let state = of_layer.final_cotangents(cotangents, None)?;
+                    let state = final_cotangents(&device, dims, layer, cotangents, None)?;
                     let of = Pass { noise, ..of_layer.pass(0, None) };
                     let grads = of_layer.run(of, pass, &dy, state)?;
                     states.copy(dims, &grads.state, layer * dims.d)?;
@@ -80,7 +84,7 @@ pub fn backward(
             Some(paths) => {
                 for (d, (path, pass)) in paths.iter().zip(kept.passes).enumerate() {
                     let noise = pass_noise(spec, draws, layer, d);
-                    let state = of_layer.final_cotangents(cotangents, Some((d, path)))?;
+                    let state = final_cotangents(&device, dims, layer, cotangents, Some((d, path)))?;
                     let of = Pass { noise, ..of_layer.pass(d, Some(path)) };
                     let dy = path.pack(OP, &parts[d])?;
                     let grads = of_layer.run(of, pass, &dy, state)?;
@@ -188,87 +192,94 @@ impl StateGrads {
 
 /// Copies `count` elements from `src` at `from` to `dst` at `to`.
 pub(super) fn copy_flat(src: &Array, from: usize, dst: &mut Array, to: usize, count: usize) -> Result<()> {
-    let dims = vec![count];
-    let copy =
-        StridedCopy { dims, src_strides: vec![1], src_offset: from, dst_strides: vec![1], dst_offset: to };
-    copy_into(&copy, src, dst)
+    copy_into(&StridedCopy::flat(count, from, to), src, dst)
 }
 
 /// What all passes of a layer share.
-pub(super) struct OfLayer<'a> {
-    pub(super) spec: &'a StackSpec,
-    pub(super) packed: &'a Packed,
-    pub(super) layer: usize,
+struct LayerCall<'a> {
+    spec: &'a StackSpec,
+    packed: &'a Packed,
+    layer: usize,
     /// Of the stack.
-    pub(super) dims: Dims,
-    pub(super) zero_h0: bool,
-    pub(super) want_dx: bool,
+    dims: Dims,
+    zero_h0: bool,
+    want_dx: bool,
 }
 
-impl<'a> OfLayer<'a> {
+impl<'a> LayerCall<'a> {
     /// The pass that starts at `direction`, without noise.
-    fn pass(&self, direction: usize, path: Option<&'a Path>) -> Pass<'a> {
+    fn pass(&self, direction: usize, path: Option<&'a Path>) -> Pass<'a, Packed> {
         Pass {
             op: OP,
             spec: self.spec,
-            dims: path.map_or(self.dims, |path| self.dims.of_path(path)),
+            dims: path.map_or(self.dims, |path| self.dims.of_walk(&path.walk)),
+            layer: self.layer,
             inputs: self.spec.layer_input_size(self.layer),
-            weights: &self.packed.layers[self.layer],
+            weights: self.packed,
             direction,
             walk: path.map(|path| &path.walk),
             noise: pass_noise(self.spec, None, self.layer, direction),
         }
     }
 
-    fn run(&self, pass: Pass<'_>, saved: SavedPass, dy: &Array, state: Array) -> Result<LayerGrads> {
+    fn run(
+        &self,
+        pass: Pass<'_, Packed>,
+        saved: SavedPass,
+        dy: &Array,
+        state: Array,
+    ) -> Result<LayerGrads<Array>> {
         let SavedPass { kept, h0, c0 } = saved;
         // Kernels that stored y in f16 take the gates as they are.
-        let kept = if kept.y.dtype() == DType::F16 { kept } else { kept.with_gates(DType::F32)? };
-        let (zero_h0, want_dx) = (self.zero_h0, self.want_dx);
-        BackwardPass { pass, kept, h0: &h0, zero_h0, c0: c0.as_ref(), dy, state, want_dx }.run()
-    }
-
-    /// The cotangents of the layer's final states, or of one direction's in packed order: h `[D, B, P]`, then
-    /// c `[D, B, H]`.
-    pub(super) fn final_cotangents(
-        &self,
-        cotangents: &StackCotangents<'_>,
-        path: Option<(usize, &Path)>,
-    ) -> Result<Array> {
-        let dims = path.map_or(self.dims, |(_, path)| self.dims.of_path(path));
-        let first = self.layer * self.dims.d + path.map_or(0, |(d, _)| d);
-        let mut state = Array::alloc_zeroed(&self.packed.device, OP, &[dims.state() + dims.cells()])?;
-        let parts = [
-            ("dh_n", cotangents.dh_n, dims.p, 0, dims.state()),
-            ("dc_n", cotangents.dc_n, dims.h, dims.state(), dims.cells()),
-        ];
-        for (name, given, width, to, count) in parts {
-            let Some(given) = given else { continue };
-            let given = widen(OP, name, given)?;
-            match path {
-                None => copy_flat(&given, first * dims.b * width, &mut state, to, count)?,
-                Some((_, path)) => {
-                    let own = path.order(OP, slice(&given, 0, first, first + 1)?)?;
-                    copy_flat(&own, 0, &mut state, to, count)?;
-                }
-            }
-        }
-        Ok(state)
+        let kept = if kept.y.dtype() == DType::F16 { kept } else { with_gates(kept, DType::F32)? };
+        let (zero_h0, want_dx, c0) = (self.zero_h0, self.want_dx, c0.as_ref().map(State::as_ref));
+        run(BackwardPass { pass, kept, h0: h0.as_ref(), zero_h0, c0, dy, state, want_dx })
     }
 }
 
-impl BackwardPass<'_> {
-    fn run(self) -> Result<LayerGrads> {
-        on_device!(
-            self.dy.device(),
-            Cpu(cpu) => {
-                let weights = self.pass.weights.cpu();
-                self.run_cpu(cpu, weights)
-            },
-            Gpu(gpu) => {
-                let weights = self.pass.weights.gpu();
-                self.run_gpu(gpu, weights)
-            },
-        )
+/// A layer's backward pass on its device.
+fn run(args: BackwardPass<'_, Array, Packed>) -> Result<LayerGrads<Array>> {
+    let Pass { weights, layer, .. } = args.pass;
+    let device = args.dy.device();
+    Ok(on_device!(
+        device,
+        Cpu(cpu) => {
+            let args = args.on(&weights.cpu()[layer], Array::cpu_array, Array::into_cpu_array);
+            rnn_cpu::rnn::layer::backward(cpu, args)?.map(|array| Array::from_data(device, array))
+        },
+        Gpu(gpu) => {
+            let args = args.on(&weights.gpu().each[layer], Array::gpu_array, Array::into_gpu_array);
+            rnn_gpu::rnn::backward(gpu, args)?.map(|array| Array::from_data(device, array))
+        },
+    ))
+}
+
+/// The cotangents of a layer's final states, or of one direction's in packed order: h `[D, B, P]`, then
+/// c `[D, B, H]`. `dims` are those of the stack.
+pub(super) fn final_cotangents(
+    device: &Device,
+    stack: Dims,
+    layer: usize,
+    cotangents: &StackCotangents<'_>,
+    path: Option<(usize, &Path)>,
+) -> Result<Array> {
+    let dims = path.map_or(stack, |(_, path)| stack.of_walk(&path.walk));
+    let first = layer * stack.d + path.map_or(0, |(d, _)| d);
+    let mut state = Array::alloc_zeroed(device, OP, &[dims.state() + dims.cells()])?;
+    let parts = [
+        ("dh_n", cotangents.dh_n, dims.p, 0, dims.state()),
+        ("dc_n", cotangents.dc_n, dims.h, dims.state(), dims.cells()),
+    ];
+    for (name, given, width, to, count) in parts {
+        let Some(given) = given else { continue };
+        let given = widen(OP, name, given)?;
+        match path {
+            None => copy_flat(&given, first * dims.b * width, &mut state, to, count)?,
+            Some((_, path)) => {
+                let own = path.order(OP, slice(&given, 0, first, first + 1)?)?;
+                copy_flat(&own, 0, &mut state, to, count)?;
+            }
+        }
     }
+    Ok(state)
 }

@@ -7,9 +7,9 @@ use super::backward::copy_flat;
 use super::weights::add_weights;
 use super::{Packed, Sequences, StackArgs, StackCotangents, StackDraws, StackGrads, StackOutput, Wanted};
 use crate::array::Array;
-use crate::error::{Error, Result};
 use crate::ops::copy::slice;
 use crate::ops::widen;
+use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
 use std::ops::Range;
 

@@ -2,13 +2,9 @@
 
 use super::StackArgs;
 use crate::device::Device;
-use crate::error::Result;
+use rnn_base::error::Result;
 #[cfg(feature = "gpu")]
-use crate::{error::Error, gpu::rnn_options::RingParts, gpu::rnn_options::Setup, ops::rnn::products};
-#[cfg(feature = "gpu")]
-use crate::{gpu::rnn_pack::padded, recurrence::LayerDims, recurrence::Noise};
-#[cfg(feature = "gpu")]
-use rnn_kernels::cell::StackSpec;
+use {rnn_base::error::Error, rnn_gpu::rnn::Largest, rnn_kernels::cell::StackSpec};
 
 /// How a pass runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,57 +103,4 @@ fn most(end: usize, fits: impl Fn(usize) -> bool) -> usize {
         if fits(middle) { yes = middle } else { no = middle }
     }
     yes
-}
-
-/// The largest array of a pass.
-#[cfg(feature = "gpu")]
-struct Largest {
-    /// Elements of a row of gates `[D, H, G]` and of a layer's input, padded. In u128: a case may be absurd.
-    gates: u128,
-    inputs: u128,
-    /// Planes of the gradients that the backward pass hands from step to step, and of what it sums up.
-    planes: u128,
-    training: bool,
-    pieces: bool,
-}
-
-#[cfg(feature = "gpu")]
-impl Largest {
-    fn new(spec: &StackSpec, training: bool, pieces: bool) -> Result<Self> {
-        let gates = spec.num_directions() as u128 * spec.cell.gates() as u128;
-        let inputs = (0..spec.num_layers).map(|layer| padded(spec.layer_input_size(layer)) as u128);
-        let setup = Setup::new("rnn::forward", spec, 0, None, Noise::default())?;
-        Ok(Largest {
-            gates: gates * padded(spec.hidden_size) as u128,
-            inputs: inputs.max().unwrap_or(0),
-            planes: if training { 3 + u128::from(setup.params.cell_planes) } else { 0 },
-            training,
-            pieces: pieces && setup.phases == 1,
-        })
-    }
-
-    fn bytes(&self, spec: &StackSpec, steps: usize, batch: usize) -> u128 {
-        let projected = if self.pieces { products::projected_steps(spec, steps, batch) } else { steps };
-        let rows = |steps: usize| 4 * steps as u128 * batch as u128;
-        let arrays = (rows(projected) * self.gates).max(rows(steps) * self.inputs);
-        let lines = (spec.num_directions() * batch) as u128;
-        let flow = 4 * self.planes * lines * padded(spec.hidden_size) as u128;
-        arrays.max(flow).max(self.ring(spec, steps, batch))
-    }
-
-    /// What recurrences carry from step to step: in a short segment it is more than the gates.
-    fn ring(&self, spec: &StackSpec, steps: usize, batch: usize) -> u128 {
-        let (hidden, state) = (padded(spec.hidden_size), padded(spec.state_size()));
-        let directions = spec.num_directions();
-        let dims = LayerDims { steps, batch, inputs: 0, hidden, state, directions };
-        let elements = |parts: RingParts| {
-            let line = 2 * parts.width + parts.second + parts.norm + parts.fresh;
-            (directions * batch) as u128 * line as u128 + (parts.third + parts.raw) as u128
-        };
-        let mut most = elements(RingParts::forward(dims, spec));
-        if self.training {
-            most = most.max(elements(RingParts::backward(dims, spec, steps * batch)));
-        }
-        4 * most
-    }
 }

@@ -1,18 +1,20 @@
 //! The forward pass of a stack.
 
 use super::merge::{merge, split};
-#[cfg(feature = "gpu")]
-use super::products::wave;
-use super::{
-    Dims, ForwardPass, LayerRun, Pass, Path, Saved, SavedLayer, SavedPass, SavedPasses, Sequences, StackArgs,
-    StackOutput, State, input_mask, layer_mask, output_mask, pass_noise,
-};
-use crate::array::{Array, DType};
+use super::packed::Packed;
+use super::sequences::{Path, Sequences};
+use super::types::{Saved, SavedPass, SavedPasses, StackArgs, StackOutput};
+use crate::array::Array;
 use crate::device::on_device;
-use crate::error::{Error, Result};
-use crate::ops::copy::{StridedCopy, copy_into, slice, stack};
+use crate::ops::copy::{copy_into, slice, stack};
 use crate::ops::dropout::dropout;
+use crate::ops::pointwise::cast;
 use crate::ops::widen;
+use rnn_base::DType;
+use rnn_base::args::copy::StridedCopy;
+use rnn_base::args::layer::{Dims, ForwardPass, LayerRun, Pass, SavedLayer, State};
+use rnn_base::args::stack::{input_mask, layer_mask, output_mask, pass_noise};
+use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::{Merge, StackSpec, Storage, WeightFormat};
 use std::sync::Arc;
 
@@ -44,11 +46,10 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
         None => None,
     };
     #[cfg(feature = "gpu")]
-    if let (crate::device::Device::Gpu(gpu), None) = (args.x.device(), &paths) {
-        let mode = wave::Mode { training: args.training, draws: args.draws.is_some(), storage: args.storage };
-        if let Some(lag) = wave::lag(gpu, spec, [dims.t, dims.b], mode)? {
-            return wave::Wave { gpu, spec, packed: args.packed, dims, lag }.forward(args, &initial);
-        }
+    if let (crate::device::Device::Gpu(gpu), None) = (args.x.device(), &paths)
+        && let Some(out) = super::wavefront::forward(gpu, args, dims, &initial)?
+    {
+        return Ok(out);
     }
     let mut finals = Finals::default();
     let mut saved = Vec::with_capacity(spec.num_layers);
@@ -75,7 +76,7 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
     let saved = args.training.then(|| Saved {
         layers: saved,
         #[cfg(feature = "gpu")]
-        wave: None,
+        wavefront: None,
         zero_h0,
         dims,
         draws: args.draws,
@@ -86,9 +87,14 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
 
 impl StackArgs<'_> {
     /// What a layer keeps, as it is wanted.
-    fn keep(&self, kept: SavedLayer) -> Result<SavedLayer> {
-        if self.storage == Storage::F32 { Ok(kept) } else { kept.with_gates(DType::F16) }
+    fn keep(&self, kept: SavedLayer<Array>) -> Result<SavedLayer<Array>> {
+        if self.storage == Storage::F32 { Ok(kept) } else { with_gates(kept, DType::F16) }
     }
+}
+
+/// What a layer keeps, with its gates in another format.
+pub(super) fn with_gates(kept: SavedLayer<Array>, dtype: DType) -> Result<SavedLayer<Array>> {
+    Ok(SavedLayer { gates: cast(&kept.gates, dtype)?, ..kept })
 }
 
 /// The states a stack starts from.
@@ -147,14 +153,16 @@ fn run_plain(
         op: OP,
         spec,
         dims,
+        layer,
         inputs: spec.layer_input_size(layer),
-        weights: &args.packed.layers[layer],
+        weights: args.packed,
         direction: 0,
         walk: None,
         noise: pass_noise(spec, args.draws, layer, 0),
     };
     let (training, format, storage) = (args.training, args.weights, args.storage);
-    let mut run = ForwardPass { pass, x, h0: &h0, c0: c0.as_ref(), training, format, storage }.run()?;
+    let c0_of = c0.as_ref().map(State::as_ref);
+    let mut run = run(&ForwardPass { pass, x, h0: h0.as_ref(), c0: c0_of, training, format, storage })?;
     copy_final(spec, dims, layer, (&run.y, dims.p), (dims.p, true), &mut finals.h_n)?;
     if let (Some(_), Some(aux)) = (&c0, &run.aux) {
         copy_final(spec, dims, layer, (aux, run.width), (dims.h, training), &mut finals.c_n)?;
@@ -186,18 +194,19 @@ fn run_paths(
     let mut outputs = Vec::with_capacity(paths.len());
     for (d, path) in paths.iter().enumerate() {
         let of = layer * paths.len() + d;
-        let ordered = |states: &Array| -> Result<State> {
+        let ordered = |states: &Array| -> Result<State<Array>> {
             Ok(State { array: path.order(OP, slice(states, 0, of, of + 1)?)?, offset: 0 })
         };
         let h0 = ordered(&initial.h0)?;
         let c0 = initial.c0.as_ref().map(ordered).transpose()?;
-        let dims = dims.of_path(path);
+        let dims = dims.of_walk(&path.walk);
         let pass = Pass {
             op: OP,
             spec,
             dims,
+            layer,
             inputs: spec.layer_input_size(layer),
-            weights: &args.packed.layers[layer],
+            weights: args.packed,
             direction: d,
             walk: Some(&path.walk),
             noise: pass_noise(spec, args.draws, layer, d),
@@ -205,8 +214,9 @@ fn run_paths(
         // A row without steps leaves its place in an array of last states untouched.
         let training = args.training || path.has_empty_rows();
         let x = path.pack(OP, x)?;
-        let (c0_of, format, storage) = (c0.as_ref(), args.weights, args.storage);
-        let mut run = ForwardPass { pass, x: &x, h0: &h0, c0: c0_of, training, format, storage }.run()?;
+        let (c0_of, format, storage) = (c0.as_ref().map(State::as_ref), args.weights, args.storage);
+        let mut run =
+            run(&ForwardPass { pass, x: &x, h0: h0.as_ref(), c0: c0_of, training, format, storage })?;
         run.y = widen(OP, "y", &run.y)?.into_owned();
         finals.of_paths[0].push(path.last(OP, &h0.array, &run.y)?);
         if let (Some(c0), Some(aux)) = (&c0, &run.aux) {
@@ -240,7 +250,7 @@ pub(super) fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Di
             op,
             arg: "x".into(),
             expected: format!("[T, B, I] with I = {}", spec.input_size),
-            got: args.x.shape().clone(),
+            got: args.x.dims().to_vec(),
         });
     };
     args.x.expect_dims(op, "x", "[T, B, I]", &[t, b, spec.input_size])?;
@@ -294,13 +304,13 @@ pub(super) fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Di
         let got = format!("{:?}", args.storage);
         return Err(Error::Value { op, arg: "storage", expected: expected.into(), got });
     }
-    let packed = &args.packed.layers;
-    if packed.len() != spec.num_layers {
+    let layers = args.packed.num_layers();
+    if layers != spec.num_layers {
         return Err(Error::Value {
             op,
             arg: "packed",
             expected: format!("L = {} layers", spec.num_layers),
-            got: packed.len().to_string(),
+            got: layers.to_string(),
         });
     }
     args.x.expect_device(op, "x", &args.packed.device)?;
@@ -309,14 +319,17 @@ pub(super) fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Di
     Ok(Dims { t, b, h, p, d: spec.num_directions(), g: spec.cell.gates(), n: t * b, first_row })
 }
 
-impl ForwardPass<'_> {
-    fn run(&self) -> Result<LayerRun> {
-        on_device!(
-            self.x.device(),
-            Cpu(cpu) => self.run_cpu(cpu, self.pass.weights.cpu()),
-            Gpu(gpu) => self.run_gpu(gpu, self.pass.weights.gpu()),
-        )
-    }
+/// A layer's forward pass on its device.
+fn run(args: &ForwardPass<'_, Array, Packed>) -> Result<LayerRun<Array>> {
+    let Pass { weights, layer, .. } = args.pass;
+    let device = args.x.device();
+    Ok(on_device!(
+        device,
+        Cpu(cpu) => rnn_cpu::rnn::layer::forward(cpu, &args.on(&weights.cpu()[layer], Array::cpu_array))?
+            .map(|array| Array::from_data(device, array)),
+        Gpu(gpu) => rnn_gpu::rnn::forward(gpu, &args.on(&weights.gpu().each[layer], Array::gpu_array))?
+            .map(|array| Array::from_data(device, array)),
+    ))
 }
 
 /// Copies each direction's last step of `[T, B, D, width]` (or, unless `all_steps`, of `[1, B, D, width]`)

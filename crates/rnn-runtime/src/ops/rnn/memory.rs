@@ -1,45 +1,31 @@
 //! Bytes of a stack: what is held, and what a layer will take.
 
-use super::{Packed, PackedLayer, Saved, SavedPass};
+use super::types::{Saved, SavedPass};
 use crate::array::Array;
 #[cfg(feature = "gpu")]
-use crate::{
-    cpu::rnn::{self as cpu_rnn, Sizes},
-    error::Result,
-    gpu::rnn_options::{RingParts, Setup},
-    ops::rnn::gpu_weights,
-    ops::rnn::products::projected_steps,
-    recurrence::{LayerDims, Noise},
+use {
+    rnn_base::args::recurrence::LayerDims,
+    rnn_base::error::Result,
+    rnn_cpu::rnn::{self as cpu_rnn, Sizes},
+    rnn_gpu::rnn as gpu_rnn,
+    rnn_kernels::cell::{Merge, StackSpec},
 };
-#[cfg(feature = "gpu")]
-use rnn_kernels::cell::{Merge, StackSpec};
-
-impl Packed {
-    /// Bytes of the weights for the forward pass; those for the backward pass are packed when the first comes.
-    pub fn bytes(&self) -> u64 {
-        let len = |layer: &PackedLayer| match layer {
-            PackedLayer::Cpu(weights) => weights.len(),
-            #[cfg(feature = "gpu")]
-            PackedLayer::Gpu(weights) => weights.len(),
-        };
-        4 * self.layers.iter().map(len).sum::<usize>() as u64
-    }
-}
 
 impl Saved {
     /// Bytes of the arrays held from forward to backward, beside `x` that the forward pass was given and initial
     /// states.
     pub fn bytes_beside(&self, x: &Array) -> u64 {
-        let mut arrays: Vec<&Array> = Vec::new();
+        let mut arrays: Vec<Array> = Vec::new();
         for layer in &self.layers {
             for SavedPass { kept, .. } in &layer.passes {
-                arrays.extend([&kept.x, &kept.gates, &kept.y]);
-                arrays.extend(kept.aux.iter().chain(&kept.stats));
+                arrays.extend(kept.arrays().cloned());
             }
-            arrays.extend(layer.halves.iter().flatten());
+            arrays.extend(layer.halves.iter().flatten().cloned());
         }
         #[cfg(feature = "gpu")]
-        arrays.extend(self.wave.iter().flat_map(|wave| wave.arrays()));
+        if let Some(wave) = &self.wavefront {
+            arrays.extend(wave.arrays().map(|array| Array::from_data(x.device(), array.clone())));
+        }
         let mut bytes = 0;
         for (n, array) in arrays.iter().enumerate() {
             let counted = arrays[..n].iter().any(|other| other.shares_memory(array));
@@ -101,7 +87,7 @@ impl LayerSizes {
         let halves = if merges && spec.merge == Merge::Mul { 2 * half } else { 0 };
         let dims = LayerDims { steps, batch, inputs, hidden: h, state: p, directions: d };
         let (weights, working) = match on_gpu {
-            true => (gpu_weights::LayerWeights::len_of(spec, inputs), gpu_working(spec, dims)?),
+            true => (gpu_rnn::LayerWeights::len_of(spec, inputs), gpu_rnn::working_len(spec, dims)?),
             false => {
                 let sizes = Sizes { inputs, hidden: h, state: p };
                 let weights = d * cpu_rnn::LayerWeights::len_of(cell, sizes);
@@ -128,16 +114,4 @@ impl LayerSizes {
             largest: gates.max(padded).max(matrix),
         })
     }
-}
-
-/// What the GPU needs in inference between its arrays: projected input and the ring.
-#[cfg(feature = "gpu")]
-fn gpu_working(spec: &StackSpec, dims: LayerDims) -> Result<usize> {
-    let mut setup = Setup::new("Device::explain", spec, 0, None, Noise::default())?;
-    let ring = 4 * setup.place_ring(dims, RingParts::forward(dims, spec));
-    let steps = match setup.phases {
-        1 => projected_steps(spec, dims.steps, dims.batch),
-        _ => dims.steps,
-    };
-    Ok(ring + steps * dims.batch * dims.directions * spec.cell.gates() * dims.hidden)
 }

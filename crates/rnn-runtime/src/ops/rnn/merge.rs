@@ -1,9 +1,9 @@
 //! The outputs of both directions as one.
 
 use crate::array::Array;
-use crate::error::Result;
 use crate::ops::copy::{concat, slice};
 use crate::ops::pointwise::{BinaryOp, affine, binary};
+use rnn_base::error::Result;
 use rnn_kernels::cell::Merge;
 
 /// `[T, B, P]` each: side by side, added, averaged or multiplied.

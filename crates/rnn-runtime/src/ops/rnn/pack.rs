@@ -1,15 +1,16 @@
 //! Rearranging the weights of a stack for the kernels, once per weight version.
 
+use super::CellWeights;
 #[cfg(feature = "gpu")]
-use super::gpu_weights;
-use super::{CellWeights, Packed, PackedLayer};
+use super::packed::GpuLayers;
+use super::packed::{Layers, Packed};
 use crate::array::Array;
-use crate::cpu;
 use crate::device::{Device, on_device};
-use crate::error::{Error, Result};
 use crate::ops::widen;
+use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::{Parameter, StackSpec};
-use std::sync::Arc;
+#[cfg(feature = "gpu")]
+use std::sync::Mutex;
 
 /// Checks the weights of all cells and rearranges them for the kernels.
 ///
@@ -27,23 +28,47 @@ pub fn pack(spec: &StackSpec, weights: &[CellWeights]) -> Result<Packed> {
             got: weights.len().to_string(),
         });
     }
-    let device = weights[0].w_ih.device();
+    let Some(first) = weights[0].get(Parameter::WeightIh) else {
+        return Err(absent(OP, Parameter::WeightIh));
+    };
+    let device = first.device();
     let directions = spec.num_directions();
     let mut layers = Vec::with_capacity(spec.num_layers);
     for (layer, cells) in weights.chunks(directions).enumerate() {
-        let mut own = Vec::with_capacity(directions);
-        for (direction, cell) in cells.iter().enumerate() {
-            own.push(check_cell(OP, spec, layer, direction, cell, device)?);
-        }
-        layers.push(pack_layer(spec, spec.layer_input_size(layer), device, own)?);
+        let checked = cells
+            .iter()
+            .enumerate()
+            .map(|(direction, cell)| check_cell(OP, spec, layer, direction, cell, device))
+            .collect::<Result<Vec<_>>>()?;
+        layers.push(checked);
     }
-    Ok(Packed {
-        device: device.clone(),
-        layers: Arc::new(layers),
-        zeros: Arc::default(),
-        #[cfg(feature = "gpu")]
-        wave: Arc::default(),
-    })
+    let layers =
+        on_device!(device, Cpu(cpu) => on_cpu(spec, cpu, layers)?, Gpu(gpu) => on_gpu(spec, gpu, layers)?);
+    Ok(Packed::new(device, layers))
+}
+
+fn on_cpu(spec: &StackSpec, cpu: &rnn_cpu::CpuDevice, layers: Vec<Vec<CellWeights>>) -> Result<Layers> {
+    let pack = |(layer, cells): (usize, Vec<CellWeights>)| {
+        let inputs = spec.layer_input_size(layer);
+        let sizes = rnn_cpu::rnn::Sizes { inputs, hidden: spec.hidden_size, state: spec.state_size() };
+        let cells = cells.into_iter().map(|cell| cell.map(Array::into_cpu_array)).collect();
+        rnn_cpu::rnn::LayerWeights::new(cpu, &spec.cell, sizes, cells)
+    };
+    layers.into_iter().enumerate().map(pack).collect::<Result<_>>().map(Layers::Cpu)
+}
+
+#[cfg(feature = "gpu")]
+fn on_gpu(spec: &StackSpec, gpu: &rnn_gpu::GpuDevice, layers: Vec<Vec<CellWeights>>) -> Result<Layers> {
+    let pack = |(layer, cells): (usize, Vec<CellWeights>)| {
+        let cells = cells.into_iter().map(|cell| cell.map(Array::into_gpu_array)).collect();
+        rnn_gpu::rnn::LayerWeights::new(spec, spec.layer_input_size(layer), gpu, cells)
+    };
+    let each = layers.into_iter().enumerate().map(pack).collect::<Result<_>>()?;
+    Ok(Layers::Gpu(Box::new(GpuLayers { each, together: Mutex::default() })))
+}
+
+fn absent(op: &'static str, parameter: Parameter) -> Error {
+    Error::Value { op, arg: parameter.name(), expected: "present".into(), got: "absent".into() }
 }
 
 fn check_spec(op: &'static str, spec: &StackSpec) -> Result<()> {
@@ -82,36 +107,4 @@ fn check_cell(
         }
     }
     Ok(checked)
-}
-
-fn pack_layer(
-    spec: &StackSpec,
-    inputs: usize,
-    device: &Device,
-    cells: Vec<CellWeights>,
-) -> Result<PackedLayer> {
-    on_device!(
-        device,
-        Cpu(cpu) => {
-            let given = cells
-                .iter()
-                .map(|cell| {
-                    let of = |array: &Option<Array>| array.as_ref().map(|array| array.cpu().clone());
-                    let pair = |first, second| of(first).zip(of(second)).map(|(first, second)| [first, second]);
-                    cpu::rnn::Given {
-                        w_ih: cell.w_ih.cpu().clone(),
-                        w_hh: cell.w_hh.cpu().clone(),
-                        biases: pair(&cell.b_ih, &cell.b_hh),
-                        peephole: of(&cell.peephole),
-                        w_hr: of(&cell.w_hr),
-                        norms: pair(&cell.norm_ih, &cell.norm_hh),
-                        norm_c: pair(&cell.norm_c, &cell.norm_c_bias),
-                    }
-                })
-                .collect();
-            let sizes = cpu::rnn::Sizes { inputs, hidden: spec.hidden_size, state: spec.state_size() };
-            Ok(PackedLayer::Cpu(cpu::rnn::LayerWeights::new(cpu, &spec.cell, sizes, given)?))
-        },
-        Gpu(gpu) => Ok(PackedLayer::Gpu(Box::new(gpu_weights::LayerWeights::new(spec, inputs, gpu, cells)?))),
-    )
 }

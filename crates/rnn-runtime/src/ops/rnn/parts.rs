@@ -2,7 +2,7 @@
 
 use super::rows::{self, Groups};
 use super::{Checkpoints, Packed, Parts, Saved, StackArgs, StackCotangents, StackGrads, StackOutput, Wanted};
-use crate::error::Result;
+use rnn_base::error::Result;
 use rnn_kernels::cell::StackSpec;
 
 /// What a training pass leaves for its backward pass.

@@ -7,8 +7,9 @@ use super::{
     backward_in_parts, forward_in_parts,
 };
 use crate::array::Array;
-use crate::error::{Error, Result};
-use crate::ops::copy::{StridedCopy, copy_into, slice};
+use crate::ops::copy::{copy_into, slice};
+use rnn_base::args::copy::StridedCopy;
+use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::StackSpec;
 use std::ops::Range;
 

@@ -1,11 +1,12 @@
 //! Where the rows of a batch end and where their state is cleared.
 
-use super::Dims;
 use crate::array::Array;
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::ops::copy::concat;
 use crate::ops::embed::rows_by;
-use crate::recurrence::Walk;
+use rnn_base::args::layer::Dims;
+use rnn_base::args::recurrence::Walk;
+use rnn_base::error::{Error, Result};
 use std::ops::Range;
 
 /// The shape of ragged or interrupted sequences in a batch `[T, B, ..]`.
@@ -197,8 +198,7 @@ impl Path {
             return rows_by(op, steps, [n, width], &self.last);
         }
         let b = self.walk.rows.len();
-        let table =
-            crate::ops::copy::concat(&[&initial.reshape(&[b, width])?, &steps.reshape(&[n, width])?], 0)?;
+        let table = concat(&[&initial.reshape(&[b, width])?, &steps.reshape(&[n, width])?], 0)?;
         rows_by(op, &table, [b + n, width], &self.last)
     }
 }

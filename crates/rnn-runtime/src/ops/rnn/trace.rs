@@ -1,10 +1,13 @@
 //! What a training pass keeps, in the order in which people think of it.
 
-use super::{Dims, Path, Saved, SavedLayer};
+use super::sequences::Path;
+use super::types::Saved;
 use crate::array::Array;
 use crate::device::{Device, on_device};
-use crate::error::{Error, Result};
-use crate::ops::copy::{StridedCopy, concat, copy_into};
+use crate::ops::copy::{concat, copy_into};
+use rnn_base::args::copy::StridedCopy;
+use rnn_base::args::layer::{Dims, SavedLayer};
+use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::{CellKind, StackSpec};
 
 const OP: &str = "rnn::trace";
@@ -34,7 +37,7 @@ impl Layout {
             device,
             Cpu(_) => Layout { hidden: dims.h, state: dims.p, interleaved: false },
             Gpu(_) => {
-                let padded = crate::gpu::rnn_pack::padded;
+                let padded = rnn_gpu::rnn::padded;
                 Layout { hidden: padded(dims.h), state: padded(dims.p), interleaved: true }
             },
         )
@@ -57,14 +60,16 @@ impl Saved {
         }
         let mut parts = Vec::new();
         #[cfg(feature = "gpu")]
-        if let Some(wave) = &self.wave {
-            parts.push(trace_pass(spec, self.dims, &wave.kept, (layer, spec.num_layers), None)?);
+        if let Some(wave) = &self.wavefront {
+            let device = Device::from(wave.kept.gates.buffer.device().clone());
+            let kept = wave.kept.clone().map(|array| Array::from_data(&device, array));
+            parts.push(trace_pass(spec, self.dims, &kept, (layer, spec.num_layers), None)?);
         }
         let paths = self.paths.as_deref();
         let passes = self.layers.get(layer).map_or(&[][..], |layer| &layer.passes);
         for (n, pass) in passes.iter().enumerate() {
             let path = paths.map(|paths| &paths[n]);
-            let dims = path.map_or(self.dims, |path| self.dims.of_path(path));
+            let dims = path.map_or(self.dims, |path| self.dims.of_walk(&path.walk));
             parts.push(trace_pass(spec, dims, &pass.kept, (0, dims.d), path)?);
         }
         let Dims { t, b, h, p, d, g, .. } = self.dims;
@@ -89,7 +94,7 @@ impl Saved {
 fn trace_pass(
     spec: &StackSpec,
     dims: Dims,
-    kept: &SavedLayer,
+    kept: &SavedLayer<Array>,
     (first, of): (usize, usize),
     path: Option<&Path>,
 ) -> Result<LayerTrace> {

@@ -4,12 +4,13 @@
 use super::super::weights::CellWeights;
 use super::activation::{activate, bounded, derivative, within};
 use super::{Cell, LocalGrads, Step, affine, affine_backward};
+use rnn_kernels::cell::Parameter;
 
 impl Cell<'_> {
     /// U_n `[H, H]`
     fn candidate_weights(&self) -> &[f64] {
         let hidden = self.spec.hidden_size;
-        &self.w.w_hh[2 * hidden * hidden..]
+        &self.w[Parameter::WeightHh][2 * hidden * hidden..]
     }
 
     pub(super) fn gru(&self, ax: &[f64], ah: &[f64], step: &mut Step) -> Vec<f64> {
@@ -67,7 +68,7 @@ impl Cell<'_> {
         } else {
             let reset: Vec<f64> = (0..hidden).map(|k| step.gates[k] * step.masked[k]).collect();
             let dn = &dax[2 * hidden..];
-            let of_u = &mut dw.w_hh[2 * hidden * hidden..];
+            let of_u = &mut dw[Parameter::WeightHh][2 * hidden * hidden..];
             let dreset = affine_backward(self.candidate_weights(), &reset, dn, of_u, None);
             for k in 0..hidden {
                 dr[k] = dreset[k] * step.masked[k];

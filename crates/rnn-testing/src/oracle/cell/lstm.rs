@@ -4,6 +4,7 @@ use super::super::weights::CellWeights;
 use super::activation::{activate, bounded, derivative, within};
 use super::norm::Norm;
 use super::{Cell, LocalGrads, Step};
+use rnn_kernels::cell::Parameter;
 
 /// Rows of the gates i, f, g, o, and of the peepholes of i, f, o.
 struct Layout {
@@ -25,7 +26,7 @@ impl Cell<'_> {
 
     /// The weight of one peephole for unit k, 0 without it.
     fn peephole(&self, block: Option<usize>, k: usize) -> f64 {
-        match (block, &self.w.peephole) {
+        match (block, self.w.get(Parameter::Peephole)) {
             (Some(block), Some(weights)) => weights[block * self.spec.hidden_size + k],
             _ => 0.0,
         }
@@ -72,7 +73,7 @@ impl Cell<'_> {
 
     /// What `output` sees of unit k.
     fn output_input(&self, step: &Step, k: usize) -> f64 {
-        match (&step.norms[2], &self.w.norm_c, &self.w.norm_c_bias) {
+        match (&step.norms[2], self.w.get(Parameter::NormC), self.w.get(Parameter::NormCBias)) {
             (Some(norm), Some(gain), Some(bias)) => norm.normal[k] * gain[k] + bias[k],
             _ => bounded(step.fresh_c[k], self.spec.cell.cell_clip),
         }
@@ -106,8 +107,9 @@ impl Cell<'_> {
             d_o[k] = dh[k] * out;
             dv[k] = dh[k] * self.gates_of(step, k)[3] * derivative(cell.output_activation, out);
         }
-        if let (Some(norm), Some(gain)) = (&step.norms[2], &self.w.norm_c) {
-            if let (Some(dgain), Some(dbias)) = (&mut dw.norm_c, &mut dw.norm_c_bias) {
+        if let (Some(norm), Some(gain)) = (&step.norms[2], self.w.get(Parameter::NormC)) {
+            let of_norm = dw.get_disjoint_mut([Parameter::NormC, Parameter::NormCBias]);
+            if let [Some(dgain), Some(dbias)] = of_norm {
                 for k in 0..hidden {
                     dgain[k] += dv[k] * norm.normal[k];
                     dbias[k] += dv[k];
@@ -122,7 +124,7 @@ impl Cell<'_> {
                 let Some(block) = block else { return 0.0 };
                 let at = block * hidden + k;
                 da[at] = d * derivative(activation, y) * within(step.pre[at], cell.clip);
-                if let (Some(see), Some(dp)) = (see, &mut dw.peephole) {
+                if let (Some(see), Some(dp)) = (see, dw.get_mut(Parameter::Peephole)) {
                     dp[see * hidden + k] += da[at] * c;
                 }
                 da[at] * self.peephole(see, k)

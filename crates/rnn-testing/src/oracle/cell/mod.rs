@@ -7,7 +7,7 @@ mod mgu;
 mod norm;
 mod rnn;
 
-use rnn_kernels::cell::{CellKind, StackSpec};
+use rnn_kernels::cell::{CellKind, Parameter, StackSpec};
 
 use super::weights::CellWeights;
 use norm::Norm;
@@ -95,7 +95,7 @@ impl Cell<'_> {
             CellKind::Mgu => self.mgu(&ax, &ah, &mut step),
             CellKind::Rnn => self.rnn(&ax, &ah, &mut step),
         };
-        let fresh = match &self.w.w_hr {
+        let fresh = match self.w.get(Parameter::WeightHr) {
             Some(w_hr) => affine(w_hr, None, &fresh, self.spec.proj_size),
             None => fresh,
         };
@@ -115,7 +115,8 @@ impl Cell<'_> {
         dw: &mut CellWeights,
     ) -> StepGrads {
         let mut fresh: Vec<f64> = dh.iter().zip(self.zoned_h).map(|(d, zoned)| d * (1.0 - zoned)).collect();
-        if let (Some(w_hr), Some(dw_hr)) = (&self.w.w_hr, &mut dw.w_hr) {
+        if let (Some(w_hr), Some(dw_hr)) = (self.w.get(Parameter::WeightHr), dw.get_mut(Parameter::WeightHr))
+        {
             let before = self.lstm_output(step);
             fresh = affine_backward(w_hr, &before, &fresh, dw_hr, None);
         }
@@ -146,14 +147,14 @@ impl Cell<'_> {
 
     /// `LN(W x) + b_ih`, or without LN.
     fn input(&self, x: &[f64]) -> (Vec<f64>, Option<Norm>) {
-        let product = affine(&self.w.w_ih, None, x, self.spec.gate_rows());
-        normalised(product, self.w.norm_ih.as_deref(), self.w.b_ih.as_deref())
+        let product = affine(&self.w[Parameter::WeightIh], None, x, self.spec.gate_rows());
+        normalised(product, self.w.get(Parameter::NormIh), self.w.get(Parameter::BiasIh))
     }
 
     fn input_backward(&self, x: &[f64], step: &Step, d: &[f64], dw: &mut CellWeights) -> Vec<f64> {
-        let grads = (dw.norm_ih.as_deref_mut(), dw.b_ih.as_deref_mut());
-        let d = normalised_backward(&step.norms[0], self.w.norm_ih.as_deref(), d, grads);
-        affine_backward(&self.w.w_ih, x, &d, &mut dw.w_ih, None)
+        let grads = dw.get_disjoint_mut([Parameter::NormIh, Parameter::BiasIh]);
+        let d = normalised_backward(&step.norms[0], self.w.get(Parameter::NormIh), d, grads);
+        affine_backward(&self.w[Parameter::WeightIh], x, &d, &mut dw[Parameter::WeightIh], None)
     }
 
     /// `LN(U h) + b_hh`, or without LN. Of a GRU that resets before the product, the last gate's rows are only
@@ -161,24 +162,24 @@ impl Cell<'_> {
     fn recurrent(&self, h: &[f64]) -> (Vec<f64>, Option<Norm>) {
         let rows = self.spec.gate_rows();
         let product = if self.spec.cell.independent {
-            self.w.w_hh.iter().zip(h).map(|(u, h)| u * h).collect()
+            self.w[Parameter::WeightHh].iter().zip(h).map(|(u, h)| u * h).collect()
         } else {
-            let mut product = affine(&self.w.w_hh, None, h, rows);
+            let mut product = affine(&self.w[Parameter::WeightHh], None, h, rows);
             if !self.spec.cell.reset_after {
                 product[rows - h.len()..].fill(0.0);
             }
             product
         };
-        normalised(product, self.w.norm_hh.as_deref(), self.w.b_hh.as_deref())
+        normalised(product, self.w.get(Parameter::NormHh), self.w.get(Parameter::BiasHh))
     }
 
     fn recurrent_backward(&self, step: &Step, d: &[f64], dw: &mut CellWeights) -> Vec<f64> {
-        let grads = (dw.norm_hh.as_deref_mut(), dw.b_hh.as_deref_mut());
-        let mut d = normalised_backward(&step.norms[1], self.w.norm_hh.as_deref(), d, grads);
+        let grads = dw.get_disjoint_mut([Parameter::NormHh, Parameter::BiasHh]);
+        let mut d = normalised_backward(&step.norms[1], self.w.get(Parameter::NormHh), d, grads);
         if self.spec.cell.independent {
-            let (u, h) = (&self.w.w_hh, &step.masked);
+            let (u, h) = (&self.w[Parameter::WeightHh], &step.masked);
             for k in 0..h.len() {
-                dw.w_hh[k] += d[k] * h[k];
+                dw[Parameter::WeightHh][k] += d[k] * h[k];
             }
             return (0..h.len()).map(|k| d[k] * u[k]).collect();
         }
@@ -187,12 +188,16 @@ impl Cell<'_> {
             let rows = d.len();
             d[rows - step.masked.len()..].fill(0.0);
         }
-        affine_backward(&self.w.w_hh, &step.masked, &d, &mut dw.w_hh, None)
+        affine_backward(&self.w[Parameter::WeightHh], &step.masked, &d, &mut dw[Parameter::WeightHh], None)
     }
 }
 
 /// `product * gain + bias` with the product normalised where there is a gain.
-fn normalised(product: Vec<f64>, gain: Option<&[f64]>, bias: Option<&[f64]>) -> (Vec<f64>, Option<Norm>) {
+fn normalised(
+    product: Vec<f64>,
+    gain: Option<&Vec<f64>>,
+    bias: Option<&Vec<f64>>,
+) -> (Vec<f64>, Option<Norm>) {
     let norm = gain.map(|_| Norm::new(&product));
     let out = (0..product.len())
         .map(|k| {
@@ -209,9 +214,9 @@ fn normalised(product: Vec<f64>, gain: Option<&[f64]>, bias: Option<&[f64]>) -> 
 /// The gradient of the product; adds to those of gain and bias.
 fn normalised_backward(
     norm: &Option<Norm>,
-    gain: Option<&[f64]>,
+    gain: Option<&Vec<f64>>,
     d: &[f64],
-    (dgain, dbias): (Option<&mut [f64]>, Option<&mut [f64]>),
+    [dgain, dbias]: [Option<&mut Vec<f64>>; 2],
 ) -> Vec<f64> {
     if let Some(dbias) = dbias {
         for k in 0..d.len() {

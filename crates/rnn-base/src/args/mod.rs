@@ -1,0 +1,12 @@
+//! What an op tells a backend, in plain data: sizes, strides, factors. Both backends take the same descriptions.
+
+pub mod copy;
+pub mod dropout;
+pub mod gemm;
+pub mod layer;
+pub mod layer_norm;
+pub mod loss;
+pub mod optim;
+pub mod pointwise;
+pub mod recurrence;
+pub mod stack;

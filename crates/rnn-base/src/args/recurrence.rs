@@ -1,0 +1,196 @@
+//! What one layer's pass works on, in plain data: sizes, the walk of ragged rows through time, noise.
+//! Both backends take these.
+
+use crate::rng::RngKey;
+use rnn_kernels::cell::Regularization;
+
+/// Sizes of one layer's recurrence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerDims {
+    /// T
+    pub steps: usize,
+    /// B
+    pub batch: usize,
+    /// I
+    pub inputs: usize,
+    /// H
+    pub hidden: usize,
+    /// Features of h: P of a projection, else H
+    pub state: usize,
+    /// D
+    pub directions: usize,
+}
+
+impl LayerDims {
+    /// The step that direction `d` visits as its `s`th.
+    #[inline(always)]
+    pub fn time(&self, d: usize, s: usize) -> usize {
+        if d == 0 { s } else { self.steps - 1 - s }
+    }
+}
+
+/// The way of ragged rows through time in one direction, in that direction's own order of steps.
+///
+/// Rows are sorted by length, longest first, and what a layer reads and writes is packed: the rows of step
+/// s that have not ended lie together, `offsets[s]..offsets[s + 1]`, in the same order at every step, so that
+/// row r of a step continues row r of the step before. N = `offsets[T]` rows in all. (PyTorch's packed
+/// sequences, without asking the user for an order.)
+#[derive(Clone, Debug, PartialEq)]
+pub struct Walk {
+    /// `[T + 1]`
+    pub offsets: Vec<u32>,
+    /// `[B]`: the batch row that is row r here.
+    pub rows: Vec<u32>,
+    /// Number of batch row 0 in draws, which are keyed by `first_row` + row: more than zero where the batch is a part
+    /// of a larger one.
+    pub first_row: u32,
+    /// `[N]`: 0 where the state is cleared before that step, else 1; absent when it never is.
+    pub keep: Option<Vec<f32>>,
+    /// `[N]`: row `t * B + b` of the sequence `[T, B, ..]` that is packed row n.
+    pub source: Vec<u32>,
+}
+
+/// A row that is not there, in index lists for `take_rows`.
+pub const NO_ROW: u32 = u32::MAX;
+
+impl Walk {
+    /// The walk of one direction over `lengths` `[B]`, each at most `steps`. `resets` `[T, B]` says where the
+    /// state is cleared before step t; backwards in time, that is after step t. A length of zero is a row
+    /// without steps.
+    pub fn new(steps: usize, lengths: &[usize], resets: Option<&[bool]>, direction: usize) -> Self {
+        let batch = lengths.len();
+        let mut rows: Vec<usize> = (0..batch).collect();
+        rows.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+        let mut offsets = vec![0];
+        let mut source = Vec::new();
+        let mut keep = resets.map(|_| Vec::new());
+        for s in 0..steps {
+            for &b in rows.iter().take_while(|&&b| lengths[b] > s) {
+                let t = if direction == 0 { s } else { lengths[b] - 1 - s };
+                source.push((t * batch + b) as u32);
+                if let (Some(keep), Some(resets)) = (&mut keep, resets) {
+                    // Backwards, the boundary lies between t + 1 and t.
+                    let boundary = if direction == 0 { t } else { t + 1 };
+                    let cleared = (direction == 0 || s > 0) && resets[boundary * batch + b];
+                    keep.push(if cleared { 0.0 } else { 1.0 });
+                }
+            }
+            offsets.push(source.len() as u32);
+        }
+        let rows = rows.into_iter().map(|row| row as u32).collect();
+        Walk { offsets, rows, first_row: 0, keep, source }
+    }
+
+    /// N: packed rows.
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    /// Rows of step `s`.
+    pub fn count(&self, s: usize) -> usize {
+        (self.offsets[s + 1] - self.offsets[s]) as usize
+    }
+
+    /// The inverse of `source`: for every row of `[T, B, ..]` its packed row, or [`NO_ROW`] past the end.
+    pub fn packed_rows(&self) -> Vec<u32> {
+        let mut rows = vec![NO_ROW; (self.offsets.len() - 1) * self.rows.len()];
+        for (n, &source) in self.source.iter().enumerate() {
+            rows[source as usize] = n as u32;
+        }
+        rows
+    }
+
+    /// For every batch row, in its own order, the row of `[B + N, ..]` (initial states `[B, ..]` in packed
+    /// order above packed outputs) that is its final state.
+    pub fn final_rows(&self) -> Vec<u32> {
+        let mut rows = vec![0; self.rows.len()];
+        for (r, &row) in self.rows.iter().enumerate() {
+            let steps = (0..self.offsets.len() - 1).take_while(|&s| self.count(s) > r).count();
+            let packed = steps.checked_sub(1).map(|last| self.rows.len() + self.offsets[last] as usize + r);
+            rows[row as usize] = packed.unwrap_or(r) as u32;
+        }
+        rows
+    }
+}
+
+/// Noise of one layer's pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Noise {
+    /// Rates. Outside training zoneout mixes by its rates and nothing is dropped.
+    pub rates: Regularization,
+    /// Draws, in training.
+    pub draws: Option<Draws>,
+}
+
+/// Where a pass finds its draws; which word of which counter is what, is said at [`Draws::zoneout_counter`] and
+/// its neighbours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draws {
+    /// One key per direction of the pass.
+    pub keys: [RngKey; 2],
+    /// Number of the pass's first step; steps count in the direction's own order.
+    pub first_step: u32,
+    /// Number of the sequence, for masks that stay the same over all of its steps.
+    pub sequence: u32,
+}
+
+/// Set in the second word of the counter for draws of the candidate.
+pub const CANDIDATE_BIT: u32 = 1 << 31;
+/// Set in the second word of the counter for draws that hold for a sequence.
+pub const SEQUENCE_BIT: u32 = 1 << 30;
+
+impl Draws {
+    /// Counter of zoneout at step `s` for element `b * width + unit`: the first word of the draw decides on h
+    /// (width P), the second on c (width H).
+    pub fn zoneout_counter(&self, s: usize, element: usize) -> [u32; 2] {
+        [self.first_step.wrapping_add(s as u32), element as u32]
+    }
+
+    /// Counter of the candidate's dropout at step `s` for element `b * H + unit`; its first word decides.
+    pub fn candidate_counter(&self, s: usize, element: usize) -> [u32; 2] {
+        [self.first_step.wrapping_add(s as u32), element as u32 | CANDIDATE_BIT]
+    }
+
+    /// Counter of the dropout on h on its way into the product, for element `b * P + unit`; first word.
+    pub fn recurrent_counter(&self, element: usize) -> [u32; 2] {
+        [self.sequence, element as u32 | SEQUENCE_BIT]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three rows, T = 4, the second the longest.
+    #[test]
+    fn rows_are_packed_longest_first() {
+        let forward = Walk::new(4, &[2, 4, 1], None, 0);
+        assert_eq!(forward.rows, [1, 0, 2]);
+        assert_eq!(forward.offsets, [0, 3, 5, 6, 7]);
+        assert_eq!(forward.source, [1, 0, 2, 4, 3, 7, 10]);
+        assert_eq!(forward.final_rows(), [3 + 4, 3 + 6, 3 + 2]);
+        let none = NO_ROW;
+        assert_eq!(forward.packed_rows(), [1, 0, 2, 4, 3, none, none, 5, none, none, 6, none]);
+        let backward = Walk::new(4, &[2, 4, 1], None, 1);
+        assert_eq!(backward.source, [10, 3, 2, 7, 0, 4, 1]);
+    }
+
+    /// A reset before t = 2 of row 0 separates steps 1 and 2, whichever way they are walked.
+    #[test]
+    fn resets_lie_between_steps() {
+        let resets = [true, false, false, false, true, false, false, false];
+        let forward = Walk::new(4, &[4, 3], Some(&resets), 0);
+        assert_eq!(forward.keep.as_deref(), Some(&[0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0][..]));
+        let backward = Walk::new(4, &[4, 3], Some(&resets), 1);
+        // Row 0 visits t = 3, 2, 1, 0; row 1 visits t = 2, 1, 0.
+        assert_eq!(backward.keep.as_deref(), Some(&[1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0][..]));
+    }
+
+    #[test]
+    fn a_row_without_steps_ends_where_it_began() {
+        let walk = Walk::new(2, &[0, 2], None, 0);
+        assert_eq!((walk.rows.clone(), walk.offsets.clone()), (vec![1, 0], vec![0, 1, 2]));
+        assert_eq!(walk.final_rows(), [1, 2 + 1]);
+    }
+}

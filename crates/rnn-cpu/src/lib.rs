@@ -1,0 +1,29 @@
+//! The CPU backend: eager loops over slices. Each file is the twin of the shader of the same name.
+//!
+//! Functions here check nothing that their callers, the ops of `rnn-runtime`, have checked: shapes, devices, types.
+//! Programs use `rnn-runtime` or `rnn-api`.
+
+mod barrier;
+mod cells;
+pub mod copy;
+pub mod ctc;
+pub mod dropout;
+pub mod embed;
+pub mod gemm;
+pub mod layer_norm;
+pub mod loss;
+mod math;
+mod memory;
+pub mod optim;
+mod out;
+mod panels;
+pub mod pointwise;
+pub mod reduce;
+pub mod rnn;
+mod simd;
+pub mod softmax;
+mod split;
+mod team;
+mod tile;
+
+pub use memory::{CpuArray, CpuBuffer, CpuDevice};

@@ -1,0 +1,253 @@
+//! CPU memory: 64-byte aligned blocks from a pool, so that a steady training step neither asks the
+//! system for pages nor faults them in again.
+
+use rnn_base::dims::Shape;
+use rnn_base::error::{Error, Result};
+use rnn_base::{ArrayOf, DType};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// One cache line, and one AVX-512 register: the unit of allocation and alignment.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+// SAFETY: plain floats, no padding (16 * 4 = 64 = alignment), any bit pattern valid.
+unsafe impl bytemuck::Zeroable for Line {}
+// SAFETY: as above.
+unsafe impl bytemuck::Pod for Line {}
+
+/// The CPU as a device: the pool of freed blocks. Cloning shares it.
+#[derive(Clone)]
+pub struct CpuDevice(Arc<Pool>);
+
+struct Pool {
+    free: Mutex<HashMap<usize, Vec<Vec<Line>>>>,
+    created: AtomicUsize,
+    created_bytes: AtomicUsize,
+}
+
+impl fmt::Debug for CpuDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CpuDevice")
+    }
+}
+
+impl Default for CpuDevice {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CpuDevice {
+    /// The backend with an empty pool.
+    pub fn new() -> Self {
+        CpuDevice(Arc::new(Pool {
+            free: Mutex::default(),
+            created: AtomicUsize::new(0),
+            created_bytes: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Blocks that had to be requested from the system so far.
+    pub fn buffers_created(&self) -> usize {
+        self.0.created.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of those blocks.
+    pub fn bytes_created(&self) -> usize {
+        self.0.created_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Number of worker threads for ops that split.
+    pub fn threads(&self) -> usize {
+        super::team::threads()
+    }
+
+    /// Memory for `len` f32 with unspecified (but initialised) contents.
+    pub fn alloc(&self, len: usize) -> Result<CpuBuffer> {
+        let lines = size_class(len.div_ceil(16).max(1));
+        let recycled = self.0.lock().get_mut(&lines).and_then(Vec::pop);
+        let block = match recycled {
+            Some(block) => block,
+            None => {
+                let mut block = Vec::new();
+                block.try_reserve_exact(lines).map_err(|_| Error::TooLarge {
+                    op: "allocate",
+                    what: format!("{len} elements"),
+                    needed: lines as u128 * 64,
+                    limit: isize::MAX as u64,
+                })?;
+                block.resize(lines, Line([0.0; 16]));
+                self.0.created.fetch_add(1, Ordering::Relaxed);
+                self.0.created_bytes.fetch_add(lines * size_of::<Line>(), Ordering::Relaxed);
+                block
+            }
+        };
+        Ok(CpuBuffer { block: Arc::new(Block { lines: block, pool: self.0.clone() }), len })
+    }
+
+    /// Memory for `len` f32, all zero.
+    pub fn alloc_zeroed(&self, len: usize) -> Result<CpuBuffer> {
+        let mut buffer = self.alloc(len)?;
+        buffer.make_mut()?.fill(0.0);
+        Ok(buffer)
+    }
+}
+
+/// An array in this memory.
+pub type CpuArray = ArrayOf<CpuBuffer>;
+
+impl CpuDevice {
+    /// An f32 array with unspecified contents.
+    ///
+    /// # Errors
+    /// A shape that there is none of, or no memory.
+    pub fn array(&self, op: &'static str, dims: &[usize]) -> Result<CpuArray> {
+        let shape = Shape::new(op, dims)?;
+        let buffer = self.alloc(shape.len())?;
+        Ok(ArrayOf { shape, dtype: DType::F32, buffer })
+    }
+
+    /// An f32 array of zeros.
+    ///
+    /// # Errors
+    /// As [`CpuDevice::array`].
+    pub fn zeroed_array(&self, op: &'static str, dims: &[usize]) -> Result<CpuArray> {
+        let mut array = self.array(op, dims)?;
+        array.buffer.make_mut()?.fill(0.0);
+        Ok(array)
+    }
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, HashMap<usize, Vec<Vec<Line>>>> {
+        // The map holds plain memory: a panic elsewhere cannot have left it inconsistent.
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rounds up to a multiple of an eighth of the next lower power of two: at most 12.5 % waste, few
+/// enough classes that blocks are reused across neighbouring sizes.
+fn size_class(lines: usize) -> usize {
+    let step = (lines.next_power_of_two() / 16).max(1);
+    lines.next_multiple_of(step)
+}
+
+struct Block {
+    lines: Vec<Line>,
+    pool: Arc<Pool>,
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        self.pool.lock().entry(lines.len()).or_default().push(lines);
+    }
+}
+
+/// A handle to f32-aligned memory; `len` counts 4-byte words. Reads go through `Deref`.
+#[derive(Clone)]
+pub struct CpuBuffer {
+    block: Arc<Block>,
+    len: usize,
+}
+
+impl CpuBuffer {
+    /// Whether both are handles to the same memory.
+    pub fn shares_memory(&self, other: &CpuBuffer) -> bool {
+        Arc::ptr_eq(&self.block, &other.block)
+    }
+
+    /// Uploads raw bytes; a tail shorter than a word is zero-padded.
+    pub fn from_bytes(device: &CpuDevice, bytes: &[u8]) -> Result<Self> {
+        let mut buffer = device.alloc(bytes.len().div_ceil(4))?;
+        let words: &mut [f32] = buffer.make_mut()?;
+        let out: &mut [u8] = bytemuck::cast_slice_mut(words);
+        out[..bytes.len()].copy_from_slice(bytes);
+        out[bytes.len()..].fill(0);
+        Ok(buffer)
+    }
+
+    /// The memory as bytes.
+    pub fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self[..])
+    }
+
+    /// The memory as indices.
+    pub fn as_u32(&self) -> &[u32] {
+        bytemuck::cast_slice(&self[..])
+    }
+
+    /// The memory as half-precision values, two per word; the last may be padding.
+    pub fn as_f16(&self) -> &[half::f16] {
+        bytemuck::cast_slice(&self[..])
+    }
+
+    /// Mutable access; copies first when the memory is shared.
+    pub fn make_mut(&mut self) -> Result<&mut [f32]> {
+        if Arc::get_mut(&mut self.block).is_none() {
+            let mut copy = CpuDevice(self.block.pool.clone()).alloc(self.len)?;
+            copy.make_mut()?.copy_from_slice(self);
+            *self = copy;
+        }
+        match Arc::get_mut(&mut self.block) {
+            Some(block) => Ok(&mut bytemuck::cast_slice_mut(&mut block.lines)[..self.len]),
+            None => unreachable!("the block was just made unique"),
+        }
+    }
+}
+
+impl Deref for CpuBuffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &bytemuck::cast_slice(&self.block.lines)[..self.len]
+    }
+}
+
+impl fmt::Debug for CpuBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CpuBuffer({} words)", self.len)
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Cache-line aligned working memory of a thread, kept between uses. A guard rather than a closure:
+/// closures are compiled without the instruction set that the kernel around them enables.
+pub(crate) struct Scratch {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+impl Scratch {
+    /// `len` floats with unspecified contents. A second guard on the same thread gets memory of its
+    /// own.
+    pub(crate) fn take(len: usize) -> Self {
+        let mut lines = SCRATCH.take();
+        let needed = len.div_ceil(16);
+        if lines.len() < needed {
+            lines.resize(needed, Line([0.0; 16]));
+        }
+        Scratch { lines, len }
+    }
+
+    /// The memory.
+    #[inline(always)]
+    pub(crate) fn get(&mut self) -> &mut [f32] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        SCRATCH.set(std::mem::take(&mut self.lines));
+    }
+}

@@ -1,0 +1,279 @@
+//! A layer's pass: takes its memory, runs the loops, collects the gradients. The GPU's is in `rnn-gpu`, under the same
+//! name.
+
+use super::backward::{Backward, backward as run_backward, unit_blocks};
+use super::forward::{Forward, forward as run_forward};
+use super::pack::LayerWeights;
+use super::part::Layer;
+use super::phases::{NormGrads, input_norm_grads};
+use super::weight_grads::{WeightGrads, weight_grads};
+use super::{input_grads, projection_grads, sum_rows};
+use crate::memory::{CpuArray, CpuDevice};
+use rnn_base::args::layer::{BackwardPass, Dims, ForwardPass, LayerGrads, LayerRun, Pass, SavedLayer, State};
+use rnn_base::error::{Error, Result};
+use rnn_kernels::cell::{Parameter, PerParameter, WeightFormat};
+
+/// A layer's forward pass.
+///
+/// # Errors
+/// No memory; rounded weights for a cell whose steps come in phases.
+pub fn forward(
+    device: &CpuDevice,
+    args: &ForwardPass<'_, CpuArray, LayerWeights>,
+) -> Result<LayerRun<CpuArray>> {
+    let ForwardPass { pass, x, training, .. } = args;
+    let Dims { b, h, p, d, g, n, .. } = pass.dims;
+    let (op, cell, weights) = (pass.op, &pass.spec.cell, pass.weights);
+    let when = |wanted: bool, dims: &[usize]| match wanted {
+        true => device.array(op, dims).map(Some),
+        false => Ok(None),
+    };
+    let mut gates = when(*training, &[n, d, g, h])?;
+    let mut aux = when(cell.kind.has_aux(), &[if *training { n } else { b }, d, h])?;
+    let mut y = device.array(op, &pass.rows(d * p))?;
+    let bf16 = match args.format {
+        WeightFormat::Bf16 if weights.in_phases() => {
+            return Err(Error::Unsupported {
+                op,
+                what: "Bf16 weights with layer_norm, proj_size or reset_after = false".into(),
+                why: "only the fused loop reads rounded weights".into(),
+            });
+        }
+        WeightFormat::Bf16 => Some(weights.bf16(device)?),
+        _ => None,
+    };
+    run_forward(
+        device.threads(),
+        Forward {
+            layer: layer_of(pass),
+            spec: cell,
+            weights,
+            bf16: bf16.as_ref().map(|panels| &panels[..]),
+            x: &x.buffer,
+            gates: values_mut(&mut gates)?,
+            aux: values_mut(&mut aux)?,
+            y: y.buffer.make_mut()?,
+            h0: values_of(&args.h0, pass.dims.state()),
+            c0: args.c0.as_ref().map_or(&[], |c0| values_of(c0, pass.dims.cells())),
+            training: *training,
+        },
+    );
+    let (x, of_aux) = (|| args.x.clone(), aux.clone());
+    let kept = gates.map(|gates| SavedLayer { x: x(), gates, aux: of_aux, y: y.clone(), stats: None });
+    Ok(LayerRun { kept, aux, y, width: h })
+}
+
+/// A layer's backward pass.
+///
+/// # Errors
+/// No memory.
+pub fn backward(
+    device: &CpuDevice,
+    args: BackwardPass<'_, CpuArray, LayerWeights>,
+) -> Result<LayerGrads<CpuArray>> {
+    let BackwardPass { pass, mut kept, h0, c0, dy, mut state, want_dx, .. } = args;
+    let Dims { h, p, d, b, g, n, .. } = pass.dims;
+    let (op, cell, layer) = (pass.op, &pass.spec.cell, layer_of(&pass));
+    let h0 = values_of(&h0, pass.dims.state());
+    let weights = pass.weights.backward(device)?;
+    let when = |wanted: bool, dims: &[usize]| match wanted {
+        true => device.array(op, dims).map(Some),
+        false => Ok(None),
+    };
+    let blocks = unit_blocks(cell);
+    let mut sums = match blocks {
+        0 => None,
+        _ => Some(device.zeroed_array(op, &[d, b, blocks * h])?),
+    };
+    let mut projected = when(pass.spec.proj_size > 0, &[n, d, p])?;
+    let mut products = when(cell.layer_norm, &[n, d, g, h])?;
+    let (dh, carry) = state.buffer.make_mut()?.split_at_mut(pass.dims.state());
+    run_backward(
+        device.threads(),
+        Backward {
+            layer,
+            spec: cell,
+            weights: &weights,
+            forward: pass.weights,
+            gates: kept.gates.buffer.make_mut()?,
+            aux: values_mut(&mut kept.aux)?,
+            y: &kept.y.buffer,
+            dy: &dy.buffer,
+            h0,
+            c0: c0.as_ref().map_or(&[], |c0| values_of(c0, pass.dims.cells())),
+            dh,
+            carry,
+            sums: values_mut(&mut sums)?,
+            projected: values_mut(&mut projected)?,
+            products: values_mut(&mut products)?,
+        },
+    );
+    let made = Made { layer, pass, h0, sums, projected, products };
+    let mut grads = (0..d).map(|_| empty_grads(device, &pass)).collect::<Result<Vec<_>>>()?;
+    // First, because it turns the gates' gradients into those of the input's products.
+    for (direction, own) in grads.iter_mut().enumerate() {
+        made.input_norm(direction, &mut kept, own)?;
+    }
+    let mut dx = None;
+    if want_dx {
+        let mut array = device.array(op, &pass.rows(pass.inputs))?;
+        input_grads(device.threads(), layer, &kept.gates.buffer, &weights, array.buffer.make_mut()?);
+        dx = Some(array);
+    }
+    for (direction, own) in grads.iter_mut().enumerate() {
+        made.weights(device, direction, &kept, own)?;
+        made.per_unit(direction, own)?;
+    }
+    Ok(LayerGrads { state, dx, weights: grads })
+}
+
+/// What the backward loops leave beside the gradients of gates and states.
+struct Made<'a> {
+    layer: Layer<'a>,
+    pass: Pass<'a, LayerWeights>,
+    h0: &'a [f32],
+    /// [D, B, K*H]: gradients per unit of every batch row
+    sums: Option<CpuArray>,
+    /// [N, D, P]: gradients of projected h
+    projected: Option<CpuArray>,
+    /// [N, D, G, H]: gradients of the recurrent products, in layer normalisation
+    products: Option<CpuArray>,
+}
+
+impl Made<'_> {
+    /// Takes the gates' gradients of one direction through the normalisation of the input's products, if there is one.
+    fn input_norm(
+        &self,
+        direction: usize,
+        kept: &mut SavedLayer<CpuArray>,
+        own: &mut PerParameter<CpuArray>,
+    ) -> Result<()> {
+        let [gain, b_ih, b_hh] =
+            own.get_disjoint_mut([Parameter::NormIh, Parameter::BiasIh, Parameter::BiasHh]);
+        let Some(gain) = gain else { return Ok(()) };
+        input_norm_grads(NormGrads {
+            layer: self.layer,
+            spec: &self.pass.spec.cell,
+            weights: self.pass.weights,
+            d: direction,
+            x: &kept.x.buffer,
+            gates: kept.gates.buffer.make_mut()?,
+            aux: values(&kept.aux),
+            gain: gain.buffer.make_mut()?,
+            biases: pair(b_ih, b_hh)?,
+        });
+        Ok(())
+    }
+
+    /// The matrices of one direction, and the biases where no normalisation has done them.
+    fn weights(
+        &self,
+        device: &CpuDevice,
+        direction: usize,
+        kept: &SavedLayer<CpuArray>,
+        own: &mut PerParameter<CpuArray>,
+    ) -> Result<()> {
+        let cell = &self.pass.spec.cell;
+        let [w_ih, w_hh, b_ih, b_hh, w_hr] = own.get_disjoint_mut([
+            Parameter::WeightIh,
+            Parameter::WeightHh,
+            Parameter::BiasIh,
+            Parameter::BiasHh,
+            Parameter::WeightHr,
+        ]);
+        let dbiases = if cell.layer_norm { None } else { pair(b_ih, b_hh)? };
+        let (Some(w_ih), Some(w_hh)) = (w_ih, w_hh) else { unreachable!("every cell has two matrices") };
+        let aux = values(&kept.aux);
+        weight_grads(
+            device.threads(),
+            WeightGrads {
+                layer: self.layer,
+                spec: cell,
+                d: direction,
+                x: &kept.x.buffer,
+                y: &kept.y.buffer,
+                h0: self.h0,
+                gates: &kept.gates.buffer,
+                aux,
+                products: values(&self.products),
+                dw_ih: w_ih.buffer.make_mut()?,
+                dw_hh: w_hh.buffer.make_mut()?,
+                dbiases,
+            },
+        );
+        if let (Some(w_hr), Some(projected)) = (w_hr, &self.projected) {
+            let out = w_hr.buffer.make_mut()?;
+            projection_grads(device.threads(), self.layer, direction, [&projected.buffer, aux], out);
+        }
+        Ok(())
+    }
+
+    /// What a direction has per unit, summed over the batch.
+    fn per_unit(&self, direction: usize, own: &mut PerParameter<CpuArray>) -> Result<()> {
+        let Some(sums) = &self.sums else { return Ok(()) };
+        let cell = &self.pass.spec.cell;
+        let mut of_units = vec![0.0; unit_blocks(cell) * self.pass.dims.h];
+        sum_rows(self.layer, direction, &sums.buffer, &mut of_units);
+        let mut rest = &of_units[..];
+        let recurrent = cell.independent.then_some(Parameter::WeightHh);
+        let others = [Parameter::Peephole, Parameter::NormC, Parameter::NormCBias, Parameter::NormHh];
+        for parameter in recurrent.into_iter().chain(others) {
+            let Some(grad) = own.get_mut(parameter) else { continue };
+            let (values, others) = rest.split_at(grad.len());
+            grad.buffer.make_mut()?.copy_from_slice(values);
+            rest = others;
+        }
+        Ok(())
+    }
+}
+
+/// Arrays for the gradients of one direction's parameters.
+fn empty_grads(device: &CpuDevice, pass: &Pass<'_, LayerWeights>) -> Result<PerParameter<CpuArray>> {
+    let mut grads = PerParameter::default();
+    for parameter in Parameter::ALL {
+        let dims = match parameter {
+            Parameter::WeightIh => Some(vec![pass.spec.gate_rows(), pass.inputs]),
+            // The others' shapes are the same in all layers.
+            _ => pass.spec.parameter_dims(0, parameter),
+        };
+        if let Some(dims) = dims {
+            grads.set(parameter, device.array(pass.op, &dims)?);
+        }
+    }
+    Ok(grads)
+}
+
+/// The pass as the loops see it.
+fn layer_of<'a>(pass: &Pass<'a, LayerWeights>) -> Layer<'a> {
+    let Pass { walk, direction, noise, .. } = *pass;
+    Layer { dims: pass.dims.layer(pass.inputs), walk, direction, noise }
+}
+
+/// `len` values of a state.
+fn values_of<'a>(state: &State<&'a CpuArray>, len: usize) -> &'a [f32] {
+    &state.array.buffer[state.offset..][..len]
+}
+
+/// The values of an array, or none.
+fn values(array: &Option<CpuArray>) -> &[f32] {
+    array.as_ref().map_or(&[], |array| &array.buffer)
+}
+
+/// The values of an array to be written, or none.
+fn values_mut(array: &mut Option<CpuArray>) -> Result<&mut [f32]> {
+    match array {
+        Some(array) => array.buffer.make_mut(),
+        None => Ok(&mut []),
+    }
+}
+
+/// The values of two arrays to be written, if they are there.
+fn pair<'a>(
+    first: Option<&'a mut CpuArray>,
+    second: Option<&'a mut CpuArray>,
+) -> Result<Option<[&'a mut [f32]; 2]>> {
+    match (first, second) {
+        (Some(first), Some(second)) => Ok(Some([first.buffer.make_mut()?, second.buffer.make_mut()?])),
+        _ => Ok(None),
+    }
+}

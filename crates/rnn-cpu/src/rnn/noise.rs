@@ -1,0 +1,252 @@
+//! Draws and cleared states of a task's rows. Nothing is stored between the passes: each draws again from the
+//! counters of [`Draws`].
+
+use super::super::cells::Cell;
+use super::super::simd::{self, Kernel, Simd};
+use super::super::tile::{Rows, load, store};
+use super::part::{Layer, Part, Step};
+use rnn_base::args::recurrence::{Draws, LayerDims};
+use rnn_base::rng::{RngKey, drop_threshold, threefry2x32};
+use rnn_kernels::cell::Regularization;
+use std::ptr::null;
+
+/// What noise means for the rows of a step; null where there is none. Rows are as wide as the state.
+#[derive(Clone, Copy)]
+pub(super) struct StepNoise {
+    /// Share of the old h that stays: 0 or 1, or the rate outside training, `[rows, P]`.
+    pub(super) zone_h: *const f32,
+    /// The same for c, `[rows, H]`.
+    pub(super) zone_c: *const f32,
+    /// Factor of the candidate, `[rows, H]`.
+    pub(super) candidate: *const f32,
+    /// Factor of h on its way into the product, `[rows, P]`.
+    pub(super) mask: *const f32,
+    /// A state that was cleared.
+    pub(super) zeros: *const f32,
+}
+
+impl StepNoise {
+    /// None, for a step whose rows' cells are somebody else's.
+    pub(super) const NONE: StepNoise =
+        StepNoise { zone_h: null(), zone_c: null(), candidate: null(), mask: null(), zeros: null() };
+}
+
+/// The memory behind [`StepNoise`]. Empty vectors where there is nothing.
+pub(super) struct TaskNoise {
+    draws: Option<(Draws, RngKey)>,
+    rates: Regularization,
+    zone_h: Vec<f32>,
+    zone_c: Vec<f32>,
+    candidate: Vec<f32>,
+    mask: Vec<f32>,
+    zeros: Vec<f32>,
+    /// h on its way into the product, and whether that may differ from h of the step before.
+    h_in: Vec<f32>,
+    alters_h: bool,
+}
+
+/// A row of dropout's factors: 0 below the threshold, else the scale that keeps the mean. Plain loops over
+/// independent draws, which the compiler vectorises for the instruction set around them.
+#[inline(always)]
+fn drop_row(out: &mut [f32], rate: f32, key: RngKey, [word, first]: [u32; 2]) {
+    let (threshold, scale) = (drop_threshold(rate), 1.0 / (1.0 - rate));
+    for (unit, out) in out.iter_mut().enumerate() {
+        let bits = threefry2x32(key.0, [word, first.wrapping_add(unit as u32)])[0];
+        *out = if bits >> 8 >= threshold { scale } else { 0.0 };
+    }
+}
+
+/// One row of zoneout from word `WORD` of each draw: 1 where the old value stays.
+#[inline(always)]
+fn zone_row<const WORD: usize>(out: &mut [f32], rate: f32, key: RngKey, [word, first]: [u32; 2]) {
+    let threshold = drop_threshold(rate);
+    for (unit, out) in out.iter_mut().enumerate() {
+        let bits = threefry2x32(key.0, [word, first.wrapping_add(unit as u32)])[WORD];
+        *out = if bits >> 8 < threshold { 1.0 } else { 0.0 };
+    }
+}
+
+/// Rows of zoneout of h and of c from both words of the same draws.
+#[inline(always)]
+fn zone_rows([h, c]: [&mut [f32]; 2], rates: [f32; 2], key: RngKey, [word, first]: [u32; 2]) {
+    let [below_h, below_c] = rates.map(drop_threshold);
+    for (unit, (h, c)) in h.iter_mut().zip(c).enumerate() {
+        let [of_h, of_c] = threefry2x32(key.0, [word, first.wrapping_add(unit as u32)]);
+        *h = if of_h >> 8 < below_h { 1.0 } else { 0.0 };
+        *c = if of_c >> 8 < below_c { 1.0 } else { 0.0 };
+    }
+}
+
+/// `[B, P]`: the factors of h on its way into the product of direction `d`, in the order of the pass's rows;
+/// empty without recurrent dropout.
+pub(super) fn sequence_masks(layer: &Layer<'_>, d: usize) -> Vec<f32> {
+    let batch = layer.dims.batch;
+    row_masks(layer, d, (0, batch))
+}
+
+/// [`sequence_masks`] of some rows.
+fn row_masks(layer: &Layer<'_>, d: usize, rows: (usize, usize)) -> Vec<f32> {
+    let (state, rate) = (layer.dims.state, layer.noise.rates.recurrent_dropout);
+    let Some(draws) = layer.noise.draws.filter(|_| rate > 0.0) else { return Vec::new() };
+    let mut masks = vec![0.0; (rows.1 - rows.0) * state];
+    for (r, row) in masks.chunks_exact_mut(state).enumerate() {
+        let counter = draws.recurrent_counter(layer.batch_row(rows.0 + r) * state);
+        drop_row(row, rate, draws.keys[d], counter);
+    }
+    masks
+}
+
+impl TaskNoise {
+    /// Room for a task's rows, and what holds for all of its steps.
+    #[inline(always)]
+    pub(super) fn new(part: &Part<'_>) -> Self {
+        let layer = &part.layer;
+        let LayerDims { hidden, state, .. } = layer.dims;
+        let (rates, rows) = (layer.noise.rates, part.rows());
+        let draws = layer.noise.draws.map(|draws| (draws, draws.keys[part.task.d]));
+        let zone = |rate: f32, width: usize| if rate > 0.0 { vec![rate; rows * width] } else { Vec::new() };
+        let dropped = |rate: f32, width: usize| match rate > 0.0 && draws.is_some() {
+            true => vec![0.0; rows * width],
+            false => Vec::new(),
+        };
+        let mask = row_masks(layer, part.task.d, part.task.rows);
+        let clears = layer.walk.is_some_and(|walk| walk.keep.is_some());
+        let zeros = if clears { vec![0.0; hidden.max(state)] } else { Vec::new() };
+        // The same for every task of a direction, also one without rows.
+        let alters_h = clears || (draws.is_some() && rates.recurrent_dropout > 0.0);
+        let h_in = vec![0.0; if alters_h { rows * state } else { 0 }];
+        TaskNoise {
+            draws,
+            rates,
+            zone_h: zone(rates.zoneout_h, state),
+            zone_c: zone(rates.zoneout_c, hidden),
+            candidate: dropped(rates.candidate_dropout, hidden),
+            mask,
+            zeros,
+            h_in,
+            alters_h,
+        }
+    }
+
+    /// This task's rows of step `s`, with the noise of `units` (first, end) drawn.
+    #[inline(always)]
+    pub(super) fn step<C: Cell>(&mut self, part: &Part<'_>, s: usize, units: (usize, usize)) -> Step {
+        if let Some((draws, key)) = self.draws
+            && !(self.zone_h.is_empty() && self.zone_c.is_empty() && self.candidate.is_empty())
+        {
+            let first = part.task.rows.0;
+            let rows = (first, first + part.active(s));
+            simd::dispatch(
+                simd::isa(),
+                DrawStep { noise: self, layer: &part.layer, rows, s, draws, key, units },
+            );
+        }
+        let of = |values: &[f32]| if values.is_empty() { null() } else { values.as_ptr() };
+        let noise = StepNoise {
+            zone_h: of(&self.zone_h),
+            zone_c: of(&self.zone_c),
+            candidate: of(&self.candidate),
+            mask: of(&self.mask),
+            zeros: of(&self.zeros),
+        };
+        part.step::<C>(s, noise)
+    }
+
+    /// Points a step at what its recurrent product reads: h of the step before, cleared and dropped.
+    ///
+    /// # Safety
+    /// Below `Kernel::run`; the rows of `step` are finished one step earlier.
+    #[inline(always)]
+    pub(super) unsafe fn enter<S: Simd>(&mut self, part: &Part<'_>, step: &mut Step) {
+        let cleared = |r: usize| !part.layer.keeps(step.first + r);
+        if !self.alters_h || (self.mask.is_empty() && !(0..step.rows).any(cleared)) {
+            return;
+        }
+        let h_in = self.h_in.as_mut_ptr();
+        // SAFETY: room for the task's rows.
+        unsafe { self.copy_in::<S>(part, step, h_in) };
+        step.h_in = Rows::contiguous(h_in, part.layer.dims.state);
+    }
+
+    /// Whether that may differ from h of the step before.
+    pub(super) fn alters_h(&self) -> bool {
+        self.alters_h
+    }
+
+    /// Writes what the recurrent product of a step reads to `out`, rows of P.
+    ///
+    /// # Safety
+    /// As [`TaskNoise::enter`]; `out` has the step's rows.
+    #[inline(always)]
+    pub(super) unsafe fn copy_in<S: Simd>(&self, part: &Part<'_>, step: &Step, out: *mut f32) {
+        let state = part.layer.dims.state;
+        for r in 0..step.rows {
+            let out = out.wrapping_add(r * state);
+            if !part.layer.keeps(step.first + r) {
+                // SAFETY: a row of P.
+                unsafe { std::ptr::write_bytes(out, 0, state) };
+                continue;
+            }
+            let h = step.h_prev.start.wrapping_add(r * step.h_prev.stride);
+            for j in (0..state).step_by(S::LANES) {
+                let lanes = S::LANES.min(state - j);
+                // SAFETY: units below P of rows that exist.
+                unsafe {
+                    let mut x = load::<S>(h.add(j), lanes);
+                    if !self.mask.is_empty() {
+                        x = S::mul(x, load::<S>(self.mask.as_ptr().add(r * state + j), lanes));
+                    }
+                    store::<S>(out.add(j), x, lanes);
+                }
+            }
+        }
+    }
+}
+
+/// The draws of one step. A kernel of its own, so that not every pass holds a copy.
+struct DrawStep<'a> {
+    noise: &'a mut TaskNoise,
+    layer: &'a Layer<'a>,
+    /// First and end.
+    rows: (usize, usize),
+    s: usize,
+    draws: Draws,
+    key: RngKey,
+    /// First and end.
+    units: (usize, usize),
+}
+
+impl Kernel for DrawStep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let DrawStep { noise, layer, rows, s, draws, key, units } = self;
+        let LayerDims { hidden, state, .. } = layer.dims;
+        let TaskNoise { rates, zone_h, zone_c, candidate, .. } = noise;
+        let both = hidden == state && !zone_h.is_empty() && !zone_c.is_empty();
+        let own = |r: usize, width: usize| r * width + units.0.min(width)..r * width + units.1.min(width);
+        for row in rows.0..rows.1 {
+            let (r, b) = (row - rows.0, layer.batch_row(row));
+            let (of_h, of_c) = (
+                draws.zoneout_counter(s, b * state + units.0),
+                draws.zoneout_counter(s, b * hidden + units.0),
+            );
+            if both {
+                let zones = [&mut zone_h[own(r, state)], &mut zone_c[own(r, hidden)]];
+                zone_rows(zones, [rates.zoneout_h, rates.zoneout_c], key, of_h);
+            } else {
+                if !zone_h.is_empty() {
+                    zone_row::<0>(&mut zone_h[own(r, state)], rates.zoneout_h, key, of_h);
+                }
+                if !zone_c.is_empty() {
+                    zone_row::<1>(&mut zone_c[own(r, hidden)], rates.zoneout_c, key, of_c);
+                }
+            }
+            if !candidate.is_empty() {
+                let counter = draws.candidate_counter(s, b * hidden + units.0);
+                drop_row(&mut candidate[own(r, hidden)], rates.candidate_dropout, key, counter);
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What a thread works with inside the time loop: its pointers, its share of the work, and where the rows of
+//! a step lie.
+
+use super::super::barrier::Barrier;
+use super::super::cells::{Cell, Element, RowNoise};
+use super::super::simd::Simd;
+use super::super::tile::Rows;
+use super::noise::StepNoise;
+use super::schedule::Task;
+use rnn_base::args::recurrence::{LayerDims, Noise, Walk};
+
+/// What the passes over a layer have in common, forward and backward.
+#[derive(Clone, Copy)]
+pub(crate) struct Layer<'a> {
+    pub(crate) dims: LayerDims,
+    /// How ragged or interrupted rows go, in a pass over one direction; absent: all through all steps.
+    pub(crate) walk: Option<&'a Walk>,
+    /// The first direction of the pass.
+    pub(crate) direction: usize,
+    pub(crate) noise: Noise,
+}
+
+impl Layer<'_> {
+    /// N: rows of all steps.
+    pub(super) fn len(&self) -> usize {
+        self.walk.map_or(self.dims.steps * self.dims.batch, Walk::len)
+    }
+
+    /// The first row of the `s`th step of direction `d`.
+    #[inline(always)]
+    pub(super) fn first_row(&self, d: usize, s: usize) -> usize {
+        match self.walk {
+            Some(walk) => walk.offsets[s] as usize,
+            None => self.dims.time(d, s) * self.dims.batch,
+        }
+    }
+
+    /// Rows of step `s` that have not ended.
+    #[inline(always)]
+    pub(super) fn count(&self, s: usize) -> usize {
+        self.walk.map_or(self.dims.batch, |walk| walk.count(s))
+    }
+
+    /// Whether the state before row `n` of all rows counts.
+    #[inline(always)]
+    pub(super) fn keeps(&self, n: usize) -> bool {
+        self.walk.and_then(|walk| walk.keep.as_ref()).is_none_or(|keep| keep[n] != 0.0)
+    }
+
+    /// The batch row that is row `r`, as draws are keyed by it.
+    #[inline(always)]
+    pub(super) fn batch_row(&self, r: usize) -> usize {
+        self.walk.map_or(r, |walk| (walk.first_row + walk.rows[r]) as usize)
+    }
+}
+
+/// Pointers of a pass; tasks touch disjoint (direction, row, unit) parts.
+#[derive(Clone, Copy)]
+pub(super) struct Pointers {
+    /// [T, B, D, G, H]; null in inference
+    pub(super) gates: *mut f32,
+    /// [T, B, D, H], or [B, D, H] in inference
+    pub(super) aux: *mut f32,
+    /// [T, B, D, P]
+    pub(super) y: *mut f32,
+    /// [D, B, P]
+    pub(super) h0: *const f32,
+    /// [D, B, H]
+    pub(super) c0: *const f32,
+    /// Whether `aux` has all steps: in training.
+    pub(super) all_aux: bool,
+}
+
+// SAFETY: every task works on its own part of every array; see `tasks`.
+unsafe impl Send for Pointers {}
+// SAFETY: as above.
+unsafe impl Sync for Pointers {}
+
+/// What a task works on.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub(super) layer: Layer<'a>,
+    pub(super) task: Task,
+    pub(super) barrier: Option<&'a Barrier>,
+    pub(super) pointers: Pointers,
+}
+
+/// A task's rows of one step: pointers to the first row's unit 0.
+#[derive(Clone, Copy)]
+pub(super) struct Step {
+    /// Number of rows.
+    pub(super) rows: usize,
+    /// The first one's place among all rows [N].
+    pub(super) first: usize,
+    gates: *mut f32,
+    aux: *mut f32,
+    /// Where h goes.
+    pub(super) y: *mut f32,
+    /// h and aux one step earlier, or the initial states.
+    pub(super) h_prev: Rows,
+    aux_prev: Rows,
+    /// h on its way into the recurrent product; the same as `h_prev` but for resets and dropout.
+    pub(super) h_in: Rows,
+    noise: StepNoise,
+}
+
+impl Part<'_> {
+    /// This task's panels out of those `width` units wide.
+    #[inline(always)]
+    pub(super) fn panels(&self, width: usize) -> (usize, usize) {
+        let panels = self.layer.dims.hidden.div_ceil(width);
+        let (share, shares) = self.task.share;
+        (share * panels / shares, (share + 1) * panels / shares)
+    }
+
+    /// Number of batch rows of this task.
+    #[inline(always)]
+    pub(super) fn rows(&self) -> usize {
+        self.task.rows.1 - self.task.rows.0
+    }
+
+    /// Those of them that step `s` has.
+    #[inline(always)]
+    pub(super) fn active(&self, s: usize) -> usize {
+        self.layer.count(s).min(self.task.rows.1).saturating_sub(self.task.rows.0)
+    }
+
+    /// Waits for the other tasks of the direction, if there are any.
+    #[inline(always)]
+    pub(super) fn finish_step(&self) {
+        if let Some(barrier) = self.barrier {
+            barrier.wait();
+        }
+    }
+
+    /// This task's rows of step `s`.
+    #[inline(always)]
+    pub(super) fn step<C: Cell>(&self, s: usize, noise: StepNoise) -> Step {
+        let LayerDims { batch, hidden, state, directions, .. } = self.layer.dims;
+        let (p, d, b0) = (&self.pointers, self.task.d, self.task.rows.0);
+        let at = |s: usize| (self.layer.first_row(d, s) + b0) * directions + d;
+        let aux_at = |s: usize| if p.all_aux { at(s) } else { b0 * directions + d };
+        let (h_prev, aux_prev) = if s == 0 {
+            let b = d * batch + b0;
+            let h0 = Rows::contiguous(p.h0.wrapping_add(b * state), state);
+            (h0, Rows::contiguous(p.c0.wrapping_add(b * hidden), hidden))
+        } else {
+            let h = p.y.cast_const().wrapping_add(at(s - 1) * state);
+            let aux = p.aux.cast_const().wrapping_add(aux_at(s - 1) * hidden);
+            (Rows::contiguous(h, directions * state), Rows::contiguous(aux, directions * hidden))
+        };
+        Step {
+            rows: self.active(s),
+            first: self.layer.first_row(d, s) + b0,
+            gates: p.gates.wrapping_add(at(s) * C::GATES * hidden),
+            aux: p.aux.wrapping_add(aux_at(s) * hidden),
+            y: p.y.wrapping_add(at(s) * state),
+            h_prev,
+            aux_prev,
+            h_in: h_prev,
+            noise,
+        }
+    }
+
+    /// Row `r` of a step from its unit 0 on, with all lanes.
+    #[inline(always)]
+    pub(super) fn row<C: Cell, S: Simd>(&self, step: &Step, r: usize) -> Element {
+        let LayerDims { hidden, state, directions, .. } = self.layer.dims;
+        let kept = self.layer.keeps(step.first + r);
+        let before = |rows: Rows| match kept {
+            true => rows.start.wrapping_add(r * rows.stride),
+            false => step.noise.zeros,
+        };
+        let of = |p: *const f32, width: usize| if p.is_null() { p } else { p.wrapping_add(r * width) };
+        Element {
+            lanes: S::LANES,
+            hidden,
+            unit: 0,
+            gates: step.gates.wrapping_add(r * directions * C::GATES * hidden),
+            aux: step.aux.wrapping_add(r * directions * hidden),
+            aux_prev: before(step.aux_prev),
+            h_prev: before(step.h_prev),
+            noise: RowNoise {
+                zone_h: of(step.noise.zone_h, state),
+                zone_c: of(step.noise.zone_c, hidden),
+                candidate: of(step.noise.candidate, hidden),
+                mask: of(step.noise.mask, state),
+            },
+            sums: std::ptr::null_mut(),
+        }
+    }
+}

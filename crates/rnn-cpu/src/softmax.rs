@@ -1,0 +1,57 @@
+//! Twin of `reduce/{softmax,softmax_backward}.wgsl`.
+
+use super::{CpuBuffer, CpuDevice, math, reduce, split};
+use rnn_base::error::Result;
+
+/// The largest value of a row; NaN is passed over, the exponentials that follow bring it back.
+pub fn row_max(row: &[f32]) -> f32 {
+    row.iter().fold(f32::NEG_INFINITY, |max, &x| if x > max { x } else { max })
+}
+
+/// `log sum exp(row)`, shifted by the maximum so that nothing overflows.
+pub fn log_sum_exp(row: &[f32]) -> f32 {
+    let max = row_max(row);
+    max + reduce::sum2(row, row, |x, _| math::exp(x - max)).ln() as f32
+}
+
+/// Softmax of every row, or its logarithm.
+pub fn softmax(dev: &CpuDevice, x: &CpuBuffer, rows: usize, cols: usize, log: bool) -> Result<CpuBuffer> {
+    let mut y = dev.alloc(rows * cols)?;
+    split::rows(y.make_mut()?, cols, |row, y| {
+        let x = &x[row * cols..][..cols];
+        let max = row_max(x);
+        if log {
+            let log_sum = reduce::sum2(x, x, |x, _| math::exp(x - max)).ln() as f32;
+            y.iter_mut().zip(x).for_each(|(y, &x)| *y = x - max - log_sum);
+        } else {
+            y.iter_mut().zip(x).for_each(|(y, &x)| *y = math::exp(x - max));
+            let scale = (1.0 / reduce::sum(y)) as f32;
+            y.iter_mut().for_each(|y| *y *= scale);
+        }
+    });
+    Ok(y)
+}
+
+/// The gradient of x.
+pub fn softmax_backward(
+    dev: &CpuDevice,
+    y: &CpuBuffer,
+    dy: &CpuBuffer,
+    rows: usize,
+    cols: usize,
+    log: bool,
+) -> Result<CpuBuffer> {
+    let mut dx = dev.alloc(rows * cols)?;
+    split::rows(dx.make_mut()?, cols, |row, dx| {
+        let (y, dy) = (&y[row * cols..][..cols], &dy[row * cols..][..cols]);
+        let pairs = y.iter().zip(dy);
+        if log {
+            let sum = reduce::sum(dy) as f32;
+            dx.iter_mut().zip(pairs).for_each(|(dx, (&y, &dy))| *dx = dy - math::exp(y) * sum);
+        } else {
+            let dot = reduce::sum2(y, dy, |y, dy| y * dy) as f32;
+            dx.iter_mut().zip(pairs).for_each(|(dx, (&y, &dy))| *dx = y * (dy - dot));
+        }
+    });
+    Ok(dx)
+}

@@ -1,0 +1,365 @@
+//! An opened GPU: its options, what belongs to it, waiting and closing.
+
+use super::adapter::{AdapterInfo, GpuSelector, check_limits, describe, enumerate, rank};
+use super::encoder::Recorder;
+use super::failure::Failure;
+use super::pipeline_cache::PipelineCache;
+use super::pipelines::Pipelines;
+use super::pool::Pool;
+use super::rnn::{Algorithm, Tuning};
+use super::self_test::SelfTests;
+use super::timestamps::Timestamps;
+use rnn_base::cache::CacheDir;
+use rnn_base::error::{Error, Result};
+use rnn_base::stats::DeviceStats;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Which optional abilities of an adapter are used. The default takes whatever makes kernels faster;
+/// switching one off forces the form that every WebGPU implementation can run.
+#[derive(Clone, Debug)]
+pub struct GpuOptions {
+    /// Pass step numbers as immediates rather than through a uniform with a dynamic offset.
+    pub immediates: bool,
+    /// Use subgroup operations.
+    pub subgroups: bool,
+    /// Use f16 values in kernels.
+    pub half: bool,
+    /// Ask for the adapter's own limits rather than WebGPU's defaults.
+    pub adapter_limits: bool,
+    /// Bytes that a single array may have at most, where less than the adapter takes is wanted. Recurrent
+    /// passes above it run in segments of time or in groups of rows.
+    pub max_array_bytes: Option<u64>,
+    /// The algorithm of recurrences; `None` leaves it to the environment variable `RNN_GPU_ALGO` (`step` or
+    /// `sequence`), and without that to the planner.
+    pub algorithm: Option<Algorithm>,
+    /// Steps from one layer of a stack to the next, which then run side by side where their options allow it; 0 runs one
+    /// layer after the other, `None` leaves it to the planner.
+    pub wavefront: Option<usize>,
+    /// Time kernels where the adapter can, for `Device::kernel_seconds`.
+    /// Off by default: every submit then carries a copy of its times.
+    pub timestamps: bool,
+    /// Where compiled pipelines are kept from run to run.
+    pub cache_dir: CacheDir,
+    /// Families of optional kernels, by the names in the warnings of their self-tests, that count as
+    /// having failed: simpler kernels take over. For tests, and for adapters known to compute wrongly.
+    pub distrust: &'static [&'static str],
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        GpuOptions {
+            immediates: true,
+            subgroups: true,
+            half: true,
+            adapter_limits: true,
+            max_array_bytes: None,
+            algorithm: None,
+            wavefront: None,
+            timestamps: false,
+            cache_dir: CacheDir::User,
+            distrust: &[],
+        }
+    }
+}
+
+/// An opened GPU. Cloning shares it.
+#[derive(Clone)]
+pub struct GpuDevice(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) limits: wgpu::Limits,
+    pub(super) immediates: bool,
+    /// Lanes of a subgroup, where operations on them can be used and the number is fixed.
+    pub(super) subgroup_size: Option<u32>,
+    /// Whether kernels may have f16 values.
+    pub(super) half: bool,
+    algorithm: Option<Algorithm>,
+    pub(super) wavefront: Option<usize>,
+    pub(super) info: AdapterInfo,
+    pub(super) pool: Pool,
+    pub(super) pipelines: Pipelines,
+    pub(super) counters: Counters,
+    pub(super) self_tests: SelfTests,
+    pub(super) tuning: Tuning,
+    recorder: Mutex<Recorder>,
+    pub(super) failure: Arc<Failure>,
+}
+
+/// How often something was created or done since the device was opened.
+#[derive(Default)]
+pub(super) struct Counters {
+    buffers: AtomicUsize,
+    bytes: AtomicUsize,
+    pub(super) pipelines: AtomicUsize,
+    pub(super) layouts: AtomicUsize,
+    pub(super) dispatches: AtomicUsize,
+    pub(super) submits: AtomicUsize,
+}
+
+impl Counters {
+    pub(super) fn count(counter: &AtomicUsize) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_buffer(&self, bytes: u64) {
+        Self::count(&self.buffers);
+        self.bytes.fetch_add(bytes as usize, Ordering::Relaxed);
+    }
+}
+
+/// Refuses what would block the thread in a browser: what is waited for arrives there only after the
+/// program has returned to the event loop.
+pub(super) fn expect_blocking(op: &'static str, instead: &str) -> Result<()> {
+    if cfg!(target_arch = "wasm32") {
+        return Err(Error::Unsupported {
+            op,
+            what: "waiting for a GPU on the web".into(),
+            why: format!("nothing may block there; use {instead}"),
+        });
+    }
+    Ok(())
+}
+
+impl GpuDevice {
+    /// Opens an adapter.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] when none fits the selector, [`Error::AdapterLimit`] when it is too
+    /// small for the default kernels, [`Error::Gpu`] when the driver refuses, [`Error::Unsupported`] on
+    /// the web.
+    pub fn open(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
+        expect_blocking("GpuDevice::open", "Device::gpu_async")?;
+        pollster::block_on(Self::open_async(selector, options))
+    }
+
+    /// As [`GpuDevice::open`], without blocking the thread: the only way on the web.
+    ///
+    /// # Errors
+    /// As [`GpuDevice::open`].
+    pub async fn open_async(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
+        let all = enumerate().await;
+        let infos: Vec<AdapterInfo> =
+            all.iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect();
+        let chosen = match selector {
+            GpuSelector::Best => infos.iter().min_by_key(|info| rank(info.kind)),
+            GpuSelector::Index(index) => infos.get(*index),
+            GpuSelector::Name(name) => {
+                let wanted = name.to_lowercase();
+                infos.iter().find(|info| info.name.to_lowercase().contains(&wanted))
+            }
+        };
+        let Some(info) = chosen.cloned() else {
+            let names: Vec<&str> = infos.iter().map(|info| info.name.as_str()).collect();
+            return Err(Error::NoAdapter {
+                requested: selector.to_string(),
+                seen: if names.is_empty() { "none".into() } else { names.join(", ") },
+            });
+        };
+        Self::open_adapter(&all[info.index], info, options).await
+    }
+
+    async fn open_adapter(adapter: &wgpu::Adapter, info: AdapterInfo, options: GpuOptions) -> Result<Self> {
+        let algorithm = match (options.algorithm, std::env::var("RNN_GPU_ALGO")) {
+            (None, Ok(name)) => Some(name.parse()?),
+            (given, _) => given,
+        };
+        let mut limits = if options.adapter_limits { adapter.limits() } else { wgpu::Limits::default() };
+        check_limits(&info.name, &limits)?;
+        if let Some(bytes) = options.max_array_bytes {
+            limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(bytes);
+        }
+        let has = |feature, wanted: bool| wanted && adapter.features().contains(feature);
+        let immediates = has(wgpu::Features::IMMEDIATES, options.immediates);
+        let subgroups = has(wgpu::Features::SUBGROUP, options.subgroups);
+        let half = has(wgpu::Features::SHADER_F16, options.half);
+        let mut required_features = wgpu::Features::empty();
+        required_features.set(wgpu::Features::IMMEDIATES, immediates);
+        required_features.set(wgpu::Features::SUBGROUP, subgroups);
+        required_features.set(wgpu::Features::SHADER_F16, half);
+        limits.max_immediate_size = if immediates { adapter.limits().max_immediate_size.min(128) } else { 0 };
+        let timestamps = options.timestamps && info.has_timestamps;
+        required_features.set(wgpu::Features::TIMESTAMP_QUERY, timestamps);
+        required_features |= PipelineCache::feature(adapter, &options.cache_dir);
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("rnn"),
+            required_features,
+            required_limits: limits.clone(),
+            ..Default::default()
+        };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|error| Error::Gpu { kind: "device request", message: error.to_string() })?;
+
+        let sizes = adapter.get_info();
+        let fixed = sizes.subgroup_min_size == sizes.subgroup_max_size;
+        let subgroup_size = (subgroups && fixed).then_some(sizes.subgroup_min_size);
+
+        let failure = Failure::watch(&device);
+        let counters = Counters::default();
+        let cache = PipelineCache::open(&device, adapter, &options.cache_dir);
+        let pipelines = Pipelines::new(&device, cache, &counters);
+        let times = timestamps.then(|| Timestamps::new(&device, &queue, &counters));
+        let recorder = Recorder::new(&device, &limits, &pipelines, &counters, times);
+        Ok(GpuDevice(Arc::new(Inner {
+            pipelines,
+            pool: Pool::default(),
+            self_tests: SelfTests::new(&info.name, options.distrust),
+            tuning: Tuning::open(&info, &options.cache_dir),
+            recorder: Mutex::new(recorder),
+            device,
+            queue,
+            limits,
+            immediates,
+            subgroup_size,
+            half,
+            algorithm,
+            wavefront: options.wavefront,
+            info,
+            counters,
+            failure,
+        })))
+    }
+
+    /// The adapter behind the device.
+    pub fn info(&self) -> &AdapterInfo {
+        &self.0.info
+    }
+
+    /// Bytes that a single array may have.
+    pub fn max_array_bytes(&self) -> u64 {
+        self.0.limits.max_storage_buffer_binding_size.min(self.0.limits.max_buffer_size)
+    }
+
+    /// Whether both handles mean the same opened device.
+    pub fn same(&self, other: &GpuDevice) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether per-step kernels get their step number as an immediate.
+    pub fn has_immediates(&self) -> bool {
+        self.0.immediates
+    }
+
+    /// The algorithm of recurrences that the options or the environment ask for.
+    pub fn forced_algorithm(&self) -> Option<Algorithm> {
+        self.0.algorithm
+    }
+
+    /// Lanes of a subgroup, where operations on them can be used and the number is fixed.
+    pub fn subgroup_size(&self) -> Option<u32> {
+        self.0.subgroup_size
+    }
+
+    /// Whether kernels may have f16 values.
+    pub fn has_half(&self) -> bool {
+        self.0.half
+    }
+
+    /// Counts since the device was opened.
+    pub fn stats(&self) -> DeviceStats {
+        let read = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        let counters = &self.0.counters;
+        DeviceStats {
+            buffers_created: read(&counters.buffers),
+            bytes_created: read(&counters.bytes),
+            pipelines_created: read(&counters.pipelines),
+            cached_pipeline_bytes: self.0.pipelines.cache.as_ref().map_or(0, |cache| cache.loaded_bytes),
+            bind_group_layouts_created: read(&counters.layouts),
+            dispatches: read(&counters.dispatches),
+            submits: read(&counters.submits),
+        }
+    }
+
+    /// Waits until everything enqueued has run.
+    ///
+    /// # Errors
+    /// Whatever the driver reported since the last check.
+    pub fn synchronize(&self) -> Result<()> {
+        self.0.flush()?;
+        self.0.wait()
+    }
+
+    /// Seconds of compute passes since the last call; `None` without timestamps.
+    ///
+    /// # Errors
+    /// Whatever the driver reported since the last check.
+    pub fn kernel_seconds(&self) -> Result<Option<f64>> {
+        self.synchronize()?;
+        self.0.recorder().timestamps().map(Timestamps::take_seconds).transpose()
+    }
+
+    /// Writes the cache of compiled pipelines, if there is something new to keep.
+    pub fn save_pipelines(&self) {
+        self.0.save_pipelines();
+    }
+
+    /// Simulates the loss of the device, for tests of recovery. What is submitted still runs.
+    pub fn destroy(&self) {
+        // First, so that what another thread is doing meanwhile, on buffers that become invalid under its hands,
+        // is explained. A driver's loss has no such order: see `Inner::check`.
+        self.0.failure.record(Error::DeviceLost("destroyed".into()));
+        self.0.device.destroy();
+        // Lets wgpu deliver its own report; the loss is known already.
+        let _ = self.0.failure.poll(&self.0.device, wgpu::PollType::wait_indefinitely());
+    }
+}
+
+impl Inner {
+    pub(super) fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        // A panic while recording leaves at worst an unfinished command list, which wgpu rejects
+        // as a validation error of its own.
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Submits what is recorded.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.recorder().flush(self);
+        self.check()
+    }
+
+    /// Blocks until the queue is idle.
+    pub(super) fn wait(&self) -> Result<()> {
+        expect_blocking("synchronize", "to_vec_async")?;
+        self.poll(wgpu::PollType::wait_indefinitely())?;
+        self.recorder().queue_is_idle();
+        Ok(())
+    }
+
+    /// Lets wgpu deliver callbacks.
+    pub(super) fn poll(&self, poll: wgpu::PollType) -> Result<()> {
+        self.failure.poll(&self.device, poll)
+    }
+
+    fn save_pipelines(&self) {
+        // A failed device has nothing trustworthy to say.
+        if let (Some(cache), Ok(())) = (&self.pipelines.cache, self.check()) {
+            cache.save(self.counters.pipelines.load(Ordering::Relaxed));
+        }
+    }
+
+    /// The first failure the driver reported, if any. It stays: results since then are void. A loss may be
+    /// announced by errors of other kinds, which it explains once wgpu gets to report it.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.failure.check() {
+            Err(Error::Gpu { .. }) => self.failure.poll(&self.device, wgpu::PollType::Poll),
+            other => other,
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.save_pipelines();
+    }
+}
+
+impl fmt::Debug for GpuDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GpuDevice({})", self.0.info.name)
+    }
+}

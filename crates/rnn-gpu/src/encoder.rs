@@ -1,0 +1,316 @@
+//! Recording dispatches and submitting them in chunks.
+//!
+//! All parameters travel through one uniform ring: every dispatch appends its struct to a host
+//! shadow, which is written with one copy before the submit. A dispatch costs one storage bind
+//! group and no buffer.
+
+use super::adapter::DeviceKind;
+use super::device::{Counters, GpuDevice, Inner};
+use super::pipelines::{PARAMS_WINDOW, Pipelines, STEP_BYTES};
+use super::pool::GpuBuffer;
+use super::timestamps::Timestamps;
+use rnn_base::error::{Error, Result};
+use rnn_kernels::{Kernel, StepSource};
+
+/// Bytes of the uniform ring: 4096 windows at the usual alignment of 256.
+const RING_BYTES: u64 = 1 << 20;
+
+/// A submit ends after this many dispatches: encoding 512 takes about a millisecond, so the GPU is
+/// never idle for long while the CPU encodes.
+pub(super) const MAX_DISPATCHES: usize = 512;
+
+/// The first submit after an idle queue is short, so that the GPU starts early.
+const FIRST_DISPATCHES: usize = 32;
+
+/// Longest submit in seconds, by the estimate below; watchdogs bite at about two.
+const MAX_SUBMIT_SECONDS: f64 = 0.2;
+
+/// One dispatch.
+pub(crate) struct Launch<'a> {
+    pub(crate) kernel: &'static Kernel,
+    pub(crate) constants: &'a [(&'static str, f64)],
+    /// Bytes of the kernel's parameter struct.
+    pub(crate) params: &'a [u8],
+    /// Storage buffers in binding order.
+    pub(crate) buffers: &'a [&'a GpuBuffer],
+    /// Workgroups along x, y, z.
+    pub(crate) grid: [u32; 3],
+    /// Rough number of arithmetic operations, for the size of submits.
+    pub(crate) work: u64,
+}
+
+/// The same dispatch once per time step: one bind group, only the step number changes.
+pub(crate) struct StepLaunch<'a> {
+    pub(crate) launch: Launch<'a>,
+    /// What the kernel reads as `step`, in order.
+    pub(crate) steps: &'a mut dyn Iterator<Item = [u32; 4]>,
+}
+
+/// The open command list.
+pub(super) struct Recorder {
+    encoder: Option<wgpu::CommandEncoder>,
+    pass: Option<wgpu::ComputePass<'static>>,
+    ring: wgpu::Buffer,
+    ring_group: wgpu::BindGroup,
+    shadow: Vec<u8>,
+    alignment: usize,
+    /// Counts submits from 1; buffers remember in which one they were last used.
+    epoch: u64,
+    dispatches: usize,
+    seconds: f64,
+    limit: usize,
+    timestamps: Option<Timestamps>,
+}
+
+impl Recorder {
+    pub(super) fn new(
+        device: &wgpu::Device,
+        limits: &wgpu::Limits,
+        pipelines: &Pipelines,
+        counters: &Counters,
+        timestamps: Option<Timestamps>,
+    ) -> Self {
+        let ring = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("rnn params ring"),
+            size: RING_BYTES,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        counters.count_buffer(RING_BYTES);
+        let window = |size| {
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &ring,
+                offset: 0,
+                size: wgpu::BufferSize::new(size),
+            })
+        };
+        let ring_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("rnn params ring"),
+            layout: &pipelines.uniform_layout,
+            entries: &[
+                wgpu::BindGroupEntry { binding: 0, resource: window(PARAMS_WINDOW) },
+                wgpu::BindGroupEntry { binding: 1, resource: window(u64::from(STEP_BYTES)) },
+            ],
+        });
+        Recorder {
+            encoder: None,
+            pass: None,
+            ring,
+            ring_group,
+            shadow: Vec::with_capacity(RING_BYTES as usize),
+            alignment: (limits.min_uniform_buffer_offset_alignment as usize).max(16),
+            epoch: 1,
+            dispatches: 0,
+            seconds: 0.0,
+            limit: FIRST_DISPATCHES,
+            timestamps,
+        }
+    }
+
+    pub(super) fn timestamps(&self) -> Option<&Timestamps> {
+        self.timestamps.as_ref()
+    }
+
+    /// The next submit is a short one again.
+    pub(super) fn queue_is_idle(&mut self) {
+        self.limit = FIRST_DISPATCHES;
+    }
+
+    /// Number of the submit that is being recorded.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Submits everything recorded so far.
+    pub(super) fn flush(&mut self, inner: &Inner) {
+        self.pass = None;
+        let Some(mut encoder) = self.encoder.take() else { return };
+        // After a failure nothing runs any more: the commands are dropped with their encoder.
+        if inner.check().is_ok() {
+            let times = self.timestamps.as_mut();
+            let times = times.and_then(|times| times.copy_out(&inner.device, &inner.counters, &mut encoder));
+            if !self.shadow.is_empty() {
+                inner.queue.write_buffer(&self.ring, 0, &self.shadow);
+            }
+            inner.queue.submit([encoder.finish()]);
+            Counters::count(&inner.counters.submits);
+            if let (Some(timestamps), Some(times)) = (&self.timestamps, times) {
+                timestamps.collect(times);
+            }
+            // Lets finished submits release their resources and deliver callbacks. An error stays with
+            // the device, and every later call returns it.
+            let _ = inner.poll(wgpu::PollType::Poll);
+        }
+        self.shadow.clear();
+        self.epoch += 1;
+        self.dispatches = 0;
+        self.seconds = 0.0;
+        self.limit = MAX_DISPATCHES;
+    }
+
+    fn encoder(&mut self, inner: &Inner) -> &mut wgpu::CommandEncoder {
+        self.encoder.get_or_insert_with(|| new_encoder(inner))
+    }
+
+    fn pass(&mut self, inner: &Inner) -> &mut wgpu::ComputePass<'static> {
+        if self.pass.is_none() {
+            let timestamp_writes = self.timestamps.as_mut().map(Timestamps::next_pass);
+            let descriptor = wgpu::ComputePassDescriptor { label: Some("rnn"), timestamp_writes };
+            let encoder = self.encoder.get_or_insert_with(|| new_encoder(inner));
+            let pass = encoder.begin_compute_pass(&descriptor).forget_lifetime();
+            return self.pass.insert(pass);
+        }
+        match &mut self.pass {
+            Some(pass) => pass,
+            None => unreachable!("checked above"),
+        }
+    }
+
+    pub(super) fn clear(&mut self, inner: &Inner, buffer: &GpuBuffer, bytes: u64) {
+        self.pass = None;
+        buffer.mark_used(self.epoch);
+        self.encoder(inner).clear_buffer(buffer.raw(), 0, Some(bytes));
+    }
+
+    pub(super) fn copy(&mut self, inner: &Inner, from: &GpuBuffer, to: &GpuBuffer, bytes: u64) {
+        to.mark_used(self.epoch);
+        self.copy_raw(inner, from, to.raw(), bytes);
+    }
+
+    pub(super) fn copy_raw(&mut self, inner: &Inner, from: &GpuBuffer, to: &wgpu::Buffer, bytes: u64) {
+        self.pass = None;
+        from.mark_used(self.epoch);
+        self.encoder(inner).copy_buffer_to_buffer(from.raw(), 0, to, 0, bytes);
+    }
+
+    /// Appends bytes to the ring and returns their offset; `is_full` has made sure of the room.
+    fn push(&mut self, bytes: &[u8]) -> u32 {
+        let offset = self.shadow.len();
+        self.shadow.extend_from_slice(bytes);
+        self.shadow.resize(self.shadow.len().next_multiple_of(self.alignment), 0);
+        offset as u32
+    }
+
+    /// Whether the submit ends here: no room in the ring for one more parameter and one more step
+    /// window, enough dispatches, or enough estimated time.
+    fn is_full(&self) -> bool {
+        self.shadow.len() as u64 + 2 * PARAMS_WINDOW.max(self.alignment as u64) > RING_BYTES - PARAMS_WINDOW
+            || self.dispatches >= self.limit
+            || self.seconds >= MAX_SUBMIT_SECONDS
+    }
+}
+
+fn new_encoder(inner: &Inner) -> wgpu::CommandEncoder {
+    inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("rnn") })
+}
+
+impl GpuDevice {
+    /// Enqueues one dispatch.
+    ///
+    /// # Errors
+    /// A failure that the driver reported earlier, or a kernel that does not compile.
+    pub(crate) fn dispatch(&self, launch: Launch<'_>) -> Result<()> {
+        self.dispatch_steps(StepLaunch { launch, steps: &mut std::iter::once([0; 4]) })
+    }
+
+    /// Enqueues the same dispatch once per step.
+    ///
+    /// # Errors
+    /// As [`GpuDevice::dispatch`].
+    pub(crate) fn dispatch_steps(&self, request: StepLaunch<'_>) -> Result<()> {
+        let StepLaunch { launch, steps } = request;
+        let inner = &*self.0;
+        inner.check()?;
+        self.check_launch(&launch)?;
+        let pipeline = inner.pipelines.get(inner, launch.kernel, launch.constants)?;
+        let entries: Vec<wgpu::BindGroupEntry<'_>> = launch
+            .buffers
+            .iter()
+            .zip(0..)
+            .map(|(buffer, binding)| wgpu::BindGroupEntry {
+                binding,
+                resource: buffer.raw().as_entire_binding(),
+            })
+            .collect();
+        let storage = inner.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(launch.kernel.label),
+            layout: &pipeline.storage,
+            entries: &entries,
+        });
+        let seconds = launch.work as f64 / assumed_rate(inner.info.kind);
+        let mut recorder = inner.recorder();
+        let mut bound_in = None; // the submit in which pipeline, storage and params are bound
+        let mut params_at = 0;
+        for step in steps {
+            if recorder.is_full() {
+                recorder.flush(inner);
+            }
+            let first = bound_in != Some(recorder.epoch);
+            if first {
+                params_at = recorder.push(launch.params);
+                for buffer in launch.buffers {
+                    buffer.mark_used(recorder.epoch);
+                }
+            }
+            let step_at = match launch.kernel.step {
+                StepSource::Uniform => recorder.push(bytemuck::cast_slice(&step)),
+                _ => params_at,
+            };
+            let ring_group = recorder.ring_group.clone();
+            let pass = recorder.pass(inner);
+            if first {
+                pass.set_pipeline(&pipeline.raw);
+                pass.set_bind_group(1, &storage, &[]);
+            }
+            if first || launch.kernel.step == StepSource::Uniform {
+                pass.set_bind_group(0, &ring_group, &[params_at, step_at]);
+            }
+            if launch.kernel.step == StepSource::Immediate {
+                pass.set_immediates(0, bytemuck::cast_slice(&step));
+            }
+            let [x, y, z] = launch.grid;
+            pass.dispatch_workgroups(x, y, z);
+            Counters::count(&inner.counters.dispatches);
+            bound_in = Some(recorder.epoch);
+            recorder.dispatches += 1;
+            recorder.seconds += seconds;
+        }
+        Ok(())
+    }
+
+    /// Mistakes of our own op code, caught here because wgpu reports them far from their cause.
+    fn check_launch(&self, launch: &Launch<'_>) -> Result<()> {
+        let kernel = launch.kernel;
+        let limit = self.0.limits.max_compute_workgroups_per_dimension;
+        if launch.params.len() != kernel.params_size || launch.buffers.len() != kernel.bindings.len() {
+            return Err(Error::Gpu {
+                kind: "launch",
+                message: format!(
+                    "{}: {} parameter bytes and {} buffers given, {} and {} declared",
+                    kernel.label,
+                    launch.params.len(),
+                    launch.buffers.len(),
+                    kernel.params_size,
+                    kernel.bindings.len()
+                ),
+            });
+        }
+        if launch.grid.iter().any(|&n| n == 0 || n > limit) {
+            return Err(Error::Gpu {
+                kind: "launch",
+                message: format!("{}: grid {:?} outside 1..={limit}", kernel.label, launch.grid),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Operations per second that even a slow adapter of this kind reaches: the submit sizes err on the
+/// short side. Software adapters have no watchdog, so the figure only keeps submits regular.
+fn assumed_rate(kind: DeviceKind) -> f64 {
+    match kind {
+        DeviceKind::Discrete | DeviceKind::Virtual => 5e11,
+        DeviceKind::Integrated | DeviceKind::Other => 5e10,
+        DeviceKind::Software => 1e9,
+    }
+}

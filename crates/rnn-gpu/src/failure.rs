@@ -1,0 +1,131 @@
+//! What the driver reported: errors arrive through callbacks and stay until the device is dropped.
+
+use rnn_base::error::{Error, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The first failure of a device. Results computed since then are void, so it stays.
+#[derive(Default)]
+pub(super) struct Failure {
+    /// Whether `first` is set: every dispatch asks, and an unset flag costs less than the lock.
+    any: AtomicBool,
+    first: Mutex<Option<Error>>,
+}
+
+impl Failure {
+    /// Installs the callbacks of `device` that fill the slot.
+    pub(super) fn watch(device: &wgpu::Device) -> Arc<Self> {
+        let failure = Arc::new(Failure::default());
+        let slot = failure.clone();
+        device.on_uncaptured_error(Arc::new(move |error| slot.record(describe(error))));
+        let slot = failure.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            slot.record(Error::DeviceLost(format!("{reason:?}: {message}")));
+        });
+        failure
+    }
+
+    /// Keeps the first failure, except that a lost device explains whatever came before it.
+    pub(super) fn record(&self, error: Error) {
+        tracing::error!(%error, "GPU failure");
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let explains = matches!(error, Error::DeviceLost(_)) && !matches!(*first, Some(Error::DeviceLost(_)));
+        if first.is_none() || explains {
+            *first = Some(error);
+        }
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// The failure, if there was one.
+    pub(super) fn check(&self) -> Result<()> {
+        if !self.any.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match &*self.first.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets wgpu deliver callbacks, and with [`wgpu::PollType::Wait`] waits for the queue.
+    pub(super) fn poll(&self, device: &wgpu::Device, poll: wgpu::PollType) -> Result<()> {
+        match guard(|| device.poll(poll)) {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                self.check()?;
+                return Err(Error::Gpu { kind: "wait", message: error.to_string() });
+            }
+            Err(message) => self.record(Error::DeviceLost(message)),
+        }
+        self.check()
+    }
+}
+
+/// Runs a call into wgpu whose only way to report a lost device is a panic: [`wgpu::Device::poll`]
+/// panics when the driver answers a wait with anything but success or a timeout. By then wgpu's core
+/// has returned, so none of its locks is held and nothing is left half done. The program's panic hook
+/// has run, though, and by default prints.
+fn guard<R>(call: impl FnOnce() -> R) -> Result<R, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        text.unwrap_or("the driver gave no reason").to_string()
+    })
+}
+
+/// Runs `make` and returns what wgpu has against it, which then is no failure of the device.
+pub(super) fn attempt<R>(device: &wgpu::Device, make: impl FnOnce() -> R) -> Result<R> {
+    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+    let made = make();
+    // Ready at once: natively, wgpu reports before the call returns.
+    let internal = pollster::block_on(internal.pop());
+    let validation = pollster::block_on(validation.pop());
+    match validation.or(internal) {
+        Some(error) => Err(describe(error)),
+        None => Ok(made),
+    }
+}
+
+/// A wgpu error as ours.
+fn describe(error: wgpu::Error) -> Error {
+    let (kind, message) = match error {
+        wgpu::Error::OutOfMemory { .. } => ("out of memory", error.to_string()),
+        wgpu::Error::Validation { description, .. } => ("validation", description),
+        wgpu::Error::Internal { description, .. } => ("internal", description),
+    };
+    Error::Gpu { kind, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn validation(message: &str) -> Error {
+        Error::Gpu { kind: "validation", message: message.into() }
+    }
+
+    #[test]
+    fn the_first_failure_stays_and_a_loss_explains_it() {
+        let failure = Failure::default();
+        assert!(failure.check().is_ok());
+        failure.record(validation("first"));
+        failure.record(validation("second"));
+        assert_eq!(failure.check().unwrap_err().to_string(), "GPU validation: first");
+        failure.record(Error::DeviceLost("gone".into()));
+        failure.record(Error::DeviceLost("again".into()));
+        failure.record(validation("third"));
+        assert_eq!(failure.check().unwrap_err().to_string(), "GPU device lost: gone");
+    }
+
+    #[test]
+    fn a_panic_inside_wgpu_becomes_a_message() {
+        assert_eq!(guard(|| 3), Ok(3));
+        assert_eq!(
+            guard(|| panic!("Error in {}: lost", "Device::poll")),
+            Err::<(), _>("Error in Device::poll: lost".into())
+        );
+        assert_eq!(guard(|| panic!("lost")), Err::<(), _>("lost".into()));
+    }
+}

@@ -1,0 +1,346 @@
+//! Matrix products on the GPU. Twin of `cpu/gemm.rs`.
+
+use super::array::{cast, to_vec};
+use super::rnn::plan::Facts;
+use super::{GpuArray, GpuBuffer, GpuDevice, Launch};
+use rnn_base::DType;
+use rnn_base::args::gemm::{GemmArgs as Product, Operand, Output};
+use rnn_base::error::Result;
+use rnn_kernels::catalogue::gemm::{
+    Family, Formats, GEMM, GEMM_SUBGROUP, GEMM_TILE_64, GEMM_TILE_128, GEMV, SUM_PARTS, SUM_PARTS_HALF,
+    member,
+};
+use rnn_kernels::params::gemm::{GemmParams, SumPartsParams};
+use rnn_kernels::{ROWS, grid};
+
+/// A product of arrays on a GPU.
+pub type GemmArgs<'a> = Product<&'a GpuArray>;
+
+/// Multiply-adds of one dispatch at most: about 20 ms at the slowest rate of a real GPU. Larger
+/// products are split by rows.
+const MAX_WORK: usize = 1 << 30;
+
+/// Sums over k shorter than two of these are not divided, and no part is shorter than one.
+const MIN_PART: usize = 256;
+
+/// Most parts of a sum over k.
+const MAX_PARTS: usize = 64;
+
+/// Kernels, their constants, and the rows and columns of c that a workgroup computes.
+#[derive(Clone)]
+struct Form {
+    family: &'static Family,
+    constants: Vec<(&'static str, f64)>,
+    tile: [usize; 2],
+}
+
+/// Families of aligned kernels, by the names of their self-tests.
+const SUBGROUP: &str = "gemm/subgroup";
+const ALIGNED: &str = "gemm/aligned";
+
+/// Along which axis each operand of an aligned product is contiguous: along k, or along the other.
+#[derive(Clone, Copy)]
+struct Aligned {
+    a_along_k: bool,
+    b_along_k: bool,
+}
+
+impl Aligned {
+    /// `None` unless everything is aligned to vectors of four.
+    fn of(args: &GemmArgs<'_>, c: &Output) -> Option<Self> {
+        let whole = |sizes: &[usize]| sizes.iter().all(|size| size % 4 == 0);
+        let operand = |x: &Operand<&GpuArray>, along_k: usize, across: usize| match (along_k, across) {
+            _ if !whole(&[x.offset, x.batch_stride]) => None,
+            (1, across) if whole(&[args.k, across]) => Some(true),
+            (along, 1) if whole(&[along]) => Some(false),
+            _ => None,
+        };
+        let a_along_k = operand(&args.a, args.a.col_stride, args.a.row_stride)?;
+        let b_along_k = operand(&args.b, args.b.row_stride, args.b.col_stride)?;
+        let fits = whole(&[args.n, c.offset, c.ldc, c.batch_stride]) && args.m * args.n * args.k > 0;
+        fits.then_some(Aligned { a_along_k, b_along_k })
+    }
+
+    fn constants(self, rows: usize) -> Vec<(&'static str, f64)> {
+        vec![
+            ("A_ALONG_K", f64::from(u8::from(self.a_along_k))),
+            ("B_ALONG_K", f64::from(u8::from(self.b_along_k))),
+            (ROWS, rows as f64),
+        ]
+    }
+}
+
+impl Form {
+    /// Any strides, any adapter.
+    fn strided(args: &GemmArgs<'_>) -> Self {
+        let along_k = |stride: usize| f64::from(u8::from(stride == 1));
+        Form {
+            family: &GEMM,
+            constants: vec![
+                ("A_ALONG_K", along_k(args.a.col_stride)),
+                ("B_ALONG_K", along_k(args.b.row_stride)),
+            ],
+            tile: [64, 64],
+        }
+    }
+
+    /// For subgroups of eight lanes.
+    fn subgroup(args: &GemmArgs<'_>, aligned: Aligned) -> Self {
+        let rows = match args.m {
+            _ if !aligned.a_along_k => 32,
+            1 => 1,
+            2..=4 => 4,
+            5..=8 => 8,
+            9..=16 => 16,
+            _ => 32,
+        };
+        Form { family: &GEMM_SUBGROUP, constants: aligned.constants(rows), tile: [rows, 32] }
+    }
+
+    /// For any other adapter.
+    fn aligned(args: &GemmArgs<'_>, aligned: Aligned) -> Self {
+        if args.m <= 4 && aligned.a_along_k && aligned.b_along_k {
+            let rows = if args.m == 1 { 1 } else { 4 };
+            return Form { family: &GEMV, constants: vec![(ROWS, rows as f64)], tile: [rows, 4] };
+        }
+        let (family, side) =
+            if args.m.min(args.n) >= 128 { (&GEMM_TILE_128, 128) } else { (&GEMM_TILE_64, 64) };
+        Form { family, constants: aligned.constants(8), tile: [side, side] }
+    }
+
+    /// The fastest one whose kernels have proved themselves on this device.
+    fn choose(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output) -> Result<Self> {
+        match Aligned::of(args, c) {
+            Some(aligned) if device.subgroup_size() == Some(8) && works(device, SUBGROUP)? => {
+                Ok(Form::subgroup(args, aligned))
+            }
+            Some(aligned) if works(device, ALIGNED)? => Ok(Form::aligned(args, aligned)),
+            _ => Ok(Form::strided(args)),
+        }
+    }
+}
+
+/// Enqueues the product into `c`.
+///
+/// # Errors
+/// A device that is lost.
+pub fn gemm(device: &GpuDevice, args: &GemmArgs<'_>, c: &mut GpuArray, place: Output) -> Result<()> {
+    gemm_grouped(device, args, c, place, 1)
+}
+
+/// As [`gemm`], but row `j*G + g` of the product becomes row `g * M/G + j` of c: the rows of one g together.
+/// M is a multiple of G.
+pub(crate) fn gemm_grouped(
+    device: &GpuDevice,
+    args: &GemmArgs<'_>,
+    c: &mut GpuArray,
+    place: Output,
+    groups: usize,
+) -> Result<()> {
+    let form = Form::choose(device, args, &place)?;
+    let words = c.words();
+    c.buffer.make_unique(words)?;
+    run(device, args, (c, place), &form, groups)
+}
+
+/// Into how many parts the sum over k is divided, because c alone does not fill the device.
+fn parts(device: &GpuDevice, args: &GemmArgs<'_>, form: &Form) -> usize {
+    let tiles = args.m.div_ceil(form.tile[0]) * args.n.div_ceil(form.tile[1]);
+    let wanted = 2 * Facts::new(device.info().kind, None, 0).cores;
+    match args.batch {
+        1 if tiles < wanted && args.k >= 2 * MIN_PART => {
+            wanted.div_ceil(tiles).min(args.k / MIN_PART).min(MAX_PARTS)
+        }
+        _ => 1,
+    }
+}
+
+/// The formats of a product, by its arrays.
+fn formats(args: &GemmArgs<'_>, c: DType) -> Formats {
+    match (args.a.memory.dtype, args.b.memory.dtype, c) {
+        (DType::F32, DType::F32, DType::F32) => Formats::Single,
+        (DType::F16, DType::F16, DType::F32) => Formats::HalfOperands,
+        (DType::F16, DType::F16, DType::F16) => Formats::Half,
+        other => unreachable!("the callers make no product of {other:?}"),
+    }
+}
+
+/// Where the kernels write, and how.
+struct Target<'a> {
+    buffer: &'a GpuBuffer,
+    dtype: DType,
+    offset: usize,
+    batch_stride: usize,
+    ldc: usize,
+    accumulate: bool,
+    bias: Option<&'a GpuArray>,
+    parts: usize,
+    groups: usize,
+}
+
+fn run(
+    device: &GpuDevice,
+    args: &GemmArgs<'_>,
+    (c, place): (&GpuArray, Output),
+    form: &Form,
+    groups: usize,
+) -> Result<()> {
+    let (parts, out) = (parts(device, args, form), &c.buffer);
+    if parts == 1 {
+        let target = Target {
+            buffer: out,
+            dtype: c.dtype,
+            offset: place.offset,
+            batch_stride: place.batch_stride,
+            ldc: place.ldc,
+            accumulate: args.accumulate,
+            bias: args.bias,
+            parts,
+            groups,
+        };
+        return product(device, args, &target, form);
+    }
+    // The order of the additions does not depend on which part is finished first.
+    let sums = device.alloc(parts * args.m * args.n)?;
+    let target = Target {
+        buffer: &sums,
+        dtype: DType::F32,
+        offset: 0,
+        batch_stride: 0,
+        ldc: args.n,
+        accumulate: false,
+        bias: None,
+        parts,
+        groups: 1,
+    };
+    product(device, args, &target, form)?;
+    let count = args.m * args.n;
+    let params = SumPartsParams {
+        count: count as u32,
+        n: args.n as u32,
+        ldc: place.ldc as u32,
+        offset: place.offset as u32,
+        parts: parts as u32,
+        accumulate: u32::from(args.accumulate),
+        has_bias: u32::from(args.bias.is_some()),
+        row_groups: groups as u32,
+        group_rows: (args.m / groups) as u32,
+    };
+    device.dispatch(Launch {
+        kernel: if c.dtype == DType::F16 { &SUM_PARTS_HALF } else { &SUM_PARTS },
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        buffers: &[&sums, args.bias.map_or(&sums, GpuArray::buffer), out],
+        grid: grid::linear(count),
+        work: (parts * count) as u64,
+    })
+}
+
+fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form) -> Result<()> {
+    let [tile, columns] = form.tile;
+    let strides =
+        |x: &Operand<&GpuArray>| [x.offset, x.row_stride, x.col_stride, x.batch_stride].map(|v| v as u32);
+    let [a_offset, a_row_stride, a_col_stride, a_batch_stride] = strides(&args.a);
+    let [b_offset, b_row_stride, b_col_stride, b_batch_stride] = strides(&args.b);
+    // Whole tiles; one dispatch where the work allows it.
+    let rows = (MAX_WORK / (args.n * args.k).max(1)).max(tile) / tile * tile;
+    for first_row in (0..args.m).step_by(rows) {
+        let m = (first_row + rows).min(args.m);
+        let params = GemmParams {
+            m: m as u32,
+            n: args.n as u32,
+            k: args.k as u32,
+            ldc: c.ldc as u32,
+            a_offset,
+            a_row_stride,
+            a_col_stride,
+            a_batch_stride,
+            b_offset,
+            b_row_stride,
+            b_col_stride,
+            b_batch_stride,
+            c_offset: c.offset as u32,
+            c_batch_stride: c.batch_stride as u32,
+            accumulate: u32::from(c.accumulate),
+            has_bias: u32::from(c.bias.is_some()),
+            first_row: first_row as u32,
+            parts: c.parts as u32,
+            // Whole vectors and whole tiles of every kernel.
+            part_depth: args.k.div_ceil(c.parts).next_multiple_of(64) as u32,
+            part_stride: (args.m * args.n) as u32,
+            row_groups: c.groups as u32,
+            group_rows: (args.m / c.groups) as u32,
+        };
+        // A product without bias still needs something bound; `a` is at hand and readable.
+        let bias = c.bias.unwrap_or(args.a.memory).buffer();
+        device.dispatch(Launch {
+            kernel: member(form.family, formats(args, c.dtype)),
+            constants: &form.constants,
+            params: bytemuck::bytes_of(&params),
+            buffers: &[&args.a.memory.buffer, &args.b.memory.buffer, bias, c.buffer],
+            grid: grid::tiles([args.n, m - first_row, args.batch * c.parts], [columns, tile, 1]),
+            work: (2 * args.batch * (m - first_row) * args.n * args.k) as u64,
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether a family of aligned kernels passes its self-test, products of small integers; it runs at the first
+/// call.
+fn works(device: &GpuDevice, family: &'static str) -> Result<bool> {
+    device.0.self_tests.passes(family, 0.0, || {
+        let mut worst = 0f32;
+        // A tile and a bit; a few rows.
+        for m in [67, 3] {
+            let error = self_test(device, family, m, Formats::Single)?;
+            // max() of f32 drops NaN.
+            worst = if error <= worst { worst } else { error };
+        }
+        Ok(worst)
+    })
+}
+
+/// The largest error of products of f16, by the kernels that are used here.
+pub(super) fn half_product_error(device: &GpuDevice) -> Result<f32> {
+    let subgroups = device.subgroup_size() == Some(8) && works(device, SUBGROUP)?;
+    let family = if subgroups { SUBGROUP } else { ALIGNED };
+    let operands = self_test(device, family, 67, Formats::HalfOperands)?;
+    let all = self_test(device, family, 67, Formats::Half)?;
+    Ok(if operands <= all { all } else { operands })
+}
+
+fn self_test(device: &GpuDevice, family: &str, m: usize, formats: Formats) -> Result<f32> {
+    const OP: &str = "self-test";
+    let (n, k) = (72, 20);
+    let value = |i: usize| ((i * 7 + i * i % 11) % 5) as f32 - 2.0;
+    let [a, b]: [Vec<f32>; 2] = [m * k, k * n].map(|count| (0..count).map(value).collect());
+    let [of_operands, of_result] = match formats {
+        Formats::Single => [DType::F32; 2],
+        Formats::HalfOperands => [DType::F16, DType::F32],
+        Formats::Half => [DType::F16; 2],
+    };
+    let c = cast(&device.zeroed_array(OP, &[m, n])?, of_result)?;
+    let operands = [
+        cast(&device.array_of(OP, &a, &[m, k])?, of_operands)?,
+        cast(&device.array_of(OP, &b, &[n, k])?, of_operands)?,
+    ];
+    let args = GemmArgs {
+        batch: 1,
+        m,
+        n,
+        k,
+        a: Operand::rows(&operands[0], k),
+        b: Operand::rows(&operands[1], k).t(),
+        bias: None,
+        accumulate: false,
+    };
+    let aligned = Aligned { a_along_k: true, b_along_k: true };
+    let form = match family {
+        SUBGROUP => Form::subgroup(&args, aligned),
+        _ => Form::aligned(&args, aligned),
+    };
+    run(device, &args, (&c, Output::rows(n)), &form, 1)?;
+    let want = |i: usize| (0..k).map(|l| a[i / n * k + l] * b[i % n * k + l]).sum::<f32>();
+    let differences = to_vec(&c)?.into_iter().enumerate().map(|(i, got)| (got - want(i)).abs());
+    Ok(differences.fold(0.0, |worst, x| if x <= worst { worst } else { x }))
+}

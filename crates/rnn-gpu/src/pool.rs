@@ -1,0 +1,265 @@
+//! GPU memory: storage buffers from a pool by size class, uploads, and readback.
+//!
+//! One queue executes everything in order, so a buffer may be handed out again as soon as its last
+//! handle is dropped, even while older commands on it have not run. Uploads are the exception: they
+//! overtake commands that are recorded but not submitted, hence `last_use`.
+
+use super::device::{GpuDevice, Inner, expect_blocking};
+use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
+use rnn_base::error::{Error, Result};
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+const STORAGE: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
+const STAGING: wgpu::BufferUsages = wgpu::BufferUsages::MAP_READ.union(wgpu::BufferUsages::COPY_DST);
+
+/// Freed buffers by (usage, size).
+#[derive(Default)]
+pub(super) struct Pool(Mutex<FreeLists>);
+
+type FreeLists = HashMap<(wgpu::BufferUsages, u64), Vec<FreeBuffer>>;
+
+struct FreeBuffer {
+    raw: wgpu::Buffer,
+    last_use: u64,
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, FreeLists> {
+        // Plain lists of handles: a panic elsewhere cannot have left them inconsistent.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// At most 12.5 % above the request, and few enough classes that neighbouring sizes share buffers.
+fn size_class(bytes: u64) -> u64 {
+    let bytes = bytes.max(256);
+    bytes.next_multiple_of((bytes.next_power_of_two() / 16).max(256))
+}
+
+impl Inner {
+    fn take(&self, usage: wgpu::BufferUsages, bytes: u64) -> Result<(FreeBuffer, u64)> {
+        self.check()?;
+        let limit = self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size);
+        // Near the limit the exact size still fits where its class does not.
+        let class = if size_class(bytes) <= limit { size_class(bytes) } else { bytes.next_multiple_of(4) };
+        if class > limit {
+            return Err(Error::TooLarge {
+                op: "allocate",
+                what: format!("one array on {}", self.info.name),
+                needed: u128::from(bytes),
+                limit,
+            });
+        }
+        if let Some(free) = self.pool.lock().get_mut(&(usage, class)).and_then(Vec::pop) {
+            return Ok((free, class));
+        }
+        let raw = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(if usage == STORAGE { "rnn array" } else { "rnn readback" }),
+            size: class,
+            usage,
+            mapped_at_creation: false,
+        });
+        self.counters.count_buffer(class);
+        self.check()?;
+        Ok((FreeBuffer { raw, last_use: 0 }, class))
+    }
+
+    fn put(&self, usage: wgpu::BufferUsages, class: u64, buffer: FreeBuffer) {
+        self.pool.lock().entry((usage, class)).or_default().push(buffer);
+    }
+}
+
+/// A handle to a storage buffer; dropping the last one returns it to the pool.
+#[derive(Clone)]
+pub struct GpuBuffer(Arc<Block>);
+
+struct Block {
+    raw: wgpu::Buffer,
+    class: u64,
+    /// Number of the submit that last used the buffer, see [`super::encoder::Recorder`].
+    last_use: AtomicU64,
+    device: GpuDevice,
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let last_use = self.last_use.load(Ordering::Relaxed);
+        let free = FreeBuffer { raw: self.raw.clone(), last_use };
+        self.device.0.put(STORAGE, self.class, free);
+    }
+}
+
+impl GpuDevice {
+    /// Memory for `len` 4-byte words with unspecified contents.
+    pub fn alloc(&self, len: usize) -> Result<GpuBuffer> {
+        let (free, class) = self.0.take(STORAGE, 4 * len as u64)?;
+        Ok(GpuBuffer(Arc::new(Block {
+            raw: free.raw,
+            class,
+            last_use: AtomicU64::new(free.last_use),
+            device: self.clone(),
+        })))
+    }
+
+    /// Memory for `len` words, all zero.
+    pub fn alloc_zeroed(&self, len: usize) -> Result<GpuBuffer> {
+        let buffer = self.alloc(len)?;
+        self.0.recorder().clear(&self.0, &buffer, 4 * len as u64);
+        Ok(buffer)
+    }
+
+    /// Uploads bytes; a tail shorter than a word is zero-padded.
+    pub fn upload(&self, bytes: &[u8]) -> Result<GpuBuffer> {
+        let buffer = self.alloc(bytes.len().div_ceil(4))?;
+        let mut recorder = self.0.recorder();
+        if buffer.last_use() == recorder.epoch() {
+            recorder.flush(&self.0);
+        }
+        drop(recorder);
+        let whole = bytes.len() & !3;
+        self.0.queue.write_buffer(buffer.raw(), 0, &bytes[..whole]);
+        if whole < bytes.len() {
+            let mut tail = [0u8; 4];
+            tail[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+            self.0.queue.write_buffer(buffer.raw(), whole as u64, &tail);
+        }
+        self.0.check()?;
+        Ok(buffer)
+    }
+}
+
+impl GpuBuffer {
+    /// The device that the memory is on.
+    pub fn device(&self) -> &GpuDevice {
+        &self.0.device
+    }
+
+    /// Whether both are handles to the same memory.
+    pub fn shares_memory(&self, other: &GpuBuffer) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(super) fn raw(&self) -> &wgpu::Buffer {
+        &self.0.raw
+    }
+
+    pub(super) fn last_use(&self) -> u64 {
+        self.0.last_use.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn mark_used(&self, epoch: u64) {
+        self.0.last_use.store(epoch, Ordering::Relaxed);
+    }
+
+    /// Copies first when somebody else can see the memory; call before an in-place dispatch.
+    /// `len` counts 4-byte words.
+    pub fn make_unique(&mut self, len: usize) -> Result<()> {
+        if Arc::get_mut(&mut self.0).is_none() {
+            let device = self.0.device.clone();
+            let copy = device.alloc(len)?;
+            device.0.recorder().copy(&device.0, self, &copy, 4 * len as u64);
+            *self = copy;
+        }
+        Ok(())
+    }
+
+    /// Copies the first `out.len()` bytes to the host, waiting for the device.
+    pub fn read(&self, out: &mut [u8]) -> Result<()> {
+        expect_blocking("readback", "to_vec_async")?;
+        self.start_read(out.len())?.wait(out)
+    }
+
+    /// Enqueues a copy of the first `bytes` bytes to the host and submits.
+    pub fn start_read(&self, bytes: usize) -> Result<PendingRead> {
+        let device = self.0.device.clone();
+        let padded = (bytes as u64).next_multiple_of(4);
+        let (staging, class) = device.0.take(STAGING, padded)?;
+        {
+            let mut recorder = device.0.recorder();
+            recorder.copy_raw(&device.0, self, &staging.raw, padded);
+            recorder.flush(&device.0);
+        }
+        let (sender, receiver) = oneshot_channel();
+        staging.raw.map_async(wgpu::MapMode::Read, ..padded, move |result| {
+            // The receiver is gone only when nobody wants the bytes any more.
+            let _ = sender.send(result);
+        });
+        Ok(PendingRead { staging: Some(staging), class, bytes, receiver, device })
+    }
+}
+
+/// A readback under way.
+pub struct PendingRead {
+    staging: Option<FreeBuffer>,
+    class: u64,
+    bytes: usize,
+    receiver: OneshotReceiver<Result<(), wgpu::BufferAsyncError>>,
+    device: GpuDevice,
+}
+
+impl PendingRead {
+    /// Blocks until the bytes are here. `out` must be as long as was asked for.
+    pub fn wait(self, out: &mut [u8]) -> Result<()> {
+        self.device.0.wait()?;
+        pollster::block_on(self.finish(out))
+    }
+
+    /// Completes when the bytes are here, without blocking the thread in between.
+    pub async fn finish(mut self, out: &mut [u8]) -> Result<()> {
+        let mut received = Box::pin(self.receiver.receive());
+        let device = self.device.clone();
+        let mapped = std::future::poll_fn(|context| {
+            if let Poll::Ready(mapped) = received.as_mut().poll(context) {
+                return Poll::Ready(mapped);
+            }
+            // A browser polls its queue and wakes us through the channel; it cannot before we let go.
+            if cfg!(target_arch = "wasm32") {
+                return Poll::Pending;
+            }
+            // No thread polls the queue for us: look, and come back. A device that is lost may never
+            // answer the mapping.
+            if device.0.poll(wgpu::PollType::Poll).is_err() {
+                return Poll::Ready(None);
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        drop(received);
+        let lost = |message: String| Error::Gpu { kind: "readback", message };
+        if !matches!(mapped, Some(Ok(()))) {
+            // A refused mapping usually means that the device is gone; the callback that says so may
+            // still be waiting for a poll.
+            self.device.0.poll(wgpu::PollType::Poll)?;
+        }
+        self.device.0.check()?;
+        match mapped {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Err(lost(error.to_string())),
+            None => return Err(lost("the mapping was abandoned".into())),
+        }
+        let Some(staging) = self.staging.take() else {
+            return Err(Error::Consumed { op: "readback", what: "the staging buffer" });
+        };
+        let padded = (self.bytes as u64).next_multiple_of(4);
+        {
+            let view = staging.raw.get_mapped_range(..padded).map_err(|error| lost(error.to_string()))?;
+            out.copy_from_slice(&view[..self.bytes]);
+        }
+        staging.raw.unmap();
+        self.device.0.put(STAGING, self.class, staging);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for GpuBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GpuBuffer({} bytes)", self.0.class)
+    }
+}

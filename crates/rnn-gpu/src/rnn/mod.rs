@@ -1,0 +1,40 @@
+//! Recurrent layers on the GPU. Twin of `rnn-cpu/src/rnn/`.
+//!
+//! `forward` and `backward` run one layer: products over all steps, and a recurrence between them. `wavefront` runs all
+//! layers of a stack side by side. `weights` holds a layer's weights in the order of the kernels, `weight_grads` makes
+//! their gradients. `recurrence` enqueues the kernels of `rnn/*.wgsl` by a plan, of which `plan` has the
+//! arithmetic and `choice` the choice; `options` tells them what the options
+//! of a cell mean, `pack` and `rows` run the smaller kernels beside them, `tuning` measures plans and `self_test` checks
+//! the kernels that not every driver gets right.
+//!
+//! In this folder every width is a multiple of four, so that kernels read vectors of four: the letters H, P and I mean the
+//! padded widths ([`layer::Layer::widths`]). Arrays are padded with zeros on the way in and cut on the way out. The gates
+//! of a unit lie side by side: `[T, B, D, H, G]`.
+
+mod algorithm;
+mod backward;
+mod choice;
+mod explain;
+mod forward;
+mod layer;
+mod memory;
+mod options;
+mod pack;
+pub(crate) mod plan;
+mod recurrence;
+mod rows;
+mod self_test;
+mod tuning;
+pub mod wavefront;
+mod weight_grads;
+mod weights;
+
+pub use algorithm::Algorithm;
+pub use backward::backward;
+pub use choice::Recurrence;
+pub use explain::{recurrences, tune};
+pub use forward::forward;
+pub use memory::{Largest, working_len};
+pub use pack::padded;
+pub(crate) use tuning::Tuning;
+pub use weights::{CellWeights, LayerWeights};

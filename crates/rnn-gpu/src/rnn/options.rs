@@ -1,0 +1,278 @@
+//! What the options of a layer mean to the recurrence's kernels; see `lib/options.wgsl`.
+
+use super::pack::padded;
+use super::plan::{Holds, Plan};
+use rnn_base::args::recurrence::{LayerDims, Noise, Walk};
+use rnn_base::error::{Error, Result};
+use rnn_base::rng::drop_threshold;
+use rnn_kernels::cell::{Activation, CellKind, StackSpec};
+use rnn_kernels::params::rnn::OptionsParams;
+
+/// Override constants and numbers of one pass over a layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) constants: Vec<(&'static str, f64)>,
+    pub(crate) params: OptionsParams,
+    /// Products of a step.
+    pub(crate) phases: usize,
+    /// What a dispatch of whole sequences may keep in workgroup memory.
+    pub(crate) holds: Holds,
+    /// Whether h is a product of what the cell puts out.
+    pub(crate) projected: bool,
+    /// Whether the pass draws.
+    pub(crate) draws: bool,
+    /// Whether zoneout mixes, by draws or on average.
+    pub(crate) mixes: bool,
+}
+
+/// Numbers of [`Setup`]'s NOISE.
+const NO_NOISE: f64 = 0.0;
+const MEAN: f64 = 1.0;
+const DRAWS: f64 = 2.0;
+
+/// Floats that can count rows.
+const MOST_ROWS: usize = 1 << 24;
+
+/// Override constants that choose a cell's activations.
+fn activations(activations: [Activation; 3]) -> Vec<(&'static str, f64)> {
+    const NAMES: [[&str; 3]; 3] = [
+        ["GATE_ACTIVATION", "GATE_ALPHA", "GATE_BETA"],
+        ["CANDIDATE_ACTIVATION", "CANDIDATE_ALPHA", "CANDIDATE_BETA"],
+        ["OUTPUT_ACTIVATION", "OUTPUT_ALPHA", "OUTPUT_BETA"],
+    ];
+    let each = NAMES.into_iter().zip(activations).flat_map(|(names, activation)| {
+        let [alpha, beta] = activation.parameters().map(f64::from);
+        names.into_iter().zip([f64::from(activation.code()), alpha, beta])
+    });
+    each.collect()
+}
+
+/// Parameters per unit that a cell has of its own: peepholes of i, f and o, u of an independent recurrence, b_hn
+/// where the last gate stays apart.
+pub(crate) fn own_parameters(spec: &StackSpec) -> usize {
+    match spec.cell.kind {
+        CellKind::Lstm if spec.cell.peephole => 3,
+        CellKind::Rnn if spec.cell.independent => 1,
+        _ => usize::from(spec.cell.last_gate_apart()),
+    }
+}
+
+/// All parameters per unit that the recurrence reads: those, then the gains of the gates, and gain and offset of
+/// an LSTM's c, in layer normalisation.
+pub(crate) fn unit_parameters(spec: &StackSpec) -> usize {
+    let of_c = if spec.cell.kind.has_cell_state() { 2 } else { 0 };
+    own_parameters(spec) + if spec.cell.layer_norm { spec.cell.gates() + of_c } else { 0 }
+}
+
+/// Phases of a step: its products, and the means of normalised rows.
+fn phases(spec: &StackSpec) -> usize {
+    let cell = &spec.cell;
+    let second = spec.proj_size > 0 || (cell.kind == CellKind::Gru && !cell.reset_after);
+    let norms = match (cell.layer_norm, cell.kind.has_cell_state()) {
+        (true, true) => 2,
+        (true, false) => 1,
+        _ => 0,
+    };
+    1 + usize::from(second) + norms
+}
+
+/// What a dispatch of whole sequences may keep in workgroup memory: phases meet in the ring, and an independent
+/// recurrence has no matrix.
+pub(crate) fn holds(spec: &StackSpec) -> Holds {
+    match phases(spec) {
+        1 if spec.cell.independent => Holds::Rows,
+        1 => Holds::All,
+        _ => Holds::Nothing,
+    }
+}
+
+/// Added to the variance in layer normalisation, as in PyTorch.
+pub(super) const EPSILON: f32 = 1e-5;
+
+impl Setup {
+    /// Of a pass that starts at `direction`.
+    ///
+    /// # Errors
+    /// More ragged rows than the kernels can count.
+    pub(crate) fn new(
+        op: &'static str,
+        spec: &StackSpec,
+        direction: usize,
+        walk: Option<&Walk>,
+        noise: Noise,
+    ) -> Result<Setup> {
+        let (cell, rates) = (&spec.cell, noise.rates);
+        if let Some(walk) = walk.filter(|walk| walk.len() > MOST_ROWS) {
+            return Err(Error::Unsupported {
+                op,
+                what: format!("{} rows of ragged or interrupted sequences on a GPU", walk.len()),
+                why: format!("there are {MOST_ROWS} at most; split the sequence in time"),
+            });
+        }
+        let zoneout = rates.zoneout_h > 0.0 || rates.zoneout_c > 0.0;
+        let drawn = zoneout || rates.candidate_dropout > 0.0 || rates.recurrent_dropout > 0.0;
+        let mode = match noise.draws {
+            Some(_) if drawn => DRAWS,
+            None if zoneout => MEAN,
+            _ => NO_NOISE,
+        };
+        let flag = |is: bool| f64::from(u8::from(is));
+        let mut constants =
+            activations([cell.gate_activation, cell.candidate_activation, cell.output_activation]);
+        constants.extend([
+            ("WALK", flag(walk.is_some())),
+            ("RESETS", flag(walk.is_some_and(|walk| walk.keep.is_some()))),
+            ("CLIP", flag(cell.clip.is_some() || cell.cell_clip.is_some())),
+            ("PEEPHOLE", flag(cell.peephole)),
+            ("INDEPENDENT", flag(cell.independent)),
+            ("NORMED", flag(cell.layer_norm)),
+            ("NOISE", mode),
+        ]);
+        let scale = |rate: f32| 1.0 / (1.0 - rate);
+        let mut params = OptionsParams {
+            units: spec.hidden_size as u32,
+            state_units: spec.state_size() as u32,
+            first_direction: direction as u32,
+            cell_planes: unit_parameters(spec) as u32,
+            zoneout_h_below: drop_threshold(rates.zoneout_h),
+            zoneout_c_below: drop_threshold(rates.zoneout_c),
+            candidate_below: drop_threshold(rates.candidate_dropout),
+            recurrent_below: drop_threshold(rates.recurrent_dropout),
+            zoneout_h: rates.zoneout_h,
+            zoneout_c: rates.zoneout_c,
+            candidate_scale: scale(rates.candidate_dropout),
+            recurrent_scale: scale(rates.recurrent_dropout),
+            epsilon: EPSILON,
+            clip: cell.clip.unwrap_or(f32::MAX),
+            cell_clip: cell.cell_clip.unwrap_or(f32::MAX),
+            ..OptionsParams::default()
+        };
+        if let Some(draws) = noise.draws {
+            let [[key0, key1], [key2, key3]] = draws.keys.map(|key| key.0);
+            params = OptionsParams {
+                first_step: draws.first_step,
+                sequence: draws.sequence,
+                key0,
+                key1,
+                key2,
+                key3,
+                ..params
+            };
+        }
+        let projected = spec.proj_size > 0;
+        Ok(Setup {
+            constants,
+            params,
+            phases: phases(spec),
+            holds: holds(spec),
+            projected,
+            draws: mode == DRAWS,
+            mixes: mode != NO_NOISE && zoneout,
+        })
+    }
+
+    /// What both drivers have beside the options; an invocation sums up `outputs` values of a row.
+    pub(super) fn driver_constants(&self, plan: &Plan, outputs: usize) -> Vec<(&'static str, f64)> {
+        let mut constants = self.constants.clone();
+        let partials = if plan.split == 1 { 1 } else { plan.rows_at_once(outputs) * plan.workgroup };
+        constants.extend([
+            ("PROJECTED", f64::from(u8::from(self.projected))),
+            ("PHASES", self.phases as f64),
+            ("WORKGROUP", plan.workgroup as f64),
+            ("SPLIT", plan.split as f64),
+            ("PARTIALS", partials as f64),
+            (rnn_kernels::ROWS, plan.rows as f64),
+        ]);
+        constants
+    }
+
+    /// Lays out the ring and what stands behind it: `second`, `third`, `raw`, `norm` and `fresh`, which are
+    /// vectors of four per line (row and direction) or in all. Returns its vectors of four.
+    pub(crate) fn place_ring(&mut self, dims: LayerDims, parts: RingParts) -> usize {
+        let lines = dims.directions * dims.batch;
+        let mut end = 2 * lines * parts.width / 4;
+        let mut take = |vectors: usize| {
+            let start = end;
+            end += vectors;
+            start as u32
+        };
+        self.params.second = take(lines * parts.second / 4);
+        self.params.third = take(parts.third / 4);
+        self.params.raw = take(parts.raw / 4);
+        self.params.norm = take(lines * parts.norm / 4);
+        self.params.fresh = take(lines * parts.fresh / 4);
+        end
+    }
+}
+
+/// Floats of the parts of a ring.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RingParts {
+    /// A line of a slot.
+    pub(crate) width: usize,
+    /// A line of the second product's operand.
+    pub(crate) second: usize,
+    /// All gradients of projected h.
+    pub(crate) third: usize,
+    /// All raw products.
+    pub(crate) raw: usize,
+    /// A line of the sums for the products' normalisation.
+    pub(crate) norm: usize,
+    /// A line of c before its normalisation, or of the sums for it.
+    pub(crate) fresh: usize,
+}
+
+impl RingParts {
+    /// Of a forward pass.
+    pub(crate) fn forward(dims: LayerDims, spec: &StackSpec) -> Self {
+        let second = dims.hidden * usize::from(spec.proj_size > 0 || !spec.cell.reset_after);
+        let mut parts = RingParts { width: dims.state, second, ..RingParts::default() };
+        if spec.cell.layer_norm {
+            parts.raw = dims.directions * dims.batch * dims.hidden * spec.cell.gates();
+            parts.fresh = dims.hidden;
+        }
+        parts
+    }
+
+    /// Of a backward pass over `rows` rows of steps.
+    pub(crate) fn backward(dims: LayerDims, spec: &StackSpec, rows: usize) -> Self {
+        let gates = dims.hidden * spec.cell.gates();
+        let mut parts = RingParts { width: gates, ..RingParts::default() };
+        if !spec.cell.reset_after {
+            parts.second = dims.hidden;
+        }
+        if spec.proj_size > 0 {
+            parts.second = dims.state;
+            parts.third = rows * dims.directions * dims.state;
+        }
+        if spec.cell.layer_norm {
+            parts.raw = rows * dims.directions * gates;
+            parts.norm = 2 * gates;
+            parts.fresh = 3 * dims.hidden;
+        }
+        parts
+    }
+}
+
+/// Rows of `options` that a walk takes: first packed rows, batch rows, resets. Whole numbers as floats.
+pub(crate) fn walk_values(walk: &Walk) -> Vec<f32> {
+    let mut values: Vec<f32> = walk.offsets.iter().map(|&n| n as f32).collect();
+    values.extend(walk.rows.iter().map(|&row| (walk.first_row + row) as f32));
+    values.extend(walk.keep.iter().flatten());
+    values
+}
+
+impl Setup {
+    /// Says where in the options' buffer things start: `walk` values from element `at` on.
+    pub(crate) fn place_walk(&mut self, walk: &Walk, at: usize) {
+        self.params.offsets = at as u32;
+        self.params.rows = (at + walk.offsets.len()) as u32;
+        self.params.keep = (at + walk.offsets.len() + walk.rows.len()) as u32;
+    }
+}
+
+/// Vectors of four of the weights that one direction of the first product takes: K padded columns by N padded
+/// units of G gates.
+pub(crate) fn first_weights(spec: &StackSpec) -> usize {
+    padded(spec.state_size()) / 4 * padded(spec.hidden_size) * spec.cell.gates()
+}

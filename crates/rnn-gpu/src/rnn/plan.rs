@@ -1,0 +1,267 @@
+//! The planner's arithmetic: what a way of running a recurrence takes, from a few facts about the adapter and the sizes.
+//!
+//! Two ways: one dispatch per step, whose workgroups share the units among them, or the whole sequence in one
+//! dispatch (in few, so that none is too long), whose workgroups each hold all units of some batch rows.
+
+use super::algorithm::Algorithm;
+use crate::adapter::DeviceKind;
+use rnn_base::args::recurrence::LayerDims;
+use rnn_kernels::catalogue::rnn::Rows;
+
+/// A recurrence's algorithm and tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) fetch: Rows,
+    /// Batch rows of an invocation.
+    pub(crate) rows: usize,
+    /// Invocations of a workgroup.
+    pub(crate) workgroup: usize,
+    /// Invocations that share the product of a unit.
+    pub(crate) split: usize,
+    /// Workgroups along the units; 1 with [`Algorithm::Sequence`].
+    pub(crate) across: usize,
+    /// Steps of a dispatch.
+    pub(crate) count: usize,
+}
+
+/// Longest dispatch in seconds: a display that shares the GPU stays responsive.
+const MAX_DISPATCH_SECONDS: f64 = 0.02;
+
+/// Most invocations of a workgroup on every adapter.
+const MAX_WORKGROUP: usize = 256;
+
+/// Rows of an invocation that are used.
+const ROW_SIZES: [usize; 5] = [1, 4, 8, 16, 32];
+
+impl Plan {
+    /// Units of a workgroup.
+    pub(crate) fn units(&self) -> usize {
+        self.workgroup / self.split
+    }
+
+    /// Rows whose parts of a product are in workgroup memory at the same time, where products are shared.
+    pub(crate) fn rows_at_once(&self, outputs: usize) -> usize {
+        (PARTIAL_BYTES / (self.workgroup * partial_size(outputs))).clamp(1, self.rows)
+    }
+
+    /// Bytes that these take.
+    fn partial_bytes(&self, outputs: usize) -> usize {
+        match self.split {
+            1 => 0,
+            _ => self.rows_at_once(outputs) * self.workgroup * partial_size(outputs),
+        }
+    }
+}
+
+/// Bytes of `outputs` sums in workgroup memory: WGSL aligns vectors of three as those of four.
+fn partial_size(outputs: usize) -> usize {
+    4 * if outputs == 3 { 4 } else { outputs }
+}
+
+/// Workgroup memory for parts of products: half of what every adapter has.
+const PARTIAL_BYTES: usize = 8192;
+
+/// Workgroup memory of a kernel beside what is planned: `lib/row_means.wgsl` has 1.5 KB, used or not.
+pub(super) const OTHER_BYTES: usize = 2048;
+
+/// Vectors of four along k that an invocation should have at least where a product is shared.
+const MIN_PART: usize = 4;
+
+/// What the planner knows of an adapter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// Lanes of a subgroup where it can be used.
+    pub(crate) subgroup_size: Option<u32>,
+    /// Bytes of workgroup memory for what stays there from step to step.
+    held_bytes: usize,
+    /// Workgroups that run at the same time, roughly.
+    pub(crate) cores: usize,
+    /// Invocations that keep one of these busy.
+    lanes: usize,
+    /// Multiply-adds per second and core, and seconds between dependent dispatches; both rough.
+    rate: f64,
+    pub(super) dispatch: f64,
+}
+
+impl Facts {
+    pub(crate) fn new(kind: DeviceKind, subgroup_size: Option<u32>, held_bytes: usize) -> Self {
+        let (cores, lanes, rate, dispatch) = match kind {
+            DeviceKind::Discrete | DeviceKind::Virtual => (64, 512, 5e10, 4e-6),
+            DeviceKind::Integrated | DeviceKind::Other => (16, 256, 1e10, 10e-6),
+            // A vector is all it takes at a time; without shuffles it gets workgroups as any other.
+            DeviceKind::Software => {
+                (std::thread::available_parallelism().map_or(1, usize::from), 256, 1e10, 40e-6)
+            }
+        };
+        Facts { subgroup_size, held_bytes, cores, lanes, rate, dispatch }
+    }
+
+    pub(super) fn fetch(&self) -> Rows {
+        if self.subgroup_size == Some(8) { Rows::Subgroup } else { Rows::Workgroup }
+    }
+
+    /// Whether a plan's kernels can be used, and have room for what they keep.
+    pub(super) fn allows(&self, plan: &Plan, work: Work) -> bool {
+        let rows = 2 * plan.rows * work.depth;
+        let bytes = |values: usize| {
+            4 * values + plan.partial_bytes(work.outputs) <= self.held_bytes
+                && plan.algorithm == Algorithm::Sequence
+        };
+        let shares = work.holds == Holds::All && plan.fetch != Rows::Subgroup;
+        (plan.split == 1 || shares)
+            && match plan.fetch {
+                Rows::Workgroup => true,
+                Rows::Subgroup => self.fetch() == Rows::Subgroup,
+                Rows::Held => work.holds != Holds::Nothing && bytes(rows),
+                Rows::HeldWeights => {
+                    work.holds == Holds::All && bytes(rows + work.lanes * work.outputs * work.depth)
+                }
+            }
+    }
+
+    /// The same plan with more invocations to a unit, until they keep the cores busy.
+    fn shared(&self, mut plan: Plan, dims: LayerDims, work: Work) -> Plan {
+        if plan.fetch == Rows::Subgroup || work.holds != Holds::All {
+            return plan;
+        }
+        let groups = dims.batch.div_ceil(plan.rows) * dims.directions * plan.across;
+        let busy = |plan: &Plan| groups * plan.workgroup >= self.cores * self.lanes;
+        while 2 * plan.workgroup <= MAX_WORKGROUP
+            && work.depth / 4 >= 2 * plan.split * MIN_PART
+            && !busy(&plan)
+        {
+            plan.split *= 2;
+            plan.workgroup *= 2;
+        }
+        plan
+    }
+
+    /// The same plan with as much as there is room for in workgroup memory.
+    fn held(&self, plan: Plan, work: Work) -> Plan {
+        let kinds = [Rows::HeldWeights, Rows::Held].map(|fetch| Plan { fetch, ..plan });
+        kinds.into_iter().find(|plan| self.allows(plan, work)).unwrap_or(plan)
+    }
+
+    /// The plan for a recurrence over `dims` whose product makes `outputs` values per row of an invocation
+    /// out of `depth` inputs, `lanes` invocations covering all units.
+    pub(crate) fn plan(&self, dims: LayerDims, work: Work, forced: Option<Algorithm>) -> Plan {
+        let fetch = self.fetch();
+        let most = if fetch == Rows::Subgroup { 32 } else { 8 };
+        let sequence = self.sequence(dims, work, fetch, most);
+        let step = self.step(dims, work, fetch, most);
+        match forced {
+            Some(Algorithm::Step) => step,
+            Some(Algorithm::Sequence) => sequence,
+            None if self.seconds(&sequence, dims, work) <= self.seconds(&step, dims, work) => sequence,
+            None => step,
+        }
+    }
+
+    /// Plans worth measuring: both algorithms with every number of rows that makes a difference, and all that may stay
+    /// in workgroup memory.
+    pub(super) fn candidates(&self, dims: LayerDims, work: Work) -> Vec<Plan> {
+        let mut plans = Vec::new();
+        for algorithm in [Algorithm::Sequence, Algorithm::Step] {
+            let base = self.plan(dims, work, Some(algorithm));
+            let most = if base.fetch == Rows::Subgroup { 32 } else { 8 };
+            for rows in ROW_SIZES.into_iter().filter(|&rows| rows <= most && rows < 2 * dims.batch) {
+                let fetches = match algorithm {
+                    Algorithm::Step => &[base.fetch][..],
+                    Algorithm::Sequence => &[self.fetch(), Rows::Held, Rows::HeldWeights],
+                };
+                let each = fetches.iter().map(|&fetch| Plan { rows, fetch, ..base });
+                // Also every unit's product by one invocation.
+                let alone = |plan: Plan| Plan { split: 1, workgroup: plan.units(), ..plan };
+                let both = each.flat_map(|plan| [Some(plan), (plan.split > 1).then(|| alone(plan))]);
+                plans.extend(both.flatten().filter(|plan| self.allows(plan, work)));
+            }
+        }
+        plans
+    }
+
+    /// Batch rows of an invocation: enough workgroups for all cores, then as many rows as possible.
+    fn rows(&self, dims: LayerDims, across: usize, most: usize) -> usize {
+        let others = dims.directions * across;
+        let wanted = self.cores.div_ceil(others);
+        let groups = dims.batch.div_ceil(most).max(wanted.min(dims.batch));
+        // A whole number of rounds over the cores.
+        let groups = (groups * others).next_multiple_of(self.cores.min(groups * others)) / others;
+        let rows = dims.batch.div_ceil(groups.clamp(1, dims.batch)).max(1);
+        // Every number of rows is a kernel to compile: a few sizes must do.
+        ROW_SIZES.into_iter().find(|&size| size >= rows).unwrap_or(most).min(most)
+    }
+
+    /// A workgroup of one of a few sizes, because every size is a kernel to compile.
+    fn workgroup(&self, lanes: usize, fetch: Rows, holds: Holds) -> usize {
+        let sizes: &[usize] = match fetch {
+            Rows::Subgroup => &[8, 64, MAX_WORKGROUP],
+            // Others join where a product can be shared.
+            _ if holds == Holds::All => &[8, 16, 32, 64, 128, MAX_WORKGROUP],
+            _ => &[32, 64, MAX_WORKGROUP],
+        };
+        sizes.iter().copied().find(|&size| size >= lanes).unwrap_or(MAX_WORKGROUP)
+    }
+
+    fn sequence(&self, dims: LayerDims, work: Work, fetch: Rows, most: usize) -> Plan {
+        let rows = self.rows(dims, 1, most);
+        let workgroup = self.workgroup(work.lanes, fetch, work.holds);
+        let algorithm = Algorithm::Sequence;
+        let plan = Plan { algorithm, fetch, rows, workgroup, split: 1, across: 1, count: 1 };
+        let mut plan = self.shared(plan, dims, work);
+        let step = self.dispatch_seconds(&plan, dims, work);
+        plan.count = ((MAX_DISPATCH_SECONDS / step) as usize).clamp(1, dims.steps + 1);
+        // Where a subgroup is a vector of a CPU, workgroup memory is no nearer than any other.
+        if fetch == Rows::Subgroup { plan } else { self.held(plan, work) }
+    }
+
+    fn step(&self, dims: LayerDims, work: Work, fetch: Rows, most: usize) -> Plan {
+        let lanes = work.lanes.next_multiple_of(8);
+        // Small workgroups where the batch alone does not fill the cores.
+        let tiles = dims.batch.div_ceil(most) * dims.directions;
+        let across = self.cores.div_ceil(tiles).max(lanes.div_ceil(MAX_WORKGROUP));
+        let workgroup = self.workgroup(lanes.div_ceil(across), fetch, work.holds);
+        let across = lanes.div_ceil(workgroup);
+        let rows = self.rows(dims, across, most);
+        let plan = Plan { algorithm: Algorithm::Step, fetch, rows, workgroup, split: 1, across, count: 1 };
+        self.shared(plan, dims, work)
+    }
+
+    /// Estimated seconds of one step of a dispatch.
+    pub(super) fn dispatch_seconds(&self, plan: &Plan, dims: LayerDims, work: Work) -> f64 {
+        let groups = dims.batch.div_ceil(plan.rows) * dims.directions * plan.across;
+        let turns = work.lanes.div_ceil(plan.units() * plan.across);
+        // Weights are read once per tile: a row costs what its products cost, a tile four rows more.
+        let group = turns * plan.units().min(work.lanes.next_multiple_of(8)) * (plan.rows + 4);
+        let products = (group * work.depth * work.outputs) as f64;
+        groups.div_ceil(self.cores) as f64 * products / self.rate
+    }
+
+    /// Estimated seconds of the whole recurrence.
+    pub(super) fn seconds(&self, plan: &Plan, dims: LayerDims, work: Work) -> f64 {
+        let dispatches = dims.steps.div_ceil(plan.count) as f64;
+        dispatches * self.dispatch + dims.steps as f64 * self.dispatch_seconds(plan, dims, work)
+    }
+}
+
+/// The product of one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Work {
+    /// Invocations that cover all units.
+    pub(crate) lanes: usize,
+    /// Values a row of an invocation computes.
+    pub(crate) outputs: usize,
+    /// Values each of them is a sum over.
+    pub(crate) depth: usize,
+    pub(crate) holds: Holds,
+}
+
+/// What a dispatch of whole sequences may keep in workgroup memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Holds {
+    Nothing,
+    /// What goes from step to step.
+    Rows,
+    /// The weights, too.
+    All,
+}

@@ -1,0 +1,270 @@
+//! The recurrence of one layer on the GPU, as `plan` says. Twin of `cpu/rnn/`.
+//!
+//! H of all arrays here is a multiple of 4, and the gates of a unit lie side by side: `[T, B, D, H, G]`.
+
+use super::algorithm::Algorithm;
+use super::options::{RingParts, Setup};
+use super::plan::{Holds, Plan, Work};
+use super::tuning::PassKind;
+use crate::{GpuBuffer, GpuDevice, Launch, StepLaunch};
+use rnn_base::args::recurrence::{LayerDims, Noise};
+use rnn_base::error::Result;
+use rnn_kernels::catalogue::rnn::{Formats, Rows, backward as backward_kernel, forward as forward_kernel};
+use rnn_kernels::cell::{CellSpec, StackSpec};
+use rnn_kernels::params::rnn::{BackwardParams, ForwardParams};
+use std::ops::Range;
+
+/// Arrays of the forward recurrence; shapes beside the bindings of `rnn/forward.wgsl`.
+pub(crate) struct Forward<'a> {
+    pub(crate) dims: LayerDims,
+    pub(crate) spec: &'a CellSpec,
+    pub(crate) setup: &'a Setup,
+    /// f32, or f16 as the formats say; gates and y likewise
+    pub(crate) weights: &'a GpuBuffer,
+    pub(crate) formats: Formats,
+    /// See `lib/options.wgsl`; absent where the setup has none.
+    pub(crate) options: Option<&'a GpuBuffer>,
+    pub(crate) gates: &'a GpuBuffer,
+    pub(crate) aux: Option<&'a GpuBuffer>,
+    pub(crate) y: &'a GpuBuffer,
+    /// Element of y where the first of these steps starts.
+    pub(crate) y_offset: usize,
+    /// Slot 0 holds h0; after an even number of steps it holds h_n.
+    pub(crate) ring: &'a GpuBuffer,
+    pub(crate) c0: Option<&'a GpuBuffer>,
+    /// Element of c0 where the layer starts.
+    pub(crate) c0_offset: usize,
+    /// [T, B, D, 4]; layer normalisation only
+    pub(crate) stats: Option<&'a GpuBuffer>,
+    pub(crate) training: bool,
+    /// Ticks to run, where layers run side by side; absent: all.
+    pub(crate) ticks: Option<Range<usize>>,
+}
+
+/// Arrays of the backward recurrence; shapes beside the bindings of `rnn/backward.wgsl`.
+pub(crate) struct Backward<'a> {
+    pub(crate) dims: LayerDims,
+    pub(crate) spec: &'a CellSpec,
+    pub(crate) setup: &'a Setup,
+    /// Whether weights, gates and y are f16.
+    pub(crate) half: bool,
+    pub(crate) weights: &'a GpuBuffer,
+    pub(crate) gates: &'a GpuBuffer,
+    pub(crate) aux: Option<&'a GpuBuffer>,
+    pub(crate) y: &'a GpuBuffer,
+    pub(crate) dy: &'a GpuBuffer,
+    /// See `lib/options.wgsl`; c0 of an LSTM, h0 of others, is in it.
+    pub(crate) options: &'a GpuBuffer,
+    pub(crate) state: &'a GpuBuffer,
+    pub(crate) ring: &'a GpuBuffer,
+    /// Ticks to run, from the last to the first, where layers run side by side; absent: all.
+    pub(crate) ticks: Option<Range<usize>>,
+}
+
+/// How a step of the forward recurrence divides: an invocation makes all gates of one unit.
+pub(crate) fn forward_work(hidden: usize, gates: usize, holds: Holds) -> Work {
+    Work { lanes: hidden, outputs: gates, depth: hidden, holds }
+}
+
+/// How a step of the backward recurrence divides: an invocation makes four units.
+pub(crate) fn backward_work(hidden: usize, gates: usize, holds: Holds) -> Work {
+    Work { lanes: hidden / 4, outputs: 4, depth: gates * hidden, holds }
+}
+
+fn plan_grid(plan: &Plan, dims: LayerDims) -> [u32; 3] {
+    [plan.across, dims.batch.div_ceil(plan.rows), dims.directions].map(|n| n as u32)
+}
+
+/// Ticks of a dispatch: all phases of its steps, or one.
+fn plan_ticks(plan: &Plan, setup: &Setup) -> usize {
+    match plan.algorithm {
+        Algorithm::Sequence => plan.count * setup.phases,
+        Algorithm::Step => 1,
+    }
+}
+
+/// Vectors of four that a workgroup keeps, for products of `depth` values with a matrix of as many rows and `width`
+/// columns.
+fn held_constants(plan: &Plan, depth: usize, width: usize) -> Vec<(&'static str, f64)> {
+    let mut constants = Vec::new();
+    if plan.fetch.are_held() {
+        constants.push(("HELD_ROWS", (2 * plan.rows * depth / 4) as f64));
+    }
+    if plan.fetch == Rows::HeldWeights {
+        constants.push(("HELD_WEIGHTS", (depth / 4 * width) as f64));
+    }
+    constants
+}
+
+/// Operations of one dispatch.
+fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
+    (2 * plan.count * dims.batch * dims.directions * gates * dims.hidden * dims.hidden) as u64
+}
+
+/// Enqueues the forward recurrence: as many dispatches as the plan needs for its ticks.
+pub(crate) fn forward(device: &GpuDevice, args: &Forward<'_>) -> Result<()> {
+    let work = forward_work(args.dims.hidden, args.spec.gates(), args.setup.holds);
+    let plan = device.plan(PassKind::Forward, args.dims, work)?;
+    run_forward(device, args, &plan)
+}
+
+/// [`forward`] by a plan of the caller's.
+pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -> Result<()> {
+    let dims = args.dims;
+    let setup = args.setup;
+    let ticks = plan_ticks(plan, setup);
+    let params = ForwardParams {
+        options: setup.params,
+        steps: dims.steps as u32,
+        batch: dims.batch as u32,
+        hidden: dims.hidden as u32,
+        state: dims.state as u32,
+        directions: dims.directions as u32,
+        c0_offset: args.c0_offset as u32,
+        stride: (plan.across * plan.units()) as u32,
+        y_offset: args.y_offset as u32,
+    };
+    let mut constants = setup.driver_constants(plan, args.spec.gates());
+    constants.push(("TRAINING", f64::from(u8::from(args.training))));
+    constants.extend(held_constants(plan, dims.state, args.spec.gates() * dims.hidden));
+    // Cells without an array still have its binding: the kernels do not touch it then.
+    let (unused, no_stats) = (device.alloc(1)?, device.alloc(4)?);
+    let buffers = [
+        args.weights,
+        args.options.unwrap_or(args.weights),
+        args.c0.unwrap_or(args.weights),
+        args.gates,
+        args.aux.unwrap_or(&unused),
+        args.y,
+        args.ring,
+        args.stats.unwrap_or(&no_stats),
+    ];
+    let range = args.ticks.clone().unwrap_or(0..dims.steps * setup.phases);
+    device.dispatch_steps(StepLaunch {
+        launch: Launch {
+            kernel: forward_kernel(args.spec, args.formats, plan.fetch, device.has_immediates()),
+            constants: &constants,
+            params: bytemuck::bytes_of(&params),
+            buffers: &buffers,
+            grid: plan_grid(plan, dims),
+            work: plan_work(plan, dims, args.spec.gates()),
+        },
+        steps: &mut range
+            .clone()
+            .step_by(ticks)
+            .map(|tick| [tick, ticks.min(range.end - tick), 0, 0].map(|n| n as u32)),
+    })
+}
+
+/// Enqueues the backward recurrence: T + 1 steps, or some of them.
+pub(crate) fn backward(device: &GpuDevice, args: &Backward<'_>) -> Result<()> {
+    let work = backward_work(args.dims.hidden, args.spec.gates(), args.setup.holds);
+    let plan = device.plan(PassKind::Backward, args.dims, work)?;
+    run_backward(device, args, &plan)
+}
+
+fn run_backward(device: &GpuDevice, args: &Backward<'_>, plan: &Plan) -> Result<()> {
+    let dims = args.dims;
+    let setup = args.setup;
+    let ticks = plan_ticks(plan, setup);
+    let params = BackwardParams {
+        options: setup.params,
+        steps: dims.steps as u32,
+        batch: dims.batch as u32,
+        hidden: dims.hidden as u32,
+        state: dims.state as u32,
+        directions: dims.directions as u32,
+        stride: (plan.across * plan.units()) as u32,
+    };
+    let mut constants = setup.driver_constants(plan, 4);
+    constants.extend(held_constants(plan, args.spec.gates() * dims.hidden, dims.state));
+    let unused = device.alloc(1)?;
+    let buffers = [
+        args.weights,
+        args.y,
+        args.dy,
+        args.options,
+        args.gates,
+        args.aux.unwrap_or(&unused),
+        args.state,
+        args.ring,
+    ];
+    let range = args.ticks.clone().unwrap_or(0..(dims.steps + 1) * setup.phases);
+    device.dispatch_steps(StepLaunch {
+        launch: Launch {
+            kernel: backward_kernel(args.spec, args.half, plan.fetch, device.has_immediates()),
+            constants: &constants,
+            params: bytemuck::bytes_of(&params),
+            buffers: &buffers,
+            grid: plan_grid(plan, dims),
+            work: plan_work(plan, dims, args.spec.gates()),
+        },
+        steps: &mut range
+            .clone()
+            .rev()
+            .step_by(ticks)
+            .map(|tick| [tick, ticks.min(tick + 1 - range.start), 0, 0].map(|n| n as u32)),
+    })
+}
+
+/// A recurrence to measure, on zeros: its time does not depend on the values.
+pub(crate) struct Measured<'a> {
+    pub(crate) pass: PassKind,
+    /// With the padded H.
+    pub(crate) dims: LayerDims,
+    pub(crate) spec: &'a StackSpec,
+    /// As large as the largest array of the pass.
+    pub(crate) arrays: [&'a GpuBuffer; 7],
+    pub(crate) weights: &'a GpuBuffer,
+}
+
+/// Runs a recurrence on arrays that mean nothing.
+pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> Result<()> {
+    let Measured { dims, weights, .. } = *case;
+    let [gates, aux, y, ring, dy, state, options] = case.arrays;
+    let setup = &mut Setup::new("Device::tune", case.spec, 0, None, Noise::default())?;
+    let (spec, aux) = (&case.spec.cell, Some(aux));
+    match case.pass {
+        PassKind::Forward => {
+            setup.place_ring(dims, RingParts::forward(dims, case.spec));
+            let args = Forward {
+                dims,
+                spec,
+                setup,
+                weights,
+                formats: Formats::Single,
+                options: Some(options),
+                gates,
+                aux,
+                y,
+                ring,
+                c0: Some(state),
+                c0_offset: 0,
+                y_offset: 0,
+                stats: Some(dy),
+                training: true,
+                ticks: None,
+            };
+            run_forward(device, &args, plan)
+        }
+        PassKind::Backward => {
+            setup.place_ring(dims, RingParts::backward(dims, case.spec, dims.steps * dims.batch));
+            let args = Backward {
+                dims,
+                spec,
+                setup,
+                half: false,
+                weights,
+                gates,
+                aux,
+                y,
+                dy,
+                options,
+                state,
+                ring,
+                ticks: None,
+            };
+            run_backward(device, &args, plan)
+        }
+    }
+}

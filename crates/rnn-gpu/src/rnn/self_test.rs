@@ -1,0 +1,85 @@
+//! The recurrence's self-tests: a small linear Elman layer, whose results small integers make exact.
+
+use super::options::Setup;
+use super::pack::{Matrix, pack_recurrent};
+use super::plan::Plan;
+use super::recurrence::{Forward, run_forward};
+use crate::GpuDevice;
+use crate::array::{cast, to_vec};
+use rnn_base::DType;
+use rnn_base::args::recurrence::{LayerDims, Noise};
+use rnn_base::error::Result;
+use rnn_kernels::catalogue::rnn::Formats;
+use rnn_kernels::cell::{CellKind, CellSpec, StackSpec};
+
+const STEPS: usize = 3;
+/// More than eight, so that a lane fetches more than one row.
+const BATCH: usize = 11;
+/// No multiple of a subgroup.
+const HIDDEN: usize = 12;
+
+pub(super) fn dims() -> LayerDims {
+    LayerDims { steps: STEPS, batch: BATCH, inputs: 1, hidden: HIDDEN, state: HIDDEN, directions: 1 }
+}
+
+/// A small integer for element `i`.
+fn value(i: usize, seed: usize) -> f32 {
+    ((i * 7 + seed * 5 + i * i % 11) % 5) as f32 - 2.0
+}
+
+/// Runs `h' = x + U h` by `plan` and returns the largest difference from the host's result; in f16 that of the steps
+/// whose values it can hold.
+pub(super) fn error(gpu: &GpuDevice, plan: &Plan, formats: Formats) -> Result<f32> {
+    const OP: &str = "self-test";
+    let spec = StackSpec { bias: false, ..StackSpec::new(CellSpec::linear(CellKind::Rnn), 1, HIDDEN) };
+    let values = |count: usize, seed| (0..count).map(|i| value(i, seed)).collect::<Vec<f32>>();
+    let (u, x) = (values(HIDDEN * HIDDEN, 1), values(STEPS * BATCH * HIDDEN, 2));
+    let mut h = values(BATCH * HIDDEN, 3);
+    let mut want = Vec::new();
+    for step in 0..STEPS {
+        let product = |row: usize, j: usize| -> f32 {
+            (0..HIDDEN).map(|k| u[j * HIDDEN + k] * h[row * HIDDEN + k]).sum()
+        };
+        let next = |i: usize| x[step * BATCH * HIDDEN + i] + product(i / HIDDEN, i % HIDDEN);
+        h = (0..BATCH * HIDDEN).map(next).collect();
+        want.extend_from_slice(&h);
+    }
+
+    let mut ring = values(BATCH * HIDDEN, 3);
+    ring.resize(2 * BATCH * HIDDEN, 0.0);
+    let ring = gpu.array_of(OP, &ring, &[2, BATCH, HIDDEN])?;
+    let (dtype, exact) = match formats {
+        Formats::Half => (DType::F16, 2),
+        _ => (DType::F32, STEPS),
+    };
+    let gates = cast(&gpu.array_of(OP, &x, &[STEPS, BATCH, HIDDEN])?, dtype)?;
+    let y = cast(&gpu.zeroed_array(OP, &[STEPS, BATCH, HIDDEN])?, dtype)?;
+    let u = gpu.array_of(OP, &u, &[HIDDEN, HIDDEN])?;
+    let (source, units, columns) = (&[u][..], HIDDEN, HIDDEN);
+    let weights = pack_recurrent(gpu, &[Matrix { source, offset: 0, units, columns, gates: 1 }], false)?;
+    let weights = cast(&weights, dtype)?;
+    let setup = Setup::new(OP, &spec, 0, None, Noise::default())?;
+    let args = Forward {
+        dims: dims(),
+        spec: &spec.cell,
+        setup: &setup,
+        weights: &weights.buffer,
+        formats,
+        options: None,
+        gates: &gates.buffer,
+        aux: None,
+        y: &y.buffer,
+        ring: &ring.buffer,
+        c0: None,
+        c0_offset: 0,
+        y_offset: 0,
+        stats: None,
+        training: false,
+        ticks: None,
+    };
+    run_forward(gpu, &args, plan)?;
+    want.truncate(exact * BATCH * HIDDEN);
+    let differences = to_vec(&y)?.into_iter().zip(want).map(|(got, want)| (got - want).abs());
+    // max() of f32 drops NaN.
+    Ok(differences.fold(0.0, |worst, x| if x <= worst { worst } else { x }))
+}

@@ -1,0 +1,238 @@
+//! Measured plans of recurrences, in memory and in a file of the cache directory.
+//!
+//! The file has a line per case: `pass lanes outputs depth directions batch steps`, then the plan and its
+//! seconds. A file that does not read is ignored, said once, and replaced at the next measurement.
+
+use super::algorithm::Algorithm;
+use super::plan::{Plan, Work};
+use super::recurrence::{Measured, measure};
+use crate::device::Inner;
+use crate::{AdapterInfo, GpuDevice};
+use rnn_base::args::recurrence::LayerDims;
+use rnn_base::cache::{CacheDir, CacheFile};
+use rnn_base::error::Result;
+use rnn_kernels::catalogue::rnn::Rows;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// Which way a recurrence goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum PassKind {
+    Forward,
+    Backward,
+}
+
+/// What a measurement is of: the product of a step, and how often it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Case {
+    pass: PassKind,
+    /// lanes, outputs and depth of the work; directions, batch, steps
+    sizes: [usize; 6],
+}
+
+impl Case {
+    pub(super) fn new(pass: PassKind, dims: LayerDims, work: Work) -> Self {
+        let Work { lanes, outputs, depth, .. } = work;
+        Case { pass, sizes: [lanes, outputs, depth, dims.directions, dims.batch, dims.steps] }
+    }
+}
+
+/// The fastest plan of a case.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Tuned {
+    pub(super) plan: Plan,
+    /// Of the whole recurrence.
+    pub(super) seconds: f64,
+}
+
+/// The table of one device.
+pub(crate) struct Tuning {
+    table: Mutex<BTreeMap<Case, Tuned>>,
+    file: Option<CacheFile>,
+}
+
+impl Tuning {
+    /// The table that an earlier run on this adapter and driver left, or an empty one.
+    pub(crate) fn open(info: &AdapterInfo, dir: &CacheDir) -> Self {
+        let key = format!("tuning of {} ({}, {})", info.name, info.backend, info.driver);
+        // A file for every adapter and driver of the machine, named by the FNV-1a hash of the key.
+        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let file = CacheFile::new(dir, &format!("tuning-{hash:016x}"), &key);
+        let text = file.as_ref().and_then(CacheFile::read).unwrap_or_default();
+        let table = parse(&String::from_utf8_lossy(&text)).unwrap_or_else(|line| {
+            tracing::warn!(line, "the table of measured plans does not read; measuring anew");
+            BTreeMap::new()
+        });
+        Tuning { table: Mutex::new(table), file }
+    }
+
+    pub(super) fn get(&self, case: &Case) -> Option<Tuned> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).get(case).copied()
+    }
+
+    fn put(&self, case: Case, tuned: Tuned) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.insert(case, tuned);
+        if let Some(file) = &self.file {
+            file.write(print(&table).as_bytes());
+        }
+    }
+}
+
+const FETCHES: [Rows; 4] = [Rows::Subgroup, Rows::Workgroup, Rows::Held, Rows::HeldWeights];
+
+fn fetch_name(fetch: Rows) -> &'static str {
+    match fetch {
+        Rows::Subgroup => "subgroup",
+        Rows::Workgroup => "workgroup",
+        Rows::Held => "held",
+        Rows::HeldWeights => "held_weights",
+    }
+}
+
+fn print(table: &BTreeMap<Case, Tuned>) -> String {
+    let mut text = String::new();
+    for (Case { pass, sizes }, Tuned { plan, seconds }) in table {
+        let Plan { algorithm, fetch, rows, workgroup, split, across, count } = plan;
+        let pass = if *pass == PassKind::Forward { "forward" } else { "backward" };
+        let fetch = fetch_name(*fetch);
+        let _ = write!(text, "{pass}");
+        sizes.iter().for_each(|size| text.push_str(&format!(" {size}")));
+        let _ =
+            writeln!(text, " {algorithm} {fetch} {rows} {workgroup} {split} {across} {count} {seconds:e}");
+    }
+    text
+}
+
+/// The table, or the first line that does not read.
+fn parse(text: &str) -> Result<BTreeMap<Case, Tuned>, String> {
+    let line = |line: &str| -> Option<(Case, Tuned)> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [pass, a, b, c, d, e, f, algorithm, fetch, rows, workgroup, split, across, count, seconds] =
+            words[..]
+        else {
+            return None;
+        };
+        let pass = match pass {
+            "forward" => PassKind::Forward,
+            "backward" => PassKind::Backward,
+            _ => return None,
+        };
+        let fetch = FETCHES.into_iter().find(|&kind| fetch_name(kind) == fetch)?;
+        let number = |word: &str| word.parse::<usize>().ok().filter(|&n| n > 0);
+        let mut sizes = [0; 6];
+        for (size, word) in sizes.iter_mut().zip([a, b, c, d, e, f]) {
+            *size = number(word)?;
+        }
+        let plan = Plan {
+            algorithm: algorithm.parse().ok()?,
+            fetch,
+            rows: number(rows).filter(|&rows| rows <= 32)?,
+            workgroup: number(workgroup).filter(|&size| size <= 256)?,
+            split: number(split)?,
+            across: number(across)?,
+            count: number(count)?,
+        };
+        // Workgroups that share the units must meet at the end of a dispatch after every step.
+        let ordered = plan.across == 1 || (plan.count == 1 && plan.algorithm == Algorithm::Step);
+        let seconds = seconds.parse().ok().filter(|&seconds: &f64| seconds.is_finite() && seconds >= 0.0)?;
+        let whole = plan.workgroup.is_multiple_of(plan.split);
+        (ordered && whole).then_some((Case { pass, sizes }, Tuned { plan, seconds }))
+    };
+    text.lines().map(|text| line(text).ok_or_else(|| text.to_string())).collect()
+}
+
+impl GpuDevice {
+    /// Measures the plans worth trying for one recurrence and keeps the fastest. Returns its seconds.
+    pub(super) fn tune(&self, case: &Measured<'_>, work: Work) -> Result<f64> {
+        let facts = self.facts(true)?;
+        let mut best: Option<Tuned> = None;
+        for plan in facts.candidates(case.dims, work) {
+            // The first run compiles; the best of three is the plan's own time.
+            measure(self, case, &plan)?;
+            self.synchronize()?;
+            let mut seconds = f64::INFINITY;
+            for _ in 0..3 {
+                let start = Instant::now();
+                measure(self, case, &plan)?;
+                self.synchronize()?;
+                seconds = seconds.min(start.elapsed().as_secs_f64());
+            }
+            tracing::debug!(?plan, seconds, "measured");
+            if best.is_none_or(|best| seconds < best.seconds) {
+                best = Some(Tuned { plan, seconds });
+            }
+        }
+        let Some(best) = best else { return Ok(0.0) };
+        let inner: &Inner = &self.0;
+        inner.tuning.put(Case::new(case.pass, case.dims, work), best);
+        Ok(best.seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> BTreeMap<Case, Tuned> {
+        let plan = Plan {
+            algorithm: Algorithm::Sequence,
+            fetch: Rows::Subgroup,
+            rows: 16,
+            workgroup: 64,
+            split: 1,
+            across: 1,
+            count: 25,
+        };
+        let step = Plan { algorithm: Algorithm::Step, fetch: Rows::Workgroup, across: 3, count: 1, ..plan };
+        let held = Plan { fetch: Rows::HeldWeights, split: 8, ..plan };
+        BTreeMap::from([
+            (
+                Case { pass: PassKind::Forward, sizes: [8, 3, 8, 1, 32, 50] },
+                Tuned { plan: held, seconds: 1e-4 },
+            ),
+            (
+                Case { pass: PassKind::Forward, sizes: [64, 4, 64, 1, 32, 50] },
+                Tuned { plan, seconds: 1.5e-3 },
+            ),
+            (
+                Case { pass: PassKind::Backward, sizes: [130, 4, 256, 2, 5, 7] },
+                Tuned { plan: step, seconds: 0.25 },
+            ),
+        ])
+    }
+
+    #[test]
+    fn a_table_reads_back() {
+        assert_eq!(parse(&print(&table())).unwrap(), table());
+        assert_eq!(parse("").unwrap(), BTreeMap::new());
+    }
+
+    /// Every line of the table with one word changed, too many or too few words.
+    #[test]
+    fn a_damaged_line_is_refused() {
+        let text = print(&table());
+        for (from, to) in [
+            ("forward", "forwards"),
+            ("subgroup", "group"),
+            ("sequence", "sequences"),
+            (" 16 ", " 0 "),
+            (" 16 ", " 33 "),
+            (" 64 1 1 25 ", " 512 1 1 25 "),
+            (" 64 1 1 25 ", " 64 3 1 25 "),
+            (" 64 1 1 25 ", " 64 1 2 25 "),
+            (" 64 1 3 1 ", " 64 1 3 2 "),
+            ("1.5e-3", "NaN"),
+            ("1.5e-3", ""),
+            ("1.5e-3", "1.5e-3 1"),
+        ] {
+            let damaged = text.replacen(from, to, 1);
+            assert_ne!(damaged, text, "{from}");
+            assert!(parse(&damaged).is_err(), "{from} -> {to}");
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Gradients of a layer's weights, from those of its gates. Twin of `rnn-cpu/src/rnn/weight_grads.rs`.
+
+use super::backward::{Backward, InputProducts, Run};
+use super::layer::{Widths, with_width};
+use super::options::own_parameters;
+use super::pack::{Interleave, Order, interleave, padded};
+use super::weights::resets_before;
+use crate::GpuArray;
+use crate::array::cast;
+use crate::copy::{copy_into, slice};
+use crate::gemm::{GemmArgs, gemm, gemm_grouped};
+use crate::reduce::sum_array;
+use rnn_base::args::copy::StridedCopy;
+use rnn_base::args::gemm::{Operand, Output};
+use rnn_base::args::layer::Dims;
+use rnn_base::error::Result;
+use rnn_kernels::cell::{Parameter, PerParameter};
+
+impl Backward<'_> {
+    /// The gradients of all weights, per direction, when those of the gates are there. `inputs` are what each direction
+    /// was given, `[N, I]`, and I without padding.
+    pub(super) fn weight_gradients(
+        &self,
+        run: &Run,
+        products: &InputProducts,
+        inputs: &[(Operand<&GpuArray>, usize)],
+        has_c: bool,
+    ) -> Result<Vec<PerParameter<GpuArray>>> {
+        let pass = &self.layer.pass;
+        let (spec, d) = (pass.spec, pass.dims.d);
+        let of_input = self.bias_sums()?;
+        let each = inputs.iter().enumerate();
+        let w_ih: Vec<GpuArray> =
+            each.map(|(n, &x)| self.input_weights(&products.gates, x, n)).collect::<Result<_>>()?;
+        let of_recurrence = match self.take_recurrent_gate()? {
+            true => self.bias_sums()?,
+            false => of_input.clone(),
+        };
+        let per_unit = match self.has_unit_gradients() {
+            true => Some(self.unit_sums(&run.flow, run.planes - 3)?),
+            false => None,
+        };
+        let mut grads = Vec::with_capacity(d);
+        for (direction, w_ih) in w_ih.into_iter().enumerate() {
+            let w_hh = match (&per_unit, &run.h_prev) {
+                (Some(sums), _) if spec.cell.independent => self.unit_rows(sums, direction, &[0])?,
+                (_, Some(h_prev)) => {
+                    let of_product = match spec.cell.layer_norm {
+                        true => (&run.ring, 4 * run.setup.params.raw as usize),
+                        false => (&self.kept.gates, 0),
+                    };
+                    self.recurrent_product(of_product, h_prev, direction)?
+                }
+                (_, None) => self.recurrent_weights(direction, spec.bidirectional && direction == 1)?,
+            };
+            let mut cell = PerParameter::new(w_ih, w_hh);
+            self.biases(&mut cell, direction, [&of_input, &of_recurrence])?;
+            if let Some(sums) = &per_unit {
+                self.unit_gradients(&mut cell, sums, direction, has_c)?;
+            }
+            if let Some(gain) = &products.gain {
+                cell.set(Parameter::NormIh, self.blocked_gates(gain, direction)?);
+            }
+            if run.setup.projected {
+                let w_hr = self.projection_weights(&run.ring, run.setup.params.third as usize, direction)?;
+                cell.set(Parameter::WeightHr, w_hr);
+            }
+            grads.push(cell);
+        }
+        Ok(grads)
+    }
+
+    /// The gates' gradients summed over all rows, `[D*H*G]`, where there are biases.
+    fn bias_sums(&self) -> Result<Option<GpuArray>> {
+        let pass = &self.layer.pass;
+        if !pass.spec.bias {
+            return Ok(None);
+        }
+        let rows = self.kept.gates.reshape(&[pass.dims.n, self.layer.gate_width()])?;
+        sum_array(pass.op, &rows, 0).map(Some)
+    }
+
+    /// The biases of one direction from the sums over the gates' gradients, as the input and as the recurrence have
+    /// them.
+    fn biases(
+        &self,
+        cell: &mut PerParameter<GpuArray>,
+        direction: usize,
+        [of_input, of_recurrence]: [&Option<GpuArray>; 2],
+    ) -> Result<()> {
+        if let (Some(of_input), Some(of_recurrence)) = (of_input, of_recurrence) {
+            let b_ih = self.blocked_gates(of_input, direction)?;
+            let b_hh = match self.layer.pass.spec.cell.last_gate_apart() {
+                true => self.blocked_gates(of_recurrence, direction)?,
+                false => b_ih.clone(),
+            };
+            cell.set(Parameter::BiasIh, b_ih);
+            cell.set(Parameter::BiasHh, b_hh);
+        }
+        Ok(())
+    }
+
+    /// What one direction has per unit beside `weight_hh`, out of the sums over the batch.
+    fn unit_gradients(
+        &self,
+        cell: &mut PerParameter<GpuArray>,
+        sums: &GpuArray,
+        direction: usize,
+        has_c: bool,
+    ) -> Result<()> {
+        let spec = self.layer.pass.spec;
+        let mut set = |parameter, planes: &[usize]| -> Result<()> {
+            cell.set(parameter, self.unit_rows(sums, direction, planes)?);
+            Ok(())
+        };
+        if spec.cell.peephole {
+            set(Parameter::Peephole, if spec.cell.coupled { &[0, 2] } else { &[0, 1, 2] })?;
+        }
+        if spec.cell.layer_norm {
+            let (own, gates) = (own_parameters(spec), spec.cell.gates());
+            set(Parameter::NormHh, &(own..own + gates).collect::<Vec<_>>())?;
+            if has_c {
+                set(Parameter::NormC, &[own + gates])?;
+                set(Parameter::NormCBias, &[own + gates + 1])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gradients of parameters per unit, summed over the batch: `[K, D, H]`.
+    fn unit_sums(&self, flow: &GpuArray, count: usize) -> Result<GpuArray> {
+        let (op, Dims { b, d, .. }) = (self.layer.pass.op, self.layer.pass.dims);
+        let hidden = self.layer.widths().hidden;
+        let planes = flow.reshape(&[flow.len() / (d * b * hidden), d * b * hidden])?;
+        let own = slice(op, &planes, 3..3 + count)?.into_shape(&[count * d, b, hidden])?;
+        sum_array(op, &own, 1)?.into_shape(&[count, d, hidden])
+    }
+
+    /// Some of them of one direction, one after the other: `[planes*H]` without padding.
+    fn unit_rows(&self, sums: &GpuArray, direction: usize, planes: &[usize]) -> Result<GpuArray> {
+        let Dims { h, d, .. } = self.layer.pass.dims;
+        let hidden = self.layer.widths().hidden;
+        let mut out = self.layer.gpu.array(self.layer.pass.op, &[planes.len() * h])?;
+        for (n, plane) in planes.iter().enumerate() {
+            let copy = StridedCopy::flat(h, (plane * d + direction) * hidden, n * h);
+            copy_into(&copy, sums, &mut out)?;
+        }
+        Ok(out)
+    }
+
+    /// `dW_hr = dh^T h~` of one direction: gradients of projected h, which the recurrence left in the ring, and
+    /// what was projected, which it left in aux. `[P, H]` without padding.
+    fn projection_weights(&self, ring: &GpuArray, third: usize, direction: usize) -> Result<GpuArray> {
+        let (op, Dims { h, p, d, n, .. }) = (self.layer.pass.op, self.layer.pass.dims);
+        let Widths { hidden, state, .. } = self.layer.widths();
+        let Some(aux) = &self.kept.aux else { unreachable!("only an LSTM has a projection") };
+        let mut out = self.layer.gpu.array(op, &[state, hidden])?;
+        let args = GemmArgs {
+            batch: 1,
+            m: state,
+            n: hidden,
+            k: n,
+            a: Operand::rows(ring, d * state).at(4 * third + direction * state).t(),
+            b: Operand::rows(aux, d * hidden).at(direction * hidden),
+            bias: None,
+            accumulate: false,
+        };
+        gemm(self.layer.gpu, &args, &mut out, Output::rows(hidden))?;
+        if self.layer.is_aligned() { Ok(out) } else { with_width(op, &out, 0, p, [hidden, h]) }
+    }
+
+    /// One direction of `[D*H*G]` in PyTorch's order, `[G*H]` without padding.
+    fn blocked_gates(&self, gates: &GpuArray, direction: usize) -> Result<GpuArray> {
+        let Dims { h, g, .. } = self.layer.pass.dims;
+        self.blocked(gates, direction * self.layer.widths().hidden * g, [1, 1], &[g * h])
+    }
+
+    /// A gradient with rows in the recurrence's order, in PyTorch's.
+    fn blocked(
+        &self,
+        source: &GpuArray,
+        offset: usize,
+        [stride, columns]: [usize; 2],
+        dims: &[usize],
+    ) -> Result<GpuArray> {
+        let out = self.layer.gpu.array(self.layer.pass.op, dims)?;
+        interleave(
+            self.layer.gpu,
+            &Interleave {
+                order: Order::Blocked,
+                hidden: self.layer.pass.dims.h,
+                gates: self.layer.pass.dims.g,
+                columns,
+                stride,
+                offset,
+                source: &source.buffer,
+                result: &out.buffer,
+            },
+        )?;
+        Ok(out)
+    }
+
+    /// `dW = dgates^T x` of one direction, `[G*H, I]` without padding; x is `[N, I]` of `inputs` features.
+    fn input_weights(
+        &self,
+        gates: &GpuArray,
+        (x, inputs): (Operand<&GpuArray>, usize),
+        direction: usize,
+    ) -> Result<GpuArray> {
+        let Dims { h, d, g, n, .. } = self.layer.pass.dims;
+        let (rows, width) = (self.layer.widths().hidden * g, padded(inputs));
+        let direct = rows == h * g && width == inputs;
+        let mut sum = self.layer.gpu.array(self.layer.pass.op, &[rows, width])?;
+        let args = GemmArgs {
+            batch: 1,
+            m: rows,
+            n: width,
+            k: n,
+            a: Operand::rows(gates, d * rows).at(direction * rows).t(),
+            b: x,
+            bias: None,
+            accumulate: false,
+        };
+        let groups = if direct { g } else { 1 };
+        gemm_grouped(self.layer.gpu, &args, &mut sum, Output::rows(width), groups)?;
+        if direct { Ok(sum) } else { self.blocked(&sum, 0, [width, inputs], &[g * h, inputs]) }
+    }
+
+    /// `dU = dgates^T h` of one direction, with h before every step as the product saw it, `[N, D, P]`.
+    fn recurrent_product(
+        &self,
+        (gates, offset): (&GpuArray, usize),
+        h_prev: &GpuArray,
+        direction: usize,
+    ) -> Result<GpuArray> {
+        let Dims { d, g, n, .. } = self.layer.pass.dims;
+        let Widths { hidden, state, .. } = self.layer.widths();
+        let rows = hidden * g;
+        let mut sum = self.layer.gpu.array(self.layer.pass.op, &[rows, state])?;
+        let args = GemmArgs {
+            batch: 1,
+            m: rows,
+            n: state,
+            k: n,
+            a: Operand::rows(gates, d * rows).at(offset + direction * rows).t(),
+            b: Operand::rows(h_prev, d * state).at(direction * state),
+            bias: None,
+            accumulate: false,
+        };
+        let groups = if self.layer.is_aligned() { g } else { 1 };
+        gemm_grouped(self.layer.gpu, &args, &mut sum, Output::rows(state), groups)?;
+        self.finish_recurrent(sum, direction)
+    }
+
+    /// `dU = sum over t of dgates_t^T h_{t-1}` of one direction: one product over all steps but the first,
+    /// whose earlier state is h0.
+    fn recurrent_weights(&self, direction: usize, reversed: bool) -> Result<GpuArray> {
+        let (gpu, op, kept) = (self.layer.gpu, self.layer.pass.op, &self.kept);
+        let Dims { t, b, h, p, d, g, .. } = self.layer.pass.dims;
+        let Widths { hidden, state, .. } = self.layer.widths();
+        let rows = hidden * g;
+        if self.zero_h0 && t == 1 {
+            return gpu.zeroed_array(op, &[g * h, p]);
+        }
+        let groups = if self.layer.is_aligned() { g } else { 1 };
+        let mut sum = gpu.array(op, &[rows, state])?;
+        let gates = Operand::rows(&kept.gates, d * rows).at(direction * rows);
+        // In its own time a direction's step s is preceded by s - 1; the first step by h0.
+        let (first, later, before) = if reversed { (t - 1, 0, 1) } else { (0, 1, 0) };
+        let y = Operand::rows(&kept.y, d * state).at(direction * state);
+        let h0 = cast(&self.h0.array, kept.y.dtype)?;
+        let h0 = Operand::rows(&h0, state).at(self.h0.offset + direction * b * state);
+        let step = |s: usize| gates.at(gates.offset + s * b * gates.row_stride).t();
+        let product =
+            |k, a, b, accumulate| GemmArgs { batch: 1, m: rows, n: state, k, a, b, bias: None, accumulate };
+        let place = Output::rows(state);
+        if !self.zero_h0 {
+            gemm_grouped(gpu, &product(b, step(first), h0, false), &mut sum, place, groups)?;
+        }
+        if t > 1 {
+            let y = y.at(y.offset + before * b * y.row_stride);
+            let args = product((t - 1) * b, step(later), y, !self.zero_h0);
+            gemm_grouped(gpu, &args, &mut sum, place, groups)?;
+        }
+        self.finish_recurrent(sum, direction)
+    }
+
+    /// dU in PyTorch's order and without padding. Where the reset gate acts before the product, the candidate's rows
+    /// are a product with r*h.
+    fn finish_recurrent(&self, sum: GpuArray, direction: usize) -> Result<GpuArray> {
+        let Dims { h, p, g, .. } = self.layer.pass.dims;
+        let sum = match self.layer.is_aligned() {
+            true => sum,
+            false => self.blocked(&sum, 0, [self.layer.widths().state, p], &[g * h, p])?,
+        };
+        match self.kept.aux.as_ref().filter(|_| resets_before(self.layer.pass.spec)) {
+            Some(aux) => self.replace_candidate(sum, aux, direction),
+            None => Ok(sum),
+        }
+    }
+
+    /// Puts `dn^T (r*h)`, with r*h out of `aux`, in the place of the candidate's rows.
+    fn replace_candidate(&self, mut sum: GpuArray, aux: &GpuArray, direction: usize) -> Result<GpuArray> {
+        let (gpu, op) = (self.layer.gpu, self.layer.pass.op);
+        let Dims { h, d, g, n, .. } = self.layer.pass.dims;
+        let hidden = self.layer.widths().hidden;
+        let mut dn = gpu.array(op, &[n, hidden])?;
+        let copy = StridedCopy {
+            dims: vec![n, hidden],
+            src_strides: vec![d * hidden * g, g],
+            src_offset: direction * hidden * g + g - 1,
+            dst_strides: vec![hidden, 1],
+            dst_offset: 0,
+        };
+        copy_into(&copy, &self.kept.gates, &mut dn)?;
+        let mut own = gpu.array(op, &[hidden, hidden])?;
+        let args = GemmArgs {
+            batch: 1,
+            m: hidden,
+            n: hidden,
+            k: n,
+            a: Operand::rows(&dn, hidden).t(),
+            b: Operand::rows(aux, d * hidden).at(direction * hidden),
+            bias: None,
+            accumulate: false,
+        };
+        gemm(gpu, &args, &mut own, Output::rows(hidden))?;
+        copy_into(&StridedCopy::rows(h, h, [hidden, h], [0, (g - 1) * h * h]), &own, &mut sum)?;
+        Ok(sum)
+    }
+}

@@ -1,0 +1,298 @@
+//! The weights of one layer in the order of the GPU's kernels.
+
+use super::options::{first_weights, own_parameters, unit_parameters};
+use super::pack::{Interleave, Matrix, Order, interleave, pack_bias, pack_recurrent, padded};
+use crate::array::cast;
+use crate::copy::copy_into;
+use crate::{GpuArray, GpuDevice};
+use rnn_base::DType;
+use rnn_base::args::copy::StridedCopy;
+use rnn_base::error::Result;
+use rnn_kernels::cell::{CellKind, Parameter, PerParameter, StackSpec};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const OP: &str = "rnn::pack";
+
+/// Weights of one direction as they are given, in PyTorch's layout.
+pub type CellWeights = PerParameter<GpuArray>;
+
+/// The weights of one layer.
+pub struct LayerWeights {
+    /// `[D*H*G, I]`
+    pub(super) w_ih: GpuArray,
+    /// `[D*H*G]`
+    pub(super) bias: Option<GpuArray>,
+    /// `[D, K, H]`: what a cell has per unit: b_hn where the last gate stays apart (zeros without biases), peepholes, u
+    pub(super) per_unit: Option<GpuArray>,
+    /// Layer normalisation only
+    pub(super) norm: Option<NormWeights>,
+    /// U of both directions for the forward recurrence, then what a step's second product takes
+    pub(super) forward: GpuArray,
+    half: Mutex<HalfWeights>,
+    /// U for the backward recurrence: packed at the first backward pass, because inference never needs
+    /// it. Packing lets go of the weights as given, so that the optimizer's step that follows finds them
+    /// unshared and need not copy them.
+    backward: Mutex<Backward>,
+}
+
+/// What layer normalisation takes beside parameters per unit.
+pub(super) struct NormWeights {
+    /// `[D*H*G]`: gains of the input's product
+    pub(super) norm_ih: GpuArray,
+    /// `[D*H*G, P]`: U in the order of W, for the raw products of all steps at once
+    pub(super) w_hh: GpuArray,
+}
+
+/// Weights rounded to f16, each made at the first pass that asks for it.
+#[derive(Default)]
+struct HalfWeights {
+    /// `[D*H*G, I]`, f16
+    w_ih: Option<GpuArray>,
+    /// The same in f32 again, for products of f32
+    widened: Option<GpuArray>,
+    /// U, two to a word
+    forward: Option<GpuArray>,
+}
+
+/// U for the backward recurrence.
+enum Backward {
+    Given(Recurrent),
+    Packed {
+        single: GpuArray,
+        /// Rounded to f16, made at the first pass that asks for it.
+        half: Option<GpuArray>,
+    },
+}
+
+/// The recurrent matrices as given, one per direction.
+struct Recurrent {
+    /// [G*H, P]; empty for an independent recurrence
+    w_hh: Vec<GpuArray>,
+    /// [P, H]; empty without a projection
+    w_hr: Vec<GpuArray>,
+}
+
+impl Recurrent {
+    fn new(spec: &StackSpec, cells: Vec<CellWeights>) -> Self {
+        let mut recurrent = Recurrent { w_hh: Vec::new(), w_hr: Vec::new() };
+        for mut cell in cells {
+            if !spec.cell.independent {
+                recurrent.w_hh.extend(cell.take(Parameter::WeightHh));
+            }
+            recurrent.w_hr.extend(cell.take(Parameter::WeightHr));
+        }
+        recurrent
+    }
+
+    fn matrices(&self, spec: &StackSpec, backward: bool) -> Vec<Matrix<'_>> {
+        let (units, columns, gates) = (spec.hidden_size, spec.state_size(), spec.cell.gates());
+        let first = Matrix { source: &self.w_hh, offset: 0, units, columns, gates };
+        let second = match resets_before(spec) {
+            // Forward, the second product finds its gate in U.
+            true if backward => Some(Matrix { offset: (gates - 1) * units * columns, gates: 1, ..first }),
+            _ => (spec.proj_size > 0).then_some(Matrix {
+                source: &self.w_hr,
+                offset: 0,
+                units: columns,
+                columns: units,
+                gates: 1,
+            }),
+        };
+        std::iter::once(first).chain(second).collect()
+    }
+}
+
+/// What is there, or is made now.
+pub(super) fn once(
+    place: &mut Option<GpuArray>,
+    make: impl FnOnce() -> Result<GpuArray>,
+) -> Result<GpuArray> {
+    match place {
+        Some(ready) => Ok(ready.clone()),
+        None => Ok(place.insert(make()?).clone()),
+    }
+}
+
+/// Whether a GRU's reset gate acts before the recurrent product.
+pub(super) fn resets_before(spec: &StackSpec) -> bool {
+    spec.cell.kind == CellKind::Gru && !spec.cell.reset_after
+}
+
+impl LayerWeights {
+    /// Packs the weights of one layer, one cell per direction.
+    ///
+    /// # Errors
+    /// No memory, a device that is lost.
+    pub fn new(spec: &StackSpec, inputs: usize, gpu: &GpuDevice, cells: Vec<CellWeights>) -> Result<Self> {
+        let (hidden, state) = (spec.hidden_size, spec.state_size());
+        let packing = Packing { spec, gpu, cells: &cells };
+        let w_ih = packing.interleaved(Parameter::WeightIh, inputs, padded(inputs))?;
+        let norm = match spec.cell.layer_norm {
+            true => Some(NormWeights {
+                norm_ih: packing.interleaved(Parameter::NormIh, 1, 1)?,
+                w_hh: packing.interleaved(Parameter::WeightHh, state, padded(state))?,
+            }),
+            false => None,
+        };
+        let per_unit = match unit_parameters(spec) {
+            0 => None,
+            count => Some(packing.per_unit(count, padded(hidden))?),
+        };
+        let bias = match spec.bias {
+            true => Some(packing.bias(per_unit.as_ref())?),
+            false => None,
+        };
+        let recurrent = Recurrent::new(spec, cells);
+        let forward = pack_recurrent(gpu, &recurrent.matrices(spec, false), false)?;
+        let backward = Mutex::new(Backward::Given(recurrent));
+        Ok(LayerWeights { w_ih, bias, per_unit, norm, forward, half: Mutex::default(), backward })
+    }
+
+    /// Floats of the weights for the forward pass.
+    #[expect(clippy::len_without_is_empty, reason = "a layer has weights")]
+    pub fn len(&self) -> usize {
+        let norms = self.norm.iter().flat_map(|norm| [&norm.norm_ih, &norm.w_hh]);
+        let optional = self.bias.iter().chain(&self.per_unit).chain(norms);
+        self.w_ih.len() + self.forward.len() + optional.map(GpuArray::len).sum::<usize>()
+    }
+
+    /// What [`LayerWeights::len`] will be for a layer of `inputs` features.
+    pub fn len_of(spec: &StackSpec, inputs: usize) -> usize {
+        let (hidden, state) = (padded(spec.hidden_size), padded(spec.state_size()));
+        let rows = spec.cell.gates() * hidden;
+        let mut len = rows * (padded(inputs) + usize::from(spec.bias)) + unit_parameters(spec) * hidden;
+        if spec.cell.layer_norm {
+            len += rows * (1 + state);
+        }
+        let first = if spec.cell.independent { 0 } else { rows * state };
+        let second = if spec.proj_size > 0 { hidden * state } else { 0 };
+        // A buffer is never empty.
+        spec.num_directions() * len + (spec.num_directions() * (first + second)).max(4)
+    }
+
+    /// Where a step's second matrix starts in `forward`, and in what [`LayerWeights::backward`] gives, in vectors
+    /// of four.
+    pub(super) fn second(spec: &StackSpec, backward: bool) -> u32 {
+        let first = spec.num_directions() * first_weights(spec);
+        match resets_before(spec) && !backward {
+            true => spec.cell.gates() as u32 - 1,
+            false => first as u32,
+        }
+    }
+
+    fn half(&self) -> MutexGuard<'_, HalfWeights> {
+        // Each whole or absent, whatever happened to another thread.
+        self.half.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// W in f16.
+    pub(super) fn half_w_ih(&self) -> Result<GpuArray> {
+        once(&mut self.half().w_ih, || cast(&self.w_ih, DType::F16))
+    }
+
+    /// W rounded to f16, in f32.
+    pub(super) fn rounded_w_ih(&self) -> Result<GpuArray> {
+        let half = self.half_w_ih()?;
+        once(&mut self.half().widened, || cast(&half, DType::F32))
+    }
+
+    /// U in f16 for the forward recurrence.
+    pub(super) fn half_forward(&self) -> Result<GpuArray> {
+        once(&mut self.half().forward, || cast(&self.forward, DType::F16))
+    }
+
+    /// U arranged for the backward recurrence, in f32 or rounded to f16, made at first use.
+    pub(super) fn backward(&self, gpu: &GpuDevice, spec: &StackSpec, want_half: bool) -> Result<GpuArray> {
+        // A panic while packing leaves the weights as given: nothing is lost.
+        let mut backward = self.backward.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Backward::Given(given) = &*backward {
+            let single = pack_recurrent(gpu, &given.matrices(spec, true), true)?;
+            *backward = Backward::Packed { single, half: None };
+        }
+        let Backward::Packed { single, half } = &mut *backward else { unreachable!("packed above") };
+        if !want_half {
+            return Ok(single.clone());
+        }
+        once(half, || cast(single, DType::F16))
+    }
+}
+
+/// The weights of a layer on their way into the kernels' order.
+struct Packing<'a> {
+    spec: &'a StackSpec,
+    gpu: &'a GpuDevice,
+    /// One per direction.
+    cells: &'a [CellWeights],
+}
+
+impl Packing<'_> {
+    /// H*G: rows of a matrix of one direction.
+    fn rows(&self) -> usize {
+        self.spec.cell.gates() * padded(self.spec.hidden_size)
+    }
+
+    /// A matrix `[G*H, columns]` of every direction with the gates of a unit side by side: `[D*H*G, stride]`.
+    fn interleaved(&self, parameter: Parameter, columns: usize, stride: usize) -> Result<GpuArray> {
+        let rows = self.rows();
+        let out = self.gpu.array(OP, &[self.cells.len() * rows, stride])?;
+        for (direction, cell) in self.cells.iter().enumerate() {
+            let Some(source) = cell.get(parameter) else { continue };
+            interleave(
+                self.gpu,
+                &Interleave {
+                    order: Order::Interleaved,
+                    hidden: self.spec.hidden_size,
+                    gates: self.spec.cell.gates(),
+                    columns,
+                    stride,
+                    offset: direction * rows * stride,
+                    source: &source.buffer,
+                    result: &out.buffer,
+                },
+            )?;
+        }
+        Ok(out)
+    }
+
+    /// The sum of both biases, `[D*H*G]`, but that b_hn of a last gate that stays apart goes to `per_unit`.
+    fn bias(&self, per_unit: Option<&GpuArray>) -> Result<GpuArray> {
+        let sum = self.gpu.array(OP, &[self.cells.len() * self.rows()])?;
+        let apart = per_unit.filter(|_| self.spec.cell.last_gate_apart()).map(GpuArray::buffer);
+        for (direction, cell) in self.cells.iter().enumerate() {
+            if let (Some(b_ih), Some(b_hh)) = (cell.get(Parameter::BiasIh), cell.get(Parameter::BiasHh)) {
+                let biases = [&b_ih.buffer, &b_hh.buffer];
+                pack_bias(self.gpu, self.spec, direction, biases, &sum.buffer, apart)?;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// `[D, K, H]`, K being `count` and H `width`: peepholes of i, f and o, or u, or zeros where [`Packing::bias`] will
+    /// write b_hn; then what layer normalisation has per unit.
+    fn per_unit(&self, count: usize, width: usize) -> Result<GpuArray> {
+        let (spec, hidden, own) = (self.spec, self.spec.hidden_size, own_parameters(self.spec));
+        let mut out = self.gpu.zeroed_array(OP, &[self.cells.len(), count, width])?;
+        for (direction, cell) in self.cells.iter().enumerate() {
+            // `rows` rows of H of a source go to planes `plane`, `plane + apart`, ...
+            let mut put = |parameter, rows: usize, plane: usize, apart: usize| {
+                let Some(source) = cell.get(parameter) else { return Ok(()) };
+                let to = (direction * count + plane) * width;
+                let copy = StridedCopy::rows(rows, hidden, [hidden, apart * width], [0, to]);
+                copy_into(&copy, source, &mut out)
+            };
+            // Coupled gates have no f: the middle row stays zero.
+            match spec.cell.coupled {
+                true => put(Parameter::Peephole, 2, 0, 2)?,
+                false => put(Parameter::Peephole, 3, 0, 1)?,
+            }
+            if spec.cell.independent {
+                put(Parameter::WeightHh, 1, 0, 1)?;
+            }
+            let gates = spec.cell.gates();
+            put(Parameter::NormHh, gates, own, 1)?;
+            put(Parameter::NormC, 1, own + gates, 1)?;
+            put(Parameter::NormCBias, 1, own + gates + 1, 1)?;
+        }
+        Ok(out)
+    }
+}

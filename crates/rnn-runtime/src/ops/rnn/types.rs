@@ -1,0 +1,112 @@
+//! What the passes over a stack take and give.
+
+use super::packed::Packed;
+use super::sequences::{Path, Sequences};
+use super::weights::CellWeights;
+use crate::array::Array;
+use rnn_base::args::layer::{Dims, SavedLayer, State};
+pub use rnn_base::args::stack::{DROPOUT_STREAM, INPUT_STREAM, NOISE_STREAM, OUTPUT_STREAM, StackDraws};
+#[cfg(feature = "gpu")]
+use rnn_gpu::rnn::wavefront::SavedWavefront;
+use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
+use std::sync::Arc;
+
+/// Arguments of [`forward`].
+pub struct StackArgs<'a> {
+    /// Sizes and cell.
+    pub spec: &'a StackSpec,
+    /// Packed weights.
+    pub packed: &'a Packed,
+    /// `[T, B, I]`
+    pub x: &'a Array,
+    /// `[L*D, B, P]`, zeros when absent
+    pub h0: Option<&'a Array>,
+    /// `[L*D, B, H]`, zeros when absent; LSTM only
+    pub c0: Option<&'a Array>,
+    /// Ends and interruptions of the rows; absent: none.
+    pub sequences: Option<&'a Sequences>,
+    /// Keep what [`backward`] needs.
+    pub training: bool,
+    /// Weights of an inference pass; training needs f32.
+    pub weights: WeightFormat,
+    /// How a training pass stores the values of all steps; not in f16 with a clip of the pre-activations.
+    pub storage: Storage,
+    /// Draws of dropout and zoneout; absent: nothing is dropped and zoneout mixes by its rates.
+    pub draws: Option<StackDraws>,
+}
+
+/// Results of [`forward`].
+#[derive(Debug)]
+pub struct StackOutput {
+    /// `[T, B, D*P]`, or `[T, B, P]` of merged directions: output of the last layer, zero past a row's end
+    pub y: Array,
+    /// `[L*D, B, P]`: h after each direction's last step
+    pub h_n: Array,
+    /// `[L*D, B, H]`: c likewise; LSTM only
+    pub c_n: Option<Array>,
+    /// What [`backward`] consumes; only after a training pass.
+    pub saved: Option<Saved>,
+}
+
+/// State of a training pass between forward and backward. Holds at most G + 2 arrays of
+/// `[T, B, D, H]` per layer.
+#[derive(Debug)]
+pub struct Saved {
+    /// Empty where layers ran side by side.
+    pub(super) layers: Vec<SavedPasses>,
+    #[cfg(feature = "gpu")]
+    pub(super) wavefront: Option<Box<SavedWavefront>>,
+    /// Whether h0 is zero because none was given.
+    pub(super) zero_h0: bool,
+    pub(super) dims: Dims,
+    pub(super) draws: Option<StackDraws>,
+    pub(super) paths: Option<Arc<Vec<Path>>>,
+}
+
+/// What a layer keeps: its passes, and the outputs of both directions where they were multiplied.
+#[derive(Debug)]
+pub(super) struct SavedPasses {
+    pub(super) passes: Vec<SavedPass>,
+    pub(super) halves: Option<[Array; 2]>,
+}
+
+/// What a pass keeps, with the state it started from.
+#[derive(Debug)]
+pub(super) struct SavedPass {
+    pub(super) kept: SavedLayer<Array>,
+    pub(super) h0: State<Array>,
+    pub(super) c0: Option<State<Array>>,
+}
+
+/// Gradients that flow into [`backward`]; absent ones are zero.
+#[derive(Default)]
+pub struct StackCotangents<'a> {
+    /// `[T, B, D*P]`, or `[T, B, P]` of merged directions
+    pub dy: Option<&'a Array>,
+    /// `[L*D, B, P]`
+    pub dh_n: Option<&'a Array>,
+    /// `[L*D, B, H]`; LSTM only
+    pub dc_n: Option<&'a Array>,
+}
+
+/// Which gradients [`backward`] computes besides those of the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of x.
+    pub dx: bool,
+    /// Of h0 and c0.
+    pub states: bool,
+}
+
+/// Results of [`backward`].
+#[derive(Debug)]
+pub struct StackGrads {
+    /// `[T, B, I]`, if it was wanted
+    pub dx: Option<Array>,
+    /// `[L*D, B, P]`, if it was wanted
+    pub dh0: Option<Array>,
+    /// `[L*D, B, H]`, if it was wanted; LSTM only
+    pub dc0: Option<Array>,
+    /// Per cell, layer-major, then direction
+    pub weights: Vec<CellWeights>,
+}
