@@ -2,13 +2,13 @@
 
 use rnn_kernels::cell::{Parameter, StackSpec};
 
-/// The parameters of one layer and direction, or their gradients. Gate order and rows as in PyTorch (LSTM
-/// i, f, g, o; GRU r, z, n); shapes as [`StackSpec::parameter_dims`] says.
+/// The parameters of one layer and direction, or their gradients. Gate order and rows as in PyTorch (LSTM i, f, g,
+/// o; GRU r, z, n); the shapes are those of [`StackSpec::parameter_dims`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CellWeights {
     /// `[G*H, I]`, where I is the layer's input size.
     pub w_ih: Vec<f64>,
-    /// `[G*H, P]`, `[H]` of an independent recurrence
+    /// `[G*H, P]`, or `[H]` for independent units
     pub w_hh: Vec<f64>,
     /// `[G*H]`, when the stack has biases.
     pub b_ih: Option<Vec<f64>>,
@@ -29,7 +29,7 @@ pub struct CellWeights {
 }
 
 impl CellWeights {
-    /// One parameter, if there.
+    /// One parameter, if present.
     pub fn get(&self, parameter: Parameter) -> Option<&Vec<f64>> {
         match parameter {
             Parameter::WeightIh => Some(&self.w_ih),
@@ -61,7 +61,7 @@ impl CellWeights {
         }
     }
 
-    /// The parameters that are there, in the order of [`Parameter::ALL`].
+    /// The parameters that are present, in the order of [`Parameter::ALL`].
     pub fn all(&self) -> impl Iterator<Item = (Parameter, &Vec<f64>)> {
         Parameter::ALL.into_iter().filter_map(|parameter| Some((parameter, self.get(parameter)?)))
     }
@@ -78,8 +78,8 @@ impl CellWeights {
 /// The parameters of a stack: L*D entries, layer-major, then direction.
 pub type StackWeights = Vec<CellWeights>;
 
-/// Builds the weights of a stack from PyTorch's parameter names (`weight_ih_l0`,
-/// `bias_hh_l1_reverse`, ...); `get` returns the values of one.
+/// Builds the weights of a stack from PyTorch's parameter names (`weight_ih_l0`, `bias_hh_l1_reverse`, ...); `get`
+/// returns the values of a parameter.
 pub fn weights_by_name<E>(
     spec: &StackSpec,
     mut get: impl FnMut(&str) -> Result<Vec<f64>, E>,
