@@ -1,8 +1,8 @@
-"""Draws the table "CPU against PyTorch" of docs/performance.md as bars: how many times as fast as PyTorch this library is.
+"""Draws the table "CPU against PyTorch" of docs/performance.md as bars: how many times as fast this library is.
 
     python benches/peers/chart.py [--out docs/figures/pytorch.svg]
 
-Nothing is measured here: after compare.py has run and its table stands in the document, this brings the figure up to date.
+It measures nothing. Run it after the table of compare.py has been copied into the document.
 """
 
 import argparse
