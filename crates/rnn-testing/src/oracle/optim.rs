@@ -60,7 +60,7 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    // g += decay w    v = momentum v + g (v = g at first, the same from v = 0)
+    // g += decay w    v = momentum v + g (v = g in the first step, the same as from v = 0)
     // w -= lr (g + momentum v) with Nesterov, else w -= lr v
     fn step(&mut self, w: &mut [f64], g: &[f64]) {
         ensure_state(&mut self.velocity, w.len());
