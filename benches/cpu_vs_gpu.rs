@@ -1,11 +1,11 @@
-//! Whether a GPU pays: the same layers on the CPU backend and on a GPU, in one run and in turn.
+//! Measures whether a GPU pays: runs the same layers on the CPU backend and on a GPU, in turn.
 //!
 //! ```sh
 //! cargo bench --bench cpu_vs_gpu -- [--gpu gpu|gpu:N|gpu:NAME] [--quick] [--grid FILE.json]
 //!     [--json FILE] [--svg FILE] [--crossover NAME]... [NAME ...]
 //! ```
-//! Every case is verified on both devices against the f64 oracle before it is timed. What the columns mean
-//! is printed below the table. The grid file is that of the `grid` bench; paths start at the repository's root.
+//! Every case is first verified on both devices against the f64 oracle. The meaning of the columns is printed below
+//! the table. The grid file is that of the `grid` bench; paths start at the root of the repository.
 
 #[path = "common"]
 mod common {
@@ -44,7 +44,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The default grid on a software adapter, which takes minutes for what a GPU does in a second.
+/// The default grid for a software adapter, which takes minutes for what a GPU does in a second.
 const SMALL_GRID: &str = include_str!("cpu_vs_gpu.json");
 
 #[derive(Parser)]
@@ -52,19 +52,19 @@ struct Args {
     /// The GPU: `gpu` for the best, `gpu:N` or `gpu:NAME`.
     #[arg(long, default_value = "gpu")]
     gpu: String,
-    /// Cases; the default is the grid of the `grid` bench, on a software adapter a smaller one.
+    /// Cases to run; by default the grid of the `grid` bench, or a smaller one on a software adapter.
     #[arg(long)]
     grid: Option<PathBuf>,
-    /// Short measurements, batch sizes up to 32: to see that everything works.
+    /// Short measurements and batch sizes up to 32, to check that everything works.
     #[arg(long)]
     quick: bool,
-    /// One JSON object a row.
+    /// Write one JSON object per row to this file.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Time over batch size as a picture.
+    /// Draw the time over the batch size into this file.
     #[arg(long)]
     svg: Option<PathBuf>,
-    /// Cases whose batch size is swept; the default is the first of each cell with several steps.
+    /// Cases whose batch size is varied; by default the first case of each cell with several steps.
     #[arg(long)]
     crossover: Vec<String>,
     /// Only these cases.
@@ -141,12 +141,12 @@ fn main() -> Result<()> {
     if let Some(path) = &args.svg {
         write(path, &plot::svg(&sweeps, &machine)?)?;
     }
-    // Once more, where nobody overlooks the warning.
+    // Repeat the warning at the end, where it is not overlooked.
     machine.print();
     Ok(())
 }
 
-/// The cases to measure and those whose batch size is swept.
+/// The cases to measure, and those whose batch size is varied.
 fn choose(args: &Args, machine: &Machine) -> Result<(Vec<Case>, Vec<Case>)> {
     let default = if machine.software { SMALL_GRID } else { GRID };
     let all = read_grid(args.grid.as_deref(), default)?;
@@ -175,7 +175,7 @@ fn first_of_each_cell(cases: &[Case]) -> Vec<Case> {
     chosen
 }
 
-/// A line of the JSON file, complete in itself.
+/// One line of the JSON file, complete without the others.
 #[derive(Serialize)]
 struct Line<'a, T> {
     kind: &'static str,
@@ -202,7 +202,7 @@ fn line(line: &impl Serialize) -> Result<String> {
     Ok(format!("{value}\n"))
 }
 
-/// Four significant digits for every fraction: no time is better than that.
+/// Four significant digits for every fraction; the times are not more precise.
 fn round(value: &mut Value) -> Result<()> {
     match value {
         Value::Number(number) if number.is_f64() => {

@@ -1,7 +1,7 @@
-//! Times recurrent layers on a grid of cases and prints one JSON object a line: median milliseconds
-//! of the forward pass (inference) and of forward and backward to input and weights, the rates, their
-//! fraction of the machine's measured peak of fused multiply-adds (CPU), and the memory of a training step.
-//! Every case is verified against the f64 oracle before it is timed.
+//! Times recurrent layers on a grid of cases and prints one JSON object per line: median milliseconds of the
+//! forward pass (inference) and of forward and backward to input and weights, the rates, their fraction of the
+//! measured peak of fused multiply-adds (CPU), and the memory of a training step. Every case is first verified
+//! against the f64 oracle.
 //!
 //! ```sh
 //! cargo bench --bench grid -- [--grid FILE.json] [--device cpu|gpu] [--bf16] [--json] [NAME ...]
@@ -31,15 +31,15 @@ use std::time::{Duration, Instant};
 
 #[derive(Parser)]
 struct Args {
-    /// Cases, a path from the root of the repository; the default grid is embedded.
+    /// A file of cases, relative to the root of the repository; by default the embedded grid.
     #[arg(long)]
     grid: Option<PathBuf>,
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Forward with weights rounded to bfloat16 (CPU).
+    /// Run the forward pass with weights rounded to bfloat16 (CPU).
     #[arg(long)]
     bf16: bool,
-    /// Nothing but the JSON lines.
+    /// Print only the JSON lines.
     #[arg(long)]
     json: bool,
     /// Only these cases.
@@ -62,8 +62,8 @@ struct Row {
     /// Fractions of the peak; CPU only.
     fwd_of_peak: Option<f64>,
     train_of_peak: Option<f64>,
-    /// By how much the process grows in its first training steps; only for the first case of a process,
-    /// because later ones reuse memory, and only on the CPU.
+    /// Growth of the process in its first training steps. Only on the CPU and for the first case of a process,
+    /// because later cases reuse memory.
     train_mb: Option<f64>,
     /// Largest relative error against the oracle.
     error: f64,
@@ -84,7 +84,7 @@ fn median(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     Ok(times[times.len() / 2])
 }
 
-/// Raises `peak` to what the machine shows now: on a shared one, the best that was ever seen is the peak.
+/// Raises `peak` to the rate measured now. On a shared machine the best rate ever measured counts as the peak.
 fn look_for_peak(device: &Device, peak: &mut Option<f64>) {
     if device.is_cpu() {
         *peak = Some(peak::gflops(simd::isa(), threads()).max(peak.unwrap_or(0.0)));
@@ -158,7 +158,7 @@ fn main() -> Result<()> {
     let mut peak = None;
     let wanted = |case: &&Case| args.names.is_empty() || args.names.contains(&case.name);
     for (n, case) in cases.iter().filter(wanted).enumerate() {
-        // A device of its own for every case on the CPU: memory of the case before is given back.
+        // On the CPU every case gets its own device, so that the memory of the previous case is released.
         let device = if device.is_cpu() { Device::cpu() } else { device.clone() };
         println!("{}", serde_json::to_string(&run(case, format, &device, &mut peak, n == 0)?)?);
     }

@@ -1,6 +1,5 @@
-//! A laboratory for CPU kernels: variants of the same work, each verified against f64 loops, then timed on
-//! one thread in turn. The winner lives in `crates/rnn-cpu/src`; a loser's idea and figure stand
-//! with its variant here.
+//! A bench for variants of CPU kernels. Each variant is verified against f64 loops, then all are timed in turn on
+//! one thread. The fastest variant is in `crates/rnn-cpu/src`; the others stay here with their figures.
 //!
 //! ```sh
 //! cargo bench --bench kernels -- [NAME ...]
@@ -24,25 +23,25 @@ mod kernels {
 
 use std::time::{Duration, Instant};
 
-/// Work in several variants.
+/// A task with several variants.
 pub(crate) struct Bench {
     pub(crate) name: &'static str,
-    /// Floating-point operations of one run, or elements where `per_element`.
+    /// Floating-point operations per run, or elements if `per_element`.
     pub(crate) work: f64,
     pub(crate) per_element: bool,
     pub(crate) variants: Vec<Variant>,
 }
 
-/// One way of doing it.
+/// A variant of a task.
 pub(crate) struct Variant {
     pub(crate) name: String,
-    /// Does the work once.
+    /// Runs the task once.
     pub(crate) run: Box<dyn FnMut()>,
     /// Largest relative error against f64.
     pub(crate) error: f64,
 }
 
-/// Median seconds of each variant, one run of each in turn, for about a second a variant.
+/// Median seconds of each variant, run in turn for about a second per variant.
 fn medians(variants: &mut [Variant]) -> Vec<f64> {
     let mut times = vec![Vec::new(); variants.len()];
     let end = Instant::now() + Duration::from_secs(variants.len() as u64);

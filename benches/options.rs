@@ -1,12 +1,12 @@
-//! What every recurrent option costs: the time of a layer with it over that of the plain layer, forward (nothing
-//! recorded, training mode, so that noise is drawn) and forward and backward. Plain layer and option run in turn; the
-//! ratio is that of the medians.
+//! The cost of every recurrent option: the time of a layer with the option over that of the plain layer. Forward
+//! runs in training mode (dropout is drawn) but records nothing; train is forward and backward. Plain layer and
+//! option run in turn; the ratio is that of the medians.
 //!
 //! ```sh
 //! cargo bench --bench options -- [--device cpu|gpu] [--seconds 2] [--size large|small] [NAME ...]
 //! ```
-//! The sizes are T=100 B=32 I=128 H=256 and T=50 B=16 I=64 H=64. Lengths are uniform from T/10 to T, their ratio is to
-//! the time of the padded batch.
+//! The sizes are T=100 B=32 I=128 H=256 and T=50 B=16 I=64 H=64. Lengths are uniform from T/10 to T, and their
+//! ratio refers to the padded batch.
 
 mod common {
     pub(crate) mod machine;
@@ -24,13 +24,13 @@ use rnn_api::prelude::*;
 struct Args {
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Seconds a measurement lasts.
+    /// Seconds per measurement.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// `large` or `small`; both if absent.
+    /// `large` or `small`; both by default.
     #[arg(long, value_parser = ["large", "small"])]
     size: Option<String>,
-    /// Only options whose name contains one of these.
+    /// Only options whose name contains one of these words.
     names: Vec<String>,
     /// Passed by cargo.
     #[arg(long, hide = true)]
@@ -67,7 +67,7 @@ impl Layer {
 
 type Make = fn(&Device, [usize; 4]) -> Result<(Layer, Sequences)>;
 
-/// An option: its name, the plain layer it is held against, and itself.
+/// An option: its name, the plain layer for comparison, and the layer with the option.
 struct Case(&'static str, Make, Make);
 
 macro_rules! lstm {
@@ -114,7 +114,7 @@ fn cases() -> Vec<Case> {
             Ok((Layer::Lstm(LstmConfig::new(i, h).init(device, 1)?), sequences))
         }),
         Case("lengths", plain, |device, [t, b, i, h]| {
-            // Spread evenly over T/10..=T, out of order.
+            // Spread evenly over T/10..=T, unsorted.
             let lengths = (0..b).map(|k| t / 10 + (k * 5 % b) * (t - t / 10) / (b - 1)).collect::<Vec<_>>();
             let sequences = Sequences { lengths: Some(Lengths::new(lengths)?), resets: None };
             Ok((Layer::Lstm(LstmConfig::new(i, h).init(device, 1)?), sequences))

@@ -1,10 +1,11 @@
-//! What it brings to run the layers of a stack side by side on a GPU, and to store f16 in training: the time over that of
-//! one layer after the other, and over that of f32. Both run in turn; the ratios are those of the medians.
+//! The gain of running the layers of a stack side by side on a GPU, and of f16 storage in training: the time over
+//! that of one layer after the other, and over that of f32. Both sides run in turn; the ratios are those of the
+//! medians.
 //!
 //! ```sh
 //! cargo bench --bench stack -- [--gpu NAME] [--seconds 2] [--lag STEPS]
 //! ```
-//! Without `--lag` the planner says how many steps a layer runs behind the one below.
+//! Without `--lag` the planner chooses the number of steps between the layers.
 
 mod common {
     pub(crate) mod machine;
@@ -20,13 +21,13 @@ use rnn_api::{GpuOptions, GpuSelector, backward};
 
 #[derive(Parser)]
 struct Args {
-    /// A part of the adapter's name; the best one without.
+    /// A part of the adapter's name; by default the best adapter.
     #[arg(long)]
     gpu: Option<String>,
-    /// Seconds a measurement lasts.
+    /// Seconds per measurement.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Steps from one layer to the next.
+    /// Lag in time steps from one layer to the next.
     #[arg(long)]
     lag: Option<usize>,
     /// Passed by cargo.
@@ -51,7 +52,7 @@ const SIZES: [[usize; 4]; 6] = [
     [2, 100, 32, 256],
 ];
 
-/// A stack on a device of its own, and its input.
+/// A stack on its own device, and its input.
 struct Stack {
     device: Device,
     lstm: Lstm,

@@ -1,7 +1,7 @@
 //! A character language model: stateful truncated BPTT, held-out validation, generated text.
 //!
 //! ```sh
-//! cargo run --release --example char_lm                            # this project's own documentation
+//! cargo run --release --example char_lm                            # a short text that comes with it
 //! cargo run --release --example char_lm -- --text FILE             # your text
 //! cargo run --release --example char_lm -- --text FILE --save model.safetensors
 //! cargo run --release --example char_lm -- --generate model.safetensors --prompt "The "
@@ -30,20 +30,14 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// The default text: what this project says about itself. Prose comes last, because the validation
-/// part is taken from near the end and tables of figures cannot be predicted.
-const DOCUMENTATION: [&str; 5] = [
-    include_str!("../README.md"),
-    include_str!("../docs/performance.md"),
-    include_str!("../docs/notation.md"),
-    include_str!("../docs/architecture.md"),
-    include_str!("../CONTRIBUTING.md"),
-];
+/// The default text: a year in a harbour, written for this example in few words and short sentences, so that a small
+/// model learns to spell and to build sentences within seconds.
+const HARBOUR: &str = include_str!("char_lm/harbour.txt");
 
 #[derive(Parser)]
 #[command(about = "Trains a character language model, or generates text from one")]
 struct Args {
-    /// Text to train on; without it, this project's own documentation.
+    /// Text to train on; by default a short one that comes with the example.
     #[arg(long)]
     text: Option<PathBuf>,
     #[arg(long, value_enum, default_value = "lstm")]
@@ -58,26 +52,26 @@ struct Args {
     /// Dropout between layers.
     #[arg(long, default_value_t = 0.0)]
     dropout: f32,
-    /// Steps of a truncated BPTT window.
+    /// Time steps of a window of truncated BPTT.
     #[arg(long, default_value_t = 50)]
     steps: usize,
-    /// How many steps gradients flow back: fewer than a window has, or a multiple of it.
+    /// Time steps over which gradients flow back: fewer than a window has, or a multiple of it.
     #[arg(long)]
     backward_steps: Option<usize>,
-    /// Streams that are read side by side.
+    /// Streams that are read side by side, the batch size.
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// Stop after this many updates; the learning rate still decays over all epochs, by default as many as make
-    /// about 300 updates, at most 30.
+    /// Stop after this many updates. The learning rate still decays over all epochs; their default number makes about
+    /// 600 updates, and is at most 50.
     #[arg(long)]
     updates: Option<u64>,
     /// Peak learning rate of Adam, with cosine decay to zero.
     #[arg(long, default_value_t = 1e-2)]
     lr: f64,
-    /// Largest global norm of a gradient.
+    /// Gradients are clipped to this global norm.
     #[arg(long, default_value_t = 1.0)]
     clip: f32,
-    /// Write every update's loss to this file, one a line.
+    /// Write the loss of every update to this file, one per line.
     #[arg(long)]
     losses: Option<PathBuf>,
     /// Save the trained model here.
@@ -92,13 +86,13 @@ struct Args {
     /// Characters to generate.
     #[arg(long, default_value_t = 300)]
     length: usize,
-    /// 0 always takes the likeliest character.
-    #[arg(long, default_value_t = 0.8)]
+    /// Divides the logits: below 1 likely characters become likelier, 0 always takes the likeliest.
+    #[arg(long, default_value_t = 0.5)]
     temperature: f32,
-    /// Sample among this many likeliest characters only.
+    /// Sample only among this many of the likeliest characters.
     #[arg(long)]
     top_k: Option<usize>,
-    /// Sample among the likeliest characters that make up this probability.
+    /// Sample only among the likeliest characters that together reach this probability.
     #[arg(long)]
     top_p: Option<f32>,
     #[command(flatten)]
@@ -120,7 +114,7 @@ fn main() -> Result<()> {
 
 fn train(args: &Args, device: &Device) -> Result<()> {
     let started = Instant::now();
-    let text = args.text.as_ref().map_or_else(|| Ok(DOCUMENTATION.concat()), read_text)?;
+    let text = args.text.as_ref().map_or_else(|| Ok(HARBOUR.to_string()), read_text)?;
     let characters = text.chars().count();
     ensure!(characters >= 1000, "the text has {characters} characters; at least 1000 are needed");
     let vocabulary = VocabularyConfig::characters().fit([&text])?;
@@ -134,7 +128,7 @@ fn train(args: &Args, device: &Device) -> Result<()> {
     let rows = (parts.validation.len() / 400).clamp(1, 32);
     let held_out = Streams::of_indices(vec![parts.validation], &StreamConfig::new(rows, 100))?;
     let per_epoch = streams.chunks_per_epoch() as u64;
-    let epochs = args.common.epochs(300u64.div_ceil(per_epoch).min(30));
+    let epochs = args.common.epochs(600u64.div_ceil(per_epoch).min(50));
     if !args.common.quiet {
         let (symbols, device) = (vocabulary.len(), device.name());
         println!(
@@ -192,7 +186,7 @@ fn train(args: &Args, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// Mean negative log-likelihood per character, in nats: total over total.
+/// Mean negative log-likelihood per character in nats, over the whole text.
 fn nats(model: &CharLm, text: &Streams<u32>) -> rnn_api::Result<f64> {
     let (mut total, mut state) = (Likelihood::new(), None);
     no_grad(|| {
@@ -216,7 +210,7 @@ fn generate(model: &CharLm, vocabulary: &Vocabulary, args: &Args, prompt: &str) 
     let mut next = vocabulary.encode(if prompt.is_empty() { "\n" } else { prompt })?;
     no_grad(|| -> Result<()> {
         for position in 0..args.length {
-            // The prompt is read once; after it, each sampled character.
+            // The first pass reads the prompt, every later pass the character that was sampled.
             let (logits, new_state) = model.forward(&next, 1, state.as_ref())?;
             state = Some(new_state);
             let all = logits.to_vec()?;

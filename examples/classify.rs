@@ -1,4 +1,4 @@
-//! Sequences of any length to classes: who speaks, which gesture, which machine.
+//! Classifies sequences of any length: speakers, gestures, machines.
 //!
 //! ```sh
 //! cargo run --release --example classify                                            # noisy waves
@@ -33,7 +33,7 @@ use std::time::Instant;
 #[derive(Parser)]
 #[command(about = "Learns to classify sequences of any length and any number of features")]
 struct Args {
-    /// Training part, a .ts file of the UCR and UEA archives; without it, waves of three shapes.
+    /// Training part, a .ts file of the UCR and UEA archives. The default is generated waves of three shapes.
     #[arg(long, requires = "test")]
     train: Option<PathBuf>,
     /// Test part, another .ts file.
@@ -46,7 +46,7 @@ struct Args {
     validation: f64,
     #[arg(long, default_value_t = 16)]
     batch: usize,
-    /// Highest learning rate of Adam; it falls to zero along a cosine.
+    /// Peak learning rate of Adam, with cosine decay to zero.
     #[arg(long, default_value_t = 3e-3)]
     lr: f64,
     #[command(flatten)]
@@ -59,14 +59,14 @@ fn main() -> Result<()> {
     let (mut sequences, labels) = read(args.train.as_deref(), 0)?;
     let (test_sequences, test_labels) = read(args.test.as_deref(), 1)?;
 
-    // What is not to be known in training must not shape it: the test part not the classes, neither held-out part the
-    // normaliser.
+    // Held-out data must not influence training: the classes come from the training part only, and the normaliser
+    // from the part that is trained on.
     let classes = Classes::fit(&labels)?;
     let mut labels = classes.encode(&labels)?;
     let split = stratified(&labels, Shares::new(args.validation, 0.0)?, seed)?;
     let normaliser = Normaliser::fit(Scaling::ZScore, split.train.iter().map(|&item| &sequences[item]))?;
     ensure!(!split.validation.is_empty(), "--validation must be above 0");
-    // One list of both parts: from here on items go by their numbers.
+    // Both parts in one list: from here on items are identified by their index.
     sequences = normaliser.apply_all(&sequences).context("normalising the training part")?;
     sequences.extend(normaliser.apply_all(&test_sequences).context("normalising the test part")?);
     let test = (labels.len()..sequences.len()).collect();
@@ -105,7 +105,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A file, or one of two sets of waves.
+/// A file, or one of two sets of generated waves.
 fn read(path: Option<&Path>, part: u32) -> Result<(Vec<Sequence>, Labels)> {
     let Some(path) = path else { return Ok(waves::waves(300, part)?) };
     let file = TsFile::read(path, Missing::Error)?;

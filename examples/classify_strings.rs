@@ -1,4 +1,4 @@
-//! Strings to classes, letter by letter: the language of a name, the kind of a gene.
+//! Classifies strings letter by letter: the language of a name, the kind of a gene.
 //!
 //! ```sh
 //! cargo run --release --example classify_strings                     # generated DNA with and without a motif
@@ -32,8 +32,8 @@ use std::time::Instant;
 #[derive(Parser)]
 #[command(about = "Learns to classify strings letter by letter")]
 struct Args {
-    /// A file of lines `label<TAB>text`, a .fasta file whose headers have the label as their second word, or a folder with
-    /// a .txt file of texts per label; without it, generated DNA.
+    /// A file of lines `label<TAB>text`, a .fasta file whose headers have the label as their second word, or a
+    /// folder with one .txt file of texts per label. The default is generated DNA.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Width of the embedding of a letter.
@@ -43,7 +43,7 @@ struct Args {
     model: ModelArgs,
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// Highest learning rate of AdamW; it falls to zero along a cosine.
+    /// Peak learning rate of AdamW, with cosine decay to zero.
     #[arg(long, default_value_t = 5e-3)]
     lr: f64,
     #[command(flatten)]
@@ -68,7 +68,7 @@ fn main() -> Result<()> {
         Some(path) => LabelledStrings::read(path)?,
         None => LabelledStrings::parse(&dna::lines(3000, seed))?,
     };
-    // Of 100 strings 80 are learnt, 10 choose the epoch and 10 are the test; classes in equal shares.
+    // Of 100 strings 80 are for training, 10 choose the epoch and 10 are the test, with equal shares of each class.
     let split = stratified(strings.labels().values(), Shares::new(0.1, 0.1)?, seed)?;
     ensure!(!split.test.is_empty() && !split.validation.is_empty(), "too few strings to hold some out");
     let train = strings.select(&split.train)?;
@@ -104,7 +104,7 @@ fn main() -> Result<()> {
         test: split.test,
     };
     let epochs = args.common.epochs(if args.data.is_some() { 15 } else { 30 });
-    // Strings of like lengths share a batch: less padding.
+    // Strings of similar length share a batch, which reduces padding.
     let lengths: Vec<usize> = data.train.iter().map(|&item| letters[item].len()).collect();
     let config = BatchConfig::new(args.batch).with_shuffle(seed).with_bucket_width(4);
     let mut batches = Batches::by_length(&lengths, &config)?;
@@ -121,7 +121,7 @@ fn main() -> Result<()> {
         println!("{name:>12}: F1 {:.3} of {} strings", scores.f1, scores.support);
     }
     let name = |number: u32| classes.name(number).unwrap_or("?");
-    // The test part is in the order of the file, often class by class: some from all over it.
+    // The test part is in the order of the file, often class by class, so print examples from all over it.
     let shown = data.test.iter().zip(&predictions).step_by(predictions.len().div_ceil(8));
     for (&item, &predicted) in shown {
         println!("{} is {}, taken for {}", strings.texts()[item], name(data.labels[item]), name(predicted));

@@ -1,5 +1,6 @@
-//! One to many: from one vector to a sentence. A picture's features (what, which colour, how large, where) are the first
-//! state of an LSTM that says them word by word, as in captioning networks (Vinyals et al. 2015).
+//! One to many: from one vector to a sentence. The features of a picture (what, which colour, how large, where)
+//! become the initial state of an LSTM, which generates the sentence word by word, as in captioning networks
+//! (Vinyals et al. 2015).
 //!
 //! ```sh
 //! cargo run --release --example describe
@@ -46,7 +47,7 @@ struct Describer {
 module!(Describer { state, embedding, lstm, head });
 
 impl Describer {
-    /// The state `[1, B, H]` that stands for the features `[B, FEATURES]`.
+    /// The initial state `[1, B, H]` for the features `[B, FEATURES]`.
     fn start(&self, features: &[f32], device: &Device) -> rnn_api::Result<LstmState> {
         let x = Tensor::from_slice(device, features, &[features.len() / FEATURES, FEATURES])?;
         let h = self.state.forward(&x)?.tanh()?;
@@ -61,7 +62,7 @@ impl Describer {
         Ok((self.head.forward(&out.y)?, out.state))
     }
 
-    /// The likeliest words one after the other, for all rows at once.
+    /// Generates the likeliest words, one after the other, for all rows at once.
     fn say(&self, features: &[f32], words: &Vocabulary, device: &Device) -> rnn_api::Result<Vec<String>> {
         no_grad(|| {
             let mut state = self.start(features, device)?;
@@ -73,7 +74,7 @@ impl Describer {
                 (last, state) = (logits.argmax(2)?, next);
                 said.iter_mut().zip(&last).for_each(|(said, &word)| said.push(word));
             }
-            // Word 0 stands before and after every sentence.
+            // Word 0 marks the start and the end of a sentence.
             let until_end =
                 |said: Vec<u32>| said.into_iter().take_while(|&word| word != 0).collect::<Vec<_>>();
             said.into_iter().map(|said| words.decode(&until_end(said))).collect()
@@ -85,7 +86,7 @@ fn main() -> Result<()> {
     let (args, started) = (Args::parse(), Instant::now());
     let (device, seed) = (args.common.device()?, args.common.seed);
     let scenes = scenes(seed);
-    // Most combinations are never seen in training.
+    // Most combinations do not occur in training.
     let split = shuffled(scenes.len(), Shares::new(0.1, 0.6)?, seed)?;
     let known = split.train.iter().map(|&item| &scenes[item].1);
     let words = VocabularyConfig::words().with_special(["<end>"]).fit(known)?;
@@ -111,7 +112,7 @@ fn main() -> Result<()> {
         }
         exact.value()
     };
-    // The best that can be said without looking: the commonest sentence, of the test part itself.
+    // The best constant answer: the most frequent sentence of the test part itself.
     let mut counts = BTreeMap::new();
     split.test.iter().for_each(|&item| *counts.entry(&scenes[item].1).or_insert(0) += 1);
     let baseline = f64::from(counts.values().copied().max().unwrap_or(0)) / split.test.len() as f64;

@@ -1,5 +1,5 @@
-//! The first network of every course: a multilayer perceptron without any memory. It tells two spirals apart, which no line
-//! can, or digits as plain vectors of 64 pixels.
+//! A multilayer perceptron, without recurrence. It separates two spirals, which no line can, or classifies digits
+//! as plain vectors of 64 pixels.
 //!
 //! ```sh
 //! cargo run --release --example feedforward                                       # two spirals
@@ -27,10 +27,10 @@ use std::time::Instant;
     about = "Trains a multilayer perceptron: layers of units, each connected to all of the layer before"
 )]
 struct Args {
-    /// Numbers without a header, the class in the last column; without it, two spirals.
+    /// Numbers without a header, with the class in the last column. The default is two spirals.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Rows to learn from; the others are the test.
+    /// Rows for training; the others are the test part.
     #[arg(long, default_value_t = 400)]
     train: usize,
     /// Units of each hidden layer.
@@ -40,14 +40,14 @@ struct Args {
     dropout: f32,
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// Highest learning rate of Adam; it falls to zero along a cosine.
+    /// Peak learning rate of Adam, with cosine decay to zero.
     #[arg(long, default_value_t = 1e-2)]
     lr: f64,
     #[command(flatten)]
     common: Common,
 }
 
-/// Two arms of 300 points, in turn: x, y, class.
+/// Two arms of 300 points, alternating: x, y, class.
 fn spirals(seed: u64) -> Result<Sequence> {
     let key = RngKey::new(seed).derive(0x7370_6972, 0);
     let values = (0..600u32).flat_map(|n| {
@@ -56,7 +56,7 @@ fn spirals(seed: u64) -> Result<Sequence> {
         let radius = along + 0.05 * (key.uniform(n, 1) - 0.5);
         [radius * angle.cos(), radius * angle.sin(), arm as f32]
     });
-    // The arms grow outwards: shuffled, both parts have all of them.
+    // The points are sorted from the centre outwards; shuffling gives both parts points of the whole arm.
     let rows = Sequence::new(values.collect(), 3)?;
     let mut order = Batches::new(rows.len(), &BatchConfig::new(rows.len()).with_shuffle(seed))?;
     let order = order.next().map(|batch| batch.indices).unwrap_or_default();

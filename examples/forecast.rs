@@ -1,4 +1,4 @@
-//! Forecasts a column of a table: the next values from a window of those before.
+//! Forecasts a column of a table: predicts the next values from a window of past values.
 //!
 //! ```sh
 //! cargo run --release --example forecast                                           # a generated season
@@ -29,35 +29,35 @@ use std::time::Instant;
     about = "Learns to forecast a time series; MSE and an identity output, normalised by the training part"
 )]
 struct Args {
-    /// A table with a header; without it, a generated series with a season and noise.
+    /// A table with a header. The default is a generated series with a season and noise.
     #[arg(long, requires = "column")]
     data: Option<PathBuf>,
     /// The name of the column.
     #[arg(long)]
     column: Option<String>,
-    /// Steps to learn from, from the first one; by default 80 %.
+    /// Steps for training, from the first one; by default 80 %.
     #[arg(long)]
     train: Option<usize>,
-    /// Steps after them to forecast; by default all the rest.
+    /// Steps to forecast after them; by default all others.
     #[arg(long)]
     test: Option<usize>,
-    /// First steps whose variance the average relative variance refers to; by default all.
+    /// The first steps whose variance the average relative variance refers to; by default all.
     #[arg(long)]
     reference: Option<usize>,
     /// Steps of input.
     #[arg(long, default_value_t = 12)]
     window: usize,
-    /// How many steps ahead.
+    /// Forecast horizon in steps.
     #[arg(long, default_value_t = 1)]
     horizon: usize,
-    /// Length of the season, for one more baseline.
+    /// Length of the season, for a further baseline.
     #[arg(long)]
     period: Option<usize>,
     #[arg(long, default_value_t = 32)]
     hidden: usize,
     #[arg(long, default_value_t = 16)]
     batch: usize,
-    /// Highest learning rate of AdamW; it falls to zero along a cosine.
+    /// Peak learning rate of AdamW, with cosine decay to zero.
     #[arg(long, default_value_t = 1e-2)]
     lr: f64,
     /// Decoupled weight decay.
@@ -86,7 +86,7 @@ fn main() -> Result<()> {
     let end = args.test.map_or(series.len(), |test| train + test);
     ensure!(args.horizon > 0 && args.window > 0, "--horizon and --window must be at least 1");
     ensure!(train < end && end <= series.len(), "--train and --test must fit the {} steps", series.len());
-    // The last tenth of the training part chooses the epoch; it is never before what it is judged by.
+    // The last tenth of the training part chooses the epoch. Validation data always come after the training data.
     let learnt = train - train / 10;
     let normaliser = Normaliser::fit(Scaling::ZScore, [&series.slice(0..learnt)?])?;
     let scaled = normaliser.apply(&series)?;
@@ -106,7 +106,7 @@ fn main() -> Result<()> {
         lstm: LstmConfig::new(1, args.hidden).init(&device, seed)?,
         head: LinearConfig::new(args.hidden, 1).init(&device, seed + 1)?,
     };
-    // [B, 1] of a batch's windows, and the truth
+    // [B, 1] of a batch's windows, and the true values
     let forecast = |windows: &Windows, indices: &[usize]| -> rnn_api::Result<(Tensor, Tensor)> {
         let batch = windows.batch(indices)?;
         let last = model.lstm.forward(&batch.x.to_tensor(&device)?, None)?.last()?;

@@ -1,4 +1,4 @@
-//! Images as sequences: a network reads a digit row by row, or patch by patch, and says which one it is.
+//! Images as sequences: a network reads a digit row by row, or patch by patch, and classifies it.
 //!
 //! ```sh
 //! cargo run --release --example image_rows                                        # drawn bars, crosses and boxes
@@ -33,20 +33,20 @@ use std::time::Instant;
 #[derive(Parser)]
 #[command(about = "Learns to classify images read row by row or patch by patch")]
 struct Args {
-    /// Square images, the pixels and then the class in a line, without a header; without it, drawn ones.
+    /// Square images, one per line without a header: the pixels, then the class. The default is generated drawings.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Images to learn from; the others are the test.
+    /// Images for training; the others are the test part.
     #[arg(long, default_value_t = 400)]
     train: usize,
-    /// Read patches of so many pixels squared instead of rows.
+    /// Read square patches with this side length instead of rows.
     #[arg(long)]
     patch: Option<usize>,
     #[command(flatten)]
     model: ModelArgs,
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// Highest learning rate of Adam; it falls to zero along a cosine.
+    /// Peak learning rate of Adam, with cosine decay to zero.
     #[arg(long, default_value_t = 3e-3)]
     lr: f64,
     #[command(flatten)]
@@ -68,7 +68,7 @@ fn main() -> Result<()> {
     let classes = Classes::fit(&labels.select(train)?)?;
     let labels = classes.encode(&labels)?;
     let split = stratified(&labels[..args.train], Shares::new(0.1, 0.0)?, seed)?;
-    // One scale for all pixels: each alone would blow up those at the border, which are nearly always 0.
+    // One scale for all pixels. Separate scales would amplify the pixels at the border, which are nearly always 0.
     let all = |part: &[usize]| -> Result<Sequence> {
         let values = part.iter().flat_map(|&item| sequences[item].values().to_vec()).collect();
         Ok(Sequence::new(values, 1)?)

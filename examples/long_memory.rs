@@ -1,4 +1,4 @@
-//! Dependencies over many steps: what an LSTM or a GRU learns and an Elman network does not.
+//! Dependencies over many steps, which an LSTM or a GRU learns and an Elman network does not.
 //!
 //! ```sh
 //! cargo run --release --example long_memory                                       # adding two of 100 numbers, GRU
@@ -35,14 +35,14 @@ struct Args {
     cell: Cell,
     #[arg(long, default_value_t = 64)]
     hidden: usize,
-    /// First forget bias of an LSTM for a dependency over so many steps (Tallec and Ollivier 2018); by default that
-    /// of Jozefowicz et al. 2015, which is 1.
+    /// Initial forget bias of an LSTM for a dependency over this many steps (Tallec and Ollivier 2018). The default
+    /// is a bias of 1 (Jozefowicz et al. 2015).
     #[arg(long)]
     forget_lag: Option<f32>,
-    /// Updates at most; training ends when the task is solved.
+    /// Maximum number of updates; training ends when the task is solved.
     #[arg(long, default_value_t = 600)]
     updates: u64,
-    /// Sequences of an update, never seen before.
+    /// Sequences per update, all new.
     #[arg(long, default_value_t = 50)]
     batch: usize,
     /// Learning rate of Adam.
@@ -75,7 +75,7 @@ fn main() -> Result<()> {
         rnn: rnn.init(&device, seed)?,
         head: LinearConfig::new(hidden, task.outputs()).init(&device, seed + 1)?,
     };
-    // The answers [recall, B, outputs] at the end.
+    // The answers [recall, B, outputs] of the last steps.
     let answer = |item: &Item, batch: usize| {
         let x = Tensor::from_slice(&device, &item.x, &[args.steps, batch, inputs])?;
         let y = model.rnn.forward(&x, None)?.y;
@@ -98,7 +98,7 @@ fn main() -> Result<()> {
             match task {
                 Task::Adding => {
                     errors.add(&outputs, &item.sums)?;
-                    // The mean of two numbers from [0, 1].
+                    // The mean of the sum of two uniform numbers from [0, 1].
                     blind.add(&vec![1.0; item.sums.len()], &item.sums)?;
                 }
                 _ => accuracy.add(&outputs, &item.labels)?,

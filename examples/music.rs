@@ -29,25 +29,26 @@ const KEYS: usize = 88;
 #[derive(Parser)]
 #[command(about = "Learns to predict the next chord of polyphonic music, one sigmoid per key")]
 struct Args {
-    /// Piano rolls as JSON: `{"train": [[[pitch, ..], ..], ..], "valid": .., "test": ..}`; without it, generated ones.
+    /// Piano rolls as JSON: `{"train": [[[pitch, ..], ..], ..], "valid": .., "test": ..}`. The default is generated
+    /// music.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// The number that the file gives to the lowest key: 0 for keys, 21 for MIDI.
+    /// The number of the lowest key in the file: 0 if it counts keys, 21 for MIDI numbers.
     #[arg(long, default_value_t = 0)]
     lowest: usize,
     #[arg(long, value_enum, default_value = "lstm")]
     cell: Cell,
     #[arg(long, default_value_t = 36)]
     hidden: usize,
-    /// Dropout on what the recurrent layer reads, one mask per piece.
+    /// Dropout on the input of the recurrent layer, one mask per piece.
     #[arg(long, default_value_t = 0.0)]
     input_dropout: f32,
-    /// Dropout on what it gives, one mask per piece.
+    /// Dropout on its output, one mask per piece.
     #[arg(long, default_value_t = 0.0)]
     output_dropout: f32,
     #[arg(long, default_value_t = 4)]
     batch: usize,
-    /// Highest learning rate of Adam; it falls to zero along a cosine.
+    /// Peak learning rate of Adam, with cosine decay to zero.
     #[arg(long, default_value_t = 5e-3)]
     lr: f64,
     #[command(flatten)]
@@ -92,7 +93,7 @@ impl Model {
     }
 }
 
-/// Nats per step of each key's own frequency in the training part, which knows nothing of time.
+/// Baseline without time: nats per step if each key sounds with its frequency in the training part.
 fn unigram(train: &[(Sequence, Sequence)], test: &[(Sequence, Sequence)]) -> f64 {
     let steps: usize = train.iter().map(|(_, y)| y.len()).sum();
     let mut share = vec![1.0f64; KEYS];
@@ -113,7 +114,7 @@ fn main() -> Result<()> {
         Some(path) => PianoRolls::read(path, args.lowest, KEYS)?,
         None => PianoRolls::parse(&chords::json(200, seed), 0, KEYS)?,
     };
-    // A piece as input and, one step on, as target.
+    // A piece as the input and, shifted by one step, as the target.
     let pairs = |pieces: Vec<Sequence>| pieces.iter().map(Sequence::next_step_pair).collect();
     let parts = rolls.sequences().try_map(pairs)?;
     let (train, validation, test): (Vec<_>, Vec<_>, Vec<_>) = (parts.train, parts.validation, parts.test);

@@ -1,20 +1,20 @@
-//! Runs one recurrent case that another system has described, so that it can check this one.
+//! Runs a recurrent case that another system has described, so that both can be compared.
 //!
 //! ```sh
 //! cargo run --release --example parity -- CASE.safetensors OUT.safetensors [--device cpu|gpu]
 //! ```
 //!
-//! The case's metadata holds `config`, a JSON object: `cell` (lstm, gru, rnn_tanh, rnn_relu), `input_size`,
-//! `hidden_size`, `num_layers`, `bidirectional`, `bias`, and optional: `proj_size` (0), `peephole`, `coupled`
-//! (f = 1 - i), `reset_after` (true), `independent`, `layer_norm`, `gate_activation`, `cell_activation` (of the
+//! The metadata of the case hold `config`, a JSON object: `cell` (lstm, gru, rnn_tanh, rnn_relu), `input_size`,
+//! `hidden_size`, `num_layers`, `bidirectional`, `bias`. Optional are: `proj_size` (0), `peephole`, `coupled` (f =
+//! 1 - i), `reset_after` (true), `independent`, `layer_norm`, `gate_activation`, `cell_activation` (of the
 //! candidate), `output_activation` (sigmoid, tanh, relu, identity, hard_sigmoid, hard_sigmoid_onnx, hard_tanh,
 //! scaled_tanh, softsign, leaky_relu, elu, thresholded_relu, softplus, affine), `clip` (of pre-activations),
 //! `cell_clip`, `merge` (concat, sum, mean, mul).
-//! Its tensors: parameters under PyTorch's names, beside which there are `weight_peephole_l0` [3*H] (i, f, o; [2*H],
-//! i, o, when coupled), `norm_ih_l0`, `norm_hh_l0` [G*H], `norm_c_l0`, `norm_c_bias_l0` [H]; `x` [T, B, I]; optional
-//! `h0` [L*D, B, P], `c0` [L*D, B, H], `lengths` [B], `resets` [T, B]; cotangents `dy` [T, B, D*P], optional `dh_n`,
-//! `dc_n`. Coupled cells have three gates, i, g, o; matrices with a block for f, too, are taken without it, and its
-//! gradient is zero. The result holds `y`, `h_n`, `c_n`, `dx`, `dh0`, `dc0` and `d.<parameter>`.
+//! Tensors: the parameters under PyTorch's names, further `weight_peephole_l0` [3*H] (i, f, o; [2*H], i, o, when
+//! coupled), `norm_ih_l0`, `norm_hh_l0` [G*H], `norm_c_l0`, `norm_c_bias_l0` [H]; `x` [T, B, I]; optional `h0`
+//! [L*D, B, P], `c0` [L*D, B, H], `lengths` [B], `resets` [T, B]; cotangents `dy` [T, B, D*P] and optional `dh_n`,
+//! `dc_n`. Coupled cells have three gates, i, g, o. If a matrix of a coupled cell has a block for f, the block is
+//! ignored and its gradient is zero. The result holds `y`, `h_n`, `c_n`, `dx`, `dh0`, `dc0` and `d.<parameter>`.
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
@@ -32,7 +32,7 @@ use std::path::PathBuf;
 struct Args {
     case: PathBuf,
     out: PathBuf,
-    /// Where to compute: auto, cpu, gpu, gpu:INDEX or gpu:NAME.
+    /// Device: auto, cpu, gpu, gpu:INDEX or gpu:NAME.
     #[arg(long, default_value = "cpu")]
     device: String,
 }
@@ -65,7 +65,7 @@ struct Config {
     merge: Option<String>,
 }
 
-/// What a forward pass gives, whatever the cell.
+/// The result of a forward pass of any cell.
 struct Outputs {
     y: Tensor,
     h_n: Tensor,
@@ -103,7 +103,7 @@ impl Case {
         Ok(Case { config, file, device })
     }
 
-    /// A tensor whose gradient is wanted.
+    /// A tensor that requires a gradient.
     fn leaf(&self, name: &str) -> Result<Tensor> {
         Ok(self.file.upload(name, &self.device)?.requires_grad())
     }
@@ -112,7 +112,7 @@ impl Case {
         if self.file.tensors.contains_key(name) { Ok(Some(self.leaf(name)?)) } else { Ok(None) }
     }
 
-    /// Values of a small integer tensor on the host.
+    /// The values of a small integer tensor, on the host.
     fn host(&self, name: &str) -> Result<Option<Vec<f32>>> {
         let Some(tensor) = self.file.tensors.get(name) else { return Ok(None) };
         if let Some(integers) = &tensor.integers {
@@ -131,7 +131,7 @@ impl Case {
         let (lengths, resets) = (lengths.as_ref(), resets.as_ref());
         let gate = activation(c.gate_activation.as_deref(), Activation::Sigmoid)?;
         let output = activation(c.output_activation.as_deref(), Activation::Tanh)?;
-        // What all three have in common.
+        // The settings that all cells have.
         macro_rules! layer {
             ($config:expr) => {{
                 let mut config = $config
@@ -192,7 +192,7 @@ impl Case {
         }
     }
 
-    /// Rows of the forget gate in a parameter of a coupled cell that was given with four gates.
+    /// The rows of the forget gate in a parameter of a coupled cell that was given with four gates.
     fn forget_rows(&self, name: &str) -> Option<Range<usize>> {
         let hidden = self.config.hidden_size;
         let gates = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "norm_ih", "norm_hh"];
@@ -201,7 +201,7 @@ impl Case {
         (self.config.coupled && has_gates && rows == 4 * hidden).then_some(hidden..2 * hidden)
     }
 
-    /// A state where the case gives at least one half of it; the other half is zero.
+    /// The initial state, if the case has h0 or c0; the one that is missing is zero.
     fn lstm_state(
         &self,
         layer: &Lstm,
@@ -220,7 +220,7 @@ impl Case {
         )))
     }
 
-    /// Loads the parameters into `layer`, runs it and all gradients.
+    /// Loads the parameters into `layer` and runs it forward and backward.
     fn differentiate(
         &self,
         layer: &impl Module,
@@ -277,7 +277,7 @@ impl Case {
     }
 }
 
-/// An activation by its name; those with parameters have ONNX's defaults.
+/// An activation by its name, with ONNX's default parameters.
 fn activation(name: Option<&str>, default: Activation) -> Result<Activation> {
     Ok(match name.unwrap_or("") {
         "" => default,

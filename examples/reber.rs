@@ -1,5 +1,5 @@
-//! The embedded Reber grammar (Hochreiter and Schmidhuber 1997, section 5.1): which symbols may come next? Near the end of a
-//! string that is decided by its second symbol, many steps before.
+//! The embedded Reber grammar (Hochreiter and Schmidhuber 1997, section 5.1): which symbols may come next? The
+//! symbol before the last is decided by the second symbol, many steps earlier.
 //!
 //! ```sh
 //! cargo run --release --example reber
@@ -31,7 +31,7 @@ struct Args {
     cell: Cell,
     #[arg(long, default_value_t = 24)]
     hidden: usize,
-    /// Strings to learn from; 500 others are for validation, 1000 for the test.
+    /// Strings for training; 500 others are for validation and 1000 for the test.
     #[arg(long, default_value_t = 2000)]
     strings: usize,
     #[arg(long, default_value_t = 32)]
@@ -51,7 +51,7 @@ struct Predictor {
 module!(Predictor { embedding, rnn, head });
 
 impl Predictor {
-    /// Logits `[T, B, V]` of the symbol after each, what came in truth `[T, B]`, and the lengths.
+    /// Logits `[T, B, V]` of the symbol after each, the true symbols `[T, B]`, and the lengths.
     fn forward(&self, words: &[&Word], device: &Device) -> rnn_api::Result<(Tensor, Tensor, Vec<usize>)> {
         let part = |from: usize, less: usize| -> Vec<&[u32]> {
             words.iter().map(|word| &word.symbols[from..word.symbols.len() - less]).collect()
@@ -64,7 +64,7 @@ impl Predictor {
         Ok((self.head.forward(&y)?, next.values.to_tensor(device)?, x.lengths))
     }
 
-    /// The share of words of which every prediction is right.
+    /// The share of strings in which every prediction is right.
     fn accuracy(&self, words: &[Word], device: &Device) -> rnn_api::Result<f64> {
         self.eval();
         let mut right = 0;
@@ -82,7 +82,7 @@ impl Predictor {
 fn main() -> Result<()> {
     let (args, started) = (Args::parse(), Instant::now());
     let (device, seed) = (args.common.device()?, args.common.seed);
-    // Different strings become rare: the search for more would not end in reasonable time.
+    // Different strings become rare, so a larger set could not be found in reasonable time.
     const MOST: usize = 50_000;
     ensure!((1..=MOST).contains(&args.strings), "--strings must be from 1 to {MOST}, got {}", args.strings);
     let mut all = words(args.strings + 1500, seed);

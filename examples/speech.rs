@@ -1,4 +1,4 @@
-//! Spoken words: log-mel frames of any number, read by a recurrent network in both directions.
+//! Classifies spoken words: a bidirectional recurrent network reads any number of log-mel frames.
 //!
 //! ```sh
 //! cargo run --release --features audio --example speech                       # synthesised syllables
@@ -32,8 +32,8 @@ use std::time::Instant;
 #[derive(Parser)]
 #[command(about = "Learns to tell short recordings apart")]
 struct Args {
-    /// A folder of WAV files of one rate, named CLASS_ANYTHING.wav, or of such folders named by their class; without it,
-    /// synthesised syllables.
+    /// A folder of WAV files with one sample rate, named CLASS_ANYTHING.wav, or of folders named by the class of
+    /// their files. The default is synthesised syllables.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Mel bands of a frame.
@@ -43,7 +43,7 @@ struct Args {
     model: ModelArgs,
     #[arg(long, default_value_t = 16)]
     batch: usize,
-    /// Highest learning rate of Adam; it falls to zero along a cosine.
+    /// Peak learning rate of Adam, with cosine decay to zero.
     #[arg(long, default_value_t = 3e-3)]
     lr: f64,
     #[command(flatten)]
@@ -72,7 +72,8 @@ fn main() -> Result<()> {
     let frames = LogMelConfig::new(rate).with_bands(args.bands, 80.0, rate as f32 / 2.0).init()?;
     let frames: Vec<Sequence> =
         sounds.iter().map(|sound| frames.frames(sound)).collect::<rnn_api::Result<_>>()?;
-    // Of 100 recordings 70 are learnt, 10 choose the epoch and 20 are the test; classes in equal shares.
+    // Of 100 recordings 70 are for training, 10 choose the epoch and 20 are the test, with equal shares of each
+    // class.
     let split = stratified(labels.values(), Shares::new(0.1, 0.2)?, seed)?;
     ensure!(!split.test.is_empty() && !split.validation.is_empty(), "too few recordings to hold some out");
     let classes = Classes::fit(&labels.select(&split.train)?)?;

@@ -1,5 +1,5 @@
-//! Many to many: an encoder reads a text, a decoder writes another, looking back by attention. The task: dates in any
-//! human format to ISO 8601.
+//! Many to many: an encoder reads a text, and a decoder with attention writes another. The task: dates in any human
+//! format to ISO 8601.
 //!
 //! ```sh
 //! cargo run --release --example translate
@@ -29,17 +29,17 @@ use std::time::Instant;
 #[derive(Parser)]
 #[command(about = "Learns to translate short texts letter by letter")]
 struct Args {
-    /// Lines of target, tab, source; without it, generated dates.
+    /// Lines of target, tab, source. The default is generated dates.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Beginnings that go on at every step; 1 always takes the likeliest symbol.
+    /// Beam width: the number of beginnings kept at every step; 1 always takes the likeliest symbol.
     #[arg(long, default_value_t = 1)]
     beam: usize,
     #[arg(long, default_value_t = 64)]
     hidden: usize,
     #[arg(long, default_value_t = 64)]
     batch: usize,
-    /// Highest learning rate of Adam; it falls to zero along a cosine.
+    /// Peak learning rate of Adam, with cosine decay to zero.
     #[arg(long, default_value_t = 5e-3)]
     lr: f64,
     #[command(flatten)]
@@ -91,7 +91,7 @@ fn main() -> Result<()> {
         said.iter().zip(items).for_each(|(said, &item)| exact.add(said, &encoded[item].1));
         exact.value()
     };
-    // Without learning: the commonest target of the training part, or the source as it is.
+    // Baselines: the most frequent target of the training part, or a copy of the source.
     let mut counts = BTreeMap::new();
     split.train.iter().for_each(|&item| *counts.entry(&encoded[item].1).or_insert(0) += 1);
     let commonest = counts.into_iter().max_by_key(|(_, count)| *count).map(|(target, _)| target.clone());

@@ -1,4 +1,4 @@
-//! A case of a grid and the layer it asks for.
+//! A case of a grid, and its layer.
 
 use anyhow::{Context, Result};
 use rnn_api::prelude::*;
@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 /// The default grid.
 pub(crate) const GRID: &str = include_str!("../grid.json");
 
-/// A path of the command line. Cargo runs a bench in its package's directory, where nobody would look:
-/// relative paths start at the root of the repository.
+/// A path from the command line, relative to the root of the repository. Cargo runs a bench in its package's
+/// directory, which is not what a user expects.
 pub(crate) fn from_root(path: &Path) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
-/// The cases of a grid file, or of a text in its place.
+/// The cases of a grid file, or of the embedded text.
 pub(crate) fn read_grid(path: Option<&Path>, default: &str) -> Result<Vec<Case>> {
     let text = match path.map(from_root) {
         Some(path) => {
@@ -40,7 +40,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// Floating-point operations of the products of a forward pass; training takes three times as many.
+    /// Floating-point operations of the products of a forward pass; training has three times as many.
     pub(crate) fn flops(&self) -> f64 {
         (2 * self.gates() * self.H * (self.I + self.H) * self.T * self.B) as f64
     }
@@ -91,7 +91,7 @@ impl Layer {
         })
     }
 
-    /// Forward and backward from the cotangent `dy` to input and weights: y, dx and the gradients of the
+    /// Runs forward, and backward from the cotangent `dy` to input and weights: y, dx and the gradients of the
     /// parameters by name.
     pub(crate) fn train(&self, x: &Tensor, dy: &Tensor) -> Result<Trained> {
         let y = self.forward(x)?;
@@ -119,7 +119,7 @@ impl Layer {
     }
 }
 
-/// What a training step yields.
+/// The results of a training step.
 pub(crate) struct Trained {
     pub(crate) y: Tensor,
     pub(crate) dx: Option<Tensor>,

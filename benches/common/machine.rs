@@ -1,9 +1,9 @@
-//! What a run's figures belong to: said at the head of every output.
+//! The machine and device of a run, printed at the head of every output.
 
 use rnn_api::prelude::*;
 use serde::Serialize;
 
-/// A device, named as its driver names it.
+/// A device, as its driver names it.
 #[derive(Clone, Serialize)]
 pub(crate) struct Machine {
     pub(crate) adapter: String,
@@ -13,7 +13,7 @@ pub(crate) struct Machine {
     /// Whether the adapter is an implementation in software.
     pub(crate) software: bool,
     pub(crate) dtype: String,
-    /// Threads of the CPU backend.
+    /// The number of threads of the CPU backend.
     pub(crate) threads: usize,
 }
 
@@ -35,7 +35,7 @@ impl Machine {
         }
     }
 
-    /// To the terminal, apart from results that go to a pipe.
+    /// Prints to standard error, apart from results that go to a pipe.
     pub(crate) fn print(&self) {
         let driver = self.driver.as_deref().unwrap_or("none");
         eprintln!("adapter {}; driver {driver}; backend {}; {}", self.adapter, self.backend, self.dtype);
@@ -55,7 +55,7 @@ pub(crate) fn threads() -> usize {
     wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// Says so where other programs keep the machine busy (Linux): call before measuring.
+/// Warns if other programs keep the machine busy (Linux). Call it before measuring.
 pub(crate) fn warn_of_load() {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = text.split_whitespace().next().and_then(|load| load.parse::<f64>().ok());

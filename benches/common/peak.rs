@@ -1,12 +1,10 @@
-//! The rate of fused multiply-adds that this machine reaches when nothing else stands in the way: the
-//! measure that every kernel is held against.
+//! The highest rate of fused multiply-adds of this machine, to which every kernel is compared.
 
 use crate::simd::{self, Isa, Kernel, Simd};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Independent chains: more than latency times throughput on every machine, and as many as there are
-/// registers for.
+/// Independent chains: more than latency times throughput on any machine, and as many as there are registers.
 const CHAINS: usize = 12;
 
 struct Chains(usize);
@@ -31,7 +29,7 @@ impl Kernel for Chains {
 }
 
 /// Floating-point operations per second on `threads` threads, in GFLOP/s: the best of ten runs, because
-/// nothing but interference makes one slower.
+/// disturbances only make a run slower.
 pub(crate) fn gflops(isa: Isa, threads: usize) -> f64 {
     const TURNS: usize = 4_000_000;
     let flops = (threads * TURNS * CHAINS * 2 * simd::lanes(isa)) as f64;

@@ -1,9 +1,9 @@
-//! Two works held against each other.
+//! Compares the times of two tasks.
 
 use anyhow::Result;
 use std::time::{Duration, Instant};
 
-/// The median of one work in milliseconds, and the ratio of the other's to it; they run in turn.
+/// The median of one task in milliseconds, and the ratio of the other task's median to it. Both run in turn.
 pub(crate) fn ratio(
     seconds: f64,
     mut plain: impl FnMut() -> Result<()>,

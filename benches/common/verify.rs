@@ -1,7 +1,7 @@
 //! Checks a case against the f64 oracle at its full size.
 //!
-//! The rows of a batch are independent, so the oracle computes two of them, and the cotangent is zero for all
-//! others: then the gradients of the weights are those of the two rows.
+//! The rows of a batch are independent, so the oracle computes only two of them. The cotangent is zero for all
+//! other rows, so the gradients of the weights are those of the two rows.
 
 use super::case::{Case, Layer};
 use anyhow::{Context, Result, ensure};
@@ -10,13 +10,13 @@ use rnn_testing::compare::max_rel_err;
 use rnn_testing::data::to_f64;
 use rnn_testing::oracle::{StackCase, StackInput, named_weights, weights_by_name};
 
-/// Largest difference over the largest value of a tensor; the bound of the project's tests.
+/// The largest difference over the largest value of a tensor; the bound of the project's tests.
 const BOUND: f64 = 1e-4;
 
 /// The worst relative error of y, dx and every gradient.
 ///
 /// # Errors
-/// An error above the bound, by name.
+/// A relative error is above the bound; the tensor is named.
 pub(crate) fn verify(case: &Case, layer: &Layer, device: &Device) -> Result<f64> {
     let (steps, batch, inputs, hidden) = (case.T, case.B, case.I, case.H);
     let rows: Vec<usize> = if batch == 1 { vec![0] } else { vec![0, batch - 1] };

@@ -1,4 +1,4 @@
-//! The rate at which a device copies memory: bytes read and bytes written a second.
+//! The copy rate of a device: bytes read plus bytes written per second.
 
 use super::job::median;
 use anyhow::Result;
@@ -6,10 +6,10 @@ use rnn_api::prelude::*;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Far larger than any cache, and as much as WebGPU lets every adapter bind.
+/// Far larger than any cache, and within the binding size that WebGPU guarantees.
 const BYTES: usize = 128 << 20;
 
-/// Of copies on `threads` threads, in GB/s.
+/// Copy rate of `threads` threads, in GB/s.
 pub(crate) fn cpu_gb_per_s(threads: usize) -> Result<f64> {
     let mut arrays: Vec<_> = (0..threads).map(|_| (vec![1u8; BYTES], vec![0u8; BYTES])).collect();
     rate(threads, || {
@@ -22,7 +22,8 @@ pub(crate) fn cpu_gb_per_s(threads: usize) -> Result<f64> {
     })
 }
 
-/// Of an elementwise op of this library, in GB/s. Several share one wait, so that it counts little.
+/// Copy rate of an elementwise op of this library, in GB/s. Several ops share one wait, so that the wait hardly
+/// counts.
 pub(crate) fn gpu_gb_per_s(device: &Device) -> Result<f64> {
     const OPS: usize = 4;
     let a = Tensor::full(device, &[BYTES / size_of::<f32>()], 0.5)?;
@@ -34,7 +35,7 @@ pub(crate) fn gpu_gb_per_s(device: &Device) -> Result<f64> {
     })
 }
 
-/// The median of five runs of so many copies, after one that touches the memory.
+/// The median time of five runs of `copies` copies, after one run that touches the memory.
 fn rate(copies: usize, mut run: impl FnMut() -> Result<()>) -> Result<f64> {
     run()?;
     let mut rates = Vec::new();

@@ -1,4 +1,4 @@
-//! From which batch size on the GPU is faster.
+//! The batch size from which on the GPU is faster.
 
 use super::job::{Budget, Job, Pass, medians};
 use crate::common::case::Case;
@@ -7,7 +7,7 @@ use anyhow::Result;
 use rnn_api::prelude::*;
 use serde::Serialize;
 
-/// Times over the batch size; the layer and the length stay.
+/// Times over the batch size, for a fixed layer and length.
 #[derive(Serialize)]
 pub(crate) struct Crossover {
     pub(crate) name: String,
@@ -20,7 +20,7 @@ pub(crate) struct Crossover {
     pub(crate) hidden: usize,
     pub(crate) pass: Pass,
     pub(crate) points: Vec<Point>,
-    /// The smallest batch from which the GPU was faster at every size measured.
+    /// The smallest batch size from which on the GPU was faster at every measured size.
     pub(crate) gpu_from_batch: Option<usize>,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Point {
     pub(crate) gpu_ms: f64,
 }
 
-/// Measures both passes at batch sizes 1, 2, 4 up to `largest`; every size is verified on both devices.
+/// Measures both passes at batch sizes 1, 2, 4 up to `largest`. Every size is verified on both devices.
 pub(crate) fn measure(
     case: &Case,
     [cpu, gpu]: [&Device; 2],

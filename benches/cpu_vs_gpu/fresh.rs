@@ -1,4 +1,4 @@
-//! What only a process of its own can tell: the cold start, and memory that nobody has used before.
+//! Measurements that need a new process: the cold start, and memory without earlier use.
 
 use super::job::{Job, Pass, median};
 use crate::common::case::Case;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::process::Command;
 use std::time::Instant;
 
-/// What the other process is asked for.
+/// The request to the other process.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Request {
     case: Case,
@@ -17,18 +17,18 @@ pub(crate) struct Request {
     pass: Pass,
 }
 
-/// What it answers.
+/// Its answer.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Fresh {
-    /// Opening the device and the first run, pipelines compiled in it; making the weights is left out.
+    /// Opening the device and the first run, with compilation of pipelines, without initialising weights.
     pub(crate) cold_ms: f64,
     /// Megabytes of the device's pool after three runs: weights, activations, gradients, readback.
     pub(crate) pool_mb: f64,
-    /// Megabytes by which the process grew; none where the system does not tell.
+    /// Growth of the process in megabytes; `None` if the system does not report it.
     pub(crate) growth_mb: Option<f64>,
 }
 
-/// The part of the other process: prints one [`Fresh`].
+/// Runs in the other process: prints one [`Fresh`].
 pub(crate) fn answer(request: &str) -> Result<()> {
     let Request { case, device, pass } = serde_json::from_str(request).context("the request")?;
     let (mut cold_ms, mut pool_mb) = (0.0, 0.0);
@@ -49,7 +49,7 @@ pub(crate) fn answer(request: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs the case in `processes` processes, one after the other; the median cold start.
+/// Runs the case in `processes` processes, one after the other; returns the median cold start.
 pub(crate) fn ask(case: &Case, device: &str, pass: Pass, processes: usize) -> Result<Fresh> {
     let request = serde_json::to_string(&Request { case: case.clone(), device: device.into(), pass })?;
     let mut answers = Vec::new();

@@ -1,4 +1,4 @@
-//! The work that is timed: the same program on either device.
+//! The timed work: the same program on either device.
 
 use crate::common::case::{Case, Layer};
 use anyhow::{Context, Result};
@@ -51,7 +51,7 @@ impl Job {
         })
     }
 
-    /// From the host and back to it: x goes up, and y (forward) or the loss (train) comes down.
+    /// From host to host: uploads x, and reads back y (forward) or the loss (train).
     pub(crate) fn run(&self, pass: Pass) -> Result<()> {
         let x = Tensor::from_slice(&self.device, &self.x, &self.dims)?;
         match pass {
@@ -72,17 +72,17 @@ impl Job {
     }
 }
 
-/// How long to measure.
+/// The duration of measurements.
 #[derive(Clone, Copy)]
 pub(crate) struct Budget {
     pub(crate) time: Duration,
     pub(crate) turns: usize,
 }
 
-/// A device keeps its turn for this long, as a program on it would: caches and clocks are its own then.
+/// The time for which a device keeps its turn, so that caches and clocks are as in a program that uses one device.
 const TURN: Duration = Duration::from_millis(20);
 
-/// Median milliseconds of a run of each job, in turn.
+/// Median milliseconds per run of each job, in turn.
 pub(crate) fn medians<const N: usize>(jobs: [&Job; N], pass: Pass, budget: Budget) -> Result<[f64; N]> {
     for job in jobs {
         job.run(pass)?;
@@ -97,7 +97,7 @@ pub(crate) fn medians<const N: usize>(jobs: [&Job; N], pass: Pass, budget: Budge
     Ok(times.map(median))
 }
 
-/// Median milliseconds of the runs of a turn; the first of several warms up.
+/// Median milliseconds of the runs of a turn; if there are several, the first is a warm-up.
 fn turn(job: &Job, pass: Pass) -> Result<f64> {
     let (mut times, start) = (Vec::new(), Instant::now());
     while start.elapsed() < TURN {
@@ -109,7 +109,7 @@ fn turn(job: &Job, pass: Pass) -> Result<f64> {
     Ok(median(times.split_off(warm_up)))
 }
 
-/// Median milliseconds of a run by the device's own clock; `None` where it cannot tell.
+/// Median milliseconds per run by the device's own clock; `None` if the adapter has none.
 pub(crate) fn kernel_ms(job: &Job, pass: Pass, budget: Budget) -> Result<Option<f64>> {
     let timed = || -> Result<Option<f64>> {
         job.run(pass)?;
@@ -130,8 +130,8 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The rate in GFLOP/s that the device reaches in a large matrix product of this library: the best over
-/// sizes up to one that takes 50 ms.
+/// The highest rate, in GFLOP/s, of a matrix product of this library on the device, over sizes up to one that takes
+/// 50 ms.
 pub(crate) fn gemm_gflops(device: &Device) -> Result<f64> {
     let mut best = 0f64;
     for n in [256, 512, 1024, 2048, 4096, 8192] {

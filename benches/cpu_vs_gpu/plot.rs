@@ -1,4 +1,4 @@
-//! Time over the batch size as an SVG: one panel a sweep, both axes logarithmic.
+//! Time over the batch size as an SVG: one panel per sweep, both axes logarithmic.
 
 use super::crossover::Crossover;
 use crate::common::machine::Machine;
@@ -7,14 +7,14 @@ use std::fmt::Write;
 const CPU: &str = "#1f5fa8";
 const GPU: &str = "#c2500a";
 const INK: &str = "#222";
-/// Size of a panel and of the plane of its curves, in pixels.
+/// The size of a panel and of its plot area, in pixels.
 const PANEL: [f64; 2] = [440.0, 320.0];
 const PLANE: [f64; 2] = [340.0, 220.0];
-/// Where the plane starts in the panel.
+/// The position of the plot area in the panel.
 const CORNER: [f64; 2] = [70.0, 40.0];
 const HEAD: f64 = 64.0;
 
-/// The picture; panels two in a row, in the order given.
+/// The SVG, with two panels per row, in the given order.
 pub(crate) fn svg(sweeps: &[Crossover], machine: &Machine) -> Result<String, std::fmt::Error> {
     let size = [2.0 * PANEL[0], HEAD + PANEL[1] * sweeps.len().div_ceil(2) as f64];
     let mut out = String::new();
@@ -47,7 +47,7 @@ pub(crate) fn svg(sweeps: &[Crossover], machine: &Machine) -> Result<String, std
     Ok(out)
 }
 
-/// A logarithmic axis: whole powers of its base from the first to the last.
+/// A logarithmic axis from one power of its base to another.
 struct Axis {
     base: f64,
     first: i32,
@@ -57,13 +57,13 @@ struct Axis {
 impl Axis {
     fn around(base: f64, values: impl Iterator<Item = f64> + Clone) -> Self {
         let powers = values.map(|value| value.ln() / base.ln());
-        // Rounding must not push a power of the base into the next interval.
+        // Rounding must not move a power of the base into the next interval.
         let first = (powers.clone().fold(f64::INFINITY, f64::min) + 1e-9).floor() as i32;
         let last = (powers.fold(f64::NEG_INFINITY, f64::max) - 1e-9).ceil() as i32;
         Axis { base, first, last: last.max(first + 1) }
     }
 
-    /// From 0 to 1.
+    /// The position of a value on the axis, from 0 to 1.
     fn at(&self, value: f64) -> f64 {
         (value.ln() / self.base.ln() - f64::from(self.first)) / f64::from(self.last - self.first)
     }

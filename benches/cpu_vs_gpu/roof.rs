@@ -1,11 +1,11 @@
-//! The roofline of Williams, Waterman and Patterson 2009: no pass is faster than its products at the device's
-//! best rate, nor than its bytes at the rate at which the device copies memory.
+//! The roofline model (Williams, Waterman and Patterson 2009): no pass is faster than its products at the highest
+//! rate of the device, nor than its memory traffic at the copy rate.
 
 use super::job::Pass;
 use crate::common::case::Case;
 use serde::Serialize;
 
-/// Best rates of a device, measured.
+/// The highest measured rates of a device.
 #[derive(Clone, Copy, Default, Serialize)]
 pub(crate) struct Rates {
     /// Of products, in GFLOP/s.
@@ -14,7 +14,7 @@ pub(crate) struct Rates {
     pub(crate) copy_gb_per_s: f64,
 }
 
-/// Which of the two roofs is the lower one.
+/// Which of the two bounds is tighter.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Bound {
@@ -32,7 +32,7 @@ impl Bound {
 }
 
 impl Rates {
-    /// On a shared machine the best that was ever seen is the rate of the machine.
+    /// On a shared machine the best rate ever measured counts.
     pub(crate) fn best(self, other: Rates) -> Rates {
         Rates {
             gflops: self.gflops.max(other.gflops),
@@ -40,12 +40,12 @@ impl Rates {
         }
     }
 
-    /// Share of the rate of products alone that a pass of so many milliseconds reaches.
+    /// The share of the product rate that a pass of this duration reaches.
     pub(crate) fn of_products(self, case: &Case, pass: Pass, ms: f64) -> f64 {
         pass.flops(case) / ms / 1e6 / self.gflops
     }
 
-    /// Share of the roofline, and which roof it is.
+    /// The share of the roofline, and which bound it is.
     pub(crate) fn of_roof(self, case: &Case, pass: Pass, gates: Gates, ms: f64) -> (f64, Bound) {
         let compute = pass.flops(case) / self.gflops / 1e6;
         let memory = Sizes::of(case).bytes(pass, gates) as f64 / self.copy_gb_per_s / 1e6;
@@ -54,12 +54,12 @@ impl Rates {
     }
 }
 
-/// Where a backend keeps the input's products between making and reading them.
+/// Where a backend keeps the input products between writing and reading them.
 #[derive(Clone, Copy)]
 pub(crate) enum Gates {
-    /// In memory: one product over all steps comes before the recurrence, as on the GPU.
+    /// In memory: one product over all steps precedes the recurrence, as on the GPU.
     InMemory,
-    /// In a core's cache: they are made in the step that reads them, or a few steps ahead, as on the CPU.
+    /// In a core's cache: each step, or a few steps ahead, computes them just before they are read, as on the CPU.
     InCache,
 }
 
@@ -80,11 +80,11 @@ impl Sizes {
         Sizes { T, B, I, H, gates: case.gates(), kept: usize::from(case.cell != "rnn") }
     }
 
-    /// Bytes in f32 that have to pass between memory and the device's cores if every product and every
-    /// recurrence reads and writes each of its arrays once. So W and U count once, though a device whose caches
-    /// do not hold U reads it in every step; biases, the states at either end, and everything that stays in
-    /// registers or a cache count nothing. Arrays are taken to come from memory, as they do where a layer is one
-    /// of many; a small layer that is run over and over finds them in a cache and may pass this roof.
+    /// Bytes in f32 that have to pass between memory and cores if every product and every recurrence reads and
+    /// writes each of its arrays once. W and U therefore count once, although a device whose caches do not hold U
+    /// reads it in every step. Biases, initial and final states, and values that stay in registers or a cache are
+    /// not counted. Arrays are assumed to come from memory, as in a layer that is one of many. A small layer that
+    /// runs again and again finds them in a cache and can exceed this bound.
     const fn bytes(&self, pass: Pass, kept_gates: Gates) -> usize {
         let Sizes { T, B, I, H, gates, kept } = *self;
         let (x, y, all_gates) = (T * B * I, T * B * H, T * B * gates * H);
@@ -98,11 +98,11 @@ impl Sizes {
         let floats = match pass {
             Pass::Forward => forward,
             Pass::Train => {
-                // Written for the backward pass.
+                // Saved for the backward pass.
                 let saved = all_gates + kept * y;
-                // The recurrence reads dy, U and what was saved, and overwrites the gates with their gradients.
+                // The recurrence reads dy, U and the saved values, and overwrites the gates with their gradients.
                 let recurrence = y + gates * H * H + 2 * all_gates + kept * y;
-                // dx from W; dW and dU, each from the gradients of the gates, with x and with y, in one pass.
+                // dx from W; dW and dU, each from the gradients of the gates and from x and y, in one pass.
                 let input = all_gates + gates * H * I + x;
                 let weight_grads = all_gates + x + y + weights;
                 forward + saved + recurrence + input + weight_grads
@@ -112,12 +112,12 @@ impl Sizes {
     }
 }
 
-/// By hand: two steps of one LSTM unit, so x and y are 2 floats, W and U 4 each, the gates 8.
+/// Computed by hand: two steps of one LSTM unit, so x and y are 2 floats, W and U 4 each, the gates 8.
 const _: () = {
     let sizes = Sizes { T: 2, B: 1, I: 1, H: 1, gates: 4, kept: 1 };
     assert!(sizes.bytes(Pass::Forward, Gates::InCache) == 4 * (2 + 8 + 2));
     assert!(sizes.bytes(Pass::Forward, Gates::InMemory) == 4 * (2 + 8 + 16 + 2));
-    // Forward, saved, recurrence, dx, then dW and dU.
+    // Forward, saved values, recurrence, dx, then dW and dU.
     let train = (2 + 8 + 2) + (8 + 2) + (2 + 4 + 16 + 2) + (8 + 4 + 2) + (8 + 2 + 2 + 8);
     assert!(sizes.bytes(Pass::Train, Gates::InCache) == 4 * train);
 };

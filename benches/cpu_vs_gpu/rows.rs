@@ -1,4 +1,4 @@
-//! What is measured of a case.
+//! The measurements of a case.
 
 use super::job::{Budget, Job, Pass, gemm_gflops, kernel_ms, medians};
 use super::roof::{Bound, Gates, Rates};
@@ -30,7 +30,7 @@ pub(crate) struct Measured {
     pub(crate) error: f64,
 }
 
-/// The same held against the best rates that were seen.
+/// The measurements relative to the highest rates.
 #[derive(Serialize)]
 pub(crate) struct Row {
     #[serde(flatten)]
@@ -45,15 +45,15 @@ pub(crate) struct Row {
     pub(crate) gpu_rates: Rates,
 }
 
-/// Both devices and how long to measure on them.
+/// Both devices, and the duration of measurements.
 pub(crate) struct Bench {
     pub(crate) cpu: Device,
     pub(crate) gpu: Device,
-    /// The same adapter, timing its kernels: apart, so that the timing costs the other nothing.
+    /// The same adapter with timestamps. A separate device, so that timing costs the other one nothing.
     timed: Device,
     gpu_name: String,
     pub(crate) budget: Budget,
-    /// Cold starts of every row.
+    /// The number of cold starts per row.
     processes: usize,
     pub(crate) cpu_rates: Rates,
     pub(crate) gpu_rates: Rates,
@@ -81,7 +81,7 @@ impl Bench {
         Ok(())
     }
 
-    /// After the last case, when the rates are known.
+    /// Called after the last case, when the rates are known.
     pub(crate) fn row(&self, measured: Measured) -> Row {
         let Measured { ref case, pass, cpu_ms, gpu_ms, .. } = measured;
         let (cpu_of_roof, cpu_bound) = self.cpu_rates.of_roof(case, pass, Gates::InCache, cpu_ms);

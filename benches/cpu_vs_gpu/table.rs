@@ -1,9 +1,9 @@
-//! Rows of figures for the terminal.
+//! Prints tables to the terminal.
 
 use super::crossover::Crossover;
 use super::rows::Row;
 
-/// A number with three digits that say something; `-` for none.
+/// A number with three significant digits; `-` for none.
 fn show(value: impl Into<Option<f64>>) -> String {
     match value.into() {
         None => "-".into(),
@@ -14,7 +14,7 @@ fn show(value: impl Into<Option<f64>>) -> String {
     }
 }
 
-/// Prints columns, the first left-aligned, the others right.
+/// Prints columns: the first left-aligned, the others right-aligned.
 fn print(lines: &[Vec<String>]) {
     let columns = lines.first().map_or(0, Vec::len);
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);

@@ -8,13 +8,13 @@ use std::rc::Rc;
 
 #[derive(Clone, Copy)]
 enum Function {
-    /// The library's.
+    /// The library's sigmoid.
     Sigmoid,
-    /// The library's: (e^2|x| - 1) / (e^2|x| + 1) with an e^x - 1 that does not cancel.
+    /// The library's tanh: (e^2|x| - 1) / (e^2|x| + 1), from an e^x - 1 without cancellation.
     Tanh,
-    /// Polynomial below 0.625, 1 - 2 / (e^2|x| + 1) above: two forms and a choice.
+    /// A polynomial below 0.625 and 1 - 2 / (e^2|x| + 1) above: two formulas and a selection.
     TanhTwoForms,
-    /// 2 sigmoid(2x) - 1: cheapest, but cancels near 0 (absolute error 1e-7, relative without bound).
+    /// 2 sigmoid(2x) - 1: the fastest, but it cancels near 0 (absolute error 1e-7, relative error unbounded).
     TanhFromSigmoid,
 }
 

@@ -1,5 +1,5 @@
-//! The register tile: its shape, how deep it goes before it moves on, and whether A is packed. Single
-//! thread, B prepacked, shapes of a recurrent step and of a product over all steps.
+//! The register tile: its shape, its depth, and whether A is packed. Single thread, B prepacked, shapes of a
+//! recurrent step and of a product over all steps.
 
 use crate::simd::{self, Kernel, Simd};
 use crate::tile::{Rows, Stretch, multiply};
@@ -40,11 +40,11 @@ impl Product {
     }
 }
 
-/// Tiles of R rows by NV vectors that go `depth` deep before the next rows.
+/// Tiles of R rows by NV vectors that process `depth` values of k before the next rows.
 struct Tiled<'a, const R: usize, const NV: usize> {
     product: &'a mut Product,
     panels: &'a [f32],
-    /// A in packs of R rows, `[row / R][k][R]`, or where it is.
+    /// A packed by R rows, `[row / R][k][R]`, or in place.
     packed: Option<&'a [f32]>,
     depth: usize,
     fetch: bool,

@@ -1,4 +1,4 @@
-//! One step of a small LSTM: product and pointwise part. What costs is how they meet.
+//! One step of a small LSTM, product and pointwise part, in different arrangements of the two.
 
 use crate::simd::{
     self, Kernel, Simd,
@@ -62,7 +62,7 @@ impl Step {
 enum Meet {
     /// The pointwise part starts from the accumulators of one block.
     Registers,
-    /// Blocks store their products; the pointwise part follows for all rows of a panel.
+    /// Blocks store their products; then the pointwise part follows for all rows of a panel.
     Tile,
 }
 
@@ -125,8 +125,8 @@ impl Kernel for Run<'_> {
 pub(crate) fn benches() -> Vec<Bench> {
     let step = Rc::new(RefCell::new(Step::new()));
     let variants = [
-        // The library's choice: the pointwise parts of many rows overlap, and one body serves every block
-        // size, also where products are made in several stretches of the depth.
+        // The library's choice: the pointwise parts of many rows overlap, and one body serves every block size,
+        // even if products are computed in several parts of the depth.
         (Meet::Tile, "products through a tile in L1"),
         (Meet::Registers, "pointwise part from the accumulators"),
     ]
@@ -135,7 +135,7 @@ pub(crate) fn benches() -> Vec<Bench> {
         let run = move || simd::dispatch(simd::isa(), Run(&mut own.borrow_mut(), meet));
         run();
         let error = step.borrow().error();
-        // A thousand steps a run, so that the clock does not count.
+        // A thousand steps per run, so that the cost of the clock is negligible.
         let run = Box::new(move || (0..1000).for_each(|_| run()));
         Variant { name: name.into(), run, error }
     });

@@ -1,10 +1,10 @@
-"""Times the character model's epoch in PyTorch and in examples/char_lm.rs in turn, on one thread and on two.
+"""Times an epoch of the character model in PyTorch and in examples/char_lm.rs in turn, on one thread and on two.
 
     python benches/peers/char_lm.py TEXT
 
-Both: the first 90 % of TEXT in 32 streams of 50 steps, embedding 64, one LSTM layer of 128, cross-entropy,
-gradients clipped to norm 1, Adam with cosine decay. PyTorch's seconds are those of the updates alone, ours
-include the validation at the end.
+Both train on the first 90 % of TEXT in 32 streams of 50 steps, with embedding 64, one LSTM layer of 128 units,
+cross-entropy, gradients clipped to norm 1 and Adam with cosine decay. PyTorch's seconds are those of the updates alone;
+ours include the validation at the end.
 """
 
 import json

@@ -4,8 +4,8 @@
     python benches/peers/compare.py --device gpu --peers burn-wgpu [NAME ...]
 
 All sides do the same work in f32: forward is inference; train is forward and backward to input and weights.
-Medians of two seconds and more each. Ratios above 1 mean that this library is faster. Rivals are installed
-into target/peers where they are not there yet.
+Medians over two seconds or more. A ratio above 1 means that this library is faster. Missing frameworks are installed
+into target/peers.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def show(value, digits=4):
 
 
 def table(peer, cases, sides):
-    """One rival against ours."""
+    """The table of one framework against this library."""
     print(f"\n| case | cell | T, B, I, H | {peer} fwd ms | ours | ratio | {peer} train ms | ours | ratio "
           f"| ours, of peak fwd / train | {peer} train MB | ours |")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")

@@ -1,5 +1,5 @@
-"""Installs the rivals and times one case of one of them, in a process of its own: when it is another's turn its
-threads are gone."""
+"""Installs the other frameworks, and times one case of one of them. Each runs in its own process, so that its threads do
+not disturb the next."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def run(command, **options):
 
 
 def torch_python():
-    """A Python that has PyTorch: this one, or that of an environment made here."""
+    """A Python with PyTorch: this one, or one in a virtual environment created here."""
     if subprocess.run([sys.executable, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode == 0:
         return sys.executable
     python = INSTALLED / "venv" / "bin" / "python"
@@ -33,7 +33,7 @@ def torch_python():
 
 
 def rust_rivals(features=()):
-    """Builds Burn and candle: some five minutes on two cores at first, fifteen with Burn on wgpu."""
+    """Builds Burn and candle. The first build takes about five minutes on two cores, fifteen with Burn on wgpu."""
     target = Path(os.environ.get("RIVALS_TARGET_DIR", INSTALLED / "rust"))
     command = ["cargo", "build", "--release", "--quiet", "--manifest-path", HERE / "rust" / "Cargo.toml"]
     if features:
@@ -65,7 +65,7 @@ class Peers:
         return self.built[name]
 
     def row(self, peer, case):
-        """`fwd_ms`, `train_ms` and what else the side reports; None where it lacks the cell."""
+        """`fwd_ms`, `train_ms` and further results of the side; None if it does not have the cell."""
         text = json.dumps(case)
         environment = {**os.environ, "RNN_THREADS": str(self.threads), "RAYON_NUM_THREADS": str(self.threads)}
         if peer == "ours":
@@ -85,6 +85,6 @@ class Peers:
 
 
 def flops(case):
-    """Of a forward pass; training takes three times as many."""
+    """Floating-point operations of a forward pass; training has three times as many."""
     steps, batch, inputs, hidden = (case[letter] for letter in "TBIH")
     return 2 * GATES[case["cell"]] * hidden * (inputs + hidden) * steps * batch

@@ -1,5 +1,5 @@
-"""Rates of this library and of PyTorch over the hidden size, as a figure, and the time of a step over the
-length of the sequence, as a table.
+"""Compares this library with PyTorch: a figure of the rates over the hidden size, and a table of the time per step over
+the length of the sequence.
 
     python benches/peers/sweep.py figure [--out docs/figures/hidden_size.svg]
     python benches/peers/sweep.py growth
@@ -19,7 +19,7 @@ WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 720, 420, 60, 40, 130, 50
 
 
 def rates(sides):
-    """GFLOP/s of inference by (side, batch), one number per size; a case has about 3 GFLOP, 1000 steps at most."""
+    """GFLOP/s of inference by (side, batch), one number per size. A case has about 3 GFLOP and at most 1000 steps."""
     found = {}
     for batch in BATCHES:
         for hidden in SIZES:

@@ -1,7 +1,7 @@
 """Times one layer of PyTorch on the CPU: torch_case.py THREADS CASE, where CASE is an object of a grid file.
 
-Prints {"fwd_ms", "train_ms", "train_mb"}: medians over two seconds of inference and of forward and backward to
-input and weights, and by how many megabytes the process grows in its first training steps.
+Prints {"fwd_ms", "train_ms", "train_mb"}: medians over two seconds of inference, and of forward and backward to
+input and weights, and the growth of the process in megabytes in its first training steps.
 """
 
 import json
@@ -32,7 +32,7 @@ def megabytes(field):
 
 
 def peak_growth(work):
-    """Where the system does not tell, None."""
+    """None if the system does not report it."""
     try:
         with open("/proc/self/clear_refs", "w", encoding="ascii") as refs:
             refs.write("5")
@@ -68,7 +68,7 @@ def main():
     torch.manual_seed(0)
     torch.set_num_threads(int(sys.argv[1]))
     case = json.loads(sys.argv[2])
-    # What PyTorch loads at its first step of any size is not counted.
+    # The memory that PyTorch loads at its first step of any size is not counted.
     layer_of({**case, "T": 2, "B": 2, "I": 3, "H": 5})[1]()
     forward, train = layer_of(case)
     train_mb = peak_growth(lambda: [train() for _ in range(3)])

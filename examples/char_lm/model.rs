@@ -14,7 +14,7 @@ pub(crate) struct ModelConfig {
     pub(crate) cell: Cell,
     /// Size of the vocabulary.
     pub(crate) symbols: usize,
-    /// Width of the embedding; 0 is one-hot.
+    /// Width of the embedding; 0 stands for one-hot input.
     pub(crate) embedding: usize,
     pub(crate) hidden: usize,
     pub(crate) layers: usize,
@@ -45,7 +45,7 @@ impl CharLm {
         })
     }
 
-    /// Symbols `[T, B]`, time-major, to logits `[T, B, V]` and the state after the last step.
+    /// Maps symbols `[T, B]` to logits `[T, B, V]` and returns the state after the last step.
     pub(crate) fn forward(
         &self,
         symbols: &[u32],
@@ -67,7 +67,7 @@ impl CharLm {
         Ok((self.head.forward(&out.y)?, out.state))
     }
 
-    /// Weights under PyTorch's names; configuration and vocabulary as metadata.
+    /// Saves the weights under PyTorch's names, and configuration and vocabulary as metadata.
     pub(crate) fn save(&self, path: &Path, vocabulary: &Vocabulary) -> Result<()> {
         let metadata = HashMap::from([
             ("config".to_string(), serde_json::to_string(&self.config)?),

@@ -1,4 +1,4 @@
-//! What every classifier here does with its data: train on one part, choose the epoch by another, test on a third.
+//! The data handling of all classifiers: train on one part, choose the epoch by another, test on a third.
 
 use crate::common::Common;
 use rnn_api::data::Batches;
@@ -6,7 +6,7 @@ use rnn_api::metrics::{ConfusionMatrix, MajorityClass};
 use rnn_api::prelude::*;
 use rnn_api::train::{Outcome, Score, Trainer};
 
-/// The class of every item, and the numbers of the items in each part.
+/// The class of every item, and the indices of the items in each part.
 pub(crate) struct Labelled {
     pub(crate) labels: Vec<u32>,
     pub(crate) classes: usize,
@@ -16,8 +16,8 @@ pub(crate) struct Labelled {
 }
 
 impl Labelled {
-    /// Trains on batches of the training part, given a model's logits for items by their numbers. The accuracy of few
-    /// items has few values, so the likelihood of the validation part tells which epoch's weights are kept.
+    /// Trains on batches of the training part. `logits` computes a model's logits for items given by index. The
+    /// validation score is the likelihood, because the accuracy of few items has only few values.
     pub(crate) fn train<'a>(
         &'a self,
         mut trainer: Trainer<'a>,
@@ -37,7 +37,7 @@ impl Labelled {
         Ok(trainer.fit(batches, |batch| self.loss(&batch.copy(&self.train)?, logits))?)
     }
 
-    /// The classes that a model in evaluation mode, as training leaves it, gives the items of the test part.
+    /// The predicted classes of the test part, for a model in evaluation mode, as training leaves it.
     pub(crate) fn predict(
         &self,
         logits: &impl Fn(&[usize]) -> rnn_api::Result<Tensor>,
@@ -46,8 +46,8 @@ impl Labelled {
         Ok(self.test.chunks(100).map(classes).collect::<rnn_api::Result<Vec<_>>>()?.concat())
     }
 
-    /// Predictions for the test part against the truth, and the accuracy of always saying the class that is most
-    /// frequent in the training part.
+    /// The confusion matrix of predictions for the test part, and the accuracy of always predicting
+    /// the most frequent class of the training part.
     pub(crate) fn score(&self, predictions: &[u32]) -> rnn_api::Result<(ConfusionMatrix, f64)> {
         let truth = self.labels_of(&self.test);
         let mut confusion = ConfusionMatrix::new(self.classes)?;

@@ -1,4 +1,4 @@
-//! A classifier of sequences: recurrent layers, pooling over time, a linear layer. Its options.
+//! A classifier for sequences (recurrent layers, pooling over time, a linear layer) and its options.
 
 use crate::cell::{Cell, config};
 use clap::{Args, ValueEnum};
@@ -7,7 +7,7 @@ use rnn_api::prelude::*;
 /// How the outputs of all steps become one vector.
 #[derive(Clone, Copy, ValueEnum)]
 enum Pooling {
-    /// The state after the last valid step; of the backward direction, after the first.
+    /// The state after the last valid step; in the reverse direction, after the first.
     Last,
     /// The mean over the valid steps.
     Mean,
@@ -23,20 +23,20 @@ pub(crate) struct ModelArgs {
     /// Units per layer and direction.
     #[arg(long, default_value_t = 100)]
     hidden: usize,
-    /// Recurrent layers on top of each other.
+    /// Stacked recurrent layers.
     #[arg(long, default_value_t = 1)]
     layers: usize,
-    /// Read every sequence backwards as well.
+    /// Read every sequence in both directions.
     #[arg(long)]
     bidirectional: bool,
     #[arg(long, value_enum, default_value = "last")]
     pooling: Pooling,
-    /// Dropout on what the recurrent layers read and on what the last layer reads.
+    /// Dropout on the input of the recurrent layers and of the last layer.
     #[arg(long, default_value_t = 0.2)]
     dropout: f32,
 }
 
-/// `[T, B, features]` to logits `[B, classes]`.
+/// Maps `[T, B, features]` to logits `[B, classes]`.
 pub(crate) struct Classifier {
     input_dropout: Dropout,
     rnn: AnyRnn,
@@ -65,7 +65,7 @@ impl Classifier {
             with_dropout(args.dropout)
         );
         let width = if both { 2 * args.hidden } else { args.hidden };
-        // A seed for each layer, or their first weights would be the same draws.
+        // Each layer needs its own seed; otherwise their initial weights would be the same draws.
         Ok(Classifier {
             rnn: config.init(device, seed)?,
             head: LinearConfig::new(width, classes).init(device, seed.wrapping_add(1))?,

@@ -1,11 +1,11 @@
-//! Three shapes of wave to tell apart, of any length, pitch and phase, under noise.
+//! Waves of three shapes, of any length, pitch and phase, with noise.
 
 use rnn_api::RngKey;
 use rnn_api::data::{Labels, Sequence};
 
 const SHAPES: [&str; 3] = ["sine", "square", "triangle"];
 
-/// So many waves with their shapes; `part` numbers independent sets.
+/// `count` waves with their shapes; different values of `part` give independent sets.
 pub(crate) fn waves(count: u32, part: u32) -> rnn_api::Result<(Vec<Sequence>, Labels)> {
     let wave = |index: u32| {
         let key = RngKey::new(0x7761_7665).derive(part, index);

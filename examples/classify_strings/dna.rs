@@ -1,5 +1,5 @@
-//! Generated DNA: half of the strings have a TATA box, `TATAAA` or `TATATA`, somewhere; the others have its letters in
-//! another order.
+//! Generated DNA: half of the strings contain a TATA box, `TATAAA` or `TATATA`. The others contain the same letters
+//! in another order.
 
 use rnn_api::RngKey;
 use std::fmt::Write;

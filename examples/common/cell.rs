@@ -1,4 +1,4 @@
-//! The cell as an option of the command line.
+//! The cell as a command-line option.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,8 @@ pub(crate) enum Cell {
     Rnn,
 }
 
-/// `config!(cell, inputs, hidden, with_dropout(0.2), ..)`: the configuration of the chosen cell's layer. A macro, because
-/// the three configurations have these methods by the same names and no type in common before they have been called.
+/// `config!(cell, inputs, hidden, with_dropout(0.2), ..)`: the configuration for the chosen cell. A macro, because
+/// the three configurations have methods of the same names but no common type.
 macro_rules! config {
     ($cell:expr, $inputs:expr, $hidden:expr $(, $option:ident($value:expr))*) => {
         match $cell {

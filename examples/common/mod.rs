@@ -1,4 +1,5 @@
-//! What every example that trains has: device, seed, length of the run, progress, log, checkpoints, the result line.
+//! Common options of the examples that train: device, seed, length of the run, progress, log, checkpoints. And
+//! their result line.
 
 use anyhow::Result;
 use clap::Args;
@@ -10,22 +11,22 @@ use std::time::{Duration, Instant};
 /// Options of every example that trains.
 #[derive(Args)]
 pub(crate) struct Common {
-    /// Where to compute: auto, cpu, gpu, gpu:INDEX or gpu:NAME.
+    /// Device: auto, cpu, gpu, gpu:INDEX or gpu:NAME.
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Seeds weights, dropout and the order of the data.
+    /// Seed of weights, dropout and the order of the data.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Passes over the training data.
     #[arg(long)]
     epochs: Option<u64>,
-    /// Show nothing but the result.
+    /// Show only the result.
     #[arg(long)]
     pub(crate) quiet: bool,
-    /// Write every step to this file, a JSON object a line.
+    /// Log every step to this file, as one JSON object per line.
     #[arg(long)]
     log: Option<PathBuf>,
-    /// Save checkpoints in this folder, and go on from the last one there.
+    /// Save checkpoints in this folder, and resume from the last one there.
     #[arg(long)]
     run: Option<PathBuf>,
 }
@@ -35,12 +36,12 @@ impl Common {
         Ok(Device::from_name(&self.device)?)
     }
 
-    /// The asked number of epochs, or the example's own.
+    /// The number of epochs of the command line, or the example's default.
     pub(crate) fn epochs(&self, default: u64) -> u64 {
         self.epochs.unwrap_or(default)
     }
 
-    /// A trainer's configuration with checkpoints where they are wanted.
+    /// The configuration of a trainer, with checkpoints if requested.
     pub(crate) fn trainer(&self, epochs: u64) -> TrainerConfig {
         let config = TrainerConfig::new(epochs);
         match &self.run {
@@ -52,7 +53,7 @@ impl Common {
         }
     }
 
-    /// Progress, log, and a clean end at Ctrl-C.
+    /// Adds progress, log, and a clean stop at Ctrl-C.
     pub(crate) fn equip(&self, trainer: &mut Trainer<'_>) -> Result<()> {
         if !self.quiet {
             trainer.on_event(Progress::new());

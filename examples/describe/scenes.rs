@@ -5,10 +5,10 @@ use rnn_api::RngKey;
 const SIZES: [&str; 4] = ["tiny", "small", "large", "huge"];
 const COLOURS: [&str; 6] = ["red", "green", "blue", "yellow", "black", "white"];
 const SHAPES: [&str; 5] = ["circle", "square", "triangle", "star", "cross"];
-/// Features of a scene: one for each size, colour, shape and number, and the place x, y.
+/// Features of a scene: one-hot size, colour, shape and number, and the position x, y.
 pub(crate) const FEATURES: usize = 4 + 6 + 5 + 3 + 2;
 
-/// All scenes, each with its sentence. The place is a random point of a ninth of the picture.
+/// All scenes with their sentences. The position is a random point in one ninth of the picture.
 pub(crate) fn scenes(seed: u64) -> Vec<(Vec<f32>, String)> {
     let key = RngKey::new(seed).derive(0x7363_656e, 0);
     let mut all = Vec::new();

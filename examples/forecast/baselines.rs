@@ -2,7 +2,7 @@
 
 use rnn_api::RngKey;
 
-/// A slow and a fast season whose sizes change, and noise.
+/// A slow and a fast season with varying amplitudes, and noise.
 pub(crate) fn generated(steps: u32, seed: u64) -> Vec<f32> {
     let key = RngKey::new(seed).derive(0x7365_7269, 0);
     let value = |t: u32| {
@@ -13,8 +13,8 @@ pub(crate) fn generated(steps: u32, seed: u64) -> Vec<f32> {
     (0..steps).map(value).collect()
 }
 
-/// Forecasts of `series[from..]`, `horizon` steps ahead, by least squares on the `order` values before and a constant,
-/// fitted to what is before `from`.
+/// Linear forecasts of `series[from..]`, `horizon` steps ahead: least squares on the last `order` known values and
+/// a constant, fitted on the steps before `from`.
 pub(crate) fn autoregression(series: &[f32], from: usize, order: usize, horizon: usize) -> Vec<f32> {
     let n = order + 1;
     let inputs = |t: usize| -> Vec<f64> {
@@ -22,7 +22,7 @@ pub(crate) fn autoregression(series: &[f32], from: usize, order: usize, horizon:
         past.chain([1.0]).collect()
     };
     let first = order + horizon - 1;
-    // Normal equations [n, n + 1], with a little ridge for inputs that are not independent.
+    // Normal equations [n, n + 1], with a small ridge in case the inputs are linearly dependent.
     let mut rows = vec![vec![0.0; n + 1]; n];
     for (i, row) in rows.iter_mut().enumerate() {
         row[i] = 1e-9;
@@ -36,7 +36,7 @@ pub(crate) fn autoregression(series: &[f32], from: usize, order: usize, horizon:
             rows[i][n] += x[i] * f64::from(series[t]);
         }
     }
-    // Gauss and Jordan; the matrix is positive definite.
+    // Gauss-Jordan elimination; the matrix is positive definite.
     for pivot in 0..n {
         let of = rows[pivot].clone();
         for (i, row) in rows.iter_mut().enumerate() {

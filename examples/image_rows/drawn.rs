@@ -7,7 +7,7 @@ use rnn_api::data::{Image, Labels};
 const SIDE: usize = 8;
 const SHAPES: [&str; 4] = ["bar", "beam", "box", "cross"];
 
-/// Images of four shapes at random places, with noise.
+/// Images of four shapes at random positions, with noise.
 pub(crate) fn images(count: u32, seed: u64) -> Result<(Vec<Image>, Labels)> {
     let key = RngKey::new(seed).derive(0x6472_6177, 0);
     let mut images = Vec::new();

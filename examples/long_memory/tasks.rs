@@ -1,11 +1,11 @@
-//! Generated tasks that need memory, and a source of fresh batches of them.
+//! Generated tasks that need memory, and an endless source of new batches.
 
 use clap::ValueEnum;
 use rnn_api::data::Cursor;
 use rnn_api::train::Source;
 use rnn_api::{Result, RngKey};
 
-/// What is to be remembered.
+/// The tasks.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(crate) enum Task {
     /// The sum of two marked numbers (Hochreiter and Schmidhuber 1997, section 5.4; Le et al. 2015).
@@ -14,15 +14,15 @@ pub(crate) enum Task {
     Order,
     /// The sign of the first number, under noise (Bengio et al. 1994): two classes.
     Latch,
-    /// Ten symbols, to be repeated at the end (section 5.1 of Arjovsky et al. 2016).
+    /// Ten symbols, to be repeated at the end (Arjovsky et al. 2016, section 5.1).
     Copy,
 }
 
-/// Symbols of the copy task, and how many are repeated.
+/// The number of symbols of the copy task, and how many are repeated.
 const SYMBOLS: usize = 8;
 const REPEATED: usize = 10;
 
-/// Sequences side by side.
+/// A batch of sequences.
 pub(crate) struct Item {
     /// [T, B, I]
     pub(crate) x: Vec<f32>,
@@ -52,12 +52,12 @@ impl Task {
         }
     }
 
-    /// Steps at the end that are answered.
+    /// The number of steps at the end that have to be answered.
     pub(crate) fn recall(self) -> usize {
         if self == Task::Copy { REPEATED } else { 1 }
     }
 
-    /// Steps that hold everything the task shows and asks.
+    /// The smallest number of steps that the task needs.
     pub(crate) fn shortest(self) -> usize {
         match self {
             Task::Adding | Task::Latch => 2,
@@ -66,7 +66,7 @@ impl Task {
         }
     }
 
-    /// Batch number `number`: a function of the key alone.
+    /// Batch number `number`; it depends only on the key.
     pub(crate) fn item(self, steps: usize, batch: usize, key: RngKey, number: u32) -> Item {
         let inputs = self.inputs();
         let mut item = Item { x: vec![0.0; steps * batch * inputs], sums: Vec::new(), labels: Vec::new() };
@@ -88,7 +88,7 @@ impl Task {
                     item.sums.push(uniform(first) + uniform(second));
                 }
                 Task::Order => {
-                    // In the second and the sixth tenth; distractors are features 2 to 5.
+                    // In the second and the sixth tenth of the steps; distractors are features 2 to 5.
                     let tenth = (steps / 10).max(1);
                     let places = [tenth + below(0, tenth), 5 * tenth + below(1, tenth)];
                     let symbols = [below(2, 2), below(3, 2)];
@@ -121,8 +121,8 @@ impl Task {
     }
 }
 
-/// Batches that are never the same twice; an epoch is `per_epoch` of them. That a batch is a function of its number is
-/// all that a checkpoint needs.
+/// An endless source of new batches, `per_epoch` per epoch. A batch depends only on its number, so a checkpoint
+/// needs nothing but the number.
 pub(crate) struct Fresh {
     pub(crate) task: Task,
     pub(crate) steps: usize,

@@ -2,11 +2,11 @@
 
 use rnn_api::RngKey;
 
-/// Degrees of the scale on which the chords stand: I, IV, V, I or I, vi, IV, V.
+/// The scale degrees of the chords: I, IV, V, I or I, vi, IV, V.
 const CADENCES: [[usize; 4]; 2] = [[0, 3, 4, 0], [0, 5, 3, 4]];
 const SCALE: [usize; 7] = [0, 2, 4, 5, 7, 9, 11];
 
-/// Pieces of sets of pitches a step, as JSON with the three parts.
+/// Pieces as sets of pitches per step, in three parts, as JSON.
 pub(crate) fn json(pieces: u32, seed: u64) -> String {
     let key = RngKey::new(seed).derive(0x6d75_7369, 0);
     let pitch = |tonic: usize, degree: usize| 30 + tonic + SCALE[degree % 7] + 12 * (degree / 7);

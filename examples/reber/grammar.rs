@@ -14,7 +14,7 @@ const X: u32 = 4;
 const V: u32 = 5;
 const E: u32 = 6;
 
-/// From each state of the Reber grammar: symbol and next state; the last state ends the string.
+/// The transitions from each state of the Reber grammar: symbol and next state. The last state ends the string.
 const REBER: [&[(u32, usize)]; 8] = [
     &[(B, 1)],
     &[(T, 2), (P, 3)],
@@ -26,7 +26,7 @@ const REBER: [&[(u32, usize)]; 8] = [
     &[],
 ];
 
-/// A string, and what may follow each of its symbols but the last.
+/// A string, and the symbols that may follow each of its symbols but the last.
 #[derive(Clone, Debug)]
 pub(crate) struct Word {
     pub(crate) symbols: Vec<u32>,
@@ -49,7 +49,7 @@ fn word(mut choose: impl FnMut() -> bool) -> Word {
     Word { symbols, legal }
 }
 
-/// So many different strings.
+/// Generates this many different strings.
 pub(crate) fn words(count: usize, seed: u64) -> Vec<Word> {
     let key = RngKey::new(seed).derive(0x7265_6265, 0);
     let mut seen = BTreeSet::new();
@@ -70,7 +70,7 @@ pub(crate) fn words(count: usize, seed: u64) -> Vec<Word> {
     all
 }
 
-/// Whether after every symbol the highest outputs `[T][V]`, as many as there are legal symbols, are those.
+/// Whether at every step the highest outputs `[T][V]` are exactly the legal symbols.
 pub(crate) fn all_legal(word: &Word, outputs: &[f32]) -> bool {
     let steps = outputs.chunks_exact(SYMBOLS).zip(&word.legal);
     steps.into_iter().all(|(outputs, legal)| {
@@ -80,7 +80,7 @@ pub(crate) fn all_legal(word: &Word, outputs: &[f32]) -> bool {
     })
 }
 
-/// The same share for a predictor that counts pairs of symbols in `train`.
+/// The same share for a bigram predictor, which counts pairs of symbols in `train`.
 pub(crate) fn bigram_accuracy(train: &[Word], test: &[Word]) -> f64 {
     let mut pairs = [[0f32; SYMBOLS]; SYMBOLS];
     for pair in train.iter().flat_map(|word| word.symbols.windows(2)) {

@@ -1,5 +1,5 @@
-//! Synthesised syllables: a glide between two vowels, from a buzzing voice through two formants, in any pitch and tempo,
-//! with noise. The classes have the same vowels in another order, so no single moment tells them apart.
+//! Synthesised syllables: a glide between two vowels, made by a buzzing voice through two formants, in any pitch
+//! and tempo, with noise. Classes differ in the order of the same vowels, so no single moment tells them apart.
 
 use rnn_api::data::Labels;
 use rnn_api::data::audio::Sound;
@@ -12,7 +12,7 @@ const VOWELS: [[f32; 2]; 3] = [[730.0, 1090.0], [270.0, 2290.0], [300.0, 870.0]]
 const CLASSES: [(&str, usize, usize); 6] =
     [("ai", 0, 1), ("ia", 1, 0), ("au", 0, 2), ("ua", 2, 0), ("iu", 1, 2), ("ui", 2, 1)];
 
-/// So many sounds, and which syllable each is.
+/// `count` sounds, and the class of each.
 pub(crate) fn sounds(count: u32, seed: u64) -> Result<(Vec<Sound>, Labels)> {
     let key = RngKey::new(seed).derive(0x7379_6c6c, 0);
     let mut sounds = Vec::new();
@@ -26,7 +26,7 @@ pub(crate) fn sounds(count: u32, seed: u64) -> Result<(Vec<Sound>, Labels)> {
         let value = |k: usize| {
             let (time, along) = (k as f32 / RATE as f32, k as f32 / samples as f32);
             let blend = ((along - turn) / 0.2).clamp(0.0, 1.0);
-            // Harmonics of the voice, louder near a formant.
+            // Harmonics of the voice, amplified near a formant.
             let harmonic = |h: usize| {
                 let frequency = pitch * h as f32;
                 let resonance = |f: usize| {

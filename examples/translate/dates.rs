@@ -1,4 +1,4 @@
-//! Dates as people write them, and as computers do.
+//! Dates in human formats and in ISO 8601.
 
 use rnn_api::RngKey;
 
@@ -17,7 +17,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// Days of a month, by the Gregorian rule for leap years.
+/// The days of a month by the Gregorian calendar.
 fn days(year: usize, month: usize) -> usize {
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     match month {

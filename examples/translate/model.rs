@@ -3,7 +3,7 @@
 use rnn_api::data::pad_indices;
 use rnn_api::prelude::*;
 
-/// Symbol 0 of the targets stands before and after every one.
+/// Symbol 0 marks the start and the end of a target.
 pub(crate) const END: u32 = 0;
 
 pub(crate) struct Translator {
@@ -16,11 +16,11 @@ pub(crate) struct Translator {
 }
 module!(Translator { source, encoder, target, decoder, combine, head });
 
-/// What the encoder made of some sources.
+/// The encodings of a batch of sources.
 pub(crate) struct Encoded {
     /// `[1, B, T, H]`
     memory: Tensor,
-    /// `[1, B, T]`: 0, and far below past the end of a source.
+    /// `[1, B, T]`: 0, and a large negative number after the end of a source.
     mask: Tensor,
     pub(crate) state: GruState,
 }
@@ -63,8 +63,8 @@ impl Translator {
         })
     }
 
-    /// Logits `[S, B, V]` of the symbol after each of `before` `[S, B]`, and the state after them. All steps attend at
-    /// once: the decoder's states do not depend on what it attends to.
+    /// Logits `[S, B, V]` of the symbol after each of `before` `[S, B]`, and the state after them. Attention runs
+    /// for all steps at once, because the decoder's states do not depend on it.
     pub(crate) fn decode(
         &self,
         before: &Tensor,
@@ -82,7 +82,7 @@ impl Translator {
         Ok((self.head.forward(&self.combine.forward(&both)?.tanh()?)?, out.state))
     }
 
-    /// The likeliest symbol after the other, for all sources at once.
+    /// Generates the likeliest symbols, one after the other, for all sources at once.
     pub(crate) fn greedy(
         &self,
         sources: &[&[u32]],
@@ -101,7 +101,7 @@ impl Translator {
         Ok(all.into_iter().map(|all| all.into_iter().take_while(|&symbol| symbol != END).collect()).collect())
     }
 
-    /// Beam search: at every step the `width` likeliest beginnings go on.
+    /// Beam search: at every step the `width` likeliest beginnings are kept.
     pub(crate) fn beam(
         &self,
         source: &[u32],
@@ -135,7 +135,7 @@ impl Translator {
                     best = Some((total, symbols));
                 }
             }
-            // Totals only fall: what is behind the best whole one stays behind.
+            // Scores only fall, so beginnings that are worse than the best complete result cannot overtake it.
             beams.retain(|(total, ..)| best.as_ref().is_none_or(|(other, _)| total > other));
         }
         Ok(best.map(|(_, symbols)| symbols).unwrap_or_default())

@@ -1,19 +1,19 @@
-//! First values of parameters, drawn on the host so that every device starts from the same bits.
+//! Initial values of parameters, drawn on the host, so that every device starts from the same bits.
 
 use crate::error::{Error, Result};
 use rnn_runtime::RngKey;
 use serde::{Deserialize, Serialize};
 
-/// How the first value of a weight is drawn.
+/// How the initial values of a weight are drawn.
 ///
-/// Fans are those of one gate: for the `[G*H, I]` of a recurrent layer, fan-in is I and fan-out is
-/// H, not G*H, which would make the weights of an LSTM half as large as meant.
+/// Fan-in and fan-out are those of one gate: for the `[G*H, I]` matrix of a recurrent layer they are I and H. With
+/// G*H as fan-out the weights of an LSTM would be half as large as intended.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Init {
     /// Zero.
     Zeros,
-    /// One value everywhere.
+    /// The same value everywhere.
     Constant(f32),
     /// Uniform in `-bound..bound`.
     Uniform(f32),
@@ -27,19 +27,19 @@ pub enum Init {
     HeUniform,
     /// Normal with variance `2 / fan_in`.
     HeNormal,
-    /// An orthogonal matrix times a gain, one per gate (Saxe, McClelland and Ganguli 2013). Where
-    /// the block is not square, its shorter side is orthonormal.
+    /// An orthogonal matrix times a gain, one per gate (Saxe, McClelland and Ganguli 2013). If a block is not
+    /// square, its shorter side is orthonormal.
     Orthogonal(f32),
-    /// The identity times a scale, one per gate (IRNN, Le, Jaitly and Hinton 2015). Where the block is not square,
-    /// the rest is zero.
+    /// The identity times a scale, one per gate (IRNN, Le, Jaitly and Hinton 2015). If a block is not square, the
+    /// remainder is zero.
     Identity(f32),
-    /// What PyTorch does: uniform in `-1/sqrt(n)..1/sqrt(n)`, biases included. n is the hidden size
-    /// for recurrent layers and the number of inputs for linear ones.
+    /// PyTorch's initialisation: uniform in `-1/sqrt(n)..1/sqrt(n)`, biases included. n is the hidden size for
+    /// recurrent layers and the number of inputs for linear layers.
     PyTorch,
 }
 
-/// What is to be drawn: `blocks` matrices of `rows` x `cols` below each other, or a bias
-/// (`cols == 0`) of `blocks * rows` values.
+/// The shape to draw: `blocks` matrices of `rows` x `cols`, stacked vertically, or a bias (`cols == 0`) of `blocks
+/// * rows` values.
 #[derive(Clone, Copy)]
 pub(crate) struct InitShape {
     pub(crate) blocks: usize,
@@ -50,7 +50,7 @@ pub(crate) struct InitShape {
 }
 
 impl Init {
-    /// Draws values from `key`. `config` and `field` name the setting in errors.
+    /// Draws values from `key`. Errors name the setting as `config` and `field`.
     pub(crate) fn draw(
         self,
         shape: InitShape,
@@ -119,7 +119,7 @@ impl Init {
     }
 }
 
-/// Elements are numbered below 2^32 by the shape check, so one step suffices.
+/// The shape check keeps element numbers below 2^32, so one step of the generator suffices.
 fn uniform(key: RngKey, element: usize) -> f32 {
     key.uniform(0, element as u32)
 }
@@ -128,13 +128,13 @@ fn normal(key: RngKey, element: usize) -> f32 {
     key.normal(0, element as u32)
 }
 
-/// Gram and Schmidt on the shorter side of a normal matrix, in f64.
+/// Gram-Schmidt on the shorter side of a normal matrix, in f64.
 fn orthogonal(rows: usize, cols: usize, gain: f32, key: RngKey) -> Vec<f32> {
     let (count, length) = (rows.min(cols), rows.max(cols));
     let mut vectors: Vec<Vec<f64>> = Vec::with_capacity(count);
     for n in 0..count {
         let mut v: Vec<f64> = (0..length).map(|k| f64::from(normal(key, n * length + k))).collect();
-        // Twice: the second pass removes what rounding left in the first (Kahan and Parlett).
+        // Twice: the second pass removes the rounding error of the first (Kahan and Parlett).
         for _ in 0..2 {
             for other in &vectors {
                 let overlap: f64 = v.iter().zip(other).map(|(a, b)| a * b).sum();
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn fans_are_those_of_one_gate() {
-        // H = 50, I = 150: variance 2 / 200 whatever the number of gates.
+        // H = 50, I = 150: the variance is 2 / 200 for any number of gates.
         for init in [Init::XavierUniform, Init::XavierNormal] {
             let w = draw(init, 4, 50, 150);
             let variance = w.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / w.len() as f64;

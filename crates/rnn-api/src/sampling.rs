@@ -1,21 +1,21 @@
-//! Draws a class from logits, for generation.
+//! Samples a class from logits, for text generation.
 
 use crate::error::{Error, Result};
 use rnn_runtime::RngKey;
 use serde::{Deserialize, Serialize};
 
-/// How [`Sampling::sample`] chooses.
+/// Settings of [`Sampling::sample`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Sampling {
-    /// Logits are divided by it: below 1 is bolder, 0 always takes the most likely class; 1 by
-    /// default.
+    /// Temperature: the logits are divided by it. Values below 1 favour likely classes; 0 always takes the most
+    /// likely class; 1 by default.
     pub temperature: f32,
-    /// Only this many most likely classes can be drawn.
+    /// Top-k: only this many of the most likely classes can be drawn.
     pub top_k: Option<usize>,
-    /// Only the most likely classes that together reach this probability can be drawn (Holtzman et
-    /// al. 2020).
+    /// Top-p: only the most likely classes that together reach this probability can be drawn (Holtzman et al.
+    /// 2020).
     pub top_p: Option<f32>,
 }
 
@@ -26,12 +26,12 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// From the whole softmax, at temperature 1.
+    /// Samples from the whole softmax at temperature 1.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Always the most likely class; the first of equal ones.
+    /// Always takes the most likely class; of equal ones the first.
     pub fn greedy() -> Self {
         Self::default().with_temperature(0.0)
     }
@@ -42,13 +42,13 @@ impl Sampling {
         Sampling { temperature, ..self }
     }
 
-    /// Only the k most likely classes.
+    /// Samples among the k most likely classes.
     #[must_use]
     pub fn with_top_k(self, top_k: usize) -> Self {
         Sampling { top_k: Some(top_k), ..self }
     }
 
-    /// Only the most likely classes that together reach probability p.
+    /// Samples among the most likely classes that together reach probability p.
     #[must_use]
     pub fn with_top_p(self, top_p: f32) -> Self {
         Sampling { top_p: Some(top_p), ..self }
@@ -59,7 +59,7 @@ impl Sampling {
         if logits.is_empty() {
             return Err(Error::value(OP, "logits", "at least one", "none"));
         }
-        // Minus infinity is a class that was ruled out.
+        // Minus infinity marks a class that was ruled out.
         let bad = |x: &f32| x.is_nan() || *x == f32::INFINITY;
         if let Some(at) = logits.iter().position(bad) {
             let got = format!("{} at {at}", logits[at]);
@@ -81,18 +81,17 @@ impl Sampling {
         }
     }
 
-    /// Draws the index of a class. The same key and step give the same draw.
+    /// Draws the index of a class. The same key and step give the same class.
     ///
     /// # Errors
-    /// No logits, logits that are NaN or plus infinity, no possible class, or settings outside
-    /// their domain.
+    /// There are no logits; a logit is NaN or plus infinity; no class is possible; or a setting is out of range.
     pub fn sample(&self, logits: &[f32], key: RngKey, step: u64) -> Result<usize> {
         self.check(logits)?;
         let mut order: Vec<usize> = (0..logits.len()).collect();
-        // A stable sort: equal logits stay in their order.
+        // The sort is stable, so equal logits keep their order.
         order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
         if self.temperature == 0.0 {
-            // total_cmp puts 0.0 before -0.0, which are equal.
+            // In this descending order 0.0 comes before -0.0, although they are equal.
             let best = logits[order[0]];
             return Ok(logits.iter().position(|&x| x == best).unwrap_or(order[0]));
         }
@@ -111,7 +110,7 @@ impl Sampling {
             let kept = before.count();
             weights.truncate(kept.max(1));
         }
-        // Steps are counted in 64 bits; the upper half goes into the key.
+        // Steps have 64 bits; the upper half goes into the key.
         let draw = key.derive(0, (step >> 32) as u32).uniform(step as u32, 0);
         let mut rest = f64::from(draw) * weights.iter().sum::<f64>();
         for (&class, w) in order.iter().zip(&weights) {
@@ -120,7 +119,7 @@ impl Sampling {
             }
             rest -= w;
         }
-        // Rounding can leave a rest; the last class that is possible at all gets it.
+        // Rounding can leave a remainder; it goes to the last possible class.
         let last = weights.iter().rposition(|&w| w > 0.0).unwrap_or(0);
         Ok(order[last])
     }

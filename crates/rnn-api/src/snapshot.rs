@@ -1,4 +1,4 @@
-//! [`Snapshot`]: a moment of a training run, kept on the host.
+//! [`Snapshot`]: the state of a training run in host memory.
 
 use crate::error::{Error, Result};
 use crate::nn::{Module, draw_problems, mismatches};
@@ -6,12 +6,10 @@ use crate::optim::{Optimizer, OptimizerState, move_arrays};
 use rnn_runtime::{Array, Device, Shape};
 use std::collections::{BTreeMap, HashMap};
 
-/// Everything that a training run needs to go on from a moment: parameters, optimizer state, positions
-/// of the random draws. It lies in host memory, so it outlives the GPU it was taken from and can be
-/// restored on any device.
+/// Parameters, optimizer state and positions of the random draws of a training run. It is in host memory, so it
+/// outlives the GPU and can be restored on any device.
 ///
-/// States of recurrent layers and the position in the data belong to the training loop, which keeps
-/// them beside the snapshot.
+/// Recurrent states and the position in the data belong to the training loop, which has to keep them separately.
 ///
 /// ```
 /// use rnn_api::prelude::*;
@@ -69,15 +67,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Copies everything to the host, waiting for the device.
+    /// Copies everything to host memory, waiting for the device.
     ///
     /// # Errors
-    /// A failing device: an earlier snapshot is then the one to go on from.
+    /// The device fails; continue from an earlier snapshot then.
     pub fn take(model: &(impl Module + ?Sized), optimizer: &(impl Optimizer + ?Sized)) -> Result<Self> {
         Self::in_place(model, optimizer).to_device(&Device::cpu())
     }
 
-    /// Without copying: everything stays on its device and shares its memory until a step changes it.
+    /// Takes a snapshot without copying: arrays stay on the device and share memory until a step changes them.
     pub(crate) fn in_place(model: &(impl Module + ?Sized), optimizer: &(impl Optimizer + ?Sized)) -> Self {
         Snapshot {
             parameters: model.state_dict(),
@@ -86,10 +84,10 @@ impl Snapshot {
         }
     }
 
-    /// From the parts that a checkpoint keeps, with the metadata of the optimizer's.
+    /// Builds a snapshot from the parts of a checkpoint and the metadata of its optimizer.
     ///
     /// # Errors
-    /// Metadata that are incomplete.
+    /// The metadata are incomplete.
     pub(crate) fn from_parts(
         parameters: BTreeMap<String, Array>,
         draws: BTreeMap<String, u64>,
@@ -111,12 +109,12 @@ impl Snapshot {
         })
     }
 
-    /// Continues from the snapshot: a model and an optimizer made the same way, on whatever device they
-    /// were made for. On the same adapter the run goes on bit for bit as the first one would have.
+    /// Restores the snapshot into a model and an optimizer with the same configuration, on any device. On the same
+    /// adapter the run continues bit for bit.
     ///
     /// # Errors
-    /// A snapshot of another model or another kind of optimizer ([`Error::StateDict`]); nothing is
-    /// restored then. Or a failing device.
+    /// The snapshot belongs to another model or another kind of optimizer ([`Error::StateDict`]); nothing is
+    /// restored then. Or the device fails.
     pub fn restore(
         &self,
         model: &(impl Module + ?Sized),
@@ -130,13 +128,13 @@ impl Snapshot {
         if !problems.is_empty() {
             return Err(Error::StateDict { problems });
         }
-        // The optimizer checks for itself and first, the rest has just been checked.
+        // The optimizer checks its state itself, so restore it first; the rest has just been checked.
         optimizer.load_state_dict(&self.optimizer)?;
         model.load_state_dict(&self.parameters)?;
         model.set_draw_positions(&self.draws)
     }
 
-    /// Optimizer steps taken before the snapshot.
+    /// The number of optimizer steps before the snapshot.
     pub fn steps(&self) -> u64 {
         self.optimizer.steps
     }

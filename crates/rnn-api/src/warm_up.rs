@@ -1,4 +1,4 @@
-//! [`warm_up`]: everything that the first step would have to wait for.
+//! [`warm_up`]: compiles and allocates before the first training step.
 
 use crate::error::Result;
 use crate::nn::Module;
@@ -7,15 +7,15 @@ use crate::snapshot::Snapshot;
 use crate::tensor::Tensor;
 use rnn_runtime::Device;
 
-/// Takes one training step on `loss`, then puts back parameters, optimizer and random draws as if it
-/// had not been: the first real step finds every kernel compiled and every buffer allocated. The
-/// compiled kernels are kept for the next run, see [`Device::save_pipelines`].
+/// Takes one training step on `loss`, then restores parameters, optimizer and random draws. The first real step
+/// then finds every kernel compiled and every buffer allocated. Compiled kernels are kept for the next run, see
+/// [`Device::save_pipelines`].
 ///
-/// Zeros of the shapes to come will do for the data; which kernels run depends on shapes and settings
-/// only. While it runs, parameters and optimizer state are in memory twice.
+/// The data may be zeros of the right shapes, because only shapes and settings decide which kernels run. During the
+/// call, parameters and optimizer state are in memory twice.
 ///
-/// A program that only runs a model has nothing to put back: one forward pass, then
-/// [`Device::save_pipelines`], do the same.
+/// A program that only runs a model needs no restoring: one forward pass and [`Device::save_pipelines`] do the
+/// same.
 ///
 /// ```
 /// use rnn_api::prelude::*;
@@ -30,7 +30,7 @@ use rnn_runtime::Device;
 /// ```
 ///
 /// # Errors
-/// Whatever `loss`, its backward pass and the optimizer return, and a failing device.
+/// The errors of `loss`, its backward pass and the optimizer, or the device fails.
 pub fn warm_up(
     model: &(impl Module + ?Sized),
     optimizer: &mut (impl Optimizer + ?Sized),
@@ -44,13 +44,13 @@ pub fn warm_up(
         Ok(devices.iter().try_for_each(Device::synchronize)?)
     };
     let stepped = step();
-    // Also after an error: the draws have moved on.
+    // Restore after an error too, because the draws have advanced.
     let restored = before.restore(model, optimizer);
     devices.iter().for_each(Device::save_pipelines);
     stepped.and(restored)
 }
 
-/// The devices of a model; almost always one.
+/// The devices of a model; almost always only one.
 fn devices(model: &(impl Module + ?Sized)) -> Vec<Device> {
     let mut devices: Vec<Device> = Vec::new();
     for param in model.parameters() {

@@ -1,26 +1,26 @@
-//! Comparisons that say where and by how much they failed.
+//! Comparisons that report the place and size of a failure.
 
 /// The allowed difference of one element: `abs + rel * |want|`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
     /// Absolute part.
     pub abs: f64,
-    /// Part relative to the wanted value.
+    /// Part relative to the expected value.
     pub rel: f64,
 }
 
-/// Below this a tensor counts as zero in [`max_rel_err`]: smaller than any f32 result that is
-/// not an underflow, and it keeps the quotient finite.
+/// In [`max_rel_err`] a tensor below this counts as zero. The bound is smaller than any f32 result that is not an
+/// underflow, and keeps the quotient finite.
 const TINY: f64 = 1e-30;
 
 /// Asserts that every element of `got` is within `tolerance` of `want`.
 ///
-/// `dims` is the shape of both, row-major; it turns the flat position of a difference into one
-/// index per axis. NaN is close only to NaN, an infinity only to itself.
+/// `dims` is the row-major shape of both; failures report one index per axis. NaN is close only to NaN, an infinity
+/// only to itself.
 ///
 /// # Panics
-/// With the tensor's name and, for the element with the worst ratio of difference to tolerance,
-/// its index by axis, both values and the ratio. Also when a length does not fit `dims`.
+/// An element is outside the tolerance; the message has the tensor's name and, for the element with the worst ratio
+/// of difference to tolerance, its index by axis, both values and the ratio. Or a length does not fit `dims`.
 #[track_caller]
 pub fn assert_close<G: Copy + Into<f64>>(
     name: &str,
@@ -60,11 +60,11 @@ pub fn assert_close<G: Copy + Into<f64>>(
 /// The norm-relative error of a whole tensor:
 /// `max_i |got_i - want_i| / max(max_i |want_i|, 1e-30)`.
 ///
-/// One small element that came out of cancellation does not dominate it, unlike an
-/// element-wise quotient. NaN or an infinity on one side only gives infinity.
+/// Unlike an element-wise quotient, it is not dominated by one small element that results from cancellation. NaN or
+/// an infinity on one side only gives infinity.
 ///
 /// # Panics
-/// When the lengths differ.
+/// The lengths differ.
 #[track_caller]
 pub fn max_rel_err<G: Copy + Into<f64>>(got: &[G], want: &[f64]) -> f64 {
     assert_eq!(got.len(), want.len(), "max_rel_err: lengths differ");
@@ -93,7 +93,7 @@ fn distance(got: f64, want: f64) -> f64 {
 fn difference_ratio(got: f64, want: f64, tolerance: Tolerance) -> f64 {
     let distance = distance(got, want);
     if distance == 0.0 || distance.is_infinite() {
-        return distance; // also avoids 0/0 for a zero tolerance and inf/inf
+        return distance; // this also avoids 0/0 for a zero tolerance, and inf/inf
     }
     distance / (tolerance.abs + tolerance.rel * want.abs())
 }

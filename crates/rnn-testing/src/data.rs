@@ -1,5 +1,5 @@
-//! Deterministic pseudo-random values, so that no test needs a random-number crate and every
-//! failure can be repeated from its seed.
+//! Deterministic pseudo-random values. Tests need no random-number crate, and a failure can be repeated from its
+//! seed.
 
 /// SplitMix64 (Steele, Lea, Flood 2014): one 64-bit state, passes BigCrush, four lines.
 #[derive(Clone, Debug)]
@@ -8,7 +8,7 @@ pub struct SplitMix64 {
 }
 
 impl SplitMix64 {
-    /// A generator whose whole sequence follows from `seed`.
+    /// A generator whose sequence depends only on `seed`.
     pub const fn new(seed: u64) -> Self {
         SplitMix64 { state: seed }
     }
@@ -28,7 +28,7 @@ impl SplitMix64 {
         bits as f32 / (1u32 << 23) as f32 - 1.0
     }
 
-    /// Uniform in `0..bound`. The modulo bias is below 2^-32 for the bounds tests use.
+    /// Uniform in `0..bound`. The modulo bias is below 2^-32 for the bounds that tests use.
     ///
     /// Panics when `bound` is 0.
     pub const fn next_below(&mut self, bound: usize) -> usize {
@@ -53,8 +53,8 @@ pub fn in_range(seed: u64, len: usize, low: f32, high: f32) -> Vec<f32> {
     (0..len).map(|_| low + (high - low) * 0.5 * (rng.next_uniform() + 1.0)).collect()
 }
 
-/// `len` whole numbers in -bound..=bound, as f32: sums of their products stay exact, so tests
-/// with linear activations can ask for equal bits.
+/// `len` whole numbers in -bound..=bound, as f32. Sums of their products are exact, so tests with linear
+/// activations can require equal bits.
 pub fn small_integers(seed: u64, len: usize, bound: u32) -> Vec<f32> {
     let mut rng = SplitMix64::new(seed);
     let count = 2 * bound as usize + 1;
@@ -72,7 +72,7 @@ pub fn to_f64(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
-/// Narrows values for a backend; exact for whatever [`to_f64`] made.
+/// Narrows values for a backend; exact for values made by [`to_f64`].
 pub fn to_f32(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&v| v as f32).collect()
 }

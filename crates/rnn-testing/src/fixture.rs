@@ -20,8 +20,8 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// Reads a whole file. Errors name the file, and the tensor where there is one: a file that
-    /// cannot be read or parsed, or a tensor that is neither f32 nor i64.
+    /// Reads a whole file. An error names the file and, if there is one, the tensor: the file cannot be read or
+    /// parsed, or a tensor is neither f32 nor i64.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, String> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -56,7 +56,7 @@ impl Fixture {
         self.tensors.get(name).ok_or_else(|| format!("no f32 tensor {name}"))
     }
 
-    /// The values of the f32 tensor `name`, widened; the error names it.
+    /// The values of the f32 tensor `name`, widened to f64; an error names the tensor.
     pub fn values_f64(&self, name: &str) -> Result<Vec<f64>, String> {
         Ok(crate::data::to_f64(&self.tensor(name)?.1))
     }
@@ -66,8 +66,8 @@ impl Fixture {
         self.integers.get(name).ok_or_else(|| format!("no i64 tensor {name}"))
     }
 
-    /// The value of `field` in the flat JSON object under the metadata key `key`, as text
-    /// without quotes; an error when either is missing.
+    /// The value of `field` in the flat JSON object under the metadata key `key`, as text without quotes. An error
+    /// if either is missing.
     pub fn field(&self, key: &str, field: &str) -> Result<&str, String> {
         let json = self.metadata.get(key).ok_or_else(|| format!("no metadata {key}"))?;
         flat_json_field(json, field).ok_or_else(|| format!("no field {field} in {json}"))
@@ -80,9 +80,8 @@ impl Fixture {
     }
 }
 
-/// The files in `folder` whose name starts with `prefix` and ends in `.safetensors`, sorted.
-/// An error when the folder cannot be read or holds none, so that a test cannot pass by
-/// checking nothing.
+/// The files in `folder` whose name starts with `prefix` and ends in `.safetensors`, sorted. An error if the folder
+/// cannot be read or has no such file, so that no test passes without checking anything.
 pub fn list(folder: impl AsRef<Path>, prefix: &str) -> Result<Vec<PathBuf>, String> {
     let folder = folder.as_ref();
     let entries = std::fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -106,8 +105,8 @@ fn little_endian<const N: usize, T>(data: &[u8], convert: fn([u8; N]) -> T) -> V
     chunks.iter().map(|chunk| convert(*chunk)).collect()
 }
 
-/// Enough JSON for the fixtures' metadata: one flat object whose strings hold no comma, colon
-/// or escape. A JSON crate would be one more dependency of every test in the workspace.
+/// A minimal JSON parser for the fixtures' metadata: one flat object whose strings hold no comma, colon or escape.
+/// A JSON crate would be one more dependency for every test in the workspace.
 fn flat_json_field<'a>(json: &'a str, field: &str) -> Option<&'a str> {
     let body = json.trim().strip_prefix('{')?.strip_suffix('}')?;
     body.split(',').find_map(|pair| {

@@ -1,4 +1,4 @@
-//! Central differences in f64: what every derivative in the oracle is measured against.
+//! Central differences in f64, the reference for every derivative in the oracle.
 
 use crate::compare::max_rel_err;
 
@@ -20,16 +20,16 @@ pub fn numeric_gradient(x: &[f64], mut f: impl FnMut(&[f64]) -> f64) -> Vec<f64>
         point[i] = x[i] - step;
         let (below, low) = (point[i], f(&point));
         point[i] = x[i];
-        // The step that was really taken: x + step is rounded.
+        // The step actually taken, because x + step is rounded.
         gradient.push((high - low) / (above - below));
     }
     gradient
 }
 
-/// Asserts that `analytic` is the gradient of `f` at `x`, to a norm-relative [`MAX_ERROR`].
+/// Asserts that `analytic` is the gradient of `f` at `x` within a norm-relative [`MAX_ERROR`].
 ///
 /// # Panics
-/// With `name`, the error and the worst element.
+/// The gradient differs; the message has `name`, the error and the worst element.
 #[track_caller]
 pub fn check_gradient(name: &str, x: &[f64], analytic: &[f64], f: impl FnMut(&[f64]) -> f64) {
     assert_eq!(analytic.len(), x.len(), "{name}: the gradient has another length than its input");
@@ -46,16 +46,16 @@ pub fn check_gradient(name: &str, x: &[f64], analytic: &[f64], f: impl FnMut(&[f
     }
 }
 
-/// What rounding alone does to a difference of values near 1 at the smallest step.
+/// The effect of rounding alone on a difference of values near 1 at the smallest step.
 const NOISE: f64 = 1e-8;
 
-/// [`check_gradient`] for functions with kinks and sharp bends. An element that the plain central difference
-/// does not confirm is tried with smaller steps, which leave a kink nearby outside. One that they do not confirm
-/// either is skipped if it lies on a kink: the differences to both sides do not approach each other as the step
-/// shrinks. Returns how many were skipped.
+/// [`check_gradient`] for functions with kinks and sharp bends. If the plain central difference does not confirm an
+/// element, smaller steps are tried, which leave a nearby kink outside. If these do not confirm it either, the
+/// element is skipped if it lies on a kink: the one-sided differences then do not approach each other as the step
+/// shrinks. Returns the number of skipped elements.
 ///
 /// # Panics
-/// With `name` and the first element that is wrong.
+/// An element is wrong; the message has `name` and the first such element.
 #[track_caller]
 pub fn check_gradient_between_kinks(
     name: &str,
@@ -84,7 +84,7 @@ pub fn check_gradient_between_kinks(
         if steps.iter().any(|&step| confirms(i, slope(-step, step))) {
             continue;
         }
-        // Twice the step, twice the gap, where there is a second derivative.
+        // With a second derivative, twice the step gives twice the gap.
         let mut gap = |step: f64| (slope(0.0, step) - slope(-step, 0.0)).abs();
         let (wide, narrow) = (gap(steps[1]), gap(steps[1] / 2.0));
         let is_kink = narrow > 10.0 * (MAX_ERROR * scale + NOISE) && narrow > 0.75 * wide;
@@ -98,10 +98,10 @@ pub fn check_gradient_between_kinks(
     skipped
 }
 
-/// `sum_i a_i b_i`: turns a tensor and its cotangent into the scalar that is differentiated.
+/// `sum_i a_i b_i`: reduces a tensor and its cotangent to the scalar that is differentiated.
 ///
 /// # Panics
-/// When the lengths differ.
+/// The lengths differ.
 #[track_caller]
 pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len(), "dot: lengths differ");
@@ -134,7 +134,7 @@ mod tests {
         check_gradient("cubic", &[1.5, -2.0], &[f64::NAN, 3.0], cubic);
     }
 
-    /// `|x|` at 0, near 0 and far from it: on the kink, with it inside the first step, and without it.
+    /// `|x|` at 0, near 0 and far from 0: on the kink, with the kink inside the first step, and without it.
     #[test]
     fn kinks_are_stepped_around_or_skipped() {
         let f = |x: &[f64]| x.iter().map(|x| x.abs()).sum();

@@ -1,6 +1,6 @@
-//! What the tests of every crate trust: an f64 oracle that shares no code with either backend,
-//! gradient checks by central differences, the table of adversarial shapes, deterministic data,
-//! comparisons that say where they failed, and a reader of the PyTorch fixtures. Not published.
+//! The reference for the tests of every crate: an f64 oracle that shares no code with either backend, gradient
+//! checks by central differences, the table of adversarial shapes, deterministic data, comparisons that report
+//! where they failed, and a reader for the PyTorch fixtures. Not published.
 //!
 //! Misuse (a wrong length, a missing weight) panics: the caller is always a test.
 

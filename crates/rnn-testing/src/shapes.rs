@@ -1,5 +1,5 @@
-//! The one table of adversarial shapes, for tests and benches: ones, odd numbers, and both
-//! sides of the tile sizes 32, 64, 128 and 256.
+//! The table of adversarial shapes for tests and benches: ones, odd numbers, and both sides of the tile sizes 32,
+//! 64, 128 and 256.
 
 /// Sizes of one recurrent layer: T steps, B batch, I input, H hidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ const fn row(rows: usize, cols: usize) -> RowShape {
     RowShape { rows, cols }
 }
 
-/// Recurrent shapes. The large H come with small T and B, so that a debug test stays fast.
+/// Recurrent shapes. Large H come with small T and B, so that a debug test is fast.
 pub const RNN_SHAPES: &[RnnShape] = &[
     rnn(1, 1, 1, 1),
     rnn(1, 3, 5, 7),
@@ -65,7 +65,7 @@ pub const RNN_SHAPES: &[RnnShape] = &[
     rnn(3, 2, 3, 257),
 ];
 
-/// The shapes of [`RNN_SHAPES`] for tests that run many variants of each.
+/// A subset of [`RNN_SHAPES`] for tests that run many variants of each shape.
 pub const RNN_SHAPES_SMALL: &[RnnShape] =
     &[rnn(1, 1, 1, 1), rnn(1, 3, 5, 7), rnn(3, 1, 1, 5), rnn(5, 3, 4, 7), rnn(3, 33, 5, 3)];
 
@@ -86,7 +86,7 @@ pub const GEMM_SHAPES: &[GemmShape] = &[
     gemm(128, 16, 33),
     gemm(3, 5, 1025),
     gemm(257, 65, 63),
-    // Multiples of four, for kernels that read vectors: both sides of their tiles, few rows, a sum divided.
+    // Multiples of four, for kernels that read vectors: both sides of their tiles, few rows, a divided sum.
     gemm(36, 68, 20),
     gemm(132, 132, 36),
     gemm(1, 44, 516),
@@ -94,7 +94,7 @@ pub const GEMM_SHAPES: &[GemmShape] = &[
     gemm(8, 4, 2052),
 ];
 
-/// Rows around the widths at which a workgroup, and a row of workgroups, is full.
+/// Row lengths around the width of a workgroup, and row counts around a full row of workgroups.
 pub const ROW_SHAPES: &[RowShape] = &[
     row(1, 1),
     row(3, 1),

@@ -1,4 +1,4 @@
-//! Which items go together: batches of independent items.
+//! Batches of independent items.
 
 use super::error::{Place, Problem};
 use super::shuffle::{Cursor, Draw, shuffle};
@@ -6,24 +6,24 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// How items are put into batches.
+/// How items are put into batches. Items stay in their order unless a seed shuffles them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BatchConfig {
-    /// Items of a batch.
+    /// Items per batch.
     pub batch_size: usize,
-    /// Seeds a new order for every epoch; without one, the default, items stay in theirs.
+    /// Seed of a new order for every epoch. Without a seed, the default, items keep their order.
     pub seed: Option<u64>,
-    /// Items share a batch only when their lengths are in the same bucket: 1 to `bucket_width`,
-    /// `bucket_width` + 1 to 2 `bucket_width`, and so on. Less padding, and fewer different shapes.
+    /// Items share a batch only if their lengths fall into the same bucket: 1 to `bucket_width`, `bucket_width` + 1
+    /// to 2 `bucket_width`, and so on. This reduces padding and the number of different shapes.
     pub bucket_width: Option<usize>,
-    /// Whether batches that are not full are left out.
+    /// Whether to drop batches that are not full.
     pub drop_last: bool,
 }
 
 impl BatchConfig {
-    /// Batches of so many items, in order; the last one has what is left.
+    /// Batches of `batch_size` items, in order. The last batch holds the remaining items.
     pub fn new(batch_size: usize) -> Self {
         BatchConfig { batch_size, seed: None, bucket_width: None, drop_last: false }
     }
@@ -40,7 +40,7 @@ impl BatchConfig {
         BatchConfig { bucket_width: Some(width), ..self }
     }
 
-    /// Leaves out batches that are not full.
+    /// Drops batches that are not full.
     #[must_use]
     pub fn with_drop_last(self, drop_last: bool) -> Self {
         BatchConfig { drop_last, ..self }
@@ -51,13 +51,13 @@ impl BatchConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Batch {
-    /// Their indices.
+    /// The indices of the items.
     pub indices: Vec<usize>,
-    /// The longest length of their bucket, for [`pad`](super::pad()); `None` without buckets.
+    /// The upper end of their length bucket, for [`pad`](super::pad()); `None` without buckets.
     pub bucket: Option<usize>,
-    /// Where to go on after this batch.
+    /// The position after this batch.
     pub next: Cursor,
-    /// How many items there are in all.
+    /// The total number of items.
     items: usize,
 }
 
@@ -65,7 +65,7 @@ impl Batch {
     /// Borrows the items of this batch.
     ///
     /// # Errors
-    /// A list with another number of items than the batches were made for.
+    /// The list has a different number of items than the batches were made for.
     pub fn pick<'a, T>(&self, items: &'a [T]) -> Result<Vec<&'a T>> {
         if items.len() != self.items {
             let expected = format!("the {} items that the batches are made for", self.items);
@@ -83,16 +83,16 @@ impl Batch {
     }
 }
 
-/// Goes through items in batches, epoch after epoch. As an iterator it ends with each epoch, and then
-/// goes on with the next. The order depends only on the configuration and the epoch, so a run that
-/// seeks the cursor of another gets the same batches. Cheap to clone.
+/// Goes through items in batches, epoch after epoch. The iterator ends with each epoch, and the next call starts
+/// the next epoch. The order depends only on the configuration and the epoch, so a run that seeks the cursor of
+/// another run gets the same batches. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Batches {
     config: BatchConfig,
     items: usize,
     lengths: Option<Arc<[usize]>>,
     cursor: Cursor,
-    /// The batches of the cursor's epoch, each with the end of its bucket, once they are known.
+    /// The batches of the current epoch, each with the end of its bucket; made when first needed.
     epoch: Option<Arc<[Chosen]>>,
 }
 
@@ -102,8 +102,8 @@ impl Batches {
     /// Batches of `items` items.
     ///
     /// # Errors
-    /// A batch size of 0, no items, fewer than a batch where those that are not full are left out, or
-    /// buckets: those need [`Batches::by_length`].
+    /// The batch size is 0; there are no items; there are fewer items than a batch while incomplete batches are
+    /// dropped; or buckets are configured, which need [`Batches::by_length`].
     pub fn new(items: usize, config: &BatchConfig) -> Result<Self> {
         if let Some(width) = config.bucket_width {
             let expected = "None without lengths; use Batches::by_length";
@@ -112,7 +112,7 @@ impl Batches {
         Self::checked(items, None, config)
     }
 
-    /// Batches of items that have lengths.
+    /// Batches of items with the given lengths.
     ///
     /// # Errors
     /// As [`Batches::new`], a bucket width of 0, or a length of 0.
@@ -147,15 +147,15 @@ impl Batches {
         self.current().len()
     }
 
-    /// Where the next batch stands.
+    /// The position of the next batch.
     pub fn cursor(&self) -> Cursor {
         self.cursor
     }
 
-    /// Goes to where another iteration stood.
+    /// Continues at the position of another iteration.
     ///
     /// # Errors
-    /// A position beyond the epoch: the cursor is of other data. Nothing is changed then.
+    /// The position is beyond the epoch, so the cursor belongs to other data. Nothing is changed then.
     pub fn seek(&mut self, cursor: Cursor) -> Result<()> {
         let batches = self.batches_per_epoch();
         if cursor.position > batches as u64 {
@@ -178,7 +178,7 @@ impl Batches {
         self.epoch.insert(epoch).clone()
     }
 
-    /// Puts the items of an epoch into batches.
+    /// Divides the items of an epoch into batches.
     fn choose(&self, epoch: u64) -> Vec<Chosen> {
         let mut order: Vec<usize> = (0..self.items).collect();
         if let Some(seed) = self.config.seed {
@@ -191,7 +191,7 @@ impl Batches {
             return batches.map(whole).collect();
         };
         let end = |item: usize| lengths[item].div_ceil(width).saturating_mul(width);
-        // Stable: within a bucket items keep their order.
+        // A stable sort: within a bucket items keep their order.
         order.sort_by_key(|&item| end(item));
         let buckets = order.chunk_by(|&a, &b| end(a) == end(b));
         let batches = buckets.flat_map(|bucket| bucket.chunks(size)).filter(|batch| self.wanted(batch));
@@ -210,7 +210,7 @@ impl Batches {
 impl Iterator for Batches {
     type Item = Batch;
 
-    /// The next batch; `None` once at the end of every epoch.
+    /// The next batch; `None` once at the end of each epoch.
     fn next(&mut self) -> Option<Batch> {
         let epoch = self.current();
         let Cursor { epoch: number, position } = self.cursor;

@@ -1,4 +1,4 @@
-//! What can be wrong with data, and where it stands.
+//! Errors in data, and their place.
 
 use crate::error::Error;
 use std::fmt;
@@ -9,24 +9,24 @@ use std::path::{Path, PathBuf};
 #[error("{place}{problem}")]
 #[non_exhaustive]
 pub struct DataError {
-    /// Where it stands.
+    /// The place of the problem.
     pub place: Place,
-    /// What is wrong there.
+    /// The problem.
     pub problem: Problem,
 }
 
-/// Where something stands; what is not known stays `None`. Lines and columns count from 1, as
-/// editors do; sequences, steps and features from 0, as slices do.
+/// The place of a problem; unknown parts are `None`. Lines and columns count from 1, as in editors; sequences,
+/// steps and features count from 0, as in slices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Place {
-    /// The file, where the data came from one.
+    /// The file, if the data came from one.
     pub file: Option<PathBuf>,
     /// The line of the file.
     pub line: Option<usize>,
-    /// The column of the line, in characters.
+    /// The column in the line, in characters.
     pub column: Option<usize>,
-    /// The name of the field, or its number where fields have no names.
+    /// The name of the field, or its number if fields have no names.
     pub field: Option<String>,
     /// The index of the sequence, text or image.
     pub sequence: Option<usize>,
@@ -36,74 +36,74 @@ pub struct Place {
     pub feature: Option<usize>,
 }
 
-/// What is wrong.
+/// What is wrong with the data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// Rows or sequences that should have one size have several.
+    /// Rows or sequences differ in a size that should be equal.
     Ragged {
-        /// What is counted: fields, steps, features.
+        /// What was counted: fields, steps, features.
         what: &'static str,
-        /// The number that the first had, or that was declared.
+        /// The declared number, or that of the first row or sequence.
         expected: usize,
-        /// The number that came.
+        /// The number that was found.
         got: usize,
     },
-    /// Text where a number should be.
+    /// Text in the place of a number.
     NotANumber {
         /// The text.
         got: String,
     },
-    /// Infinite, or beyond what f32 holds.
+    /// A value that is infinite or out of range for f32.
     NotFinite {
         /// The value.
         got: String,
     },
-    /// A missing value (NaN, or a mark such as `NA`) where the policy allows none.
+    /// A missing value (NaN, or a mark such as `NA`) that the policy does not allow.
     Missing,
-    /// A label that the training part does not have.
+    /// A label that does not occur in the training part.
     UnknownLabel {
         /// The label.
         label: String,
         /// All known labels.
         known: Vec<String>,
     },
-    /// A character or word that the vocabulary does not have.
+    /// A character or word that is not in the vocabulary.
     UnknownSymbol {
         /// The symbol.
         symbol: String,
     },
-    /// A name or number of a field that the file does not have.
+    /// A field name or number that the file does not have.
     UnknownField {
         /// The name.
         name: String,
         /// All names.
         known: Vec<String>,
     },
-    /// Something without content: a file, a sequence, a list of sequences.
+    /// Something empty: a file, a sequence, a list of sequences.
     Empty {
         /// What is empty.
         what: &'static str,
     },
-    /// A sequence with fewer steps than the request needs.
+    /// A sequence that is too short.
     TooShort {
         /// Its number of steps.
         length: usize,
-        /// The fewest that would do.
+        /// The smallest sufficient number.
         needed: usize,
     },
-    /// A part of a split that would have nothing in it.
+    /// A part of a split that would be empty.
     EmptyPart {
         /// `training`, `validation` or `test`.
         part: &'static str,
-        /// How many items there were to divide.
+        /// The number of items to divide.
         of: usize,
     },
     /// Text or bytes that do not follow the format, or a size that does not fit.
     Format {
-        /// What should be there.
+        /// What was expected.
         expected: String,
-        /// What is there.
+        /// What was found.
         got: String,
     },
     /// The iterator behind a [`Prefetch`](crate::data::Prefetch) panicked.
@@ -114,7 +114,7 @@ pub enum Problem {
 }
 
 impl fmt::Display for Place {
-    /// Ends with ": " unless nothing is known.
+    /// Ends with ": " unless every part is unknown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
         if let Some(file) = &self.file {
@@ -170,7 +170,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The first names of a list, and how many more there are.
+/// The first names of a list, and the number of the others.
 fn some(names: &[String]) -> String {
     const SHOWN: usize = 20;
     let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
@@ -191,7 +191,7 @@ impl Problem {
         DataError { place, problem: self }.into()
     }
 
-    /// A [`Problem::Format`]; long texts are cut.
+    /// A [`Problem::Format`]; long texts are truncated.
     pub(crate) fn format(expected: impl Into<String>, got: impl AsRef<str>) -> Self {
         let got = got.as_ref();
         let cut = got.char_indices().nth(60).map_or(got.len(), |(at, _)| at);
@@ -201,12 +201,12 @@ impl Problem {
 }
 
 impl Place {
-    /// A file, where there is one.
+    /// The place of a file, if there is one.
     pub(crate) fn file(path: Option<&Path>) -> Self {
         Place { file: path.map(Path::to_path_buf), ..Place::default() }
     }
 
-    /// A sequence of a list.
+    /// The place of a sequence in a list.
     pub(crate) fn sequence(index: usize) -> Self {
         Place { sequence: Some(index), ..Place::default() }
     }
@@ -233,7 +233,7 @@ impl Place {
 }
 
 impl Error {
-    /// Adds what the caller knows of the place to a [`Error::Data`]; other errors stay as they are.
+    /// Adds the caller's knowledge of the place to an [`Error::Data`]; other errors are returned unchanged.
     pub(crate) fn located(self, fill: impl FnOnce(Place) -> Place) -> Self {
         match self {
             Error::Data(mut error) => {
@@ -244,7 +244,7 @@ impl Error {
         }
     }
 
-    /// A [`Error::Config`].
+    /// An [`Error::Config`].
     pub(crate) fn config(
         config: &'static str,
         field: &'static str,

@@ -1,8 +1,8 @@
-//! Arrays in the host's memory, one step away from a tensor.
+//! Arrays in host memory, before they become tensors.
 
 use crate::{Device, Error, Result, Tensor};
 
-/// Row-major values in the host's memory with their axis lengths.
+/// Row-major values in host memory, with their axis lengths.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostArray<T> {
     values: Vec<T>,
@@ -10,10 +10,10 @@ pub struct HostArray<T> {
 }
 
 impl<T> HostArray<T> {
-    /// Values and the lengths of their axes.
+    /// An array of these values and axis lengths.
     ///
     /// # Errors
-    /// A number of values that is not the product of the lengths.
+    /// The number of values is not the product of the axis lengths.
     pub fn new(values: Vec<T>, dims: &[usize]) -> Result<Self> {
         let expected = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         if expected != Some(values.len()) {
@@ -23,7 +23,7 @@ impl<T> HostArray<T> {
         Ok(Self::from_parts(values, dims))
     }
 
-    /// For callers that made the values from the lengths.
+    /// For callers whose values match the lengths by construction.
     pub(crate) fn from_parts(values: Vec<T>, dims: &[usize]) -> Self {
         debug_assert_eq!(values.len(), dims.iter().product::<usize>());
         HostArray { values, dims: dims.to_vec() }
@@ -34,7 +34,7 @@ impl<T> HostArray<T> {
         &self.values
     }
 
-    /// The values, to keep.
+    /// Takes the values out.
     pub fn into_values(self) -> Vec<T> {
         self.values
     }
@@ -49,7 +49,7 @@ impl HostArray<f32> {
     /// Uploads the values.
     ///
     /// # Errors
-    /// An axis of length zero, or no memory.
+    /// An axis has length zero, or the allocation fails.
     pub fn to_tensor(&self, device: &Device) -> Result<Tensor> {
         Tensor::from_slice(device, &self.values, &self.dims)
     }

@@ -17,8 +17,7 @@ impl Image {
     /// An image of these values.
     ///
     /// # Errors
-    /// A number of values that is not the product of the sizes, a size of 0, or a value that is not
-    /// finite.
+    /// The number of values is not the product of the sizes, a size is 0, or a value is not finite.
     pub fn new(values: Vec<f32>, height: usize, width: usize, channels: usize) -> Result<Self> {
         let size = height.checked_mul(width).and_then(|n| n.checked_mul(channels));
         if size != Some(values.len()) || values.is_empty() {
@@ -32,7 +31,7 @@ impl Image {
         Ok(Image { values, height, width, channels })
     }
 
-    /// One image per step of a sequence, such as a table's rows.
+    /// One image per step of a sequence, such as the rows of a table.
     ///
     /// # Errors
     /// As [`Image::new`]; the step is named.
@@ -54,20 +53,20 @@ impl Image {
         &self.values
     }
 
-    /// From top to bottom: `[height, width * channels]`.
+    /// Rows as steps, from top to bottom: `[height, width * channels]`.
     pub fn rows(&self) -> Sequence {
         self.cut(1, self.width)
     }
 
-    /// From left to right: `[width, height * channels]`.
+    /// Columns as steps, from left to right: `[width, height * channels]`.
     pub fn columns(&self) -> Sequence {
         self.cut(self.height, 1)
     }
 
-    /// Patches of `height x width` pixels, row by row of patches: `[patches, height * width * channels]`.
+    /// Patches of `height x width` pixels as steps, row by row: `[patches, height * width * channels]`.
     ///
     /// # Errors
-    /// A patch that does not divide the image.
+    /// The patch size does not divide the image.
     pub fn patches(&self, height: usize, width: usize) -> Result<Sequence> {
         let divides = |patch: usize, size: usize| patch > 0 && size.is_multiple_of(patch);
         if !divides(height, self.height) || !divides(width, self.width) {
@@ -82,7 +81,7 @@ impl Image {
         Ok(self.cut(height, width))
     }
 
-    /// Patches of a size that divides the image.
+    /// Patches whose size is known to divide the image.
     fn cut(&self, height: usize, width: usize) -> Sequence {
         let mut values = Vec::with_capacity(self.values.len());
         for top in (0..self.height).step_by(height) {

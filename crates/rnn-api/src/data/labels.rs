@@ -1,4 +1,4 @@
-//! Class labels as text, and their numbers.
+//! Class labels as text, and their class numbers.
 
 use super::error::{Place, Problem};
 use crate::{Error, Result};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
-/// Class labels as a file has them, with the places they come from.
+/// Class labels as written in a file, with their places.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Labels {
     values: Vec<String>,
@@ -15,13 +15,13 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Labels that come from no file.
+    /// Labels without a file.
     pub fn new<S: Into<String>>(values: impl IntoIterator<Item = S>) -> Self {
         let values = values.into_iter().map(Into::into).collect();
         Labels { values, ..Labels::default() }
     }
 
-    /// Labels from here on come from this file.
+    /// Marks the following labels as coming from this file.
     pub(crate) fn start_file(&mut self, file: Option<&std::path::Path>) {
         self.files.extend(file.map(|file| (self.values.len(), file.to_path_buf())));
     }
@@ -31,7 +31,7 @@ impl Labels {
         self.lines.push(line);
     }
 
-    /// The label of a whole file.
+    /// Adds the label of a whole file.
     #[cfg(feature = "audio")]
     pub(crate) fn push_whole(&mut self, label: String) {
         self.values.push(label);
@@ -42,7 +42,7 @@ impl Labels {
         &self.values
     }
 
-    /// How many.
+    /// The number of labels.
     pub fn len(&self) -> usize {
         self.values.len()
     }
@@ -55,7 +55,7 @@ impl Labels {
     /// The labels of these items, for one part of a split.
     ///
     /// # Errors
-    /// An index beyond the labels.
+    /// An index is beyond the labels.
     pub fn select(&self, indices: &[usize]) -> Result<Self> {
         let mut labels = Labels::default();
         for &index in indices {
@@ -74,7 +74,7 @@ impl Labels {
         Ok(labels)
     }
 
-    /// Where the label of an item stands.
+    /// The place of an item's label.
     pub(crate) fn place(&self, index: usize) -> Place {
         let file = self.files.iter().rev().find(|(first, _)| *first <= index);
         let place = Place::file(file.map(|(_, path)| path.as_path()));
@@ -85,8 +85,8 @@ impl Labels {
     }
 }
 
-/// The classes of a task: labels in sorted order, numbered from 0. Saved with a model, so that its
-/// outputs keep their names.
+/// The classes of a task: labels in sorted order, numbered from 0. Save them with a model, so that its outputs keep
+/// their names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct Classes {
@@ -95,10 +95,10 @@ pub struct Classes {
 }
 
 impl Classes {
-    /// The distinct labels of the training part. Numbers sort as numbers (2 before 10), the rest as
+    /// The distinct labels of the training part. Numbers are sorted numerically (2 before 10), other labels as
     /// text.
     ///
-    /// # Errors
+    /// There are no labels.
     /// No labels.
     pub fn fit(labels: &Labels) -> Result<Self> {
         let distinct: BTreeSet<&String> = labels.values.iter().collect();
@@ -114,7 +114,7 @@ impl Classes {
     /// These classes, in this order.
     ///
     /// # Errors
-    /// No names, or one that stands there twice.
+    /// There are no names, or a name occurs twice.
     pub fn from_names(names: Vec<String>) -> Result<Self> {
         if names.is_empty() {
             return Err(Problem::Empty { what: "the list of classes" }.at(Place::default()));
@@ -138,30 +138,30 @@ impl Classes {
         &self.names
     }
 
-    /// How many classes, at least 1.
+    /// The number of classes, at least 1.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Never true.
+    /// Always false.
     pub fn is_empty(&self) -> bool {
         false
     }
 
-    /// The number of a class.
+    /// The number of the class with this name.
     pub fn number(&self, name: &str) -> Option<u32> {
         self.numbers.get(name).copied()
     }
 
-    /// The name of a number.
+    /// The name of the class with this number.
     pub fn name(&self, number: u32) -> Option<&str> {
         self.names.get(number as usize).map(String::as_str)
     }
 
-    /// The numbers of labels.
+    /// The class numbers of labels.
     ///
     /// # Errors
-    /// A label that the training part did not have; its file and line are named.
+    /// A label does not occur in the training part. The error names file and line.
     pub fn encode(&self, labels: &Labels) -> Result<Vec<u32>> {
         let number = |(index, label): (usize, &String)| {
             self.number(label).ok_or_else(|| {

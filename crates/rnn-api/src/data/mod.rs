@@ -1,9 +1,8 @@
 //! From files to batches.
 //!
-//! Readers give [`Sequence`]s, texts or [`Image`]s; [splits](chronological) come next, then a
-//! [`Normaliser`] or [`Vocabulary`] fitted on the training part, then [`Windows`], [`Batches`] or
-//! [`Streams`]. All of it stays in the host's memory until [`HostArray::to_tensor`]. Each part is
-//! usable alone.
+//! Readers return [`Sequence`]s, texts or [`Image`]s. Then come [splits](chronological), a [`Normaliser`] or
+//! [`Vocabulary`] fitted on the training part, and [`Windows`], [`Batches`] or [`Streams`]. Everything stays in
+//! host memory until [`HostArray::to_tensor`]. Each part works alone.
 //!
 //! ```
 //! use rnn_api::data::{BatchConfig, Batches, Missing, Normaliser, Scaling, Shares, Table, TableOptions};
@@ -29,9 +28,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Ragged sequences of classes go the same way, with [`Classes`] from the training labels, batches
-//! [by length](Batches::by_length) and [`pad`](pad()). An error says the file, the line and the field, or the
-//! sequence, the step and the feature ([`DataError`]).
+//! Ragged sequences with class labels use the same steps, with [`Classes`] fitted on the training labels, batches
+//! [by length](Batches::by_length) and [`pad`](pad()). Errors name the file, line and field, or the sequence, step
+//! and feature ([`DataError`]).
 
 #[cfg(feature = "audio")]
 pub mod audio;

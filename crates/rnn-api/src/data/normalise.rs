@@ -1,4 +1,4 @@
-//! [`Normaliser`]: features on one scale, and predictions back on theirs.
+//! [`Normaliser`]: scales features, and scales predictions back.
 
 use super::error::{Place, Problem};
 use super::sequence::{Sequence, check_features};
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Scaling {
-    /// Mean 0 and standard deviation 1 (of the population: divided by n).
+    /// Mean 0 and population standard deviation 1 (divided by n).
     ZScore,
-    /// The smallest value becomes `low` and the greatest `high`.
+    /// The smallest value becomes `low` and the largest `high`.
     MinMax {
         /// Lower end.
         low: f32,
@@ -20,11 +20,11 @@ pub enum Scaling {
     },
 }
 
-/// `normalised = (x - shift) / scale`, feature by feature. Fitted on the training part, applied to
-/// all parts, saved with the model, and inverted on what the model predicts.
+/// `normalised = (x - shift) / scale` for each feature. Fit it on the training part, apply it to all parts, save it
+/// with the model, and invert it on the predictions.
 ///
-/// A feature that is constant in training is shifted but not scaled. Missing values (NaN) neither
-/// count nor change.
+/// A feature that is constant in training is shifted but not scaled. Missing values (NaN) are not counted and stay
+/// NaN.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Saved", into = "Saved")]
 pub struct Normaliser {
@@ -39,7 +39,7 @@ struct Saved {
     scale: Vec<f64>,
 }
 
-/// What is known of a feature.
+/// Statistics of a feature.
 #[derive(Clone, Copy)]
 struct Summary {
     count: u64,
@@ -54,7 +54,7 @@ impl Summary {
     const EMPTY: Summary =
         Summary { count: 0, mean: 0.0, squares: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
 
-    /// Welford 1962: no cancellation, whatever the mean.
+    /// Welford 1962: no cancellation, even for a large mean.
     fn add(&mut self, x: f64) {
         self.count += 1;
         let before = x - self.mean;
@@ -65,7 +65,7 @@ impl Summary {
     }
 
     fn shift_and_scale(&self, scaling: Scaling) -> (f64, f64) {
-        // f32 values that differ by less are one value with rounding errors.
+        // Values that differ by less than this are one value with f32 rounding errors.
         let constant =
             self.max - self.min <= 4.0 * f64::from(f32::EPSILON) * self.min.abs().max(self.max.abs());
         match scaling {
@@ -81,11 +81,11 @@ impl Summary {
 }
 
 impl Normaliser {
-    /// Measures sequences of the training part, all steps of all of them together.
+    /// Fits the statistics on all steps of all sequences of the training part.
     ///
     /// # Errors
-    /// No sequences, different numbers of features, a feature without any value, or an empty target
-    /// range.
+    /// There are no sequences, their numbers of features differ, a feature has no value, or the target range is
+    /// empty.
     pub fn fit<'a>(scaling: Scaling, sequences: impl IntoIterator<Item = &'a Sequence>) -> Result<Self> {
         if let Scaling::MinMax { low, high } = scaling
             && !(low.is_finite() && high.is_finite() && low < high)
@@ -123,24 +123,24 @@ impl Normaliser {
         Ok(Normaliser { shift, scale })
     }
 
-    /// Number of features.
+    /// The number of features.
     pub fn features(&self) -> usize {
         self.shift.len()
     }
 
-    /// What is subtracted, per feature.
+    /// The shift of each feature, which is subtracted.
     pub fn shift(&self) -> &[f64] {
         &self.shift
     }
 
-    /// What is divided by, per feature.
+    /// The scale of each feature, by which values are divided.
     pub fn scale(&self) -> &[f64] {
         &self.scale
     }
 
-    /// The normaliser of some features, for targets that are columns of the input.
+    /// The normaliser of a subset of the features, for targets that are columns of the input.
     ///
-    /// # Errors
+    /// No features are given, or a feature does not exist.
     /// No features, or one that does not exist.
     pub fn select(&self, features: &[usize]) -> Result<Self> {
         check_features("Normaliser::select", features, self.features())?;
@@ -148,10 +148,10 @@ impl Normaliser {
         Ok(Normaliser { shift: pick(&self.shift), scale: pick(&self.scale) })
     }
 
-    /// The normalised sequence.
+    /// Normalises a sequence.
     ///
     /// # Errors
-    /// Another number of features, or a value so far from training that f32 cannot hold it.
+    /// The number of features differs, or a normalised value is out of range for f32.
     pub fn apply(&self, sequence: &Sequence) -> Result<Sequence> {
         if sequence.features() != self.features() {
             let (expected, got) = (self.features(), sequence.features());
@@ -166,10 +166,10 @@ impl Normaliser {
         Ok(normalised)
     }
 
-    /// The normalised sequences of a part.
+    /// Normalises the sequences of a part.
     ///
     /// # Errors
-    /// As [`Normaliser::apply`]; the sequence is named.
+    /// As [`Normaliser::apply`]; the error names the sequence.
     pub fn apply_all(&self, sequences: &[Sequence]) -> Result<Vec<Sequence>> {
         let apply = |(index, sequence): (usize, &Sequence)| {
             let named = |place| Place { sequence: Some(index), ..place };
@@ -178,11 +178,10 @@ impl Normaliser {
         sequences.iter().enumerate().map(apply).collect()
     }
 
-    /// Undoes the scaling in place. The last axis of `values` is the features: any shape that ends
-    /// with it will do.
+    /// Undoes the scaling in place. The last axis of `values` is the features; the shape may have any other axes.
     ///
     /// # Errors
-    /// A number of values that is no multiple of the features.
+    /// The number of values is not a multiple of the number of features.
     pub fn invert(&self, values: &mut [f32]) -> Result<()> {
         self.each("Normaliser::invert", values, |x, shift, scale| x * scale + shift)
     }
@@ -235,7 +234,7 @@ mod tests {
 
     #[test]
     fn z_scores() {
-        // Mean 5 and deviation 2 by hand; the other has a mean that single precision would cancel.
+        // Mean 5 and deviation 2 are computed by hand; the mean of the other feature would cancel in f32.
         let a = columns(&[&[2.0, 4.0, 4.0, 4.0], &[1e6, 1e6 + 1.0, 1e6, 1e6 + 1.0]]);
         let b = columns(&[&[5.0, 5.0, 7.0, 9.0], &[1e6, 1e6 + 1.0, 1e6, 1e6 + 1.0]]);
         let n = Normaliser::fit(Scaling::ZScore, [&a, &b]).unwrap();
@@ -282,7 +281,7 @@ mod tests {
         let missing = columns(&[&[1.0], &[f32::NAN]]);
         assert!(fit(Scaling::ZScore, &[&missing]).unwrap_err().to_string().starts_with("feature 1"));
         let n = fit(Scaling::ZScore, &[&x]).unwrap();
-        // Four features are no two steps of two.
+        // Four features are not two steps of two features.
         let four = n.apply(&columns(&[&[1.0], &[2.0], &[3.0], &[4.0]])).unwrap_err().to_string();
         assert_eq!(four, "expected 2 features, got 4");
         assert!(n.invert(&mut [0.0; 3]).is_err() && n.select(&[2]).is_err());

@@ -1,26 +1,27 @@
-//! Ragged sequences as one time-major array and their lengths.
+//! Ragged sequences as one padded time-major array with lengths.
 
 use super::error::{Place, Problem};
 use super::host::HostArray;
 use super::sequence::{Missing, Sequence};
 use crate::{Error, Result};
 
-/// Ragged sequences `[T, B, features]`, or ragged indices `[T, B]`, where T is the longest length.
-/// What stands beyond a length is padding.
+/// Ragged sequences `[T, B, features]` or ragged indices `[T, B]`, where T is the longest length. Values beyond a
+/// length are padding.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Padded<T> {
     /// The values.
     pub values: HostArray<T>,
-    /// The number of valid steps of each row, at least 1.
+    /// The number of valid steps of each batch row, at least 1.
     pub lengths: Vec<usize>,
 }
 
-/// Puts sequences side by side; the shorter ones end in zeros. The result has `steps` steps, or as
-/// many as the longest sequence: a fixed number lets every batch of a bucket have one shape.
+/// Puts sequences side by side and fills the shorter ones with zeros. The result has `steps` steps, by default as
+/// many as the longest sequence. A fixed number gives all batches of a bucket the same shape.
 ///
 /// # Errors
-/// No sequences; different numbers of features; missing values; a sequence longer than `steps`.
+/// There are no sequences, their numbers of features differ, a value is missing, or a sequence is longer than
+/// `steps`.
 pub fn pad(sequences: &[&Sequence], steps: Option<usize>) -> Result<Padded<f32>> {
     let features = sequences.first().map_or(0, |sequence| sequence.features());
     let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
@@ -44,11 +45,11 @@ pub fn pad(sequences: &[&Sequence], steps: Option<usize>) -> Result<Padded<f32>>
     Ok(Padded { values, lengths })
 }
 
-/// As [`pad`], for the numbers of a vocabulary or for a label per step. `filler` should be a number
-/// that an embedding or a loss accepts, though it never counts.
+/// As [`pad`], for indices: the symbols of a vocabulary, or one label per step. `filler` has to be an index that
+/// the embedding or the loss accepts, although it never counts.
 ///
 /// # Errors
-/// No rows, an empty row, or one longer than `steps`.
+/// There are no rows, a row is empty, or a row is longer than `steps`.
 pub fn pad_indices<R: AsRef<[u32]>>(rows: &[R], filler: u32, steps: Option<usize>) -> Result<Padded<u32>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
     let steps = padded_steps(&lengths, steps)?;

@@ -1,4 +1,4 @@
-//! Polyphonic music as the sets of notes that sound at each step.
+//! Polyphonic music: the set of notes that sound at each step.
 
 use super::error::{Place, Problem};
 use super::sequence::Sequence;
@@ -8,9 +8,9 @@ use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Pieces as sets of pitches per step, in the three parts in which they are published
-/// (Boulanger-Lewandowski et al. 2012, "Modeling temporal dependencies in high-dimensional
-/// sequences"): `{"train": [[[60, 64], [60], []], ...], "valid": ..., "test": ...}`.
+/// Pieces as sets of pitches per step, in the published training, validation and test parts (Boulanger-Lewandowski
+/// et al. 2012, "Modeling temporal dependencies in high-dimensional sequences"): `{"train": [[[60, 64], [60], []],
+/// ...], "valid": ..., "test": ...}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PianoRolls {
     pieces: Parts<Vec<Vec<Vec<usize>>>>,
@@ -18,8 +18,8 @@ pub struct PianoRolls {
 }
 
 impl PianoRolls {
-    /// Reads a file with pitches in `lowest..lowest + pitches`: 0 and 88 for pitches that count the
-    /// keys of a piano, 21 and 88 for MIDI numbers.
+    /// Reads a file with pitches in `lowest..lowest + pitches`: 0 and 88 for pitches that count piano keys, 21 and
+    /// 88 for MIDI numbers.
     ///
     /// # Errors
     /// As [`read_text`] and [`PianoRolls::parse`].
@@ -32,8 +32,8 @@ impl PianoRolls {
     /// Reads text.
     ///
     /// # Errors
-    /// Text that is not such JSON; a part that is missing or empty; a piece without steps; a pitch
-    /// outside the range, or a range of none.
+    /// The text is not JSON of this form; a part is missing or empty; a piece has no steps; a pitch is outside the
+    /// range; or the range is empty.
     pub fn parse(text: &str, lowest: usize, pitches: usize) -> Result<Self> {
         if pitches == 0 {
             return Err(Error::value("PianoRolls::parse", "pitches", "at least 1", 0));
@@ -59,12 +59,12 @@ impl PianoRolls {
         Ok(PianoRolls { pieces: Parts { train, validation, test }, pitches })
     }
 
-    /// Per piece and step, the pitches that sound, counted from 0.
+    /// The pitches that sound at each step of each piece, counted from 0.
     pub fn pieces(&self) -> &Parts<Vec<Vec<Vec<usize>>>> {
         &self.pieces
     }
 
-    /// Number of pitches.
+    /// The number of pitches.
     pub fn pitches(&self) -> usize {
         self.pitches
     }
@@ -82,7 +82,7 @@ impl PianoRolls {
     }
 }
 
-/// Counts pitches from the lowest one, and checks them.
+/// Counts pitches from the lowest one and checks the range.
 fn from_lowest(pieces: &mut [Vec<Vec<usize>>], lowest: usize, pitches: usize) -> Result<()> {
     if pieces.is_empty() {
         return Err(Problem::Empty { what: "the part" }.at(Place::default()));

@@ -1,4 +1,4 @@
-//! Preparing data on another thread while the device computes.
+//! Prepares data on another thread while the device computes.
 
 use super::error::{Place, Problem};
 use crate::Result;
@@ -6,23 +6,23 @@ use std::any::Any;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-/// Runs an iterator on a thread of its own, up to `capacity` items ahead.
+/// Runs an iterator on its own thread, up to `capacity` items ahead.
 ///
-/// Items come in the iterator's order, its errors among them. The thread ends when the iterator does,
-/// or when this is dropped, which waits for the item that is being prepared. To resume a run, save
-/// the cursor that came with the last item that was used, not that of the iterator, which is ahead.
+/// Items and errors come in the order of the iterator. The thread ends with the iterator, or when this value is
+/// dropped; dropping waits for the item that is being prepared. To resume a run, save the cursor that came with the
+/// last item used, not the iterator's own, which is ahead.
 #[derive(Debug)]
 pub struct Prefetch<T> {
-    /// `None` once the items have ended.
+    /// `None` after the last item.
     items: Option<Receiver<Result<T>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Send + 'static> Prefetch<T> {
-    /// Starts the thread. A capacity of 0 prepares one item, and hands it over when it is asked for.
+    /// Starts the thread. A capacity of 0 prepares one item and waits until it is requested.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// The system cannot start a thread.
     pub fn new<I>(items: I, capacity: usize) -> Result<Self>
     where
         I: IntoIterator<Item = Result<T>>,
@@ -32,7 +32,7 @@ impl<T: Send + 'static> Prefetch<T> {
         let items = items.into_iter();
         let work = move || {
             for item in items {
-                // No one is left to take it: the receiver was dropped.
+                // The receiver was dropped, so nobody needs the item.
                 if sender.send(item).is_err() {
                     break;
                 }
@@ -48,7 +48,7 @@ impl<T: Send + 'static> Prefetch<T> {
 }
 
 impl<T> Prefetch<T> {
-    /// Waits for the thread; what it said if it panicked.
+    /// Waits for the thread; returns its message if it panicked.
     fn join(&mut self) -> Option<String> {
         self.items = None;
         let panic = self.thread.take()?.join().err()?;
@@ -67,7 +67,7 @@ impl<T> Iterator for Prefetch<T> {
     fn next(&mut self) -> Option<Result<T>> {
         match self.items.as_ref()?.recv() {
             Ok(item) => Some(item),
-            // Hung up: the iterator has ended, or panicked.
+            // The channel is closed: the iterator has ended or panicked.
             Err(_) => self.join().map(|message| Err(Problem::Panicked { message }.at(Place::default()))),
         }
     }
@@ -111,9 +111,9 @@ mod tests {
         let mut prefetch = Prefetch::new(endless, 2).unwrap();
         assert_eq!(prefetch.next().unwrap().unwrap(), 0);
         drop(prefetch);
-        // One taken, two waiting, one in the hand, and one more while the end was noticed.
+        // One taken, two waiting, one being prepared, and one more before the thread notices the end.
         assert!(made.load(Ordering::SeqCst) <= 5);
-        // The thread has dropped its end: it is gone.
+        // The thread has dropped its end of the channel, so it has ended.
         assert_eq!(Arc::strong_count(&made), 1);
     }
 

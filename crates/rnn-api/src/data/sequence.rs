@@ -1,26 +1,26 @@
-//! [`Sequence`]: steps by features, and what to do about values that are missing.
+//! [`Sequence`]: a series of feature vectors, and the treatment of missing values.
 
 use super::error::{Place, Problem};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// A multivariate sequence `[T, features]` in row-major order. It has at least one step and one
-/// feature, and its values are finite, save for NaN where a reader was told to keep missing values.
+/// A multivariate sequence `[T, features]` in row-major order, with at least one step and one feature. Its values
+/// are finite; only a reader that was told to keep missing values leaves NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sequence {
     values: Vec<f32>,
     features: usize,
 }
 
-/// What a reader does with a value that is missing.
+/// How a reader treats missing values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Missing {
-    /// Refuse it.
+    /// An error.
     #[default]
     Error,
-    /// Keep it as NaN, for [`Sequence::fill`] or [`Sequence::with_missing_mask`]: batches refuse NaN.
+    /// Kept as NaN, for [`Sequence::fill`] or [`Sequence::with_missing_mask`]. Batches refuse NaN.
     Keep,
 }
 
@@ -28,11 +28,11 @@ pub enum Missing {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Fill {
-    /// By a constant.
+    /// With a constant.
     Value(f32),
-    /// By the last value before; by the first one after at the start. Only the start looks ahead.
+    /// With the previous value; at the start, with the first value that follows. Only the start uses later values.
     Previous,
-    /// On the line between the neighbours; constant at both ends. Looks ahead: not for forecasting.
+    /// By linear interpolation; constant at both ends. It uses later values, so it is not suitable for forecasting.
     Linear,
 }
 
@@ -40,15 +40,15 @@ impl Sequence {
     /// A sequence of `values.len() / features` steps.
     ///
     /// # Errors
-    /// No values, no features, an incomplete last step, a value that is infinite or NaN.
+    /// There are no values or no features, the last step is incomplete, or a value is infinite or NaN.
     pub fn new(values: Vec<f32>, features: usize) -> Result<Self> {
         Self::checked(values, features, Missing::Error)
     }
 
-    /// As [`Sequence::new`], where NaN stands for a missing value.
+    /// As [`Sequence::new`], with NaN for missing values.
     ///
     /// # Errors
-    /// As [`Sequence::new`], save for NaN.
+    /// As [`Sequence::new`], except for NaN.
     pub fn with_missing(values: Vec<f32>, features: usize) -> Result<Self> {
         Self::checked(values, features, Missing::Keep)
     }
@@ -67,16 +67,16 @@ impl Sequence {
         Ok(sequence)
     }
 
-    /// For callers that made the values from a sequence or an image.
+    /// For callers whose values come from a sequence or an image.
     pub(crate) fn from_parts(values: Vec<f32>, features: usize) -> Self {
         debug_assert!(!values.is_empty() && values.len().is_multiple_of(features));
         Sequence { values, features }
     }
 
-    /// One sequence per feature, put side by side.
+    /// Combines sequences of one feature each, given as columns.
     ///
     /// # Errors
-    /// No columns, columns of different lengths, and as [`Sequence::with_missing`].
+    /// There are no columns, their lengths differ, or an error of [`Sequence::with_missing`].
     pub fn from_columns(columns: &[Vec<f32>]) -> Result<Self> {
         let steps = columns.first().map_or(0, Vec::len);
         for (feature, column) in columns.iter().enumerate() {
@@ -100,17 +100,17 @@ impl Sequence {
         })
     }
 
-    /// Number of steps, at least 1.
+    /// The number of steps, at least 1.
     pub fn len(&self) -> usize {
         self.values.len() / self.features
     }
 
-    /// Never true.
+    /// Always false.
     pub fn is_empty(&self) -> bool {
         false
     }
 
-    /// Number of features.
+    /// The number of features.
     pub fn features(&self) -> usize {
         self.features
     }
@@ -124,7 +124,7 @@ impl Sequence {
         &mut self.values
     }
 
-    /// The steps in order, each with all features.
+    /// The steps in order, each as a slice of all features.
     pub fn steps(&self) -> std::slice::ChunksExact<'_, f32> {
         self.values.chunks_exact(self.features)
     }
@@ -132,7 +132,7 @@ impl Sequence {
     /// One feature over all steps.
     ///
     /// # Errors
-    /// No such feature.
+    /// The feature does not exist.
     pub fn column(&self, feature: usize) -> Result<Vec<f32>> {
         Ok(self.select(&[feature])?.values)
     }
@@ -140,7 +140,7 @@ impl Sequence {
     /// Only these features, in this order.
     ///
     /// # Errors
-    /// No features, or one that does not exist.
+    /// No features are given, or a feature does not exist.
     pub fn select(&self, features: &[usize]) -> Result<Self> {
         check_features("Sequence::select", features, self.features)?;
         let values = self.steps().flat_map(|step| features.iter().map(|&f| step[f])).collect();
@@ -150,7 +150,7 @@ impl Sequence {
     /// The steps of a range.
     ///
     /// # Errors
-    /// An empty range, or one that ends beyond the sequence.
+    /// The range is empty or ends beyond the sequence.
     pub fn slice(&self, range: Range<usize>) -> Result<Self> {
         if range.start >= range.end || range.end > self.len() {
             let expected = format!("some of the {} steps", self.len());
@@ -160,11 +160,10 @@ impl Sequence {
         Ok(Sequence { values, features: self.features })
     }
 
-    /// All steps but the last as the input, and all but the first as the target: what a network that
-    /// predicts the next step learns from.
+    /// Input and target for predicting the next step: all steps but the last, and all steps but the first.
     ///
     /// # Errors
-    /// A sequence of one step.
+    /// The sequence has only one step.
     pub fn next_step_pair(&self) -> Result<(Self, Self)> {
         if self.len() < 2 {
             return Err(Problem::TooShort { length: self.len(), needed: 2 }.at(Place::default()));
@@ -180,7 +179,7 @@ impl Sequence {
     /// Replaces missing values.
     ///
     /// # Errors
-    /// A feature without any value (except by [`Fill::Value`]), or a constant that is not finite.
+    /// A feature has no value (except with [`Fill::Value`]), or the constant is not finite.
     pub fn fill(&self, fill: Fill) -> Result<Self> {
         let mut filled = self.clone();
         for feature in 0..self.features {
@@ -211,8 +210,8 @@ impl Sequence {
         Ok(filled)
     }
 
-    /// Twice the features: the values with 0 where they are missing, then 1 where a value is missing
-    /// and 0 where it is there (Lipton et al. 2016). Normalise first, so that 0 is the mean.
+    /// Doubles the features: first the values, with 0 where they are missing, then a mask with 1 where a value is
+    /// missing (Lipton et al. 2016). Normalise before, so that 0 is the mean.
     #[must_use]
     pub fn with_missing_mask(&self) -> Self {
         let mut values = Vec::with_capacity(2 * self.values.len());
@@ -224,7 +223,7 @@ impl Sequence {
     }
 }
 
-/// Refuses an empty list of features and any that does not exist.
+/// Refuses an empty list of features and features that do not exist.
 pub(crate) fn check_features(op: &'static str, features: &[usize], of: usize) -> Result<()> {
     match features.iter().find(|&&f| f >= of) {
         Some(f) => Err(Error::value(op, "features", format!("below {of}"), f)),

@@ -1,12 +1,12 @@
-//! Seeded orders.
+//! Seeded shuffling.
 
 use rnn_runtime::RngKey;
 use serde::{Deserialize, Serialize};
 
-/// Keeps the draws of data apart from those of weights and dropout.
+/// Separates the random draws of data from those of weights and dropout.
 const DATA_STREAM: u32 = 0x6461_7461;
 
-/// What is being drawn.
+/// The purpose of a draw.
 #[derive(Clone, Copy)]
 pub(crate) enum Draw {
     Split = 0,
@@ -15,14 +15,14 @@ pub(crate) enum Draw {
     Rotation = 3,
 }
 
-/// Where an iteration over data stands: a checkpoint keeps it, and `seek` goes on from there with the
-/// same items in the same order.
+/// The position of an iteration over data. A checkpoint stores it, and `seek` continues there with the same items
+/// in the same order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cursor {
-    /// Number of complete passes.
+    /// The number of complete passes.
     pub epoch: u64,
-    /// Position in this pass, in batches or steps.
+    /// The position in the current pass, in batches or steps.
     pub position: u64,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn draw_below(seed: u64, draw: Draw, epoch: u64, bound: usize) -> usi
     below(key(seed, draw, epoch), 0, bound)
 }
 
-/// Shuffles by Fisher and Yates: an order that depends on (seed, draw, epoch) only.
+/// A Fisher-Yates shuffle. The order depends only on (seed, draw, epoch).
 pub(crate) fn shuffle<T>(items: &mut [T], seed: u64, draw: Draw, epoch: u64) {
     let key = key(seed, draw, epoch);
     for last in (1..items.len()).rev() {

@@ -1,6 +1,5 @@
-//! Splits into training, validation and test parts. They come before windows are cut and normalisers
-//! fitted: a window that reaches across a border, or a mean over all data, tells the network about
-//! the test.
+//! Splits into training, validation and test parts. Split before you cut windows and fit normalisers: a window
+//! across a border, or a mean over all data, leaks information about the test part.
 
 use super::error::{Place, Problem};
 use super::shuffle::{Draw, shuffle};
@@ -10,14 +9,14 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::ops::Range;
 
-/// One thing for each part of a split.
+/// One value for each part of a split.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parts<T> {
-    /// What the network learns from.
+    /// The part that the network is trained on.
     pub train: T,
-    /// What decides when to stop and which settings are best.
+    /// The part that decides when to stop and which settings are best.
     pub validation: T,
-    /// What is looked at once, at the end.
+    /// The part for the final evaluation.
     pub test: T,
 }
 
@@ -27,27 +26,27 @@ impl<T> Parts<T> {
         Parts { train: &self.train, validation: &self.validation, test: &self.test }
     }
 
-    /// Applies a function to every part.
+    /// Applies a function to each part.
     pub fn map<U>(self, mut f: impl FnMut(T) -> U) -> Parts<U> {
         Parts { train: f(self.train), validation: f(self.validation), test: f(self.test) }
     }
 
-    /// Applies a function that can fail to every part.
+    /// Applies a fallible function to each part.
     ///
     /// # Errors
-    /// The function's first error.
+    /// The first error of the function.
     pub fn try_map<U>(self, mut f: impl FnMut(T) -> Result<U>) -> Result<Parts<U>> {
         Ok(Parts { train: f(self.train)?, validation: f(self.validation)?, test: f(self.test)? })
     }
 }
 
-/// The shares of validation and test; the rest is for training.
+/// The shares of validation and test; the remainder is for training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shares {
-    /// Share of the validation part; exactly 0 for none.
+    /// Share of the validation part; 0 for none.
     pub validation: f64,
-    /// Share of the test part; exactly 0 for none.
+    /// Share of the test part; 0 for none.
     pub test: f64,
 }
 
@@ -55,7 +54,7 @@ impl Shares {
     /// Shares of validation and test.
     ///
     /// # Errors
-    /// A share outside `[0, 1)`, or nothing left for training.
+    /// A share is outside `[0, 1)`, or nothing remains for training.
     pub fn new(validation: f64, test: f64) -> Result<Self> {
         let shares = Shares { validation, test };
         shares.check()?;
@@ -75,14 +74,14 @@ impl Shares {
         Ok(())
     }
 
-    /// How many of `of` items go to validation and test, rounded to the nearest.
+    /// How many of `of` items go to validation and test, rounded to nearest.
     fn counts(&self, of: usize) -> (usize, usize) {
         let end = (of as f64 * (1.0 - self.test)).round() as usize;
         let start = (of as f64 * (1.0 - self.test - self.validation)).round() as usize;
         (end - start, of - end)
     }
 
-    /// Refuses a part that was asked for and came out empty.
+    /// Refuses a requested part that is empty.
     fn filled(&self, of: usize, train: usize, validation: usize, test: usize) -> Result<()> {
         self.check()?;
         let parts = [
@@ -97,11 +96,11 @@ impl Shares {
     }
 }
 
-/// The first items for training, then validation, then test: for time series, where the future must
-/// not help to predict the past.
+/// The first items for training, the next for validation, the last for test. For time series: later values must not
+/// help to predict earlier ones.
 ///
 /// # Errors
-/// Shares outside their domain, or a part that would be empty.
+/// A share is invalid, or a part would be empty.
 pub fn chronological(items: usize, shares: Shares) -> Result<Parts<Range<usize>>> {
     shares.check()?;
     let (validation, test) = shares.counts(items);
@@ -111,7 +110,7 @@ pub fn chronological(items: usize, shares: Shares) -> Result<Parts<Range<usize>>
     Ok(Parts { train: 0..train, validation: train..end, test: end..items })
 }
 
-/// A text cut as [`chronological`] cuts a series, at the nearest character borders before.
+/// Splits a text as [`chronological`] splits a series, at the last character border before each cut.
 ///
 /// # Errors
 /// As [`chronological`], which counts bytes here.
@@ -123,7 +122,7 @@ pub fn chronological_text(text: &str, shares: Shares) -> Result<Parts<&str>> {
     Ok(Parts { train: &text[..first], validation: &text[first..second], test: &text[second..] })
 }
 
-/// Indices in an order given by the seed, divided. For items that are independent of each other.
+/// Indices in a seeded random order, divided into parts. For independent items.
 ///
 /// # Errors
 /// As [`chronological`].
@@ -131,8 +130,8 @@ pub fn shuffled(items: usize, shares: Shares, seed: u64) -> Result<Parts<Vec<usi
     stratified(&vec![(); items], shares, seed)
 }
 
-/// As [`shuffled`], with every class divided by the shares, so that all parts have the same mixture.
-/// Each count is rounded so that the sums stay right: a class of few items may be absent from a part.
+/// As [`shuffled`], with the same class proportions in all parts. Counts are rounded so that their sums are right;
+/// a class with few items may be absent from a part.
 ///
 /// # Errors
 /// As [`chronological`].
@@ -141,7 +140,8 @@ pub fn stratified<K: Eq + Hash>(classes: &[K], shares: Shares, seed: u64) -> Res
     let mut parts = Parts::<Vec<usize>>::default();
     let mut before = 0;
     for items in members(classes, seed) {
-        // What the classes so far should have, less what those before have: rounding does not add up.
+        // The target count of all classes so far, minus the items already assigned, so that rounding errors do not
+        // add up.
         let (v0, t0) = shares.counts(before);
         before += items.len();
         let (v1, t1) = shares.counts(before);
@@ -155,8 +155,8 @@ pub fn stratified<K: Eq + Hash>(classes: &[K], shares: Shares, seed: u64) -> Res
     finish(classes.len(), shares, parts)
 }
 
-/// Whole groups, in an order given by the seed, divided so that the parts come close to their shares
-/// of the items: no speaker, patient or machine is in two parts.
+/// Whole groups in a seeded random order, divided so that the parts approach their shares of the items. No group
+/// (speaker, patient, machine) is in two parts.
 ///
 /// # Errors
 /// As [`chronological`].
@@ -172,7 +172,7 @@ pub fn grouped<K: Eq + Hash>(groups: &[K], shares: Shares, seed: u64) -> Result<
     };
     let total = groups.len() as f64;
     for items in all {
-        // The part that lacks most of its goal gets the next group.
+        // The next group goes to the part that is furthest below its share.
         let lack = |have: &Vec<usize>, share: f64| {
             if share > 0.0 { 1.0 - have.len() as f64 / (share * total) } else { f64::NEG_INFINITY }
         };
@@ -187,7 +187,7 @@ pub fn grouped<K: Eq + Hash>(groups: &[K], shares: Shares, seed: u64) -> Result<
     finish(groups.len(), shares, parts)
 }
 
-/// The items of each key, shuffled; keys in the order in which they first come.
+/// The items of each key, shuffled; keys in order of first occurrence.
 fn members<K: Eq + Hash>(keys: &[K], seed: u64) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..keys.len()).collect();
     shuffle(&mut order, seed, Draw::Split, 0);
@@ -203,7 +203,7 @@ fn members<K: Eq + Hash>(keys: &[K], seed: u64) -> Vec<Vec<usize>> {
     members
 }
 
-/// Sorts the parts, which makes them easy to compare, and checks them.
+/// Sorts the parts, so that they are easy to compare, and checks them.
 fn finish(of: usize, shares: Shares, mut parts: Parts<Vec<usize>>) -> Result<Parts<Vec<usize>>> {
     shares.filled(of, parts.train.len(), parts.validation.len(), parts.test.len())?;
     for part in [&mut parts.train, &mut parts.validation, &mut parts.test] {
@@ -284,7 +284,7 @@ mod tests {
                 |part: &[usize]| part.iter().map(|&i| keys[i]).collect::<std::collections::HashSet<_>>();
             let (a, b, c) = (groups(&parts.train), groups(&parts.validation), groups(&parts.test));
             assert!(a.is_disjoint(&b) && a.is_disjoint(&c) && b.is_disjoint(&c));
-            // A group is at most as large as the largest one.
+            // The deviation is at most the size of the largest group.
             let largest = (0..13).map(|g| keys.iter().filter(|&&k| k == g * g).count()).max().unwrap();
             near(&parts.test, 0.25, largest as f64);
             assert_eq!(parts, grouped(&keys, shares, seed).unwrap());

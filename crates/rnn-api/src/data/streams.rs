@@ -1,5 +1,5 @@
-//! Contiguous streams for stateful truncated backpropagation through time: row b of every chunk goes
-//! on where row b of the chunk before ended, so the state can be carried over.
+//! Contiguous streams for stateful truncated BPTT. Row b of every chunk continues row b of the previous chunk, so
+//! the state can be carried over.
 
 use super::error::{Place, Problem};
 use super::host::HostArray;
@@ -14,22 +14,22 @@ use std::sync::Arc;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct StreamConfig {
-    /// B, the number of streams.
+    /// B, the number of streams (batch rows).
     pub batch_size: usize,
-    /// T, the steps of a chunk; the last one of an epoch may have fewer.
+    /// T, the time steps of a chunk. The last chunk of an epoch may be shorter.
     pub steps: usize,
-    /// Seeds a new order of the documents and a new place to start for every epoch; without one, the
-    /// default, every epoch is the same.
+    /// Seed of a new document order and starting point for every epoch. Without a seed, the default, every epoch is
+    /// the same.
     pub seed: Option<u64>,
 }
 
 impl StreamConfig {
-    /// So many streams, in chunks of so many steps.
+    /// `batch_size` streams in chunks of `steps` time steps.
     pub fn new(batch_size: usize, steps: usize) -> Self {
         StreamConfig { batch_size, steps, seed: None }
     }
 
-    /// Another order and another start in every epoch.
+    /// Uses a new order and starting point in every epoch.
     #[must_use]
     pub fn with_shuffle(self, seed: u64) -> Self {
         StreamConfig { seed: Some(seed), ..self }
@@ -42,36 +42,35 @@ impl StreamConfig {
 pub struct Chunk<T> {
     /// Inputs, `[T, B]` of indices or `[T, B, features]` of values.
     pub x: HostArray<T>,
-    /// Targets of the same shape: what follows each input.
+    /// Targets of the same shape: the step that follows each input.
     pub y: HostArray<T>,
-    /// `[T, B]`: whether the state is to be cleared before a step, because a document starts there or
-    /// because the epoch does.
+    /// `[T, B]`: whether the state has to be cleared before a step, because a document or the epoch starts there.
     pub resets: Vec<bool>,
-    /// Whether this is the first chunk of an epoch: all states start afresh.
+    /// Whether this is the first chunk of an epoch, where all states start from zero.
     pub first: bool,
-    /// Where to go on after this chunk.
+    /// The position after this chunk.
     pub next: Cursor,
 }
 
-/// Documents, one after the other, as B streams of equal lengths. Every step of a document but the
-/// last is an input, whose target is the next step; at most B - 1 of all these pairs do not come in an
-/// epoch. As an iterator it ends with each epoch, and then goes on with the next. Cheap to clone.
+/// Documents, one after the other, divided into B streams of equal length. Every step of a document but the last is
+/// an input, and its target is the next step. Up to B - 1 of these pairs are left out of an epoch. The iterator
+/// ends with each epoch, and the next call starts the next epoch. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Streams<T> {
     documents: Arc<[Vec<T>]>,
-    /// Values of a step; `None` for indices, whose chunks have no axis for it.
+    /// Values per step; `None` for indices, whose chunks have no feature axis.
     features: Option<usize>,
     config: StreamConfig,
-    /// Inputs with a target, of all documents.
+    /// The number of (input, target) pairs of all documents.
     pairs: usize,
     cursor: Cursor,
     layout: Option<Arc<Layout>>,
 }
 
-/// The order of an epoch.
+/// The document order of an epoch.
 #[derive(Debug)]
 struct Layout {
-    /// Documents in their order, each with the number of pairs before it.
+    /// Documents in order, each with the number of pairs before it.
     order: Vec<(usize, usize)>,
     /// The pair at which the first stream starts.
     rotation: usize,
@@ -81,7 +80,8 @@ impl Streams<u32> {
     /// Streams of indices, such as the characters of texts.
     ///
     /// # Errors
-    /// Sizes of 0; no documents; a document of fewer than two steps; fewer pairs than streams.
+    /// A size is 0; there are no documents; a document has fewer than two steps; or there are fewer pairs than
+    /// streams.
     pub fn of_indices(documents: Vec<Vec<u32>>, config: &StreamConfig) -> Result<Self> {
         Self::checked(documents, None, config)
     }
@@ -91,7 +91,7 @@ impl Streams<f32> {
     /// Streams of values.
     ///
     /// # Errors
-    /// As [`Streams::of_indices`], different numbers of features, or missing values.
+    /// As [`Streams::of_indices`]; the numbers of features differ; or a value is missing.
     pub fn of_sequences(sequences: &[Sequence], config: &StreamConfig) -> Result<Self> {
         let features = sequences.first().map_or(1, Sequence::features);
         for (index, sequence) in sequences.iter().enumerate() {
@@ -108,10 +108,11 @@ impl Streams<f32> {
 }
 
 impl<T: Copy> Chunk<T> {
-    /// The first `steps` steps and the rest, for a network that takes them one after the other.
+    /// Splits a chunk into its first `steps` steps and the rest, for a network that processes them one after the
+    /// other.
     ///
     /// # Errors
-    /// No step on one of the sides.
+    /// One of the two parts would be empty.
     pub fn split_at(&self, steps: usize) -> Result<(Self, Self)> {
         let dims = self.x.dims();
         let all = dims[0];
@@ -172,7 +173,7 @@ impl<T: Copy> Streams<T> {
         self.features.unwrap_or(1)
     }
 
-    /// Inputs with a target that a document has; `None` for an empty one.
+    /// The number of (input, target) pairs of a document; `None` for an empty document.
     fn pairs_of(&self, document: usize) -> Option<usize> {
         (self.documents[document].len() / self.width()).checked_sub(1)
     }
@@ -192,15 +193,15 @@ impl<T: Copy> Streams<T> {
         self.steps_per_epoch().div_ceil(self.config.steps)
     }
 
-    /// Where the next chunk starts; its position counts steps.
+    /// The position of the next chunk, in time steps.
     pub fn cursor(&self) -> Cursor {
         self.cursor
     }
 
-    /// Goes to where another iteration stood.
+    /// Continues at the position of another iteration.
     ///
     /// # Errors
-    /// A position beyond the epoch: the cursor is of other data. Nothing is changed then.
+    /// The position is beyond the epoch, so the cursor belongs to other data. Nothing is changed then.
     pub fn seek(&mut self, cursor: Cursor) -> Result<()> {
         let steps = self.steps_per_epoch();
         if cursor.position > steps as u64 {
@@ -243,7 +244,7 @@ impl<T: Copy> Streams<T> {
 impl<T: Copy> Iterator for Streams<T> {
     type Item = Chunk<T>;
 
-    /// The next chunk; `None` once at the end of every epoch.
+    /// The next chunk; `None` once at the end of each epoch.
     fn next(&mut self) -> Option<Chunk<T>> {
         let layout = self.layout();
         let (length, start) = (self.steps_per_epoch(), self.cursor.position as usize);
@@ -258,7 +259,7 @@ impl<T: Copy> Iterator for Streams<T> {
         let mut resets = Vec::with_capacity(steps * batch);
         for t in start..start + steps {
             for b in 0..batch {
-                // With a rotation the last streams go on at the first document.
+                // With a random starting point, the last streams continue at the first document.
                 let pair = (layout.rotation + b * length + t) % pairs;
                 let at = layout.order.partition_point(|&(_, before)| before <= pair) - 1;
                 let (document, before) = layout.order[at];
@@ -325,8 +326,8 @@ mod tests {
         assert_eq!(chunk.resets, [true, false, true]);
     }
 
-    /// Chunks put together are the streams; streams put together are the documents, each element with
-    /// the one that follows it, save for at most B - 1 of them.
+    /// The concatenated chunks are the streams. The concatenated streams are the documents, each element with its
+    /// successor, except for at most B - 1 pairs.
     #[test]
     fn chunks_together_are_the_documents() {
         let mut rng = SplitMix64::new(6);

@@ -7,7 +7,7 @@ use super::vocabulary::Vocabulary;
 use crate::Result;
 use std::path::{Path, PathBuf};
 
-/// Texts, each with a class label. The texts are not empty.
+/// Non-empty texts, each with a class label.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LabelledStrings {
     texts: Vec<String>,
@@ -26,16 +26,16 @@ impl LabelledStrings {
     /// Reads lines `label<TAB>text`.
     ///
     /// # Errors
-    /// No lines, a line without a tab, or with nothing before or after it.
+    /// There are no lines, or a line has no tab or nothing before or after it.
     pub fn parse(text: &str) -> Result<Self> {
         parse(text, None)
     }
 
-    /// Reads the `.txt` files of a folder, sorted by name: one text per line, whose label is the name
-    /// of the file without its extension. Empty lines are skipped.
+    /// Reads the `.txt` files of a folder, sorted by name. Each line is a text; its label is the file name without
+    /// the extension. Empty lines are skipped.
     ///
     /// # Errors
-    /// A folder that cannot be read or has no such files, or a file without lines.
+    /// The folder cannot be read or has no such files, or a file has no lines.
     pub fn read_folder(folder: impl AsRef<Path>) -> Result<Self> {
         let mut all = LabelledStrings::default();
         for path in files_with_extension(folder, "txt")? {
@@ -53,10 +53,10 @@ impl LabelledStrings {
         Ok(all)
     }
 
-    /// The sequences of FASTA records, with labels made from the records.
+    /// The sequences of FASTA records. `label` derives the label from a record.
     ///
     /// # Errors
-    /// No records, or one for which `label` has none.
+    /// There are no records, or `label` returns none for a record.
     pub fn from_fasta(records: &[Fasta], label: impl Fn(&Fasta) -> Option<String>) -> Result<Self> {
         let mut all = LabelledStrings::default();
         for (index, record) in records.iter().enumerate() {
@@ -87,10 +87,10 @@ impl LabelledStrings {
         &self.labels
     }
 
-    /// The numbers of every text's symbols.
+    /// Encodes every text with a vocabulary.
     ///
     /// # Errors
-    /// As [`Vocabulary::encode`]; the file and the line are named, and the column within the text.
+    /// As [`Vocabulary::encode`]; the error names file, line and the column in the text.
     pub fn encode(&self, vocabulary: &Vocabulary) -> Result<Vec<Vec<u32>>> {
         let encode = |(index, text): (usize, &String)| {
             let named =
@@ -100,7 +100,7 @@ impl LabelledStrings {
         self.texts.iter().enumerate().map(encode).collect()
     }
 
-    /// How many texts.
+    /// The number of texts.
     pub fn len(&self) -> usize {
         self.texts.len()
     }
@@ -110,17 +110,17 @@ impl LabelledStrings {
         self.texts.is_empty()
     }
 
-    /// These texts with their labels, for one part of a split.
+    /// A subset of the texts with their labels, for one part of a split.
     ///
     /// # Errors
-    /// An index beyond the texts.
+    /// An index is beyond the texts.
     pub fn select(&self, indices: &[usize]) -> Result<Self> {
         let labels = self.labels.select(indices)?;
         Ok(LabelledStrings { texts: indices.iter().map(|&i| self.texts[i].clone()).collect(), labels })
     }
 }
 
-/// Lines with something in them, with their numbers.
+/// Non-empty lines with their numbers.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(at, line)| (at + 1, line.trim())).filter(|(_, line)| !line.is_empty())
 }
@@ -151,11 +151,11 @@ fn parse(text: &str, path: Option<&Path>) -> Result<LabelledStrings> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fasta {
-    /// The line after `>`: an identifier, then often a description.
+    /// The header line after `>`: an identifier, often followed by a description.
     pub header: String,
-    /// All lines that follow, joined, in the case of the file.
+    /// The sequence lines, joined, in the original case.
     pub sequence: String,
-    /// The file it was read from.
+    /// The file, if the record was read from one.
     pub file: Option<PathBuf>,
     /// The line of the header.
     pub line: usize,
@@ -180,11 +180,11 @@ impl Fasta {
         Ok(records)
     }
 
-    /// Reads records. A sequence may take several lines, and a `*` that ends a protein is dropped.
+    /// Reads records. A sequence may span several lines. A `*` at the end of a protein is dropped.
     ///
     /// # Errors
-    /// No records, letters before the first header, a record without letters, or characters other
-    /// than letters, `-` and `*`.
+    /// There are no records; a sequence stands before the first header; a record has no sequence; or a character is
+    /// not a letter, `-` or `*`.
     pub fn parse(text: &str) -> Result<Vec<Self>> {
         let mut records: Vec<Fasta> = Vec::new();
         for (line, text) in lines(text).filter(|(_, text)| !text.starts_with(';')) {

@@ -7,12 +7,12 @@ use super::text::{number, read_text};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// How delimited text is to be read.
+/// How to read delimited text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TableOptions {
-    /// Stands between fields; `None`, the default, takes the first of tab, semicolon and comma that
-    /// the first line has.
+    /// The delimiter. `None`, the default, uses the first of tab, semicolon and comma that occurs in the first
+    /// line.
     pub delimiter: Option<char>,
     /// Whether the first line names the columns; yes by default.
     pub header: bool,
@@ -25,12 +25,12 @@ impl Default for TableOptions {
 }
 
 impl TableOptions {
-    /// A header, and a delimiter found in it.
+    /// With a header, and the delimiter detected from the first line.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets what stands between fields.
+    /// Sets the delimiter.
     #[must_use]
     pub fn with_delimiter(self, delimiter: char) -> Self {
         TableOptions { delimiter: Some(delimiter), ..self }
@@ -43,7 +43,7 @@ impl TableOptions {
     }
 }
 
-/// A column by its name in the header, or by its number from 0.
+/// A column, by its name in the header or by its number from 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Column {
     /// By name.
@@ -70,19 +70,19 @@ impl From<usize> for Column {
     }
 }
 
-/// Delimited text in memory: fields as text, turned into numbers column by column.
+/// Delimited text in memory. Fields are stored as text and converted to numbers column by column.
 ///
-/// Fields may be quoted as in RFC 4180: `"a, b"`, with `""` for a quote and line ends inside. Empty
-/// lines are skipped; every other line has as many fields as the first.
+/// Fields may be quoted as in RFC 4180: `"a, b"`, with `""` for a quote and line breaks inside. Empty lines are
+/// skipped. All other lines must have as many fields as the first.
 #[derive(Clone, Debug)]
 pub struct Table {
     file: Option<PathBuf>,
     names: Option<Vec<String>>,
     width: usize,
-    /// All fields one after the other, and where each ends.
+    /// All fields, concatenated, and the end of each.
     text: String,
     ends: Vec<usize>,
-    /// The line on which each row starts.
+    /// The line number at which each row starts.
     lines: Vec<usize>,
 }
 
@@ -98,7 +98,7 @@ impl Table {
     /// Reads text.
     ///
     /// # Errors
-    /// No rows, rows of different widths, quotes that do not close.
+    /// There are no rows, rows differ in their number of fields, or a quote is not closed.
     pub fn parse(text: &str, options: &TableOptions) -> Result<Self> {
         Self::parse_from(text, options, None)
     }
@@ -155,17 +155,17 @@ impl Table {
         Place::file(self.file.as_deref()).line(line)
     }
 
-    /// Number of rows, without the header; at least 1.
+    /// The number of rows, without the header; at least 1.
     pub fn rows(&self) -> usize {
         self.lines.len()
     }
 
-    /// Number of columns.
+    /// The number of columns.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// The names of the columns, where there is a header.
+    /// The column names, if there is a header.
     pub fn names(&self) -> Option<&[String]> {
         self.names.as_deref()
     }
@@ -202,16 +202,16 @@ impl Table {
     /// A column as text.
     ///
     /// # Errors
-    /// No such column, or a name that several have.
+    /// The column does not exist, or several columns have this name.
     pub fn strings(&self, column: impl Into<Column>) -> Result<Vec<&str>> {
         let c = self.index(&column.into())?;
         Ok((0..self.rows()).map(|row| self.cell(row, c)).collect())
     }
 
-    /// A column as class labels, which keep their lines for messages.
+    /// A column as class labels, with line numbers for error messages.
     ///
     /// # Errors
-    /// No such column, or an empty label.
+    /// The column does not exist, or a label is empty.
     pub fn labels(&self, column: impl Into<Column>) -> Result<Labels> {
         let c = self.index(&column.into())?;
         let mut labels = Labels::default();
@@ -229,10 +229,11 @@ impl Table {
         self.names.as_ref().map_or_else(|| column.to_string(), |names| names[column].clone())
     }
 
-    /// A column as numbers. Missing are the empty field, `?`, `NA`, `N/A`, `NaN`, `null` and `none`.
+    /// A column as numbers. An empty field, `?`, `NA`, `N/A`, `NaN`, `null` and `none` count as missing.
     ///
     /// # Errors
-    /// No such column; a field that is no number, not finite, or missing where that is refused.
+    /// The column does not exist; a field is not a number or not finite; or a value is missing and `missing` does
+    /// not allow it.
     pub fn numbers(&self, column: impl Into<Column>, missing: Missing) -> Result<Vec<f32>> {
         let c = self.index(&column.into())?;
         let parse = |row| match number(self.cell(row, c)) {
@@ -243,23 +244,23 @@ impl Table {
         (0..self.rows()).map(parse).collect()
     }
 
-    /// Columns side by side as a sequence, one step per row: `[rows, columns]`.
+    /// Several columns as a sequence with one step per row: `[rows, columns]`.
     ///
     /// # Errors
-    /// No columns, and as [`Table::numbers`].
+    /// No columns are given, or an error of [`Table::numbers`].
     pub fn sequence<C: Into<Column> + Clone>(&self, columns: &[C], missing: Missing) -> Result<Sequence> {
         let columns: Result<Vec<_>> = columns.iter().map(|c| self.numbers(c.clone(), missing)).collect();
         Sequence::from_columns(&columns?)
     }
 }
 
-/// The delimiter of the first line.
+/// Detects the delimiter from the first line.
 fn guess(text: &str) -> char {
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
     ['\t', ';', ','].into_iter().find(|&d| line.contains(d)).unwrap_or(',')
 }
 
-/// What is left to read.
+/// The remaining text.
 struct Reader<'a> {
     rest: &'a str,
     line: usize,
@@ -271,7 +272,7 @@ impl Reader<'_> {
         self.rest = &self.rest[bytes..];
     }
 
-    /// Skips a line without characters.
+    /// Skips an empty line.
     fn blank_line(&mut self) -> bool {
         let blank = if self.rest.starts_with("\r\n") { 2 } else { usize::from(self.rest.starts_with('\n')) };
         self.skip(blank);
@@ -279,7 +280,7 @@ impl Reader<'_> {
         blank > 0
     }
 
-    /// Appends the next field to `out`; whether another one follows on the line.
+    /// Appends the next field to `out`. Returns whether the line has another field.
     fn field(&mut self, out: &mut String) -> std::result::Result<bool, Problem> {
         if self.rest.starts_with('"') {
             self.quoted(out)?;
@@ -352,7 +353,7 @@ mod tests {
         let table = parse("a\tb\n\"x\ty \"\"z\"\"\nsecond\"\t1\n\"\"\t2\n").unwrap();
         assert_eq!(table.strings("a").unwrap(), ["x\ty \"z\"\nsecond", ""]);
         assert_eq!(table.numbers("b", Missing::Error).unwrap(), [1.0, 2.0]);
-        // The quoted line end counts for the lines that follow.
+        // The line break inside quotes counts for the line numbers that follow.
         assert_eq!(table.labels("a").unwrap_err().to_string().split(':').next(), Some("line 4, field \"a\""));
         assert!(error("a,b\n\"1,2\n3,4\n").starts_with("line 2: expected a closing quote"));
         assert!(error("a,b\n\"1\"x,2\n").starts_with("line 2: expected a delimiter"));
@@ -377,7 +378,7 @@ mod tests {
         assert!(table.numbers("a", Missing::Keep).unwrap()[2].is_nan());
     }
 
-    /// What a writer quotes, the reader gives back.
+    /// The reader returns what a quoting writer wrote.
     #[test]
     fn any_fields_survive_quoting() {
         let mut rng = rnn_testing::data::SplitMix64::new(5);

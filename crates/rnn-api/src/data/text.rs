@@ -8,10 +8,10 @@ pub(crate) fn io_error(path: &Path, source: std::io::Error) -> Error {
     Error::Io { path: path.to_path_buf(), source }
 }
 
-/// Reads a UTF-8 text; a byte order mark is dropped, and gzip is unpacked (with the feature `gzip`).
+/// Reads UTF-8 text. Removes a byte order mark and, with the feature `gzip`, unpacks gzip.
 ///
 /// # Errors
-/// A file that cannot be read, or is not UTF-8: the line and the column are named.
+/// The file cannot be read, or it is not UTF-8; the error then names line and column.
 pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     let mut bytes = std::fs::read(path).map_err(|source| io_error(path, source))?;
@@ -46,10 +46,10 @@ fn unpack(path: &Path, _: &[u8]) -> Result<Vec<u8>> {
     Err(Error::Unsupported { what: format!("reading {}, a compressed file,", path.display()), why })
 }
 
-/// The files of a folder with this extension (without the dot; any case), sorted by name.
+/// The files of a folder with this extension (given without the dot, in any case), sorted by name.
 ///
 /// # Errors
-/// A folder that cannot be read, or one without such files.
+/// The folder cannot be read, or it has no such files.
 pub fn files_with_extension(folder: impl AsRef<Path>, extension: &str) -> Result<Vec<PathBuf>> {
     let folder = folder.as_ref();
     let mut files = Vec::new();
@@ -66,9 +66,9 @@ pub fn files_with_extension(folder: impl AsRef<Path>, extension: &str) -> Result
     Ok(files)
 }
 
-/// Numbers as files write them, and the marks for a missing one.
+/// Parses a number or a mark for a missing value.
 ///
-/// Missing are the empty text, `?`, `NA`, `N/A`, `NaN`, `null` and `none` in any case.
+/// The empty text, `?`, `NA`, `N/A`, `NaN`, `null` and `none`, in any case, count as missing.
 pub(crate) fn number(text: &str) -> std::result::Result<f32, Problem> {
     const MARKS: [&str; 6] = ["?", "na", "n/a", "nan", "null", "none"];
     let text = text.trim();
@@ -86,7 +86,7 @@ pub(crate) fn number(text: &str) -> std::result::Result<f32, Problem> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A file of its own for one test, removed afterwards.
+    /// A temporary file for one test, removed afterwards.
     pub(crate) struct TestFile(pub(crate) PathBuf);
 
     impl TestFile {

@@ -12,20 +12,20 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TsFile {
-    /// What `@problemName` says.
+    /// The value of `@problemName`.
     pub name: Option<String>,
     /// One per line, `[T, dimensions]`.
     pub sequences: Vec<Sequence>,
-    /// One per sequence where the file has `@classLabel true`, else empty.
+    /// One label per sequence if the file has `@classLabel true`, else empty.
     pub labels: Labels,
-    /// The labels that the file declares, in its order.
+    /// The labels declared in the file, in order.
     pub declared_classes: Vec<String>,
-    /// One value per sequence where the file has `@targetLabel true`, else empty.
+    /// One value per sequence if the file has `@targetLabel true`, else empty.
     pub targets: Vec<f32>,
 }
 
 impl TsFile {
-    /// Reads a file. Missing values are written `?` or `NaN`.
+    /// Reads a file. Missing values are written as `?` or `NaN`.
     ///
     /// # Errors
     /// As [`read_text`] and [`TsFile::parse`].
@@ -36,15 +36,15 @@ impl TsFile {
     /// Reads text.
     ///
     /// # Errors
-    /// No sequences; a line that does not follow the format or contradicts the header; dimensions of
-    /// one sequence that differ in length; a label that was not declared; a value that is no number,
-    /// not finite, or missing where that is refused; time stamps, which are not supported.
+    /// There are no sequences; a line does not follow the format or contradicts the header; the dimensions of a
+    /// sequence differ in length; a label was not declared; a value is not a number or not finite, or it is missing
+    /// and `missing` does not allow it; or the file has time stamps, which are not supported.
     pub fn parse(text: &str, missing: Missing) -> Result<Self> {
         parse(text, missing, None)
     }
 }
 
-/// What the lines that begin with `@` say.
+/// The header: the lines that begin with `@`.
 #[derive(Default)]
 struct Header {
     dimensions: Option<usize>,
@@ -113,7 +113,7 @@ fn header_line(text: &str, header: &mut Header, file: &mut TsFile) -> std::resul
             file.declared_classes = rest[1..].iter().map(|label| label.to_string()).collect();
         }
         "@timestamps" | "@univariate" => {}
-        // What the values say themselves, or nothing that a reader needs.
+        // Header fields that the values already imply, or that a reader does not need.
         _ if key.starts_with('@') => {}
         _ => return Err(Problem::format("a line that begins with @, then @data", text)),
     }

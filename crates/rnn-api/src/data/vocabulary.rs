@@ -9,28 +9,29 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Symbols {
-    /// Unicode characters, ordered by code point.
+    /// Unicode characters, sorted by code point.
     Characters,
-    /// What stands between white space, the most frequent first; equally frequent ones as text sorts.
+    /// Words between white space, the most frequent first; words of equal frequency in text order.
     Words,
 }
 
-/// How a vocabulary is made.
+/// How a vocabulary is built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct VocabularyConfig {
     /// Characters or words.
     pub symbols: Symbols,
-    /// The token that stands for whatever is not in the vocabulary, e.g. `<unk>`. Without one, the
-    /// default, an unknown symbol is an error.
+    /// The token for everything that is not in the vocabulary, such as `<unk>`. Without it, the default, an unknown
+    /// symbol is an error.
     pub unknown: Option<String>,
-    /// Tokens that no text contains, such as `<pad>`, `<start>` and `<end>`; they get the first
-    /// numbers, then the unknown token.
+    /// Tokens that do not occur in texts, such as `<pad>`, `<start>` and `<end>`. They get the first numbers; the
+    /// unknown token follows.
     pub special: Vec<String>,
-    /// Symbols that come less often are left out; 1 by default.
+    /// Symbols that occur less often are left out; 1 by default.
     pub min_count: usize,
-    /// At most this many symbols, the most frequent, besides special tokens and the unknown one.
+    /// The largest number of symbols, not counting special tokens and the unknown token. The most frequent ones are
+    /// kept.
     pub max_size: Option<usize>,
 }
 
@@ -61,22 +62,22 @@ impl VocabularyConfig {
         VocabularyConfig { special: tokens.into_iter().map(Into::into).collect(), ..self }
     }
 
-    /// Leaves out what comes less often.
+    /// Leaves out symbols that occur less often than this.
     #[must_use]
     pub fn with_min_count(self, min_count: usize) -> Self {
         VocabularyConfig { min_count, ..self }
     }
 
-    /// Keeps only the most frequent.
+    /// Keeps only the most frequent symbols.
     #[must_use]
     pub fn with_max_size(self, max_size: usize) -> Self {
         VocabularyConfig { max_size: Some(max_size), ..self }
     }
 
-    /// The vocabulary of these texts, which should be those of the training part only.
+    /// Builds the vocabulary of these texts. Use only texts of the training part.
     ///
     /// # Errors
-    /// Texts without symbols; special tokens that are equal.
+    /// The texts have no symbols, or two special tokens are equal.
     pub fn fit<S: AsRef<str>>(&self, texts: impl IntoIterator<Item = S>) -> Result<Vocabulary> {
         let mut counts: HashMap<String, u64> = HashMap::new();
         for text in texts {
@@ -104,7 +105,7 @@ impl VocabularyConfig {
     }
 }
 
-/// A list of symbols, numbered from 0. Saved with a model.
+/// A list of symbols, numbered from 0. Save it with the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Saved", into = "Saved")]
 pub struct Vocabulary {
@@ -123,7 +124,7 @@ struct Saved {
 }
 
 impl Vocabulary {
-    /// How many tokens.
+    /// The number of tokens.
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
@@ -153,11 +154,11 @@ impl Vocabulary {
         self.unknown
     }
 
-    /// The numbers of a text's symbols.
+    /// Encodes a text as the numbers of its symbols.
     ///
     /// # Errors
-    /// A text without symbols; a symbol that is not in the vocabulary, where there is no unknown
-    /// token: its line and column are named.
+    /// The text has no symbols, or a symbol is not in the vocabulary and there is no unknown token. The error names
+    /// line and column.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let (mut numbers, mut missing) = (Vec::new(), None::<(usize, &str)>);
         each_symbol(self.symbols, text, |at, symbol| match self.number(symbol).or(self.unknown) {
@@ -177,10 +178,10 @@ impl Vocabulary {
         Ok(numbers)
     }
 
-    /// The numbers of many texts.
+    /// Encodes several texts.
     ///
     /// # Errors
-    /// As [`Vocabulary::encode`]; the index of the text is named.
+    /// As [`Vocabulary::encode`]; the error names the index of the text.
     pub fn encode_all<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Vec<u32>>> {
         let encode = |(index, text): (usize, &S)| {
             let named = |place| Place { sequence: Some(index), ..place };
@@ -189,10 +190,10 @@ impl Vocabulary {
         texts.iter().enumerate().map(encode).collect()
     }
 
-    /// The text of numbers; words are joined by a space.
+    /// The text of these numbers; words are joined by a space.
     ///
     /// # Errors
-    /// A number without a token.
+    /// A number has no token.
     pub fn decode(&self, numbers: &[u32]) -> Result<String> {
         let token = |&number: &u32| {
             let expected = || format!("below the {} tokens", self.len());
@@ -204,7 +205,7 @@ impl Vocabulary {
     }
 }
 
-/// Calls `each` with the byte at which every symbol stands, and the symbol.
+/// Calls `each` with the byte position of every symbol, and the symbol.
 fn each_symbol<'a>(symbols: Symbols, text: &'a str, mut each: impl FnMut(usize, &'a str)) {
     match symbols {
         Symbols::Characters => text.char_indices().for_each(|(at, c)| each(at, &text[at..at + c.len_utf8()])),

@@ -1,4 +1,4 @@
-//! Sliding windows over sequences: what came before, and what is to be predicted.
+//! Sliding windows over sequences: inputs and the steps to predict.
 
 use super::error::{Place, Problem};
 use super::host::HostArray;
@@ -8,29 +8,28 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The shape of a window: `window` steps of input, then `gap` steps that are left out, then `horizon`
-/// steps of targets.
+/// The shape of a window: `window` input steps, then `gap` steps that are skipped, then `horizon` target steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct WindowConfig {
-    /// Steps of input.
+    /// Input steps.
     pub window: usize,
-    /// Steps of targets; 1 by default.
+    /// Target steps; 1 by default.
     pub horizon: usize,
-    /// Steps between input and targets; 0 by default. 6 with a horizon of 1 predicts the value seven
-    /// steps ahead.
+    /// Steps between input and targets; 0 by default. A gap of 6 with a horizon of 1 predicts the value seven steps
+    /// ahead.
     pub gap: usize,
-    /// Steps from one window to the next; 1 by default.
+    /// Stride: steps from one window to the next; 1 by default.
     pub stride: usize,
-    /// The features that are predicted; all by default.
+    /// The features to predict; all by default.
     pub targets: Option<Vec<usize>>,
-    /// Whether sequences that are too short for one window are left out; by default they are an error.
+    /// Whether to skip sequences that are too short for one window; by default they are an error.
     pub skip_short: bool,
 }
 
 impl WindowConfig {
-    /// Windows of so many steps that predict the next one.
+    /// Windows of `window` steps that predict the next step.
     pub fn new(window: usize) -> Self {
         WindowConfig { window, horizon: 1, gap: 0, stride: 1, targets: None, skip_short: false }
     }
@@ -47,19 +46,19 @@ impl WindowConfig {
         WindowConfig { gap, ..self }
     }
 
-    /// Sets the number of steps from one window to the next.
+    /// Sets the stride, the number of steps from one window to the next.
     #[must_use]
     pub fn with_stride(self, stride: usize) -> Self {
         WindowConfig { stride, ..self }
     }
 
-    /// Sets which features are predicted.
+    /// Sets the features to predict.
     #[must_use]
     pub fn with_targets(self, features: impl Into<Vec<usize>>) -> Self {
         WindowConfig { targets: Some(features.into()), ..self }
     }
 
-    /// Leaves out sequences that are too short.
+    /// Skips sequences that are too short.
     #[must_use]
     pub fn with_skip_short(self, skip_short: bool) -> Self {
         WindowConfig { skip_short, ..self }
@@ -78,13 +77,13 @@ impl WindowConfig {
     }
 }
 
-/// All windows of some sequences; no window reaches from one sequence into another. Cheap to clone.
+/// All windows of some sequences. No window spans two sequences. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Windows {
     sequences: Arc<[Sequence]>,
     config: WindowConfig,
     targets: Vec<usize>,
-    /// Sequence and first step of every window.
+    /// Sequence and first step of each window.
     origins: Arc<[(usize, usize)]>,
 }
 
@@ -99,23 +98,22 @@ pub struct WindowBatch {
 }
 
 impl Windows {
-    /// Cuts every sequence.
+    /// Cuts all windows of the sequences.
     ///
     /// # Errors
-    /// Sizes of 0; targets that do not exist; sequences of different numbers of features or with
-    /// missing values; a sequence that is too short, unless such are skipped; no window at all.
+    /// A size is 0; a target feature does not exist; the numbers of features differ; a value is missing; a sequence
+    /// is too short and such sequences are not skipped; or there is no window at all.
     pub fn new(sequences: impl Into<Arc<[Sequence]>>, config: &WindowConfig) -> Result<Self> {
         let sequences = sequences.into();
         let ranges: Vec<Range<usize>> = sequences.iter().map(|sequence| 0..sequence.len()).collect();
         Self::cut(sequences, config, &ranges)
     }
 
-    /// The windows of one sequence whose targets all lie in `range`, such as the test part of a
-    /// chronological split. Inputs may come from before it: the past is known when the future is
-    /// predicted.
+    /// The windows of one sequence whose targets all lie in `range`, such as the test part of a chronological
+    /// split. Inputs may lie before the range, because the past is known at the time of a prediction.
     ///
     /// # Errors
-    /// As [`Windows::new`], and a range that is empty or ends beyond the sequence.
+    /// As [`Windows::new`]; the range is empty; or it ends beyond the sequence.
     pub fn with_targets_in(sequence: Sequence, range: Range<usize>, config: &WindowConfig) -> Result<Self> {
         if range.start >= range.end || range.end > sequence.len() {
             let expected = format!("some of the {} steps", sequence.len());
@@ -155,12 +153,12 @@ impl Windows {
         Ok(Windows { sequences, config: config.clone(), targets, origins: origins.into() })
     }
 
-    /// How many windows, at least 1.
+    /// The number of windows, at least 1.
     pub fn len(&self) -> usize {
         self.origins.len()
     }
 
-    /// Never true.
+    /// Always false.
     pub fn is_empty(&self) -> bool {
         false
     }
@@ -170,10 +168,10 @@ impl Windows {
         self.origins.get(window).copied()
     }
 
-    /// Some windows, in this order.
+    /// A batch of these windows, in this order.
     ///
     /// # Errors
-    /// No windows, or one that does not exist.
+    /// No windows are given, or a window does not exist.
     pub fn batch(&self, indices: &[usize]) -> Result<WindowBatch> {
         check_features("Windows::batch", indices, self.len())?;
         let WindowConfig { window, horizon, gap, .. } = self.config;
@@ -202,7 +200,7 @@ impl Windows {
     /// All windows as one batch.
     ///
     /// # Errors
-    /// None that is expected: there is at least one window.
+    /// None is expected, because there is at least one window.
     pub fn all(&self) -> Result<WindowBatch> {
         self.batch(&(0..self.len()).collect::<Vec<_>>())
     }
@@ -238,7 +236,7 @@ mod tests {
         let y = windows.all().unwrap().y;
         assert_eq!(y.values(), [100.0, 110.0, 120.0, 130.0, 110.0, 120.0, 130.0, 140.0]);
         assert_eq!(windows.all().unwrap().x.values()[..2], [60.0, 70.0]);
-        // The first steps have no past, so they cannot be targets.
+        // The first steps have no past, so they are not targets.
         let start = Windows::with_targets_in(counting(0, 20, 1), 0..7, &config).unwrap();
         assert_eq!(start.len(), 2);
         assert!(Windows::with_targets_in(counting(0, 20, 1), 18..21, &config).is_err());

@@ -1,4 +1,4 @@
-//! Files: safetensors with PyTorch's names, written atomically, checked before use.
+//! Files: safetensors with PyTorch's names, written atomically and checked before use.
 
 mod safetensors;
 
@@ -10,16 +10,16 @@ use crate::nn::{Module, mismatches};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Writes all parameters of `model` to a safetensors file. The file is complete or not there: it is
-/// written beside its destination, flushed to disk and renamed.
+/// Writes all parameters of `model` to a safetensors file. The file is written beside its destination, flushed to
+/// disk and renamed, so it is complete or absent.
 ///
 /// # Errors
-/// A file that cannot be written, or a failing device.
+/// The file cannot be written, or the device fails.
 pub fn save(model: &(impl Module + ?Sized), path: impl AsRef<Path>) -> Result<()> {
     save_with(model, path, HashMap::new())
 }
 
-/// As [`save`], with metadata: any text by name, such as the configuration as JSON.
+/// As [`save`], with metadata: named text, such as the configuration as JSON.
 ///
 /// # Errors
 /// As [`save`].
@@ -31,34 +31,34 @@ pub fn save_with(
     write(path.as_ref(), &model.state_dict(), metadata)
 }
 
-/// How [`load_with`] reads.
+/// Options of [`load_with`].
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct LoadOptions {
-    /// Only names that start with this are read, and it is removed from them.
+    /// Reads only names with this prefix and removes the prefix.
     pub prefix: String,
 }
 
 impl LoadOptions {
-    /// The whole file.
+    /// Reads the whole file.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Only names that start with `prefix`, which is removed: with `encoder.` the tensor
-    /// `encoder.weight_ih_l0` is loaded as `weight_ih_l0`. Everything else in the file is ignored.
+    /// Reads only names that start with `prefix` and removes it: with `encoder.` the tensor `encoder.weight_ih_l0`
+    /// is loaded as `weight_ih_l0`. Other tensors are ignored.
     #[must_use]
     pub fn with_prefix(self, prefix: impl Into<String>) -> Self {
         LoadOptions { prefix: prefix.into() }
     }
 }
 
-/// Reads all parameters of `model` from a safetensors file, f32 or f16, and returns the file's
-/// metadata. The state dict of a PyTorch `nn.LSTM`, `nn.GRU` or `nn.RNN` loads unchanged.
+/// Reads all parameters of `model` from a safetensors file in f32 or f16 and returns the file's metadata. The state
+/// dict of a PyTorch `nn.LSTM`, `nn.GRU` or `nn.RNN` loads unchanged.
 ///
 /// # Errors
-/// A file that cannot be read ([`Error::Io`]) or is corrupt; or [`Error::Checkpoint`] with every
-/// name that is unknown, missing, wrongly shaped or of another type. Nothing is assigned then.
+/// The file cannot be read ([`Error::Io`]) or is corrupt; or names are unknown or missing, or have another shape or
+/// type ([`Error::Checkpoint`], which lists all of them). Nothing is assigned then.
 pub fn load(model: &(impl Module + ?Sized), path: impl AsRef<Path>) -> Result<HashMap<String, String>> {
     load_with(model, path, &LoadOptions::new())
 }
@@ -81,7 +81,7 @@ pub fn load_with(
     if !problems.is_empty() {
         return Err(Error::Checkpoint { path: path.to_path_buf(), problems });
     }
-    // Uploads first: they can fail, and then nothing has changed.
+    // Upload first: an upload can fail, and nothing has changed then.
     let mut ready = Vec::with_capacity(params.len());
     for (name, param) in &params {
         ready.push((param, file.upload(name, &param.device())?));

@@ -1,4 +1,4 @@
-//! The safetensors container.
+//! The safetensors file format.
 
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct HostTensor {
     /// Axis lengths.
     pub dims: Vec<usize>,
-    /// The values, f16 widened; or the name of a type that is neither f32 nor f16.
+    /// The values, widened from f16 if necessary; or the name of a type that is neither f32 nor f16.
     pub values: Result<Vec<f32>, String>,
     /// The values of a tensor of integers or booleans, such as lengths or labels.
     pub integers: Option<Vec<i64>>,
@@ -33,7 +33,7 @@ pub struct TensorFile {
 }
 
 impl TensorFile {
-    /// Reads and checks a whole file.
+    /// Reads and verifies a whole file.
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::Checkpoint`] for a file that is corrupt or truncated.
@@ -54,7 +54,7 @@ impl TensorFile {
         })
     }
 
-    /// Only the tensors whose name starts with `prefix`, without it.
+    /// The tensors whose name starts with `prefix`, without the prefix.
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         if !prefix.is_empty() {
@@ -69,7 +69,7 @@ impl TensorFile {
     /// Copies a tensor to a device.
     ///
     /// # Errors
-    /// No such tensor, another type than f32 or f16, or no memory.
+    /// There is no such tensor, its type is neither f32 nor f16, or the allocation fails.
     pub fn upload(&self, name: &str, device: &Device) -> Result<Tensor> {
         let missing = || format!("`{name}` is missing");
         let problem = match self.tensors.get(name).map(|t| (&t.dims, &t.values)) {
@@ -85,7 +85,7 @@ impl TensorFile {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), &tensor.dims[..]))
     }
 
-    /// What is wrong with the type of a tensor, if anything.
+    /// The problem with the type of a tensor, if any.
     pub(crate) fn type_problem(&self, name: &str) -> Option<String> {
         match &self.tensors.get(name)?.values {
             Ok(_) => None,
@@ -96,7 +96,7 @@ impl TensorFile {
 
 impl From<TensorView<'_>> for HostTensor {
     fn from(view: TensorView<'_>) -> Self {
-        // The container has checked that the bytes fit type and shape.
+        // The safetensors crate has checked that the number of bytes fits type and shape.
         let values = match view.dtype() {
             Dtype::F32 => Ok(view.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
             Dtype::F16 => {
@@ -120,10 +120,10 @@ fn io_error(path: &Path, source: std::io::Error) -> Error {
     Error::Io { path: path.to_path_buf(), source }
 }
 
-/// Writes f32 arrays and metadata to a safetensors file: it is complete or not there.
+/// Writes f32 arrays and metadata to a safetensors file, which is complete or absent.
 ///
 /// # Errors
-/// A file that cannot be written, values that are not f32 or f16, or a failing device.
+/// The file cannot be written, values are neither f32 nor f16, or the device fails.
 pub fn write(
     path: impl AsRef<Path>,
     arrays: &BTreeMap<String, Array>,
@@ -148,7 +148,7 @@ pub fn write(
     write_atomically(path, &serialize(views, metadata).map_err(refused)?)
 }
 
-/// Writes beside the destination, flushes, renames: a crash leaves the old file or the new one.
+/// Writes beside the destination, flushes and renames. After a crash either the old or the new file exists.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -156,12 +156,12 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file name");
         return Err(io_error(path, source));
     };
-    // Process and count keep two writers apart.
+    // The process id and a counter separate two writers.
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_file_name(format!(".{name}.{}-{count}.tmp", std::process::id()));
     let written = write_and_rename(&temporary, path, bytes);
     if written.is_err() {
-        // The first error is the one to report; the leftover may not even exist.
+        // Report the first error; the temporary file may not even exist.
         drop(fs::remove_file(&temporary));
     }
     written.map_err(|source| io_error(path, source))
@@ -176,8 +176,7 @@ fn write_and_rename(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Res
     sync_folder(path)
 }
 
-/// On Unix the rename itself lasts only once the folder is flushed; elsewhere folders cannot be
-/// opened.
+/// On Unix a rename is durable only after the folder is flushed; other systems cannot open folders.
 fn sync_folder(path: &Path) -> std::io::Result<()> {
     if cfg!(unix) {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

@@ -4,11 +4,11 @@ use super::{MAX_CLASSES, expect_classes, expect_count, expect_pairs, ratio};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The share of examples whose label is among the k highest scores; of equal scores the lower class comes
+/// Accuracy: the share of examples whose label is among the k highest scores. Of equal scores the lower class comes
 /// first.
 ///
-/// An example is a row of scores: a whole sequence where there is one output per sequence, a token where
-/// there is one per step.
+/// An example is one row of scores: a whole sequence if there is one output per sequence, a token if there is one
+/// per step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accuracy {
     k: usize,
@@ -23,14 +23,14 @@ impl Default for Accuracy {
 }
 
 impl Accuracy {
-    /// Right when the highest score is that of the label.
+    /// Counts an example as right if the highest score is that of its label.
     pub fn new() -> Self {
         Accuracy { k: 1, correct: 0, total: 0 }
     }
 
-    /// Right when the label is among the `k` highest scores.
+    /// Counts an example as right if its label is among the `k` highest scores.
     ///
-    /// # Errors
+    /// `k` is 0.
     /// `k` must be at least 1.
     pub fn top(k: usize) -> Result<Self> {
         if k == 0 {
@@ -39,11 +39,11 @@ impl Accuracy {
         Ok(Accuracy { k, ..Self::new() })
     }
 
-    /// Counts examples: `scores` `[N, C]`, of any scale, and `labels` `[N]`.
+    /// Adds examples: `scores` `[N, C]`, on any scale, and `labels` `[N]`.
     ///
     /// # Errors
-    /// No example, scores that are not N rows, a label that is no class, fewer than k classes, a score that
-    /// is NaN.
+    /// There is no example; the number of scores is not N rows; a label is not a class; there are fewer than k
+    /// classes; or a score is NaN.
     pub fn add(&mut self, scores: &[f32], labels: &[u32]) -> Result<()> {
         const OP: &str = "Accuracy";
         let classes = scores.len() / labels.len().max(1);
@@ -68,10 +68,10 @@ impl Accuracy {
         Ok(())
     }
 
-    /// Counts examples whose class has been chosen already.
+    /// Adds examples whose class has already been chosen.
     ///
     /// # Errors
-    /// Lists of different lengths, empty ones, or an accuracy of several highest scores.
+    /// The lists differ in length or are empty, or k is above 1.
     pub fn add_predictions(&mut self, predictions: &[u32], labels: &[u32]) -> Result<()> {
         const OP: &str = "Accuracy";
         expect_pairs(OP, "predictions", predictions.len(), "labels", labels.len())?;
@@ -83,26 +83,26 @@ impl Accuracy {
         Ok(())
     }
 
-    /// The share that is right.
+    /// The share of right examples.
     ///
     /// # Errors
-    /// When nothing was counted.
+    /// No example was added.
     pub fn value(&self) -> Result<f64> {
         ratio("Accuracy", self.correct as f64, self.total)
     }
 
-    /// Examples that are right.
+    /// The number of right examples.
     pub fn correct(&self) -> u64 {
         self.correct
     }
 
-    /// Examples counted.
+    /// The number of examples.
     pub fn total(&self) -> u64 {
         self.total
     }
 }
 
-/// The share of sequences that are right as a whole: every token, and the length.
+/// The share of sequences that are right as a whole, in every token and in length.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExactMatch {
     correct: u64,
@@ -110,37 +110,37 @@ pub struct ExactMatch {
 }
 
 impl ExactMatch {
-    /// Nothing counted.
+    /// Without sequences yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Counts one sequence.
+    /// Adds a sequence.
     pub fn add<X: PartialEq>(&mut self, prediction: &[X], reference: &[X]) {
         self.correct += u64::from(prediction == reference);
         self.total += 1;
     }
 
-    /// The share that is right.
+    /// The share of right sequences.
     ///
     /// # Errors
-    /// When nothing was counted.
+    /// No sequence was added.
     pub fn value(&self) -> Result<f64> {
         ratio("ExactMatch", self.correct as f64, self.total)
     }
 }
 
-/// The baseline of classification: always the class that is most frequent in the training part.
+/// Baseline for classification: always predicts the most frequent class of the training part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MajorityClass {
     class: u32,
 }
 
 impl MajorityClass {
-    /// From the labels of the training part. Of equally frequent classes the lowest.
+    /// Fits the baseline on the labels of the training part. Of equally frequent classes it takes the lowest.
     ///
     /// # Errors
-    /// No labels, one that is no class, no class or more than 2^24.
+    /// There are no labels, a label is not a class, or the number of classes is 0 or above 2^24.
     pub fn fit(labels: &[u32], classes: usize) -> Result<Self> {
         const OP: &str = "MajorityClass";
         expect_count(OP, "classes", classes, MAX_CLASSES)?;
@@ -152,15 +152,15 @@ impl MajorityClass {
         Ok(MajorityClass { class: best as u32 })
     }
 
-    /// The class.
+    /// The predicted class.
     pub fn class(&self) -> u32 {
         self.class
     }
 
-    /// The share of `labels` that it gets right.
+    /// The share of `labels` that it predicts correctly.
     ///
     /// # Errors
-    /// No labels.
+    /// There are no labels.
     pub fn accuracy(&self, labels: &[u32]) -> Result<f64> {
         let right = labels.iter().filter(|&&label| label == self.class).count();
         ratio("MajorityClass", right as f64, labels.len() as u64)

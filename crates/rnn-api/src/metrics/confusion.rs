@@ -1,20 +1,20 @@
-//! [`ConfusionMatrix`]: which classes are taken for which.
+//! [`ConfusionMatrix`]: how often each class is predicted as each other class.
 
 use super::{expect_classes, expect_count, expect_pairs, ratio};
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Precision, recall and F1 of a class, or of several.
+/// Precision, recall and F1 of one class, or an average over classes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// `TP / (TP + FP)`: of what was said to be the class, the share that is. 0 when it was never said.
+    /// `TP / (TP + FP)`: the share of the predictions of this class that are right. 0 without predictions.
     pub precision: f64,
-    /// `TP / (TP + FN)`: of what is the class, the share that was found. 0 when there is none.
+    /// `TP / (TP + FN)`: the share of the examples of this class that were found. 0 without examples.
     pub recall: f64,
-    /// `2 TP / (2 TP + FP + FN)`, the harmonic mean of both. 0 when all three counts are 0.
+    /// `2 TP / (2 TP + FP + FN)`, the harmonic mean of precision and recall. 0 if all three counts are 0.
     pub f1: f64,
-    /// Examples that are of the class, `TP + FN`.
+    /// The number of examples of the class, `TP + FN`.
     pub support: u64,
 }
 
@@ -43,13 +43,13 @@ impl Counts {
     }
 }
 
-/// The scores of all counts added up: every example weighs the same.
+/// Micro average: scores of the summed counts, where every example has the same weight.
 pub(super) fn micro(counts: &[Counts]) -> Scores {
     let sum = |count: fn(&Counts) -> u64| counts.iter().map(count).sum();
     Counts { tp: sum(|c| c.tp), fp: sum(|c| c.fp), fn_: sum(|c| c.fn_) }.scores()
 }
 
-/// The mean of the scores of the classes that occur: every class weighs the same.
+/// Macro average: the mean of the scores of the classes that occur, where every class has the same weight.
 pub(super) fn macro_average(op: &'static str, counts: &[Counts]) -> Result<Scores> {
     let scores: Vec<Scores> = counts.iter().filter(|c| !c.is_empty()).map(|c| c.scores()).collect();
     let mean = |score: fn(&Scores) -> f64| ratio(op, scores.iter().map(score).sum(), scores.len() as u64);
@@ -61,7 +61,7 @@ pub(super) fn macro_average(op: &'static str, counts: &[Counts]) -> Result<Score
     })
 }
 
-/// How many examples of each class were taken for which class.
+/// Counts of examples by label and prediction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfusionMatrix {
     classes: usize,
@@ -70,22 +70,22 @@ pub struct ConfusionMatrix {
 }
 
 impl ConfusionMatrix {
-    /// Most classes: their pairs take 512 MiB.
+    /// The largest number of classes; their pairs take 512 MiB.
     pub const MAX_CLASSES: usize = 1 << 13;
 
-    /// Nothing counted.
+    /// Without examples yet.
     ///
     /// # Errors
-    /// No class, or more than [`ConfusionMatrix::MAX_CLASSES`].
+    /// The number of classes is 0 or above [`ConfusionMatrix::MAX_CLASSES`].
     pub fn new(classes: usize) -> Result<Self> {
         expect_count("ConfusionMatrix", "classes", classes, Self::MAX_CLASSES)?;
         Ok(ConfusionMatrix { classes, counts: vec![0; classes * classes] })
     }
 
-    /// Counts examples.
+    /// Adds examples.
     ///
     /// # Errors
-    /// Lists of different lengths, empty ones, a label or prediction that is no class.
+    /// The lists differ in length or are empty, or a label or prediction is not a class.
     pub fn add(&mut self, predictions: &[u32], labels: &[u32]) -> Result<()> {
         const OP: &str = "ConfusionMatrix";
         expect_pairs(OP, "predictions", predictions.len(), "labels", labels.len())?;
@@ -97,12 +97,12 @@ impl ConfusionMatrix {
         Ok(())
     }
 
-    /// Number of classes.
+    /// The number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// Examples of class `label` that were taken for `prediction`; 0 for what is no class.
+    /// The number of examples of class `label` predicted as `prediction`; 0 if either is not a class.
     pub fn count(&self, label: usize, prediction: usize) -> u64 {
         if prediction >= self.classes {
             return 0;
@@ -110,39 +110,39 @@ impl ConfusionMatrix {
         self.counts.get(label * self.classes + prediction).copied().unwrap_or(0)
     }
 
-    /// Examples counted.
+    /// The number of examples.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The share on the diagonal.
+    /// The accuracy: the share on the diagonal.
     ///
     /// # Errors
-    /// When nothing was counted.
+    /// No example was added.
     pub fn accuracy(&self) -> Result<f64> {
         let right: u64 = (0..self.classes).map(|class| self.count(class, class)).sum();
         ratio("ConfusionMatrix", right as f64, self.total())
     }
 
-    /// The scores of every class.
+    /// The scores of each class.
     pub fn per_class(&self) -> Vec<Scores> {
         self.class_counts().into_iter().map(Counts::scores).collect()
     }
 
-    /// The scores of all examples together. Where each has one label and one prediction, as here, precision,
-    /// recall and F1 all are the accuracy.
+    /// The scores of all examples together (micro average). As each example has one label and one prediction,
+    /// precision, recall and F1 are all equal to the accuracy.
     ///
     /// # Errors
-    /// When nothing was counted.
+    /// No example was added.
     pub fn micro(&self) -> Result<Scores> {
         self.accuracy()?;
         Ok(micro(&self.class_counts()))
     }
 
-    /// The mean over the classes that occur as a label or a prediction.
+    /// The mean over the classes that occur as a label or a prediction (macro average).
     ///
     /// # Errors
-    /// When nothing was counted.
+    /// No example was added.
     pub fn macro_average(&self) -> Result<Scores> {
         macro_average("ConfusionMatrix", &self.class_counts())
     }
@@ -158,7 +158,7 @@ impl ConfusionMatrix {
     }
 }
 
-/// A row per label, a column per prediction.
+/// One row per label, one column per prediction.
 impl fmt::Display for ConfusionMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.counts.iter().max().map_or(1, |most| most.to_string().len());

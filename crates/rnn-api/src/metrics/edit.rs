@@ -1,14 +1,13 @@
-//! Edit distance: how far an output of another length is from what it should be. And how CTC's outputs become
-//! labels.
+//! Edit distance between sequences of different length, and decoding of CTC outputs.
 
 use super::{ValidSteps, ratio};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The least number of insertions, deletions and replacements that turn `a` into `b` (Levenshtein 1966). Time
+/// The smallest number of insertions, deletions and replacements that turn `a` into `b` (Levenshtein 1966). Time
 /// `a.len() * b.len()`, memory `b.len()`.
 pub fn edit_distance<X: PartialEq>(a: &[X], b: &[X]) -> usize {
-    // distances[j]: from the tokens of `a` so far to the first j of `b`.
+    // distances[j]: from the tokens of `a` processed so far to the first j tokens of `b`.
     let mut distances: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
         let mut diagonal = i;
@@ -22,7 +21,7 @@ pub fn edit_distance<X: PartialEq>(a: &[X], b: &[X]) -> usize {
     distances[b.len()]
 }
 
-/// Edits per token of the reference: character or word error rate. Above 1 when outputs are too long.
+/// Edits per token of the reference: character or word error rate. It can exceed 1 if outputs are too long.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EditRate {
     edits: u64,
@@ -30,34 +29,34 @@ pub struct EditRate {
 }
 
 impl EditRate {
-    /// Nothing counted.
+    /// Without sequences yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Counts one sequence; both may be empty.
+    /// Adds a sequence. Both may be empty.
     pub fn add<X: PartialEq>(&mut self, prediction: &[X], reference: &[X]) {
         self.edits += edit_distance(prediction, reference) as u64;
         self.reference += reference.len() as u64;
     }
 
-    /// Edits counted.
+    /// The number of edits.
     pub fn edits(&self) -> u64 {
         self.edits
     }
 
-    /// All edits by all tokens of the references.
+    /// The sum of all edits over the number of all reference tokens.
     ///
     /// # Errors
-    /// When the references had no token.
+    /// The references have no token.
     pub fn value(&self) -> Result<f64> {
         ratio("EditRate", self.edits as f64, self.reference)
     }
 }
 
-/// The labels that the most likely path of every sequence spells: the best class of each step, repeats merged,
-/// blanks removed (best path decoding, Graves et al. 2006). `scores` are logits or probabilities `[T, B, C]` of the
-/// shape `dims`; of equal scores the lower class is the better.
+/// Best path decoding of CTC outputs (Graves et al. 2006): the best class of each step, with repeats merged and
+/// blanks removed. `scores` are logits or probabilities `[T, B, C]` with the shape `dims`. Of equal scores the
+/// lower class wins.
 ///
 /// ```
 /// use rnn_api::metrics::{EditRate, ctc_best_path};
@@ -73,8 +72,8 @@ impl EditRate {
 /// ```
 ///
 /// # Errors
-/// Another number of scores, a score that counts and is NaN, a blank that is no class, anything but B lengths in
-/// `1..=T`.
+/// The number of scores differs from the shape; a valid score is NaN; the blank is not a class; or there are not B
+/// lengths in `1..=T`.
 pub fn ctc_best_path(
     scores: &[f32],
     dims: [usize; 3],

@@ -1,10 +1,10 @@
-//! Baselines of forecasts. Each predicts `series[from..]` and looks at nothing that is less than `horizon`
-//! steps older than what it predicts; give the predictions to [`RegressionErrors`](super::RegressionErrors).
+//! Forecast baselines. Each predicts `series[from..]` and uses only values that are at least `horizon` steps older
+//! than the predicted one. Compare the predictions with [`RegressionErrors`](super::RegressionErrors).
 
 use super::{expect_finite, ratio};
 use crate::error::{Error, Result};
 
-/// The value `lag` steps before each of `series[from..]`.
+/// The values `lag` steps before each element of `series[from..]`.
 fn lagged(op: &'static str, series: &[f32], from: usize, lag: usize) -> Result<Vec<f32>> {
     expect_part(op, series, from)?;
     if from < lag {
@@ -15,7 +15,7 @@ fn lagged(op: &'static str, series: &[f32], from: usize, lag: usize) -> Result<V
     Ok(known.to_vec())
 }
 
-/// Refuses a part without values.
+/// Refuses an empty part.
 fn expect_part(op: &'static str, series: &[f32], from: usize) -> Result<()> {
     if from < series.len() {
         return Ok(());
@@ -27,21 +27,21 @@ fn expect_steps(op: &'static str, arg: &'static str, steps: usize) -> Result<()>
     if steps > 0 { Ok(()) } else { Err(Error::value(op, arg, "at least 1", steps)) }
 }
 
-/// The last value known, `series[i - horizon]` for step i: nothing will change.
+/// Persistence: predicts `series[i - horizon]`, the last known value, for step i.
 ///
 /// # Errors
-/// A horizon of 0, a `from` below the horizon or not in the series, a value that is not finite.
+/// The horizon is 0, `from` is below the horizon or not in the series, or a value is not finite.
 pub fn persistence(series: &[f32], from: usize, horizon: usize) -> Result<Vec<f32>> {
     const OP: &str = "persistence";
     expect_steps(OP, "horizon", horizon)?;
     lagged(OP, series, from, horizon)
 }
 
-/// The last value known of the same season, `series[i - m]` for step i, where m is the least multiple of
-/// `period` that is not below the horizon: it will be as a year ago.
+/// Seasonal persistence: predicts `series[i - m]` for step i, the last known value of the same season. m is the
+/// smallest multiple of `period` that is at least the horizon.
 ///
 /// # Errors
-/// A period or horizon of 0, a `from` below m or not in the series, a value that is not finite.
+/// The period or horizon is 0, `from` is below m or not in the series, or a value is not finite.
 pub fn seasonal_naive(series: &[f32], from: usize, period: usize, horizon: usize) -> Result<Vec<f32>> {
     const OP: &str = "seasonal_naive";
     expect_steps(OP, "period", period)?;
@@ -49,10 +49,10 @@ pub fn seasonal_naive(series: &[f32], from: usize, period: usize, horizon: usize
     lagged(OP, series, from, horizon.div_ceil(period).saturating_mul(period))
 }
 
-/// The mean of the training part `series[..from]`, for every step.
+/// Predicts the mean of the training part `series[..from]` for every step.
 ///
 /// # Errors
-/// A `from` of 0 or not in the series, a value that is not finite.
+/// `from` is 0 or not in the series, or a value is not finite.
 pub fn training_mean(series: &[f32], from: usize) -> Result<Vec<f32>> {
     const OP: &str = "training_mean";
     expect_steps(OP, "from", from)?;

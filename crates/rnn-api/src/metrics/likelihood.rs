@@ -1,11 +1,11 @@
-//! [`Likelihood`]: how well a model predicts what comes.
+//! [`Likelihood`]: how well a model predicts tokens.
 
 use super::ratio;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The negative log-likelihood of all tokens together, and their number. Only this total gives the right mean
-/// over batches of different size; a mean of means does not.
+/// The negative log-likelihood and the number of all tokens. Adding up totals gives the right mean over batches of
+/// different size; a mean of means does not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Likelihood {
     nats: f64,
@@ -13,20 +13,21 @@ pub struct Likelihood {
 }
 
 impl Likelihood {
-    /// Nothing counted.
+    /// Without tokens yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Counts `tokens` tokens of mean negative log-likelihood `mean_nats`, as a cross-entropy loss gives it.
+    /// Adds `tokens` tokens with a mean negative log-likelihood of `mean_nats`, as returned by a cross-entropy
+    /// loss.
     ///
     /// # Errors
-    /// A mean that is not finite, or no token.
+    /// The mean is not finite, or there are no tokens.
     pub fn add_mean(&mut self, mean_nats: f64, tokens: u64) -> Result<()> {
         self.add_total(mean_nats * tokens as f64, tokens)
     }
 
-    /// Counts `tokens` tokens whose negative log-likelihoods sum up to `nats`.
+    /// Adds `tokens` tokens whose negative log-likelihoods sum to `nats`.
     ///
     /// # Errors
     /// As [`Likelihood::add_mean`].
@@ -43,31 +44,31 @@ impl Likelihood {
         Ok(())
     }
 
-    /// Tokens counted.
+    /// The number of tokens.
     pub fn tokens(&self) -> u64 {
         self.tokens
     }
 
-    /// Mean negative log-likelihood of a token in nats.
+    /// The mean negative log-likelihood per token in nats.
     ///
     /// # Errors
-    /// When nothing was counted.
+    /// No token was added.
     pub fn nats(&self) -> Result<f64> {
         ratio("Likelihood", self.nats, self.tokens)
     }
 
-    /// The same in bits, `nats / ln 2`: bits per character where tokens are characters.
+    /// The same in bits, `nats / ln 2`: bits per character if tokens are characters.
     ///
     /// # Errors
-    /// When nothing was counted.
+    /// No token was added.
     pub fn bits(&self) -> Result<f64> {
         Ok(self.nats()? / std::f64::consts::LN_2)
     }
 
-    /// `e^nats`: the number of equally likely tokens that would be as hard to guess.
+    /// The perplexity `e^nats`: the number of equally likely tokens that would be as hard to guess.
     ///
     /// # Errors
-    /// When nothing was counted.
+    /// No token was added.
     pub fn perplexity(&self) -> Result<f64> {
         Ok(self.nats()?.exp())
     }

@@ -1,12 +1,10 @@
-//! Metrics and naive baselines, on the host: they add up over batches and say how good a result is.
+//! Metrics and naive baselines, computed on the host and accumulated over batches.
 //!
-//! Each metric takes plain slices, one batch after the other, and is asked for its value at the end; all can
-//! be saved in the middle. A call that is refused has counted nothing. Padding is taken away first, by
-//! [`ValidSteps`].
+//! Metrics take plain slices, batch by batch, and return their value at the end. All can be saved at any point. A
+//! call that returns an error has counted nothing. Remove padding first, with [`ValidSteps`].
 //!
-//! A number alone says little: the second half of this module predicts without learning anything, from the
-//! most frequent class, the last value or the season before, and [`skill`] is the share of that error which a
-//! model takes away.
+//! A score says little on its own. The baselines of this module predict without learning: the most frequent class,
+//! the last value, the value of the last season. [`skill`] is the share of a baseline's error that a model removes.
 //!
 //! ```
 //! use rnn_api::metrics::{Accuracy, MajorityClass, ValidSteps, skill};
@@ -47,11 +45,12 @@ pub use valid::ValidSteps;
 
 use crate::error::{Error, Result};
 
-/// The share of a baseline's error that is gone: `1 - error / baseline_error`. 1 is perfect, 0 no better than
-/// the baseline, below 0 worse. Both are errors, smaller being better: of accuracies take `1 - accuracy`.
+/// The share of a baseline's error that is removed: `1 - error / baseline_error`. 1 is perfect, 0 is as good as the
+/// baseline, negative is worse. Both arguments are errors, where smaller is better; for accuracies use `1 -
+/// accuracy`.
 ///
 /// # Errors
-/// An error that is negative or not finite, or a baseline without any.
+/// An error is negative or not finite, or the baseline's error is 0.
 pub fn skill(error: f64, baseline_error: f64) -> Result<f64> {
     const OP: &str = "skill";
     if !(error.is_finite() && error >= 0.0) {
@@ -63,7 +62,7 @@ pub fn skill(error: f64, baseline_error: f64) -> Result<f64> {
     Ok(1.0 - error / baseline_error)
 }
 
-/// `sum / count`, refused where nothing was counted.
+/// `sum / count`; an error if nothing was counted.
 fn ratio(op: &'static str, sum: f64, count: u64) -> Result<f64> {
     if count == 0 {
         return Err(Error::value(op, "examples", "at least one", "none"));
@@ -71,7 +70,7 @@ fn ratio(op: &'static str, sum: f64, count: u64) -> Result<f64> {
     Ok(sum / count as f64)
 }
 
-/// Refuses two lists that should correspond and do not, and empty ones.
+/// Refuses empty lists and lists of different lengths.
 fn expect_pairs(op: &'static str, arg: &'static str, got: usize, of: &str, wanted: usize) -> Result<()> {
     if wanted == 0 {
         return Err(Error::value(op, arg, "at least one", "none"));
@@ -82,7 +81,7 @@ fn expect_pairs(op: &'static str, arg: &'static str, got: usize, of: &str, wante
     Err(Error::value(op, arg, format!("as many as there are {of}, {wanted}"), got))
 }
 
-/// Refuses labels that are no class.
+/// Refuses labels that are not classes.
 fn expect_classes(op: &'static str, arg: &'static str, labels: &[u32], classes: usize) -> Result<()> {
     match labels.iter().position(|&label| label as usize >= classes) {
         None => Ok(()),
@@ -92,7 +91,7 @@ fn expect_classes(op: &'static str, arg: &'static str, labels: &[u32], classes: 
     }
 }
 
-/// Refuses a number of classes of which there is none, or for which there would be no memory.
+/// Refuses a number of classes that is 0 or needs too much memory.
 fn expect_count(op: &'static str, arg: &'static str, count: usize, most: usize) -> Result<()> {
     if (1..=most).contains(&count) {
         return Ok(());
@@ -100,7 +99,7 @@ fn expect_count(op: &'static str, arg: &'static str, count: usize, most: usize) 
     Err(Error::value(op, arg, format!("at least 1 and at most {most}"), count))
 }
 
-/// Most classes that are counted one by one.
+/// The largest number of classes that are counted one by one.
 const MAX_CLASSES: usize = 1 << 24;
 
 /// Refuses infinities and NaN.

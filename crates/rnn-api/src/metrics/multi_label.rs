@@ -1,11 +1,11 @@
-//! [`MultiLabel`]: several labels may hold at once, such as the notes of a chord.
+//! [`MultiLabel`]: several labels can hold at once, such as the notes of a chord.
 
 use super::confusion::{Counts, Scores, macro_average, micro};
 use super::{MAX_CLASSES, expect_count, expect_pairs, ratio};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Precision, recall and F1 where each of several classes holds or does not.
+/// Precision, recall and F1 of classes that hold independently of each other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MultiLabel {
     threshold: f32,
@@ -16,7 +16,7 @@ impl MultiLabel {
     /// A class is predicted when its score is at least `threshold`: 0.5 for probabilities, 0 for logits.
     ///
     /// # Errors
-    /// No class, more than 2^24, or a threshold that is not finite.
+    /// The number of classes is 0 or above 2^24, or the threshold is not finite.
     pub fn new(classes: usize, threshold: f32) -> Result<Self> {
         const OP: &str = "MultiLabel";
         expect_count(OP, "classes", classes, MAX_CLASSES)?;
@@ -26,11 +26,11 @@ impl MultiLabel {
         Ok(MultiLabel { threshold, counts: vec![Counts::default(); classes] })
     }
 
-    /// Counts examples: `scores` and `targets` `[N, C]`, targets 0 or 1.
+    /// Adds examples: `scores` and `targets` `[N, C]`, targets 0 or 1.
     ///
     /// # Errors
-    /// Lists of different lengths, empty ones, no whole number of examples, a score that is NaN, a target
-    /// that is neither 0 nor 1.
+    /// The lists differ in length, are empty or hold an incomplete example; a score is NaN; or a target is neither
+    /// 0 nor 1.
     pub fn add(&mut self, scores: &[f32], targets: &[f32]) -> Result<()> {
         const OP: &str = "MultiLabel";
         let classes = self.counts.len();
@@ -56,33 +56,33 @@ impl MultiLabel {
         Ok(())
     }
 
-    /// The scores of every class.
+    /// The scores of each class.
     pub fn per_class(&self) -> Vec<Scores> {
         self.counts.iter().map(|counts| counts.scores()).collect()
     }
 
-    /// The scores of all classes together.
+    /// The scores of all classes together (micro average).
     ///
     /// # Errors
-    /// When no label holds and none was predicted.
+    /// No label holds and none was predicted.
     pub fn micro(&self) -> Result<Scores> {
         self.accuracy()?;
         Ok(micro(&self.counts))
     }
 
-    /// The mean over the classes that hold or were predicted at least once.
+    /// The mean over the classes that hold or were predicted at least once (macro average).
     ///
     /// # Errors
-    /// When there is no such class.
+    /// There is no such class.
     pub fn macro_average(&self) -> Result<Scores> {
         macro_average("MultiLabel", &self.counts)
     }
 
-    /// `TP / (TP + FP + FN)`, the accuracy of polyphonic music (Bay, Ehmann and Downie 2009), which does not
-    /// count the many notes that are rightly silent.
+    /// `TP / (TP + FP + FN)`, the accuracy used for polyphonic music (Bay, Ehmann and Downie 2009). It does not
+    /// count the many notes that are correctly silent.
     ///
     /// # Errors
-    /// When no label holds and none was predicted.
+    /// No label holds and none was predicted.
     pub fn accuracy(&self) -> Result<f64> {
         let tp: u64 = self.counts.iter().map(|c| c.tp).sum();
         let all: u64 = self.counts.iter().map(|c| c.tp + c.fp + c.fn_).sum();

@@ -1,4 +1,4 @@
-//! Baselines of language models: frequencies of tokens and of pairs of tokens.
+//! Baselines for language models: frequencies of tokens and of pairs of tokens.
 
 use super::{Likelihood, MAX_CLASSES, expect_classes, expect_count};
 use crate::error::{Error, Result};
@@ -7,14 +7,14 @@ use std::collections::HashMap;
 fn check(op: &'static str, vocabulary: usize, k: f64) -> Result<()> {
     expect_count(op, "vocabulary", vocabulary, MAX_CLASSES)?;
     if !(k.is_finite() && k > 0.0) {
-        // Without it, a token that was never seen would be impossible.
+        // With k = 0, a token that does not occur in training would have probability 0.
         return Err(Error::value(op, "k", "positive and finite", k));
     }
     Ok(())
 }
 
-/// Every token by its frequency, `P(a) = (n_a + k) / (n + k V)` (add-k smoothing; k = 1 is Laplace's) over a
-/// vocabulary of V tokens.
+/// Predicts each token by its frequency, `P(a) = (n_a + k) / (n + k V)`, over a vocabulary of V tokens (add-k
+/// smoothing; k = 1 is Laplace smoothing).
 #[derive(Clone, Debug)]
 pub struct Unigram {
     k: f64,
@@ -23,11 +23,11 @@ pub struct Unigram {
 }
 
 impl Unigram {
-    /// From the sequences of the training part.
+    /// Fits the frequencies on the sequences of the training part.
     ///
     /// # Errors
-    /// No tokens, one that is not in `0..vocabulary`, a vocabulary of none or of more than 2^24, or a `k`
-    /// that is not positive.
+    /// There are no tokens, a token is not in `0..vocabulary`, the vocabulary is empty or above 2^24, or `k` is not
+    /// positive.
     pub fn fit<'a>(
         sequences: impl IntoIterator<Item = &'a [u32]>,
         vocabulary: usize,
@@ -47,10 +47,10 @@ impl Unigram {
         Ok(Unigram { k, counts, total })
     }
 
-    /// How well it predicts `sequences`.
+    /// The likelihood of `sequences`.
     ///
     /// # Errors
-    /// No tokens, or one that is not in the vocabulary.
+    /// There are no tokens, or a token is not in the vocabulary.
     pub fn likelihood<'a>(&self, sequences: impl IntoIterator<Item = &'a [u32]>) -> Result<Likelihood> {
         let mut result = Likelihood::new();
         for tokens in sequences.into_iter().filter(|tokens| !tokens.is_empty()) {
@@ -69,18 +69,19 @@ impl Unigram {
     }
 }
 
-/// Every token by the one before, `P(b | a) = (n_ab + k) / (n_a + k V)` (add-k smoothing), where n_a counts
-/// the a that something follows. The first token of a sequence is predicted by the [`Unigram`] of the same k.
+/// Predicts each token from the previous one, `P(b | a) = (n_ab + k) / (n_a + k V)` (add-k smoothing), where n_a
+/// counts the occurrences of a that have a successor. The [`Unigram`] with the same k predicts the first token of a
+/// sequence.
 #[derive(Clone, Debug)]
 pub struct Bigram {
     first: Unigram,
     pairs: HashMap<[u32; 2], u64>,
-    /// How often something follows each token.
+    /// The number of occurrences of each token that have a successor.
     followed: Vec<u64>,
 }
 
 impl Bigram {
-    /// From the sequences of the training part. Pairs do not reach from one sequence into the next.
+    /// Fits the frequencies on the sequences of the training part. Pairs do not span two sequences.
     ///
     /// # Errors
     /// As [`Unigram::fit`].
@@ -99,7 +100,7 @@ impl Bigram {
         Ok(Bigram { first, pairs, followed })
     }
 
-    /// How well it predicts `sequences`.
+    /// The likelihood of `sequences`.
     ///
     /// # Errors
     /// As [`Unigram::likelihood`].

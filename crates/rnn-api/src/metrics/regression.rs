@@ -1,10 +1,10 @@
-//! [`RegressionErrors`]: how far predictions are off.
+//! [`RegressionErrors`]: errors of numeric predictions.
 
 use super::{expect_finite, expect_pairs, ratio};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Squared and absolute errors of predictions, added up.
+/// The summed squared and absolute errors of predictions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RegressionErrors {
     squared: f64,
@@ -13,15 +13,15 @@ pub struct RegressionErrors {
 }
 
 impl RegressionErrors {
-    /// Nothing counted.
+    /// Without predictions yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Counts predictions.
+    /// Adds predictions.
     ///
     /// # Errors
-    /// Lists of different lengths, empty ones, values that are not finite.
+    /// The lists differ in length or are empty, or a value is not finite.
     pub fn add(&mut self, predictions: &[f32], targets: &[f32]) -> Result<()> {
         const OP: &str = "RegressionErrors";
         expect_pairs(OP, "predictions", predictions.len(), "targets", targets.len())?;
@@ -36,42 +36,42 @@ impl RegressionErrors {
         Ok(())
     }
 
-    /// Predictions counted.
+    /// The number of predictions.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Mean squared error.
+    /// The mean squared error.
     ///
     /// # Errors
-    /// When nothing was counted.
+    /// No prediction was added.
     pub fn mse(&self) -> Result<f64> {
         ratio("RegressionErrors", self.squared, self.total)
     }
 
-    /// Root of the mean squared error, in the unit of the data.
+    /// The root mean squared error, in the unit of the data.
     ///
     /// # Errors
-    /// When nothing was counted.
+    /// No prediction was added.
     pub fn rmse(&self) -> Result<f64> {
         Ok(self.mse()?.sqrt())
     }
 
-    /// Mean absolute error, in the unit of the data.
+    /// The mean absolute error, in the unit of the data.
     ///
     /// # Errors
-    /// When nothing was counted.
+    /// No prediction was added.
     pub fn mae(&self) -> Result<f64> {
         ratio("RegressionErrors", self.absolute, self.total)
     }
 
-    /// Average relative variance (Weigend, Huberman and Rumelhart 1990): the mean squared error divided by
-    /// the [`variance`] of a reference part of the series, often all of it. 1 is what the mean of that part
-    /// would reach on it. Say which part; with that of the predicted values it is 1 minus the coefficient of
-    /// determination R^2.
+    /// The average relative variance (Weigend, Huberman and Rumelhart 1990): the mean squared error divided by the
+    /// [`variance`] of a reference part of the series, often the whole series. Predicting the mean of that part
+    /// gives 1 on it. State the reference part with the result. With the variance of the predicted values it is 1
+    /// minus the coefficient of determination R^2.
     ///
     /// # Errors
-    /// When nothing was counted, or a variance that is not positive and finite.
+    /// No prediction was added, or the variance is not positive and finite.
     pub fn arv(&self, reference_variance: f64) -> Result<f64> {
         if !(reference_variance.is_finite() && reference_variance > 0.0) {
             return Err(Error::value("arv", "reference_variance", "positive and finite", reference_variance));
@@ -80,10 +80,10 @@ impl RegressionErrors {
     }
 }
 
-/// Mean squared distance of `values` from their mean (divided by their number, not by one less).
+/// The population variance of `values` (divided by n, not by n - 1).
 ///
 /// # Errors
-/// No values, or some that are not finite.
+/// There are no values, or a value is not finite.
 pub fn variance(values: &[f32]) -> Result<f64> {
     const OP: &str = "variance";
     expect_finite(OP, "values", values)?;

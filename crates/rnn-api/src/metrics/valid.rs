@@ -1,8 +1,8 @@
-//! [`ValidSteps`]: a padded batch without its padding.
+//! [`ValidSteps`]: removes the padding of a batch.
 
 use crate::error::{Error, Result};
 
-/// Which steps of a padded batch `[T, B, ..]` are data: of sequence b the first `lengths[b]`.
+/// Marks the valid steps of a padded batch `[T, B, ..]`: the first `lengths[b]` steps of sequence b.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidSteps {
     steps: usize,
@@ -12,7 +12,7 @@ pub struct ValidSteps {
 impl ValidSteps {
     /// For T = `steps` and B = `batch`.
     ///
-    /// # Errors
+    /// Not B lengths, or a length outside `1..=T`.
     /// Anything but B lengths, each in `1..=T`.
     pub fn new(steps: usize, batch: usize, lengths: &[usize]) -> Result<Self> {
         const OP: &str = "ValidSteps";
@@ -27,16 +27,16 @@ impl ValidSteps {
         Ok(ValidSteps { steps, lengths: lengths.to_vec() })
     }
 
-    /// Number of valid steps of all sequences together.
+    /// The number of valid steps of all sequences.
     pub fn count(&self) -> usize {
         self.lengths.iter().sum()
     }
 
-    /// The valid ones of `values` `[T, B, width]`, as `[count, width]`: step by step, of each step the
-    /// sequences that still run.
+    /// The valid entries of `values` `[T, B, width]` as `[count, width]`: step by step, and at each step all
+    /// sequences that have not ended.
     ///
     /// # Errors
-    /// Another number of values.
+    /// The number of values does not fit.
     pub fn select<X: Copy>(&self, values: &[X], width: usize) -> Result<Vec<X>> {
         self.check(values.len(), width)?;
         let mut kept = Vec::with_capacity(self.count() * width);
@@ -50,7 +50,7 @@ impl ValidSteps {
         Ok(kept)
     }
 
-    /// Each sequence of `values` `[T, B, width]` on its own, as `[length, width]`.
+    /// The valid entries of each sequence of `values` `[T, B, width]`, as `[length, width]`.
     ///
     /// # Errors
     /// As [`ValidSteps::select`].

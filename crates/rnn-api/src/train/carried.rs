@@ -1,4 +1,4 @@
-//! [`Carried`]: the states that streams carry from chunk to chunk.
+//! [`Carried`]: states that are carried from chunk to chunk of streams.
 
 use crate::error::{Error, Result};
 use crate::nn::{AnyRnnState, HiddenState, LstmState, RecurrentState};
@@ -6,7 +6,7 @@ use crate::tensor::Tensor;
 use rnn_runtime::{Array, Device};
 use std::collections::BTreeMap;
 
-/// Arrays and numbers of a state, by name.
+/// The arrays and numbers of a state, by name.
 #[derive(Clone, Debug, Default)]
 pub struct StateParts {
     /// The arrays.
@@ -21,7 +21,7 @@ impl StateParts {
         self.numbers.extend(other.numbers.into_iter().map(|(name, n)| (format!("{prefix}{name}"), n)));
     }
 
-    /// What was put under a prefix.
+    /// The parts stored under a prefix.
     pub(crate) fn under(&self, prefix: &str) -> Self {
         let of = |name: &String| name.strip_prefix(prefix).map(str::to_string);
         StateParts {
@@ -53,20 +53,20 @@ impl StateParts {
     }
 }
 
-/// What a model carries from one chunk of its streams to the next. The states of the layers are, and so are pairs and
-/// lists of them, for models of several layers; `()` for models without.
+/// A value that a model carries from one chunk of its streams to the next: the state of a layer, pairs and lists of
+/// states for models with several layers, or `()` for models without state.
 pub trait Carried: Clone {
-    /// The same values without a graph: gradients end here.
+    /// The same values without a graph, so gradients stop here.
     #[must_use]
     fn detached(&self) -> Self;
 
-    /// For a checkpoint.
+    /// The parts to store in a checkpoint.
     fn parts(&self) -> StateParts;
 
-    /// From a checkpoint.
+    /// Restores the state from a checkpoint.
     ///
     /// # Errors
-    /// Parts of another kind of state, or a failing device.
+    /// The parts belong to another kind of state, or the device fails.
     fn from_parts(parts: &StateParts, device: &Device) -> Result<Self>;
 }
 
@@ -82,7 +82,7 @@ impl Carried for () {
     }
 }
 
-/// Parts of the state of a layer.
+/// The parts of a layer's state.
 fn layer_parts<S: RecurrentState>(state: &S) -> StateParts {
     let mut parts = StateParts::default();
     parts.arrays.insert("h".into(), state.hidden().array().clone());

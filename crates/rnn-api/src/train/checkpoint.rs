@@ -1,4 +1,4 @@
-//! Checkpoints: folders that are complete or not there.
+//! Checkpoints: folders that are complete or absent.
 
 use super::carried::StateParts;
 use crate::data::Cursor;
@@ -13,27 +13,27 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where a run saves itself, and how often.
+/// Where and how often a run saves checkpoints.
 ///
-/// The folder has one folder `step-N` for each of the last checkpoints. Each is written beside its place, flushed to
-/// disk and renamed, so it is complete or not there, whatever happens to process and machine. A folder belongs to one
-/// run at a time.
+/// The folder of a run has one folder `step-N` for each of the last checkpoints. Each is written beside its
+/// destination, flushed to disk and renamed, so it is complete or absent, even if the process or the machine
+/// crashes. Only one run may use a folder at a time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CheckpointConfig {
-    /// The folder of the run; made when it is not there.
+    /// The folder of the run; created if absent.
     pub path: PathBuf,
-    /// How often.
+    /// The interval between checkpoints.
     pub every: Every,
-    /// How many checkpoints stay; 2 by default.
+    /// How many checkpoints to keep; 2 by default.
     pub keep: usize,
-    /// Whether to go on from the last checkpoint of the folder when there is one. Otherwise, the default, a folder
-    /// that has one is refused.
+    /// Whether to resume from the last checkpoint of the folder, if there is one. If not, the default, a folder
+    /// with a checkpoint is an error.
     pub resume: bool,
 }
 
-/// An interval between checkpoints. There is one at the end of every run besides.
+/// The interval between checkpoints. A run also saves one at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -42,12 +42,12 @@ pub enum Every {
     Steps(u64),
     /// Epochs.
     Epochs(u64),
-    /// Time, looked at after every step.
+    /// Time, checked after every step.
     Time(Duration),
 }
 
 impl CheckpointConfig {
-    /// In this folder, after every epoch.
+    /// Checkpoints in this folder, after every epoch.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         CheckpointConfig { path: path.into(), every: Every::Epochs(1), keep: 2, resume: false }
     }
@@ -58,13 +58,13 @@ impl CheckpointConfig {
         CheckpointConfig { every, ..self }
     }
 
-    /// Sets how many stay.
+    /// Sets how many checkpoints to keep.
     #[must_use]
     pub fn with_keep(self, keep: usize) -> Self {
         CheckpointConfig { keep, ..self }
     }
 
-    /// Whether to go on from the last checkpoint of the folder.
+    /// Sets whether to resume from the last checkpoint of the folder.
     #[must_use]
     pub fn with_resume(self, resume: bool) -> Self {
         CheckpointConfig { resume, ..self }
@@ -86,16 +86,16 @@ impl CheckpointConfig {
     }
 }
 
-/// Version of the layout of the files.
+/// Version of the file layout.
 const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
 const RUN: &str = "run.json";
 const MODEL: &str = "model";
 const BEST: &str = "best";
-/// Ends the names of folders that are being written or removed.
+/// Suffix of folders that are being written or removed.
 const TEMPORARY: &str = ".tmp";
 
-/// What the files of a checkpoint have to be.
+/// The manifest of a checkpoint's files.
 #[derive(Serialize, Deserialize)]
 struct Manifest {
     format: u32,
@@ -103,7 +103,7 @@ struct Manifest {
     files: BTreeMap<String, (u64, u32)>,
 }
 
-/// The numbers of a run, beside its arrays. What they mean is known to the trainer.
+/// The numbers of a run; its arrays are in other files. The trainer defines their meaning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunFile<R> {
     pub(crate) run: R,
@@ -111,21 +111,21 @@ pub(crate) struct RunFile<R> {
     pub(crate) window: usize,
     pub(crate) state_numbers: BTreeMap<String, u64>,
     pub(crate) draws: BTreeMap<String, u64>,
-    /// What the program wanted to have kept.
+    /// Values that the program asked to keep.
     pub(crate) kept: BTreeMap<String, serde_json::Value>,
 }
 
-/// Arrays of one file, and its metadata.
+/// The arrays and the metadata of one file.
 pub(crate) type Arrays = (BTreeMap<String, Array>, HashMap<String, String>);
 
-/// Everything a checkpoint holds.
+/// The content of a checkpoint.
 pub(crate) struct Content<R> {
     pub(crate) file: RunFile<R>,
-    /// By the name of the file, without its ending: `model`, `optimizer`, `best`, `ema`, `states`.
+    /// Files by name without extension: `model`, `optimizer`, `best`, `ema`, `states`.
     pub(crate) arrays: BTreeMap<String, Arrays>,
 }
 
-/// Writes a checkpoint of step `step` and removes the oldest ones.
+/// Writes the checkpoint of step `step` and removes the oldest ones.
 pub(crate) fn write<R: Serialize>(
     config: &CheckpointConfig,
     step: u64,
@@ -139,11 +139,11 @@ pub(crate) fn write<R: Serialize>(
         sync(&config.path)
     });
     if let Err(error) = written {
-        // The first error is the one to report; older checkpoints are untouched.
+        // Report the first error; older checkpoints are untouched.
         drop(fs::remove_dir_all(&temporary));
         return Err(error);
     }
-    // Checkpoints after this one are damaged, or belong to a future that was given up.
+    // Later checkpoints are damaged, or belong to a continuation that was abandoned.
     let (past, future): (Vec<_>, Vec<_>) =
         list(&config.path)?.into_iter().partition(|found| found.step <= step);
     let old = past.len().saturating_sub(config.keep);
@@ -153,8 +153,8 @@ pub(crate) fn write<R: Serialize>(
     Ok(path)
 }
 
-/// A place for a checkpoint and one to write it in. A second one of the same step, such as that at the end of an epoch,
-/// does not replace the first, but is listed after it.
+/// The destination of a checkpoint and the folder to write it in. A second checkpoint of the same step, such as the
+/// one at the end of an epoch, does not replace the first; it sorts after it.
 fn free_name(folder: &Path, step: u64) -> Result<(PathBuf, PathBuf)> {
     let generation = list(folder)?.iter().filter(|f| f.step == step).map(|f| f.generation + 1).max();
     let name = match generation {
@@ -194,7 +194,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })
 }
 
-/// On Unix a rename lasts only once the folder is flushed; elsewhere folders cannot be opened.
+/// On Unix a rename is durable only after the folder is flushed; other systems cannot open folders.
 fn sync(folder: &Path) -> Result<()> {
     if cfg!(unix) {
         let at = |source| Error::Io { path: folder.to_path_buf(), source };
@@ -203,7 +203,7 @@ fn sync(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes a checkpoint. It is renamed first: half removed, it must not look like one.
+/// Removes a checkpoint. It is renamed first, because a partly removed one must not look like a checkpoint.
 fn discard(path: &Path) -> Result<()> {
     if !path.exists() {
         return Ok(());
@@ -215,7 +215,7 @@ fn discard(path: &Path) -> Result<()> {
     fs::remove_dir_all(&away).map_err(at)
 }
 
-/// Makes the folder of a run, and removes what killed processes have left half done.
+/// Creates the folder of a run and removes what killed processes left unfinished.
 pub(crate) fn prepare(folder: &Path) -> Result<()> {
     let at = |source| Error::Io { path: folder.to_path_buf(), source };
     fs::create_dir_all(folder).map_err(at)?;
@@ -229,7 +229,7 @@ pub(crate) fn prepare(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A checkpoint that may be damaged. In the order in which they were made.
+/// A checkpoint that may be damaged, sorted by age.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Listed {
     step: u64,
@@ -254,18 +254,18 @@ fn list(folder: &Path) -> Result<Vec<Listed>> {
     Ok(found)
 }
 
-/// A checkpoint that cannot be used, and why.
+/// A checkpoint that cannot be used, and the reason.
 pub(crate) type Damage = (PathBuf, Error);
 
-/// Why a checkpoint does not open.
+/// Why a checkpoint cannot be opened.
 enum Closed {
-    /// It is not what was written: an older one can stand in.
+    /// Its content has changed since it was written; an older checkpoint can be used instead.
     Damaged(Error),
-    /// Another program, or another time, may open it: it is not to be passed over.
+    /// Another program version could open it, or this one at another time, so it must not be skipped.
     Other(Error),
 }
 
-/// A checkpoint on disk, whose files have been checked.
+/// A checkpoint on disk whose files have been verified.
 ///
 /// ```no_run
 /// use rnn_api::train::Checkpoint;
@@ -286,10 +286,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The newest checkpoint of the folder of a run that is whole.
+    /// The newest intact checkpoint of a run's folder.
     ///
     /// # Errors
-    /// No folder, no checkpoint in it, or only damaged ones; one that this version, or this user, cannot read.
+    /// The folder does not exist, has no checkpoint or only damaged ones, or has one that this version or this user
+    /// cannot read.
     pub fn last(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         let (found, damaged) = Self::newest(folder)?;
@@ -300,10 +301,10 @@ impl Checkpoint {
         }
     }
 
-    /// The newest whole checkpoint, and the damaged ones that are newer.
+    /// The newest intact checkpoint, and the newer ones that are damaged.
     ///
     /// # Errors
-    /// One that is not damaged but cannot be read: by this version, or at this time.
+    /// An undamaged checkpoint cannot be read by this version or at this time.
     pub(crate) fn newest(folder: &Path) -> Result<(Option<Self>, Vec<Damage>)> {
         let mut damaged = Vec::new();
         for Listed { step, path, .. } in list(folder)?.into_iter().rev() {
@@ -348,15 +349,16 @@ impl Checkpoint {
         &self.path
     }
 
-    /// Optimizer steps before it.
+    /// The number of optimizer steps before it.
     pub fn step(&self) -> u64 {
         self.step
     }
 
-    /// What [`Trainer::keep`](super::Trainer::keep) kept under a name: a configuration, a normaliser, a vocabulary.
+    /// A value that [`Trainer::keep`](super::Trainer::keep) stored under a name: a configuration, a normaliser, a
+    /// vocabulary.
     ///
     /// # Errors
-    /// Nothing under that name, or something else.
+    /// There is no value under that name, or it has another type.
     pub fn kept<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let Some(value) = self.file.kept.get(name) else {
             let names: Vec<&str> = self.file.kept.keys().map(String::as_str).collect();
@@ -365,16 +367,16 @@ impl Checkpoint {
         T::deserialize(value).map_err(|error| bad(&self.path, format!("`{name}`: {error}")))
     }
 
-    /// Gives the model the weights with the best score; the last ones of a run without validation.
+    /// Loads the weights with the best score into the model; without validation, the last weights.
     ///
     /// # Errors
-    /// Another architecture; nothing is assigned then.
+    /// The architecture differs; nothing is assigned then.
     pub fn load_best(&self, model: &(impl Module + ?Sized)) -> Result<()> {
         let name = if self.has(BEST) { BEST } else { MODEL };
         io::load(model, self.file_path(name)).map(drop)
     }
 
-    /// Gives the model the weights of the last step.
+    /// Loads the weights of the last step into the model.
     ///
     /// # Errors
     /// As [`Checkpoint::load_best`].
@@ -390,7 +392,7 @@ impl Checkpoint {
         self.manifest_files.iter().any(|file| file.strip_suffix(".safetensors") == Some(name))
     }
 
-    /// The arrays of a file, on the CPU; `None` where the checkpoint has no such file.
+    /// The arrays of a file, on the CPU; `None` if the checkpoint does not have the file.
     pub(crate) fn arrays(&self, name: &str) -> Result<Option<Arrays>> {
         if !self.has(name) {
             return Ok(None);
@@ -418,7 +420,7 @@ impl Checkpoint {
         Ok(StateParts { arrays, numbers: self.file.state_numbers.clone() })
     }
 
-    /// Says that it does not fit, naming it.
+    /// An error that this checkpoint does not fit, with its name.
     pub(crate) fn misfit(&self, error: Error) -> Error {
         match error {
             Error::StateDict { problems } => Error::Checkpoint { path: self.path.clone(), problems },

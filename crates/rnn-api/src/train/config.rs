@@ -8,7 +8,7 @@ use crate::nn::Module;
 use crate::optim::{EmaConfig, Optimizer, ReduceOnPlateau, Schedule};
 use serde::{Deserialize, Serialize};
 
-/// How a run goes. All settings but the number of epochs are optional.
+/// Settings of a run. Only the number of epochs is required.
 ///
 /// ```
 /// use rnn_api::optim::Schedule;
@@ -27,27 +27,27 @@ use serde::{Deserialize, Serialize};
 pub struct TrainerConfig {
     /// Passes over the data.
     pub epochs: u64,
-    /// The learning rate by step; without one, the optimizer's own.
+    /// The learning rate by step; by default that of the optimizer.
     pub schedule: Option<Schedule>,
-    /// A learning rate that falls when the score does not improve; instead of a schedule.
+    /// Reduces the learning rate when the score stops improving; instead of a schedule.
     pub plateau: Option<ReduceOnPlateau>,
-    /// When to end before the last epoch.
+    /// When to stop before the last epoch.
     pub early_stopping: EarlyStopping,
-    /// Optimizer steps between validations; without, the default, after every epoch.
+    /// Optimizer steps between validations; by default one validation per epoch.
     pub validate_every: Option<u64>,
-    /// Items whose mean gradient makes a step; 1 by default.
+    /// Gradient accumulation: the number of items whose mean gradient makes a step; 1 by default.
     pub accumulate: u64,
-    /// How far gradients flow back in [`Trainer::fit_streams`], in time steps: fewer than a chunk has, or a multiple
-    /// of it. By default as far as the chunk goes.
+    /// Time steps over which gradients flow back in [`Trainer::fit_streams`]: fewer than a chunk has, or a multiple
+    /// of it. By default one chunk.
     pub backward_steps: Option<usize>,
-    /// A moving average of the weights, which is then what is validated and kept.
+    /// A moving average of the weights, which is validated and kept instead of the weights themselves.
     pub ema: Option<EmaConfig>,
-    /// Where and how often to save.
+    /// Where and how often to save checkpoints.
     pub checkpoints: Option<CheckpointConfig>,
 }
 
 impl TrainerConfig {
-    /// So many passes over the data.
+    /// A run of this many epochs.
     pub fn new(epochs: u64) -> Self {
         TrainerConfig {
             epochs,
@@ -68,31 +68,31 @@ impl TrainerConfig {
         TrainerConfig { schedule: Some(schedule), ..self }
     }
 
-    /// Lets the learning rate fall when the score does not improve.
+    /// Reduces the learning rate when the score stops improving.
     #[must_use]
     pub fn with_plateau(self, plateau: ReduceOnPlateau) -> Self {
         TrainerConfig { plateau: Some(plateau), ..self }
     }
 
-    /// Sets when to end before the last epoch.
+    /// Sets when to stop before the last epoch.
     #[must_use]
     pub fn with_early_stopping(self, early_stopping: EarlyStopping) -> Self {
         TrainerConfig { early_stopping, ..self }
     }
 
-    /// Validates every so many steps instead of after every epoch.
+    /// Validates every `steps` optimizer steps instead of after every epoch.
     #[must_use]
     pub fn with_validate_every(self, steps: u64) -> Self {
         TrainerConfig { validate_every: Some(steps), ..self }
     }
 
-    /// Makes a step from the mean gradient of so many items.
+    /// Makes each step from the mean gradient of this many items.
     #[must_use]
     pub fn with_accumulate(self, items: u64) -> Self {
         TrainerConfig { accumulate: items, ..self }
     }
 
-    /// Sets how far gradients flow back in [`Trainer::fit_streams`].
+    /// Sets the number of time steps over which gradients flow back in [`Trainer::fit_streams`].
     #[must_use]
     pub fn with_backward_steps(self, steps: usize) -> Self {
         TrainerConfig { backward_steps: Some(steps), ..self }
@@ -110,10 +110,10 @@ impl TrainerConfig {
         TrainerConfig { checkpoints: Some(checkpoints), ..self }
     }
 
-    /// A trainer of `model`, whose parameters `optimizer` changes.
+    /// Makes a trainer for `model`, whose parameters `optimizer` updates.
     ///
     /// # Errors
-    /// Settings that make no sense, alone or together.
+    /// A setting is invalid, or settings contradict each other.
     pub fn init<'a>(&self, model: &'a dyn Module, optimizer: impl Optimizer + 'a) -> Result<Trainer<'a>> {
         const CONFIG: &str = "TrainerConfig";
         let at_least_1 = [

@@ -1,4 +1,4 @@
-//! Where a value that is not finite came from.
+//! Finds the origin of a value that is not finite.
 
 use crate::autograd::Gradients;
 use crate::error::Result;
@@ -8,19 +8,19 @@ use crate::tensor::Tensor;
 use serde::Serialize;
 use std::fmt;
 
-/// A value that is not finite, and where it came from.
+/// A value that is not finite, and its origin.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct NonFinite {
-    /// The optimizer step that would have come, from 1; for a score, the one before.
+    /// The number of the optimizer step that failed, from 1; for a score, the step before the validation.
     pub step: u64,
-    /// What was seen.
+    /// The value in which it was detected.
     pub symptom: Symptom,
-    /// What it began with, where that was found.
+    /// The first value that was not finite, if found.
     pub origin: Option<Origin>,
 }
 
-/// The value that was seen to be infinite or not a number.
+/// The value that was detected to be infinite or NaN.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -32,10 +32,10 @@ pub enum Symptom {
     },
     /// Gradients.
     Gradients {
-        /// The parameters they belong to; none where only the norm of all together overflows.
+        /// The parameters they belong to; empty if only the norm of all gradients overflows.
         parameters: Vec<String>,
     },
-    /// The score of the validation part.
+    /// The validation score.
     Score {
         /// Its name.
         name: String,
@@ -44,7 +44,7 @@ pub enum Symptom {
     },
 }
 
-/// The first value that is not finite, in the order of computation.
+/// The first value that is not finite, in order of computation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -56,47 +56,47 @@ pub enum Origin {
     },
     /// The input of a recurrent layer.
     Input {
-        /// Path of the layer in the model.
+        /// The path of the layer in the model.
         layer: String,
         /// The time step.
         step: usize,
-        /// The row of the batch.
+        /// The batch row.
         row: usize,
         /// The feature.
         feature: usize,
     },
-    /// The state with which a recurrent layer began.
+    /// The initial state of a recurrent layer.
     InitialState {
-        /// Path of the layer in the model.
+        /// The path of the layer in the model.
         layer: String,
-        /// The row of the batch.
+        /// The batch row.
         row: usize,
     },
     /// A gate or a state of a recurrent layer.
     Unit {
-        /// Path of the layer in the model.
+        /// The path of the layer in the model.
         layer: String,
-        /// Its number in the stack.
+        /// Its index in the stack.
         stack_layer: usize,
-        /// Whether it is of the backward direction.
+        /// Whether it belongs to the reverse direction.
         reverse: bool,
         /// The time step.
         step: usize,
-        /// The row of the batch.
+        /// The batch row.
         row: usize,
         /// The gate: i, f, g, o of an LSTM; r, z, n of a GRU; f, n of an MGU; or the state: c, h.
         gate: String,
         /// The unit.
         unit: usize,
     },
-    /// The gradient of the loss with respect to the input of a recurrent layer: it is not finite at this step and
-    /// those that backpropagation reaches after it.
+    /// The gradient of the loss with respect to the input of a recurrent layer. It is not finite at this step and
+    /// at the steps that backpropagation reaches after it.
     Gradient {
-        /// Path of the layer in the model.
+        /// The path of the layer in the model.
         layer: String,
-        /// The last time step at which it is not finite.
+        /// The last time step at which the gradient is not finite.
         step: usize,
-        /// Recurrent weights and the gates whose gradients are not finite, such as `weight_hh_l0: i, f`.
+        /// The recurrent weights and gates whose gradients are not finite, such as `weight_hh_l0: i, f`.
         gates: Vec<String>,
     },
 }
@@ -141,7 +141,8 @@ impl fmt::Display for NonFinite {
     }
 }
 
-/// Repeats the computation of a loss and looks where it goes wrong; `None` when nothing is found, or when it fails.
+/// Repeats the computation of a loss and searches for the origin; `None` if it is not found or the computation
+/// fails.
 pub(crate) fn diagnose(
     model: &dyn Module,
     symptom: &Symptom,
@@ -183,7 +184,7 @@ fn path_of(model: &dyn Module, seen: &Seen) -> String {
     let params = model.named_parameters();
     let name = params.iter().find(|(_, param)| param.id() == seen.layer).map(|(name, _)| name.as_str());
     match name {
-        // Without a dot the layer is the whole model.
+        // Without a dot, the layer is the whole model.
         Some(name) => name.rsplit_once('.').map_or("model", |(path, _)| path).to_string(),
         None => "a layer that is no part of the model".into(),
     }
@@ -199,7 +200,7 @@ fn of_spot(layer: String, spot: Spot) -> Origin {
     }
 }
 
-/// Layers that ran last come first in backpropagation.
+/// Backpropagation reaches the layers that ran last first.
 fn in_gradients(
     model: &dyn Module,
     inspection: &Inspection,
@@ -220,7 +221,7 @@ fn in_gradients(
     Ok(None)
 }
 
-/// Gates whose recurrent weights have gradients that are not finite.
+/// The gates whose recurrent weights have gradients that are not finite.
 fn bad_gates(model: &dyn Module, seen: &Seen, gradients: &Gradients) -> Result<Vec<String>> {
     let prefix = format!("{}.weight_hh_l", path_of(model, seen));
     let mut found = Vec::new();

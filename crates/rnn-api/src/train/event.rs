@@ -1,4 +1,4 @@
-//! What a run tells while it goes on, and who is told.
+//! Events of a run, and the callbacks that receive them.
 
 use super::diagnose::NonFinite;
 use super::score::Score;
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-/// Something that happened in a run.
+/// Something that happened during a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -18,41 +18,41 @@ pub enum Event<'a> {
     Step(&'a StepReport),
     /// After a validation.
     Validated(&'a Validation),
-    /// After the last item of an epoch, its validation included.
+    /// After the last item of an epoch, and its validation.
     Epoch(&'a EpochReport),
-    /// A checkpoint is complete.
+    /// A checkpoint has been written.
     Saved {
         /// Its folder.
         path: &'a Path,
-        /// Optimizer steps before it.
+        /// The number of optimizer steps before it.
         step: u64,
     },
-    /// A checkpoint that cannot be used; the run goes on from an older one.
+    /// A checkpoint cannot be used; the run resumes from an older one.
     Damaged {
         /// Its folder.
         path: &'a Path,
-        /// What is wrong with it.
+        /// What is wrong.
         error: &'a crate::Error,
     },
-    /// After the last step, with the best weights in the model.
+    /// After the last step. The model has the best weights.
     Ended(&'a Outcome),
 }
 
-/// The beginning of a run, or of its next part.
+/// The start of a run, or of its next part after a resume.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Started {
-    /// Trainable and frozen numbers.
+    /// The numbers of trainable and frozen parameters.
     pub num_parameters: usize,
-    /// Name of the device of the first parameter.
+    /// The name of the device of the first parameter.
     pub device: String,
-    /// Planned epochs.
+    /// The planned number of epochs.
     pub epochs: u64,
-    /// Optimizer steps of an epoch; the last one of an epoch may take fewer items.
+    /// Optimizer steps per epoch. The last step of an epoch may accumulate fewer items.
     pub steps_per_epoch: u64,
-    /// The last step that need not be taken again; 0 for a new run.
+    /// The step from which the run resumes; 0 for a new run.
     pub resumed_step: u64,
-    /// Most steps that will be taken.
+    /// The largest number of steps that will be taken.
     pub planned_steps: u64,
 }
 
@@ -60,21 +60,21 @@ pub struct Started {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct StepReport {
-    /// Its number, from 1, over all epochs.
+    /// The number of the step, from 1, over all epochs.
     pub step: u64,
     /// The epoch, from 0.
     pub epoch: u64,
-    /// The loss before the step; the mean over the accumulated items.
+    /// The loss before the step; with accumulation the mean over the items.
     pub loss: f32,
     /// The learning rate.
     pub lr: f64,
-    /// Norm of all gradients before clipping.
+    /// The norm of all gradients before clipping.
     pub grad_norm: f32,
     /// Whether a dynamic loss scale skipped the step.
     pub skipped: bool,
-    /// Norm of the update over the norm of the parameters, where a callback asked for it: 1e-3 is usual.
+    /// The norm of the update over the norm of the parameters, if a callback asked for it. 1e-3 is usual.
     pub update_ratio: Option<f64>,
-    /// The same by parameter, without those that were zero; empty where no callback asked for it.
+    /// The same for each parameter that is not zero; empty if no callback asked for it.
     pub update_ratios: BTreeMap<String, f64>,
     /// Seconds since the start, over all parts of a resumed run.
     pub seconds: f64,
@@ -84,13 +84,13 @@ pub struct StepReport {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Validation {
-    /// Optimizer steps before it.
+    /// The number of optimizer steps before it.
     pub step: u64,
-    /// The epoch in which it was, from 0.
+    /// The epoch, from 0.
     pub epoch: u64,
-    /// What came out.
+    /// The score.
     pub score: Score,
-    /// Whether no score before was as good.
+    /// Whether it is the best score so far.
     pub is_best: bool,
 }
 
@@ -98,41 +98,41 @@ pub struct Validation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EpochReport {
-    /// Its number, from 0.
+    /// The number of the epoch, from 0.
     pub epoch: u64,
-    /// Optimizer steps so far.
+    /// The number of optimizer steps so far.
     pub step: u64,
-    /// Mean of the losses of its steps.
+    /// The mean loss of its steps.
     pub loss: f64,
     /// The learning rate of its last step.
     pub lr: f64,
-    /// The last score of the validation part.
+    /// The last validation score.
     pub score: Option<Score>,
     /// Seconds since the start, over all parts of a resumed run.
     pub seconds: f64,
 }
 
-/// Why a run ended.
+/// Why a run stopped.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StopReason {
-    /// All epochs are done.
+    /// All epochs are complete.
     Completed,
-    /// So many validations in a row brought no improvement.
+    /// The score did not improve in this many validations in a row.
     NoImprovement {
-        /// Their number.
+        /// The number of validations.
         validations: u64,
     },
-    /// The score was as good as asked for.
+    /// The score reached the target.
     TargetReached,
-    /// The time is spent.
+    /// The time limit was reached.
     TimeUp,
-    /// The steps are taken.
+    /// The step limit was reached.
     StepLimit,
     /// Ctrl-C, or [`Interrupt::set`](super::Interrupt::set).
     Interrupted,
-    /// A value was not finite. The weights are those before the step.
+    /// A value was not finite. The model keeps the weights from before the step.
     NonFinite(NonFinite),
     /// A callback asked for it.
     Requested {
@@ -158,35 +158,37 @@ impl fmt::Display for StopReason {
     }
 }
 
-/// What came out of a run.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// Why it ended.
+    /// Why it stopped.
     pub reason: StopReason,
-    /// Optimizer steps taken.
+    /// The number of optimizer steps taken.
     pub steps: u64,
-    /// The best validation, whose weights the model has now; `None` without validation: then it has the last weights.
+    /// The best validation, whose weights the model has now. `None` without validation; the model then has the last
+    /// weights.
     pub best: Option<Validation>,
     /// The last score.
     pub last: Option<Score>,
-    /// All complete epochs.
+    /// Reports of all complete epochs.
     pub epochs: Vec<EpochReport>,
     /// Seconds since the start, over all parts of a resumed run.
     pub seconds: f64,
 }
 
-/// What a callback wants to happen next.
+/// What the run does after an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Flow {
-    /// Go on.
+    /// Continue.
     #[default]
     Continue,
-    /// End the run after this event, for this reason; checkpoint and best weights as always.
+    /// Stop after this event, for this reason. The checkpoint is written and the best weights are restored as
+    /// always.
     Stop(String),
 }
 
-/// Is told what happens. Closures from events to flows are callbacks.
+/// Receives the events of a run. Closures from `&Event` to `Flow` are callbacks.
 ///
 /// ```
 /// use rnn_api::train::{Event, Flow};
@@ -201,13 +203,14 @@ pub enum Flow {
 /// # takes(callback);
 /// ```
 pub trait Callback {
-    /// Called at every event, in the order of registration.
+    /// Called at every event; callbacks are called in the order of registration.
     ///
     /// # Errors
-    /// Whatever keeps it from its work; the run ends with it.
+    /// Any error; it ends the run.
     fn on_event(&mut self, event: &Event<'_>) -> Result<Flow>;
 
-    /// Whether it needs [`StepReport::update_ratio`], which costs a copy of the parameters and two reductions a step.
+    /// Whether it needs [`StepReport::update_ratio`], which costs a copy of the parameters and two reductions per
+    /// step.
     fn wants_update_ratios(&self) -> bool {
         false
     }

@@ -1,23 +1,24 @@
-//! [`Interrupt`]: ending a run from outside.
+//! [`Interrupt`]: stops a run from outside.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A wish to end a run cleanly: after the step at hand, with a checkpoint and the best weights. Clones are the same wish.
+/// A request to stop a run after the current step, with a checkpoint and the best weights. Clones share one
+/// request.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// One that other code [sets](Interrupt::set).
+    /// A request that other code [sets](Interrupt::set).
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One that Ctrl-C sets, or a polite signal to end (SIGTERM, SIGHUP). The second Ctrl-C ends the process at once.
-    /// A process has one such handler; further calls return the same wish.
+    /// A request that is set by Ctrl-C or by SIGTERM or SIGHUP. A second Ctrl-C ends the process at once. A process
+    /// has only one such handler, so further calls return the same request.
     ///
     /// # Errors
-    /// The system, or another handler in this process, is in the way.
+    /// The system refuses the handler, or the process already has another one.
     #[cfg(feature = "ctrl-c")]
     pub fn on_ctrl_c() -> crate::Result<Self> {
         use std::sync::{Mutex, PoisonError};
@@ -42,12 +43,12 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Asks the run to end.
+    /// Asks the run to stop.
     pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is set.
+    /// Whether a stop was requested.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! [`JsonLog`]: a run as lines of JSON.
+//! [`JsonLog`]: logs a run as lines of JSON.
 
 use super::event::{Callback, Event, Flow};
 use crate::error::{Error, Result};
@@ -8,28 +8,28 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Writes every event of a run to a file, one JSON object a line: `{"event":"step","step":1,"loss":..}`. The fields are
-/// those of [`StepReport`](super::StepReport) and its like; a number that is not finite is `null`. Lines are written as
-/// they come, so what a killed process leaves is whole but for the last line.
+/// Writes every event of a run to a file, one JSON object per line: `{"event":"step","step":1,"loss":..}`. The
+/// fields are those of [`StepReport`](super::StepReport) and the other reports; a number that is not finite is
+/// `null`. Lines are written at once, so after a killed process only the last line may be incomplete.
 ///
-/// A run that goes on from a checkpoint goes on in the same file: lines of steps that are taken again are removed.
+/// A resumed run continues the same file. Lines of steps that are repeated are removed first.
 #[derive(Debug)]
 pub struct JsonLog {
     path: PathBuf,
     file: Option<File>,
-    /// Lines that came before the file was opened.
+    /// Lines written before the file was opened.
     early: String,
     ratios: bool,
 }
 
 impl JsonLog {
-    /// Into this file, which is opened at the start of the run, in a folder that is made if it is not there. An existing
-    /// file is continued by a resumed run, and replaced by a new one.
+    /// Logs to this file. It is opened at the start of the run; its folder is created if necessary. A resumed run
+    /// continues an existing file, a new run replaces it.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         JsonLog { path: path.into(), file: None, early: String::new(), ratios: true }
     }
 
-    /// Leaves out how large updates are beside the parameters, which costs two reductions a step.
+    /// Leaves out the update-to-parameter ratios, which cost two reductions per step.
     #[must_use]
     pub fn without_update_ratios(self) -> Self {
         JsonLog { ratios: false, ..self }
@@ -39,7 +39,7 @@ impl JsonLog {
         Error::Io { path: self.path.clone(), source }
     }
 
-    /// Opens the file with the lines of the first `steps` steps.
+    /// Opens the file, keeping the lines of the first `steps` steps.
     fn open(&mut self, steps: u64) -> Result<()> {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder).map_err(|source| self.failed(source))?;
@@ -53,8 +53,8 @@ impl JsonLog {
     }
 }
 
-/// The lines of a file that belong to the first `steps` steps: those before its checkpoint of that step, which may not
-/// have the end of an epoch yet; without a line of that checkpoint, all that name no later step.
+/// The lines of the first `steps` steps: all lines before the checkpoint of that step, which may precede the end of
+/// an epoch. Without a line for that checkpoint, all lines whose step is not later.
 fn lines_up_to(path: &Path, steps: u64) -> Result<Vec<u8>> {
     #[derive(Deserialize)]
     struct Line {
@@ -65,7 +65,7 @@ fn lines_up_to(path: &Path, steps: u64) -> Result<Vec<u8>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         bytes => bytes.map_err(|source| Error::Io { path: path.to_path_buf(), source })?,
     };
-    // The last line may be cut, inside a character too.
+    // The last line may be truncated, even inside a character.
     let text = String::from_utf8_lossy(&bytes);
     let (mut kept, mut saved) = (String::new(), None);
     for line in text.split_inclusive('\n') {

@@ -1,8 +1,8 @@
-//! Training without writing the loop: [`Trainer`] and what it is made of, each part usable alone.
+//! Training without writing the loop: [`Trainer`] and its parts, each of which also works alone.
 //!
-//! The plain loop stays as good: `optimizer.step(&loss.backward()?)?`. A trainer adds validation, early stopping that
-//! ends with the best weights, schedules, checkpoints from which a killed run goes on bit for bit, and reports of what
-//! happens as [`Event`]s to [`Callback`]s such as `Progress` and [`JsonLog`]. It prints nothing itself.
+//! The plain loop is `optimizer.step(&loss.backward()?)?`. A trainer adds validation, early stopping that ends with
+//! the best weights, schedules, and checkpoints from which a killed run resumes bit for bit. It reports [`Event`]s
+//! to [`Callback`]s such as `Progress` and [`JsonLog`], and prints nothing itself.
 //!
 //! ```no_run
 //! use rnn_api::data::{StreamConfig, Streams, Vocabulary, VocabularyConfig};

@@ -1,4 +1,4 @@
-//! [`Progress`]: a run as a person sees it.
+//! [`Progress`]: shows a run to a person.
 
 use super::event::{Callback, Event, Flow, StepReport};
 use super::score::Score;
@@ -7,11 +7,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-/// Time between two plain lines.
+/// The time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Shows loss, score, baseline, steps a second and the remaining time: a bar where the standard error is a terminal,
-/// a plain line every few seconds where it is not. Nothing is shown without it.
+/// Shows loss, score, baseline, steps per second and remaining time: as a bar if standard error is a terminal, else
+/// as a plain line every few seconds. Without this callback nothing is shown.
 #[derive(Debug, Default)]
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -20,13 +20,13 @@ pub struct Progress {
     step: u64,
     started: Option<Instant>,
     last_line: Option<Instant>,
-    /// Exponential mean over about twenty steps.
+    /// The exponential mean over about twenty steps.
     loss: Option<f32>,
     score: Option<Score>,
 }
 
 impl Progress {
-    /// For one run.
+    /// Shows one run.
     pub fn new() -> Self {
         Self::default()
     }
@@ -45,7 +45,7 @@ impl Progress {
         Duration::from_secs_f64(seconds / done * self.total.saturating_sub(self.step) as f64)
     }
 
-    /// Above the bar where there is one. A standard error that is closed is no reason to end a run.
+    /// Prints above the bar, if there is one. A closed standard error does not end the run.
     fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),

@@ -1,4 +1,4 @@
-//! How large an update is beside what it updates.
+//! The size of an update relative to the parameters.
 
 use crate::error::Result;
 use crate::nn::Module;
@@ -18,7 +18,7 @@ impl Ratios {
         Ratios(trained.map(|(name, param)| (name, param.clone(), param.array())).collect())
     }
 
-    /// Norm of the change over the norm of the parameters: of all together, and of each by name.
+    /// The norm of the change over the norm of the parameters: for all together, and for each by name.
     pub(crate) fn after(self) -> Result<(Option<f64>, BTreeMap<String, f64>)> {
         let mut changes = Vec::with_capacity(self.0.len());
         for (_, param, before) in &self.0 {
@@ -28,7 +28,7 @@ impl Ratios {
             sums_of_squares(&changes.iter().collect::<Vec<_>>())?,
             sums_of_squares(&self.0.iter().map(|(_, _, before)| before).collect::<Vec<_>>())?,
         );
-        // A parameter that was zero has no ratio, such as a bias before its first step.
+        // A parameter that is zero has no ratio, such as a bias before its first step.
         let ratio = |change: f64, of: f64| (of > 0.0).then(|| (change / of).sqrt());
         let by_name = self.0.iter().zip(changes.iter().zip(&before));
         let by_name =

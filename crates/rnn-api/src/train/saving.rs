@@ -1,4 +1,4 @@
-//! What a run remembers, and how it is saved and gone on with.
+//! The memory of a run: saving it to a checkpoint and resuming from one.
 
 use super::checkpoint::{self, Checkpoint, Content, Every, RunFile};
 use super::event::{EpochReport, Event, StopReason, Validation};
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Instant;
 
-/// What a run remembers beside weights and optimizer: the numbers of a checkpoint.
+/// The state of a run without weights and optimizer: the numbers of a checkpoint.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Run {
     pub(super) step: u64,
@@ -26,7 +26,7 @@ pub(super) struct Run {
     pub(super) last: Option<Score>,
     pub(super) validated_step: Option<u64>,
     pub(super) epochs: Vec<EpochReport>,
-    /// Sum and number of the losses of the epoch at hand.
+    /// Sum and number of the losses of the current epoch.
     pub(super) losses: (f64, u64),
     pub(super) ema_updates: Option<u64>,
 }
@@ -36,14 +36,14 @@ pub(super) struct Fit<'r> {
     pub(super) steps: &'r mut dyn Steps,
     pub(super) run: Run,
     pub(super) best: Option<BTreeMap<String, Array>>,
-    /// Start of this part, and the seconds of the parts before it.
+    /// The start of this part, and the seconds of earlier parts.
     pub(super) started: Instant,
     pub(super) before: f64,
     pub(super) saved: Instant,
     pub(super) saved_at: Option<Moment>,
 }
 
-/// What a checkpoint is told apart by: steps, whole epochs, step of the best score.
+/// Identifies a checkpoint: steps, complete epochs, step of the best score.
 pub(super) type Moment = (u64, usize, Option<u64>);
 
 impl Fit<'_> {
@@ -57,7 +57,7 @@ impl Fit<'_> {
 }
 
 impl Trainer<'_> {
-    /// Saves where it is time to; says why the run ends, if a callback wants it to.
+    /// Saves a checkpoint if one is due. Returns a reason if a callback stops the run.
     pub(super) fn save_when_due(
         &mut self,
         fit: &mut Fit<'_>,
@@ -104,8 +104,8 @@ impl Trainer<'_> {
         self.emit(&Event::Saved { path: &path, step: fit.run.step })
     }
 
-    /// Goes on from the last whole checkpoint, where there is one and it is wanted. Says whether it did, and why the run
-    /// ends, if a callback wants it to.
+    /// Resumes from the last intact checkpoint, if there is one and resuming is enabled. Returns whether it did,
+    /// and a reason if a callback stops the run.
     pub(super) fn resume(&mut self, fit: &mut Fit<'_>) -> Result<(bool, Option<StopReason>)> {
         let Some(config) = self.config.checkpoints.clone() else { return Ok((false, None)) };
         checkpoint::prepare(&config.path)?;
@@ -142,7 +142,7 @@ impl Trainer<'_> {
         let ((parameters, _), (arrays, metadata)) = (take("model")?, take("optimizer")?);
         let snapshot = Snapshot::from_parts(parameters, file.draws, arrays, &metadata);
         let best = checkpoint.arrays("best")?.map(|(arrays, _)| arrays);
-        // The place first: data that do not fit leave the model as it is.
+        // Restore the position first: data that do not fit then leave the model unchanged.
         let place = Place { cursor: file.cursor, window: file.window, states: checkpoint.states()? };
         fit.steps.go_to(&place, &self.device()).map_err(|error| checkpoint.misfit(error))?;
         if self.ema.is_some() != file.run.ema_updates.is_some() {
@@ -156,7 +156,7 @@ impl Trainer<'_> {
             let state = EmaState { updates, arrays: take("ema")?.0 };
             ema.load_state_dict(&state).map_err(|error| checkpoint.misfit(error))?;
         }
-        // A plateau goes on with its settings of then, which what it has seen belongs to.
+        // The plateau keeps its saved settings, because its history belongs to them.
         fit.run = file.run;
         if fit.run.plateau.is_some() != self.config.plateau.is_some() {
             fit.run.plateau = self.config.plateau.clone();

@@ -1,4 +1,4 @@
-//! [`Score`]: how good a model is, and how good one without learning would be.
+//! [`Score`]: the quality of a model, with that of a baseline.
 
 use crate::error::{Error, Result};
 use crate::metrics::skill;
@@ -18,34 +18,34 @@ use std::fmt;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Score {
-    /// What was measured.
+    /// The name of the metric.
     pub name: String,
     /// Its value.
     pub value: f64,
-    /// Which way is better.
+    /// Whether smaller or larger is better.
     pub goal: Goal,
-    /// The value without learning: of the majority class, of persistence.
+    /// The value of a baseline that does not learn, such as the majority class or persistence.
     pub baseline: Option<f64>,
 }
 
 impl Score {
-    /// Lower is better, as for losses and errors.
+    /// A score for which lower is better, such as a loss or an error.
     pub fn min(name: impl Into<String>, value: f64) -> Self {
         Score { name: name.into(), value, goal: Goal::Min, baseline: None }
     }
 
-    /// Higher is better, as for accuracies.
+    /// A score for which higher is better, such as an accuracy.
     pub fn max(name: impl Into<String>, value: f64) -> Self {
         Score { goal: Goal::Max, ..Score::min(name, value) }
     }
 
-    /// Adds the value without learning.
+    /// Adds the value of a baseline.
     #[must_use]
     pub fn with_baseline(self, baseline: f64) -> Self {
         Score { baseline: Some(baseline), ..self }
     }
 
-    /// Whether this one is better by more than `margin`.
+    /// Whether it is better than the other score by more than `margin`.
     pub fn is_better_than(&self, other: &Self, margin: f64) -> bool {
         match self.goal {
             Goal::Min => self.value < other.value - margin,
@@ -53,7 +53,7 @@ impl Score {
         }
     }
 
-    /// Whether it is as good as `target` or better.
+    /// Whether it is at least as good as `target`.
     pub fn reaches(&self, target: f64) -> bool {
         match self.goal {
             Goal::Min => self.value <= target,
@@ -61,10 +61,10 @@ impl Score {
         }
     }
 
-    /// Share of the baseline's error that is gone, for scores that are errors; see [`skill`].
+    /// The share of the baseline's error that is removed, for scores that are errors; see [`skill`].
     ///
     /// # Errors
-    /// A score that is not an error, without a baseline, or whose baseline is 0.
+    /// The score is not an error, it has no baseline, or the baseline is 0.
     pub fn skill(&self) -> Result<f64> {
         let wanted = "an error (lower is better) with a baseline";
         match (self.goal, self.baseline) {

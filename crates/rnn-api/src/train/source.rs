@@ -1,29 +1,29 @@
-//! [`Source`]: where the items of a training run come from.
+//! [`Source`]: the items of a training run.
 
 use crate::data::{Batch, Batches, Chunk, Cursor, Prefetch, Streams};
 use crate::error::Result;
 use std::fmt;
 use std::sync::Arc;
 
-/// Items in epochs, with a place that can be kept and gone back to: what a run that goes on from a checkpoint needs.
-/// [`Batches`] and [`Streams`] are sources, and so is [`Prepared`] on top of another one.
+/// Items in epochs, with a position that can be saved and restored, which resuming from a checkpoint needs.
+/// [`Batches`] and [`Streams`] are sources; [`Prepared`] wraps another source.
 pub trait Source {
-    /// What one step of training takes.
+    /// The data of one training step.
     type Item;
 
-    /// The next item; `None` once at the end of every epoch.
+    /// The next item; `None` once at the end of each epoch.
     ///
     /// # Errors
-    /// Data that cannot be had.
+    /// The data are not available.
     fn next_item(&mut self) -> Result<Option<Self::Item>>;
 
-    /// Where the next item stands.
+    /// The position of the next item.
     fn cursor(&self) -> Cursor;
 
-    /// Goes to where another iteration stood.
+    /// Continues at the position of another iteration.
     ///
     /// # Errors
-    /// A place that this source does not have: the cursor is of other data. Nothing is changed then.
+    /// This source does not have the position, so the cursor belongs to other data. Nothing is changed then.
     fn seek(&mut self, cursor: Cursor) -> Result<()>;
 
     /// The number of items in each epoch.
@@ -90,10 +90,10 @@ impl<S: Source> Source for &mut S {
     }
 }
 
-/// An item, or `None` at the end of an epoch, and the place after it.
+/// An item, or `None` at the end of an epoch, and the position after it.
 type Prefetched<T> = (Option<T>, Cursor);
 
-/// Prepares the items of another source on a thread of its own, some items ahead: reading, padding, augmenting.
+/// Prepares the items of another source on its own thread, some items ahead: reading, padding, augmentation.
 ///
 /// ```
 /// use rnn_api::data::{BatchConfig, Batches, Sequence, pad};
@@ -108,7 +108,7 @@ type Prefetched<T> = (Option<T>, Cursor);
 /// # Ok(()) }
 /// ```
 pub struct Prepared<S: Source, T> {
-    /// Stands where the last item ended, or where it was put; the thread has one of its own.
+    /// The position after the last item taken, or where `seek` set it. The thread has its own position.
     source: S,
     ahead: usize,
     prepare: Arc<dyn Fn(S::Item) -> Result<T> + Send + Sync>,
@@ -121,7 +121,7 @@ where
     S: Source + Clone + Send + 'static,
     T: Send + 'static,
 {
-    /// The items of `source` as `prepare` makes them, up to `ahead` of them before they are asked for.
+    /// Applies `prepare` to the items of `source`, up to `ahead` of them in advance.
     pub fn new(
         source: S,
         ahead: usize,
@@ -155,7 +155,7 @@ where
         }
         let next = self.running.as_mut().and_then(Iterator::next);
         let Some(next) = next else {
-            // The thread is endless: it has said why it ended, and the next call starts another one.
+            // The thread never ends on its own. It has reported why it ended, and the next call starts a new one.
             self.running = None;
             return Ok(None);
         };
@@ -165,7 +165,7 @@ where
                 Ok(item)
             }
             Err(error) => {
-                // What the thread has read beyond the failure would be lost.
+                // Items that the thread has read after the failure would be lost, so start again from the cursor.
                 self.running = None;
                 Err(error)
             }
@@ -238,7 +238,7 @@ mod tests {
             }
         };
         assert!(good < 4 && error.to_string().contains("another one"), "{error}");
-        // It stands where it stood: asking again fails again.
+        // The position is unchanged, so the next call fails again.
         assert!(source.next_item().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Where the loss of a step comes from: items on their own, or chunks of streams with a state.
+//! The loss of a step: from independent items, or from chunks of streams with a state.
 
 use super::carried::{Carried, StateParts};
 use super::source::Source;
@@ -9,31 +9,32 @@ use crate::tensor::Tensor;
 use rnn_runtime::Device;
 use std::collections::VecDeque;
 
-/// What a fit needs of its data. `loss` may be called again for the same item, to look for a value that is not finite.
+/// What a run needs of its data. `loss` may be called again for the same item, to find the origin of a value that
+/// is not finite.
 pub(crate) trait Steps {
-    /// Takes the next item; false at the end of an epoch.
+    /// Takes the next item; returns false at the end of an epoch.
     fn next(&mut self) -> Result<bool>;
-    /// The loss of the item that was taken.
+    /// The loss of the current item.
     fn loss(&mut self) -> Result<Tensor>;
     /// The epoch of the next item.
     fn epoch(&self) -> u64;
     fn items_per_epoch(&mut self) -> usize;
-    /// For a checkpoint.
+    /// The position to store in a checkpoint.
     fn place(&self) -> Result<Place>;
-    /// Goes to where another iteration stood.
+    /// Continues at the position of another iteration.
     fn go_to(&mut self, place: &Place, device: &Device) -> Result<()>;
 }
 
-/// Where an iteration stands.
+/// The position of an iteration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Place {
     pub(crate) cursor: Cursor,
-    /// Chunks from the cursor on that the next step needs again.
+    /// The number of chunks after the cursor that the next step needs again.
     pub(crate) window: usize,
     pub(crate) states: StateParts,
 }
 
-/// Items that have nothing to do with each other.
+/// Independent items.
 pub(crate) struct Independent<S: Source, F> {
     source: S,
     step: F,
@@ -78,24 +79,26 @@ fn no_item() -> Error {
     Error::value("Trainer", "item", "taken before its loss", "none")
 }
 
-/// A chunk and the place before it.
+/// A chunk and the position before it.
 type Placed<T> = (Chunk<T>, Cursor);
 
-/// Truncated BPTT (Williams and Peng 1990): an update every chunk, with gradients that flow back over the last
-/// `backward` steps.
+/// Truncated BPTT (Williams and Peng 1990): one update per chunk, with gradients over the last `backward` time
+/// steps.
 ///
-/// When these are several chunks, the window of the last chunks is computed anew from the state before them, and the
-/// loss is that of the last one. When they are fewer than a chunk has, its first steps only carry the state.
+/// If these are several chunks, the chunks of the window are computed again from the state before them, and the
+/// loss is that of the last chunk. If they are fewer than one chunk, the first steps of the chunk only carry the
+/// state.
 pub(crate) struct Streamed<'a, T: Copy, C, F> {
     streams: &'a mut Streams<T>,
     step: F,
     backward: usize,
-    /// Chunks in a full window.
+    /// The number of chunks in a full window.
     full: usize,
     window: VecDeque<Placed<T>>,
     /// The state before the window; `None` at the start of an epoch.
     before: Option<C>,
-    /// The state after the first chunk of the window: that before the next window, once this one is full.
+    /// The state after the first chunk of the window. Once the window is full, it is the state before the next
+    /// window.
     after_first: Option<C>,
 }
 

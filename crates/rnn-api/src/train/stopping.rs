@@ -1,4 +1,4 @@
-//! [`EarlyStopping`]: when a run ends before its last epoch.
+//! [`EarlyStopping`]: stops a run before its last epoch.
 
 use super::event::StopReason;
 use super::score::Score;
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Conditions under which a run ends early; any of them is enough. A loss that is not finite always ends it.
+/// Conditions that stop a run early; one is enough. A loss that is not finite always stops it.
 ///
 /// ```
 /// use rnn_api::train::EarlyStopping;
@@ -21,49 +21,49 @@ use std::time::Duration;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct EarlyStopping {
-    /// Validations in a row without improvement that are put up with.
+    /// Patience: validations in a row without improvement.
     pub patience: Option<u64>,
-    /// What counts as an improvement for `patience`: better by more than this.
+    /// The smallest difference that counts as an improvement for `patience`.
     pub min_delta: f64,
-    /// A score with which one is content.
+    /// A score that is good enough.
     pub target: Option<f64>,
-    /// Time from the start of training, over all resumed parts of it.
+    /// The time limit from the start of training, over all parts of a resumed run.
     pub max_time: Option<Duration>,
-    /// Optimizer steps.
+    /// The largest number of optimizer steps.
     pub max_steps: Option<u64>,
 }
 
 impl EarlyStopping {
-    /// No condition.
+    /// No conditions.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Ends after so many validations in a row without improvement.
+    /// Stops after this many validations in a row without improvement.
     #[must_use]
     pub fn with_patience(self, validations: u64) -> Self {
         EarlyStopping { patience: Some(validations), ..self }
     }
 
-    /// Sets by how much a score has to be better to count as an improvement.
+    /// Sets the smallest difference that counts as an improvement.
     #[must_use]
     pub fn with_min_delta(self, min_delta: f64) -> Self {
         EarlyStopping { min_delta, ..self }
     }
 
-    /// Ends when a score is this good.
+    /// Stops when the score reaches this value.
     #[must_use]
     pub fn with_target(self, target: f64) -> Self {
         EarlyStopping { target: Some(target), ..self }
     }
 
-    /// Ends when so much time is spent.
+    /// Stops when this time has passed.
     #[must_use]
     pub fn with_max_time(self, time: Duration) -> Self {
         EarlyStopping { max_time: Some(time), ..self }
     }
 
-    /// Ends after so many optimizer steps.
+    /// Stops after this many optimizer steps.
     #[must_use]
     pub fn with_max_steps(self, steps: u64) -> Self {
         EarlyStopping { max_steps: Some(steps), ..self }
@@ -89,19 +89,19 @@ impl EarlyStopping {
     }
 }
 
-/// What has been seen of the scores.
+/// The history of the scores.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Watch {
-    /// The score that the next one has to improve on.
+    /// The score to improve on.
     reference: Option<Score>,
-    /// The last one.
+    /// The last score.
     #[serde(default)]
     last: Option<Score>,
     without_improvement: u64,
 }
 
 impl Watch {
-    /// Why the run ends after what was seen, if it does. Asked again after a resume, it says the same.
+    /// The reason to stop after the scores so far, if any. It is the same after a resume.
     pub(crate) fn verdict(&self, stopping: &EarlyStopping) -> Option<StopReason> {
         let reaches = |target: f64| self.last.as_ref().is_some_and(|score| score.reaches(target));
         if stopping.target.is_some_and(reaches) {
@@ -112,7 +112,7 @@ impl Watch {
         impatient.then_some(StopReason::NoImprovement { validations })
     }
 
-    /// Takes in a score; how many there were since the last improvement.
+    /// Adds a score and counts the scores since the last improvement.
     pub(crate) fn observe(&mut self, score: &Score, min_delta: f64) -> u64 {
         self.last = Some(score.clone());
         let improved = self.reference.as_ref().is_none_or(|best| score.is_better_than(best, min_delta));

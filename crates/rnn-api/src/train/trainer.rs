@@ -1,4 +1,4 @@
-//! [`Trainer`]: the loop.
+//! [`Trainer`]: the training loop.
 
 use super::carried::Carried;
 use super::config::TrainerConfig;
@@ -24,7 +24,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 
-/// Trains a model: epochs, schedule, validation, early stopping, checkpoints. Made by [`TrainerConfig::init`].
+/// Trains a model with epochs, schedule, validation, early stopping and checkpoints. Made by
+/// [`TrainerConfig::init`].
 ///
 /// ```
 /// use rnn_api::data::{BatchConfig, Batches};
@@ -58,9 +59,9 @@ use std::time::Instant;
 /// # Ok(()) }
 /// ```
 ///
-/// However a run ends, the model then has the weights of the best validation, and is in evaluation mode;
-/// [`Trainer::restore_last`] gives it the last ones. A failing callback, data source or device ends the run as an
-/// error, with the model as it was.
+/// However a run stops, the model then has the weights of the best validation and is in evaluation mode;
+/// [`Trainer::restore_last`] gives it the last weights. If a callback, the data source or the device fails, the run
+/// returns the error and leaves the model as it was.
 pub struct Trainer<'a> {
     pub(super) config: TrainerConfig,
     pub(super) model: &'a dyn Module,
@@ -85,8 +86,8 @@ impl<'a> Trainer<'a> {
         Trainer { config, model, optimizer, ema, validation, callbacks, kept, interrupt, last: None }
     }
 
-    /// Sets how the model is validated. It is called with the model in evaluation mode, under
-    /// [`no_grad`](crate::no_grad), and with the averaged weights where the configuration has an average.
+    /// Sets the validation. It runs with the model in evaluation mode, under [`no_grad`](crate::no_grad), and with
+    /// the averaged weights if the configuration averages them.
     pub fn validate(&mut self, validation: impl FnMut() -> Result<Score> + 'a) -> &mut Self {
         self.validation = Some(Box::new(validation));
         self
@@ -98,16 +99,17 @@ impl<'a> Trainer<'a> {
         self
     }
 
-    /// Ends the run when `interrupt` is set: after the step at hand, with a checkpoint.
+    /// Stops the run when `interrupt` is set: after the current step, with a checkpoint.
     pub fn interrupt(&mut self, interrupt: &Interrupt) -> &mut Self {
         self.interrupt = interrupt.clone();
         self
     }
 
-    /// Keeps a value in every checkpoint, for [`Checkpoint::kept`](super::Checkpoint::kept): a configuration, a normaliser, a vocabulary.
+    /// Stores a value in every checkpoint, for [`Checkpoint::kept`](super::Checkpoint::kept): a configuration, a
+    /// normaliser, a vocabulary.
     ///
     /// # Errors
-    /// A value that JSON cannot hold.
+    /// JSON cannot represent the value.
     pub fn keep(&mut self, name: &str, value: &impl Serialize) -> Result<&mut Self> {
         let value = serde_json::to_value(value);
         let value =
@@ -121,13 +123,12 @@ impl<'a> Trainer<'a> {
         &*self.optimizer
     }
 
-    /// Trains on items that have nothing to do with each other; `step` computes the loss of one. `source` can be given
-    /// by reference.
+    /// Trains on independent items; `step` computes the loss of one item. `source` can be passed by reference.
     ///
     /// # Errors
-    /// Settings that contradict each other, a folder of checkpoints that is not to be continued or does not fit, and
-    /// whatever `step`, the validation, the source or a callback returns. Losses or gradients that are not finite are no
-    /// error but a [`StopReason`].
+    /// Settings contradict each other; the checkpoint folder must not be resumed or does not fit; or `step`, the
+    /// validation, the source or a callback returns an error. A loss or gradient that is not finite is not an error
+    /// but a [`StopReason`].
     pub fn fit<S: Source>(
         &mut self,
         source: S,
@@ -136,12 +137,12 @@ impl<'a> Trainer<'a> {
         self.run(&mut Independent::new(source, step))
     }
 
-    /// Trains on streams by truncated BPTT. `step` computes the loss of a chunk, and the state after it, from the state
-    /// before it, which is `None` at the start of an epoch. The state of a chunk is the start of the next; gradients
-    /// flow back over [`TrainerConfig::backward_steps`].
+    /// Trains on streams by truncated BPTT. `step` computes the loss of a chunk and the state after it from the
+    /// state before it, which is `None` at the start of an epoch. The state after a chunk is the initial state of
+    /// the next. Gradients flow back over [`TrainerConfig::backward_steps`].
     ///
     /// # Errors
-    /// As [`Trainer::fit`]; backward steps that are above the steps of a chunk and no multiple of them.
+    /// As [`Trainer::fit`]; or the backward steps exceed a chunk and are not a multiple of it.
     pub fn fit_streams<T: Copy, C: Carried>(
         &mut self,
         streams: &mut Streams<T>,
@@ -150,10 +151,11 @@ impl<'a> Trainer<'a> {
         self.run(&mut Streamed::new(streams, self.config.backward_steps, step)?)
     }
 
-    /// Gives the model the weights of the last step of the last run, where [`Trainer::fit`] left it the best ones.
+    /// Gives the model the last weights of the last run, in place of the best weights that [`Trainer::fit`]
+    /// restored.
     ///
     /// # Errors
-    /// No run yet, or a failing device.
+    /// There was no run yet, or the device fails.
     pub fn restore_last(&self) -> Result<()> {
         match &self.last {
             Some(weights) => self.model.load_state_dict(weights),
@@ -188,7 +190,7 @@ impl<'a> Trainer<'a> {
         self.finish(fit, reason)
     }
 
-    /// The device of the model; of one without parameters the CPU.
+    /// The device of the model; the CPU if it has no parameters.
     pub(super) fn device(&self) -> Device {
         self.model.parameters().first().map_or_else(Device::cpu, |param| param.device())
     }
@@ -207,7 +209,7 @@ impl<'a> Trainer<'a> {
         self.emit(&Event::Started(&started))
     }
 
-    /// Tells all callbacks; the first wish to stop is the reason.
+    /// Calls all callbacks. The first one that asks to stop gives the reason.
     pub(super) fn emit(&mut self, event: &Event<'_>) -> Result<Option<StopReason>> {
         let mut stop = None;
         for callback in &mut self.callbacks {
@@ -218,7 +220,7 @@ impl<'a> Trainer<'a> {
         Ok(stop)
     }
 
-    /// Takes items until there was a step or the end of an epoch. Returns why the run ends, if it does.
+    /// Takes items until a step is complete or the epoch ends. Returns the reason if the run stops.
     fn one_step(&mut self, fit: &mut Fit<'_>) -> Result<Option<StopReason>> {
         if let Some(reason) = self.limit(fit) {
             return Ok(Some(reason));
@@ -234,7 +236,7 @@ impl<'a> Trainer<'a> {
         self.model.train();
         let mut gradients = GradAccumulator::new();
         let (mut losses, mut items, mut ended) = (0.0f64, 0u64, false);
-        // What the last item's masks were drawn from, to draw them again.
+        // The draw positions of the last item, to repeat its dropout masks.
         let mut draws = BTreeMap::new();
         while items < self.config.accumulate {
             if !fit.steps.next()? {
@@ -243,7 +245,7 @@ impl<'a> Trainer<'a> {
             }
             draws = self.model.draw_positions();
             let loss = fit.steps.loss()?;
-            // Enqueued before the loss is waited for.
+            // Enqueue the backward pass before waiting for the loss.
             let gradient = self.optimizer.scale_loss(&loss)?.backward()?;
             let value = loss.item()?;
             if !value.is_finite() {
@@ -270,7 +272,7 @@ impl<'a> Trainer<'a> {
         Ok(stop.or(self.save_when_due(fit, ended.then_some(epoch))?))
     }
 
-    /// Conditions that need no new score.
+    /// Checks the conditions that need no new score.
     fn limit(&self, fit: &Fit<'_>) -> Option<StopReason> {
         let stopping = &self.config.early_stopping;
         if self.interrupt.is_set() {
@@ -282,7 +284,7 @@ impl<'a> Trainer<'a> {
         if stopping.max_time.is_some_and(|max| fit.seconds() >= max.as_secs_f64()) {
             return Some(StopReason::TimeUp);
         }
-        // A run that had ended when it was saved does not go on.
+        // A run that had stopped when it was saved does not continue.
         fit.run
             .watch
             .verdict(stopping)
@@ -352,7 +354,7 @@ impl<'a> Trainer<'a> {
         Ok(stop.or(self.emit(&Event::Epoch(&report))?))
     }
 
-    /// Validates; `steers` says whether the score has a say in what comes next.
+    /// Validates. `steers` says whether the score may stop the run or change the learning rate.
     fn score(&mut self, fit: &mut Fit<'_>, epoch: u64, steers: bool) -> Result<Option<StopReason>> {
         let Some(validation) = &mut self.validation else { return Ok(None) };
         let _span = tracing::debug_span!("validate").entered();
@@ -404,7 +406,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<StopReason> {
         let step = fit.run.step + 1;
         tracing::error!(step, ?symptom, "a value is not finite");
-        // The same masks again, and the same weights: the step was not taken.
+        // Use the same masks and the same weights: the step was not taken.
         let after = self.model.draw_positions();
         self.model.set_draw_positions(draws)?;
         let origin = diagnose(self.model, &symptom, || fit.steps.loss());
@@ -413,13 +415,13 @@ impl<'a> Trainer<'a> {
     }
 
     fn finish(&mut self, mut fit: Fit<'_>, reason: StopReason) -> Result<Outcome> {
-        // The step that was not finite is half taken: the checkpoint before it is the one to go on from.
+        // The failed step is incomplete, so the run has to resume from the checkpoint before it.
         let whole = !matches!(reason, StopReason::NonFinite(_));
         if whole && fit.saved_at != Some(fit.moment()) {
             self.save(&mut fit)?;
         }
         self.last = Some(self.model.state_dict());
-        // Before the first validation of a run that is cut short, and after its last steps.
+        // Validates after the last steps, even if the run stops before its first validation.
         let epoch = fit.steps.epoch().min(self.config.epochs.saturating_sub(1));
         if whole && reason != StopReason::Interrupted && fit.run.validated_step != Some(fit.run.step) {
             self.score(&mut fit, epoch, false)?;

@@ -1,14 +1,14 @@
 // GRU cell, pointwise part. Gate order r, z, n.
 //   n = act(x_n + r*(U_n h + b_hn))      h' = (1-z)*n + z*h
-// aux is U_n h + b_hn, which the backward pass overwrites with its gradient, what the recurrent product of the
-// last gate needs. A reset before the product is in cells/gru_before.wgsl.
+// aux is U_n h + b_hn. The backward pass overwrites it with its gradient, which the recurrent product of the last
+// gate needs. cells/gru_before.wgsl has the reset before the product.
 // Defines: HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, cell_forward, cell_backward.
 // Needs: lib/activation.wgsl, lib/options.wgsl, lib/cell.wgsl, lib/gates_3.wgsl.
 // CPU twin: crates/rnn-cpu/src/cells/gru.rs
 
 const HAS_AUX: bool = true;
 const CARRY_IS_DH: bool = true;
-// Where the reset gate acts before the product, aux keeps r*h for the weights' gradient.
+// If the reset gate acts before the product, aux keeps r*h for the gradient of the weights.
 const LAST_GATE_IN_AUX: bool = !RESET_BEFORE;
 
 fn cell_forward(recurrent: Gates, x: Gates, aux_prev: f32, h_prev: f32, at: Place) -> CellForward {

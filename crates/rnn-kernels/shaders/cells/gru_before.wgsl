@@ -12,7 +12,7 @@ struct Reset {
     aux: f32,     // r*h
 }
 
-// First phase; h as the product sees it.
+// First phase, with h as the product reads it.
 fn gru_reset(recurrent: Gates, x: Gates, h: f32) -> Reset {
     let r = gate_act(clipped(recurrent.x + x.x));
     let z = gate_act(clipped(recurrent.y + x.y));
@@ -37,7 +37,7 @@ struct CandidateBackward {
     carry: vec4<f32>,
 }
 
-// First phase backwards: to the operand of U_n.
+// First phase, backward: the gradient of the operand of U_n.
 fn gru_candidate_backward(dh: vec4<f32>, saved: Quad, h_prev: vec4<f32>, at: Place) -> CandidateBackward {
     let z = saved.b;
     let n = saved.c;
@@ -49,11 +49,11 @@ fn gru_candidate_backward(dh: vec4<f32>, saved: Quad, h_prev: vec4<f32>, at: Pla
 
 struct ResetBackward {
     gates: Quad,     // dr, dz, dn
-    recurrent: Quad, // dr, dz, 0: what U takes but for its last rows
-    carry: vec4<f32>, // of h as the product sees it
+    recurrent: Quad, // dr, dz, 0: the gradients of the rows of U, without those of its last gate
+    carry: vec4<f32>, // of h as the product reads it
 }
 
-// Second phase backwards; `product` is the gradient of r*h.
+// Second phase, backward; `product` is the gradient of r*h.
 fn gru_reset_backward(product: vec4<f32>, saved: Quad, h: vec4<f32>) -> ResetBackward {
     let r = saved.a;
     let dr = product * h * d_gate_clipped(r);

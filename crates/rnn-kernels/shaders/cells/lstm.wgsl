@@ -1,6 +1,6 @@
-// LSTM cell, pointwise part, whatever the number of gates in memory: cells/lstm_gates.wgsl and
-// cells/lstm_coupled.wgsl unpack i, f, g, o and call this.
-//   c' = f*c + i*g      h' = o*act(c')      i, f see p*c, o sees p*c' where there are peepholes
+// LSTM cell, pointwise part, for any number of gates in memory: cells/lstm_gates.wgsl and cells/lstm_coupled.wgsl
+// unpack i, f, g, o and call it.
+//   c' = f*c + i*g      h' = o*act(c')      with peepholes, i and f also read p*c, and o reads p*c'
 // Forward handles one unit, backward four.
 // Defines: HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, lstm_forward, lstm_backward.
 // Needs: lib/activation.wgsl, lib/options.wgsl.
@@ -16,9 +16,9 @@ struct LstmForward {
     gates: vec4<f32>, // i, f, g, o
 }
 
-// f of the gates is not used when coupled.
+// If the gates are coupled, f is not used.
 fn lstm_forward(pre: vec4<f32>, coupled: bool, c_prev: f32, at: Place) -> LstmForward {
-    var see = vec3<f32>(); // peepholes of i, f, o
+    var see = vec3<f32>(); // peephole terms of i, f, o
     if PEEPHOLE {
         see = vec3(cell_param(0u, at), cell_param(1u, at), cell_param(2u, at));
     }
@@ -38,12 +38,12 @@ struct LstmBackward {
     f: vec4<f32>,
     g: vec4<f32>,
     o: vec4<f32>,
-    carry: vec4<f32>, // dc of the earlier step
-    h: vec4<f32>,     // h' before its projection, again
+    carry: vec4<f32>, // dc of the previous step
+    h: vec4<f32>,     // h' before its projection, computed again
     sums: mat3x4<f32>, // gradients of the peepholes of i, f, o
 }
 
-// `c_saved` is c' as it left the step.
+// `c_saved` is c' after the step, with zoneout.
 fn lstm_backward(
     flow: Flow,
     gates: LstmBackward,
@@ -57,10 +57,10 @@ fn lstm_backward(
     let f = select(gates.f, 1.0 - i, vec4(coupled));
     let g = gates.g;
     let o = gates.o;
-    var kept = vec4(1.0); // of the candidate
+    var kept = vec4(1.0); // factor of the candidate
     var c = c_saved;
     if NOISE != NO_NOISE {
-        // What was saved has been mixed with the step before.
+        // The saved c was mixed with the previous c, so compute the unmixed one again.
         kept = candidate_scale4(at);
         c = cell_clipped4(fma(f, c_prev, i * (g * kept)));
     }

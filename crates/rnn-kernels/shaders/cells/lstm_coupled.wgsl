@@ -22,7 +22,7 @@ fn cell_backward(
     return CellBackward(dgates, dgates, d.h, d.carry, d.sums);
 }
 
-// Whether there is a cell state, and the gate that lets it out.
+// Whether there is a cell state, and its output gate.
 const HAS_CELL: bool = true;
 
 fn output_gate(gates: Gates) -> f32 {
@@ -33,7 +33,7 @@ fn output_quad(gates: Quad) -> vec4<f32> {
     return gates.c;
 }
 
-// c of four units as the cell made it.
+// c of four units as computed by the cell.
 fn lstm_cell(gates: Quad, c_prev: vec4<f32>, at: Place) -> vec4<f32> {
     return cell_clipped4(fma(1.0 - gates.a, c_prev, gates.a * (gates.b * candidate_scale4(at))));
 }

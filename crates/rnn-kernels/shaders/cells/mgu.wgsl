@@ -1,7 +1,7 @@
 // Minimal gated unit, pointwise part. Gate order f, n.
 //   n = act(x_n + f*(U_n h + b_hn))      h' = (1-f)*h + f*n
-// aux is U_n h + b_hn, which the backward pass overwrites with its gradient, what the recurrent product of the
-// last gate needs.
+// aux is U_n h + b_hn. The backward pass overwrites it with its gradient, which the recurrent product of the last
+// gate needs.
 // Defines: HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, cell_forward, cell_backward.
 // Needs: lib/activation.wgsl, lib/options.wgsl, lib/cell.wgsl, lib/gates_2.wgsl.
 // CPU twin: crates/rnn-cpu/src/cells/mgu.rs

@@ -1,4 +1,4 @@
-// For cells without c: the drivers name these, and never run them.
+// For cells without a cell state. The drivers refer to these functions and never call them.
 // Defines: HAS_CELL, output_gate, output_quad, lstm_cell. Needs: lib/gates_*.wgsl, lib/options.wgsl.
 
 const HAS_CELL: bool = false;

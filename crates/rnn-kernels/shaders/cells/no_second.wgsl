@@ -1,5 +1,5 @@
-// For cells whose reset gate, if any, acts after the product. The functions are never run: they stand here
-// because the drivers name them. Defines: as cells/gru_before.wgsl.
+// For cells without a second product in a step. The drivers refer to these functions and never call them. Defines: as
+// cells/gru_before.wgsl.
 
 const RESET_BEFORE: bool = false;
 

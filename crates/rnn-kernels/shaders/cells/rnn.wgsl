@@ -1,5 +1,5 @@
-// Elman cell, pointwise part: h' = act(W x + U h + b); with an independent recurrence U is a vector u, and u*h
-// takes the product's place.
+// Elman cell, pointwise part: h' = act(W x + U h + b). For independent units U is a vector u, and u*h replaces the
+// product.
 // Defines: HAS_AUX, CARRY_IS_DH, LAST_GATE_IN_AUX, cell_forward, cell_backward.
 // Needs: lib/activation.wgsl, lib/options.wgsl, lib/cell.wgsl, lib/gates_1.wgsl.
 // CPU twin: crates/rnn-cpu/src/cells/rnn.rs

@@ -1,4 +1,4 @@
-// out[k, :] = table[indices[k], :], zeros where indices[k] is no row. Needs: lib/index.wgsl.
+// out[k, :] = table[indices[k], :], zeros if indices[k] is not a row. Needs: lib/index.wgsl.
 // CPU twin: crates/rnn-cpu/src/embed.rs (gather)
 
 struct Params {

@@ -1,6 +1,6 @@
-// out[v, :] = sum of dy[k, :] over the k with indices[k] = v, in order: every sum has one owner, so
-// no atomics on floats. A workgroup has one row v and 256 columns; it looks through the indices 256
-// at a time and passes over chunks that do not mention v. Needs: lib/index.wgsl.
+// out[v, :] = sum of dy[k, :] over the k with indices[k] = v, in order. Each sum belongs to one workgroup, so no
+// atomics on floats are needed. A workgroup has one row v and 256 columns. It scans the indices 256 at a time and
+// skips chunks without v. Needs: lib/index.wgsl.
 // CPU twin: crates/rnn-cpu/src/embed.rs (scatter_add)
 
 struct Params {

@@ -2,7 +2,7 @@
 // Defines: A_ALONG_K, B_ALONG_K, a, b, bias, c, a_vec, b_vec, a_quad, b_quad, write.
 // Needs: gemm/params.wgsl, lib/store_*.wgsl for the operands, gemm/result_*.wgsl.
 
-// Along which axis an operand is contiguous: along k, then k is a multiple of 4; or along the rows of a and the
+// The axis along which an operand is contiguous: along k, then k is a multiple of 4; or along the rows of a and the
 // columns of b.
 override A_ALONG_K: bool;
 override B_ALONG_K: bool;
@@ -12,7 +12,7 @@ override B_ALONG_K: bool;
 @group(1) @binding(2) var<storage, read> bias: array<vec4<f32>>;      // [N]
 @group(1) @binding(3) var<storage, read_write> c: array<Result4>;     // [M, N], rows ldc apart
 
-// Four values of an operand, from element `at` on, a multiple of 4.
+// Four values of an operand starting at element `at`, a multiple of 4.
 fn a_vec(at: u32) -> vec4<f32> {
     return vec4<f32>(a[at / 4u]);
 }
@@ -21,20 +21,20 @@ fn b_vec(at: u32) -> vec4<f32> {
     return vec4<f32>(b[at / 4u]);
 }
 
-// Four rows of a, from a multiple of 4 on, at one k: zeros from the end of k on. Rows beyond the last are never
+// Four rows of a, starting at a multiple of 4, at one k; zeros beyond the end of k. Rows beyond the last are never
 // stored.
 fn a_quad(start: u32, row: u32, k: u32, end: u32) -> vec4<f32> {
     let at = start + min(k, params.k - 1u) * params.a_col_stride + min(row, (params.m - 1u) / 4u * 4u);
     return select(vec4<f32>(), a_vec(at), k < end);
 }
 
-// Four columns of b, from a multiple of 4 on, at one k, likewise.
+// Four columns of b, starting at a multiple of 4, at one k; zeros beyond the end of k.
 fn b_quad(start: u32, column: u32, k: u32, end: u32) -> vec4<f32> {
     let at = start + min(k, params.k - 1u) * params.b_row_stride + min(column, params.n - 4u);
     return select(vec4<f32>(), b_vec(at), k < end);
 }
 
-// Four columns of one row of the product, from a multiple of 4 on.
+// Four columns of one row of the product, starting at a multiple of 4.
 fn write(value: vec4<f32>, row: u32, column: u32, start: u32) {
     if row >= params.m || column >= params.n {
         return;

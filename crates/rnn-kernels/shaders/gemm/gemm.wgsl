@@ -1,11 +1,11 @@
 // Tiled matrix product with any strides: c (+)= a b (+ bias).
-// A workgroup computes a 64 x 64 tile of c, an invocation a 4 x 4 block of it in four registers
-// rows; k goes through workgroup memory 16 at a time.
+// A workgroup computes a 64 x 64 tile of c, an invocation a 4 x 4 block of it in four registers. k passes through
+// workgroup memory 16 values at a time.
 // Needs: gemm/params.wgsl, lib/store_*.wgsl for the operands, gemm/result_*.wgsl.
 // CPU twin: crates/rnn-cpu/src/gemm.rs
 
-// Whether neighbouring invocations read neighbouring k (contiguous along k) or neighbouring rows of
-// a / columns of b.
+// Whether neighbouring invocations read neighbouring k (contiguous along k), or neighbouring rows of a and columns of
+// b.
 override A_ALONG_K: bool;
 override B_ALONG_K: bool;
 

@@ -1,13 +1,13 @@
 // Matrix product c (+)= a b (+ bias) for subgroups of eight lanes and operands aligned to four elements.
-// A workgroup is one subgroup and computes $ROWS x 32 of c: a lane owns four columns of every row. Each value
-// of a is loaded by one lane and reaches the others by a shuffle. Where a subgroup is a vector register of a
-// CPU, a load whose address differs between lanes costs 16 to 20 times as much as a multiply-add, and
-// workgroup memory is no faster than any other: this tile needs 8 vector loads per 512 multiply-adds.
-// Contiguous along its rows, a needs ROWS = 32. Needs: gemm/params.wgsl, gemm/aligned.wgsl.
+// A workgroup is one subgroup and computes $ROWS x 32 of c: a lane owns four columns of every row. One lane loads
+// each value of a and passes it to the others by a shuffle. Where a subgroup is a vector register of a CPU, a load
+// whose address differs between lanes costs 16 to 20 times as much as a multiply-add, and workgroup memory is no
+// faster than other memory; this tile needs 8 vector loads per 512 multiply-adds. If a is contiguous along its rows,
+// ROWS has to be 32. Needs: gemm/params.wgsl, gemm/aligned.wgsl.
 // CPU twin: crates/rnn-cpu/src/gemm.rs
 
-// What this lane holds of a: along k, four values of rows lane, lane + 8, ...; along rows, rows 4 lane to
-// 4 lane + 3 at four values of k.
+// The values of a in this lane. Contiguous along k: four values of rows lane, lane + 8, ...; contiguous along rows:
+// rows 4 lane to 4 lane + 3 at four values of k.
 var<private> held0: vec4<f32>;
 var<private> held1: vec4<f32>;
 var<private> held2: vec4<f32>;
@@ -17,7 +17,7 @@ fn row_start(row: u32, batch: u32) -> u32 {
     return params.a_offset + batch * params.a_batch_stride + min(row, params.m - 1u) * params.a_row_stride;
 }
 
-// The results, written in a loop; see rnn/forward.wgsl for its length.
+// The results. A loop writes them; rnn/forward.wgsl explains the length.
 var<private> sums: array<vec4<f32>, 64>;
 
 // Four values along k of row r of the tile; r is known when the shader is compiled.
@@ -50,9 +50,9 @@ fn gemm_subgroup(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
     let column = group.x * 32u + 4u * lane;
     let a_start = params.a_offset + batch * params.a_batch_stride;
     let b_start = params.b_offset + batch * params.b_batch_stride;
-    // Beyond the last column a lane repeats it and stores nothing.
+    // Lanes beyond the last column repeat it and store nothing.
     let b_column = b_start + min(column, params.n - 4u) * params.b_col_stride;
-    // Rows this lane fetches when a is contiguous along k.
+    // The rows that this lane loads if a is contiguous along k.
     let a0 = row_start(row0 + lane, batch);
     let a1 = row_start(row0 + 8u + lane, batch);
     let a2 = row_start(row0 + 16u + lane, batch);

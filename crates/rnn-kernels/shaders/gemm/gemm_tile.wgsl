@@ -1,6 +1,6 @@
 // Matrix product c (+)= a b (+ bias) for operands aligned to four elements, on any adapter.
 // A workgroup computes TILE x TILE of c, an invocation 8 x 8 of it in registers: $ROWS rows of two vectors. Both
-// operands go through workgroup memory, 16 values of k at a time, by loads of four elements.
+// operands pass through workgroup memory, 16 values of k at a time, in loads of four elements.
 // Needs: gemm/params.wgsl, gemm/aligned.wgsl, gemm/tile_*.wgsl.
 // CPU twin: crates/rnn-cpu/src/gemm.rs
 

@@ -1,6 +1,6 @@
-// Matrix product c (+)= a b (+ bias) of $ROWS rows at most, where b is contiguous along k (the weights of a layer):
-// bound by the reading of b. A workgroup computes four columns; its invocations divide k among them, and their
-// sums are added up in a fixed order. Operands are aligned to four elements.
+// Matrix product c (+)= a b (+ bias) of at most $ROWS rows, where b (the weights of a layer) is contiguous along k.
+// Its time is that of reading b. A workgroup computes four columns. Its invocations divide k among them, and their
+// sums are added in a fixed order. Operands are aligned to four elements.
 // Needs: gemm/params.wgsl, lib/store_*.wgsl for the operands, gemm/result_*.wgsl.
 // CPU twin: crates/rnn-cpu/src/gemm.rs
 

@@ -1,4 +1,4 @@
-// Parameters of the matrix products, and the part of k that a workgroup sums up.
+// Parameters of the matrix products, and the part of k that a workgroup sums.
 // Defines: Params, params, batch_of, k_begin, k_end, c_start, c_row.
 
 struct Params {
@@ -19,8 +19,8 @@ struct Params {
     accumulate: u32,
     has_bias: u32,
     first_row: u32,
-    parts: u32,       // into how many the sum over k is divided; 1 for most products
-    part_depth: u32,  // values of k of a part
+    parts: u32,       // number of parts into which the sum over k is divided; 1 for most products
+    part_depth: u32,  // values of k per part
     part_stride: u32, // elements of c between parts
     row_groups: u32,  // G where row j G + g of the product is row g group_rows + j of c, else 1
     group_rows: u32,
@@ -40,7 +40,7 @@ fn k_end(group: vec3<u32>) -> u32 {
     return min(k_begin(group) + params.part_depth, params.k);
 }
 
-// Element of c where the matrix of this workgroup starts.
+// Element of c at which the matrix of this workgroup starts.
 fn c_start(group: vec3<u32>) -> u32 {
     return params.c_offset + batch_of(group) * params.c_batch_stride + group.z % params.parts * params.part_stride;
 }

@@ -1,4 +1,4 @@
-// c (+)= the parts of a product whose sum over k was divided, in their order (+ bias).
+// c (+)= the sum of the parts of a product whose sum over k was divided (+ bias). The parts are added in order.
 // Needs: lib/index.wgsl, gemm/result_*.wgsl.
 // CPU twin: crates/rnn-cpu/src/gemm.rs
 

@@ -1,4 +1,5 @@
-// Tile of gemm/gemm_tile.wgsl: 128 x 128 of c by 16 x 16 invocations, half the loads per product of the smaller one.
+// Tile of gemm/gemm_tile.wgsl: 128 x 128 of c by 16 x 16 invocations, with half as many loads per product as the
+// smaller tile.
 // Defines: TILE, SIDE.
 
 const TILE: u32 = 128u;

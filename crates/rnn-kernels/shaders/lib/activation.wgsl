@@ -26,7 +26,7 @@ const THRESHOLDED_RELU: u32 = 10u;
 const SOFTPLUS: u32 = 11u;
 const AFFINE: u32 = 12u;
 
-// Bounds by comparison, not min, max or clamp: those may drop NaN.
+// Bounds by comparisons, because min, max and clamp may drop NaN.
 fn bounded(x: f32, low: f32, high: f32) -> f32 {
     let raised = select(x, low, x < low);
     return select(raised, high, raised > high);

@@ -1,4 +1,4 @@
-// One gate per unit: how weights, gates and four units' gates lie in memory.
+// One gate per unit: memory layout of weights, gates and the gates of four units.
 // Defines: GATES, Gates, Weights, load_weights, product, load_gates, store_gates, Quad, load_quad, store_quad,
 // store_recurrent, load_recurrent, load_raw, store_raw, times, minus, quad_of. Needs: lib/weights_*.wgsl, lib/ring_*.wgsl,
 // lib/store_*.wgsl, and of the driver: gates, array<Stored4>, and ring, array<vec4<f32>>.
@@ -41,7 +41,7 @@ fn store_quad(at: u32, values: Quad) {
     gates[at] = Stored4(values.a);
 }
 
-// What the recurrent product of the earlier step takes.
+// The gradients that the recurrent product of the earlier step reads.
 fn store_recurrent(at: u32, values: Quad) {
     store_row(at, values.a);
 }
@@ -50,7 +50,7 @@ fn load_recurrent(at: u32) -> Quad {
     return Quad(load_row(at));
 }
 
-// The raw product of one unit, from element `at` of the ring on.
+// The raw product of one unit, at element `at` of the ring.
 fn load_raw(at: u32) -> Gates {
     return ring[at / 4u][at % 4u];
 }
@@ -71,7 +71,7 @@ fn quad_of(value: f32) -> Quad {
     return Quad(vec4(value));
 }
 
-// Gains of the recurrent product's normalisation: the parameters per unit from `first` on.
+// Gains of the normalisation of the recurrent product: the per-unit parameters from `first` on.
 fn gains(first: u32, at: Place) -> Gates {
     return cell_param(first, at);
 }

@@ -1,4 +1,4 @@
-// Two gates per unit, side by side: how weights, gates and four units' gates lie in memory.
+// Two gates per unit, side by side: memory layout of weights, gates and the gates of four units.
 // Defines and needs: as lib/gates_1.wgsl.
 
 const GATES: u32 = 2u;
@@ -59,7 +59,7 @@ fn load_recurrent(at: u32) -> Quad {
     return Quad(vec4(x.xz, y.xz), vec4(x.yw, y.yw));
 }
 
-// The raw product of one unit, from element `at` of the ring on.
+// The raw product of one unit, at element `at` of the ring.
 fn load_raw(at: u32) -> Gates {
     return vec2(ring[at / 4u][at % 4u], ring[at / 4u][at % 4u + 1u]);
 }

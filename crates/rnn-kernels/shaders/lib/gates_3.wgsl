@@ -1,4 +1,4 @@
-// Three gates per unit, side by side: how weights, gates and four units' gates lie in memory.
+// Three gates per unit, side by side: memory layout of weights, gates and the gates of four units.
 // Defines and needs: as lib/gates_1.wgsl.
 
 const GATES: u32 = 3u;
@@ -70,7 +70,7 @@ fn load_recurrent(at: u32) -> Quad {
     return Quad(vec4(x.x, x.w, y.z, z.y), vec4(x.y, y.x, y.w, z.z), vec4(x.z, y.y, z.x, z.w));
 }
 
-// The raw product of one unit, from element `at` of the ring on.
+// The raw product of one unit, at element `at` of the ring.
 fn load_raw(at: u32) -> Gates {
     return vec3(
         ring[at / 4u][at % 4u],

@@ -1,4 +1,4 @@
-// Four gates per unit, side by side: how weights, gates and four units' gates lie in memory.
+// Four gates per unit, side by side: memory layout of weights, gates and the gates of four units.
 // Defines and needs: as lib/gates_1.wgsl.
 
 const GATES: u32 = 4u;
@@ -69,7 +69,7 @@ fn load_recurrent(at: u32) -> Quad {
     return Quad(units[0], units[1], units[2], units[3]);
 }
 
-// The raw product of one unit, from element `at` of the ring on.
+// The raw product of one unit, at element `at` of the ring.
 fn load_raw(at: u32) -> Gates {
     return ring[at / 4u];
 }

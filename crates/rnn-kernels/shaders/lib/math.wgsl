@@ -1,13 +1,13 @@
-// exp, log, sigmoid, tanh and softplus by formulas of our own: the accuracy of the built-in ones
-// differs between drivers (WGSL allows exp 3 + 2|x| ulp and log an absolute 2^-21), the built-in
-// tanh overflows on some, and NaN must go through.
+// exp, log, sigmoid, tanh and softplus by our own formulas. The accuracy of the built-in functions differs between
+// drivers (WGSL allows exp 3 + 2|x| ulp and log an absolute 2^-21), the built-in tanh overflows on some, and NaN has
+// to be passed on.
 // Measured on llvmpipe over every 97th f32 with a normal result, in units in the last place: exp 1.8,
 // log 0.9, sigmoid 3.1, tanh 1.2, softplus 2.2; where division is not exact, sigmoid and tanh have up
 // to 2.5 more. Infinities give 0, 1, -1 or infinity.
 // Defines: is_nan, is_finite_, exp_, exp_less_one, log_, sigmoid, tanh_, softplus.
 // CPU twin: crates/rnn-cpu/src/math.rs
 
-// By the bits: a driver may assume that x != x is false.
+// On the bits, because a driver may assume that x != x is false.
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
 }
@@ -16,7 +16,7 @@ fn is_finite_(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
 }
 
-// A float by its bits, where WGSL refuses the constant: infinities and NaN.
+// A float from its bits, for values that WGSL rejects as constants: infinities and NaN.
 fn from_bits(value: u32) -> f32 {
     var bits = value;
     return bitcast<f32>(bits);
@@ -25,12 +25,12 @@ fn from_bits(value: u32) -> f32 {
 // e^x over the whole range: infinity above 88.72, 0 below -104 (or from -87.3 on where the hardware
 // flushes subnormals).
 fn exp_(x: f32) -> f32 {
-    // Comparisons rather than min and max, which may drop NaN.
+    // Comparisons, because min and max may drop NaN.
     var a = select(x, 89.0, x > 89.0);
     a = select(a, -104.0, a < -104.0);
     let n = round(a * 1.44269504);
-    // ln 2 in two parts: n * 0.693359375 is exact for |n| < 2^15. The comparison never holds; it
-    // keeps Mesa from adding the two parts up, which would cost |x| ulp.
+    // ln 2 in two parts: n * 0.693359375 is exact for |n| < 2^15. The comparison is never true; it keeps Mesa from
+    // adding the two parts, which would cost |x| ulp.
     var r = fma(n, -0.693359375, a);
     r = select(r, -1.0, r < -1.0);
     r = fma(n, 2.12194440e-4, r);
@@ -42,15 +42,15 @@ fn exp_(x: f32) -> f32 {
     p = fma(p, r, 1.6666665459e-1);
     p = fma(p, r, 5.0000001201e-1);
     let y = fma(p, r * r, r) + 1.0;
-    // 2^n in two factors, because n reaches from -150 to 128; the first on the exponent bits, so
-    // that no compiler multiplies the factors together first.
+    // 2^n in two factors, because n ranges from -150 to 128. The first is applied to the exponent bits, so that no
+    // compiler multiplies the factors first.
     let k = i32(n);
     let half = k >> 1u;
     let scaled = bitcast<f32>(bitcast<u32>(y) + (u32(half) << 23u));
     return select(scaled * bitcast<f32>(u32(k - half + 127) << 23u), x, is_nan(x));
 }
 
-// e^x - 1 for x <= 0, without cancellation: of e^r - 1 and 2^n, not of e^x.
+// e^x - 1 for x <= 0, without cancellation: from e^r - 1 and 2^n, not from e^x.
 fn exp_less_one(x: f32) -> f32 {
     let a = select(x, -87.0, x < -87.0);
     let n = round(a * 1.44269504);
@@ -66,8 +66,8 @@ fn exp_less_one(x: f32) -> f32 {
     return fma(fma(p, r * r, r), scale, scale - 1.0);
 }
 
-// log(1 + f) for f in [sqrt(1/2) - 1, sqrt(2) - 1], coefficients of Cephes logf. The larger part f
-// is left to the caller to add last.
+// log(1 + f) for f in [sqrt(1/2) - 1, sqrt(2) - 1], coefficients of Cephes logf. The caller adds the larger part, f,
+// last.
 fn log_tail(f: f32) -> f32 {
     let z = f * f;
     var p = 7.0376836292e-2;
@@ -124,7 +124,7 @@ fn tanh_(x: f32) -> f32 {
     return bitcast<f32>(bitcast<u32>(y) | (bitcast<u32>(x) & 0x80000000u));
 }
 
-// log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), where nothing overflows.
+// log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), which does not overflow.
 fn softplus(x: f32) -> f32 {
     let u = exp_(-abs(x));
     // 1 + u = 2 (1 + f) keeps f in the range of log_tail.

@@ -1,43 +1,43 @@
-// What the options of a recurrent layer add to a step: ragged and interrupted rows, parameters per unit, clips,
-// noise. Flags are overrides, so that a plain layer pays for none of them; numbers are in the uniform.
+// The options of a recurrent layer in a step: ragged rows and resets, per-unit parameters, clipping, noise. Flags are
+// overrides, so that a plain layer does not pay for them; numbers are in the uniform.
 // Needs: lib/activation.wgsl, lib/rng.wgsl, and of the driver: params with batch, hidden, directions, steps and
 // `options`, and option(i), element i of the options' buffer.
 
 struct Options {
-    units: u32,            // H as given, without padding
-    state_units: u32,      // P as given
-    first_direction: u32,  // of the pass: the number of its weights and parameters
-    cell_params: u32,      // element of option() where [D, K, H] parameters per unit start
+    units: u32,            // H without padding
+    state_units: u32,      // P without padding
+    first_direction: u32,  // index of the pass's first direction among weights and parameters
+    cell_params: u32,      // element of option() at which the per-unit parameters [D, K, H] start
     cell_planes: u32,      // K
-    initial: u32,          // element of option() where h0 starts, [D, B, P], or what the backward pass needs
+    initial: u32,          // element of option() at which h0 starts, [D, B, P], or what the backward pass needs
     offsets: u32,          // element of option(): [T + 1], first packed row of a step
     rows: u32,             // element of option(): [B], batch row of a row
-    keep: u32,             // element of option(): [N], 0 where the state before is cleared
-    first_step: u32,       // number of step 0 in draws
-    sequence: u32,         // number of the sequence in draws
+    keep: u32,             // element of option(): [N], 0 where the previous state is cleared
+    first_step: u32,       // index of step 0 in draws
+    sequence: u32,         // index of the sequence in draws
     key0: u32,             // keys of both directions
     key1: u32,
     key2: u32,
     key3: u32,
-    zoneout_h_below: u32,  // draws below this keep the h of the step before
+    zoneout_h_below: u32,  // draws below this keep h of the previous step
     zoneout_c_below: u32,
-    candidate_below: u32,  // draws below this drop
+    candidate_below: u32,  // draws below this drop the candidate
     recurrent_below: u32,
-    zoneout_h: f32,        // rates, for the mean
+    zoneout_h: f32,        // rates, for zoneout without draws
     zoneout_c: f32,
     candidate_scale: f32,  // 1 / (1 - rate)
     recurrent_scale: f32,
     clip: f32,             // bound of pre-activations
     cell_clip: f32,        // bound of c
     epsilon: f32,          // of layer normalisation
-    second: u32,           // vec4 of ring where the operand of a step's second product starts
-    second_weights: u32,   // vec4 of the weights where its own start
-    third: u32,            // vec4 of ring where [N, D, P/4] gradients of projected h start
+    second: u32,           // vec4 of ring at which the operand of a step's second product starts
+    second_weights: u32,   // vec4 of the weights at which those of the second product start
+    third: u32,            // vec4 of ring at which the gradients of projected h start, [N, D, P/4]
     raw: u32,              // vec4 of ring: [D, B, H*G/4] raw products; backward [N, D, H*G/4]
     norm: u32,             // vec4 of ring, backward: [2, D, B, H*G/4], see rnn/backward.wgsl
-    fresh: u32,            // vec4 of ring: [D, B, H/4] c as the cell made it; backward [3, D, B, H/4]
+    fresh: u32,            // vec4 of ring: [D, B, H/4] c as computed by the cell; backward [3, D, B, H/4]
     stats: u32,            // element of option(): [N, D, 4], mean and 1/deviation of raw products and of c
-    lag: u32,              // ticks from one direction to the next where these are layers, which have one order of steps
+    lag: u32,              // ticks from one direction to the next if these are layers, which all run in the same order of steps
     pad0: u32,
     pad1: u32,
 }
@@ -51,13 +51,13 @@ override NORMED: bool;      // layer normalisation
 override NOISE: u32;
 
 const NO_NOISE: u32 = 0u;
-const MEAN: u32 = 1u; // zoneout by its rates
+const MEAN: u32 = 1u; // zoneout with its rates
 const DRAWS: u32 = 2u;
 
 const CANDIDATE_BIT: u32 = 0x80000000u;
 const SEQUENCE_BIT: u32 = 0x40000000u;
 
-// A unit, or a quad of four, of a row at a step; s counts in the direction's own order.
+// A unit, or a group of four, of a batch row at a step; s counts in the direction's own order.
 struct Place {
     row: u32,
     unit: u32,
@@ -69,7 +69,7 @@ fn option4(i: u32) -> vec4<f32> {
     return vec4(option(i), option(i + 1u), option(i + 2u), option(i + 3u));
 }
 
-// Rows of step s.
+// The number of rows of step s.
 fn row_count(s: u32) -> u32 {
     if WALK {
         return u32(option(params.options.offsets + s + 1u) - option(params.options.offsets + s));
@@ -87,7 +87,7 @@ fn step_row(s: u32, row: u32, direction: u32) -> u32 {
     return (time * params.batch + row) * params.directions + direction;
 }
 
-// Whether the state before this step is cleared.
+// Whether the state is cleared before this step.
 fn is_cleared(s: u32, row: u32) -> bool {
     return RESETS && option(params.options.keep + step_row(s, row, 0u)) == 0.0;
 }
@@ -121,7 +121,8 @@ fn cell_clipped4(c: vec4<f32>) -> vec4<f32> {
     return vec4(cell_clipped(c.x), cell_clipped(c.y), cell_clipped(c.z), cell_clipped(c.w));
 }
 
-// 0 where y, which is none of the values in between, says that its pre-activation was clipped. NaN is no clip.
+// 0 if y shows that its pre-activation was clipped, that is, if y does not lie between the two bounds. NaN is not
+// clipped.
 fn within(y: vec4<f32>, one: f32, other: f32, d: vec4<f32>) -> vec4<f32> {
     let low = vec4(select(other, one, one < other));
     let high = vec4(select(one, other, one < other));
@@ -157,7 +158,7 @@ fn draw(counter: vec2<u32>, direction: u32) -> vec2<u32> {
     return threefry(select(first, second, direction == 1u), counter) >> vec2(8u);
 }
 
-// Element of a draw: a unit of a batch row, wherever that row lies here.
+// Element of a draw: a unit of a batch row, independent of where the row is stored.
 fn element(at: Place, unit: u32, width: u32) -> u32 {
     var row = at.row;
     if WALK {
@@ -178,7 +179,7 @@ fn candidate_scale_of(at: Place, unit: u32) -> f32 {
     return select(0.0, params.options.candidate_scale, draw(counter, at.direction).x >= params.options.candidate_below);
 }
 
-// What the candidate is multiplied with.
+// The factor of the candidate.
 fn candidate_scale(at: Place) -> f32 {
     if NOISE == DRAWS {
         return candidate_scale_of(at, at.unit);
@@ -207,7 +208,7 @@ fn recurrent_scale_of(at: Place, unit: u32) -> f32 {
     return select(0.0, params.options.recurrent_scale, draw(counter, at.direction).x >= params.options.recurrent_below);
 }
 
-// What h is multiplied with on its way into the recurrent product.
+// The factor of h before the recurrent product.
 fn recurrent_scale(at: Place) -> f32 {
     if NOISE == DRAWS {
         return recurrent_scale_of(at, at.unit);
@@ -228,7 +229,7 @@ fn recurrent_scale4(at: Place) -> vec4<f32> {
     return vec4(1.0);
 }
 
-// Shares of h and c that stay what they were: 0 or 1 by a draw, the rates on average.
+// The shares of h and c that keep their old value: 0 or 1 with draws, else the rates.
 fn zoned_h(at: Place, unit: u32) -> f32 {
     if NOISE == MEAN {
         return params.options.zoneout_h;

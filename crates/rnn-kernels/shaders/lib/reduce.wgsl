@@ -1,10 +1,9 @@
-// Sums and maxima over LANES neighbouring invocations of a workgroup of 256, which works on
-// 256 / LANES rows. A binary tree: the order is fixed. Every invocation must call.
-// Defines: LANES, LOWEST, row_sum, row_max.
+// Sums and maxima over LANES neighbouring invocations of a workgroup of 256, which works on 256 / LANES rows. A
+// binary tree with a fixed order. Every invocation must call it. Defines: LANES, LOWEST, row_sum, row_max.
 
 override LANES: u32; // a power of two up to 256
 
-const LOWEST: f32 = -0x1.fffffep+127; // hexadecimal: nine decimal digits round to a value beyond f32, an error in Tint
+const LOWEST: f32 = -0x1.fffffep+127; // hexadecimal, because nine decimal digits round to a value beyond f32, which Tint rejects
 
 var<workgroup> scratch: array<f32, 256>;
 
@@ -22,7 +21,7 @@ fn row_sum(lane: u32, value: f32) -> f32 {
     return result;
 }
 
-// Passes NaN over.
+// Ignores NaN.
 fn row_max(lane: u32, value: f32) -> f32 {
     scratch[lane] = value;
     workgroupBarrier();

@@ -1,6 +1,6 @@
-// Sums over the invocations of a workgroup of 256 that work on the same column, where lane l has
-// column l % WIDTH: neighbours read neighbouring columns. A binary tree: the order is fixed. Every
-// invocation must call. Defines: WIDTH, column_sum.
+// Sums over the invocations of a workgroup of 256 that work on the same column. Lane l has column l % WIDTH, so
+// neighbours read neighbouring columns. A binary tree with a fixed order. Every invocation must call it. Defines:
+// WIDTH, column_sum.
 
 override WIDTH: u32; // a power of two up to 256
 

@@ -1,6 +1,6 @@
-// Where the left operand of a recurrent product is from step to step: in workgroup memory, for the $ROWS rows of a
+// Keeps the left operand of the recurrent product in workgroup memory from step to step, for the $ROWS rows of a
 // workgroup that holds all of their units. The ring itself is read before the first step of a dispatch and written
-// after the last. Only for steps of one phase: nothing else of the ring is at hand.
+// after the last. Only for steps with one phase, because nothing else of the ring is available.
 // Defines and needs: as lib/ring_storage.wgsl, and of the driver row_width, WORKGROUP, params.batch.
 
 override HELD_ROWS: u32; // 2 $ROWS row_width()

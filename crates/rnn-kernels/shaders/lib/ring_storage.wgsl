@@ -1,5 +1,5 @@
-// Where the left operand of a recurrent product is from step to step: in the ring, where other workgroups and the
-// next dispatch find it.
+// Keeps the left operand of the recurrent product in the ring from step to step, where other workgroups and the next
+// dispatch read it.
 // Defines: begin_ring, end_ring, end_step, row_start, load_row, store_row, store_row_unit.
 // Needs of the driver: ring, ring_start.
 
@@ -11,7 +11,7 @@ fn end_step() {
     storageBarrier();
 }
 
-// Place of a row's first vec4 for the functions below.
+// The position of a row's first vec4, for the functions below.
 fn row_start(row: u32, direction: u32, slot: u32) -> u32 {
     return ring_start(row, direction, slot);
 }
@@ -24,7 +24,7 @@ fn store_row(at: u32, value: vec4<f32>) {
     ring[at] = value;
 }
 
-// One of the four values at a place.
+// One of the four values at a position.
 fn store_row_unit(at: u32, k: u32, value: f32) {
     ring[at][k] = value;
 }

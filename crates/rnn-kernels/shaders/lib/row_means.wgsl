@@ -1,5 +1,5 @@
-// Means over rows of the ring by the whole workgroup, for layer normalisation: some lanes walk a row together, then
-// one adds up what they found, in a fixed order.
+// Means over rows of the ring, computed by the whole workgroup, for layer normalisation: several lanes sum a row
+// together, then one lane adds their sums in a fixed order.
 // Defines: row_mean, row_other, mean_rows, normalise_rows. Needs of the driver: ring, params.batch, WORKGROUP; and
 // params.options.epsilon.
 
@@ -31,8 +31,8 @@ fn total(r: u32, per_row: u32) -> f32 {
     return sum;
 }
 
-// row_mean[r] = mean of `count` values of row first.x + r of direction first.y, rows being `width` vec4 from `start`
-// on.
+// row_mean[r] = mean of `count` values of row first.x + r of direction first.y. Rows have `width` vec4 and begin at
+// `start`.
 fn mean_rows(start: u32, width: u32, first: vec2<u32>, count: u32, lane: u32) {
     let per_row = sum_rows(start, width, first, count, false, lane);
     for (var r = lane; r < $ROWSu; r += WORKGROUP) {
@@ -41,7 +41,7 @@ fn mean_rows(start: u32, width: u32, first: vec2<u32>, count: u32, lane: u32) {
     workgroupBarrier();
 }
 
-// The same into row_other.
+// The same, stored in row_other.
 fn mean_rows_other(start: u32, width: u32, first: vec2<u32>, count: u32, lane: u32) {
     let per_row = sum_rows(start, width, first, count, false, lane);
     for (var r = lane; r < $ROWSu; r += WORKGROUP) {

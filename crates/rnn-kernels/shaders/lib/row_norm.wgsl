@@ -1,4 +1,4 @@
-// Mean and 1 / deviation of a row of x, by some lanes of a workgroup of 256. Defines: Norm, row_norm.
+// Mean and 1 / deviation of a row of x, computed by several lanes of a workgroup of 256. Defines: Norm, row_norm.
 // Needs: lib/sum_lanes.wgsl, and of the driver: x, params.count, params.epsilon.
 
 struct Norm {
@@ -6,7 +6,7 @@ struct Norm {
     scale: f32,
 }
 
-// Of the row whose first element is `start`; of none where `live` is false.
+// For the row whose first element is `start`; for no row if `live` is false.
 fn row_norm(start: u32, live: bool, lane: u32) -> Norm {
     let end = select(0u, params.count, live);
     var sum = 0.0;

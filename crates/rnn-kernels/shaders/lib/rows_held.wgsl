@@ -1,5 +1,5 @@
-// The left operand of a recurrent product, $ROWS rows of four values along k at a time, from where lib/ring_held.wgsl
-// keeps it: nothing is staged.
+// The left operand of a recurrent product, $ROWS rows of four values along k at a time, read where lib/ring_held.wgsl
+// keeps it, without staging.
 // Defines: begin_rows, stage_rows, fetch_rows, row, release_rows, part_of. Needs: lib/ring_held.wgsl, and of the driver
 // row_width.
 
@@ -22,7 +22,7 @@ fn row(r: u32) -> vec4<f32> {
 
 fn release_rows() {}
 
-// Which part of k an invocation multiplies, where as many as a workgroup has units make one part.
+// The part of k that an invocation multiplies; a part has as many invocations as a workgroup has units.
 fn part_of(lane: u32, units: u32) -> u32 {
     return lane / units;
 }

@@ -1,5 +1,5 @@
-// The left operand of a recurrent product, $ROWS rows of four values along k at a time, for subgroups of eight
-// lanes: each lane fetches one row in eight, the others get it by a shuffle.
+// The left operand of a recurrent product, $ROWS rows of four values along k at a time, for subgroups of eight lanes:
+// each lane loads one row in eight and passes it to the others by a shuffle.
 // Defines: begin_rows, stage_rows, fetch_rows, row, release_rows, part_of. Needs of the driver: ring, ring_start.
 
 var<private> start$Q: u32;
@@ -15,7 +15,7 @@ fn fetch_rows(k: u32) {
     held$Q = ring[start$Q + k];
 }
 
-// Row r, a constant: the comparisons vanish when the shader is compiled.
+// Row r, a constant: the compiler removes the comparisons.
 fn row(r: u32) -> vec4<f32> {
     if r / 8u == $Qu { return subgroupShuffle(held$Q, r % 8u); }
     return vec4<f32>();
@@ -23,7 +23,7 @@ fn row(r: u32) -> vec4<f32> {
 
 fn release_rows() {}
 
-// All of k: shuffles want the same k in every lane, and a compiler has to see that.
+// All of k: a shuffle needs the same k in every lane, and the compiler has to be able to see that.
 fn part_of(lane: u32, units: u32) -> u32 {
     return 0u;
 }

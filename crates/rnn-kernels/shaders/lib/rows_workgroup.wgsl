@@ -1,5 +1,5 @@
-// The left operand of a recurrent product, $ROWS rows of four values along k at a time, through workgroup
-// memory, 128 values of k in one go.
+// The left operand of a recurrent product, $ROWS rows of four values along k at a time, through workgroup memory,
+// which holds 128 values of k at a time.
 // Defines: begin_rows, stage_rows, fetch_rows, row, release_rows, part_of. Needs of the driver: ring, ring_start,
 // WORKGROUP, CHUNK.
 
@@ -37,7 +37,7 @@ fn release_rows() {
     workgroupBarrier();
 }
 
-// Which part of k an invocation multiplies, where as many as a workgroup has units make one part.
+// The part of k that an invocation multiplies; a part has as many invocations as a workgroup has units.
 fn part_of(lane: u32, units: u32) -> u32 {
     return lane / units;
 }

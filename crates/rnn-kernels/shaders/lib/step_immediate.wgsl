@@ -1,4 +1,4 @@
-// The first tick of a dispatch and their number, from an immediate: nothing is rebound between steps.
+// The first tick of a dispatch and the number of ticks, from an immediate, so that nothing is rebound between steps.
 // Defines: step_number, step_count.
 
 struct Step {

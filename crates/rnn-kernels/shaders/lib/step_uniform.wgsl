@@ -1,4 +1,4 @@
-// The first tick of a dispatch and their number, from a uniform with a dynamic offset: for adapters without
+// The first tick of a dispatch and the number of ticks, from a uniform with a dynamic offset, for adapters without
 // immediates. Defines: step_number, step_count.
 
 struct Step {

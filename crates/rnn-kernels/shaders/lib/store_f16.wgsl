@@ -1,5 +1,5 @@
-// How the arrays of a layer lie in memory: values of every step in f16, half the bytes to move. The arithmetic stays
-// f32. Needs the extension f16, because neighbours of a value in one word belong to other invocations.
+// The arrays of a layer in memory: values of every step in f16, which halves the bytes to move. The arithmetic stays
+// f32. Needs the extension f16, because the two values of a word belong to different invocations.
 // Defines: Stored, Stored4.
 
 alias Stored = f16;

@@ -1,4 +1,4 @@
-// How the arrays of a layer lie in memory: values of every step in f32.
+// The arrays of a layer in memory: values of every step in f32.
 // Defines: Stored, Stored4.
 
 alias Stored = f32;

@@ -1,6 +1,6 @@
-// Sums over LANES neighbouring lanes of a workgroup of 256, in a fixed order; every lane must call. So few for a row
-// that a barrier serves many rows: where a workgroup runs on a core of a CPU, one costs as much as summing a row.
-// Defines: LANES, sum_lanes.
+// Sums over LANES neighbouring lanes of a workgroup of 256, in a fixed order. Every lane must call it. LANES is
+// small, so that one barrier serves many rows: where a workgroup runs on one CPU core, a barrier costs as much as
+// summing a row. Defines: LANES, sum_lanes.
 
 const LANES: u32 = 16u;
 

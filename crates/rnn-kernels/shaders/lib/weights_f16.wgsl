@@ -1,5 +1,5 @@
-// Recurrent weights rounded to f16, half the memory to read; the arithmetic stays f32. Unpacking is core WGSL, so
-// no adapter is too plain for it. Defines: weights, weight.
+// Recurrent weights rounded to f16, which halves the memory to read; the arithmetic stays f32. Unpacking is part of
+// core WGSL, so every adapter supports it. Defines: weights, weight.
 
 @group(1) @binding(0) var<storage, read> weights: array<vec2<u32>>;
 

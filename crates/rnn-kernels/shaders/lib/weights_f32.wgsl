@@ -1,4 +1,4 @@
-// Recurrent weights as they are. Defines: weights, weight.
+// Recurrent weights in f32. Defines: weights, weight.
 
 @group(1) @binding(0) var<storage, read> weights: array<vec4<f32>>;
 

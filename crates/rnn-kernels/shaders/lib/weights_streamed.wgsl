@@ -1,4 +1,4 @@
-// Recurrent weights are read from memory in every step, which is a cache where they are few.
+// Recurrent weights are read from memory in every step; if they are few, from a cache.
 // Defines: hold_weights, held_weight. Needs: lib/weights_*.wgsl.
 
 fn hold_weights(first: u32, count: u32, lane: u32) {}

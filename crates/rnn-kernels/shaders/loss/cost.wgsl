@@ -1,7 +1,7 @@
-// The costs of a prediction x where the target is t, and their derivatives by x. The numbers are those of
-// rnn_kernels::params::ElementwiseCost; knob is delta of Huber's cost and q of the quantile's.
+// The costs of a prediction x for the target t, and their derivatives with respect to x. The cost numbers are those
+// of rnn_kernels::params::ElementwiseCost; knob is delta of the Huber cost and q of the quantile cost.
 //   0 (x - t)^2   1 |x - t|   2 Huber   3 softplus(x) - t x (BCE with logits)   4 pinball
-// The last branch of a comparison passes NaN on.
+// The last branch of each comparison is the one that NaN takes, so NaN is passed on.
 // Defines: COST, cost, slope. Needs: lib/math.wgsl.
 // CPU twin: crates/rnn-cpu/src/loss.rs (cost, slope)
 
@@ -13,7 +13,7 @@ fn cost(x: f32, t: f32, knob: f32) -> f32 {
     switch COST {
         case 0u: { return d * d; }
         case 1u: { return size; }
-        // The parabola is not computed where it might overflow.
+        // The parabola is not computed where it could overflow.
         case 2u: {
             if size <= knob {
                 return 0.5 * d * d;
@@ -30,7 +30,7 @@ fn cost(x: f32, t: f32, knob: f32) -> f32 {
     }
 }
 
-// d held to [low, high]; the ends are reached only by passing them.
+// `high` for d above `beyond`, `low` for d below -`beyond`, else d. NaN is passed on.
 fn hold(d: f32, low: f32, high: f32, beyond: f32) -> f32 {
     if d > beyond {
         return high;

@@ -1,5 +1,5 @@
-// With the target t = (1 - smoothing) onehot(label) + smoothing / C, of every row:
-//   lse = log sum exp(logits)      cost = weight (lse - sum_c t_c logits_c), 0 where the weight is
+// For every row, with the target t = (1 - smoothing) onehot(label) + smoothing / C:
+//   lse = log sum exp(logits)      cost = weight (lse - sum_c t_c logits_c), 0 where the weight is 0
 // reduce/sum_axis.wgsl adds up the costs. LANES invocations per row. Weights as in loss/elementwise.wgsl.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl.
 // CPU twin: crates/rnn-cpu/src/loss.rs (cross_entropy)
@@ -54,7 +54,7 @@ fn cross_entropy(
     var cost = 0.0;
     if weight != 0.0 {
         cost = whole - (1.0 - params.smoothing) * logits[base + labels[row]];
-        // Not a product with 0: a logit of -infinity is a valid way to forbid a class.
+        // Not a product with 0: a logit of -infinity is a valid way to exclude a class.
         if params.smoothing > 0.0 {
             cost -= params.smoothing * (plain / f32(params.cols));
         }

@@ -1,7 +1,7 @@
 // Forward variables of CTC (Graves et al. 2006, section 4.1) as logarithms, and the cost -log p(target) of every
-// sequence. alphas[t, s] is the probability of all beginnings that are in state s at step t, emissions up to
-// and with t; at every step the largest of the step before is subtracted, so that rounding errors do not grow
-// with T. One workgroup per sequence, its invocations share the states, a barrier after every step.
+// sequence. alphas[t, s] is the probability of all path beginnings that are in state s at step t, with the emissions
+// up to and including t. Every step subtracts the largest value of the previous step, so that rounding errors do not
+// grow with T. One workgroup per sequence; its invocations share the states, with a barrier after every step.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256, loss/ctc_states.wgsl.
 // CPU twin: crates/rnn-cpu/src/ctc.rs (forward)
 
@@ -36,14 +36,14 @@ fn ctc_alphas(
     let steps = sizes[2u * row];
     let count = 2u * sizes[2u * row + 1u] + 1u;
     let width = 2u * params.labels + 1u;
-    var offset = 0.0; // what was subtracted so far
+    var offset = 0.0; // the sum of what was subtracted
     var shift = 0.0;
     for (var t = 0u; t < steps; t++) {
         let frame = (t * params.batch + row) * params.classes;
         let now = (row * params.steps + t) * width;
         var largest = LOWEST;
         for (var s = lane; s < count; s += 256u) {
-            // A path begins with the first blank or the first label.
+            // A path starts with the first blank or the first label.
             var value = select(IMPOSSIBLE, 0.0, s < 2u);
             if t > 0u {
                 let before = now - width + s;
@@ -81,6 +81,6 @@ fn ctc_alphas(
         counted = select(cost, 0.0, params.zero_infinity != 0u);
     }
     costs[row] = cost;
-    // Not a product with 0: weights are positive, costs may be infinite.
+    // Never 0 times infinity: costs may be infinite, but weights are positive.
     parts[row] = weights[row] * counted;
 }

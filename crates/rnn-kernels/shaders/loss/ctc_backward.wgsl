@@ -1,7 +1,7 @@
-// dlogits = dloss weight (softmax(logits) - sum of the posteriors of the states of the class); 0 past the end of a
-// sequence and where its target is impossible (Graves et al. 2006, eq. 16).
-// One workgroup per step and sequence. States of equal label are found side by side through the order of the
-// labels, and added by one invocation: a fixed order, no atomics.
+// dlogits = dloss weight (softmax(logits) - sum of the posteriors of the states of the class). 0 after the end of a
+// sequence and for an impossible target (Graves et al. 2006, eq. 16). One workgroup per step and sequence. In the
+// order of the labels, states of equal label are adjacent, and one invocation adds them in a fixed order, without
+// atomics.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256.
 // CPU twin: crates/rnn-cpu/src/ctc.rs (backward)
 
@@ -53,7 +53,7 @@ fn ctc_backward(
     for (var k = lane; k < n; k += 256u) {
         let label = labels[of_row + labels[order + k]];
         if k > 0u && labels[of_row + labels[order + k - 1u]] == label {
-            continue; // not the first of its kind
+            continue; // not the first state of its label
         }
         var sum = 0.0;
         for (var j = k; j < n && labels[of_row + labels[order + j]] == label; j++) {

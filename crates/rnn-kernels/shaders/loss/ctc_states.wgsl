@@ -1,7 +1,6 @@
-// The states of CTC and sums of their probabilities as logarithms. Target number `row` with n labels has the
-// states s = 0..2n: blank where s is even, label (s - 1) / 2 where it is odd.
-// Every logarithm is held above IMPOSSIBLE, which stands for -infinity: drivers may assume that there are no
-// infinities. Below FLOOR nothing is possible.
+// The states of CTC, and sums of their probabilities as logarithms. Target `row` with n labels has the states s =
+// 0..2n: the blank for even s, label (s - 1) / 2 for odd s. Every logarithm is at least IMPOSSIBLE, which stands for
+// -infinity, because drivers may assume that there are no infinities. Logarithms below FLOOR count as impossible.
 // Defines: IMPOSSIBLE, FLOOR, class_of, may_skip, log_add, hold. Needs: lib/math.wgsl, and the kernel's labels and
 // params.
 // CPU twin: crates/rnn-cpu/src/ctc.rs (Target, log_add)

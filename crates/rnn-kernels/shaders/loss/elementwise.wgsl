@@ -1,13 +1,12 @@
-// Sums of the weighted costs of the elements of every chunk; reduce/sum_axis.wgsl adds them up.
-// An element of a row of weight 0 is not looked at. Without WEIGHTED all weights are 1, and any buffer may
-// stand in for them.
+// The sum of the weighted costs of every chunk of elements; reduce/sum_axis.wgsl adds the sums. Elements of rows of
+// weight 0 are not read. Without WEIGHTED all weights are 1, and any buffer may be bound in their place.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256, loss/cost.wgsl.
 // CPU twin: crates/rnn-cpu/src/loss.rs (elementwise)
 
 struct Params {
     n: u32,
-    cols: u32,  // elements of a row
-    chunk: u32, // elements of a chunk
+    cols: u32,  // elements per row
+    chunk: u32, // elements per chunk
     knob: f32,
 }
 

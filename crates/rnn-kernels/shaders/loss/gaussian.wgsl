@@ -1,6 +1,6 @@
-// What loss/gaussian_nll.wgsl and its backward share: the cost (log v + z^2) / 2 with z = (x - t) / sqrt(v).
-// s is v, or log v with LOG. Nothing makes NaN of finite numbers: z is 0 where x = t, however small v is, and
-// z is squared after the division.
+// Common parts of loss/gaussian_nll.wgsl and its backward: the cost (log v + z^2) / 2 with z = (x - t) / sqrt(v). s
+// is v, or log v with LOG. Finite inputs never give NaN: z is 0 where x = t, even for a tiny v, and z is squared
+// after the division.
 // Defines: LOG, WEIGHTED, weight_of, deviation. Needs: lib/math.wgsl, and the kernel's weights and params.
 // CPU twin: crates/rnn-cpu/src/loss.rs (deviation)
 

@@ -1,4 +1,4 @@
-// Sums of weight (log v + z^2) / 2 over the elements of every chunk; reduce/sum_axis.wgsl adds them up.
+// The sum of weight (log v + z^2) / 2 over every chunk of elements; reduce/sum_axis.wgsl adds the sums.
 // Weights as in loss/elementwise.wgsl.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256, loss/gaussian.wgsl.
 // CPU twin: crates/rnn-cpu/src/loss.rs (gaussian_nll)

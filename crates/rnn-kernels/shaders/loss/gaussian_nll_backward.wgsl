@@ -1,5 +1,5 @@
 // With c = dloss scale weight:
-//   dx = c z / sqrt(v)      ds = c (1 - z^2) / 2 for s = log v, and that over v for s = v
+//   dx = c z / sqrt(v)      ds = c (1 - z^2) / 2 for s = log v; the same divided by v for s = v
 // 0 in rows of weight 0. Weights as in loss/elementwise.wgsl.
 // Needs: lib/index.wgsl, lib/math.wgsl, loss/gaussian.wgsl.
 // CPU twin: crates/rnn-cpu/src/loss.rs (gaussian_nll_backward)
@@ -37,7 +37,7 @@ fn gaussian_nll_backward(
     }
     let c = dloss[0] * params.scale * weight;
     let z = deviation(x[i], t[i], s[i]);
-    // Not z times an inverse deviation, which may be infinite where z is 0.
+    // Not z times the reciprocal of a deviation, which may be infinite where z is 0.
     dx[i] = c * deviation(z, 0.0, s[i]);
     var d = 0.5 * (1.0 - z * z);
     if !LOG {

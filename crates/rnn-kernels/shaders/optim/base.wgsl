@@ -1,5 +1,5 @@
-// What the steps of all optimizers have in common: the gradient that a rule sees, and the parameter that its
-// update is taken from.
+// The common part of all optimizer steps: the gradient that an update rule uses, and the parameter that the update is
+// subtracted from.
 //   gradient(i) = c clip(unscale grad) + l1 sign(p) + l2 p         the coupled penalties
 //   decayed(i) = soft(shrink p), soft(x) = sign(x) max(|x| - threshold, 0)        the decoupled ones
 // soft is the proximal step of an l1 penalty (Parikh and Boyd 2014, section 6.5.2): it reaches zero and stays.
@@ -9,9 +9,9 @@
 
 struct Base {
     n: u32,
-    tensor: u32,  // number of this gradient in control
+    tensor: u32,  // index of this gradient in control
     unscale: f32, // 1 / loss scale
-    limit: f32,   // of a gradient's magnitude
+    limit: f32,   // bound of a gradient's magnitude
     l1: f32,
     l2: f32,
     shrink: f32,

@@ -1,14 +1,14 @@
-// Partial sums of squares of one gradient, clip(unscale grad), one per workgroup: partials[first + p] is that
-// of chunk p, 0 beyond the end. What is not finite is not clipped, so that the sum tells.
+// Partial sums of squares of one gradient, clip(unscale grad), one per workgroup: partials[first + p] is the sum of
+// chunk p, 0 beyond the end. Values that are not finite are not clipped, so that the sum shows them.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256.
 // CPU twin: crates/rnn-cpu/src/optim/mod.rs (grad_norm)
 
 struct Params {
     n: u32,
-    chunk: u32, // elements of a chunk
+    chunk: u32, // elements per chunk
     first: u32,
     unscale: f32, // 1 / loss scale
-    limit: f32,   // of a gradient's magnitude
+    limit: f32,   // bound of a gradient's magnitude
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

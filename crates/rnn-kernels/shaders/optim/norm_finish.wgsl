@@ -1,7 +1,7 @@
-// Sums of squares per tensor, the norm of all of them together, and the coefficients that clip them:
+// Sums of squares per tensor, the norm of all tensors together, and the clipping coefficients:
 //   control = [norm, global coefficient, finite, 0, coefficient of tensor 0, of tensor 1, ...]
-// The coefficient of a tensor is min(1, max_tensor_norm / (its norm + 1e-6)) times the global one, which is
-// min(1, max_norm / (norm + 1e-6)) of what the former leaves of the norm. All are 0 when not finite.
+// The coefficient of a tensor is min(1, max_tensor_norm / (its norm + 1e-6)) times the global one. The global one is
+// min(1, max_norm / (norm + 1e-6)) for the norm after clipping by tensor. All are 0 if the norm is not finite.
 // One workgroup. Needs: lib/math.wgsl, lib/reduce.wgsl with LANES = 256.
 // CPU twin: crates/rnn-cpu/src/optim/mod.rs (grad_norm)
 

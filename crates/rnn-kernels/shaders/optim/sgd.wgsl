@@ -1,5 +1,5 @@
 // Stochastic gradient descent with dampening 0:
-//   v = momentum v + g (v = g at first)
+//   v = momentum v + g (v = g in the first step)
 //   p -= lr v, with Nesterov p -= lr (g + momentum v), without momentum p -= lr g
 // Nesterov's form is that of Sutskever et al. 2013, rearranged as in PyTorch.
 // Needs: lib/index.wgsl, optim/base.wgsl.   CPU twin: crates/rnn-cpu/src/optim/steps.rs
@@ -31,7 +31,7 @@ fn sgd(
     var step = g;
     if MOMENTUM {
         var v = g;
-        // A branch, not a product with 0: the velocity may hold anything at first.
+        // A branch, not a product with 0: before the first step the velocity may hold anything.
         if params.first == 0u {
             v = params.momentum * velocity[i] + g;
         }

@@ -1,5 +1,5 @@
-// out = op(a, b) with broadcasting; the numbers are those of rnn_kernels::params::BinaryOp.
-// Axes and strides stand last axis first. Needs: lib/index.wgsl.
+// out = op(a, b) with broadcasting; the numbers are those of rnn_kernels::params::BinaryOp. Axes and strides are
+// listed last axis first. Needs: lib/index.wgsl.
 // CPU twin: crates/rnn-cpu/src/pointwise.rs (binary)
 
 struct Params {

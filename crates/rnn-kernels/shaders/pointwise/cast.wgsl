@@ -1,6 +1,6 @@
-// f16 to f32 (exact) and f32 to f16 (nearest, ties to even; infinity beyond 65504), on the bits:
-// pack2x16float leaves the result of an overflow open, and hardware may flush subnormals.
-// An f16 word holds elements 2k (low half) and 2k + 1. Needs: lib/index.wgsl.
+// f16 to f32 (exact) and f32 to f16 (nearest, ties to even; infinity beyond 65504), computed on the bits, because the
+// result of pack2x16float is undefined on overflow and hardware may flush subnormals. An f16 word holds elements 2k
+// (low half) and 2k + 1. Needs: lib/index.wgsl.
 // CPU twin: crates/rnn-cpu/src/pointwise.rs (widen, narrow)
 
 struct Params {

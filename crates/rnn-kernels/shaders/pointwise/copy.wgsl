@@ -1,4 +1,4 @@
-// dst = src between two strided views; axes and strides stand last axis first.
+// dst = src between two strided views; axes and strides are listed last axis first.
 // Needs: lib/index.wgsl, and the kinds of elements: pointwise/words.wgsl or pointwise/widened.wgsl.
 // CPU twin: crates/rnn-cpu/src/copy.rs
 

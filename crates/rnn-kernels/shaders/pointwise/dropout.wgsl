@@ -1,5 +1,5 @@
-// Inverted dropout: y[k] = keep ? x[k] scale : 0, where element k stays iff the top 24 bits of the
-// draw at (first_step + k / row, first + k % row) reach the threshold. Its own adjoint.
+// Inverted dropout: y[k] = keep ? x[k] scale : 0, where element k is kept if and only if the top 24 bits of the draw
+// at (first_step + k / row, first + k % row) are at least the threshold. Its own adjoint.
 // Needs: lib/index.wgsl, lib/rng.wgsl.
 // CPU twin: crates/rnn-cpu/src/dropout.rs
 
@@ -12,7 +12,7 @@ struct Params {
     key1: u32,
     threshold: u32,
     scale: f32,
-    one_mask: u32, // 1: every step has the first one's mask
+    one_mask: u32, // 1: every step uses the mask of the first
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -32,6 +32,6 @@ fn dropout(
     let step = select(i / params.row, 0u, params.one_mask == 1u);
     let counter = vec2(params.first_step + step, params.first + i % params.row);
     let draw = threefry(vec2(params.key0, params.key1), counter).x >> 8u;
-    // A choice, not a product: a dropped NaN or infinity is 0 too.
+    // A selection, not a product: a dropped NaN or infinity is 0 too.
     y[i] = select(0.0, x[i] * params.scale, draw >= params.threshold);
 }

@@ -3,7 +3,7 @@
 
 struct Params {
     n: u32,
-    bits: u32, // of the value: a float would lose the payload of a NaN on some drivers
+    bits: u32, // the bits of the value, because some drivers lose the payload of a NaN in a float
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

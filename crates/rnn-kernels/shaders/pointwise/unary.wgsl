@@ -1,4 +1,4 @@
-// y = op(x), element by element; the numbers are those of rnn_kernels::params::UnaryOp.
+// y = op(x), element by element; the operation numbers are those of rnn_kernels::params::UnaryOp.
 // Needs: lib/index.wgsl, lib/math.wgsl.
 // CPU twin: crates/rnn-cpu/src/pointwise.rs (unary)
 
@@ -29,7 +29,7 @@ fn apply(value: f32) -> f32 {
         case 4u: { return tanh_(value); }
         case 5u: { return sigmoid(value); }
         case 6u: { return softsign(value); }
-        // Not max(): it may return 0 for NaN.
+        // Not max(), which may return 0 for NaN.
         case 7u: { return select(value, 0.0, value <= 0.0); }
         default: { return softplus(value); }
     }

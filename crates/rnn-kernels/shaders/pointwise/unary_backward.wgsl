@@ -1,4 +1,5 @@
-// dx = dy op'(x), from x or from y = op(x), whichever is exact; numbers as in pointwise/unary.wgsl.
+// dx = dy op'(x), computed from x or from y = op(x), whichever is exact; operation numbers as in
+// pointwise/unary.wgsl.
 // Needs: lib/index.wgsl, lib/math.wgsl.
 // CPU twin: crates/rnn-cpu/src/pointwise.rs (unary_backward)
 
@@ -24,7 +25,7 @@ fn apply(i: u32) -> f32 {
         case 4u: { return d * (1.0 - y[i] * y[i]); }
         case 5u: { return d * y[i] * (1.0 - y[i]); }
         case 6u: {
-            // From x: (1 - |y|)^2 would cancel where y is close to 1.
+            // From x, because (1 - |y|)^2 cancels where y is close to 1.
             let size = 1.0 + abs(x[i]);
             return d / size / size;
         }

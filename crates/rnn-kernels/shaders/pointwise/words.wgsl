@@ -1,4 +1,4 @@
-// Copies between arrays of the same 32-bit elements, whatever they are. Defines: From, To.
+// Copies between arrays of 32-bit elements of the same type. Defines: From, To.
 
 alias From = u32;
 alias To = u32;

@@ -6,7 +6,7 @@
 struct Params {
     rows: u32,
     cols: u32,
-    chunk: u32, // rows of a chunk
+    chunk: u32, // rows per chunk
     chunks: u32,
 }
 

@@ -1,5 +1,5 @@
-// values[o, i] = max over k of x[o, k, i], positions[o, i] = its first k. A NaN counts as the
-// largest. A workgroup has WIDTH outputs, 256 / WIDTH invocations each, lane l output l % WIDTH.
+// values[o, i] = max over k of x[o, k, i], positions[o, i] = the first k with this value. NaN counts as the largest.
+// A workgroup has WIDTH outputs with 256 / WIDTH invocations each; lane l works on output l % WIDTH.
 // Needs: lib/index.wgsl, lib/math.wgsl.
 // CPU twin: crates/rnn-cpu/src/reduce.rs (max_axis)
 

@@ -1,14 +1,13 @@
-// out[o, c, i] = scale * sum of x[o, k, i] over chunk c of k: one pass of a sum along the middle
-// axis. Long sums take two passes, the second over the chunks of the first.
-// A workgroup has WIDTH outputs, 256 / WIDTH invocations each. Needs: lib/index.wgsl,
-// lib/reduce_columns.wgsl, lib/store_*.wgsl.
+// out[o, c, i] = scale * sum of x[o, k, i] over chunk c of k: one pass of a sum along the middle axis. Long sums take
+// two passes, the second over the chunks of the first. A workgroup has WIDTH outputs with 256 / WIDTH invocations
+// each. Needs: lib/index.wgsl, lib/reduce_columns.wgsl, lib/store_*.wgsl.
 // CPU twin: crates/rnn-cpu/src/reduce.rs (sum_axis)
 
 struct Params {
     outputs: u32, // outer * inner
     n: u32,       // length of the summed axis
     inner: u32,
-    chunk: u32,   // terms of a chunk
+    chunk: u32,   // terms per chunk
     chunks: u32,
     scale: f32,
 }

@@ -1,10 +1,9 @@
-// Time steps of the backward recurrence of one layer, all directions: gradient of h from the gate gradients of
-// the later step, then the cell's backward at this step, in place.
-// Step s = T starts from the cotangent of h_n; s = 0 only turns the first step's gate gradients into the
-// gradient of h0. An invocation owns four units of $ROWS batch rows. A dispatch runs step_count() ticks from
-// step_number() down; ticks, workgroups, ring and layers in place of directions as in rnn/forward.wgsl, with the G*H
-// recurrent gate gradients in place of h.
-// H and P are multiples of 4 here.
+// Time steps of the backward recurrence of one layer, all directions: the gradient of h from the gate gradients of
+// the later step, then the backward pass of the cell at this step, in place. Step s = T starts from the cotangent of
+// h_n; step s = 0 only turns the gate gradients of the first step into the gradient of h0. An invocation owns four
+// units of $ROWS batch rows. A dispatch runs step_count() ticks from step_number() down. Ticks, workgroups, ring and
+// layers in the place of directions are as in rnn/forward.wgsl, with the G*H recurrent gate gradients in the place of
+// h. H and P are multiples of 4 here.
 // Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl,
 // lib/step_*.wgsl, lib/ring_*.wgsl, lib/row_means.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/backward.rs
@@ -16,7 +15,7 @@ struct Params {
     hidden: u32,     // H
     state: u32,      // P, features of h; H without a projection
     directions: u32, // D
-    stride: u32,     // groups of four units between one turn of a workgroup and the next
+    stride: u32,     // stride, in groups of four units, with which a workgroup moves on
 }
 
 override WORKGROUP: u32;
@@ -75,7 +74,7 @@ fn quad_product(acc: vec4<f32>, w: mat4x4<f32>, x: vec4<f32>) -> vec4<f32> {
     return fma(w[3], vec4(x.w), fma(w[2], vec4(x.z), fma(w[1], vec4(x.y), fma(w[0], vec4(x.x), acc))));
 }
 
-// What came before a step: h, or of an LSTM c. Zero where it was cleared.
+// The value before a step: h, or c of an LSTM. Zero where the state was cleared.
 fn before(at: Place, want_h: bool) -> vec4<f32> {
     if is_cleared(at.s, at.row) {
         return vec4<f32>();
@@ -91,48 +90,48 @@ fn before(at: Place, want_h: bool) -> vec4<f32> {
     return aux[quad];
 }
 
-// Where the rows of a tick stand: `later` is the step whose gate gradients have been multiplied.
+// The position of the rows in a tick: `later` is the step whose gate gradients have been multiplied.
 struct Tick {
     later: u32,
     starts: bool, // there is no later step
-    cut: bool,    // the state was cleared between
+    cut: bool,    // the state was cleared in between
 }
 
-// Of one row, `running` rows having a later step.
+// The position of one row, if `running` rows have a later step.
 fn tick_of(later: u32, row: u32, running: u32) -> Tick {
     let starts = row >= running;
     return Tick(later, starts, !starts && is_cleared(later, row));
 }
 
-// Line of a row in arrays [D, B].
+// Index of a row in arrays [D, B].
 fn line_of(at: Place) -> u32 {
     return at.direction * params.batch + at.row;
 }
 
-// vec4 of the ring: gradients of the normalised product, and those times what was normalised, [2, D, B, H*G/4].
+// vec4 of the ring: gradients of the normalised product, and these times the normalised product, [2, D, B, H*G/4].
 fn norm_at(n: u32, at: Place) -> u32 {
     let lines = params.directions * params.batch;
     return params.options.norm + ((n * lines + line_of(at)) * (params.hidden / 4u) + at.unit) * GATES;
 }
 
-// The same of c, [3, D, B, H/4]: gradient, gradient times what was normalised, dh.
+// The same for c, [3, D, B, H/4]: gradient, gradient times the normalised c, dh.
 fn fresh_at(n: u32, at: Place) -> u32 {
     let lines = params.directions * params.batch;
     return params.options.fresh + (n * lines + line_of(at)) * (params.hidden / 4u) + at.unit;
 }
 
-// vec4 of the ring: raw products of all steps, which become their gradients, [N, D, H*G/4].
+// vec4 of the ring: raw products of all steps, later replaced by their gradients, [N, D, H*G/4].
 fn raw_at(at: Place) -> u32 {
     let line = step_row(at.s, at.row, at.direction);
     return params.options.raw + (line * (params.hidden / 4u) + at.unit) * GATES;
 }
 
-// Means and deviations of a step: of the raw products, then of c.
+// Means and reciprocal deviations of a step: of the raw products, then of c.
 fn stats_of(at: Place) -> vec4<f32> {
     return option4(params.options.stats + 4u * step_row(at.s, at.row, at.direction));
 }
 
-// First of the parameters per unit that layer normalisation has: gains of the gates, then gain and offset of c.
+// Index of the first per-unit parameter of layer normalisation: the gains of the gates, then gain and offset of c.
 fn norm_params() -> u32 {
     return params.options.cell_planes - GATES - select(0u, 2u, HAS_CELL);
 }
@@ -143,7 +142,7 @@ fn normal_quad(at: Place) -> Quad {
     return times(minus(load_recurrent(raw_at(at)), quad_of(stats.x)), quad_of(stats.y));
 }
 
-// Prepares the means over a row that the gradient of the raw products needs.
+// Stores the terms whose means over a row the gradient of the raw products needs.
 fn keep_for_norm(d: Quad, at: Place) {
     let normal = normal_quad(at);
     let of_gain = times(d, normal);
@@ -155,8 +154,8 @@ fn keep_for_norm(d: Quad, at: Place) {
     store_recurrent(norm_at(1u, at), times(scaled, normal));
 }
 
-// The gradient of the raw products, for the product of the earlier step and, in place of the raw products, for the
-// weights.
+// The gradient of the raw products. It goes into the ring, for the product of the earlier step, and replaces the raw
+// products, for the gradients of the weights.
 fn finish_norm(mean: f32, along: f32, later: u32, at: Place) {
     let stats = stats_of(at);
     let centred = minus(load_recurrent(norm_at(0u, at)), quad_of(mean));
@@ -165,7 +164,7 @@ fn finish_norm(mean: f32, along: f32, later: u32, at: Place) {
     store_recurrent(raw_at(at), d);
 }
 
-// c of a step as the cell made it, before zoneout.
+// c of a step as computed by the cell, before zoneout.
 fn fresh_cell(at: Place) -> vec4<f32> {
     let cell = step_row(at.s, at.row, at.direction) * (params.hidden / 4u) + at.unit;
     if NOISE == NO_NOISE {
@@ -174,7 +173,8 @@ fn fresh_cell(at: Place) -> vec4<f32> {
     return lstm_cell(load_quad(cell * GATES), before(at, false), at);
 }
 
-// The gradient of an LSTM's h~ on its way to c: prepares the means over a row of c.
+// Propagates the gradient of an LSTM's h~ to the normalised c, and stores the terms whose means over a row of c are
+// needed.
 fn finish_norm_c(dh: vec4<f32>, at: Place) {
     let cell = step_row(at.s, at.row, at.direction) * (params.hidden / 4u) + at.unit;
     let stats = stats_of(at);
@@ -190,7 +190,7 @@ fn finish_norm_c(dh: vec4<f32>, at: Place) {
     ring[fresh_at(2u, at)] = dh;
 }
 
-// The cell's backward at the step before `tick.later`; dh is what reaches its h.
+// The backward pass of the cell at the step before `tick.later`; `dh_all` is the whole gradient of its h.
 fn finish_cell(dh_all: vec4<f32>, tick: Tick, at: Place) {
     var dh = dh_all;
     var bypass = vec4<f32>();
@@ -210,8 +210,8 @@ fn finish_cell(dh_all: vec4<f32>, tick: Tick, at: Place) {
     finish_gates(dh, bypass, none, none, tick, at);
 }
 
-// The rest of it: gradients of the gates. Of a normalised c, its output and the gradient it gets from there are
-// given.
+// The remaining part: gradients of the gates. If c is normalised, its output and the gradient from there are passed
+// in.
 fn finish_gates(
     dh: vec4<f32>,
     bypass: vec4<f32>,
@@ -272,7 +272,7 @@ fn finish_gates(
     state[plane(1u, at)] = out.carry + past_cell;
 }
 
-// The gradient of c through its normalisation, then those of the gates.
+// The gradient of c through its normalisation, then the gradients of the gates.
 fn finish_c(mean: f32, along: f32, tick: Tick, at: Place) {
     let stats = stats_of(at);
     let normal = (fresh_cell(at) - stats.z) * stats.w;
@@ -282,7 +282,7 @@ fn finish_c(mean: f32, along: f32, tick: Tick, at: Place) {
     finish_gates(ring[fresh_at(2u, at)], vec4<f32>(), out, dc, tick, at);
 }
 
-// Gradient of h before step `tick.later`, from the product.
+// The gradient of h before step `tick.later`, from the product.
 fn finish(product: vec4<f32>, tick: Tick, row: u32, quad: u32, direction: u32) {
     if quad >= params.state / 4u {
         return;
@@ -321,7 +321,7 @@ fn finish(product: vec4<f32>, tick: Tick, row: u32, quad: u32, direction: u32) {
     finish_cell(dh, tick, at);
 }
 
-// Second phase: through the projection to the cell, or through the candidate's product to the reset gate.
+// Second phase: through the projection to the cell, or through the product of the candidate to the reset gate.
 fn finish_second(product: vec4<f32>, tick: Tick, row: u32, quad: u32, direction: u32) {
     if quad >= params.hidden / 4u {
         return;
@@ -365,13 +365,13 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
     begin_ring(row0, direction, first / PHASES % 2u, lane);
     for (var n = 0u; n < ticks; n++) {
         let later = (first - n) / PHASES;
-        // Phases of a step in turn: the product, the second product, the norm of c, the norm of the products; a
-        // second product of a GRU is the last.
+        // The phases of a step in order: the product, the second product, the normalisation of c, the normalisation
+        // of the products. The second product of a GRU is the last.
         let phase = PHASES - 1u - (first - n) % PHASES;
         let second = (PROJECTED || RESET_BEFORE) && phase == 1u;
         let norm_c = NORMED && HAS_CELL && phase == PHASES - 2u;
         let norm = NORMED && phase == PHASES - 1u;
-        // Rows that have a later step, and rows that take part at all.
+        // The number of rows that have a later step, and of rows that take part at all.
         var running = 0u;
         if later < params.steps {
             running = row_count(later);
@@ -413,7 +413,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
             storageBarrier();
             continue;
         }
-        // Where no row has a later step, the loop is empty.
+        // If no row has a later step, the loop is empty.
         let any = row0 < running;
         var depth = params.hidden / 4u * GATES;
         var width = params.state / 4u;

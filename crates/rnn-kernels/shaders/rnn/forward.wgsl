@@ -1,12 +1,14 @@
 // Time steps of one layer, all directions: recurrent product, gates and state update.
-// An invocation owns one unit of $ROWS batch rows, all gates, so that the cell finds its pre-activations in
-// registers. Where units and rows are too few to fill a device, SPLIT invocations share the product of a unit. A dispatch runs step_count() ticks from step_number() on; a tick is a step, or one of the phases of a step
-// that has two products. With one workgroup along x that holds or walks all units, a workgroup depends on no other
-// and these may be the whole sequence; with more it is one, and the next dispatch is the barrier.
-// Layers of a stack may stand in the place of directions: each is options.lag ticks behind the one below, whose y of
-// these steps has been projected into its gates by then.
-// h goes from step to step through the ring, the slot of step s being s % 2.
-// H and P are multiples of 4 here; packed rows (WALK) are of one direction.
+// An invocation owns one unit of $ROWS batch rows with all gates, so that the cell has its pre-activations in
+// registers. If units and rows are too few to fill a device, SPLIT invocations share the product of a unit. A
+// dispatch runs step_count() ticks from step_number() on. A tick is a step, or one phase of a step with several
+// phases. If there is only one workgroup along x, which holds all units or loops over them, workgroups do not depend
+// on each other and a dispatch may run the whole sequence. With several workgroups along x a dispatch runs one tick,
+// and the next dispatch acts as the barrier.
+// Layers of a stack may take the place of directions. Each runs options.lag ticks behind the layer below; by then y
+// of that layer has been projected into its gates.
+// h goes from step to step through the ring; step s uses slot s % 2. H and P are multiples of 4 here; packed rows
+// (WALK) have one direction.
 // Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl,
 // lib/ring_*.wgsl, lib/row_means.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/forward.rs
@@ -19,15 +21,15 @@ struct Params {
     state: u32,      // P, features of h; H without a projection
     directions: u32, // D
     c0_offset: u32,  // element of c0 where this layer starts
-    stride: u32,     // units between one turn of a workgroup and the next
+    stride: u32,     // stride, in units, with which a workgroup moves on
     y_offset: u32,   // element of y where the first of these steps starts
 }
 
 override TRAINING: bool;
 override WORKGROUP: u32;
-override PROJECTED: bool;    // LSTM: h is a product of what the cell puts out
-override PHASES: u32;        // of a step
-override SPLIT: u32;         // invocations that share a unit's product, each some of k; 1 where a step has phases
+override PROJECTED: bool;    // LSTM: h is a projection of the cell's output
+override PHASES: u32;        // phases per step
+override SPLIT: u32;         // invocations that share a unit's product, each with some of k; 1 if a step has phases
 override PARTIALS: u32;      // PART_ROWS * WORKGROUP, or 1
 const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
@@ -42,9 +44,9 @@ const CHUNK: u32 = 32u; // vec4 along k staged at a time
 @group(1) @binding(6) var<storage, read_write> ring: array<vec4<f32>>;  // [2, D, B, P/4], then see lib/options.wgsl
 @group(1) @binding(7) var<storage, read_write> stats: array<vec4<f32>>; // [T, B, D]: see `stats` in lib/options.wgsl
 
-// The sums on their way from the product, which is unrolled, to the cell, which is not: with 32 cells in a row
-// the shader would take minutes to compile. Longer than needed, because Mesa unrolls a loop over an array of up
-// to 32.
+// The sums, between the unrolled product and the cell. The cell is not unrolled: with 32 copies of it the shader
+// would take minutes to compile. The array is longer than needed, because Mesa unrolls a loop over an array of up to
+// 32 elements.
 var<private> sums: array<Gates, 64>;
 var<private> second_sums: array<f32, 64>;
 
@@ -76,13 +78,13 @@ fn aux_row(s: u32, row: u32, direction: u32) -> u32 {
     return row * params.directions + direction;
 }
 
-// Sums of parts of k, [PART_ROWS][WORKGROUP], of as many rows at a time as there is room for.
+// Sums of parts of k, [PART_ROWS][WORKGROUP], for as many rows at a time as fit.
 var<workgroup> partial: array<Gates, PARTIALS>;
 
 // h before this step, of one unit.
 fn h_before(at: Place) -> f32 {
     if NOISE == DRAWS {
-        // The ring's may be masked.
+        // The value in the ring may be masked.
         if at.s == 0u {
             let line = at.direction * params.batch + at.row;
             return option(params.options.initial + line * params.state + at.unit);
@@ -92,31 +94,31 @@ fn h_before(at: Place) -> f32 {
     return load_row(row_start(at.row, at.direction, at.s % 2u) + at.unit / 4u)[at.unit % 4u];
 }
 
-// Puts out h and hands it to the next step.
+// Writes h to y and passes it to the next step.
 fn emit(h: f32, at: Place) {
     y[params.y_offset + step_row(at.s, at.row, at.direction) * params.state + at.unit] = Stored(h);
     let next = row_start(at.row, at.direction, (at.s + 1u) % 2u);
     store_row_unit(next + at.unit / 4u, at.unit % 4u, h * recurrent_scale(at));
 }
 
-// Element of the ring where the raw products of a unit are.
+// Element of the ring with the raw products of a unit.
 fn raw_at(at: Place) -> u32 {
     let line = at.direction * params.batch + at.row;
     return 4u * params.options.raw + (line * params.hidden + at.unit) * GATES;
 }
 
-// vec4 of the ring where c of a unit is, as the cell made it.
+// vec4 of the ring with c of a unit, as computed by the cell.
 fn fresh_at(at: Place) -> u32 {
     let line = at.direction * params.batch + at.row;
     return params.options.fresh + (line * params.hidden + at.unit) / 4u;
 }
 
-// First of the parameters per unit that layer normalisation has: gains of the gates, then gain and offset of c.
+// Index of the first per-unit parameter of layer normalisation: the gains of the gates, then gain and offset of c.
 fn norm_params() -> u32 {
     return params.options.cell_planes - GATES - select(0u, 2u, HAS_CELL);
 }
 
-// The products of a step, for their normalisation.
+// Stores the products of a step for their normalisation.
 fn keep_raw(product: Gates, at: Place) {
     if at.unit >= params.hidden {
         return;
@@ -128,7 +130,7 @@ fn keep_raw(product: Gates, at: Place) {
     }
 }
 
-// h of an LSTM whose c is normalised; mean and 1/deviation of the row of c are given.
+// Computes h of an LSTM with normalised c, from mean and 1/deviation of the row of c.
 fn finish_norm_c(mean: f32, scale: f32, at: Place) {
     if at.unit >= params.hidden {
         return;
@@ -145,7 +147,7 @@ fn finish_norm_c(mean: f32, scale: f32, at: Place) {
     put(out, at);
 }
 
-// What a step puts out: to the projection, or as h.
+// Passes the output of the cell on: to the projection, or as h.
 fn put(value: f32, at: Place) {
     if PROJECTED {
         ring[ring_start(at.row, at.direction, SECOND) + at.unit / 4u][at.unit % 4u] = value;
@@ -260,7 +262,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         let phase = tick % PHASES;
         let first_row = vec2(row0, direction);
         if NORMED && (phase == 1u || (HAS_CELL && phase == 2u)) {
-            // Every workgroup takes the means of its rows for itself.
+            // Every workgroup computes the means of its rows itself.
             if phase == 1u {
                 let width = params.hidden / 4u * GATES;
                 normalise_rows(params.options.raw, width, first_row, params.options.units * GATES, lane);
@@ -305,7 +307,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                     release_rows();
                 }
                 sums[$R] = acc$R;
-                // Parts are added up in their order; the invocations of a unit share its rows.
+                // Parts are added in order; the invocations of a unit share its rows.
                 let at_once = select(PARTIALS / WORKGROUP, $ROWSu, SPLIT == 1u);
                 for (var first_r = 0u; first_r < rows; first_r += at_once) {
                     let some = min(at_once, rows - first_r);

@@ -1,6 +1,6 @@
-// Rows of a weight matrix from PyTorch's order (a block of H rows per gate) to the recurrence's (the gates of a
-// unit side by side, unit * G + gate, P units), or its gradient back. P is H rounded up to a multiple of 4,
-// rows are padded likewise; what has no counterpart is zero, or left out on the way back.
+// Rows of a weight matrix from PyTorch's order (a block of H rows per gate) to that of the recurrence (the gates of a
+// unit side by side, unit * G + gate, for P units), or its gradient back. P is H rounded up to a multiple of 4; row
+// lengths are padded likewise. Padding is zero, and is dropped on the way back.
 // Needs: lib/index.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/pack.rs (Panels)
 
@@ -8,9 +8,9 @@ struct Params {
     hidden: u32,     // H
     padded: u32,     // P
     gates: u32,      // G
-    columns: u32,    // of PyTorch's matrix
-    stride: u32,     // elements between rows of the other
-    offset: u32,     // element of the other where it starts
+    columns: u32,    // of the matrix in PyTorch's order
+    stride: u32,     // elements between rows of the other matrix
+    offset: u32,     // element of the other matrix at which it starts
     count: u32,      // elements to write
 }
 
@@ -18,7 +18,7 @@ override BACK: bool;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> source: array<f32>;      // [G*H, columns]; back: [P*G, stride]
-@group(1) @binding(1) var<storage, read_write> result: array<f32>;  // the other
+@group(1) @binding(1) var<storage, read_write> result: array<f32>;  // the other matrix
 
 @compute @workgroup_size(256)
 fn interleave(

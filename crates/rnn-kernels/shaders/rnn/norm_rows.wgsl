@@ -1,5 +1,5 @@
-// Layer normalisation of the input's product of every step: rows of H*G values, gates of a unit side by side, what
-// lies beyond H zero. out = normal * gain + bias. LANES lanes per row and direction.
+// Layer normalisation of the input product of every step. Rows have H*G values with the gates of a unit side by side,
+// and zeros beyond H. out = normal * gain + bias. LANES lanes per row and direction.
 // Needs: lib/sum_lanes.wgsl, lib/row_norm.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/forward.rs
 
@@ -7,7 +7,7 @@ struct Params {
     rows: u32,       // T*B*D
     directions: u32, // D
     width: u32,      // P*G
-    count: u32,      // H*G: values of a row that count
+    count: u32,      // H*G: values of a row, without padding
     has_bias: u32,
     epsilon: f32,
 }

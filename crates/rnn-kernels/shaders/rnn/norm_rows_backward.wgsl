@@ -1,5 +1,5 @@
-// The backward of rnn/norm_rows.wgsl: from the product x before it, computed again, and the gradient d of what came
-// out, the gradient of the product (in x's place) and d * normal, whose sum over the rows is the gain's gradient.
+// The backward pass of rnn/norm_rows.wgsl. From its input x (computed again) and the gradient d of its output: the
+// gradient of x, in the place of x, and d * normal, whose sum over the rows is the gradient of the gain.
 // Needs: lib/sum_lanes.wgsl, lib/row_norm.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/backward.rs
 
@@ -7,7 +7,7 @@ struct Params {
     rows: u32,       // T*B*D
     directions: u32, // D
     width: u32,      // P*G
-    count: u32,      // H*G: values of a row that count
+    count: u32,      // H*G: values of a row, without padding
     has_bias: u32,   // not used here
     epsilon: f32,
 }

@@ -1,6 +1,6 @@
-// The two biases of one direction: their sum where both enter a gate alike, and b_hn of a GRU apart, because
-// the reset gate multiplies it. Gates of a unit side by side; P is H rounded up to a multiple of 4, and what
-// lies beyond H is zero. Needs: lib/index.wgsl.
+// The two biases of one direction: their sum where both are added to the same gate. b_hn of a GRU is kept apart,
+// because the reset gate multiplies it. The gates of a unit are side by side. P is H rounded up to a multiple of 4,
+// with zeros beyond H. Needs: lib/index.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/pack.rs (pack_bias)
 
 struct Params {
@@ -8,7 +8,7 @@ struct Params {
     padded: u32,    // P
     gates: u32,     // G
     direction: u32, // which direction
-    apart: u32,     // 1 when the last gate's recurrent bias stays apart (GRU)
+    apart: u32,     // 1 if the recurrent bias of the last gate is kept apart (GRU)
     planes: u32,    // K, parameters per unit
 }
 

@@ -1,6 +1,6 @@
-// A matrix of weights [G*N, K] of one direction, N units of G gates each, rearranged for the recurrence: U, with
-// K = P and N = H, or the one of a step's second product. Both are rounded up to a multiple of 4, and what lies
-// beyond is zero.
+// A weight matrix [G*N, K] of one direction, N units of G gates each, rearranged for the recurrence: U, with K = P
+// and N = H, or the matrix of a step's second product. Both sizes are rounded up to a multiple of 4, with zeros as
+// padding.
 //   forward:  [K/4, N, G] vec4 along the column k:          U[g*N + j, 4q + c]
 //   backward: [G*N/4, K/4, 4] vec4 along the column j:      U[k, 4p + c] for k = 4q + r, gates of a unit side
 //             by side: k = unit * G + gate
@@ -15,7 +15,7 @@ struct Params {
     gates: u32,          // G
     count: u32,          // vec4 to write
     out_offset: u32,     // in vec4
-    source_offset: u32,  // element of u where the first gate starts
+    source_offset: u32,  // element of u at which the first gate starts
 }
 
 override BACKWARD: bool;

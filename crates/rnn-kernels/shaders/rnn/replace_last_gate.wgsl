@@ -1,5 +1,5 @@
-// Puts the recurrent gradient of a GRU's last gate in the place of its input gradient, when the latter has been
-// used: then one product gives the gradient of all of U. Needs: lib/index.wgsl, lib/store_*.wgsl.
+// Replaces the input gradient of a GRU's last gate by its recurrent gradient, once the former has been used. One
+// product then gives the gradient of all of U. Needs: lib/index.wgsl, lib/store_*.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/weight_grads.rs
 
 struct Params {

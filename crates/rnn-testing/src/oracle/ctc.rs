@@ -1,5 +1,5 @@
-//! Connectionist temporal classification (Graves, Fernández, Gomez, Schmidhuber 2006) of one sequence, in plain
-//! probabilities: good for sequences of up to some hundred steps.
+//! Connectionist temporal classification (Graves, Fernández, Gomez, Schmidhuber 2006) of one sequence, computed
+//! with plain probabilities, which suffices for a few hundred steps.
 
 use super::rows::softmax;
 
@@ -12,12 +12,12 @@ fn states(target: &[usize], blank: usize) -> Vec<usize> {
     states
 }
 
-/// Whether a path may come into state s from s - 2 (eq. 6).
+/// Whether a path may enter state s from s - 2 (eq. 6).
 fn may_skip(states: &[usize], s: usize, blank: usize) -> bool {
     s >= 2 && states[s] != blank && states[s] != states[s - 2]
 }
 
-/// alpha_t(s), eq. 5 to 7: all beginnings in state s after the emission at t.
+/// alpha_t(s), eq. 5 to 7: the probability of all path beginnings that are in state s after the emission at t.
 fn alphas(y: &[f64], classes: usize, states: &[usize], blank: usize) -> Vec<Vec<f64>> {
     let mut alphas: Vec<Vec<f64>> = Vec::new();
     for (t, y) in y.chunks(classes).enumerate() {
@@ -49,19 +49,19 @@ fn probability(alphas: &[Vec<f64>]) -> f64 {
     last.iter().rev().take(2).sum()
 }
 
-/// `-ln p(target)` for logits `[T, C]` (eq. 8); infinite when no path of T steps spells the target.
+/// `-ln p(target)` for logits `[T, C]` (eq. 8); infinite if no path of T steps yields the target.
 ///
 /// # Panics
-/// When the logits do not fit.
+/// The logits do not fit.
 pub fn cost(logits: &[f64], classes: usize, target: &[usize], blank: usize) -> f64 {
     let y = softmax(logits, classes);
     -probability(&alphas(&y, classes, &states(target, blank), blank)).ln()
 }
 
-/// The gradient of [`cost`] by the logits (eq. 16); zero for an impossible target.
+/// The gradient of [`cost`] with respect to the logits (eq. 16); zero for an impossible target.
 ///
 /// # Panics
-/// When the logits do not fit.
+/// The logits do not fit.
 pub fn cost_backward(logits: &[f64], classes: usize, target: &[usize], blank: usize) -> Vec<f64> {
     let (y, states) = (softmax(logits, classes), states(target, blank));
     let alphas = alphas(&y, classes, &states, blank);
@@ -97,7 +97,7 @@ pub fn cost_backward(logits: &[f64], classes: usize, target: &[usize], blank: us
     dlogits
 }
 
-/// What a path spells: repeats merged, then blanks removed (the map B of the paper).
+/// The labelling of a path: repeats merged, then blanks removed (the map B of the paper).
 pub fn spell(path: &[usize], blank: usize) -> Vec<usize> {
     let mut merged = path.to_vec();
     merged.dedup();
@@ -105,7 +105,7 @@ pub fn spell(path: &[usize], blank: usize) -> Vec<usize> {
     merged
 }
 
-/// [`cost`] from the definition (eq. 3): the sum over all C^T paths.
+/// [`cost`] by its definition (eq. 3), the sum over all C^T paths.
 pub fn cost_by_enumeration(logits: &[f64], classes: usize, target: &[usize], blank: usize) -> f64 {
     let y = softmax(logits, classes);
     let steps = y.len() / classes;
@@ -125,7 +125,7 @@ mod tests {
     use crate::data::{scaled, to_f64};
     use crate::gradcheck::check_gradient;
 
-    /// Empty, single, repeated and impossible targets, and both ends as the blank.
+    /// Empty, single, repeated and impossible targets, with the first and the last class as the blank.
     const TARGETS: &[&[usize]] =
         &[&[], &[1], &[2, 1], &[1, 1], &[2, 2, 2], &[1, 2, 1], &[1, 2, 1, 2], &[2, 2, 1, 1], &[1, 1, 1, 1]];
 

@@ -8,9 +8,9 @@ use super::rows::log_softmax;
 pub struct CrossEntropy {
     /// C: classes, columns of the logits.
     pub classes: usize,
-    /// Rows with this label count neither in the sum nor in the mean.
+    /// The label of rows that are ignored in both sum and mean.
     pub ignore_index: Option<i64>,
-    /// Share of the target that is spread evenly over all classes (Szegedy 2016).
+    /// Label smoothing: the share of the target that is spread evenly over all classes (Szegedy 2016).
     pub label_smoothing: f64,
 }
 
@@ -36,18 +36,18 @@ impl CrossEntropy {
         labels.iter().filter(|&&label| self.counts(label)).count() as f64
     }
 
-    /// Weight 1 / count in rows that count, 0 elsewhere.
+    /// Weight 1 / count for rows that count, 0 for others.
     fn mean(&self, labels: &[i64]) -> Vec<f64> {
         let count = self.rows_that_count(labels);
         labels.iter().map(|&label| if self.counts(label) { 1.0 / count } else { 0.0 }).collect()
     }
 }
 
-/// Mean over the rows that count of `-sum_c target_c log_softmax(logits)_c`; `logits` is
-/// `[rows, C]`, `labels` `[rows]`. NaN when no row counts, as in PyTorch.
+/// Mean of `-sum_c target_c log_softmax(logits)_c` over the rows that count; `logits` is `[rows, C]`, `labels`
+/// `[rows]`. NaN if no row counts, as in PyTorch.
 ///
 /// # Panics
-/// When a counting label is not in `0..C` or a length does not fit.
+/// A label that counts is not in `0..C`, or a length does not fit.
 #[track_caller]
 pub fn cross_entropy(options: &CrossEntropy, logits: &[f64], labels: &[i64]) -> f64 {
     if options.rows_that_count(labels) == 0.0 {
@@ -65,7 +65,7 @@ pub fn cross_entropy_backward(options: &CrossEntropy, logits: &[f64], labels: &[
     cross_entropy_weighted_backward(options, logits, labels, &options.mean(labels))
 }
 
-/// As [`cross_entropy`], with a weight for every row; rows of weight 0 are not looked at.
+/// As [`cross_entropy`], with a weight for every row. Rows of weight 0 are not read.
 ///
 /// # Panics
 /// As [`cross_entropy`].

@@ -1,24 +1,24 @@
-//! The noise of a training pass as explicit factors.
+//! The dropout and zoneout of a training pass as explicit factors.
 
 use rnn_kernels::cell::StackSpec;
 
 use super::stack::StackInput;
 
-/// Every factor that a training pass draws. What is absent is not applied; zoneout without its masks mixes by
-/// its rate.
+/// Every factor that a training pass draws. An absent factor is not applied; zoneout without masks mixes by its
+/// rate.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Masks {
     /// On the output of every layer but the last, scaled by 1/(1-p): L-1 of `[T, B, out]`
     pub between: Option<Vec<Vec<f64>>>,
-    /// On the input of every layer, the same at all steps: L of `[B, in]`
+    /// On the input of every layer, the same at all time steps: L of `[B, in]`
     pub input: Option<Vec<Vec<f64>>>,
-    /// On the output of the last layer, the same at all steps: `[B, out]`
+    /// On the output of the last layer, the same at all time steps: `[B, out]`
     pub output: Option<Vec<f64>>,
-    /// On h on its way into the product, the same at all steps: L*D of `[B, P]`
+    /// On h before the recurrent product, the same at all time steps: L*D of `[B, P]`
     pub recurrent: Option<Vec<Vec<f64>>>,
     /// On the candidate: L*D of `[T, B, H]`, by the direction's own steps
     pub candidate: Option<Vec<Vec<f64>>>,
-    /// 1 where h stays what it was, else 0: L*D of `[T, B, P]`, by the direction's own steps
+    /// 1 where h keeps its old value, else 0: L*D of `[T, B, P]`, by the direction's own steps
     pub zoneout_h: Option<Vec<Vec<f64>>>,
     /// The same for c, `[T, B, H]`
     pub zoneout_c: Option<Vec<Vec<f64>>>,
@@ -26,7 +26,7 @@ pub struct Masks {
 
 impl Masks {
     /// # Panics
-    /// When a mask does not fit.
+    /// A mask has the wrong length.
     #[track_caller]
     pub(super) fn check(&self, spec: &StackSpec, input: &StackInput) {
         let (steps, b) = (input.t * input.b, input.b);

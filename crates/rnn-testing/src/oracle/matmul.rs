@@ -1,6 +1,6 @@
 //! Batched matrix product with transpose flags.
 
-/// What is multiplied: `op(A) [M, K] x op(B) [K, N]`, `batch` times.
+/// The operands: `op(A) [M, K] x op(B) [K, N]`, `batch` times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Matmul {
     /// Independent products.
@@ -36,7 +36,7 @@ impl Matmul {
 /// `y [batch, M, N] = op(A) op(B)`.
 ///
 /// # Panics
-/// When a length does not fit.
+/// A length does not fit.
 #[track_caller]
 pub fn matmul(op: &Matmul, a: &[f64], b: &[f64]) -> Vec<f64> {
     op.check(a, b);
@@ -54,7 +54,7 @@ pub fn matmul(op: &Matmul, a: &[f64], b: &[f64]) -> Vec<f64> {
 /// `(da, db)` in the layouts of `a` and `b`, for the cotangent `dy` `[batch, M, N]`.
 ///
 /// # Panics
-/// When a length does not fit.
+/// A length does not fit.
 #[track_caller]
 pub fn matmul_backward(op: &Matmul, a: &[f64], b: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>) {
     op.check(a, b);

@@ -1,6 +1,6 @@
-//! The f64 reference: naive loops over flat row-major arrays, one equation a line, no code
-//! shared with a backend. Its backward passes are verified by central differences, all of it
-//! against PyTorch where PyTorch has it.
+//! The f64 reference: naive loops over flat row-major arrays, one equation per line, sharing no code with a
+//! backend. Its backward passes are verified by central differences, and everything that PyTorch has is verified
+//! against PyTorch.
 
 mod cell;
 mod masks;

@@ -1,7 +1,7 @@
-//! Optimizers with PyTorch's semantics. One value of these types holds the state of one
-//! parameter tensor; `step` updates it from its gradient.
+//! Optimizers with PyTorch's semantics. A value of these types holds the state of one parameter tensor; `step`
+//! updates the tensor from its gradient.
 
-/// One of the optimizers below, behind one call.
+/// One of the optimizers below, behind a common `step`.
 #[derive(Clone, Debug)]
 pub enum Optimizer {
     /// See [`Sgd`].
@@ -60,7 +60,7 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    // g += decay w    v = momentum v + g (v = g at first, the same from v = 0)
+    // g += decay w    v = momentum v + g (v = g in the first step, the same as from v = 0)
     // w -= lr (g + momentum v) with Nesterov, else w -= lr v
     fn step(&mut self, w: &mut [f64], g: &[f64]) {
         ensure_state(&mut self.velocity, w.len());
@@ -142,10 +142,10 @@ pub struct Adam {
     pub beta2: f64,
     /// Added after the bias correction, outside the square root.
     pub eps: f64,
-    /// Weight decay; what it means depends on `decoupled`.
+    /// Weight decay; its meaning depends on `decoupled`.
     pub weight_decay: f64,
-    /// False: Adam, an L2 penalty added to the gradient. True: AdamW, the weights shrink by
-    /// `lr * weight_decay` first.
+    /// False: Adam with an L2 penalty added to the gradient. True: AdamW, which first shrinks the weights by `lr *
+    /// weight_decay`.
     pub decoupled: bool,
     /// State: steps taken.
     pub steps: i32,
@@ -214,7 +214,7 @@ impl AdaDelta {
     }
 }
 
-/// Nadam (Dozat 2016, algorithm 8 with the momentum schedule of section 3.2), as PyTorch has it.
+/// Nadam (Dozat 2016, algorithm 8 with the momentum schedule of section 3.2), as in PyTorch.
 #[derive(Clone, Debug, Default)]
 pub struct Nadam {
     /// Learning rate.
@@ -284,7 +284,7 @@ impl Lion {
     }
 }
 
-/// Penalties around an optimizer that has none of its own.
+/// Penalties around an optimizer without penalties of its own.
 #[derive(Clone, Debug)]
 pub struct Penalized {
     /// The optimizer, without weight decay.
@@ -295,8 +295,9 @@ pub struct Penalized {
     pub l1: f64,
     /// Weight of `w^2 / 2`.
     pub l2: f64,
-    /// False: the gradient of the penalties is added to that of the objective. True: a step of size lr on the penalties
-    /// alone (for l1 the proximal one, Parikh and Boyd 2014, section 6.5.2), from the weights that the optimizer saw.
+    /// False: the gradient of the penalties is added to that of the objective. True: a separate step of size lr on
+    /// the penalties alone (for l1 the proximal step, Parikh and Boyd 2014, section 6.5.2), from the weights that
+    /// the optimizer saw.
     pub decoupled: bool,
 }
 

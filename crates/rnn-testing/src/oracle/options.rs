@@ -8,8 +8,8 @@ use super::stack::StackInput;
 use crate::data::SplitMix64;
 use crate::shapes::RnnShape;
 
-/// Gate, candidate and output activations that come up: every kind in a few sets, so that a GPU need not compile
-/// a kernel for every combination.
+/// The gate, candidate and output activations to draw from: every kind, in only a few sets, so that a GPU need not
+/// compile a kernel for every combination.
 const ACTIVATIONS: [[Activation; 3]; 6] = [
     [Activation::Sigmoid, Activation::Tanh, Activation::Tanh],
     [Activation::Sigmoid, Activation::Tanh, Activation::Tanh],
@@ -27,7 +27,7 @@ const ACTIVATIONS: [[Activation; 3]; 6] = [
     ],
 ];
 
-/// Draws every option independently until the combination is one that [`StackSpec::check`] lets pass.
+/// Draws every option independently, until [`StackSpec::check`] accepts the combination.
 pub fn random_spec(rng: &mut SplitMix64, shape: RnnShape) -> StackSpec {
     loop {
         let spec = draw(rng, shape);
@@ -80,7 +80,7 @@ fn draw(rng: &mut SplitMix64, shape: RnnShape) -> StackSpec {
     }
 }
 
-/// Adds ragged lengths (one row has all steps, one has a single one) and resets to a case, each or both or none.
+/// Adds ragged lengths (one full row, one row with a single step) and resets to a case: each, both or neither.
 pub fn with_options(mut case: StackCase, rng: &mut SplitMix64) -> StackCase {
     let (t, b) = (case.input.t, case.input.b);
     let mut below = |n: usize| (rng.next_u64() % n as u64) as usize;
@@ -99,7 +99,7 @@ pub fn with_options(mut case: StackCase, rng: &mut SplitMix64) -> StackCase {
     case
 }
 
-/// Every mask that the rates of a stack ask for in training, over T steps and B rows.
+/// All masks that the rates of a stack require in training, over T steps and B rows.
 pub fn random_masks(spec: &StackSpec, t: usize, b: usize, rng: &mut SplitMix64) -> Masks {
     let mut mask = |rate: f32, len: usize, [dropped, kept]: [f64; 2]| -> Vec<f64> {
         // next_uniform() is in [-1, 1).
@@ -131,7 +131,7 @@ pub fn random_masks(spec: &StackSpec, t: usize, b: usize, rng: &mut SplitMix64) 
 }
 
 impl StackCase {
-    /// The case without padding, noise or interruptions.
+    /// The case without padding, noise and resets.
     pub fn plain(mut self) -> Self {
         let StackInput { t, b, x, h0, c0, .. } = self.input;
         self.input = StackInput { t, b, x, h0, c0, masks: Masks::default(), ..StackInput::default() };

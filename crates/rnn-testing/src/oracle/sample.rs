@@ -7,7 +7,7 @@ use super::weights::{CellWeights, StackWeights};
 use crate::data::{SplitMix64, to_f64};
 use crate::shapes::RnnShape;
 
-/// Every cell in its plain form, by name.
+/// Every cell without options, by name.
 pub const CELLS: [(&str, CellSpec); 5] = [
     ("lstm", CellSpec::lstm()),
     ("gru", CellSpec::gru()),
@@ -21,15 +21,15 @@ pub fn stack_spec(cell: CellSpec, shape: RnnShape, num_layers: usize, bidirectio
     StackSpec { num_layers, bidirectional, ..StackSpec::new(cell, shape.i, shape.h) }
 }
 
-/// A stack with everything a forward and backward pass takes. All values are f32 values
-/// widened, so a backend computes from exactly the same numbers.
+/// A stack with all inputs of a forward and backward pass. All values are widened f32 values, so a backend computes
+/// from exactly the same numbers.
 #[derive(Clone, Debug)]
 pub struct StackCase {
     /// The stack.
     pub spec: StackSpec,
     /// Uniform in ±1/sqrt(H), PyTorch's default initialisation.
     pub weights: StackWeights,
-    /// x, and the initial states when asked for.
+    /// x, and the initial states if requested.
     pub input: StackInput,
     /// Cotangent of y, `[T, B, D*H]`.
     pub dy: Vec<f64>,
@@ -40,8 +40,8 @@ pub struct StackCase {
 }
 
 impl StackCase {
-    /// Draws a case from `seed`; x, states and cotangents are uniform in [-1, 1). T and B come
-    /// from `shape`, whose I and H `spec` overrides.
+    /// Draws a case from `seed`; x, states and cotangents are uniform in [-1, 1). T and B come from `shape`, I and
+    /// H from `spec`.
     pub fn random(spec: StackSpec, shape: RnnShape, with_state: bool, seed: u64) -> Self {
         let mut rng = SplitMix64::new(seed);
         let mut draw = |len: usize, scale: f32| -> Vec<f64> {
@@ -59,7 +59,7 @@ impl StackCase {
                     let len = dims.iter().product();
                     let values = match parameter {
                         Parameter::NormIh | Parameter::NormHh | Parameter::NormC => {
-                            // Around one, as gains are; f32 values.
+                            // Gains are near one; the values are f32 values.
                             draw(len, 0.5).iter().map(|v| f64::from((1.0 + v) as f32)).collect()
                         }
                         _ => draw(len, scale),

@@ -19,7 +19,8 @@ pub struct StackInput {
     pub h0: Option<Vec<f64>>,
     /// `[L*D, B, H]`; `None` is zero. Must be `None` for a cell without a cell state.
     pub c0: Option<Vec<f64>>,
-    /// `[B]`: steps of each row; `None` is all. A row's reverse direction starts at its last step.
+    /// `[B]`: the number of steps of each row; `None` is T for all. A row's reverse direction starts at its last
+    /// step.
     pub lengths: Option<Vec<usize>>,
     /// `[T, B]`: where the state is cleared between t - 1 and t, in both directions of time.
     pub resets: Option<Vec<bool>>,
@@ -32,7 +33,7 @@ impl StackInput {
         self.lengths.as_ref().map_or(self.t, |lengths| lengths[b])
     }
 
-    /// The time of a row's step number `order` in one direction.
+    /// The time of step number `order` of a row in one direction.
     fn time(&self, order: usize, b: usize, direction: usize) -> usize {
         if direction == 0 { order } else { self.length(b) - 1 - order }
     }
@@ -48,10 +49,10 @@ impl StackInput {
     }
 }
 
-/// Output of a stack and what [`backward`] needs.
+/// The output of a stack, and the values that [`backward`] needs.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    /// `[T, B, D*P]`, or `[T, B, P]` of merged directions; zero past a row's end
+    /// `[T, B, D*P]`, or `[T, B, P]` with merged directions; zero after a row's end
     pub y: Vec<f64>,
     /// `[L*D, B, P]`
     pub h_n: Vec<f64>,
@@ -66,8 +67,8 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// The activated gates of one state (layer-major, then direction) of an input of T steps and B rows:
-    /// `[T, B, G*H]`, zero past a row's end.
+    /// The activated gates of one state (layer-major, then direction) for an input of T steps and B rows: `[T, B,
+    /// G*H]`, zero after a row's end.
     pub fn gates(&self, input: &StackInput, state: usize, directions: usize) -> Vec<f64> {
         self.trace(input, state, directions, |step| &step.gates)
     }
@@ -84,7 +85,7 @@ impl Forward {
         directions: usize,
         what: impl Fn(&Step) -> &Vec<f64>,
     ) -> Vec<f64> {
-        // A row without steps has nothing to show.
+        // A row without steps has no values.
         let width = self.steps[state].iter().flatten().next().map_or(0, |step| what(step).len());
         let mut out = vec![0.0; input.t * input.b * width];
         for (b, row) in self.steps[state].iter().enumerate() {
@@ -102,19 +103,19 @@ impl Forward {
 pub struct Grads {
     /// `[T, B, I]`
     pub dx: Vec<f64>,
-    /// `[L*D, B, P]`, also when the initial state was implied.
+    /// `[L*D, B, P]`, also if the initial state was `None`.
     pub dh0: Vec<f64>,
     /// `[L*D, B, H]`, for cells with a cell state.
     pub dc0: Option<Vec<f64>>,
-    /// As [`StackWeights`]; each parameter exactly where the weights have it.
+    /// As [`StackWeights`], with the same parameters.
     pub weights: StackWeights,
 }
 
-/// Runs the stack. Rates in `spec` matter only for zoneout without masks; DropConnect is the caller's: it is a
-/// factor on the weights.
+/// Runs the stack. The rates in `spec` matter only for zoneout without masks. The caller applies DropConnect, which
+/// is a factor on the weights.
 ///
 /// # Panics
-/// When a length does not fit `spec`.
+/// A length does not fit `spec`.
 #[track_caller]
 pub fn forward(spec: &StackSpec, weights: &[CellWeights], input: &StackInput) -> Forward {
     check_sizes(spec, weights, input);
@@ -141,7 +142,7 @@ pub fn forward(spec: &StackSpec, weights: &[CellWeights], input: &StackInput) ->
     result
 }
 
-/// Dropout on the input of a layer; linear, so it is its own adjoint.
+/// Dropout on the input of a layer. It is linear and its own adjoint.
 fn input_dropout(input: &StackInput, layer: usize, x: &[f64]) -> Vec<f64> {
     let mut x = x.to_vec();
     if let Some(masks) = input.masks.between.as_ref().filter(|_| layer > 0) {
@@ -153,7 +154,7 @@ fn input_dropout(input: &StackInput, layer: usize, x: &[f64]) -> Vec<f64> {
     x
 }
 
-/// `[T, B, P]` of every direction as one.
+/// Merges `[T, B, P]` of both directions into one tensor.
 fn merge(spec: &StackSpec, outputs: &[Vec<f64>]) -> Vec<f64> {
     let [forward, backward] = outputs else { return outputs[0].clone() };
     let both = forward.iter().zip(backward);
@@ -184,7 +185,7 @@ fn merge_backward(spec: &StackSpec, outputs: &[Vec<f64>], d: &[f64]) -> Vec<Vec<
     }
 }
 
-/// What row b's step number `order` works with in one state.
+/// The factors of step number `order` of row b in one state.
 fn cell_of<'a>(
     spec: &'a StackSpec,
     w: &'a CellWeights,
@@ -206,13 +207,13 @@ fn cell_of<'a>(
     }
 }
 
-/// Zoneout by its rates.
+/// Zoneout with its rates in place of masks.
 fn rates(spec: &StackSpec) -> [Vec<f64>; 2] {
     let noise = &spec.regularization;
     [vec![f64::from(noise.zoneout_h); spec.state_size()], vec![f64::from(noise.zoneout_c); spec.hidden_size]]
 }
 
-/// One layer in one direction: its output `[T, B, P]`. Writes its final state and its steps.
+/// One layer in one direction: returns its output `[T, B, P]` and writes its final state and its steps.
 fn run_direction(
     spec: &StackSpec,
     weights: &[CellWeights],
@@ -261,7 +262,7 @@ fn run_direction(
 /// The gradients of `sum(y dy) + sum(h_n dh_n) + sum(c_n dc_n)`; `None` for `dc_n` is zero.
 ///
 /// # Panics
-/// When a length does not fit `spec` or `result` did not come from the same arguments.
+/// A length does not fit `spec`, or `result` comes from other arguments.
 #[track_caller]
 pub fn backward(
     spec: &StackSpec,
@@ -299,8 +300,8 @@ pub fn backward(
     grads
 }
 
-/// `grads.dh0` and `grads.dc0` hold the cotangents of the final state on entry and the gradients
-/// of the initial state on return; adds to `grads.dx` and `grads.weights`.
+/// On entry `grads.dh0` and `grads.dc0` hold the cotangents of the final state, on return the gradients of the
+/// initial state. Adds to `grads.dx` and `grads.weights`.
 fn run_direction_backward(
     spec: &StackSpec,
     weights: &[CellWeights],
@@ -348,7 +349,7 @@ fn has_c(spec: &StackSpec) -> bool {
     spec.cell.kind.has_cell_state()
 }
 
-/// `a * b`, b repeated over the leading axis.
+/// `a * b`, with b repeated over the leading axis.
 fn multiply(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b.iter().cycle()).map(|(x, y)| x * y).collect()
 }

@@ -1,6 +1,6 @@
-//! Losses as weighted sums of the costs of single elements. Where a weight is 0 nothing is looked at.
+//! Losses as weighted sums of the costs of single elements. Elements of weight 0 are not read.
 
-/// The cost of a prediction x where the target is t.
+/// The cost of a prediction x for the target t.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cost {
     /// `(x - t)^2`
@@ -29,7 +29,7 @@ impl Cost {
         }
     }
 
-    /// Its derivative by x, 0 at a kink.
+    /// The derivative with respect to x, 0 at a kink.
     pub fn slope(self, x: f64, t: f64) -> f64 {
         let d = x - t;
         match self {
@@ -45,12 +45,12 @@ impl Cost {
     }
 }
 
-/// How costs become one number; as in the framework.
+/// How costs are reduced to one number, as in the framework.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
-    /// Over all elements that count.
+    /// Mean over all elements that count.
     Mean,
-    /// Of each sequence, then of all sequences.
+    /// Mean over each sequence, then over all sequences.
     SequenceMean,
     /// The sum, divided by the number of sequences.
     BatchMean,
@@ -58,8 +58,8 @@ pub enum Reduction {
     Sum,
 }
 
-/// The weight of every element of `[T, B, inner]`, B = `lengths.len()`. Elements that are not `counted` count as
-/// padding; sequences without any element have no part in the mean of sequences.
+/// The weight of every element of `[T, B, inner]`, B = `lengths.len()`. Elements that are not `counted` are treated
+/// as padding. Sequences without any element do not contribute to the mean over sequences.
 pub fn weights(
     steps: usize,
     lengths: &[usize],
@@ -149,7 +149,7 @@ mod tests {
         for (reduction, want) in REDUCTIONS.into_iter().zip([1.0, 1.0, 14.0 / 3.0, 14.0]) {
             let w = weights(4, &[2, 4, 1], 2, |_| true, reduction);
             assert!((w.iter().sum::<f64>() - want).abs() < 1e-12, "{reduction:?}");
-            // Step 2: only sequence 1 still runs.
+            // Step 2: only sequence 1 has not ended.
             let runs: Vec<bool> = w[12..18].iter().map(|&w| w != 0.0).collect();
             assert_eq!(runs, [false, false, true, true, false, false]);
         }

@@ -14,8 +14,8 @@ pub(super) fn zeros_like(other: &CellWeights) -> CellWeights {
 /// The parameters of a stack: L*D entries, layer-major, then direction.
 pub type StackWeights = Vec<CellWeights>;
 
-/// Builds the weights of a stack from PyTorch's parameter names (`weight_ih_l0`,
-/// `bias_hh_l1_reverse`, ...); `get` returns the values of one.
+/// Builds the weights of a stack from PyTorch's parameter names (`weight_ih_l0`, `bias_hh_l1_reverse`, ...); `get`
+/// returns the values of a parameter.
 pub fn weights_by_name<E>(
     spec: &StackSpec,
     mut get: impl FnMut(&str) -> Result<Vec<f64>, E>,

@@ -1,4 +1,4 @@
-//! Activations, clips and what their gradients are.
+//! Activations and clipping, with their derivatives.
 
 use rnn_kernels::cell::Activation;
 
@@ -22,7 +22,7 @@ pub(super) fn activate(activation: Activation, x: f64) -> f64 {
     }
 }
 
-/// The derivative from the output `y` of [`activate`].
+/// The derivative, as a function of the output `y` of [`activate`].
 pub(super) fn derivative(activation: Activation, y: f64) -> f64 {
     let [alpha, beta] = activation.parameters().map(f64::from);
     let when = |inside: bool, slope: f64| if inside { slope } else { 0.0 };

@@ -1,5 +1,5 @@
 //! GRU. r, z = gate(a)    h' = (1 - z) m n + z h
-//! n = candidate(ax_n + r ah_n), or candidate(ax_n + U_n (r h) + b_hn) where the reset comes before the product
+//! n = candidate(ax_n + r ah_n), or candidate(ax_n + U_n (r h) + b_hn) if the reset comes before the product
 
 use super::super::weights::CellWeights;
 use super::activation::{activate, bounded, derivative, within};
@@ -59,7 +59,7 @@ impl Cell<'_> {
             dh_direct[k] = dh[k] * z;
         }
         let mut dmasked = vec![0.0; hidden];
-        // The gradient of what r multiplies to.
+        // The gradient of r.
         let mut dr = vec![0.0; hidden];
         if cell.reset_after {
             for k in 0..hidden {

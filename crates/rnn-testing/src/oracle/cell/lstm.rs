@@ -24,7 +24,7 @@ impl Cell<'_> {
         }
     }
 
-    /// The weight of one peephole for unit k, 0 without it.
+    /// The peephole weight of one gate for unit k; 0 without peepholes.
     fn peephole(&self, block: Option<usize>, k: usize) -> f64 {
         match (block, self.w.get(Parameter::Peephole)) {
             (Some(block), Some(weights)) => weights[block * self.spec.hidden_size + k],
@@ -32,7 +32,7 @@ impl Cell<'_> {
         }
     }
 
-    /// The gates i, f, g, o of unit k after a step.
+    /// The gates i, f, g, o of unit k.
     fn gates_of(&self, step: &Step, k: usize) -> [f64; 4] {
         let hidden = self.spec.hidden_size;
         let [i, f, g, o] = self.layout().gates.map(|block| block.map(|block| step.gates[block * hidden + k]));
@@ -71,7 +71,7 @@ impl Cell<'_> {
         self.lstm_output(step)
     }
 
-    /// What `output` sees of unit k.
+    /// The argument of the output activation for unit k.
     fn output_input(&self, step: &Step, k: usize) -> f64 {
         match (&step.norms[2], self.w.get(Parameter::NormC), self.w.get(Parameter::NormCBias)) {
             (Some(norm), Some(gain), Some(bias)) => norm.normal[k] * gain[k] + bias[k],

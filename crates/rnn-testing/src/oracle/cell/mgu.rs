@@ -35,7 +35,7 @@ impl Cell<'_> {
                 * kept
                 * derivative(cell.candidate_activation, candidate)
                 * within(step.pre[n], cell.clip);
-            // f weighs old against new, and multiplies U_n h.
+            // f interpolates between the old and the new value, and multiplies U_n h.
             let df = dh[k] * (kept * candidate - step.h_prev[k]) + dn * step.recurrent_candidate[k];
             dax[k] = df * derivative(cell.gate_activation, forget) * within(step.pre[k], cell.clip);
             dax[n] = dn;

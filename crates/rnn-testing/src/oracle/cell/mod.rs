@@ -1,4 +1,4 @@
-//! One step of one cell for one row of the batch, forward and backward.
+//! One time step of one cell for one batch row, forward and backward.
 
 mod activation;
 mod gru;
@@ -12,36 +12,36 @@ use rnn_kernels::cell::{CellKind, Parameter, StackSpec};
 use super::weights::CellWeights;
 use norm::Norm;
 
-/// What a step works with beside its input and state.
+/// The parameters and factors of a step, besides its input and state.
 #[derive(Clone, Copy)]
 pub(super) struct Cell<'a> {
     pub(super) spec: &'a StackSpec,
     pub(super) w: &'a CellWeights,
-    /// Multiplies the candidate, `[H]`.
+    /// Factors of the candidate, `[H]`.
     pub(super) candidate: Option<&'a [f64]>,
-    /// Multiplies h on its way into the recurrent product, `[P]`.
+    /// Factors of h before the recurrent product, `[P]`.
     pub(super) recurrent: Option<&'a [f64]>,
-    /// Share of h that stays what it was, `[P]`.
+    /// Zoneout: the share of h that keeps its old value, `[P]`.
     pub(super) zoned_h: &'a [f64],
-    /// Share of c that stays what it was, `[H]`.
+    /// Zoneout: the share of c that keeps its old value, `[H]`.
     pub(super) zoned_c: &'a [f64],
 }
 
-/// What one step computed and what its backward reads.
+/// The values of one step that the backward step needs.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     /// The state before the step, `[P]` and `[H]`; `c_prev` is empty for cells without one.
     h_prev: Vec<f64>,
     c_prev: Vec<f64>,
-    /// h as the product sees it, `[P]`.
+    /// h with its factors, as the recurrent product reads it, `[P]`.
     masked: Vec<f64>,
-    /// Pre-activations before the clip, `[G*H]`.
+    /// Pre-activations before clipping, `[G*H]`.
     pre: Vec<f64>,
-    /// The gates after their activation, `[G*H]`; for an Elman network this is h before zoneout.
+    /// The activated gates, `[G*H]`; for an Elman network h before zoneout.
     pub(super) gates: Vec<f64>,
-    /// What the reset gate multiplies: `U_n h + b_hn` where the gate comes after the product, `[H]`.
+    /// The operand of the reset gate: `U_n h + b_hn` if the reset comes after the product, `[H]`.
     recurrent_candidate: Vec<f64>,
-    /// c before clip and zoneout, `[H]`.
+    /// c before clipping and zoneout, `[H]`.
     fresh_c: Vec<f64>,
     norms: [Option<Norm>; 3],
     /// The state after the step.
@@ -49,7 +49,7 @@ pub(super) struct Step {
     pub(super) c: Vec<f64>,
 }
 
-/// Gradients of one step with respect to what came in.
+/// The gradients of one step with respect to its inputs.
 pub(super) struct StepGrads {
     pub(super) dx: Vec<f64>,
     pub(super) dh_prev: Vec<f64>,
@@ -58,12 +58,12 @@ pub(super) struct StepGrads {
 
 /// The pointwise part of a backward step.
 struct LocalGrads {
-    /// Gradient of the input's and of the recurrent part of the pre-activations, `[G*H]`.
+    /// The gradients of the input part and of the recurrent part of the pre-activations, `[G*H]`.
     dax: Vec<f64>,
     dah: Vec<f64>,
     /// The part of the gradient of the old h that does not pass through `W_hh`, `[P]`.
     dh_direct: Vec<f64>,
-    /// The part that passes through it as masked h, `[P]`, beside `dah`.
+    /// The part that passes through `W_hh` in addition to `dah`, as masked h, `[P]`.
     dmasked: Vec<f64>,
     dc_prev: Vec<f64>,
 }
@@ -105,7 +105,7 @@ impl Cell<'_> {
         step
     }
 
-    /// `dh` `[P]` and `dc` `[H]` (or empty) are the gradients of everything after the step. Adds to the
+    /// `dh` `[P]` and `dc` `[H]` (or empty) are the gradients with respect to the state after the step. Adds to the
     /// parameter gradients `dw`.
     pub(super) fn backward(
         &self,
@@ -140,12 +140,12 @@ impl Cell<'_> {
         StepGrads { dx, dh_prev, dc_prev: local.dc_prev }
     }
 
-    /// What multiplies unit k of the candidate.
+    /// The factor of the candidate of unit k.
     fn kept_candidate(&self, k: usize) -> f64 {
         self.candidate.map_or(1.0, |mask| mask[k])
     }
 
-    /// `LN(W x) + b_ih`, or without LN.
+    /// `LN(W x) + b_ih`; without layer normalisation `W x + b_ih`.
     fn input(&self, x: &[f64]) -> (Vec<f64>, Option<Norm>) {
         let product = affine(&self.w[Parameter::WeightIh], None, x, self.spec.gate_rows());
         normalised(product, self.w.get(Parameter::NormIh), self.w.get(Parameter::BiasIh))
@@ -157,8 +157,8 @@ impl Cell<'_> {
         affine_backward(&self.w[Parameter::WeightIh], x, &d, &mut dw[Parameter::WeightIh], None)
     }
 
-    /// `LN(U h) + b_hh`, or without LN. Of a GRU that resets before the product, the last gate's rows are only
-    /// the bias here.
+    /// `LN(U h) + b_hh`; without layer normalisation `U h + b_hh`. For a GRU whose reset comes before the product,
+    /// the rows of the last gate hold only the bias.
     fn recurrent(&self, h: &[f64]) -> (Vec<f64>, Option<Norm>) {
         let rows = self.spec.gate_rows();
         let product = if self.spec.cell.independent {
@@ -184,7 +184,7 @@ impl Cell<'_> {
             return (0..h.len()).map(|k| d[k] * u[k]).collect();
         }
         if !self.spec.cell.reset_after {
-            // Its product has been gone through already.
+            // The gradient has already passed through this product.
             let rows = d.len();
             d[rows - step.masked.len()..].fill(0.0);
         }
@@ -211,7 +211,7 @@ fn normalised(
     (out, norm)
 }
 
-/// The gradient of the product; adds to those of gain and bias.
+/// The gradient of the product. Adds to the gradients of gain and bias.
 fn normalised_backward(
     norm: &Option<Norm>,
     gain: Option<&Vec<f64>>,
