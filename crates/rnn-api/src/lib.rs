@@ -40,6 +40,7 @@
 mod autograd;
 pub mod data;
 mod error;
+mod flat;
 mod functional;
 mod init;
 pub mod io;
