@@ -84,10 +84,10 @@ pub mod prelude {
         Mgu, MguConfig, MguOutput, MguState, MguStream, Module, RecurrentState, Resets, Rnn, RnnConfig,
         RnnOutput, RnnState, RnnStream, Sequential, Trace,
     };
+    pub use crate::optim::rules::*;
     pub use crate::optim::{
-        AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Ema,
-        EmaConfig, GradAccumulator, Lion, LionConfig, LossScale, LrRangeTest, Nadam, NadamConfig, Optimizer,
-        ParamGroup, ParamRole, ReduceOnPlateau, RmsProp, RmsPropConfig, Schedule, Sgd, SgdConfig,
+        Ema, EmaConfig, GradAccumulator, LossScale, LrRangeTest, Optimizer, ParamGroup, ParamRole,
+        ReduceOnPlateau, Schedule,
     };
     pub use crate::{
         Activation, CrossEntropyOptions, CtcOptions, DType, Device, Gradients, Init, LossOptions, Merge,
