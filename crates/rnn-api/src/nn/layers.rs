@@ -102,7 +102,7 @@ impl<C: RecurrentCell> RecurrentLayer<C> {
     /// cost per step. Nothing is recorded and nothing dropped.
     ///
     /// # Errors
-    /// A bidirectional layer ([`Error::Unsupported`]), a batch of zero, no memory.
+    /// A bidirectional layer ([`Error::Unsupported`](crate::Error::Unsupported)), a batch of zero, no memory.
     pub fn stream(&self, batch: usize) -> Result<RecurrentStream<C>> {
         RecurrentStream::new(&self.0, batch)
     }

@@ -28,7 +28,8 @@ pub trait Optimizer {
     /// Steps taken.
     fn steps(&self) -> u64;
 
-    /// What the objective has to be multiplied with before the backward pass; 1 without a [`LossScale`](crate::optim::LossScale).
+    /// What the objective has to be multiplied with before the backward pass; 1 without a
+    /// [`LossScale`](crate::optim::LossScale).
     fn loss_scale(&self) -> f32 {
         1.0
     }
@@ -42,7 +43,8 @@ pub trait Optimizer {
         if scale == 1.0 { Ok(loss.clone()) } else { loss.scale(scale) }
     }
 
-    /// Steps skipped because of gradients that were not finite; only a dynamic [`LossScale`](crate::optim::LossScale) skips.
+    /// Steps skipped because of gradients that were not finite; only a dynamic
+    /// [`LossScale`](crate::optim::LossScale) skips.
     fn skipped_steps(&self) -> u64 {
         0
     }

@@ -34,7 +34,7 @@ impl Trainer<'_> {
 
     /// Trains on streams by truncated BPTT. `step` computes the loss of a chunk, and the state after it, from the state
     /// before it, which is `None` at the start of an epoch. The state of a chunk is the start of the next; gradients
-    /// flow back over [`TrainerConfig::backward_steps`].
+    /// flow back over [`TrainerConfig::backward_steps`](super::TrainerConfig::backward_steps).
     ///
     /// # Errors
     /// As [`Trainer::fit`]; backward steps that are above the steps of a chunk and no multiple of them.

@@ -26,8 +26,8 @@ pub struct LstmCell {
     /// What the forget gate's two biases add up to at first; 1 at first (Jozefowicz et al.
     /// 2015). The value goes to `bias_ih` and the same block of `bias_hh` becomes 0, so it is
     /// not counted twice. It replaces what [`bias_init`](LstmConfig::bias_init) drew there,
-    /// [`Init::PyTorch`](crate::Init::PyTorch) included; `None` keeps what was drawn. Without biases there is none; coupled gates
-    /// have no forget gate.
+    /// [`Init::PyTorch`](crate::Init::PyTorch) included; `None` keeps what was drawn. Without biases there is none;
+    /// coupled gates have no forget gate.
     pub forget_bias: Option<ForgetBias>,
     /// Activation of the gates i, f and o.
     pub gate_activation: Activation,
@@ -92,8 +92,7 @@ impl CellOptions for LstmCell {
 }
 
 impl LstmConfig {
-    /// What the forget gate's two biases add up to at first, see
-    /// [`forget_bias`](LstmConfig::forget_bias).
+    /// What the forget gate's two biases add up to at first, see `forget_bias` of [`LstmCell`].
     #[must_use]
     pub fn with_forget_bias(mut self, forget_bias: f32) -> Self {
         self.cell.forget_bias = Some(ForgetBias::Value(forget_bias));
@@ -151,8 +150,8 @@ impl LstmConfig {
         self
     }
 
-    /// Leaves the forget gate's biases as `bias_init` draws them. With [`Init::PyTorch`](crate::Init::PyTorch) the layer
-    /// then starts like PyTorch's `nn.LSTM`.
+    /// Leaves the forget gate's biases as `bias_init` draws them. With [`Init::PyTorch`](crate::Init::PyTorch) the
+    /// layer then starts like PyTorch's `nn.LSTM`.
     #[must_use]
     pub fn without_forget_bias(mut self) -> Self {
         self.cell.forget_bias = None;
