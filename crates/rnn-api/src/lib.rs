@@ -67,7 +67,9 @@ pub use rnn_kernels::cell::{
     Activation, CellKind, CellSpec, Merge, Parameter, Regularization, StackSpec, Storage, WeightFormat,
 };
 pub use rnn_runtime::ops::dropout::DropoutMask;
-pub use rnn_runtime::ops::loss::{CrossEntropyOptions, CtcOptions, LossOptions, Reduction};
+pub use rnn_runtime::ops::loss::{
+    CrossEntropyOptions, CtcOptions, Elementwise as ElementwiseLoss, LossOptions, Reduction,
+};
 pub use rnn_runtime::ops::pointwise::{BinaryOp, UnaryOp};
 #[cfg(feature = "gpu")]
 pub use rnn_runtime::ops::rnn::{Comparison, Explanation};
