@@ -125,6 +125,24 @@ fn cpu_twins_exist() {
     assert!(named > 20, "only {named} shaders name a twin");
 }
 
+/// The recipes in `docs/adding-*.md` name files of this repository.
+#[test]
+fn recipes_name_files_that_exist() {
+    let mut named = 0;
+    for page in files(&root().join("docs"), "md") {
+        let text = fs::read_to_string(&page).unwrap();
+        let is_recipe = page.file_name().is_some_and(|name| name.to_string_lossy().starts_with("adding-"));
+        for path in text.split('`').skip(1).step_by(2).filter(|path| is_recipe && path.starts_with("crates/"))
+        {
+            // NAME stands for that of what is added.
+            let path = if path.contains("NAME") { path.rsplit_once('/').unwrap().0 } else { path };
+            assert!(root().join(path).exists(), "{}: no {path}", page.display());
+            named += 1;
+        }
+    }
+    assert!(named > 20, "only {named} files are named");
+}
+
 #[test]
 fn modules_do_not_import_in_circles() {
     for folder in ["crates/rnn-api/src/optim", "crates/rnn-api/src/train"] {
