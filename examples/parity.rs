@@ -19,7 +19,7 @@
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use rnn_api::io::{self, TensorFile};
-use rnn_api::nn::RecurrentOutput;
+use rnn_api::nn::{GruCell, LstmCell, RecurrentConfig, RecurrentOutput, RnnCell};
 use rnn_api::prelude::*;
 use rnn_api::{Array, backward};
 use serde::Deserialize;
@@ -65,7 +65,21 @@ struct Config {
     merge: Option<String>,
 }
 
-/// The result of a forward pass of any cell.
+impl Config {
+    /// The settings that every cell has.
+    fn shared<C: Default>(&self) -> Result<RecurrentConfig<C>> {
+        let mut config = RecurrentConfig::new(self.input_size, self.hidden_size)
+            .with_num_layers(self.num_layers)
+            .with_bidirectional(self.bidirectional)
+            .with_bias(self.bias)
+            .with_layer_norm(self.layer_norm)
+            .with_merge(merge(self.merge.as_deref())?);
+        config.clip = self.clip;
+        Ok(config)
+    }
+}
+
+/// What a forward pass gives, whatever the cell.
 struct Outputs {
     y: Tensor,
     h_n: Tensor,
@@ -131,29 +145,17 @@ impl Case {
         let (lengths, resets) = (lengths.as_ref(), resets.as_ref());
         let gate = activation(c.gate_activation.as_deref(), Activation::Sigmoid)?;
         let output = activation(c.output_activation.as_deref(), Activation::Tanh)?;
-        // The settings that all cells have.
-        macro_rules! layer {
-            ($config:expr) => {{
-                let mut config = $config
-                    .with_num_layers(c.num_layers)
-                    .with_bidirectional(c.bidirectional)
-                    .with_bias(c.bias)
-                    .with_layer_norm(c.layer_norm)
-                    .with_merge(merge(c.merge.as_deref())?);
-                config.clip = c.clip;
-                config
-            }};
-        }
         match c.cell.as_str() {
             "lstm" => {
-                let mut config = layer!(LstmConfig::new(c.input_size, c.hidden_size))
+                let mut config = c
+                    .shared::<LstmCell>()?
                     .with_peephole(c.peephole)
                     .with_coupled_gates(c.coupled)
                     .with_proj_size(c.proj_size)
                     .with_gate_activation(gate)
                     .with_candidate_activation(activation(c.cell_activation.as_deref(), Activation::Tanh)?)
                     .with_output_activation(output);
-                config.cell_clip = c.cell_clip;
+                config.cell.cell_clip = c.cell_clip;
                 let layer = config.init(&self.device, 0)?;
                 self.differentiate(&layer, |x, h0, c0| {
                     let state = self.lstm_state(&layer, x, h0, c0)?;
@@ -163,7 +165,8 @@ impl Case {
                 })
             }
             "gru" => {
-                let layer = layer!(GruConfig::new(c.input_size, c.hidden_size))
+                let layer = c
+                    .shared::<GruCell>()?
                     .with_reset_after(c.reset_after.unwrap_or(true))
                     .with_gate_activation(gate)
                     .with_candidate_activation(activation(c.cell_activation.as_deref(), Activation::Tanh)?)
@@ -177,7 +180,8 @@ impl Case {
             }
             "rnn_tanh" | "rnn_relu" => {
                 let own = if c.cell == "rnn_relu" { Activation::Relu } else { Activation::Tanh };
-                let layer = layer!(RnnConfig::new(c.input_size, c.hidden_size))
+                let layer = c
+                    .shared::<RnnCell>()?
                     .with_independent(c.independent)
                     .with_activation(activation(c.cell_activation.as_deref(), own)?)
                     .init(&self.device, 0)?;

@@ -40,6 +40,7 @@
 mod autograd;
 pub mod data;
 mod error;
+mod flat;
 mod functional;
 mod init;
 pub mod io;
@@ -66,7 +67,9 @@ pub use rnn_kernels::cell::{
     Activation, CellKind, CellSpec, Merge, Parameter, Regularization, StackSpec, Storage, WeightFormat,
 };
 pub use rnn_runtime::ops::dropout::DropoutMask;
-pub use rnn_runtime::ops::loss::{CrossEntropyOptions, CtcOptions, LossOptions, Reduction};
+pub use rnn_runtime::ops::loss::{
+    CrossEntropyOptions, CtcOptions, Elementwise as ElementwiseLoss, LossOptions, Reduction,
+};
 pub use rnn_runtime::ops::pointwise::{BinaryOp, UnaryOp};
 #[cfg(feature = "gpu")]
 pub use rnn_runtime::ops::rnn::{Comparison, Explanation};
@@ -83,10 +86,10 @@ pub mod prelude {
         Mgu, MguConfig, MguOutput, MguState, MguStream, Module, RecurrentState, Resets, Rnn, RnnConfig,
         RnnOutput, RnnState, RnnStream, Sequential, Trace,
     };
+    pub use crate::optim::rules::*;
     pub use crate::optim::{
-        AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Ema,
-        EmaConfig, GradAccumulator, Lion, LionConfig, LossScale, LrRangeTest, Nadam, NadamConfig, Optimizer,
-        ParamGroup, ParamRole, ReduceOnPlateau, RmsProp, RmsPropConfig, Schedule, Sgd, SgdConfig,
+        Ema, EmaConfig, GradAccumulator, LossScale, LrRangeTest, Optimizer, ParamGroup, ParamRole,
+        ReduceOnPlateau, Schedule,
     };
     pub use crate::{
         Activation, CrossEntropyOptions, CtcOptions, DType, Device, Gradients, Init, LossOptions, Merge,

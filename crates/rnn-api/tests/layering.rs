@@ -1,5 +1,11 @@
 //! The dependency rules of docs/architecture.md, read from the sources themselves.
 
+#[path = "layering/imports.rs"]
+mod imports;
+#[path = "layering/tokens.rs"]
+mod tokens;
+
+use imports::{cycle, import_cycle};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -115,4 +121,75 @@ fn cpu_twins_exist() {
         }
     }
     assert!(named > 20, "only {named} shaders name a twin");
+}
+
+/// The recipes in `docs/adding-*.md` name files of this repository.
+#[test]
+fn recipes_name_files_that_exist() {
+    let mut named = 0;
+    for page in files(&root().join("docs"), "md") {
+        let text = fs::read_to_string(&page).unwrap();
+        let is_recipe = page.file_name().is_some_and(|name| name.to_string_lossy().starts_with("adding-"));
+        for path in text.split('`').skip(1).step_by(2).filter(|path| is_recipe && path.starts_with("crates/"))
+        {
+            // NAME stands for that of what is added.
+            let path = if path.contains("NAME") { path.rsplit_once('/').unwrap().0 } else { path };
+            assert!(root().join(path).exists(), "{}: no {path}", page.display());
+            named += 1;
+        }
+    }
+    assert!(named > 20, "only {named} files are named");
+}
+
+#[test]
+fn modules_do_not_import_in_circles() {
+    for folder in ["crates/rnn-api/src/optim", "crates/rnn-api/src/train"] {
+        assert_eq!(import_cycle(&root().join(folder)), None, "{folder}");
+    }
+}
+
+/// The circle among modules of a folder `a` with these texts, without the names that all have in common.
+fn circle(texts: &[(&str, &str)]) -> Vec<String> {
+    let path =
+        |name: &str| ["a", name].into_iter().filter(|name| !name.is_empty()).map(String::from).collect();
+    let texts = texts.iter().map(|&(name, text)| (path(name), text.to_string())).collect();
+    let found = cycle(&texts).unwrap_or_default();
+    found
+        .iter()
+        .map(|module| module.trim_start_matches("crate::a").trim_start_matches("::").to_string())
+        .collect()
+}
+
+#[test]
+fn circles_are_found() {
+    let b = ("b", "use crate::a::{x, c::{self, C}};");
+    assert_eq!(circle(&[b, ("c", "pub(crate) use super::b::B as _;")]), ["b", "c"]);
+    assert_eq!(
+        circle(&[b, ("c", "use super::d::*;"), ("d", "use std::fmt; use crate::a::b::x;")]),
+        ["b", "c", "d"]
+    );
+    // Through the file of the folder, which imports what it re-exports.
+    let folder = ("", "mod b; pub use b::B;");
+    assert_eq!(circle(&[folder, ("b", "mod inner { use super::super::Name; }")]), ["", "b"]);
+    assert_eq!(circle(&[folder, ("b", "impl B { fn f() { use super::Name; } }")]), ["", "b"]);
+}
+
+#[test]
+fn what_is_no_circle_is_not_found() {
+    let texts = [
+        ("", "mod b; pub use b::B; #[cfg(test)] mod tests;"),
+        ("b", "use crate::a::c::C; #[cfg(test)] mod own { use crate::a::B; } use std::a::b; use other::c;"),
+        (
+            "c",
+            "// use super::b;\n/* use super::b; /* */ use super::b; */ const S: &str = \"\\\"; use super::b; \";",
+        ),
+        (
+            "d",
+            "use crate::a::b::B; const C: [char; 2] = ['\"', '\\'']; fn f<'a>() {} mod inner { use super::*; }",
+        ),
+        ("e", "const S: &str = r#\"\"; use super::f; \"#; use super::b; #[cfg(test)] use super::f;"),
+        ("f", "use self::inner::X; use super::e; mod inner { pub struct X; }"),
+        ("tests", "use super::{b, tests};"),
+    ];
+    assert_eq!(circle(&texts), [""; 0]);
 }

@@ -84,7 +84,7 @@ impl Tensor {
     /// As [`Tensor::mse`]; lengths that are not B numbers in `1..=T`, or for a shape without the axes T and B; a
     /// reduction over sequences of a shape that could as well be `[B, F]`: give lengths, or `[T, B, F]`.
     pub fn mse_over(&self, target: &Tensor, over: &LossOptions<'_>) -> Result<Tensor> {
-        self.elementwise(Elementwise::Mse, target, over)
+        self.elementwise_loss(Elementwise::Mse, target, over)
     }
 
     /// Mean absolute difference to a target of the same shape; its gradient where they are equal is 0.
@@ -100,7 +100,7 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::mse_over`].
     pub fn mae_over(&self, target: &Tensor, over: &LossOptions<'_>) -> Result<Tensor> {
-        self.elementwise(Elementwise::Mae, target, over)
+        self.elementwise_loss(Elementwise::Mae, target, over)
     }
 
     /// Mean of Huber's cost (1964): `d^2 / 2` for differences d up to `delta`, `delta (|d| - delta / 2)` beyond,
@@ -117,7 +117,7 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::huber`] and [`Tensor::mse_over`].
     pub fn huber_over(&self, target: &Tensor, delta: f32, over: &LossOptions<'_>) -> Result<Tensor> {
-        self.elementwise(Elementwise::Huber { delta }, target, over)
+        self.elementwise_loss(Elementwise::Huber { delta }, target, over)
     }
 
     /// Mean pinball loss (Koenker and Bassett 1978): `q d` for differences d = target - self above 0, `(q - 1) d`
@@ -134,7 +134,7 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::quantile`] and [`Tensor::mse_over`].
     pub fn quantile_over(&self, target: &Tensor, q: f32, over: &LossOptions<'_>) -> Result<Tensor> {
-        self.elementwise(Elementwise::Quantile { q }, target, over)
+        self.elementwise_loss(Elementwise::Quantile { q }, target, over)
     }
 
     /// Mean binary cross entropy of the sigmoid of these logits with targets in `[0, 1]` of the
@@ -152,11 +152,34 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::bce_with_logits`] and [`Tensor::mse_over`].
     pub fn bce_with_logits_over(&self, targets: &Tensor, over: &LossOptions<'_>) -> Result<Tensor> {
-        expect_data("bce_with_logits", targets)?;
-        self.elementwise(Elementwise::BceWithLogits, targets, over)
+        self.elementwise_loss(Elementwise::BceWithLogits, targets, over)
     }
 
-    fn elementwise(&self, cost: Elementwise, target: &Tensor, over: &LossOptions<'_>) -> Result<Tensor> {
+    /// The loss whose cost of one element is `cost`, over the valid steps of `[T, B, ..]`: what [`Tensor::mse_over`]
+    /// and its like compute, for programs that choose the cost while they run.
+    ///
+    /// ```
+    /// # fn main() -> rnn_api::Result<()> {
+    /// use rnn_api::{Device, ElementwiseLoss, LossOptions, Tensor};
+    /// let device = Device::cpu();
+    /// let (x, target) = (Tensor::ones(&device, &[4])?, Tensor::zeros(&device, &[4])?);
+    /// let loss = x.elementwise_loss(ElementwiseLoss::Huber { delta: 0.5 }, &target, &LossOptions::new())?;
+    /// assert_eq!(loss.item()?, 0.5 * (1.0 - 0.25));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Tensor::mse_over`]; a constant of the cost out of its domain; targets of
+    /// [`ElementwiseLoss::BceWithLogits`](Elementwise::BceWithLogits) that require a gradient.
+    pub fn elementwise_loss(
+        &self,
+        cost: Elementwise,
+        target: &Tensor,
+        over: &LossOptions<'_>,
+    ) -> Result<Tensor> {
+        if cost == Elementwise::BceWithLogits {
+            expect_data(cost.name(), target)?;
+        }
         let (x, goal) = (self.array().clone(), target.array().clone());
         let (y, weighting) = loss::elementwise(cost, &x, &goal, over)?;
         Ok(record(cost.name(), [self, target], y, move |dloss, [want_x, want_target]| {

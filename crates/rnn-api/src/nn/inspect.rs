@@ -3,7 +3,7 @@
 
 use crate::autograd::LeafId;
 use crate::error::Result;
-use crate::nn::state::Trace;
+use crate::nn::output::Trace;
 use crate::tensor::Tensor;
 use std::cell::RefCell;
 

@@ -10,26 +10,32 @@ mod layers;
 mod linear;
 mod mode;
 mod module;
+mod output;
 mod recurrent;
 mod sequences;
 mod sequential;
 mod state;
+mod stream;
 
-pub use config::{AnyRnnConfig, ForgetBias, GruConfig, LstmConfig, MguConfig, RnnConfig};
+pub use config::{
+    AnyCell, AnyRnnConfig, ForgetBias, GruCell, GruConfig, LstmCell, LstmConfig, MguCell, MguConfig,
+    RecurrentCell, RecurrentConfig, RnnCell, RnnConfig,
+};
 pub use dropout::{Dropout, DropoutConfig};
 pub use embedding::{Embedding, EmbeddingConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
-pub use layers::{AnyRnn, AnyRnnStream, Gru, GruStream, Lstm, LstmStream, Mgu, MguStream, Rnn, RnnStream};
+pub use layers::{AnyRnn, Gru, Lstm, Mgu, RecurrentLayer, Rnn};
 pub use linear::{Linear, LinearConfig};
 pub use mode::{Draws, Mode};
 pub use module::{Found, Module, Visitor};
 pub(crate) use module::{draw_problems, mismatches};
+pub use output::{AnyRnnOutput, GruOutput, LstmOutput, MguOutput, RecurrentOutput, RnnOutput, Trace};
 pub use sequences::{ForwardArgs, Lengths, Resets};
 pub use sequential::{Layer, Sequential};
 pub use state::{
-    AnyRnnOutput, AnyRnnState, GruOutput, GruState, HiddenState, LstmOutput, LstmState, MguOutput, MguState,
-    RecurrentOutput, RecurrentState, RnnOutput, RnnState, Trace,
+    AnyRnnState, GruState, HiddenState, LstmState, MguState, RecurrentState, RnnState, StackState,
 };
+pub use stream::{AnyRnnStream, GruStream, LstmStream, MguStream, RecurrentStream, RnnStream};
 
 use crate::error::{Error, Result};
 use crate::param::Param;

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::io::{self, TensorFile};
 use crate::nn::{Module, mismatches};
-use crate::optim::driver::check;
+use crate::optim::check::check;
 use crate::optim::state::move_arrays;
 use crate::param::Param;
 use crate::tensor::Tensor;

@@ -1,7 +1,7 @@
 //! [`ParamGroup`]: settings of their own for some parameters.
 
 use crate::error::{Error, Result};
-use crate::optim::driver::{Common, check};
+use crate::optim::check::check;
 use std::fmt;
 use std::sync::Arc;
 
@@ -166,14 +166,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Of the first group that fits, else of all.
-    pub(crate) fn of(name: &str, common: &Common<'_>) -> Self {
-        let group = common.groups.iter().find(|group| group.fits(name));
+    /// Those of the first group that fits, else these.
+    pub(crate) fn of(self, name: &str, groups: &[ParamGroup]) -> Self {
+        let Some(group) = groups.iter().find(|group| group.fits(name)) else { return self };
         Settings {
-            weight_decay: group.and_then(|g| g.weight_decay).unwrap_or(common.weight_decay),
-            l1: group.and_then(|g| g.l1).unwrap_or(common.l1),
-            decoupled: group.and_then(|g| g.decoupled).unwrap_or(common.decoupled),
-            lr_scale: group.map_or(1.0, |g| g.lr_scale),
+            weight_decay: group.weight_decay.unwrap_or(self.weight_decay),
+            l1: group.l1.unwrap_or(self.l1),
+            decoupled: group.decoupled.unwrap_or(self.decoupled),
+            lr_scale: group.lr_scale,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! [`LossScale`]: keeping small gradients representable.
 
 use crate::error::Result;
-use crate::optim::driver::check;
+use crate::optim::check::check;
 use serde::{Deserialize, Serialize};
 
 /// The objective is multiplied by a scale before the backward pass, so that small gradients survive storage in half

@@ -1,109 +1,33 @@
-//! Optimizers: plain configurations, one driver, one small file per family of update rules. Beside them what a
-//! training loop needs: learning-rate schedules, an [`LrRangeTest`], gradient accumulation, moving averages of weights.
+//! Optimizers: one configuration and one driver, generic over the update rule, and a small file per rule. Beside them
+//! what a training loop needs: learning-rate schedules, an [`LrRangeTest`], gradient accumulation, moving averages of
+//! weights.
 
 mod accumulate;
-mod adagrad;
-mod adam;
+mod check;
+mod config;
 mod driver;
 mod ema;
 mod group;
 mod loss_scale;
+mod optimizer;
 mod plateau;
 mod range_test;
-mod rmsprop;
+mod rule;
+pub(crate) mod rules;
 mod schedule;
-mod sgd;
-mod shape;
+mod slot;
 mod state;
 
 pub use accumulate::GradAccumulator;
-pub use adagrad::{AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig};
-pub use adam::{Adam, AdamConfig, AdamW, AdamWConfig, Lion, LionConfig, Nadam, NadamConfig};
+pub use config::OptimConfig;
+pub use driver::Optim;
 pub use ema::{Ema, EmaConfig, EmaState};
 pub use group::{ParamGroup, ParamRole};
 pub use loss_scale::{LossScale, LossScaleState};
+pub use optimizer::Optimizer;
 pub use plateau::{Goal, ReduceOnPlateau};
 pub use range_test::{LrRange, LrRangeTest, LrTrial};
-pub use rmsprop::{RmsProp, RmsPropConfig};
+pub use rules::*;
 pub use schedule::{OneCycle, Schedule};
-pub use sgd::{Sgd, SgdConfig};
 pub use state::OptimizerState;
 pub(crate) use state::move_arrays;
-
-use crate::autograd::Gradients;
-use crate::error::Result;
-use crate::tensor::Tensor;
-use std::path::Path;
-
-/// Changes parameters so that the objective falls.
-pub trait Optimizer {
-    /// One step along `gradients`. Parameters without a gradient are skipped, gradients of other
-    /// parameters ignored. Waits for the device, to learn whether the gradients are finite. With a dynamic
-    /// [`LossScale`], gradients that are not finite skip the step and lower the scale;
-    /// [`Optimizer::skipped_steps`] counts.
-    ///
-    /// # Errors
-    /// [`Error::NonFinite`](crate::Error::NonFinite) names the parameters whose gradients are
-    /// infinite or not a number; [`Error::Config`](crate::Error::Config) refuses a learning rate
-    /// that is negative or not finite. In both cases nothing has changed. Or a failing device.
-    fn step(&mut self, gradients: &Gradients) -> Result<()>;
-
-    /// The learning rate.
-    fn lr(&self) -> f64;
-
-    /// Another learning rate from the next step on; schedules call it before every step.
-    fn set_lr(&mut self, lr: f64);
-
-    /// Steps taken.
-    fn steps(&self) -> u64;
-
-    /// What the objective has to be multiplied with before the backward pass; 1 without a [`LossScale`].
-    fn loss_scale(&self) -> f32 {
-        1.0
-    }
-
-    /// `loss` times [`Optimizer::loss_scale`]; its gradients are what [`Optimizer::step`] expects.
-    ///
-    /// # Errors
-    /// A failing op.
-    fn scale_loss(&self, loss: &Tensor) -> Result<Tensor> {
-        let scale = self.loss_scale();
-        if scale == 1.0 { Ok(loss.clone()) } else { loss.scale(scale) }
-    }
-
-    /// Steps skipped because of gradients that were not finite; only a dynamic [`LossScale`] skips.
-    fn skipped_steps(&self) -> u64 {
-        0
-    }
-
-    /// Norm of all gradients of the last step together, divided by the loss scale and clipped by value, before they
-    /// were clipped by norm. Costs nothing: the step has read it. `None` before the first step.
-    fn grad_norm(&self) -> Option<f32> {
-        None
-    }
-
-    /// Learning rate, step counts, loss scale and running means at this moment. Cheap: later steps do not change
-    /// them, so this is also a snapshot.
-    fn state_dict(&self) -> OptimizerState;
-
-    /// Continues from what [`Optimizer::state_dict`] gave, of this optimizer or of one made the same
-    /// way, on any device.
-    ///
-    /// # Errors
-    /// The state of another kind of optimizer or another model
-    /// ([`Error::StateDict`](crate::Error::StateDict)), or a failing device; then nothing has changed.
-    fn load_state_dict(&mut self, state: &OptimizerState) -> Result<()>;
-
-    /// Writes learning rate, step counts, loss scale and running means to a safetensors file, atomically.
-    ///
-    /// # Errors
-    /// A file that cannot be written, or a failing device.
-    fn save(&self, path: &Path) -> Result<()>;
-
-    /// Restores what [`Optimizer::save`] wrote: training goes on as if it had not been interrupted.
-    ///
-    /// # Errors
-    /// A file that is corrupt, of another kind of optimizer or another model; then nothing has
-    /// changed.
-    fn load(&mut self, path: &Path) -> Result<()>;
-}

@@ -1,7 +1,7 @@
 //! [`ReduceOnPlateau`]: a learning rate that falls when nothing improves any more.
 
 use crate::error::{Error, Result};
-use crate::optim::driver::{check, check_lr};
+use crate::optim::check::{check, check_lr};
 use serde::{Deserialize, Serialize};
 
 /// Which way a metric improves.

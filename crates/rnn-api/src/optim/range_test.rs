@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::nn::Module;
-use crate::optim::Optimizer;
-use crate::optim::driver::check;
+use crate::optim::check::check;
+use crate::optim::optimizer::Optimizer;
 use crate::snapshot::Snapshot;
 
 /// Takes training steps at learning rates that rise exponentially, until the loss explodes, and suggests a rate from the

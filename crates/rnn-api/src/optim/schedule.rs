@@ -1,8 +1,8 @@
 //! [`Schedule`]: the learning rate as a function of the step.
 
 use crate::error::Result;
-use crate::optim::Optimizer;
-use crate::optim::driver::{check, check_lr};
+use crate::optim::check::{check, check_lr};
+use crate::optim::optimizer::Optimizer;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 

@@ -1,7 +1,7 @@
 //! [`Carried`]: states that are carried from chunk to chunk of streams.
 
 use crate::error::{Error, Result};
-use crate::nn::{AnyRnnState, HiddenState, LstmState, RecurrentState};
+use crate::nn::RecurrentState;
 use crate::tensor::Tensor;
 use rnn_runtime::{Array, Device};
 use std::collections::BTreeMap;
@@ -82,66 +82,31 @@ impl Carried for () {
     }
 }
 
-/// The parts of a layer's state.
-fn layer_parts<S: RecurrentState>(state: &S) -> StateParts {
-    let mut parts = StateParts::default();
-    parts.arrays.insert("h".into(), state.hidden().array().clone());
-    if let Some(c) = state.cell() {
-        parts.arrays.insert("c".into(), c.array().clone());
-    }
-    parts.numbers.insert("directions".into(), state.directions() as u64);
-    if let Some(sequence) = state.sequence() {
-        parts.numbers.insert("sequence".into(), sequence.into());
-    }
-    parts
-}
-
-fn layer_state<S: RecurrentState>(parts: &StateParts, with_c: bool, device: &Device) -> Result<S> {
-    let c = with_c.then(|| parts.tensor("c", device)).transpose()?;
-    let directions = parts.number("directions")? as usize;
-    let sequence = parts.numbers.get("sequence").map(|&sequence| sequence as u32);
-    Ok(S::from_tensors(parts.tensor("h", device)?, c, directions).with_sequence(sequence))
-}
-
-impl Carried for LstmState {
+/// The state of a layer.
+impl<S: RecurrentState> Carried for S {
     fn detached(&self) -> Self {
         self.detach()
     }
 
     fn parts(&self) -> StateParts {
-        layer_parts(self)
+        let mut parts = StateParts::default();
+        parts.arrays.insert("h".into(), self.hidden().array().clone());
+        if let Some(c) = self.cell() {
+            parts.arrays.insert("c".into(), c.array().clone());
+        }
+        parts.numbers.insert("directions".into(), self.directions() as u64);
+        if let Some(sequence) = self.sequence() {
+            parts.numbers.insert("sequence".into(), sequence.into());
+        }
+        parts
     }
 
     fn from_parts(parts: &StateParts, device: &Device) -> Result<Self> {
-        layer_state(parts, true, device)
-    }
-}
-
-impl Carried for HiddenState {
-    fn detached(&self) -> Self {
-        self.detach()
-    }
-
-    fn parts(&self) -> StateParts {
-        layer_parts(self)
-    }
-
-    fn from_parts(parts: &StateParts, device: &Device) -> Result<Self> {
-        layer_state(parts, false, device)
-    }
-}
-
-impl Carried for AnyRnnState {
-    fn detached(&self) -> Self {
-        self.detach()
-    }
-
-    fn parts(&self) -> StateParts {
-        layer_parts(self)
-    }
-
-    fn from_parts(parts: &StateParts, device: &Device) -> Result<Self> {
-        layer_state(parts, parts.arrays.contains_key("c"), device)
+        let with_c = S::has_cell(parts.arrays.contains_key("c"));
+        let c = with_c.then(|| parts.tensor("c", device)).transpose()?;
+        let directions = parts.number("directions")? as usize;
+        let sequence = parts.numbers.get("sequence").map(|&sequence| sequence as u32);
+        Ok(S::from_tensors(parts.tensor("h", device)?, c, directions).with_sequence(sequence))
     }
 }
 

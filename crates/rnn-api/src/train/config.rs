@@ -2,10 +2,8 @@
 
 use super::checkpoint::CheckpointConfig;
 use super::stopping::EarlyStopping;
-use super::trainer::Trainer;
 use crate::error::{Error, Result};
-use crate::nn::Module;
-use crate::optim::{EmaConfig, Optimizer, ReduceOnPlateau, Schedule};
+use crate::optim::{EmaConfig, ReduceOnPlateau, Schedule};
 use serde::{Deserialize, Serialize};
 
 /// Settings of a run. Only the number of epochs is required.
@@ -37,8 +35,8 @@ pub struct TrainerConfig {
     pub validate_every: Option<u64>,
     /// Gradient accumulation: the number of items whose mean gradient makes a step; 1 by default.
     pub accumulate: u64,
-    /// Time steps over which gradients flow back in [`Trainer::fit_streams`]: fewer than a chunk has, or a multiple
-    /// of it. By default one chunk.
+    /// How far gradients flow back in [`Trainer::fit_streams`](super::Trainer::fit_streams), in time steps: fewer than a chunk has, or a multiple
+    /// of it. By default as far as the chunk goes.
     pub backward_steps: Option<usize>,
     /// A moving average of the weights, which is validated and kept instead of the weights themselves.
     pub ema: Option<EmaConfig>,
@@ -92,7 +90,7 @@ impl TrainerConfig {
         TrainerConfig { accumulate: items, ..self }
     }
 
-    /// Sets the number of time steps over which gradients flow back in [`Trainer::fit_streams`].
+    /// Sets how far gradients flow back in [`Trainer::fit_streams`](super::Trainer::fit_streams).
     #[must_use]
     pub fn with_backward_steps(self, steps: usize) -> Self {
         TrainerConfig { backward_steps: Some(steps), ..self }
@@ -110,11 +108,8 @@ impl TrainerConfig {
         TrainerConfig { checkpoints: Some(checkpoints), ..self }
     }
 
-    /// Makes a trainer for `model`, whose parameters `optimizer` updates.
-    ///
-    /// # Errors
-    /// A setting is invalid, or settings contradict each other.
-    pub fn init<'a>(&self, model: &'a dyn Module, optimizer: impl Optimizer + 'a) -> Result<Trainer<'a>> {
+    /// Refuses settings that make no sense, alone or together.
+    pub(super) fn check(&self) -> Result<()> {
         const CONFIG: &str = "TrainerConfig";
         let at_least_1 = [
             ("epochs", self.epochs),
@@ -128,10 +123,6 @@ impl TrainerConfig {
         if self.schedule.is_some() && self.plateau.is_some() {
             return Err(Error::config(CONFIG, "plateau", "absent with a schedule", "set"));
         }
-        if let Some(checkpoints) = &self.checkpoints {
-            checkpoints.check()?;
-        }
-        let ema = self.ema.as_ref().map(|ema| ema.init(model)).transpose()?;
-        Ok(Trainer::new(self.clone(), model, Box::new(optimizer), ema))
+        self.checkpoints.as_ref().map_or(Ok(()), CheckpointConfig::check)
     }
 }

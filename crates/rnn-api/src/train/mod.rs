@@ -42,11 +42,13 @@ mod checkpoint;
 mod config;
 mod diagnose;
 mod event;
+mod fit;
 mod interrupt;
 mod log;
 #[cfg(feature = "progress")]
 mod progress;
 mod ratios;
+mod run;
 mod saving;
 mod score;
 mod source;

@@ -1,60 +1,16 @@
-//! The memory of a run: saving it to a checkpoint and resuming from one.
+//! How a run is saved and gone on with.
 
 use super::checkpoint::{self, Checkpoint, Content, Every, RunFile};
-use super::event::{EpochReport, Event, StopReason, Validation};
-use super::score::Score;
-use super::steps::{Place, Steps};
-use super::stopping::Watch;
+use super::event::{Event, StopReason};
+use super::run::{Fit, Run};
+use super::steps::Place;
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
-use crate::optim::{Ema, EmaState, ReduceOnPlateau};
+use crate::optim::{Ema, EmaState};
 use crate::snapshot::Snapshot;
-use rnn_runtime::Array;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Instant;
-
-/// The state of a run without weights and optimizer: the numbers of a checkpoint.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Run {
-    pub(super) step: u64,
-    pub(super) seconds: f64,
-    pub(super) watch: Watch,
-    pub(super) plateau: Option<ReduceOnPlateau>,
-    pub(super) best: Option<Validation>,
-    pub(super) last: Option<Score>,
-    pub(super) validated_step: Option<u64>,
-    pub(super) epochs: Vec<EpochReport>,
-    /// Sum and number of the losses of the current epoch.
-    pub(super) losses: (f64, u64),
-    pub(super) ema_updates: Option<u64>,
-}
-
-/// A run in progress.
-pub(super) struct Fit<'r> {
-    pub(super) steps: &'r mut dyn Steps,
-    pub(super) run: Run,
-    pub(super) best: Option<BTreeMap<String, Array>>,
-    /// The start of this part, and the seconds of earlier parts.
-    pub(super) started: Instant,
-    pub(super) before: f64,
-    pub(super) saved: Instant,
-    pub(super) saved_at: Option<Moment>,
-}
-
-/// Identifies a checkpoint: steps, complete epochs, step of the best score.
-pub(super) type Moment = (u64, usize, Option<u64>);
-
-impl Fit<'_> {
-    pub(super) fn moment(&self) -> Moment {
-        (self.run.step, self.run.epochs.len(), self.run.best.as_ref().map(|best| best.step))
-    }
-
-    pub(super) fn seconds(&self) -> f64 {
-        self.before + self.started.elapsed().as_secs_f64()
-    }
-}
 
 impl Trainer<'_> {
     /// Saves a checkpoint if one is due. Returns a reason if a callback stops the run.

@@ -1,28 +1,16 @@
-//! [`Trainer`]: the training loop.
+//! [`Trainer`]: a model, its optimizer, and what is told and asked while it learns.
 
-use super::carried::Carried;
 use super::config::TrainerConfig;
-use super::diagnose::{NonFinite, Symptom, diagnose};
-use super::event::{
-    Callback, EpochReport, Event, Flow, Outcome, Started, StepReport, StopReason, Validation,
-};
+use super::event::{Callback, Event, Flow, StopReason};
 use super::interrupt::Interrupt;
-use super::ratios::Ratios;
-use super::saving::{Fit, Run};
 use super::score::Score;
-use super::source::Source;
-use super::steps::{Independent, Place, Steps, Streamed};
-use crate::autograd::no_grad;
-use crate::data::{Chunk, Streams};
 use crate::error::{Error, Result};
 use crate::nn::Module;
-use crate::optim::{Ema, GradAccumulator, Optimizer};
-use crate::tensor::Tensor;
+use crate::optim::{Ema, Optimizer};
 use rnn_runtime::{Array, Device};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Instant;
 
 /// Trains a model with epochs, schedule, validation, early stopping and checkpoints. Made by
 /// [`TrainerConfig::init`].
@@ -67,27 +55,37 @@ pub struct Trainer<'a> {
     pub(super) model: &'a dyn Module,
     pub(super) optimizer: Box<dyn Optimizer + 'a>,
     pub(super) ema: Option<Ema>,
-    validation: Option<Box<dyn FnMut() -> Result<Score> + 'a>>,
-    callbacks: Vec<Box<dyn Callback + 'a>>,
+    pub(super) validation: Option<Box<dyn FnMut() -> Result<Score> + 'a>>,
+    pub(super) callbacks: Vec<Box<dyn Callback + 'a>>,
     pub(super) kept: BTreeMap<String, serde_json::Value>,
-    interrupt: Interrupt,
-    last: Option<BTreeMap<String, Array>>,
+    pub(super) interrupt: Interrupt,
+    pub(super) last: Option<BTreeMap<String, Array>>,
+}
+
+impl TrainerConfig {
+    /// A trainer of `model`, whose parameters `optimizer` changes.
+    ///
+    /// # Errors
+    /// Settings that make no sense, alone or together.
+    pub fn init<'a>(&self, model: &'a dyn Module, optimizer: impl Optimizer + 'a) -> Result<Trainer<'a>> {
+        self.check()?;
+        Ok(Trainer {
+            config: self.clone(),
+            model,
+            optimizer: Box::new(optimizer),
+            ema: self.ema.as_ref().map(|ema| ema.init(model)).transpose()?,
+            validation: None,
+            callbacks: Vec::new(),
+            kept: BTreeMap::new(),
+            interrupt: Interrupt::new(),
+            last: None,
+        })
+    }
 }
 
 impl<'a> Trainer<'a> {
-    pub(crate) fn new(
-        config: TrainerConfig,
-        model: &'a dyn Module,
-        optimizer: Box<dyn Optimizer + 'a>,
-        ema: Option<Ema>,
-    ) -> Self {
-        let (validation, callbacks, kept) = (None, Vec::new(), BTreeMap::new());
-        let interrupt = Interrupt::new();
-        Trainer { config, model, optimizer, ema, validation, callbacks, kept, interrupt, last: None }
-    }
-
-    /// Sets the validation. It runs with the model in evaluation mode, under [`no_grad`](crate::no_grad), and with
-    /// the averaged weights if the configuration averages them.
+    /// Sets how the model is validated. It is called with the model in evaluation mode, under
+    /// [`no_grad`](crate::no_grad), and with the averaged weights where the configuration has an average.
     pub fn validate(&mut self, validation: impl FnMut() -> Result<Score> + 'a) -> &mut Self {
         self.validation = Some(Box::new(validation));
         self
@@ -123,36 +121,7 @@ impl<'a> Trainer<'a> {
         &*self.optimizer
     }
 
-    /// Trains on independent items; `step` computes the loss of one item. `source` can be passed by reference.
-    ///
-    /// # Errors
-    /// Settings contradict each other; the checkpoint folder must not be resumed or does not fit; or `step`, the
-    /// validation, the source or a callback returns an error. A loss or gradient that is not finite is not an error
-    /// but a [`StopReason`].
-    pub fn fit<S: Source>(
-        &mut self,
-        source: S,
-        step: impl FnMut(&S::Item) -> Result<Tensor>,
-    ) -> Result<Outcome> {
-        self.run(&mut Independent::new(source, step))
-    }
-
-    /// Trains on streams by truncated BPTT. `step` computes the loss of a chunk and the state after it from the
-    /// state before it, which is `None` at the start of an epoch. The state after a chunk is the initial state of
-    /// the next. Gradients flow back over [`TrainerConfig::backward_steps`].
-    ///
-    /// # Errors
-    /// As [`Trainer::fit`]; or the backward steps exceed a chunk and are not a multiple of it.
-    pub fn fit_streams<T: Copy, C: Carried>(
-        &mut self,
-        streams: &mut Streams<T>,
-        step: impl FnMut(&Chunk<T>, Option<&C>) -> Result<(Tensor, C)>,
-    ) -> Result<Outcome> {
-        self.run(&mut Streamed::new(streams, self.config.backward_steps, step)?)
-    }
-
-    /// Gives the model the last weights of the last run, in place of the best weights that [`Trainer::fit`]
-    /// restored.
+    /// Gives the model the weights of the last step of the last run, where [`Trainer::fit`] left it the best ones.
     ///
     /// # Errors
     /// There was no run yet, or the device fails.
@@ -163,53 +132,12 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    fn run(&mut self, steps: &mut dyn Steps) -> Result<Outcome> {
-        let _span = tracing::info_span!("fit").entered();
-        self.config.early_stopping.check(self.validation.is_some())?;
-        for (field, set) in [
-            ("plateau", self.config.plateau.is_some()),
-            ("validate_every", self.config.validate_every.is_some()),
-        ] {
-            if set && self.validation.is_none() {
-                return Err(Error::config("TrainerConfig", field, "absent without Trainer::validate", "set"));
-            }
-        }
-        let run = Run { plateau: self.config.plateau.clone(), ..Run::default() };
-        let now = Instant::now();
-        let mut fit = Fit { steps, run, best: None, started: now, before: 0.0, saved: now, saved_at: None };
-        let (resumed, stop) = self.resume(&mut fit)?;
-        if !resumed {
-            // The source may have been used before.
-            fit.steps.go_to(&Place::default(), &self.device())?;
-        }
-        let mut stop = stop.or(self.started(&mut fit)?);
-        while stop.is_none() {
-            stop = self.one_step(&mut fit)?;
-        }
-        let reason = stop.unwrap_or(StopReason::Completed);
-        self.finish(fit, reason)
-    }
-
-    /// The device of the model; the CPU if it has no parameters.
+    /// The device of the model; of one without parameters the CPU.
     pub(super) fn device(&self) -> Device {
         self.model.parameters().first().map_or_else(Device::cpu, |param| param.device())
     }
 
-    fn started(&mut self, fit: &mut Fit<'_>) -> Result<Option<StopReason>> {
-        let steps_per_epoch = (fit.steps.items_per_epoch() as u64).div_ceil(self.config.accumulate);
-        let planned = steps_per_epoch.saturating_mul(self.config.epochs);
-        let started = Started {
-            num_parameters: self.model.num_parameters(),
-            device: self.device().name().to_string(),
-            epochs: self.config.epochs,
-            steps_per_epoch,
-            resumed_step: fit.run.step,
-            planned_steps: self.config.early_stopping.max_steps.map_or(planned, |max| max.min(planned)),
-        };
-        self.emit(&Event::Started(&started))
-    }
-
-    /// Calls all callbacks. The first one that asks to stop gives the reason.
+    /// Tells all callbacks; the first wish to stop is the reason.
     pub(super) fn emit(&mut self, event: &Event<'_>) -> Result<Option<StopReason>> {
         let mut stop = None;
         for callback in &mut self.callbacks {
@@ -218,232 +146,6 @@ impl<'a> Trainer<'a> {
             }
         }
         Ok(stop)
-    }
-
-    /// Takes items until a step is complete or the epoch ends. Returns the reason if the run stops.
-    fn one_step(&mut self, fit: &mut Fit<'_>) -> Result<Option<StopReason>> {
-        if let Some(reason) = self.limit(fit) {
-            return Ok(Some(reason));
-        }
-        let epoch = fit.steps.epoch();
-        let lr = match (&self.config.schedule, &fit.run.plateau) {
-            (Some(schedule), _) => Some(schedule.lr(fit.run.step)),
-            (None, plateau) => plateau.as_ref().map(|plateau| plateau.lr),
-        };
-        if let Some(lr) = lr {
-            self.optimizer.set_lr(lr);
-        }
-        self.model.train();
-        let mut gradients = GradAccumulator::new();
-        let (mut losses, mut items, mut ended) = (0.0f64, 0u64, false);
-        // The draw positions of the last item, to repeat its dropout masks.
-        let mut draws = BTreeMap::new();
-        while items < self.config.accumulate {
-            if !fit.steps.next()? {
-                ended = true;
-                break;
-            }
-            draws = self.model.draw_positions();
-            let loss = fit.steps.loss()?;
-            // Enqueue the backward pass before waiting for the loss.
-            let gradient = self.optimizer.scale_loss(&loss)?.backward()?;
-            let value = loss.item()?;
-            if !value.is_finite() {
-                let symptom = Symptom::Loss { value };
-                return self.non_finite(fit, &draws, symptom).map(Some);
-            }
-            gradients.add(gradient)?;
-            losses += f64::from(value);
-            items += 1;
-        }
-        let mut stop = None;
-        if items > 0 {
-            stop = self.update(fit, epoch, gradients, losses / items as f64, &draws)?;
-        }
-        if matches!(stop, Some(StopReason::NonFinite(_))) {
-            return Ok(stop);
-        }
-        if ended {
-            stop = stop.or(self.end_epoch(fit, epoch)?);
-        }
-        if matches!(stop, Some(StopReason::NonFinite(_))) {
-            return Ok(stop);
-        }
-        Ok(stop.or(self.save_when_due(fit, ended.then_some(epoch))?))
-    }
-
-    /// Checks the conditions that need no new score.
-    fn limit(&self, fit: &Fit<'_>) -> Option<StopReason> {
-        let stopping = &self.config.early_stopping;
-        if self.interrupt.is_set() {
-            return Some(StopReason::Interrupted);
-        }
-        if stopping.max_steps.is_some_and(|max| fit.run.step >= max) {
-            return Some(StopReason::StepLimit);
-        }
-        if stopping.max_time.is_some_and(|max| fit.seconds() >= max.as_secs_f64()) {
-            return Some(StopReason::TimeUp);
-        }
-        // A run that had stopped when it was saved does not continue.
-        fit.run
-            .watch
-            .verdict(stopping)
-            .or_else(|| (fit.steps.epoch() >= self.config.epochs).then_some(StopReason::Completed))
-    }
-
-    fn update(
-        &mut self,
-        fit: &mut Fit<'_>,
-        epoch: u64,
-        mut gradients: GradAccumulator,
-        loss: f64,
-        draws: &BTreeMap<String, u64>,
-    ) -> Result<Option<StopReason>> {
-        let ratios = self.callbacks.iter().any(|callback| callback.wants_update_ratios());
-        let ratios = ratios.then(|| Ratios::before(self.model));
-        let skipped = self.optimizer.skipped_steps();
-        match self.optimizer.step(&gradients.take_mean()?) {
-            Err(Error::NonFinite { parameters, .. }) => {
-                return self.non_finite(fit, draws, Symptom::Gradients { parameters }).map(Some);
-            }
-            result => result?,
-        }
-        if let Some(ema) = &mut self.ema {
-            ema.update()?;
-        }
-        let (update_ratio, update_ratios) = match ratios {
-            Some(ratios) => ratios.after()?,
-            None => (None, BTreeMap::new()),
-        };
-        fit.run.step += 1;
-        fit.run.losses.0 += loss;
-        fit.run.losses.1 += 1;
-        let report = StepReport {
-            step: fit.run.step,
-            epoch,
-            loss: loss as f32,
-            lr: self.optimizer.lr(),
-            grad_norm: self.optimizer.grad_norm().unwrap_or(0.0),
-            skipped: self.optimizer.skipped_steps() > skipped,
-            update_ratio,
-            update_ratios,
-            seconds: fit.seconds(),
-        };
-        let stop = self.emit(&Event::Step(&report))?;
-        match self.config.validate_every {
-            Some(every) if fit.run.step.is_multiple_of(every) => Ok(stop.or(self.score(fit, epoch, true)?)),
-            _ => Ok(stop),
-        }
-    }
-
-    fn end_epoch(&mut self, fit: &mut Fit<'_>, epoch: u64) -> Result<Option<StopReason>> {
-        let mut stop = None;
-        if self.config.validate_every.is_none() {
-            stop = self.score(fit, epoch, true)?;
-        }
-        let (sum, count) = std::mem::take(&mut fit.run.losses);
-        let report = EpochReport {
-            epoch,
-            step: fit.run.step,
-            loss: sum / count.max(1) as f64,
-            lr: self.optimizer.lr(),
-            score: fit.run.last.clone(),
-            seconds: fit.seconds(),
-        };
-        fit.run.epochs.push(report.clone());
-        Ok(stop.or(self.emit(&Event::Epoch(&report))?))
-    }
-
-    /// Validates. `steers` says whether the score may stop the run or change the learning rate.
-    fn score(&mut self, fit: &mut Fit<'_>, epoch: u64, steers: bool) -> Result<Option<StopReason>> {
-        let Some(validation) = &mut self.validation else { return Ok(None) };
-        let _span = tracing::debug_span!("validate").entered();
-        let model = self.model;
-        model.eval();
-        let mut evaluate = || Ok((no_grad(&mut *validation)?, model.state_dict()));
-        let result = match &mut self.ema {
-            Some(ema) => ema.averaged(evaluate),
-            None => evaluate(),
-        };
-        model.train();
-        let (score, weights) = result?;
-        if !score.value.is_finite() {
-            let symptom = Symptom::Score { name: score.name, value: score.value };
-            return Ok(Some(StopReason::NonFinite(NonFinite { step: fit.run.step, symptom, origin: None })));
-        }
-        let is_best = fit.run.best.as_ref().is_none_or(|best| score.is_better_than(&best.score, 0.0));
-        let validation = Validation { step: fit.run.step, epoch, score: score.clone(), is_best };
-        if is_best {
-            (fit.run.best, fit.best) = (Some(validation.clone()), Some(weights));
-        }
-        (fit.run.last, fit.run.validated_step) = (Some(score.clone()), Some(fit.run.step));
-        let stop = self.emit(&Event::Validated(&validation))?;
-        if !steers {
-            return Ok(None);
-        }
-        let stopping = &self.config.early_stopping;
-        fit.run.watch.observe(&score, stopping.min_delta);
-        if let Some(plateau) = &mut fit.run.plateau {
-            if plateau.goal != score.goal {
-                let expected = format!("that of the score `{}`, {:?}", score.name, score.goal);
-                return Err(Error::config(
-                    "ReduceOnPlateau",
-                    "goal",
-                    expected,
-                    format!("{:?}", plateau.goal),
-                ));
-            }
-            plateau.observe(score.value)?;
-        }
-        Ok(stop.or_else(|| fit.run.watch.verdict(&self.config.early_stopping)))
-    }
-
-    fn non_finite(
-        &self,
-        fit: &mut Fit<'_>,
-        draws: &BTreeMap<String, u64>,
-        symptom: Symptom,
-    ) -> Result<StopReason> {
-        let step = fit.run.step + 1;
-        tracing::error!(step, ?symptom, "a value is not finite");
-        // Use the same masks and the same weights: the step was not taken.
-        let after = self.model.draw_positions();
-        self.model.set_draw_positions(draws)?;
-        let origin = diagnose(self.model, &symptom, || fit.steps.loss());
-        self.model.set_draw_positions(&after)?;
-        Ok(StopReason::NonFinite(NonFinite { step, symptom, origin }))
-    }
-
-    fn finish(&mut self, mut fit: Fit<'_>, reason: StopReason) -> Result<Outcome> {
-        // The failed step is incomplete, so the run has to resume from the checkpoint before it.
-        let whole = !matches!(reason, StopReason::NonFinite(_));
-        if whole && fit.saved_at != Some(fit.moment()) {
-            self.save(&mut fit)?;
-        }
-        self.last = Some(self.model.state_dict());
-        // Validates after the last steps, even if the run stops before its first validation.
-        let epoch = fit.steps.epoch().min(self.config.epochs.saturating_sub(1));
-        if whole && reason != StopReason::Interrupted && fit.run.validated_step != Some(fit.run.step) {
-            self.score(&mut fit, epoch, false)?;
-            if fit.saved_at != Some(fit.moment()) {
-                self.save(&mut fit)?;
-            }
-        }
-        match (&fit.best, &mut self.ema) {
-            (Some(best), _) => self.model.load_state_dict(best)?,
-            (None, Some(ema)) => {
-                let model = self.model;
-                let averages = ema.averaged(|| Ok(model.state_dict()))?;
-                model.load_state_dict(&averages)?;
-            }
-            (None, None) => {}
-        }
-        self.model.eval();
-        let seconds = fit.seconds();
-        let Run { step: steps, best, last, epochs, .. } = fit.run;
-        let outcome = Outcome { reason, steps, best, last, epochs, seconds };
-        self.emit(&Event::Ended(&outcome))?;
-        Ok(outcome)
     }
 }
 

@@ -1,24 +1,32 @@
 //! [`AnyRnnConfig`]: the configuration of a layer whose cell is chosen while the program runs.
 
-use super::{GruConfig, LstmConfig, MguConfig, Parts, RnnConfig};
+use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
+use crate::nn::config::parts::Parts;
+use crate::nn::state::AnyRnnState;
 
 /// Settings of an [`AnyRnn`](crate::nn::AnyRnn), made from those of a certain layer.
 #[derive(Clone, Debug)]
 pub struct AnyRnnConfig(Parts);
 
 impl AnyRnnConfig {
-    pub(crate) fn build(&self) -> Parts {
-        self.0.clone()
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.0
     }
 }
 
-macro_rules! from_config {
-    ($($config:ident),*) => {
-        $(impl From<$config> for AnyRnnConfig {
-            fn from(config: $config) -> Self {
-                AnyRnnConfig(config.build())
-            }
-        })*
-    };
+impl<C: CellOptions> From<RecurrentConfig<C>> for AnyRnnConfig {
+    fn from(config: RecurrentConfig<C>) -> Self {
+        AnyRnnConfig(config.parts())
+    }
 }
-from_config!(LstmConfig, GruConfig, MguConfig, RnnConfig);
+
+/// A cell chosen while the program runs.
+#[derive(Clone, Copy, Debug)]
+pub enum AnyCell {}
+
+impl sealed::Sealed for AnyCell {}
+
+impl RecurrentCell for AnyCell {
+    type State = AnyRnnState;
+    const LAYER: &'static str = "AnyRnn";
+}

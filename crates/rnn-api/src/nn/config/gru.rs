@@ -1,20 +1,54 @@
 //! Settings of a GRU.
 
-use super::{ForgetBias, Parts, default};
-use crate::init::Init;
-use rnn_kernels::cell::{Activation, CellSpec, Merge, Regularization, StackSpec, Storage, WeightFormat};
+use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
+use crate::nn::state::GruState;
+use rnn_kernels::cell::{Activation, CellSpec};
 use serde::{Deserialize, Serialize};
 
-recurrent_config! {
-    /// Sizes and settings of a [`Gru`](super::super::Gru).
-    GruConfig {
-        /// Activation of the gates r and z.
-        gate_activation: Activation = sigmoid("default::sigmoid"),
-        /// Activation of the candidate n.
-        candidate_activation: Activation = tanh("default::tanh"),
-        /// Whether the reset gate acts after the recurrent product (PyTorch, cuDNN, Keras 3; true at first) or
-        /// before it (Cho 2014, ONNX's default, Keras 1).
-        reset_after: bool = yes("default::yes"),
+/// Sizes and settings of a [`Gru`](crate::nn::Gru).
+pub type GruConfig = RecurrentConfig<GruCell>;
+
+/// Settings of a GRU cell: the field `cell` of [`GruConfig`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct GruCell {
+    /// Activation of the gates r and z.
+    pub gate_activation: Activation,
+    /// Activation of the candidate n.
+    pub candidate_activation: Activation,
+    /// Whether the reset gate acts after the recurrent product (PyTorch, cuDNN, Keras 3; true at first) or
+    /// before it (Cho 2014, ONNX's default, Keras 1).
+    pub reset_after: bool,
+}
+
+impl Default for GruCell {
+    fn default() -> Self {
+        GruCell {
+            gate_activation: Activation::Sigmoid,
+            candidate_activation: Activation::Tanh,
+            reset_after: true,
+        }
+    }
+}
+
+impl sealed::Sealed for GruCell {}
+
+impl RecurrentCell for GruCell {
+    type State = GruState;
+    const LAYER: &'static str = "Gru";
+}
+
+impl CellOptions for GruCell {
+    const CONFIG: &'static str = "GruConfig";
+
+    fn spec(&self) -> CellSpec {
+        CellSpec {
+            gate_activation: self.gate_activation,
+            candidate_activation: self.candidate_activation,
+            reset_after: self.reset_after,
+            ..CellSpec::gru()
+        }
     }
 }
 
@@ -22,21 +56,21 @@ impl GruConfig {
     /// Activation of the gates r and z.
     #[must_use]
     pub fn with_gate_activation(mut self, activation: Activation) -> Self {
-        self.gate_activation = activation;
+        self.cell.gate_activation = activation;
         self
     }
 
     /// Activation of the candidate n.
     #[must_use]
     pub fn with_candidate_activation(mut self, activation: Activation) -> Self {
-        self.candidate_activation = activation;
+        self.cell.candidate_activation = activation;
         self
     }
 
     /// Whether the reset gate acts after the recurrent product or before it.
     #[must_use]
     pub fn with_reset_after(mut self, reset_after: bool) -> Self {
-        self.reset_after = reset_after;
+        self.cell.reset_after = reset_after;
         self
     }
 
@@ -52,15 +86,5 @@ impl GruConfig {
     pub fn with_candidate_dropout(mut self, rate: f32) -> Self {
         self.regularization.candidate_dropout = rate;
         self
-    }
-
-    pub(crate) fn build(&self) -> Parts {
-        let cell = CellSpec {
-            gate_activation: self.gate_activation,
-            candidate_activation: self.candidate_activation,
-            reset_after: self.reset_after,
-            ..CellSpec::gru()
-        };
-        self.parts(cell, None)
     }
 }

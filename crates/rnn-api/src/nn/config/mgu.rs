@@ -1,17 +1,46 @@
 //! Settings of a minimal gated unit.
 
-use super::{ForgetBias, Parts, default};
-use crate::init::Init;
-use rnn_kernels::cell::{Activation, CellSpec, Merge, Regularization, StackSpec, Storage, WeightFormat};
+use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
+use crate::nn::state::MguState;
+use rnn_kernels::cell::{Activation, CellSpec};
 use serde::{Deserialize, Serialize};
 
-recurrent_config! {
-    /// Sizes and settings of a [`Mgu`](super::super::Mgu).
-    MguConfig {
-        /// Activation of the gate f.
-        gate_activation: Activation = sigmoid("default::sigmoid"),
-        /// Activation of the candidate n.
-        candidate_activation: Activation = tanh("default::tanh"),
+/// Sizes and settings of a [`Mgu`](crate::nn::Mgu).
+pub type MguConfig = RecurrentConfig<MguCell>;
+
+/// Settings of a minimal gated unit: the field `cell` of [`MguConfig`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct MguCell {
+    /// Activation of the gate f.
+    pub gate_activation: Activation,
+    /// Activation of the candidate n.
+    pub candidate_activation: Activation,
+}
+
+impl Default for MguCell {
+    fn default() -> Self {
+        MguCell { gate_activation: Activation::Sigmoid, candidate_activation: Activation::Tanh }
+    }
+}
+
+impl sealed::Sealed for MguCell {}
+
+impl RecurrentCell for MguCell {
+    type State = MguState;
+    const LAYER: &'static str = "Mgu";
+}
+
+impl CellOptions for MguCell {
+    const CONFIG: &'static str = "MguConfig";
+
+    fn spec(&self) -> CellSpec {
+        CellSpec {
+            gate_activation: self.gate_activation,
+            candidate_activation: self.candidate_activation,
+            ..CellSpec::mgu()
+        }
     }
 }
 
@@ -19,14 +48,14 @@ impl MguConfig {
     /// Activation of the gate f.
     #[must_use]
     pub fn with_gate_activation(mut self, activation: Activation) -> Self {
-        self.gate_activation = activation;
+        self.cell.gate_activation = activation;
         self
     }
 
     /// Activation of the candidate n.
     #[must_use]
     pub fn with_candidate_activation(mut self, activation: Activation) -> Self {
-        self.candidate_activation = activation;
+        self.cell.candidate_activation = activation;
         self
     }
 
@@ -42,14 +71,5 @@ impl MguConfig {
     pub fn with_candidate_dropout(mut self, rate: f32) -> Self {
         self.regularization.candidate_dropout = rate;
         self
-    }
-
-    pub(crate) fn build(&self) -> Parts {
-        let cell = CellSpec {
-            gate_activation: self.gate_activation,
-            candidate_activation: self.candidate_activation,
-            ..CellSpec::mgu()
-        };
-        self.parts(cell, None)
     }
 }

@@ -1,18 +1,48 @@
 //! Settings of an Elman network.
 
-use super::{ForgetBias, Parts, default};
 use crate::init::Init;
-use rnn_kernels::cell::{Activation, CellSpec, Merge, Regularization, StackSpec, Storage, WeightFormat};
+use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
+use crate::nn::state::RnnState;
+use rnn_kernels::cell::{Activation, CellSpec};
 use serde::{Deserialize, Serialize};
 
-recurrent_config! {
-    /// Sizes and settings of an Elman network, [`Rnn`](super::super::Rnn).
-    RnnConfig {
-        /// Activation of the cell; [`Activation::Tanh`] at first.
-        activation: Activation = tanh("default::tanh"),
-        /// Whether every unit sees its own h only (IndRNN, Li 2018): `weight_hh` is a vector of H; false at
-        /// first. [`recurrent_init`](RnnConfig::recurrent_init) then draws it as a row of H columns.
-        independent: bool = no("default::no"),
+/// Sizes and settings of an Elman network, [`Rnn`](crate::nn::Rnn).
+pub type RnnConfig = RecurrentConfig<RnnCell>;
+
+/// Settings of the cell of an Elman network: the field `cell` of [`RnnConfig`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct RnnCell {
+    /// Activation of the cell; [`Activation::Tanh`] at first.
+    pub activation: Activation,
+    /// Whether every unit sees its own h only (IndRNN, Li 2018): `weight_hh` is a vector of H; false at
+    /// first. [`recurrent_init`](RnnConfig::recurrent_init) then draws it as a row of H columns.
+    pub independent: bool,
+}
+
+impl Default for RnnCell {
+    fn default() -> Self {
+        RnnCell { activation: Activation::Tanh, independent: false }
+    }
+}
+
+impl sealed::Sealed for RnnCell {}
+
+impl RecurrentCell for RnnCell {
+    type State = RnnState;
+    const LAYER: &'static str = "Rnn";
+}
+
+impl CellOptions for RnnCell {
+    const CONFIG: &'static str = "RnnConfig";
+
+    fn spec(&self) -> CellSpec {
+        CellSpec {
+            candidate_activation: self.activation,
+            independent: self.independent,
+            ..CellSpec::rnn_tanh()
+        }
     }
 }
 
@@ -20,21 +50,21 @@ impl RnnConfig {
     /// Activation of the cell.
     #[must_use]
     pub fn with_activation(mut self, activation: Activation) -> Self {
-        self.activation = activation;
+        self.cell.activation = activation;
         self
     }
 
     /// Lets every unit see its own h only.
     #[must_use]
     pub fn with_independent(mut self, independent: bool) -> Self {
-        self.independent = independent;
+        self.cell.independent = independent;
         self
     }
 
     /// Relu with recurrent weights that start as the identity times `scale` (IRNN, Le 2015).
     #[must_use]
     pub fn with_identity_relu(mut self, scale: f32) -> Self {
-        self.activation = Activation::Relu;
+        self.cell.activation = Activation::Relu;
         self.recurrent_init = Init::Identity(scale);
         self
     }
@@ -44,14 +74,5 @@ impl RnnConfig {
     pub fn with_zoneout(mut self, h: f32) -> Self {
         self.regularization.zoneout_h = h;
         self
-    }
-
-    pub(crate) fn build(&self) -> Parts {
-        let cell = CellSpec {
-            candidate_activation: self.activation,
-            independent: self.independent,
-            ..CellSpec::rnn_tanh()
-        };
-        self.parts(cell, None)
     }
 }

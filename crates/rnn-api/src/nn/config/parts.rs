@@ -1,0 +1,36 @@
+//! [`Parts`]: what a configuration comes to, whatever its cell.
+
+use crate::init::Init;
+use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
+use serde::{Deserialize, Serialize};
+
+/// What [`Recurrent`](crate::nn::recurrent::Recurrent) is built from.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
+    /// Name of the configuration, for errors.
+    pub(crate) config: &'static str,
+    pub(crate) spec: StackSpec,
+    pub(crate) input_init: Init,
+    pub(crate) recurrent_init: Init,
+    pub(crate) bias_init: Init,
+    pub(crate) forget_bias: Option<ForgetBias>,
+    pub(crate) learnable_state: bool,
+    pub(crate) checkpoint_every: Option<usize>,
+    pub(crate) storage: Storage,
+    pub(crate) inference_weights: WeightFormat,
+}
+
+/// First value of the bias of an LSTM's forget gate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ForgetBias {
+    /// What the gate's two biases add up to.
+    Value(f32),
+    /// For dependencies of up to `steps` steps (Tallec and Ollivier 2018, "chrono"): the forget gate's biases are
+    /// `ln u` with u uniform in `[1, steps - 1]`, the input gate's `-ln u`, so that the units' memories last from
+    /// one step to that many.
+    ForLag {
+        /// Longest dependency, at least 2.
+        steps: f32,
+    },
+}

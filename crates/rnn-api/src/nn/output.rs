@@ -1,0 +1,125 @@
+//! Outputs of recurrent layers.
+
+use crate::error::Result;
+use crate::nn::sequences::Lengths;
+use crate::nn::state::{AnyRnnState, GruState, LstmState, MguState, RecurrentState, RnnState};
+use crate::tensor::Tensor;
+use rnn_kernels::cell::Merge;
+use rnn_runtime::ops::rnn::LayerTrace;
+
+/// Every gate and state of one layer, from `forward_traced`; zero past a row's end. Values without a gradient.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Trace {
+    /// `[T, B, D, G, H]`: the gates after their activation, in PyTorch's order: i, f, g, o of an LSTM (i, g, o when
+    /// coupled), r, z, n of a GRU, f, n of an MGU; of an Elman network its one activation, before zoneout. Dropout of the
+    /// candidate comes after it.
+    pub gates: Tensor,
+    /// `[T, B, D, H]`: h after every step; P takes H's place with a projection.
+    pub h: Tensor,
+    /// `[T, B, D, H]`: c after every step; LSTM only.
+    pub c: Option<Tensor>,
+}
+
+impl Trace {
+    pub(crate) fn new(trace: LayerTrace) -> Self {
+        let LayerTrace { gates, h, c } = trace;
+        Trace { gates: Tensor::from_array(gates), h: Tensor::from_array(h), c: c.map(Tensor::from_array) }
+    }
+}
+
+/// Output of a recurrent layer; the aliases [`LstmOutput`], [`GruOutput`], [`MguOutput`] and
+/// [`RnnOutput`] say which.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RecurrentOutput<S> {
+    /// Output of the last layer at every step, `[T, B, D*H]`: the forward direction's H features,
+    /// then the backward direction's; `[T, B, H]` of merged directions. P takes H's place with a projection. Zero
+    /// past a row's end.
+    pub y: Tensor,
+    /// The state after the last valid step (of the backward direction: after t = 0). Feed it to the next
+    /// call to continue the sequence.
+    pub state: S,
+    lengths: Option<Lengths>,
+    merge: Merge,
+}
+
+/// Output of an [`Lstm`](super::Lstm).
+pub type LstmOutput = RecurrentOutput<LstmState>;
+/// Output of a [`Gru`](super::Gru).
+pub type GruOutput = RecurrentOutput<GruState>;
+/// Output of a [`Mgu`](super::Mgu).
+pub type MguOutput = RecurrentOutput<MguState>;
+/// Output of an [`Rnn`](super::Rnn).
+pub type RnnOutput = RecurrentOutput<RnnState>;
+
+/// Output of an [`AnyRnn`](super::AnyRnn).
+pub type AnyRnnOutput = RecurrentOutput<AnyRnnState>;
+
+impl<S: RecurrentState> RecurrentOutput<S> {
+    pub(crate) fn new(y: Tensor, state: S, lengths: Option<Lengths>, merge: Merge) -> Self {
+        RecurrentOutput { y, state, lengths, merge }
+    }
+
+    /// What the last layer knows after the whole sequence, `[B, D*H]`: each direction's final
+    /// state, merged as the layer merges its outputs. The backward half is that of t = 0; the same half of `y` at
+    /// the last step has seen one step only. Of ragged rows it is the state after each row's own last step.
+    ///
+    /// # Errors
+    /// A failing device, or no memory.
+    pub fn last(&self) -> Result<Tensor> {
+        let (h, directions) = (self.state.hidden(), self.state.directions());
+        let first = h.dims()[0] - directions;
+        let forward = h.select(0, first)?;
+        if directions == 1 {
+            return Ok(forward);
+        }
+        let backward = h.select(0, first + 1)?;
+        match self.merge {
+            Merge::Concat => Tensor::concat(&[&forward, &backward], 1),
+            Merge::Sum => forward.add(&backward),
+            Merge::Mean => forward.add(&backward)?.scale(0.5),
+            Merge::Mul => forward.mul(&backward),
+        }
+    }
+
+    /// The mean of y over each row's valid steps, `[B, features]`.
+    ///
+    /// # Errors
+    /// A failing device, or no memory.
+    pub fn mean_pool(&self) -> Result<Tensor> {
+        match &self.lengths {
+            None => self.y.mean_axis(0),
+            Some(lengths) => {
+                // y is zero past the ends.
+                let share: Vec<f32> = lengths.as_slice().iter().map(|&length| 1.0 / length as f32).collect();
+                let share = Tensor::from_slice(self.y.device(), &share, &[share.len(), 1])?;
+                self.y.sum_axis(0)?.mul(&share)
+            }
+        }
+    }
+
+    /// The largest value of y over each row's valid steps, `[B, features]`.
+    ///
+    /// # Errors
+    /// A failing device, or no memory.
+    pub fn max_pool(&self) -> Result<Tensor> {
+        match self.valid_mask()? {
+            None => self.y.max_axis(0),
+            // Far below any output, and finite, so that the gradient of the mask's side stays zero.
+            Some(mask) => self.y.add(&mask.shift(-1.0)?.scale(1e30)?)?.max_axis(0),
+        }
+    }
+
+    /// 1 at valid steps and 0 past a row's end, `[T, B, 1]`; absent when all rows have all steps.
+    ///
+    /// # Errors
+    /// A failing device, or no memory.
+    pub fn valid_mask(&self) -> Result<Option<Tensor>> {
+        let Some(lengths) = &self.lengths else { return Ok(None) };
+        let (steps, batch) = (self.y.dims()[0], lengths.as_slice().len());
+        let valid = |k: usize| f32::from(u8::from(k / batch < lengths.as_slice()[k % batch]));
+        let mask: Vec<f32> = (0..steps * batch).map(valid).collect();
+        Tensor::from_vec(self.y.device(), mask, &[steps, batch, 1]).map(Some)
+    }
+}

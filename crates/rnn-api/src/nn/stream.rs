@@ -1,0 +1,99 @@
+//! [`RecurrentStream`]: a recurrent layer that is fed one step at a time.
+
+use crate::autograd::no_grad;
+use crate::error::{Error, Result};
+use crate::nn::config::{AnyCell, GruCell, LstmCell, MguCell, RecurrentCell, RnnCell};
+use crate::nn::recurrent::{Recurrent, RunInput};
+use crate::nn::state::{RecurrentState, sealed::Sealed};
+use crate::tensor::Tensor;
+use std::fmt;
+use std::sync::Arc;
+
+/// A running sequence per batch row, made by [`RecurrentLayer::stream`](crate::nn::RecurrentLayer::stream).
+pub struct RecurrentStream<C: RecurrentCell> {
+    layer: Arc<Recurrent>,
+    batch: usize,
+    state: C::State,
+}
+
+/// A running sequence per batch row, made by [`Lstm::stream`](crate::nn::Lstm::stream).
+pub type LstmStream = RecurrentStream<LstmCell>;
+/// A running sequence per batch row, made by [`Gru::stream`](crate::nn::Gru::stream).
+pub type GruStream = RecurrentStream<GruCell>;
+/// A running sequence per batch row, made by [`Mgu::stream`](crate::nn::Mgu::stream).
+pub type MguStream = RecurrentStream<MguCell>;
+/// A running sequence per batch row, made by [`Rnn::stream`](crate::nn::Rnn::stream).
+pub type RnnStream = RecurrentStream<RnnCell>;
+/// A running sequence per batch row, made by [`AnyRnn::stream`](crate::nn::AnyRnn::stream).
+pub type AnyRnnStream = RecurrentStream<AnyCell>;
+
+impl<C: RecurrentCell> RecurrentStream<C> {
+    pub(super) fn new(layer: &Arc<Recurrent>, batch: usize) -> Result<Self> {
+        if layer.spec.bidirectional {
+            return Err(Error::Unsupported {
+                what: "streaming a bidirectional layer".into(),
+                why: "the backward direction starts at the end of the sequence".into(),
+            });
+        }
+        Ok(RecurrentStream { layer: layer.clone(), batch, state: layer.zero_state(batch)? })
+    }
+
+    /// Feeds one step `[B, I]` and returns the last layer's output `[B, H]`.
+    ///
+    /// # Errors
+    /// Another shape or device, or no memory. The state is then that before the step.
+    pub fn step(&mut self, x: &Tensor) -> Result<Tensor> {
+        let spec = &self.layer.spec;
+        let expected = [self.batch, spec.input_size];
+        if x.dims() != expected {
+            let expected = format!("[B, I] = {expected:?}");
+            return Err(Error::shape("stream step", "x", expected, x.shape()));
+        }
+        let out = no_grad(|| {
+            let x = x.reshape(&[1, self.batch, spec.input_size])?;
+            let (h0, c0) = (Some(self.state.hidden()), self.state.cell());
+            self.layer.run(&RunInput { x: &x, h0, c0, sequences: None, draws: None, traced: &[] })
+        })?;
+        self.state = C::State::from_tensors(out.h_n, out.c_n, 1);
+        out.y.reshape(&[self.batch, spec.state_size()])
+    }
+
+    /// The state after the last step. Cheap to keep: later steps do not change it.
+    pub fn state(&self) -> &C::State {
+        &self.state
+    }
+
+    /// Continues from another state.
+    ///
+    /// # Errors
+    /// A state of another shape.
+    pub fn set_state(&mut self, state: &C::State) -> Result<()> {
+        let spec = &self.layer.spec;
+        let given = [(Some(state.hidden()), spec.state_size()), (state.cell(), spec.hidden_size)];
+        for (tensor, width) in given {
+            let Some(tensor) = tensor else { continue };
+            let expected = [spec.num_states(), self.batch, width];
+            if tensor.dims() != expected {
+                let expected = format!("[L, B, H] = {expected:?}");
+                return Err(Error::shape("set_state", "state", expected, tensor.shape()));
+            }
+        }
+        self.state = state.detach();
+        Ok(())
+    }
+
+    /// Continues from zero.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn reset(&mut self) -> Result<()> {
+        self.state = self.layer.zero_state(self.batch)?;
+        Ok(())
+    }
+}
+
+impl<C: RecurrentCell> fmt::Debug for RecurrentStream<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}Stream(batch {})", C::LAYER, self.batch)
+    }
+}

@@ -1,0 +1,185 @@
+//! [`OptimConfig`]: what all optimizers share, around the settings of an update rule.
+
+use crate::error::Result;
+use crate::optim::check::{check, check_lr};
+use crate::optim::group::{ParamGroup, Settings};
+use crate::optim::loss_scale::LossScale;
+use crate::optim::rule::Rule;
+use serde::{Deserialize, Serialize};
+
+/// Settings of an optimizer; the aliases such as [`AdamConfig`](crate::optim::AdamConfig) and
+/// [`SgdConfig`](crate::optim::SgdConfig) say which.
+///
+/// In JSON it is one flat object: the fields of `rule` stand beside the others. Absent fields have their defaults;
+/// unknown ones are refused. Name filters of groups are code and are not serialized with the rest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, bound = "R: Rule")]
+#[non_exhaustive]
+pub struct OptimConfig<R> {
+    /// Learning rate.
+    pub lr: f64,
+    /// Weight decay, the l2 penalty, of parameters that no group claims.
+    pub weight_decay: f64,
+    /// Weight of the penalty on the magnitudes of the parameters that no group claims.
+    pub l1: f64,
+    /// Whether both penalties act on the parameters directly rather than through the gradients.
+    pub decoupled_weight_decay: bool,
+    /// Largest magnitude of an element of a gradient; clipped first.
+    pub clip_value: Option<f32>,
+    /// Largest norm of the gradient of one parameter; clipped second.
+    pub clip_tensor_norm: Option<f32>,
+    /// Largest global norm of the gradients; they are scaled down to it together, last.
+    pub clip_norm: Option<f32>,
+    /// What the objective is multiplied with before the backward pass.
+    pub loss_scale: Option<LossScale>,
+    /// Settings of the update rule, such as [`AdamRule`](crate::optim::AdamRule).
+    #[serde(flatten, deserialize_with = "crate::flat::rest")]
+    pub rule: R,
+    #[serde(skip)]
+    pub(crate) groups: Vec<ParamGroup>,
+}
+
+impl<R: Rule> Default for OptimConfig<R> {
+    fn default() -> Self {
+        Self::new(R::LR)
+    }
+}
+
+impl<R: Rule> OptimConfig<R> {
+    /// With this learning rate and PyTorch's defaults.
+    pub fn new(lr: f64) -> Self {
+        OptimConfig {
+            lr,
+            weight_decay: R::WEIGHT_DECAY,
+            l1: 0.0,
+            decoupled_weight_decay: R::DECOUPLED,
+            clip_value: None,
+            clip_tensor_norm: None,
+            clip_norm: None,
+            loss_scale: None,
+            rule: R::default(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// Refuses settings that make no sense, whatever the model.
+    pub(crate) fn check(&self) -> Result<()> {
+        check_lr(R::CONFIG, self.lr)?;
+        for (field, value) in [("weight_decay", self.weight_decay), ("l1", self.l1)] {
+            check(R::CONFIG, field, value, "finite and not negative", value.is_finite() && value >= 0.0)?;
+        }
+        let limits = [
+            ("clip_value", self.clip_value),
+            ("clip_tensor_norm", self.clip_tensor_norm),
+            ("clip_norm", self.clip_norm),
+        ];
+        for (field, limit) in limits {
+            let limit = limit.map_or(1.0, f64::from);
+            check(R::CONFIG, field, limit, "positive", limit.is_finite() && limit > 0.0)?;
+        }
+        self.loss_scale.map_or(Ok(()), |scale| scale.check(R::CONFIG))?;
+        self.rule.check()
+    }
+
+    /// What holds for the parameter of this name.
+    pub(crate) fn settings(&self, name: &str) -> Settings {
+        let all = Settings {
+            weight_decay: self.weight_decay,
+            l1: self.l1,
+            decoupled: self.decoupled_weight_decay,
+            lr_scale: 1.0,
+        };
+        all.of(name, &self.groups)
+    }
+}
+
+impl<R> OptimConfig<R> {
+    /// Weight decay, the l2 penalty, of parameters that no group claims.
+    #[must_use]
+    pub fn with_weight_decay(mut self, weight_decay: f64) -> Self {
+        self.weight_decay = weight_decay;
+        self
+    }
+
+    /// Weight of the penalty on the magnitudes of the parameters that no group claims.
+    #[must_use]
+    pub fn with_l1(mut self, l1: f64) -> Self {
+        self.l1 = l1;
+        self
+    }
+
+    /// Whether both penalties act on the parameters directly (`true`: `p *= 1 - lr weight_decay`, then `lr l1`
+    /// towards zero) rather than through the gradients (`g += l1 sign(p) + weight_decay p`).
+    #[must_use]
+    pub fn with_decoupled_weight_decay(mut self, decoupled: bool) -> Self {
+        self.decoupled_weight_decay = decoupled;
+        self
+    }
+
+    /// No weight decay for parameters whose name `filter` accepts, usually biases:
+    /// `with_no_decay(|name| name.contains("bias"))`.
+    #[must_use]
+    pub fn with_no_decay(self, filter: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        let group = ParamGroup::new(filter).with_weight_decay(0.0);
+        self.with_group(group.allow_empty())
+    }
+
+    /// Settings of their own for some parameters; the first group that fits counts.
+    #[must_use]
+    pub fn with_group(mut self, group: ParamGroup) -> Self {
+        self.groups.push(group);
+        self
+    }
+
+    /// Scales the gradients of every step so that their global norm is at most `max_norm`,
+    /// inside the update kernels.
+    #[must_use]
+    pub fn with_clip_norm(mut self, max_norm: f32) -> Self {
+        self.clip_norm = Some(max_norm);
+        self
+    }
+
+    /// Clamps every element of the gradients to `-limit..=limit`, before clipping by norm.
+    #[must_use]
+    pub fn with_clip_value(mut self, limit: f32) -> Self {
+        self.clip_value = Some(limit);
+        self
+    }
+
+    /// Scales the gradient of every parameter so that its own norm is at most `max_norm`, before the global
+    /// norm is clipped.
+    #[must_use]
+    pub fn with_clip_tensor_norm(mut self, max_norm: f32) -> Self {
+        self.clip_tensor_norm = Some(max_norm);
+        self
+    }
+
+    /// Expects gradients of an objective multiplied by a scale; see
+    /// [`Optimizer::scale_loss`](crate::optim::Optimizer::scale_loss).
+    #[must_use]
+    pub fn with_loss_scale(mut self, loss_scale: LossScale) -> Self {
+        self.loss_scale = Some(loss_scale);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::optim::{AdamConfig, AdamWConfig, SgdConfig};
+    use serde_json::{from_str, to_string};
+
+    /// What was written when every configuration was a struct of its own.
+    const ADAM: &str = r#"{"lr":0.01,"weight_decay":0.0,"l1":0.0,"decoupled_weight_decay":false,"clip_value":null,"clip_tensor_norm":null,"clip_norm":1.0,"loss_scale":null,"beta1":0.9,"beta2":0.99,"eps":1e-8}"#;
+
+    #[test]
+    fn configurations_survive_json() {
+        let config = AdamConfig::new(0.01).with_beta2(0.99).with_clip_norm(1.0);
+        assert_eq!(to_string(&config).unwrap(), ADAM);
+        assert_eq!(to_string(&from_str::<AdamConfig>(ADAM).unwrap()).unwrap(), ADAM);
+        let short: AdamWConfig = from_str("{}").unwrap();
+        assert_eq!(to_string(&short).unwrap(), to_string(&AdamWConfig::default()).unwrap());
+        assert_eq!((short.lr, short.weight_decay, short.decoupled_weight_decay), (1e-3, 0.01, true));
+        let error = from_str::<SgdConfig>(r#"{"lr":0.1,"momentun":0.9}"#).unwrap_err().to_string();
+        assert!(error.contains("unknown field `momentun`"), "{error}");
+    }
+}

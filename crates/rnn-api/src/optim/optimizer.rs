@@ -1,0 +1,82 @@
+//! [`Optimizer`]: what a training loop needs of every optimizer.
+
+use crate::autograd::Gradients;
+use crate::error::Result;
+use crate::optim::state::OptimizerState;
+use crate::tensor::Tensor;
+use std::path::Path;
+
+/// Changes parameters so that the objective falls.
+pub trait Optimizer {
+    /// One step along `gradients`. Parameters without a gradient are skipped, gradients of other
+    /// parameters ignored. Waits for the device, to learn whether the gradients are finite. With a dynamic
+    /// [`LossScale`](crate::optim::LossScale), gradients that are not finite skip the step and lower the scale;
+    /// [`Optimizer::skipped_steps`] counts.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`](crate::Error::NonFinite) names the parameters whose gradients are
+    /// infinite or not a number; [`Error::Config`](crate::Error::Config) refuses a learning rate
+    /// that is negative or not finite. In both cases nothing has changed. Or a failing device.
+    fn step(&mut self, gradients: &Gradients) -> Result<()>;
+
+    /// The learning rate.
+    fn lr(&self) -> f64;
+
+    /// Another learning rate from the next step on; schedules call it before every step.
+    fn set_lr(&mut self, lr: f64);
+
+    /// Steps taken.
+    fn steps(&self) -> u64;
+
+    /// What the objective has to be multiplied with before the backward pass; 1 without a
+    /// [`LossScale`](crate::optim::LossScale).
+    fn loss_scale(&self) -> f32 {
+        1.0
+    }
+
+    /// `loss` times [`Optimizer::loss_scale`]; its gradients are what [`Optimizer::step`] expects.
+    ///
+    /// # Errors
+    /// A failing op.
+    fn scale_loss(&self, loss: &Tensor) -> Result<Tensor> {
+        let scale = self.loss_scale();
+        if scale == 1.0 { Ok(loss.clone()) } else { loss.scale(scale) }
+    }
+
+    /// Steps skipped because of gradients that were not finite; only a dynamic
+    /// [`LossScale`](crate::optim::LossScale) skips.
+    fn skipped_steps(&self) -> u64 {
+        0
+    }
+
+    /// Norm of all gradients of the last step together, divided by the loss scale and clipped by value, before they
+    /// were clipped by norm. Costs nothing: the step has read it. `None` before the first step.
+    fn grad_norm(&self) -> Option<f32> {
+        None
+    }
+
+    /// Learning rate, step counts, loss scale and running means at this moment. Cheap: later steps do not change
+    /// them, so this is also a snapshot.
+    fn state_dict(&self) -> OptimizerState;
+
+    /// Continues from what [`Optimizer::state_dict`] gave, of this optimizer or of one made the same
+    /// way, on any device.
+    ///
+    /// # Errors
+    /// The state of another kind of optimizer or another model
+    /// ([`Error::StateDict`](crate::Error::StateDict)), or a failing device; then nothing has changed.
+    fn load_state_dict(&mut self, state: &OptimizerState) -> Result<()>;
+
+    /// Writes learning rate, step counts, loss scale and running means to a safetensors file, atomically.
+    ///
+    /// # Errors
+    /// A file that cannot be written, or a failing device.
+    fn save(&self, path: &Path) -> Result<()>;
+
+    /// Restores what [`Optimizer::save`] wrote: training goes on as if it had not been interrupted.
+    ///
+    /// # Errors
+    /// A file that is corrupt, of another kind of optimizer or another model; then nothing has
+    /// changed.
+    fn load(&mut self, path: &Path) -> Result<()>;
+}

@@ -1,0 +1,315 @@
+//! The loop of a [`Trainer`].
+
+use super::carried::Carried;
+use super::diagnose::{NonFinite, Symptom, diagnose};
+use super::event::{EpochReport, Event, Outcome, Started, StepReport, StopReason, Validation};
+use super::ratios::Ratios;
+use super::run::{Fit, Run};
+use super::source::Source;
+use super::steps::{Independent, Place, Steps, Streamed};
+use super::trainer::Trainer;
+use crate::autograd::no_grad;
+use crate::data::{Chunk, Streams};
+use crate::error::{Error, Result};
+use crate::optim::GradAccumulator;
+use crate::tensor::Tensor;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+impl Trainer<'_> {
+    /// Trains on items that have nothing to do with each other; `step` computes the loss of one. `source` can be given
+    /// by reference.
+    ///
+    /// # Errors
+    /// Settings that contradict each other, a folder of checkpoints that is not to be continued or does not fit, and
+    /// whatever `step`, the validation, the source or a callback returns. Losses or gradients that are not finite are no
+    /// error but a [`StopReason`].
+    pub fn fit<S: Source>(
+        &mut self,
+        source: S,
+        step: impl FnMut(&S::Item) -> Result<Tensor>,
+    ) -> Result<Outcome> {
+        self.run(&mut Independent::new(source, step))
+    }
+
+    /// Trains on streams by truncated BPTT. `step` computes the loss of a chunk, and the state after it, from the state
+    /// before it, which is `None` at the start of an epoch. The state of a chunk is the start of the next; gradients
+    /// flow back over [`TrainerConfig::backward_steps`](super::TrainerConfig::backward_steps).
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`]; backward steps that are above the steps of a chunk and no multiple of them.
+    pub fn fit_streams<T: Copy, C: Carried>(
+        &mut self,
+        streams: &mut Streams<T>,
+        step: impl FnMut(&Chunk<T>, Option<&C>) -> Result<(Tensor, C)>,
+    ) -> Result<Outcome> {
+        self.run(&mut Streamed::new(streams, self.config.backward_steps, step)?)
+    }
+
+    fn run(&mut self, steps: &mut dyn Steps) -> Result<Outcome> {
+        let _span = tracing::info_span!("fit").entered();
+        self.config.early_stopping.check(self.validation.is_some())?;
+        for (field, set) in [
+            ("plateau", self.config.plateau.is_some()),
+            ("validate_every", self.config.validate_every.is_some()),
+        ] {
+            if set && self.validation.is_none() {
+                return Err(Error::config("TrainerConfig", field, "absent without Trainer::validate", "set"));
+            }
+        }
+        let run = Run { plateau: self.config.plateau.clone(), ..Run::default() };
+        let now = Instant::now();
+        let mut fit = Fit { steps, run, best: None, started: now, before: 0.0, saved: now, saved_at: None };
+        let (resumed, stop) = self.resume(&mut fit)?;
+        if !resumed {
+            // The source may have been used before.
+            fit.steps.go_to(&Place::default(), &self.device())?;
+        }
+        let mut stop = stop.or(self.started(&mut fit)?);
+        while stop.is_none() {
+            stop = self.one_step(&mut fit)?;
+        }
+        let reason = stop.unwrap_or(StopReason::Completed);
+        self.finish(fit, reason)
+    }
+
+    fn started(&mut self, fit: &mut Fit<'_>) -> Result<Option<StopReason>> {
+        let steps_per_epoch = (fit.steps.items_per_epoch() as u64).div_ceil(self.config.accumulate);
+        let planned = steps_per_epoch.saturating_mul(self.config.epochs);
+        let started = Started {
+            num_parameters: self.model.num_parameters(),
+            device: self.device().name().to_string(),
+            epochs: self.config.epochs,
+            steps_per_epoch,
+            resumed_step: fit.run.step,
+            planned_steps: self.config.early_stopping.max_steps.map_or(planned, |max| max.min(planned)),
+        };
+        self.emit(&Event::Started(&started))
+    }
+
+    /// Takes items until there was a step or the end of an epoch. Returns why the run ends, if it does.
+    fn one_step(&mut self, fit: &mut Fit<'_>) -> Result<Option<StopReason>> {
+        if let Some(reason) = self.limit(fit) {
+            return Ok(Some(reason));
+        }
+        let epoch = fit.steps.epoch();
+        let lr = match (&self.config.schedule, &fit.run.plateau) {
+            (Some(schedule), _) => Some(schedule.lr(fit.run.step)),
+            (None, plateau) => plateau.as_ref().map(|plateau| plateau.lr),
+        };
+        if let Some(lr) = lr {
+            self.optimizer.set_lr(lr);
+        }
+        self.model.train();
+        let mut gradients = GradAccumulator::new();
+        let (mut losses, mut items, mut ended) = (0.0f64, 0u64, false);
+        // What the last item's masks were drawn from, to draw them again.
+        let mut draws = BTreeMap::new();
+        while items < self.config.accumulate {
+            if !fit.steps.next()? {
+                ended = true;
+                break;
+            }
+            draws = self.model.draw_positions();
+            let loss = fit.steps.loss()?;
+            // Enqueued before the loss is waited for.
+            let gradient = self.optimizer.scale_loss(&loss)?.backward()?;
+            let value = loss.item()?;
+            if !value.is_finite() {
+                let symptom = Symptom::Loss { value };
+                return self.non_finite(fit, &draws, symptom).map(Some);
+            }
+            gradients.add(gradient)?;
+            losses += f64::from(value);
+            items += 1;
+        }
+        let mut stop = None;
+        if items > 0 {
+            stop = self.update(fit, epoch, gradients, losses / items as f64, &draws)?;
+        }
+        if matches!(stop, Some(StopReason::NonFinite(_))) {
+            return Ok(stop);
+        }
+        if ended {
+            stop = stop.or(self.end_epoch(fit, epoch)?);
+        }
+        if matches!(stop, Some(StopReason::NonFinite(_))) {
+            return Ok(stop);
+        }
+        Ok(stop.or(self.save_when_due(fit, ended.then_some(epoch))?))
+    }
+
+    /// Conditions that need no new score.
+    fn limit(&self, fit: &Fit<'_>) -> Option<StopReason> {
+        let stopping = &self.config.early_stopping;
+        if self.interrupt.is_set() {
+            return Some(StopReason::Interrupted);
+        }
+        if stopping.max_steps.is_some_and(|max| fit.run.step >= max) {
+            return Some(StopReason::StepLimit);
+        }
+        if stopping.max_time.is_some_and(|max| fit.seconds() >= max.as_secs_f64()) {
+            return Some(StopReason::TimeUp);
+        }
+        // A run that had ended when it was saved does not go on.
+        fit.run
+            .watch
+            .verdict(stopping)
+            .or_else(|| (fit.steps.epoch() >= self.config.epochs).then_some(StopReason::Completed))
+    }
+
+    fn update(
+        &mut self,
+        fit: &mut Fit<'_>,
+        epoch: u64,
+        mut gradients: GradAccumulator,
+        loss: f64,
+        draws: &BTreeMap<String, u64>,
+    ) -> Result<Option<StopReason>> {
+        let ratios = self.callbacks.iter().any(|callback| callback.wants_update_ratios());
+        let ratios = ratios.then(|| Ratios::before(self.model));
+        let skipped = self.optimizer.skipped_steps();
+        match self.optimizer.step(&gradients.take_mean()?) {
+            Err(Error::NonFinite { parameters, .. }) => {
+                return self.non_finite(fit, draws, Symptom::Gradients { parameters }).map(Some);
+            }
+            result => result?,
+        }
+        if let Some(ema) = &mut self.ema {
+            ema.update()?;
+        }
+        let (update_ratio, update_ratios) = match ratios {
+            Some(ratios) => ratios.after()?,
+            None => (None, BTreeMap::new()),
+        };
+        fit.run.step += 1;
+        fit.run.losses.0 += loss;
+        fit.run.losses.1 += 1;
+        let report = StepReport {
+            step: fit.run.step,
+            epoch,
+            loss: loss as f32,
+            lr: self.optimizer.lr(),
+            grad_norm: self.optimizer.grad_norm().unwrap_or(0.0),
+            skipped: self.optimizer.skipped_steps() > skipped,
+            update_ratio,
+            update_ratios,
+            seconds: fit.seconds(),
+        };
+        let stop = self.emit(&Event::Step(&report))?;
+        match self.config.validate_every {
+            Some(every) if fit.run.step.is_multiple_of(every) => Ok(stop.or(self.score(fit, epoch, true)?)),
+            _ => Ok(stop),
+        }
+    }
+
+    fn end_epoch(&mut self, fit: &mut Fit<'_>, epoch: u64) -> Result<Option<StopReason>> {
+        let mut stop = None;
+        if self.config.validate_every.is_none() {
+            stop = self.score(fit, epoch, true)?;
+        }
+        let (sum, count) = std::mem::take(&mut fit.run.losses);
+        let report = EpochReport {
+            epoch,
+            step: fit.run.step,
+            loss: sum / count.max(1) as f64,
+            lr: self.optimizer.lr(),
+            score: fit.run.last.clone(),
+            seconds: fit.seconds(),
+        };
+        fit.run.epochs.push(report.clone());
+        Ok(stop.or(self.emit(&Event::Epoch(&report))?))
+    }
+
+    /// Validates; `steers` says whether the score has a say in what comes next.
+    fn score(&mut self, fit: &mut Fit<'_>, epoch: u64, steers: bool) -> Result<Option<StopReason>> {
+        let Some(validation) = &mut self.validation else { return Ok(None) };
+        let _span = tracing::debug_span!("validate").entered();
+        let model = self.model;
+        model.eval();
+        let mut evaluate = || Ok((no_grad(&mut *validation)?, model.state_dict()));
+        let result = match &mut self.ema {
+            Some(ema) => ema.averaged(evaluate),
+            None => evaluate(),
+        };
+        model.train();
+        let (score, weights) = result?;
+        if !score.value.is_finite() {
+            let symptom = Symptom::Score { name: score.name, value: score.value };
+            return Ok(Some(StopReason::NonFinite(NonFinite { step: fit.run.step, symptom, origin: None })));
+        }
+        let is_best = fit.run.best.as_ref().is_none_or(|best| score.is_better_than(&best.score, 0.0));
+        let validation = Validation { step: fit.run.step, epoch, score: score.clone(), is_best };
+        if is_best {
+            (fit.run.best, fit.best) = (Some(validation.clone()), Some(weights));
+        }
+        (fit.run.last, fit.run.validated_step) = (Some(score.clone()), Some(fit.run.step));
+        let stop = self.emit(&Event::Validated(&validation))?;
+        if !steers {
+            return Ok(None);
+        }
+        let stopping = &self.config.early_stopping;
+        fit.run.watch.observe(&score, stopping.min_delta);
+        if let Some(plateau) = &mut fit.run.plateau {
+            if plateau.goal != score.goal {
+                let expected = format!("that of the score `{}`, {:?}", score.name, score.goal);
+                return Err(Error::config(
+                    "ReduceOnPlateau",
+                    "goal",
+                    expected,
+                    format!("{:?}", plateau.goal),
+                ));
+            }
+            plateau.observe(score.value)?;
+        }
+        Ok(stop.or_else(|| fit.run.watch.verdict(&self.config.early_stopping)))
+    }
+
+    fn non_finite(
+        &self,
+        fit: &mut Fit<'_>,
+        draws: &BTreeMap<String, u64>,
+        symptom: Symptom,
+    ) -> Result<StopReason> {
+        let step = fit.run.step + 1;
+        tracing::error!(step, ?symptom, "a value is not finite");
+        // The same masks again, and the same weights: the step was not taken.
+        let after = self.model.draw_positions();
+        self.model.set_draw_positions(draws)?;
+        let origin = diagnose(self.model, &symptom, || fit.steps.loss());
+        self.model.set_draw_positions(&after)?;
+        Ok(StopReason::NonFinite(NonFinite { step, symptom, origin }))
+    }
+
+    fn finish(&mut self, mut fit: Fit<'_>, reason: StopReason) -> Result<Outcome> {
+        // The step that was not finite is half taken: the checkpoint before it is the one to go on from.
+        let whole = !matches!(reason, StopReason::NonFinite(_));
+        if whole && fit.saved_at != Some(fit.moment()) {
+            self.save(&mut fit)?;
+        }
+        self.last = Some(self.model.state_dict());
+        // Before the first validation of a run that is cut short, and after its last steps.
+        let epoch = fit.steps.epoch().min(self.config.epochs.saturating_sub(1));
+        if whole && reason != StopReason::Interrupted && fit.run.validated_step != Some(fit.run.step) {
+            self.score(&mut fit, epoch, false)?;
+            if fit.saved_at != Some(fit.moment()) {
+                self.save(&mut fit)?;
+            }
+        }
+        match (&fit.best, &mut self.ema) {
+            (Some(best), _) => self.model.load_state_dict(best)?,
+            (None, Some(ema)) => {
+                let model = self.model;
+                let averages = ema.averaged(|| Ok(model.state_dict()))?;
+                model.load_state_dict(&averages)?;
+            }
+            (None, None) => {}
+        }
+        self.model.eval();
+        let seconds = fit.seconds();
+        let Run { step: steps, best, last, epochs, .. } = fit.run;
+        let outcome = Outcome { reason, steps, best, last, epochs, seconds };
+        self.emit(&Event::Ended(&outcome))?;
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,52 @@
+//! What a run remembers.
+
+use super::event::{EpochReport, Validation};
+use super::score::Score;
+use super::steps::Steps;
+use super::stopping::Watch;
+use crate::optim::ReduceOnPlateau;
+use rnn_runtime::Array;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// What a run remembers beside weights and optimizer: the numbers of a checkpoint.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Run {
+    pub(super) step: u64,
+    pub(super) seconds: f64,
+    pub(super) watch: Watch,
+    pub(super) plateau: Option<ReduceOnPlateau>,
+    pub(super) best: Option<Validation>,
+    pub(super) last: Option<Score>,
+    pub(super) validated_step: Option<u64>,
+    pub(super) epochs: Vec<EpochReport>,
+    /// Sum and number of the losses of the epoch at hand.
+    pub(super) losses: (f64, u64),
+    pub(super) ema_updates: Option<u64>,
+}
+
+/// A run in progress.
+pub(super) struct Fit<'r> {
+    pub(super) steps: &'r mut dyn Steps,
+    pub(super) run: Run,
+    pub(super) best: Option<BTreeMap<String, Array>>,
+    /// Start of this part, and the seconds of the parts before it.
+    pub(super) started: Instant,
+    pub(super) before: f64,
+    pub(super) saved: Instant,
+    pub(super) saved_at: Option<Moment>,
+}
+
+/// What a checkpoint is told apart by: steps, whole epochs, step of the best score.
+pub(super) type Moment = (u64, usize, Option<u64>);
+
+impl Fit<'_> {
+    pub(super) fn moment(&self) -> Moment {
+        (self.run.step, self.run.epochs.len(), self.run.best.as_ref().map(|best| best.step))
+    }
+
+    pub(super) fn seconds(&self) -> f64 {
+        self.before + self.started.elapsed().as_secs_f64()
+    }
+}
