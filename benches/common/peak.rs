@@ -1,6 +1,6 @@
 //! The highest rate of fused multiply-adds of this machine, to which every kernel is compared.
 
-use crate::simd::{self, Isa, Kernel, Simd};
+use crate::simd::{self, Isa, Simd, SimdKernel};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ const CHAINS: usize = 12;
 
 struct Chains(usize);
 
-impl Kernel for Chains {
+impl SimdKernel for Chains {
     type Output = f32;
 
     #[inline(always)]

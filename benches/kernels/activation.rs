@@ -1,7 +1,7 @@
 //! sigmoid and tanh. Errors here are absolute (the functions stay below 1); the library's bounds in units
 //! in the last place are tested in `cpu/simd/vecmath.rs`.
 
-use crate::simd::{self, Kernel, Simd, vecmath};
+use crate::simd::{self, Simd, SimdKernel, vecmath};
 use crate::{Bench, Variant};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ enum Function {
 
 struct Map<'a>(Function, &'a [f32], &'a mut [f32]);
 
-impl Kernel for Map<'_> {
+impl SimdKernel for Map<'_> {
     type Output = ();
 
     #[inline(always)]

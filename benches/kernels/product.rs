@@ -1,8 +1,8 @@
 //! The register tile: its shape, its depth, and whether A is packed. Single thread, B prepacked, shapes of a
 //! recurrent step and of a product over all steps.
 
-use crate::simd::{self, Kernel, Simd};
-use crate::tile::{Rows, Stretch, multiply};
+use crate::simd::{self, Simd, SimdKernel};
+use crate::tile::{RowPointers, Stretch, multiply};
 use crate::{Bench, Variant};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -50,7 +50,7 @@ struct Tiled<'a, const R: usize, const NV: usize> {
     fetch: bool,
 }
 
-impl<const R: usize, const NV: usize> Kernel for Tiled<'_, R, NV> {
+impl<const R: usize, const NV: usize> SimdKernel for Tiled<'_, R, NV> {
     type Output = ();
 
     #[inline(always)]
@@ -66,9 +66,9 @@ impl<const R: usize, const NV: usize> Kernel for Tiled<'_, R, NV> {
                     unsafe {
                         let rows = match self.packed {
                             Some(packed) => {
-                                Rows { start: packed[row * k + k0 * R..].as_ptr(), stride: 1, step: R }
+                                RowPointers { start: packed[row * k + k0 * R..].as_ptr(), stride: 1, step: R }
                             }
-                            None => Rows::contiguous(a[row * k + k0..].as_ptr(), k),
+                            None => RowPointers::contiguous(a[row * k + k0..].as_ptr(), k),
                         };
                         let mut acc = [[S::splat(0.0); NV]; R];
                         let at = |r: usize, v: usize| (row + r) * n + panel * width + v * S::LANES;

@@ -1,10 +1,10 @@
 //! One step of a small LSTM, product and pointwise part, in different arrangements of the two.
 
 use crate::simd::{
-    self, Kernel, Simd,
+    self, Simd, SimdKernel,
     vecmath::{sigmoid, tanh},
 };
-use crate::tile::{Rows, Stretch, multiply};
+use crate::tile::{RowPointers, Stretch, multiply};
 use crate::{Bench, Variant};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -79,7 +79,7 @@ unsafe fn cell<S: Simd>(gates: [S::V; 4], c: *const f32, y: *mut f32) {
     }
 }
 
-impl Kernel for Run<'_> {
+impl SimdKernel for Run<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -91,7 +91,7 @@ impl Kernel for Run<'_> {
                 let start = panels.as_ptr().add(group * H * 4 * S::LANES);
                 for row in (0..B).step_by(6) {
                     let mut acc = [[S::splat(0.0); 4]; 6];
-                    let rows = Rows::contiguous(h.as_ptr().add(row * H), H);
+                    let rows = RowPointers::contiguous(h.as_ptr().add(row * H), H);
                     multiply::<S, f32, 6, 4>(
                         &mut acc,
                         rows,

@@ -1,6 +1,6 @@
 //! Twin of `pointwise/dropout.wgsl`.
 
-use super::simd::{self, Kernel, Simd};
+use super::simd::{self, Simd, SimdKernel};
 use super::{CpuBuffer, CpuDevice, split};
 use rnn_base::args::dropout::DropoutMask;
 use rnn_base::error::Result;
@@ -9,7 +9,7 @@ use rnn_base::rng::{RngKey, drop_threshold, threefry2x32};
 /// Zeroes what the mask drops and scales the rest.
 pub fn dropout(dev: &CpuDevice, x: &CpuBuffer, n: usize, mask: &DropoutMask) -> Result<CpuBuffer> {
     let isa = simd::isa();
-    let draws = |step: u32, first: usize| Draws {
+    let draws = |step: u32, first: usize| RecurrenceDraws {
         key: mask.key,
         step: mask.first_step.wrapping_add(step),
         first: mask.first.wrapping_add(first as u32),
@@ -45,14 +45,14 @@ pub fn dropout(dev: &CpuDevice, x: &CpuBuffer, n: usize, mask: &DropoutMask) -> 
 
 /// Draws of one step from element `first` on.
 #[derive(Clone, Copy)]
-struct Draws {
+struct RecurrenceDraws {
     key: RngKey,
     step: u32,
     first: u32,
     threshold: u32,
 }
 
-impl Draws {
+impl RecurrenceDraws {
     /// Whether element `n` of them stays.
     #[inline(always)]
     fn keeps(self, n: usize) -> bool {
@@ -64,11 +64,11 @@ impl Draws {
 
 /// 1 for elements that stay, else 0.
 struct Keep<'a> {
-    draws: Draws,
+    draws: RecurrenceDraws,
     out: &'a mut [f32],
 }
 
-impl Kernel for Keep<'_> {
+impl SimdKernel for Keep<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -87,7 +87,7 @@ struct Choose<'a> {
     out: &'a mut [f32],
 }
 
-impl Kernel for Choose<'_> {
+impl SimdKernel for Choose<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -101,13 +101,13 @@ impl Kernel for Choose<'_> {
 
 /// Dropout by draws of its own.
 struct Drop<'a> {
-    draws: Draws,
+    draws: RecurrenceDraws,
     x: &'a [f32],
     scale: f32,
     out: &'a mut [f32],
 }
 
-impl Kernel for Drop<'_> {
+impl SimdKernel for Drop<'_> {
     type Output = ();
 
     #[inline(always)]

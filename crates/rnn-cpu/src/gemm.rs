@@ -7,9 +7,9 @@
 use super::memory::Scratch;
 use super::out::{Init, Out, panel_vectors};
 use super::panels::Panels;
-use super::simd::{self, Kernel, Simd};
+use super::simd::{self, Simd, SimdKernel};
 use super::team::{self, Shared};
-use super::tile::{DEPTH, Rows, Stretch, load, most_rows};
+use super::tile::{DEPTH, RowPointers, Stretch, load, most_rows};
 
 /// A strided view: element (r, c) is `data[r * row_stride + c * col_stride]`.
 #[derive(Clone, Copy)]
@@ -115,7 +115,7 @@ struct Tile<'a> {
     bias: Option<&'a [f32]>,
 }
 
-impl Kernel for Tile<'_> {
+impl SimdKernel for Tile<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -218,9 +218,9 @@ impl Tile<'_> {
                             };
                             let a = if in_place {
                                 let first = row0 * self.a.row_stride + k0;
-                                Rows::contiguous(self.a.data.as_ptr().add(first), self.a.row_stride)
+                                RowPointers::contiguous(self.a.data.as_ptr().add(first), self.a.row_stride)
                             } else {
-                                Rows { start: a_pack.as_ptr(), stride: 1, step: mr }
+                                RowPointers { start: a_pack.as_ptr(), stride: 1, step: mr }
                             };
                             let start = b_pack.as_ptr().add(panel * depth);
                             out.rows::<S>(rows, a, Stretch { start, depth, next: std::ptr::null() });
@@ -274,7 +274,7 @@ struct Prepacked<'a> {
     c: *mut f32,
 }
 
-impl Kernel for Prepacked<'_> {
+impl SimdKernel for Prepacked<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -294,7 +294,7 @@ impl Kernel for Prepacked<'_> {
                             cols: width.min(n - col),
                             init: if k0 == 0 { Init::Zero } else { Init::Old },
                         };
-                        let a = Rows::contiguous(a.as_ptr().add(row0 * k + k0), k);
+                        let a = RowPointers::contiguous(a.as_ptr().add(row0 * k + k0), k);
                         let part = |panel: usize, k0: usize| {
                             let vectors = panel_vectors(n - panel * width, S::LANES);
                             b.panel(panel).wrapping_add((first + k0) * vectors * S::LANES)
@@ -321,7 +321,7 @@ pub(super) struct Block {
 /// Copies `view[lane0.., k0..]` into `out[panel][k][width]`, padding the last panel with zeros.
 ///
 /// # Safety
-/// Below `Kernel::run`; lanes and k within the view.
+/// Below `SimdKernel::run`; lanes and k within the view.
 #[inline(always)]
 pub(super) unsafe fn pack<S: Simd>(view: View<'_>, block: Block, out: &mut [f32]) {
     let Block { lane0, lanes, k0, depth, width } = block;
@@ -366,7 +366,7 @@ pub(super) unsafe fn pack<S: Simd>(view: View<'_>, block: Block, out: &mut [f32]
 /// Copies `used` floats and zeros up to `width`, a multiple of the lanes.
 ///
 /// # Safety
-/// Below `Kernel::run`; valid for `used` and `width` floats.
+/// Below `SimdKernel::run`; valid for `used` and `width` floats.
 #[inline(always)]
 pub(super) unsafe fn copy_row<S: Simd>(from: *const f32, used: usize, to: *mut f32, width: usize) {
     // SAFETY: by contract.

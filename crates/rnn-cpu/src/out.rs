@@ -1,7 +1,7 @@
 //! Where the tiles of a matrix product go: a panel's columns of C, clipped to what exists.
 
 use super::simd::Simd;
-use super::tile::{Rows, Stretch, for_row_blocks, load, most_rows, multiply, store};
+use super::tile::{RowPointers, Stretch, for_row_blocks, load, most_rows, multiply, store};
 
 /// What a tile of C starts from.
 #[derive(Clone, Copy)]
@@ -28,9 +28,9 @@ impl Out {
     /// `most_rows`, `depth` times that apart.
     ///
     /// # Safety
-    /// Below `Kernel::run`; C has the rows and columns, A the rows (packs padded to full tiles).
+    /// Below `SimdKernel::run`; C has the rows and columns, A the rows (packs padded to full tiles).
     #[inline(always)]
-    pub(super) unsafe fn rows<S: Simd>(self, rows: usize, a: Rows, panel: Stretch<f32>) {
+    pub(super) unsafe fn rows<S: Simd>(self, rows: usize, a: RowPointers, panel: Stretch<f32>) {
         // SAFETY: by contract.
         unsafe {
             match panel_vectors(self.cols, S::LANES) {
@@ -42,20 +42,20 @@ impl Out {
     }
 
     #[inline(always)]
-    unsafe fn row_blocks<S: Simd, const NV: usize>(self, rows: usize, a: Rows, panel: Stretch<f32>) {
+    unsafe fn row_blocks<S: Simd, const NV: usize>(self, rows: usize, a: RowPointers, panel: Stretch<f32>) {
         let mr = most_rows::<S>();
         // SAFETY: as in `rows`.
         unsafe {
             if a.step == 1 {
-                for_row_blocks!(rows, mr, |r| block::<S; NV>(self, r, usize::MAX, Rows::contiguous(a.start.add(r * a.stride), a.stride), panel));
+                for_row_blocks!(rows, mr, |r| block::<S; NV>(self, r, usize::MAX, RowPointers::contiguous(a.start.add(r * a.stride), a.stride), panel));
             } else {
                 // Packs are padded: whole tiles, of which only the rows in use are stored.
                 for r in (0..rows).step_by(mr) {
                     let (start, used) = (a.start.add(r * panel.depth), mr.min(rows - r));
                     if S::WIDE {
-                        self.block::<S, 6, NV>(r, used, Rows { start, stride: 1, step: 6 }, panel);
+                        self.block::<S, 6, NV>(r, used, RowPointers { start, stride: 1, step: 6 }, panel);
                     } else {
-                        self.block::<S, 3, NV>(r, used, Rows { start, stride: 1, step: 3 }, panel);
+                        self.block::<S, 3, NV>(r, used, RowPointers { start, stride: 1, step: 3 }, panel);
                     }
                 }
             }
@@ -68,7 +68,7 @@ impl Out {
         self,
         row: usize,
         used: usize,
-        a: Rows,
+        a: RowPointers,
         panel: Stretch<f32>,
     ) {
         // SAFETY: rows and lanes are clipped to those of C.

@@ -15,30 +15,30 @@ pub(crate) const fn most_rows<S: Simd>() -> usize {
 
 /// Where the rows of a product start, how far apart they are, and how far apart their elements.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows {
+pub(crate) struct RowPointers {
     pub(crate) start: *const f32,
     pub(crate) stride: usize,
     pub(crate) step: usize,
 }
 
-impl Rows {
+impl RowPointers {
     /// Rows whose elements are neighbours.
     #[inline(always)]
     pub(crate) fn contiguous(start: *const f32, stride: usize) -> Self {
-        Rows { start, stride, step: 1 }
+        RowPointers { start, stride, step: 1 }
     }
 
     /// The same rows from element `k` on.
     #[inline(always)]
     pub(crate) fn from(self, k: usize) -> Self {
-        Rows { start: self.start.wrapping_add(k * self.step), ..self }
+        RowPointers { start: self.start.wrapping_add(k * self.step), ..self }
     }
 }
 
 /// A vector of which `lanes` are in memory, zeros elsewhere.
 ///
 /// # Safety
-/// Below `Kernel::run`; valid for `lanes` floats.
+/// Below `SimdKernel::run`; valid for `lanes` floats.
 #[inline(always)]
 pub(crate) unsafe fn load<S: Simd>(p: *const f32, lanes: usize) -> S::V {
     // SAFETY: by contract.
@@ -60,7 +60,7 @@ pub(crate) trait Weight: Copy {
     /// A vector of weights.
     ///
     /// # Safety
-    /// Below `Kernel::run`; valid for a vector's lanes.
+    /// Below `SimdKernel::run`; valid for a vector's lanes.
     unsafe fn load<S: Simd>(p: *const Self) -> S::V;
 }
 
@@ -93,11 +93,11 @@ pub(crate) struct Stretch<W> {
 /// Meanwhile `next` comes into the second-level cache, one vector per k, unless it is null.
 ///
 /// # Safety
-/// Below `Kernel::run`; R rows of `depth` elements, and a panel of `depth * NV` vectors.
+/// Below `SimdKernel::run`; R rows of `depth` elements, and a panel of `depth * NV` vectors.
 #[inline(always)]
 pub(crate) unsafe fn multiply<S: Simd, W: Weight, const R: usize, const NV: usize>(
     acc: &mut [[S::V; NV]; R],
-    rows: Rows,
+    rows: RowPointers,
     Stretch { start: panel, depth, next }: Stretch<W>,
 ) {
     // SAFETY: by contract; a prefetch may name any address.
@@ -118,7 +118,7 @@ pub(crate) unsafe fn multiply<S: Simd, W: Weight, const R: usize, const NV: usiz
 #[inline(always)]
 unsafe fn multiply_one<S: Simd, W: Weight, const R: usize, const NV: usize>(
     acc: &mut [[S::V; NV]; R],
-    rows: Rows,
+    rows: RowPointers,
     panel: *const W,
     k: usize,
 ) {

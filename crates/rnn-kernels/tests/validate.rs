@@ -217,9 +217,9 @@ fn parameters_are_laid_out_as_in_rust() {
 /// The catalogue finds its kernels by their place in lists.
 #[test]
 fn a_recurrence_is_the_one_that_is_asked_for() {
-    use catalogue::rnn::{Formats, Rows, backward, forward};
+    use catalogue::rnn::{Fetch, Formats, backward, forward};
     let spec = rnn_kernels::cell::CellSpec::gru();
-    for rows in [Rows::Workgroup, Rows::Subgroup, Rows::Held, Rows::HeldWeights] {
+    for rows in [Fetch::Workgroup, Fetch::Subgroup, Fetch::Held, Fetch::HeldWeights] {
         for (immediates, step) in [(false, "Uniform"), (true, "Immediate")] {
             let name = |direction, formats| format!("gru_{direction}_{formats}_{rows:?}_{step}");
             let formats =

@@ -1,7 +1,7 @@
 //! One recurrent layer over a whole sequence, forward and backward. `A` is an array of a backend, `W` the layer's weights
 //! in that backend's own order.
 
-use super::recurrence::{LayerDims, Noise, Walk};
+use super::recurrence::{LayerDims, Noise, PackedSequence};
 use rnn_kernels::cell::{PerParameter, StackSpec, Storage, WeightFormat};
 
 /// Letters of a call.
@@ -43,8 +43,8 @@ impl Dims {
     }
 
     /// Of a pass over one direction of packed rows.
-    pub fn of_walk(&self, walk: &Walk) -> Dims {
-        Dims { d: 1, n: walk.len(), ..*self }
+    pub fn of_ragged(&self, ragged: &PackedSequence) -> Dims {
+        Dims { d: 1, n: ragged.len(), ..*self }
     }
 
     /// Shape of one row per step and batch row: `[T, B, width]`, or `[N, width]` of packed rows.
@@ -55,7 +55,7 @@ impl Dims {
 
 /// One layer over all steps: what forward and backward have in common.
 #[derive(Debug)]
-pub struct Pass<'a, W> {
+pub struct LayerPass<'a, W> {
     /// Name of the op in errors.
     pub op: &'static str,
     /// The stack that the layer belongs to.
@@ -71,29 +71,29 @@ pub struct Pass<'a, W> {
     /// The first direction of the pass.
     pub direction: usize,
     /// How ragged or interrupted rows go; absent: all run through all steps.
-    pub walk: Option<&'a Walk>,
+    pub ragged: Option<&'a PackedSequence>,
     /// What is drawn in the recurrence.
     pub noise: Noise,
 }
 
 // Not derived: W need not be `Copy`.
-impl<W> Clone for Pass<'_, W> {
+impl<W> Clone for LayerPass<'_, W> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<W> Copy for Pass<'_, W> {}
+impl<W> Copy for LayerPass<'_, W> {}
 
-impl<'a, W> Pass<'a, W> {
+impl<'a, W> LayerPass<'a, W> {
     /// The same pass with weights of another type.
-    pub fn with_weights<V>(&self, weights: &'a V) -> Pass<'a, V> {
-        let Pass { op, spec, dims, layer, inputs, direction, walk, noise, .. } = *self;
-        Pass { op, spec, dims, layer, inputs, weights, direction, walk, noise }
+    pub fn with_weights<V>(&self, weights: &'a V) -> LayerPass<'a, V> {
+        let LayerPass { op, spec, dims, layer, inputs, direction, ragged, noise, .. } = *self;
+        LayerPass { op, spec, dims, layer, inputs, weights, direction, ragged, noise }
     }
 
     /// Shape of one row per step and batch row, see [`Dims::rows`].
     pub fn rows(&self, width: usize) -> Vec<usize> {
-        self.dims.rows(self.walk.is_some(), width)
+        self.dims.rows(self.ragged.is_some(), width)
     }
 }
 
@@ -122,7 +122,7 @@ impl<A> State<A> {
 #[derive(Debug)]
 pub struct ForwardPass<'a, A, W> {
     /// The layer.
-    pub pass: Pass<'a, W>,
+    pub pass: LayerPass<'a, W>,
     /// `[T, B, I of the layer]`
     pub x: &'a A,
     /// `[D, B, P]`
@@ -207,7 +207,7 @@ impl<A> LayerRun<A> {
 #[derive(Debug)]
 pub struct BackwardPass<'a, A, W> {
     /// The layer.
-    pub pass: Pass<'a, W>,
+    pub pass: LayerPass<'a, W>,
     /// What the forward pass kept; gradients overwrite the gates.
     pub kept: SavedLayer<A>,
     /// `[D, B, P]`

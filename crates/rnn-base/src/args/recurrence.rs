@@ -1,4 +1,4 @@
-//! What one layer's pass works on, in plain data: sizes, the walk of ragged rows through time, noise.
+//! What one layer's pass works on, in plain data: sizes, packed sequences, noise.
 //! Both backends take these.
 
 use crate::rng::RngKey;
@@ -36,7 +36,7 @@ impl LayerDims {
 /// row r of a step continues row r of the step before. N = `offsets[T]` rows in all. (PyTorch's packed
 /// sequences, without asking the user for an order.)
 #[derive(Clone, Debug, PartialEq)]
-pub struct Walk {
+pub struct PackedSequence {
     /// `[T + 1]`
     pub offsets: Vec<u32>,
     /// `[B]`: the batch row that is row r here.
@@ -53,8 +53,8 @@ pub struct Walk {
 /// A row that is not there, in index lists for `take_rows`.
 pub const NO_ROW: u32 = u32::MAX;
 
-impl Walk {
-    /// The walk of one direction over `lengths` `[B]`, each at most `steps`. `resets` `[T, B]` says where the
+impl PackedSequence {
+    /// The packed sequence of one direction over `lengths` `[B]`, each at most `steps`. `resets` `[T, B]` says where the
     /// state is cleared before step t; backwards in time, that is after step t. A length of zero is a row
     /// without steps.
     pub fn new(steps: usize, lengths: &[usize], resets: Option<&[bool]>, direction: usize) -> Self {
@@ -78,7 +78,7 @@ impl Walk {
             offsets.push(source.len() as u32);
         }
         let rows = rows.into_iter().map(|row| row as u32).collect();
-        Walk { offsets, rows, first_row: 0, keep, source }
+        PackedSequence { offsets, rows, first_row: 0, keep, source }
     }
 
     /// N: packed rows.
@@ -120,13 +120,13 @@ pub struct Noise {
     /// Rates. Outside training zoneout mixes by its rates and nothing is dropped.
     pub rates: Regularization,
     /// Draws, in training.
-    pub draws: Option<Draws>,
+    pub draws: Option<RecurrenceDraws>,
 }
 
-/// Where a pass finds its draws; which word of which counter is what, is said at [`Draws::zoneout_counter`] and
+/// Where a pass finds its draws; which word of which counter is what, is said at [`RecurrenceDraws::zoneout_counter`] and
 /// its neighbours.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Draws {
+pub struct RecurrenceDraws {
     /// One key per direction of the pass.
     pub keys: [RngKey; 2],
     /// Number of the pass's first step; steps count in the direction's own order.
@@ -140,7 +140,7 @@ pub const CANDIDATE_BIT: u32 = 1 << 31;
 /// Set in the second word of the counter for draws that hold for a sequence.
 pub const SEQUENCE_BIT: u32 = 1 << 30;
 
-impl Draws {
+impl RecurrenceDraws {
     /// Counter of zoneout at step `s` for element `b * width + unit`: the first word of the draw decides on h
     /// (width P), the second on c (width H).
     pub fn zoneout_counter(&self, s: usize, element: usize) -> [u32; 2] {
@@ -165,14 +165,14 @@ mod tests {
     /// Three rows, T = 4, the second the longest.
     #[test]
     fn rows_are_packed_longest_first() {
-        let forward = Walk::new(4, &[2, 4, 1], None, 0);
+        let forward = PackedSequence::new(4, &[2, 4, 1], None, 0);
         assert_eq!(forward.rows, [1, 0, 2]);
         assert_eq!(forward.offsets, [0, 3, 5, 6, 7]);
         assert_eq!(forward.source, [1, 0, 2, 4, 3, 7, 10]);
         assert_eq!(forward.final_rows(), [3 + 4, 3 + 6, 3 + 2]);
         let none = NO_ROW;
         assert_eq!(forward.packed_rows(), [1, 0, 2, 4, 3, none, none, 5, none, none, 6, none]);
-        let backward = Walk::new(4, &[2, 4, 1], None, 1);
+        let backward = PackedSequence::new(4, &[2, 4, 1], None, 1);
         assert_eq!(backward.source, [10, 3, 2, 7, 0, 4, 1]);
     }
 
@@ -180,17 +180,17 @@ mod tests {
     #[test]
     fn resets_lie_between_steps() {
         let resets = [true, false, false, false, true, false, false, false];
-        let forward = Walk::new(4, &[4, 3], Some(&resets), 0);
+        let forward = PackedSequence::new(4, &[4, 3], Some(&resets), 0);
         assert_eq!(forward.keep.as_deref(), Some(&[0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0][..]));
-        let backward = Walk::new(4, &[4, 3], Some(&resets), 1);
+        let backward = PackedSequence::new(4, &[4, 3], Some(&resets), 1);
         // Row 0 visits t = 3, 2, 1, 0; row 1 visits t = 2, 1, 0.
         assert_eq!(backward.keep.as_deref(), Some(&[1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0][..]));
     }
 
     #[test]
     fn a_row_without_steps_ends_where_it_began() {
-        let walk = Walk::new(2, &[0, 2], None, 0);
-        assert_eq!((walk.rows.clone(), walk.offsets.clone()), (vec![1, 0], vec![0, 1, 2]));
-        assert_eq!(walk.final_rows(), [1, 2 + 1]);
+        let ragged = PackedSequence::new(2, &[0, 2], None, 0);
+        assert_eq!((ragged.rows.clone(), ragged.offsets.clone()), (vec![1, 0], vec![0, 1, 2]));
+        assert_eq!(ragged.final_rows(), [1, 2 + 1]);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::dropout::DropoutMask;
 use super::layer::Dims;
-use super::recurrence::{Draws, Noise};
+use super::recurrence::{Noise, RecurrenceDraws};
 use crate::rng::RngKey;
 use rnn_kernels::cell::StackSpec;
 
@@ -82,7 +82,7 @@ pub fn output_mask(spec: &StackSpec, draws: Option<StackDraws>, dims: Dims) -> O
 
 /// The noise of a pass that starts at `direction` of `layer`.
 pub fn pass_noise(spec: &StackSpec, draws: Option<StackDraws>, layer: usize, direction: usize) -> Noise {
-    let draws = draws.map(|StackDraws { key, first_step, sequence }| Draws {
+    let draws = draws.map(|StackDraws { key, first_step, sequence }| RecurrenceDraws {
         keys: [0, 1]
             .map(|d| key.derive(NOISE_STREAM, (layer * spec.num_directions() + direction + d) as u32)),
         first_step,

@@ -5,7 +5,7 @@
 
 use super::super::simd::Simd;
 use super::rows::{Preactivations, RowGrads, RowOut, SLOTS, forward_units};
-use super::{Cell, Clipped, Element, RowCell};
+use super::{CellMath, Clipped, Element, RowCellMath};
 use rnn_kernels::cell::{Activation, CellSpec};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -26,7 +26,7 @@ impl Gru {
 /// `(1-z)*n + z*h`, with the noise on n.
 #[inline(always)]
 unsafe fn mix<S: Simd>(z: S::V, n: S::V, at: &Element) -> S::V {
-    // SAFETY: see `Cell`.
+    // SAFETY: see `CellMath`.
     unsafe {
         let n = at.factors::<S>(at.noise.candidate).map_or(n, |factor| S::mul(factor, n));
         S::fma(z, S::sub(at.load::<S>(at.h_prev), n), n)
@@ -37,7 +37,7 @@ impl Gru {
     /// Gradients of the pre-activations of z and n.
     #[inline(always)]
     unsafe fn backward_mix<S: Simd>(&self, dh: S::V, [z, n]: [S::V; 2], at: &Element) -> [S::V; 2] {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let mut n_in = n;
             let mut dn = S::mul(dh, S::sub(S::splat(1.0), z));
@@ -50,9 +50,9 @@ impl Gru {
     }
 }
 
-impl RowCell for Gru {}
+impl RowCellMath for Gru {}
 
-impl Cell for Gru {
+impl CellMath for Gru {
     const GATES: usize = 3;
     const CARRY_IS_DH: bool = true;
     const LAST_GATE_IN_AUX: bool = true;
@@ -61,7 +61,7 @@ impl Cell for Gru {
 
     #[inline(always)]
     unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let r = self.gate.value::<S>(S::load(product));
             let z = self.gate.value::<S>(S::load(product.add(S::LANES)));
@@ -80,7 +80,7 @@ impl Cell for Gru {
 
     #[inline(always)]
     unsafe fn backward<S: Simd>(&self, dh: S::V, at: &Element, carry: *mut f32) {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let r = at.load::<S>(at.gate(0));
             let z = at.load::<S>(at.gate(1));
@@ -107,7 +107,7 @@ impl ResetFirst {
     }
 }
 
-impl Cell for ResetFirst {
+impl CellMath for ResetFirst {
     const GATES: usize = 3;
     const CARRY_IS_DH: bool = true;
     const LAST_GATE_IN_AUX: bool = false;
@@ -116,7 +116,7 @@ impl Cell for ResetFirst {
     /// The second half of the step; r is known.
     #[inline(always)]
     unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let z = self.0.gate.value::<S>(S::load(product.add(S::LANES)));
             let n = self.0.candidate.value::<S>(S::load(product.add(2 * S::LANES)));
@@ -131,7 +131,7 @@ impl Cell for ResetFirst {
     /// The second half of the step.
     #[inline(always)]
     unsafe fn backward<S: Simd>(&self, dh: S::V, at: &Element, carry: *mut f32) {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let (z, n) = (at.load::<S>(at.gate(1)), at.load::<S>(at.gate(2)));
             let [dz, dn] = self.0.backward_mix::<S>(dh, [z, n], at);
@@ -145,19 +145,19 @@ impl Cell for ResetFirst {
 /// h on its way into the products.
 #[inline(always)]
 unsafe fn entering<S: Simd>(at: &Element) -> S::V {
-    // SAFETY: see `Cell`.
+    // SAFETY: see `CellMath`.
     unsafe {
         let h = at.load::<S>(at.h_prev);
         at.factors::<S>(at.noise.mask).map_or(h, |mask| S::mul(mask, h))
     }
 }
 
-impl RowCell for ResetFirst {
+impl RowCellMath for ResetFirst {
     const TWO_PRODUCTS: bool = true;
 
     #[inline(always)]
     unsafe fn forward_row<S: Simd>(&self, pre: &Preactivations<'_>, row: &Element, out: RowOut) {
-        // SAFETY: see `RowCell`.
+        // SAFETY: see `RowCellMath`.
         unsafe {
             for j in (0..row.hidden).step_by(S::LANES) {
                 let at = row.units::<S>(j);
@@ -176,13 +176,13 @@ impl RowCell for ResetFirst {
 
     #[inline(always)]
     unsafe fn forward_again<S: Simd>(&self, pre: &Preactivations<'_>, row: &Element, out: RowOut) {
-        // SAFETY: see `RowCell`.
+        // SAFETY: see `RowCellMath`.
         unsafe { forward_units::<S, Self>(self, pre, row, out) }
     }
 
     #[inline(always)]
     unsafe fn backward_again<S: Simd>(&self, row: &Element, grads: &RowGrads<'_>) {
-        // SAFETY: see `RowCell`.
+        // SAFETY: see `RowCellMath`.
         unsafe {
             for j in (0..row.hidden).step_by(S::LANES) {
                 let at = row.units::<S>(j);

@@ -8,8 +8,8 @@ use super::super::simd::{
     Simd,
     vecmath::{activate, d_activate},
 };
-use super::rows::{Moments, NormFlow, Preactivations, RowCell, RowGrads, RowOut, SLOTS, forward_units};
-use super::{Cell, Clipped, Element};
+use super::rows::{Moments, NormFlow, Preactivations, RowCellMath, RowGrads, RowOut, SLOTS, forward_units};
+use super::{CellMath, Clipped, Element};
 use rnn_kernels::cell::{Activation, CellSpec};
 
 /// With 4 gates, or 3 when coupled.
@@ -43,14 +43,14 @@ impl<'a, const GATES: usize> Lstm<'a, GATES> {
     /// Adds what gate `n` of the peepholes sees of `c`.
     #[inline(always)]
     unsafe fn peep<S: Simd>(&self, x: S::V, n: usize, c: S::V, at: &Element) -> S::V {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe { if self.peephole.is_empty() { x } else { S::fma(at.per_unit::<S>(self.peephole, n), c, x) } }
     }
 
     /// c' before zoneout.
     #[inline(always)]
     unsafe fn state<S: Simd>(&self, [i, f, g]: [S::V; 3], c_prev: S::V, at: &Element) -> S::V {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let g = at.factors::<S>(at.noise.candidate).map_or(g, |factor| S::mul(factor, g));
             let c = S::fma(f, c_prev, S::mul(i, g));
@@ -62,7 +62,7 @@ impl<'a, const GATES: usize> Lstm<'a, GATES> {
     }
 }
 
-impl<const GATES: usize> Cell for Lstm<'_, GATES> {
+impl<const GATES: usize> CellMath for Lstm<'_, GATES> {
     const GATES: usize = GATES;
     const CARRY_IS_DH: bool = false;
     const LAST_GATE_IN_AUX: bool = false;
@@ -76,7 +76,7 @@ impl<const GATES: usize> Cell for Lstm<'_, GATES> {
 
     #[inline(always)]
     unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let [c, o] = self.forward_state::<S>(product, at, training);
             S::mul(o, activate::<S>(self.output, c))
@@ -85,7 +85,7 @@ impl<const GATES: usize> Cell for Lstm<'_, GATES> {
 
     #[inline(always)]
     unsafe fn backward<S: Simd>(&self, dh: S::V, at: &Element, carry: *mut f32) {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let c = self.new_state::<S>(at);
             let [dc, d_o, _] = self.backward_output::<S>(dh, c, at);
@@ -99,7 +99,7 @@ impl<const GATES: usize> Lstm<'_, GATES> {
     /// c' and o.
     #[inline(always)]
     unsafe fn forward_state<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> [S::V; 2] {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let pre = |gate: usize| S::load(product.add(gate * S::LANES));
             let c_prev = at.load::<S>(at.aux_prev);
@@ -128,7 +128,7 @@ impl<const GATES: usize> Lstm<'_, GATES> {
     /// i, f and g of the forward pass.
     #[inline(always)]
     unsafe fn kept<S: Simd>(&self, at: &Element) -> [S::V; 3] {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let i = at.load::<S>(at.gate(0));
             let f = if Self::COUPLED { S::sub(S::splat(1.0), i) } else { at.load::<S>(at.gate(1)) };
@@ -139,7 +139,7 @@ impl<const GATES: usize> Lstm<'_, GATES> {
     /// c' before zoneout, in the backward pass.
     #[inline(always)]
     unsafe fn new_state<S: Simd>(&self, at: &Element) -> S::V {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             if at.noise.zone_c.is_null() {
                 return at.load::<S>(at.aux);
@@ -151,7 +151,7 @@ impl<const GATES: usize> Lstm<'_, GATES> {
     /// Gradients of what the output's activation sees, and of o's pre-activation; and h.
     #[inline(always)]
     unsafe fn backward_output<S: Simd>(&self, dh: S::V, seen: S::V, at: &Element) -> [S::V; 3] {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let o = at.load::<S>(at.gate(Self::O));
             let out = activate::<S>(self.output, seen);
@@ -163,7 +163,7 @@ impl<const GATES: usize> Lstm<'_, GATES> {
     /// The rest, from the gradients of c' by way of h, and of o's pre-activation.
     #[inline(always)]
     unsafe fn backward_state<S: Simd>(&self, [dc, d_o]: [S::V; 2], c: S::V, at: &Element, carry: *mut f32) {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let [i, f, g] = self.kept::<S>(at);
             let c_prev = at.load::<S>(at.aux_prev);
@@ -203,10 +203,10 @@ impl<const GATES: usize> Lstm<'_, GATES> {
     }
 }
 
-impl<const GATES: usize> RowCell for Lstm<'_, GATES> {
+impl<const GATES: usize> RowCellMath for Lstm<'_, GATES> {
     #[inline(always)]
     unsafe fn forward_row<S: Simd>(&self, pre: &Preactivations<'_>, row: &Element, out: RowOut) {
-        // SAFETY: see `RowCell`.
+        // SAFETY: see `RowCellMath`.
         unsafe {
             let Some([gain, offset]) = pre.norm_c else {
                 return forward_units::<S, Self>(self, pre, row, out);
@@ -234,7 +234,7 @@ impl<const GATES: usize> RowCell for Lstm<'_, GATES> {
 
     #[inline(always)]
     unsafe fn backward_row<S: Simd>(&self, row: &Element, grads: &RowGrads<'_>) {
-        // SAFETY: see `RowCell`.
+        // SAFETY: see `RowCellMath`.
         unsafe {
             let Some([gain, offset]) = grads.norm_c else {
                 for j in (0..row.hidden).step_by(S::LANES) {

@@ -3,7 +3,7 @@
 //! `n = act(x_n + f*(U_n h + b_hn))`, `h' = (1-f)*h + f*n` (Zhou 2016, with the gate after the product).
 
 use super::super::simd::Simd;
-use super::{Cell, Clipped, Element, RowCell};
+use super::{CellMath, Clipped, Element, RowCellMath};
 use rnn_kernels::cell::{Activation, CellSpec};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -21,9 +21,9 @@ impl Mgu {
     }
 }
 
-impl RowCell for Mgu {}
+impl RowCellMath for Mgu {}
 
-impl Cell for Mgu {
+impl CellMath for Mgu {
     const GATES: usize = 2;
     const CARRY_IS_DH: bool = true;
     const LAST_GATE_IN_AUX: bool = true;
@@ -32,7 +32,7 @@ impl Cell for Mgu {
 
     #[inline(always)]
     unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let f = self.gate.value::<S>(S::load(product));
             let xn = S::load(product.add(S::LANES));
@@ -51,7 +51,7 @@ impl Cell for Mgu {
 
     #[inline(always)]
     unsafe fn backward<S: Simd>(&self, dh: S::V, at: &Element, carry: *mut f32) {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let f = at.load::<S>(at.gate(0));
             let n = at.load::<S>(at.gate(1));

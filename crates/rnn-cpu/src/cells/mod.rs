@@ -10,7 +10,7 @@ pub(crate) use gru::{Gru, ResetFirst};
 pub(crate) use lstm::Lstm;
 pub(crate) use mgu::Mgu;
 pub(crate) use rnn::Rnn;
-pub(crate) use rows::{Moments, NormFlow, Preactivations, RowCell, RowGrads, RowOut};
+pub(crate) use rows::{Moments, NormFlow, Preactivations, RowCellMath, RowGrads, RowOut};
 
 /// `$run!(type, value)` with the cell that `$spec` describes, for the loop whose steps have one product. The arm of each
 /// cell is compiled for its own type.
@@ -49,7 +49,7 @@ macro_rules! cell_in_phases {
 }
 pub(crate) use cell_in_phases;
 
-use super::simd::{self, Kernel, Simd, vecmath};
+use super::simd::{self, Simd, SimdKernel, vecmath};
 use super::tile::{load, store};
 use rnn_kernels::cell::{Activation, CellSpec};
 
@@ -94,7 +94,7 @@ pub(crate) struct RowNoise {
 /// `training`, and returns h. `backward` gets dh, overwrites the activated gates with the gradient of the
 /// pre-activations, and passes what flows to the earlier step outside the recurrent product through
 /// `carry`. Zoneout of h is the driver's.
-pub(crate) trait Cell: Copy + PartialEq + Send + Sync {
+pub(crate) trait CellMath: Copy + PartialEq + Send + Sync {
     /// G
     const GATES: usize;
     /// Whether `carry` is part of dh of the earlier step (GRU) rather than a gradient of its own.
@@ -108,7 +108,7 @@ pub(crate) trait Cell: Copy + PartialEq + Send + Sync {
     const PLAIN: Self;
 
     /// # Safety
-    /// Below `Kernel::run`; the pointers of `at` are valid for `at.lanes` floats, `product` for its
+    /// Below `SimdKernel::run`; the pointers of `at` are valid for `at.lanes` floats, `product` for its
     /// vectors.
     unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V;
 
@@ -220,7 +220,7 @@ impl Clipped {
     /// The activation of the clipped argument.
     ///
     /// # Safety
-    /// Below `Kernel::run`.
+    /// Below `SimdKernel::run`.
     #[inline(always)]
     pub(crate) unsafe fn value<S: Simd>(&self, x: S::V) -> S::V {
         // SAFETY: register operations only.
@@ -230,7 +230,7 @@ impl Clipped {
     /// The derivative in terms of the value: zero at the bounds.
     ///
     /// # Safety
-    /// Below `Kernel::run`.
+    /// Below `SimdKernel::run`.
     #[inline(always)]
     pub(crate) unsafe fn slope<S: Simd>(&self, y: S::V) -> S::V {
         // SAFETY: register operations only.
@@ -250,7 +250,7 @@ impl Clipped {
 /// `x` within ±bound; NaN stands second and survives.
 ///
 /// # Safety
-/// Below `Kernel::run`.
+/// Below `SimdKernel::run`.
 #[inline(always)]
 unsafe fn within<S: Simd>(bound: f32, x: S::V) -> S::V {
     // SAFETY: register operations only.
@@ -263,7 +263,7 @@ struct Ends {
     bound: f32,
 }
 
-impl Kernel for Ends {
+impl SimdKernel for Ends {
     type Output = [f32; 2];
 
     #[inline(always)]

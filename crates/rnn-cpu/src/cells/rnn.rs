@@ -2,7 +2,7 @@
 //! (IndRNN, Li 2018). Twin of `shaders/cells/rnn.wgsl`.
 
 use super::super::simd::Simd;
-use super::{Cell, Clipped, Element, RowCell};
+use super::{CellMath, Clipped, Element, RowCellMath};
 use rnn_kernels::cell::{Activation, CellSpec};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -20,7 +20,7 @@ impl<'a, const INDEPENDENT: bool> Rnn<'a, INDEPENDENT> {
     /// U, with the noise on h.
     #[inline(always)]
     unsafe fn weight<S: Simd>(&self, at: &Element) -> S::V {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let weight = at.per_unit::<S>(self.recurrent, 0);
             at.factors::<S>(at.noise.mask).map_or(weight, |mask| S::mul(weight, mask))
@@ -28,7 +28,7 @@ impl<'a, const INDEPENDENT: bool> Rnn<'a, INDEPENDENT> {
     }
 }
 
-impl<const INDEPENDENT: bool> Cell for Rnn<'_, INDEPENDENT> {
+impl<const INDEPENDENT: bool> CellMath for Rnn<'_, INDEPENDENT> {
     const GATES: usize = 1;
     const CARRY_IS_DH: bool = INDEPENDENT;
     const LAST_GATE_IN_AUX: bool = false;
@@ -37,7 +37,7 @@ impl<const INDEPENDENT: bool> Cell for Rnn<'_, INDEPENDENT> {
 
     #[inline(always)]
     unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let mut x = S::load(product);
             if INDEPENDENT {
@@ -53,7 +53,7 @@ impl<const INDEPENDENT: bool> Cell for Rnn<'_, INDEPENDENT> {
 
     #[inline(always)]
     unsafe fn backward<S: Simd>(&self, dh: S::V, at: &Element, carry: *mut f32) {
-        // SAFETY: see `Cell`.
+        // SAFETY: see `CellMath`.
         unsafe {
             let h = at.load::<S>(at.gates);
             let da = S::mul(dh, self.activation.slope::<S>(h));
@@ -68,4 +68,4 @@ impl<const INDEPENDENT: bool> Cell for Rnn<'_, INDEPENDENT> {
     }
 }
 
-impl<const INDEPENDENT: bool> RowCell for Rnn<'_, INDEPENDENT> {}
+impl<const INDEPENDENT: bool> RowCellMath for Rnn<'_, INDEPENDENT> {}

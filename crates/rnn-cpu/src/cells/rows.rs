@@ -3,7 +3,7 @@
 
 use super::super::simd::Simd;
 use super::super::tile::load;
-use super::{Cell, Element};
+use super::{CellMath, Element};
 
 /// Floats for the pre-activations of a vector of units: five slots of the widest vector.
 pub(super) const SLOTS: usize = 5 * 16;
@@ -26,12 +26,12 @@ pub(crate) struct Preactivations<'a> {
 }
 
 impl Preactivations<'_> {
-    /// What [`Cell::forward`] reads for one vector of units.
+    /// What [`CellMath::forward`] reads for one vector of units.
     ///
     /// # Safety
-    /// Below `Kernel::run`; `out` has [`SLOTS`] floats.
+    /// Below `SimdKernel::run`; `out` has [`SLOTS`] floats.
     #[inline(always)]
-    pub(super) unsafe fn slots<S: Simd, C: Cell>(&self, at: &Element, out: *mut f32) {
+    pub(super) unsafe fn slots<S: Simd, C: CellMath>(&self, at: &Element, out: *mut f32) {
         // SAFETY: the lanes in use are units, of gates that exist.
         unsafe {
             for g in 0..C::GATES {
@@ -85,7 +85,7 @@ impl RowOut {
 pub(crate) struct RowGrads<'a> {
     /// Of the cell's h; of `r*h` the second time.
     pub(crate) dh: *const f32,
-    /// See [`Cell::backward`].
+    /// See [`CellMath::backward`].
     pub(crate) carry: *mut f32,
     /// As in [`Preactivations`]; their gradients go to this block of the sums and the next.
     pub(crate) norm_c: Option<[&'a [f32]; 2]>,
@@ -97,13 +97,13 @@ pub(crate) struct RowGrads<'a> {
 }
 
 /// A cell on whole rows.
-pub(crate) trait RowCell: Cell {
+pub(crate) trait RowCellMath: CellMath {
     /// Whether a product lies within the step: of what `forward_row` leaves in `out`, into the last gate's
     /// place in `pre.h`; then `forward_again` finishes the step. Backward likewise.
     const TWO_PRODUCTS: bool = false;
 
     /// # Safety
-    /// Below `Kernel::run`; all pointers are valid for the row.
+    /// Below `SimdKernel::run`; all pointers are valid for the row.
     #[inline(always)]
     unsafe fn forward_row<S: Simd>(&self, pre: &Preactivations<'_>, row: &Element, out: RowOut) {
         // SAFETY: by contract.
@@ -134,15 +134,15 @@ pub(crate) trait RowCell: Cell {
     unsafe fn backward_again<S: Simd>(&self, _: &Element, _: &RowGrads<'_>) {}
 }
 
-/// [`Cell::forward`] over a row.
+/// [`CellMath::forward`] over a row.
 #[inline(always)]
-pub(super) unsafe fn forward_units<S: Simd, C: Cell>(
+pub(super) unsafe fn forward_units<S: Simd, C: CellMath>(
     cell: &C,
     pre: &Preactivations<'_>,
     row: &Element,
     out: RowOut,
 ) {
-    // SAFETY: see `RowCell`.
+    // SAFETY: see `RowCellMath`.
     unsafe {
         for j in (0..row.hidden).step_by(S::LANES) {
             let at = row.units::<S>(j);
@@ -185,7 +185,7 @@ impl Moments {
     /// Of `n` floats, in two passes.
     ///
     /// # Safety
-    /// Below `Kernel::run`; valid for `n` floats.
+    /// Below `SimdKernel::run`; valid for `n` floats.
     #[inline(always)]
     pub(crate) unsafe fn of<S: Simd>(row: *const f32, n: usize) -> Self {
         // SAFETY: by contract.
@@ -228,7 +228,7 @@ pub(crate) struct NormFlow<S: Simd> {
 
 impl<S: Simd> NormFlow<S> {
     /// # Safety
-    /// Below `Kernel::run`, as all of it.
+    /// Below `SimdKernel::run`, as all of it.
     #[inline(always)]
     pub(crate) unsafe fn new() -> Self {
         // SAFETY: register operations only.

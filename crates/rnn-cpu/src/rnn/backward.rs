@@ -1,12 +1,12 @@
 //! The backward recurrence. Twin of `shaders/rnn/backward.wgsl`.
 
-use super::super::cells::{Cell, fused_cell};
+use super::super::cells::{CellMath, fused_cell};
 use super::super::memory::Scratch;
 use super::super::out::panel_vectors;
 use super::super::panels::Panels;
-use super::super::simd::{self, Kernel, Simd};
+use super::super::simd::{self, Simd, SimdKernel};
 use super::super::team::Shared;
-use super::super::tile::{DEPTH, Rows, Stretch, for_row_blocks, most_rows, multiply};
+use super::super::tile::{DEPTH, RowPointers, Stretch, for_row_blocks, most_rows, multiply};
 use super::noise::TaskNoise;
 use super::pack::{BackwardWeights, LayerWeights};
 use super::part::{Layer, Part, Pointers, Step};
@@ -14,8 +14,8 @@ use super::schedule::{run_tasks, tasks};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::{CellKind, CellSpec};
 
-/// Arrays of the backward recurrence. Rows are [T, B], or N of a walk.
-pub(crate) struct Backward<'a> {
+/// Arrays of the backward recurrence. Rows are [T, B], or N of a packed sequence.
+pub(crate) struct BackwardArgs<'a> {
     pub(crate) layer: Layer<'a>,
     pub(crate) spec: &'a CellSpec,
     pub(crate) weights: &'a BackwardWeights,
@@ -59,7 +59,7 @@ pub(crate) fn unit_blocks(spec: &CellSpec) -> usize {
 }
 
 /// Runs the backward recurrence on up to `threads` threads.
-pub(crate) fn backward(threads: usize, args: Backward<'_>) {
+pub(crate) fn backward(threads: usize, args: BackwardArgs<'_>) {
     if !args.forward.phases.is_empty() {
         return super::phases::backward(threads, args);
     }
@@ -99,7 +99,7 @@ pub(crate) fn backward(threads: usize, args: Backward<'_>) {
     });
 }
 
-/// Gradients that flow in, and from step to step; shapes in [`Backward`].
+/// Gradients that flow in, and from step to step; shapes in [`BackwardArgs`].
 #[derive(Clone, Copy)]
 struct Flows {
     dy: *const f32,
@@ -117,7 +117,7 @@ struct BackwardPart<'a, C> {
     panels: Option<&'a Panels>,
 }
 
-impl<C: Cell> Kernel for BackwardPart<'_, C> {
+impl<C: CellMath> SimdKernel for BackwardPart<'_, C> {
     type Output = ();
 
     #[inline(always)]
@@ -153,7 +153,7 @@ impl<C: Cell> Kernel for BackwardPart<'_, C> {
     }
 }
 
-impl<C: Cell> BackwardPart<'_, C> {
+impl<C: CellMath> BackwardPart<'_, C> {
     /// `dgates U` of step `s`: the gradient of h after step `s - 1`.
     #[inline(always)]
     unsafe fn product<S: Simd, const NV: usize>(
@@ -178,7 +178,7 @@ impl<C: Cell> BackwardPart<'_, C> {
             let depth = if rows <= most_rows::<S>() { length.max(1) } else { DEPTH };
             for k in (0..length).step_by(depth) {
                 let depth = depth.min(length - k);
-                let dgates = Rows::contiguous(start.cast_const().wrapping_add(k), stride);
+                let dgates = RowPointers::contiguous(start.cast_const().wrapping_add(k), stride);
                 let next = weights.wrapping_add(depth * NV * S::LANES);
                 let part = Stretch { start: weights, depth, next };
                 // SAFETY: see `run`.
@@ -194,7 +194,7 @@ impl<C: Cell> BackwardPart<'_, C> {
     #[inline(always)]
     unsafe fn block<S: Simd, const R: usize, const NV: usize>(
         &self,
-        dgates: Rows,
+        dgates: RowPointers,
         weights: Stretch<f32>,
         row: usize,
         tile: *mut f32,
@@ -211,7 +211,7 @@ impl<C: Cell> BackwardPart<'_, C> {
                     }
                 }
             }
-            let dgates = Rows { start: dgates.start.add(row * dgates.stride), ..dgates };
+            let dgates = RowPointers { start: dgates.start.add(row * dgates.stride), ..dgates };
             multiply::<S, f32, R, NV>(&mut acc, dgates, weights.at_row::<S, NV>(row));
             for r in 0..R {
                 for v in 0..NV {

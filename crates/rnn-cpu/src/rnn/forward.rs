@@ -2,11 +2,11 @@
 
 mod tiles;
 
-use super::super::cells::{Cell, fused_cell};
+use super::super::cells::{CellMath, fused_cell};
 use super::super::memory::Scratch;
 use super::super::panels::{Bf16Panels, PanelStarts};
-use super::super::simd::{self, Kernel, Simd};
-use super::super::tile::{DEPTH, Rows, Weight, for_row_blocks, most_rows};
+use super::super::simd::{self, Simd, SimdKernel};
+use super::super::tile::{DEPTH, RowPointers, Weight, for_row_blocks, most_rows};
 use super::noise::TaskNoise;
 use super::pack::{ForwardWeights, LayerWeights, panel_products, panel_slots};
 use super::part::{Layer, Part, Pointers, Step};
@@ -14,8 +14,8 @@ use super::schedule::{Projection, projection, run_tasks, tasks};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
 
-/// Arrays of the forward pass. Rows are [T, B], or N of a walk.
-pub(crate) struct Forward<'a> {
+/// Arrays of the forward pass. Rows are [T, B], or N of a packed sequence.
+pub(crate) struct ForwardArgs<'a> {
     pub(crate) layer: Layer<'a>,
     pub(crate) spec: &'a CellSpec,
     pub(crate) weights: &'a LayerWeights,
@@ -37,7 +37,7 @@ pub(crate) struct Forward<'a> {
 }
 
 /// Runs a layer forward on up to `threads` threads.
-pub(crate) fn forward(threads: usize, args: Forward<'_>) {
+pub(crate) fn forward(threads: usize, args: ForwardArgs<'_>) {
     if !args.weights.phases.is_empty() {
         return super::phases::forward(threads, args);
     }
@@ -89,9 +89,9 @@ fn run_part<W: Weight>(
     let per_unit = &weights.per_unit[..];
     macro_rules! run {
         ($type:ty, $cell:expr) => {{
-            const GATES: usize = <$type as Cell>::GATES;
+            const GATES: usize = <$type as CellMath>::GATES;
             const PRODUCTS: usize = panel_products(GATES);
-            const SLOTS: usize = panel_slots(GATES, <$type as Cell>::LAST_GATE_IN_AUX);
+            const SLOTS: usize = panel_slots(GATES, <$type as CellMath>::LAST_GATE_IN_AUX);
             let cell = $cell;
             let plain = is_plain(&cell);
             let part =
@@ -103,7 +103,7 @@ fn run_part<W: Weight>(
 }
 
 /// Whether a cell has no options.
-fn is_plain<C: Cell>(cell: &C) -> bool {
+fn is_plain<C: CellMath>(cell: &C) -> bool {
     *cell == C::PLAIN
 }
 
@@ -119,7 +119,9 @@ struct ForwardPart<'a, C, W, const NV: usize, const SLOTS: usize> {
     training: bool,
 }
 
-impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> Kernel for ForwardPart<'_, C, W, NV, SLOTS> {
+impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> SimdKernel
+    for ForwardPart<'_, C, W, NV, SLOTS>
+{
     type Output = ();
 
     #[inline(always)]
@@ -134,7 +136,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> Kernel for Forward
     }
 }
 
-impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, W, NV, SLOTS> {
+impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, W, NV, SLOTS> {
     /// Vectors of units in a panel.
     const GROUPS: usize = NV / C::GATES;
     /// Slots of each.
@@ -172,7 +174,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
             let mut step = noise.step::<C>(&self.part, s, Self::units::<S>(first, end));
             // SAFETY: the step before is finished.
             unsafe { noise.enter::<S>(&self.part, &mut step) };
-            let x = Rows::contiguous(self.x.wrapping_add(step.first * inputs), inputs);
+            let x = RowPointers::contiguous(self.x.wrapping_add(step.first * inputs), inputs);
             let (rows, h) = (step.rows, step.h_in);
             // Ragged rows end together at the latest with the steps.
             let (alone, end) = if rows == 0 { (first, first) } else { (alone, end) };
@@ -306,7 +308,7 @@ struct Finish<'a, C, const SLOTS: usize, const PLAIN: bool> {
     group_slots: usize,
 }
 
-impl<C: Cell, const SLOTS: usize, const PLAIN: bool> Kernel for Finish<'_, C, SLOTS, PLAIN> {
+impl<C: CellMath, const SLOTS: usize, const PLAIN: bool> SimdKernel for Finish<'_, C, SLOTS, PLAIN> {
     type Output = ();
 
     #[inline(always)]

@@ -1,15 +1,17 @@
 //! A layer's pass: takes its memory, runs the loops, collects the gradients. The GPU's is in `rnn-gpu`, under the same
 //! name.
 
-use super::backward::{Backward, backward as run_backward, unit_blocks};
-use super::forward::{Forward, forward as run_forward};
+use super::backward::{BackwardArgs, backward as run_backward, unit_blocks};
+use super::forward::{ForwardArgs, forward as run_forward};
 use super::pack::LayerWeights;
 use super::part::Layer;
 use super::phases::{NormGrads, input_norm_grads};
 use super::weight_grads::{WeightGrads, weight_grads};
 use super::{input_grads, projection_grads, sum_rows};
 use crate::memory::{CpuArray, CpuDevice};
-use rnn_base::args::layer::{BackwardPass, Dims, ForwardPass, LayerGrads, LayerRun, Pass, SavedLayer, State};
+use rnn_base::args::layer::{
+    BackwardPass, Dims, ForwardPass, LayerGrads, LayerPass, LayerRun, SavedLayer, State,
+};
 use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::{Parameter, PerParameter, WeightFormat};
 
@@ -44,7 +46,7 @@ pub fn forward(
     };
     run_forward(
         device.threads(),
-        Forward {
+        ForwardArgs {
             layer: layer_of(pass),
             spec: cell,
             weights,
@@ -90,7 +92,7 @@ pub fn backward(
     let (dh, carry) = state.buffer.make_mut()?.split_at_mut(pass.dims.state());
     run_backward(
         device.threads(),
-        Backward {
+        BackwardArgs {
             layer,
             spec: cell,
             weights: &weights,
@@ -130,7 +132,7 @@ pub fn backward(
 /// What the backward loops leave beside the gradients of gates and states.
 struct Made<'a> {
     layer: Layer<'a>,
-    pass: Pass<'a, LayerWeights>,
+    pass: LayerPass<'a, LayerWeights>,
     h0: &'a [f32],
     /// [D, B, K*H]: gradients per unit of every batch row
     sums: Option<CpuArray>,
@@ -228,7 +230,7 @@ impl Made<'_> {
 }
 
 /// Arrays for the gradients of one direction's parameters.
-fn empty_grads(device: &CpuDevice, pass: &Pass<'_, LayerWeights>) -> Result<PerParameter<CpuArray>> {
+fn empty_grads(device: &CpuDevice, pass: &LayerPass<'_, LayerWeights>) -> Result<PerParameter<CpuArray>> {
     let mut grads = PerParameter::default();
     for parameter in Parameter::ALL {
         let dims = match parameter {
@@ -244,9 +246,9 @@ fn empty_grads(device: &CpuDevice, pass: &Pass<'_, LayerWeights>) -> Result<PerP
 }
 
 /// The pass as the loops see it.
-fn layer_of<'a>(pass: &Pass<'a, LayerWeights>) -> Layer<'a> {
-    let Pass { walk, direction, noise, .. } = *pass;
-    Layer { dims: pass.dims.layer(pass.inputs), walk, direction, noise }
+fn layer_of<'a>(pass: &LayerPass<'a, LayerWeights>) -> Layer<'a> {
+    let LayerPass { ragged, direction, noise, .. } = *pass;
+    Layer { dims: pass.dims.layer(pass.inputs), ragged, direction, noise }
 }
 
 /// `len` values of a state.

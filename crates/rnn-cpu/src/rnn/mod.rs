@@ -7,7 +7,7 @@
 //! (`schedule`). Gradients of the weights are one pass over all gate gradients (`weight_grads`).
 //!
 //! Options of a cell are tests of its pointwise part that no plain cell fails to predict. Ragged rows are packed
-//! (`Walk`), so that a step costs what its rows cost; a cleared state is a row of zeros in the place of the old one
+//! (`PackedSequence`), so that a step costs what its rows cost; a cleared state is a row of zeros in the place of the old one
 //! (`part`); draws are made anew in every pass, a row at a time (`noise`). What needs more than one product in a
 //! step, or a whole row between product and h, has a loop of its own (`phases`).
 //!

@@ -1,11 +1,11 @@
 //! Draws and cleared states of a task's rows. Nothing is stored between the passes: each draws again from the
-//! counters of [`Draws`].
+//! counters of [`RecurrenceDraws`].
 
-use super::super::cells::Cell;
-use super::super::simd::{self, Kernel, Simd};
-use super::super::tile::{Rows, load, store};
+use super::super::cells::CellMath;
+use super::super::simd::{self, Simd, SimdKernel};
+use super::super::tile::{RowPointers, load, store};
 use super::part::{Layer, Part, Step};
-use rnn_base::args::recurrence::{Draws, LayerDims};
+use rnn_base::args::recurrence::{LayerDims, RecurrenceDraws};
 use rnn_base::rng::{RngKey, drop_threshold, threefry2x32};
 use rnn_kernels::cell::Regularization;
 use std::ptr::null;
@@ -33,7 +33,7 @@ impl StepNoise {
 
 /// The memory behind [`StepNoise`]. Empty vectors where there is nothing.
 pub(super) struct TaskNoise {
-    draws: Option<(Draws, RngKey)>,
+    draws: Option<(RecurrenceDraws, RngKey)>,
     rates: Regularization,
     zone_h: Vec<f32>,
     zone_c: Vec<f32>,
@@ -110,7 +110,7 @@ impl TaskNoise {
             false => Vec::new(),
         };
         let mask = row_masks(layer, part.task.d, part.task.rows);
-        let clears = layer.walk.is_some_and(|walk| walk.keep.is_some());
+        let clears = layer.ragged.is_some_and(|ragged| ragged.keep.is_some());
         let zeros = if clears { vec![0.0; hidden.max(state)] } else { Vec::new() };
         // The same for every task of a direction, also one without rows.
         let alters_h = clears || (draws.is_some() && rates.recurrent_dropout > 0.0);
@@ -130,7 +130,7 @@ impl TaskNoise {
 
     /// This task's rows of step `s`, with the noise of `units` (first, end) drawn.
     #[inline(always)]
-    pub(super) fn step<C: Cell>(&mut self, part: &Part<'_>, s: usize, units: (usize, usize)) -> Step {
+    pub(super) fn step<C: CellMath>(&mut self, part: &Part<'_>, s: usize, units: (usize, usize)) -> Step {
         if let Some((draws, key)) = self.draws
             && !(self.zone_h.is_empty() && self.zone_c.is_empty() && self.candidate.is_empty())
         {
@@ -155,7 +155,7 @@ impl TaskNoise {
     /// Points a step at what its recurrent product reads: h of the step before, cleared and dropped.
     ///
     /// # Safety
-    /// Below `Kernel::run`; the rows of `step` are finished one step earlier.
+    /// Below `SimdKernel::run`; the rows of `step` are finished one step earlier.
     #[inline(always)]
     pub(super) unsafe fn enter<S: Simd>(&mut self, part: &Part<'_>, step: &mut Step) {
         let cleared = |r: usize| !part.layer.keeps(step.first + r);
@@ -165,7 +165,7 @@ impl TaskNoise {
         let h_in = self.h_in.as_mut_ptr();
         // SAFETY: room for the task's rows.
         unsafe { self.copy_in::<S>(part, step, h_in) };
-        step.h_in = Rows::contiguous(h_in, part.layer.dims.state);
+        step.h_in = RowPointers::contiguous(h_in, part.layer.dims.state);
     }
 
     /// Whether that may differ from h of the step before.
@@ -210,13 +210,13 @@ struct DrawStep<'a> {
     /// First and end.
     rows: (usize, usize),
     s: usize,
-    draws: Draws,
+    draws: RecurrenceDraws,
     key: RngKey,
     /// First and end.
     units: (usize, usize),
 }
 
-impl Kernel for DrawStep<'_> {
+impl SimdKernel for DrawStep<'_> {
     type Output = ();
 
     #[inline(always)]

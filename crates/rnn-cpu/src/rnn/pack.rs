@@ -52,12 +52,12 @@ pub struct LayerWeights {
     /// Packed at the first backward pass, because inference never needs it. Packing lets go of the
     /// weights as given, so that the optimizer's step that follows finds them unshared and need not
     /// copy them.
-    backward: Mutex<Later>,
+    backward: Mutex<BackwardPack>,
     /// Rounded panels per direction, made at first use.
     bf16: Mutex<Option<Arc<Vec<Bf16Panels>>>>,
 }
 
-enum Later {
+enum BackwardPack {
     Given(Vec<CellWeights>),
     Packed(Arc<BackwardWeights>),
 }
@@ -108,7 +108,7 @@ impl LayerWeights {
             sizes,
             forward,
             phases,
-            backward: Mutex::new(Later::Given(given)),
+            backward: Mutex::new(BackwardPack::Given(given)),
             bf16: Mutex::new(None),
         })
     }
@@ -134,7 +134,7 @@ impl LayerWeights {
         let (gates, lanes) = (spec.gates(), simd::lanes(simd::isa()));
         let products = panel_products(gates);
         let count = hidden.div_ceil(products / gates * lanes);
-        let slots = panel_slots(gates, spec.last_gate_apart());
+        let slots = panel_slots(gates, spec.linear_before_reset());
         let depth = if spec.independent { inputs } else { inputs + hidden };
         count * lanes * (products * depth + slots) + per_unit
     }
@@ -161,8 +161,8 @@ impl LayerWeights {
         // A panic while packing leaves the weights as given: nothing is lost.
         let mut later = self.backward.lock().unwrap_or_else(PoisonError::into_inner);
         let given = match &*later {
-            Later::Packed(ready) => return Ok(ready.clone()),
-            Later::Given(given) => given,
+            BackwardPack::Packed(ready) => return Ok(ready.clone()),
+            BackwardPack::Given(given) => given,
         };
         let Sizes { inputs, hidden, state } = self.sizes;
         let rows = self.spec.gates() * hidden;
@@ -190,7 +190,7 @@ impl LayerWeights {
             .chain(self.phases.iter().map(|weights| weights.per_unit.clone()))
             .collect();
         let packed = Arc::new(BackwardWeights { recurrent, candidate, projection, input, per_unit });
-        *later = Later::Packed(packed.clone());
+        *later = BackwardPack::Packed(packed.clone());
         Ok(packed)
     }
 }
@@ -221,8 +221,8 @@ impl ForwardWeights {
         })?;
         let per_unit = if spec.independent { Parameter::WeightHh } else { Parameter::Peephole };
         let per_unit = copy(device, given.get(per_unit))?;
-        let slots = panel_slots(gates, spec.last_gate_apart());
-        let group = gates + usize::from(spec.last_gate_apart());
+        let slots = panel_slots(gates, spec.linear_before_reset());
+        let group = gates + usize::from(spec.linear_before_reset());
         let mut bias = device.alloc_zeroed(count * slots * lanes)?;
         let biases = given.get(Parameter::BiasIh).zip(given.get(Parameter::BiasHh));
         if let Some((b_ih, b_hh)) = biases {
@@ -232,7 +232,7 @@ impl ForwardWeights {
                 for vector in 0..products {
                     let (row, used) = lanes_of(panel, vector);
                     let slot = vector / gates * group + vector % gates;
-                    let apart = spec.last_gate_apart() && vector % gates + 1 == gates;
+                    let apart = spec.linear_before_reset() && vector % gates + 1 == gates;
                     for lane in 0..used {
                         let recurrent = b_hh[row + lane];
                         let sum = if apart { b_ih[row + lane] } else { b_ih[row + lane] + recurrent };

@@ -2,19 +2,19 @@
 //! a step lie.
 
 use super::super::barrier::Barrier;
-use super::super::cells::{Cell, Element, RowNoise};
+use super::super::cells::{CellMath, Element, RowNoise};
 use super::super::simd::Simd;
-use super::super::tile::Rows;
+use super::super::tile::RowPointers;
 use super::noise::StepNoise;
 use super::schedule::Task;
-use rnn_base::args::recurrence::{LayerDims, Noise, Walk};
+use rnn_base::args::recurrence::{LayerDims, Noise, PackedSequence};
 
 /// What the passes over a layer have in common, forward and backward.
 #[derive(Clone, Copy)]
 pub(crate) struct Layer<'a> {
     pub(crate) dims: LayerDims,
     /// How ragged or interrupted rows go, in a pass over one direction; absent: all through all steps.
-    pub(crate) walk: Option<&'a Walk>,
+    pub(crate) ragged: Option<&'a PackedSequence>,
     /// The first direction of the pass.
     pub(crate) direction: usize,
     pub(crate) noise: Noise,
@@ -23,14 +23,14 @@ pub(crate) struct Layer<'a> {
 impl Layer<'_> {
     /// N: rows of all steps.
     pub(super) fn len(&self) -> usize {
-        self.walk.map_or(self.dims.steps * self.dims.batch, Walk::len)
+        self.ragged.map_or(self.dims.steps * self.dims.batch, PackedSequence::len)
     }
 
     /// The first row of the `s`th step of direction `d`.
     #[inline(always)]
     pub(super) fn first_row(&self, d: usize, s: usize) -> usize {
-        match self.walk {
-            Some(walk) => walk.offsets[s] as usize,
+        match self.ragged {
+            Some(ragged) => ragged.offsets[s] as usize,
             None => self.dims.time(d, s) * self.dims.batch,
         }
     }
@@ -38,19 +38,19 @@ impl Layer<'_> {
     /// Rows of step `s` that have not ended.
     #[inline(always)]
     pub(super) fn count(&self, s: usize) -> usize {
-        self.walk.map_or(self.dims.batch, |walk| walk.count(s))
+        self.ragged.map_or(self.dims.batch, |ragged| ragged.count(s))
     }
 
     /// Whether the state before row `n` of all rows counts.
     #[inline(always)]
     pub(super) fn keeps(&self, n: usize) -> bool {
-        self.walk.and_then(|walk| walk.keep.as_ref()).is_none_or(|keep| keep[n] != 0.0)
+        self.ragged.and_then(|ragged| ragged.keep.as_ref()).is_none_or(|keep| keep[n] != 0.0)
     }
 
     /// The batch row that is row `r`, as draws are keyed by it.
     #[inline(always)]
     pub(super) fn batch_row(&self, r: usize) -> usize {
-        self.walk.map_or(r, |walk| (walk.first_row + walk.rows[r]) as usize)
+        self.ragged.map_or(r, |ragged| (ragged.first_row + ragged.rows[r]) as usize)
     }
 }
 
@@ -97,10 +97,10 @@ pub(super) struct Step {
     /// Where h goes.
     pub(super) y: *mut f32,
     /// h and aux one step earlier, or the initial states.
-    pub(super) h_prev: Rows,
-    aux_prev: Rows,
+    pub(super) h_prev: RowPointers,
+    aux_prev: RowPointers,
     /// h on its way into the recurrent product; the same as `h_prev` but for resets and dropout.
-    pub(super) h_in: Rows,
+    pub(super) h_in: RowPointers,
     noise: StepNoise,
 }
 
@@ -135,19 +135,22 @@ impl Part<'_> {
 
     /// This task's rows of step `s`.
     #[inline(always)]
-    pub(super) fn step<C: Cell>(&self, s: usize, noise: StepNoise) -> Step {
+    pub(super) fn step<C: CellMath>(&self, s: usize, noise: StepNoise) -> Step {
         let LayerDims { batch, hidden, state, directions, .. } = self.layer.dims;
         let (p, d, b0) = (&self.pointers, self.task.d, self.task.rows.0);
         let at = |s: usize| (self.layer.first_row(d, s) + b0) * directions + d;
         let aux_at = |s: usize| if p.all_aux { at(s) } else { b0 * directions + d };
         let (h_prev, aux_prev) = if s == 0 {
             let b = d * batch + b0;
-            let h0 = Rows::contiguous(p.h0.wrapping_add(b * state), state);
-            (h0, Rows::contiguous(p.c0.wrapping_add(b * hidden), hidden))
+            let h0 = RowPointers::contiguous(p.h0.wrapping_add(b * state), state);
+            (h0, RowPointers::contiguous(p.c0.wrapping_add(b * hidden), hidden))
         } else {
             let h = p.y.cast_const().wrapping_add(at(s - 1) * state);
             let aux = p.aux.cast_const().wrapping_add(aux_at(s - 1) * hidden);
-            (Rows::contiguous(h, directions * state), Rows::contiguous(aux, directions * hidden))
+            (
+                RowPointers::contiguous(h, directions * state),
+                RowPointers::contiguous(aux, directions * hidden),
+            )
         };
         Step {
             rows: self.active(s),
@@ -164,10 +167,10 @@ impl Part<'_> {
 
     /// Row `r` of a step from its unit 0 on, with all lanes.
     #[inline(always)]
-    pub(super) fn row<C: Cell, S: Simd>(&self, step: &Step, r: usize) -> Element {
+    pub(super) fn row<C: CellMath, S: Simd>(&self, step: &Step, r: usize) -> Element {
         let LayerDims { hidden, state, directions, .. } = self.layer.dims;
         let kept = self.layer.keeps(step.first + r);
-        let before = |rows: Rows| match kept {
+        let before = |rows: RowPointers| match kept {
             true => rows.start.wrapping_add(r * rows.stride),
             false => step.noise.zeros,
         };

@@ -3,7 +3,7 @@
 use super::super::barrier::Barrier;
 use super::super::team;
 use super::part::Layer;
-use rnn_base::args::recurrence::{LayerDims, Walk};
+use rnn_base::args::recurrence::{LayerDims, PackedSequence};
 
 /// Floating-point operations of a pass below which a second thread does not pay.
 const SPLIT_FLOOR: usize = 200_000;
@@ -51,9 +51,9 @@ pub(super) fn tasks(layer: &Layer<'_>, gates: usize, threads: usize) -> Vec<Task
     let share_units = parts > 1 && (few_rows || streams) && step >= floor;
     let row_parts = if share_units { 1 } else { parts.min(batch.div_ceil(3)) };
     let shares = if share_units { parts } else { 1 };
-    let bound = |part: usize| match layer.walk {
+    let bound = |part: usize| match layer.ragged {
         None => part * batch / row_parts,
-        Some(walk) => first_row(walk, part, row_parts),
+        Some(ragged) => first_row(ragged, part, row_parts),
     };
     let mut tasks = Vec::new();
     for d in 0..directions {
@@ -69,15 +69,15 @@ pub(super) fn tasks(layer: &Layer<'_>, gates: usize, threads: usize) -> Vec<Task
 }
 
 /// The first row of one of `parts` parts whose rows have about as many steps together, the longest rows first.
-pub(super) fn first_row(walk: &Walk, part: usize, parts: usize) -> usize {
-    let batch = walk.rows.len();
+pub(super) fn first_row(ragged: &PackedSequence, part: usize, parts: usize) -> usize {
+    let batch = ragged.rows.len();
     if part == parts {
         return batch;
     }
-    let steps = walk.offsets.len() - 1;
+    let steps = ragged.offsets.len() - 1;
     let (mut row, mut before, mut length) = (0, 0, steps);
-    while row < batch && before < part * walk.len() / parts {
-        while length > 0 && walk.count(length - 1) <= row {
+    while row < batch && before < part * ragged.len() / parts {
+        while length > 0 && ragged.count(length - 1) <= row {
             length -= 1;
         }
         before += length;

@@ -1,13 +1,13 @@
 //! Splitting a layer among threads, or a sequence in time, changes no bit.
 
-use super::backward::{Backward, backward, unit_blocks};
-use super::forward::{Forward, forward};
+use super::backward::{BackwardArgs, backward, unit_blocks};
+use super::forward::{ForwardArgs, forward};
 use super::schedule::{Projection, projection, tasks};
 use super::weight_grads::{WeightGrads, weight_grads};
 use super::*;
 use crate::CpuDevice;
 use crate::rnn::pack::CellWeights;
-use rnn_base::args::recurrence::{Draws, Noise, Walk};
+use rnn_base::args::recurrence::{Noise, PackedSequence, RecurrenceDraws};
 use rnn_base::rng::RngKey;
 use rnn_kernels::cell::{CellKind, CellSpec, Parameter, Regularization};
 
@@ -19,7 +19,7 @@ fn values(len: usize, stream: u32, scale: f32) -> Vec<f32> {
 
 /// A pass over both directions of whole rows.
 fn plain(dims: LayerDims) -> Layer<'static> {
-    Layer { dims, walk: None, direction: 0, noise: Noise::default() }
+    Layer { dims, ragged: None, direction: 0, noise: Noise::default() }
 }
 
 fn dims([steps, batch, inputs, hidden, directions]: [usize; 5]) -> LayerDims {
@@ -76,7 +76,7 @@ impl Drawn {
         let rows = layer.len() * directions;
         let mut gates = vec![0.0; rows * hidden * self.spec.gates()];
         let (mut aux, mut y) = (vec![0.0; rows * hidden], vec![0.0; rows * state]);
-        let args = Forward {
+        let args = ForwardArgs {
             layer,
             spec: &self.spec,
             weights: &self.weights,
@@ -109,7 +109,7 @@ fn run(drawn: &Drawn, layer: Layer<'_>, threads: usize) -> Vec<Vec<f32>> {
     let mut sums = vec![0.0; states * hidden * unit_blocks(&drawn.spec)];
     let mut projected = vec![0.0; if state < hidden { total * directions * state } else { 0 }];
     let mut products = vec![0.0; if drawn.spec.layer_norm { total * directions * rows } else { 0 }];
-    let args = Backward {
+    let args = BackwardArgs {
         layer,
         spec: &drawn.spec,
         weights: &weights,
@@ -200,7 +200,7 @@ fn bits_of_options_do_not_depend_on_the_number_of_threads() {
             ..Regularization::default()
         };
         let keys = [RngKey::new(1), RngKey::new(2)];
-        let noise = Noise { rates, draws: Some(Draws { keys, first_step: 5, sequence: 2 }) };
+        let noise = Noise { rates, draws: Some(RecurrenceDraws { keys, first_step: 5, sequence: 2 }) };
         for shape in [[5, 17, 5, 40, 2], [6, 17, 5, 40, 1], [4, 1, 30, 300, 1], [4, 5, 40, 259, 1]] {
             let mut dims = dims(shape);
             if proj > 0 {
@@ -208,9 +208,9 @@ fn bits_of_options_do_not_depend_on_the_number_of_threads() {
             }
             let lengths: Vec<usize> = (0..dims.batch).map(|b| 1 + (b * 7 + 3) % dims.steps).collect();
             let resets: Vec<bool> = (0..dims.steps * dims.batch).map(|n| n % 5 == 1).collect();
-            let walk = Walk::new(dims.steps, &lengths, Some(&resets), 0);
-            let walk = (dims.directions == 1).then_some(&walk);
-            let layer = Layer { dims, walk, direction: 0, noise };
+            let ragged = PackedSequence::new(dims.steps, &lengths, Some(&resets), 0);
+            let ragged = (dims.directions == 1).then_some(&ragged);
+            let layer = Layer { dims, ragged, direction: 0, noise };
             let drawn = Drawn::new(spec, dims);
             let alone = run(&drawn, layer, 1);
             assert!(alone.iter().flatten().all(|x| x.is_finite()));

@@ -4,9 +4,9 @@
 use super::super::gemm::copy_row;
 use super::super::memory::Scratch;
 use super::super::out::{Init, Out, panel_vectors};
-use super::super::simd::{self, Kernel, Simd};
+use super::super::simd::{self, Simd, SimdKernel};
 use super::super::team::{self, Shared};
-use super::super::tile::{DEPTH, Rows, Stretch, load, most_rows, store};
+use super::super::tile::{DEPTH, RowPointers, Stretch, load, most_rows, store};
 use super::noise::sequence_masks;
 use super::part::Layer;
 use rnn_base::args::recurrence::LayerDims;
@@ -79,7 +79,7 @@ fn jobs(spec: &CellSpec, hidden: usize, parts: usize) -> Vec<Job> {
             (Source::Gates, 0, last, 0, &[Side::Input, Side::Recurrent]),
             (Source::Gates, last, rows, 0, &[Side::Input, Side::Reset]),
         ]
-    } else if spec.last_gate_apart() {
+    } else if spec.linear_before_reset() {
         &[
             (Source::Gates, 0, last, 0, &[Side::Input, Side::Recurrent]),
             (Source::Gates, last, rows, 0, &[Side::Input]),
@@ -111,7 +111,7 @@ pub(crate) fn weight_grads(threads: usize, args: WeightGrads<'_>) {
     assert!(args.x.len() >= total * inputs && args.y.len() >= total * directions * state);
     assert!(args.gates.len() >= total * directions * rows);
     assert!(args.h0.len() >= batch * directions * state);
-    let reads_aux = args.spec.last_gate_apart() || !args.spec.reset_after;
+    let reads_aux = args.spec.linear_before_reset() || !args.spec.reset_after;
     assert!(!reads_aux || args.aux.len() >= total * directions * hidden);
     assert!(!args.spec.layer_norm || args.products.len() >= total * directions * rows);
     assert!(args.dw_ih.len() >= rows * inputs);
@@ -120,7 +120,7 @@ pub(crate) fn weight_grads(threads: usize, args: WeightGrads<'_>) {
         assert!(b_ih.len() >= rows && b_hh.len() >= rows);
         [Shared(b_ih.as_mut_ptr()), Shared(b_hh.as_mut_ptr())]
     });
-    let pass = Pass {
+    let pass = LayerPass {
         layer,
         d: args.d,
         gate_rows: rows,
@@ -136,21 +136,21 @@ pub(crate) fn weight_grads(threads: usize, args: WeightGrads<'_>) {
         dbiases,
         steps_of_rows: steps_of_rows(&layer),
         masks: sequence_masks(&layer, args.d),
-        zeros: vec![0.0; if layer.walk.is_some() { state } else { 0 }],
+        zeros: vec![0.0; if layer.ragged.is_some() { state } else { 0 }],
     };
     let small = total * rows * (inputs + state) < 1 << 18;
     let jobs = jobs(args.spec, hidden, if small { 1 } else { threads });
     team::each(jobs.len(), |n| simd::dispatch(simd::isa(), JobOf { pass: &pass, job: &jobs[n] }));
 }
 
-/// The step of every row of a walk.
+/// The step of every row of a packed sequence.
 fn steps_of_rows(layer: &Layer<'_>) -> Vec<u32> {
-    let Some(walk) = layer.walk else { return Vec::new() };
+    let Some(ragged) = layer.ragged else { return Vec::new() };
     let steps = 0..layer.dims.steps;
-    steps.flat_map(|s| std::iter::repeat_n(s as u32, walk.count(s))).collect()
+    steps.flat_map(|s| std::iter::repeat_n(s as u32, ragged.count(s))).collect()
 }
 
-struct Pass<'a> {
+struct LayerPass<'a> {
     layer: Layer<'a>,
     d: usize,
     gate_rows: usize,
@@ -165,7 +165,7 @@ struct Pass<'a> {
     dw_ih: Shared,
     dw_hh: Shared,
     dbiases: Option<[Shared; 2]>,
-    /// [N] of a walk, else empty
+    /// [N] of a packed sequence, else empty
     steps_of_rows: Vec<u32>,
     /// [B, P] factors of h on its way into the product, or empty
     masks: Vec<f32>,
@@ -173,7 +173,7 @@ struct Pass<'a> {
     zeros: Vec<f32>,
 }
 
-impl Pass<'_> {
+impl LayerPass<'_> {
     fn columns(&self, side: Side) -> usize {
         match side {
             Side::Input => self.layer.dims.inputs,
@@ -186,10 +186,10 @@ impl Pass<'_> {
     #[inline(always)]
     fn place(&self, k: usize) -> (usize, usize) {
         let LayerDims { steps, batch, .. } = self.layer.dims;
-        match self.layer.walk {
-            Some(walk) => {
+        match self.layer.ragged {
+            Some(ragged) => {
                 let s = self.steps_of_rows[k] as usize;
-                (s, k - walk.offsets[s] as usize)
+                (s, k - ragged.offsets[s] as usize)
             }
             None => {
                 let t = k / batch;
@@ -229,11 +229,11 @@ impl Pass<'_> {
 }
 
 struct JobOf<'a> {
-    pass: &'a Pass<'a>,
+    pass: &'a LayerPass<'a>,
     job: &'a Job,
 }
 
-impl Kernel for JobOf<'_> {
+impl SimdKernel for JobOf<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -289,7 +289,7 @@ impl Kernel for JobOf<'_> {
                     } else {
                         columns.pack::<S, 3>(a_pack, &mut sums[m0 - first..][..rows]);
                     }
-                    let a = Rows { start: a_pack.as_ptr(), stride: 1, step: mr };
+                    let a = RowPointers { start: a_pack.as_ptr(), stride: 1, step: mr };
                     let mut at = 0;
                     for &side in job.sides {
                         let cols = pass.columns(side);

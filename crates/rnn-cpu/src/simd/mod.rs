@@ -1,6 +1,6 @@
 //! One vector type per instruction set, and the choice between them.
 //!
-//! A kernel is written once, generic over [`Simd`], as a struct with [`Kernel::run`]. [`dispatch`]
+//! A kernel is written once, generic over [`Simd`], as a struct with [`SimdKernel::run`]. [`dispatch`]
 //! picks the instruction set at run time and enters through a function that enables it, so that
 //! everything inlined below is compiled for it. The environment variable `RNN_SIMD` (`avx512`,
 //! `avx2`, `neon`, `scalar`) forces a choice that the machine supports.
@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 ///
 /// # Safety
 /// Implementations may need instructions that only [`dispatch`] has checked for, so every method
-/// must be called below [`Kernel::run`]; pointers must be valid for the lanes touched.
+/// must be called below [`SimdKernel::run`]; pointers must be valid for the lanes touched.
 pub(crate) trait Simd: Copy {
     type V: Copy;
     /// The instruction set it belongs to.
@@ -63,7 +63,7 @@ pub(crate) trait Simd: Copy {
 }
 
 /// Work that is compiled once per instruction set.
-pub(crate) trait Kernel {
+pub(crate) trait SimdKernel {
     type Output;
     /// The body; must be `#[inline(always)]`.
     ///
@@ -146,7 +146,7 @@ pub(crate) fn lanes(isa: Isa) -> usize {
 }
 
 /// Runs a kernel on `isa`, which must come from [`isa()`] or [`Isa::available`].
-pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+pub(crate) fn dispatch<K: SimdKernel>(isa: Isa, kernel: K) -> K::Output {
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Isa` value only exists when the machine has its instructions.
@@ -165,9 +165,9 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
 /// Enters a kernel that needs no instructions beyond the baseline.
 ///
 /// # Safety
-/// As [`Kernel::run`].
+/// As [`SimdKernel::run`].
 #[inline(never)]
-unsafe fn run_plain<S: Simd, K: Kernel>(kernel: K) -> K::Output {
+unsafe fn run_plain<S: Simd, K: SimdKernel>(kernel: K) -> K::Output {
     // SAFETY: the caller's.
     unsafe { kernel.run::<S>() }
 }

@@ -4,14 +4,14 @@
 //! result, worst of AVX-512, AVX2 and scalar: exp 1.01, sigmoid 2.48, tanh 2.42.
 //! NaN goes through; infinities give 0, 1 or -1.
 
-use super::{Kernel, Simd, dispatch};
+use super::{Simd, SimdKernel, dispatch};
 use rnn_kernels::cell::Activation;
 
 /// e^x as (e^r - 1, 2^n) with x = n ln 2 + r, for x in [-87.3, 88.0], clamped to that range outside
 /// (no overflow, no subnormals).
 #[inline(always)]
 unsafe fn exp_parts<S: Simd>(x: S::V) -> (S::V, S::V) {
-    // SAFETY: register operations only; the caller is below `Kernel::run`.
+    // SAFETY: register operations only; the caller is below `SimdKernel::run`.
     unsafe {
         // `min(a, b)` returns b for NaN, so the data stands second and NaN survives.
         let x = S::max(S::splat(-87.3), S::min(S::splat(88.0), x));
@@ -151,7 +151,7 @@ struct Uncommon<'a> {
     lanes: &'a mut [f32; MOST_LANES],
 }
 
-impl Kernel for Uncommon<'_> {
+impl SimdKernel for Uncommon<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -231,7 +231,7 @@ unsafe fn d_uncommon<S: Simd>(activation: Activation, y: S::V) -> S::V {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Isa, Kernel, dispatch};
+    use super::super::{Isa, SimdKernel, dispatch};
     use super::*;
 
     #[derive(Clone, Copy)]
@@ -243,7 +243,7 @@ mod tests {
 
     struct Map<'a>(Function, &'a mut [f32]);
 
-    impl Kernel for Map<'_> {
+    impl SimdKernel for Map<'_> {
         type Output = ();
         #[inline(always)]
         unsafe fn run<S: Simd>(self) {

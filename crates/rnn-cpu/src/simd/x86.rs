@@ -1,21 +1,21 @@
 //! AVX-512 and AVX2 vectors.
 #![allow(clippy::undocumented_unsafe_blocks, reason = "every method inherits the contract of `Simd`")]
 
-use super::{Isa, Kernel, Simd};
+use super::{Isa, Simd, SimdKernel};
 use std::arch::x86_64::*;
 
 /// Enters the part of the program that is compiled for AVX-512. Never inlined: it is also how a kernel calls
 /// another one that shall exist once.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx2,fma")]
-pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+pub(super) unsafe fn run_avx512<K: SimdKernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<Avx512>() }
 }
 
 /// Enters the part of the program that is compiled for AVX2 with FMA.
 #[inline(never)]
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+pub(super) unsafe fn run_avx2<K: SimdKernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<Avx2>() }
 }
 

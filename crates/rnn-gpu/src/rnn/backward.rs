@@ -34,7 +34,7 @@ pub fn backward(
     };
     let h0 = padded_state(pass.op, pass.dims, p, &h0)?;
     let c0 = c0.map(|c0| padded_state(pass.op, pass.dims, h, &c0)).transpose()?;
-    let backward = Backward { layer, kept, h0, zero_h0, state };
+    let backward = BackwardRun { layer, kept, h0, zero_h0, state };
     let run = backward.recurrence(&dy, c0.as_ref())?;
     let products = backward.input_products()?;
     let dx = if want_dx { Some(backward.input(&products.gates)?) } else { None };
@@ -44,7 +44,7 @@ pub fn backward(
 }
 
 /// A pass with its arrays.
-pub(super) struct Backward<'a> {
+pub(super) struct BackwardRun<'a> {
     pub(super) layer: Layer<'a>,
     /// The recurrence puts gradients in the place of the gates.
     pub(super) kept: SavedLayer<GpuArray>,
@@ -57,7 +57,7 @@ pub(super) struct Backward<'a> {
 }
 
 /// What the recurrence leaves.
-pub(super) struct Run {
+pub(super) struct RecurrenceRun {
     pub(super) setup: Setup,
     pub(super) ring: GpuArray,
     /// `[planes, D, B, H]`: gradients of h and c, and of what a cell has per unit
@@ -75,7 +75,7 @@ pub(super) struct InputProducts {
     pub(super) gain: Option<GpuArray>,
 }
 
-impl Backward<'_> {
+impl BackwardRun<'_> {
     /// Whether y, x and the gates are f16.
     pub(super) fn half(&self) -> bool {
         self.kept.y.dtype == DType::F16
@@ -88,14 +88,14 @@ impl Backward<'_> {
     }
 
     /// Runs the recurrence from the last step to the first.
-    fn recurrence(&self, dy: &GpuArray, c0: Option<&State<GpuArray>>) -> Result<Run> {
+    fn recurrence(&self, dy: &GpuArray, c0: Option<&State<GpuArray>>) -> Result<RecurrenceRun> {
         let (layer, kept) = (&self.layer, &self.kept);
         let Dims { b, d, n, .. } = layer.pass.dims;
         let (op, spec, weights) = (layer.pass.op, layer.pass.spec, layer.pass.weights);
         let Widths { hidden, .. } = layer.widths();
         let initial = c0.unwrap_or(&self.h0);
         let mut setup = layer.setup()?;
-        let options = match layer.pass.walk.is_some() || self.has_unit_gradients() {
+        let options = match layer.pass.ragged.is_some() || self.has_unit_gradients() {
             true => {
                 let initial = Some((initial, d * b * hidden));
                 layer.options(&mut setup, weights.per_unit.as_ref(), initial, kept.stats.as_ref())?
@@ -121,7 +121,7 @@ impl Backward<'_> {
         let flow = self.padded_flow(planes)?;
         recurrence::backward(
             layer.gpu,
-            &recurrence::Backward {
+            &recurrence::BackwardArrays {
                 dims,
                 spec: &spec.cell,
                 setup: &setup,
@@ -137,7 +137,7 @@ impl Backward<'_> {
                 ticks: None,
             },
         )?;
-        Ok(Run { setup, ring, flow, planes, h_prev })
+        Ok(RecurrenceRun { setup, ring, flow, planes, h_prev })
     }
 
     /// Planes of the flow: h and c, and where they are needed the sum that zoneout passes on and those per unit.
@@ -244,7 +244,7 @@ impl Backward<'_> {
     pub(super) fn take_recurrent_gate(&self) -> Result<bool> {
         let pass = &self.layer.pass;
         match &self.kept.aux {
-            Some(aux) if pass.spec.cell.last_gate_apart() => {
+            Some(aux) if pass.spec.cell.linear_before_reset() => {
                 let gates = (&self.kept.gates.buffer, self.half());
                 replace_last_gate(self.layer.gpu, &aux.buffer, gates, aux.len(), pass.dims.g)?;
                 Ok(true)

@@ -10,7 +10,7 @@ use crate::GpuDevice;
 use crate::gemm::half_product_error;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::Result;
-use rnn_kernels::catalogue::rnn::{Formats, Rows};
+use rnn_kernels::catalogue::rnn::{Fetch, Formats};
 use std::fmt;
 
 /// Steps from one layer to the next that are tried: a layer's products over as many steps should still fill a tile.
@@ -138,10 +138,10 @@ impl GpuDevice {
         let [sequence, step] = [Algorithm::Sequence, Algorithm::Step]
             .map(|algorithm| facts.seconds(&facts.plan(dims, work, Some(algorithm)), dims, work));
         let mut fetch = match plan.fetch {
-            Rows::Subgroup => "rows by shuffles in subgroups of 8",
-            Rows::Workgroup => "rows through workgroup memory",
-            Rows::Held => "rows stay in workgroup memory",
-            Rows::HeldWeights => "rows and weights stay in workgroup memory",
+            Fetch::Subgroup => "rows by shuffles in subgroups of 8",
+            Fetch::Workgroup => "rows through workgroup memory",
+            Fetch::Held => "rows stay in workgroup memory",
+            Fetch::HeldWeights => "rows and weights stay in workgroup memory",
         }
         .to_string();
         if plan.split > 1 {
@@ -177,8 +177,8 @@ impl GpuDevice {
     /// rows in workgroup memory come after those with subgroups, and prove themselves where they are wanted all the same.
     pub(super) fn facts(&self, want_held: bool) -> Result<Facts> {
         let works =
-            self.subgroup_size() == Some(8) && self.works(SUBGROUP, Rows::Subgroup, Algorithm::Step)?;
-        let held = match (want_held || !works) && self.works(HELD, Rows::HeldWeights, Algorithm::Sequence)? {
+            self.subgroup_size() == Some(8) && self.works(SUBGROUP, Fetch::Subgroup, Algorithm::Step)?;
+        let held = match (want_held || !works) && self.works(HELD, Fetch::HeldWeights, Algorithm::Sequence)? {
             true => (self.0.limits.max_compute_workgroup_storage_size as usize).saturating_sub(OTHER_BYTES),
             false => 0,
         };
@@ -186,10 +186,10 @@ impl GpuDevice {
     }
 
     /// Whether kernels of a family pass their self-test; it runs at the first call.
-    fn works(&self, family: &'static str, fetch: Rows, algorithm: Algorithm) -> Result<bool> {
+    fn works(&self, family: &'static str, fetch: Fetch, algorithm: Algorithm) -> Result<bool> {
         let dims = self_test::dims();
         let count = if algorithm == Algorithm::Sequence { dims.steps } else { 1 };
-        let split = if fetch == Rows::Subgroup { 1 } else { 4 };
+        let split = if fetch == Fetch::Subgroup { 1 } else { 4 };
         let plan = Plan {
             algorithm,
             fetch,

@@ -26,7 +26,7 @@ pub fn forward(
     gpu: &GpuDevice,
     args: &ForwardPass<'_, GpuArray, LayerWeights>,
 ) -> Result<LayerRun<GpuArray>> {
-    let run = Forward::new(gpu, args)?;
+    let run = ForwardRun::new(gpu, args)?;
     let gates = run.steps()?;
     run.finish(gates)
 }
@@ -46,7 +46,7 @@ pub(super) fn formats(
 }
 
 /// A pass with its arrays.
-struct Forward<'a> {
+struct ForwardRun<'a> {
     layer: Layer<'a>,
     args: &'a ForwardPass<'a, GpuArray, LayerWeights>,
     formats: Formats,
@@ -64,7 +64,7 @@ struct Forward<'a> {
     stats: Option<GpuArray>,
 }
 
-impl<'a> Forward<'a> {
+impl<'a> ForwardRun<'a> {
     fn new(gpu: &'a GpuDevice, args: &'a ForwardPass<'a, GpuArray, LayerWeights>) -> Result<Self> {
         let layer = Layer { gpu, pass: args.pass };
         let Dims { b, h, p, d, n, .. } = args.pass.dims;
@@ -94,7 +94,7 @@ impl<'a> Forward<'a> {
             false => gpu.zeroed_array(op, &[ring])?,
         };
         let c0 = args.c0.as_ref().map(|c0| padded_state(op, args.pass.dims, h, c0)).transpose()?;
-        let mut run = Forward { layer, args, formats, setup, x, aux, y, c0, options, ring, stats };
+        let mut run = ForwardRun { layer, args, formats, setup, x, aux, y, c0, options, ring, stats };
         run.start_ring(&h0)?;
         Ok(run)
     }
@@ -126,8 +126,10 @@ impl<'a> Forward<'a> {
     fn piece(&self) -> usize {
         let Dims { t, b, .. } = self.args.pass.dims;
         // Draws are numbered from the pass's first step, and packed rows know no pieces.
-        let whole =
-            self.args.training || self.args.pass.walk.is_some() || self.setup.draws || self.setup.phases > 1;
+        let whole = self.args.training
+            || self.args.pass.ragged.is_some()
+            || self.setup.draws
+            || self.setup.phases > 1;
         if whole { t } else { projected_steps(self.args.pass.spec, t, b) }
     }
 
@@ -180,7 +182,7 @@ impl<'a> Forward<'a> {
         let Widths { state, .. } = self.layer.widths();
         recurrence::forward(
             self.layer.gpu,
-            &recurrence::Forward {
+            &recurrence::ForwardArrays {
                 dims: LayerDims { steps: steps.len(), ..self.layer.padded_dims() },
                 spec: &self.args.pass.spec.cell,
                 setup: &self.setup,
@@ -205,7 +207,7 @@ impl<'a> Forward<'a> {
     fn finish(self, gates: Option<GpuArray>) -> Result<LayerRun<GpuArray>> {
         let Dims { p, d, n, .. } = self.args.pass.dims;
         let Widths { hidden, state, .. } = self.layer.widths();
-        let Forward { x, aux, y, stats, .. } = self;
+        let ForwardRun { x, aux, y, stats, .. } = self;
         let shape = self.args.pass.rows(d * p);
         let out = match state == p {
             true => y.reshape(&shape)?,

@@ -1,6 +1,6 @@
 //! What the forward and the backward pass of a layer share: padded widths, the input's products, the options' buffer.
 
-use super::options::{Setup, walk_values};
+use super::options::{Setup, ragged_values};
 use super::pack::padded;
 use super::rows::{NormRows, norm_rows};
 use super::weights::LayerWeights;
@@ -9,7 +9,7 @@ use crate::gemm::{GemmArgs, gemm};
 use crate::{GpuArray, GpuDevice};
 use rnn_base::args::copy::StridedCopy;
 use rnn_base::args::gemm::{Operand, Output};
-use rnn_base::args::layer::{Dims, Pass, State};
+use rnn_base::args::layer::{Dims, LayerPass, State};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::Result;
 use rnn_kernels::cell::StackSpec;
@@ -81,13 +81,13 @@ pub(super) struct Widths {
 #[derive(Clone, Copy)]
 pub(super) struct Layer<'a> {
     pub(super) gpu: &'a GpuDevice,
-    pub(super) pass: Pass<'a, LayerWeights>,
+    pub(super) pass: LayerPass<'a, LayerWeights>,
 }
 
 impl Layer<'_> {
     /// The padded widths of the pass.
     pub(super) fn widths(&self) -> Widths {
-        let Pass { dims, inputs, .. } = self.pass;
+        let LayerPass { dims, inputs, .. } = self.pass;
         Widths { hidden: padded(dims.h), state: padded(dims.p), inputs: padded(inputs) }
     }
 
@@ -109,14 +109,14 @@ impl Layer<'_> {
     }
 
     pub(super) fn setup(&self) -> Result<Setup> {
-        let Pass { op, spec, direction, walk, noise, .. } = self.pass;
-        Setup::new(op, spec, direction, walk, noise)
+        let LayerPass { op, spec, direction, ragged, noise, .. } = self.pass;
+        Setup::new(op, spec, direction, ragged, noise)
     }
 
     /// Whether the product sees another h than the one before: masked, cleared or packed.
     pub(super) fn sees_other_h(&self) -> bool {
-        let Pass { walk, noise, .. } = self.pass;
-        walk.is_some() || (noise.draws.is_some() && noise.rates.recurrent_dropout > 0.0)
+        let LayerPass { ragged, noise, .. } = self.pass;
+        ragged.is_some() || (noise.draws.is_some() && noise.rates.recurrent_dropout > 0.0)
     }
 
     /// The options' buffer: an initial state, parameters per unit, the packed rows, and statistics; absent where there
@@ -128,26 +128,26 @@ impl Layer<'_> {
         initial: Option<(&State<GpuArray>, usize)>,
         stats: Option<&GpuArray>,
     ) -> Result<Option<GpuArray>> {
-        let Pass { op, walk, .. } = self.pass;
-        if initial.is_none() && walk.is_none() && stats.is_none() {
+        let LayerPass { op, ragged, .. } = self.pass;
+        if initial.is_none() && ragged.is_none() && stats.is_none() {
             return Ok(per_unit.cloned());
         }
-        let walk = match walk {
-            Some(walk) => {
-                let values = walk_values(walk);
-                Some((walk, self.gpu.array_of(op, &values, &[values.len()])?))
+        let ragged = match ragged {
+            Some(ragged) => {
+                let values = ragged_values(ragged);
+                Some((ragged, self.gpu.array_of(op, &values, &[values.len()])?))
             }
             None => None,
         };
         let unit_at = initial.map_or(0, |(_, len)| len);
-        let walk_at = unit_at + per_unit.map_or(0, GpuArray::len);
-        let stats_at = walk_at + walk.as_ref().map_or(0, |(_, values)| values.len());
+        let ragged_at = unit_at + per_unit.map_or(0, GpuArray::len);
+        let stats_at = ragged_at + ragged.as_ref().map_or(0, |(_, values)| values.len());
         let end = stats_at + stats.map_or(0, GpuArray::len);
         setup.params.initial = 0;
         setup.params.cell_params = unit_at as u32;
         setup.params.stats = stats_at as u32;
-        if let Some((walk, _)) = &walk {
-            setup.place_walk(walk, walk_at);
+        if let Some((ragged, _)) = &ragged {
+            setup.place_ragged(ragged, ragged_at);
         }
         let mut out = self.gpu.array(op, &[end.next_multiple_of(4)])?;
         let mut put = |array: &GpuArray, from: usize, to: usize, count: usize| {
@@ -156,7 +156,8 @@ impl Layer<'_> {
         if let Some((state, len)) = initial {
             put(&state.array, state.offset, 0, len)?;
         }
-        for (array, to) in [(per_unit, unit_at), (walk.as_ref().map(|(_, v)| v), walk_at), (stats, stats_at)]
+        for (array, to) in
+            [(per_unit, unit_at), (ragged.as_ref().map(|(_, v)| v), ragged_at), (stats, stats_at)]
         {
             if let Some(array) = array {
                 put(array, 0, to, array.len())?;

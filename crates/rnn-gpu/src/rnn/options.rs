@@ -2,7 +2,7 @@
 
 use super::pack::padded;
 use super::plan::{Holds, Plan};
-use rnn_base::args::recurrence::{LayerDims, Noise, Walk};
+use rnn_base::args::recurrence::{LayerDims, Noise, PackedSequence};
 use rnn_base::error::{Error, Result};
 use rnn_base::rng::drop_threshold;
 use rnn_kernels::cell::{Activation, CellKind, StackSpec};
@@ -53,7 +53,7 @@ pub(crate) fn own_parameters(spec: &StackSpec) -> usize {
     match spec.cell.kind {
         CellKind::Lstm if spec.cell.peephole => 3,
         CellKind::Rnn if spec.cell.independent => 1,
-        _ => usize::from(spec.cell.last_gate_apart()),
+        _ => usize::from(spec.cell.linear_before_reset()),
     }
 }
 
@@ -80,7 +80,7 @@ fn phases(spec: &StackSpec) -> usize {
 /// recurrence has no matrix.
 pub(crate) fn holds(spec: &StackSpec) -> Holds {
     match phases(spec) {
-        1 if spec.cell.independent => Holds::Rows,
+        1 if spec.cell.independent => Holds::Fetch,
         1 => Holds::All,
         _ => Holds::Nothing,
     }
@@ -98,14 +98,14 @@ impl Setup {
         op: &'static str,
         spec: &StackSpec,
         direction: usize,
-        walk: Option<&Walk>,
+        ragged: Option<&PackedSequence>,
         noise: Noise,
     ) -> Result<Setup> {
         let (cell, rates) = (&spec.cell, noise.rates);
-        if let Some(walk) = walk.filter(|walk| walk.len() > MOST_ROWS) {
+        if let Some(ragged) = ragged.filter(|ragged| ragged.len() > MOST_ROWS) {
             return Err(Error::Unsupported {
                 op,
-                what: format!("{} rows of ragged or interrupted sequences on a GPU", walk.len()),
+                what: format!("{} rows of ragged or interrupted sequences on a GPU", ragged.len()),
                 why: format!("there are {MOST_ROWS} at most; split the sequence in time"),
             });
         }
@@ -120,8 +120,8 @@ impl Setup {
         let mut constants =
             activations([cell.gate_activation, cell.candidate_activation, cell.output_activation]);
         constants.extend([
-            ("WALK", flag(walk.is_some())),
-            ("RESETS", flag(walk.is_some_and(|walk| walk.keep.is_some()))),
+            ("RAGGED", flag(ragged.is_some())),
+            ("RESETS", flag(ragged.is_some_and(|ragged| ragged.keep.is_some()))),
             ("CLIP", flag(cell.clip.is_some() || cell.cell_clip.is_some())),
             ("PEEPHOLE", flag(cell.peephole)),
             ("INDEPENDENT", flag(cell.independent)),
@@ -254,20 +254,20 @@ impl RingParts {
     }
 }
 
-/// Rows of `options` that a walk takes: first packed rows, batch rows, resets. Whole numbers as floats.
-pub(crate) fn walk_values(walk: &Walk) -> Vec<f32> {
-    let mut values: Vec<f32> = walk.offsets.iter().map(|&n| n as f32).collect();
-    values.extend(walk.rows.iter().map(|&row| (walk.first_row + row) as f32));
-    values.extend(walk.keep.iter().flatten());
+/// Rows of `options` that a packed sequence takes: first packed rows, batch rows, resets. Whole numbers as floats.
+pub(crate) fn ragged_values(ragged: &PackedSequence) -> Vec<f32> {
+    let mut values: Vec<f32> = ragged.offsets.iter().map(|&n| n as f32).collect();
+    values.extend(ragged.rows.iter().map(|&row| (ragged.first_row + row) as f32));
+    values.extend(ragged.keep.iter().flatten());
     values
 }
 
 impl Setup {
-    /// Says where in the options' buffer things start: `walk` values from element `at` on.
-    pub(crate) fn place_walk(&mut self, walk: &Walk, at: usize) {
+    /// Says where in the options' buffer things start: the values of a packed sequence from element `at` on.
+    pub(crate) fn place_ragged(&mut self, ragged: &PackedSequence, at: usize) {
         self.params.offsets = at as u32;
-        self.params.rows = (at + walk.offsets.len()) as u32;
-        self.params.keep = (at + walk.offsets.len() + walk.rows.len()) as u32;
+        self.params.rows = (at + ragged.offsets.len()) as u32;
+        self.params.keep = (at + ragged.offsets.len() + ragged.rows.len()) as u32;
     }
 }
 

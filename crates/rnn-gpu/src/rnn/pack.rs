@@ -90,7 +90,7 @@ pub(crate) fn pack_bias(
         padded: padded(hidden) as u32,
         gates: spec.cell.gates() as u32,
         direction: direction as u32,
-        apart: u32::from(spec.cell.last_gate_apart()),
+        apart: u32::from(spec.cell.linear_before_reset()),
         planes: unit_parameters(spec) as u32,
     };
     let rows = spec.cell.gates() * padded(hidden);

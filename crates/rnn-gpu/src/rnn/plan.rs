@@ -6,13 +6,13 @@
 use super::algorithm::Algorithm;
 use crate::adapter::DeviceKind;
 use rnn_base::args::recurrence::LayerDims;
-use rnn_kernels::catalogue::rnn::Rows;
+use rnn_kernels::catalogue::rnn::Fetch;
 
 /// A recurrence's algorithm and tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) algorithm: Algorithm,
-    pub(crate) fetch: Rows,
+    pub(crate) fetch: Fetch,
     /// Batch rows of an invocation.
     pub(crate) rows: usize,
     /// Invocations of a workgroup.
@@ -97,8 +97,8 @@ impl Facts {
         Facts { subgroup_size, held_bytes, cores, lanes, rate, dispatch }
     }
 
-    pub(super) fn fetch(&self) -> Rows {
-        if self.subgroup_size == Some(8) { Rows::Subgroup } else { Rows::Workgroup }
+    pub(super) fn fetch(&self) -> Fetch {
+        if self.subgroup_size == Some(8) { Fetch::Subgroup } else { Fetch::Workgroup }
     }
 
     /// Whether a plan's kernels can be used, and have room for what they keep.
@@ -108,13 +108,13 @@ impl Facts {
             4 * values + plan.partial_bytes(work.outputs) <= self.held_bytes
                 && plan.algorithm == Algorithm::Sequence
         };
-        let shares = work.holds == Holds::All && plan.fetch != Rows::Subgroup;
+        let shares = work.holds == Holds::All && plan.fetch != Fetch::Subgroup;
         (plan.split == 1 || shares)
             && match plan.fetch {
-                Rows::Workgroup => true,
-                Rows::Subgroup => self.fetch() == Rows::Subgroup,
-                Rows::Held => work.holds != Holds::Nothing && bytes(rows),
-                Rows::HeldWeights => {
+                Fetch::Workgroup => true,
+                Fetch::Subgroup => self.fetch() == Fetch::Subgroup,
+                Fetch::Held => work.holds != Holds::Nothing && bytes(rows),
+                Fetch::HeldWeights => {
                     work.holds == Holds::All && bytes(rows + work.lanes * work.outputs * work.depth)
                 }
             }
@@ -122,7 +122,7 @@ impl Facts {
 
     /// The same plan with more invocations to a unit, until they keep the cores busy.
     fn shared(&self, mut plan: Plan, dims: LayerDims, work: Work) -> Plan {
-        if plan.fetch == Rows::Subgroup || work.holds != Holds::All {
+        if plan.fetch == Fetch::Subgroup || work.holds != Holds::All {
             return plan;
         }
         let groups = dims.batch.div_ceil(plan.rows) * dims.directions * plan.across;
@@ -139,7 +139,7 @@ impl Facts {
 
     /// The same plan with as much as there is room for in workgroup memory.
     fn held(&self, plan: Plan, work: Work) -> Plan {
-        let kinds = [Rows::HeldWeights, Rows::Held].map(|fetch| Plan { fetch, ..plan });
+        let kinds = [Fetch::HeldWeights, Fetch::Held].map(|fetch| Plan { fetch, ..plan });
         kinds.into_iter().find(|plan| self.allows(plan, work)).unwrap_or(plan)
     }
 
@@ -147,7 +147,7 @@ impl Facts {
     /// out of `depth` inputs, `lanes` invocations covering all units.
     pub(crate) fn plan(&self, dims: LayerDims, work: Work, forced: Option<Algorithm>) -> Plan {
         let fetch = self.fetch();
-        let most = if fetch == Rows::Subgroup { 32 } else { 8 };
+        let most = if fetch == Fetch::Subgroup { 32 } else { 8 };
         let sequence = self.sequence(dims, work, fetch, most);
         let step = self.step(dims, work, fetch, most);
         match forced {
@@ -164,11 +164,11 @@ impl Facts {
         let mut plans = Vec::new();
         for algorithm in [Algorithm::Sequence, Algorithm::Step] {
             let base = self.plan(dims, work, Some(algorithm));
-            let most = if base.fetch == Rows::Subgroup { 32 } else { 8 };
+            let most = if base.fetch == Fetch::Subgroup { 32 } else { 8 };
             for rows in ROW_SIZES.into_iter().filter(|&rows| rows <= most && rows < 2 * dims.batch) {
                 let fetches = match algorithm {
                     Algorithm::Step => &[base.fetch][..],
-                    Algorithm::Sequence => &[self.fetch(), Rows::Held, Rows::HeldWeights],
+                    Algorithm::Sequence => &[self.fetch(), Fetch::Held, Fetch::HeldWeights],
                 };
                 let each = fetches.iter().map(|&fetch| Plan { rows, fetch, ..base });
                 // Also every unit's product by one invocation.
@@ -193,9 +193,9 @@ impl Facts {
     }
 
     /// A workgroup of one of a few sizes, because every size is a kernel to compile.
-    fn workgroup(&self, lanes: usize, fetch: Rows, holds: Holds) -> usize {
+    fn workgroup(&self, lanes: usize, fetch: Fetch, holds: Holds) -> usize {
         let sizes: &[usize] = match fetch {
-            Rows::Subgroup => &[8, 64, MAX_WORKGROUP],
+            Fetch::Subgroup => &[8, 64, MAX_WORKGROUP],
             // Others join where a product can be shared.
             _ if holds == Holds::All => &[8, 16, 32, 64, 128, MAX_WORKGROUP],
             _ => &[32, 64, MAX_WORKGROUP],
@@ -203,7 +203,7 @@ impl Facts {
         sizes.iter().copied().find(|&size| size >= lanes).unwrap_or(MAX_WORKGROUP)
     }
 
-    fn sequence(&self, dims: LayerDims, work: Work, fetch: Rows, most: usize) -> Plan {
+    fn sequence(&self, dims: LayerDims, work: Work, fetch: Fetch, most: usize) -> Plan {
         let rows = self.rows(dims, 1, most);
         let workgroup = self.workgroup(work.lanes, fetch, work.holds);
         let algorithm = Algorithm::Sequence;
@@ -212,10 +212,10 @@ impl Facts {
         let step = self.dispatch_seconds(&plan, dims, work);
         plan.count = ((MAX_DISPATCH_SECONDS / step) as usize).clamp(1, dims.steps + 1);
         // Where a subgroup is a vector of a CPU, workgroup memory is no nearer than any other.
-        if fetch == Rows::Subgroup { plan } else { self.held(plan, work) }
+        if fetch == Fetch::Subgroup { plan } else { self.held(plan, work) }
     }
 
-    fn step(&self, dims: LayerDims, work: Work, fetch: Rows, most: usize) -> Plan {
+    fn step(&self, dims: LayerDims, work: Work, fetch: Fetch, most: usize) -> Plan {
         let lanes = work.lanes.next_multiple_of(8);
         // Small workgroups where the batch alone does not fill the cores.
         let tiles = dims.batch.div_ceil(most) * dims.directions;
@@ -261,7 +261,7 @@ pub(crate) struct Work {
 pub(crate) enum Holds {
     Nothing,
     /// What goes from step to step.
-    Rows,
+    Fetch,
     /// The weights, too.
     All,
 }

@@ -9,13 +9,13 @@ use super::tuning::PassKind;
 use crate::{GpuBuffer, GpuDevice, Launch, StepLaunch};
 use rnn_base::args::recurrence::{LayerDims, Noise};
 use rnn_base::error::Result;
-use rnn_kernels::catalogue::rnn::{Formats, Rows, backward as backward_kernel, forward as forward_kernel};
+use rnn_kernels::catalogue::rnn::{Fetch, Formats, backward as backward_kernel, forward as forward_kernel};
 use rnn_kernels::cell::{CellSpec, StackSpec};
 use rnn_kernels::params::rnn::{BackwardParams, ForwardParams};
 use std::ops::Range;
 
 /// Arrays of the forward recurrence; shapes beside the bindings of `rnn/forward.wgsl`.
-pub(crate) struct Forward<'a> {
+pub(crate) struct ForwardArrays<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
     pub(crate) setup: &'a Setup,
@@ -42,7 +42,7 @@ pub(crate) struct Forward<'a> {
 }
 
 /// Arrays of the backward recurrence; shapes beside the bindings of `rnn/backward.wgsl`.
-pub(crate) struct Backward<'a> {
+pub(crate) struct BackwardArrays<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
     pub(crate) setup: &'a Setup,
@@ -90,7 +90,7 @@ fn held_constants(plan: &Plan, depth: usize, width: usize) -> Vec<(&'static str,
     if plan.fetch.are_held() {
         constants.push(("HELD_ROWS", (2 * plan.rows * depth / 4) as f64));
     }
-    if plan.fetch == Rows::HeldWeights {
+    if plan.fetch == Fetch::HeldWeights {
         constants.push(("HELD_WEIGHTS", (depth / 4 * width) as f64));
     }
     constants
@@ -102,14 +102,14 @@ fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
 }
 
 /// Enqueues the forward recurrence: as many dispatches as the plan needs for its ticks.
-pub(crate) fn forward(device: &GpuDevice, args: &Forward<'_>) -> Result<()> {
+pub(crate) fn forward(device: &GpuDevice, args: &ForwardArrays<'_>) -> Result<()> {
     let work = forward_work(args.dims.hidden, args.spec.gates(), args.setup.holds);
     let plan = device.plan(PassKind::Forward, args.dims, work)?;
     run_forward(device, args, &plan)
 }
 
 /// [`forward`] by a plan of the caller's.
-pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -> Result<()> {
+pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &Plan) -> Result<()> {
     let dims = args.dims;
     let setup = args.setup;
     let ticks = plan_ticks(plan, setup);
@@ -157,13 +157,13 @@ pub(super) fn run_forward(device: &GpuDevice, args: &Forward<'_>, plan: &Plan) -
 }
 
 /// Enqueues the backward recurrence: T + 1 steps, or some of them.
-pub(crate) fn backward(device: &GpuDevice, args: &Backward<'_>) -> Result<()> {
+pub(crate) fn backward(device: &GpuDevice, args: &BackwardArrays<'_>) -> Result<()> {
     let work = backward_work(args.dims.hidden, args.spec.gates(), args.setup.holds);
     let plan = device.plan(PassKind::Backward, args.dims, work)?;
     run_backward(device, args, &plan)
 }
 
-fn run_backward(device: &GpuDevice, args: &Backward<'_>, plan: &Plan) -> Result<()> {
+fn run_backward(device: &GpuDevice, args: &BackwardArrays<'_>, plan: &Plan) -> Result<()> {
     let dims = args.dims;
     let setup = args.setup;
     let ticks = plan_ticks(plan, setup);
@@ -227,7 +227,7 @@ pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> R
     match case.pass {
         PassKind::Forward => {
             setup.place_ring(dims, RingParts::forward(dims, case.spec));
-            let args = Forward {
+            let args = ForwardArrays {
                 dims,
                 spec,
                 setup,
@@ -249,7 +249,7 @@ pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> R
         }
         PassKind::Backward => {
             setup.place_ring(dims, RingParts::backward(dims, case.spec, dims.steps * dims.batch));
-            let args = Backward {
+            let args = BackwardArrays {
                 dims,
                 spec,
                 setup,

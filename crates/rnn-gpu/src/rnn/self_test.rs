@@ -3,7 +3,7 @@
 use super::options::Setup;
 use super::pack::{Matrix, pack_recurrent};
 use super::plan::Plan;
-use super::recurrence::{Forward, run_forward};
+use super::recurrence::{ForwardArrays, run_forward};
 use crate::GpuDevice;
 use crate::array::{cast, to_vec};
 use rnn_base::DType;
@@ -59,7 +59,7 @@ pub(super) fn error(gpu: &GpuDevice, plan: &Plan, formats: Formats) -> Result<f3
     let weights = pack_recurrent(gpu, &[Matrix { source, offset: 0, units, columns, gates: 1 }], false)?;
     let weights = cast(&weights, dtype)?;
     let setup = Setup::new(OP, &spec, 0, None, Noise::default())?;
-    let args = Forward {
+    let args = ForwardArrays {
         dims: dims(),
         spec: &spec.cell,
         setup: &setup,

@@ -11,7 +11,7 @@ use crate::{AdapterInfo, GpuDevice};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::cache::{CacheDir, CacheFile};
 use rnn_base::error::Result;
-use rnn_kernels::catalogue::rnn::Rows;
+use rnn_kernels::catalogue::rnn::Fetch;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
@@ -83,14 +83,14 @@ impl Tuning {
     }
 }
 
-const FETCHES: [Rows; 4] = [Rows::Subgroup, Rows::Workgroup, Rows::Held, Rows::HeldWeights];
+const FETCHES: [Fetch; 4] = [Fetch::Subgroup, Fetch::Workgroup, Fetch::Held, Fetch::HeldWeights];
 
-fn fetch_name(fetch: Rows) -> &'static str {
+fn fetch_name(fetch: Fetch) -> &'static str {
     match fetch {
-        Rows::Subgroup => "subgroup",
-        Rows::Workgroup => "workgroup",
-        Rows::Held => "held",
-        Rows::HeldWeights => "held_weights",
+        Fetch::Subgroup => "subgroup",
+        Fetch::Workgroup => "workgroup",
+        Fetch::Held => "held",
+        Fetch::HeldWeights => "held_weights",
     }
 }
 
@@ -181,15 +181,15 @@ mod tests {
     fn table() -> BTreeMap<Case, Tuned> {
         let plan = Plan {
             algorithm: Algorithm::Sequence,
-            fetch: Rows::Subgroup,
+            fetch: Fetch::Subgroup,
             rows: 16,
             workgroup: 64,
             split: 1,
             across: 1,
             count: 25,
         };
-        let step = Plan { algorithm: Algorithm::Step, fetch: Rows::Workgroup, across: 3, count: 1, ..plan };
-        let held = Plan { fetch: Rows::HeldWeights, split: 8, ..plan };
+        let step = Plan { algorithm: Algorithm::Step, fetch: Fetch::Workgroup, across: 3, count: 1, ..plan };
+        let held = Plan { fetch: Fetch::HeldWeights, split: 8, ..plan };
         BTreeMap::from([
             (
                 Case { pass: PassKind::Forward, sizes: [8, 3, 8, 1, 32, 50] },

@@ -1,6 +1,6 @@
 //! Gradients of a layer's weights, from those of its gates. Twin of `rnn-cpu/src/rnn/weight_grads.rs`.
 
-use super::backward::{Backward, InputProducts, Run};
+use super::backward::{BackwardRun, InputProducts, RecurrenceRun};
 use super::layer::{Widths, with_width};
 use super::options::own_parameters;
 use super::pack::{Interleave, Order, interleave, padded};
@@ -16,12 +16,12 @@ use rnn_base::args::layer::Dims;
 use rnn_base::error::Result;
 use rnn_kernels::cell::{Parameter, PerParameter};
 
-impl Backward<'_> {
+impl BackwardRun<'_> {
     /// The gradients of all weights, per direction, when those of the gates are there. `inputs` are what each direction
     /// was given, `[N, I]`, and I without padding.
     pub(super) fn weight_gradients(
         &self,
-        run: &Run,
+        run: &RecurrenceRun,
         products: &InputProducts,
         inputs: &[(Operand<&GpuArray>, usize)],
         has_c: bool,
@@ -90,7 +90,7 @@ impl Backward<'_> {
     ) -> Result<()> {
         if let (Some(of_input), Some(of_recurrence)) = (of_input, of_recurrence) {
             let b_ih = self.blocked_gates(of_input, direction)?;
-            let b_hh = match self.layer.pass.spec.cell.last_gate_apart() {
+            let b_hh = match self.layer.pass.spec.cell.linear_before_reset() {
                 true => self.blocked_gates(of_recurrence, direction)?,
                 false => b_ih.clone(),
             };

@@ -257,7 +257,7 @@ impl Packing<'_> {
     /// The sum of both biases, `[D*H*G]`, but that b_hn of a last gate that stays apart goes to `per_unit`.
     fn bias(&self, per_unit: Option<&GpuArray>) -> Result<GpuArray> {
         let sum = self.gpu.array(OP, &[self.cells.len() * self.rows()])?;
-        let apart = per_unit.filter(|_| self.spec.cell.last_gate_apart()).map(GpuArray::buffer);
+        let apart = per_unit.filter(|_| self.spec.cell.linear_before_reset()).map(GpuArray::buffer);
         for (direction, cell) in self.cells.iter().enumerate() {
             if let (Some(b_ih), Some(b_hh)) = (cell.get(Parameter::BiasIh), cell.get(Parameter::BiasHh)) {
                 let biases = [&b_ih.buffer, &b_hh.buffer];

@@ -42,7 +42,7 @@ struct Options {
     pad1: u32,
 }
 
-override WALK: bool;        // rows are packed and end at different steps
+override RAGGED: bool;        // rows are packed and end at different steps
 override RESETS: bool;      // option() has keep
 override CLIP: bool;
 override PEEPHOLE: bool;
@@ -71,7 +71,7 @@ fn option4(i: u32) -> vec4<f32> {
 
 // The number of rows of step s.
 fn row_count(s: u32) -> u32 {
-    if WALK {
+    if RAGGED {
         return u32(option(params.options.offsets + s + 1u) - option(params.options.offsets + s));
     }
     return params.batch;
@@ -79,7 +79,7 @@ fn row_count(s: u32) -> u32 {
 
 // Row of an array [T, B, D, ..], or [N, D, ..] of packed rows.
 fn step_row(s: u32, row: u32, direction: u32) -> u32 {
-    if WALK {
+    if RAGGED {
         return u32(option(params.options.offsets + s)) + row;
     }
     let reversed = direction == 1u && params.options.lag == 0u;
@@ -161,7 +161,7 @@ fn draw(counter: vec2<u32>, direction: u32) -> vec2<u32> {
 // Element of a draw: a unit of a batch row, independent of where the row is stored.
 fn element(at: Place, unit: u32, width: u32) -> u32 {
     var row = at.row;
-    if WALK {
+    if RAGGED {
         row = u32(option(params.options.rows + at.row));
     }
     return row * width + unit;

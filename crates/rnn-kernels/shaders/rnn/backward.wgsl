@@ -380,7 +380,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
         if later > 0u {
             count = row_count(later - 1u);
         }
-        if WALK && row0 >= count {
+        if RAGGED && row0 >= count {
             continue;
         }
         let rows = min($ROWSu, count - row0);

@@ -8,7 +8,7 @@
 // Layers of a stack may take the place of directions. Each runs options.lag ticks behind the layer below; by then y
 // of that layer has been projected into its gates.
 // h goes from step to step through the ring; step s uses slot s % 2. H and P are multiples of 4 here; packed rows
-// (WALK) have one direction.
+// (RAGGED) have one direction.
 // Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl,
 // lib/ring_*.wgsl, lib/row_means.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/forward.rs
@@ -255,7 +255,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     for (var tick = first; tick < last; tick++) {
         let s = tick / PHASES;
         let count = row_count(s);
-        if WALK && row0 >= count {
+        if RAGGED && row0 >= count {
             continue;
         }
         let rows = min($ROWSu, count - row0);

@@ -10,7 +10,7 @@ use crate::params::rnn::{
 
 /// How the rows of the recurrent product reach an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rows {
+pub enum Fetch {
     /// Through workgroup memory, a part at a time: any adapter.
     Workgroup,
     /// By shuffles among the eight lanes of a subgroup.
@@ -21,10 +21,10 @@ pub enum Rows {
     HeldWeights,
 }
 
-impl Rows {
+impl Fetch {
     /// Whether rows stay in workgroup memory: then the kernel has the constant `HELD_ROWS`.
     pub fn are_held(self) -> bool {
-        matches!(self, Rows::Held | Rows::HeldWeights)
+        matches!(self, Fetch::Held | Fetch::HeldWeights)
     }
 }
 
@@ -43,7 +43,7 @@ pub enum Formats {
 /// kind of noise; all linear with ragged rows.
 macro_rules! variants {
     (@ [$gate:literal, $candidate:literal, $output:literal],
-        [$walk:literal, $resets:literal, $clip:literal, $peephole:literal, $independent:literal, $normed:literal, $noise:literal],
+        [$ragged:literal, $resets:literal, $clip:literal, $peephole:literal, $independent:literal, $normed:literal, $noise:literal],
         $workgroup:literal, $rows:literal, $phases:literal, [$split:literal, $partials:literal], $($extra:tt)*) => {
         &[
             ("GATE_ACTIVATION", $gate),
@@ -55,7 +55,7 @@ macro_rules! variants {
             ("OUTPUT_ACTIVATION", $output),
             ("OUTPUT_ALPHA", 0.5),
             ("OUTPUT_BETA", 0.25),
-            ("WALK", $walk),
+            ("RAGGED", $ragged),
             ("RESETS", $resets),
             ("CLIP", $clip),
             ("PEEPHOLE", $peephole),
@@ -120,8 +120,8 @@ macro_rules! recurrence {
             bindings: $bindings,
             params_size: size_of::<$params>(),
             step: StepSource::$step,
-            variants: $variants[Rows::$rows as usize],
-            subgroups: matches!(Rows::$rows, Rows::Subgroup),
+            variants: $variants[Fetch::$rows as usize],
+            subgroups: matches!(Fetch::$rows, Fetch::Subgroup),
             half: recurrence!(@half $store),
             trusted: true,
         }
@@ -226,17 +226,17 @@ fn cell(spec: &CellSpec) -> &'static Cell {
     }
 }
 
-fn pick(kernels: &'static [Kernel; 8], rows: Rows, immediates: bool) -> &'static Kernel {
+fn pick(kernels: &'static [Kernel; 8], rows: Fetch, immediates: bool) -> &'static Kernel {
     &kernels[2 * rows as usize + usize::from(immediates)]
 }
 
 /// The forward recurrence of a cell; `immediates` says where it finds the step number.
-pub fn forward(spec: &CellSpec, formats: Formats, rows: Rows, immediates: bool) -> &'static Kernel {
+pub fn forward(spec: &CellSpec, formats: Formats, rows: Fetch, immediates: bool) -> &'static Kernel {
     pick(&cell(spec).forward[formats as usize], rows, immediates)
 }
 
 /// The backward recurrence of a cell, with weights, gates and y in f16 or all in f32.
-pub fn backward(spec: &CellSpec, half: bool, rows: Rows, immediates: bool) -> &'static Kernel {
+pub fn backward(spec: &CellSpec, half: bool, rows: Fetch, immediates: bool) -> &'static Kernel {
     pick(&cell(spec).backward[usize::from(half)], rows, immediates)
 }
 
@@ -262,7 +262,7 @@ const PREVIOUS_VARIANTS: &[Constants] = &[
         ("OUTPUT_ACTIVATION", 0.0),
         ("OUTPUT_ALPHA", 0.0),
         ("OUTPUT_BETA", 0.0),
-        ("WALK", 1.0),
+        ("RAGGED", 1.0),
         ("RESETS", 1.0),
         ("CLIP", 0.0),
         ("PEEPHOLE", 0.0),
@@ -280,7 +280,7 @@ const PREVIOUS_VARIANTS: &[Constants] = &[
         ("OUTPUT_ACTIVATION", 0.0),
         ("OUTPUT_ALPHA", 0.0),
         ("OUTPUT_BETA", 0.0),
-        ("WALK", 0.0),
+        ("RAGGED", 0.0),
         ("RESETS", 0.0),
         ("CLIP", 0.0),
         ("PEEPHOLE", 0.0),

@@ -150,7 +150,7 @@ impl CellSpec {
 
     /// Whether a gate multiplies the recurrent product of the candidate, so that product and `b_hn` stay apart from
     /// the input's share, forward and backward. The candidate is the last gate then.
-    pub const fn last_gate_apart(&self) -> bool {
+    pub const fn linear_before_reset(&self) -> bool {
         matches!(self.kind, CellKind::Gru | CellKind::Mgu) && self.reset_after
     }
 

@@ -1,14 +1,14 @@
 //! The products of the forward pass: tiles of batch rows by panels of W and U.
 
-use super::super::super::cells::Cell;
+use super::super::super::cells::CellMath;
 use super::super::super::simd::Simd;
 use super::super::super::tile::{
-    DEPTH, Rows, Stretch, Weight, for_row_blocks, most_rows, multiply, multiply_pair,
+    DEPTH, RowPointers, Stretch, Weight, for_row_blocks, most_rows, multiply, multiply_pair,
 };
 use super::ForwardPart;
 use std::ptr::null;
 
-impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, W, NV, SLOTS> {
+impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, W, NV, SLOTS> {
     /// Whether the two parts of product `v`, the input's and the recurrent one, stay apart.
     #[inline(always)]
     fn apart(v: usize) -> bool {
@@ -31,8 +31,8 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
     pub(super) unsafe fn fused_block<S: Simd, const R: usize>(
         &self,
         panel: usize,
-        x: Rows,
-        h: Rows,
+        x: RowPointers,
+        h: RowPointers,
         row: usize,
         tile: *mut f32,
     ) {
@@ -42,7 +42,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
             let weights = self.panels.panel(panel);
             let tile = tile.add(row * SLOTS * S::LANES);
             let mut acc = self.bias::<S, R>(panel);
-            let x = Rows { start: x.start.add(row * x.stride), ..x };
+            let x = RowPointers { start: x.start.add(row * x.stride), ..x };
             multiply::<S, W, R, NV>(&mut acc, x, Stretch { start: weights, depth: inputs, next: null() });
             for v in 0..NV {
                 if Self::apart(v) {
@@ -53,7 +53,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
                     }
                 }
             }
-            let h = Rows { start: h.start.add(row * h.stride), ..h };
+            let h = RowPointers { start: h.start.add(row * h.stride), ..h };
             let start = weights.add(inputs * NV * S::LANES);
             multiply::<S, W, R, NV>(&mut acc, h, Stretch { start, depth, next: null() });
             for r in 0..R {
@@ -131,7 +131,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
     #[inline(always)]
     pub(super) unsafe fn project<S: Simd>(&self, panel: usize, row: usize, run: usize, tile: *mut f32) {
         let inputs = self.part.layer.dims.inputs;
-        let x = Rows::contiguous(self.x.wrapping_add(row * inputs), inputs);
+        let x = RowPointers::contiguous(self.x.wrapping_add(row * inputs), inputs);
         for k in (0..inputs).step_by(DEPTH) {
             let weights = self.stretch::<S>(panel, k, DEPTH, (0, inputs));
             let x = x.from(k);
@@ -154,7 +154,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
     pub(super) unsafe fn input_block<S: Simd, const R: usize>(
         &self,
         panel: usize,
-        x: Rows,
+        x: RowPointers,
         weights: Stretch<W>,
         row: usize,
         tile: *mut f32,
@@ -171,7 +171,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
                     }
                 }
             }
-            let x = Rows { start: x.start.add(row * x.stride), ..x };
+            let x = RowPointers { start: x.start.add(row * x.stride), ..x };
             multiply::<S, W, R, NV>(&mut acc, x, weights.at_row::<S, NV>(row));
             for r in 0..R {
                 for v in 0..NV {
@@ -188,7 +188,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
     #[inline(always)]
     pub(super) unsafe fn recurrent_block<S: Simd, const R: usize>(
         &self,
-        h: Rows,
+        h: RowPointers,
         weights: Stretch<W>,
         row: usize,
         tile: *mut f32,
@@ -202,7 +202,7 @@ impl<C: Cell, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C,
                     acc[r][v] = S::load(tile.add((r * SLOTS + Self::slot(v)) * S::LANES));
                 }
             }
-            let h = Rows { start: h.start.add(row * h.stride), ..h };
+            let h = RowPointers { start: h.start.add(row * h.stride), ..h };
             multiply::<S, W, R, NV>(&mut acc, h, weights.at_row::<S, NV>(row));
             for r in 0..R {
                 for v in 0..NV {

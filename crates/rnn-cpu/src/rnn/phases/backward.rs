@@ -1,10 +1,10 @@
 //! The backward recurrence in phases.
 
-use super::super::super::cells::{Element, Moments, NormFlow, RowCell, RowGrads, cell_in_phases};
-use super::super::super::simd::{self, Kernel, Simd};
+use super::super::super::cells::{Element, Moments, NormFlow, RowCellMath, RowGrads, cell_in_phases};
+use super::super::super::simd::{self, Simd, SimdKernel};
 use super::super::super::team::Shared;
-use super::super::super::tile::Rows;
-use super::super::backward::{Backward, unit_blocks};
+use super::super::super::tile::RowPointers;
+use super::super::backward::{BackwardArgs, unit_blocks};
 use super::super::noise::{StepNoise, TaskNoise};
 use super::super::pack::BackwardWeights;
 use super::super::part::{Part, Pointers, Step};
@@ -16,7 +16,7 @@ use rnn_kernels::cell::CellSpec;
 /// Gradients that flow in, and from step to step, and memory that the tasks of a direction share.
 #[derive(Clone, Copy)]
 struct Flows {
-    /// As in [`Backward`]
+    /// As in [`BackwardArgs`]
     dy: Shared,
     dh: Shared,
     carry: Shared,
@@ -33,7 +33,7 @@ struct Flows {
 }
 
 /// Runs the backward recurrence on up to `threads` threads.
-pub(in super::super) fn backward(threads: usize, args: Backward<'_>) {
+pub(in super::super) fn backward(threads: usize, args: BackwardArgs<'_>) {
     let layer = args.layer;
     let LayerDims { batch, hidden, state, directions, .. } = layer.dims;
     let (kind, gates, rows) = (args.spec.kind, args.spec.gates(), layer.len() * directions);
@@ -104,7 +104,7 @@ struct Phases<'a, C> {
     cell: C,
 }
 
-impl<C: RowCell> Kernel for Phases<'_, C> {
+impl<C: RowCellMath> SimdKernel for Phases<'_, C> {
     type Output = ();
 
     #[inline(always)]
@@ -132,7 +132,7 @@ impl<C: RowCell> Kernel for Phases<'_, C> {
                 if let Some(projection) = weights.projection.get(direction) {
                     meet(barrier);
                     let dy = flows.projected.get().wrapping_add(first * state);
-                    let rows = (Rows::contiguous(dy, directions * state), all.rows);
+                    let rows = (RowPointers::contiguous(dy, directions * state), all.rows);
                     columns(projection, share, rows, (inner, hidden));
                     meet(barrier);
                 }
@@ -141,7 +141,7 @@ impl<C: RowCell> Kernel for Phases<'_, C> {
                 if C::TWO_PRODUCTS {
                     meet(barrier);
                     let d_candidate = gates.wrapping_add(width - hidden);
-                    let rows = (Rows::contiguous(d_candidate, directions * width), all.rows);
+                    let rows = (RowPointers::contiguous(d_candidate, directions * width), all.rows);
                     columns(&weights.candidate[direction], share, rows, (inner, hidden));
                     meet(barrier);
                     self.rows::<S>(&own, &step, true, &mut scratch);
@@ -151,7 +151,7 @@ impl<C: RowCell> Kernel for Phases<'_, C> {
                     Some(_) => flows.products.get().wrapping_add(first * width),
                     None => gates,
                 };
-                let rows = (Rows::contiguous(source, directions * width), all.rows);
+                let rows = (RowPointers::contiguous(source, directions * width), all.rows);
                 columns(&weights.recurrent[direction], share, rows, (back, state));
                 meet(barrier);
             }
@@ -161,7 +161,7 @@ impl<C: RowCell> Kernel for Phases<'_, C> {
     }
 }
 
-impl<C: RowCell> Phases<'_, C> {
+impl<C: RowCellMath> Phases<'_, C> {
     /// `U h` of all steps, each task some of the steps of its rows.
     #[inline(always)]
     unsafe fn products<S: Simd>(&self) {
@@ -180,7 +180,7 @@ impl<C: RowCell> Phases<'_, C> {
                 let mut entering = step.h_prev;
                 if noise.alters_h() {
                     noise.copy_in::<S>(&part, &step, altered.as_mut_ptr());
-                    entering = Rows::contiguous(altered.as_ptr(), state);
+                    entering = RowPointers::contiguous(altered.as_ptr(), state);
                 }
                 let first = step.first * directions + part.task.d;
                 let out = (flows.products.get().add(first * width), directions * width);

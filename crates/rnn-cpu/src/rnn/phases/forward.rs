@@ -1,11 +1,11 @@
 //! The forward pass in phases.
 
-use super::super::super::cells::{Moments, Preactivations, RowCell, RowOut, cell_in_phases};
+use super::super::super::cells::{Moments, Preactivations, RowCellMath, RowOut, cell_in_phases};
 use super::super::super::gemm::{Prepared, product};
-use super::super::super::simd::{self, Kernel, Simd};
+use super::super::super::simd::{self, Simd, SimdKernel};
 use super::super::super::team::Shared;
-use super::super::super::tile::Rows;
-use super::super::forward::Forward;
+use super::super::super::tile::RowPointers;
+use super::super::forward::ForwardArgs;
 use super::super::noise::{StepNoise, TaskNoise};
 use super::super::part::{Part, Pointers, Step};
 use super::super::schedule::{run_tasks, tasks};
@@ -47,7 +47,7 @@ pub(in super::super) fn working_len(dims: &LayerDims, gates: usize) -> usize {
 }
 
 /// Runs a layer forward on up to `threads` threads.
-pub(in super::super) fn forward(threads: usize, args: Forward<'_>) {
+pub(in super::super) fn forward(threads: usize, args: ForwardArgs<'_>) {
     let layer = args.layer;
     let LayerDims { steps, batch, inputs, hidden, state, directions } = layer.dims;
     let (kind, gates, total) = (args.spec.kind, args.spec.gates(), layer.len());
@@ -122,7 +122,7 @@ struct Phases<'a, C> {
     training: bool,
 }
 
-impl<C: RowCell> Kernel for Phases<'_, C> {
+impl<C: RowCellMath> SimdKernel for Phases<'_, C> {
     type Output = ();
 
     #[inline(always)]
@@ -147,7 +147,7 @@ impl<C: RowCell> Kernel for Phases<'_, C> {
                 if noise.alters_h() {
                     noise.copy_in::<S>(&own, &step, h_in.add(at * state));
                     meet(barrier);
-                    entering = Rows::contiguous(h_in, state);
+                    entering = RowPointers::contiguous(h_in, state);
                 }
                 columns(&w.recurrent, share, (entering, all.rows), (h, width));
                 meet(barrier);
@@ -155,7 +155,7 @@ impl<C: RowCell> Kernel for Phases<'_, C> {
                 if C::TWO_PRODUCTS {
                     meet(barrier);
                     if let Some(candidate) = &w.candidate {
-                        let rows = (Rows::contiguous(inner, hidden), all.rows);
+                        let rows = (RowPointers::contiguous(inner, hidden), all.rows);
                         columns(candidate, share, rows, (h.add(width - hidden), width));
                     }
                     meet(barrier);
@@ -163,7 +163,7 @@ impl<C: RowCell> Kernel for Phases<'_, C> {
                 }
                 if let Some(projection) = &w.projection {
                     meet(barrier);
-                    let rows = (Rows::contiguous(inner, hidden), all.rows);
+                    let rows = (RowPointers::contiguous(inner, hidden), all.rows);
                     columns(projection, share, rows, (all.y, directions * state));
                     if self.part.layer.noise.rates.zoneout_h > 0.0 {
                         meet(barrier);
@@ -176,7 +176,7 @@ impl<C: RowCell> Kernel for Phases<'_, C> {
     }
 }
 
-impl<C: RowCell> Phases<'_, C> {
+impl<C: RowCellMath> Phases<'_, C> {
     /// The cells of a step's rows; `again` for the second half of a step with two products.
     #[inline(always)]
     unsafe fn rows<S: Simd>(&self, own: &Part<'_>, step: &Step, again: bool) {

@@ -18,8 +18,8 @@ use super::super::barrier::Barrier;
 use super::super::memory::{CpuBuffer, CpuDevice};
 use super::super::out::{Init, Out, panel_vectors};
 use super::super::panels::Panels;
-use super::super::simd::{self, Kernel, Simd};
-use super::super::tile::{DEPTH, Rows, Stretch, most_rows};
+use super::super::simd::{self, Simd, SimdKernel};
+use super::super::tile::{DEPTH, RowPointers, Stretch, most_rows};
 use super::pack::{CellWeights, Sizes, copy};
 use super::part::Part;
 use super::schedule::{Task, first_row};
@@ -127,13 +127,13 @@ impl PhaseWeights {
 /// The part of a task in the phases that go by rows: some of the rows, all units.
 fn own_rows<'a>(part: &Part<'a>) -> Part<'a> {
     let (share, shares) = part.task.share;
-    let rows = match (shares, part.layer.walk) {
+    let rows = match (shares, part.layer.ragged) {
         (1, _) => part.task.rows,
         (_, None) => {
             let batch = part.layer.dims.batch;
             (share * batch / shares, (share + 1) * batch / shares)
         }
-        (_, Some(walk)) => (first_row(walk, share, shares), first_row(walk, share + 1, shares)),
+        (_, Some(ragged)) => (first_row(ragged, share, shares), first_row(ragged, share + 1, shares)),
     };
     Part { task: Task { rows, share: (0, 1), ..part.task }, barrier: None, ..*part }
 }
@@ -155,7 +155,7 @@ fn meet(barrier: Option<&Barrier>) {
 unsafe fn columns(
     panels: &Panels,
     share: (usize, usize),
-    (a, rows): (Rows, usize),
+    (a, rows): (RowPointers, usize),
     (out, ldc): (*mut f32, usize),
 ) {
     if rows > 0 {
@@ -167,13 +167,13 @@ struct Columns<'a> {
     panels: &'a Panels,
     /// This share of so many.
     share: (usize, usize),
-    a: Rows,
+    a: RowPointers,
     rows: usize,
     out: *mut f32,
     ldc: usize,
 }
 
-impl Kernel for Columns<'_> {
+impl SimdKernel for Columns<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -3,9 +3,9 @@
 use super::super::super::cells::{Moments, NormFlow};
 use super::super::super::memory::Scratch;
 use super::super::super::reduce::column_sums;
-use super::super::super::simd::{self, Kernel, Simd};
+use super::super::super::simd::{self, Simd, SimdKernel};
 use super::super::super::team::{self, Shared};
-use super::super::super::tile::{Rows, load, store};
+use super::super::super::tile::{RowPointers, load, store};
 use super::super::pack::LayerWeights;
 use super::super::part::Layer;
 use super::{PhaseWeights, columns};
@@ -42,7 +42,7 @@ pub(crate) fn input_norm_grads(args: NormGrads<'_>) {
     let Some([gain, _]) = &weights.norms else { return };
     assert!(x.len() >= total * layer.dims.inputs && d_gain.len() == width);
     assert!(gates.len() >= total * layer.dims.directions * width);
-    let in_aux = spec.last_gate_apart();
+    let in_aux = spec.linear_before_reset();
     assert!(!in_aux || aux.len() >= total * layer.dims.directions * layer.dims.hidden);
     let gates = Shared(gates.as_mut_ptr());
     // Per block: gradients of the gain and of both biases.
@@ -76,7 +76,7 @@ struct Block<'a> {
     sums: &'a mut [f32],
 }
 
-impl Kernel for Block<'_> {
+impl SimdKernel for Block<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -88,7 +88,7 @@ impl Kernel for Block<'_> {
         let products = scratch.get().as_mut_ptr();
         // SAFETY: rows below N, each of one block only.
         unsafe {
-            let x = Rows::contiguous(self.x.as_ptr().add(first * inputs), inputs);
+            let x = RowPointers::contiguous(self.x.as_ptr().add(first * inputs), inputs);
             columns(&self.weights.input, (0, 1), (x, end - first), (products, width));
             for n in first..end {
                 let line = n * directions + self.d;

@@ -1,6 +1,6 @@
 //! The backward pass of layers side by side.
 
-use super::super::backward::{Backward, InputProducts, Run};
+use super::super::backward::{BackwardRun, InputProducts, RecurrenceRun};
 use super::super::layer::with_width;
 use super::super::options::RingParts;
 use super::super::pack::padded;
@@ -68,7 +68,7 @@ impl Wavefront<'_> {
         let gates = if kept.y.dtype == DType::F16 { kept.gates } else { cast(&kept.gates, DType::F32)? };
         let kept = SavedLayer { gates, ..kept };
         let dy = self.output_gradient(draws, dy)?;
-        let of = Backward { layer: self.layer(OP), kept, h0, zero_h0, state };
+        let of = BackwardRun { layer: self.layer(OP), kept, h0, zero_h0, state };
         let run = self.recurrences(&of, c0.as_ref().unwrap_or(&of.h0), draws, dy)?;
         let dx = if want_dx { Some(self.first_input_gradient(draws, &of.kept.gates)?) } else { None };
         let products = InputProducts { gates: of.kept.gates.clone(), gain: None };
@@ -104,11 +104,11 @@ impl Wavefront<'_> {
     /// Runs the recurrences of all layers, and between them the products that bring the layers below their gradients.
     fn recurrences(
         &self,
-        of: &Backward<'_>,
+        of: &BackwardRun<'_>,
         initial: &State<GpuArray>,
         draws: Option<StackDraws>,
         mut dy: GpuArray,
-    ) -> Result<Run> {
+    ) -> Result<RecurrenceRun> {
         let Dims { t, b, n, .. } = self.dims;
         let (layers, lag, layer, kept) = (self.spec.num_layers, self.lag, &of.layer, &of.kept);
         let mut setup = self.setup(layer)?;
@@ -128,7 +128,7 @@ impl Wavefront<'_> {
             let top = ticks - window * lag;
             recurrence::backward(
                 self.gpu,
-                &recurrence::Backward {
+                &recurrence::BackwardArrays {
                     dims,
                     spec: &self.spec.cell,
                     setup: &setup,
@@ -153,7 +153,7 @@ impl Wavefront<'_> {
                 }
             }
         }
-        Ok(Run { setup, ring, flow, planes, h_prev: None })
+        Ok(RecurrenceRun { setup, ring, flow, planes, h_prev: None })
     }
 
     /// `dgates W` of some rows of a layer, into `out`.

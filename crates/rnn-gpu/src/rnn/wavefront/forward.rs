@@ -227,7 +227,7 @@ impl<'a> Run<'a> {
     fn recurrence(&self, ticks: Range<usize>) -> Result<()> {
         recurrence::forward(
             self.wave.gpu,
-            &recurrence::Forward {
+            &recurrence::ForwardArrays {
                 dims: self.layer.padded_dims(),
                 spec: &self.wave.spec.cell,
                 setup: &self.setup,

@@ -22,7 +22,7 @@ pub use backward::{BackwardArgs, Grads};
 pub use forward::{ForwardArgs, Output};
 use rnn_base::DType;
 use rnn_base::args::dropout::DropoutMask;
-use rnn_base::args::layer::{Dims, Pass, SavedLayer, State};
+use rnn_base::args::layer::{Dims, LayerPass, SavedLayer, State};
 use rnn_base::args::recurrence::{LayerDims, Noise};
 use rnn_base::args::stack::{StackDraws, input_mask, layer_mask};
 use rnn_base::error::Result;
@@ -124,7 +124,7 @@ pub fn lag(gpu: &GpuDevice, spec: &StackSpec, [t, b]: [usize; 2], mode: Mode) ->
 impl<'a> Wavefront<'a> {
     /// All layers as one with as many directions.
     fn layer(&self, op: &'static str) -> Layer<'a> {
-        let pass = Pass {
+        let pass = LayerPass {
             op,
             spec: self.spec,
             dims: self.side_by_side(),
@@ -132,7 +132,7 @@ impl<'a> Wavefront<'a> {
             inputs: self.spec.state_size(),
             weights: &self.layers[0],
             direction: 0,
-            walk: None,
+            ragged: None,
             // Zoneout by its rates; nothing is drawn inside the recurrence.
             noise: Noise { rates: self.spec.regularization, draws: None },
         };

@@ -13,7 +13,7 @@ use crate::ops::pointwise::accumulate;
 use crate::ops::widen;
 use rnn_base::DType;
 use rnn_base::args::copy::StridedCopy;
-use rnn_base::args::layer::{BackwardPass, Dims, LayerGrads, Pass, State};
+use rnn_base::args::layer::{BackwardPass, Dims, LayerGrads, LayerPass, State};
 use rnn_base::args::stack::{input_mask, layer_mask, output_mask, pass_noise};
 use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::{Merge, StackSpec};
@@ -74,7 +74,7 @@ pub fn backward(
                 for pass in kept.passes {
                     let noise = pass_noise(spec, draws, layer, 0);
                     let state = final_cotangents(&device, dims, layer, cotangents, None)?;
-                    let of = Pass { noise, ..of_layer.pass(0, None) };
+                    let of = LayerPass { noise, ..of_layer.pass(0, None) };
                     let grads = of_layer.run(of, pass, &dy, state)?;
                     states.copy(dims, &grads.state, layer * dims.d)?;
                     below = grads.dx;
@@ -85,7 +85,7 @@ pub fn backward(
                 for (d, (path, pass)) in paths.iter().zip(kept.passes).enumerate() {
                     let noise = pass_noise(spec, draws, layer, d);
                     let state = final_cotangents(&device, dims, layer, cotangents, Some((d, path)))?;
-                    let of = Pass { noise, ..of_layer.pass(d, Some(path)) };
+                    let of = LayerPass { noise, ..of_layer.pass(d, Some(path)) };
                     let dy = path.pack(OP, &parts[d])?;
                     let grads = of_layer.run(of, pass, &dy, state)?;
                     states.copy_path(of.dims, &grads.state, layer * dims.d + d, path)?;
@@ -208,23 +208,23 @@ struct LayerCall<'a> {
 
 impl<'a> LayerCall<'a> {
     /// The pass that starts at `direction`, without noise.
-    fn pass(&self, direction: usize, path: Option<&'a Path>) -> Pass<'a, Packed> {
-        Pass {
+    fn pass(&self, direction: usize, path: Option<&'a Path>) -> LayerPass<'a, Packed> {
+        LayerPass {
             op: OP,
             spec: self.spec,
-            dims: path.map_or(self.dims, |path| self.dims.of_walk(&path.walk)),
+            dims: path.map_or(self.dims, |path| self.dims.of_ragged(&path.ragged)),
             layer: self.layer,
             inputs: self.spec.layer_input_size(self.layer),
             weights: self.packed,
             direction,
-            walk: path.map(|path| &path.walk),
+            ragged: path.map(|path| &path.ragged),
             noise: pass_noise(self.spec, None, self.layer, direction),
         }
     }
 
     fn run(
         &self,
-        pass: Pass<'_, Packed>,
+        pass: LayerPass<'_, Packed>,
         saved: SavedPass,
         dy: &Array,
         state: Array,
@@ -239,7 +239,7 @@ impl<'a> LayerCall<'a> {
 
 /// A layer's backward pass on its device.
 fn run(args: BackwardPass<'_, Array, Packed>) -> Result<LayerGrads<Array>> {
-    let Pass { weights, layer, .. } = args.pass;
+    let LayerPass { weights, layer, .. } = args.pass;
     let device = args.dy.device();
     Ok(on_device!(
         device,
@@ -263,7 +263,7 @@ pub(super) fn final_cotangents(
     cotangents: &StackCotangents<'_>,
     path: Option<(usize, &Path)>,
 ) -> Result<Array> {
-    let dims = path.map_or(stack, |(_, path)| stack.of_walk(&path.walk));
+    let dims = path.map_or(stack, |(_, path)| stack.of_ragged(&path.ragged));
     let first = layer * stack.d + path.map_or(0, |(d, _)| d);
     let mut state = Array::alloc_zeroed(device, OP, &[dims.state() + dims.cells()])?;
     let parts = [

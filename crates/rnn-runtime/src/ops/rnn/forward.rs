@@ -12,7 +12,7 @@ use crate::ops::pointwise::cast;
 use crate::ops::widen;
 use rnn_base::DType;
 use rnn_base::args::copy::StridedCopy;
-use rnn_base::args::layer::{Dims, ForwardPass, LayerRun, Pass, SavedLayer, State};
+use rnn_base::args::layer::{Dims, ForwardPass, LayerPass, LayerRun, SavedLayer, State};
 use rnn_base::args::stack::{input_mask, layer_mask, output_mask, pass_noise};
 use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::{Merge, StackSpec, Storage, WeightFormat};
@@ -149,7 +149,7 @@ fn run_plain(
     let spec = args.spec;
     let h0 = State { array: initial.h0.clone(), offset: layer * dims.state() };
     let c0 = initial.c0.as_ref().map(|c0| State { array: c0.clone(), offset: layer * dims.cells() });
-    let pass = Pass {
+    let pass = LayerPass {
         op: OP,
         spec,
         dims,
@@ -157,7 +157,7 @@ fn run_plain(
         inputs: spec.layer_input_size(layer),
         weights: args.packed,
         direction: 0,
-        walk: None,
+        ragged: None,
         noise: pass_noise(spec, args.draws, layer, 0),
     };
     let (training, format, storage) = (args.training, args.weights, args.storage);
@@ -199,8 +199,8 @@ fn run_paths(
         };
         let h0 = ordered(&initial.h0)?;
         let c0 = initial.c0.as_ref().map(ordered).transpose()?;
-        let dims = dims.of_walk(&path.walk);
-        let pass = Pass {
+        let dims = dims.of_ragged(&path.ragged);
+        let pass = LayerPass {
             op: OP,
             spec,
             dims,
@@ -208,7 +208,7 @@ fn run_paths(
             inputs: spec.layer_input_size(layer),
             weights: args.packed,
             direction: d,
-            walk: Some(&path.walk),
+            ragged: Some(&path.ragged),
             noise: pass_noise(spec, args.draws, layer, d),
         };
         // A row without steps leaves its place in an array of last states untouched.
@@ -321,7 +321,7 @@ pub(super) fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Di
 
 /// A layer's forward pass on its device.
 fn run(args: &ForwardPass<'_, Array, Packed>) -> Result<LayerRun<Array>> {
-    let Pass { weights, layer, .. } = args.pass;
+    let LayerPass { weights, layer, .. } = args.pass;
     let device = args.x.device();
     Ok(on_device!(
         device,

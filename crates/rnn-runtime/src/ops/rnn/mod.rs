@@ -1,7 +1,7 @@
 //! The recurrent stack: all layers, both directions, over the whole sequence, forward and backward.
 //!
 //! This folder checks, keeps states, packs ragged rows, drops, merges directions, and goes from layer to
-//! layer. A backend runs a `Pass`: one layer over all steps, both directions at once, or, where rows
+//! layer. A backend runs a `LayerPass`: one layer over all steps, both directions at once, or, where rows
 //! are ragged or interrupted, one direction in its own order of steps. Forward yields y and, when training,
 //! the activated gates; backward overwrites these with the gradients of the pre-activations
 //! and yields dx and the weights' gradients.

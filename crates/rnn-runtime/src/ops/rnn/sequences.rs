@@ -5,7 +5,7 @@ use crate::device::Device;
 use crate::ops::copy::concat;
 use crate::ops::embed::rows_by;
 use rnn_base::args::layer::Dims;
-use rnn_base::args::recurrence::Walk;
+use rnn_base::args::recurrence::PackedSequence;
 use rnn_base::error::{Error, Result};
 use std::ops::Range;
 
@@ -101,10 +101,10 @@ impl Sequences {
     }
 }
 
-/// The walk of one direction and its index lists on a device.
+/// The packed sequence of one direction and its index lists on a device.
 #[derive(Debug)]
 pub(super) struct Path {
-    pub(super) walk: Walk,
+    pub(super) ragged: PackedSequence,
     /// Rows of `[T*B, ..]` in packed order, and back; absent where the order is the same.
     source: Option<[Array; 2]>,
     /// Rows of `[B, ..]` in packed order, and back; absent where the order is the same.
@@ -117,34 +117,34 @@ pub(super) struct Path {
 
 impl Path {
     pub(super) fn new(device: &Device, of: &Sequences, direction: usize) -> Result<Self> {
-        let walk = Walk {
+        let ragged = PackedSequence {
             first_row: of.first_row as u32,
-            ..Walk::new(of.steps, &of.lengths, of.resets.as_deref(), direction)
+            ..PackedSequence::new(of.steps, &of.lengths, of.resets.as_deref(), direction)
         };
         let batch = of.lengths.len();
         let upload = |values: &[u32]| Array::from_u32(device, values, &[values.len()]);
         let is_identity = |values: &[u32]| values.iter().enumerate().all(|(n, &value)| n == value as usize);
-        let whole = walk.source.len() == of.steps * batch && is_identity(&walk.source);
+        let whole = ragged.source.len() == of.steps * batch && is_identity(&ragged.source);
         let source = match whole {
             true => None,
-            false => Some([upload(&walk.source)?, upload(&walk.packed_rows())?]),
+            false => Some([upload(&ragged.source)?, upload(&ragged.packed_rows())?]),
         };
-        let rows = match is_identity(&walk.rows) {
+        let rows = match is_identity(&ragged.rows) {
             true => None,
             false => {
                 let mut back = vec![0; batch];
-                for (r, &row) in walk.rows.iter().enumerate() {
+                for (r, &row) in ragged.rows.iter().enumerate() {
                     back[row as usize] = r as u32;
                 }
-                Some([upload(&walk.rows)?, upload(&back)?])
+                Some([upload(&ragged.rows)?, upload(&back)?])
             }
         };
         let empty = of.lengths.contains(&0);
-        let mut last = walk.final_rows();
+        let mut last = ragged.final_rows();
         if !empty {
             last.iter_mut().for_each(|row| *row -= batch as u32);
         }
-        Ok(Path { source, rows, last: upload(&last)?, empty, walk })
+        Ok(Path { source, rows, last: upload(&last)?, empty, ragged })
     }
 
     /// Whether a row has no steps.
@@ -163,11 +163,11 @@ impl Path {
 
     /// `[N, F]` as `[T, B, F]`, zeros past the ends.
     pub(super) fn unpack(&self, op: &'static str, x: &Array, dims: Dims) -> Result<Array> {
-        let width = x.len() / self.walk.len();
+        let width = x.len() / self.ragged.len();
         let dims = [dims.t, dims.b, width];
         match &self.source {
             None => x.reshape(&dims),
-            Some([_, back]) => rows_by(op, x, [self.walk.len(), width], back)?.reshape(&dims),
+            Some([_, back]) => rows_by(op, x, [self.ragged.len(), width], back)?.reshape(&dims),
         }
     }
 
@@ -182,7 +182,7 @@ impl Path {
     }
 
     fn by(&self, op: &'static str, state: Array, which: usize) -> Result<Array> {
-        let [b, width] = [self.walk.rows.len(), state.len() / self.walk.rows.len()];
+        let [b, width] = [self.ragged.rows.len(), state.len() / self.ragged.rows.len()];
         match &self.rows {
             None => state.reshape(&[b, width]),
             Some(rows) => rows_by(op, &state, [b, width], &rows[which]),
@@ -192,12 +192,12 @@ impl Path {
     /// The last row of every sequence out of `[N, F]`, or, where a row has no steps, out of `initial` `[B, F]`
     /// (packed order) above them: `[B, F]` in the batch's order.
     pub(super) fn last(&self, op: &'static str, initial: &Array, steps: &Array) -> Result<Array> {
-        let n = self.walk.len();
+        let n = self.ragged.len();
         let width = steps.len() / n;
         if !self.empty {
             return rows_by(op, steps, [n, width], &self.last);
         }
-        let b = self.walk.rows.len();
+        let b = self.ragged.rows.len();
         let table = concat(&[&initial.reshape(&[b, width])?, &steps.reshape(&[n, width])?], 0)?;
         rows_by(op, &table, [b + n, width], &self.last)
     }

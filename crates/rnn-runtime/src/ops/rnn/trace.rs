@@ -69,7 +69,7 @@ impl Saved {
         let passes = self.layers.get(layer).map_or(&[][..], |layer| &layer.passes);
         for (n, pass) in passes.iter().enumerate() {
             let path = paths.map(|paths| &paths[n]);
-            let dims = path.map_or(self.dims, |path| self.dims.of_walk(&path.walk));
+            let dims = path.map_or(self.dims, |path| self.dims.of_ragged(&path.ragged));
             parts.push(trace_pass(spec, dims, &pass.kept, (0, dims.d), path)?);
         }
         let Dims { t, b, h, p, d, g, .. } = self.dims;
