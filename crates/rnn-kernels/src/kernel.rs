@@ -1,5 +1,7 @@
 //! What a kernel is: WGSL parts joined in order, an entry point, and its bindings.
 
+use crate::params::Layout;
+
 /// One WGSL file. Parts are plain text that a kernel joins; WGSL declarations are independent of
 /// order, so joining is linking: a driver calls `cell_forward`, a cell part defines it.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +51,8 @@ pub struct Kernel {
     pub entry: &'static str,
     /// Storage buffers in binding order.
     pub bindings: &'static [Access],
-    /// Size in bytes of the `Params` uniform.
-    pub params_size: usize,
+    /// Layout of the `Params` uniform.
+    pub params: Layout,
     /// Where the kernel takes its time step from; [`StepSource::None`] for most.
     pub step: StepSource,
     /// Sets of constants that are used in practice; every one is validated in tests.
@@ -89,7 +91,7 @@ impl Kernel {
         parts: &[],
         entry: "",
         bindings: &[],
-        params_size: 0,
+        params: Layout { fields: &[], size: 0 },
         step: StepSource::None,
         variants: &[&[]],
         subgroups: false,

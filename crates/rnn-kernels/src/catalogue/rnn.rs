@@ -118,7 +118,7 @@ macro_rules! recurrence {
             ],
             entry: $direction,
             bindings: $bindings,
-            params_size: size_of::<$params>(),
+            params: <$params>::LAYOUT,
             step: StepSource::$step,
             variants: $variants[Fetch::$rows as usize],
             subgroups: matches!(Fetch::$rows, Fetch::Subgroup),
@@ -246,7 +246,7 @@ pub static PACK_RECURRENT: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("rnn/pack_recurrent.wgsl")],
     entry: "pack_recurrent",
     bindings: &[Read, ReadWrite], // u, out
-    params_size: size_of::<PackRecurrentParams>(),
+    params: PackRecurrentParams::LAYOUT,
     variants: &[&[("BACKWARD", 0.0)], &[("BACKWARD", 1.0)]],
     ..Kernel::PLAIN
 };
@@ -304,7 +304,7 @@ pub static PREVIOUS: Kernel = Kernel {
     ],
     entry: "previous",
     bindings: &[Read, Read, Read, ReadWrite], // options, y, h0, out
-    params_size: size_of::<PreviousParams>(),
+    params: PreviousParams::LAYOUT,
     variants: PREVIOUS_VARIANTS,
     ..Kernel::PLAIN
 };
@@ -331,7 +331,7 @@ pub static NORM_ROWS: Kernel = Kernel {
     parts: &[part!("lib/sum_lanes.wgsl"), part!("lib/row_norm.wgsl"), part!("rnn/norm_rows.wgsl")],
     entry: "norm_rows",
     bindings: &[Read, Read, ReadWrite], // gain, bias, x
-    params_size: size_of::<NormRowsParams>(),
+    params: NormRowsParams::LAYOUT,
     ..Kernel::PLAIN
 };
 
@@ -341,7 +341,7 @@ pub static NORM_ROWS_BACKWARD: Kernel = Kernel {
     parts: &[part!("lib/sum_lanes.wgsl"), part!("lib/row_norm.wgsl"), part!("rnn/norm_rows_backward.wgsl")],
     entry: "norm_rows_backward",
     bindings: &[Read, Read, ReadWrite, ReadWrite], // gain, d, x, of_gain
-    params_size: size_of::<NormRowsParams>(),
+    params: NormRowsParams::LAYOUT,
     ..Kernel::PLAIN
 };
 
@@ -351,7 +351,7 @@ pub static PACK_BIAS: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("rnn/pack_bias.wgsl")],
     entry: "pack_bias",
     bindings: &[Read, Read, ReadWrite, ReadWrite], // b_ih, b_hh, bias, cell_params
-    params_size: size_of::<PackBiasParams>(),
+    params: PackBiasParams::LAYOUT,
     ..Kernel::PLAIN
 };
 
@@ -361,7 +361,7 @@ pub static INTERLEAVE: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("rnn/interleave.wgsl")],
     entry: "interleave",
     bindings: &[Read, ReadWrite], // source, result
-    params_size: size_of::<InterleaveParams>(),
+    params: InterleaveParams::LAYOUT,
     variants: &[&[("BACK", 0.0)], &[("BACK", 1.0)]],
     ..Kernel::PLAIN
 };
@@ -372,7 +372,7 @@ pub static REPLACE_LAST_GATE: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("lib/store_f32.wgsl"), part!("rnn/replace_last_gate.wgsl")],
     entry: "replace_last_gate",
     bindings: &[Read, ReadWrite], // aux, gates
-    params_size: size_of::<ReplaceLastGateParams>(),
+    params: ReplaceLastGateParams::LAYOUT,
     ..Kernel::PLAIN
 };
 

@@ -1,14 +1,13 @@
 //! Uniform parameter structs, one per kernel, laid out as WGSL lays them out.
 //!
 //! Every struct has a `LAYOUT`: names and byte offsets of its fields, which `tests/validate.rs`
-//! compares with naga's reflection of the shader. Fields are 4-byte scalars, [`Axes`] and [`BaseParams`]; a struct with
+//! compares with naga's reflection of the shader. Fields are 4-byte scalars and nested structs of them; a struct with
 //! axes is filled up to a multiple of 16 bytes by named fields.
 
 mod axes;
 mod embed;
 pub mod gemm;
 mod loss;
-mod optim;
 mod pointwise;
 mod reduce;
 pub mod rnn;
@@ -19,18 +18,20 @@ pub use loss::{
     CrossEntropyBackwardParams, CrossEntropyParams, CtcBackwardParams, CtcParams, ElementwiseBackwardParams,
     ElementwiseCost, ElementwiseParams, GaussianBackwardParams, GaussianParams,
 };
-pub use optim::{
-    AdaDeltaParams, AdaGradParams, AdamParams, BaseParams, ClipValueParams, EmaParams, LionParams,
-    NormFinishParams, NormParams, RmsPropParams, ScaleParams, SgdParams,
-};
 pub use pointwise::{
     AccumulateParams, AffineParams, BinaryOp, BinaryParams, CastParams, CopyParams, DropoutParams,
     FillParams, UnaryOp, UnaryParams,
 };
 pub use reduce::{LayerNormParams, LayerNormWeightsParams, MaxAxisParams, RowsParams, SumAxisParams};
 
-/// Names and byte offsets of the fields of a parameter struct.
-pub type Layout = &'static [(&'static str, usize)];
+/// How a parameter struct lies in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Names and byte offsets of the fields.
+    pub fields: &'static [(&'static str, usize)],
+    /// Bytes of the struct.
+    pub size: usize,
+}
 
 /// Declares parameter structs with their `LAYOUT`.
 macro_rules! params {
@@ -44,9 +45,11 @@ macro_rules! params {
             }
 
             impl $name {
-                /// Names and byte offsets of the fields.
-                pub const LAYOUT: $crate::params::Layout =
-                    &[$((stringify!($field), std::mem::offset_of!($name, $field)),)*];
+                /// How the struct lies in memory.
+                pub const LAYOUT: $crate::params::Layout = $crate::params::Layout {
+                    fields: &[$((stringify!($field), std::mem::offset_of!($name, $field)),)*],
+                    size: size_of::<$name>(),
+                };
             }
         )*
     };
