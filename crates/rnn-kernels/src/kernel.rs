@@ -17,7 +17,7 @@ macro_rules! part {
     ($($path:literal)+) => {
         $crate::kernel::Part {
             path: concat!($($path),+),
-            text: include_str!(concat!("../../shaders/", $($path),+)),
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $($path),+)),
         }
     };
 }

@@ -87,7 +87,7 @@ pub(crate) fn previous(device: &GpuDevice, args: &Previous<'_>) -> Result<()> {
     device.dispatch(Launch {
         // The ring is f32 whatever y is, and its start reads no y.
         kernel: if args.half && !args.to_ring { &PREVIOUS_HALF } else { &PREVIOUS },
-        constants: &args.setup.constants,
+        constants: &args.setup.constants.list(),
         params: bytemuck::bytes_of(&params),
         buffers: &[args.options.unwrap_or(args.h0), args.y, args.h0, args.out],
         grid: grid::linear(count),

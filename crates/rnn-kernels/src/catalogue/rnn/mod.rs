@@ -1,12 +1,15 @@
 //! Kernels of `shaders/rnn/*.wgsl`: one driver per direction of time, joined with each cell, each way to fetch
 //! the rows of the product, and each source of the step number.
 
+pub mod constants;
+
 use crate::cell::{CellKind, CellSpec};
 use crate::kernel::{Access::*, Constants, Kernel, StepSource, part};
 use crate::params::rnn::{
     BackwardParams, ForwardParams, InterleaveParams, NormRowsParams, PackBiasParams, PackRecurrentParams,
     PreviousParams, ReplaceLastGateParams,
 };
+use constants::{held_rows, held_weights, training};
 
 /// How the rows of the recurrent product reach an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,59 +42,31 @@ pub enum Formats {
     Half,
 }
 
-/// The overrides that both drivers have. Sigmoid gates with tanh and no option; the Elman cell with relu and every
-/// kind of noise; all linear with ragged rows.
+/// The validated sets of a driver's constants, with others beside them.
 macro_rules! variants {
-    (@ [$gate:literal, $candidate:literal, $output:literal],
-        [$ragged:literal, $resets:literal, $clip:literal, $peephole:literal, $independent:literal, $normed:literal, $noise:literal],
-        $workgroup:literal, $rows:literal, $phases:literal, [$split:literal, $partials:literal], $($extra:tt)*) => {
+    ($count:literal, $others:expr) => {
         &[
-            ("GATE_ACTIVATION", $gate),
-            ("GATE_ALPHA", 0.5),
-            ("GATE_BETA", 0.25),
-            ("CANDIDATE_ACTIVATION", $candidate),
-            ("CANDIDATE_ALPHA", 0.5),
-            ("CANDIDATE_BETA", 0.25),
-            ("OUTPUT_ACTIVATION", $output),
-            ("OUTPUT_ALPHA", 0.5),
-            ("OUTPUT_BETA", 0.25),
-            ("RAGGED", $ragged),
-            ("RESETS", $resets),
-            ("CLIP", $clip),
-            ("PEEPHOLE", $peephole),
-            ("INDEPENDENT", $independent),
-            ("NORMED", $normed),
-            ("NOISE", $noise),
-            ("PROJECTED", 0.0),
-            ("PHASES", $phases),
-            ("SPLIT", $split),
-            ("PARTIALS", $partials),
-            ("WORKGROUP", $workgroup),
-            ("ROWS", $rows),
-            $($extra)*
-        ]
-    };
-    ($($extra:tt)*) => {
-        &[
-            variants!(@ [0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 256.0, 4.0, 1.0, [1.0, 1.0], $($extra)*),
-            variants!(@ [5.0, 2.0, 7.0], [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 2.0], 64.0, 1.0, 1.0, [8.0, 64.0], $($extra)*),
-            variants!(@ [3.0, 3.0, 3.0], [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0], 32.0, 16.0, 1.0, [2.0, 64.0], $($extra)*),
-            variants!(@ [4.0, 12.0, 11.0], [1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 2.0], 32.0, 8.0, 3.0, [1.0, 1.0], $($extra)*),
+            &constants::validated::<{ 22 + $count }>(0, $others),
+            &constants::validated::<{ 22 + $count }>(1, $others),
+            &constants::validated::<{ 22 + $count }>(2, $others),
+            &constants::validated::<{ 22 + $count }>(3, $others),
         ]
     };
 }
 
+/// By [`Fetch`].
 const FORWARD_VARIANTS: [&[Constants]; 4] = [
-    variants!(("TRAINING", 1.0)),
-    variants!(("TRAINING", 1.0)),
-    variants!(("TRAINING", 1.0), ("HELD_ROWS", 256.0)),
-    variants!(("TRAINING", 1.0), ("HELD_ROWS", 256.0), ("HELD_WEIGHTS", 320.0)),
+    variants!(1, &[training(true)]),
+    variants!(1, &[training(true)]),
+    variants!(2, &[training(true), held_rows(256)]),
+    variants!(3, &[training(true), held_rows(256), held_weights(320)]),
 ];
+/// By [`Fetch`].
 const BACKWARD_VARIANTS: [&[Constants]; 4] = [
-    variants!(),
-    variants!(),
-    variants!(("HELD_ROWS", 256.0)),
-    variants!(("HELD_ROWS", 256.0), ("HELD_WEIGHTS", 320.0)),
+    variants!(0, &[]),
+    variants!(0, &[]),
+    variants!(1, &[held_rows(256)]),
+    variants!(2, &[held_rows(256), held_weights(320)]),
 ];
 
 /// One driver with one cell.
@@ -251,44 +226,7 @@ pub static PACK_RECURRENT: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-const PREVIOUS_VARIANTS: &[Constants] = &[
-    &[
-        ("GATE_ACTIVATION", 0.0),
-        ("GATE_ALPHA", 0.0),
-        ("GATE_BETA", 0.0),
-        ("CANDIDATE_ACTIVATION", 0.0),
-        ("CANDIDATE_ALPHA", 0.0),
-        ("CANDIDATE_BETA", 0.0),
-        ("OUTPUT_ACTIVATION", 0.0),
-        ("OUTPUT_ALPHA", 0.0),
-        ("OUTPUT_BETA", 0.0),
-        ("RAGGED", 1.0),
-        ("RESETS", 1.0),
-        ("CLIP", 0.0),
-        ("PEEPHOLE", 0.0),
-        ("INDEPENDENT", 0.0),
-        ("NORMED", 0.0),
-        ("NOISE", 2.0),
-    ],
-    &[
-        ("GATE_ACTIVATION", 0.0),
-        ("GATE_ALPHA", 0.0),
-        ("GATE_BETA", 0.0),
-        ("CANDIDATE_ACTIVATION", 0.0),
-        ("CANDIDATE_ALPHA", 0.0),
-        ("CANDIDATE_BETA", 0.0),
-        ("OUTPUT_ACTIVATION", 0.0),
-        ("OUTPUT_ALPHA", 0.0),
-        ("OUTPUT_BETA", 0.0),
-        ("RAGGED", 0.0),
-        ("RESETS", 0.0),
-        ("CLIP", 0.0),
-        ("PEEPHOLE", 0.0),
-        ("INDEPENDENT", 0.0),
-        ("NORMED", 0.0),
-        ("NOISE", 2.0),
-    ],
-];
+const PREVIOUS_VARIANTS: &[Constants] = &[&constants::previous(true), &constants::previous(false)];
 
 /// h before every step as the recurrent product sees it.
 pub static PREVIOUS: Kernel = Kernel {
