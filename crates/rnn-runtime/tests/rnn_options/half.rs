@@ -28,7 +28,7 @@ fn cases(device: &Device, sets: Vec<KernelSet>, seed: u64) -> Vec<(StackCase, Op
             let shape = crate::SHAPES[n % crate::SHAPES.len()];
             let spec = random_spec(&mut rng, shape);
             let case = with_options(StackCase::random(spec, shape, true, n as u64), &mut rng);
-            with_masks(n, case, n % 2 == 0)
+            with_masks(n, case, n.is_multiple_of(2))
         };
         return (0..60).map(&mut random).collect();
     }

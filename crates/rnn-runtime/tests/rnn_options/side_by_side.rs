@@ -60,7 +60,7 @@ fn stack(set: &KernelSet, k: usize, rng: &mut SplitMix64) -> (StackCase, Option<
     let dropout = if pass.draws { 0.4 } else { 0.0 };
     let (bidirectional, merge) = (false, Merge::Concat);
     let spec = StackSpec { num_layers: 2 + k % 2, bidirectional, merge, dropout, ..pass.case.spec };
-    let mut case = StackCase::random(spec, pass.shape, k % 3 > 0, k as u64);
+    let mut case = StackCase::random(spec, pass.shape, !k.is_multiple_of(3), k as u64);
     let draws = StackDraws { key: RngKey::new(k as u64), first_step: 3, sequence: 5 };
     let draws = pass.draws.then_some(draws);
     if let Some(draws) = draws {
