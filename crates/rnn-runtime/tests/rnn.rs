@@ -129,14 +129,17 @@ fn expected(case: &StackCase) -> Vec<Vec<f64>> {
 fn check(device: &Device, name: &str, case: &StackCase) -> f64 {
     let on_device = OnDevice::new(device, case);
     let out = on_device.forward(&case.spec, true);
-    let inference = on_device.forward(&case.spec, false);
-    assert_eq!(
-        out.y.to_vec().unwrap(),
-        inference.y.to_vec().unwrap(),
-        "{name}: training and inference give different bits"
-    );
-    if let (Some(a), Some(b)) = (&out.c_n, &inference.c_n) {
-        assert_eq!(a.to_vec().unwrap(), b.to_vec().unwrap(), "{name}: c_n in inference");
+    // Inference has kernels of its own on a GPU; those for many rows take longest to compile.
+    if device.is_cpu() || case.input.b <= 3 {
+        let inference = on_device.forward(&case.spec, false);
+        assert_eq!(
+            out.y.to_vec().unwrap(),
+            inference.y.to_vec().unwrap(),
+            "{name}: training and inference give different bits"
+        );
+        if let (Some(a), Some(b)) = (&out.c_n, &inference.c_n) {
+            assert_eq!(a.to_vec().unwrap(), b.to_vec().unwrap(), "{name}: c_n in inference");
+        }
     }
     let (y, h_n, c_n) = (out.y.clone(), out.h_n.clone(), out.c_n.clone());
     let grads = on_device.backward(&case.spec, out);
@@ -264,7 +267,10 @@ fn rounded_weights_round_and_nothing_else(device: &Device) {
         false => (WeightFormat::F16, WeightFormat::Bf16),
     };
     for (n, (_, cell)) in CELLS.into_iter().enumerate() {
-        for shape in [RnnShape { t: 5, b: 3, i: 31, h: 33 }, RnnShape { t: 3, b: 1, i: 7, h: 65 }] {
+        let shapes = [RnnShape { t: 5, b: 3, i: 31, h: 33 }, RnnShape { t: 3, b: 1, i: 7, h: 65 }];
+        // On a GPU every format and shape is a kernel to compile: a cell has one of the shapes.
+        let shapes = if device.is_cpu() { &shapes[..] } else { &shapes[n % 2..][..1] };
+        for &shape in shapes {
             let spec = stack_spec(cell, shape, 2, true);
             let case = StackCase::random(spec, shape, true, 40 + n as u64);
             let mut rounded = case.clone();

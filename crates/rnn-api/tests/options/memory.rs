@@ -21,6 +21,9 @@ pub(crate) fn checkpoints_change_no_gradient(device: &Device) {
             continue;
         }
         for (lengths, resets) in [(None, None), (Some(&lengths), None), (Some(&lengths), Some(&resets))] {
+            if lengths.is_some() && resets.is_none() && !device.is_cpu() {
+                continue;
+            }
             let run = |layer: &Any| {
                 let (h, c) = layer.some_state(device, 3);
                 let (h, c) = (h.requires_grad(), c.map(Tensor::requires_grad));

@@ -21,6 +21,7 @@
 use libtest_mimic::{Arguments, Failed, Trial};
 use rnn_runtime::Device;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A test body and the devices it runs on.
 #[derive(Clone, Copy)]
@@ -74,10 +75,30 @@ pub(crate) fn run(tests: Vec<DeviceTest>) -> ! {
 /// As [`run`]; where `possible` says no, the tests show as ignored.
 pub(crate) fn run_where(possible: fn() -> bool, tests: Vec<DeviceTest>) -> ! {
     let arguments = Arguments::from_args();
+    if !arguments.list {
+        eprintln!("{}", said_of_gpu_tests());
+    }
     let ignored = has_adapter() && !possible();
     let trials = tests.into_iter().flat_map(trials);
     let trials = trials.map(|trial| if ignored { trial.with_ignored_flag(true) } else { trial });
     libtest_mimic::run(&arguments, trials.collect()).exit()
+}
+
+/// What becomes of the GPU tests, in one line.
+fn said_of_gpu_tests() -> String {
+    if cfg!(not(feature = "gpu")) {
+        return "GPU tests: none, this build has no `gpu` feature".into();
+    }
+    match has_adapter() {
+        true => match first_gpu() {
+            Ok(device) => format!("GPU tests: on {}", device.name()),
+            Err(message) => format!("GPU tests: fail, {message}"),
+        },
+        false if gpu_required() => "GPU tests: fail, there is no adapter and RNN_REQUIRE_GPU is 1".into(),
+        false => "GPU tests: ignored, there is no adapter. Mesa's software Vulkan driver will do (Debian: \
+                  mesa-vulkan-drivers and libvulkan1; .ci/run installs both)"
+            .into(),
+    }
 }
 
 /// The trials of one test.
@@ -122,8 +143,20 @@ pub(crate) fn own_device(device: &Device) -> Device {
     if device.is_cpu() { Device::cpu() } else { own_gpu() }
 }
 
-/// Every other device is opened once per test binary.
+/// Every other device is opened once, by the first test that needs it.
 type Slot = OnceLock<Result<Device, String>>;
+
+/// Devices of a kind. A device compiles one kernel at a time, so a few threads have devices of their own.
+const DEVICES: usize = 4;
+
+/// The device of this thread.
+fn of_thread(slots: &'static [Slot; DEVICES]) -> &'static Slot {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+    }
+    &slots[NUMBER.with(|number| number % DEVICES)]
+}
 
 fn cpu_device() -> &'static Result<Device, String> {
     static CPU: Slot = OnceLock::new();
@@ -132,9 +165,12 @@ fn cpu_device() -> &'static Result<Device, String> {
 
 #[cfg(feature = "gpu")]
 mod gpu {
-    use super::Slot;
+    use super::{DEVICES, Slot, of_thread};
     use rnn_runtime::{CacheDir, Device, GpuOptions, GpuSelector};
     use std::sync::OnceLock;
+
+    static GPUS: [Slot; DEVICES] = [const { OnceLock::new() }; DEVICES];
+    static LIMITED: [Slot; DEVICES] = [const { OnceLock::new() }; DEVICES];
 
     pub(crate) fn has_adapter() -> bool {
         static ANY: OnceLock<bool> = OnceLock::new();
@@ -152,14 +188,17 @@ mod gpu {
         open(GpuOptions::default()).unwrap()
     }
 
+    /// One of those that tests use.
+    pub(crate) fn first_gpu() -> &'static Result<Device, String> {
+        GPUS[0].get_or_init(|| open(GpuOptions::default()))
+    }
+
     pub(crate) fn gpu_device() -> &'static Result<Device, String> {
-        static GPU: Slot = OnceLock::new();
-        GPU.get_or_init(|| open(GpuOptions::default()))
+        of_thread(&GPUS).get_or_init(|| open(GpuOptions::default()))
     }
 
     pub(crate) fn limited_device() -> &'static Result<Device, String> {
-        static LIMITED: Slot = OnceLock::new();
-        LIMITED.get_or_init(|| {
+        of_thread(&LIMITED).get_or_init(|| {
             open(GpuOptions {
                 immediates: false,
                 subgroups: false,
@@ -186,6 +225,10 @@ mod gpu {
         NONE.get_or_init(|| Err("this build has no `gpu` feature".into()))
     }
 
+    pub(crate) fn first_gpu() -> &'static Result<Device, String> {
+        gpu_device()
+    }
+
     pub(crate) fn own_gpu() -> Device {
         unreachable!("this build has no `gpu` feature")
     }
@@ -195,5 +238,5 @@ mod gpu {
     }
 }
 
-use gpu::{gpu_device, limited_device};
+use gpu::{first_gpu, gpu_device, limited_device};
 pub(crate) use gpu::{has_adapter, own_gpu};

@@ -3,6 +3,8 @@
 //! against PyTorch.
 
 mod cell;
+mod choices;
+mod kernel_sets;
 mod masks;
 mod options;
 mod sample;
@@ -17,8 +19,9 @@ pub mod pointwise;
 pub mod rows;
 pub mod weighted;
 
+pub use kernel_sets::{CASES, KernelSet, PassCase};
 pub use masks::Masks;
-pub use options::{random_masks, random_spec, with_options};
+pub use options::{EVERY_ACTIVATION, add_lengths, random_masks, random_spec, with_options};
 pub use sample::{CELLS, StackCase, stack_spec};
 pub use stack::{Forward, Grads, StackInput, backward, forward};
 pub use weights::{CellWeights, StackWeights, named_weights, weights_by_name};

@@ -9,8 +9,8 @@ use crate::data::SplitMix64;
 use crate::shapes::RnnShape;
 
 /// The gate, candidate and output activations to draw from: every kind, in only a few sets, so that a GPU need not
-/// compile a kernel for every combination.
-const ACTIVATIONS: [[Activation; 3]; 6] = [
+/// compile a kernel for every combination. The last set makes many outputs zero.
+pub(super) const ACTIVATIONS: [[Activation; 3]; 6] = [
     [Activation::Sigmoid, Activation::Tanh, Activation::Tanh],
     [Activation::Sigmoid, Activation::Tanh, Activation::Tanh],
     [Activation::HARD_SIGMOID, Activation::Softsign, Activation::HardTanh],
@@ -25,6 +25,23 @@ const ACTIVATIONS: [[Activation; 3]; 6] = [
         Activation::ThresholdedRelu { alpha: 0.2 },
         Activation::Affine { alpha: -0.5, beta: 0.25 },
     ],
+];
+
+/// Every activation.
+pub const EVERY_ACTIVATION: [Activation; 13] = [
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::Relu,
+    Activation::Identity,
+    Activation::HARD_SIGMOID,
+    Activation::HardTanh,
+    Activation::ScaledTanh { alpha: 1.7159, beta: 2.0 / 3.0 },
+    Activation::Softsign,
+    Activation::LeakyRelu { alpha: 0.3 },
+    Activation::Elu { alpha: 0.7 },
+    Activation::ThresholdedRelu { alpha: 0.2 },
+    Activation::Softplus,
+    Activation::Affine { alpha: -0.5, beta: 0.25 },
 ];
 
 /// Draws every option independently, until [`StackSpec::check`] accepts the combination.
@@ -80,23 +97,33 @@ fn draw(rng: &mut SplitMix64, shape: RnnShape) -> StackSpec {
     }
 }
 
-/// Adds ragged lengths (one full row, one row with a single step) and resets to a case: each, both or neither.
+/// Adds ragged lengths and resets to a case: each, both or neither.
 pub fn with_options(mut case: StackCase, rng: &mut SplitMix64) -> StackCase {
-    let (t, b) = (case.input.t, case.input.b);
-    let mut below = |n: usize| (rng.next_u64() % n as u64) as usize;
-    if below(2) == 0 {
-        let mut lengths: Vec<usize> = (0..b).map(|_| 1 + below(t)).collect();
-        let longest = below(b);
-        lengths[longest] = t;
-        if b > 1 {
-            lengths[(longest + 1 + below(b - 1)) % b] = 1;
-        }
-        case.input.lengths = Some(lengths);
+    if rng.next_below(2) == 0 {
+        add_lengths(&mut case, rng);
     }
-    if below(3) == 0 {
-        case.input.resets = Some((0..t * b).map(|_| below(4) == 0).collect());
+    if rng.next_below(3) == 0 {
+        add_resets(&mut case, rng);
     }
     case
+}
+
+/// Adds ragged lengths: one row has all steps, one has a single one.
+pub fn add_lengths(case: &mut StackCase, rng: &mut SplitMix64) {
+    let (t, b) = (case.input.t, case.input.b);
+    let mut lengths: Vec<usize> = (0..b).map(|_| 1 + rng.next_below(t)).collect();
+    let longest = rng.next_below(b);
+    lengths[longest] = t;
+    if b > 1 {
+        lengths[(longest + 1 + rng.next_below(b - 1)) % b] = 1;
+    }
+    case.input.lengths = Some(lengths);
+}
+
+/// Adds resets, before every fourth step or so.
+pub(super) fn add_resets(case: &mut StackCase, rng: &mut SplitMix64) {
+    let steps = case.input.t * case.input.b;
+    case.input.resets = Some((0..steps).map(|_| rng.next_below(4) == 0).collect());
 }
 
 /// All masks that the rates of a stack require in training, over T steps and B rows.
@@ -136,5 +163,15 @@ impl StackCase {
         let StackInput { t, b, x, h0, c0, .. } = self.input;
         self.input = StackInput { t, b, x, h0, c0, masks: Masks::default(), ..StackInput::default() };
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EVERY_ACTIVATION;
+
+    #[test]
+    fn every_activation_stands_at_its_number() {
+        assert!(EVERY_ACTIVATION.iter().map(|activation| activation.code()).eq(0..13));
     }
 }

@@ -1,0 +1,99 @@
+//! The options of a pass as numbers, so that pairs of them can be counted.
+
+use rnn_kernels::cell::{CellSpec, Merge, Regularization, StackSpec};
+
+use crate::shapes::RnnShape;
+
+/// Every recurrence that has a kernel of its own or a constant that makes it another.
+pub(super) const CELLS: [CellSpec; 7] = [
+    CellSpec::lstm(),
+    CellSpec { coupled: true, ..CellSpec::lstm() },
+    CellSpec::gru(),
+    CellSpec { reset_after: false, ..CellSpec::gru() },
+    CellSpec::mgu(),
+    CellSpec::rnn_tanh(),
+    CellSpec { independent: true, ..CellSpec::rnn_tanh() },
+];
+
+/// The GRU's place.
+pub(super) const GRU: usize = 2;
+
+/// One direction, or two and how their outputs become one.
+const DIRECTIONS: [Option<Merge>; 5] =
+    [None, Some(Merge::Concat), Some(Merge::Sum), Some(Merge::Mean), Some(Merge::Mul)];
+
+/// Options of a pass: each is on or off, but for the first, [`DIRECTIONS`], and the layers: one, two, or two with
+/// dropout between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(super) enum Choice {
+    Cell,
+    Directions,
+    Layers,
+    Peephole,
+    Projection,
+    LayerNorm,
+    Clip,
+    CellClip,
+    RecurrentDropout,
+    CandidateDropout,
+    ZoneoutH,
+    ZoneoutC,
+    InputDropout,
+    OutputDropout,
+    Bias,
+    Draws,
+    Lengths,
+    Resets,
+    State,
+}
+
+/// How many values each has.
+pub(super) const VALUES: [usize; 19] =
+    [CELLS.len(), DIRECTIONS.len(), 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2];
+
+/// A value of every option.
+pub(super) type Choices = [usize; VALUES.len()];
+
+/// The stack that they stand for; `number` draws rates and bounds from a range.
+pub(super) fn spec_of(
+    choices: &Choices,
+    shape: RnnShape,
+    number: &mut dyn FnMut(f32, f32) -> f32,
+) -> StackSpec {
+    let on = |choice: Choice| choices[choice as usize] > 0;
+    let mut rate = |choice: Choice| if on(choice) { number(0.2, 0.4) } else { 0.0 };
+    let regularization = Regularization {
+        input_dropout: rate(Choice::InputDropout),
+        output_dropout: rate(Choice::OutputDropout),
+        recurrent_dropout: rate(Choice::RecurrentDropout),
+        candidate_dropout: rate(Choice::CandidateDropout),
+        zoneout_h: rate(Choice::ZoneoutH),
+        zoneout_c: rate(Choice::ZoneoutC),
+        weight_dropout: 0.0,
+    };
+    let cell = CellSpec {
+        peephole: on(Choice::Peephole),
+        layer_norm: on(Choice::LayerNorm),
+        clip: on(Choice::Clip).then(|| number(0.3, 0.5)),
+        cell_clip: on(Choice::CellClip).then(|| number(0.4, 0.6)),
+        ..CELLS[choices[Choice::Cell as usize]]
+    };
+    let merge = DIRECTIONS[choices[Choice::Directions as usize]];
+    let layers = choices[Choice::Layers as usize];
+    StackSpec {
+        num_layers: if layers > 0 { 2 } else { 1 },
+        dropout: if layers == 2 { number(0.2, 0.4) } else { 0.0 },
+        bidirectional: merge.is_some(),
+        merge: merge.unwrap_or_default(),
+        bias: on(Choice::Bias),
+        proj_size: if on(Choice::Projection) { shape.h / 2 } else { 0 },
+        regularization,
+        ..StackSpec::new(cell, shape.i, shape.h)
+    }
+}
+
+/// Whether [`StackSpec::check`] lets them pass.
+pub(super) fn is_allowed(choices: &Choices) -> bool {
+    spec_of(choices, RnnShape { t: 1, b: 1, i: 1, h: 4 }, &mut |low, _| low).check().is_ok()
+}
