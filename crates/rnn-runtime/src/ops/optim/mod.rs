@@ -1,8 +1,7 @@
 //! Gradient norms, clipping, optimizer steps and moving averages of parameters, with PyTorch's semantics.
 //!
-//! Every step reads `control` on the device: the gradient is multiplied by its clip coefficient,
-//! and when the gradients are not finite the step writes nothing, so that neither needs a readback
-//! before the steps are enqueued.
+//! Every step reads `control` on the device. It multiplies the gradient by its clip coefficient, and it
+//! writes nothing when the gradients are not finite. Neither needs a readback before the steps are enqueued.
 
 mod rule;
 
@@ -19,11 +18,11 @@ use rnn_cpu::{self as cpu, CpuBuffer};
 #[cfg(feature = "gpu")]
 use rnn_gpu::{self as gpu, GpuBuffer};
 
-/// How [`grad_norm`] looks at gradients, and how the steps that follow clip them: divided by the loss scale, then
-/// clipped by value, then by the norm of each tensor, then by the norm of all together.
+/// How [`grad_norm`] and the steps after it treat gradients: divided by the loss scale, then clipped by
+/// value, then by the norm of each gradient, then by the norm of all gradients together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClipOptions {
-    /// What the objective was multiplied with.
+    /// Factor by which the objective was multiplied.
     pub loss_scale: f32,
     /// Largest magnitude of an element.
     pub max_value: Option<f32>,
@@ -44,28 +43,29 @@ impl ClipOptions {
         ClipFactors {
             unscale: self.loss_scale.recip(),
             limit: self.max_value.unwrap_or(f32::MAX),
-            // Infinity clips nothing, and a quotient with it is no business of a shader.
+            // Infinity clips nothing, and a shader need not divide infinities.
             max_tensor_norm: self.max_tensor_norm.filter(|max| max.is_finite()),
             max_norm: self.max_norm.filter(|max| max.is_finite()),
         }
     }
 }
 
-/// What [`grad_norm`] returns.
+/// Results of [`grad_norm`].
 #[derive(Clone, Debug)]
 pub struct GradNorm {
     /// Sum of squares of every gradient `[P]`, divided by the loss scale and clipped by value.
     pub sums: Array,
-    /// `[4 + P]`: norm of all gradients before they are clipped by norm; coefficient that clips it; 1 when everything
-    /// is finite, else 0; 0; then for every gradient the coefficient that clips it both ways.
+    /// `[4 + P]`: the norm of all gradients before clipping by norm; its clip coefficient; 1 when everything
+    /// is finite, else 0; 0; then for every gradient the product of both clip coefficients.
     pub control: Array,
 }
 
-/// Sums of squares, the global 2-norm of all gradients together, and the coefficients that clip: for a gradient of norm
-/// n `min(1, max_tensor_norm / (n + 1e-6))`, and for all of them the same with `max_norm` and the norm that is left.
+/// Sums of squares, the 2-norm of all gradients together, and the clip coefficients: `min(1, max_tensor_norm
+/// / (n + 1e-6))` for a gradient of norm n, and the same with `max_norm` for the norm of all gradients after
+/// that.
 ///
-/// Squares are summed in f32: a global norm above 1.8e19 counts as not finite. When it is not
-/// finite the coefficients are 0.
+/// Squares are summed in f32, so a global norm above 1.8e19 counts as not finite. When it is not finite the
+/// coefficients are 0.
 ///
 /// # Errors
 /// No gradients, gradients on different devices or of u32, limits that are not positive, a loss scale that is not
@@ -160,14 +160,14 @@ pub fn ema(mean: &mut Array, x: &Array, weight: f64) -> Result<()> {
     )
 }
 
-/// One step of one parameter: the gradient is divided by the loss scale, clipped by value, multiplied by its coefficient
-/// in `control`, and given its penalties; then `rule` applies. Does nothing when `control` says that gradients are not
-/// finite.
+/// One step of one parameter. The gradient is divided by the loss scale, clipped by value, multiplied by its
+/// coefficient in `control`, and the penalties are added; then `rule` applies. The step does nothing when
+/// `control` says that gradients are not finite.
 ///
 /// # Errors
-/// `param` and `states` f32, of the shape and device of `grad`; as many states as [`UpdateRule::states`] names;
-/// `control` f32 and from a [`grad_norm`] of more than `options.tensor` gradients; settings in the ranges that
-/// [`UpdateRule`] gives.
+/// `param` and `states` must be f32, of the shape and device of `grad`, and there must be as many states as
+/// [`UpdateRule::states`] names; `control` must be f32 and from a [`grad_norm`] of more than `options.tensor`
+/// gradients; settings must be in the ranges that [`UpdateRule`] gives.
 pub fn step(
     param: &mut Array,
     grad: &Array,
@@ -221,14 +221,14 @@ fn expect_positive(op: &'static str, arg: &'static str, value: Option<f32>) -> R
 }
 
 fn check_scale_and_value(op: &'static str, loss_scale: f32, max_value: Option<f32>) -> Result<()> {
-    // Subnormal on either side would divide by zero on hardware that flushes it.
+    // Hardware that flushes subnormals would divide by zero, whichever of the two is subnormal.
     if !loss_scale.is_normal() || loss_scale < 0.0 || !loss_scale.recip().is_normal() {
         return Err(value_error(op, "loss_scale", "finite and positive, as its reciprocal", loss_scale));
     }
     expect_positive(op, "max_value", max_value)
 }
 
-/// `control` of at least this many gradients.
+/// Checks that `control` is of at least `gradients` gradients.
 fn expect_control(op: &'static str, control: &Array, like: &Array, gradients: usize) -> Result<()> {
     control.expect_dtype(op, "control", DType::F32)?;
     control.expect_device(op, "control", like.device())?;

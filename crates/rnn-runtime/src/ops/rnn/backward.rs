@@ -20,7 +20,7 @@ use rnn_kernels::cell::{Merge, StackSpec};
 
 const OP: &str = "rnn::backward";
 
-/// Runs the stack backwards. Consumes what the forward pass saved: the gradients overwrite the
+/// Runs the stack backwards. It consumes the saved state of the forward pass: the gradients overwrite the
 /// saved gates.
 ///
 /// # Errors
@@ -99,7 +99,7 @@ pub fn backward(
                 }
             }
         }
-        // Built from the last cell to the first and reversed below.
+        // Weights are collected from the last cell to the first and reversed below.
         weights.extend(own.into_iter().rev());
         if let (Some(below), Some(mask)) = (&mut below, input_mask(spec, draws, layer, dims)) {
             *below = dropout(below, &mask)?;
@@ -145,7 +145,7 @@ pub(super) fn check_cotangents(
     Ok(())
 }
 
-/// Gradients of the initial states, as the layers deliver them.
+/// Gradients of the initial states, collected layer by layer.
 struct StateGrads {
     /// [L*D, B, P]
     dh0: Option<Array>,
@@ -162,7 +162,7 @@ impl StateGrads {
         Ok(StateGrads { dh0: state(true, dims.p)?, dc0: state(spec.cell.kind.has_cell_state(), dims.h)? })
     }
 
-    /// From h `[D, B, P]` and c `[D, B, H]` behind it to the states from number `first` on.
+    /// Copies h `[D, B, P]`, followed by c `[D, B, H]`, to the states from index `first` on.
     fn copy(&mut self, dims: Dims, state: &Array, first: usize) -> Result<()> {
         if let Some(dh0) = &mut self.dh0 {
             copy_flat(state, 0, dh0, first * dims.b * dims.p, dims.state())?;
@@ -173,7 +173,7 @@ impl StateGrads {
         }
     }
 
-    /// [`StateGrads::copy`] of one direction whose rows are in packed order.
+    /// [`StateGrads::copy`] for one direction in packed order.
     fn copy_path(&mut self, dims: Dims, state: &Array, number: usize, path: &Path) -> Result<()> {
         let flat = state.reshape(&[state.len()])?;
         let part = |start: usize, end: usize| path.restore(OP, slice(&flat, 0, start, end)?);
@@ -190,17 +190,17 @@ impl StateGrads {
     }
 }
 
-/// Copies `count` elements from `src` at `from` to `dst` at `to`.
+/// Copies `count` elements from offset `from` of `src` to offset `to` of `dst`.
 pub(super) fn copy_flat(src: &Array, from: usize, dst: &mut Array, to: usize, count: usize) -> Result<()> {
     copy_into(&StridedCopy::flat(count, from, to), src, dst)
 }
 
-/// What all passes of a layer share.
+/// The arguments that all passes of a layer share.
 struct LayerCall<'a> {
     spec: &'a StackSpec,
     packed: &'a Packed,
     layer: usize,
-    /// Of the stack.
+    /// Sizes of the stack.
     dims: Dims,
     zero_h0: bool,
     want_dx: bool,
@@ -230,7 +230,7 @@ impl<'a> LayerCall<'a> {
         state: Array,
     ) -> Result<LayerGrads<Array>> {
         let SavedPass { kept, h0, c0 } = saved;
-        // Kernels that stored y in f16 take the gates as they are.
+        // Kernels that stored y in f16 read the gates in f16 as well.
         let kept = if kept.y.dtype() == DType::F16 { kept } else { with_gates(kept, DType::F32)? };
         let (zero_h0, want_dx, c0) = (self.zero_h0, self.want_dx, c0.as_ref().map(State::as_ref));
         run(BackwardPass { pass, kept, h0: h0.as_ref(), zero_h0, c0, dy, state, want_dx })
