@@ -1,8 +1,8 @@
-//! Uniform parameter structs, one per kernel, laid out as WGSL lays them out.
+//! Uniform parameter structs, one per kernel, with WGSL's memory layout.
 //!
-//! Every struct has a `LAYOUT`: names and byte offsets of its fields, which `tests/validate.rs`
-//! compares with naga's reflection of the shader. Fields are 4-byte scalars, [`Axes`] and [`BaseParams`]; a struct with
-//! axes is filled up to a multiple of 16 bytes by named fields.
+//! Every struct has a `LAYOUT`: names and byte offsets of its fields, which `tests/validate.rs` compares with
+//! naga's reflection of the shader. Fields are 4-byte scalars, [`Axes`] and [`BaseParams`]. Named fields pad
+//! a struct with axes to a multiple of 16 bytes.
 
 mod axes;
 mod embed;

@@ -7,9 +7,9 @@ params! {
     pub struct NormParams {
         /// Elements of the gradient.
         pub n: u32,
-        /// Elements that one partial sum takes.
+        /// Elements per partial sum.
         pub chunk: u32,
-        /// Where the partial sums go.
+        /// Index of the first partial sum.
         pub first: u32,
         /// Factor of the gradient: 1 over the loss scale.
         pub unscale: f32,
@@ -21,11 +21,11 @@ params! {
     pub struct NormFinishParams {
         /// Number of tensors.
         pub tensors: u32,
-        /// Whether `max_norm` means anything.
+        /// Whether `max_norm` applies.
         pub has_max_norm: u32,
         /// Norm of all gradients together above which they are scaled down.
         pub max_norm: f32,
-        /// Whether `max_tensor_norm` means anything.
+        /// Whether `max_tensor_norm` applies.
         pub has_max_tensor_norm: u32,
         /// Norm of a single gradient above which it is scaled down.
         pub max_tensor_norm: f32,
@@ -49,16 +49,16 @@ params! {
     pub struct EmaParams {
         /// Elements.
         pub n: u32,
-        /// Share of the new value.
+        /// Weight of the new value.
         pub weight: f32,
     }
 
-    /// `Base` of `optim/base.wgsl`, at the head of the parameters of every step. 32 bytes: a struct within a
-    /// uniform has to be a multiple of 16.
+    /// `Base` of `optim/base.wgsl`, at the start of the parameters of every step. 32 bytes: a struct in a
+    /// uniform must be a multiple of 16.
     pub struct BaseParams {
         /// Elements.
         pub n: u32,
-        /// Number of the gradient among those of the control.
+        /// Index of this gradient in `control`.
         pub tensor: u32,
         /// Factor of the gradient: 1 over the loss scale.
         pub unscale: f32,
@@ -70,15 +70,15 @@ params! {
         pub l2: f32,
         /// Factor of the parameter before the update: the decoupled l2 penalty.
         pub shrink: f32,
-        /// By how much the parameter comes closer to zero: the decoupled l1 penalty.
+        /// Distance by which the parameter moves towards zero: the decoupled l1 penalty.
         pub threshold: f32,
     }
 
     /// `optim/sgd.wgsl`
     pub struct SgdParams {
-        /// Of all steps.
+        /// The parameters that all steps share.
         pub base: BaseParams,
-        /// Whether the velocity is written without being read.
+        /// Whether the velocity is written without being read: the first step.
         pub first: u32,
         /// Learning rate.
         pub lr: f32,
@@ -88,7 +88,7 @@ params! {
 
     /// `optim/rmsprop.wgsl`
     pub struct RmsPropParams {
-        /// Of all steps.
+        /// The parameters that all steps share.
         pub base: BaseParams,
         /// Learning rate.
         pub lr: f32,
@@ -104,7 +104,7 @@ params! {
 
     /// `optim/adagrad.wgsl`
     pub struct AdaGradParams {
-        /// Of all steps.
+        /// The parameters that all steps share.
         pub base: BaseParams,
         /// Learning rate.
         pub lr: f32,
@@ -114,7 +114,7 @@ params! {
 
     /// `optim/adadelta.wgsl`
     pub struct AdaDeltaParams {
-        /// Of all steps.
+        /// The parameters that all steps share.
         pub base: BaseParams,
         /// Learning rate.
         pub lr: f32,
@@ -128,7 +128,7 @@ params! {
 
     /// `optim/adam.wgsl`
     pub struct AdamParams {
-        /// Of all steps.
+        /// The parameters that all steps share.
         pub base: BaseParams,
         /// Decay of the mean gradient.
         pub beta1: f32,
@@ -140,9 +140,9 @@ params! {
         pub one_minus_beta2: f32,
         /// Added outside the square root.
         pub eps: f32,
-        /// Factor of the mean gradient: the learning rate over its bias.
+        /// Factor of the mean gradient: learning rate and bias correction.
         pub step_size: f32,
-        /// Factor of the gradient itself; 0 but for Nadam.
+        /// Factor of the gradient itself; 0 except for Nadam.
         pub look_ahead: f32,
         /// `1 / sqrt(1 - beta2^t)`
         pub inv_sqrt_correction2: f32,
@@ -150,11 +150,11 @@ params! {
 
     /// `optim/lion.wgsl`
     pub struct LionParams {
-        /// Of all steps.
+        /// The parameters that all steps share.
         pub base: BaseParams,
         /// Learning rate.
         pub lr: f32,
-        /// Share of the mean gradient in the direction.
+        /// Weight of the mean gradient in the direction.
         pub beta1: f32,
         /// `1 - beta1`, rounded once.
         pub one_minus_beta1: f32,
