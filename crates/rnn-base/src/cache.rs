@@ -9,8 +9,8 @@
 //!
 //! | bytes | content |
 //! |---|---|
-//! | 8 | [`MAGIC`] |
-//! | 4 | [`FORMAT`] |
+//! | 8 | `MAGIC` |
+//! | 4 | `FORMAT` |
 //! | 4 + n | length and text: version of this crate |
 //! | 4 + n | length and text: key, naming what the payload is for |
 //! | 8 | length of the payload |

@@ -9,7 +9,7 @@
 //! `self_test` checks the kernels that some drivers get wrong.
 //!
 //! In this folder every width is padded to a multiple of four, so that kernels read vectors of four: the
-//! letters H, P and I mean the padded widths ([`layer::Layer::widths`]). P is the width of h: the
+//! letters H, P and I mean the padded widths (`layer::Layer::widths`). P is the width of h: the
 //! projection's features, or H without a projection. Arrays are padded with zeros on the way in and cut on
 //! the way out. The gates of a unit lie side by side: `[T, B, D, H, G]`.
 

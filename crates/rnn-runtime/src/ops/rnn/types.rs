@@ -11,7 +11,7 @@ use rnn_gpu::rnn::wavefront::SavedWavefront;
 use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
 use std::sync::Arc;
 
-/// Arguments of [`forward`].
+/// Arguments of [`forward`](super::forward).
 pub struct StackArgs<'a> {
     /// Sizes and cell.
     pub spec: &'a StackSpec,
@@ -25,7 +25,7 @@ pub struct StackArgs<'a> {
     pub c0: Option<&'a Array>,
     /// Lengths and resets of the rows; absent: all rows have all steps and no resets.
     pub sequences: Option<&'a Sequences>,
-    /// Keep the arrays that [`backward`] needs.
+    /// Keep the arrays that [`backward`](super::backward) needs.
     pub training: bool,
     /// Weights of an inference pass; training needs f32.
     pub weights: WeightFormat,
@@ -35,7 +35,7 @@ pub struct StackArgs<'a> {
     pub draws: Option<StackDraws>,
 }
 
-/// Results of [`forward`].
+/// Results of [`forward`](super::forward).
 #[derive(Debug)]
 pub struct StackOutput {
     /// `[T, B, D*P]`, or `[T, B, P]` of merged directions: output of the last layer, zero past a row's end
@@ -44,7 +44,7 @@ pub struct StackOutput {
     pub h_n: Array,
     /// `[L*D, B, H]`: c likewise; LSTM only
     pub c_n: Option<Array>,
-    /// The state that [`backward`] consumes; only after a training pass.
+    /// The state that [`backward`](super::backward) consumes; only after a training pass.
     pub saved: Option<Saved>,
 }
 
@@ -77,7 +77,7 @@ pub(super) struct SavedPass {
     pub(super) c0: Option<State<Array>>,
 }
 
-/// Cotangents that [`backward`] starts from; absent ones are zero.
+/// Cotangents that [`backward`](super::backward) starts from; absent ones are zero.
 #[derive(Default)]
 pub struct StackCotangents<'a> {
     /// `[T, B, D*P]`, or `[T, B, P]` of merged directions
@@ -88,7 +88,7 @@ pub struct StackCotangents<'a> {
     pub dc_n: Option<&'a Array>,
 }
 
-/// Which gradients [`backward`] computes besides those of the weights.
+/// Which gradients [`backward`](super::backward) computes besides those of the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The gradient of x.
@@ -97,7 +97,7 @@ pub struct Wanted {
     pub states: bool,
 }
 
-/// Results of [`backward`].
+/// Results of [`backward`](super::backward).
 #[derive(Debug)]
 pub struct StackGrads {
     /// `[T, B, I]`, if it was wanted
