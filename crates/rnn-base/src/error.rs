@@ -133,3 +133,15 @@ pub enum Error {
         what: &'static str,
     },
 }
+
+impl Error {
+    /// An [`Error::Value`] of displayed parts.
+    pub fn value(
+        op: &'static str,
+        arg: &'static str,
+        expected: impl Into<String>,
+        got: impl ToString,
+    ) -> Self {
+        Error::Value { op, arg, expected: expected.into(), got: got.to_string() }
+    }
+}

@@ -282,7 +282,7 @@ impl GpuDevice {
     fn check_launch(&self, launch: &Launch<'_>) -> Result<()> {
         let kernel = launch.kernel;
         let limit = self.0.limits.max_compute_workgroups_per_dimension;
-        if launch.params.len() != kernel.params_size || launch.buffers.len() != kernel.bindings.len() {
+        if launch.params.len() != kernel.params.size || launch.buffers.len() != kernel.bindings.len() {
             return Err(Error::Gpu {
                 kind: "launch",
                 message: format!(
@@ -290,7 +290,7 @@ impl GpuDevice {
                     kernel.label,
                     launch.params.len(),
                     launch.buffers.len(),
-                    kernel.params_size,
+                    kernel.params.size,
                     kernel.bindings.len()
                 ),
             });

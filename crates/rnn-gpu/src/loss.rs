@@ -74,7 +74,7 @@ pub fn elementwise(
     let (chunk, chunks) = chunks(n, 1, grid::WORKGROUP);
     let sums = dev.alloc(chunks)?;
     let params =
-        ElementwiseParams { n: n as u32, cols: args.cols as u32, chunk: chunk as u32, knob: cost.value };
+        ElementwiseParams { n: n as u32, cols: args.cols as u32, chunk: chunk as u32, constant: cost.value };
     dev.dispatch(Launch {
         kernel: &ELEMENTWISE,
         constants: &[
@@ -104,7 +104,7 @@ pub fn elementwise_backward(
         n: n as u32,
         cols: args.cols as u32,
         scale: args.scale,
-        knob: cost.value,
+        constant: cost.value,
     };
     dev.dispatch(Launch {
         kernel: &ELEMENTWISE_BACKWARD,

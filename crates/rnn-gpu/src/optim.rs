@@ -6,11 +6,9 @@ use bytemuck::bytes_of;
 use rnn_base::args::optim::{BaseFactors, ClipFactors, Factors, Update};
 use rnn_base::error::Result;
 use rnn_kernels::catalogue::optim::{
-    ADADELTA, ADAGRAD, ADAM, CLIP_VALUE, EMA, LION, NORM, NORM_FINISH, RMSPROP, SCALE, SGD,
-};
-use rnn_kernels::params::{
-    AdaDeltaParams, AdaGradParams, AdamParams, BaseParams, ClipValueParams, EmaParams, LionParams,
-    NormFinishParams, NormParams, RmsPropParams, ScaleParams, SgdParams,
+    ADADELTA, ADAGRAD, ADAM, AdaDeltaParams, AdaGradParams, AdamParams, BaseParams, CLIP_VALUE,
+    ClipValueParams, EMA, EmaParams, LION, LionParams, NORM, NORM_FINISH, NormFinishParams, NormParams,
+    RMSPROP, RmsPropParams, SCALE, SGD, ScaleParams, SgdParams,
 };
 use rnn_kernels::{Kernel, grid};
 

@@ -1,5 +1,7 @@
 //! Kernels: WGSL parts joined in order, an entry point, and bindings.
 
+use crate::params::Layout;
+
 /// One WGSL file. Parts are plain text that a kernel joins; WGSL declarations are independent of
 /// order, so joining is linking: a driver calls `cell_forward`, a cell part defines it.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +17,7 @@ macro_rules! part {
     ($($path:literal)+) => {
         $crate::kernel::Part {
             path: concat!($($path),+),
-            text: include_str!(concat!("../../shaders/", $($path),+)),
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $($path),+)),
         }
     };
 }
@@ -49,8 +51,8 @@ pub struct Kernel {
     pub entry: &'static str,
     /// Storage buffers in binding order.
     pub bindings: &'static [Access],
-    /// Size in bytes of the `Params` uniform.
-    pub params_size: usize,
+    /// Layout of the `Params` uniform.
+    pub params: Layout,
     /// Source of the kernel's time step; [`StepSource::None`] for most.
     pub step: StepSource,
     /// Sets of constants in use; tests validate every one. A kernel without constants lists one empty set.
@@ -88,7 +90,7 @@ impl Kernel {
         parts: &[],
         entry: "",
         bindings: &[],
-        params_size: 0,
+        params: Layout { fields: &[], size: 0 },
         step: StepSource::None,
         variants: &[&[]],
         subgroups: false,

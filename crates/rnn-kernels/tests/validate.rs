@@ -3,7 +3,7 @@
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
-use rnn_kernels::params::{self, Layout};
+use rnn_kernels::params;
 use rnn_kernels::{Access, Constants, Kernel, StepSource, catalogue};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,59 +13,6 @@ const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_BYTES: u32 = 16_384;
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_UNIFORM_WINDOW: usize = 256;
-
-/// The Rust struct whose bytes become the kernel's `params`.
-fn layout(kernel: &Kernel) -> Layout {
-    use params::*;
-    let label = kernel.label;
-    match label {
-        "unary" | "unary_backward" => UnaryParams::LAYOUT,
-        "affine" => AffineParams::LAYOUT,
-        "binary" => BinaryParams::LAYOUT,
-        "accumulate" => AccumulateParams::LAYOUT,
-        "fill" => FillParams::LAYOUT,
-        "cast" => CastParams::LAYOUT,
-        "copy" | "copy_widened" => CopyParams::LAYOUT,
-        "dropout" => DropoutParams::LAYOUT,
-        "sum_axis" | "sum_axis_f16" => SumAxisParams::LAYOUT,
-        "max_axis" | "max_axis_backward" => MaxAxisParams::LAYOUT,
-        "softmax" | "softmax_backward" | "layer_norm_backward" => RowsParams::LAYOUT,
-        "layer_norm" => LayerNormParams::LAYOUT,
-        "layer_norm_weights" => LayerNormWeightsParams::LAYOUT,
-        "gather" => GatherParams::LAYOUT,
-        "scatter_add" => ScatterAddParams::LAYOUT,
-        "cross_entropy" => CrossEntropyParams::LAYOUT,
-        "cross_entropy_backward" => CrossEntropyBackwardParams::LAYOUT,
-        "elementwise" => ElementwiseParams::LAYOUT,
-        "elementwise_backward" => ElementwiseBackwardParams::LAYOUT,
-        "gaussian_nll" => GaussianParams::LAYOUT,
-        "gaussian_nll_backward" => GaussianBackwardParams::LAYOUT,
-        "ctc_alphas" => CtcParams::LAYOUT,
-        "ctc_posteriors" | "ctc_backward" => CtcBackwardParams::LAYOUT,
-        "norm" => NormParams::LAYOUT,
-        "norm_finish" => NormFinishParams::LAYOUT,
-        "scale" => ScaleParams::LAYOUT,
-        "clip_value" => ClipValueParams::LAYOUT,
-        "sgd" => SgdParams::LAYOUT,
-        "rmsprop" => RmsPropParams::LAYOUT,
-        "adagrad" => AdaGradParams::LAYOUT,
-        "adadelta" => AdaDeltaParams::LAYOUT,
-        "adam" => AdamParams::LAYOUT,
-        "lion" => LionParams::LAYOUT,
-        "ema" => EmaParams::LAYOUT,
-        "sum_parts" | "sum_parts_f16" => gemm::SumPartsParams::LAYOUT,
-        "norm_rows" | "norm_rows_backward" => rnn::NormRowsParams::LAYOUT,
-        "previous" | "previous_f16" => rnn::PreviousParams::LAYOUT,
-        "pack_recurrent" => rnn::PackRecurrentParams::LAYOUT,
-        "pack_bias" => rnn::PackBiasParams::LAYOUT,
-        "interleave" => rnn::InterleaveParams::LAYOUT,
-        "replace_last_gate" | "replace_last_gate_f16" => rnn::ReplaceLastGateParams::LAYOUT,
-        _ if kernel.entry.starts_with("gem") => gemm::GemmParams::LAYOUT,
-        _ if kernel.entry == "forward" => rnn::ForwardParams::LAYOUT,
-        _ if kernel.entry == "backward" => rnn::BackwardParams::LAYOUT,
-        _ => panic!("{label}: say here which parameter struct it has"),
-    }
-}
 
 /// `cells/lstm.wgsl:31` for a place in the joined text.
 fn place(kernel: &Kernel, constants: Constants, location: Option<naga::SourceLocation>) -> String {
@@ -199,18 +146,19 @@ fn parameters_are_laid_out_as_in_rust() {
         };
         let found: Vec<_> =
             members.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset as usize)).collect();
-        assert_eq!(found, layout(kernel), "{label}: fields and offsets");
-        let nested = [("options", params::rnn::OptionsParams::LAYOUT), ("base", params::BaseParams::LAYOUT)];
+        assert_eq!(found, kernel.params.fields, "{label}: fields and offsets");
+        let nested =
+            [("options", params::rnn::OptionsParams::LAYOUT), ("base", catalogue::optim::BaseParams::LAYOUT)];
         for (name, layout) in nested {
             let member = members.iter().find(|m| m.name.as_deref() == Some(name));
             if let Some(TypeInner::Struct { members, .. }) = member.map(|m| &module.types[m.ty].inner) {
                 let found: Vec<_> =
                     members.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset as usize)).collect();
-                assert_eq!(found, layout, "{label}: fields and offsets of `{name}`");
+                assert_eq!(found, layout.fields, "{label}: fields and offsets of `{name}`");
             }
         }
-        assert_eq!(*span as usize, kernel.params_size, "{label}: size");
-        assert!(kernel.params_size <= MAX_UNIFORM_WINDOW, "{label}: {} bytes", kernel.params_size);
+        assert_eq!(*span as usize, kernel.params.size, "{label}: size");
+        assert!(kernel.params.size <= MAX_UNIFORM_WINDOW, "{label}: {} bytes", kernel.params.size);
     }
 }
 

@@ -116,8 +116,8 @@ impl<R> OptimConfig<R> {
         self
     }
 
-    /// No weight decay for parameters whose name `filter` accepts, usually biases: `with_no_decay(|name|
-    /// name.contains("bias"))`.
+    /// No weight decay for parameters whose name `filter` accepts, usually biases:
+    /// `with_no_decay(|name| name.contains("bias"))`.
     #[must_use]
     pub fn with_no_decay(self, filter: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         let group = ParamGroup::new(filter).with_weight_decay(0.0);

@@ -6,13 +6,14 @@ use super::plan::{Holds, Plan};
 use rnn_base::args::recurrence::{LayerDims, Noise, PackedSequence};
 use rnn_base::error::{Error, Result};
 use rnn_base::rng::drop_threshold;
+use rnn_kernels::catalogue::rnn::constants::{Constant, DriverConstants, NoiseMode, OptionConstants};
 use rnn_kernels::cell::{Activation, CellKind, StackSpec};
 use rnn_kernels::params::rnn::OptionsParams;
 
 /// Override constants and parameters of one pass over a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    pub(crate) constants: Vec<(&'static str, f64)>,
+    pub(crate) constants: OptionConstants,
     pub(crate) params: OptionsParams,
     /// Phases of a step, see [`phases`].
     pub(crate) phases: usize,
@@ -26,26 +27,13 @@ pub(crate) struct Setup {
     pub(crate) mixes: bool,
 }
 
-/// Values of the override constant NOISE.
-const NO_NOISE: f64 = 0.0;
-const MEAN: f64 = 1.0;
-const DRAWS: f64 = 2.0;
-
 /// Most packed rows: row numbers are stored as floats, which are exact up to here.
 const MOST_ROWS: usize = 1 << 24;
 
-/// Override constants that choose a cell's activations.
-fn activations(activations: [Activation; 3]) -> Vec<(&'static str, f64)> {
-    const NAMES: [[&str; 3]; 3] = [
-        ["GATE_ACTIVATION", "GATE_ALPHA", "GATE_BETA"],
-        ["CANDIDATE_ACTIVATION", "CANDIDATE_ALPHA", "CANDIDATE_BETA"],
-        ["OUTPUT_ACTIVATION", "OUTPUT_ALPHA", "OUTPUT_BETA"],
-    ];
-    let each = NAMES.into_iter().zip(activations).flat_map(|(names, activation)| {
-        let [alpha, beta] = activation.parameters().map(f64::from);
-        names.into_iter().zip([f64::from(activation.code()), alpha, beta])
-    });
-    each.collect()
+/// Code, alpha and beta of an activation.
+fn activation(activation: Activation) -> [f64; 3] {
+    let [alpha, beta] = activation.parameters().map(f64::from);
+    [f64::from(activation.code()), alpha, beta]
 }
 
 /// Number of the cell's own parameters per unit: peepholes of i, f and o, u of an independent recurrence, or
@@ -113,22 +101,21 @@ impl Setup {
         let zoneout = rates.zoneout_h > 0.0 || rates.zoneout_c > 0.0;
         let drawn = zoneout || rates.candidate_dropout > 0.0 || rates.recurrent_dropout > 0.0;
         let mode = match noise.draws {
-            Some(_) if drawn => DRAWS,
-            None if zoneout => MEAN,
-            _ => NO_NOISE,
+            Some(_) if drawn => NoiseMode::Draws,
+            None if zoneout => NoiseMode::Mean,
+            _ => NoiseMode::None,
         };
-        let flag = |is: bool| f64::from(u8::from(is));
-        let mut constants =
-            activations([cell.gate_activation, cell.candidate_activation, cell.output_activation]);
-        constants.extend([
-            ("RAGGED", flag(ragged.is_some())),
-            ("RESETS", flag(ragged.is_some_and(|ragged| ragged.keep.is_some()))),
-            ("CLIP", flag(cell.clip.is_some() || cell.cell_clip.is_some())),
-            ("PEEPHOLE", flag(cell.peephole)),
-            ("INDEPENDENT", flag(cell.independent)),
-            ("NORMED", flag(cell.layer_norm)),
-            ("NOISE", mode),
-        ]);
+        let activations = [cell.gate_activation, cell.candidate_activation, cell.output_activation];
+        let constants = OptionConstants {
+            activations: activations.map(activation),
+            ragged: ragged.is_some(),
+            resets: ragged.is_some_and(|ragged| ragged.keep.is_some()),
+            clip: cell.clip.is_some() || cell.cell_clip.is_some(),
+            peephole: cell.peephole,
+            independent: cell.independent,
+            layer_norm: cell.layer_norm,
+            noise: mode,
+        };
         let scale = |rate: f32| 1.0 / (1.0 - rate);
         let mut params = OptionsParams {
             units: spec.hidden_size as u32,
@@ -167,24 +154,23 @@ impl Setup {
             phases: phases(spec),
             holds: holds(spec),
             projected,
-            draws: mode == DRAWS,
-            mixes: mode != NO_NOISE && zoneout,
+            draws: mode == NoiseMode::Draws,
+            mixes: mode != NoiseMode::None && zoneout,
         })
     }
 
     /// The constants of both drivers besides the options. An invocation computes `outputs` values of a row.
-    pub(super) fn driver_constants(&self, plan: &Plan, outputs: usize) -> Vec<(&'static str, f64)> {
-        let mut constants = self.constants.clone();
+    pub(super) fn driver_constants(&self, plan: &Plan, outputs: usize) -> Vec<Constant> {
         let partials = if plan.split == 1 { 1 } else { plan.rows_at_once(outputs) * plan.workgroup };
-        constants.extend([
-            ("PROJECTED", f64::from(u8::from(self.projected))),
-            ("PHASES", self.phases as f64),
-            ("WORKGROUP", plan.workgroup as f64),
-            ("SPLIT", plan.split as f64),
-            ("PARTIALS", partials as f64),
-            (rnn_kernels::ROWS, plan.rows as f64),
-        ]);
-        constants
+        let driver = DriverConstants {
+            projected: self.projected,
+            phases: self.phases,
+            split: plan.split,
+            partials,
+            workgroup: plan.workgroup,
+            rows: plan.rows,
+        };
+        [&self.constants.list()[..], &driver.list()[..]].concat()
     }
 
     /// Lays out the ring and the parts after it: `second`, `third`, `raw`, `norm` and `fresh`. [`RingParts`]

@@ -1,7 +1,7 @@
 //! Enqueues the recurrence of one layer by a plan. Twin of `rnn-cpu/src/rnn/forward.rs` and `backward.rs`.
 //!
-//! H of all arrays here is padded to a multiple of 4, and the gates of a unit lie side by side: `[T, B, D, H,
-//! G]`.
+//! H of all arrays here is padded to a multiple of 4, and the gates of a unit lie side by side:
+//! `[T, B, D, H, G]`.
 
 use super::algorithm::Algorithm;
 use super::options::{RingParts, Setup};
@@ -10,6 +10,7 @@ use super::tuning::PassKind;
 use crate::{GpuBuffer, GpuDevice, Launch, StepLaunch};
 use rnn_base::args::recurrence::{LayerDims, Noise};
 use rnn_base::error::Result;
+use rnn_kernels::catalogue::rnn::constants::{Constant, held_rows, held_weights, training};
 use rnn_kernels::catalogue::rnn::{Fetch, Formats, backward as backward_kernel, forward as forward_kernel};
 use rnn_kernels::cell::{CellSpec, StackSpec};
 use rnn_kernels::params::rnn::{BackwardParams, ForwardParams};
@@ -86,13 +87,13 @@ fn plan_ticks(plan: &Plan, setup: &Setup) -> usize {
 
 /// Sizes of the arrays in workgroup memory, in vectors of four, for a product of `depth` values with a matrix
 /// `[depth, width]`.
-fn held_constants(plan: &Plan, depth: usize, width: usize) -> Vec<(&'static str, f64)> {
+fn held_constants(plan: &Plan, depth: usize, width: usize) -> Vec<Constant> {
     let mut constants = Vec::new();
     if plan.fetch.are_held() {
-        constants.push(("HELD_ROWS", (2 * plan.rows * depth / 4) as f64));
+        constants.push(held_rows(2 * plan.rows * depth / 4));
     }
     if plan.fetch == Fetch::HeldWeights {
-        constants.push(("HELD_WEIGHTS", (depth / 4 * width) as f64));
+        constants.push(held_weights(depth / 4 * width));
     }
     constants
 }
@@ -126,7 +127,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &P
         y_offset: args.y_offset as u32,
     };
     let mut constants = setup.driver_constants(plan, args.spec.gates());
-    constants.push(("TRAINING", f64::from(u8::from(args.training))));
+    constants.push(training(args.training));
     constants.extend(held_constants(plan, dims.state, args.spec.gates() * dims.hidden));
     // Every binding needs a buffer; kernels do not touch the arrays that a cell does not have.
     let (unused, no_stats) = (device.alloc(1)?, device.alloc(4)?);

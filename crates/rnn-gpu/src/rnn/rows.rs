@@ -88,7 +88,7 @@ pub(crate) fn previous(device: &GpuDevice, args: &Previous<'_>) -> Result<()> {
     device.dispatch(Launch {
         // The ring is f32 even where y is f16, and starting it reads no y.
         kernel: if args.half && !args.to_ring { &PREVIOUS_HALF } else { &PREVIOUS },
-        constants: &args.setup.constants,
+        constants: &args.setup.constants.list(),
         params: bytemuck::bytes_of(&params),
         buffers: &[args.options.unwrap_or(args.h0), args.y, args.h0, args.out],
         grid: grid::linear(count),

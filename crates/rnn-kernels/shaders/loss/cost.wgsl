@@ -1,5 +1,5 @@
 // The costs of a prediction x for the target t, and their derivatives with respect to x. The cost numbers are those
-// of rnn_kernels::params::ElementwiseCost; knob is delta of the Huber cost and q of the quantile cost.
+// of rnn_kernels::params::ElementwiseCost; constant is delta of the Huber cost and q of the quantile cost.
 //   0 (x - t)^2   1 |x - t|   2 Huber   3 softplus(x) - t x (BCE with logits)   4 pinball
 // The last branch of each comparison is the one that NaN takes, so NaN is passed on.
 // Defines: COST, cost, slope. Needs: lib/math.wgsl.
@@ -7,7 +7,7 @@
 
 override COST: u32;
 
-fn cost(x: f32, t: f32, knob: f32) -> f32 {
+fn cost(x: f32, t: f32, constant: f32) -> f32 {
     let d = x - t;
     let size = abs(d);
     switch COST {
@@ -15,17 +15,17 @@ fn cost(x: f32, t: f32, knob: f32) -> f32 {
         case 1u: { return size; }
         // The parabola is not computed where it could overflow.
         case 2u: {
-            if size <= knob {
+            if size <= constant {
                 return 0.5 * d * d;
             }
-            return knob * (size - 0.5 * knob);
+            return constant * (size - 0.5 * constant);
         }
         case 3u: { return softplus(x) - t * x; }
         default: {
             if d < 0.0 {
-                return -knob * d;
+                return -constant * d;
             }
-            return (1.0 - knob) * d;
+            return (1.0 - constant) * d;
         }
     }
 }
@@ -41,13 +41,13 @@ fn hold(d: f32, low: f32, high: f32, beyond: f32) -> f32 {
     return d;
 }
 
-fn slope(x: f32, t: f32, knob: f32) -> f32 {
+fn slope(x: f32, t: f32, constant: f32) -> f32 {
     let d = x - t;
     switch COST {
         case 0u: { return 2.0 * d; }
         case 1u: { return hold(d, -1.0, 1.0, 0.0); }
-        case 2u: { return hold(d, -knob, knob, knob); }
+        case 2u: { return hold(d, -constant, constant, constant); }
         case 3u: { return sigmoid(x) - t; }
-        default: { return hold(d, -knob, 1.0 - knob, 0.0); }
+        default: { return hold(d, -constant, 1.0 - constant, 0.0); }
     }
 }

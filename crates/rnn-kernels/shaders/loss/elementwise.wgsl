@@ -7,7 +7,7 @@ struct Params {
     n: u32,
     cols: u32,  // elements per row
     chunk: u32, // elements per chunk
-    knob: f32,
+    constant: f32,
 }
 
 override WEIGHTED: bool;
@@ -34,7 +34,7 @@ fn elementwise(
             weight = weights[i / params.cols];
         }
         if weight != 0.0 {
-            sum += weight * cost(x[i], t[i], params.knob);
+            sum += weight * cost(x[i], t[i], params.constant);
         }
     }
     let total = row_sum(lane, sum);

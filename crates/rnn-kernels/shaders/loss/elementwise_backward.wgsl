@@ -6,7 +6,7 @@ struct Params {
     n: u32,
     cols: u32, // elements of a row
     scale: f32,
-    knob: f32,
+    constant: f32,
 }
 
 override WEIGHTED: bool;
@@ -34,7 +34,7 @@ fn elementwise_backward(
     }
     var d = 0.0;
     if weight != 0.0 {
-        d = dloss[0] * params.scale * weight * slope(x[i], t[i], params.knob);
+        d = dloss[0] * params.scale * weight * slope(x[i], t[i], params.constant);
     }
     dx[i] = d;
 }

@@ -13,7 +13,7 @@ pub static GATHER: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("embed/gather.wgsl")],
     entry: "gather",
     bindings: &[Read, Read, ReadWrite],
-    params_size: size_of::<GatherParams>(),
+    params: GatherParams::LAYOUT,
     step: StepSource::None,
     variants: &[&[]],
     ..Kernel::PLAIN
@@ -25,7 +25,7 @@ pub static SCATTER_ADD: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("embed/scatter_add.wgsl")],
     entry: "scatter_add",
     bindings: &[Read, Read, ReadWrite],
-    params_size: size_of::<ScatterAddParams>(),
+    params: ScatterAddParams::LAYOUT,
     step: StepSource::None,
     variants: &[&[]],
     ..Kernel::PLAIN

@@ -53,7 +53,7 @@ pub static GEMM: Family = family!(
     Kernel {
         entry: "gemm",
         bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
-        params_size: size_of::<GemmParams>(),
+        params: GemmParams::LAYOUT,
         step: StepSource::None,
         variants: &[
             &[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)],
@@ -72,7 +72,7 @@ pub static GEMM_SUBGROUP: Family = family!(
     Kernel {
         entry: "gemm_subgroup",
         bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
-        params_size: size_of::<GemmParams>(),
+        params: GemmParams::LAYOUT,
         variants: &[
             &[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0), ("ROWS", 1.0)],
             &[("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0), ("ROWS", 16.0)],
@@ -97,7 +97,7 @@ const TILE_VARIANTS: &[Constants] = &[
 const GEMM_TILE: Kernel = Kernel {
     entry: "gemm_tile",
     bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
-    params_size: size_of::<GemmParams>(),
+    params: GemmParams::LAYOUT,
     variants: TILE_VARIANTS,
     trusted: true,
     ..Kernel::PLAIN
@@ -116,7 +116,7 @@ pub static GEMV: Family = family!(
     Kernel {
         entry: "gemv",
         bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
-        params_size: size_of::<GemmParams>(),
+        params: GemmParams::LAYOUT,
         variants: &[&[("ROWS", 1.0)], &[("ROWS", 4.0)]],
         trusted: true,
         ..Kernel::PLAIN
@@ -129,7 +129,7 @@ pub static SUM_PARTS: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("gemm/result_f32.wgsl"), part!("gemm/sum_parts.wgsl")],
     entry: "sum_parts",
     bindings: &[Read, Read, ReadWrite], // sums, bias, c
-    params_size: size_of::<SumPartsParams>(),
+    params: SumPartsParams::LAYOUT,
     ..Kernel::PLAIN
 };
 

@@ -31,7 +31,7 @@ pub static CROSS_ENTROPY: Kernel = Kernel {
     ],
     entry: "cross_entropy",
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
-    params_size: size_of::<CrossEntropyParams>(),
+    params: CrossEntropyParams::LAYOUT,
     variants: &[
         &[("LANES", 8.0), ("WEIGHTED", 0.0)],
         &[("LANES", 32.0), ("WEIGHTED", 0.0)],
@@ -49,7 +49,7 @@ pub static CROSS_ENTROPY_BACKWARD: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("lib/math.wgsl"), part!("loss/cross_entropy_backward.wgsl")],
     entry: "cross_entropy_backward",
     bindings: &[Read, Read, Read, Read, Read, ReadWrite],
-    params_size: size_of::<CrossEntropyBackwardParams>(),
+    params: CrossEntropyBackwardParams::LAYOUT,
     variants: &[&[("WEIGHTED", 0.0)], &[("WEIGHTED", 1.0)]],
     ..Kernel::PLAIN
 };
@@ -66,7 +66,7 @@ pub static ELEMENTWISE: Kernel = Kernel {
     ],
     entry: "elementwise",
     bindings: &[Read, Read, Read, ReadWrite],
-    params_size: size_of::<ElementwiseParams>(),
+    params: ElementwiseParams::LAYOUT,
     variants: &[
         &[("LANES", 256.0), ("COST", 0.0), ("WEIGHTED", 0.0)],
         &[("LANES", 256.0), ("COST", 0.0), ("WEIGHTED", 1.0)],
@@ -93,7 +93,7 @@ pub static ELEMENTWISE_BACKWARD: Kernel = Kernel {
     ],
     entry: "elementwise_backward",
     bindings: &[Read, Read, Read, Read, ReadWrite],
-    params_size: size_of::<ElementwiseBackwardParams>(),
+    params: ElementwiseBackwardParams::LAYOUT,
     variants: &[
         &[("COST", 0.0), ("WEIGHTED", 0.0)],
         &[("COST", 0.0), ("WEIGHTED", 1.0)],
@@ -121,7 +121,7 @@ pub static GAUSSIAN_NLL: Kernel = Kernel {
     ],
     entry: "gaussian_nll",
     bindings: &[Read, Read, Read, Read, ReadWrite],
-    params_size: size_of::<GaussianParams>(),
+    params: GaussianParams::LAYOUT,
     variants: &[
         &[("LANES", 256.0), ("LOG", 0.0), ("WEIGHTED", 0.0)],
         &[("LANES", 256.0), ("LOG", 0.0), ("WEIGHTED", 1.0)],
@@ -142,7 +142,7 @@ pub static GAUSSIAN_NLL_BACKWARD: Kernel = Kernel {
     ],
     entry: "gaussian_nll_backward",
     bindings: &[Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
-    params_size: size_of::<GaussianBackwardParams>(),
+    params: GaussianBackwardParams::LAYOUT,
     variants: &[
         &[("LOG", 0.0), ("WEIGHTED", 0.0)],
         &[("LOG", 0.0), ("WEIGHTED", 1.0)],
@@ -164,7 +164,7 @@ pub static CTC_ALPHAS: Kernel = Kernel {
     ],
     entry: "ctc_alphas",
     bindings: &[Read, Read, Read, Read, ReadWrite, ReadWrite, ReadWrite],
-    params_size: size_of::<CtcParams>(),
+    params: CtcParams::LAYOUT,
     variants: &[&[("LANES", 256.0)]],
     ..Kernel::PLAIN
 };
@@ -181,7 +181,7 @@ pub static CTC_POSTERIORS: Kernel = Kernel {
     ],
     entry: "ctc_posteriors",
     bindings: &[Read, Read, Read, Read, ReadWrite, ReadWrite],
-    params_size: size_of::<CtcBackwardParams>(),
+    params: CtcBackwardParams::LAYOUT,
     variants: &[&[("LANES", 256.0)]],
     ..Kernel::PLAIN
 };
@@ -197,7 +197,7 @@ pub static CTC_BACKWARD: Kernel = Kernel {
     ],
     entry: "ctc_backward",
     bindings: &[Read, Read, Read, Read, Read, Read, Read, ReadWrite],
-    params_size: size_of::<CtcBackwardParams>(),
+    params: CtcBackwardParams::LAYOUT,
     variants: &[&[("LANES", 256.0)]],
     ..Kernel::PLAIN
 };

@@ -17,7 +17,7 @@ pub static UNARY: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("lib/math.wgsl"), part!("pointwise/unary.wgsl")],
     entry: "unary",
     bindings: &[Read, ReadWrite],
-    params_size: size_of::<UnaryParams>(),
+    params: UnaryParams::LAYOUT,
     step: StepSource::None,
     variants: &[
         &[("OP", 0.0)],
@@ -39,7 +39,7 @@ pub static UNARY_BACKWARD: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("lib/math.wgsl"), part!("pointwise/unary_backward.wgsl")],
     entry: "unary_backward",
     bindings: &[Read, Read, Read, ReadWrite],
-    params_size: size_of::<UnaryParams>(),
+    params: UnaryParams::LAYOUT,
     step: StepSource::None,
     variants: &[
         &[("OP", 0.0)],
@@ -61,7 +61,7 @@ pub static AFFINE: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("pointwise/affine.wgsl")],
     entry: "affine",
     bindings: &[Read, ReadWrite],
-    params_size: size_of::<AffineParams>(),
+    params: AffineParams::LAYOUT,
     step: StepSource::None,
     variants: &[&[]],
     ..Kernel::PLAIN
@@ -73,7 +73,7 @@ pub static BINARY: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("pointwise/binary.wgsl")],
     entry: "binary",
     bindings: &[Read, Read, ReadWrite],
-    params_size: size_of::<BinaryParams>(),
+    params: BinaryParams::LAYOUT,
     step: StepSource::None,
     variants: &[
         &[("OP", 0.0), ("CONTIGUOUS", 0.0)],
@@ -94,7 +94,7 @@ pub static ACCUMULATE: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("pointwise/accumulate.wgsl")],
     entry: "accumulate",
     bindings: &[Read, ReadWrite],
-    params_size: size_of::<AccumulateParams>(),
+    params: AccumulateParams::LAYOUT,
     step: StepSource::None,
     variants: &[&[]],
     ..Kernel::PLAIN
@@ -106,7 +106,7 @@ pub static FILL: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("pointwise/fill.wgsl")],
     entry: "fill",
     bindings: &[ReadWrite],
-    params_size: size_of::<FillParams>(),
+    params: FillParams::LAYOUT,
     step: StepSource::None,
     variants: &[&[]],
     ..Kernel::PLAIN
@@ -118,7 +118,7 @@ pub static CAST: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("pointwise/cast.wgsl")],
     entry: "convert",
     bindings: &[Read, ReadWrite],
-    params_size: size_of::<CastParams>(),
+    params: CastParams::LAYOUT,
     step: StepSource::None,
     variants: &[&[("NARROW", 0.0)], &[("NARROW", 1.0)]],
     ..Kernel::PLAIN
@@ -130,7 +130,7 @@ pub static COPY: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("pointwise/words.wgsl"), part!("pointwise/copy.wgsl")],
     entry: "copy",
     bindings: &[Read, ReadWrite],
-    params_size: size_of::<CopyParams>(),
+    params: CopyParams::LAYOUT,
     ..Kernel::PLAIN
 };
 
@@ -148,7 +148,7 @@ pub static DROPOUT: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("lib/rng.wgsl"), part!("pointwise/dropout.wgsl")],
     entry: "dropout",
     bindings: &[Read, ReadWrite],
-    params_size: size_of::<DropoutParams>(),
+    params: DropoutParams::LAYOUT,
     step: StepSource::None,
     variants: &[&[]],
     ..Kernel::PLAIN

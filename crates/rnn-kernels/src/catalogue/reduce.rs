@@ -28,7 +28,7 @@ pub static SUM_AXIS: Kernel = Kernel {
     ],
     entry: "sum_axis",
     bindings: &[Read, ReadWrite],
-    params_size: size_of::<SumAxisParams>(),
+    params: SumAxisParams::LAYOUT,
     step: StepSource::None,
     variants: &[&[("WIDTH", 1.0)], &[("WIDTH", 8.0)], &[("WIDTH", 32.0)], &[("WIDTH", 256.0)]],
     ..Kernel::PLAIN
@@ -53,7 +53,7 @@ pub static MAX_AXIS: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("lib/math.wgsl"), part!("reduce/max_axis.wgsl")],
     entry: "max_axis",
     bindings: &[Read, ReadWrite, ReadWrite],
-    params_size: size_of::<MaxAxisParams>(),
+    params: MaxAxisParams::LAYOUT,
     step: StepSource::None,
     variants: &[&[("WIDTH", 1.0)], &[("WIDTH", 8.0)], &[("WIDTH", 32.0)], &[("WIDTH", 256.0)]],
     ..Kernel::PLAIN
@@ -65,7 +65,7 @@ pub static MAX_AXIS_BACKWARD: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("reduce/max_axis_backward.wgsl")],
     entry: "max_axis_backward",
     bindings: &[Read, Read, ReadWrite],
-    params_size: size_of::<MaxAxisParams>(),
+    params: MaxAxisParams::LAYOUT,
     step: StepSource::None,
     variants: &[&[]],
     ..Kernel::PLAIN
@@ -82,7 +82,7 @@ pub static SOFTMAX: Kernel = Kernel {
     ],
     entry: "softmax",
     bindings: &[Read, ReadWrite],
-    params_size: size_of::<RowsParams>(),
+    params: RowsParams::LAYOUT,
     step: StepSource::None,
     variants: &[
         &[("LANES", 8.0), ("LOG", 0.0)],
@@ -106,7 +106,7 @@ pub static SOFTMAX_BACKWARD: Kernel = Kernel {
     ],
     entry: "softmax_backward",
     bindings: &[Read, Read, ReadWrite],
-    params_size: size_of::<RowsParams>(),
+    params: RowsParams::LAYOUT,
     step: StepSource::None,
     variants: &[
         &[("LANES", 8.0), ("LOG", 0.0)],
@@ -125,7 +125,7 @@ pub static LAYER_NORM: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("lib/reduce.wgsl"), part!("reduce/layer_norm.wgsl")],
     entry: "layer_norm",
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite, ReadWrite],
-    params_size: size_of::<LayerNormParams>(),
+    params: LayerNormParams::LAYOUT,
     step: StepSource::None,
     variants: &[&[("LANES", 8.0)], &[("LANES", 32.0)], &[("LANES", 256.0)]],
     ..Kernel::PLAIN
@@ -137,7 +137,7 @@ pub static LAYER_NORM_BACKWARD: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("lib/reduce.wgsl"), part!("reduce/layer_norm_backward.wgsl")],
     entry: "layer_norm_backward",
     bindings: &[Read, Read, Read, Read, Read, ReadWrite],
-    params_size: size_of::<RowsParams>(),
+    params: RowsParams::LAYOUT,
     step: StepSource::None,
     variants: &[&[("LANES", 8.0)], &[("LANES", 32.0)], &[("LANES", 256.0)]],
     ..Kernel::PLAIN
@@ -153,7 +153,7 @@ pub static LAYER_NORM_WEIGHTS: Kernel = Kernel {
     ],
     entry: "layer_norm_weights",
     bindings: &[Read, Read, Read, Read, ReadWrite, ReadWrite],
-    params_size: size_of::<LayerNormWeightsParams>(),
+    params: LayerNormWeightsParams::LAYOUT,
     step: StepSource::None,
     variants: &[&[("WIDTH", 32.0)]],
     ..Kernel::PLAIN

@@ -50,7 +50,7 @@ params! {
         /// Elements of a chunk.
         pub chunk: u32,
         /// The constant of costs that have one.
-        pub knob: f32,
+        pub constant: f32,
     }
 
     /// `loss/elementwise_backward.wgsl`
@@ -62,7 +62,7 @@ params! {
         /// Factor of the gradient.
         pub scale: f32,
         /// The constant of costs that have one.
-        pub knob: f32,
+        pub constant: f32,
     }
 
     /// `loss/gaussian_nll.wgsl`

@@ -1,14 +1,13 @@
 //! Uniform parameter structs, one per kernel, with WGSL's memory layout.
 //!
 //! Every struct has a `LAYOUT`: names and byte offsets of its fields, which `tests/validate.rs` compares with
-//! naga's reflection of the shader. Fields are 4-byte scalars, [`Axes`] and [`BaseParams`]. Named fields pad
-//! a struct with axes to a multiple of 16 bytes.
+//! naga's reflection of the shader. Fields are 4-byte scalars and nested structs of them. Named fields pad a
+//! struct with axes to a multiple of 16 bytes.
 
 mod axes;
 mod embed;
 pub mod gemm;
 mod loss;
-mod optim;
 mod pointwise;
 mod reduce;
 pub mod rnn;
@@ -19,18 +18,20 @@ pub use loss::{
     CrossEntropyBackwardParams, CrossEntropyParams, CtcBackwardParams, CtcParams, ElementwiseBackwardParams,
     ElementwiseCost, ElementwiseParams, GaussianBackwardParams, GaussianParams,
 };
-pub use optim::{
-    AdaDeltaParams, AdaGradParams, AdamParams, BaseParams, ClipValueParams, EmaParams, LionParams,
-    NormFinishParams, NormParams, RmsPropParams, ScaleParams, SgdParams,
-};
 pub use pointwise::{
     AccumulateParams, AffineParams, BinaryOp, BinaryParams, CastParams, CopyParams, DropoutParams,
     FillParams, UnaryOp, UnaryParams,
 };
 pub use reduce::{LayerNormParams, LayerNormWeightsParams, MaxAxisParams, RowsParams, SumAxisParams};
 
-/// Names and byte offsets of the fields of a parameter struct.
-pub type Layout = &'static [(&'static str, usize)];
+/// Memory layout of a parameter struct.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Names and byte offsets of the fields.
+    pub fields: &'static [(&'static str, usize)],
+    /// Bytes of the struct.
+    pub size: usize,
+}
 
 /// Declares parameter structs with their `LAYOUT`.
 macro_rules! params {
@@ -44,9 +45,11 @@ macro_rules! params {
             }
 
             impl $name {
-                /// Names and byte offsets of the fields.
-                pub const LAYOUT: $crate::params::Layout =
-                    &[$((stringify!($field), std::mem::offset_of!($name, $field)),)*];
+                /// Memory layout of the struct.
+                pub const LAYOUT: $crate::params::Layout = $crate::params::Layout {
+                    fields: &[$((stringify!($field), std::mem::offset_of!($name, $field)),)*],
+                    size: size_of::<$name>(),
+                };
             }
         )*
     };

@@ -13,9 +13,9 @@ use rnn_gpu as gpu;
 pub use rnn_base::args::dropout::DropoutMask;
 
 /// Zeroes each element with the mask's probability and scales the others by `1 / (1 - p)`. Element k stays if
-/// and only if the top 24 bits of the draw at (`first_step + k / row`, `first + k % row`) are at least `p
-/// 2^24`; a shared mask draws at (`first_step`, `first + k % row`). The op is linear and self-adjoint, so the
-/// backward pass is the same call on dy.
+/// and only if the top 24 bits of the draw at (`first_step + k / row`, `first + k % row`) are at least
+/// `p 2^24`; a shared mask draws at (`first_step`, `first + k % row`). The op is linear and self-adjoint, so
+/// the backward pass is the same call on dy.
 ///
 /// # Errors
 /// u32 data, a probability outside `[0, 1)`, or a `row` that is 0 or does not divide the number of

@@ -26,8 +26,8 @@ pub enum Elementwise {
         /// Distance at which the parabola becomes a line; positive.
         delta: f32,
     },
-    /// Binary cross-entropy of `sigmoid(x)` with t in `[0, 1]`: `-t log sigmoid(x) - (1 - t) log(1 -
-    /// sigmoid(x))`, written so that no logit overflows.
+    /// Binary cross-entropy of `sigmoid(x)` with t in `[0, 1]`:
+    /// `-t log sigmoid(x) - (1 - t) log(1 - sigmoid(x))`, written so that no logit overflows.
     BceWithLogits,
     /// Pinball loss (Koenker and Bassett 1978): `q (t - x)` where x is too low, `(1 - q) (x - t)` where it is
     /// too high. The `q`-quantile of t minimises it.

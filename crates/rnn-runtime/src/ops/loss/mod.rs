@@ -63,8 +63,8 @@ impl<'a> LossOptions<'a> {
     }
 }
 
-/// Order of a loss's rows in time: row r belongs to step `r / (batch * inner)` of sequence `r / inner %
-/// batch`.
+/// Order of a loss's rows in time: row r belongs to step `r / (batch * inner)` of sequence
+/// `r / inner % batch`.
 #[derive(Clone, Copy, Debug)]
 struct Rows {
     rows: usize,
@@ -96,8 +96,8 @@ impl Weighting {
     ///
     /// # Errors
     /// [`Error::Value`]: lengths that are not B numbers in `1..=T`. [`Error::Shape`]: lengths for a shape
-    /// without the axes T and B; or a reduction over sequences without lengths for fewer axes than `[T, B,
-    /// F]`, because such a shape may also be `[B, F]`.
+    /// without the axes T and B; or a reduction over sequences without lengths for fewer axes than
+    /// `[T, B, F]`, because such a shape may also be `[B, F]`.
     pub fn elements(
         op: &'static str,
         device: &Device,

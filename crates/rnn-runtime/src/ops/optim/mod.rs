@@ -3,52 +3,22 @@
 //! Every step reads `control` on the device. It multiplies the gradient by its clip coefficient, and it
 //! writes nothing when the gradients are not finite. Neither needs a readback before the steps are enqueued.
 
-mod rule;
+mod options;
 
-pub use rule::{StepOptions, UpdateRule, nadam_momentum};
+pub use options::{ClipOptions, StepOptions};
+use options::{check_scale_and_value, expect_positive};
+pub use rnn_base::args::optim::{UpdateRule, nadam_momentum};
 
 use super::{expect_same_shape, f32_array, widen};
 use crate::array::Array;
 use crate::device::on_device;
 use rnn_base::DType;
 use rnn_base::Shape;
-use rnn_base::args::optim::{ClipFactors, Update};
+use rnn_base::args::optim::Update;
 use rnn_base::error::{Error, Result};
 use rnn_cpu::{self as cpu, CpuBuffer};
 #[cfg(feature = "gpu")]
 use rnn_gpu::{self as gpu, GpuBuffer};
-
-/// How [`grad_norm`] and the steps after it treat gradients: divided by the loss scale, then clipped by
-/// value, then by the norm of each gradient, then by the norm of all gradients together.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ClipOptions {
-    /// Factor by which the objective was multiplied.
-    pub loss_scale: f32,
-    /// Largest magnitude of an element.
-    pub max_value: Option<f32>,
-    /// Largest 2-norm of one gradient.
-    pub max_tensor_norm: Option<f32>,
-    /// Largest 2-norm of all gradients together.
-    pub max_norm: Option<f32>,
-}
-
-impl Default for ClipOptions {
-    fn default() -> Self {
-        ClipOptions { loss_scale: 1.0, max_value: None, max_tensor_norm: None, max_norm: None }
-    }
-}
-
-impl ClipOptions {
-    fn factors(&self) -> ClipFactors {
-        ClipFactors {
-            unscale: self.loss_scale.recip(),
-            limit: self.max_value.unwrap_or(f32::MAX),
-            // Infinity clips nothing, and a shader need not divide infinities.
-            max_tensor_norm: self.max_tensor_norm.filter(|max| max.is_finite()),
-            max_norm: self.max_norm.filter(|max| max.is_finite()),
-        }
-    }
-}
 
 /// Results of [`grad_norm`].
 #[derive(Clone, Debug)]
@@ -60,9 +30,9 @@ pub struct GradNorm {
     pub control: Array,
 }
 
-/// Sums of squares, the 2-norm of all gradients together, and the clip coefficients: `min(1, max_tensor_norm
-/// / (n + 1e-6))` for a gradient of norm n, and the same with `max_norm` for the norm of all gradients after
-/// that.
+/// Sums of squares, the 2-norm of all gradients together, and the clip coefficients:
+/// `min(1, max_tensor_norm / (n + 1e-6))` for a gradient of norm n, and the same with `max_norm` for the norm
+/// of all gradients after that.
 ///
 /// Squares are summed in f32, so a global norm above 1.8e19 counts as not finite. When it is not finite the
 /// coefficients are 0.
@@ -73,7 +43,7 @@ pub struct GradNorm {
 pub fn grad_norm(grads: &[&Array], options: &ClipOptions) -> Result<GradNorm> {
     const OP: &str = "grad_norm";
     let Some(first) = grads.first() else {
-        return Err(value_error(OP, "grads", "at least one gradient", "none"));
+        return Err(Error::value(OP, "grads", "at least one gradient", "none"));
     };
     check_scale_and_value(OP, options.loss_scale, options.max_value)?;
     for (arg, max) in [("max_norm", options.max_norm), ("max_tensor_norm", options.max_tensor_norm)] {
@@ -150,7 +120,7 @@ pub fn ema(mean: &mut Array, x: &Array, weight: f64) -> Result<()> {
     x.expect_dtype(OP, "x", DType::F32)?;
     expect_same_shape(OP, "x", x, "mean", mean)?;
     if !(0.0..=1.0).contains(&weight) {
-        return Err(value_error(OP, "weight", "in [0, 1]", weight));
+        return Err(Error::value(OP, "weight", "in [0, 1]", weight));
     }
     let (device, n, weight) = (mean.device().clone(), mean.len(), weight as f32);
     on_device!(
@@ -186,7 +156,7 @@ pub fn step(
     let names = rule.states();
     if names.len() != states.len() {
         let expected = format!("{} arrays, {names:?}", names.len());
-        return Err(value_error(op, "states", &expected, states.len()));
+        return Err(Error::value(op, "states", &expected, states.len()));
     }
     for (name, state) in names.iter().zip(&*states) {
         state.expect_dtype(op, name, DType::F32)?;
@@ -207,25 +177,6 @@ pub fn step(
             gpu::optim::step(dev, Update { n, param, grad, control, states }, &base, &factors)
         },
     )
-}
-
-fn value_error(op: &'static str, arg: &'static str, expected: &str, got: impl ToString) -> Error {
-    Error::Value { op, arg, expected: expected.into(), got: got.to_string() }
-}
-
-fn expect_positive(op: &'static str, arg: &'static str, value: Option<f32>) -> Result<()> {
-    match value {
-        Some(value) if value.is_nan() || value <= 0.0 => Err(value_error(op, arg, "positive", value)),
-        _ => Ok(()),
-    }
-}
-
-fn check_scale_and_value(op: &'static str, loss_scale: f32, max_value: Option<f32>) -> Result<()> {
-    // Hardware that flushes subnormals would divide by zero, whichever of the two is subnormal.
-    if !loss_scale.is_normal() || loss_scale < 0.0 || !loss_scale.recip().is_normal() {
-        return Err(value_error(op, "loss_scale", "finite and positive, as its reciprocal", loss_scale));
-    }
-    expect_positive(op, "max_value", max_value)
 }
 
 /// Checks that `control` is of at least `gradients` gradients.

@@ -1,4 +1,8 @@
-//! Optimizer steps: the f32 factors that the kernels take.
+//! Optimizer steps: the update rules, and the f32 factors that the kernels take.
+
+mod rule;
+
+pub use rule::{AdamFactors, Factors, UpdateRule, nadam_momentum};
 
 /// How gradients are clipped.
 #[derive(Clone, Copy, Debug)]
@@ -45,37 +49,4 @@ pub struct BaseFactors {
     pub shrink: f32,
     /// Distance by which the parameter moves towards zero before the update; 0 unless decoupled.
     pub threshold: f32,
-}
-
-/// An update rule with its learning rate: one variant per kernel. The rules' equations are documented where users
-/// choose them.
-#[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "the fields are the letters of the equations")]
-pub enum Factors {
-    /// Stochastic gradient descent.
-    Sgd { lr: f32, momentum: Option<f32>, nesterov: bool, first: bool },
-    /// RMSprop.
-    RmsProp { lr: f32, alpha: f32, one_minus_alpha: f32, eps: f32, momentum: Option<f32> },
-    /// AdaGrad.
-    AdaGrad { lr: f32, eps: f32 },
-    /// AdaDelta.
-    AdaDelta { lr: f32, rho: f32, one_minus_rho: f32, eps: f32 },
-    /// Adam and Nadam.
-    Adam(AdamFactors),
-    /// Lion.
-    Lion { lr: f32, beta1: f32, one_minus_beta1: f32, beta2: f32, one_minus_beta2: f32 },
-}
-
-/// `p -= (step_size m + look_ahead g) / (sqrt(v) inv_sqrt_correction2 + eps)`
-#[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "the fields are the letters of the equation")]
-pub struct AdamFactors {
-    pub beta1: f32,
-    pub one_minus_beta1: f32,
-    pub beta2: f32,
-    pub one_minus_beta2: f32,
-    pub eps: f32,
-    pub step_size: f32,
-    pub look_ahead: f32,
-    pub inv_sqrt_correction2: f32,
 }

@@ -1,12 +1,15 @@
 //! Kernels of `shaders/rnn/*.wgsl`: one driver per direction of time, joined with each cell, each way to fetch
 //! the rows of the product, and each source of the step number.
 
+pub mod constants;
+
 use crate::cell::{CellKind, CellSpec};
 use crate::kernel::{Access::*, Constants, Kernel, StepSource, part};
 use crate::params::rnn::{
     BackwardParams, ForwardParams, InterleaveParams, NormRowsParams, PackBiasParams, PackRecurrentParams,
     PreviousParams, ReplaceLastGateParams,
 };
+use constants::{held_rows, held_weights, training};
 
 /// Source of the recurrent product's operand rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,59 +43,31 @@ pub enum Formats {
     Half,
 }
 
-/// The override constants of both drivers in three sets: sigmoid gates with tanh and no option; the Elman
-/// cell with relu and every kind of noise; all activations linear with packed rows.
+/// The validated sets of a driver's constants, extended by `others`.
 macro_rules! variants {
-    (@ [$gate:literal, $candidate:literal, $output:literal],
-        [$ragged:literal, $resets:literal, $clip:literal, $peephole:literal, $independent:literal, $normed:literal, $noise:literal],
-        $workgroup:literal, $rows:literal, $phases:literal, [$split:literal, $partials:literal], $($extra:tt)*) => {
+    ($count:literal, $others:expr) => {
         &[
-            ("GATE_ACTIVATION", $gate),
-            ("GATE_ALPHA", 0.5),
-            ("GATE_BETA", 0.25),
-            ("CANDIDATE_ACTIVATION", $candidate),
-            ("CANDIDATE_ALPHA", 0.5),
-            ("CANDIDATE_BETA", 0.25),
-            ("OUTPUT_ACTIVATION", $output),
-            ("OUTPUT_ALPHA", 0.5),
-            ("OUTPUT_BETA", 0.25),
-            ("RAGGED", $ragged),
-            ("RESETS", $resets),
-            ("CLIP", $clip),
-            ("PEEPHOLE", $peephole),
-            ("INDEPENDENT", $independent),
-            ("NORMED", $normed),
-            ("NOISE", $noise),
-            ("PROJECTED", 0.0),
-            ("PHASES", $phases),
-            ("SPLIT", $split),
-            ("PARTIALS", $partials),
-            ("WORKGROUP", $workgroup),
-            ("ROWS", $rows),
-            $($extra)*
-        ]
-    };
-    ($($extra:tt)*) => {
-        &[
-            variants!(@ [0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 256.0, 4.0, 1.0, [1.0, 1.0], $($extra)*),
-            variants!(@ [5.0, 2.0, 7.0], [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 2.0], 64.0, 1.0, 1.0, [8.0, 64.0], $($extra)*),
-            variants!(@ [3.0, 3.0, 3.0], [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0], 32.0, 16.0, 1.0, [2.0, 64.0], $($extra)*),
-            variants!(@ [4.0, 12.0, 11.0], [1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 2.0], 32.0, 8.0, 3.0, [1.0, 1.0], $($extra)*),
+            &constants::validated::<{ 22 + $count }>(0, $others),
+            &constants::validated::<{ 22 + $count }>(1, $others),
+            &constants::validated::<{ 22 + $count }>(2, $others),
+            &constants::validated::<{ 22 + $count }>(3, $others),
         ]
     };
 }
 
+/// By [`Fetch`].
 const FORWARD_VARIANTS: [&[Constants]; 4] = [
-    variants!(("TRAINING", 1.0)),
-    variants!(("TRAINING", 1.0)),
-    variants!(("TRAINING", 1.0), ("HELD_ROWS", 256.0)),
-    variants!(("TRAINING", 1.0), ("HELD_ROWS", 256.0), ("HELD_WEIGHTS", 320.0)),
+    variants!(1, &[training(true)]),
+    variants!(1, &[training(true)]),
+    variants!(2, &[training(true), held_rows(256)]),
+    variants!(3, &[training(true), held_rows(256), held_weights(320)]),
 ];
+/// By [`Fetch`].
 const BACKWARD_VARIANTS: [&[Constants]; 4] = [
-    variants!(),
-    variants!(),
-    variants!(("HELD_ROWS", 256.0)),
-    variants!(("HELD_ROWS", 256.0), ("HELD_WEIGHTS", 320.0)),
+    variants!(0, &[]),
+    variants!(0, &[]),
+    variants!(1, &[held_rows(256)]),
+    variants!(2, &[held_rows(256), held_weights(320)]),
 ];
 
 /// One driver with one cell.
@@ -119,7 +94,7 @@ macro_rules! recurrence {
             ],
             entry: $direction,
             bindings: $bindings,
-            params_size: size_of::<$params>(),
+            params: <$params>::LAYOUT,
             step: StepSource::$step,
             variants: $variants[Fetch::$rows as usize],
             subgroups: matches!(Fetch::$rows, Fetch::Subgroup),
@@ -247,49 +222,12 @@ pub static PACK_RECURRENT: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("rnn/pack_recurrent.wgsl")],
     entry: "pack_recurrent",
     bindings: &[Read, ReadWrite], // u, out
-    params_size: size_of::<PackRecurrentParams>(),
+    params: PackRecurrentParams::LAYOUT,
     variants: &[&[("BACKWARD", 0.0)], &[("BACKWARD", 1.0)]],
     ..Kernel::PLAIN
 };
 
-const PREVIOUS_VARIANTS: &[Constants] = &[
-    &[
-        ("GATE_ACTIVATION", 0.0),
-        ("GATE_ALPHA", 0.0),
-        ("GATE_BETA", 0.0),
-        ("CANDIDATE_ACTIVATION", 0.0),
-        ("CANDIDATE_ALPHA", 0.0),
-        ("CANDIDATE_BETA", 0.0),
-        ("OUTPUT_ACTIVATION", 0.0),
-        ("OUTPUT_ALPHA", 0.0),
-        ("OUTPUT_BETA", 0.0),
-        ("RAGGED", 1.0),
-        ("RESETS", 1.0),
-        ("CLIP", 0.0),
-        ("PEEPHOLE", 0.0),
-        ("INDEPENDENT", 0.0),
-        ("NORMED", 0.0),
-        ("NOISE", 2.0),
-    ],
-    &[
-        ("GATE_ACTIVATION", 0.0),
-        ("GATE_ALPHA", 0.0),
-        ("GATE_BETA", 0.0),
-        ("CANDIDATE_ACTIVATION", 0.0),
-        ("CANDIDATE_ALPHA", 0.0),
-        ("CANDIDATE_BETA", 0.0),
-        ("OUTPUT_ACTIVATION", 0.0),
-        ("OUTPUT_ALPHA", 0.0),
-        ("OUTPUT_BETA", 0.0),
-        ("RAGGED", 0.0),
-        ("RESETS", 0.0),
-        ("CLIP", 0.0),
-        ("PEEPHOLE", 0.0),
-        ("INDEPENDENT", 0.0),
-        ("NORMED", 0.0),
-        ("NOISE", 2.0),
-    ],
-];
+const PREVIOUS_VARIANTS: &[Constants] = &[&constants::previous(true), &constants::previous(false)];
 
 /// The recurrent product's operand of every step.
 pub static PREVIOUS: Kernel = Kernel {
@@ -305,7 +243,7 @@ pub static PREVIOUS: Kernel = Kernel {
     ],
     entry: "previous",
     bindings: &[Read, Read, Read, ReadWrite], // options, y, h0, out
-    params_size: size_of::<PreviousParams>(),
+    params: PreviousParams::LAYOUT,
     variants: PREVIOUS_VARIANTS,
     ..Kernel::PLAIN
 };
@@ -332,7 +270,7 @@ pub static NORM_ROWS: Kernel = Kernel {
     parts: &[part!("lib/sum_lanes.wgsl"), part!("lib/row_norm.wgsl"), part!("rnn/norm_rows.wgsl")],
     entry: "norm_rows",
     bindings: &[Read, Read, ReadWrite], // gain, bias, x
-    params_size: size_of::<NormRowsParams>(),
+    params: NormRowsParams::LAYOUT,
     ..Kernel::PLAIN
 };
 
@@ -342,7 +280,7 @@ pub static NORM_ROWS_BACKWARD: Kernel = Kernel {
     parts: &[part!("lib/sum_lanes.wgsl"), part!("lib/row_norm.wgsl"), part!("rnn/norm_rows_backward.wgsl")],
     entry: "norm_rows_backward",
     bindings: &[Read, Read, ReadWrite, ReadWrite], // gain, d, x, of_gain
-    params_size: size_of::<NormRowsParams>(),
+    params: NormRowsParams::LAYOUT,
     ..Kernel::PLAIN
 };
 
@@ -352,7 +290,7 @@ pub static PACK_BIAS: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("rnn/pack_bias.wgsl")],
     entry: "pack_bias",
     bindings: &[Read, Read, ReadWrite, ReadWrite], // b_ih, b_hh, bias, cell_params
-    params_size: size_of::<PackBiasParams>(),
+    params: PackBiasParams::LAYOUT,
     ..Kernel::PLAIN
 };
 
@@ -362,7 +300,7 @@ pub static INTERLEAVE: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("rnn/interleave.wgsl")],
     entry: "interleave",
     bindings: &[Read, ReadWrite], // source, result
-    params_size: size_of::<InterleaveParams>(),
+    params: InterleaveParams::LAYOUT,
     variants: &[&[("BACK", 0.0)], &[("BACK", 1.0)]],
     ..Kernel::PLAIN
 };
@@ -373,7 +311,7 @@ pub static REPLACE_LAST_GATE: Kernel = Kernel {
     parts: &[part!("lib/index.wgsl"), part!("lib/store_f32.wgsl"), part!("rnn/replace_last_gate.wgsl")],
     entry: "replace_last_gate",
     bindings: &[Read, ReadWrite], // aux, gates
-    params_size: size_of::<ReplaceLastGateParams>(),
+    params: ReplaceLastGateParams::LAYOUT,
     ..Kernel::PLAIN
 };
 

@@ -1,75 +1,15 @@
-//! The update rules as plain data, and the f32 factors that the kernels take. Settings are f64, because `1 -
-//! beta2` of an f32 0.999 would be off by 5e-5.
+//! The update rules as plain data, and the f32 factors that the kernels take: an optimizer adds both here.
+//! Settings are f64, because `1 - beta2` of an f32 0.999 would be off by 5e-5.
 
-use super::value_error;
-use rnn_base::args::optim::{AdamFactors, BaseFactors, Factors};
-use rnn_base::error::Result;
-
-/// The settings of a step that do not depend on its rule.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepOptions {
-    /// Learning rate.
-    pub lr: f64,
-    /// Weight of the penalty on the sum of `|p|`.
-    pub l1: f64,
-    /// Weight of the penalty on half the sum of `p^2`.
-    pub l2: f64,
-    /// False: the gradients of the penalties, `l1 sign(p) + l2 p`, are added to the gradient that the rule
-    /// takes. True: decoupled weight decay (Loshchilov and Hutter 2019). Before the update is subtracted, the
-    /// parameter is multiplied by `1 - lr l2` and then moved towards zero by `lr l1`, at most to zero.
-    pub decoupled: bool,
-    /// Index of this gradient among those given to [`super::grad_norm`].
-    pub tensor: usize,
-    /// Factor by which the objective was multiplied; the gradient is divided by it. As in
-    /// [`super::ClipOptions`].
-    pub loss_scale: f32,
-    /// Largest magnitude of an element of the gradient. As in [`super::ClipOptions`].
-    pub max_value: Option<f32>,
-}
-
-impl Default for StepOptions {
-    fn default() -> Self {
-        StepOptions {
-            lr: 0.0,
-            l1: 0.0,
-            l2: 0.0,
-            decoupled: false,
-            tensor: 0,
-            loss_scale: 1.0,
-            max_value: None,
-        }
-    }
-}
-
-impl StepOptions {
-    pub(super) fn check(&self, op: &'static str) -> Result<()> {
-        finite(op, "lr", self.lr)?;
-        finite(op, "l1", self.l1)?;
-        finite(op, "l2", self.l2)?;
-        super::check_scale_and_value(op, self.loss_scale, self.max_value)
-    }
-
-    pub(crate) fn factors(&self) -> BaseFactors {
-        let StepOptions { lr, l1, l2, decoupled, .. } = *self;
-        BaseFactors {
-            tensor: self.tensor,
-            unscale: self.loss_scale.recip(),
-            limit: self.max_value.unwrap_or(f32::MAX),
-            l1: if decoupled { 0.0 } else { l1 as f32 },
-            l2: if decoupled { 0.0 } else { l2 as f32 },
-            shrink: if decoupled { (1.0 - lr * l2) as f32 } else { 1.0 },
-            threshold: if decoupled { (lr * l1) as f32 } else { 0.0 },
-        }
-    }
-}
+use crate::error::{Error, Result};
 
 /// The rule by which an optimizer updates a parameter p with its gradient g. The state between steps is in
 /// arrays of the parameter's shape, zero before the first step, in the order given here.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum UpdateRule {
-    /// Stochastic gradient descent with dampening 0: `v = momentum v + g` (`v = g` in the first step); `p -=
-    /// lr v`. Nesterov momentum as in PyTorch: `p -= lr (g + momentum v)`. State: v; none when the momentum
-    /// is 0.
+    /// Stochastic gradient descent with dampening 0: `v = momentum v + g` (`v = g` in the first step);
+    /// `p -= lr v`. Nesterov momentum as in PyTorch: `p -= lr (g + momentum v)`. State: v; none when the
+    /// momentum is 0.
     Sgd {
         /// Factor of the velocity; 0 is plain gradient descent.
         momentum: f64,
@@ -115,8 +55,9 @@ pub enum UpdateRule {
         step: u64,
     },
     /// Nadam (Dozat 2016) as in PyTorch: Adam's m and v; `mu_t` is [`nadam_momentum`], and `M_t` the product
-    /// of `mu_1` to `mu_t`; `p -= lr (mu_(t+1) m / (1 - M_(t+1)) + (1 - mu_t) g / (1 - M_t)) / (sqrt(v / (1 -
-    /// b2^t)) + eps)`. States: m, v.
+    /// of `mu_1` to `mu_t`;
+    /// `p -= lr (mu_(t+1) m / (1 - M_(t+1)) + (1 - mu_t) g / (1 - M_t)) / (sqrt(v / (1 - b2^t)) + eps)`.
+    /// States: m, v.
     Nadam {
         /// Decay of the mean gradient, in `[0, 1)`.
         beta1: f64,
@@ -145,9 +86,42 @@ pub fn nadam_momentum(beta1: f64, momentum_decay: f64, step: u64) -> f64 {
     beta1 * (1.0 - 0.5 * 0.96f64.powf(step as f64 * momentum_decay))
 }
 
+/// An update rule with its learning rate: one variant per kernel. The rules' equations are at
+/// [`UpdateRule`].
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the fields are the letters of the equations")]
+pub enum Factors {
+    /// Stochastic gradient descent.
+    Sgd { lr: f32, momentum: Option<f32>, nesterov: bool, first: bool },
+    /// RMSprop.
+    RmsProp { lr: f32, alpha: f32, one_minus_alpha: f32, eps: f32, momentum: Option<f32> },
+    /// AdaGrad.
+    AdaGrad { lr: f32, eps: f32 },
+    /// AdaDelta.
+    AdaDelta { lr: f32, rho: f32, one_minus_rho: f32, eps: f32 },
+    /// Adam and Nadam.
+    Adam(AdamFactors),
+    /// Lion.
+    Lion { lr: f32, beta1: f32, one_minus_beta1: f32, beta2: f32, one_minus_beta2: f32 },
+}
+
+/// `p -= (step_size m + look_ahead g) / (sqrt(v) inv_sqrt_correction2 + eps)`
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the fields are the letters of the equation")]
+pub struct AdamFactors {
+    pub beta1: f32,
+    pub one_minus_beta1: f32,
+    pub beta2: f32,
+    pub one_minus_beta2: f32,
+    pub eps: f32,
+    pub step_size: f32,
+    pub look_ahead: f32,
+    pub inv_sqrt_correction2: f32,
+}
+
 impl UpdateRule {
     /// Name of the op in errors.
-    pub(super) fn op(&self) -> &'static str {
+    pub fn op(&self) -> &'static str {
         match self {
             UpdateRule::Sgd { .. } => "sgd_step",
             UpdateRule::RmsProp { .. } => "rmsprop_step",
@@ -173,7 +147,11 @@ impl UpdateRule {
         }
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    /// Refuses invalid settings.
+    ///
+    /// # Errors
+    /// The first invalid setting.
+    pub fn check(&self) -> Result<()> {
         let op = self.op();
         let below_1 = |arg, value| within(op, arg, value, "in [0, 1)", (0.0..1.0).contains(&value));
         let up_to_1 = |arg, value| within(op, arg, value, "in [0, 1]", (0.0..=1.0).contains(&value));
@@ -213,7 +191,8 @@ impl UpdateRule {
         }
     }
 
-    pub(crate) fn factors(&self, lr: f64) -> Factors {
+    /// The factors of a step with this learning rate.
+    pub fn factors(&self, lr: f64) -> Factors {
         let used = |momentum: f64| (momentum != 0.0).then_some(momentum as f32);
         match *self {
             UpdateRule::Sgd { momentum, nesterov, first } => {
@@ -269,7 +248,7 @@ fn adam(beta1: f64, beta2: f64, eps: f64, step: u64, step_size: f64, look_ahead:
 }
 
 fn within(op: &'static str, arg: &'static str, value: f64, expected: &str, ok: bool) -> Result<()> {
-    if ok { Ok(()) } else { Err(value_error(op, arg, expected, value)) }
+    if ok { Ok(()) } else { Err(Error::value(op, arg, expected, value)) }
 }
 
 fn finite(op: &'static str, arg: &'static str, value: f64) -> Result<()> {
