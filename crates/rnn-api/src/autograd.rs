@@ -1,10 +1,9 @@
-//! Reverse-mode differentiation without a tape: every recorded result holds the node that made it,
-//! and a node holds its parents.
+//! Reverse-mode differentiation without a tape: every recorded result holds the node of its op, and a node
+//! holds its parents.
 //!
-//! Nodes carry a number that grows with time, so "largest number first" is a valid order for the
-//! backward pass whatever the graph looks like. A backward pass consumes the closures it runs and
-//! frees what they saved as it goes; that is why a second pass through the same node is
-//! [`Error::Consumed`].
+//! Node ids grow with time, so "largest id first" is a valid order for the backward pass of every graph. A
+//! backward pass consumes the closures that it runs and frees the values they saved; therefore a second pass
+//! through the same node is [`Error::Consumed`].
 
 use crate::error::{Error, Result};
 use crate::param::Param;
@@ -16,12 +15,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Identifies something whose gradient is wanted: a parameter or a tensor after
-/// [`Tensor::requires_grad`].
+/// Identifies a leaf, that is a parameter or a tensor after [`Tensor::requires_grad`], in [`Gradients`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeafId(u64);
 
-/// Gradients of a node's outputs in, gradients of its inputs out.
+/// Takes the gradients of a node's outputs; returns the gradients of its inputs.
 type BackwardFn = Box<dyn FnOnce(Vec<Option<Array>>) -> Result<Vec<Option<Array>>> + Send>;
 
 /// Output `usize` of a node.
@@ -31,11 +29,11 @@ pub(crate) type Edge = (Arc<Node>, usize);
 pub(crate) struct Node {
     id: u64,
     op: &'static str,
-    /// Where each input came from; `None` for inputs without a gradient.
+    /// The node of each input; `None` for inputs without a gradient.
     parents: Vec<Option<Edge>>,
     /// One per output.
     shapes: Vec<Shape>,
-    /// `None` for leaves, and once consumed.
+    /// `None` for leaves, and after use.
     backward: Mutex<Option<BackwardFn>>,
     leaf: Option<LeafId>,
 }
@@ -46,7 +44,7 @@ fn next_id() -> u64 {
 }
 
 impl Node {
-    /// A node at which gradients are collected.
+    /// A node that collects gradients.
     pub(crate) fn leaf(shape: Shape) -> Arc<Self> {
         let id = next_id();
         Arc::new(Node {
@@ -69,8 +67,8 @@ impl Node {
     }
 }
 
-/// Long sequences of ops are long chains of nodes: dropping them recursively would overflow the
-/// stack, so the chain is taken apart in a loop.
+/// A long sequence of ops is a long chain of nodes. Dropping it recursively would overflow the stack, so a
+/// loop takes the chain apart.
 impl Drop for Node {
     fn drop(&mut self) {
         let mut orphans = std::mem::take(&mut self.parents);
@@ -94,8 +92,8 @@ thread_local! {
     static NO_GRAD_DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Runs `body` without recording: results have no graph and nothing is saved for a backward pass.
-/// Affects this thread only; nests; ends when `body` panics, too.
+/// Runs `body` without recording: results have no graph, and no values are saved for a backward pass. It
+/// affects this thread only, can be nested, and also ends when `body` panics.
 ///
 /// ```
 /// # fn main() -> rnn_api::Result<()> {
@@ -127,8 +125,8 @@ pub(crate) fn is_recorded<'a>(inputs: impl IntoIterator<Item = &'a Tensor>) -> b
     is_grad_enabled() && inputs.into_iter().any(Tensor::is_tracked)
 }
 
-/// Makes the result `y` of an op on `inputs`. When a gradient is wanted, `backward` is kept: from
-/// dy and "is the gradient of this input wanted" it computes one gradient per input.
+/// Wraps the result `y` of an op on `inputs`. If a gradient is needed, `backward` is kept: from dy and one
+/// flag per input (whether its gradient is needed) it computes one gradient per input.
 pub(crate) fn record<const N: usize>(
     op: &'static str,
     inputs: [&Tensor; N],
@@ -145,7 +143,7 @@ pub(crate) fn record<const N: usize>(
         parents: inputs.iter().map(|input| input.edge().cloned()).collect(),
         shapes: vec![y.shape().clone()],
         backward: Mutex::new(Some(Box::new(move |mut dy| {
-            // A node is visited only when its one output received a gradient.
+            // A node is visited only if its one output received a gradient.
             let dy = dy.pop().flatten().ok_or(Error::Consumed { op })?;
             Ok(backward(dy, wanted)?.into())
         }))),
@@ -154,8 +152,8 @@ pub(crate) fn record<const N: usize>(
     Tensor::from_parts(y, Some((node, 0)))
 }
 
-/// As [`record`] for ops with several outputs and any number of inputs. Call it only when
-/// [`is_recorded`] says so.
+/// As [`record`] for ops with several outputs and any number of inputs. Call it only if [`is_recorded`]
+/// returns true.
 pub(crate) fn record_many(
     op: &'static str,
     inputs: &[&Tensor],
@@ -174,13 +172,13 @@ pub(crate) fn record_many(
     outputs.map(|(n, y)| Tensor::from_parts(y, Some((node.clone(), n)))).collect()
 }
 
-/// A node that has received gradients but was not visited yet.
+/// A node that has received gradients but has not been visited.
 struct Pending {
     node: Arc<Node>,
     grads: Vec<Option<Array>>,
 }
 
-/// The gradients under way, and the order of visits.
+/// Gradients to be passed on, and the order of visits.
 #[derive(Default)]
 struct Frontier {
     pending: HashMap<u64, Pending>,
@@ -188,7 +186,7 @@ struct Frontier {
 }
 
 impl Frontier {
-    /// Adds `grad` to what output `edge.1` of `edge.0` has received.
+    /// Adds `grad` to the gradient of output `edge.1` of node `edge.0`.
     fn add(&mut self, edge: &Edge, grad: Array) -> Result<()> {
         let (node, output) = edge;
         let shape = &node.shapes[*output];
@@ -209,7 +207,7 @@ impl Frontier {
     }
 }
 
-/// The first contribution is moved in, later ones are added in place.
+/// Moves the first contribution in; adds later ones in place.
 fn accumulate(slot: &mut Option<Array>, grad: Array) -> Result<()> {
     match slot {
         Some(sum) => ops::pointwise::accumulate(sum, &grad)?,
@@ -218,12 +216,12 @@ fn accumulate(slot: &mut Option<Array>, grad: Array) -> Result<()> {
     Ok(())
 }
 
-/// Gradients of several outputs at once: each is a tensor and its cotangent (the gradient of the
-/// final objective with respect to it). One call visits every node once, which matters for ops with
-/// several outputs such as the `y`, `h` and `c` of a recurrent layer.
+/// Gradients of several outputs at once. Each output is a tensor and its cotangent, the gradient of the final
+/// objective with respect to it. One call visits every node once, which matters for ops with several outputs
+/// such as `y`, `h` and `c` of a recurrent layer.
 ///
 /// # Errors
-/// A tensor without a graph, a cotangent of another shape, a graph that was consumed already
+/// A tensor without a graph, a cotangent of another shape, a graph that was already consumed
 /// ([`Error::Consumed`]), or a failing op.
 pub fn backward(outputs: &[(Tensor, Array)]) -> Result<Gradients> {
     let mut frontier = Frontier::default();
@@ -253,9 +251,9 @@ pub fn backward(outputs: &[(Tensor, Array)]) -> Result<Gradients> {
     Ok(Gradients { leaves })
 }
 
-/// What gradients are kept for: a [`Param`], or a leaf [`Tensor`].
+/// A value that has an entry in [`Gradients`]: a [`Param`], or a leaf [`Tensor`].
 pub trait Leaf {
-    /// The identity under which the gradient is kept; `None` when there is none.
+    /// Its key in [`Gradients`]; `None` if it has none.
     fn leaf_id(&self) -> Option<LeafId>;
 }
 
@@ -271,16 +269,16 @@ impl Leaf for Param {
     }
 }
 
-/// The result of a backward pass: gradients of leaves. In a fixed order, so that sums over all of
-/// them have the same bits every time.
+/// The result of a backward pass: gradients of leaves, in a fixed order, so that sums over all of them have
+/// the same bits every time.
 #[derive(Clone, Debug, Default)]
 pub struct Gradients {
     leaves: BTreeMap<LeafId, Array>,
 }
 
 impl Gradients {
-    /// The gradient of a parameter or leaf tensor, in its shape; `None` when the objective did not
-    /// depend on it.
+    /// The gradient of a parameter or leaf tensor, in its shape; `None` if the objective does not depend on
+    /// it.
     pub fn get(&self, leaf: &impl Leaf) -> Option<Tensor> {
         self.array(leaf.leaf_id()?).cloned().map(Tensor::from_array)
     }
@@ -299,7 +297,7 @@ impl Gradients {
         self.leaves.is_empty()
     }
 
-    /// Adds the gradients of another pass: several small batches make one large step.
+    /// Adds the gradients of another pass, to make one step from several small batches.
     ///
     /// # Errors
     /// Gradients on different devices, or a failing op.
@@ -337,11 +335,11 @@ impl Gradients {
         }
     }
 
-    /// Scales all gradients so that their global norm is at most `max_norm`, and returns the norm
-    /// they had. As in PyTorch the factor is `min(1, max_norm / (norm + 1e-6))`. Gradients that are
-    /// not finite stay as they are: the returned norm and the optimizer's step say so.
+    /// Scales all gradients so that their global norm is at most `max_norm`, and returns their previous norm.
+    /// As in PyTorch the factor is `min(1, max_norm / (norm + 1e-6))`. Gradients that are not finite do not
+    /// change; the returned norm is then not finite, and the optimizer's step returns an error.
     ///
-    /// An optimizer does the same without touching the gradients: see its `with_clip_norm`.
+    /// An optimizer can do the same without changing the gradients: see its `with_clip_norm`.
     ///
     /// # Errors
     /// `max_norm` must be positive; or a failing op.

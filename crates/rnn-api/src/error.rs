@@ -1,4 +1,4 @@
-//! The typed errors of the framework's upper layer.
+//! The typed errors of this crate.
 
 use rnn_runtime::Shape;
 use std::path::PathBuf;
@@ -6,50 +6,50 @@ use std::path::PathBuf;
 /// Result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// An op refused its arguments, or a device failed.
     #[error(transparent)]
     Runtime(#[from] rnn_runtime::Error),
-    /// An optimizer met gradients that are infinite or not a number. Parameters and optimizer state
-    /// are as they were before the step.
+    /// An optimizer received gradients that are infinite or NaN. Parameters and optimizer state are as before
+    /// the step.
     #[error(
         "optimizer step {step}: non-finite gradients in {}; nothing was updated",
         list(parameters, "the global norm (every single norm is finite)")
     )]
     NonFinite {
-        /// Number of the refused step, counted from 1.
+        /// Number of the refused step, from 1.
         step: u64,
         /// Names of the parameters whose gradients are not finite. Empty when only the global norm
         /// overflows.
         parameters: Vec<String>,
     },
-    /// `backward` needs a scalar; for other shapes give a cotangent to `backward_with`.
+    /// `backward` needs a scalar; for other shapes pass a cotangent to `backward_with`.
     #[error("backward needs a tensor of one element, got {shape}; use backward_with and a cotangent")]
     NotScalar {
-        /// The shape that came.
+        /// The actual shape.
         shape: Shape,
     },
-    /// The tensor depends on nothing that requires a gradient, or was made under `no_grad`.
+    /// The tensor does not depend on a leaf that requires a gradient, or was computed under `no_grad`.
     #[error("backward: {what} has no recorded graph: {why}")]
     NoGraph {
-        /// Which tensor.
+        /// The tensor.
         what: String,
         /// The likely reason.
         why: &'static str,
     },
-    /// A second backward pass through the same graph: its saved values were freed by the first.
+    /// A second backward pass through the same graph; the first one freed the saved values.
     #[error(
         "backward: the values saved by {op} were consumed by an earlier backward pass; \
          run the forward pass again, or pass all outputs to one autograd::backward"
     )]
     Consumed {
-        /// The op whose saved values are gone.
+        /// The op whose saved values were freed.
         op: &'static str,
     },
-    /// A configuration that makes no sense.
+    /// A setting outside its domain.
     #[error("{config}: {field} must be {expected}, got {got}")]
     Config {
         /// The configuration, e.g. `LstmConfig`.
@@ -58,10 +58,10 @@ pub enum Error {
         field: &'static str,
         /// The domain in words.
         expected: String,
-        /// The value that came.
+        /// The actual value.
         got: String,
     },
-    /// The combination does not exist; nothing was silently replaced.
+    /// The combination is not supported; it is never replaced by another one silently.
     #[error("{what} is not supported: {why}")]
     Unsupported {
         /// The unsupported request.
@@ -69,21 +69,21 @@ pub enum Error {
         /// The reason.
         why: String,
     },
-    /// Values that do not fit the model they were to be loaded into. Nothing was assigned.
+    /// Values that do not fit the model. Nothing was assigned.
     #[error("the state does not fit: {}", problems.join("; "))]
     StateDict {
         /// Every unknown, missing and wrongly shaped name.
         problems: Vec<String>,
     },
-    /// A file that is corrupt, truncated or does not fit. Nothing was assigned.
+    /// A file that is corrupt, truncated or does not fit the model. Nothing was assigned.
     #[error("checkpoint {}: {}", path.display(), problems.join("; "))]
     Checkpoint {
         /// The file.
         path: PathBuf,
-        /// Everything that is wrong with it.
+        /// All problems of the file.
         problems: Vec<String>,
     },
-    /// Data that cannot be used: where it stands and what is wrong with it.
+    /// Data that cannot be used, with the position and the problem.
     #[error(transparent)]
     Data(Box<crate::data::DataError>),
     /// A file could not be read or written.
@@ -91,7 +91,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }
@@ -101,8 +101,8 @@ fn list(names: &[String], when_empty: &str) -> String {
 }
 
 impl Error {
-    /// Whether the GPU is gone: reset by the driver, unplugged, put to sleep. What is on the host is
-    /// intact; see [`Snapshot`](crate::Snapshot) for going on.
+    /// Whether the GPU is lost: reset by the driver, unplugged, or suspended. Host data is intact;
+    /// [`Snapshot`](crate::Snapshot) tells how to continue.
     pub fn is_device_lost(&self) -> bool {
         matches!(self, Error::Runtime(rnn_runtime::Error::DeviceLost(_)))
     }

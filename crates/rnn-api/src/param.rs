@@ -8,9 +8,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// A trainable f32 value. Cloning shares it: two layers that hold clones of one parameter have tied
-/// weights. Its name is the path to it from the model, see
-/// [`Module::named_parameters`](crate::nn::Module::named_parameters).
+/// A trainable f32 value. Clones share the value: two layers with clones of one parameter have tied weights.
+/// Its name is its path in the model; see [`Module::named_parameters`](crate::nn::Module::named_parameters).
 #[derive(Clone)]
 pub struct Param(Arc<Inner>);
 
@@ -28,10 +27,10 @@ struct Current {
 }
 
 impl Param {
-    /// A parameter with a first value.
+    /// A parameter with this initial value.
     ///
     /// # Errors
-    /// Anything but f32 values.
+    /// Values of another type than f32.
     pub fn new(value: &Tensor) -> Result<Self> {
         expect_f32(value)?;
         let shape = value.shape().clone();
@@ -42,7 +41,7 @@ impl Param {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Current> {
-        // An array is replaced or updated as a whole; a panic elsewhere leaves a valid one.
+        // An array is replaced or updated as a whole, so a panic in another thread leaves a valid one.
         self.0.current.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -50,7 +49,7 @@ impl Param {
         self.0.current.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The identity under which gradients are kept.
+    /// The parameter's key in [`Gradients`](crate::Gradients).
     pub fn id(&self) -> LeafId {
         self.0.id
     }
@@ -90,13 +89,13 @@ impl Param {
         self.read().array.clone()
     }
 
-    /// How often the value was changed. Whoever derives something from the value keeps this number
-    /// with it.
+    /// Number of changes of the value. Code that caches data derived from the value stores this number with
+    /// it.
     pub fn version(&self) -> u64 {
         self.read().version
     }
 
-    /// Value and version of one moment.
+    /// Value and version at the same moment.
     pub(crate) fn snapshot(&self) -> (Tensor, u64) {
         let edge = self.is_trainable().then(|| (self.0.node.clone(), 0));
         let current = self.read();
@@ -106,7 +105,7 @@ impl Param {
     /// Replaces the value; it is copied to the parameter's device.
     ///
     /// # Errors
-    /// Another shape, or anything but f32.
+    /// Another shape, or another type than f32.
     pub fn set(&self, value: &Tensor) -> Result<()> {
         expect_f32(value)?;
         if value.shape() != self.shape() {
@@ -120,8 +119,8 @@ impl Param {
         })
     }
 
-    /// Changes the value in place and counts a new version, also when `change` fails half-way.
-    /// `change` keeps shape and type.
+    /// Changes the value in place and increments the version, also when `change` fails. `change` must keep
+    /// shape and type.
     pub(crate) fn update(&self, change: impl FnOnce(&mut Array) -> Result<()>) -> Result<()> {
         let mut current = self.write();
         current.version += 1;
@@ -139,12 +138,12 @@ impl Param {
         })
     }
 
-    /// Whether gradients are computed; true at first.
+    /// Whether gradients are computed; true by default.
     pub fn is_trainable(&self) -> bool {
         self.0.trainable.load(Ordering::Relaxed)
     }
 
-    /// Freezes the parameter (`false`) or thaws it.
+    /// Freezes (`false`) or unfreezes the parameter.
     pub fn set_trainable(&self, trainable: bool) {
         self.0.trainable.store(trainable, Ordering::Relaxed);
     }

@@ -1,15 +1,15 @@
-//! [`Tensor`]: an array with its place in the graph. The ops are in [`crate::functional`], next to
-//! their gradients.
+//! [`Tensor`]: an array with its node in the graph. The ops are in [`crate::functional`], together with their
+//! gradients.
 
 use crate::autograd::{self, Edge, Gradients, Node};
 use crate::error::{Error, Result};
 use rnn_runtime::{Array, DType, Device, Shape, ops};
 use std::fmt;
 
-/// A contiguous row-major array on a device, and where it came from. Cheap to clone; immutable.
+/// A contiguous row-major array on a device, with its node in the graph. Cheap to clone; immutable.
 ///
-/// Ops on tensors that depend on a [`Param`](crate::Param) or on a tensor made with
-/// [`Tensor::requires_grad`] are recorded, unless [`no_grad`](crate::no_grad) is in force.
+/// Ops are recorded if an input depends on a [`Param`](crate::Param) or on a tensor made with
+/// [`Tensor::requires_grad`], except inside [`no_grad`](crate::no_grad).
 #[derive(Clone)]
 pub struct Tensor {
     array: Array,
@@ -33,7 +33,7 @@ impl Tensor {
     /// Uploads f32 values in row-major order. `[]` is the shape of a scalar.
     ///
     /// # Errors
-    /// As many values as the shape has elements; no axis of length zero.
+    /// A number of values that differs from the shape's number of elements; an axis of length zero.
     pub fn from_slice(device: &Device, values: &[f32], dims: &[usize]) -> Result<Self> {
         Ok(Self::from_array(Array::from_f32(device, values, dims)?))
     }
@@ -155,8 +155,8 @@ impl Tensor {
         Ok(self.array.item()?)
     }
 
-    /// The index of the largest value along `axis`, computed on the host; the axis is removed. The
-    /// first of equal values, and a NaN before everything else.
+    /// The index of the largest value along `axis`, computed on the host; the axis is removed. Of equal
+    /// values the first one counts; a NaN counts as the largest.
     ///
     /// # Errors
     /// No such axis, or as [`Tensor::to_vec`].
@@ -179,21 +179,21 @@ impl Tensor {
         Ok(indices)
     }
 
-    /// The same values without a graph: gradients stop here.
+    /// The same values without a graph: backpropagation stops here.
     #[must_use]
     pub fn detach(&self) -> Self {
         Tensor { array: self.array.clone(), edge: None }
     }
 
-    /// The same values as a new leaf whose gradient [`Gradients::get`] will give. Whatever graph
-    /// led here is cut off. Index data never has a gradient.
+    /// The same values as a new leaf; [`Gradients::get`] returns its gradient. The tensor's earlier graph is
+    /// dropped. Index data never has a gradient.
     #[must_use]
     pub fn requires_grad(self) -> Self {
         let node = Node::leaf(self.array.shape().clone());
         Tensor { array: self.array, edge: Some((node, 0)) }
     }
 
-    /// Whether a gradient flows into this tensor.
+    /// Whether backpropagation computes a gradient for this tensor.
     pub fn is_tracked(&self) -> bool {
         self.edge.is_some()
     }

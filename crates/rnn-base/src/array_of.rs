@@ -4,8 +4,8 @@ use crate::dims::Shape;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 
-/// Memory of one backend seen as a contiguous row-major array: `B` is the backend's handle to memory, whose clones share
-/// it.
+/// A contiguous row-major array in the memory of one backend. `B` is the backend's memory handle; clones
+/// share the memory.
 #[derive(Clone, Debug)]
 pub struct ArrayOf<B> {
     /// Axis lengths.
@@ -37,12 +37,12 @@ impl<B> ArrayOf<B> {
         false
     }
 
-    /// 4-byte words of the elements, rounded up.
+    /// Number of 4-byte words of the elements, rounded up.
     pub fn words(&self) -> usize {
         words(self.len(), self.dtype)
     }
 
-    /// The same memory seen with other axis lengths.
+    /// The same memory with other axis lengths.
     ///
     /// # Errors
     /// The number of elements must stay the same.
@@ -53,7 +53,7 @@ impl<B> ArrayOf<B> {
         self.clone().into_shape(dims)
     }
 
-    /// [`reshape`](Self::reshape) of a handle that is not needed any more.
+    /// [`reshape`](Self::reshape) that consumes the handle.
     ///
     /// # Errors
     /// As [`reshape`](Self::reshape).

@@ -1,16 +1,16 @@
-//! Small files that spare the next run work, in the user's cache directory: compiled pipelines, and
-//! whatever else can be made again.
+//! Small files in the user's cache directory that save work in the next run: compiled pipelines, and other
+//! data that can be recomputed.
 //!
-//! Nothing here is needed for right results. A file that is damaged, or that another version or
-//! another adapter wrote, is ignored and replaced; a directory that cannot be written is left alone.
-//! Either is said once per process and file through `tracing`, and the work goes on.
+//! Results do not depend on these files. A file that is damaged, or that another version or another adapter
+//! wrote, is ignored and replaced. A directory that cannot be written stays unchanged. Either case is
+//! reported once per process and file through `tracing`.
 //!
 //! A file is a header and a payload, all numbers little-endian:
 //!
 //! | bytes | content |
 //! |---|---|
-//! | 8 | [`MAGIC`] |
-//! | 4 | [`FORMAT`] |
+//! | 8 | `MAGIC` |
+//! | 4 | `FORMAT` |
 //! | 4 + n | length and text: version of this crate |
 //! | 4 + n | length and text: key, naming what the payload is for |
 //! | 8 | length of the payload |
@@ -29,8 +29,8 @@ const MAGIC: [u8; 8] = *b"RNNCACHE";
 const FORMAT: u32 = 1;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Nothing we keep comes near this; it bounds what a foreign file can make us read, and what a
-/// payload that only ever grows can take of the user's disk.
+/// No cache file of this framework comes near this size. The limit bounds the reads of a foreign file, and
+/// the disk space of a payload that only grows.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Where cache files are kept.
@@ -48,7 +48,7 @@ pub enum CacheDir {
 }
 
 impl CacheDir {
-    /// The directory, unless there is none.
+    /// The directory; `None` where files are switched off.
     fn path(&self) -> Option<PathBuf> {
         match self {
             CacheDir::User => user_dir(&|name| std::env::var_os(name)),
@@ -62,7 +62,7 @@ fn user_dir(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     if let Some(chosen) = variable("RNN_CACHE_DIR") {
         return (!chosen.is_empty() && chosen != "off").then(|| chosen.into());
     }
-    // Relative paths are invalid by the XDG specification, and would depend on where a program starts.
+    // The XDG specification forbids relative paths, which would depend on where a program starts.
     let folder = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = if cfg!(windows) {
         folder("LOCALAPPDATA")
@@ -103,13 +103,13 @@ pub struct CacheFile {
 }
 
 impl CacheFile {
-    /// The file `name` for payloads of `key`; none where files are switched off or there is no
-    /// directory for them.
+    /// The file `name` for payloads of `key`; `None` where files are switched off or there is no directory
+    /// for them.
     pub fn new(dir: &CacheDir, name: &str, key: &str) -> Option<Self> {
         Some(CacheFile { path: dir.path()?.join(name), key: key.to_string() })
     }
 
-    /// The payload, if there is one that is whole and ours.
+    /// The payload, if the file is complete and was written by this version for this key.
     pub fn read(&self) -> Option<Vec<u8>> {
         self.try_read().unwrap_or_else(|error| {
             self.warn("the cache file is ignored and will be replaced", &error);
@@ -132,20 +132,21 @@ impl CacheFile {
         unpack(&bytes, &self.key).map(|payload| Some(payload.to_vec()))
     }
 
-    /// Replaces the file; says so and goes on when that fails.
+    /// Replaces the file; a failure is only reported.
     pub fn write(&self, payload: &[u8]) {
         if let Err(error) = self.try_write(payload) {
             self.warn("the cache file cannot be written", &error);
         }
     }
 
-    /// Written beside its destination and renamed, so readers and other writers see the old file or
-    /// the new one. It is not flushed to disk: after a power cut the checksum tells.
+    /// Writes a temporary file in the same directory and renames it, so that readers and other writers see
+    /// the old file or the new one. The file is not flushed to disk: after a power cut the checksum reveals
+    /// damage.
     fn try_write(&self, payload: &[u8]) -> Result<(), Unusable> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let bytes = pack(payload, &self.key);
         if bytes.len() as u64 > MAX_BYTES {
-            // The next run shall not start with a payload that has outgrown its file.
+            // The next run must not start with a payload that has outgrown its file.
             drop(fs::remove_file(&self.path));
             return Err(Unusable::TooLarge(bytes.len() as u64));
         }
@@ -156,7 +157,7 @@ impl CacheFile {
         let temporary = self.path.with_extension(format!("{}-{count}.tmp", std::process::id()));
         let written = write_new(&temporary, &bytes).and_then(|()| fs::rename(&temporary, &self.path));
         if written.is_err() {
-            // The first error is the one to report; the leftover may not even exist.
+            // The first error is the one to report; the temporary file may not even exist.
             drop(fs::remove_file(&temporary));
         }
         Ok(written?)
@@ -179,7 +180,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     options.open(path)?.write_all(bytes)
 }
 
-/// For this user alone, as the XDG specification has it: drivers trust what lies here.
+/// Accessible to this user only, as the XDG specification asks: drivers trust these files.
 fn make_private_dir(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -247,7 +248,8 @@ fn take_array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Unusable> {
     Ok(*taken)
 }
 
-/// FNV-1a. It finds accidents; whoever can write to the user's directory needs no forgery.
+/// FNV-1a. It detects accidental damage. It need not resist forgery, because whoever can write to the user's
+/// directory can replace the program too.
 pub fn checksum(parts: &[&[u8]]) -> u64 {
     let bytes = parts.iter().flat_map(|part| part.iter());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
@@ -305,7 +307,7 @@ mod tests {
         assert!(matches!(unpack(&older, "mine"), Err(Unusable::Version(_))));
     }
 
-    /// Every truncation and every flipped bit is noticed.
+    /// Every truncation and every flipped bit is detected.
     #[test]
     fn damage_is_found_wherever_it_is() {
         let bytes = pack(b"a payload of some length", "key");
@@ -325,7 +327,7 @@ mod tests {
     #[test]
     fn a_directory_that_cannot_be_made_is_an_error_inside_and_silence_outside() {
         let folder = Folder::new("blocked");
-        // A file in the place of the directory: nobody can write there, whatever the permissions.
+        // A file at the directory's path: no one can write there, whatever the permissions.
         fs::write(folder.0.join("new"), b"").unwrap();
         let file = folder.file("key");
         assert!(matches!(file.try_write(b"payload"), Err(Unusable::Io(_))));

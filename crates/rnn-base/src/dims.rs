@@ -7,7 +7,8 @@ use std::fmt;
 pub const MAX_RANK: usize = 8;
 
 /// Axis lengths of a contiguous row-major array. `[]` is a scalar. No axis is zero, and the number of
-/// elements fits the `u32` that kernels index with; what fits the device is checked at allocation.
+/// elements fits the `u32` that kernels index with. Whether an array fits the device is checked at
+/// allocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Shape(Vec<usize>);
 
@@ -110,7 +111,7 @@ impl Shape {
         Shape::new(op, &dims)
     }
 
-    /// Strides of this shape seen as `target`: 0 along broadcast axes.
+    /// Strides of this shape broadcast to `target`: 0 along broadcast axes.
     pub fn broadcast_strides(&self, target: &Shape) -> Vec<usize> {
         let missing = target.rank() - self.rank();
         let own = self.strides();

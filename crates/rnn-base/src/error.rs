@@ -5,7 +5,7 @@ use crate::dtype::DType;
 /// Result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong. Every variant names the op and the argument, what was expected and what came.
+/// An error. Every variant names the op and the argument, the expected value and the actual one.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -18,7 +18,7 @@ pub enum Error {
         arg: String,
         /// Expected shape with axis names, e.g. `[4*H, H] = [256, 64]`.
         expected: String,
-        /// Axis lengths that came.
+        /// Actual axis lengths.
         got: Vec<usize>,
     },
     /// An argument has the wrong element type.
@@ -30,10 +30,10 @@ pub enum Error {
         arg: &'static str,
         /// Expected type or types.
         expected: &'static str,
-        /// The type that came.
+        /// The actual type.
         got: DType,
     },
-    /// A value is out of its domain (probability, axis number, learning rate, ...).
+    /// A value is outside its domain (probability, axis number, learning rate, ...).
     #[error("{op}: {arg} must be {expected}, got {got}")]
     Value {
         /// The op that refused.
@@ -42,7 +42,7 @@ pub enum Error {
         arg: &'static str,
         /// The domain in words.
         expected: String,
-        /// The value that came.
+        /// The actual value.
         got: String,
     },
     /// An index or class label does not exist.
@@ -76,14 +76,14 @@ pub enum Error {
     TooLarge {
         /// The op that refused.
         op: &'static str,
-        /// What was to be allocated.
+        /// The allocation that failed.
         what: String,
         /// Bytes needed; `u128::MAX` when the size itself overflows.
         needed: u128,
         /// Bytes possible.
         limit: u64,
     },
-    /// The combination exists nowhere or not yet; nothing was silently replaced.
+    /// The combination is not supported; it is never replaced by another one silently.
     #[error("{op}: {what} is not supported: {why}")]
     Unsupported {
         /// The op that refused.
@@ -96,7 +96,7 @@ pub enum Error {
     /// No adapter fits the request.
     #[error("no GPU adapter for {requested}; adapters seen: {seen}")]
     NoAdapter {
-        /// What was asked for.
+        /// The request.
         requested: String,
         /// Names of the adapters that exist, or `none`.
         seen: String,
@@ -108,12 +108,12 @@ pub enum Error {
         adapter: String,
         /// The limit's name.
         limit: &'static str,
-        /// What the default kernels need.
+        /// The limit that the default kernels need.
         needed: u64,
-        /// What the adapter offers.
+        /// The adapter's limit.
         got: u64,
     },
-    /// The GPU driver reported an error; the device's results since then are void.
+    /// The GPU driver reported an error; results computed after it are void.
     #[error("GPU {kind}: {message}")]
     Gpu {
         /// `validation`, `out of memory`, `internal` or `shader`.
@@ -121,10 +121,10 @@ pub enum Error {
         /// The driver's or wgpu's message.
         message: String,
     },
-    /// The device is gone (reset, unplugged, driver update). Host data is intact.
+    /// The device is lost (reset, unplugged, driver update). Host data is intact.
     #[error("GPU device lost: {0}")]
     DeviceLost(String),
-    /// A value that is consumed by one use was used again.
+    /// A value for a single use was used again.
     #[error("{op}: {what} was already consumed")]
     Consumed {
         /// The op that refused.

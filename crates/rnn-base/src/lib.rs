@@ -1,7 +1,8 @@
-//! What both backends and the runtime above them share: errors, shapes, element types, random numbers, cache files, and
-//! plain descriptions of ops ([`args`]). Nothing here knows a device or touches an array's memory.
+//! The code that both backends and the runtime above them share: errors, shapes, element types, random
+//! numbers, cache files, and plain descriptions of ops ([`args`]). This crate uses no device and touches no
+//! array memory.
 //!
-//! Programs use `rnn-runtime` or `rnn-api`, which hand on what is public of this crate.
+//! Programs use `rnn-runtime` or `rnn-api`, which re-export the public items of this crate.
 
 pub mod args;
 mod array_of;

@@ -1,11 +1,11 @@
 //! Counter-based random numbers: Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror and Shaw,
 //! "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
 //!
-//! A draw is a pure function of (seed, stream, layer, direction, step, element), so masks agree
-//! between CPU and GPU, between whole and chunked sequences, and after a resume. Threefry rather
-//! than Philox because WGSL has no 32x32 -> 64 bit multiplication.
+//! A draw is a pure function of (seed, stream, layer, direction, step, element), so masks agree between CPU
+//! and GPU, between whole and chunked sequences, and after a resume.
+//! Threefry is used rather than Philox because WGSL has no 32x32 -> 64 bit multiplication.
 
-/// A key from which any number of draws are made.
+/// A key for any number of draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RngKey(pub [u32; 2]);
 

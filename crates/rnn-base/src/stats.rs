@@ -1,6 +1,6 @@
-//! [`DeviceStats`]: what a device has created and done.
+//! [`DeviceStats`]: counts of objects that a device created and of calls that it made.
 
-/// Counts since a device was opened; a steady training step changes none but the last two.
+/// Counts since a device was opened; a steady training step changes only the last two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceStats {
     /// Blocks of memory requested from the system or driver.
@@ -9,7 +9,7 @@ pub struct DeviceStats {
     pub bytes_created: usize,
     /// Pipelines compiled.
     pub pipelines_created: usize,
-    /// Bytes of compiled pipelines that an earlier run had left in the cache directory.
+    /// Bytes of compiled pipelines loaded from the cache directory.
     pub cached_pipeline_bytes: usize,
     /// Bind group layouts created.
     pub bind_group_layouts_created: usize,

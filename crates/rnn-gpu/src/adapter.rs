@@ -1,4 +1,4 @@
-//! The adapters of the system: listing, selection, what the kernels need of them.
+//! The adapters of the system: listing, selection, and the limits that the kernels need.
 
 use rnn_base::error::{Error, Result};
 use std::fmt;
@@ -13,13 +13,13 @@ pub enum DeviceKind {
     Integrated,
     /// A GPU lent to a virtual machine.
     Virtual,
-    /// A software implementation: right results, slower than the CPU backend.
+    /// A software implementation: correct, but slower than the CPU backend.
     Software,
-    /// The driver does not say.
+    /// The driver does not report it.
     Other,
 }
 
-/// An adapter as the system lists it.
+/// An adapter from the system's list.
 #[derive(Clone, Debug)]
 pub struct AdapterInfo {
     /// Position in the list, usable as a [`GpuSelector`].
@@ -38,7 +38,7 @@ pub struct AdapterInfo {
     pub max_workgroup_invocations: u32,
     /// Workgroup memory in bytes.
     pub max_workgroup_bytes: u32,
-    /// Whether it can time kernels, see [`GpuOptions::timestamps`](super::GpuOptions::timestamps).
+    /// Whether it can time kernels; see [`GpuOptions::timestamps`](super::GpuOptions::timestamps).
     pub has_timestamps: bool,
 }
 
@@ -127,7 +127,8 @@ pub(super) fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfo {
     }
 }
 
-/// Every adapter of the system, software ones included; none on the web, where asking takes a future.
+/// Every adapter of the system, software ones included; empty on the web, where only async calls can list
+/// them.
 pub fn adapters() -> Vec<AdapterInfo> {
     if cfg!(target_arch = "wasm32") {
         return Vec::new();
@@ -139,7 +140,7 @@ pub fn adapters() -> Vec<AdapterInfo> {
         .collect()
 }
 
-/// Sorts the fastest kind first.
+/// Sort key of a kind; the fastest kind has the lowest.
 pub(super) fn rank(kind: DeviceKind) -> usize {
     match kind {
         DeviceKind::Discrete => 0,
@@ -150,7 +151,7 @@ pub(super) fn rank(kind: DeviceKind) -> usize {
     }
 }
 
-/// What the kernels of the default path use; all within WebGPU's defaults.
+/// Checks the limits that the kernels of the default path need; all lie within WebGPU's defaults.
 pub(super) fn check_limits(adapter: &str, limits: &wgpu::Limits) -> Result<()> {
     let needs = [
         (

@@ -1,4 +1,4 @@
-//! [`GpuArray`]: an array in a GPU's memory, and the ways to make one.
+//! [`GpuArray`]: an array in a GPU's memory, and its constructors.
 
 use super::pointwise::{narrow, widen};
 use super::{GpuBuffer, GpuDevice};
@@ -13,7 +13,7 @@ impl GpuDevice {
     /// An f32 array with unspecified contents.
     ///
     /// # Errors
-    /// A shape that there is none of, or no memory.
+    /// An invalid shape, or no memory.
     pub fn array(&self, op: &'static str, dims: &[usize]) -> Result<GpuArray> {
         self.array_in(op, dims, DType::F32)
     }
@@ -41,7 +41,7 @@ impl GpuDevice {
     /// An f32 array of these values.
     ///
     /// # Errors
-    /// As [`GpuDevice::array`]; as many values as `dims` say are the caller's business.
+    /// As [`GpuDevice::array`]. The caller must pass as many values as `dims` have elements.
     pub(crate) fn array_of(&self, op: &'static str, values: &[f32], dims: &[usize]) -> Result<GpuArray> {
         let shape = Shape::new(op, dims)?;
         debug_assert_eq!(shape.len(), values.len());
@@ -50,7 +50,7 @@ impl GpuDevice {
     }
 }
 
-/// The array with f32 or f16 values; a cheap clone when nothing changes.
+/// The array with its values in f32 or f16; a cheap clone when it has that type already.
 pub(crate) fn cast(x: &GpuArray, dtype: DType) -> Result<GpuArray> {
     let (device, n) = (x.buffer.device(), x.len());
     let buffer = match (x.dtype, dtype) {

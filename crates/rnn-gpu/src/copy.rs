@@ -1,4 +1,4 @@
-//! Twin of `cpu/copy.rs`.
+//! Copies between strided views. Twin of `rnn-cpu/src/copy.rs`.
 
 use super::{GpuArray, GpuBuffer, GpuDevice, Launch};
 use rnn_base::DType;
@@ -12,7 +12,7 @@ use std::ops::Range;
 
 const _: () = assert!(MAX_RANK <= MAX_AXES, "the strided kernels would drop axes");
 
-/// Values of f16 become f32 on the way. `dst` is fresh: nobody else holds it, so it is written in place.
+/// Copies a strided view; f16 becomes f32. `dst` is fresh and not shared, so it is written in place.
 pub fn copy_strided(
     dev: &GpuDevice,
     copy: &StridedCopy,
@@ -39,13 +39,13 @@ pub fn copy_strided(
     })
 }
 
-/// Copies between arrays; f16 becomes f32 on the way. `dst` is fresh, as in [`copy_strided`].
+/// Copies between arrays; f16 becomes f32. `dst` is fresh, as in [`copy_strided`].
 pub(crate) fn copy_into(copy: &StridedCopy, src: &GpuArray, dst: &mut GpuArray) -> Result<()> {
     let half = src.dtype == DType::F16;
     copy_strided(src.buffer.device(), copy, (&src.buffer, half), &mut dst.buffer)
 }
 
-/// A part of the first axis, as f32.
+/// A range of the first axis, as f32.
 pub(crate) fn slice(op: &'static str, x: &GpuArray, part: Range<usize>) -> Result<GpuArray> {
     let mut dims = x.dims().to_vec();
     let row = x.len() / dims[0];
@@ -55,7 +55,7 @@ pub(crate) fn slice(op: &'static str, x: &GpuArray, part: Range<usize>) -> Resul
     Ok(out)
 }
 
-/// All elements of several f32 arrays, one after the other.
+/// The elements of several f32 arrays, one array after the other.
 pub(crate) fn concat(op: &'static str, parts: &[GpuArray]) -> Result<GpuArray> {
     let total = parts.iter().map(GpuArray::len).sum();
     let mut out = parts[0].buffer.device().array(op, &[total])?;

@@ -1,4 +1,4 @@
-//! Twin of `cpu/ctc.rs`.
+//! The CTC loss. Twin of `rnn-cpu/src/ctc.rs`.
 
 use super::reduce::sum_axis;
 use super::{GpuBuffer, GpuDevice, Launch};
@@ -10,7 +10,7 @@ use rnn_kernels::params::{CtcBackwardParams, CtcParams};
 
 const LANES: (&str, f64) = ("LANES", grid::WORKGROUP as f64);
 
-/// Operations of a state at a step: two logarithmic sums, most of it.
+/// Operations of one state at one time step, mostly two log-sum-exps.
 const STATE_WORK: usize = 80;
 
 /// Returns the loss, the cost of every sequence and the forward variables.

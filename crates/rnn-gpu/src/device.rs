@@ -1,4 +1,4 @@
-//! An opened GPU: its options, what belongs to it, waiting and closing.
+//! An opened GPU: options, resources, synchronisation and closing.
 
 use super::adapter::{AdapterInfo, GpuSelector, check_limits, describe, enumerate, rank};
 use super::encoder::Recorder;
@@ -16,8 +16,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Which optional abilities of an adapter are used. The default takes whatever makes kernels faster;
-/// switching one off forces the form that every WebGPU implementation can run.
+/// Which optional features of an adapter are used. The default uses every feature that makes kernels faster.
+/// Switching one off forces the form that every WebGPU implementation can run.
 #[derive(Clone, Debug)]
 pub struct GpuOptions {
     /// Pass step numbers as immediates rather than through a uniform with a dynamic offset.
@@ -26,24 +26,25 @@ pub struct GpuOptions {
     pub subgroups: bool,
     /// Use f16 values in kernels.
     pub half: bool,
-    /// Ask for the adapter's own limits rather than WebGPU's defaults.
+    /// Request the adapter's own limits rather than WebGPU's defaults.
     pub adapter_limits: bool,
-    /// Bytes that a single array may have at most, where less than the adapter takes is wanted. Recurrent
-    /// passes above it run in segments of time or in groups of rows.
+    /// Most bytes of a single array, for a limit below the adapter's. Recurrent passes above it run in
+    /// segments of time or in groups of batch rows.
     pub max_array_bytes: Option<u64>,
-    /// The algorithm of recurrences; `None` leaves it to the environment variable `RNN_GPU_ALGO` (`step` or
-    /// `sequence`), and without that to the planner.
+    /// The algorithm of recurrences. `None` takes it from the environment variable `RNN_GPU_ALGO` (`step` or
+    /// `sequence`), else the planner chooses.
     pub algorithm: Option<Algorithm>,
-    /// Steps from one layer of a stack to the next, which then run side by side where their options allow it; 0 runs one
-    /// layer after the other, `None` leaves it to the planner.
+    /// Wavefront lag: time steps between a layer of a stack and the next one. The layers then run side by
+    /// side where their options allow it. 0 runs one layer after the other; `None` leaves the choice to the
+    /// planner.
     pub wavefront: Option<usize>,
-    /// Time kernels where the adapter can, for `Device::kernel_seconds`.
-    /// Off by default: every submit then carries a copy of its times.
+    /// Time kernels where the adapter can, for `Device::kernel_seconds`. Off by default, because every submit
+    /// then also copies its timestamps.
     pub timestamps: bool,
     /// Where compiled pipelines are kept from run to run.
     pub cache_dir: CacheDir,
-    /// Families of optional kernels, by the names in the warnings of their self-tests, that count as
-    /// having failed: simpler kernels take over. For tests, and for adapters known to compute wrongly.
+    /// Families of optional kernels that are treated as failed, by the names in the warnings of their
+    /// self-tests: the simpler kernels are used. For tests, and for adapters known to compute wrong results.
     pub distrust: &'static [&'static str],
 }
 
@@ -73,9 +74,9 @@ pub(super) struct Inner {
     pub(super) queue: wgpu::Queue,
     pub(super) limits: wgpu::Limits,
     pub(super) immediates: bool,
-    /// Lanes of a subgroup, where operations on them can be used and the number is fixed.
+    /// Lanes of a subgroup, where subgroup operations are available and the number is fixed.
     pub(super) subgroup_size: Option<u32>,
-    /// Whether kernels may have f16 values.
+    /// Whether kernels may use f16 values.
     pub(super) half: bool,
     algorithm: Option<Algorithm>,
     pub(super) wavefront: Option<usize>,
@@ -89,7 +90,7 @@ pub(super) struct Inner {
     pub(super) failure: Arc<Failure>,
 }
 
-/// How often something was created or done since the device was opened.
+/// Counts of created objects and of calls since the device was opened.
 #[derive(Default)]
 pub(super) struct Counters {
     buffers: AtomicUsize,
@@ -111,8 +112,8 @@ impl Counters {
     }
 }
 
-/// Refuses what would block the thread in a browser: what is waited for arrives there only after the
-/// program has returned to the event loop.
+/// Refuses to block the thread in a browser, where results arrive only after the program returns to the event
+/// loop.
 pub(super) fn expect_blocking(op: &'static str, instead: &str) -> Result<()> {
     if cfg!(target_arch = "wasm32") {
         return Err(Error::Unsupported {
@@ -136,7 +137,7 @@ impl GpuDevice {
         pollster::block_on(Self::open_async(selector, options))
     }
 
-    /// As [`GpuDevice::open`], without blocking the thread: the only way on the web.
+    /// As [`GpuDevice::open`], without blocking the thread. On the web this is the only way to open a device.
     ///
     /// # Errors
     /// As [`GpuDevice::open`].
@@ -230,12 +231,12 @@ impl GpuDevice {
         &self.0.info
     }
 
-    /// Bytes that a single array may have.
+    /// Most bytes of a single array.
     pub fn max_array_bytes(&self) -> u64 {
         self.0.limits.max_storage_buffer_binding_size.min(self.0.limits.max_buffer_size)
     }
 
-    /// Whether both handles mean the same opened device.
+    /// Whether both handles refer to the same opened device.
     pub fn same(&self, other: &GpuDevice) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -250,12 +251,12 @@ impl GpuDevice {
         self.0.algorithm
     }
 
-    /// Lanes of a subgroup, where operations on them can be used and the number is fixed.
+    /// Lanes of a subgroup, where subgroup operations are available and the number is fixed.
     pub fn subgroup_size(&self) -> Option<u32> {
         self.0.subgroup_size
     }
 
-    /// Whether kernels may have f16 values.
+    /// Whether kernels may use f16 values.
     pub fn has_half(&self) -> bool {
         self.0.half
     }
@@ -278,7 +279,7 @@ impl GpuDevice {
     /// Waits until everything enqueued has run.
     ///
     /// # Errors
-    /// Whatever the driver reported since the last check.
+    /// The error that the driver reported since the last check.
     pub fn synchronize(&self) -> Result<()> {
         self.0.flush()?;
         self.0.wait()
@@ -287,32 +288,32 @@ impl GpuDevice {
     /// Seconds of compute passes since the last call; `None` without timestamps.
     ///
     /// # Errors
-    /// Whatever the driver reported since the last check.
+    /// The error that the driver reported since the last check.
     pub fn kernel_seconds(&self) -> Result<Option<f64>> {
         self.synchronize()?;
         self.0.recorder().timestamps().map(Timestamps::take_seconds).transpose()
     }
 
-    /// Writes the cache of compiled pipelines, if there is something new to keep.
+    /// Writes the pipeline cache if it has new pipelines.
     pub fn save_pipelines(&self) {
         self.0.save_pipelines();
     }
 
-    /// Simulates the loss of the device, for tests of recovery. What is submitted still runs.
+    /// Simulates the loss of the device, for tests of recovery. Work already submitted still runs.
     pub fn destroy(&self) {
-        // First, so that what another thread is doing meanwhile, on buffers that become invalid under its hands,
-        // is explained. A driver's loss has no such order: see `Inner::check`.
+        // Recorded before the device is destroyed: another thread may be using buffers that become invalid,
+        // and its error then names the loss. A real loss comes in no such order: see `Inner::check`.
         self.0.failure.record(Error::DeviceLost("destroyed".into()));
         self.0.device.destroy();
-        // Lets wgpu deliver its own report; the loss is known already.
+        // Lets wgpu deliver its own report of the loss, which is recorded already.
         let _ = self.0.failure.poll(&self.0.device, wgpu::PollType::wait_indefinitely());
     }
 }
 
 impl Inner {
     pub(super) fn recorder(&self) -> MutexGuard<'_, Recorder> {
-        // A panic while recording leaves at worst an unfinished command list, which wgpu rejects
-        // as a validation error of its own.
+        // A panic while recording leaves at worst an unfinished command list, which wgpu rejects with a
+        // validation error.
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -336,14 +337,14 @@ impl Inner {
     }
 
     fn save_pipelines(&self) {
-        // A failed device has nothing trustworthy to say.
+        // The data of a failed device cannot be trusted.
         if let (Some(cache), Ok(())) = (&self.pipelines.cache, self.check()) {
             cache.save(self.counters.pipelines.load(Ordering::Relaxed));
         }
     }
 
-    /// The first failure the driver reported, if any. It stays: results since then are void. A loss may be
-    /// announced by errors of other kinds, which it explains once wgpu gets to report it.
+    /// The first failure that the driver reported, if any. It stays, because results computed after it are
+    /// void. Errors of other kinds may precede a loss; the loss replaces them once wgpu reports it.
     pub(super) fn check(&self) -> Result<()> {
         match self.failure.check() {
             Err(Error::Gpu { .. }) => self.failure.poll(&self.device, wgpu::PollType::Poll),

@@ -1,4 +1,4 @@
-//! Twin of `cpu/dropout.rs`.
+//! Dropout. Twin of `rnn-cpu/src/dropout.rs`.
 
 use super::{GpuArray, GpuBuffer, GpuDevice, Launch};
 use rnn_base::args::dropout::DropoutMask;
@@ -8,7 +8,7 @@ use rnn_kernels::catalogue::pointwise::DROPOUT;
 use rnn_kernels::grid;
 use rnn_kernels::params::DropoutParams;
 
-/// Zeroes what the mask drops and scales the rest.
+/// Zeroes the dropped elements and scales the others.
 pub fn dropout(dev: &GpuDevice, x: &GpuBuffer, n: usize, mask: &DropoutMask) -> Result<GpuBuffer> {
     let y = dev.alloc(n)?;
     let [key0, key1] = mask.key.0;

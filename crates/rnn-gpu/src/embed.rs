@@ -1,4 +1,4 @@
-//! Twin of `cpu/embed.rs`.
+//! Embedding tables: gather and scatter-add. Twin of `rnn-cpu/src/embed.rs`.
 
 use super::{GpuBuffer, GpuDevice, Launch};
 use rnn_base::error::Result;
@@ -6,8 +6,8 @@ use rnn_kernels::catalogue::embed::{GATHER, SCATTER_ADD};
 use rnn_kernels::grid;
 use rnn_kernels::params::{GatherParams, ScatterAddParams};
 
-/// `out[k, :] = table[indices[k], :]` for n indices and rows of e elements; zeros where an index is none of
-/// the v rows.
+/// `out[k, :] = table[indices[k], :]` for n indices and rows of e elements; zeros where an index is not below
+/// v.
 pub fn gather(
     dev: &GpuDevice,
     table: &GpuBuffer,
@@ -28,7 +28,7 @@ pub fn gather(
     Ok(out)
 }
 
-/// `out[indices[k], :] += dy[k, :]` over k in order, into v rows of zeros.
+/// `out[indices[k], :] += dy[k, :]` for k in ascending order, into v rows of zeros.
 pub fn scatter_add(
     dev: &GpuDevice,
     dy: &GpuBuffer,
@@ -46,7 +46,7 @@ pub fn scatter_add(
         params: bytemuck::bytes_of(&params),
         buffers: &[dy, indices, &out],
         grid: grid::groups(v * tiles),
-        // Every row looks at every index.
+        // Every row of the table reads every index.
         work: (v * tiles * n + n * e) as u64,
     })?;
     Ok(out)

@@ -1,8 +1,8 @@
 //! Recording dispatches and submitting them in chunks.
 //!
-//! All parameters travel through one uniform ring: every dispatch appends its struct to a host
-//! shadow, which is written with one copy before the submit. A dispatch costs one storage bind
-//! group and no buffer.
+//! All parameters go through one uniform ring: every dispatch appends its struct to a copy in host memory,
+//! which is uploaded once before the submit. A dispatch needs one storage bind group and no buffer of its
+//! own.
 
 use super::adapter::DeviceKind;
 use super::device::{Counters, GpuDevice, Inner};
@@ -22,7 +22,7 @@ pub(super) const MAX_DISPATCHES: usize = 512;
 /// The first submit after an idle queue is short, so that the GPU starts early.
 const FIRST_DISPATCHES: usize = 32;
 
-/// Longest submit in seconds, by the estimate below; watchdogs bite at about two.
+/// Longest submit in seconds, by the estimate below; driver watchdogs end a submit at about two seconds.
 const MAX_SUBMIT_SECONDS: f64 = 0.2;
 
 /// One dispatch.
@@ -35,14 +35,14 @@ pub(crate) struct Launch<'a> {
     pub(crate) buffers: &'a [&'a GpuBuffer],
     /// Workgroups along x, y, z.
     pub(crate) grid: [u32; 3],
-    /// Rough number of arithmetic operations, for the size of submits.
+    /// Rough number of arithmetic operations; it limits the size of submits.
     pub(crate) work: u64,
 }
 
 /// The same dispatch once per time step: one bind group, only the step number changes.
 pub(crate) struct StepLaunch<'a> {
     pub(crate) launch: Launch<'a>,
-    /// What the kernel reads as `step`, in order.
+    /// The values that the kernel reads as `step`, in order.
     pub(crate) steps: &'a mut dyn Iterator<Item = [u32; 4]>,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Recorder {
     ring_group: wgpu::BindGroup,
     shadow: Vec<u8>,
     alignment: usize,
-    /// Counts submits from 1; buffers remember in which one they were last used.
+    /// Number of the open submit, from 1; buffers store the number of the submit that last used them.
     epoch: u64,
     dispatches: usize,
     seconds: f64,
@@ -111,7 +111,7 @@ impl Recorder {
         self.timestamps.as_ref()
     }
 
-    /// The next submit is a short one again.
+    /// Makes the next submit a short one again.
     pub(super) fn queue_is_idle(&mut self) {
         self.limit = FIRST_DISPATCHES;
     }
@@ -125,7 +125,7 @@ impl Recorder {
     pub(super) fn flush(&mut self, inner: &Inner) {
         self.pass = None;
         let Some(mut encoder) = self.encoder.take() else { return };
-        // After a failure nothing runs any more: the commands are dropped with their encoder.
+        // After a failure nothing is submitted: the commands are dropped with their encoder.
         if inner.check().is_ok() {
             let times = self.timestamps.as_mut();
             let times = times.and_then(|times| times.copy_out(&inner.device, &inner.counters, &mut encoder));
@@ -137,8 +137,8 @@ impl Recorder {
             if let (Some(timestamps), Some(times)) = (&self.timestamps, times) {
                 timestamps.collect(times);
             }
-            // Lets finished submits release their resources and deliver callbacks. An error stays with
-            // the device, and every later call returns it.
+            // Lets finished submits release their resources and deliver callbacks. The device keeps an error,
+            // and every later call returns it.
             let _ = inner.poll(wgpu::PollType::Poll);
         }
         self.shadow.clear();
@@ -183,7 +183,7 @@ impl Recorder {
         self.encoder(inner).copy_buffer_to_buffer(from.raw(), 0, to, 0, bytes);
     }
 
-    /// Appends bytes to the ring and returns their offset; `is_full` has made sure of the room.
+    /// Appends bytes to the ring and returns their offset; `is_full` has checked that they fit.
     fn push(&mut self, bytes: &[u8]) -> u32 {
         let offset = self.shadow.len();
         self.shadow.extend_from_slice(bytes);
@@ -191,8 +191,8 @@ impl Recorder {
         offset as u32
     }
 
-    /// Whether the submit ends here: no room in the ring for one more parameter and one more step
-    /// window, enough dispatches, or enough estimated time.
+    /// Whether the submit must end here: the ring has no room for one more parameter struct and one more step
+    /// number, or there are enough dispatches, or enough estimated time.
     fn is_full(&self) -> bool {
         self.shadow.len() as u64 + 2 * PARAMS_WINDOW.max(self.alignment as u64) > RING_BYTES - PARAMS_WINDOW
             || self.dispatches >= self.limit
@@ -278,7 +278,7 @@ impl GpuDevice {
         Ok(())
     }
 
-    /// Mistakes of our own op code, caught here because wgpu reports them far from their cause.
+    /// Checks for mistakes in the ops of this crate; wgpu would report them far from their cause.
     fn check_launch(&self, launch: &Launch<'_>) -> Result<()> {
         let kernel = launch.kernel;
         let limit = self.0.limits.max_compute_workgroups_per_dimension;
@@ -305,8 +305,8 @@ impl GpuDevice {
     }
 }
 
-/// Operations per second that even a slow adapter of this kind reaches: the submit sizes err on the
-/// short side. Software adapters have no watchdog, so the figure only keeps submits regular.
+/// Operations per second that even a slow adapter of this kind reaches. A low figure only makes submits
+/// shorter. Software adapters have no watchdog, so their figure only keeps submits regular.
 fn assumed_rate(kind: DeviceKind) -> f64 {
     match kind {
         DeviceKind::Discrete | DeviceKind::Virtual => 5e11,

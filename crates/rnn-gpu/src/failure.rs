@@ -1,14 +1,14 @@
-//! What the driver reported: errors arrive through callbacks and stay until the device is dropped.
+//! Driver errors: they arrive through callbacks and stay until the device is dropped.
 
 use rnn_base::error::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The first failure of a device. Results computed since then are void, so it stays.
+/// The first failure of a device. It stays, because results computed after it are void.
 #[derive(Default)]
 pub(super) struct Failure {
-    /// Whether `first` is set: every dispatch asks, and an unset flag costs less than the lock.
+    /// Whether `first` is set. Every dispatch checks it, and an atomic flag costs less than the lock.
     any: AtomicBool,
     first: Mutex<Option<Error>>,
 }
@@ -26,7 +26,7 @@ impl Failure {
         failure
     }
 
-    /// Keeps the first failure, except that a lost device explains whatever came before it.
+    /// Keeps the first failure, but a device loss replaces it: the loss is the cause of the earlier error.
     pub(super) fn record(&self, error: Error) {
         tracing::error!(%error, "GPU failure");
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,10 +62,10 @@ impl Failure {
     }
 }
 
-/// Runs a call into wgpu whose only way to report a lost device is a panic: [`wgpu::Device::poll`]
-/// panics when the driver answers a wait with anything but success or a timeout. By then wgpu's core
-/// has returned, so none of its locks is held and nothing is left half done. The program's panic hook
-/// has run, though, and by default prints.
+/// Runs a call into wgpu that reports a lost device only by a panic: [`wgpu::Device::poll`] panics when the
+/// driver answers a wait with anything but success or a timeout. wgpu's core has returned by then, so none of
+/// its locks is held and no state is half written. The program's panic hook has run, though, and prints by
+/// default.
 fn guard<R>(call: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
@@ -74,12 +74,13 @@ fn guard<R>(call: impl FnOnce() -> R) -> Result<R, String> {
     })
 }
 
-/// Runs `make` and returns what wgpu has against it, which then is no failure of the device.
+/// Runs `make` and returns the error that wgpu raises for it; that error does not count as a failure of the
+/// device.
 pub(super) fn attempt<R>(device: &wgpu::Device, make: impl FnOnce() -> R) -> Result<R> {
     let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
     let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
     let made = make();
-    // Ready at once: natively, wgpu reports before the call returns.
+    // The future is ready at once: natively, wgpu reports before the call returns.
     let internal = pollster::block_on(internal.pop());
     let validation = pollster::block_on(validation.pop());
     match validation.or(internal) {
@@ -88,7 +89,7 @@ pub(super) fn attempt<R>(device: &wgpu::Device, make: impl FnOnce() -> R) -> Res
     }
 }
 
-/// A wgpu error as ours.
+/// Converts a wgpu error into an [`Error`].
 fn describe(error: wgpu::Error) -> Error {
     let (kind, message) = match error {
         wgpu::Error::OutOfMemory { .. } => ("out of memory", error.to_string()),

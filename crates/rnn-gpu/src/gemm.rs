@@ -1,4 +1,4 @@
-//! Matrix products on the GPU. Twin of `cpu/gemm.rs`.
+//! Matrix products on the GPU. Twin of `rnn-cpu/src/gemm.rs`.
 
 use super::array::{cast, to_vec};
 use super::rnn::plan::Facts;
@@ -16,17 +16,17 @@ use rnn_kernels::{ROWS, grid};
 /// A product of arrays on a GPU.
 pub type GemmArgs<'a> = Product<&'a GpuArray>;
 
-/// Multiply-adds of one dispatch at most: about 20 ms at the slowest rate of a real GPU. Larger
-/// products are split by rows.
+/// Most multiply-adds of one dispatch: about 20 ms at the slowest rate of a real GPU. Larger products are
+/// split by rows.
 const MAX_WORK: usize = 1 << 30;
 
-/// Sums over k shorter than two of these are not divided, and no part is shorter than one.
+/// Smallest part of a sum over k: a sum below twice this length is not divided.
 const MIN_PART: usize = 256;
 
 /// Most parts of a sum over k.
 const MAX_PARTS: usize = 64;
 
-/// Kernels, their constants, and the rows and columns of c that a workgroup computes.
+/// A kernel form: kernels, their constants, and the rows and columns of c that a workgroup computes.
 #[derive(Clone)]
 struct Form {
     family: &'static Family,
@@ -34,11 +34,11 @@ struct Form {
     tile: [usize; 2],
 }
 
-/// Families of aligned kernels, by the names of their self-tests.
+/// Families of aligned kernels, named as in their self-tests.
 const SUBGROUP: &str = "gemm/subgroup";
 const ALIGNED: &str = "gemm/aligned";
 
-/// Along which axis each operand of an aligned product is contiguous: along k, or along the other.
+/// The contiguous axis of each operand of an aligned product: k, or the other one.
 #[derive(Clone, Copy)]
 struct Aligned {
     a_along_k: bool,
@@ -71,7 +71,7 @@ impl Aligned {
 }
 
 impl Form {
-    /// Any strides, any adapter.
+    /// For any strides and any adapter.
     fn strided(args: &GemmArgs<'_>) -> Self {
         let along_k = |stride: usize| f64::from(u8::from(stride == 1));
         Form {
@@ -97,7 +97,7 @@ impl Form {
         Form { family: &GEMM_SUBGROUP, constants: aligned.constants(rows), tile: [rows, 32] }
     }
 
-    /// For any other adapter.
+    /// For aligned operands on any adapter.
     fn aligned(args: &GemmArgs<'_>, aligned: Aligned) -> Self {
         if args.m <= 4 && aligned.a_along_k && aligned.b_along_k {
             let rows = if args.m == 1 { 1 } else { 4 };
@@ -108,7 +108,7 @@ impl Form {
         Form { family, constants: aligned.constants(8), tile: [side, side] }
     }
 
-    /// The fastest one whose kernels have proved themselves on this device.
+    /// The fastest form whose kernels passed their self-test on this device.
     fn choose(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output) -> Result<Self> {
         match Aligned::of(args, c) {
             Some(aligned) if device.subgroup_size() == Some(8) && works(device, SUBGROUP)? => {
@@ -123,13 +123,13 @@ impl Form {
 /// Enqueues the product into `c`.
 ///
 /// # Errors
-/// A device that is lost.
+/// A lost device.
 pub fn gemm(device: &GpuDevice, args: &GemmArgs<'_>, c: &mut GpuArray, place: Output) -> Result<()> {
     gemm_grouped(device, args, c, place, 1)
 }
 
-/// As [`gemm`], but row `j*G + g` of the product becomes row `g * M/G + j` of c: the rows of one g together.
-/// M is a multiple of G.
+/// As [`gemm`], but row `j*G + g` of the product becomes row `g * M/G + j` of c: this puts the rows of one g
+/// together. M is a multiple of G.
 pub(crate) fn gemm_grouped(
     device: &GpuDevice,
     args: &GemmArgs<'_>,
@@ -143,7 +143,8 @@ pub(crate) fn gemm_grouped(
     run(device, args, (c, place), &form, groups)
 }
 
-/// Into how many parts the sum over k is divided, because c alone does not fill the device.
+/// Number of parts that the sum over k is divided into: more than one where the tiles of c alone do not fill
+/// the device.
 fn parts(device: &GpuDevice, args: &GemmArgs<'_>, form: &Form) -> usize {
     let tiles = args.m.div_ceil(form.tile[0]) * args.n.div_ceil(form.tile[1]);
     let wanted = 2 * Facts::new(device.info().kind, None, 0).cores;
@@ -155,7 +156,7 @@ fn parts(device: &GpuDevice, args: &GemmArgs<'_>, form: &Form) -> usize {
     }
 }
 
-/// The formats of a product, by its arrays.
+/// The storage formats of a product's arrays.
 fn formats(args: &GemmArgs<'_>, c: DType) -> Formats {
     match (args.a.memory.dtype, args.b.memory.dtype, c) {
         (DType::F32, DType::F32, DType::F32) => Formats::Single,
@@ -165,7 +166,7 @@ fn formats(args: &GemmArgs<'_>, c: DType) -> Formats {
     }
 }
 
-/// Where the kernels write, and how.
+/// Destination of the kernels' results.
 struct Target<'a> {
     buffer: &'a GpuBuffer,
     dtype: DType,
@@ -200,7 +201,7 @@ fn run(
         };
         return product(device, args, &target, form);
     }
-    // The order of the additions does not depend on which part is finished first.
+    // Every part has its own buffer, so the order of additions does not depend on which part finishes first.
     let sums = device.alloc(parts * args.m * args.n)?;
     let target = Target {
         buffer: &sums,
@@ -242,7 +243,7 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
         |x: &Operand<&GpuArray>| [x.offset, x.row_stride, x.col_stride, x.batch_stride].map(|v| v as u32);
     let [a_offset, a_row_stride, a_col_stride, a_batch_stride] = strides(&args.a);
     let [b_offset, b_row_stride, b_col_stride, b_batch_stride] = strides(&args.b);
-    // Whole tiles; one dispatch where the work allows it.
+    // Whole tiles per dispatch; one dispatch where the work allows it.
     let rows = (MAX_WORK / (args.n * args.k).max(1)).max(tile) / tile * tile;
     for first_row in (0..args.m).step_by(rows) {
         let m = (first_row + rows).min(args.m);
@@ -265,13 +266,13 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
             has_bias: u32::from(c.bias.is_some()),
             first_row: first_row as u32,
             parts: c.parts as u32,
-            // Whole vectors and whole tiles of every kernel.
+            // A whole number of vectors and of tiles for every kernel.
             part_depth: args.k.div_ceil(c.parts).next_multiple_of(64) as u32,
             part_stride: (args.m * args.n) as u32,
             row_groups: c.groups as u32,
             group_rows: (args.m / c.groups) as u32,
         };
-        // A product without bias still needs something bound; `a` is at hand and readable.
+        // A product without bias still needs a buffer for that binding; `a` serves, because it is readable.
         let bias = c.bias.unwrap_or(args.a.memory).buffer();
         device.dispatch(Launch {
             kernel: member(form.family, formats(args, c.dtype)),
@@ -285,22 +286,22 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
     Ok(())
 }
 
-/// Whether a family of aligned kernels passes its self-test, products of small integers; it runs at the first
-/// call.
+/// Whether a family of aligned kernels passes its self-test: products of small integers. The test runs at the
+/// first call.
 fn works(device: &GpuDevice, family: &'static str) -> Result<bool> {
     device.0.self_tests.passes(family, 0.0, || {
         let mut worst = 0f32;
-        // A tile and a bit; a few rows.
+        // One tile and a remainder; then a few rows only.
         for m in [67, 3] {
             let error = self_test(device, family, m, Formats::Single)?;
-            // max() of f32 drops NaN.
+            // f32's max() ignores NaN.
             worst = if error <= worst { worst } else { error };
         }
         Ok(worst)
     })
 }
 
-/// The largest error of products of f16, by the kernels that are used here.
+/// The largest error of products of f16 by the kernels that this device uses.
 pub(super) fn half_product_error(device: &GpuDevice) -> Result<f32> {
     let subgroups = device.subgroup_size() == Some(8) && works(device, SUBGROUP)?;
     let family = if subgroups { SUBGROUP } else { ALIGNED };

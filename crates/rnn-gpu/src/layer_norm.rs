@@ -1,4 +1,4 @@
-//! Twin of `cpu/layer_norm.rs`.
+//! Layer normalisation. Twin of `rnn-cpu/src/layer_norm.rs`.
 
 use super::reduce::{chunks, lanes, row_grid, sum_axis};
 use super::{GpuBuffer, GpuDevice, Launch};
@@ -8,7 +8,7 @@ use rnn_kernels::catalogue::reduce::{LAYER_NORM, LAYER_NORM_BACKWARD, LAYER_NORM
 use rnn_kernels::grid;
 use rnn_kernels::params::{LayerNormParams, LayerNormWeightsParams, RowsParams};
 
-/// Columns of a workgroup of the weight gradients: a cache line.
+/// Columns of a workgroup of the weight gradients' kernel: a cache line.
 const WIDTH: usize = 32;
 
 /// Returns y, and mean and 1 / sqrt(variance + eps) of every row.

@@ -1,10 +1,10 @@
-//! The GPU backend on wgpu: the only crate of the workspace that names it.
+//! The GPU backend. It is the only crate of the workspace that uses wgpu.
 //!
-//! `device` opens adapters, `failure` keeps what the driver reported, `pool` owns memory, `pipelines`
-//! compiles the catalogue, `pipeline_cache` keeps the result for the next run, `self_test` checks optional
-//! kernels before their first use, `encoder` records dispatches and submits them in chunks. The other files are the
-//! ops, one per shader family: they check nothing (their callers, the ops of `rnn-runtime`, did), fill a parameter struct
-//! and dispatch. `rnn` has the recurrent layers.
+//! `device` opens adapters, `failure` keeps driver errors, `pool` owns memory, `pipelines` compiles the
+//! catalogue, `pipeline_cache` keeps compiled pipelines for the next run, `self_test` checks optional kernels
+//! before their first use, `encoder` records dispatches and submits them in chunks, and `timestamps` times
+//! them. The other files are the ops, one per shader family. They check nothing, because their callers, the
+//! ops of `rnn-runtime`, did; they fill a parameter struct and dispatch. `rnn` has the recurrent layers.
 //!
 //! Programs use `rnn-runtime` or `rnn-api`.
 

@@ -1,4 +1,4 @@
-//! Twin of `cpu/loss.rs`.
+//! Losses. Twin of `rnn-cpu/src/loss.rs`.
 
 use super::pointwise::flag;
 use super::reduce::{chunks, lanes, row_grid, sum_axis};
@@ -61,7 +61,7 @@ pub fn cross_entropy_backward(
     Ok(dlogits)
 }
 
-/// The reduced cost of all elements.
+/// The loss: the weighted and scaled sum of the cost over all elements.
 pub fn elementwise(
     dev: &GpuDevice,
     cost: CostArgs,
@@ -117,7 +117,7 @@ pub fn elementwise_backward(
     Ok(dx)
 }
 
-/// The reduced negative log-likelihood of normal distributions.
+/// The loss: the weighted and scaled sum of the negative log-likelihood of normal distributions.
 pub fn gaussian_nll(
     dev: &GpuDevice,
     log: bool,

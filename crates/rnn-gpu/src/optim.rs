@@ -1,4 +1,4 @@
-//! Twin of `cpu/optim/`.
+//! Optimizer steps, gradient norms and clipping. Twin of `rnn-cpu/src/optim/`.
 
 use super::pointwise::flag;
 use super::{GpuBuffer, GpuDevice, Launch};
@@ -12,10 +12,10 @@ use rnn_kernels::catalogue::optim::{
 };
 use rnn_kernels::{Kernel, grid};
 
-/// Partial sums per tensor, all of them written: one per invocation of `optim/norm_finish.wgsl`.
+/// Partial sums per tensor: one per invocation of `optim/norm_finish.wgsl`. All of them are written.
 const SLOTS: usize = grid::WORKGROUP;
 
-/// Returns the sum of squares of every gradient, and [norm, coefficient, finite, 0, coefficients].
+/// Returns the sum of squares of every gradient, and `[norm, coefficient, finite, 0, coefficients]`.
 pub fn grad_norm(
     dev: &GpuDevice,
     grads: &[&GpuBuffer],
@@ -86,7 +86,7 @@ pub fn clip_value(dev: &GpuDevice, x: &mut GpuBuffer, limit: f32, n: usize) -> R
     })
 }
 
-/// The moving average of x, in place.
+/// Updates the moving average of x in place.
 pub fn ema(dev: &GpuDevice, mean: &mut GpuBuffer, x: &GpuBuffer, weight: f32, n: usize) -> Result<()> {
     mean.make_unique(n)?;
     dev.dispatch(Launch {
@@ -99,7 +99,7 @@ pub fn ema(dev: &GpuDevice, mean: &mut GpuBuffer, x: &GpuBuffer, weight: f32, n:
     })
 }
 
-/// One step of an optimizer, in place; nothing where the gradients are not finite.
+/// One optimizer step in place; it changes nothing where the gradients are not finite.
 pub fn step(
     dev: &GpuDevice,
     update: Update<'_, GpuBuffer>,
@@ -156,7 +156,7 @@ pub fn step(
     }
 }
 
-/// Arithmetic of one element of a step, roughly: loads and roots included.
+/// Rough number of operations per element of a step, loads and roots included.
 const WORK: u64 = 16;
 
 fn launch(
@@ -168,7 +168,7 @@ fn launch(
 ) -> Result<()> {
     let Update { n, param, grad, control, states } = update;
     param.make_unique(n)?;
-    // Something has to be bound where the kernel does not touch a state.
+    // Every binding needs a buffer, also a state that the kernel does not touch.
     let unused = if 3 + states.len() < kernel.bindings.len() { Some(dev.alloc(1)?) } else { None };
     let mut buffers = vec![control, grad, &*param];
     for state in states {

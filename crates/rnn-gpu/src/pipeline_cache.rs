@@ -1,5 +1,5 @@
-//! Compiled pipelines in a file, so that the next run need not compile them again. Vulkan only: the
-//! other systems keep such a cache themselves.
+//! Compiled pipelines in a file, so that the next run need not compile them again. Vulkan only: the other
+//! graphics APIs keep such a cache themselves.
 
 use super::failure::attempt;
 use rnn_base::cache::{CacheDir, CacheFile, checksum};
@@ -8,22 +8,22 @@ use std::sync::{Mutex, PoisonError};
 /// The driver's cache and the file it came from.
 pub(super) struct PipelineCache {
     pub(super) raw: wgpu::PipelineCache,
-    /// Size of what the file held when the device was opened.
+    /// Bytes of the file's payload when the device was opened.
     pub(super) loaded_bytes: usize,
     file: CacheFile,
     state: Mutex<State>,
 }
 
-/// What the file holds.
+/// State of the file.
 struct State {
-    /// Number of pipelines compiled when it was last looked at.
+    /// Number of pipelines compiled when it was last checked.
     pipelines: usize,
     checksum: Option<u64>,
 }
 
 impl PipelineCache {
-    /// The feature that `device` must have been opened with for [`PipelineCache::open`]: none where the
-    /// adapter lacks it or files are switched off.
+    /// The feature that `device` must be opened with for [`PipelineCache::open`]: none where the adapter
+    /// lacks it or cache files are switched off.
     pub(super) fn feature(adapter: &wgpu::Adapter, dir: &CacheDir) -> wgpu::Features {
         match Self::file(adapter, dir) {
             Some(_) => adapter.features() & wgpu::Features::PIPELINE_CACHE,
@@ -36,7 +36,7 @@ impl PipelineCache {
         CacheFile::new(dir, &format!("{key}.bin"), &key)
     }
 
-    /// A cache that starts with what the file holds.
+    /// A cache that starts with the file's payload.
     pub(super) fn open(device: &wgpu::Device, adapter: &wgpu::Adapter, dir: &CacheDir) -> Option<Self> {
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
@@ -48,11 +48,11 @@ impl PipelineCache {
             data: data.as_deref(),
             fallback: true,
         };
-        // SAFETY: the data must come from `get_data` of a cache of the same adapter. The file's key
-        // names the adapter, and its checksum says that the bytes are those that `save` wrote there,
-        // which came from `get_data`; the directory is the user's own, so whoever can forge a file can
-        // as well replace the program. wgpu compares adapter and driver build with the header it wrote
-        // itself, the driver checks its own, and with `fallback` data of another build is dropped.
+        // SAFETY: the data must come from `get_data` of a cache of the same adapter. The file's key names the
+        // adapter, and its checksum shows that `save` wrote these bytes, which came from `get_data`. The
+        // directory belongs to the user: whoever can forge a file there can replace the program as well. wgpu
+        // compares adapter and driver build with the header it wrote itself, and the driver checks its own
+        // header. `fallback` drops data of another build.
         let create = || unsafe { device.create_pipeline_cache(&descriptor) };
         let raw = match attempt(device, create) {
             Ok(raw) => raw,
@@ -66,8 +66,8 @@ impl PipelineCache {
         Some(PipelineCache { raw, loaded_bytes, file, state: Mutex::new(state) })
     }
 
-    /// Writes the file if compiling `pipelines` pipelines since the device was opened has added
-    /// anything to it.
+    /// Writes the file if pipelines were compiled since the last call and the driver's data has changed.
+    /// `pipelines` counts those compiled since the device was opened.
     pub(super) fn save(&self, pipelines: usize) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.pipelines == pipelines {

@@ -8,13 +8,14 @@ use rnn_kernels::{Access, Kernel, StepSource};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Window of a parameter struct in the uniform ring; no kernel's parameters are larger.
+/// Bytes of the uniform ring that one dispatch binds as its parameter struct; no kernel's parameters are
+/// larger.
 pub(super) const PARAMS_WINDOW: u64 = 256;
 
-/// Size of the step number that per-step kernels get.
+/// Bytes of the step number that per-step kernels get.
 pub(super) const STEP_BYTES: u32 = 16;
 
-/// A pipeline and the layout its storage bind group is made with.
+/// A pipeline and the layout of its storage bind group.
 pub(super) struct Pipeline {
     pub(super) raw: wgpu::ComputePipeline,
     pub(super) storage: Arc<wgpu::BindGroupLayout>,
@@ -22,10 +23,10 @@ pub(super) struct Pipeline {
 
 type Key = (&'static str, Vec<(&'static str, u64)>);
 
-/// The cache. Layouts are shared by all kernels with the same list of accesses.
+/// The pipelines compiled so far. Kernels with the same list of accesses share a layout.
 pub(super) struct Pipelines {
     pub(super) uniform_layout: wgpu::BindGroupLayout,
-    /// Kept from run to run, where the adapter can.
+    /// Kept from run to run where the adapter supports pipeline caches.
     pub(super) cache: Option<PipelineCache>,
     pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
     storage_layouts: Mutex<HashMap<Vec<Access>, Arc<wgpu::BindGroupLayout>>>,
@@ -91,9 +92,10 @@ impl Pipelines {
         checks.bounds_checks = !kernel.trusted;
         let overrides = kernel.overrides(constants);
         let compile = || {
-            // SAFETY: every loop of our kernels counts up to a bound read once from the parameters,
-            // so it ends without the 64-bit counter that wgpu would add to it. Bounds checks stay on
-            // but for kernels whose indices follow from sizes that `ops` has checked against the buffers.
+            // SAFETY: every loop of these kernels counts up to a bound read once from the parameters, so it
+            // ends without the 64-bit counter that wgpu would add to it. Bounds checks stay on, except for
+            // kernels whose indices follow from sizes that the ops of `rnn-runtime` checked against the
+            // buffers.
             let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
             let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label: Some(kernel.label),
@@ -107,13 +109,13 @@ impl Pipelines {
                 entry_point: Some(kernel.entry),
                 compilation_options: wgpu::PipelineCompilationOptions {
                     constants: &overrides,
-                    // Our kernels write workgroup memory before they read it.
+                    // The kernels write workgroup memory before they read it.
                     zero_initialize_workgroup_memory: false,
                 },
                 cache: self.cache.as_ref().map(|cache| &cache.raw),
             })
         };
-        // A kernel that a driver refuses says nothing about the others: the device stays usable.
+        // The driver may refuse one kernel and accept the others: the device stays usable.
         let raw = attempt(device, compile).map_err(|error| match error {
             Error::Gpu { message, .. } => {
                 Error::Gpu { kind: "shader", message: format!("{}: {message}", kernel.label) }

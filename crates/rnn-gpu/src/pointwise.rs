@@ -1,4 +1,4 @@
-//! Twin of `cpu/pointwise.rs`.
+//! Pointwise functions. Twin of `rnn-cpu/src/pointwise.rs`.
 
 use super::{GpuBuffer, GpuDevice, Launch};
 use rnn_base::args::pointwise::Strided2;
@@ -107,7 +107,7 @@ pub fn accumulate(dev: &GpuDevice, dst: &mut GpuBuffer, src: &GpuBuffer, n: usiz
     })
 }
 
-/// One value everywhere.
+/// Fills an array with one value.
 pub fn fill(dev: &GpuDevice, n: usize, value: f32) -> Result<GpuBuffer> {
     let out = dev.alloc(n)?;
     dev.dispatch(Launch {
@@ -128,7 +128,7 @@ pub fn widen(dev: &GpuDevice, x: &GpuBuffer, n: usize) -> Result<GpuBuffer> {
     Ok(out)
 }
 
-/// f32 to f16, two per word, to the nearest with ties to even; overflow gives infinity.
+/// f32 to f16, two per word, rounded to nearest with ties to even; overflow gives infinity.
 pub fn narrow(dev: &GpuDevice, x: &GpuBuffer, n: usize) -> Result<GpuBuffer> {
     let out = dev.alloc(n.div_ceil(2))?;
     cast(dev, x, &out, n, true)?;

@@ -1,7 +1,7 @@
 //! GPU memory: storage buffers from a pool by size class, uploads, and readback.
 //!
-//! One queue executes everything in order, so a buffer may be handed out again as soon as its last
-//! handle is dropped, even while older commands on it have not run. Uploads are the exception: they
+//! One queue executes everything in order. A buffer may therefore be handed out again as soon as its last
+//! handle is dropped, even while earlier commands that use it have not run. Uploads are the exception: they
 //! overtake commands that are recorded but not submitted, hence `last_use`.
 
 use super::device::{GpuDevice, Inner, expect_blocking};
@@ -31,12 +31,13 @@ struct FreeBuffer {
 
 impl Pool {
     fn lock(&self) -> MutexGuard<'_, FreeLists> {
-        // Plain lists of handles: a panic elsewhere cannot have left them inconsistent.
+        // The lists hold only handles, so a panic in another thread leaves them consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// At most 12.5 % above the request, and few enough classes that neighbouring sizes share buffers.
+/// Size classes are at most 12.5 % above the request, and few enough that requests of similar size share
+/// buffers.
 fn size_class(bytes: u64) -> u64 {
     let bytes = bytes.max(256);
     bytes.next_multiple_of((bytes.next_power_of_two() / 16).max(256))
@@ -46,7 +47,7 @@ impl Inner {
     fn take(&self, usage: wgpu::BufferUsages, bytes: u64) -> Result<(FreeBuffer, u64)> {
         self.check()?;
         let limit = self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size);
-        // Near the limit the exact size still fits where its class does not.
+        // Near the limit the exact size may fit where the size class does not.
         let class = if size_class(bytes) <= limit { size_class(bytes) } else { bytes.next_multiple_of(4) };
         if class > limit {
             return Err(Error::TooLarge {
@@ -82,7 +83,7 @@ pub struct GpuBuffer(Arc<Block>);
 struct Block {
     raw: wgpu::Buffer,
     class: u64,
-    /// Number of the submit that last used the buffer, see [`super::encoder::Recorder`].
+    /// Number of the submit that last used the buffer; see [`super::encoder::Recorder`].
     last_use: AtomicU64,
     device: GpuDevice,
 }
@@ -157,8 +158,8 @@ impl GpuBuffer {
         self.0.last_use.store(epoch, Ordering::Relaxed);
     }
 
-    /// Copies first when somebody else can see the memory; call before an in-place dispatch.
-    /// `len` counts 4-byte words.
+    /// Copies the memory first when another handle shares it; call before an in-place dispatch. `len` counts
+    /// 4-byte words.
     pub fn make_unique(&mut self, len: usize) -> Result<()> {
         if Arc::get_mut(&mut self.0).is_none() {
             let device = self.0.device.clone();
@@ -187,7 +188,7 @@ impl GpuBuffer {
         }
         let (sender, receiver) = oneshot_channel();
         staging.raw.map_async(wgpu::MapMode::Read, ..padded, move |result| {
-            // The receiver is gone only when nobody wants the bytes any more.
+            // The receiver is gone only when the read was cancelled.
             let _ = sender.send(result);
         });
         Ok(PendingRead { staging: Some(staging), class, bytes, receiver, device })
@@ -204,13 +205,13 @@ pub struct PendingRead {
 }
 
 impl PendingRead {
-    /// Blocks until the bytes are here. `out` must be as long as was asked for.
+    /// Blocks until the bytes arrive. `out` must have the length given to `start_read`.
     pub fn wait(self, out: &mut [u8]) -> Result<()> {
         self.device.0.wait()?;
         pollster::block_on(self.finish(out))
     }
 
-    /// Completes when the bytes are here, without blocking the thread in between.
+    /// Completes when the bytes arrive, without blocking the thread.
     pub async fn finish(mut self, out: &mut [u8]) -> Result<()> {
         let mut received = Box::pin(self.receiver.receive());
         let device = self.device.clone();
@@ -218,12 +219,12 @@ impl PendingRead {
             if let Poll::Ready(mapped) = received.as_mut().poll(context) {
                 return Poll::Ready(mapped);
             }
-            // A browser polls its queue and wakes us through the channel; it cannot before we let go.
+            // A browser polls its queue and resumes this future through the channel, but only after control
+            // returns to the event loop.
             if cfg!(target_arch = "wasm32") {
                 return Poll::Pending;
             }
-            // No thread polls the queue for us: look, and come back. A device that is lost may never
-            // answer the mapping.
+            // No other thread polls the queue, so this loop does. A lost device may never answer the mapping.
             if device.0.poll(wgpu::PollType::Poll).is_err() {
                 return Poll::Ready(None);
             }
@@ -234,8 +235,8 @@ impl PendingRead {
         drop(received);
         let lost = |message: String| Error::Gpu { kind: "readback", message };
         if !matches!(mapped, Some(Ok(()))) {
-            // A refused mapping usually means that the device is gone; the callback that says so may
-            // still be waiting for a poll.
+            // A refused mapping usually means that the device is lost; the callback that reports it may still
+            // be waiting for a poll.
             self.device.0.poll(wgpu::PollType::Poll)?;
         }
         self.device.0.check()?;

@@ -1,4 +1,5 @@
-//! Twin of `cpu/reduce.rs`, and the geometry that the other reductions share.
+//! Reductions along an axis, and the dispatch geometry that the other reductions share. Twin of
+//! `rnn-cpu/src/reduce.rs`.
 
 use super::array::cast;
 use super::{GpuArray, GpuBuffer, GpuDevice, Launch};
@@ -9,14 +10,14 @@ use rnn_kernels::catalogue::reduce::{MAX_AXIS, MAX_AXIS_BACKWARD, SUM_AXIS, SUM_
 use rnn_kernels::grid;
 use rnn_kernels::params::{MaxAxisParams, SumAxisParams};
 
-/// Workgroups that keep a large GPU busy; a sum is cut into chunks until there are this many. A
-/// constant, so that the order of a sum does not depend on the adapter.
+/// Workgroups that keep a large GPU busy: a sum is cut into chunks until there are this many. The number is
+/// constant, so that the order of additions does not depend on the adapter.
 const ENOUGH_GROUPS: usize = 1024;
 
-/// Terms that an invocation adds at least before its sum is cut further.
+/// Smallest number of terms per invocation: a sum is not cut below it.
 const MIN_TERMS: usize = 16;
 
-/// Invocations that share a row of `cols` elements; the kernels are compiled for these numbers.
+/// Invocations that share a row of `cols` elements: one of the few numbers the kernels are compiled for.
 pub(super) fn lanes(cols: usize) -> usize {
     match cols {
         0..=16 => 8,
@@ -30,8 +31,8 @@ pub(super) fn row_grid(rows: usize, lanes: usize) -> [u32; 3] {
     grid::groups(rows.div_ceil(grid::WORKGROUP / lanes))
 }
 
-/// Outputs of a workgroup of the column kernels: as many as lie next to each other in memory, up to
-/// a cache line, and more where there are too few terms for the other invocations.
+/// Outputs of a workgroup of the column kernels: as many as are contiguous in memory, up to a cache line, and
+/// more where a sum has too few terms to occupy the other invocations.
 fn width(n: usize, inner: usize) -> usize {
     let neighbours = inner.next_power_of_two().min(32);
     let spare = grid::WORKGROUP / n.next_power_of_two().min(grid::WORKGROUP);
@@ -43,8 +44,8 @@ fn width(n: usize, inner: usize) -> usize {
     }
 }
 
-/// (terms of a chunk, chunks) for sums of `n` terms in groups of `tiles` workgroups, where `share`
-/// invocations work on one sum.
+/// (terms of a chunk, chunks) for sums of `n` terms. The outputs form `tiles` workgroups; `share` invocations
+/// work on one sum.
 pub(super) fn chunks(n: usize, tiles: usize, share: usize) -> (usize, usize) {
     let most = n.div_ceil(share * MIN_TERMS).max(1);
     let chunk = n.div_ceil((ENOUGH_GROUPS / tiles).clamp(1, most));
@@ -63,7 +64,7 @@ pub fn sum_axis(
     sum_stored(dev, (x, false), outer, n, inner, scale)
 }
 
-/// [`sum_axis`] of x in f16 where that is said.
+/// [`sum_axis`] that also takes x in f16.
 pub fn sum_stored(
     dev: &GpuDevice,
     (x, half): (&GpuBuffer, bool),
@@ -92,11 +93,11 @@ pub fn sum_stored(
         grid: grid::groups(outputs.div_ceil(width) * chunks),
         work: (outputs * n) as u64,
     })?;
-    // Every pass shortens the axis at least by `MIN_TERMS`, and one chunk ends it.
+    // Every pass divides the axis by `MIN_TERMS` at least; the pass with one chunk is the last.
     if chunks == 1 { Ok(out) } else { sum_axis(dev, &out, outer, chunks, inner, scale) }
 }
 
-/// The sum along an axis, which disappears; of f16 as it lies, where kernels can have it.
+/// The sum along an axis, which is removed. An f16 array is read directly where the device has f16 kernels.
 pub(crate) fn sum_array(op: &'static str, x: &GpuArray, axis: usize) -> Result<GpuArray> {
     let device = x.buffer.device();
     let half = x.dtype == DType::F16 && device.has_half();
@@ -158,7 +159,7 @@ pub fn max_axis_backward(
 mod tests {
     use super::*;
 
-    /// The chunks cover the axis, none is empty, and long sums of few outputs are cut.
+    /// The chunks cover the axis, no chunk is empty, and long sums of few outputs are cut.
     #[test]
     fn chunks_cover_the_axis() {
         for n in [1, 2, 7, 256, 4095, 4097, 65_537, 16_777_216] {

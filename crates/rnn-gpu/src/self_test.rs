@@ -1,35 +1,36 @@
-//! Adapters that compute wrongly: an optional family of kernels proves itself on a small known case
-//! before its first use on a device, and is left out on that device when it fails.
+//! Protection against adapters that compute wrong results: an optional family of kernels is tested on a small
+//! known case before its first use on a device. A family that fails is not used on that device.
 //!
-//! A key names the family in the warning and in `GpuOptions::distrust`; `plan` and `gemm` have examples.
+//! A key names the family in the warning and in `GpuOptions::distrust`; `rnn/choice.rs` and `gemm.rs` have
+//! examples.
 
 use rnn_base::error::{Error, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The verdicts on one device.
+/// The self-test results of one device.
 pub(super) struct SelfTests {
     adapter: String,
     distrust: &'static [&'static str],
     verdicts: Mutex<HashMap<&'static str, Slot>>,
 }
 
-/// Whether a family passed, once that is known. The lock is held during the test: who asks meanwhile
-/// waits for the answer.
+/// Whether a family passed, once that is known. The lock is held during the test, so another thread that asks
+/// meanwhile waits for the result.
 type Slot = Arc<Mutex<Option<bool>>>;
 
 impl SelfTests {
-    /// No verdicts yet; families in `distrust` fail without being run.
+    /// No results yet; families in `distrust` fail without being run.
     pub(super) fn new(adapter: &str, distrust: &'static [&'static str]) -> Self {
         SelfTests { adapter: adapter.to_string(), distrust, verdicts: Mutex::default() }
     }
 
-    /// Whether the kernels of family `key` compute what they should on this device. `test` runs at the
-    /// first call only and returns the largest error on its case; a failure is said once through
-    /// `tracing`. Tests of other families may be asked for inside `test`, but not the same one.
+    /// Whether the kernels of family `key` compute correct results on this device. `test` runs at the first
+    /// call only and returns the largest error on its case. A failure is reported once through `tracing`.
+    /// `test` may ask for tests of other families, but not for its own.
     ///
     /// # Errors
-    /// A device that is lost: that says nothing about the kernels, and the next call tries again.
+    /// A lost device: it says nothing about the kernels, so the next call tests again.
     pub(super) fn passes(
         &self,
         key: &'static str,

@@ -1,4 +1,4 @@
-//! Twin of `cpu/softmax.rs`.
+//! Softmax along rows. Twin of `rnn-cpu/src/softmax.rs`.
 
 use super::pointwise::flag;
 use super::reduce::{lanes, row_grid};

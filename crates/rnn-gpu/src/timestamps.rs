@@ -1,7 +1,7 @@
-//! How long compute passes take by the adapter's own clock, see [`super::GpuOptions::timestamps`].
+//! Durations of compute passes by the adapter's clock; see [`super::GpuOptions::timestamps`].
 //!
-//! A pass writes the time at its begin and at its end into a query set, every submit copies its times to
-//! the host, and a callback adds them up when they arrive.
+//! A pass writes its begin time and its end time into a query set. Every submit copies its times to the host,
+//! and a callback adds them up when they arrive.
 
 use super::device::Counters;
 use super::encoder::MAX_DISPATCHES;
@@ -18,17 +18,17 @@ pub(super) struct Timestamps {
     resolved: wgpu::Buffer,
     /// Queries of the open command list.
     used: u32,
-    /// Nanoseconds of a tick.
+    /// Nanoseconds per tick.
     period: f64,
     arrived: Arc<Mutex<Arrived>>,
 }
 
-/// What the callbacks leave.
+/// Times that the callbacks have added up.
 #[derive(Default)]
 struct Arrived {
     ticks: u64,
     failure: Option<String>,
-    /// Host buffers to use again.
+    /// Host buffers that can be used again.
     free: Vec<wgpu::Buffer>,
 }
 
@@ -86,7 +86,7 @@ impl Timestamps {
         Some(Pending { host, bytes })
     }
 
-    /// Adds the times up once they are here; call after the submit.
+    /// Adds the times up when they arrive; call after the submit.
     pub(super) fn collect(&self, pending: Pending) {
         let arrived = self.arrived.clone();
         let Pending { host, bytes } = pending;
@@ -104,7 +104,7 @@ impl Timestamps {
         });
     }
 
-    /// Seconds that have arrived since the last call.
+    /// Seconds that arrived since the last call.
     pub(super) fn take_seconds(&self) -> Result<f64> {
         let mut arrived = lock(&self.arrived);
         let ticks = std::mem::take(&mut arrived.ticks);
@@ -125,11 +125,11 @@ fn buffer(device: &wgpu::Device, counters: &Counters, usage: wgpu::BufferUsages)
     })
 }
 
-/// Ticks between begin and end of every pass, and unmaps.
+/// The sum over passes of the ticks between begin and end; unmaps the buffer.
 fn sum(host: &wgpu::Buffer, bytes: u64) -> std::result::Result<u64, String> {
     let view = host.get_mapped_range(..bytes).map_err(|error| error.to_string())?;
     let ticks: &[u64] = bytemuck::cast_slice(&view);
-    // Some drivers' clocks may step back by a tick; that is no time, not 2^64 ticks of it.
+    // The clock of some drivers may step back by a tick: that counts as zero, not as 2^64 ticks.
     let sum = ticks.chunks_exact(2).map(|pass| pass[1].saturating_sub(pass[0])).sum();
     drop(view);
     host.unmap();
@@ -137,6 +137,6 @@ fn sum(host: &wgpu::Buffer, bytes: u64) -> std::result::Result<u64, String> {
 }
 
 fn lock(arrived: &Mutex<Arrived>) -> MutexGuard<'_, Arrived> {
-    // A sum and a list of handles: a panic elsewhere cannot have left them inconsistent.
+    // A sum and a list of handles: a panic in another thread leaves them consistent.
     arrived.lock().unwrap_or_else(PoisonError::into_inner)
 }

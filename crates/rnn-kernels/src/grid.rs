@@ -1,14 +1,14 @@
-//! Launch geometry: how many workgroups along x, y and z. Kernels turn them back into an index with
+//! Dispatch geometry: the number of workgroups along x, y and z. Kernels turn it back into an index with
 //! `lib/index.wgsl`.
 
 /// Most workgroups along one dimension that WebGPU guarantees.
 pub const MAX_GROUPS: usize = 65_535;
 
-/// Invocations of a workgroup of the linear kernels.
+/// Invocations per workgroup of the linear kernels.
 pub const WORKGROUP: usize = 256;
 
-/// A grid of at least `count` workgroups along x and y, for kernels with one workgroup per item.
-/// Beyond 65535 it is two-dimensional and may have more workgroups than items: kernels check.
+/// A grid of at least `count` workgroups along x and y, for kernels with one workgroup per item. Above 65535
+/// items it is two-dimensional and may have more workgroups than items, so kernels check their index.
 pub fn groups(count: usize) -> [u32; 3] {
     let count = count.max(1);
     let y = count.div_ceil(MAX_GROUPS);

@@ -1,4 +1,4 @@
-//! What a kernel is: WGSL parts joined in order, an entry point, and its bindings.
+//! Kernels: WGSL parts joined in order, an entry point, and bindings.
 
 use crate::params::Layout;
 
@@ -53,20 +53,19 @@ pub struct Kernel {
     pub bindings: &'static [Access],
     /// Layout of the `Params` uniform.
     pub params: Layout,
-    /// Where the kernel takes its time step from; [`StepSource::None`] for most.
+    /// Source of the kernel's time step; [`StepSource::None`] for most.
     pub step: StepSource,
-    /// Sets of constants that are used in practice; every one is validated in tests.
-    /// A kernel without any lists one empty set.
+    /// Sets of constants in use; tests validate every one. A kernel without constants lists one empty set.
     pub variants: &'static [Constants],
-    /// Whether it needs subgroup operations. Such kernels exist beside one that does without.
+    /// Whether the kernel needs subgroup operations. Every such kernel has an alternative without them.
     pub subgroups: bool,
-    /// Whether it needs the extension f16. Such kernels exist beside one that does without.
+    /// Whether the kernel needs the extension f16. Every such kernel has an alternative without it.
     pub half: bool,
-    /// Whether it proves or clamps every index of its own, so that the driver need not.
+    /// Whether the kernel proves or clamps every index itself, so that the driver's bounds checks can be off.
     pub trusted: bool,
 }
 
-/// Where a per-step kernel reads the number of its time step.
+/// Source of the number of a per-step kernel's time step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepSource {
     /// The kernel is not dispatched per step.
@@ -77,15 +76,15 @@ pub enum StepSource {
     Uniform,
 }
 
-/// The constant that unrolls: it is no `override`, it repeats lines of the text.
+/// The constant that unrolls loops: it is not an `override` but repeats lines of the text.
 ///
-/// Registers cannot be indexed, and WGSL has no way to ask for an unrolled loop. So a line that
-/// contains `$R` stands for ROWS lines with 0, 1, ... in its place, a line that contains `$Q` for one per
-/// eight rows, begun or whole; `$ROWS` is the number itself.
+/// Registers cannot be indexed, and WGSL cannot ask for an unrolled loop. Therefore a line that contains `$R`
+/// is repeated ROWS times, with 0, 1, ... for `$R`. A line that contains `$Q` is repeated once per eight
+/// rows, rounded up. `$ROWS` is the number itself.
 pub const ROWS: &str = "ROWS";
 
 impl Kernel {
-    /// What most kernels have in common, for struct update syntax.
+    /// The fields that most kernels share, for struct update syntax.
     pub(crate) const PLAIN: Kernel = Kernel {
         label: "",
         parts: &[],
@@ -109,7 +108,7 @@ impl Kernel {
         text
     }
 
-    /// Those of `constants` that are `override` declarations.
+    /// The members of `constants` that are `override` declarations.
     pub fn overrides<'a>(&self, constants: &[(&'a str, f64)]) -> Vec<(&'a str, f64)> {
         constants.iter().filter(|(name, _)| *name != ROWS).copied().collect()
     }
@@ -129,7 +128,7 @@ impl Kernel {
     /// Calls `each` with path, line number and text of every line of the joined text.
     fn lines(&self, constants: &[(&str, f64)], mut each: impl FnMut(&'static str, usize, &str)) {
         if self.half {
-            // A directive stands before everything else.
+            // WGSL wants directives before everything else.
             each("enable", 1, "enable f16;");
         }
         let rows = constants.iter().find(|(name, _)| *name == ROWS).map(|&(_, rows)| rows as usize);

@@ -1,10 +1,9 @@
-//! The WGSL kernels of the framework and everything about them that can be known without a GPU:
-//! the shader parts and the catalogue that joins them, the uniform parameter structs, the launch
-//! geometry, and the plain-data description of a recurrent cell that both backends and the test
-//! oracle read.
+//! The WGSL kernels of the framework and all data about them that needs no GPU: the shader parts and the
+//! catalogue that joins them, the uniform parameter structs, the dispatch geometry, and the plain-data
+//! description of a recurrent cell that both backends and the test oracle read.
 //!
-//! This crate knows no GPU API. Letters used everywhere: T steps, B batch, I input, H hidden,
-//! G gates, L layers, D directions.
+//! This crate uses no GPU API. Letters used everywhere: T steps, B batch, I input, H hidden, P projection, G
+//! gates, L layers, D directions.
 
 mod kernel;
 

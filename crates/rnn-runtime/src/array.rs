@@ -12,9 +12,8 @@ use std::sync::Arc;
 
 /// A contiguous row-major array on a device.
 ///
-/// Arrays are values: no op changes an array that somebody else can see. The in-place ops
-/// (optimizer steps, gradient accumulation) take `&mut Array` and copy first when the memory is
-/// shared.
+/// Arrays are values: no op changes an array that another handle can see. The in-place ops (optimizer steps,
+/// gradient accumulation) take `&mut Array` and copy shared memory first.
 #[derive(Clone)]
 pub struct Array {
     device: Device,
@@ -33,7 +32,7 @@ impl Array {
         Self::from_data(device, Data::new(shape, dtype, buffer.into()))
     }
 
-    /// An array of the device's backend.
+    /// Wraps an array of the device's backend.
     pub(crate) fn from_data(device: &Device, data: impl Into<Data>) -> Self {
         Array { device: device.clone(), data: data.into(), indices: None }
     }
@@ -45,7 +44,7 @@ impl Array {
         Ok(Self::from_buffer(device, shape, DType::F32, buffer))
     }
 
-    /// Whether two arrays are views of the same memory.
+    /// Whether two arrays share memory.
     pub(crate) fn shares_memory(&self, other: &Array) -> bool {
         match (&self.data, &other.data) {
             (Data::Cpu(own), Data::Cpu(other)) => own.buffer.shares_memory(&other.buffer),
@@ -79,7 +78,7 @@ impl Array {
         Self::upload(device, bytemuck::cast_slice(values), values.len(), DType::F16, shape)
     }
 
-    /// Uploads indices or labels; a host copy stays with the array for range checks.
+    /// Uploads indices or labels; the array keeps a host copy for range checks.
     ///
     /// # Errors
     /// As [`Array::from_f32`].
@@ -138,7 +137,7 @@ impl Array {
         self.indices.as_deref()
     }
 
-    /// The same memory seen with other axis lengths.
+    /// The same memory with other axis lengths.
     ///
     /// # Errors
     /// The number of elements must stay the same.
@@ -184,7 +183,7 @@ impl Array {
 
     /// The single value of a one-element array.
     ///
-    /// # Errors
+    /// More than one element; also as [`Array::to_vec`].
     /// More than one element, or as [`Array::to_vec`].
     pub fn item(&self) -> Result<f32> {
         if self.len() != 1 {
@@ -209,7 +208,7 @@ impl Array {
         Ok(out)
     }
 
-    /// Host memory for the array's own bytes, as words so that f32 needs no second copy.
+    /// Host memory for the array's bytes; allocated as words, so that f32 needs no second copy.
     fn host_bytes(&self, op: &'static str) -> Result<Vec<f32>> {
         if self.dtype() == DType::U32 {
             return Err(Error::DType { op, arg: "array", expected: "f32 or f16", got: DType::U32 });
@@ -236,7 +235,7 @@ impl Array {
         Ok(())
     }
 
-    /// Copies the array to another device; a cheap clone when it is there already.
+    /// Copies the array to another device; a cheap clone if it is there already.
     ///
     /// # Errors
     /// As [`Array::to_vec`] and the uploads.
@@ -252,7 +251,7 @@ impl Array {
         Self::upload(device, &bytes, self.len(), self.dtype(), self.dims())
     }
 
-    /// Refuses any other element type.
+    /// Refuses other element types.
     pub(crate) fn expect_dtype(&self, op: &'static str, arg: &'static str, dtype: DType) -> Result<()> {
         if self.dtype() == dtype {
             return Ok(());
@@ -265,7 +264,7 @@ impl Array {
         Err(Error::DType { op, arg, expected, got: self.dtype() })
     }
 
-    /// Refuses any other shape; `names` spells the axes, e.g. `[T, B, H]`.
+    /// Refuses other shapes; `names` spells the axes, e.g. `[T, B, H]`.
     pub(crate) fn expect_dims(
         &self,
         op: &'static str,
@@ -284,7 +283,7 @@ impl Array {
         })
     }
 
-    /// Refuses an array that lives on another device than `device`.
+    /// Refuses an array on another device than `device`.
     pub(crate) fn expect_device(&self, op: &'static str, arg: &'static str, device: &Device) -> Result<()> {
         if self.device.same(device) {
             return Ok(());
@@ -292,7 +291,7 @@ impl Array {
         Err(Error::DeviceMismatch { op, arg, expected: device.name(), got: self.device.name() })
     }
 
-    /// The array of the CPU backend. Only called after the device was matched.
+    /// The array of the CPU backend. Call only after matching the device.
     pub(crate) fn cpu_array(&self) -> &CpuArray {
         match &self.data {
             Data::Cpu(array) => array,
@@ -301,7 +300,7 @@ impl Array {
         }
     }
 
-    /// [`Array::cpu_array`] of a handle that is not needed any more.
+    /// [`Array::cpu_array`] that consumes the handle.
     pub(crate) fn into_cpu_array(self) -> CpuArray {
         match self.data {
             Data::Cpu(array) => array,
@@ -310,7 +309,7 @@ impl Array {
         }
     }
 
-    /// The CPU memory. Only called after the device was matched.
+    /// The CPU memory. Call only after matching the device.
     pub(crate) fn cpu(&self) -> &CpuBuffer {
         &self.cpu_array().buffer
     }
@@ -324,7 +323,7 @@ impl Array {
         }
     }
 
-    /// The array of the GPU backend. Only called after the device was matched.
+    /// The array of the GPU backend. Call only after matching the device.
     #[cfg(feature = "gpu")]
     pub(crate) fn gpu_array(&self) -> &GpuArray {
         match &self.data {
@@ -342,7 +341,7 @@ impl Array {
         }
     }
 
-    /// [`Array::gpu_array`] of a handle that is not needed any more.
+    /// [`Array::gpu_array`] that consumes the handle.
     #[cfg(feature = "gpu")]
     pub(crate) fn into_gpu_array(self) -> GpuArray {
         match self.data {
@@ -351,7 +350,7 @@ impl Array {
         }
     }
 
-    /// The GPU memory. Only called after the device was matched.
+    /// The GPU memory. Call only after matching the device.
     #[cfg(feature = "gpu")]
     pub(crate) fn gpu(&self) -> &GpuBuffer {
         &self.gpu_array().buffer

@@ -1,11 +1,11 @@
-//! Memory on whichever backend: as it comes from it ([`Buffer`]), and with a shape and a type ([`Data`]).
+//! Memory on either backend: without a shape ([`Buffer`]), and with a shape and a type ([`Data`]).
 
 use rnn_base::{ArrayOf, DType, Shape};
 use rnn_cpu::{CpuArray, CpuBuffer};
 #[cfg(feature = "gpu")]
 use rnn_gpu::{GpuArray, GpuBuffer};
 
-/// Memory of one array on its device. Handles: cloning shares the memory, dropping the last handle
+/// Memory of one array on its device. It is a handle: clones share the memory, and dropping the last one
 /// returns it to the device's pool.
 #[derive(Clone, Debug)]
 pub(crate) enum Buffer {
@@ -49,7 +49,7 @@ impl From<GpuArray> for Data {
 }
 
 impl Data {
-    /// Memory seen as an array.
+    /// Wraps memory as an array.
     pub(crate) fn new(shape: Shape, dtype: DType, buffer: Buffer) -> Self {
         match buffer {
             Buffer::Cpu(buffer) => Data::Cpu(ArrayOf { shape, dtype, buffer }),
@@ -74,7 +74,7 @@ impl Data {
         }
     }
 
-    /// The same memory with other axis lengths, as many elements.
+    /// The same memory with other axis lengths of as many elements.
     pub(crate) fn with_shape(&self, shape: Shape) -> Self {
         match self {
             Data::Cpu(array) => {

@@ -7,7 +7,7 @@ use rnn_cpu::{CpuBuffer, CpuDevice};
 #[cfg(feature = "gpu")]
 use rnn_gpu::{AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector};
 
-/// A place where arrays live and ops run. Cloning shares it.
+/// The CPU or a GPU: holds arrays and runs ops. Clones share it.
 #[derive(Clone, Debug)]
 pub enum Device {
     /// The CPU backend.
@@ -17,7 +17,7 @@ pub enum Device {
     Gpu(GpuDevice),
 }
 
-/// Matches the device once per op; the GPU arm vanishes from CPU-only builds.
+/// Matches the device once per op; CPU-only builds omit the GPU arm.
 macro_rules! on_device {
     ($device:expr, Cpu($cpu:pat) => $on_cpu:expr, Gpu($gpu:pat) => $on_gpu:expr $(,)?) => {
         match $device {
@@ -35,13 +35,13 @@ impl Device {
         Device::Cpu(CpuDevice::new())
     }
 
-    /// The fastest real GPU, else the CPU backend. On the web the CPU backend: opening a GPU takes a future
-    /// there, `Device::gpu_async`. The environment variable `RNN_DEVICE` overrides: `cpu`, `gpu` (a
-    /// software adapter will do), `gpu:N`, `gpu:NAME`, or `auto`.
+    /// The fastest real GPU, else the CPU backend. On the web it is the CPU backend, because opening a GPU
+    /// there is async: use `Device::gpu_async`. The environment variable `RNN_DEVICE` overrides the choice:
+    /// `cpu`, `gpu` (software adapters included), `gpu:N`, `gpu:NAME`, or `auto`.
     ///
     /// # Errors
-    /// Only when `RNN_DEVICE` asks for something that does not exist. A GPU that is there but
-    /// cannot be opened is reported through `tracing` and the CPU is used.
+    /// Only when `RNN_DEVICE` names a device that does not exist. If a GPU exists but cannot be opened,
+    /// `tracing` reports it and the CPU is used.
     pub fn auto() -> Result<Self> {
         match std::env::var("RNN_DEVICE") {
             Ok(wanted) if wanted != "auto" => Self::from_name(&wanted),
@@ -110,8 +110,8 @@ impl Device {
         Self::cpu()
     }
 
-    /// Every adapter of the system, software ones included. Empty on the web, where they cannot be listed
-    /// without waiting: [`Device::gpu_async`] opens one there.
+    /// Every adapter of the system, software ones included. Empty on the web, where listing them would block;
+    /// [`Device::gpu_async`] opens one there.
     #[cfg(feature = "gpu")]
     pub fn adapters() -> Vec<AdapterInfo> {
         rnn_gpu::adapters()
@@ -126,7 +126,7 @@ impl Device {
         Self::gpu_with(selector, GpuOptions::default())
     }
 
-    /// Opens a GPU with some of its abilities left unused.
+    /// Opens a GPU with options, for example with some of its features switched off.
     ///
     /// # Errors
     /// See [`GpuDevice::open`].
@@ -135,7 +135,7 @@ impl Device {
         Ok(Device::Gpu(GpuDevice::open(&selector.into(), options)?))
     }
 
-    /// As [`Device::gpu_with`], without blocking the thread: the only way on the web.
+    /// As [`Device::gpu_with`], without blocking the thread. On the web this is the only way to open a GPU.
     ///
     /// # Errors
     /// See [`GpuDevice::open`].
@@ -154,7 +154,7 @@ impl Device {
         on_device!(self, Cpu(_) => true, Gpu(_) => false)
     }
 
-    /// Whether both handles mean the same device. All CPU handles do.
+    /// Whether both handles refer to the same device. All CPU handles do.
     pub fn same(&self, other: &Device) -> bool {
         match (self, other) {
             (Device::Cpu(_), Device::Cpu(_)) => true,
@@ -181,14 +181,14 @@ impl Device {
     /// Waits until everything enqueued has run.
     ///
     /// # Errors
-    /// Whatever the driver reported since the last check.
+    /// The error that the driver reported since the last check.
     pub fn synchronize(&self) -> Result<()> {
         on_device!(self, Cpu(_) => Ok(()), Gpu(gpu) => gpu.synchronize())
     }
 
-    /// Seconds that kernels ran on the device since the last call, by its own clock, waits between
-    /// them included; waits until everything enqueued has run. `None` on the CPU, and on a GPU opened
-    /// without [`GpuOptions::timestamps`](crate::GpuOptions::timestamps) or unable to tell.
+    /// Seconds that kernels ran on the device since the last call, by the device's own clock, including waits
+    /// between them. It waits until everything enqueued has run. `None` on the CPU, and on a GPU opened
+    /// without [`GpuOptions::timestamps`](crate::GpuOptions::timestamps) or without support for them.
     ///
     /// # Errors
     /// As [`Device::synchronize`].
@@ -196,19 +196,19 @@ impl Device {
         on_device!(self, Cpu(_) => Ok(None), Gpu(gpu) => gpu.kernel_seconds())
     }
 
-    /// Keeps the pipelines compiled so far in the cache directory ([`GpuOptions::cache_dir`]), so that
-    /// the next run need not compile them. Happens by itself when the last handle to the device and
-    /// its arrays goes away; a program that keeps a device for ever calls it after its first step.
-    /// Does nothing on the CPU and where the driver keeps such a cache itself. A directory that cannot
-    /// be written is reported through `tracing`, once.
+    /// Saves the pipelines compiled so far in the cache directory ([`GpuOptions::cache_dir`]), so that the
+    /// next run need not compile them. This also happens when the last handle to the device and its arrays is
+    /// dropped; a program that never drops its device should call this after its first step. It does nothing
+    /// on the CPU, or where the driver keeps such a cache itself. If the directory cannot be written,
+    /// `tracing` reports it once.
     ///
     /// [`GpuOptions::cache_dir`]: crate::GpuOptions::cache_dir
     pub fn save_pipelines(&self) {
         on_device!(self, Cpu(_) => (), Gpu(gpu) => gpu.save_pipelines())
     }
 
-    /// Destroys a GPU device, as a driver reset would: every later use is [`Error::DeviceLost`].
-    /// For tests of recovery; does nothing on the CPU.
+    /// Destroys a GPU device, as a driver reset would: every later use is [`Error::DeviceLost`]. For tests of
+    /// recovery; it does nothing on the CPU.
     pub fn destroy(&self) {
         on_device!(self, Cpu(_) => (), Gpu(gpu) => gpu.destroy())
     }

@@ -1,8 +1,7 @@
 //! Devices, arrays and ops: the layer between the backends and autograd.
 //!
-//! There are few ops and they are coarse, so the device is matched once per op (`ops/`), and each
-//! backend is plain functions in a crate of its own (`rnn-cpu`, `rnn-gpu`). Nothing here knows a tape, a layer or an
-//! optimizer object.
+//! There are few ops and they are coarse, so the device is matched once per op (`ops/`). Each backend is a
+//! crate of plain functions (`rnn-cpu`, `rnn-gpu`). This crate has no tape, no layer and no optimizer object.
 
 mod array;
 mod buffer;

@@ -1,4 +1,4 @@
-//! Ops that move values: reshape, permute, slice, concat, stack, broadcast.
+//! Ops that move elements: reshape, permute, slice, concat, stack, broadcast.
 
 use crate::autograd::{is_recorded, record, record_many};
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ impl Tensor {
     /// Reorders the axes: axis `n` of the result is axis `axes[n]` of `self`.
     ///
     /// # Errors
-    /// `axes` must name every axis once.
+    /// `axes` that do not name every axis once.
     pub fn permute(&self, axes: &[usize]) -> Result<Tensor> {
         let y = ops::copy::transpose(self.array(), axes)?;
         let mut inverse = vec![0; axes.len()];
@@ -46,10 +46,10 @@ impl Tensor {
         self.permute(&axes)
     }
 
-    /// Elements `range` along `axis`. The whole axis costs nothing.
+    /// The range `range` along `axis`. A whole axis is not copied.
     ///
     /// # Errors
-    /// No such axis, or an empty range, or one beyond its length.
+    /// No such axis, an empty range, or a range that ends beyond the axis.
     pub fn slice(&self, axis: usize, range: Range<usize>) -> Result<Tensor> {
         if range.start == 0 && self.dims().get(axis) == Some(&range.end) {
             return Ok(self.clone());
@@ -73,10 +73,10 @@ impl Tensor {
         one.reshape(&dims)
     }
 
-    /// Joins tensors along an existing axis; all other lengths are equal.
+    /// Joins tensors along an existing axis; all other axes must have equal lengths.
     ///
     /// # Errors
-    /// No tensors, no such axis, other lengths that differ, different devices.
+    /// No tensors, no such axis, other axes of different lengths, different devices.
     pub fn concat(tensors: &[&Tensor], axis: usize) -> Result<Tensor> {
         let arrays: Vec<&Array> = tensors.iter().map(|t| t.array()).collect();
         let y = ops::copy::concat(&arrays, axis)?;

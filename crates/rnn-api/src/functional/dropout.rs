@@ -14,7 +14,7 @@ impl Tensor {
     pub fn dropout(&self, mask: &DropoutMask) -> Result<Tensor> {
         let y = dropout(self.array(), mask)?;
         let mask = *mask;
-        // Multiplication by a constant is its own transpose.
+        // A diagonal linear map is its own transpose.
         Ok(record("dropout", [self], y, move |dy, _| Ok([Some(dropout(&dy, &mask)?)])))
     }
 }

@@ -1,4 +1,4 @@
-//! Rows of a table by index.
+//! Embedding lookup: rows of a table by index.
 
 use crate::autograd::record;
 use crate::error::Result;
@@ -6,10 +6,10 @@ use crate::tensor::Tensor;
 use rnn_runtime::ops;
 
 impl Tensor {
-    /// Rows of this table `[V, E]`: indices of any shape give `[.., E]`.
+    /// Rows of this table `[V, E]`: maps indices of any shape to `[.., E]`.
     ///
     /// # Errors
-    /// An index that is not in `0..V`, other ranks or types, different devices.
+    /// An index outside `0..V`, other ranks or types, different devices.
     pub fn gather(&self, indices: &Tensor) -> Result<Tensor> {
         let y = ops::embed::gather(self.array(), indices.array())?;
         let (rows, indices) = (self.dims()[0], indices.array().clone());

@@ -13,8 +13,8 @@ fn as_rows(x: &Array) -> Result<Array> {
 }
 
 impl Tensor {
-    /// Matrix product: `[M, K] x [K, N]`, batched `[B, M, K] x [B, K, N]`, or one matrix for the
-    /// whole batch, `[B, M, K] x [K, N]`.
+    /// Matrix product: `[M, K] x [K, N]`, batched `[B, M, K] x [B, K, N]`, or with one matrix for the whole
+    /// batch `[B, M, K] x [K, N]`.
     ///
     /// # Errors
     /// Other ranks, inner lengths or batches that differ, different devices, index data.
@@ -26,7 +26,7 @@ impl Tensor {
             let da = if want_a { Some(gemm::matmul(&dy, &b, false, true)?) } else { None };
             let db = match want_b {
                 false => None,
-                // One b for the whole batch: its gradient sums over the batch as over the rows.
+                // One b for the whole batch: its gradient is a sum over the batch and the rows.
                 true if b.shape().rank() < a.shape().rank() => {
                     Some(gemm::matmul(&as_rows(&a)?, &as_rows(&dy)?, true, false)?)
                 }
@@ -36,7 +36,7 @@ impl Tensor {
         }))
     }
 
-    /// `x W^T + bias` over the last axis: `[.., I]`, weight `[O, I]`, bias `[O]` give `[.., O]`.
+    /// `x W^T + bias` over the last axis: `[.., I]` with weight `[O, I]` and bias `[O]` becomes `[.., O]`.
     ///
     /// # Errors
     /// Lengths that do not fit, different devices, index data.

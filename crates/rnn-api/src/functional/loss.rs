@@ -1,6 +1,6 @@
-//! Losses: scalars. Without further words the mean over all elements or rows; the forms that end in `_over` take
-//! [`LossOptions`]: lengths, and other reductions. Steps past the end of a sequence have no part in value or
-//! gradient, whatever stands there.
+//! Losses: scalars. By default they are the mean over all elements or rows; the forms that end in `_over`
+//! take [`LossOptions`]: lengths and other reductions. Steps past the end of a sequence affect neither value
+//! nor gradient, whatever they contain.
 
 use crate::autograd::record;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use crate::tensor::Tensor;
 use rnn_runtime::ops::loss::{self, CrossEntropyOptions, CtcOptions, Elementwise, LossOptions, Spread};
 use rnn_runtime::ops::pointwise;
 
-/// Refuses targets that want a gradient which the loss does not have.
+/// Refuses targets that require a gradient, because the loss does not compute one.
 fn expect_data(op: &str, targets: &Tensor) -> Result<()> {
     if !targets.is_tracked() {
         return Ok(());
@@ -33,14 +33,13 @@ impl Tensor {
     /// the rows that are not ignored.
     ///
     /// # Errors
-    /// A label that is not in `0..C`, labels of another shape, every row ignored, different
-    /// devices.
+    /// A label outside `0..C`, labels of another shape, every row ignored, different devices.
     pub fn cross_entropy_with(&self, labels: &Tensor, options: &CrossEntropyOptions) -> Result<Tensor> {
         self.cross_entropy_over(labels, options, &LossOptions::new())
     }
 
     /// As [`Tensor::cross_entropy_with`], over the valid steps of `[T, B, C]`. Labels past the end of a
-    /// sequence are not looked at.
+    /// sequence are not read.
     ///
     /// ```
     /// # fn main() -> rnn_api::Result<()> {
@@ -81,8 +80,8 @@ impl Tensor {
     /// As [`Tensor::mse`], over the valid steps of `[T, B, ..]`.
     ///
     /// # Errors
-    /// As [`Tensor::mse`]; lengths that are not B numbers in `1..=T`, or for a shape without the axes T and B; a
-    /// reduction over sequences of a shape that could as well be `[B, F]`: give lengths, or `[T, B, F]`.
+    /// As [`Tensor::mse`]; lengths that are not B numbers in `1..=T`, or for a shape without the axes T and
+    /// B; a reduction over sequences of a shape that may also be `[B, F]`: pass lengths, or use `[T, B, F]`.
     pub fn mse_over(&self, target: &Tensor, over: &LossOptions<'_>) -> Result<Tensor> {
         self.elementwise_loss(Elementwise::Mse, target, over)
     }
@@ -103,8 +102,8 @@ impl Tensor {
         self.elementwise_loss(Elementwise::Mae, target, over)
     }
 
-    /// Mean of Huber's cost (1964): `d^2 / 2` for differences d up to `delta`, `delta (|d| - delta / 2)` beyond,
-    /// so that an outlier pulls no harder than `delta`.
+    /// Mean of Huber's cost (1964): `d^2 / 2` for differences d up to `delta`, `delta (|d| - delta / 2)`
+    /// above it, so that an outlier's gradient is at most `delta`.
     ///
     /// # Errors
     /// As [`Tensor::mse`]; a `delta` that is not positive and finite.
@@ -141,7 +140,7 @@ impl Tensor {
     /// same shape; exact for logits of any size. The loss of multi-label classification.
     ///
     /// # Errors
-    /// Shapes or devices that differ, or targets that require a gradient, which they do not have.
+    /// Shapes or devices that differ, or targets that require a gradient, which the loss does not compute.
     pub fn bce_with_logits(&self, targets: &Tensor) -> Result<Tensor> {
         self.bce_with_logits_over(targets, &LossOptions::new())
     }
@@ -155,8 +154,8 @@ impl Tensor {
         self.elementwise_loss(Elementwise::BceWithLogits, targets, over)
     }
 
-    /// The loss whose cost of one element is `cost`, over the valid steps of `[T, B, ..]`: what [`Tensor::mse_over`]
-    /// and its like compute, for programs that choose the cost while they run.
+    /// The loss with this `cost` per element, over the valid steps of `[T, B, ..]`. It computes the same as
+    /// [`Tensor::mse_over`] and the other losses, for programs that choose the cost at run time.
     ///
     /// ```
     /// # fn main() -> rnn_api::Result<()> {
@@ -189,9 +188,9 @@ impl Tensor {
         }))
     }
 
-    /// Mean negative log-likelihood of `target` under normal distributions of these means and `variance`, all of
-    /// the same shape, without the constant `log(2 pi) / 2`: `(log v + (x - t)^2 / v) / 2` (Nix and Weigend
-    /// 1994). Waits for the device to check the variances; [`Tensor::gaussian_nll_log`] need not.
+    /// Mean negative log-likelihood of `target` under normal distributions with these means and `variance`,
+    /// all of the same shape, without the constant `log(2 pi) / 2`: `(log v + (x - t)^2 / v) / 2` (Nix and
+    /// Weigend 1994). It waits for the device to check the variances; [`Tensor::gaussian_nll_log`] does not.
     ///
     /// # Errors
     /// As [`Tensor::mse_over`]; a variance of a valid step that is not positive; targets that require a gradient.
@@ -199,8 +198,8 @@ impl Tensor {
         self.gaussian(Spread::Variance, target, variance, over)
     }
 
-    /// As [`Tensor::gaussian_nll`], from the logarithm of the variance, which may be any number: the better
-    /// output for a network.
+    /// As [`Tensor::gaussian_nll`], but from the logarithm of the variance, which may be any number. It is
+    /// the better output for a network.
     ///
     /// # Errors
     /// As [`Tensor::mse_over`]; targets that require a gradient.
@@ -231,12 +230,13 @@ impl Tensor {
     }
 
     /// Connectionist temporal classification (Graves et al. 2006) of these logits `[T, B, C]`: the negative
-    /// log-likelihood of B label sequences whose places in time are unknown. Logits, not log-probabilities. The
-    /// lengths of `over` are those of the logits; targets may have any length, 0 included.
+    /// log-likelihood of B label sequences without an alignment to time steps. It takes logits, not
+    /// log-probabilities. The lengths of `over` are those of the logits; targets may have any length, 0
+    /// included.
     ///
-    /// The mean is per label; [`Reduction::SequenceMean`](crate::Reduction::SequenceMean) is what PyTorch calls
-    /// the mean. A target that no path can spell (it needs a step per label, and one more between equal
-    /// neighbours) costs infinity, or nothing with `zero_infinity`; its gradient is zero.
+    /// The mean is per label; [`Reduction::SequenceMean`](crate::Reduction::SequenceMean) is PyTorch's mean.
+    /// A target that no path can spell costs infinity, or nothing with `zero_infinity`; its gradient is zero.
+    /// (A path needs a step per label, and one more between equal neighbours.)
     ///
     /// ```
     /// # fn main() -> rnn_api::Result<()> {
@@ -251,8 +251,8 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// A label that is no class or is the blank, with row and position; targets or lengths that are not B,
-    /// lengths outside `1..=T`; logits that are not `[T, B, C]`.
+    /// A label that is not a class or is the blank, with row and position; targets or lengths that are not B
+    /// in number, lengths outside `1..=T`; logits that are not `[T, B, C]`.
     pub fn ctc(
         &self,
         targets: &[impl AsRef<[u32]>],

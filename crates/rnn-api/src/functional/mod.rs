@@ -1,5 +1,5 @@
-//! The differentiable ops: each computes with [`rnn_runtime::ops`] and records its gradient right
-//! below. They are methods of [`Tensor`](crate::Tensor).
+//! The differentiable ops: each computes with [`rnn_runtime::ops`] and records its gradient in the same
+//! function. They are methods of [`Tensor`](crate::Tensor).
 
 mod copy;
 mod dropout;

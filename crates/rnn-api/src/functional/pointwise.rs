@@ -6,7 +6,7 @@ use crate::tensor::Tensor;
 use rnn_runtime::ops::pointwise::{self, BinaryOp, UnaryOp};
 use rnn_runtime::{Array, DType, Device, Shape};
 
-/// Sums the axes away along which an operand of `shape` was broadcast.
+/// Sums a gradient over the axes along which an operand of `shape` was broadcast.
 fn reduce_to(grad: &Array, shape: &Shape) -> Result<Array> {
     if grad.shape() == shape {
         return Ok(grad.clone());
@@ -30,7 +30,7 @@ impl Tensor {
     fn binary(&self, op: BinaryOp, other: &Tensor) -> Result<Tensor> {
         let y = pointwise::binary(op, self.array(), other.array())?;
         let (a, b) = (self.array().clone(), other.array().clone());
-        // Addition needs shapes only; keeping the values would hold memory for nothing.
+        // Addition needs only the shapes; keeping the values would waste memory.
         if matches!(op, BinaryOp::Add | BinaryOp::Sub) {
             let (a, b) = (a.shape().clone(), b.shape().clone());
             let name = if matches!(op, BinaryOp::Add) { "add" } else { "sub" };
@@ -130,8 +130,7 @@ impl Tensor {
         Ok(record("to_dtype", [self], y, |dy, _| Ok([Some(dy)])))
     }
 
-    /// The values on another device; a cheap clone when they are there already. The gradient
-    /// travels back.
+    /// The values on another device; a cheap clone if they are there already. The gradient is copied back.
     ///
     /// # Errors
     /// A failing device, or no memory.

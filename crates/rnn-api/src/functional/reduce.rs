@@ -7,7 +7,7 @@ use rnn_runtime::{Array, ops};
 
 /// Spreads the gradient of a sum over `axis` back over an array of shape `dims`, times `scale`.
 fn spread(dy: &Array, dims: &[usize], axis: Option<usize>, scale: f32) -> Result<Array> {
-    // Scaled before it is spread: the smaller array.
+    // Scale before broadcasting, because the array is smaller then.
     let dy = if scale == 1.0 { dy.clone() } else { ops::pointwise::affine(dy, scale, 0.0)? };
     let dy = match axis {
         Some(axis) => {
@@ -42,8 +42,8 @@ impl Tensor {
         Ok(record("mean_axis", [self], y, move |dy, _| Ok([Some(spread(&dy, &dims, Some(axis), scale)?)])))
     }
 
-    /// The largest value along `axis`, which is removed. A NaN is the largest value. The gradient
-    /// goes to the first of equal values.
+    /// The largest value along `axis`, which is removed. A NaN counts as the largest value. The gradient goes
+    /// to the first of equal values.
     ///
     /// # Errors
     /// No such axis, or index data.

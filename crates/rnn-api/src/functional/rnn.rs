@@ -15,7 +15,7 @@ pub(crate) type CellTensors = Vec<(Parameter, Tensor)>;
 /// Input of [`stack`].
 pub(crate) struct StackInput<'a> {
     pub(crate) spec: &'a StackSpec,
-    /// Made from `weights`.
+    /// Packed from `weights`.
     pub(crate) packed: &'a Packed,
     pub(crate) weights: &'a [CellTensors],
     pub(crate) inference_weights: WeightFormat,
@@ -28,11 +28,11 @@ pub(crate) struct StackInput<'a> {
     pub(crate) sequences: Option<&'a Sequences>,
     /// In training.
     pub(crate) draws: Option<StackDraws>,
-    /// Steps between the states that a training pass keeps; absent: it keeps all.
+    /// Number of steps between the states that a training pass keeps; absent: it keeps all steps.
     pub(crate) checkpoint_every: Option<usize>,
-    /// Whether a training pass keeps its gates in f16.
+    /// Storage format of a training pass.
     pub(crate) storage: Storage,
-    /// Layers of which every gate and state is wanted. With any, the pass is one that keeps all.
+    /// Layers whose gates and states are traced. If there are any, the pass keeps all steps.
     pub(crate) traced: &'a [usize],
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct StackTensors {
     pub(crate) traces: Vec<LayerTrace>,
 }
 
-/// Runs the stack; saves for the backward pass only when one can come.
+/// Runs the stack; keeps values for a backward pass only if a gradient is needed.
 pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
     let mut inputs = vec![input.x];
     inputs.extend(input.h0);

@@ -18,7 +18,7 @@ impl Tensor {
         }))
     }
 
-    /// The logarithm of [`Tensor::softmax`], exact where a probability underflows.
+    /// The logarithm of [`Tensor::softmax`]; exact even where a probability underflows.
     ///
     /// # Errors
     /// As [`Tensor::softmax`].

@@ -1,4 +1,4 @@
-//! The parameters of one recurrent layer and direction: their first values, and their tensors.
+//! The parameters of one recurrent layer and direction: their initial values, and their tensors.
 
 use crate::error::Result;
 use crate::functional::rnn::CellTensors;
@@ -29,7 +29,7 @@ impl Cell {
         let inputs = spec.layer_input_size(layer);
         let w_ih = draw(parts.input_init, [gates, rows, inputs], "input_init")?;
         let w_hh = match spec.cell.independent {
-            // One weight per unit: orthogonal and identity mean that each has size 1.
+            // One weight per unit: orthogonal and identity then mean a magnitude of 1.
             true => match parts.recurrent_init {
                 Init::Orthogonal(scale) | Init::Identity(scale) => vec![scale; rows],
                 other => draw(other, [1, 1, rows], "recurrent_init")?,
@@ -41,7 +41,7 @@ impl Cell {
                 let mut b_ih = draw(parts.bias_init, [gates, rows, 0], "bias_init")?;
                 let mut b_hh = draw(parts.bias_init, [gates, rows, 0], "bias_init")?;
                 if let (Some(bias), true) = (parts.forget_bias, has_forget_gate(spec)) {
-                    // In one of the two only: they are added.
+                    // In one of the two biases only, because they are added.
                     b_hh[FORGET_GATE * rows..][..rows].fill(0.0);
                     match bias {
                         ForgetBias::Value(value) => b_ih[FORGET_GATE * rows..][..rows].fill(value),
@@ -89,7 +89,7 @@ impl Cell {
         Ok(Cell(params))
     }
 
-    /// The current values; their versions are appended to `versions`.
+    /// The current values; appends their versions to `versions`.
     pub(super) fn tensors(&self, versions: &mut Vec<u64>) -> CellTensors {
         let mut value = |(parameter, param): &(Parameter, Param)| {
             let (tensor, version) = param.snapshot();
@@ -100,12 +100,12 @@ impl Cell {
     }
 }
 
-/// Whether there is a forget gate of its own to bias.
+/// Whether the cell has a separate forget gate.
 fn has_forget_gate(spec: &StackSpec) -> bool {
     spec.cell.kind == CellKind::Lstm && !spec.cell.coupled
 }
 
-/// DropConnect: a mask on the recurrent weights, another one at every pass.
+/// DropConnect: a mask on the recurrent weights, drawn anew in every pass.
 pub(super) fn drop_weights(
     cell: &mut CellTensors,
     probability: f32,
@@ -125,7 +125,7 @@ pub(super) fn drop_weights(
 
 /// The arrays of a cell's tensors.
 pub(super) fn cell_weights(tensors: &CellTensors) -> CellWeights {
-    // Every cell starts with its two matrices.
+    // The first two parameters of every cell are its matrices.
     let array = |n: usize| tensors[n].1.array().clone();
     let mut weights = CellWeights::new(array(0), array(1));
     for (parameter, tensor) in tensors {

@@ -17,7 +17,7 @@ pub struct DropoutConfig {
 }
 
 impl DropoutConfig {
-    /// Drops each element with this probability.
+    /// Dropout with this probability.
     pub fn new(probability: f32) -> Self {
         DropoutConfig { probability }
     }
@@ -27,7 +27,7 @@ impl DropoutConfig {
     /// # Errors
     /// A probability outside `[0, 1)`.
     pub fn init(&self, seed: u64) -> Result<Dropout> {
-        // The layer owns no memory; a builder wants some device.
+        // The layer owns no memory, so any device serves the builder.
         let device = Device::cpu();
         let builder = Builder::new(&device, seed, "DropoutConfig");
         builder.probability("probability", self.probability)?;
@@ -36,8 +36,8 @@ impl DropoutConfig {
     }
 }
 
-/// In training, zeroes elements at random and scales the others by `1 / (1 - p)`; in evaluation it
-/// does nothing. The first axis counts as steps, see [`Draws`].
+/// In training, zeroes elements at random and scales the others by `1 / (1 - p)`; in evaluation it does
+/// nothing. The first axis counts as time steps; see [`Draws`].
 #[derive(Debug)]
 pub struct Dropout {
     probability: f32,
@@ -53,7 +53,7 @@ impl Module for Dropout {
 }
 
 impl Dropout {
-    /// Any shape to the same shape.
+    /// Applies dropout; the shape stays the same.
     ///
     /// # Errors
     /// Index data, or a failing device.

@@ -1,4 +1,4 @@
-//! A table of vectors.
+//! Embedding table.
 
 use crate::error::Result;
 use crate::init::{Init, InitShape};
@@ -17,7 +17,7 @@ pub struct EmbeddingConfig {
     pub num_embeddings: usize,
     /// E: length of a row.
     pub embedding_size: usize,
-    /// First value; standard normal at first, as in PyTorch.
+    /// Init of the table; standard normal by default, as in PyTorch.
     #[serde(default = "standard_normal")]
     pub init: Init,
 }
@@ -27,12 +27,12 @@ fn standard_normal() -> Init {
 }
 
 impl EmbeddingConfig {
-    /// V rows of length E.
+    /// A table of V rows of length E.
     pub fn new(num_embeddings: usize, embedding_size: usize) -> Self {
         EmbeddingConfig { num_embeddings, embedding_size, init: standard_normal() }
     }
 
-    /// How the table is drawn.
+    /// Sets the init of the table.
     #[must_use]
     pub fn with_init(self, init: Init) -> Self {
         EmbeddingConfig { init, ..self }
@@ -41,7 +41,7 @@ impl EmbeddingConfig {
     /// Draws the table.
     ///
     /// # Errors
-    /// A size of zero, an init that makes no sense, no memory.
+    /// A size of zero, an invalid init, no memory.
     pub fn init(&self, device: &Device, seed: u64) -> Result<Embedding> {
         let mut builder = Builder::new(device, seed, "EmbeddingConfig");
         let (rows, cols) = (self.num_embeddings, self.embedding_size);
@@ -53,7 +53,7 @@ impl EmbeddingConfig {
     }
 }
 
-/// Rows of a table by index.
+/// Looks up rows of a table by index.
 #[derive(Clone, Debug)]
 pub struct Embedding {
     /// `[V, E]`
@@ -63,10 +63,10 @@ pub struct Embedding {
 crate::module!(Embedding { weight });
 
 impl Embedding {
-    /// Indices of any shape (see [`Tensor::from_indices`]) give `[.., E]`.
+    /// Maps indices of any shape (see [`Tensor::from_indices`]) to `[.., E]`.
     ///
     /// # Errors
-    /// An index that is not in `0..V`, values that are not indices, another device.
+    /// An index outside `0..V`, values that are not indices, another device.
     pub fn forward(&self, indices: &Tensor) -> Result<Tensor> {
         self.weight.value().gather(indices)
     }

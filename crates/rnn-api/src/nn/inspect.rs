@@ -1,5 +1,5 @@
-//! Looking for the first value that is not finite: while an inspection runs on a thread, its recurrent layers look at
-//! everything they compute.
+//! Search for the first value that is not finite: during an inspection, the recurrent layers of this thread
+//! check every value they compute.
 
 use crate::autograd::LeafId;
 use crate::error::Result;
@@ -7,26 +7,26 @@ use crate::nn::output::Trace;
 use crate::tensor::Tensor;
 use std::cell::RefCell;
 
-/// What the layers have seen, in the order in which they ran.
+/// The layers' reports, in the order in which they ran.
 #[derive(Debug, Default)]
 pub(crate) struct Inspection {
     pub(crate) layers: Vec<Seen>,
 }
 
-/// One pass through a stack.
+/// The report of one pass through a stack.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    /// Identity of its first parameter.
+    /// Id of its first parameter.
     pub(crate) layer: LeafId,
     /// Names of its gates, in the order of the rows of its weights.
     pub(crate) gates: &'static [&'static str],
-    /// Zeros `[T, B, I]` that were added to the input: their gradient is that of the input.
+    /// Zeros `[T, B, I]` that were added to the input; their gradient is that of the input.
     pub(crate) probe: Option<Tensor>,
     /// The first value that is not finite.
     pub(crate) first: Option<Spot>,
 }
 
-/// Where a value is not finite.
+/// Position of a value that is not finite.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Spot {
     Input {
@@ -37,7 +37,7 @@ pub(crate) enum Spot {
     InitialState {
         row: usize,
     },
-    /// A gate by its name, or the states c and h.
+    /// A gate by its name, or a state: c or h.
     Unit {
         layer: usize,
         reverse: bool,
@@ -102,13 +102,13 @@ pub(crate) fn in_state(state: &Tensor) -> Result<Option<Spot>> {
     Ok(first_bad(&state.to_vec()?).map(|at| Spot::InitialState { row: at / units % batch }))
 }
 
-/// The first bad value of a layer: the earliest in the order in which each direction computes.
+/// The first bad value of a layer, in the order in which each direction computes.
 pub(crate) fn in_trace(layer: usize, names: &'static [&'static str], trace: &Trace) -> Result<Option<Spot>> {
     let &[steps, batch, directions, _, units] = trace.gates.dims() else { return Ok(None) };
     let mut tensors = vec![(&trace.gates, names, units)];
     tensors.extend(trace.c.as_ref().map(|c| (c, &["c"][..], units)));
     tensors.push((&trace.h, &["h"], trace.h.dims()[3]));
-    // The number of steps before it, and where.
+    // The number of steps before the value, and its position.
     let mut first: Option<(usize, Spot)> = None;
     for (tensor, names, width) in tensors {
         let values = tensor.to_vec()?;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub struct LayerNormConfig {
     /// C: length of the last axis.
     pub size: usize,
-    /// Added to the variance; 1e-5 at first.
+    /// Added to the variance; 1e-5 by default.
     #[serde(default = "default_eps")]
     pub eps: f32,
 }
@@ -29,13 +29,13 @@ impl LayerNormConfig {
         LayerNormConfig { size, eps: default_eps() }
     }
 
-    /// Another epsilon.
+    /// Sets the epsilon.
     #[must_use]
     pub fn with_eps(self, eps: f32) -> Self {
         LayerNormConfig { eps, ..self }
     }
 
-    /// Makes the layer: weight one, bias zero.
+    /// Makes the layer, with weight one and bias zero.
     ///
     /// # Errors
     /// A size of zero, an epsilon that is not positive, no memory.
@@ -64,7 +64,7 @@ pub struct LayerNorm {
 crate::module!(LayerNorm { weight, bias });
 
 impl LayerNorm {
-    /// `[.., C]` to the same shape.
+    /// Normalises `[.., C]`; the shape stays the same.
     ///
     /// # Errors
     /// Another last axis, another device, or index data.

@@ -17,8 +17,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// A recurrent layer, any number of layers deep, one direction or both. The aliases [`Lstm`], [`Gru`], [`Mgu`],
-/// [`Rnn`] and [`AnyRnn`] say which.
+/// A stack of recurrent layers, in one direction or both. The aliases [`Lstm`], [`Gru`], [`Mgu`], [`Rnn`] and
+/// [`AnyRnn`] are its forms.
 ///
 /// Clones share their parameters.
 pub struct RecurrentLayer<C>(Arc<Recurrent>, PhantomData<C>);
@@ -28,15 +28,14 @@ impl<C: CellOptions> RecurrentConfig<C> {
     /// every device.
     ///
     /// # Errors
-    /// A size of zero, a dropout probability outside `[0, 1)`, an init that makes no
-    /// sense, no memory.
+    /// A size of zero, a dropout probability outside `[0, 1)`, an invalid init, no memory.
     pub fn init(&self, device: &Device, seed: u64) -> Result<RecurrentLayer<C>> {
         RecurrentLayer::new(&self.parts(), device, seed)
     }
 }
 
 impl AnyRnnConfig {
-    /// Draws the parameters, those of the layer whose configuration this was.
+    /// Draws the parameters, with the values that the cell's own layer would have.
     ///
     /// # Errors
     /// As [`RecurrentConfig::init`].
@@ -50,9 +49,9 @@ impl<C: RecurrentCell> RecurrentLayer<C> {
         Ok(RecurrentLayer(Arc::new(Recurrent::new(parts, device, seed)?), PhantomData))
     }
 
-    /// Runs over a whole sequence `[T, B, I]`, from `state` or from zero. The result has
-    /// `y` `[T, B, D*H]` and the final state, which continues the sequence in the next
-    /// call. Dropout is active in training mode, see [`Module::train`].
+    /// Runs over a whole sequence `[T, B, I]`, from `state` or from zero. Returns `y` `[T, B, D*H]` and the
+    /// final state, which continues the sequence in the next call. Dropout is active in training mode; see
+    /// [`Module::train`].
     ///
     /// # Errors
     /// Shapes that do not fit, different devices, no memory.
@@ -60,12 +59,11 @@ impl<C: RecurrentCell> RecurrentLayer<C> {
         self.0.forward(x, ForwardArgs { state, ..ForwardArgs::default() })
     }
 
-    /// [`forward`](Self::forward) over ragged or interrupted sequences: with lengths, rows end at
-    /// different steps; with resets, the state is cleared in between.
+    /// [`forward`](Self::forward) over ragged or interrupted sequences: `lengths` gives each row its own last
+    /// step, and `resets` clears states in between.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward); lengths above T or of another number than B, resets that are not
-    /// `[T, B]`.
+    /// As [`forward`](Self::forward); lengths above T or not B in number, resets that are not `[T, B]`.
     pub fn forward_with(
         &self,
         x: &Tensor,
@@ -74,13 +72,13 @@ impl<C: RecurrentCell> RecurrentLayer<C> {
         self.0.forward(x, args)
     }
 
-    /// [`forward_with`](Self::forward_with), and every gate and state of the layers with these numbers: one
-    /// [`Trace`] each, in this order. The values are copies without a gradient of what a pass keeps that
-    /// records one, so they are the ones that training sees; gradients of the output flow as ever. Weights
-    /// are f32 and everything is kept, whatever `inference_weights`, `checkpoint_every` and `storage` say.
+    /// [`forward_with`](Self::forward_with), and a [`Trace`] of every gate and state of each layer in
+    /// `layers`, in this order. The traces are copies, without a gradient, of the values that training uses;
+    /// the output's gradient is not affected. The pass uses f32 weights and keeps all values, whatever
+    /// `inference_weights`, `checkpoint_every` and `storage` are.
     ///
     /// # Errors
-    /// As [`forward_with`](Self::forward_with); a layer that there is not.
+    /// As [`forward_with`](Self::forward_with); a layer that does not exist.
     pub fn forward_traced(
         &self,
         x: &Tensor,
@@ -90,7 +88,7 @@ impl<C: RecurrentCell> RecurrentLayer<C> {
         self.0.forward_traced(x, args, layers)
     }
 
-    /// The state in which a sequence starts.
+    /// The initial state of a sequence.
     ///
     /// # Errors
     /// A batch of zero, or no memory.
@@ -98,8 +96,8 @@ impl<C: RecurrentCell> RecurrentLayer<C> {
         self.0.zero_state(batch)
     }
 
-    /// Runs step by step, with the same weights (also when they change later) and constant
-    /// cost per step. Nothing is recorded and nothing dropped.
+    /// Runs step by step at constant cost per step. The stream uses the layer's current weights, also after
+    /// they change. It records no graph and applies no dropout.
     ///
     /// # Errors
     /// A bidirectional layer ([`Error::Unsupported`](crate::Error::Unsupported)), a batch of zero, no memory.
@@ -157,16 +155,17 @@ pub type Lstm = RecurrentLayer<LstmCell>;
 /// Gated recurrent unit (Cho et al. 2014), reset applied after the product as in PyTorch.
 pub type Gru = RecurrentLayer<GruCell>;
 
-/// Minimal gated unit (Zhou et al. 2016): one gate f in the place of a GRU's two, two thirds of its weights. The
-/// gate acts after the recurrent product, as in [`Gru`]: `h' = (1 - f) h + f tanh(W_n x + b + f (U_n h + b'))`.
-/// The paper has it before, `U_n (f h)`; that form does not exist here.
+/// Minimal gated unit (Zhou et al. 2016): one gate f instead of a GRU's two, two thirds of its weights. The
+/// gate acts after the recurrent product, as in [`Gru`]:
+/// `h' = (1 - f) h + f tanh(W_n x + b + f (U_n h + b'))`. The paper's form, with the gate before the product,
+/// `U_n (f h)`, is not implemented.
 pub type Mgu = RecurrentLayer<MguCell>;
 
 /// Elman network (1990): `h' = act(W x + b + U h + b')`.
 pub type Rnn = RecurrentLayer<RnnCell>;
 
-/// Any recurrent layer, for programs that choose the cell while they run. Parameters have the same names and values,
-/// and outputs the same bits, as those of [`Lstm`], [`Gru`] or [`Rnn`].
+/// A recurrent layer for programs that choose the cell at run time. Parameters have the same names and
+/// values, and outputs the same bits, as those of [`Lstm`], [`Gru`], [`Mgu`] or [`Rnn`].
 ///
 /// ```
 /// use rnn_api::nn::AnyRnnConfig;

@@ -17,10 +17,10 @@ pub struct LinearConfig {
     pub input_size: usize,
     /// O
     pub output_size: usize,
-    /// Whether there is a bias; true at first.
+    /// Whether there is a bias; true by default.
     #[serde(default = "yes")]
     pub bias: bool,
-    /// First value of the weight; [`Init::PyTorch`] at first.
+    /// Init of the weight; [`Init::PyTorch`] by default.
     #[serde(default = "pytorch")]
     pub init: Init,
 }
@@ -34,18 +34,18 @@ fn pytorch() -> Init {
 }
 
 impl LinearConfig {
-    /// `[.., I]` to `[.., O]`.
+    /// A layer that maps `[.., I]` to `[.., O]`.
     pub fn new(input_size: usize, output_size: usize) -> Self {
         LinearConfig { input_size, output_size, bias: true, init: Init::PyTorch }
     }
 
-    /// With or without a bias.
+    /// Whether there is a bias.
     #[must_use]
     pub fn with_bias(self, bias: bool) -> Self {
         LinearConfig { bias, ..self }
     }
 
-    /// How the weight is drawn. The bias starts at zero, except with [`Init::PyTorch`].
+    /// Init of the weight. The bias starts at zero, except with [`Init::PyTorch`].
     #[must_use]
     pub fn with_init(self, init: Init) -> Self {
         LinearConfig { init, ..self }
@@ -54,7 +54,7 @@ impl LinearConfig {
     /// Draws the parameters.
     ///
     /// # Errors
-    /// A size of zero, an init that makes no sense, no memory.
+    /// A size of zero, an invalid init, no memory.
     pub fn init(&self, device: &Device, seed: u64) -> Result<Linear> {
         let mut builder = Builder::new(device, seed, "LinearConfig");
         let (rows, cols) = (self.output_size, self.input_size);
@@ -88,7 +88,7 @@ pub struct Linear {
 crate::module!(Linear { weight, bias });
 
 impl Linear {
-    /// `[.., I]` to `[.., O]`.
+    /// Maps `[.., I]` to `[.., O]`.
     ///
     /// # Errors
     /// Another last axis, another device, or index data.

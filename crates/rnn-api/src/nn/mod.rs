@@ -42,18 +42,18 @@ use crate::param::Param;
 use crate::tensor::Tensor;
 use rnn_runtime::{Device, RngKey};
 
-/// Separate streams of draws per purpose, so that one seed serves a whole layer.
+/// Streams of random draws, one per purpose, so that one seed serves a whole layer.
 pub(crate) const WEIGHTS_STREAM: u32 = 1;
 pub(crate) const DROPOUT_STREAM: u32 = 2;
 pub(crate) const WEIGHT_DROPOUT_STREAM: u32 = 3;
 
-/// Everything a layer needs to draw its parameters.
+/// State for drawing a layer's parameters.
 pub(crate) struct Builder<'a> {
     pub(crate) device: &'a Device,
     pub(crate) key: RngKey,
     /// Name of the configuration, for errors.
     pub(crate) config: &'static str,
-    /// Number of the next parameter: each has a key of its own.
+    /// Index of the next parameter; each has its own key.
     pub(crate) next: u32,
 }
 
@@ -78,7 +78,7 @@ impl<'a> Builder<'a> {
         self.check(value > 0, field, "at least 1", value)
     }
 
-    /// Refuses what is not a probability below 1.
+    /// Refuses a value outside `[0, 1)`.
     pub(crate) fn probability(&self, field: &'static str, value: f32) -> Result<()> {
         self.check((0.0..1.0).contains(&value), field, "in [0, 1)", value)
     }

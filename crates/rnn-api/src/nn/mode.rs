@@ -1,4 +1,4 @@
-//! What layers carry besides parameters: the training switch and the position of their draws.
+//! State of layers besides parameters: the training switch and the position of their random draws.
 
 use rnn_runtime::RngKey;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub struct Mode(AtomicBool);
 
 impl Mode {
-    /// Training.
+    /// A switch in training mode.
     pub fn new() -> Self {
         Mode(AtomicBool::new(true))
     }
 
-    /// Whether dropout drops.
+    /// Whether dropout is active.
     pub fn is_training(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Switches.
+    /// Switches to training (`true`) or evaluation.
     pub fn set(&self, training: bool) {
         self.0.store(training, Ordering::Relaxed);
     }
@@ -31,11 +31,11 @@ impl Default for Mode {
     }
 }
 
-/// A source of random draws: a key and how many steps were drawn.
+/// A source of random draws: a key and the number of steps drawn so far.
 ///
-/// A draw is a pure function of key, step and element. The position counts time steps, so a
-/// sequence fed in chunks gets the masks of the whole sequence, and a run resumed at a stored
-/// position the masks of the uninterrupted one.
+/// A draw is a pure function of key, step and element. The position counts time steps. A sequence processed
+/// in chunks therefore gets the masks of the whole sequence, and a run resumed at a stored position gets the
+/// masks of the uninterrupted run.
 #[derive(Debug)]
 pub struct Draws {
     key: RngKey,
@@ -48,7 +48,7 @@ impl Draws {
         Draws { key, position: AtomicU64::new(0) }
     }
 
-    /// Steps drawn so far.
+    /// Number of steps drawn so far.
     pub fn position(&self) -> u64 {
         self.position.load(Ordering::Relaxed)
     }
@@ -58,7 +58,7 @@ impl Draws {
         self.position.store(position, Ordering::Relaxed);
     }
 
-    /// Takes the next `steps` steps: a key, and the number of the first step under it.
+    /// Takes the next `steps` steps: returns a key, and the index of the first step under it.
     pub fn take(&self, steps: usize) -> (RngKey, u32) {
         let first = self.position.fetch_add(steps as u64, Ordering::Relaxed);
         // Kernels count steps in 32 bits; the upper half goes into the key.

@@ -1,4 +1,4 @@
-//! [`Module`]: what has parameters.
+//! [`Module`]: layers and models with parameters.
 
 use crate::error::{Error, Result};
 use crate::nn::mode::{Draws, Mode};
@@ -7,17 +7,17 @@ use crate::tensor::Tensor;
 use rnn_runtime::{Array, Device, Shape};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One thing found in a module.
+/// A part of a module that a visit finds.
 pub enum Found<'a> {
     /// A parameter.
     Param(&'a Param),
-    /// The switch between training and evaluation of one layer.
+    /// The training switch of one layer.
     Mode(&'a Mode),
     /// A source of random draws.
     Draws(&'a Draws),
 }
 
-/// Walks through a module and its parts, keeping the path of names.
+/// Walks through a module and its parts, and tracks the path of names.
 pub struct Visitor<'a> {
     path: String,
     visit: &'a mut dyn FnMut(&str, Found<'_>),
@@ -34,22 +34,22 @@ impl Visitor<'_> {
         self.path.truncate(length);
     }
 
-    /// Shows a part: a layer, another model, a list of them, or a parameter.
+    /// Visits a part: a layer, another model, a list of them, or a parameter.
     pub fn module(&mut self, name: &str, module: &(impl Module + ?Sized)) {
         self.at(name, |visitor| module.visit(visitor));
     }
 
-    /// Shows a parameter.
+    /// Visits a parameter.
     pub fn param(&mut self, name: &str, param: &Param) {
         self.at(name, |visitor| (visitor.visit)(&visitor.path, Found::Param(param)));
     }
 
-    /// Shows the switch between training and evaluation.
+    /// Visits a training switch.
     pub fn mode(&mut self, mode: &Mode) {
         (self.visit)(&self.path, Found::Mode(mode));
     }
 
-    /// Shows a source of random draws.
+    /// Visits a source of random draws.
     pub fn draws(&mut self, draws: &Draws) {
         (self.visit)(&self.path, Found::Draws(draws));
     }
@@ -57,16 +57,16 @@ impl Visitor<'_> {
 
 /// A layer, or a struct of layers. [`module!`](crate::module!) implements it in one line.
 pub trait Module {
-    /// Shows every part to `visitor`, always in the same order.
+    /// Visits every part, always in the same order.
     fn visit(&self, visitor: &mut Visitor<'_>);
 
-    /// Calls `visit` for everything in this module, with its dotted path.
+    /// Calls `visit` for every part of this module, with its dotted path.
     fn for_each(&self, visit: &mut dyn FnMut(&str, Found<'_>)) {
         self.visit(&mut Visitor { path: String::new(), visit });
     }
 
-    /// All parameters with their dotted paths, such as `lstm.weight_ih_l0`. A parameter that is
-    /// reachable by two paths is listed twice.
+    /// All parameters with their dotted paths, such as `lstm.weight_ih_l0`. A parameter with two paths is
+    /// listed twice.
     fn named_parameters(&self) -> Vec<(String, Param)> {
         let mut params = Vec::new();
         self.for_each(&mut |path, found| {
@@ -84,22 +84,22 @@ pub trait Module {
         params.filter(|param| seen.insert(param.id())).collect()
     }
 
-    /// Number of trainable and frozen numbers, each once.
+    /// Number of trainable and frozen values, each counted once.
     fn num_parameters(&self) -> usize {
         self.parameters().iter().map(Param::len).sum()
     }
 
-    /// Switches to training: dropout drops.
+    /// Switches to training mode: dropout is active.
     fn train(&self) {
         self.set_training(true);
     }
 
-    /// Switches to evaluation: dropout does nothing. Gradients can still be computed.
+    /// Switches to evaluation mode: dropout does nothing. Gradients can still be computed.
     fn eval(&self) {
         self.set_training(false);
     }
 
-    /// Switches to training (`true`) or evaluation.
+    /// Switches to training (`true`) or evaluation mode.
     fn set_training(&self, training: bool) {
         self.for_each(&mut |_, found| {
             if let Found::Mode(mode) = found {
@@ -108,15 +108,14 @@ pub trait Module {
         });
     }
 
-    /// Freezes all parameters (`false`) or thaws them.
+    /// Freezes (`false`) or unfreezes all parameters.
     fn set_trainable(&self, trainable: bool) {
         for param in self.parameters() {
             param.set_trainable(trainable);
         }
     }
 
-    /// Moves all parameters to another device. Optimizer state stays where it is: make optimizers
-    /// afterwards.
+    /// Moves all parameters to another device. Optimizer state does not move, so make optimizers afterwards.
     ///
     /// # Errors
     /// A failing device, or no memory. Some parameters may have moved already.
@@ -124,7 +123,7 @@ pub trait Module {
         self.parameters().iter().try_for_each(|param| param.to_device(device))
     }
 
-    /// Positions of all sources of random draws by path; with the parameters they are the whole
+    /// Positions of all sources of random draws by path. Together with the parameters they are the whole
     /// state of a model.
     fn draw_positions(&self) -> BTreeMap<String, u64> {
         let mut positions = BTreeMap::new();
@@ -136,10 +135,10 @@ pub trait Module {
         positions
     }
 
-    /// Restores what [`Module::draw_positions`] gave, so that a resumed run draws the same masks.
+    /// Restores the result of [`Module::draw_positions`], so that a resumed run draws the same masks.
     ///
     /// # Errors
-    /// Paths that are unknown or missing; nothing is restored then.
+    /// Unknown or missing paths; nothing is restored then.
     fn set_draw_positions(&self, positions: &BTreeMap<String, u64>) -> Result<()> {
         let problems = draw_problems(&self.draw_positions(), positions);
         if !problems.is_empty() {
@@ -153,8 +152,8 @@ pub trait Module {
         Ok(())
     }
 
-    /// The current values of all parameters by name. Cheap: later training steps do not change
-    /// them, so this is also a snapshot.
+    /// The current values of all parameters by name. It is a cheap snapshot: later training steps do not
+    /// change it.
     fn state_dict(&self) -> BTreeMap<String, Array> {
         self.named_parameters().into_iter().map(|(name, param)| (name, param.array())).collect()
     }
@@ -173,7 +172,7 @@ pub trait Module {
         if !problems.is_empty() {
             return Err(Error::StateDict { problems });
         }
-        // Conversions first: they can fail, and then nothing has changed.
+        // Conversions come first: if one fails, nothing has changed.
         let mut ready = Vec::with_capacity(own.len());
         for (name, param) in &own {
             if let Some(array) = values.get(name) {
@@ -185,7 +184,7 @@ pub trait Module {
     }
 }
 
-/// Every difference between the names and shapes of a model and those that were given.
+/// Every difference between the model's names and shapes and the given ones.
 pub(crate) fn mismatches<'a>(
     own: &[(&str, &Shape)],
     given: impl Iterator<Item = (&'a str, &'a [usize])>,
@@ -207,7 +206,7 @@ pub(crate) fn mismatches<'a>(
     problems
 }
 
-/// Every difference between the sources of draws of a model and those that were given.
+/// Every difference between the model's sources of draws and the given ones.
 pub(crate) fn draw_problems(own: &BTreeMap<String, u64>, given: &BTreeMap<String, u64>) -> Vec<String> {
     let unknown = given.keys().filter(|path| !own.contains_key(*path));
     let missing = own.keys().filter(|path| !given.contains_key(*path));
@@ -243,7 +242,7 @@ impl<M: Module> Module for Option<M> {
     }
 }
 
-/// Parts are named by their numbers.
+/// Parts are named by their indices.
 impl<M: Module> Module for [M] {
     fn visit(&self, visitor: &mut Visitor<'_>) {
         for (n, module) in self.iter().enumerate() {
@@ -275,8 +274,8 @@ impl<A: Module, B: Module, C: Module> Module for (A, B, C) {
     }
 }
 
-/// Makes a struct of layers and parameters a [`Module`](crate::nn::Module). Names of parameters
-/// start with the names of the fields.
+/// Implements [`Module`](crate::nn::Module) for a struct of layers and parameters. Names of parameters start
+/// with the names of the fields.
 ///
 /// ```
 /// use rnn_api::prelude::*;

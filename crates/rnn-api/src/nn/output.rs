@@ -7,15 +7,16 @@ use crate::tensor::Tensor;
 use rnn_kernels::cell::Merge;
 use rnn_runtime::ops::rnn::LayerTrace;
 
-/// Every gate and state of one layer, from `forward_traced`; zero past a row's end. Values without a gradient.
+/// Every gate and state of one layer, from `forward_traced`; zero past the end of a row. The values have no
+/// gradient.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Trace {
-    /// `[T, B, D, G, H]`: the gates after their activation, in PyTorch's order: i, f, g, o of an LSTM (i, g, o when
-    /// coupled), r, z, n of a GRU, f, n of an MGU; of an Elman network its one activation, before zoneout. Dropout of the
-    /// candidate comes after it.
+    /// `[T, B, D, G, H]`: the activated gates, in PyTorch's order: i, f, g, o of an LSTM (i, g, o when
+    /// coupled); r, z, n of a GRU; f, n of an MGU; the one activation of an Elman network, before zoneout.
+    /// Candidate dropout comes after them.
     pub gates: Tensor,
-    /// `[T, B, D, H]`: h after every step; P takes H's place with a projection.
+    /// `[T, B, D, H]`: h after every step; `[T, B, D, P]` with a projection.
     pub h: Tensor,
     /// `[T, B, D, H]`: c after every step; LSTM only.
     pub c: Option<Tensor>,
@@ -28,17 +29,17 @@ impl Trace {
     }
 }
 
-/// Output of a recurrent layer; the aliases [`LstmOutput`], [`GruOutput`], [`MguOutput`] and
-/// [`RnnOutput`] say which.
+/// Output of a recurrent layer; the aliases [`LstmOutput`], [`GruOutput`], [`MguOutput`] and [`RnnOutput`]
+/// are its forms.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RecurrentOutput<S> {
-    /// Output of the last layer at every step, `[T, B, D*H]`: the forward direction's H features,
-    /// then the backward direction's; `[T, B, H]` of merged directions. P takes H's place with a projection. Zero
-    /// past a row's end.
+    /// Output of the last layer at every step, `[T, B, D*H]`: the forward direction's H features, then the
+    /// backward direction's; `[T, B, H]` if directions are merged by another op. With a projection P replaces
+    /// H. Zero past the end of a row.
     pub y: Tensor,
-    /// The state after the last valid step (of the backward direction: after t = 0). Feed it to the next
-    /// call to continue the sequence.
+    /// The state after the last valid step (of the backward direction: after t = 0). Pass it to the next call
+    /// to continue the sequence.
     pub state: S,
     lengths: Option<Lengths>,
     merge: Merge,
@@ -61,9 +62,9 @@ impl<S: RecurrentState> RecurrentOutput<S> {
         RecurrentOutput { y, state, lengths, merge }
     }
 
-    /// What the last layer knows after the whole sequence, `[B, D*H]`: each direction's final
-    /// state, merged as the layer merges its outputs. The backward half is that of t = 0; the same half of `y` at
-    /// the last step has seen one step only. Of ragged rows it is the state after each row's own last step.
+    /// The last layer's final state, `[B, D*H]`: both directions, merged as the layer merges its outputs. The
+    /// backward half is its state at t = 0; in `y` at the last step, that half has seen one step only. For
+    /// ragged rows it is the state after each row's own last step.
     ///
     /// # Errors
     /// A failing device, or no memory.
@@ -91,7 +92,7 @@ impl<S: RecurrentState> RecurrentOutput<S> {
         match &self.lengths {
             None => self.y.mean_axis(0),
             Some(lengths) => {
-                // y is zero past the ends.
+                // y is zero past the end of a row.
                 let share: Vec<f32> = lengths.as_slice().iter().map(|&length| 1.0 / length as f32).collect();
                 let share = Tensor::from_slice(self.y.device(), &share, &[share.len(), 1])?;
                 self.y.sum_axis(0)?.mul(&share)
@@ -106,12 +107,12 @@ impl<S: RecurrentState> RecurrentOutput<S> {
     pub fn max_pool(&self) -> Result<Tensor> {
         match self.valid_mask()? {
             None => self.y.max_axis(0),
-            // Far below any output, and finite, so that the gradient of the mask's side stays zero.
+            // Far below any output, but finite: the gradient of the mask's operand must stay zero.
             Some(mask) => self.y.add(&mask.shift(-1.0)?.scale(1e30)?)?.max_axis(0),
         }
     }
 
-    /// 1 at valid steps and 0 past a row's end, `[T, B, 1]`; absent when all rows have all steps.
+    /// 1 at valid steps and 0 past the end of a row, `[T, B, 1]`; `None` when all rows have all steps.
     ///
     /// # Errors
     /// A failing device, or no memory.

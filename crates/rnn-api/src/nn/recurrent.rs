@@ -1,4 +1,4 @@
-//! The stack of recurrent layers behind every named one; see `layers.rs`.
+//! The stack of recurrent layers behind every layer type of `layers.rs`.
 
 use crate::autograd::{is_grad_enabled, no_grad};
 use crate::error::{Error, Result};
@@ -23,9 +23,9 @@ pub(crate) struct Recurrent {
     inference_weights: WeightFormat,
     /// Layer-major, then direction.
     cells: Vec<Cell>,
-    /// The weights as the kernels want them, and the versions they were made from.
+    /// The weights packed for the kernels, and the versions they were packed from.
     packed: Mutex<Option<(Vec<u64>, Packed)>>,
-    /// What a sequence starts in where no state is given: h `[L*D, 1, P]`, and c `[L*D, 1, H]` of an LSTM.
+    /// The learned initial state: h `[L*D, 1, P]`, and c `[L*D, 1, H]` of an LSTM.
     learnt: Option<(Param, Option<Param>)>,
     checkpoint_every: Option<usize>,
     storage: Storage,
@@ -111,7 +111,7 @@ impl Recurrent {
         self.cells[0].0[0].1.device()
     }
 
-    /// Packs the weights anew only when one has changed.
+    /// Packs the weights again only if one of them has changed.
     fn pack(&self, versions: Vec<u64>, weights: &[CellTensors]) -> Result<Packed> {
         let mut cache = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, packed)) = &*cache
@@ -120,7 +120,7 @@ impl Recurrent {
             return Ok(packed.clone());
         }
         let weights: Vec<CellWeights> = weights.iter().map(cell_weights).collect();
-        // The old one first: its memory can serve the new one.
+        // Drop the old weights first: the new ones can reuse their memory.
         *cache = None;
         let packed = rnn::pack(&self.spec, &weights)?;
         *cache = Some((versions, packed.clone()));
@@ -158,7 +158,7 @@ impl Recurrent {
         })
     }
 
-    /// Whether training draws anything.
+    /// Whether a training pass draws random numbers.
     fn is_noisy(&self) -> bool {
         let (spec, noise) = (&self.spec, &self.spec.regularization);
         let rates = [
@@ -184,7 +184,7 @@ impl Recurrent {
         Ok(self.forward_traced(x, args, &[])?.0)
     }
 
-    /// The same, and says where the first value is that is not finite.
+    /// The same, and reports the position of the first value that is not finite.
     fn forward_inspected<S: RecurrentState>(
         &self,
         x: &Tensor,
@@ -218,7 +218,7 @@ impl Recurrent {
             let expected = format!("below the number of layers, {}", self.spec.num_layers);
             return Err(Error::value("forward_traced", "layers", expected, layer));
         }
-        // A wrong rank is refused below, where the message knows the sizes.
+        // A wrong rank is refused below, where the error can name the sizes.
         let (steps, batch) = match *x.dims() {
             [steps, batch, _] => (steps, batch),
             _ => (1, 1),
@@ -251,7 +251,7 @@ impl Recurrent {
         Ok((RecurrentOutput::new(out.y, state, args.lengths.cloned(), self.spec.merge), traces))
     }
 
-    /// The learnt initial state of every row.
+    /// The learned initial state, repeated for every row.
     fn learnt_state(&self, batch: usize) -> Result<Option<(Tensor, Option<Tensor>)>> {
         let Some((h, c)) = &self.learnt else { return Ok(None) };
         let rows = |param: &Param, width: usize| {
@@ -261,7 +261,7 @@ impl Recurrent {
         Ok(Some((rows(h, self.spec.state_size())?, c)))
     }
 
-    /// The state in which a sequence starts.
+    /// The initial state of a sequence.
     pub(super) fn zero_state<S: RecurrentState>(&self, batch: usize) -> Result<S> {
         let (spec, device) = (&self.spec, self.device());
         let zeros = |width: usize| Tensor::zeros(&device, &[spec.num_states(), batch, width]);
@@ -286,7 +286,7 @@ pub(super) struct RunInput<'a> {
     pub(super) traced: &'a [usize],
 }
 
-/// PyTorch's names, so that its checkpoints load unchanged.
+/// Parameters have PyTorch's names, so that its checkpoints load unchanged.
 impl Module for Recurrent {
     fn visit(&self, visitor: &mut Visitor<'_>) {
         for (n, cell) in self.cells.iter().enumerate() {

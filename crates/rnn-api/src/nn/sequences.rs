@@ -1,10 +1,10 @@
-//! Where the rows of a batch end, and where their state is cleared.
+//! Lengths of a batch's rows, and resets of their state.
 
 use crate::error::{Error, Result};
 
-/// Steps of every row of a batch `[T, B, ..]`, in any order: rows need not be sorted. What stands past a row's end
-/// has no influence on any output or gradient; outputs there are zero, final states are those of the last valid
-/// step, and the backward direction starts there.
+/// Number of steps of every row of a batch `[T, B, ..]`, in any order: rows need not be sorted. Values past
+/// the end of a row influence no output and no gradient. Outputs there are zero, final states are those of
+/// the last valid step, and the backward direction starts there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lengths(Vec<usize>);
 
@@ -12,7 +12,7 @@ impl Lengths {
     /// One length per row.
     ///
     /// # Errors
-    /// No row, or a length of zero; the message names the row. Lengths above T are refused by the layer.
+    /// No row, or a length of zero; the error names the row. The layer refuses lengths above T.
     pub fn new(lengths: impl Into<Vec<usize>>) -> Result<Self> {
         let lengths = lengths.into();
         if lengths.is_empty() {
@@ -30,19 +30,19 @@ impl Lengths {
         &self.0
     }
 
-    /// The longest row.
+    /// The length of the longest row.
     pub fn max(&self) -> usize {
         self.0.iter().copied().max().unwrap_or(0)
     }
 
-    /// Valid steps of all rows.
+    /// The number of valid steps of all rows.
     pub fn total(&self) -> usize {
         self.0.iter().sum()
     }
 }
 
-/// Where the state of a row is cleared before a step: the borders of episodes in one stream. The gradient ends
-/// there too. Backwards in time the same borders separate the same episodes.
+/// Resets of rows' states, for example at the borders of episodes in one stream. The state is cleared before
+/// the given steps, and gradients stop there. The backward direction clears its state at the same borders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resets(Vec<bool>);
 
@@ -58,14 +58,14 @@ impl Resets {
     }
 }
 
-/// What a forward pass may be given beside its input; absent is the plain case.
+/// Optional arguments of a forward pass besides its input.
 #[derive(Debug)]
 pub struct ForwardArgs<'a, S> {
-    /// The state the sequences start in; absent: zero, or the layer's own.
+    /// Initial state of the sequences; absent: zero, or the layer's learned state.
     pub state: Option<&'a S>,
-    /// Steps of every row; absent: all.
+    /// Number of steps of every row; absent: all steps.
     pub lengths: Option<&'a Lengths>,
-    /// Where the state is cleared; absent: nowhere.
+    /// Resets of the state; absent: none.
     pub resets: Option<&'a Resets>,
 }
 

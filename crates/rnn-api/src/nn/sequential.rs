@@ -6,12 +6,12 @@ use crate::tensor::Tensor;
 use rnn_runtime::ops::pointwise::UnaryOp;
 use std::fmt;
 
-/// A module with one tensor in and one out.
+/// A module that maps one tensor to one tensor.
 pub trait Layer: Module {
     /// Applies the layer.
     ///
     /// # Errors
-    /// Whatever the layer's ops refuse.
+    /// Any error of the layer's ops.
     fn forward(&self, x: &Tensor) -> Result<Tensor>;
 }
 
@@ -71,7 +71,7 @@ impl Sequential {
     /// Applies all layers in order.
     ///
     /// # Errors
-    /// Whatever a layer refuses.
+    /// Any error of a layer.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x))
     }

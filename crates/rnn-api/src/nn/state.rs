@@ -6,38 +6,38 @@ use rnn_kernels::cell::StackSpec;
 use rnn_runtime::Device;
 use std::fmt;
 
-/// What a recurrent layer carries from step to step.
+/// The state that a recurrent layer carries from step to step.
 pub trait RecurrentState: Clone + Sized + sealed::Sealed {
     /// The hidden state of every layer and direction, `[L*D, B, H]`.
     fn hidden(&self) -> &Tensor;
 
-    /// The same values without a graph: in truncated backpropagation, gradients end here.
+    /// The same values without a graph; in truncated backpropagation, gradients stop here.
     #[must_use]
     fn detach(&self) -> Self;
 }
 
-/// Keeps [`RecurrentState`] to the types of this module, and lets layers make them.
+/// Limits [`RecurrentState`] to the types of this module, and lets layers construct them.
 pub(crate) mod sealed {
     use crate::tensor::Tensor;
 
     pub trait Sealed {
-        /// `c` is given exactly for LSTM.
+        /// `c` is `Some` exactly for LSTM.
         fn from_tensors(h: Tensor, c: Option<Tensor>, directions: usize) -> Self;
         fn cell(&self) -> Option<&Tensor>;
         fn directions(&self) -> usize;
-        /// Number of the sequence, under which masks are drawn that all of its steps share.
+        /// Index of the sequence, for masks that all of its steps share.
         fn sequence(&self) -> Option<u32>;
         #[must_use]
         fn with_sequence(self, sequence: Option<u32>) -> Self;
-        /// Whether a state of this type has c, made from a stored one that has it or not.
+        /// Whether a state of this type has c, if a stored state has it or not.
         fn has_cell(stored: bool) -> bool;
     }
 
-    /// What a state has for c.
+    /// The type of a state's c.
     pub trait CellState: Clone {
         /// Name of the state.
         const NAME: &'static str;
-        /// `c` is given exactly for LSTM.
+        /// `c` is `Some` exactly for LSTM.
         fn from_tensor(c: Option<Tensor>) -> Self;
         fn tensor(&self) -> Option<&Tensor>;
         #[must_use]
@@ -48,14 +48,14 @@ pub(crate) mod sealed {
 }
 use sealed::{CellState, Sealed};
 
-/// State of a recurrent layer, an explicit value: nothing is hidden in the layer. The aliases [`LstmState`],
-/// [`HiddenState`] and [`AnyRnnState`] say which.
+/// State of a recurrent layer. It is an explicit value: the layer itself keeps no state. The aliases
+/// [`LstmState`], [`HiddenState`] and [`AnyRnnState`] are its forms.
 #[derive(Clone)]
 pub struct StackState<C> {
-    /// `[L*D, B, H]`, layer-major, then direction; `[L*D, B, P]` of a projection.
+    /// `[L*D, B, H]`, layer-major, then direction; `[L*D, B, P]` with a projection.
     pub h: Tensor,
-    /// The cell state: `[L*D, B, H]` of an LSTM, `()` of a cell without one, an option where the cell was chosen while
-    /// the program ran.
+    /// The cell state: `[L*D, B, H]` of an LSTM, `()` of a cell without one, an `Option` where the cell is
+    /// chosen at run time.
     pub c: C,
     directions: usize,
     sequence: Option<u32>,
@@ -63,7 +63,7 @@ pub struct StackState<C> {
 
 /// State of an LSTM.
 pub type LstmState = StackState<Tensor>;
-/// State of a cell that carries h alone.
+/// State of a cell with h only.
 pub type HiddenState = StackState<()>;
 /// State of a GRU.
 pub type GruState = HiddenState;
@@ -71,11 +71,11 @@ pub type GruState = HiddenState;
 pub type MguState = HiddenState;
 /// State of an Elman network.
 pub type RnnState = HiddenState;
-/// State of a layer whose cell was chosen while the program ran; `c` is there of an LSTM.
+/// State of a layer whose cell is chosen at run time; `c` is `Some` for an LSTM.
 pub type AnyRnnState = StackState<Option<Tensor>>;
 
 impl<C: CellState> StackState<C> {
-    /// The same values without a graph, see [`RecurrentState::detach`].
+    /// The same values without a graph; see [`RecurrentState::detach`].
     #[must_use]
     pub fn detach(&self) -> Self {
         StackState { h: self.h.detach(), c: self.c.detached(), ..*self }
@@ -91,7 +91,7 @@ impl<C: CellState> StackState<C> {
 }
 
 impl LstmState {
-    /// A state from its parts, `[L*D, B, H]` each, for a layer with this many directions (D).
+    /// A state from h and c, `[L*D, B, H]` each, for a layer with this many directions (D).
     pub fn new(h: Tensor, c: Tensor, directions: usize) -> Self {
         StackState { h, c, directions, sequence: None }
     }
@@ -116,7 +116,7 @@ impl LstmState {
 }
 
 impl HiddenState {
-    /// A state from `[L*D, B, H]` for a layer with this many directions (D).
+    /// A state from h `[L*D, B, H]` for a layer with this many directions (D).
     pub fn new(h: Tensor, directions: usize) -> Self {
         StackState { h, c: (), directions, sequence: None }
     }

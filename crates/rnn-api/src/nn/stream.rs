@@ -1,4 +1,4 @@
-//! [`RecurrentStream`]: a recurrent layer that is fed one step at a time.
+//! [`RecurrentStream`]: a recurrent layer that runs one step at a time.
 
 use crate::autograd::no_grad;
 use crate::error::{Error, Result};
@@ -38,10 +38,10 @@ impl<C: RecurrentCell> RecurrentStream<C> {
         Ok(RecurrentStream { layer: layer.clone(), batch, state: layer.zero_state(batch)? })
     }
 
-    /// Feeds one step `[B, I]` and returns the last layer's output `[B, H]`.
+    /// Runs one step on `[B, I]` and returns the last layer's output `[B, H]`.
     ///
     /// # Errors
-    /// Another shape or device, or no memory. The state is then that before the step.
+    /// Another shape or device, or no memory. The state is then unchanged.
     pub fn step(&mut self, x: &Tensor) -> Result<Tensor> {
         let spec = &self.layer.spec;
         let expected = [self.batch, spec.input_size];
@@ -58,7 +58,7 @@ impl<C: RecurrentCell> RecurrentStream<C> {
         out.y.reshape(&[self.batch, spec.state_size()])
     }
 
-    /// The state after the last step. Cheap to keep: later steps do not change it.
+    /// The state after the last step. A cheap snapshot: later steps do not change it.
     pub fn state(&self) -> &C::State {
         &self.state
     }
@@ -82,7 +82,7 @@ impl<C: RecurrentCell> RecurrentStream<C> {
         Ok(())
     }
 
-    /// Continues from zero.
+    /// Continues from the zero state.
     ///
     /// # Errors
     /// No memory.

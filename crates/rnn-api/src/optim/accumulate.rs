@@ -1,13 +1,13 @@
-//! [`GradAccumulator`]: one step from several small batches.
+//! [`GradAccumulator`]: gradient accumulation, one step from several micro-batches.
 
 use crate::autograd::Gradients;
 use crate::error::{Error, Result};
 
-/// Collects the gradients of several micro-batches and gives their mean: the gradient that one large batch would have,
-/// up to the rounding of sums in another order, in the memory of a small one.
+/// Collects the gradients of several micro-batches and returns their mean. It is the gradient of one large
+/// batch, except for the rounding of sums in another order, but needs the memory of a small batch.
 ///
-/// That holds when every objective is a mean over the same number of things. Where micro-batches differ, in rows or in
-/// valid time steps, give each its number as the weight.
+/// This holds if every objective is a mean over the same number of elements. If micro-batches differ in rows
+/// or in valid time steps, pass each one's number as its weight.
 ///
 /// ```
 /// use rnn_api::optim::GradAccumulator;
@@ -32,7 +32,7 @@ pub struct GradAccumulator {
 }
 
 impl GradAccumulator {
-    /// Without gradients.
+    /// An accumulator without gradients.
     pub fn new() -> Self {
         Self::default()
     }
@@ -40,12 +40,12 @@ impl GradAccumulator {
     /// Adds the gradients of a micro-batch.
     ///
     /// # Errors
-    /// Gradients on different devices, or a failing op; the accumulator is then of no use but for dropping.
+    /// Gradients on different devices, or a failing op; drop the accumulator in that case.
     pub fn add(&mut self, gradients: Gradients) -> Result<()> {
         self.add_weighted(gradients, 1.0)
     }
 
-    /// Adds the gradients of a micro-batch whose objective is a mean over `weight` things.
+    /// Adds the gradients of a micro-batch whose objective is a mean over `weight` elements.
     ///
     /// # Errors
     /// As [`GradAccumulator::add`]; `weight` must be finite and positive.
@@ -67,15 +67,15 @@ impl GradAccumulator {
         Ok(())
     }
 
-    /// Micro-batches since the last mean.
+    /// Number of micro-batches since the last mean.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// The weighted mean, and starts anew.
+    /// Returns the weighted mean, and resets the accumulator.
     ///
     /// # Errors
-    /// Nothing was added; or a failing op.
+    /// No gradients were added; or a failing op.
     pub fn take_mean(&mut self) -> Result<Gradients> {
         let GradAccumulator { mut sum, weight, count } = std::mem::take(self);
         if count == 0 {

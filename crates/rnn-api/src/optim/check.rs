@@ -1,8 +1,8 @@
-//! What configurations refuse.
+//! Checks of configurations.
 
 use crate::error::{Error, Result};
 
-/// Refuses a setting.
+/// Refuses a setting that is not `ok`.
 pub(crate) fn check(
     config: &'static str,
     field: &'static str,

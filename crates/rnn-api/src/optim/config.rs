@@ -1,4 +1,4 @@
-//! [`OptimConfig`]: what all optimizers share, around the settings of an update rule.
+//! [`OptimConfig`]: the settings that all optimizers share, and those of an update rule.
 
 use crate::error::Result;
 use crate::optim::check::{check, check_lr};
@@ -8,29 +8,29 @@ use crate::optim::rule::Rule;
 use serde::{Deserialize, Serialize};
 
 /// Settings of an optimizer; the aliases such as [`AdamConfig`](crate::optim::AdamConfig) and
-/// [`SgdConfig`](crate::optim::SgdConfig) say which.
+/// [`SgdConfig`](crate::optim::SgdConfig) are its forms.
 ///
-/// In JSON it is one flat object: the fields of `rule` stand beside the others. Absent fields have their defaults;
-/// unknown ones are refused. Name filters of groups are code and are not serialized with the rest.
+/// In JSON it is one flat object: the fields of `rule` are beside the others. Absent fields have their
+/// defaults; unknown fields are refused. Groups are not serialized, because their name filters are code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, bound = "R: Rule")]
 #[non_exhaustive]
 pub struct OptimConfig<R> {
     /// Learning rate.
     pub lr: f64,
-    /// Weight decay, the l2 penalty, of parameters that no group claims.
+    /// Weight decay, the l2 penalty, of parameters in no group.
     pub weight_decay: f64,
-    /// Weight of the penalty on the magnitudes of the parameters that no group claims.
+    /// Weight of the l1 penalty of parameters in no group.
     pub l1: f64,
-    /// Whether both penalties act on the parameters directly rather than through the gradients.
+    /// Whether both penalties act on the parameters directly instead of through the gradients.
     pub decoupled_weight_decay: bool,
-    /// Largest magnitude of an element of a gradient; clipped first.
+    /// Largest magnitude of an element of a gradient; applied first.
     pub clip_value: Option<f32>,
-    /// Largest norm of the gradient of one parameter; clipped second.
+    /// Largest norm of the gradient of one parameter; applied second.
     pub clip_tensor_norm: Option<f32>,
-    /// Largest global norm of the gradients; they are scaled down to it together, last.
+    /// Largest global norm of the gradients; applied last, to all of them together.
     pub clip_norm: Option<f32>,
-    /// What the objective is multiplied with before the backward pass.
+    /// Scale of the objective before the backward pass.
     pub loss_scale: Option<LossScale>,
     /// Settings of the update rule, such as [`AdamRule`](crate::optim::AdamRule).
     #[serde(flatten, deserialize_with = "crate::flat::rest")]
@@ -46,7 +46,7 @@ impl<R: Rule> Default for OptimConfig<R> {
 }
 
 impl<R: Rule> OptimConfig<R> {
-    /// With this learning rate and PyTorch's defaults.
+    /// PyTorch's defaults with this learning rate.
     pub fn new(lr: f64) -> Self {
         OptimConfig {
             lr,
@@ -62,7 +62,7 @@ impl<R: Rule> OptimConfig<R> {
         }
     }
 
-    /// Refuses settings that make no sense, whatever the model.
+    /// Refuses settings that are invalid for every model.
     pub(crate) fn check(&self) -> Result<()> {
         check_lr(R::CONFIG, self.lr)?;
         for (field, value) in [("weight_decay", self.weight_decay), ("l1", self.l1)] {
@@ -81,7 +81,7 @@ impl<R: Rule> OptimConfig<R> {
         self.rule.check()
     }
 
-    /// What holds for the parameter of this name.
+    /// The settings of the parameter with this name.
     pub(crate) fn settings(&self, name: &str) -> Settings {
         let all = Settings {
             weight_decay: self.weight_decay,
@@ -94,22 +94,22 @@ impl<R: Rule> OptimConfig<R> {
 }
 
 impl<R> OptimConfig<R> {
-    /// Weight decay, the l2 penalty, of parameters that no group claims.
+    /// Weight decay, the l2 penalty, of parameters in no group.
     #[must_use]
     pub fn with_weight_decay(mut self, weight_decay: f64) -> Self {
         self.weight_decay = weight_decay;
         self
     }
 
-    /// Weight of the penalty on the magnitudes of the parameters that no group claims.
+    /// Weight of the l1 penalty of parameters in no group.
     #[must_use]
     pub fn with_l1(mut self, l1: f64) -> Self {
         self.l1 = l1;
         self
     }
 
-    /// Whether both penalties act on the parameters directly (`true`: `p *= 1 - lr weight_decay`, then `lr l1`
-    /// towards zero) rather than through the gradients (`g += l1 sign(p) + weight_decay p`).
+    /// Whether both penalties act on the parameters directly (`true`: `p *= 1 - lr weight_decay`, then p
+    /// moves by `lr l1` towards zero) or through the gradients (`g += l1 sign(p) + weight_decay p`).
     #[must_use]
     pub fn with_decoupled_weight_decay(mut self, decoupled: bool) -> Self {
         self.decoupled_weight_decay = decoupled;
@@ -124,7 +124,7 @@ impl<R> OptimConfig<R> {
         self.with_group(group.allow_empty())
     }
 
-    /// Settings of their own for some parameters; the first group that fits counts.
+    /// Separate settings for some parameters; a parameter belongs to the first group that matches.
     #[must_use]
     pub fn with_group(mut self, group: ParamGroup) -> Self {
         self.groups.push(group);
@@ -146,8 +146,8 @@ impl<R> OptimConfig<R> {
         self
     }
 
-    /// Scales the gradient of every parameter so that its own norm is at most `max_norm`, before the global
-    /// norm is clipped.
+    /// Scales the gradient of every parameter so that its own norm is at most `max_norm`, before clipping by
+    /// global norm.
     #[must_use]
     pub fn with_clip_tensor_norm(mut self, max_norm: f32) -> Self {
         self.clip_tensor_norm = Some(max_norm);
@@ -168,7 +168,7 @@ mod tests {
     use crate::optim::{AdamConfig, AdamWConfig, SgdConfig};
     use serde_json::{from_str, to_string};
 
-    /// What was written when every configuration was a struct of its own.
+    /// JSON of the time when every configuration was a separate struct.
     const ADAM: &str = r#"{"lr":0.01,"weight_decay":0.0,"l1":0.0,"decoupled_weight_decay":false,"clip_value":null,"clip_tensor_norm":null,"clip_norm":1.0,"loss_scale":null,"beta1":0.9,"beta2":0.99,"eps":1e-8}"#;
 
     #[test]

@@ -1,4 +1,5 @@
-//! [`Optim`], what all optimizers share: which parameters, the finite check, clipping, files.
+//! [`Optim`]: the code that all optimizers share: parameters, the check for finite gradients, clipping,
+//! files.
 
 use crate::autograd::Gradients;
 use crate::error::{Error, Result};
@@ -18,24 +19,24 @@ use std::fmt;
 use std::path::Path;
 
 /// An optimizer, made by [`OptimConfig::init`]; the aliases such as [`Adam`](crate::optim::Adam) and
-/// [`Sgd`](crate::optim::Sgd) say which.
+/// [`Sgd`](crate::optim::Sgd) are its forms.
 pub struct Optim<R> {
     rule: R,
     slots: Vec<Slot>,
     lr: f64,
     clip: ClipOptions,
     steps: u64,
-    /// Length of the run of good steps after which a dynamic loss scale grows, and where it stands.
+    /// With a dynamic loss scale: the number of good steps in a row after which it grows, and its state.
     dynamic: Option<(u32, LossScaleState)>,
     grad_norm: Option<f32>,
 }
 
 impl<R: Rule> OptimConfig<R> {
-    /// An optimizer of all parameters of `model`: a layer, a model, or several as in
-    /// `(&lstm, &head)`. Make it after moving the model to its device.
+    /// An optimizer of all parameters of `model`: a layer, a model, or several as in `(&lstm, &head)`. Move
+    /// the model to its device first.
     ///
     /// # Errors
-    /// Settings that make no sense, a model without parameters, no memory.
+    /// Invalid settings, a model without parameters, no memory.
     pub fn init(&self, model: &impl Module) -> Result<Optim<R>> {
         self.check()?;
         let slots = slots(self, model)?;
@@ -57,7 +58,7 @@ impl<R: Rule> OptimConfig<R> {
     }
 }
 
-/// The parameters of `model`, of which there has to be one.
+/// The parameters of `model`, at least one.
 fn slots<R: Rule>(config: &OptimConfig<R>, model: &dyn Module) -> Result<Vec<Slot>> {
     let refuse = |expected: &str, got: String| Error::config(R::CONFIG, "parameters", expected, got);
     let (mut seen, mut names) = (BTreeSet::new(), BTreeSet::new());
@@ -82,8 +83,8 @@ fn slots<R: Rule>(config: &OptimConfig<R>, model: &dyn Module) -> Result<Vec<Slo
 
 impl<R: Rule> Optimizer for Optim<R> {
     fn step(&mut self, gradients: &Gradients) -> Result<()> {
-        // `set_lr` takes whatever a schedule computes; a rate that makes no sense ends here, before
-        // it reaches a parameter.
+        // `set_lr` accepts any value that a schedule computes; an invalid rate is refused here, before it
+        // reaches a parameter.
         check_lr(R::CONFIG, self.lr)?;
         let (mut chosen, mut grads) = (Vec::new(), Vec::new());
         for (n, slot) in self.slots.iter().enumerate() {
@@ -151,7 +152,7 @@ impl<R: Rule> Optimizer for Optim<R> {
         self.grad_norm
     }
 
-    // Cheap: steps update arrays in place only while nobody else holds them.
+    // Cheap: a step updates an array in place only if no other handle shares it.
     fn state_dict(&self) -> OptimizerState {
         let slots = self.slots.iter();
         let named = |slot: &Slot| slot.state_names(&self.rule).zip(slot.states.clone()).collect::<Vec<_>>();
@@ -198,7 +199,7 @@ impl<R: Rule> Optimizer for Optim<R> {
 }
 
 impl<R: Rule> Optim<R> {
-    /// Gradients that are not finite: the fault of a large loss scale, or an error.
+    /// Handles gradients that are not finite: lowers a dynamic loss scale, or returns an error.
     fn refuse(&mut self, chosen: &[usize], sums: &Array) -> Result<()> {
         if let Some((_, state)) = &mut self.dynamic
             && state.back_off()
@@ -213,7 +214,7 @@ impl<R: Rule> Optim<R> {
         Err(Error::NonFinite { step: self.steps + 1, parameters })
     }
 
-    /// Why `state`, whose arrays have these names and shapes, is not one of this optimizer.
+    /// Reasons why `state`, whose arrays have these names and shapes, does not belong to this optimizer.
     fn problems<'a>(
         &self,
         state: &OptimizerState,
@@ -239,7 +240,7 @@ impl<R: Rule> Optim<R> {
         problems
     }
 
-    /// Takes over a state without problems. Uploads first: they can fail, and then nothing has changed.
+    /// Loads a state that passed [`Optim::problems`]. Uploads come first: if one fails, nothing has changed.
     fn assign(&mut self, state: &OptimizerState) -> Result<()> {
         let mut ready = Vec::with_capacity(self.slots.len());
         for slot in &self.slots {

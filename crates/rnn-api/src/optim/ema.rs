@@ -1,4 +1,4 @@
-//! [`Ema`]: a moving average of the weights.
+//! [`Ema`]: an exponential moving average of the weights.
 
 use crate::error::{Error, Result};
 use crate::io::{self, TensorFile};
@@ -18,10 +18,10 @@ use std::path::Path;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct EmaConfig {
-    /// Share of the average that stays in an update, in `[0, 1)`.
+    /// Weight of the old average in an update, in `[0, 1)`.
     pub decay: f64,
-    /// Whether the n-th update, from 0, uses `min(decay, (1 + n) / (10 + n))`, so that the average forgets the untrained
-    /// weights sooner (TensorFlow's `num_updates`).
+    /// Whether update n, from 0, uses the decay `min(decay, (1 + n) / (10 + n))`, so that the average forgets
+    /// the untrained weights sooner (TensorFlow's `num_updates`).
     pub warm_up: bool,
 }
 
@@ -32,22 +32,22 @@ impl Default for EmaConfig {
 }
 
 impl EmaConfig {
-    /// With this decay; it averages over about `1 / (1 - decay)` steps.
+    /// This decay, which averages over about `1 / (1 - decay)` steps.
     pub fn new(decay: f64) -> Self {
         EmaConfig { decay, warm_up: false }
     }
 
-    /// Whether early updates forget faster.
+    /// Whether early updates use a smaller decay.
     #[must_use]
     pub fn with_warm_up(mut self, warm_up: bool) -> Self {
         self.warm_up = warm_up;
         self
     }
 
-    /// An average of all parameters of `model`, which begins at their present values.
+    /// An average of all parameters of `model`; it starts at their current values.
     ///
     /// # Errors
-    /// A decay outside `[0, 1)`, a model without parameters or with two of one name, no memory.
+    /// A decay outside `[0, 1)`, a model without parameters or with a repeated parameter name, no memory.
     pub fn init(&self, model: &(impl Module + ?Sized)) -> Result<Ema> {
         const CONFIG: &str = "EmaConfig";
         check(CONFIG, "decay", self.decay, "in [0, 1)", (0.0..1.0).contains(&self.decay))?;
@@ -61,7 +61,7 @@ impl EmaConfig {
             }
             // Tied weights have one average.
             if seen.insert(param.id()) {
-                // Memory of its own from the start: shared, it would be copied in the middle of the first step.
+                // The average needs its own memory now; a shared array would be copied during the first step.
                 let mean = ops::pointwise::affine(&param.array(), 1.0, 0.0)?;
                 slots.push(Slot { name, mean, param });
             }
@@ -79,8 +79,8 @@ struct Slot {
     mean: Array,
 }
 
-/// An exponential moving average of the weights: smoother than the weights of any one step, and often better on data that
-/// was not trained on (Polyak and Juditsky 1992). Made by [`EmaConfig::init`].
+/// An exponential moving average of the weights. It is smoother than the weights of any one step, and often
+/// better on data outside the training set (Polyak and Juditsky 1992). Made by [`EmaConfig::init`].
 ///
 /// ```
 /// use rnn_api::optim::EmaConfig;
@@ -102,12 +102,13 @@ pub struct Ema {
     config: EmaConfig,
     slots: Vec<Slot>,
     updates: u64,
-    /// The model's own weights while it has the averages.
+    /// The model's own weights while the averages are swapped in.
     kept: Option<Vec<Array>>,
 }
 
 impl Ema {
-    /// Takes in the present weights: `mean += (1 - decay) (weight - mean)`. Call it after every optimizer step.
+    /// Updates the average with the current weights: `mean += (1 - decay) (weight - mean)`. Call it after
+    /// every optimizer step.
     ///
     /// # Errors
     /// Called between [`Ema::swap_in`] and [`Ema::swap_out`]; or a failing device.
@@ -123,20 +124,20 @@ impl Ema {
         Ok(())
     }
 
-    /// Updates so far.
+    /// Number of updates so far.
     pub fn updates(&self) -> u64 {
         self.updates
     }
 
-    /// Whether the model has the averages at present.
+    /// Whether the model currently has the averages.
     pub fn is_swapped_in(&self) -> bool {
         self.kept.is_some()
     }
 
-    /// Gives the model the averages and keeps its own weights. Copies nothing.
+    /// Puts the averages into the model and keeps the model's own weights. No data is copied.
     ///
     /// # Errors
-    /// They are in already; or a failing device.
+    /// The averages are swapped in already; or a failing device.
     pub fn swap_in(&mut self) -> Result<()> {
         self.expect_out("Ema::swap_in")?;
         let kept = self.slots.iter().map(|slot| slot.param.array()).collect();
@@ -145,10 +146,10 @@ impl Ema {
         Ok(())
     }
 
-    /// Gives the model its own weights back.
+    /// Puts the model's own weights back.
     ///
     /// # Errors
-    /// The averages are not in; or a failing device.
+    /// The averages are not swapped in; or a failing device.
     pub fn swap_out(&mut self) -> Result<()> {
         let Some(kept) = self.kept.take() else {
             return Err(Error::value("Ema::swap_out", "self", "swapped in", "swapped out"));
@@ -156,12 +157,13 @@ impl Ema {
         assign(&self.slots, |n| kept[n].clone())
     }
 
-    /// What `evaluate` returns while the model has the averages; the weights are put back also when it fails.
+    /// Runs `evaluate` while the model has the averages, and returns its result. The model's own weights are
+    /// put back even if `evaluate` fails.
     ///
     /// # Errors
-    /// As [`Ema::swap_in`], and what `evaluate` returns.
+    /// As [`Ema::swap_in`], and the error of `evaluate`.
     pub fn averaged<R>(&mut self, evaluate: impl FnOnce() -> Result<R>) -> Result<R> {
-        /// Puts the weights back when `evaluate` panics.
+        /// Puts the model's own weights back if `evaluate` panics.
         struct Guard<'a>(&'a mut Ema);
         impl Drop for Guard<'_> {
             fn drop(&mut self) {
@@ -179,23 +181,23 @@ impl Ema {
         result
     }
 
-    /// Averages and number of updates at this moment. Cheap: later updates do not change them.
+    /// Averages and number of updates at this moment. It is a cheap snapshot: later updates do not change it.
     pub fn state_dict(&self) -> EmaState {
         let arrays = self.slots.iter().map(|slot| (slot.name.clone(), slot.mean.clone()));
         EmaState { updates: self.updates, arrays: arrays.collect() }
     }
 
-    /// Continues from what [`Ema::state_dict`] gave, on any device.
+    /// Continues from the result of [`Ema::state_dict`], on any device.
     ///
     /// # Errors
-    /// The state of another model, or the averages are swapped in ([`Error::StateDict`]), or a failing device; then
-    /// nothing has changed.
+    /// The state belongs to another model, or the averages are swapped in ([`Error::StateDict`]), or the
+    /// device fails; then nothing has changed.
     pub fn load_state_dict(&mut self, state: &EmaState) -> Result<()> {
         let problems = self.problems(state.arrays.iter().map(|(name, array)| (name.as_str(), array.dims())));
         if !problems.is_empty() {
             return Err(Error::StateDict { problems });
         }
-        // Uploads first: they can fail.
+        // Uploads come first, because they can fail.
         let slots = self.slots.iter();
         let ready = slots.map(|slot| Ok(state.arrays[&slot.name].to_device(&slot.param.device())?));
         let ready = ready.collect::<Result<Vec<Array>>>()?;
@@ -204,8 +206,8 @@ impl Ema {
         Ok(())
     }
 
-    /// Writes the averages, under the parameters' names, to a safetensors file, atomically: [`io::load`] gives them to a
-    /// model for good.
+    /// Writes the averages, under the parameters' names, to a safetensors file, atomically. [`io::load`] can
+    /// load this file into a model as its weights.
     ///
     /// # Errors
     /// A file that cannot be written, or a failing device.
@@ -214,10 +216,10 @@ impl Ema {
         io::write(path.as_ref(), &self.state_dict().arrays, metadata)
     }
 
-    /// Restores what [`Ema::save`] wrote.
+    /// Restores a file of [`Ema::save`].
     ///
     /// # Errors
-    /// A file that is corrupt or of another model; then nothing has changed.
+    /// A file that is corrupt or belongs to another model; then nothing has changed.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let file = TensorFile::read(path)?;
@@ -271,18 +273,18 @@ impl fmt::Debug for Ema {
     }
 }
 
-/// What an [`Ema`] remembers.
+/// The state of an [`Ema`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EmaState {
-    /// Updates so far.
+    /// Number of updates so far.
     pub updates: u64,
     /// The averages by name of the parameter.
     pub arrays: BTreeMap<String, Array>,
 }
 
 impl EmaState {
-    /// The same state on another device; on [`Device::cpu`], it outlives the GPU.
+    /// The same state on another device. On [`Device::cpu`], it survives the loss of the GPU.
     ///
     /// # Errors
     /// A failing device, or no memory.

@@ -1,19 +1,19 @@
-//! [`ParamGroup`]: settings of their own for some parameters.
+//! [`ParamGroup`]: separate settings for some parameters.
 
 use crate::error::{Error, Result};
 use crate::optim::check::check;
 use std::fmt;
 use std::sync::Arc;
 
-/// What a parameter does, told by the last part of its name.
+/// Role of a parameter, by the last part of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ParamRole {
-    /// Multiplies the input of a recurrent layer: `weight_ih_l0`.
+    /// Weight on the input of a recurrent layer: `weight_ih_l0`.
     InputWeight,
-    /// Multiplies what comes from the step before: `weight_hh_l0`.
+    /// Weight on the state of the previous step: `weight_hh_l0`.
     RecurrentWeight,
-    /// Added: every name that begins with `bias`.
+    /// Bias: every name that starts with `bias`.
     Bias,
     /// Everything else: `weight` of linear layers, embeddings and normalisations, projections, peepholes.
     Other,
@@ -38,7 +38,7 @@ enum Select {
     Names(Vec<String>),
 }
 
-/// Settings of their own for some parameters; what is not set is as in the configuration.
+/// Separate settings for some parameters; settings that the group does not set come from the configuration.
 ///
 /// ```
 /// use rnn_api::prelude::*;
@@ -68,12 +68,12 @@ impl ParamGroup {
         Self::of(Select::Filter(Arc::new(filter)))
     }
 
-    /// The parameters of this role in every layer.
+    /// The parameters with this role in every layer.
     pub fn role(role: ParamRole) -> Self {
         Self::of(Select::Role(role))
     }
 
-    /// The parameters with these full names. A name that the model lacks is an error.
+    /// The parameters with these full names. A name that the model does not have is an error.
     pub fn named<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
         Self::of(Select::Names(names.into_iter().map(Into::into).collect()))
     }
@@ -83,30 +83,30 @@ impl ParamGroup {
         ParamGroup { select, may_be_empty: false, weight_decay, l1, decoupled, lr_scale: 1.0 }
     }
 
-    /// A group that may fit nothing; any other is an error then.
+    /// A group that may match no parameter; for other groups that is an error.
     pub(crate) fn allow_empty(self) -> Self {
         ParamGroup { may_be_empty: true, ..self }
     }
 
-    /// Another weight decay (the l2 penalty) for the group.
+    /// Sets the group's weight decay (the l2 penalty).
     #[must_use]
     pub fn with_weight_decay(self, weight_decay: f64) -> Self {
         ParamGroup { weight_decay: Some(weight_decay), ..self }
     }
 
-    /// Another l1 penalty for the group.
+    /// Sets the group's l1 penalty.
     #[must_use]
     pub fn with_l1(self, l1: f64) -> Self {
         ParamGroup { l1: Some(l1), ..self }
     }
 
-    /// Whether both penalties of the group act on the parameters directly rather than through the gradients.
+    /// Whether both penalties of the group act on the parameters directly instead of through the gradients.
     #[must_use]
     pub fn with_decoupled_weight_decay(self, decoupled: bool) -> Self {
         ParamGroup { decoupled: Some(decoupled), ..self }
     }
 
-    /// The group's learning rate is this many times the optimizer's.
+    /// Sets the group's learning rate as a multiple of the optimizer's.
     #[must_use]
     pub fn with_lr_scale(self, lr_scale: f64) -> Self {
         ParamGroup { lr_scale, ..self }
@@ -120,7 +120,7 @@ impl ParamGroup {
         }
     }
 
-    /// Refuses settings that make no sense, and a group that does not fit a model with these parameters.
+    /// Refuses invalid settings, and a group that does not fit a model with these parameters.
     pub(crate) fn check(&self, config: &'static str, names: &[&str]) -> Result<()> {
         let settings =
             [("scales", Some(self.lr_scale)), ("decays", self.weight_decay), ("l1 penalties", self.l1)];
@@ -156,7 +156,7 @@ impl fmt::Debug for ParamGroup {
     }
 }
 
-/// What holds for one parameter.
+/// The settings of one parameter.
 #[derive(Clone, Copy)]
 pub(crate) struct Settings {
     pub(crate) weight_decay: f64,
@@ -166,7 +166,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Those of the first group that fits, else these.
+    /// The settings of the first group that matches, else these.
     pub(crate) fn of(self, name: &str, groups: &[ParamGroup]) -> Self {
         let Some(group) = groups.iter().find(|group| group.fits(name)) else { return self };
         Settings {

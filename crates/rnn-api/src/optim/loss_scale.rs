@@ -1,12 +1,12 @@
-//! [`LossScale`]: keeping small gradients representable.
+//! [`LossScale`]: loss scaling for half precision.
 
 use crate::error::Result;
 use crate::optim::check::check;
 use serde::{Deserialize, Serialize};
 
-/// The objective is multiplied by a scale before the backward pass, so that small gradients survive storage in half
-/// precision, and the optimizer divides the gradients by it before it clips (Micikevicius et al. 2018, section 3.2).
-/// Scales are powers of two, so neither rounds anything.
+/// Loss scaling (Micikevicius et al. 2018, section 3.2). The objective is multiplied by a scale before the
+/// backward pass, so that small gradients survive storage in half precision; the optimizer divides the
+/// gradients by it before clipping. Scales are powers of two, so neither operation rounds.
 ///
 /// ```
 /// use rnn_api::optim::LossScale;
@@ -23,20 +23,21 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub enum LossScale {
-    /// Always this.
+    /// A constant scale.
     Static(f32),
-    /// Starts at `initial`. Gradients that are not finite halve the scale and the step is skipped; after
-    /// `growth_interval` good steps in a row it doubles. At a scale of 1 such gradients are an error as without scaling.
+    /// Starts at `initial`. Gradients that are not finite halve the scale, and the step is skipped; after
+    /// `growth_interval` good steps in a row the scale doubles. At a scale of 1 such gradients are an error,
+    /// as without scaling.
     Dynamic {
-        /// First scale.
+        /// Initial scale.
         initial: f32,
-        /// Good steps until the scale doubles.
+        /// Number of good steps in a row after which the scale doubles.
         growth_interval: u32,
     },
 }
 
 impl LossScale {
-    /// PyTorch's: 65536 at first, doubled after 2000 good steps.
+    /// PyTorch's defaults: 65536, doubled after 2000 good steps.
     pub fn dynamic() -> Self {
         LossScale::Dynamic { initial: 65536.0, growth_interval: 2000 }
     }
@@ -53,10 +54,10 @@ impl LossScale {
     }
 }
 
-/// Where growth ends: 2^64.
+/// Upper limit of the scale: 2^64.
 const LARGEST: f32 = 18_446_744_073_709_551_616.0;
 
-/// Where a dynamic loss scale stands.
+/// State of a dynamic loss scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LossScaleState {
@@ -73,7 +74,7 @@ impl LossScaleState {
         LossScaleState { scale, good_steps: 0, skipped: 0 }
     }
 
-    /// After a step with finite gradients.
+    /// Updates the scale after a step with finite gradients.
     pub(crate) fn grow(&mut self, growth_interval: u32) {
         self.good_steps += 1;
         if self.good_steps >= growth_interval {
@@ -82,7 +83,8 @@ impl LossScaleState {
         }
     }
 
-    /// After gradients that are not finite. False when the scale is not to blame.
+    /// Lowers the scale after gradients that are not finite. Returns false if the scale is 1 already, so it
+    /// is not the cause.
     pub(crate) fn back_off(&mut self) -> bool {
         if self.scale <= 1.0 {
             return false;

@@ -1,6 +1,6 @@
-//! Optimizers: one configuration and one driver, generic over the update rule, and a small file per rule. Beside them
-//! what a training loop needs: learning-rate schedules, an [`LrRangeTest`], gradient accumulation, moving averages of
-//! weights.
+//! Optimizers: one configuration and one driver, generic over the update rule, and a small file per rule.
+//! Further tools for training loops: learning-rate schedules, an [`LrRangeTest`], gradient accumulation,
+//! moving averages of weights.
 
 mod accumulate;
 mod check;

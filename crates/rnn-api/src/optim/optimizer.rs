@@ -1,4 +1,4 @@
-//! [`Optimizer`]: what a training loop needs of every optimizer.
+//! [`Optimizer`]: the interface of every optimizer for a training loop.
 
 use crate::autograd::Gradients;
 use crate::error::Result;
@@ -6,29 +6,29 @@ use crate::optim::state::OptimizerState;
 use crate::tensor::Tensor;
 use std::path::Path;
 
-/// Changes parameters so that the objective falls.
+/// Changes parameters to lower the objective.
 pub trait Optimizer {
-    /// One step along `gradients`. Parameters without a gradient are skipped, gradients of other
-    /// parameters ignored. Waits for the device, to learn whether the gradients are finite. With a dynamic
-    /// [`LossScale`](crate::optim::LossScale), gradients that are not finite skip the step and lower the scale;
-    /// [`Optimizer::skipped_steps`] counts.
+    /// One step along `gradients`. It skips parameters without a gradient and ignores gradients of other
+    /// parameters. It waits for the device, because it must know whether the gradients are finite. With a
+    /// dynamic [`LossScale`](crate::optim::LossScale), gradients that are not finite skip the step and lower
+    /// the scale; [`Optimizer::skipped_steps`] counts such steps.
     ///
     /// # Errors
-    /// [`Error::NonFinite`](crate::Error::NonFinite) names the parameters whose gradients are
-    /// infinite or not a number; [`Error::Config`](crate::Error::Config) refuses a learning rate
-    /// that is negative or not finite. In both cases nothing has changed. Or a failing device.
+    /// [`Error::NonFinite`](crate::Error::NonFinite) names the parameters whose gradients are infinite or
+    /// NaN; [`Error::Config`](crate::Error::Config) refuses a learning rate that is negative or not finite.
+    /// In both cases nothing has changed. Or a failing device.
     fn step(&mut self, gradients: &Gradients) -> Result<()>;
 
     /// The learning rate.
     fn lr(&self) -> f64;
 
-    /// Another learning rate from the next step on; schedules call it before every step.
+    /// Sets the learning rate from the next step on; schedules call it before every step.
     fn set_lr(&mut self, lr: f64);
 
     /// Steps taken.
     fn steps(&self) -> u64;
 
-    /// What the objective has to be multiplied with before the backward pass; 1 without a
+    /// Factor by which to multiply the objective before the backward pass; 1 without a
     /// [`LossScale`](crate::optim::LossScale).
     fn loss_scale(&self) -> f32 {
         1.0
@@ -43,24 +43,24 @@ pub trait Optimizer {
         if scale == 1.0 { Ok(loss.clone()) } else { loss.scale(scale) }
     }
 
-    /// Steps skipped because of gradients that were not finite; only a dynamic
-    /// [`LossScale`](crate::optim::LossScale) skips.
+    /// Number of steps skipped because of gradients that were not finite; only a dynamic
+    /// [`LossScale`](crate::optim::LossScale) skips steps.
     fn skipped_steps(&self) -> u64 {
         0
     }
 
-    /// Norm of all gradients of the last step together, divided by the loss scale and clipped by value, before they
-    /// were clipped by norm. Costs nothing: the step has read it. `None` before the first step.
+    /// Norm of all gradients of the last step together, divided by the loss scale and clipped by value, before
+    /// clipping by norm. It costs nothing, because the step has read it already. `None` before the first step.
     fn grad_norm(&self) -> Option<f32> {
         None
     }
 
-    /// Learning rate, step counts, loss scale and running means at this moment. Cheap: later steps do not change
-    /// them, so this is also a snapshot.
+    /// Learning rate, step counts, loss scale and running means at this moment. It is a cheap snapshot: later
+    /// steps do not change it.
     fn state_dict(&self) -> OptimizerState;
 
-    /// Continues from what [`Optimizer::state_dict`] gave, of this optimizer or of one made the same
-    /// way, on any device.
+    /// Continues from the result of [`Optimizer::state_dict`], of this optimizer or of one made the same way,
+    /// on any device.
     ///
     /// # Errors
     /// The state of another kind of optimizer or another model
@@ -73,10 +73,9 @@ pub trait Optimizer {
     /// A file that cannot be written, or a failing device.
     fn save(&self, path: &Path) -> Result<()>;
 
-    /// Restores what [`Optimizer::save`] wrote: training goes on as if it had not been interrupted.
+    /// Restores a file of [`Optimizer::save`]: training continues as if it had not been interrupted.
     ///
     /// # Errors
-    /// A file that is corrupt, of another kind of optimizer or another model; then nothing has
-    /// changed.
+    /// A file that is corrupt, or of another kind of optimizer or another model; then nothing has changed.
     fn load(&mut self, path: &Path) -> Result<()>;
 }

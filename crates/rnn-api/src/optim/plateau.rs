@@ -1,10 +1,10 @@
-//! [`ReduceOnPlateau`]: a learning rate that falls when nothing improves any more.
+//! [`ReduceOnPlateau`]: lowers the learning rate when a metric stops improving.
 
 use crate::error::{Error, Result};
 use crate::optim::check::{check, check_lr};
 use serde::{Deserialize, Serialize};
 
-/// Which way a metric improves.
+/// Whether lower or higher values of a metric are better.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Goal {
     /// Lower is better, as for losses.
@@ -14,8 +14,9 @@ pub enum Goal {
     Max,
 }
 
-/// Multiplies the rate by a factor when a metric of the validation part has not improved for some epochs; PyTorch's
-/// `ReduceLROnPlateau` with its defaults. What it has seen is serialized with its settings: that is its state.
+/// Multiplies the learning rate by a factor when a validation metric has not improved for some epochs;
+/// PyTorch's `ReduceLROnPlateau` with its defaults. Its observations are its state and are serialized with
+/// its settings.
 ///
 /// ```
 /// use rnn_api::optim::ReduceOnPlateau;
@@ -29,17 +30,17 @@ pub enum Goal {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ReduceOnPlateau {
-    /// The rate at present.
+    /// The current learning rate.
     pub lr: f64,
-    /// Which way the metric improves.
+    /// Whether lower or higher values are better.
     pub goal: Goal,
-    /// What the rate is multiplied with, in `(0, 1)`; 0.1 by default.
+    /// Factor of a reduction, in `(0, 1)`; 0.1 by default.
     pub factor: f64,
-    /// Observations without improvement that are put up with; 10 by default.
+    /// Number of observations without improvement that do not yet reduce the rate; 10 by default.
     pub patience: u64,
-    /// An improvement has to exceed this share of the best metric; 1e-4 by default.
+    /// An improvement must exceed this share of the best metric; 1e-4 by default.
     pub threshold: f64,
-    /// Observations after a reduction that do not count; 0 by default.
+    /// Number of observations after a reduction that are not counted; 0 by default.
     pub cooldown: u64,
     /// The lowest rate; 0 by default.
     pub min_lr: f64,
@@ -49,7 +50,7 @@ pub struct ReduceOnPlateau {
 }
 
 impl ReduceOnPlateau {
-    /// Beginning with `lr`.
+    /// Starts at the learning rate `lr`.
     pub fn new(lr: f64) -> Self {
         ReduceOnPlateau {
             lr,
@@ -65,37 +66,37 @@ impl ReduceOnPlateau {
         }
     }
 
-    /// Another goal.
+    /// Sets the goal.
     #[must_use]
     pub fn with_goal(self, goal: Goal) -> Self {
         ReduceOnPlateau { goal, ..self }
     }
 
-    /// Another factor, in `(0, 1)`.
+    /// Sets the factor of a reduction, in `(0, 1)`.
     #[must_use]
     pub fn with_factor(self, factor: f64) -> Self {
         ReduceOnPlateau { factor, ..self }
     }
 
-    /// Another number of observations without improvement that are put up with.
+    /// Sets the number of observations without improvement that do not yet reduce the rate.
     #[must_use]
     pub fn with_patience(self, patience: u64) -> Self {
         ReduceOnPlateau { patience, ..self }
     }
 
-    /// Another share of the best metric that an improvement has to exceed.
+    /// Sets the share of the best metric that an improvement must exceed.
     #[must_use]
     pub fn with_threshold(self, threshold: f64) -> Self {
         ReduceOnPlateau { threshold, ..self }
     }
 
-    /// Another number of observations after a reduction that do not count.
+    /// Sets the number of observations after a reduction that are not counted.
     #[must_use]
     pub fn with_cooldown(self, cooldown: u64) -> Self {
         ReduceOnPlateau { cooldown, ..self }
     }
 
-    /// Another lowest rate.
+    /// Sets the lowest rate.
     #[must_use]
     pub fn with_min_lr(self, min_lr: f64) -> Self {
         ReduceOnPlateau { min_lr, ..self }
@@ -106,10 +107,10 @@ impl ReduceOnPlateau {
         self.best
     }
 
-    /// Takes in the metric of an epoch and returns the rate to go on with.
+    /// Records the metric of an epoch and returns the learning rate from now on.
     ///
     /// # Errors
-    /// A metric that is not a number; settings that make no sense ([`Error::Config`]). Nothing has changed then.
+    /// A metric that is NaN; invalid settings ([`Error::Config`]). Nothing has changed then.
     pub fn observe(&mut self, metric: f64) -> Result<f64> {
         self.check()?;
         if metric.is_nan() {
@@ -126,7 +127,7 @@ impl ReduceOnPlateau {
         if self.bad > self.patience {
             (self.cooling, self.bad) = (self.cooldown, 0);
             let lower = (self.lr * self.factor).max(self.min_lr);
-            // PyTorch's eps: smaller reductions are not worth it.
+            // PyTorch's `eps`: smaller reductions are skipped.
             if self.lr - lower > 1e-8 {
                 self.lr = lower;
             }
@@ -135,7 +136,8 @@ impl ReduceOnPlateau {
     }
 
     fn is_better(&self, metric: f64, best: f64) -> bool {
-        // PyTorch multiplies by 1 -+ threshold, which lets negative metrics improve by becoming worse.
+        // PyTorch multiplies by 1 -+ threshold; negative metrics could then count as improved after becoming
+        // worse.
         let margin = self.threshold * best.abs();
         match self.goal {
             Goal::Min => metric < best - margin,

@@ -1,4 +1,4 @@
-//! [`LrRangeTest`]: which learning rate to begin with.
+//! [`LrRangeTest`]: a search for a good initial learning rate.
 
 use crate::error::{Error, Result};
 use crate::nn::Module;
@@ -6,8 +6,8 @@ use crate::optim::check::check;
 use crate::optim::optimizer::Optimizer;
 use crate::snapshot::Snapshot;
 
-/// Takes training steps at learning rates that rise exponentially, until the loss explodes, and suggests a rate from the
-/// curve (Smith 2017, section 3.3). Model, optimizer and random draws are as before afterwards.
+/// Takes training steps at exponentially rising learning rates until the loss explodes, and suggests a rate
+/// from the curve (Smith 2017, section 3.3). Afterwards model, optimizer and random draws are as before.
 ///
 /// ```
 /// use rnn_api::optim::LrRangeTest;
@@ -32,11 +32,12 @@ pub struct LrRangeTest {
     pub min_lr: f64,
     /// The last rate; 1 by default.
     pub max_lr: f64,
-    /// Steps from the first to the last rate; 100 by default.
+    /// Number of steps from the first to the last rate; 100 by default.
     pub steps: usize,
     /// Decay of the running mean that smooths the losses; 0.9 by default.
     pub smoothing: f64,
-    /// The test ends when the smoothed loss exceeds its first value by this many times its largest fall; 3 by default.
+    /// The test ends when the smoothed loss exceeds its first value by this multiple of its largest decrease;
+    /// 3 by default.
     pub divergence: f64,
 }
 
@@ -52,56 +53,58 @@ impl Default for LrRangeTest {
 pub struct LrTrial {
     /// The learning rate.
     pub lr: f64,
-    /// The loss that the step started from.
+    /// The loss before the step.
     pub loss: f64,
-    /// Running mean of the losses up to here, free of the bias towards its start.
+    /// Running mean of the losses so far, with bias correction.
     pub smoothed: f64,
 }
 
-/// What a test found.
+/// The result of a test.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LrRange {
-    /// Every step with a finite loss, in their order.
+    /// Every step with a finite loss, in order.
     pub trials: Vec<LrTrial>,
-    /// The rate at which the smoothed loss fell fastest per factor of the rate; `None` when it never fell.
+    /// The rate at which the smoothed loss fell fastest over the logarithm of the rate; `None` if it never
+    /// fell.
     pub suggestion: Option<f64>,
-    /// The rate at which the smoothed loss was lowest: about the highest that still makes sense.
+    /// The rate at which the smoothed loss was lowest: about the highest useful rate.
     pub lowest_loss: Option<f64>,
-    /// Whether the test ended because the loss exploded. Otherwise a larger `max_lr` may tell more.
+    /// Whether the test ended because the loss exploded. If not, a larger `max_lr` may be useful.
     pub diverged: bool,
 }
 
 impl LrRangeTest {
-    /// With the defaults.
+    /// A test with the defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Between these rates.
+    /// Sets the first and the last rate.
     #[must_use]
     pub fn with_range(self, min_lr: f64, max_lr: f64) -> Self {
         LrRangeTest { min_lr, max_lr, ..self }
     }
 
-    /// With another number of steps.
+    /// Sets the number of steps.
     #[must_use]
     pub fn with_steps(self, steps: usize) -> Self {
         LrRangeTest { steps, ..self }
     }
 
-    /// With another decay of the running mean of losses, in `[0, 1)`.
+    /// Sets the decay of the running mean of losses, in `[0, 1)`.
     #[must_use]
     pub fn with_smoothing(self, smoothing: f64) -> Self {
         LrRangeTest { smoothing, ..self }
     }
 
-    /// Runs the test. `step` takes one training step with the optimizer, whose rate is set, and returns the loss; a loss
-    /// or gradients that are not finite end the test. While it runs, parameters and optimizer state are in memory
-    /// twice.
+    /// Runs the test. `step` takes one training step with the optimizer, whose rate is already set, and
+    /// returns the loss. A loss or gradients that are not finite end the test. During the test, parameters
+    /// and optimizer state are in memory twice.
     ///
     /// # Errors
-    /// Settings that make no sense, and what `step` returns but [`Error::NonFinite`]; everything is restored then.
+    /// Invalid settings, and errors of `step` except [`Error::NonFinite`]; everything is restored in that
+    /// case.
     pub fn run<O: Optimizer + ?Sized>(
         &self,
         model: &(impl Module + ?Sized),
@@ -122,7 +125,7 @@ impl LrRangeTest {
         })
     }
 
-    /// The steps with a finite loss, and whether they ended by divergence.
+    /// The steps with a finite loss, and whether the test ended by divergence.
     fn trials<O: Optimizer + ?Sized>(
         &self,
         optimizer: &mut O,
@@ -147,8 +150,8 @@ impl LrRangeTest {
                 first = smoothed;
             }
             lowest = lowest.min(smoothed);
-            // Measured by the fall, not by the loss itself, which may be negative or have any offset. The first tenth
-            // is noise.
+            // Compare with the decrease, because the loss itself may be negative or have any offset. The
+            // first tenth of the steps is noise.
             let limit = first + self.divergence * (first - lowest);
             if k > self.steps / 10 && lowest < first && smoothed > limit {
                 return Ok((trials, true));
@@ -174,7 +177,8 @@ impl LrRangeTest {
     }
 }
 
-/// The rate in the middle of the steepest fall. Neighbouring rates have one ratio, so differences are slopes.
+/// The rate in the middle of the steepest decrease. Neighbouring rates have a constant ratio, so differences
+/// are slopes.
 fn steepest(trials: &[LrTrial]) -> Option<f64> {
     let slopes = trials.windows(3).map(|w| (w[2].smoothed - w[0].smoothed, w[1].lr));
     let (slope, lr) = slopes.min_by(|a, b| a.0.total_cmp(&b.0))?;

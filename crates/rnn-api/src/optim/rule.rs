@@ -1,4 +1,4 @@
-//! [`Rule`]: what distinguishes one optimizer from another.
+//! [`Rule`]: the update rule that an optimizer is generic over.
 
 use crate::error::Result;
 use rnn_runtime::ops::optim::UpdateRule;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 
-/// The settings of an update rule, and what the driver has to know of it. The rules are those of this library.
+/// The settings of an update rule, and its interface to the driver. Only this library can implement it.
 pub trait Rule: Clone + fmt::Debug + Default + Serialize + DeserializeOwned {
     /// Name of the configuration in errors, and of the optimizer in files.
     const CONFIG: &'static str;
@@ -17,21 +17,21 @@ pub trait Rule: Clone + fmt::Debug + Default + Serialize + DeserializeOwned {
     /// Whether penalties act on the parameters directly by default.
     const DECOUPLED: bool = false;
 
-    /// Refuses settings that make no sense.
+    /// Refuses invalid settings.
     ///
     /// # Errors
-    /// The first of them.
+    /// The first invalid setting.
     fn check(&self) -> Result<()>;
 
     /// The rule of a parameter's step `step`, from 1. `momenta` is the product of [`Rule::momentum`] up to this step.
     fn update(&self, step: u64, momenta: f64) -> UpdateRule;
 
-    /// The momentum of a parameter's step, for rules that need the product of all of them.
+    /// The momentum of a parameter's step `step`, for rules that need the product of all momenta.
     fn momentum(&self, _step: u64) -> f64 {
         1.0
     }
 
-    /// Names of the arrays kept per parameter, all zero at first.
+    /// Names of the state arrays per parameter, which are initially zero.
     fn states(&self) -> &'static [&'static str] {
         self.update(1, self.momentum(1)).states()
     }

@@ -1,4 +1,4 @@
-//! [`Schedule`]: the learning rate as a function of the step.
+//! [`Schedule`]: the learning rate as a function of the optimizer step.
 
 use crate::error::Result;
 use crate::optim::check::{check, check_lr};
@@ -6,8 +6,8 @@ use crate::optim::optimizer::Optimizer;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
-/// A learning rate that depends on the number of steps taken and on nothing else, so that it has no state to save: a
-/// resumed run asks for the rate of the step it is at. Serialization keeps the settings.
+/// A learning rate that depends only on the number of steps taken. It has no state to save: a resumed run
+/// asks for the rate of its current step. Serialization keeps the settings.
 ///
 /// ```
 /// use rnn_api::optim::Schedule;
@@ -31,7 +31,7 @@ pub struct Schedule {
     warm_up: u64,
 }
 
-/// As [`Schedule`], before it is checked.
+/// [`Schedule`] before its check.
 #[derive(Deserialize)]
 #[serde(rename = "Schedule", deny_unknown_fields)]
 struct Unchecked {
@@ -77,24 +77,24 @@ pub struct OneCycle {
 }
 
 impl OneCycle {
-    /// A cycle of `steps` steps up to `max_lr` and down again.
+    /// A cycle of `steps` steps that rises to `max_lr` and falls again.
     pub fn new(max_lr: f64, steps: u64) -> Self {
         OneCycle { max_lr, steps, rise: 0.3, div_factor: 25.0, final_div_factor: 1e4 }
     }
 
-    /// Another share of the cycle in which the rate rises, in `[0, 1]`.
+    /// Sets the share of the cycle in which the rate rises, in `[0, 1]`.
     #[must_use]
     pub fn with_rise(self, rise: f64) -> Self {
         OneCycle { rise, ..self }
     }
 
-    /// Another quotient of the highest and the first rate.
+    /// Sets the ratio of the highest to the first rate.
     #[must_use]
     pub fn with_div_factor(self, div_factor: f64) -> Self {
         OneCycle { div_factor, ..self }
     }
 
-    /// Another quotient of the first and the last rate.
+    /// Sets the ratio of the first to the last rate.
     #[must_use]
     pub fn with_final_div_factor(self, final_div_factor: f64) -> Self {
         OneCycle { final_div_factor, ..self }
@@ -108,7 +108,7 @@ impl OneCycle {
             return cosine(first, self.max_lr, step / peak);
         }
         let peak = peak.max(0.0);
-        // The fall has no length when the rise takes the whole cycle.
+        // If the rise takes the whole cycle, the fall has no length.
         if step >= end || end <= peak {
             last
         } else {
@@ -122,7 +122,7 @@ impl OneCycle {
     }
 }
 
-/// From `from` at 0 to `to` at 1 along half a cosine.
+/// Half a cosine from `from` at share 0 to `to` at share 1.
 fn cosine(from: f64, to: f64, share: f64) -> f64 {
     to + 0.5 * (from - to) * (1.0 + (PI * share).cos())
 }
@@ -130,10 +130,10 @@ fn cosine(from: f64, to: f64, share: f64) -> f64 {
 const CONFIG: &str = "Schedule";
 
 impl Schedule {
-    /// Always `lr`; useful with a warm-up.
+    /// The constant rate `lr`; useful with a warm-up.
     ///
     /// # Errors
-    /// A rate that is negative or not finite, as for every schedule.
+    /// A rate that is negative or not finite; the same holds for every schedule.
     pub fn constant(lr: f64) -> Result<Self> {
         Self::new(Curve::Constant { lr })
     }
@@ -154,8 +154,8 @@ impl Schedule {
         Self::new(Curve::Exponential { lr, gamma })
     }
 
-    /// From `lr` down to `min_lr` along half a cosine, within `steps` steps including those of a warm-up, and `min_lr`
-    /// from then on (Loshchilov and Hutter 2017, equation 5, without restarts).
+    /// Falls from `lr` to `min_lr` along half a cosine within `steps` steps, which include those of a
+    /// warm-up, and stays at `min_lr` (Loshchilov and Hutter 2017, equation 5, without restarts).
     ///
     /// # Errors
     /// As [`Schedule::constant`]; zero steps, `min_lr` above `lr`.
@@ -163,8 +163,8 @@ impl Schedule {
         Self::new(Curve::Cosine { lr, min_lr, steps })
     }
 
-    /// Up to a high rate and down to almost none, each along half a cosine (Smith and Topin 2018), as PyTorch's
-    /// `OneCycleLR`; the momentum does not change. The last rate stays after the cycle.
+    /// Rises to a high rate and falls to almost zero, each along half a cosine (Smith and Topin 2018), as in
+    /// PyTorch's `OneCycleLR`; the momentum does not change. After the cycle the last rate stays.
     ///
     /// # Errors
     /// As [`Schedule::constant`]; fewer than 2 steps, a share outside `[0, 1]`, quotients that are not finite and
@@ -181,11 +181,11 @@ impl Schedule {
         Self::new(Curve::Noam { factor, model_size, warm_up })
     }
 
-    /// Begins with a linear rise over `steps` steps: step t of them has `(t + 1) / (steps + 1)` of the first rate, which
-    /// follows. The curve begins after it.
+    /// Adds a linear warm-up of `steps` steps: its step t has `(t + 1) / (steps + 1)` of the first rate. The
+    /// schedule starts after the warm-up.
     ///
     /// # Errors
-    /// For schedules that have a rise of their own; as long as a cosine or longer.
+    /// The schedule has its own rise, or the warm-up is at least as long as a cosine.
     pub fn with_warm_up(self, steps: u64) -> Result<Self> {
         Schedule { warm_up: steps, ..self }.checked()
     }
@@ -194,7 +194,7 @@ impl Schedule {
         Schedule { curve, warm_up: 0 }.checked()
     }
 
-    /// The rate of the step that follows `step` earlier ones.
+    /// The rate of the next step after `step` steps.
     pub fn lr(&self, step: u64) -> f64 {
         if step < self.warm_up {
             return self.after_warm_up(0) * ((step + 1) as f64 / (self.warm_up + 1) as f64);

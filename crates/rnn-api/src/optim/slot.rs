@@ -1,4 +1,4 @@
-//! [`Slot`]: a parameter and what an optimizer remembers about it.
+//! [`Slot`]: a parameter with its optimizer state.
 
 use crate::error::Result;
 use crate::optim::config::OptimConfig;
@@ -8,15 +8,15 @@ use crate::param::Param;
 use crate::tensor::Tensor;
 use rnn_runtime::Array;
 
-/// One parameter and what is remembered about it.
+/// One parameter with its optimizer state.
 pub(super) struct Slot {
     pub(super) name: String,
     pub(super) param: Param,
     pub(super) states: Vec<Array>,
     pub(super) settings: Settings,
     pub(super) steps: u64,
-    /// Product of [`Rule::momentum`] over the steps taken. Not saved: the same products in the same order have the same
-    /// bits.
+    /// Product of [`Rule::momentum`] over the steps taken. It is not saved, because the same products in the
+    /// same order have the same bits.
     pub(super) momenta: f64,
 }
 

@@ -1,13 +1,12 @@
-//! [`OptimizerState`]: what an optimizer remembers, as a value.
+//! [`OptimizerState`]: the state of an optimizer, as a value.
 
 use crate::error::Result;
 use crate::optim::loss_scale::LossScaleState;
 use rnn_runtime::{Array, Device};
 use std::collections::{BTreeMap, HashMap};
 
-/// What an optimizer remembers: learning rate, step counts, running means. Cheap to take and to keep:
-/// later steps do not change it. The arrays are where the optimizer's are; see
-/// [`OptimizerState::to_device`].
+/// The state of an optimizer: learning rate, step counts, running means. It is a cheap snapshot: later steps
+/// do not change it. The arrays are on the optimizer's device; see [`OptimizerState::to_device`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OptimizerState {
@@ -17,16 +16,16 @@ pub struct OptimizerState {
     pub lr: f64,
     /// Steps taken.
     pub steps: u64,
-    /// Where a dynamic loss scale stands.
+    /// State of a dynamic loss scale.
     pub loss_scale: Option<LossScaleState>,
-    /// Steps taken by parameter: those without a gradient are skipped.
+    /// Steps taken for each parameter: a step skips parameters without a gradient.
     pub parameter_steps: BTreeMap<String, u64>,
     /// Running means by name of the mean and of the parameter, such as `exp_avg.lstm.weight_ih_l0`.
     pub arrays: BTreeMap<String, Array>,
 }
 
 impl OptimizerState {
-    /// The same state on another device; on [`Device::cpu`], it outlives the GPU.
+    /// The same state on another device. On [`Device::cpu`], it survives the loss of the GPU.
     ///
     /// # Errors
     /// A failing device, or no memory.
@@ -34,7 +33,7 @@ impl OptimizerState {
         Ok(OptimizerState { arrays: move_arrays(&self.arrays, device)?, ..self.clone() })
     }
 
-    /// Everything but the arrays, for the metadata of a file.
+    /// Everything except the arrays, for the metadata of a file.
     pub(crate) fn to_metadata(&self) -> HashMap<String, String> {
         let scale = self.loss_scale.iter().flat_map(|state| {
             [
@@ -56,7 +55,7 @@ impl OptimizerState {
             .collect()
     }
 
-    /// What [`OptimizerState::to_metadata`] wrote, and everything that is wrong with it.
+    /// Reads the output of [`OptimizerState::to_metadata`]; returns all problems as well.
     pub(crate) fn from_metadata(metadata: &HashMap<String, String>) -> (Self, Vec<String>) {
         let mut problems = Vec::new();
         let mut number = |key: &str| match metadata.get(key).map(|text| text.parse::<u64>()) {

@@ -215,7 +215,7 @@ fn discard(path: &Path) -> Result<()> {
     fs::remove_dir_all(&away).map_err(at)
 }
 
-/// Creates the folder of a run and removes what killed processes left unfinished.
+/// Creates the folder of a run and removes unfinished folders of killed processes.
 pub(crate) fn prepare(folder: &Path) -> Result<()> {
     let at = |source| Error::Io { path: folder.to_path_buf(), source };
     fs::create_dir_all(folder).map_err(at)?;
@@ -261,7 +261,7 @@ pub(crate) type Damage = (PathBuf, Error);
 enum Closed {
     /// Its content has changed since it was written; an older checkpoint can be used instead.
     Damaged(Error),
-    /// Another program version could open it, or this one at another time, so it must not be skipped.
+    /// This version cannot open it, or cannot open it now; it may be intact, so it must not be skipped.
     Other(Error),
 }
 

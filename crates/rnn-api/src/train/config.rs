@@ -35,10 +35,10 @@ pub struct TrainerConfig {
     pub validate_every: Option<u64>,
     /// Gradient accumulation: the number of items whose mean gradient makes a step; 1 by default.
     pub accumulate: u64,
-    /// How far gradients flow back in [`Trainer::fit_streams`](super::Trainer::fit_streams), in time steps: fewer than a chunk has, or a multiple
-    /// of it. By default as far as the chunk goes.
+    /// Backpropagation length in [`Trainer::fit_streams`](super::Trainer::fit_streams), in time steps: fewer
+    /// than a chunk has, or a multiple of it. By default a whole chunk.
     pub backward_steps: Option<usize>,
-    /// A moving average of the weights, which is validated and kept instead of the weights themselves.
+    /// A moving average of the weights; it is validated and kept instead of the weights themselves.
     pub ema: Option<EmaConfig>,
     /// Where and how often to save checkpoints.
     pub checkpoints: Option<CheckpointConfig>,
@@ -90,7 +90,8 @@ impl TrainerConfig {
         TrainerConfig { accumulate: items, ..self }
     }
 
-    /// Sets how far gradients flow back in [`Trainer::fit_streams`](super::Trainer::fit_streams).
+    /// Sets the backpropagation length in [`Trainer::fit_streams`](super::Trainer::fit_streams), in time
+    /// steps.
     #[must_use]
     pub fn with_backward_steps(self, steps: usize) -> Self {
         TrainerConfig { backward_steps: Some(steps), ..self }
@@ -108,7 +109,7 @@ impl TrainerConfig {
         TrainerConfig { checkpoints: Some(checkpoints), ..self }
     }
 
-    /// Refuses settings that make no sense, alone or together.
+    /// Refuses invalid or contradictory settings.
     pub(super) fn check(&self) -> Result<()> {
         const CONFIG: &str = "TrainerConfig";
         let at_least_1 = [

@@ -200,7 +200,7 @@ fn of_spot(layer: String, spot: Spot) -> Origin {
     }
 }
 
-/// Backpropagation reaches the layers that ran last first.
+/// Backpropagation reaches the layers in reverse order of their run, so search in that order.
 fn in_gradients(
     model: &dyn Module,
     inspection: &Inspection,

@@ -17,12 +17,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 impl Trainer<'_> {
-    /// Trains on items that have nothing to do with each other; `step` computes the loss of one. `source` can be given
-    /// by reference.
+    /// Trains on independent items; `step` computes the loss of one item. `source` may be a reference.
     ///
     /// # Errors
-    /// Settings that contradict each other, a folder of checkpoints that is not to be continued or does not fit, and
-    /// whatever `step`, the validation, the source or a callback returns. Losses or gradients that are not finite are no
+    /// Contradictory settings; a checkpoint folder that must not be continued or does not fit; any error of
+    /// `step`, the validation, the source or a callback. A loss or gradients that are not finite are not an
     /// error but a [`StopReason`].
     pub fn fit<S: Source>(
         &mut self,
@@ -32,12 +31,13 @@ impl Trainer<'_> {
         self.run(&mut Independent::new(source, step))
     }
 
-    /// Trains on streams by truncated BPTT. `step` computes the loss of a chunk, and the state after it, from the state
-    /// before it, which is `None` at the start of an epoch. The state of a chunk is the start of the next; gradients
-    /// flow back over [`TrainerConfig::backward_steps`](super::TrainerConfig::backward_steps).
+    /// Trains on streams by truncated BPTT. `step` computes the loss of a chunk and the state after it, from
+    /// the state before it, which is `None` at the start of an epoch. The state after a chunk is the initial
+    /// state of the next; gradients flow back over
+    /// [`TrainerConfig::backward_steps`](super::TrainerConfig::backward_steps).
     ///
     /// # Errors
-    /// As [`Trainer::fit`]; backward steps that are above the steps of a chunk and no multiple of them.
+    /// As [`Trainer::fit`]; `backward_steps` above the steps of a chunk and not a multiple of them.
     pub fn fit_streams<T: Copy, C: Carried>(
         &mut self,
         streams: &mut Streams<T>,
@@ -87,7 +87,7 @@ impl Trainer<'_> {
         self.emit(&Event::Started(&started))
     }
 
-    /// Takes items until there was a step or the end of an epoch. Returns why the run ends, if it does.
+    /// Takes items until an optimizer step or the end of the epoch. Returns the reason if the run must stop.
     fn one_step(&mut self, fit: &mut Fit<'_>) -> Result<Option<StopReason>> {
         if let Some(reason) = self.limit(fit) {
             return Ok(Some(reason));
@@ -103,7 +103,7 @@ impl Trainer<'_> {
         self.model.train();
         let mut gradients = GradAccumulator::new();
         let (mut losses, mut items, mut ended) = (0.0f64, 0u64, false);
-        // What the last item's masks were drawn from, to draw them again.
+        // Positions of the last item's random draws, to repeat its masks.
         let mut draws = BTreeMap::new();
         while items < self.config.accumulate {
             if !fit.steps.next()? {
@@ -112,7 +112,7 @@ impl Trainer<'_> {
             }
             draws = self.model.draw_positions();
             let loss = fit.steps.loss()?;
-            // Enqueued before the loss is waited for.
+            // Enqueue the backward pass before waiting for the loss.
             let gradient = self.optimizer.scale_loss(&loss)?.backward()?;
             let value = loss.item()?;
             if !value.is_finite() {
@@ -139,7 +139,7 @@ impl Trainer<'_> {
         Ok(stop.or(self.save_when_due(fit, ended.then_some(epoch))?))
     }
 
-    /// Conditions that need no new score.
+    /// Stop conditions that need no new score.
     fn limit(&self, fit: &Fit<'_>) -> Option<StopReason> {
         let stopping = &self.config.early_stopping;
         if self.interrupt.is_set() {
@@ -151,7 +151,7 @@ impl Trainer<'_> {
         if stopping.max_time.is_some_and(|max| fit.seconds() >= max.as_secs_f64()) {
             return Some(StopReason::TimeUp);
         }
-        // A run that had ended when it was saved does not go on.
+        // A run that had stopped when it was saved does not continue.
         fit.run
             .watch
             .verdict(stopping)
@@ -221,7 +221,7 @@ impl Trainer<'_> {
         Ok(stop.or(self.emit(&Event::Epoch(&report))?))
     }
 
-    /// Validates; `steers` says whether the score has a say in what comes next.
+    /// Validates; `steers` says whether the score influences the run.
     fn score(&mut self, fit: &mut Fit<'_>, epoch: u64, steers: bool) -> Result<Option<StopReason>> {
         let Some(validation) = &mut self.validation else { return Ok(None) };
         let _span = tracing::debug_span!("validate").entered();
@@ -273,7 +273,7 @@ impl Trainer<'_> {
     ) -> Result<StopReason> {
         let step = fit.run.step + 1;
         tracing::error!(step, ?symptom, "a value is not finite");
-        // The same masks again, and the same weights: the step was not taken.
+        // Repeat with the same masks and the same weights: the step was not taken.
         let after = self.model.draw_positions();
         self.model.set_draw_positions(draws)?;
         let origin = diagnose(self.model, &symptom, || fit.steps.loss());
@@ -282,13 +282,13 @@ impl Trainer<'_> {
     }
 
     fn finish(&mut self, mut fit: Fit<'_>, reason: StopReason) -> Result<Outcome> {
-        // The step that was not finite is half taken: the checkpoint before it is the one to go on from.
+        // The failed step is incomplete, so the checkpoint before it is the one to resume from.
         let whole = !matches!(reason, StopReason::NonFinite(_));
         if whole && fit.saved_at != Some(fit.moment()) {
             self.save(&mut fit)?;
         }
         self.last = Some(self.model.state_dict());
-        // Before the first validation of a run that is cut short, and after its last steps.
+        // If the run stopped early before its first validation, or took steps after the last one.
         let epoch = fit.steps.epoch().min(self.config.epochs.saturating_sub(1));
         if whole && reason != StopReason::Interrupted && fit.run.validated_step != Some(fit.run.step) {
             self.score(&mut fit, epoch, false)?;

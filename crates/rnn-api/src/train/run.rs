@@ -1,4 +1,4 @@
-//! What a run remembers.
+//! The state of a run.
 
 use super::event::{EpochReport, Validation};
 use super::score::Score;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// What a run remembers beside weights and optimizer: the numbers of a checkpoint.
+/// The state of a run besides weights and optimizer: the numbers of a checkpoint.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Run {
     pub(super) step: u64,
@@ -21,7 +21,7 @@ pub(super) struct Run {
     pub(super) last: Option<Score>,
     pub(super) validated_step: Option<u64>,
     pub(super) epochs: Vec<EpochReport>,
-    /// Sum and number of the losses of the epoch at hand.
+    /// Sum and number of the losses of the current epoch.
     pub(super) losses: (f64, u64),
     pub(super) ema_updates: Option<u64>,
 }
@@ -31,14 +31,14 @@ pub(super) struct Fit<'r> {
     pub(super) steps: &'r mut dyn Steps,
     pub(super) run: Run,
     pub(super) best: Option<BTreeMap<String, Array>>,
-    /// Start of this part, and the seconds of the parts before it.
+    /// Start of this part, and the seconds of earlier parts.
     pub(super) started: Instant,
     pub(super) before: f64,
     pub(super) saved: Instant,
     pub(super) saved_at: Option<Moment>,
 }
 
-/// What a checkpoint is told apart by: steps, whole epochs, step of the best score.
+/// Identifies a checkpoint's content: steps, whole epochs, step of the best score.
 pub(super) type Moment = (u64, usize, Option<u64>);
 
 impl Fit<'_> {

@@ -1,4 +1,4 @@
-//! How a run is saved and gone on with.
+//! Saving and resuming a run.
 
 use super::checkpoint::{self, Checkpoint, Content, Every, RunFile};
 use super::event::{Event, StopReason};

@@ -9,8 +9,8 @@ use crate::tensor::Tensor;
 use rnn_runtime::Device;
 use std::collections::VecDeque;
 
-/// What a run needs of its data. `loss` may be called again for the same item, to find the origin of a value that
-/// is not finite.
+/// The interface of a run to its data. `loss` may be called again for the same item, to find the origin of a
+/// value that is not finite.
 pub(crate) trait Steps {
     /// Takes the next item; returns false at the end of an epoch.
     fn next(&mut self) -> Result<bool>;

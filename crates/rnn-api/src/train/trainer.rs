@@ -1,4 +1,4 @@
-//! [`Trainer`]: a model, its optimizer, and what is told and asked while it learns.
+//! [`Trainer`]: a model, its optimizer, and the validation and callbacks of a run.
 
 use super::config::TrainerConfig;
 use super::event::{Callback, Event, Flow, StopReason};
@@ -47,9 +47,9 @@ use std::fmt;
 /// # Ok(()) }
 /// ```
 ///
-/// However a run stops, the model then has the weights of the best validation and is in evaluation mode;
-/// [`Trainer::restore_last`] gives it the last weights. If a callback, the data source or the device fails, the run
-/// returns the error and leaves the model as it was.
+/// Whatever the reason for stopping, the model then has the weights of the best validation and is in
+/// evaluation mode; [`Trainer::restore_last`] restores the last weights. If a callback, the data source or
+/// the device fails, the run returns the error and does not change the model any further.
 pub struct Trainer<'a> {
     pub(super) config: TrainerConfig,
     pub(super) model: &'a dyn Module,
@@ -66,7 +66,7 @@ impl TrainerConfig {
     /// A trainer of `model`, whose parameters `optimizer` changes.
     ///
     /// # Errors
-    /// Settings that make no sense, alone or together.
+    /// Invalid or contradictory settings.
     pub fn init<'a>(&self, model: &'a dyn Module, optimizer: impl Optimizer + 'a) -> Result<Trainer<'a>> {
         self.check()?;
         Ok(Trainer {
@@ -84,8 +84,8 @@ impl TrainerConfig {
 }
 
 impl<'a> Trainer<'a> {
-    /// Sets how the model is validated. It is called with the model in evaluation mode, under
-    /// [`no_grad`](crate::no_grad), and with the averaged weights where the configuration has an average.
+    /// Sets the validation. It is called with the model in evaluation mode, under
+    /// [`no_grad`](crate::no_grad), and with the averaged weights if the configuration has an average.
     pub fn validate(&mut self, validation: impl FnMut() -> Result<Score> + 'a) -> &mut Self {
         self.validation = Some(Box::new(validation));
         self
@@ -121,7 +121,8 @@ impl<'a> Trainer<'a> {
         &*self.optimizer
     }
 
-    /// Gives the model the weights of the last step of the last run, where [`Trainer::fit`] left it the best ones.
+    /// Restores the weights of the last step of the last run; [`Trainer::fit`] leaves the best ones in the
+    /// model.
     ///
     /// # Errors
     /// There was no run yet, or the device fails.
@@ -132,12 +133,12 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// The device of the model; of one without parameters the CPU.
+    /// The device of the model; the CPU if the model has no parameters.
     pub(super) fn device(&self) -> Device {
         self.model.parameters().first().map_or_else(Device::cpu, |param| param.device())
     }
 
-    /// Tells all callbacks; the first wish to stop is the reason.
+    /// Calls all callbacks; the first request to stop is the reason.
     pub(super) fn emit(&mut self, event: &Event<'_>) -> Result<Option<StopReason>> {
         let mut stop = None;
         for callback in &mut self.callbacks {

@@ -36,7 +36,8 @@ impl StridedCopy {
         StridedCopy { dims: vec![count], src_strides: vec![1], src_offset, dst_strides: vec![1], dst_offset }
     }
 
-    /// `rows` rows of `width` contiguous elements; a side's rows start `stride` elements apart, the first at its offset.
+    /// `rows` rows of `width` contiguous elements. Rows of a side start `stride` elements apart, the first
+    /// one at its offset.
     pub fn rows(
         rows: usize,
         width: usize,
@@ -53,8 +54,8 @@ impl StridedCopy {
     }
 }
 
-/// Drops axes of length 1 and merges neighbouring axes that every operand walks as one, so that
-/// strided loops run over as few and as long axes as possible. At least one axis stays.
+/// Drops axes of length 1 and merges neighbouring axes that are contiguous in every operand, so that strided
+/// loops run over as few and as long axes as possible. At least one axis stays.
 pub fn collapse<const N: usize>(dims: &[usize], strides: [&[usize]; N]) -> (Vec<usize>, [Vec<usize>; N]) {
     let mut out_dims: Vec<usize> = Vec::new();
     let mut out_strides: [Vec<usize>; N] = std::array::from_fn(|_| Vec::new());

@@ -2,7 +2,7 @@
 
 use crate::rng::RngKey;
 
-/// Which elements are dropped: a pure function of these values, the same on every device.
+/// Selects the dropped elements: a pure function of these values, the same on every device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DropoutMask {
     /// Share of elements that become zero, in `[0, 1)`.
@@ -14,8 +14,8 @@ pub struct DropoutMask {
     pub first_step: u32,
     /// Elements per step: `B * features` for a sequence `[T, B, features]`.
     pub row: usize,
-    /// Draw of a step's first element: `b * features` where row `b` of a batch comes first, so that some rows of a
-    /// batch have the mask of the whole one.
+    /// Draw of a step's first element: `b * features` where the first row is row `b` of a larger batch, so
+    /// that a part of a batch has the mask of the whole one.
     pub first: u32,
     /// Whether all steps share the first one's mask: variational dropout (Gal and Ghahramani 2016).
     pub shared: bool,

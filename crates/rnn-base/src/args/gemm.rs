@@ -1,4 +1,4 @@
-//! Matrix products, over the memory of either backend: `M` is what a backend reads a matrix from.
+//! Matrix products, over the memory of either backend: `M` is the backend's view of a matrix's memory.
 
 /// A strided matrix inside an array: element (r, c) of batch i is at
 /// `offset + i * batch_stride + r * row_stride + c * col_stride`.
@@ -65,7 +65,7 @@ impl<M: Copy> Operand<M> {
 }
 
 impl<M: Copy> GemmArgs<M> {
-    /// The same product of other memory.
+    /// The same product over other memory.
     pub fn map<N>(&self, of: impl Fn(M) -> N) -> GemmArgs<N> {
         let GemmArgs { batch, m, n, k, accumulate, .. } = *self;
         let (a, b, bias) = (self.a.map(&of), self.b.map(&of), self.bias.map(&of));
@@ -73,7 +73,7 @@ impl<M: Copy> GemmArgs<M> {
     }
 }
 
-/// Where a product goes: rows `ldc` apart from element `offset` on.
+/// Destination of a product: from element `offset` on, rows are `ldc` elements apart.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
     /// First element.

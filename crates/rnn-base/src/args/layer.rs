@@ -1,10 +1,10 @@
-//! One recurrent layer over a whole sequence, forward and backward. `A` is an array of a backend, `W` the layer's weights
-//! in that backend's own order.
+//! One recurrent layer over a whole sequence, forward and backward. `A` is an array of a backend; `W` holds
+//! the layer's weights in the backend's own order.
 
 use super::recurrence::{LayerDims, Noise, PackedSequence};
 use rnn_kernels::cell::{PerParameter, StackSpec, Storage, WeightFormat};
 
-/// Letters of a call.
+/// Sizes of a call, by their letters.
 #[derive(Clone, Copy, Debug)]
 pub struct Dims {
     /// T
@@ -13,15 +13,15 @@ pub struct Dims {
     pub b: usize,
     /// H
     pub h: usize,
-    /// Features of h: P of a projection, else H
+    /// Features of h: P with a projection, else H
     pub p: usize,
     /// D
     pub d: usize,
     /// G
     pub g: usize,
-    /// N: rows of all steps, T*B, or fewer of a ragged pass
+    /// N: rows of all steps: T*B, or fewer of a packed sequence
     pub n: usize,
-    /// Number of row 0 in draws
+    /// Index of batch row 0 in random draws
     pub first_row: usize,
 }
 
@@ -36,31 +36,32 @@ impl Dims {
         self.d * self.b * self.h
     }
 
-    /// Of a layer with so many features.
+    /// The sizes of a layer whose input has `inputs` features.
     pub fn layer(&self, inputs: usize) -> LayerDims {
         let Dims { t, b, h, p, d, .. } = *self;
         LayerDims { steps: t, batch: b, inputs, hidden: h, state: p, directions: d }
     }
 
-    /// Of a pass over one direction of packed rows.
+    /// The sizes of a pass over one direction of a packed sequence.
     pub fn of_ragged(&self, ragged: &PackedSequence) -> Dims {
         Dims { d: 1, n: ragged.len(), ..*self }
     }
 
-    /// Shape of one row per step and batch row: `[T, B, width]`, or `[N, width]` of packed rows.
+    /// Shape of an array with one row per step and batch row: `[T, B, width]`, or `[N, width]` of a packed
+    /// sequence.
     pub fn rows(&self, packed: bool, width: usize) -> Vec<usize> {
         if packed { vec![self.n, width] } else { vec![self.t, self.b, width] }
     }
 }
 
-/// One layer over all steps: what forward and backward have in common.
+/// The arguments that a layer's forward and backward pass share.
 #[derive(Debug)]
 pub struct LayerPass<'a, W> {
     /// Name of the op in errors.
     pub op: &'static str,
     /// The stack that the layer belongs to.
     pub spec: &'a StackSpec,
-    /// Of this pass: D is 1 where one direction runs alone.
+    /// Sizes of this pass: D is 1 where one direction runs alone.
     pub dims: Dims,
     /// Number of the layer.
     pub layer: usize,
@@ -70,13 +71,13 @@ pub struct LayerPass<'a, W> {
     pub weights: &'a W,
     /// The first direction of the pass.
     pub direction: usize,
-    /// How ragged or interrupted rows go; absent: all run through all steps.
+    /// The packed sequence of ragged or interrupted rows; absent: all rows run through all steps.
     pub ragged: Option<&'a PackedSequence>,
-    /// What is drawn in the recurrence.
+    /// Random draws inside the recurrence.
     pub noise: Noise,
 }
 
-// Not derived: W need not be `Copy`.
+// `derive` would require `W: Copy`.
 impl<W> Clone for LayerPass<'_, W> {
     fn clone(&self) -> Self {
         *self
@@ -91,7 +92,7 @@ impl<'a, W> LayerPass<'a, W> {
         LayerPass { op, spec, dims, layer, inputs, weights, direction, ragged, noise }
     }
 
-    /// Shape of one row per step and batch row, see [`Dims::rows`].
+    /// Shape of an array with one row per step and batch row; see [`Dims::rows`].
     pub fn rows(&self, width: usize) -> Vec<usize> {
         self.dims.rows(self.ragged.is_some(), width)
     }
@@ -100,7 +101,7 @@ impl<'a, W> LayerPass<'a, W> {
 /// A state `[D, B, width]` of one pass: an array and the element where it starts.
 #[derive(Clone, Debug)]
 pub struct State<A> {
-    /// Where the state is, among others.
+    /// The array that contains the state.
     pub array: A,
     /// First element.
     pub offset: usize,
@@ -112,7 +113,7 @@ impl<A> State<A> {
         State { array: &self.array, offset: self.offset }
     }
 
-    /// The state in another array, with as many elements in front.
+    /// The state in another array at the same offset.
     pub fn map<B>(self, of: impl FnOnce(A) -> B) -> State<B> {
         State { array: of(self.array), offset: self.offset }
     }
@@ -129,7 +130,7 @@ pub struct ForwardPass<'a, A, W> {
     pub h0: State<&'a A>,
     /// `[D, B, H]`; LSTM only
     pub c0: Option<State<&'a A>>,
-    /// Keep what the backward pass needs.
+    /// Keep the arrays that the backward pass needs.
     pub training: bool,
     /// Weights of an inference pass.
     pub format: WeightFormat,
@@ -153,24 +154,24 @@ impl<'a, A, W> ForwardPass<'a, A, W> {
     }
 }
 
-/// What a layer keeps for its backward pass, in the order and with the padding of the backend; shapes are
-/// those of the CPU. Rows are `[T, B]`, or packed.
+/// Arrays that a layer keeps for its backward pass, in the order and with the padding of the backend; the
+/// shapes given here are those of the CPU. Rows are `[T, B]`, or packed.
 #[derive(Clone, Debug)]
 pub struct SavedLayer<A> {
     /// `[T, B, I of the layer]`, after dropout
     pub x: A,
-    /// `[T, B, D, G, H]`, f16 between the passes where that is wanted
+    /// `[T, B, D, G, H]`, between the passes f16 with [`Storage::HalfGates`]
     pub gates: A,
     /// `[T, B, D, H]`
     pub aux: Option<A>,
-    /// `[T, B, D*P]`, f16 where the kernels store it so; x and the gates are likewise then
+    /// `[T, B, D*P]`, f16 where the kernels store it so; then x and the gates are f16, too
     pub y: A,
     /// `[T, B, D, 4]`: means and deviations of layer normalisation, where the backend keeps them
     pub stats: Option<A>,
 }
 
 impl<A> SavedLayer<A> {
-    /// The same in other arrays.
+    /// The same with other arrays.
     pub fn map<B>(self, mut of: impl FnMut(A) -> B) -> SavedLayer<B> {
         let SavedLayer { x, gates, aux, y, stats } = self;
         SavedLayer { x: of(x), gates: of(gates), aux: aux.map(&mut of), y: of(y), stats: stats.map(&mut of) }
@@ -182,21 +183,21 @@ impl<A> SavedLayer<A> {
     }
 }
 
-/// One layer after its forward pass.
+/// Results of a layer's forward pass.
 #[derive(Debug)]
 pub struct LayerRun<A> {
-    /// After a training pass
+    /// Arrays for the backward pass; only after a training pass
     pub kept: Option<SavedLayer<A>>,
     /// `[T, B, D, width]`, or `[1, B, D, width]` in inference
     pub aux: Option<A>,
     /// `[T, B, D*P]`, f16 where it is stored so
     pub y: A,
-    /// Units of a row of aux: H, or a little more.
+    /// Units per row of aux: H, or more with padding.
     pub width: usize,
 }
 
 impl<A> LayerRun<A> {
-    /// The same in other arrays.
+    /// The same with other arrays.
     pub fn map<B>(self, mut of: impl FnMut(A) -> B) -> LayerRun<B> {
         let LayerRun { kept, aux, y, width } = self;
         LayerRun { kept: kept.map(|kept| kept.map(&mut of)), aux: aux.map(&mut of), y: of(y), width }
@@ -208,7 +209,7 @@ impl<A> LayerRun<A> {
 pub struct BackwardPass<'a, A, W> {
     /// The layer.
     pub pass: LayerPass<'a, W>,
-    /// What the forward pass kept; gradients overwrite the gates.
+    /// Arrays that the forward pass kept; gradients overwrite the gates.
     pub kept: SavedLayer<A>,
     /// `[D, B, P]`
     pub h0: State<&'a A>,
@@ -220,7 +221,7 @@ pub struct BackwardPass<'a, A, W> {
     pub dy: &'a A,
     /// Cotangents of the final states: h `[D, B, P]`, then c (LSTM) or zeros `[D, B, H]`
     pub state: A,
-    /// Whether the gradient of x is wanted.
+    /// Whether to compute the gradient of x.
     pub want_dx: bool,
 }
 
@@ -245,7 +246,7 @@ impl<'a, A, W> BackwardPass<'a, A, W> {
     }
 }
 
-/// One layer after its backward pass.
+/// Results of a layer's backward pass.
 #[derive(Debug)]
 pub struct LayerGrads<A> {
     /// h `[D, B, P]`, then c `[D, B, H]`: gradients of h0 and (LSTM) c0
@@ -257,7 +258,7 @@ pub struct LayerGrads<A> {
 }
 
 impl<A> LayerGrads<A> {
-    /// The same in other arrays.
+    /// The same with other arrays.
     pub fn map<B>(self, mut of: impl FnMut(A) -> B) -> LayerGrads<B> {
         let LayerGrads { state, dx, weights } = self;
         let weights = weights.into_iter().map(|cell| cell.map(&mut of)).collect();

@@ -11,7 +11,7 @@ pub struct LayerNormArgs {
     pub eps: f32,
 }
 
-/// What a backward pass reads besides dy, over the buffers of either backend.
+/// Inputs of a backward pass besides dy, in buffers of either backend.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNormSaved<'a, B> {
     /// Rows, each normalised on its own.

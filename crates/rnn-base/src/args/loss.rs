@@ -2,7 +2,7 @@
 
 use rnn_kernels::params::ElementwiseCost;
 
-/// A cost per element as the kernels know it: its number and the one constant that some have.
+/// A cost per element in the kernels' form: its number, and the constant of costs that have one.
 #[derive(Clone, Copy, Debug)]
 pub struct CostArgs {
     /// Which cost.
@@ -11,10 +11,10 @@ pub struct CostArgs {
     pub value: f32,
 }
 
-/// Sizes and scale of the kernels that weight a cost by rows.
+/// Sizes and scale of the kernels that weight the cost of each row.
 #[derive(Clone, Copy, Debug)]
 pub struct WeightedArgs {
-    /// Rows of equal weight.
+    /// Rows; each has one weight.
     pub rows: usize,
     /// Elements of a row.
     pub cols: usize,
@@ -49,7 +49,7 @@ pub struct CtcArgs {
     pub labels: usize,
     /// The class that stands for no label.
     pub blank: u32,
-    /// What an impossible target costs: nothing, or infinity.
+    /// The cost of an impossible target: zero, or infinity.
     pub zero_infinity: bool,
 }
 

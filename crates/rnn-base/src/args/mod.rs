@@ -1,4 +1,5 @@
-//! What an op tells a backend, in plain data: sizes, strides, factors. Both backends take the same descriptions.
+//! Arguments that ops pass to a backend, as plain data: sizes, strides, factors. Both backends take the same
+//! descriptions.
 
 pub mod copy;
 pub mod dropout;

@@ -1,7 +1,7 @@
 //! Functions of two arrays, element by element.
 
-/// Two operands seen as one shape: dims and the strides of each, 0 along broadcast axes. Collapsed:
-/// operands of the same shape have one axis and strides of 1.
+/// Two operands broadcast to one shape: its dims, and the strides of each operand, 0 along broadcast axes.
+/// Axes are merged where possible: operands of the same shape have one axis and strides of 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Strided2 {
     /// Axis lengths of the result.
@@ -13,7 +13,7 @@ pub struct Strided2 {
 }
 
 impl Strided2 {
-    /// Whether both operands are walked element by element in memory order.
+    /// Whether both operands are read element by element in memory order.
     pub fn is_contiguous(&self) -> bool {
         self.dims.len() == 1 && self.a_strides == [1] && self.b_strides == [1]
     }

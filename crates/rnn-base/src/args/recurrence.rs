@@ -1,5 +1,5 @@
-//! What one layer's pass works on, in plain data: sizes, packed sequences, noise.
-//! Both backends take these.
+//! Arguments of one layer's recurrence as plain data: sizes, packed sequences, noise. Both backends take
+//! them.
 
 use crate::rng::RngKey;
 use rnn_kernels::cell::Regularization;
@@ -15,48 +15,48 @@ pub struct LayerDims {
     pub inputs: usize,
     /// H
     pub hidden: usize,
-    /// Features of h: P of a projection, else H
+    /// Features of h: P with a projection, else H
     pub state: usize,
     /// D
     pub directions: usize,
 }
 
 impl LayerDims {
-    /// The step that direction `d` visits as its `s`th.
+    /// The time step that direction `d` visits in its step `s`.
     #[inline(always)]
     pub fn time(&self, d: usize, s: usize) -> usize {
         if d == 0 { s } else { self.steps - 1 - s }
     }
 }
 
-/// The way of ragged rows through time in one direction, in that direction's own order of steps.
+/// A packed sequence: the ragged rows of a batch for one direction, in that direction's own order of steps.
 ///
-/// Rows are sorted by length, longest first, and what a layer reads and writes is packed: the rows of step
-/// s that have not ended lie together, `offsets[s]..offsets[s + 1]`, in the same order at every step, so that
-/// row r of a step continues row r of the step before. N = `offsets[T]` rows in all. (PyTorch's packed
-/// sequences, without asking the user for an order.)
+/// Rows are sorted by length, longest first. A layer's input and output are packed: the rows of step s that
+/// have not ended lie together, `offsets[s]..offsets[s + 1]`, in the same order at every step, so that row r
+/// of a step continues row r of the previous step. There are N = `offsets[T]` packed rows in all. (The same
+/// as PyTorch's packed sequences, but the user need not sort.)
 #[derive(Clone, Debug, PartialEq)]
 pub struct PackedSequence {
     /// `[T + 1]`
     pub offsets: Vec<u32>,
-    /// `[B]`: the batch row that is row r here.
+    /// `[B]`: the batch row of packed row r.
     pub rows: Vec<u32>,
-    /// Number of batch row 0 in draws, which are keyed by `first_row` + row: more than zero where the batch is a part
-    /// of a larger one.
+    /// Index of batch row 0 in random draws, which use `first_row` + row: above zero where the batch is a
+    /// part of a larger one.
     pub first_row: u32,
-    /// `[N]`: 0 where the state is cleared before that step, else 1; absent when it never is.
+    /// `[N]`: 0 where the state is cleared before that step, else 1; absent where no state is cleared.
     pub keep: Option<Vec<f32>>,
-    /// `[N]`: row `t * B + b` of the sequence `[T, B, ..]` that is packed row n.
+    /// `[N]`: the row `t * B + b` of `[T, B, ..]` that becomes packed row n.
     pub source: Vec<u32>,
 }
 
-/// A row that is not there, in index lists for `take_rows`.
+/// Marks an absent row in index lists for `take_rows`.
 pub const NO_ROW: u32 = u32::MAX;
 
 impl PackedSequence {
-    /// The packed sequence of one direction over `lengths` `[B]`, each at most `steps`. `resets` `[T, B]` says where the
-    /// state is cleared before step t; backwards in time, that is after step t. A length of zero is a row
-    /// without steps.
+    /// The packed sequence of one direction over `lengths` `[B]`, each at most `steps`. `resets` `[T, B]`
+    /// says where the state is cleared before step t; the backward direction clears it after step t. A length
+    /// of zero is a row without steps.
     pub fn new(steps: usize, lengths: &[usize], resets: Option<&[bool]>, direction: usize) -> Self {
         let batch = lengths.len();
         let mut rows: Vec<usize> = (0..batch).collect();
@@ -69,7 +69,7 @@ impl PackedSequence {
                 let t = if direction == 0 { s } else { lengths[b] - 1 - s };
                 source.push((t * batch + b) as u32);
                 if let (Some(keep), Some(resets)) = (&mut keep, resets) {
-                    // Backwards, the boundary lies between t + 1 and t.
+                    // For the backward direction, the boundary lies between t + 1 and t.
                     let boundary = if direction == 0 { t } else { t + 1 };
                     let cleared = (direction == 0 || s > 0) && resets[boundary * batch + b];
                     keep.push(if cleared { 0.0 } else { 1.0 });
@@ -101,8 +101,8 @@ impl PackedSequence {
         rows
     }
 
-    /// For every batch row, in its own order, the row of `[B + N, ..]` (initial states `[B, ..]` in packed
-    /// order above packed outputs) that is its final state.
+    /// For every batch row, in the batch's order, the row of its final state in `[B + N, ..]`: the initial
+    /// states `[B, ..]` in packed order, followed by the packed outputs.
     pub fn final_rows(&self) -> Vec<u32> {
         let mut rows = vec![0; self.rows.len()];
         for (r, &row) in self.rows.iter().enumerate() {
@@ -117,27 +117,27 @@ impl PackedSequence {
 /// Noise of one layer's pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Noise {
-    /// Rates. Outside training zoneout mixes by its rates and nothing is dropped.
+    /// Rates. Outside training zoneout mixes by its rates, and no dropout happens.
     pub rates: Regularization,
-    /// Draws, in training.
+    /// Source of the draws, in training.
     pub draws: Option<RecurrenceDraws>,
 }
 
-/// Where a pass finds its draws; which word of which counter is what, is said at [`RecurrenceDraws::zoneout_counter`] and
-/// its neighbours.
+/// Source of the random draws of a pass. [`RecurrenceDraws::zoneout_counter`] and its neighbours define which
+/// word of which counter decides on which element.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RecurrenceDraws {
     /// One key per direction of the pass.
     pub keys: [RngKey; 2],
-    /// Number of the pass's first step; steps count in the direction's own order.
+    /// Index of the pass's first step; steps count in the direction's own order.
     pub first_step: u32,
-    /// Number of the sequence, for masks that stay the same over all of its steps.
+    /// Index of the sequence, for masks that all of its steps share.
     pub sequence: u32,
 }
 
 /// Set in the second word of the counter for draws of the candidate.
 pub const CANDIDATE_BIT: u32 = 1 << 31;
-/// Set in the second word of the counter for draws that hold for a sequence.
+/// Set in the second word of the counter for draws that all steps of a sequence share.
 pub const SEQUENCE_BIT: u32 = 1 << 30;
 
 impl RecurrenceDraws {
@@ -147,12 +147,14 @@ impl RecurrenceDraws {
         [self.first_step.wrapping_add(s as u32), element as u32]
     }
 
-    /// Counter of the candidate's dropout at step `s` for element `b * H + unit`; its first word decides.
+    /// Counter of the candidate's dropout at step `s` for element `b * H + unit`; the first word of the draw
+    /// decides.
     pub fn candidate_counter(&self, s: usize, element: usize) -> [u32; 2] {
         [self.first_step.wrapping_add(s as u32), element as u32 | CANDIDATE_BIT]
     }
 
-    /// Counter of the dropout on h on its way into the product, for element `b * P + unit`; first word.
+    /// Counter of the dropout on the recurrent product's operand h, for element `b * P + unit`; the first
+    /// word of the draw decides.
     pub fn recurrent_counter(&self, element: usize) -> [u32; 2] {
         [self.sequence, element as u32 | SEQUENCE_BIT]
     }
@@ -162,7 +164,7 @@ impl RecurrenceDraws {
 mod tests {
     use super::*;
 
-    /// Three rows, T = 4, the second the longest.
+    /// Three rows, T = 4; the second row is the longest.
     #[test]
     fn rows_are_packed_longest_first() {
         let forward = PackedSequence::new(4, &[2, 4, 1], None, 0);
@@ -176,7 +178,7 @@ mod tests {
         assert_eq!(backward.source, [10, 3, 2, 7, 0, 4, 1]);
     }
 
-    /// A reset before t = 2 of row 0 separates steps 1 and 2, whichever way they are walked.
+    /// A reset before t = 2 of row 0 separates steps 1 and 2 in both directions.
     #[test]
     fn resets_lie_between_steps() {
         let resets = [true, false, false, false, true, false, false, false];

@@ -1,4 +1,4 @@
-//! What is drawn in a pass over a stack of recurrent layers.
+//! Random draws in a pass over a stack of recurrent layers.
 
 use super::dropout::DropoutMask;
 use super::layer::Dims;
@@ -6,18 +6,18 @@ use super::recurrence::{Noise, RecurrenceDraws};
 use crate::rng::RngKey;
 use rnn_kernels::cell::StackSpec;
 
-/// Where the draws of a training pass come from.
+/// Source of the draws of a training pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackDraws {
-    /// Key of everything drawn.
+    /// Key of all draws.
     pub key: RngKey,
-    /// Number of the pass's first step: a sequence fed in chunks has the masks of the whole one.
+    /// Index of the pass's first step, so that a sequence processed in chunks has the masks of the whole one.
     pub first_step: u32,
-    /// Number of the sequence, for masks that all of its steps share.
+    /// Index of the sequence, for masks that all of its steps share.
     pub sequence: u32,
 }
 
-/// Gives dropout between layers a stream of its own; the streams of the other draws follow.
+/// Stream of dropout between layers; the streams of the other draws follow.
 pub const DROPOUT_STREAM: u32 = 0x4c41_5945;
 /// Variational dropout on a layer's input.
 pub const INPUT_STREAM: u32 = DROPOUT_STREAM + 1;
@@ -26,7 +26,7 @@ pub const OUTPUT_STREAM: u32 = DROPOUT_STREAM + 2;
 /// Draws inside the recurrence.
 pub const NOISE_STREAM: u32 = DROPOUT_STREAM + 3;
 
-/// The dropout between `layer` and the next, if there is any.
+/// The dropout between `layer` and the next, if any.
 pub fn layer_mask(
     spec: &StackSpec,
     draws: Option<StackDraws>,
@@ -45,7 +45,7 @@ pub fn layer_mask(
     })
 }
 
-/// A mask that all steps share, on `features` features.
+/// A mask on `features` features that all steps share.
 fn sequence_mask(
     probability: f32,
     draws: Option<StackDraws>,
@@ -63,7 +63,7 @@ fn sequence_mask(
     })
 }
 
-/// The dropout on the input of `layer`, if there is any.
+/// The dropout on the input of `layer`, if any.
 pub fn input_mask(
     spec: &StackSpec,
     draws: Option<StackDraws>,
@@ -74,7 +74,7 @@ pub fn input_mask(
     sequence_mask(spec.regularization.input_dropout, draws, (INPUT_STREAM, layer), (dims, features))
 }
 
-/// The dropout on the output of the last layer, if there is any.
+/// The dropout on the output of the last layer, if any.
 pub fn output_mask(spec: &StackSpec, draws: Option<StackDraws>, dims: Dims) -> Option<DropoutMask> {
     let of = (dims, spec.output_size());
     sequence_mask(spec.regularization.output_dropout, draws, (OUTPUT_STREAM, 0), of)

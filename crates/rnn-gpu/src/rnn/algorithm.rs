@@ -1,10 +1,10 @@
-//! The ways to run a recurrence, by the names that people give them.
+//! The algorithms of a recurrence and their names in options and the environment.
 
 use rnn_base::error::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// How the steps of a recurrence are spread over dispatches.
+/// How the time steps of a recurrence are spread over dispatches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// One dispatch per time step.

@@ -46,7 +46,7 @@ pub fn backward(
 /// A pass with its arrays.
 pub(super) struct BackwardRun<'a> {
     pub(super) layer: Layer<'a>,
-    /// The recurrence puts gradients in the place of the gates.
+    /// Arrays of the forward pass. The recurrence overwrites the gates with gradients.
     pub(super) kept: SavedLayer<GpuArray>,
     /// `[D, B, P]`
     pub(super) h0: State<GpuArray>,
@@ -56,22 +56,22 @@ pub(super) struct BackwardRun<'a> {
     pub(super) state: GpuArray,
 }
 
-/// What the recurrence leaves.
+/// Results of the recurrence.
 pub(super) struct RecurrenceRun {
     pub(super) setup: Setup,
     pub(super) ring: GpuArray,
-    /// `[planes, D, B, H]`: gradients of h and c, and of what a cell has per unit
+    /// `[planes, D, B, H]`: gradients of h and c, and of the parameters per unit
     pub(super) flow: GpuArray,
     pub(super) planes: usize,
-    /// h before every step as the product saw it, `[N, D, P]`, where that is not y of the step before
+    /// The recurrent product's operand at every step, `[N, D, P]`; `None` where it is y of the previous step
     pub(super) h_prev: Option<GpuArray>,
 }
 
-/// The gradients of the input's products.
+/// The gradients of the input's product.
 pub(super) struct InputProducts {
-    /// `[N, D, H, G]`: those of the gates, but for the normalisation
+    /// `[N, D, H, G]`: the gradients of the gates before the normalisation
     pub(super) gates: GpuArray,
-    /// `[D*H*G]`: of the normalisation's gains, if there is one
+    /// `[D*H*G]`: the gradients of the normalisation's gains, with layer normalisation
     pub(super) gain: Option<GpuArray>,
 }
 
@@ -81,7 +81,7 @@ impl BackwardRun<'_> {
         self.kept.y.dtype == DType::F16
     }
 
-    /// Whether the cell has parameters per unit whose gradients the recurrence sums.
+    /// Whether the recurrence sums gradients of parameters per unit.
     pub(super) fn has_unit_gradients(&self) -> bool {
         let cell = &self.layer.pass.spec.cell;
         cell.peephole || cell.independent || cell.layer_norm
@@ -140,7 +140,8 @@ impl BackwardRun<'_> {
         Ok(RecurrenceRun { setup, ring, flow, planes, h_prev })
     }
 
-    /// Planes of the flow: h and c, and where they are needed the sum that zoneout passes on and those per unit.
+    /// Planes of the flow: h and c, then where needed the sum that zoneout passes on, and the gradients per
+    /// unit.
     pub(super) fn planes(&self, setup: &Setup) -> usize {
         match self.has_unit_gradients() || setup.mixes {
             true => 3 + setup.params.cell_planes as usize,
@@ -148,7 +149,7 @@ impl BackwardRun<'_> {
         }
     }
 
-    /// h before every step as the product saw it, `[N, D, P]`.
+    /// The recurrent product's operand at every step, `[N, D, P]`.
     fn earlier_h(&self, setup: &Setup, options: &GpuArray) -> Result<GpuArray> {
         let Dims { d, n, .. } = self.layer.pass.dims;
         let dims = [n, d, self.layer.widths().state];
@@ -170,7 +171,7 @@ impl BackwardRun<'_> {
         Ok(out)
     }
 
-    /// `h U^T` of all steps, into the ring: what the forward pass normalised.
+    /// `h U^T` of all steps, into the ring: the products that the forward pass normalised.
     fn raw_products(
         &self,
         w_hh: &GpuArray,
@@ -199,7 +200,8 @@ impl BackwardRun<'_> {
         Ok(())
     }
 
-    /// The gates' gradients as W sees them: through the normalisation, if there is one.
+    /// The gradients of the input's product: those of the gates, taken back through layer normalisation if
+    /// there is one.
     fn input_products(&self) -> Result<InputProducts> {
         let (layer, kept) = (&self.layer, &self.kept);
         let (op, weights, n) = (layer.pass.op, layer.pass.weights, layer.pass.dims.n);
@@ -239,8 +241,8 @@ impl BackwardRun<'_> {
         }
     }
 
-    /// Where a last gate stays apart, its recurrent gradient is in aux: takes the place of the input's. Says whether it
-    /// did.
+    /// With linear before reset, replaces the input's gradient of the last gate by its recurrent gradient
+    /// from aux. Returns whether it did.
     pub(super) fn take_recurrent_gate(&self) -> Result<bool> {
         let pass = &self.layer.pass;
         match &self.kept.aux {
@@ -253,14 +255,14 @@ impl BackwardRun<'_> {
         }
     }
 
-    /// Planes h and c of a flow `[planes, D, B, H]`, each with its width, and where it starts among states without
-    /// padding.
+    /// (plane, width, first element) of h and c: their planes of a flow `[planes, D, B, H]`, their widths,
+    /// and their offsets among states without padding.
     fn state_planes(&self) -> [(usize, usize, usize); 2] {
         let Dims { b, h, p, d, .. } = self.layer.pass.dims;
         [(0, p, 0), (1, h, d * b * p)]
     }
 
-    /// The cotangents of the final states with padded rows, h and c alike, and more planes of zeros.
+    /// The cotangents of the final states, both with rows padded to H, and more planes of zeros.
     pub(super) fn padded_flow(&self, planes: usize) -> Result<GpuArray> {
         let Dims { b, d, .. } = self.layer.pass.dims;
         let Widths { hidden, .. } = self.layer.widths();
@@ -290,7 +292,7 @@ impl BackwardRun<'_> {
         Ok(out)
     }
 
-    /// Whether h and c have the same width, without padding.
+    /// Whether h and c have the same width without padding.
     fn is_square(&self) -> bool {
         let Dims { h, p, .. } = self.layer.pass.dims;
         self.layer.widths().hidden == h && p == h

@@ -1,5 +1,5 @@
-//! The choice of a plan for a recurrence: the one asked for, measured or estimated, of kernels that have passed their
-//! self-tests.
+//! Choice of a recurrence's plan: the plan asked for, the fastest one measured, or the best estimate, among
+//! kernels that passed their self-tests.
 
 use super::algorithm::Algorithm;
 use super::plan::{Facts, Holds, OTHER_BYTES, Plan, Work};
@@ -13,33 +13,33 @@ use rnn_base::error::Result;
 use rnn_kernels::catalogue::rnn::{Fetch, Formats};
 use std::fmt;
 
-/// Steps from one layer to the next that are tried: a layer's products over as many steps should still fill a tile.
+/// Wavefront lags to try. A lag's steps should still fill a tile of the products between layers.
 const LAGS: [usize; 4] = [8, 16, 32, 64];
 
-/// Families of the self-test.
+/// Kernel families, as named in their self-tests.
 const SUBGROUP: &str = "rnn/subgroup";
 const SEQUENCE: &str = "rnn/sequence";
 const HELD: &str = "rnn/held";
 const HALF: &str = "rnn/half";
 
-/// What the planner says of one recurrence.
+/// The planner's report on one recurrence.
 #[derive(Clone, Debug)]
 pub struct Recurrence {
-    /// How its steps are spread over dispatches.
+    /// How its time steps are spread over dispatches.
     pub algorithm: Algorithm,
-    /// Batch rows of an invocation.
+    /// Batch rows per invocation.
     pub rows: usize,
-    /// Invocations of a workgroup.
+    /// Invocations per workgroup.
     pub workgroup: usize,
-    /// Workgroups of a dispatch.
+    /// Workgroups per dispatch.
     pub workgroups: usize,
     /// Dispatches of the recurrence.
     pub dispatches: usize,
     /// Seconds by the planner's model of the adapter.
     pub estimated: f64,
-    /// Seconds by `Device::tune`, now or in an earlier run.
+    /// Seconds by `Device::tune`, in this run or an earlier one.
     pub measured: Option<f64>,
-    /// Why this plan.
+    /// The reason for this plan.
     pub reason: String,
 }
 
@@ -63,11 +63,11 @@ impl fmt::Display for Recurrence {
 }
 
 impl GpuDevice {
-    /// The plan of a recurrence, of kernels that have proved themselves on this device: the one asked for, the
-    /// one measured best, or the one estimated best.
+    /// The plan of a recurrence, among kernels that passed their self-test on this device: the plan asked
+    /// for, the fastest one measured, or the best estimate.
     ///
     /// # Errors
-    /// A device that is lost.
+    /// A lost device.
     pub(super) fn plan(&self, pass: PassKind, dims: LayerDims, work: Work) -> Result<Plan> {
         let measured = self.0.tuning.get(&Case::new(pass, dims, work)).map(|tuned| tuned.plan);
         let facts = self.facts(measured.is_some_and(|plan| plan.fetch.are_held()))?;
@@ -81,11 +81,11 @@ impl GpuDevice {
         Ok(if fails { facts.plan(dims, work, Some(Algorithm::Step)) } else { plan })
     }
 
-    /// The steps from one layer to the next of a stack whose layers run side by side, where that is asked for or
-    /// estimated to be faster than one layer after the other. `dims` are those of one layer.
+    /// The wavefront lag of a stack, where it is asked for or estimated to be faster than one layer after the
+    /// other; else `None`. `dims` are those of one layer.
     ///
     /// # Errors
-    /// A device that is lost.
+    /// A lost device.
     pub(super) fn lag(
         &self,
         dims: LayerDims,
@@ -100,7 +100,7 @@ impl GpuDevice {
         for &(pass, work) in passes {
             best.0 += layers as f64 * facts.seconds(&self.plan(pass, dims, work)?, dims, work);
         }
-        // A gain that is worth the larger arrays.
+        // The gain must outweigh the larger arrays.
         best.0 *= 0.85;
         for lag in LAGS.into_iter().filter(|lag| 2 * lag <= dims.steps) {
             let mut seconds = 0.0;
@@ -119,10 +119,11 @@ impl GpuDevice {
         Ok(best.1)
     }
 
-    /// The plan of a recurrence that runs for some ticks, in windows of others, and the reasons for it.
+    /// The plan of a recurrence and the reason for it. The recurrence runs `ticks` ticks in windows of
+    /// `window` ticks.
     ///
     /// # Errors
-    /// A device that is lost.
+    /// A lost device.
     pub(super) fn explain(
         &self,
         pass: PassKind,
@@ -132,7 +133,7 @@ impl GpuDevice {
     ) -> Result<Recurrence> {
         let facts = self.facts(false)?;
         let plan = self.plan(pass, dims, work)?;
-        // What was measured counts for the plan it was measured of.
+        // A measurement counts only for the plan that was measured.
         let tuned = self.0.tuning.get(&Case::new(pass, dims, work)).filter(|tuned| tuned.plan == plan);
         let measured = tuned.map(|tuned| tuned.seconds);
         let [sequence, step] = [Algorithm::Sequence, Algorithm::Step]
@@ -173,8 +174,9 @@ impl GpuDevice {
         })
     }
 
-    /// What the planner knows of this device; optional kernels count once they have proved themselves. Those that keep
-    /// rows in workgroup memory come after those with subgroups, and prove themselves where they are wanted all the same.
+    /// The planner's facts about this device. Optional kernels count only after passing their self-test.
+    /// Kernels that keep rows in workgroup memory are less preferred than those with subgroups, but are
+    /// tested whenever `want_held` asks for them.
     pub(super) fn facts(&self, want_held: bool) -> Result<Facts> {
         let works =
             self.subgroup_size() == Some(8) && self.works(SUBGROUP, Fetch::Subgroup, Algorithm::Step)?;
@@ -185,7 +187,7 @@ impl GpuDevice {
         Ok(Facts::new(self.info().kind, self.subgroup_size().filter(|_| works), held))
     }
 
-    /// Whether kernels of a family pass their self-test; it runs at the first call.
+    /// Whether a kernel family passes its self-test; the test runs at the first call.
     fn works(&self, family: &'static str, fetch: Fetch, algorithm: Algorithm) -> Result<bool> {
         let dims = self_test::dims();
         let count = if algorithm == Algorithm::Sequence { dims.steps } else { 1 };
@@ -199,11 +201,11 @@ impl GpuDevice {
             across: 1,
             count,
         };
-        // Small integers: the result is exact.
+        // On small integers the result is exact.
         self.0.self_tests.passes(family, 0.0, || self_test::error(self, &plan, Formats::Single))
     }
 
-    /// Whether kernels can read and write f16 here, which they prove at the first call.
+    /// Whether kernels can read and write f16 on this device; a self-test decides at the first call.
     pub(crate) fn half_storage(&self) -> Result<bool> {
         if !self.has_half() {
             return Ok(false);
@@ -214,7 +216,7 @@ impl GpuDevice {
         self.0.self_tests.passes(HALF, 0.0, || {
             let product = half_product_error(self)?;
             let recurrence = self_test::error(self, &plan, Formats::Half)?;
-            // max() of f32 drops NaN.
+            // f32's max() ignores NaN.
             Ok(if product <= recurrence { recurrence } else { product })
         })
     }

@@ -1,4 +1,4 @@
-//! The recurrences of a stack as the planner runs them, and measuring them.
+//! Plans of a stack's recurrences as the planner chooses them, and their measurement.
 
 use super::choice::Recurrence;
 use super::options::holds;
@@ -11,10 +11,11 @@ use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::Result;
 use rnn_kernels::cell::StackSpec;
 
-/// The plans of every layer, or of all together where they run `lag` steps apart: forward, then backward.
+/// The plans of every layer, or of all layers together where they run `lag` steps apart: forward, then
+/// backward.
 ///
 /// # Errors
-/// A device that is lost.
+/// A lost device.
 pub fn recurrences(
     gpu: &GpuDevice,
     spec: &StackSpec,
@@ -56,16 +57,16 @@ fn layer_work(spec: &StackSpec, layer: usize, [steps, batch]: [usize; 2]) -> (La
     (dims, [forward_work(dims.hidden, gates, holds), backward_work(dims.hidden, gates, holds)])
 }
 
-/// Measures the ways to run the recurrences of a layer, and keeps the fastest.
+/// Measures the candidate plans of a layer's recurrences and keeps the fastest.
 ///
 /// # Errors
-/// No memory, a device that is lost.
+/// No memory, or a lost device.
 pub fn tune(gpu: &GpuDevice, spec: &StackSpec, layer: usize, [steps, batch]: [usize; 2]) -> Result<()> {
     const OP: &str = "Device::tune";
     let (dims, works) = layer_work(spec, layer, [steps, batch]);
     let (d, g, hidden) = (dims.directions, spec.cell.gates(), dims.hidden);
     let zeros = |dims: &[usize]| gpu.zeroed_array(OP, dims);
-    // As large as any option makes them.
+    // Large enough for every option.
     let cells = steps * batch * d * hidden;
     let weights = zeros(&[d, (g + 1) * hidden, hidden])?;
     let gates = zeros(&[steps, batch, d, hidden, g])?;

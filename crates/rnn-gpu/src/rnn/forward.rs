@@ -21,7 +21,7 @@ use std::ops::Range;
 /// Runs the pass.
 ///
 /// # Errors
-/// No memory, more ragged rows than kernels can count, a device that is lost.
+/// No memory, more packed rows than kernels can count, or a lost device.
 pub fn forward(
     gpu: &GpuDevice,
     args: &ForwardPass<'_, GpuArray, LayerWeights>,
@@ -31,7 +31,7 @@ pub fn forward(
     run.finish(gates)
 }
 
-/// The formats of a pass's kernels.
+/// The storage formats of a pass's kernels.
 pub(super) fn formats(
     gpu: &GpuDevice,
     training: bool,
@@ -99,7 +99,7 @@ impl<'a> ForwardRun<'a> {
         Ok(run)
     }
 
-    /// Puts the first step's h into the ring, as its product sees it.
+    /// Writes the first step's h into the ring, as the recurrent product takes it.
     fn start_ring(&mut self, h0: &State<GpuArray>) -> Result<()> {
         let (gpu, Dims { b, p, d, .. }) = (self.layer.gpu, self.args.pass.dims);
         if !self.layer.sees_other_h() {
@@ -122,10 +122,10 @@ impl<'a> ForwardRun<'a> {
         )
     }
 
-    /// Steps of a piece: what follows is projected when the piece is done.
+    /// Steps per piece: the next piece is projected when this one is done.
     fn piece(&self) -> usize {
         let Dims { t, b, .. } = self.args.pass.dims;
-        // Draws are numbered from the pass's first step, and packed rows know no pieces.
+        // Draws count from the pass's first step, and packed rows cannot be cut into pieces.
         let whole = self.args.training
             || self.args.pass.ragged.is_some()
             || self.setup.draws
@@ -133,7 +133,7 @@ impl<'a> ForwardRun<'a> {
         if whole { t } else { projected_steps(self.args.pass.spec, t, b) }
     }
 
-    /// Runs all steps; returns the activated gates where they are kept.
+    /// Runs all steps; returns the activated gates in training.
     fn steps(&self) -> Result<Option<GpuArray>> {
         let Dims { t, b, n, .. } = self.args.pass.dims;
         let (weights, piece) = (self.args.pass.weights, self.piece());
@@ -159,7 +159,7 @@ impl<'a> ForwardRun<'a> {
         Ok(gates)
     }
 
-    /// The input's products of some rows, normalised where that is wanted.
+    /// The input's product of some rows, normalised with layer normalisation.
     fn project(&self, w_ih: &GpuArray, rows: Range<usize>) -> Result<GpuArray> {
         let weights = self.args.pass.weights;
         let Some(norm) = &weights.norm else {
@@ -170,7 +170,7 @@ impl<'a> ForwardRun<'a> {
         Ok(raw)
     }
 
-    /// The recurrence over some steps.
+    /// Runs the recurrence over some steps.
     fn run(
         &self,
         weights: &GpuArray,
@@ -203,7 +203,7 @@ impl<'a> ForwardRun<'a> {
         )
     }
 
-    /// y without padding, and what is kept.
+    /// Cuts the padding off y and keeps the arrays for the backward pass.
     fn finish(self, gates: Option<GpuArray>) -> Result<LayerRun<GpuArray>> {
         let Dims { p, d, n, .. } = self.args.pass.dims;
         let Widths { hidden, state, .. } = self.layer.widths();

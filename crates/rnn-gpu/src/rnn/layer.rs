@@ -15,8 +15,8 @@ use rnn_base::error::Result;
 use rnn_kernels::cell::StackSpec;
 use std::ops::Range;
 
-/// `rows` rows of `from` elements, the first at `offset`, as an f32 array with rows of `to`: padded with zeros
-/// or cut.
+/// Copies `rows` rows of `from` elements, the first at `offset`, into an f32 array with rows of `to`
+/// elements: padded with zeros or cut.
 pub(super) fn with_width(
     op: &'static str,
     x: &GpuArray,
@@ -56,11 +56,12 @@ pub(super) fn padded_input(op: &'static str, x: &GpuArray, rows: usize, inputs: 
     }
 }
 
-/// Bytes of projected input that an inference pass holds at most: long sequences are projected a piece at a
-/// time. Two directions go through time against each other and need all of it.
+/// Most bytes of projected input that an inference pass holds: long sequences are projected one piece at a
+/// time. A bidirectional pass needs all of it, because one direction starts at the last step.
 pub(super) const PROJECTED_BYTES: usize = 32 << 20;
 
-/// Steps projected at a time in inference: an even number, so that the ring ends where it began, or all.
+/// Steps per piece of projected input in inference: all steps, or an even number, so that a piece ends in the
+/// ring slot where it began.
 pub(super) fn projected_steps(spec: &StackSpec, steps: usize, batch: usize) -> usize {
     let bytes = 4 * batch * spec.cell.gates() * padded(spec.hidden_size);
     match spec.bidirectional {
@@ -69,7 +70,8 @@ pub(super) fn projected_steps(spec: &StackSpec, steps: usize, batch: usize) -> u
     }
 }
 
-/// H, P and I of a pass, padded to multiples of four.
+/// H, P and I of a pass, padded to multiples of four. P is the width of h: the projection's features, or H
+/// without one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Widths {
     pub(super) hidden: usize,
@@ -77,7 +79,7 @@ pub(super) struct Widths {
     pub(super) inputs: usize,
 }
 
-/// A pass over a layer on a device.
+/// A pass over one layer on a device.
 #[derive(Clone, Copy)]
 pub(super) struct Layer<'a> {
     pub(super) gpu: &'a GpuDevice,
@@ -97,7 +99,7 @@ impl Layer<'_> {
         hidden == dims.h && state == dims.p
     }
 
-    /// The sizes that kernels work with.
+    /// The padded sizes that kernels work with.
     pub(super) fn padded_dims(&self) -> LayerDims {
         let Widths { hidden, state, .. } = self.widths();
         LayerDims { hidden, state, ..self.pass.dims.layer(self.pass.inputs) }
@@ -113,14 +115,14 @@ impl Layer<'_> {
         Setup::new(op, spec, direction, ragged, noise)
     }
 
-    /// Whether the product sees another h than the one before: masked, cleared or packed.
+    /// Whether the recurrent product's operand differs from the previous h: masked, cleared or packed.
     pub(super) fn sees_other_h(&self) -> bool {
         let LayerPass { ragged, noise, .. } = self.pass;
         ragged.is_some() || (noise.draws.is_some() && noise.rates.recurrent_dropout > 0.0)
     }
 
-    /// The options' buffer: an initial state, parameters per unit, the packed rows, and statistics; absent where there
-    /// is none of them. Tells the setup where they are.
+    /// The options' buffer: initial state, parameters per unit, packed rows, and statistics; `None` where all
+    /// of them are absent. Stores their offsets in the setup.
     pub(super) fn options(
         &self,
         setup: &mut Setup,
@@ -166,7 +168,8 @@ impl Layer<'_> {
         Ok(Some(out))
     }
 
-    /// `x W^T + b` of some rows, for the pass's directions: `[rows, D, H, G]`, in the format of x and W.
+    /// `x W^T + b` of some rows, for the pass's directions: `[rows, D, H, G]`, in the storage format of x and
+    /// W.
     pub(super) fn project(
         &self,
         w_ih: &GpuArray,
@@ -193,7 +196,7 @@ impl Layer<'_> {
         Ok(gates)
     }
 
-    /// Normalises the input's products in place.
+    /// Normalises the input's product in place.
     pub(super) fn normalise(&self, x: &GpuArray, gain: &GpuArray, bias: Option<&GpuArray>) -> Result<()> {
         let (gain, bias) = (self.own(gain)?, bias.map(|bias| self.own(bias)).transpose()?);
         norm_rows(self.gpu, &self.norm_rows(x, &gain), bias.as_ref().map(GpuArray::buffer))
@@ -206,7 +209,7 @@ impl Layer<'_> {
         NormRows { x: &x.buffer, gain: &gain.buffer, rows, directions: d, widths }
     }
 
-    /// The part of `[D*H*G]` of all directions that belongs to the pass's.
+    /// The slice of `[D*H*G]` of all directions that belongs to the directions of the pass.
     pub(super) fn own(&self, values: &GpuArray) -> Result<GpuArray> {
         let columns = self.gate_width();
         let flat = values.reshape(&[values.len()])?;

@@ -1,4 +1,4 @@
-//! Memory that a layer's pass takes.
+//! Memory of a layer's pass.
 
 use super::layer::projected_steps;
 use super::options::{RingParts, Setup};
@@ -7,10 +7,10 @@ use rnn_base::args::recurrence::{LayerDims, Noise};
 use rnn_base::error::Result;
 use rnn_kernels::cell::StackSpec;
 
-/// Floats that inference needs between its arrays: projected input and the ring. `dims` are padded.
+/// Floats that inference needs between its input and output: projected input and the ring. `dims` are padded.
 ///
 /// # Errors
-/// None for a spec that was checked.
+/// None for a spec that passed its check.
 pub fn working_len(spec: &StackSpec, dims: LayerDims) -> Result<usize> {
     let mut setup = Setup::new("Device::explain", spec, 0, None, Noise::default())?;
     let ring = 4 * setup.place_ring(dims, RingParts::forward(dims, spec));
@@ -21,23 +21,23 @@ pub fn working_len(spec: &StackSpec, dims: LayerDims) -> Result<usize> {
     Ok(ring + steps * dims.batch * dims.directions * spec.cell.gates() * dims.hidden)
 }
 
-/// The largest array of a pass.
+/// Size of the largest array of a pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Largest {
-    /// Elements of a row of gates `[D, H, G]` and of a layer's input, padded. In u128: a case may be absurd.
+    /// Elements of a row of gates `[D, H, G]`, padded. u128, because a spec may ask for absurd sizes.
     gates: u128,
     inputs: u128,
-    /// Planes of the gradients that the backward pass hands from step to step, and of what it sums up.
+    /// Planes of the backward pass's gradients: those handed from step to step, and those summed up.
     planes: u128,
     training: bool,
     pieces: bool,
 }
 
 impl Largest {
-    /// Of a stack; `pieces` says whether its input may be projected a piece at a time.
+    /// The largest array of a stack; `pieces` says whether its input may be projected one piece at a time.
     ///
     /// # Errors
-    /// None for a spec that was checked.
+    /// None for a spec that passed its check.
     pub fn new(spec: &StackSpec, training: bool, pieces: bool) -> Result<Self> {
         let gates = spec.num_directions() as u128 * spec.cell.gates() as u128;
         let inputs = (0..spec.num_layers).map(|layer| padded(spec.layer_input_size(layer)) as u128);
@@ -51,7 +51,7 @@ impl Largest {
         })
     }
 
-    /// Its bytes for so many steps and rows.
+    /// Its bytes for `steps` steps and `batch` rows.
     pub fn bytes(&self, spec: &StackSpec, steps: usize, batch: usize) -> u128 {
         let projected = if self.pieces { projected_steps(spec, steps, batch) } else { steps };
         let rows = |steps: usize| 4 * steps as u128 * batch as u128;
@@ -61,7 +61,8 @@ impl Largest {
         arrays.max(flow).max(self.ring(spec, steps, batch))
     }
 
-    /// What recurrences carry from step to step: in a short segment it is more than the gates.
+    /// Bytes of the ring, the state that recurrences carry from step to step; in a short segment it is larger
+    /// than the gates.
     fn ring(&self, spec: &StackSpec, steps: usize, batch: usize) -> u128 {
         let (hidden, state) = (padded(spec.hidden_size), padded(spec.state_size()));
         let directions = spec.num_directions();

@@ -1,15 +1,17 @@
 //! Recurrent layers on the GPU. Twin of `rnn-cpu/src/rnn/`.
 //!
-//! `forward` and `backward` run one layer: products over all steps, and a recurrence between them. `wavefront` runs all
-//! layers of a stack side by side. `weights` holds a layer's weights in the order of the kernels, `weight_grads` makes
-//! their gradients. `recurrence` enqueues the kernels of `rnn/*.wgsl` by a plan, of which `plan` has the
-//! arithmetic and `choice` the choice; `options` tells them what the options
-//! of a cell mean, `pack` and `rows` run the smaller kernels beside them, `tuning` measures plans and `self_test` checks
-//! the kernels that not every driver gets right.
+//! `forward` and `backward` run one layer: products over all steps, and the recurrence between them. `layer`
+//! has the code that both share, and `memory` the memory they take. `wavefront` runs all layers of a stack
+//! side by side. `weights` holds a layer's weights in the order of the kernels; `weight_grads` computes their
+//! gradients. `recurrence` enqueues the kernels of `rnn/*.wgsl` by a plan: `algorithm` names the algorithms,
+//! `plan` estimates the cost of plans, `choice` chooses one, `tuning` measures them, and `explain` reports
+//! them. `options` converts a cell's options for the kernels. `pack` and `rows` run the smaller kernels.
+//! `self_test` checks the kernels that some drivers get wrong.
 //!
-//! In this folder every width is a multiple of four, so that kernels read vectors of four: the letters H, P and I mean the
-//! padded widths ([`layer::Layer::widths`]). Arrays are padded with zeros on the way in and cut on the way out. The gates
-//! of a unit lie side by side: `[T, B, D, H, G]`.
+//! In this folder every width is padded to a multiple of four, so that kernels read vectors of four: the
+//! letters H, P and I mean the padded widths (`layer::Layer::widths`). P is the width of h: the
+//! projection's features, or H without a projection. Arrays are padded with zeros on the way in and cut on
+//! the way out. The gates of a unit lie side by side: `[T, B, D, H, G]`.
 
 mod algorithm;
 mod backward;

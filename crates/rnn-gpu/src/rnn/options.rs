@@ -1,4 +1,5 @@
-//! What the options of a layer mean to the recurrence's kernels; see `lib/options.wgsl`.
+//! Converts the options of a layer into constants and parameters of the recurrence's kernels; see
+//! `lib/options.wgsl`.
 
 use super::pack::padded;
 use super::plan::{Holds, Plan};
@@ -9,24 +10,24 @@ use rnn_kernels::catalogue::rnn::constants::{Constant, DriverConstants, NoiseMod
 use rnn_kernels::cell::{Activation, CellKind, StackSpec};
 use rnn_kernels::params::rnn::OptionsParams;
 
-/// Override constants and numbers of one pass over a layer.
+/// Override constants and parameters of one pass over a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) constants: OptionConstants,
     pub(crate) params: OptionsParams,
-    /// Products of a step.
+    /// Phases of a step, see [`phases`].
     pub(crate) phases: usize,
-    /// What a dispatch of whole sequences may keep in workgroup memory.
+    /// State that a dispatch of whole sequences may keep in workgroup memory.
     pub(crate) holds: Holds,
-    /// Whether h is a product of what the cell puts out.
+    /// Whether the layer projects h.
     pub(crate) projected: bool,
-    /// Whether the pass draws.
+    /// Whether the pass draws random numbers.
     pub(crate) draws: bool,
-    /// Whether zoneout mixes, by draws or on average.
+    /// Whether zoneout mixes old and new states, by draws or by their mean.
     pub(crate) mixes: bool,
 }
 
-/// Floats that can count rows.
+/// Most packed rows: row numbers are stored as floats, which are exact up to here.
 const MOST_ROWS: usize = 1 << 24;
 
 /// Code, alpha and beta of an activation.
@@ -35,8 +36,8 @@ fn activation(activation: Activation) -> [f64; 3] {
     [f64::from(activation.code()), alpha, beta]
 }
 
-/// Parameters per unit that a cell has of its own: peepholes of i, f and o, u of an independent recurrence, b_hn
-/// where the last gate stays apart.
+/// Number of the cell's own parameters per unit: peepholes of i, f and o, u of an independent recurrence, or
+/// b_hn with linear before reset.
 pub(crate) fn own_parameters(spec: &StackSpec) -> usize {
     match spec.cell.kind {
         CellKind::Lstm if spec.cell.peephole => 3,
@@ -45,14 +46,14 @@ pub(crate) fn own_parameters(spec: &StackSpec) -> usize {
     }
 }
 
-/// All parameters per unit that the recurrence reads: those, then the gains of the gates, and gain and offset of
-/// an LSTM's c, in layer normalisation.
+/// Number of all parameters per unit that the recurrence reads: the cell's own, then with layer normalisation
+/// the gains of the gates, and gain and offset of an LSTM's c.
 pub(crate) fn unit_parameters(spec: &StackSpec) -> usize {
     let of_c = if spec.cell.kind.has_cell_state() { 2 } else { 0 };
     own_parameters(spec) + if spec.cell.layer_norm { spec.cell.gates() + of_c } else { 0 }
 }
 
-/// Phases of a step: its products, and the means of normalised rows.
+/// Phases of a step: one per product, and one per mean over normalised rows.
 fn phases(spec: &StackSpec) -> usize {
     let cell = &spec.cell;
     let second = spec.proj_size > 0 || (cell.kind == CellKind::Gru && !cell.reset_after);
@@ -64,8 +65,8 @@ fn phases(spec: &StackSpec) -> usize {
     1 + usize::from(second) + norms
 }
 
-/// What a dispatch of whole sequences may keep in workgroup memory: phases meet in the ring, and an independent
-/// recurrence has no matrix.
+/// State that a dispatch of whole sequences may keep in workgroup memory. Steps of several phases exchange
+/// values through the ring in storage memory. An independent recurrence has no matrix to keep.
 pub(crate) fn holds(spec: &StackSpec) -> Holds {
     match phases(spec) {
         1 if spec.cell.independent => Holds::Fetch,
@@ -78,10 +79,10 @@ pub(crate) fn holds(spec: &StackSpec) -> Holds {
 pub(super) const EPSILON: f32 = 1e-5;
 
 impl Setup {
-    /// Of a pass that starts at `direction`.
+    /// The setup of a pass that starts at `direction`.
     ///
     /// # Errors
-    /// More ragged rows than the kernels can count.
+    /// More packed rows than the kernels can count.
     pub(crate) fn new(
         op: &'static str,
         spec: &StackSpec,
@@ -158,7 +159,7 @@ impl Setup {
         })
     }
 
-    /// What both drivers have beside the options; an invocation sums up `outputs` values of a row.
+    /// The constants of both drivers besides the options. An invocation computes `outputs` values of a row.
     pub(super) fn driver_constants(&self, plan: &Plan, outputs: usize) -> Vec<Constant> {
         let partials = if plan.split == 1 { 1 } else { plan.rows_at_once(outputs) * plan.workgroup };
         let driver = DriverConstants {
@@ -172,8 +173,8 @@ impl Setup {
         [&self.constants.list()[..], &driver.list()[..]].concat()
     }
 
-    /// Lays out the ring and what stands behind it: `second`, `third`, `raw`, `norm` and `fresh`, which are
-    /// vectors of four per line (row and direction) or in all. Returns its vectors of four.
+    /// Lays out the ring and the parts after it: `second`, `third`, `raw`, `norm` and `fresh`. [`RingParts`]
+    /// has their sizes per line (batch row and direction) or in all. Returns the total in vectors of four.
     pub(crate) fn place_ring(&mut self, dims: LayerDims, parts: RingParts) -> usize {
         let lines = dims.directions * dims.batch;
         let mut end = 2 * lines * parts.width / 4;
@@ -191,25 +192,25 @@ impl Setup {
     }
 }
 
-/// Floats of the parts of a ring.
+/// Sizes in floats of a ring's parts. A line is a batch row and direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RingParts {
-    /// A line of a slot.
+    /// One line of a slot.
     pub(crate) width: usize,
-    /// A line of the second product's operand.
+    /// One line of the second product's operand.
     pub(crate) second: usize,
-    /// All gradients of projected h.
+    /// The gradients of projected h, all steps together.
     pub(crate) third: usize,
-    /// All raw products.
+    /// The recurrent products before normalisation, all steps together.
     pub(crate) raw: usize,
-    /// A line of the sums for the products' normalisation.
+    /// One line of the sums for the products' normalisation.
     pub(crate) norm: usize,
-    /// A line of c before its normalisation, or of the sums for it.
+    /// One line of c before its normalisation, or of the sums for its gradient.
     pub(crate) fresh: usize,
 }
 
 impl RingParts {
-    /// Of a forward pass.
+    /// The parts of a forward pass.
     pub(crate) fn forward(dims: LayerDims, spec: &StackSpec) -> Self {
         let second = dims.hidden * usize::from(spec.proj_size > 0 || !spec.cell.reset_after);
         let mut parts = RingParts { width: dims.state, second, ..RingParts::default() };
@@ -220,7 +221,7 @@ impl RingParts {
         parts
     }
 
-    /// Of a backward pass over `rows` rows of steps.
+    /// The parts of a backward pass over `rows` rows, all steps together.
     pub(crate) fn backward(dims: LayerDims, spec: &StackSpec, rows: usize) -> Self {
         let gates = dims.hidden * spec.cell.gates();
         let mut parts = RingParts { width: gates, ..RingParts::default() };
@@ -240,7 +241,8 @@ impl RingParts {
     }
 }
 
-/// Rows of `options` that a packed sequence takes: first packed rows, batch rows, resets. Whole numbers as floats.
+/// A packed sequence as values of the options' buffer: first packed row of every step, batch rows, resets.
+/// Whole numbers as floats.
 pub(crate) fn ragged_values(ragged: &PackedSequence) -> Vec<f32> {
     let mut values: Vec<f32> = ragged.offsets.iter().map(|&n| n as f32).collect();
     values.extend(ragged.rows.iter().map(|&row| (ragged.first_row + row) as f32));
@@ -249,7 +251,7 @@ pub(crate) fn ragged_values(ragged: &PackedSequence) -> Vec<f32> {
 }
 
 impl Setup {
-    /// Says where in the options' buffer things start: the values of a packed sequence from element `at` on.
+    /// Stores the offsets of a packed sequence's values, which start at element `at` of the options' buffer.
     pub(crate) fn place_ragged(&mut self, ragged: &PackedSequence, at: usize) {
         self.params.offsets = at as u32;
         self.params.rows = (at + ragged.offsets.len()) as u32;
@@ -257,8 +259,7 @@ impl Setup {
     }
 }
 
-/// Vectors of four of the weights that one direction of the first product takes: K padded columns by N padded
-/// units of G gates.
+/// Vectors of four of one direction's first weight matrix: padded columns by padded units of G gates.
 pub(crate) fn first_weights(spec: &StackSpec) -> usize {
     padded(spec.state_size()) / 4 * padded(spec.hidden_size) * spec.cell.gates()
 }

@@ -1,4 +1,5 @@
-//! Weights in the order of the recurrence, and gradients back in PyTorch's. Twin of `cpu/rnn/pack.rs`.
+//! Weights in the order of the recurrence, and gradients back in PyTorch's order. Twin of
+//! `rnn-cpu/src/rnn/pack.rs`.
 
 use super::options::unit_parameters;
 use crate::{GpuArray, GpuBuffer, GpuDevice, Launch};
@@ -8,17 +9,17 @@ use rnn_kernels::cell::StackSpec;
 use rnn_kernels::grid;
 use rnn_kernels::params::rnn::{InterleaveParams, PackBiasParams, PackRecurrentParams};
 
-/// H as the recurrence has it.
+/// H padded to a multiple of four.
 pub fn padded(hidden: usize) -> usize {
     hidden.next_multiple_of(4)
 }
 
-/// A matrix of weights of every direction; see `rnn/pack_recurrent.wgsl`.
+/// A weight matrix of every direction; see `rnn/pack_recurrent.wgsl`.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a> {
-    /// [G*units, columns], or more rows of which the last are meant
+    /// `[G*units, columns]` per direction, or more rows, of which the last are used
     pub(crate) source: &'a [GpuArray],
-    /// Element of the source where it starts.
+    /// First element of the source.
     pub(crate) offset: usize,
     pub(crate) units: usize,
     pub(crate) columns: usize,
@@ -26,19 +27,19 @@ pub(crate) struct Matrix<'a> {
 }
 
 impl Matrix<'_> {
-    /// Vectors of four of one direction.
+    /// Vectors of four of one direction's packed matrix.
     fn vectors(&self) -> usize {
         padded(self.columns) / 4 * padded(self.units) * self.gates
     }
 }
 
-/// Floats of matrices in the order of the recurrence.
+/// Floats of the packed matrices.
 fn packed_len(matrices: &[Matrix<'_>]) -> usize {
     let vectors = |matrix: &Matrix<'_>| matrix.source.len() * matrix.vectors();
     4 * matrices.iter().map(vectors).sum::<usize>().max(1)
 }
 
-/// Matrices in the order of the recurrence, one behind the other, each with all directions.
+/// Packs matrices in the order of the recurrence, one after the other, each with all directions.
 pub(crate) fn pack_recurrent(
     device: &GpuDevice,
     matrices: &[Matrix<'_>],
@@ -73,8 +74,8 @@ pub(crate) fn pack_recurrent(
     Ok(packed)
 }
 
-/// Adds the biases of one direction into `bias` `[D, H, G]`, but where the last gate stays apart its b_hn goes into
-/// `params` `[D, H]`; see `rnn/pack_bias.wgsl`.
+/// Adds the biases of one direction into `bias` `[D, H, G]`. With linear before reset, b_hn goes into
+/// `params` `[D, K, H]` instead; see `rnn/pack_bias.wgsl`.
 pub(crate) fn pack_bias(
     device: &GpuDevice,
     spec: &StackSpec,
@@ -104,12 +105,12 @@ pub(crate) fn pack_bias(
     })
 }
 
-/// Which way [`interleave`] goes.
+/// Direction of [`interleave`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// From PyTorch's blocks of gates to the gates of a unit side by side.
+    /// From PyTorch's blocks of gates to interleaved gates, those of a unit side by side.
     Interleaved,
-    /// Back.
+    /// From interleaved gates to PyTorch's blocks.
     Blocked,
 }
 
@@ -120,9 +121,9 @@ pub(crate) struct Interleave<'a> {
     pub(crate) gates: usize,
     /// Columns of PyTorch's matrix.
     pub(crate) columns: usize,
-    /// Elements between rows of the other.
+    /// Elements between rows of the interleaved matrix.
     pub(crate) stride: usize,
-    /// Element of the other where it starts.
+    /// First element of the interleaved matrix.
     pub(crate) offset: usize,
     pub(crate) source: &'a GpuBuffer,
     pub(crate) result: &'a GpuBuffer,

@@ -1,7 +1,9 @@
-//! The planner's arithmetic: what a way of running a recurrence takes, from a few facts about the adapter and the sizes.
+//! The planner's cost model: estimated time and workgroup memory of a plan, from a few facts about the
+//! adapter and the sizes.
 //!
-//! Two ways: one dispatch per step, whose workgroups share the units among them, or the whole sequence in one
-//! dispatch (in few, so that none is too long), whose workgroups each hold all units of some batch rows.
+//! There are two algorithms. One runs a dispatch per step, whose workgroups share the units among them. The
+//! other runs the whole sequence in one dispatch (or a few, to bound the time of each), whose workgroups each
+//! compute all units of some batch rows.
 
 use super::algorithm::Algorithm;
 use crate::adapter::DeviceKind;
@@ -13,39 +15,39 @@ use rnn_kernels::catalogue::rnn::Fetch;
 pub(crate) struct Plan {
     pub(crate) algorithm: Algorithm,
     pub(crate) fetch: Fetch,
-    /// Batch rows of an invocation.
+    /// Batch rows per invocation.
     pub(crate) rows: usize,
-    /// Invocations of a workgroup.
+    /// Invocations per workgroup.
     pub(crate) workgroup: usize,
     /// Invocations that share the product of a unit.
     pub(crate) split: usize,
     /// Workgroups along the units; 1 with [`Algorithm::Sequence`].
     pub(crate) across: usize,
-    /// Steps of a dispatch.
+    /// Steps per dispatch.
     pub(crate) count: usize,
 }
 
-/// Longest dispatch in seconds: a display that shares the GPU stays responsive.
+/// Longest dispatch in seconds; short dispatches keep a display on the same GPU responsive.
 const MAX_DISPATCH_SECONDS: f64 = 0.02;
 
-/// Most invocations of a workgroup on every adapter.
+/// Most invocations per workgroup that every adapter supports.
 const MAX_WORKGROUP: usize = 256;
 
-/// Rows of an invocation that are used.
+/// The values of [`Plan::rows`] in use.
 const ROW_SIZES: [usize; 5] = [1, 4, 8, 16, 32];
 
 impl Plan {
-    /// Units of a workgroup.
+    /// Units per workgroup.
     pub(crate) fn units(&self) -> usize {
         self.workgroup / self.split
     }
 
-    /// Rows whose parts of a product are in workgroup memory at the same time, where products are shared.
+    /// Rows whose partial sums are in workgroup memory at the same time, where invocations share a product.
     pub(crate) fn rows_at_once(&self, outputs: usize) -> usize {
         (PARTIAL_BYTES / (self.workgroup * partial_size(outputs))).clamp(1, self.rows)
     }
 
-    /// Bytes that these take.
+    /// Bytes of these partial sums.
     fn partial_bytes(&self, outputs: usize) -> usize {
         match self.split {
             1 => 0,
@@ -54,30 +56,31 @@ impl Plan {
     }
 }
 
-/// Bytes of `outputs` sums in workgroup memory: WGSL aligns vectors of three as those of four.
+/// Bytes of `outputs` sums in workgroup memory: WGSL aligns vectors of three like vectors of four.
 fn partial_size(outputs: usize) -> usize {
     4 * if outputs == 3 { 4 } else { outputs }
 }
 
-/// Workgroup memory for parts of products: half of what every adapter has.
+/// Workgroup memory for partial sums: half of what every adapter has.
 const PARTIAL_BYTES: usize = 8192;
 
-/// Workgroup memory of a kernel beside what is planned: `lib/row_means.wgsl` has 1.5 KB, used or not.
+/// Workgroup memory of a kernel besides the planned arrays: `lib/row_means.wgsl` declares 1.5 KB even where
+/// it is not used.
 pub(super) const OTHER_BYTES: usize = 2048;
 
-/// Vectors of four along k that an invocation should have at least where a product is shared.
+/// Smallest number of vectors of four along k per invocation where a product is shared.
 const MIN_PART: usize = 4;
 
-/// What the planner knows of an adapter.
+/// The planner's facts about an adapter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
-    /// Lanes of a subgroup where it can be used.
+    /// Lanes of a subgroup, where subgroup operations can be used.
     pub(crate) subgroup_size: Option<u32>,
-    /// Bytes of workgroup memory for what stays there from step to step.
+    /// Bytes of workgroup memory for arrays that stay there from step to step.
     held_bytes: usize,
     /// Workgroups that run at the same time, roughly.
     pub(crate) cores: usize,
-    /// Invocations that keep one of these busy.
+    /// Invocations that keep a core busy.
     lanes: usize,
     /// Multiply-adds per second and core, and seconds between dependent dispatches; both rough.
     rate: f64,
@@ -89,7 +92,8 @@ impl Facts {
         let (cores, lanes, rate, dispatch) = match kind {
             DeviceKind::Discrete | DeviceKind::Virtual => (64, 512, 5e10, 4e-6),
             DeviceKind::Integrated | DeviceKind::Other => (16, 256, 1e10, 10e-6),
-            // A vector is all it takes at a time; without shuffles it gets workgroups as any other.
+            // One invocation per vector lane is enough for a CPU; without shuffles it gets workgroups like
+            // any other adapter.
             DeviceKind::Software => {
                 (std::thread::available_parallelism().map_or(1, usize::from), 256, 1e10, 40e-6)
             }
@@ -101,7 +105,7 @@ impl Facts {
         if self.subgroup_size == Some(8) { Fetch::Subgroup } else { Fetch::Workgroup }
     }
 
-    /// Whether a plan's kernels can be used, and have room for what they keep.
+    /// Whether the adapter can run a plan's kernels and has workgroup memory for their arrays.
     pub(super) fn allows(&self, plan: &Plan, work: Work) -> bool {
         let rows = 2 * plan.rows * work.depth;
         let bytes = |values: usize| {
@@ -120,7 +124,7 @@ impl Facts {
             }
     }
 
-    /// The same plan with more invocations to a unit, until they keep the cores busy.
+    /// The same plan with more invocations per unit, until they keep the cores busy.
     fn shared(&self, mut plan: Plan, dims: LayerDims, work: Work) -> Plan {
         if plan.fetch == Fetch::Subgroup || work.holds != Holds::All {
             return plan;
@@ -137,14 +141,14 @@ impl Facts {
         plan
     }
 
-    /// The same plan with as much as there is room for in workgroup memory.
+    /// The same plan with as many arrays in workgroup memory as fit.
     fn held(&self, plan: Plan, work: Work) -> Plan {
         let kinds = [Fetch::HeldWeights, Fetch::Held].map(|fetch| Plan { fetch, ..plan });
         kinds.into_iter().find(|plan| self.allows(plan, work)).unwrap_or(plan)
     }
 
-    /// The plan for a recurrence over `dims` whose product makes `outputs` values per row of an invocation
-    /// out of `depth` inputs, `lanes` invocations covering all units.
+    /// The plan for a recurrence over `dims`. Its product computes `outputs` values per row of an invocation
+    /// from `depth` inputs; `lanes` invocations cover all units.
     pub(crate) fn plan(&self, dims: LayerDims, work: Work, forced: Option<Algorithm>) -> Plan {
         let fetch = self.fetch();
         let most = if fetch == Fetch::Subgroup { 32 } else { 8 };
@@ -158,8 +162,8 @@ impl Facts {
         }
     }
 
-    /// Plans worth measuring: both algorithms with every number of rows that makes a difference, and all that may stay
-    /// in workgroup memory.
+    /// Plans worth measuring: both algorithms with every useful number of rows, and every choice of arrays in
+    /// workgroup memory.
     pub(super) fn candidates(&self, dims: LayerDims, work: Work) -> Vec<Plan> {
         let mut plans = Vec::new();
         for algorithm in [Algorithm::Sequence, Algorithm::Step] {
@@ -171,7 +175,7 @@ impl Facts {
                     Algorithm::Sequence => &[self.fetch(), Fetch::Held, Fetch::HeldWeights],
                 };
                 let each = fetches.iter().map(|&fetch| Plan { rows, fetch, ..base });
-                // Also every unit's product by one invocation.
+                // Also without sharing: one invocation per unit.
                 let alone = |plan: Plan| Plan { split: 1, workgroup: plan.units(), ..plan };
                 let both = each.flat_map(|plan| [Some(plan), (plan.split > 1).then(|| alone(plan))]);
                 plans.extend(both.flatten().filter(|plan| self.allows(plan, work)));
@@ -180,23 +184,23 @@ impl Facts {
         plans
     }
 
-    /// Batch rows of an invocation: enough workgroups for all cores, then as many rows as possible.
+    /// Batch rows per invocation: enough workgroups for all cores, then as many rows as possible.
     fn rows(&self, dims: LayerDims, across: usize, most: usize) -> usize {
         let others = dims.directions * across;
         let wanted = self.cores.div_ceil(others);
         let groups = dims.batch.div_ceil(most).max(wanted.min(dims.batch));
-        // A whole number of rounds over the cores.
+        // Round up to whole rounds over the cores.
         let groups = (groups * others).next_multiple_of(self.cores.min(groups * others)) / others;
         let rows = dims.batch.div_ceil(groups.clamp(1, dims.batch)).max(1);
-        // Every number of rows is a kernel to compile: a few sizes must do.
+        // Every number of rows is another kernel to compile, so there are only a few sizes.
         ROW_SIZES.into_iter().find(|&size| size >= rows).unwrap_or(most).min(most)
     }
 
-    /// A workgroup of one of a few sizes, because every size is a kernel to compile.
+    /// A workgroup size from a short list, because every size is another kernel to compile.
     fn workgroup(&self, lanes: usize, fetch: Fetch, holds: Holds) -> usize {
         let sizes: &[usize] = match fetch {
             Fetch::Subgroup => &[8, 64, MAX_WORKGROUP],
-            // Others join where a product can be shared.
+            // Further invocations join where they can share a product.
             _ if holds == Holds::All => &[8, 16, 32, 64, 128, MAX_WORKGROUP],
             _ => &[32, 64, MAX_WORKGROUP],
         };
@@ -211,7 +215,7 @@ impl Facts {
         let mut plan = self.shared(plan, dims, work);
         let step = self.dispatch_seconds(&plan, dims, work);
         plan.count = ((MAX_DISPATCH_SECONDS / step) as usize).clamp(1, dims.steps + 1);
-        // Where a subgroup is a vector of a CPU, workgroup memory is no nearer than any other.
+        // Where a subgroup is a CPU vector, workgroup memory is no faster than other memory.
         if fetch == Fetch::Subgroup { plan } else { self.held(plan, work) }
     }
 
@@ -231,7 +235,8 @@ impl Facts {
     pub(super) fn dispatch_seconds(&self, plan: &Plan, dims: LayerDims, work: Work) -> f64 {
         let groups = dims.batch.div_ceil(plan.rows) * dims.directions * plan.across;
         let turns = work.lanes.div_ceil(plan.units() * plan.across);
-        // Weights are read once per tile: a row costs what its products cost, a tile four rows more.
+        // Weights are read once per tile of rows: a row costs as much as its products, a tile as much as four
+        // more rows.
         let group = turns * plan.units().min(work.lanes.next_multiple_of(8)) * (plan.rows + 4);
         let products = (group * work.depth * work.outputs) as f64;
         groups.div_ceil(self.cores) as f64 * products / self.rate
@@ -249,19 +254,19 @@ impl Facts {
 pub(crate) struct Work {
     /// Invocations that cover all units.
     pub(crate) lanes: usize,
-    /// Values a row of an invocation computes.
+    /// Values that an invocation computes per row.
     pub(crate) outputs: usize,
-    /// Values each of them is a sum over.
+    /// Length of the sum behind each value.
     pub(crate) depth: usize,
     pub(crate) holds: Holds,
 }
 
-/// What a dispatch of whole sequences may keep in workgroup memory.
+/// Arrays that a dispatch of whole sequences may keep in workgroup memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Holds {
     Nothing,
-    /// What goes from step to step.
+    /// The operand that goes from step to step.
     Fetch,
-    /// The weights, too.
+    /// The operand and the weights.
     All,
 }

@@ -1,6 +1,7 @@
-//! The recurrence of one layer on the GPU, as `plan` says. Twin of `cpu/rnn/`.
+//! Enqueues the recurrence of one layer by a plan. Twin of `rnn-cpu/src/rnn/forward.rs` and `backward.rs`.
 //!
-//! H of all arrays here is a multiple of 4, and the gates of a unit lie side by side: `[T, B, D, H, G]`.
+//! H of all arrays here is padded to a multiple of 4, and the gates of a unit lie side by side:
+//! `[T, B, D, H, G]`.
 
 use super::algorithm::Algorithm;
 use super::options::{RingParts, Setup};
@@ -15,15 +16,15 @@ use rnn_kernels::cell::{CellSpec, StackSpec};
 use rnn_kernels::params::rnn::{BackwardParams, ForwardParams};
 use std::ops::Range;
 
-/// Arrays of the forward recurrence; shapes beside the bindings of `rnn/forward.wgsl`.
+/// Arrays of the forward recurrence; `rnn/forward.wgsl` has their shapes.
 pub(crate) struct ForwardArrays<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
     pub(crate) setup: &'a Setup,
-    /// f32, or f16 as the formats say; gates and y likewise
+    /// f32, or f16 as the formats say; so are gates and y
     pub(crate) weights: &'a GpuBuffer,
     pub(crate) formats: Formats,
-    /// See `lib/options.wgsl`; absent where the setup has none.
+    /// See `lib/options.wgsl`; `None` where the setup needs none.
     pub(crate) options: Option<&'a GpuBuffer>,
     pub(crate) gates: &'a GpuBuffer,
     pub(crate) aux: Option<&'a GpuBuffer>,
@@ -33,16 +34,16 @@ pub(crate) struct ForwardArrays<'a> {
     /// Slot 0 holds h0; after an even number of steps it holds h_n.
     pub(crate) ring: &'a GpuBuffer,
     pub(crate) c0: Option<&'a GpuBuffer>,
-    /// Element of c0 where the layer starts.
+    /// First element of c0 of the layer.
     pub(crate) c0_offset: usize,
-    /// [T, B, D, 4]; layer normalisation only
+    /// `[T, B, D, 4]`; layer normalisation only
     pub(crate) stats: Option<&'a GpuBuffer>,
     pub(crate) training: bool,
-    /// Ticks to run, where layers run side by side; absent: all.
+    /// Ticks to run in a wavefront; `None` runs all.
     pub(crate) ticks: Option<Range<usize>>,
 }
 
-/// Arrays of the backward recurrence; shapes beside the bindings of `rnn/backward.wgsl`.
+/// Arrays of the backward recurrence; `rnn/backward.wgsl` has their shapes.
 pub(crate) struct BackwardArrays<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
@@ -54,20 +55,20 @@ pub(crate) struct BackwardArrays<'a> {
     pub(crate) aux: Option<&'a GpuBuffer>,
     pub(crate) y: &'a GpuBuffer,
     pub(crate) dy: &'a GpuBuffer,
-    /// See `lib/options.wgsl`; c0 of an LSTM, h0 of others, is in it.
+    /// See `lib/options.wgsl`; it contains c0 of an LSTM, or h0 of other cells.
     pub(crate) options: &'a GpuBuffer,
     pub(crate) state: &'a GpuBuffer,
     pub(crate) ring: &'a GpuBuffer,
-    /// Ticks to run, from the last to the first, where layers run side by side; absent: all.
+    /// Ticks to run in a wavefront, from the last to the first; `None` runs all.
     pub(crate) ticks: Option<Range<usize>>,
 }
 
-/// How a step of the forward recurrence divides: an invocation makes all gates of one unit.
+/// The work of a step of the forward recurrence: an invocation computes all gates of one unit.
 pub(crate) fn forward_work(hidden: usize, gates: usize, holds: Holds) -> Work {
     Work { lanes: hidden, outputs: gates, depth: hidden, holds }
 }
 
-/// How a step of the backward recurrence divides: an invocation makes four units.
+/// The work of a step of the backward recurrence: an invocation computes four units.
 pub(crate) fn backward_work(hidden: usize, gates: usize, holds: Holds) -> Work {
     Work { lanes: hidden / 4, outputs: 4, depth: gates * hidden, holds }
 }
@@ -76,7 +77,7 @@ fn plan_grid(plan: &Plan, dims: LayerDims) -> [u32; 3] {
     [plan.across, dims.batch.div_ceil(plan.rows), dims.directions].map(|n| n as u32)
 }
 
-/// Ticks of a dispatch: all phases of its steps, or one.
+/// Ticks of a dispatch: all phases of its steps, or a single one.
 fn plan_ticks(plan: &Plan, setup: &Setup) -> usize {
     match plan.algorithm {
         Algorithm::Sequence => plan.count * setup.phases,
@@ -84,8 +85,8 @@ fn plan_ticks(plan: &Plan, setup: &Setup) -> usize {
     }
 }
 
-/// Vectors of four that a workgroup keeps, for products of `depth` values with a matrix of as many rows and `width`
-/// columns.
+/// Sizes of the arrays in workgroup memory, in vectors of four, for a product of `depth` values with a matrix
+/// `[depth, width]`.
 fn held_constants(plan: &Plan, depth: usize, width: usize) -> Vec<Constant> {
     let mut constants = Vec::new();
     if plan.fetch.are_held() {
@@ -97,7 +98,7 @@ fn held_constants(plan: &Plan, depth: usize, width: usize) -> Vec<Constant> {
     constants
 }
 
-/// Operations of one dispatch.
+/// Rough number of operations of one dispatch.
 fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
     (2 * plan.count * dims.batch * dims.directions * gates * dims.hidden * dims.hidden) as u64
 }
@@ -109,7 +110,7 @@ pub(crate) fn forward(device: &GpuDevice, args: &ForwardArrays<'_>) -> Result<()
     run_forward(device, args, &plan)
 }
 
-/// [`forward`] by a plan of the caller's.
+/// [`forward`] by the given plan.
 pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &Plan) -> Result<()> {
     let dims = args.dims;
     let setup = args.setup;
@@ -128,7 +129,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &P
     let mut constants = setup.driver_constants(plan, args.spec.gates());
     constants.push(training(args.training));
     constants.extend(held_constants(plan, dims.state, args.spec.gates() * dims.hidden));
-    // Cells without an array still have its binding: the kernels do not touch it then.
+    // Every binding needs a buffer; kernels do not touch the arrays that a cell does not have.
     let (unused, no_stats) = (device.alloc(1)?, device.alloc(4)?);
     let buffers = [
         args.weights,
@@ -157,7 +158,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &P
     })
 }
 
-/// Enqueues the backward recurrence: T + 1 steps, or some of them.
+/// Enqueues the backward recurrence: T + 1 steps, or some of their ticks.
 pub(crate) fn backward(device: &GpuDevice, args: &BackwardArrays<'_>) -> Result<()> {
     let work = backward_work(args.dims.hidden, args.spec.gates(), args.setup.holds);
     let plan = device.plan(PassKind::Backward, args.dims, work)?;
@@ -208,18 +209,18 @@ fn run_backward(device: &GpuDevice, args: &BackwardArrays<'_>, plan: &Plan) -> R
     })
 }
 
-/// A recurrence to measure, on zeros: its time does not depend on the values.
+/// A recurrence to measure. Its arrays hold zeros, because its time does not depend on the values.
 pub(crate) struct Measured<'a> {
     pub(crate) pass: PassKind,
-    /// With the padded H.
+    /// H padded.
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a StackSpec,
-    /// As large as the largest array of the pass.
+    /// Each as large as the largest array of the pass.
     pub(crate) arrays: [&'a GpuBuffer; 7],
     pub(crate) weights: &'a GpuBuffer,
 }
 
-/// Runs a recurrence on arrays that mean nothing.
+/// Runs a recurrence on meaningless arrays.
 pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> Result<()> {
     let Measured { dims, weights, .. } = *case;
     let [gates, aux, y, ring, dy, state, options] = case.arrays;

@@ -1,5 +1,5 @@
-//! Passes over the rows of all steps, beside the recurrence: normalisation, h before every step, a GRU's last gate.
-//! Twins are in `cpu/rnn/`.
+//! Kernels over the rows of all steps besides the recurrence: layer normalisation, the recurrent product's
+//! operands, a GRU's last gate. Twins are in `rnn-cpu/src/rnn/`.
 
 use super::options::{EPSILON, Setup};
 use crate::{GpuBuffer, GpuDevice, Launch};
@@ -11,15 +11,15 @@ use rnn_kernels::catalogue::rnn::{
 use rnn_kernels::grid;
 use rnn_kernels::params::rnn::{NormRowsParams, PreviousParams, ReplaceLastGateParams};
 
-/// Arrays of [`norm_rows`] and [`norm_rows_backward`]; shapes beside the bindings of the shaders.
+/// Arrays of [`norm_rows`] and [`norm_rows_backward`]; the shaders have their shapes.
 pub(crate) struct NormRows<'a> {
-    /// [T*B, D, P*G]
+    /// `[T*B, D, H*G]`
     pub(crate) x: &'a GpuBuffer,
     pub(crate) gain: &'a GpuBuffer,
     /// Rows of all directions.
     pub(crate) rows: usize,
     pub(crate) directions: usize,
-    /// P*G and H*G
+    /// H*G with padding, and without
     pub(crate) widths: [usize; 2],
 }
 
@@ -36,7 +36,8 @@ impl NormRows<'_> {
     }
 }
 
-/// Rows of a workgroup of [`norm_rows`] and [`norm_rows_backward`]; LANES of `lib/sum_lanes.wgsl` lanes each.
+/// Rows per workgroup of [`norm_rows`] and [`norm_rows_backward`]; each row has LANES of `lib/sum_lanes.wgsl`
+/// lanes.
 const NORM_ROWS_PER_GROUP: usize = 16;
 
 /// Normalises rows in place; see `rnn/norm_rows.wgsl`.
@@ -51,7 +52,7 @@ pub(crate) fn norm_rows(device: &GpuDevice, args: &NormRows<'_>, bias: Option<&G
     })
 }
 
-/// The gradient of [`norm_rows`] in place of x; see `rnn/norm_rows_backward.wgsl`.
+/// Replaces x by the gradient of [`norm_rows`]; see `rnn/norm_rows_backward.wgsl`.
 pub(crate) fn norm_rows_backward(
     device: &GpuDevice,
     args: &NormRows<'_>,
@@ -68,8 +69,8 @@ pub(crate) fn norm_rows_backward(
     })
 }
 
-/// Enqueues h before every step as the product sees it; see `rnn/previous.wgsl`. `to_ring` writes the first
-/// step's only, for the start of a ring.
+/// Enqueues the recurrent product's operand of every step; see `rnn/previous.wgsl`. `to_ring` writes only the
+/// first step's, to start a ring.
 pub(crate) fn previous(device: &GpuDevice, args: &Previous<'_>) -> Result<()> {
     let LayerDims { steps, batch, state, directions, .. } = args.dims;
     let count = if args.to_ring { 1 } else { steps } * batch * directions * state / 4;
@@ -85,7 +86,7 @@ pub(crate) fn previous(device: &GpuDevice, args: &Previous<'_>) -> Result<()> {
         pad0: 0,
     };
     device.dispatch(Launch {
-        // The ring is f32 whatever y is, and its start reads no y.
+        // The ring is f32 even where y is f16, and starting it reads no y.
         kernel: if args.half && !args.to_ring { &PREVIOUS_HALF } else { &PREVIOUS },
         constants: &args.setup.constants.list(),
         params: bytemuck::bytes_of(&params),
@@ -95,7 +96,7 @@ pub(crate) fn previous(device: &GpuDevice, args: &Previous<'_>) -> Result<()> {
     })
 }
 
-/// Arrays of [`previous`]; shapes beside the bindings of `rnn/previous.wgsl`.
+/// Arrays of [`previous`]; `rnn/previous.wgsl` has their shapes.
 pub(crate) struct Previous<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) setup: &'a Setup,
@@ -105,11 +106,11 @@ pub(crate) struct Previous<'a> {
     pub(crate) h0_offset: usize,
     pub(crate) out: &'a GpuBuffer,
     pub(crate) to_ring: bool,
-    /// Whether y is f16, and `out` unless it is the ring.
+    /// Whether y is f16, and with it `out`, unless `out` is the ring.
     pub(crate) half: bool,
 }
 
-/// Makes the gate gradients of a GRU those of its recurrent product; see `rnn/replace_last_gate.wgsl`.
+/// Turns the gate gradients of a GRU into those of its recurrent product; see `rnn/replace_last_gate.wgsl`.
 pub(crate) fn replace_last_gate(
     device: &GpuDevice,
     aux: &GpuBuffer,

@@ -1,4 +1,5 @@
-//! The recurrence's self-tests: a small linear Elman layer, whose results small integers make exact.
+//! The recurrence's self-tests: a small linear Elman layer on small integers, for which the results are
+//! exact.
 
 use super::options::Setup;
 use super::pack::{Matrix, pack_recurrent};
@@ -13,9 +14,9 @@ use rnn_kernels::catalogue::rnn::Formats;
 use rnn_kernels::cell::{CellKind, CellSpec, StackSpec};
 
 const STEPS: usize = 3;
-/// More than eight, so that a lane fetches more than one row.
+/// Above eight, so that a lane fetches more than one row.
 const BATCH: usize = 11;
-/// No multiple of a subgroup.
+/// Not a multiple of a subgroup's lanes.
 const HIDDEN: usize = 12;
 
 pub(super) fn dims() -> LayerDims {
@@ -27,8 +28,8 @@ fn value(i: usize, seed: usize) -> f32 {
     ((i * 7 + seed * 5 + i * i % 11) % 5) as f32 - 2.0
 }
 
-/// Runs `h' = x + U h` by `plan` and returns the largest difference from the host's result; in f16 that of the steps
-/// whose values it can hold.
+/// Runs `h' = x + U h` by `plan` and returns the largest difference from a computation on the host. With f16
+/// it compares only the steps whose values f16 can represent.
 pub(super) fn error(gpu: &GpuDevice, plan: &Plan, formats: Formats) -> Result<f32> {
     const OP: &str = "self-test";
     let spec = StackSpec { bias: false, ..StackSpec::new(CellSpec::linear(CellKind::Rnn), 1, HIDDEN) };
@@ -80,6 +81,6 @@ pub(super) fn error(gpu: &GpuDevice, plan: &Plan, formats: Formats) -> Result<f3
     run_forward(gpu, &args, plan)?;
     want.truncate(exact * BATCH * HIDDEN);
     let differences = to_vec(&y)?.into_iter().zip(want).map(|(got, want)| (got - want).abs());
-    // max() of f32 drops NaN.
+    // f32's max() ignores NaN.
     Ok(differences.fold(0.0, |worst, x| if x <= worst { worst } else { x }))
 }

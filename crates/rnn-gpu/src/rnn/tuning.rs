@@ -1,7 +1,7 @@
 //! Measured plans of recurrences, in memory and in a file of the cache directory.
 //!
 //! The file has a line per case: `pass lanes outputs depth directions batch steps`, then the plan and its
-//! seconds. A file that does not read is ignored, said once, and replaced at the next measurement.
+//! seconds. A file that cannot be parsed is reported once, ignored, and replaced at the next measurement.
 
 use super::algorithm::Algorithm;
 use super::plan::{Plan, Work};
@@ -17,18 +17,18 @@ use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// Which way a recurrence goes.
+/// The pass that a recurrence belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PassKind {
     Forward,
     Backward,
 }
 
-/// What a measurement is of: the product of a step, and how often it is done.
+/// Key of a measurement: the sizes of a step's product, and the number of steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Case {
     pass: PassKind,
-    /// lanes, outputs and depth of the work; directions, batch, steps
+    /// lanes, outputs and depth of the [`Work`]; directions, batch, steps
     sizes: [usize; 6],
 }
 
@@ -43,7 +43,7 @@ impl Case {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Tuned {
     pub(super) plan: Plan,
-    /// Of the whole recurrence.
+    /// Seconds of the whole recurrence.
     pub(super) seconds: f64,
 }
 
@@ -54,10 +54,10 @@ pub(crate) struct Tuning {
 }
 
 impl Tuning {
-    /// The table that an earlier run on this adapter and driver left, or an empty one.
+    /// The table that an earlier run on this adapter and driver wrote, or an empty one.
     pub(crate) fn open(info: &AdapterInfo, dir: &CacheDir) -> Self {
         let key = format!("tuning of {} ({}, {})", info.name, info.backend, info.driver);
-        // A file for every adapter and driver of the machine, named by the FNV-1a hash of the key.
+        // One file per adapter and driver, named by the FNV-1a hash of the key.
         let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
@@ -108,7 +108,7 @@ fn print(table: &BTreeMap<Case, Tuned>) -> String {
     text
 }
 
-/// The table, or the first line that does not read.
+/// Parses the table; an error is the first line that cannot be parsed.
 fn parse(text: &str) -> Result<BTreeMap<Case, Tuned>, String> {
     let line = |line: &str| -> Option<(Case, Tuned)> {
         let words: Vec<&str> = line.split(' ').collect();
@@ -137,7 +137,8 @@ fn parse(text: &str) -> Result<BTreeMap<Case, Tuned>, String> {
             across: number(across)?,
             count: number(count)?,
         };
-        // Workgroups that share the units must meet at the end of a dispatch after every step.
+        // Workgroups that share the units of a row can only meet at the end of a dispatch, so they need a
+        // dispatch per step.
         let ordered = plan.across == 1 || (plan.count == 1 && plan.algorithm == Algorithm::Step);
         let seconds = seconds.parse().ok().filter(|&seconds: &f64| seconds.is_finite() && seconds >= 0.0)?;
         let whole = plan.workgroup.is_multiple_of(plan.split);
@@ -147,12 +148,12 @@ fn parse(text: &str) -> Result<BTreeMap<Case, Tuned>, String> {
 }
 
 impl GpuDevice {
-    /// Measures the plans worth trying for one recurrence and keeps the fastest. Returns its seconds.
+    /// Measures the candidate plans of one recurrence and keeps the fastest. Returns its seconds.
     pub(super) fn tune(&self, case: &Measured<'_>, work: Work) -> Result<f64> {
         let facts = self.facts(true)?;
         let mut best: Option<Tuned> = None;
         for plan in facts.candidates(case.dims, work) {
-            // The first run compiles; the best of three is the plan's own time.
+            // The first run compiles the kernel. The plan's time is the best of the next three.
             measure(self, case, &plan)?;
             self.synchronize()?;
             let mut seconds = f64::INFINITY;

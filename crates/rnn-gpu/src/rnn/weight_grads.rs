@@ -1,4 +1,5 @@
-//! Gradients of a layer's weights, from those of its gates. Twin of `rnn-cpu/src/rnn/weight_grads.rs`.
+//! Gradients of a layer's weights, from the gradients of its gates. Twin of
+//! `rnn-cpu/src/rnn/weight_grads.rs`.
 
 use super::backward::{BackwardRun, InputProducts, RecurrenceRun};
 use super::layer::{Widths, with_width};
@@ -17,8 +18,8 @@ use rnn_base::error::Result;
 use rnn_kernels::cell::{Parameter, PerParameter};
 
 impl BackwardRun<'_> {
-    /// The gradients of all weights, per direction, when those of the gates are there. `inputs` are what each direction
-    /// was given, `[N, I]`, and I without padding.
+    /// The gradients of all weights, per direction, once the gradients of the gates are known. `inputs` has
+    /// each direction's input `[N, I]` and its I without padding.
     pub(super) fn weight_gradients(
         &self,
         run: &RecurrenceRun,
@@ -70,7 +71,7 @@ impl BackwardRun<'_> {
         Ok(grads)
     }
 
-    /// The gates' gradients summed over all rows, `[D*H*G]`, where there are biases.
+    /// The gradients of the gates summed over all rows, `[D*H*G]`; `None` without biases.
     fn bias_sums(&self) -> Result<Option<GpuArray>> {
         let pass = &self.layer.pass;
         if !pass.spec.bias {
@@ -80,8 +81,8 @@ impl BackwardRun<'_> {
         sum_array(pass.op, &rows, 0).map(Some)
     }
 
-    /// The biases of one direction from the sums over the gates' gradients, as the input and as the recurrence have
-    /// them.
+    /// The gradients of one direction's biases from the summed gradients of the gates: `bias_ih` from those
+    /// of the input's product, `bias_hh` from those of the recurrent product.
     fn biases(
         &self,
         cell: &mut PerParameter<GpuArray>,
@@ -100,7 +101,8 @@ impl BackwardRun<'_> {
         Ok(())
     }
 
-    /// What one direction has per unit beside `weight_hh`, out of the sums over the batch.
+    /// The gradients of one direction's parameters per unit besides `weight_hh`, from the sums over the
+    /// batch.
     fn unit_gradients(
         &self,
         cell: &mut PerParameter<GpuArray>,
@@ -127,7 +129,7 @@ impl BackwardRun<'_> {
         Ok(())
     }
 
-    /// Gradients of parameters per unit, summed over the batch: `[K, D, H]`.
+    /// The gradients of the parameters per unit, summed over the batch: `[K, D, H]`.
     fn unit_sums(&self, flow: &GpuArray, count: usize) -> Result<GpuArray> {
         let (op, Dims { b, d, .. }) = (self.layer.pass.op, self.layer.pass.dims);
         let hidden = self.layer.widths().hidden;
@@ -136,7 +138,7 @@ impl BackwardRun<'_> {
         sum_array(op, &own, 1)?.into_shape(&[count, d, hidden])
     }
 
-    /// Some of them of one direction, one after the other: `[planes*H]` without padding.
+    /// Some planes of these sums for one direction, one after the other: `[planes*H]` without padding.
     fn unit_rows(&self, sums: &GpuArray, direction: usize, planes: &[usize]) -> Result<GpuArray> {
         let Dims { h, d, .. } = self.layer.pass.dims;
         let hidden = self.layer.widths().hidden;
@@ -148,8 +150,8 @@ impl BackwardRun<'_> {
         Ok(out)
     }
 
-    /// `dW_hr = dh^T h~` of one direction: gradients of projected h, which the recurrence left in the ring, and
-    /// what was projected, which it left in aux. `[P, H]` without padding.
+    /// `dW_hr = dh^T h~` of one direction. The recurrence left dh, the gradients of projected h, in the ring
+    /// and h~, h before the projection, in aux. `[P, H]` without padding.
     fn projection_weights(&self, ring: &GpuArray, third: usize, direction: usize) -> Result<GpuArray> {
         let (op, Dims { h, p, d, n, .. }) = (self.layer.pass.op, self.layer.pass.dims);
         let Widths { hidden, state, .. } = self.layer.widths();
@@ -169,13 +171,13 @@ impl BackwardRun<'_> {
         if self.layer.is_aligned() { Ok(out) } else { with_width(op, &out, 0, p, [hidden, h]) }
     }
 
-    /// One direction of `[D*H*G]` in PyTorch's order, `[G*H]` without padding.
+    /// One direction of `[D*H*G]` in PyTorch's order: `[G*H]` without padding.
     fn blocked_gates(&self, gates: &GpuArray, direction: usize) -> Result<GpuArray> {
         let Dims { h, g, .. } = self.layer.pass.dims;
         self.blocked(gates, direction * self.layer.widths().hidden * g, [1, 1], &[g * h])
     }
 
-    /// A gradient with rows in the recurrence's order, in PyTorch's.
+    /// Converts the rows of a gradient from the recurrence's order to PyTorch's.
     fn blocked(
         &self,
         source: &GpuArray,
@@ -200,7 +202,8 @@ impl BackwardRun<'_> {
         Ok(out)
     }
 
-    /// `dW = dgates^T x` of one direction, `[G*H, I]` without padding; x is `[N, I]` of `inputs` features.
+    /// `dW = dgates^T x` of one direction, `[G*H, I]` without padding. x is `[N, I]` and has `inputs`
+    /// features without padding.
     fn input_weights(
         &self,
         gates: &GpuArray,
@@ -226,7 +229,7 @@ impl BackwardRun<'_> {
         if direct { Ok(sum) } else { self.blocked(&sum, 0, [width, inputs], &[g * h, inputs]) }
     }
 
-    /// `dU = dgates^T h` of one direction, with h before every step as the product saw it, `[N, D, P]`.
+    /// `dU = dgates^T h` of one direction; h is the recurrent product's operand at every step, `[N, D, P]`.
     fn recurrent_product(
         &self,
         (gates, offset): (&GpuArray, usize),
@@ -253,7 +256,7 @@ impl BackwardRun<'_> {
     }
 
     /// `dU = sum over t of dgates_t^T h_{t-1}` of one direction: one product over all steps but the first,
-    /// whose earlier state is h0.
+    /// whose previous state is h0.
     fn recurrent_weights(&self, direction: usize, reversed: bool) -> Result<GpuArray> {
         let (gpu, op, kept) = (self.layer.gpu, self.layer.pass.op, &self.kept);
         let Dims { t, b, h, p, d, g, .. } = self.layer.pass.dims;
@@ -265,7 +268,7 @@ impl BackwardRun<'_> {
         let groups = if self.layer.is_aligned() { g } else { 1 };
         let mut sum = gpu.array(op, &[rows, state])?;
         let gates = Operand::rows(&kept.gates, d * rows).at(direction * rows);
-        // In its own time a direction's step s is preceded by s - 1; the first step by h0.
+        // Step s of a direction, counted in its own order, follows step s - 1; the first step follows h0.
         let (first, later, before) = if reversed { (t - 1, 0, 1) } else { (0, 1, 0) };
         let y = Operand::rows(&kept.y, d * state).at(direction * state);
         let h0 = cast(&self.h0.array, kept.y.dtype)?;
@@ -285,8 +288,8 @@ impl BackwardRun<'_> {
         self.finish_recurrent(sum, direction)
     }
 
-    /// dU in PyTorch's order and without padding. Where the reset gate acts before the product, the candidate's rows
-    /// are a product with r*h.
+    /// dU in PyTorch's order and without padding. Where the reset gate acts before the product, the
+    /// candidate's rows come from a product with r*h.
     fn finish_recurrent(&self, sum: GpuArray, direction: usize) -> Result<GpuArray> {
         let Dims { h, p, g, .. } = self.layer.pass.dims;
         let sum = match self.layer.is_aligned() {
@@ -299,7 +302,7 @@ impl BackwardRun<'_> {
         }
     }
 
-    /// Puts `dn^T (r*h)`, with r*h out of `aux`, in the place of the candidate's rows.
+    /// Replaces the candidate's rows by `dn^T (r*h)`; r*h is in `aux`.
     fn replace_candidate(&self, mut sum: GpuArray, aux: &GpuArray, direction: usize) -> Result<GpuArray> {
         let (gpu, op) = (self.layer.gpu, self.layer.pass.op);
         let Dims { h, d, g, n, .. } = self.layer.pass.dims;

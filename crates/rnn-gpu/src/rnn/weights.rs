@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const OP: &str = "rnn::pack";
 
-/// Weights of one direction as they are given, in PyTorch's layout.
+/// Weights of one direction as given, in PyTorch's layout.
 pub type CellWeights = PerParameter<GpuArray>;
 
 /// The weights of one layer.
@@ -22,35 +22,36 @@ pub struct LayerWeights {
     pub(super) w_ih: GpuArray,
     /// `[D*H*G]`
     pub(super) bias: Option<GpuArray>,
-    /// `[D, K, H]`: what a cell has per unit: b_hn where the last gate stays apart (zeros without biases), peepholes, u
+    /// `[D, K, H]`: a cell's parameters per unit: b_hn with linear before reset (zeros without biases),
+    /// peepholes, u
     pub(super) per_unit: Option<GpuArray>,
     /// Layer normalisation only
     pub(super) norm: Option<NormWeights>,
-    /// U of both directions for the forward recurrence, then what a step's second product takes
+    /// U of both directions for the forward recurrence, then the matrix of a step's second product
     pub(super) forward: GpuArray,
     half: Mutex<HalfWeights>,
-    /// U for the backward recurrence: packed at the first backward pass, because inference never needs
-    /// it. Packing lets go of the weights as given, so that the optimizer's step that follows finds them
-    /// unshared and need not copy them.
+    /// U for the backward recurrence. It is packed at the first backward pass, because inference never needs
+    /// it. Packing drops the weights as given, so that the next optimizer step finds them unshared and need
+    /// not copy them.
     backward: Mutex<Backward>,
 }
 
-/// What layer normalisation takes beside parameters per unit.
+/// The weights of layer normalisation besides the parameters per unit.
 pub(super) struct NormWeights {
     /// `[D*H*G]`: gains of the input's product
     pub(super) norm_ih: GpuArray,
-    /// `[D*H*G, P]`: U in the order of W, for the raw products of all steps at once
+    /// `[D*H*G, P]`: U in the order of W, for the recurrent products of all steps at once
     pub(super) w_hh: GpuArray,
 }
 
-/// Weights rounded to f16, each made at the first pass that asks for it.
+/// Weights rounded to f16, each made at the first pass that needs it.
 #[derive(Default)]
 struct HalfWeights {
     /// `[D*H*G, I]`, f16
     w_ih: Option<GpuArray>,
-    /// The same in f32 again, for products of f32
+    /// The same values in f32, for products in f32
     widened: Option<GpuArray>,
-    /// U, two to a word
+    /// U, two values per word
     forward: Option<GpuArray>,
 }
 
@@ -59,16 +60,16 @@ enum Backward {
     Given(Recurrent),
     Packed {
         single: GpuArray,
-        /// Rounded to f16, made at the first pass that asks for it.
+        /// Rounded to f16; made at the first pass that needs it.
         half: Option<GpuArray>,
     },
 }
 
 /// The recurrent matrices as given, one per direction.
 struct Recurrent {
-    /// [G*H, P]; empty for an independent recurrence
+    /// `[G*H, P]`; empty for an independent recurrence
     w_hh: Vec<GpuArray>,
-    /// [P, H]; empty without a projection
+    /// `[P, H]`; empty without a projection
     w_hr: Vec<GpuArray>,
 }
 
@@ -88,7 +89,7 @@ impl Recurrent {
         let (units, columns, gates) = (spec.hidden_size, spec.state_size(), spec.cell.gates());
         let first = Matrix { source: &self.w_hh, offset: 0, units, columns, gates };
         let second = match resets_before(spec) {
-            // Forward, the second product finds its gate in U.
+            // The second product of the forward pass reads its gate from U.
             true if backward => Some(Matrix { offset: (gates - 1) * units * columns, gates: 1, ..first }),
             _ => (spec.proj_size > 0).then_some(Matrix {
                 source: &self.w_hr,
@@ -102,7 +103,7 @@ impl Recurrent {
     }
 }
 
-/// What is there, or is made now.
+/// The array at `place`, made at the first call.
 pub(super) fn once(
     place: &mut Option<GpuArray>,
     make: impl FnOnce() -> Result<GpuArray>,
@@ -122,7 +123,7 @@ impl LayerWeights {
     /// Packs the weights of one layer, one cell per direction.
     ///
     /// # Errors
-    /// No memory, a device that is lost.
+    /// No memory, or a lost device.
     pub fn new(spec: &StackSpec, inputs: usize, gpu: &GpuDevice, cells: Vec<CellWeights>) -> Result<Self> {
         let (hidden, state) = (spec.hidden_size, spec.state_size());
         let packing = Packing { spec, gpu, cells: &cells };
@@ -156,7 +157,7 @@ impl LayerWeights {
         self.w_ih.len() + self.forward.len() + optional.map(GpuArray::len).sum::<usize>()
     }
 
-    /// What [`LayerWeights::len`] will be for a layer of `inputs` features.
+    /// What [`LayerWeights::len`] is for a layer of `inputs` features.
     pub fn len_of(spec: &StackSpec, inputs: usize) -> usize {
         let (hidden, state) = (padded(spec.hidden_size), padded(spec.state_size()));
         let rows = spec.cell.gates() * hidden;
@@ -166,12 +167,12 @@ impl LayerWeights {
         }
         let first = if spec.cell.independent { 0 } else { rows * state };
         let second = if spec.proj_size > 0 { hidden * state } else { 0 };
-        // A buffer is never empty.
+        // A buffer has at least one vector of four.
         spec.num_directions() * len + (spec.num_directions() * (first + second)).max(4)
     }
 
-    /// Where a step's second matrix starts in `forward`, and in what [`LayerWeights::backward`] gives, in vectors
-    /// of four.
+    /// Offset of a step's second matrix in `forward`, or with `backward` in the result of
+    /// [`LayerWeights::backward`], in vectors of four.
     pub(super) fn second(spec: &StackSpec, backward: bool) -> u32 {
         let first = spec.num_directions() * first_weights(spec);
         match resets_before(spec) && !backward {
@@ -181,7 +182,7 @@ impl LayerWeights {
     }
 
     fn half(&self) -> MutexGuard<'_, HalfWeights> {
-        // Each whole or absent, whatever happened to another thread.
+        // A panic in another thread leaves each array either complete or absent.
         self.half.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -190,7 +191,7 @@ impl LayerWeights {
         once(&mut self.half().w_ih, || cast(&self.w_ih, DType::F16))
     }
 
-    /// W rounded to f16, in f32.
+    /// W rounded to f16, stored in f32.
     pub(super) fn rounded_w_ih(&self) -> Result<GpuArray> {
         let half = self.half_w_ih()?;
         once(&mut self.half().widened, || cast(&half, DType::F32))
@@ -201,9 +202,9 @@ impl LayerWeights {
         once(&mut self.half().forward, || cast(&self.forward, DType::F16))
     }
 
-    /// U arranged for the backward recurrence, in f32 or rounded to f16, made at first use.
+    /// U for the backward recurrence, in f32 or rounded to f16; made at first use.
     pub(super) fn backward(&self, gpu: &GpuDevice, spec: &StackSpec, want_half: bool) -> Result<GpuArray> {
-        // A panic while packing leaves the weights as given: nothing is lost.
+        // A panic while packing leaves the weights as given, so no value is lost.
         let mut backward = self.backward.lock().unwrap_or_else(PoisonError::into_inner);
         if let Backward::Given(given) = &*backward {
             let single = pack_recurrent(gpu, &given.matrices(spec, true), true)?;
@@ -217,7 +218,7 @@ impl LayerWeights {
     }
 }
 
-/// The weights of a layer on their way into the kernels' order.
+/// The weights of a layer while they are packed.
 struct Packing<'a> {
     spec: &'a StackSpec,
     gpu: &'a GpuDevice,
@@ -231,7 +232,7 @@ impl Packing<'_> {
         self.spec.cell.gates() * padded(self.spec.hidden_size)
     }
 
-    /// A matrix `[G*H, columns]` of every direction with the gates of a unit side by side: `[D*H*G, stride]`.
+    /// A matrix `[G*H, columns]` of every direction with interleaved gates: `[D*H*G, stride]`.
     fn interleaved(&self, parameter: Parameter, columns: usize, stride: usize) -> Result<GpuArray> {
         let rows = self.rows();
         let out = self.gpu.array(OP, &[self.cells.len() * rows, stride])?;
@@ -254,7 +255,7 @@ impl Packing<'_> {
         Ok(out)
     }
 
-    /// The sum of both biases, `[D*H*G]`, but that b_hn of a last gate that stays apart goes to `per_unit`.
+    /// The sum of both biases, `[D*H*G]`; with linear before reset, b_hn goes to `per_unit` instead.
     fn bias(&self, per_unit: Option<&GpuArray>) -> Result<GpuArray> {
         let sum = self.gpu.array(OP, &[self.cells.len() * self.rows()])?;
         let apart = per_unit.filter(|_| self.spec.cell.linear_before_reset()).map(GpuArray::buffer);
@@ -267,13 +268,13 @@ impl Packing<'_> {
         Ok(sum)
     }
 
-    /// `[D, K, H]`, K being `count` and H `width`: peepholes of i, f and o, or u, or zeros where [`Packing::bias`] will
-    /// write b_hn; then what layer normalisation has per unit.
+    /// `[D, K, H]` with K = `count` and H = `width`: peepholes of i, f and o, or u, or zeros where
+    /// [`Packing::bias`] writes b_hn; then the parameters per unit of layer normalisation.
     fn per_unit(&self, count: usize, width: usize) -> Result<GpuArray> {
         let (spec, hidden, own) = (self.spec, self.spec.hidden_size, own_parameters(self.spec));
         let mut out = self.gpu.zeroed_array(OP, &[self.cells.len(), count, width])?;
         for (direction, cell) in self.cells.iter().enumerate() {
-            // `rows` rows of H of a source go to planes `plane`, `plane + apart`, ...
+            // Rows of H of a source, `rows` of them, go to planes `plane`, `plane + apart`, ...
             let mut put = |parameter, rows: usize, plane: usize, apart: usize| {
                 let Some(source) = cell.get(parameter) else { return Ok(()) };
                 let to = (direction * count + plane) * width;

@@ -1,5 +1,7 @@
 // The options of a recurrent layer in a step: ragged rows and resets, per-unit parameters, clipping, noise. Flags are
 // overrides, so that a plain layer does not pay for them; numbers are in the uniform.
+// In shapes of rnn/*.wgsl and lib/*.wgsl the letters H, P and I are widths padded to a multiple of 4; P is the width of
+// h: the projection, or H without one.
 // Needs: lib/activation.wgsl, lib/rng.wgsl, and of the driver: params with batch, hidden, directions, steps and
 // `options`, and option(i), element i of the options' buffer.
 

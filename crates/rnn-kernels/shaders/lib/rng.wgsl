@@ -1,6 +1,6 @@
 // Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror and Shaw, SC 2011): a draw is a pure function
 // of key and counter, the same on every device. Defines: threefry.
-// CPU twin: crates/rnn-runtime/src/rng.rs
+// CPU twin: crates/rnn-base/src/rng.rs
 
 fn threefry_round(x: vec2<u32>, rotation: u32) -> vec2<u32> {
     let sum = x.x + x.y;

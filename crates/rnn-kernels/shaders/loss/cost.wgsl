@@ -3,7 +3,7 @@
 //   0 (x - t)^2   1 |x - t|   2 Huber   3 softplus(x) - t x (BCE with logits)   4 pinball
 // The last branch of each comparison is the one that NaN takes, so NaN is passed on.
 // Defines: COST, cost, slope. Needs: lib/math.wgsl.
-// CPU twin: crates/rnn-cpu/src/loss.rs (cost, slope)
+// CPU twin: crates/rnn-cpu/src/loss.rs (with_cost, slope)
 
 override COST: u32;
 

@@ -1,12 +1,12 @@
 // Rows of a weight matrix from PyTorch's order (a block of H rows per gate) to that of the recurrence (the gates of a
-// unit side by side, unit * G + gate, for P units), or its gradient back. P is H rounded up to a multiple of 4; row
+// unit side by side, unit * G + gate), or its gradient back. H of the second order is padded to a multiple of 4; row
 // lengths are padded likewise. Padding is zero, and is dropped on the way back.
 // Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-cpu/src/rnn/pack.rs (Panels)
+// CPU twin: crates/rnn-cpu/src/rnn/pack.rs (ForwardWeights)
 
 struct Params {
-    hidden: u32,     // H
-    padded: u32,     // P
+    hidden: u32,     // H without padding
+    padded: u32,     // H
     gates: u32,      // G
     columns: u32,    // of the matrix in PyTorch's order
     stride: u32,     // elements between rows of the other matrix
@@ -17,7 +17,7 @@ struct Params {
 override BACK: bool;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> source: array<f32>;      // [G*H, columns]; back: [P*G, stride]
+@group(1) @binding(0) var<storage, read> source: array<f32>;      // [G*H, columns]; back: [H*G, stride]
 @group(1) @binding(1) var<storage, read_write> result: array<f32>;  // the other matrix
 
 @compute @workgroup_size(256)

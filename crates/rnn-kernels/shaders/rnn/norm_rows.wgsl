@@ -1,21 +1,21 @@
-// Layer normalisation of the input product of every step. Rows have H*G values with the gates of a unit side by side,
-// and zeros beyond H. out = normal * gain + bias. LANES lanes per row and direction.
+// Layer normalisation of the input product of every step. Rows have H*G values with the gates of a unit side by side;
+// H is padded to a multiple of 4 with zeros. out = normal * gain + bias. LANES lanes per row and direction.
 // Needs: lib/sum_lanes.wgsl, lib/row_norm.wgsl.
-// CPU twin: crates/rnn-cpu/src/rnn/forward.rs
+// CPU twin: crates/rnn-cpu/src/rnn/phases/forward.rs
 
 struct Params {
     rows: u32,       // T*B*D
     directions: u32, // D
-    width: u32,      // P*G
-    count: u32,      // H*G: values of a row, without padding
+    width: u32,      // H*G
+    count: u32,      // H*G without padding: values of a row
     has_bias: u32,
     epsilon: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> gain: array<f32>;       // [D, P*G]
-@group(1) @binding(1) var<storage, read> bias: array<f32>;       // [D, P*G]
-@group(1) @binding(2) var<storage, read_write> x: array<f32>;    // [T*B, D, P*G]
+@group(1) @binding(0) var<storage, read> gain: array<f32>;       // [D, H*G]
+@group(1) @binding(1) var<storage, read> bias: array<f32>;       // [D, H*G]
+@group(1) @binding(2) var<storage, read_write> x: array<f32>;    // [T*B, D, H*G]
 
 @compute @workgroup_size(256)
 fn norm_rows(

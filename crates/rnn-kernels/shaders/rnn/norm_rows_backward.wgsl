@@ -1,22 +1,22 @@
 // The backward pass of rnn/norm_rows.wgsl. From its input x (computed again) and the gradient d of its output: the
 // gradient of x, in the place of x, and d * normal, whose sum over the rows is the gradient of the gain.
 // Needs: lib/sum_lanes.wgsl, lib/row_norm.wgsl.
-// CPU twin: crates/rnn-cpu/src/rnn/backward.rs
+// CPU twin: crates/rnn-cpu/src/rnn/phases/norms.rs (input_norm_grads)
 
 struct Params {
     rows: u32,       // T*B*D
     directions: u32, // D
-    width: u32,      // P*G
-    count: u32,      // H*G: values of a row, without padding
+    width: u32,      // H*G
+    count: u32,      // H*G without padding: values of a row
     has_bias: u32,   // not used here
     epsilon: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> gain: array<f32>;           // [D, P*G]
-@group(1) @binding(1) var<storage, read> d: array<f32>;              // [T*B, D, P*G]
-@group(1) @binding(2) var<storage, read_write> x: array<f32>;        // [T*B, D, P*G]
-@group(1) @binding(3) var<storage, read_write> of_gain: array<f32>;  // [T*B, D, P*G]
+@group(1) @binding(0) var<storage, read> gain: array<f32>;           // [D, H*G]
+@group(1) @binding(1) var<storage, read> d: array<f32>;              // [T*B, D, H*G]
+@group(1) @binding(2) var<storage, read_write> x: array<f32>;        // [T*B, D, H*G]
+@group(1) @binding(3) var<storage, read_write> of_gain: array<f32>;  // [T*B, D, H*G]
 
 @compute @workgroup_size(256)
 fn norm_rows_backward(

@@ -1,11 +1,11 @@
 // The two biases of one direction: their sum where both are added to the same gate. b_hn of a GRU is kept apart,
-// because the reset gate multiplies it. The gates of a unit are side by side. P is H rounded up to a multiple of 4,
-// with zeros beyond H. Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-cpu/src/rnn/pack.rs (pack_bias)
+// because the reset gate multiplies it. The gates of a unit are side by side. H of the results is padded to a multiple
+// of 4 with zeros. Needs: lib/index.wgsl.
+// CPU twin: crates/rnn-cpu/src/rnn/pack.rs (ForwardWeights)
 
 struct Params {
-    hidden: u32,    // H
-    padded: u32,    // P
+    hidden: u32,    // H without padding
+    padded: u32,    // H
     gates: u32,     // G
     direction: u32, // which direction
     apart: u32,     // 1 if the recurrent bias of the last gate is kept apart (GRU)
@@ -15,8 +15,8 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> b_ih: array<f32>;              // [G*H]
 @group(1) @binding(1) var<storage, read> b_hh: array<f32>;              // [G*H]
-@group(1) @binding(2) var<storage, read_write> bias: array<f32>;        // [D, P, G]
-@group(1) @binding(3) var<storage, read_write> cell_params: array<f32>; // [D, K, P]
+@group(1) @binding(2) var<storage, read_write> bias: array<f32>;        // [D, H, G]
+@group(1) @binding(3) var<storage, read_write> cell_params: array<f32>; // [D, K, H]
 
 @compute @workgroup_size(256)
 fn pack_bias(

@@ -5,7 +5,7 @@
 //   backward: [G*N/4, K/4, 4] vec4 along the column j:      U[k, 4p + c] for k = 4q + r, gates of a unit side
 //             by side: k = unit * G + gate
 // Needs: lib/index.wgsl.
-// CPU twin: crates/rnn-cpu/src/rnn/pack.rs (Panels)
+// CPU twin: crates/rnn-cpu/src/rnn/pack.rs (ForwardWeights, BackwardWeights)
 
 struct Params {
     units: u32,          // N

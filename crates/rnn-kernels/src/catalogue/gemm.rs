@@ -3,7 +3,7 @@
 use crate::kernel::{Access::*, Constants, Kernel, StepSource, part};
 use crate::params::gemm::{GemmParams, SumPartsParams};
 
-/// The formats of a product's operands and of its result.
+/// Storage formats of a product's operands and of its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Formats {
     /// All in f32.
@@ -22,7 +22,7 @@ pub fn member(family: &'static Family, formats: Formats) -> &'static Kernel {
     &family[formats as usize]
 }
 
-/// The kernels of one form: its name, its own parts, and what else a kernel has.
+/// The kernels of one form: its name, its own parts, and its other fields.
 macro_rules! family {
     ($name:literal, [$($part:literal),*], $rest:expr) => {
         [
@@ -85,7 +85,7 @@ pub static GEMM_SUBGROUP: Family = family!(
     }
 );
 
-/// Which operand is contiguous along k, with eight rows of an invocation.
+/// Contiguous axes of the operands, with eight rows per invocation.
 const TILE_VARIANTS: &[Constants] = &[
     &[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0), ("ROWS", 8.0)],
     &[("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0), ("ROWS", 8.0)],
@@ -93,7 +93,7 @@ const TILE_VARIANTS: &[Constants] = &[
     &[("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0), ("ROWS", 8.0)],
 ];
 
-/// What both tiles have in common.
+/// The fields that both tiles share.
 const GEMM_TILE: Kernel = Kernel {
     entry: "gemm_tile",
     bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
@@ -103,10 +103,10 @@ const GEMM_TILE: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// For aligned operands, 64 x 64 of the result to a workgroup.
+/// For aligned operands; a workgroup computes 64 x 64 of the result.
 pub static GEMM_TILE_64: Family = family!("gemm_tile_64", ["aligned", "tile_64", "gemm_tile"], GEMM_TILE);
 
-/// For aligned operands, 128 x 128 of the result to a workgroup.
+/// For aligned operands; a workgroup computes 128 x 128 of the result.
 pub static GEMM_TILE_128: Family = family!("gemm_tile_128", ["aligned", "tile_128", "gemm_tile"], GEMM_TILE);
 
 /// For at most four rows and a matrix that is contiguous along k.
@@ -133,7 +133,7 @@ pub static SUM_PARTS: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// The same into f16.
+/// The same with a result in f16.
 pub static SUM_PARTS_HALF: Kernel = Kernel {
     label: "sum_parts_f16",
     parts: &[part!("lib/index.wgsl"), part!("gemm/result_f16.wgsl"), part!("gemm/sum_parts.wgsl")],

@@ -1,5 +1,5 @@
-//! Kernels of `shaders/optim/*.wgsl` and their parameters: an optimizer adds both in one place. What they compute stands
-//! at the head of each shader.
+//! Kernels of `shaders/optim/*.wgsl` and their parameters: an optimizer adds both here. The head of each
+//! shader documents its kernel.
 
 use crate::kernel::Access::{Read, ReadWrite};
 use crate::kernel::{Kernel, StepSource, part};
@@ -10,9 +10,9 @@ params! {
     pub struct NormParams {
         /// Elements of the gradient.
         pub n: u32,
-        /// Elements that one partial sum takes.
+        /// Elements per partial sum.
         pub chunk: u32,
-        /// Where the partial sums go.
+        /// Index of the first partial sum.
         pub first: u32,
         /// Factor of the gradient: 1 over the loss scale.
         pub unscale: f32,
@@ -24,11 +24,11 @@ params! {
     pub struct NormFinishParams {
         /// Number of tensors.
         pub tensors: u32,
-        /// Whether `max_norm` means anything.
+        /// Whether `max_norm` applies.
         pub has_max_norm: u32,
         /// Norm of all gradients together above which they are scaled down.
         pub max_norm: f32,
-        /// Whether `max_tensor_norm` means anything.
+        /// Whether `max_tensor_norm` applies.
         pub has_max_tensor_norm: u32,
         /// Norm of a single gradient above which it is scaled down.
         pub max_tensor_norm: f32,
@@ -52,16 +52,16 @@ params! {
     pub struct EmaParams {
         /// Elements.
         pub n: u32,
-        /// Share of the new value.
+        /// Weight of the new value.
         pub weight: f32,
     }
 
-    /// `Base` of `optim/base.wgsl`, at the head of the parameters of every step. 32 bytes: a struct within a
-    /// uniform has to be a multiple of 16.
+    /// `Base` of `optim/base.wgsl`, at the start of the parameters of every step. 32 bytes: a struct in a
+    /// uniform must be a multiple of 16.
     pub struct BaseParams {
         /// Elements.
         pub n: u32,
-        /// Number of the gradient among those of the control.
+        /// Index of this gradient in `control`.
         pub tensor: u32,
         /// Factor of the gradient: 1 over the loss scale.
         pub unscale: f32,
@@ -73,15 +73,15 @@ params! {
         pub l2: f32,
         /// Factor of the parameter before the update: the decoupled l2 penalty.
         pub shrink: f32,
-        /// By how much the parameter comes closer to zero: the decoupled l1 penalty.
+        /// Distance by which the parameter moves towards zero: the decoupled l1 penalty.
         pub threshold: f32,
     }
 
     /// `optim/sgd.wgsl`
     pub struct SgdParams {
-        /// Of all steps.
+        /// The parameters that all steps share.
         pub base: BaseParams,
-        /// Whether the velocity is written without being read.
+        /// Whether the velocity is written without being read: the first step.
         pub first: u32,
         /// Learning rate.
         pub lr: f32,
@@ -91,7 +91,7 @@ params! {
 
     /// `optim/rmsprop.wgsl`
     pub struct RmsPropParams {
-        /// Of all steps.
+        /// The parameters that all steps share.
         pub base: BaseParams,
         /// Learning rate.
         pub lr: f32,
@@ -107,7 +107,7 @@ params! {
 
     /// `optim/adagrad.wgsl`
     pub struct AdaGradParams {
-        /// Of all steps.
+        /// The parameters that all steps share.
         pub base: BaseParams,
         /// Learning rate.
         pub lr: f32,
@@ -117,7 +117,7 @@ params! {
 
     /// `optim/adadelta.wgsl`
     pub struct AdaDeltaParams {
-        /// Of all steps.
+        /// The parameters that all steps share.
         pub base: BaseParams,
         /// Learning rate.
         pub lr: f32,
@@ -131,7 +131,7 @@ params! {
 
     /// `optim/adam.wgsl`
     pub struct AdamParams {
-        /// Of all steps.
+        /// The parameters that all steps share.
         pub base: BaseParams,
         /// Decay of the mean gradient.
         pub beta1: f32,
@@ -143,9 +143,9 @@ params! {
         pub one_minus_beta2: f32,
         /// Added outside the square root.
         pub eps: f32,
-        /// Factor of the mean gradient: the learning rate over its bias.
+        /// Factor of the mean gradient: learning rate and bias correction.
         pub step_size: f32,
-        /// Factor of the gradient itself; 0 but for Nadam.
+        /// Factor of the gradient itself; 0 except for Nadam.
         pub look_ahead: f32,
         /// `1 / sqrt(1 - beta2^t)`
         pub inv_sqrt_correction2: f32,
@@ -153,11 +153,11 @@ params! {
 
     /// `optim/lion.wgsl`
     pub struct LionParams {
-        /// Of all steps.
+        /// The parameters that all steps share.
         pub base: BaseParams,
         /// Learning rate.
         pub lr: f32,
-        /// Share of the mean gradient in the direction.
+        /// Weight of the mean gradient in the direction.
         pub beta1: f32,
         /// `1 - beta1`, rounded once.
         pub one_minus_beta1: f32,

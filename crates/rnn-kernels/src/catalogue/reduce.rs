@@ -1,4 +1,4 @@
-//! Kernels of `shaders/reduce/*.wgsl`. What they compute stands at the head of each file.
+//! Kernels of `shaders/reduce/*.wgsl`. The head of each file documents its kernel.
 
 use crate::kernel::Access::{Read, ReadWrite};
 use crate::kernel::{Kernel, StepSource, part};

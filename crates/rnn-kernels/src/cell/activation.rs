@@ -3,7 +3,8 @@
 use super::Problem;
 use serde::{Deserialize, Serialize};
 
-/// A pointwise activation. Its derivative is a function of its output, which is what the forward pass keeps.
+/// A pointwise activation. Its derivative is a function of its output, because the forward pass keeps only
+/// the output.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Activation {
     /// `1 / (1 + exp(-x))`, derivative `y (1 - y)`
@@ -65,7 +66,7 @@ impl Activation {
     /// `clamp(x/5 + 1/2, 0, 1)`: ONNX, Keras 1 and 2, Theano.
     pub const HARD_SIGMOID_ONNX: Activation = Activation::HardSigmoid { alpha: 0.2, beta: 0.5 };
 
-    /// The number by which shaders know it (`shaders/lib/activation.wgsl`).
+    /// The activation's number in shaders (`shaders/lib/activation.wgsl`).
     pub const fn code(self) -> u32 {
         match self {
             Activation::Sigmoid => 0,
@@ -84,7 +85,7 @@ impl Activation {
         }
     }
 
-    /// `[alpha, beta]`, zeros where there is none.
+    /// `[alpha, beta]`; 0 for a parameter that the activation does not have.
     pub const fn parameters(self) -> [f32; 2] {
         match self {
             Activation::HardSigmoid { alpha, beta }
@@ -97,7 +98,7 @@ impl Activation {
         }
     }
 
-    /// What is wrong with the parameters, if anything.
+    /// The first problem of the parameters, if any.
     pub(super) fn problem(self, option: &'static str) -> Option<Problem> {
         let [alpha, beta] = self.parameters();
         let expected = match self {

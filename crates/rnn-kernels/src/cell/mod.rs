@@ -1,7 +1,7 @@
 //! The plain-data description of a recurrent cell and of a stack of them.
 //!
-//! The GPU picks WGSL parts and override constants from it, the CPU its loop, the oracle
-//! interprets it. It holds no weights.
+//! The GPU backend selects WGSL parts and override constants by it, the CPU backend selects its loop, and the
+//! test oracle interprets it. It holds no weights.
 
 mod activation;
 mod per_parameter;
@@ -23,15 +23,15 @@ pub enum CellKind {
     /// `n = act(x_n + U_n (r*h) + b_hn)` as in the paper: [`CellSpec::reset_after`].
     Gru,
     /// Minimal gated unit (Zhou 2016). Gate order f, n. `h' = (1-f)*h + f*n`, where
-    /// `n = act(x_n + f*(U_n h + b_hn))`. The paper has the gate before the product, `U_n (f*h)`, which does not
-    /// exist here.
+    /// `n = act(x_n + f*(U_n h + b_hn))`. The paper applies the gate before the product, `U_n (f*h)`; that
+    /// variant is not implemented.
     Mgu,
     /// Elman network (1990): `h' = act(W x + U h + b)`.
     Rnn,
 }
 
 impl CellKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [CellKind; 4] = [CellKind::Lstm, CellKind::Gru, CellKind::Mgu, CellKind::Rnn];
 
     /// Whether the cell carries a cell state `c` besides `h`.
@@ -57,14 +57,14 @@ pub struct CellSpec {
     pub candidate_activation: Activation,
     /// Activation of the cell state on its way to h; LSTM only.
     pub output_activation: Activation,
-    /// LSTM: i and f also see the cell state of the step before, o the new one, each through a weight
-    /// per unit (Gers 2002).
+    /// LSTM: i and f also see the previous cell state, and o the new one, each through a weight per unit
+    /// (Gers 2002).
     pub peephole: bool,
     /// LSTM: `f = 1 - i`, so that there are three gates, i, g, o (CIFG, Greff 2017).
     pub coupled: bool,
     /// GRU: whether the reset gate acts after the recurrent product (cuDNN) or before it (Cho 2014).
     pub reset_after: bool,
-    /// Elman: every unit sees its own h only, `weight_hh` is a vector of H (IndRNN, Li 2018).
+    /// Elman: every unit sees only its own h; `weight_hh` is a vector of H (IndRNN, Li 2018).
     pub independent: bool,
     /// Layer normalisation of the input's and the recurrent product over all gates together, and of the
     /// LSTM's cell state on its way to h (Ba 2016). The biases are added after it.
@@ -113,7 +113,7 @@ impl CellSpec {
         Self::with_kind(CellKind::Rnn, Activation::Relu)
     }
 
-    /// Replaces every activation by the identity, so that small integers stay exact.
+    /// A linear cell: every activation is the identity, so that small integers stay exact.
     pub const fn linear(kind: CellKind) -> Self {
         let mut spec = Self::with_kind(kind, Activation::Identity);
         spec.gate_activation = Activation::Identity;
@@ -137,7 +137,7 @@ impl CellSpec {
         }
     }
 
-    /// G: how many blocks of H rows the weights have.
+    /// G: number of blocks of H rows in the weights.
     pub const fn gates(&self) -> usize {
         match self.kind {
             CellKind::Lstm if self.coupled => 3,
@@ -148,18 +148,19 @@ impl CellSpec {
         }
     }
 
-    /// Whether a gate multiplies the recurrent product of the candidate, so that product and `b_hn` stay apart from
-    /// the input's share, forward and backward. The candidate is the last gate then.
+    /// Linear before reset: a gate multiplies the recurrent product of the candidate, so this product and
+    /// `b_hn` stay separate from the input's product, forward and backward. The candidate is the last gate
+    /// then.
     pub const fn linear_before_reset(&self) -> bool {
         matches!(self.kind, CellKind::Gru | CellKind::Mgu) && self.reset_after
     }
 
-    /// Blocks of H peephole weights: i, f, o, or i, o when coupled.
+    /// Number of blocks of H peephole weights: i, f, o, or i, o when coupled.
     pub const fn peepholes(&self) -> usize {
         if self.coupled { 2 } else { 3 }
     }
 
-    /// The first option that does not fit the cell or the others.
+    /// The first option that does not fit the cell or the other options.
     fn problem(&self) -> Option<Problem> {
         let only = |option, of: CellKind, is: bool, name: &str| {
             (is && self.kind != of)
@@ -197,9 +198,9 @@ impl CellSpec {
 pub struct Problem {
     /// The option.
     pub option: &'static str,
-    /// What it should be.
+    /// The expected value.
     pub expected: String,
-    /// What it is.
+    /// The actual value.
     pub got: String,
 }
 

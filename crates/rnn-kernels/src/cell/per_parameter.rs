@@ -1,12 +1,12 @@
-//! [`PerParameter`]: something for each parameter that a layer has.
+//! [`PerParameter`]: a value for each parameter of a layer.
 
 use super::Parameter;
 use std::ops::{Index, IndexMut};
 
-/// A value for each parameter of one layer and direction that is there: weights, gradients, shapes.
+/// A value for each parameter that one layer and direction has: weights, gradients, shapes.
 ///
-/// Indexing by [`Parameter`] is for parameters that are known to be there, as `weight_ih` and `weight_hh` are in every
-/// cell; like that of a map, it panics where there is none.
+/// Indexing by [`Parameter`] is for parameters that every cell has, such as `weight_ih` and `weight_hh`. Like
+/// a map's, it panics where the parameter is absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PerParameter<T>([Option<T>; Parameter::ALL.len()]);
 
@@ -17,7 +17,7 @@ impl<T> Default for PerParameter<T> {
 }
 
 impl<T> PerParameter<T> {
-    /// The two matrices that every cell has, and nothing else.
+    /// The values of the two matrices that every cell has.
     pub fn new(weight_ih: T, weight_hh: T) -> Self {
         let mut all = Self::default();
         all.set(Parameter::WeightIh, weight_ih);
@@ -25,17 +25,17 @@ impl<T> PerParameter<T> {
         all
     }
 
-    /// One value, if there.
+    /// One value, if present.
     pub fn get(&self, parameter: Parameter) -> Option<&T> {
         self.0[parameter as usize].as_ref()
     }
 
-    /// One value, if there, to be changed.
+    /// One value, if present, mutable.
     pub fn get_mut(&mut self, parameter: Parameter) -> Option<&mut T> {
         self.0[parameter as usize].as_mut()
     }
 
-    /// Several values, each if there, to be changed together. The parameters differ.
+    /// Several values, each if present, mutable. The parameters must differ.
     pub fn get_disjoint_mut<const N: usize>(&mut self, parameters: [Parameter; N]) -> [Option<&mut T>; N] {
         let mut found = [const { None }; N];
         for (value, parameter) in self.0.iter_mut().zip(Parameter::ALL) {
@@ -51,12 +51,12 @@ impl<T> PerParameter<T> {
         self.0[parameter as usize] = Some(value);
     }
 
-    /// Takes one value out, if there.
+    /// Removes one value and returns it, if present.
     pub fn take(&mut self, parameter: Parameter) -> Option<T> {
         self.0[parameter as usize].take()
     }
 
-    /// What is there, in the order of [`Parameter::ALL`].
+    /// The present values, in the order of [`Parameter::ALL`].
     pub fn all(&self) -> impl Iterator<Item = (Parameter, &T)> {
         Parameter::ALL
             .into_iter()
@@ -64,7 +64,7 @@ impl<T> PerParameter<T> {
             .filter_map(|(parameter, value)| Some((parameter, value.as_ref()?)))
     }
 
-    /// Another value for each.
+    /// Applies `of` to each value.
     pub fn map<U>(self, mut of: impl FnMut(T) -> U) -> PerParameter<U> {
         PerParameter(self.0.map(|value| value.map(&mut of)))
     }

@@ -3,10 +3,10 @@
 use super::{CellKind, CellSpec, Problem};
 use serde::{Deserialize, Serialize};
 
-/// How the outputs of the two directions become one.
+/// Merging of the outputs of both directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Merge {
-    /// Side by side, D*H features: PyTorch.
+    /// Concatenated, D*H features, as in PyTorch.
     #[default]
     Concat,
     /// `forward + backward`, H features.
@@ -17,7 +17,7 @@ pub enum Merge {
     Mul,
 }
 
-/// Noise that the recurrence itself adds in training. All rates are probabilities in `[0, 1)`; 0 is none.
+/// Noise inside the recurrence in training. All rates are probabilities in `[0, 1)`; 0 switches a kind off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Regularization {
@@ -25,24 +25,25 @@ pub struct Regularization {
     pub input_dropout: f32,
     /// Variational dropout on the output of the last layer, one mask per sequence.
     pub output_dropout: f32,
-    /// Variational dropout on h on its way into the recurrent product, one mask per sequence. h itself,
-    /// which the GRU mixes in and the layer puts out, is whole.
+    /// Variational dropout on h as operand of the recurrent product, one mask per sequence. It does not
+    /// change h itself, which a GRU mixes in and the layer returns.
     pub recurrent_dropout: f32,
     /// Dropout on the candidate (g or n), a mask per step (Semeniuta 2016). LSTM and GRU.
     pub candidate_dropout: f32,
-    /// Zoneout: probability that a unit's h stays what it was (Krueger 2017). At inference, the mean.
+    /// Zoneout: probability that a unit keeps its previous h (Krueger 2017). At inference, the mean of old
+    /// and new h.
     pub zoneout_h: f32,
-    /// The same for c; LSTM only. o sees the c that would have been, as in the paper.
+    /// The same for c; LSTM only. The output gate sees the new c, as in the paper.
     pub zoneout_c: f32,
     /// DropConnect on `weight_hh`, one mask per pass (AWD-LSTM, Merity 2018).
     pub weight_dropout: f32,
 }
 
-/// How the weights of a pass are stored. Everything else is f32.
+/// Storage format of a pass's weights. Everything else is f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum WeightFormat {
-    /// As they are.
+    /// As given, in f32.
     #[default]
     F32,
     /// Rounded to bfloat16 (8 bits of precision), half of the memory to read. CPU only.
@@ -52,30 +53,31 @@ pub enum WeightFormat {
     F16,
 }
 
-/// How a training pass stores the values of all steps. Sums, the cell state, cotangents and the gradients of parameters
-/// are f32 throughout.
+/// Storage format of the values of all steps in a training pass. Sums, the cell state, cotangents and the
+/// gradients of parameters are always f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Storage {
     /// All in f32.
     #[default]
     F32,
-    /// Gates in f16 from the forward pass to the backward pass: of the G + 2 arrays `[T, B, H]` that a layer keeps, G
-    /// shrink to half. Outputs and states do not change. Gradients see gates of 11 bits; activations without a bound
-    /// overflow above 65504. Not with a clip: that a gate was clipped is seen by its exact value.
+    /// Gates in f16 from the forward pass to the backward pass: of the G + 2 arrays `[T, B, H]` that a layer
+    /// keeps, G take half the memory. Outputs and states do not change. Gradients use gates of 11 bits;
+    /// unbounded activations overflow above 65504. Not with a clip, because only the exact value shows that a
+    /// gate was clipped.
     HalfGates,
-    /// Inputs, outputs, gates and their gradients, and weights in f16 wherever the kernels of a GPU move them: half of
+    /// Inputs, outputs, gates and their gradients, and weights in f16 wherever GPU kernels move them: half of
     /// the bytes. Outputs are rounded, too, and small gradients vanish unless the loss is scaled. Devices without kernels
-    /// for it (the CPU, adapters without `shader-f16`) do as with [`Storage::HalfGates`]. Not with a clip, layer
+    /// for it (the CPU, adapters without `shader-f16`) use [`Storage::HalfGates`] instead. Not with a clip, layer
     /// normalisation, a projection or a reset gate before the product.
     Half,
 }
 
 impl Storage {
-    /// Whether passes over `spec` can store values so; if not, why.
+    /// Checks whether passes over `spec` can store values in this format.
     ///
     /// # Errors
-    /// What must be instead.
+    /// The format that `spec` requires, and why.
     pub fn check(self, spec: &StackSpec) -> Result<(), &'static str> {
         let cell = &spec.cell;
         let resets_before = cell.kind == CellKind::Gru && !cell.reset_after;
@@ -96,7 +98,7 @@ impl Storage {
 pub enum Parameter {
     /// `[G*H, I]`
     WeightIh,
-    /// `[G*H, P]`, `[H]` of an independent recurrence
+    /// `[G*H, P]`; `[H]` of an independent recurrence
     WeightHh,
     /// `[G*H]`
     BiasIh,
@@ -112,12 +114,12 @@ pub enum Parameter {
     NormHh,
     /// `[H]`: gain of the cell state's normalisation; LSTM only
     NormC,
-    /// `[H]`: offset after it; LSTM only
+    /// `[H]`: bias of the cell state's normalisation; LSTM only
     NormCBias,
 }
 
 impl Parameter {
-    /// All of them, in the order in which they are named.
+    /// All parameters, in the order of their documentation.
     pub const ALL: [Parameter; 10] = [
         Parameter::WeightIh,
         Parameter::WeightHh,
@@ -131,7 +133,7 @@ impl Parameter {
         Parameter::NormCBias,
     ];
 
-    /// Its name before `_l0`; PyTorch's where PyTorch has it.
+    /// Its name before `_l0`; PyTorch's name where PyTorch has the parameter.
     pub const fn name(self) -> &'static str {
         match self {
             Parameter::WeightIh => "weight_ih",
@@ -148,7 +150,7 @@ impl Parameter {
     }
 }
 
-/// A stack of recurrent layers: what one recurrent op computes.
+/// A stack of recurrent layers: the sizes and options of one recurrent op.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StackSpec {
     /// The cell of every layer and direction.
@@ -159,13 +161,14 @@ pub struct StackSpec {
     pub hidden_size: usize,
     /// L: number of stacked layers.
     pub num_layers: usize,
-    /// Whether every layer also runs backwards in time, outputs concatenated.
+    /// Whether every layer has a second direction that runs backwards in time.
     pub bidirectional: bool,
     /// Whether `bias_ih` and `bias_hh` exist.
     pub bias: bool,
-    /// P: h is projected to so many features by `weight_hr` `[P, H]` (Sak 2014); 0 for none. LSTM only.
+    /// P: number of features that `weight_hr` `[P, H]` projects h to (Sak 2014); 0 without a projection. LSTM
+    /// only.
     pub proj_size: usize,
-    /// How the outputs of both directions become one, in every layer.
+    /// Merging of the outputs of both directions, in every layer.
     pub merge: Merge,
     /// Dropout probability on the output of every layer but the last, in training.
     pub dropout: f32,
@@ -179,12 +182,12 @@ impl StackSpec {
         if self.bidirectional { 2 } else { 1 }
     }
 
-    /// Features of h: `proj_size`, or H without a projection.
+    /// P: features of h: `proj_size`, or H without a projection.
     pub const fn state_size(&self) -> usize {
         if self.proj_size > 0 { self.proj_size } else { self.hidden_size }
     }
 
-    /// D*H: features of the output of every layer; H when the directions are merged into one.
+    /// D*P: features of the output of every layer; P when the directions are merged into one.
     pub const fn output_size(&self) -> usize {
         match self.merge {
             Merge::Concat => self.num_directions() * self.state_size(),
@@ -202,7 +205,7 @@ impl StackSpec {
         self.cell.gates() * self.hidden_size
     }
 
-    /// The letters of a parameter's shape.
+    /// The shape of a parameter in letters.
     pub const fn parameter_axes(&self, parameter: Parameter) -> &'static str {
         match parameter {
             Parameter::WeightIh => "[G*H, I]",
@@ -263,10 +266,10 @@ impl StackSpec {
         }
     }
 
-    /// The first size, rate or option that is out of range or does not fit the others.
+    /// Finds the first size, rate or option that is out of range or does not fit the others.
     ///
     /// # Errors
-    /// That option, what it should be and what it is.
+    /// The option, its expected value and its actual value.
     pub fn check(&self) -> Result<(), Problem> {
         let sizes = [
             ("input_size", self.input_size),

@@ -5,11 +5,11 @@ use super::params;
 params! {
     /// `gemm/params.wgsl`: `c[m, n] (+)= a[m, k] b[k, n] (+ bias[n])` for a batch of strided matrices.
     pub struct GemmParams {
-        /// Rows of c, as far as this dispatch goes.
+        /// Rows of c that this dispatch computes.
         pub m: u32,
         /// Columns of c.
         pub n: u32,
-        /// Inner length.
+        /// Columns of a, rows of b.
         pub k: u32,
         /// Elements between rows of c.
         pub ldc: u32,
@@ -39,15 +39,15 @@ params! {
         pub has_bias: u32,
         /// First row of this dispatch: large products are split by rows.
         pub first_row: u32,
-        /// Into how many the sum over k is divided.
+        /// Number of parts that the sum over k is divided into.
         pub parts: u32,
-        /// Values of k of a part.
+        /// Values of k per part.
         pub part_depth: u32,
-        /// Elements of c between parts.
+        /// Elements of c from one part to the next.
         pub part_stride: u32,
-        /// G where row `j*G + g` of the product is row `g * group_rows + j` of c, else 1.
+        /// G where row `j*G + g` of the product becomes row `g * group_rows + j` of c, else 1.
         pub row_groups: u32,
-        /// Rows of a group.
+        /// Rows per group.
         pub group_rows: u32,
     }
 

@@ -10,7 +10,7 @@ pub enum ElementwiseCost {
     Squared = 0,
     /// `|x - t|`
     Absolute = 1,
-    /// a parabola that goes on as a line
+    /// squared below a threshold, linear above
     Huber = 2,
     /// `softplus(x) - t x`
     BceWithLogits = 3,
@@ -95,7 +95,7 @@ params! {
         pub classes: u32,
         /// S, labels of the longest target.
         pub labels: u32,
-        /// The class that stands for no label.
+        /// The class for no label.
         pub blank: u32,
         /// Whether sequences without an alignment cost nothing.
         pub zero_infinity: u32,
@@ -111,7 +111,7 @@ params! {
         pub classes: u32,
         /// S, labels of the longest target.
         pub labels: u32,
-        /// The class that stands for no label.
+        /// The class for no label.
         pub blank: u32,
     }
 }

@@ -1,8 +1,8 @@
-//! Uniform parameter structs, one per kernel, laid out as WGSL lays them out.
+//! Uniform parameter structs, one per kernel, with WGSL's memory layout.
 //!
-//! Every struct has a `LAYOUT`: names and byte offsets of its fields, which `tests/validate.rs`
-//! compares with naga's reflection of the shader. Fields are 4-byte scalars and nested structs of them; a struct with
-//! axes is filled up to a multiple of 16 bytes by named fields.
+//! Every struct has a `LAYOUT`: names and byte offsets of its fields, which `tests/validate.rs` compares with
+//! naga's reflection of the shader. Fields are 4-byte scalars and nested structs of them. Named fields pad a
+//! struct with axes to a multiple of 16 bytes.
 
 mod axes;
 mod embed;
@@ -24,7 +24,7 @@ pub use pointwise::{
 };
 pub use reduce::{LayerNormParams, LayerNormWeightsParams, MaxAxisParams, RowsParams, SumAxisParams};
 
-/// How a parameter struct lies in memory.
+/// Memory layout of a parameter struct.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
     /// Names and byte offsets of the fields.
@@ -45,7 +45,7 @@ macro_rules! params {
             }
 
             impl $name {
-                /// How the struct lies in memory.
+                /// Memory layout of the struct.
                 pub const LAYOUT: $crate::params::Layout = $crate::params::Layout {
                     fields: &[$((stringify!($field), std::mem::offset_of!($name, $field)),)*],
                     size: size_of::<$name>(),

@@ -69,9 +69,9 @@ params! {
         pub n: u32,
         /// Axes in use.
         pub rank: u32,
-        /// Filler to a multiple of 16 bytes.
+        /// Padding to a multiple of 16 bytes.
         pub pad0: u32,
-        /// Filler.
+        /// Padding.
         pub pad1: u32,
     }
 
@@ -85,7 +85,7 @@ params! {
     pub struct FillParams {
         /// Elements.
         pub n: u32,
-        /// Bits of what they become.
+        /// Bits of the value.
         pub bits: u32,
     }
 
@@ -131,7 +131,7 @@ params! {
         pub threshold: u32,
         /// Factor of the elements that stay.
         pub scale: f32,
-        /// 1 when every step has the first one's mask.
+        /// 1 when all steps share the first one's mask.
         pub one_mask: u32,
     }
 }

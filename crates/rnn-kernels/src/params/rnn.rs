@@ -6,97 +6,97 @@ params! {
     /// `Options` in `lib/options.wgsl`
     #[derive(Default, PartialEq)]
     pub struct OptionsParams {
-        /// H as given, without padding.
+        /// H without padding.
         pub units: u32,
-        /// P as given.
+        /// P without padding.
         pub state_units: u32,
-        /// Number of the pass's first direction.
+        /// Index of the pass's first direction.
         pub first_direction: u32,
         /// Element where the parameters per unit start.
         pub cell_params: u32,
-        /// Parameters per unit.
+        /// Number of parameters per unit.
         pub cell_planes: u32,
         /// Element where the initial state starts.
         pub initial: u32,
-        /// Element where the first rows of the steps start.
+        /// Element where the first packed row of every step starts.
         pub offsets: u32,
-        /// Element where the batch rows start.
+        /// Element where the batch rows of a packed sequence start.
         pub rows: u32,
         /// Element where the resets start.
         pub keep: u32,
-        /// Number of step 0 in draws.
+        /// Index of step 0 in random draws.
         pub first_step: u32,
-        /// Number of the sequence in draws.
+        /// Index of the sequence in random draws.
         pub sequence: u32,
-        /// Key of the first direction.
+        /// Key of the first direction, first word.
         pub key0: u32,
-        /// Its second word.
+        /// Key of the first direction, second word.
         pub key1: u32,
-        /// Key of the second direction.
+        /// Key of the second direction, first word.
         pub key2: u32,
-        /// Its second word.
+        /// Key of the second direction, second word.
         pub key3: u32,
-        /// Draws below this keep h.
+        /// Draws below this keep the old h (zoneout).
         pub zoneout_h_below: u32,
-        /// Draws below this keep c.
+        /// Draws below this keep the old c (zoneout).
         pub zoneout_c_below: u32,
         /// Draws below this drop the candidate.
         pub candidate_below: u32,
-        /// Draws below this drop h in the product.
+        /// Draws below this drop h in the recurrent product.
         pub recurrent_below: u32,
-        /// Rate of h.
+        /// Zoneout rate of h.
         pub zoneout_h: f32,
-        /// Rate of c.
+        /// Zoneout rate of c.
         pub zoneout_c: f32,
         /// `1 / (1 - rate)` of the candidate.
         pub candidate_scale: f32,
-        /// The same of h in the product.
+        /// `1 / (1 - rate)` of h in the recurrent product.
         pub recurrent_scale: f32,
-        /// Bound of the pre-activations.
+        /// Bound of the pre-activations' magnitude.
         pub clip: f32,
-        /// Bound of c.
+        /// Bound of c's magnitude.
         pub cell_clip: f32,
         /// Added to the variance in layer normalisation.
         pub epsilon: f32,
-        /// Vector of the ring where the second operand starts.
+        /// Vector of four of the ring where the second product's operand starts.
         pub second: u32,
-        /// Vector of the weights where the second matrix starts.
+        /// Vector of four of the weights where the second matrix starts.
         pub second_weights: u32,
-        /// Vector of the ring where gradients of projected h start.
+        /// Vector of four of the ring where the gradients of projected h start.
         pub third: u32,
-        /// Vector of the ring where raw products start.
+        /// Vector of four of the ring where the recurrent products before normalisation start.
         pub raw: u32,
-        /// Vector of the ring where gradients of the normalised product start.
+        /// Vector of four of the ring where the gradients of the normalised product start.
         pub norm: u32,
-        /// Vector of the ring where c before its normalisation starts, or what is summed for its gradient.
+        /// Vector of four of the ring where c before its normalisation starts, or the sums for its gradient.
         pub fresh: u32,
-        /// Element where means and deviations start.
+        /// Element where the means and deviations of layer normalisation start.
         pub stats: u32,
-        /// Ticks from one direction to the next where these are layers.
+        /// Wavefront lag in ticks: from one direction to the next, where directions are layers.
         pub lag: u32,
-        /// Fills up.
+        /// Padding.
         pub pad0: u32,
-        /// Fills up.
+        /// Padding.
         pub pad1: u32,
     }
 
     /// `rnn/forward.wgsl`
     pub struct ForwardParams {
-        /// What options add.
+        /// The options of the layer.
         pub options: OptionsParams,
         /// T
         pub steps: u32,
         /// B
         pub batch: u32,
-        /// H, a multiple of 4.
+        /// H, padded to a multiple of 4.
         pub hidden: u32,
-        /// P, a multiple of 4.
+        /// P, padded to a multiple of 4; H without a projection.
         pub state: u32,
         /// D
         pub directions: u32,
-        /// Element of c0 where the layer starts.
+        /// First element of c0 of the layer.
         pub c0_offset: u32,
-        /// Units between one turn of a workgroup and the next.
+        /// Units from one turn of a workgroup to the next.
         pub stride: u32,
         /// Element of y where the first of these steps starts.
         pub y_offset: u32,
@@ -104,41 +104,41 @@ params! {
 
     /// `rnn/backward.wgsl`
     pub struct BackwardParams {
-        /// What options add.
+        /// The options of the layer.
         pub options: OptionsParams,
         /// T
         pub steps: u32,
         /// B
         pub batch: u32,
-        /// H, a multiple of 4.
+        /// H, padded to a multiple of 4.
         pub hidden: u32,
-        /// P, a multiple of 4.
+        /// P, padded to a multiple of 4; H without a projection.
         pub state: u32,
         /// D
         pub directions: u32,
-        /// Groups of four units between one turn of a workgroup and the next.
+        /// Groups of four units from one turn of a workgroup to the next.
         pub stride: u32,
     }
 
     /// `rnn/previous.wgsl`
     pub struct PreviousParams {
-        /// What options add.
+        /// The options of the layer.
         pub options: OptionsParams,
         /// T
         pub steps: u32,
         /// B
         pub batch: u32,
-        /// P, a multiple of 4.
+        /// P, padded to a multiple of 4; H without a projection.
         pub hidden: u32,
         /// D
         pub directions: u32,
         /// Vectors of four of all steps.
         pub count: u32,
-        /// Element of h0 where the layer starts.
+        /// First element of h0 of the layer.
         pub h0_offset: u32,
         /// 1 to write `[D, B, P]` of the first step.
         pub to_ring: u32,
-        /// Fills up.
+        /// Padding.
         pub pad0: u32,
     }
 
@@ -148,9 +148,9 @@ params! {
         pub rows: u32,
         /// D
         pub directions: u32,
-        /// Values from row to row.
+        /// Elements from row to row, with padding.
         pub width: u32,
-        /// Values of a row that count.
+        /// Elements of a row without padding.
         pub count: u32,
         /// 1 where there is a bias.
         pub has_bias: u32,
@@ -160,21 +160,21 @@ params! {
 
     /// `rnn/pack_recurrent.wgsl`
     pub struct PackRecurrentParams {
-        /// Units: rows of a gate.
+        /// Rows of a gate.
         pub units: u32,
-        /// Units rounded up to a multiple of 4.
+        /// Rows of a gate, padded to a multiple of 4.
         pub padded_units: u32,
         /// Columns.
         pub columns: u32,
-        /// Columns rounded up to a multiple of 4.
+        /// Columns, padded to a multiple of 4.
         pub padded_columns: u32,
         /// G
         pub gates: u32,
         /// Vectors of four to write.
         pub count: u32,
-        /// Where they start, in vectors of four.
+        /// First vector of four of the result.
         pub out_offset: u32,
-        /// Element of the source where the first gate starts.
+        /// First element of the source.
         pub source_offset: u32,
     }
 
@@ -182,15 +182,15 @@ params! {
     pub struct PackBiasParams {
         /// H
         pub hidden: u32,
-        /// H rounded up to a multiple of 4.
+        /// H, padded to a multiple of 4.
         pub padded: u32,
         /// G
         pub gates: u32,
-        /// Which direction.
+        /// Index of the direction.
         pub direction: u32,
-        /// 1 when the last gate's recurrent bias stays apart (GRU).
+        /// 1 with linear before reset (GRU, MGU): b_hn of the last gate is stored apart.
         pub apart: u32,
-        /// Parameters per unit, of which that bias is the first.
+        /// Number of parameters per unit, of which b_hn is the first.
         pub planes: u32,
     }
 
@@ -198,15 +198,15 @@ params! {
     pub struct InterleaveParams {
         /// H
         pub hidden: u32,
-        /// H rounded up to a multiple of 4.
+        /// H, padded to a multiple of 4.
         pub padded: u32,
         /// G
         pub gates: u32,
         /// Columns of PyTorch's matrix.
         pub columns: u32,
-        /// Elements between rows of the other.
+        /// Elements between rows of the interleaved matrix.
         pub stride: u32,
-        /// Element of the other where it starts.
+        /// First element of the interleaved matrix.
         pub offset: u32,
         /// Elements to write.
         pub count: u32,

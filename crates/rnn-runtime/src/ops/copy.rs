@@ -1,6 +1,6 @@
-//! Ops that only move elements: transpose, slice, concat, stack, broadcast. They work on f32 and,
-//! as bit copies, on u32; f16 is widened. A moved index array has no host copy, so it cannot be
-//! range-checked and [`super::embed::gather`] refuses it.
+//! Ops that only move elements: transpose, slice, concat, stack, broadcast. They work on f32 and, as bit
+//! copies, on u32; f16 is widened. The result has no host copy of indices, so [`super::embed::gather`] cannot
+//! check their range and refuses it.
 
 use super::widen;
 use crate::array::Array;
@@ -14,7 +14,7 @@ use rnn_cpu as cpu;
 use rnn_gpu as gpu;
 use std::borrow::Cow;
 
-/// f32 and u32 as they are, f16 widened.
+/// f32 and u32 unchanged, f16 widened.
 fn words<'a>(op: &'static str, arg: &'static str, x: &'a Array) -> Result<Cow<'a, Array>> {
     if x.dtype() == DType::U32 { Ok(Cow::Borrowed(x)) } else { widen(op, arg, x) }
 }
@@ -25,7 +25,7 @@ fn output(device: &Device, shape: Shape, dtype: DType) -> Result<Array> {
     Ok(Array::from_buffer(device, shape, dtype, buffer))
 }
 
-/// Copies into `dst`, which nobody else can hold yet. On a GPU with f16 values, f16 may become f32 on the way.
+/// Copies into `dst`, whose memory is not shared yet. On a GPU with f16 kernels, f16 may become f32.
 pub(crate) fn copy_into(copy: &StridedCopy, src: &Array, dst: &mut Array) -> Result<()> {
     on_device!(
         src.device(),
@@ -66,7 +66,7 @@ pub fn transpose(x: &Array, perm: &[usize]) -> Result<Array> {
     gather_view(&x, Shape::new(OP, &dims)?, &permuted, 0)
 }
 
-/// The part `start..end` of one axis.
+/// The range `start..end` of one axis.
 ///
 /// # Errors
 /// `axis` below the rank, and `start < end <=` its length.
@@ -80,10 +80,11 @@ pub fn slice(x: &Array, axis: usize, start: usize, end: usize) -> Result<Array> 
     gather_view(&x, Shape::new(OP, &dims)?, &x.shape().strides(), start * inner)
 }
 
-/// The backward of [`slice()`]: an array of shape `dims`, zero but for `dy` at `start` of `axis`.
+/// The gradient of [`slice()`]: an array of shape `dims`, with `dy` from `start` on along `axis` and zeros
+/// elsewhere.
 ///
 /// # Errors
-/// `dy` must have the shape `dims` but for `axis`, where it must fit behind `start`.
+/// `dy` must have the shape `dims` except along `axis`, where it must fit after `start`.
 pub fn slice_backward(dy: &Array, dims: &[usize], axis: usize, start: usize) -> Result<Array> {
     const OP: &str = "slice_backward";
     let shape = Shape::new(OP, dims)?;
@@ -119,11 +120,11 @@ fn check_range(op: &'static str, axis: usize, length: usize, start: usize, end: 
     })
 }
 
-/// Joins arrays along an axis that they all have.
+/// Joins arrays along an existing axis.
 ///
 /// # Errors
-/// At least one array; all of one element type (f16 counts as f32) and device; the same lengths
-/// but along `axis`.
+/// At least one array; one element type (f16 counts as f32) and one device; equal lengths except along
+/// `axis`.
 pub fn concat(arrays: &[&Array], axis: usize) -> Result<Array> {
     const OP: &str = "concat";
     let Some(first) = arrays.first() else {

@@ -1,5 +1,5 @@
-//! Dropout (Srivastava et al. 2014), inverted: kept values are scaled up, so that nothing has to
-//! change at inference.
+//! Inverted dropout (Srivastava et al. 2014): kept values are scaled up in training, so that inference needs
+//! no scaling.
 
 use super::{f32_array, widen};
 use crate::array::Array;
@@ -12,10 +12,10 @@ use rnn_gpu as gpu;
 
 pub use rnn_base::args::dropout::DropoutMask;
 
-/// Zeroes each element with the mask's probability and scales the rest by `1 / (1 - p)`. Element k
-/// stays iff the top 24 bits of the draw at (`first_step + k / row`, `first + k % row`) are at least `p 2^24`; a
-/// shared mask draws at (`first_step`, `first + k % row`). Linear and self-adjoint: the backward is the same call on
-/// dy.
+/// Zeroes each element with the mask's probability and scales the others by `1 / (1 - p)`. Element k stays if
+/// and only if the top 24 bits of the draw at (`first_step + k / row`, `first + k % row`) are at least
+/// `p 2^24`; a shared mask draws at (`first_step`, `first + k % row`). The op is linear and self-adjoint, so
+/// the backward pass is the same call on dy.
 ///
 /// # Errors
 /// u32 data, a probability outside `[0, 1)`, or a `row` that is 0 or does not divide the number of

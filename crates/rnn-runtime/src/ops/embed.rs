@@ -14,10 +14,9 @@ use rnn_gpu as gpu;
 /// Rows of `table` `[V, E]` by `indices` (u32, any shape): the result is `[indices.., E]`.
 ///
 /// # Errors
-/// [`Error::Index`] with the position of the first index that is no row of the table;
-/// [`Error::Unsupported`] when `indices` has no host copy to check (only arrays from
-/// [`Array::from_u32`] and their reshapes have one); a table that is not `[V, E]`; wrong element
-/// types or devices.
+/// [`Error::Index`] with the position of the first index that is not below V; [`Error::Unsupported`] when
+/// `indices` has no host copy to check (only arrays from [`Array::from_u32`] and their reshapes have one); a
+/// table that is not `[V, E]`; wrong element types or devices.
 pub fn gather(table: &Array, indices: &Array) -> Result<Array> {
     const OP: &str = "gather";
     let &[v, e] = table.dims() else {
@@ -33,7 +32,7 @@ pub fn gather(table: &Array, indices: &Array) -> Result<Array> {
     rows_by(OP, table, [v, e], indices)
 }
 
-/// [`gather`] with indices known to be good: zeros where one is no row of the table `[v, e]`.
+/// [`gather`] without checks: zeros where an index is not below v.
 pub(crate) fn rows_by(op: &'static str, table: &Array, [v, e]: [usize; 2], indices: &Array) -> Result<Array> {
     let table = widen(op, "table", table)?;
     let mut dims = indices.dims().to_vec();
@@ -47,8 +46,8 @@ pub(crate) fn rows_by(op: &'static str, table: &Array, [v, e]: [usize; 2], indic
     Ok(f32_array(device, shape, buffer))
 }
 
-/// The backward of [`gather`]: sums the rows of `dy` `[indices.., E]` into a `[V, E]` array of zeros,
-/// V = `rows`, in the order of the indices.
+/// The gradient of [`gather`]: sums the rows of `dy` `[indices.., E]` into a `[V, E]` array of zeros, V =
+/// `rows`, in the order of the indices.
 ///
 /// # Errors
 /// As [`gather`]; `dy` must be `[indices.., E]`.
@@ -77,7 +76,7 @@ pub fn scatter_add(dy: &Array, indices: &Array, rows: usize) -> Result<Array> {
 /// The host copy of an index array.
 ///
 /// # Errors
-/// Anything but u32, or no host copy.
+/// Other element types than u32, or no host copy.
 pub(crate) fn host_indices<'a>(op: &'static str, arg: &'static str, indices: &'a Array) -> Result<&'a [u32]> {
     indices.expect_dtype(op, arg, DType::U32)?;
     indices.host_indices().ok_or_else(|| Error::Unsupported {

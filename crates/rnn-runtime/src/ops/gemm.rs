@@ -9,7 +9,7 @@ use rnn_cpu as cpu;
 #[cfg(feature = "gpu")]
 use rnn_gpu as gpu;
 
-/// The product on arrays whose extents and device the caller has checked.
+/// The product of arrays whose shapes and devices the caller has checked.
 fn gemm(args: &GemmArgs<&Array>, c: &mut Array, place: Output) -> Result<()> {
     on_device!(
         &args.a.memory.device().clone(),
@@ -57,13 +57,13 @@ fn matrix(op: &'static str, arg: &'static str, x: &Array) -> Result<(Option<usiz
     }
 }
 
-/// Matrix product `a b`, or of the transposes of their last two axes.
+/// Matrix product `a b`; `trans_a` and `trans_b` transpose the last two axes of an operand first.
 ///
 /// Shapes: `[M, K] x [K, N] -> [M, N]`; `[B, M, K] x [B, K, N] -> [B, M, N]`;
 /// `[B, M, K] x [K, N] -> [B, M, N]`.
 ///
 /// # Errors
-/// Other ranks, inner lengths or batches that differ, different devices, index arrays.
+/// Other ranks, inner lengths or batch sizes that differ, different devices, index arrays.
 pub fn matmul(a: &Array, b: &Array, trans_a: bool, trans_b: bool) -> Result<Array> {
     const OP: &str = "matmul";
     b.expect_device(OP, "b", a.device())?;

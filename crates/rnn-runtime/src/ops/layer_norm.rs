@@ -11,7 +11,7 @@ use rnn_cpu as cpu;
 #[cfg(feature = "gpu")]
 use rnn_gpu as gpu;
 
-/// What [`layer_norm`] returns; `mean` and `rstd` are kept for the backward.
+/// Results of [`layer_norm`]; the backward pass takes `mean` and `rstd`.
 #[derive(Clone, Debug)]
 pub struct LayerNormForward {
     /// `gamma (x - mean) rstd + beta`, in the shape of x.
@@ -83,11 +83,11 @@ pub fn layer_norm(x: &Array, gamma: &Array, beta: &Array, eps: f32) -> Result<La
 /// `dx = (g - mean(g) - n mean(g n)) rstd`, `dgamma = sum over rows of dy n`,
 /// `dbeta = sum over rows of dy`.
 ///
-/// `x` `[.., C]` and `gamma` `[C]` as in the forward, `mean` and `rstd` `[rows]` from it, `dy` in the
-/// shape of `x`.
+/// `x` `[.., C]` and `gamma` `[C]` are those of the forward pass, `mean` and `rstd` `[rows]` its results;
+/// `dy` has the shape of `x`.
 ///
 /// # Errors
-/// u32 data, or shapes or devices that differ from the forward's.
+/// u32 data, or shapes or devices that differ from the forward pass's.
 pub fn layer_norm_backward(
     x: &Array,
     gamma: &Array,

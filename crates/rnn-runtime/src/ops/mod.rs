@@ -1,8 +1,7 @@
-//! Ops on arrays: the only place that knows both backends.
+//! Ops on arrays: the only code that uses both backends.
 //!
-//! Every op checks element types, devices and shapes, matches the device once and calls the
-//! function of the same name in `cpu/` or `gpu/`, which checks nothing. f16 inputs are widened
-//! first; results are f32.
+//! Every op checks element types, devices and shapes, matches the device once, and calls the function of the
+//! same name in `rnn-cpu` or `rnn-gpu`, which checks nothing. f16 inputs are widened first; results are f32.
 
 pub mod copy;
 pub mod dropout;
@@ -24,7 +23,7 @@ use rnn_base::Shape;
 use rnn_base::error::{Error, Result};
 use std::borrow::Cow;
 
-/// The array as f32: borrowed when it is, converted from f16.
+/// The array as f32: borrowed if it is f32, converted if it is f16.
 ///
 /// # Errors
 /// u32 data.
@@ -36,12 +35,12 @@ pub(crate) fn widen<'a>(op: &'static str, arg: &'static str, x: &'a Array) -> Re
     }
 }
 
-/// An f32 result.
+/// Wraps an f32 result.
 pub(crate) fn f32_array(device: &Device, shape: Shape, buffer: impl Into<Buffer>) -> Array {
     Array::from_buffer(device, shape, DType::F32, buffer)
 }
 
-/// Refuses an array whose shape is not that of `like`, which the message calls `name`.
+/// Refuses an array whose shape differs from that of `like`; the error calls `like` by `name`.
 pub(crate) fn expect_same_shape(
     op: &'static str,
     arg: &'static str,
@@ -53,7 +52,7 @@ pub(crate) fn expect_same_shape(
     x.expect_dims(op, arg, &format!("the shape of {name}"), like.dims())
 }
 
-/// Refuses a cotangent of a scalar that has more than one element.
+/// Refuses a scalar's cotangent that has more than one element.
 pub(crate) fn expect_scalar(op: &'static str, arg: &'static str, x: &Array) -> Result<()> {
     if x.len() == 1 {
         return Ok(());

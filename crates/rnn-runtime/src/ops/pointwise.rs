@@ -1,4 +1,4 @@
-//! Element by element: functions of one and two variables, accumulation, constants, conversion.
+//! Pointwise ops: functions of one and two variables, accumulation, constants, conversion.
 
 use super::{expect_same_shape, f32_array, reduce, widen};
 use crate::array::Array;
@@ -30,7 +30,8 @@ pub fn unary(op: UnaryOp, x: &Array) -> Result<Array> {
     Ok(f32_array(x.device(), x.shape().clone(), buffer))
 }
 
-/// `dx = dy op'(x)`, from the input `x` and the output `y = op(x)`, whichever is natural.
+/// `dx = dy op'(x)`. The derivative is computed from the input `x` or the output `y = op(x)`, whichever is
+/// simpler.
 ///
 /// # Errors
 /// u32 data, or `y` or `dy` that differ from `x` in shape or device.
@@ -85,8 +86,8 @@ pub fn binary(op: BinaryOp, a: &Array, b: &Array) -> Result<Array> {
     Ok(f32_array(device, shape, buffer))
 }
 
-/// Sums the axes of `x` away along which `shape` was broadcast to it: the backward of broadcasting.
-/// Axes are aligned at the end; the result has `shape`.
+/// The gradient of broadcasting: sums `x` over the axes along which `shape` was broadcast. Axes are aligned
+/// at the end; the result has `shape`.
 ///
 /// # Errors
 /// u32 data, or a `shape` that does not broadcast to that of `x`.
@@ -105,14 +106,14 @@ pub fn sum_to_shape(x: &Array, shape: &Shape) -> Result<Array> {
     let dims = x.dims().to_vec();
     let missing = dims.len() - shape.rank();
     let is_summed = |axis: usize| dims[axis] > 1 && (axis < missing || shape.dims()[axis - missing] == 1);
-    // From the last axis to the first, so that the axes before a run keep their place; a run of
+    // From the last axis to the first, so that the axes before a run keep their positions. A run of
     // neighbouring summed axes is one reduction.
     let mut end = dims.len();
     let mut inner = 1;
     while end > 0 {
         let mut start = end - 1;
         if is_summed(start) {
-            // Axes of length 1 in between do not interrupt a run.
+            // An axis of length 1 does not end a run.
             while start > 0 && (is_summed(start - 1) || dims[start - 1] == 1) {
                 start -= 1;
             }
@@ -127,7 +128,7 @@ pub fn sum_to_shape(x: &Array, shape: &Shape) -> Result<Array> {
     x.reshape(shape.dims())
 }
 
-/// `dst += src`. When somebody else holds the memory of `dst` it is copied first.
+/// `dst += src`. If another handle shares the memory of `dst`, it is copied first.
 ///
 /// # Errors
 /// Anything but two f32 arrays of the same shape on one device (`src` may be f16).
@@ -169,8 +170,8 @@ pub fn zeros(device: &Device, dims: &[usize]) -> Result<Array> {
     Ok(f32_array(device, shape, buffer))
 }
 
-/// Converts between f32 and f16; a cheap clone when nothing changes. Narrowing rounds to the
-/// nearest half (ties to even), keeps subnormals, and turns what is beyond 65504 into infinity.
+/// Converts between f32 and f16; a cheap clone if the type is the same. Narrowing rounds to the nearest f16
+/// (ties to even), keeps subnormals, and turns values beyond 65504 into infinity.
 ///
 /// # Errors
 /// u32 on either side.

@@ -1,5 +1,5 @@
-//! Sums, means and maxima along an axis or over everything. Sums have a fixed order: the same
-//! device gives the same bits twice.
+//! Sums, means and maxima along an axis or over all elements. Sums have a fixed order: the same device
+//! returns the same bits every time.
 
 use super::{expect_same_shape, f32_array, widen};
 use crate::array::Array;
@@ -13,7 +13,7 @@ use rnn_cpu as cpu;
 use rnn_gpu as gpu;
 use std::borrow::Cow;
 
-/// Sum along `axis`, which disappears: `[T, B, H]` along 0 is `[B, H]`.
+/// Sum along `axis`, which is removed: `[T, B, H]` along 0 becomes `[B, H]`.
 ///
 /// # Errors
 /// u32 data, or an `axis` not below the rank.
@@ -21,7 +21,7 @@ pub fn sum_axis(x: &Array, axis: usize) -> Result<Array> {
     scaled_sum("sum_axis", x, axis, false)
 }
 
-/// Mean along `axis`, which disappears.
+/// Mean along `axis`, which is removed.
 ///
 /// # Errors
 /// As [`sum_axis`].
@@ -46,7 +46,7 @@ pub fn mean_all(x: &Array) -> Result<Array> {
 }
 
 fn scaled_sum(op: &'static str, x: &Array, axis: usize, mean: bool) -> Result<Array> {
-    // A GPU with f16 values adds them up as they lie.
+    // A GPU with f16 kernels adds f16 values without widening them first.
     #[cfg(feature = "gpu")]
     let as_it_is = matches!(x.device(), Device::Gpu(gpu) if gpu.has_half()) && x.dtype() == DType::F16;
     #[cfg(not(feature = "gpu"))]
@@ -70,8 +70,8 @@ fn without_axis(op: &'static str, shape: &Shape, axis: usize) -> Result<Shape> {
     Shape::new(op, &dims)
 }
 
-/// Largest value along `axis`, which disappears, and its position as u32. The first of equal
-/// values wins; a NaN counts as the largest. The positions have no host copy; see [`argmax_host`].
+/// Largest value along `axis`, which is removed, and its position as u32. Of equal values the first one
+/// counts; a NaN counts as the largest. The positions have no host copy; see [`argmax_host`].
 ///
 /// # Errors
 /// u32 data, or an `axis` not below the rank.
@@ -95,7 +95,7 @@ pub fn max_axis(x: &Array, axis: usize) -> Result<(Array, Array)> {
     ))
 }
 
-/// The backward of [`max_axis`]: an array of shape `dims`, zero but for `dy` at `argmax`.
+/// The gradient of [`max_axis`]: an array of shape `dims`, with `dy` at `argmax` and zeros elsewhere.
 ///
 /// # Errors
 /// `dy` and `argmax` must have the shape `dims` without `axis`, f32 and u32, on one device.
@@ -120,7 +120,7 @@ pub fn max_axis_backward(dy: &Array, argmax: &Array, dims: &[usize], axis: usize
 /// Positions of the largest values along `axis`, read back to the host in row-major order.
 ///
 /// # Errors
-/// As [`max_axis`], and whatever a readback can fail with.
+/// As [`max_axis`], and a failed readback.
 pub fn argmax_host(x: &Array, axis: usize) -> Result<Vec<u32>> {
     let (_, positions) = max_axis(x, axis)?;
     let positions = positions.to_device(&Device::cpu())?;

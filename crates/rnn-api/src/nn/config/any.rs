@@ -1,10 +1,10 @@
-//! [`AnyRnnConfig`]: the configuration of a layer whose cell is chosen while the program runs.
+//! [`AnyRnnConfig`]: the configuration of a layer whose cell is chosen at run time.
 
 use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
 use crate::nn::config::parts::Parts;
 use crate::nn::state::AnyRnnState;
 
-/// Settings of an [`AnyRnn`](crate::nn::AnyRnn), made from those of a certain layer.
+/// Settings of an [`AnyRnn`](crate::nn::AnyRnn), converted from those of a specific layer.
 #[derive(Clone, Debug)]
 pub struct AnyRnnConfig(Parts);
 
@@ -20,7 +20,7 @@ impl<C: CellOptions> From<RecurrentConfig<C>> for AnyRnnConfig {
     }
 }
 
-/// A cell chosen while the program runs.
+/// A cell chosen at run time.
 #[derive(Clone, Copy, Debug)]
 pub enum AnyCell {}
 

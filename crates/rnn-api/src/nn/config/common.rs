@@ -1,4 +1,4 @@
-//! [`RecurrentConfig`]: the settings that all recurrent layers share, around those of a cell.
+//! [`RecurrentConfig`]: the settings that all recurrent layers share, and those of a cell.
 
 use crate::init::Init;
 use crate::nn::config::parts::{ForgetBias, Parts};
@@ -7,10 +7,10 @@ use rnn_kernels::cell::{CellSpec, Merge, Regularization, StackSpec, Storage, Wei
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A recurrent cell as a type: it says which state a [`RecurrentLayer`](crate::nn::RecurrentLayer) has. The cells are
-/// those of this library.
+/// A recurrent cell as a type; it determines the state of a [`RecurrentLayer`](crate::nn::RecurrentLayer).
+/// Only this library can implement it.
 pub trait RecurrentCell: sealed::Sealed {
-    /// What the layer carries from step to step.
+    /// The state that the layer carries from step to step.
     type State: RecurrentState;
     /// Name of the layer, such as `Lstm`.
     const LAYER: &'static str;
@@ -25,25 +25,26 @@ pub trait CellOptions: RecurrentCell + Clone + fmt::Debug + Default {
     /// Name of the configuration in errors, such as `LstmConfig`.
     const CONFIG: &'static str;
 
-    /// The cell that the kernels compute; its layer normalisation and clip are those of the configuration.
+    /// The cell in the kernels' terms; layer normalisation and clip come from the configuration.
     fn spec(&self) -> CellSpec;
 
-    /// First value of the bias of a forget gate.
+    /// Initial value of the bias of a forget gate.
     fn forget_bias(&self) -> Option<ForgetBias> {
         None
     }
 
-    /// P: features that h is projected to; 0 for none.
+    /// P: number of features that h is projected to; 0 for no projection.
     fn proj_size(&self) -> usize {
         0
     }
 }
 
 /// Sizes and settings of a recurrent layer; the aliases [`LstmConfig`](super::LstmConfig),
-/// [`GruConfig`](super::GruConfig), [`MguConfig`](super::MguConfig) and [`RnnConfig`](super::RnnConfig) say which.
+/// [`GruConfig`](super::GruConfig), [`MguConfig`](super::MguConfig) and [`RnnConfig`](super::RnnConfig) are
+/// its forms.
 ///
-/// In JSON it is one flat object: the fields of `cell` stand beside the others. Absent fields are as after
-/// [`RecurrentConfig::new`]; unknown ones are refused.
+/// In JSON it is one flat object: the fields of `cell` are beside the others. Absent fields have the values
+/// of [`RecurrentConfig::new`]; unknown fields are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(bound(serialize = "C: Serialize", deserialize = "C: Deserialize<'de>"))]
 #[non_exhaustive]
@@ -52,62 +53,62 @@ pub struct RecurrentConfig<C> {
     pub input_size: usize,
     /// H: units per layer and direction.
     pub hidden_size: usize,
-    /// L: layers on top of each other; 1 at first.
+    /// L: number of stacked layers; 1 by default.
     #[serde(default = "default::one")]
     pub num_layers: usize,
     /// Whether every layer also runs backwards in time; the outputs of both directions are
     /// concatenated.
     #[serde(default)]
     pub bidirectional: bool,
-    /// Whether there are biases (two per cell, as in PyTorch); true at first.
+    /// Whether there are biases (two per cell, as in PyTorch); true by default.
     #[serde(default = "default::yes")]
     pub bias: bool,
-    /// Dropout probability on the output of every layer but the last, in training; 0 at
-    /// first. It does nothing with one layer.
+    /// Dropout probability on the output of every layer but the last, in training; 0 by default. It has no
+    /// effect with one layer.
     #[serde(default)]
     pub dropout: f32,
-    /// First value of the input weights; [`Init::XavierUniform`] at first.
+    /// Init of the input weights; [`Init::XavierUniform`] by default.
     #[serde(default = "default::input_init")]
     pub input_init: Init,
-    /// First value of the recurrent weights; [`Init::Orthogonal`] at first.
+    /// Init of the recurrent weights; [`Init::Orthogonal`] by default.
     #[serde(default = "default::recurrent_init")]
     pub recurrent_init: Init,
-    /// First value of the biases; [`Init::Zeros`] at first.
+    /// Init of the biases; [`Init::Zeros`] by default.
     #[serde(default = "default::bias_init")]
     pub bias_init: Init,
-    /// How the outputs of both directions become one; [`Merge::Concat`] at first.
+    /// Merging of the outputs of both directions; [`Merge::Concat`] by default.
     #[serde(default)]
     pub merge: Merge,
-    /// Dropout, zoneout and DropConnect inside the recurrence; none at first.
+    /// Dropout, zoneout and DropConnect inside the recurrence; none by default.
     #[serde(default)]
     pub regularization: Regularization,
-    /// Layer normalisation of both products (and of an LSTM's cell state, Ba et al. 2016); false at first.
+    /// Layer normalisation of both products, and of an LSTM's cell state (Ba et al. 2016); false by default.
     #[serde(default)]
     pub layer_norm: bool,
-    /// Bounds every pre-activation to `[-clip, clip]`; none at first. ONNX's `clip`.
+    /// Bounds every pre-activation to `[-clip, clip]`; none by default. ONNX's `clip`.
     #[serde(default)]
     pub clip: Option<f32>,
-    /// Whether the state a sequence starts in, where none is given, is a parameter (`h_0`, of an LSTM
-    /// `c_0`, `[L*D, 1, H]`, zero at first); false at first: it is zero.
+    /// Whether the default initial state is a parameter (`h_0`, and `c_0` of an LSTM, `[L*D, 1, H]`,
+    /// initially zero); false by default: it is zero.
     #[serde(default)]
     pub learnable_state: bool,
-    /// Steps between the states that a training pass keeps. What lies between two of them is computed
-    /// again when gradients need it, which costs another forward pass and saves memory: with k near the
-    /// square root of T, gates and states of 2 k steps stand in for those of T (Chen et al. 2016). One
-    /// direction only. None at first: everything is kept.
+    /// Gradient checkpointing: number of steps between the states that a training pass keeps. The backward
+    /// pass recomputes the steps between two of them, which costs another forward pass and saves memory: with
+    /// k near the square root of T, the gates and states of 2 k steps are held instead of those of T (Chen et
+    /// al. 2016). One direction only. None by default: all steps are kept.
     #[serde(default)]
     pub checkpoint_every: Option<usize>,
-    /// How a training pass stores the values of all steps; [`Storage::F32`] at first. [`Storage::HalfGates`]
-    /// changes no output and puts gradients about 1e-3 of their largest off; [`Storage::Half`] halves what the
-    /// kernels of a GPU move, rounds outputs, too, and wants
+    /// Storage format of the values of all steps in a training pass; [`Storage::F32`] by default.
+    /// [`Storage::HalfGates`] changes no output; its gradients differ by about 1e-3 of their largest value.
+    /// [`Storage::Half`] halves the bytes that GPU kernels move, but it also rounds outputs and needs a
     /// [`LossScale`](crate::optim::LossScale). Not with `clip`.
     #[serde(default)]
     pub storage: Storage,
-    /// How weights are stored for passes that record no gradient; [`WeightFormat::F32`] at
-    /// first. [`WeightFormat::Bf16`] (CPU only) rounds copies of them to 8 bits of precision, which
-    /// halves what a step reads: it pays where few rows meet recurrent weights that outgrow a
-    /// core's cache (an LSTM from H = 384 or so), and computes in f32 all the same.
-    /// [`WeightFormat::F16`] (GPU only) does so with 11 bits; values beyond 65504 become infinite.
+    /// Storage format of weights in passes that record no gradient; [`WeightFormat::F32`] by default.
+    /// [`WeightFormat::Bf16`] (CPU only) rounds copies of them to 8 bits of precision, which halves the bytes
+    /// that a step reads. It pays for small batches with recurrent weights larger than a core's cache (an
+    /// LSTM from about H = 384). Computation stays in f32. [`WeightFormat::F16`] (GPU only) does the same
+    /// with 11 bits; values beyond 65504 become infinite.
     #[serde(default)]
     pub inference_weights: WeightFormat,
     /// Settings of the cell, such as [`LstmCell`](crate::nn::LstmCell).
@@ -115,7 +116,7 @@ pub struct RecurrentConfig<C> {
     pub cell: C,
 }
 
-/// Defaults where a serialised configuration leaves a field out.
+/// Defaults for fields that a serialised configuration leaves out.
 mod default {
     use super::Init;
 
@@ -137,7 +138,7 @@ mod default {
 }
 
 impl<C: Default> RecurrentConfig<C> {
-    /// One layer from I features to H units.
+    /// A configuration of one layer from I features to H units.
     pub fn new(input_size: usize, hidden_size: usize) -> Self {
         RecurrentConfig {
             input_size,
@@ -163,21 +164,21 @@ impl<C: Default> RecurrentConfig<C> {
 }
 
 impl<C> RecurrentConfig<C> {
-    /// Layers on top of each other.
+    /// Number of stacked layers.
     #[must_use]
     pub fn with_num_layers(mut self, num_layers: usize) -> Self {
         self.num_layers = num_layers;
         self
     }
 
-    /// One direction or both.
+    /// Whether the layer is bidirectional.
     #[must_use]
     pub fn with_bidirectional(mut self, bidirectional: bool) -> Self {
         self.bidirectional = bidirectional;
         self
     }
 
-    /// With or without biases.
+    /// Whether there are biases.
     #[must_use]
     pub fn with_bias(mut self, bias: bool) -> Self {
         self.bias = bias;
@@ -191,14 +192,14 @@ impl<C> RecurrentConfig<C> {
         self
     }
 
-    /// How the outputs of both directions become one, in every layer.
+    /// Merging of the outputs of both directions, in every layer.
     #[must_use]
     pub fn with_merge(mut self, merge: Merge) -> Self {
         self.merge = merge;
         self
     }
 
-    /// All rates of noise in the recurrence at once.
+    /// Sets all rates of noise in the recurrence at once.
     #[must_use]
     pub fn with_regularization(mut self, regularization: Regularization) -> Self {
         self.regularization = regularization;
@@ -219,7 +220,7 @@ impl<C> RecurrentConfig<C> {
         self
     }
 
-    /// Variational dropout on h on its way into the recurrent product, one mask per sequence (Gal and
+    /// Variational dropout on h as operand of the recurrent product, one mask per sequence (Gal and
     /// Ghahramani 2016).
     #[must_use]
     pub fn with_recurrent_dropout(mut self, rate: f32) -> Self {
@@ -234,7 +235,7 @@ impl<C> RecurrentConfig<C> {
         self
     }
 
-    /// Layer normalisation, see the field.
+    /// Layer normalisation; see the field.
     #[must_use]
     pub fn with_layer_norm(mut self, layer_norm: bool) -> Self {
         self.layer_norm = layer_norm;
@@ -248,28 +249,28 @@ impl<C> RecurrentConfig<C> {
         self
     }
 
-    /// Makes the state a sequence starts in a parameter.
+    /// Whether the default initial state is a parameter.
     #[must_use]
     pub fn with_learnable_state(mut self, learnable: bool) -> Self {
         self.learnable_state = learnable;
         self
     }
 
-    /// Keeps the states at every kth step and computes the rest again for the gradients, see the field.
+    /// Gradient checkpointing: keeps the states at every kth step; see the field.
     #[must_use]
     pub fn with_checkpoint_every(mut self, steps: usize) -> Self {
         self.checkpoint_every = Some(steps);
         self
     }
 
-    /// How a training pass stores the values of all steps, see the field.
+    /// Storage format of the values of all steps in a training pass; see the field.
     #[must_use]
     pub fn with_storage(mut self, storage: Storage) -> Self {
         self.storage = storage;
         self
     }
 
-    /// How input and recurrent weights are drawn. [`Init::PyTorch`] draws the biases, too.
+    /// Init of input and recurrent weights. [`Init::PyTorch`] also applies to the biases.
     #[must_use]
     pub fn with_init(mut self, init: Init) -> Self {
         self.input_init = init;
@@ -280,28 +281,28 @@ impl<C> RecurrentConfig<C> {
         self
     }
 
-    /// How input weights are drawn.
+    /// Init of the input weights.
     #[must_use]
     pub fn with_input_init(mut self, init: Init) -> Self {
         self.input_init = init;
         self
     }
 
-    /// How recurrent weights are drawn.
+    /// Init of the recurrent weights.
     #[must_use]
     pub fn with_recurrent_init(mut self, init: Init) -> Self {
         self.recurrent_init = init;
         self
     }
 
-    /// How biases are drawn.
+    /// Init of the biases.
     #[must_use]
     pub fn with_bias_init(mut self, init: Init) -> Self {
         self.bias_init = init;
         self
     }
 
-    /// How weights are stored for passes that record no gradient, see the field.
+    /// Storage format of weights in passes that record no gradient; see the field.
     #[must_use]
     pub fn with_inference_weights(mut self, format: WeightFormat) -> Self {
         self.inference_weights = format;
@@ -310,7 +311,7 @@ impl<C> RecurrentConfig<C> {
 }
 
 impl<C: CellOptions> RecurrentConfig<C> {
-    /// What the layer is built from.
+    /// The configuration without the cell's type.
     pub(crate) fn parts(&self) -> Parts {
         let cell = CellSpec { layer_norm: self.layer_norm, clip: self.clip, ..self.cell.spec() };
         Parts {

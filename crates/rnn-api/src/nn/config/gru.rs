@@ -17,8 +17,8 @@ pub struct GruCell {
     pub gate_activation: Activation,
     /// Activation of the candidate n.
     pub candidate_activation: Activation,
-    /// Whether the reset gate acts after the recurrent product (PyTorch, cuDNN, Keras 3; true at first) or
-    /// before it (Cho 2014, ONNX's default, Keras 1).
+    /// Whether the reset gate acts after the recurrent product (linear before reset: PyTorch, cuDNN, Keras 3;
+    /// the default) or before it (Cho 2014, ONNX's default, Keras 1).
     pub reset_after: bool,
 }
 
@@ -81,7 +81,7 @@ impl GruConfig {
         self
     }
 
-    /// Dropout on the candidate n, a mask per step (Semeniuta 2016).
+    /// Dropout on the candidate n, one mask per step (Semeniuta 2016).
     #[must_use]
     pub fn with_candidate_dropout(mut self, rate: f32) -> Self {
         self.regularization.candidate_dropout = rate;

@@ -23,11 +23,11 @@ pub type LstmConfig = RecurrentConfig<LstmCell>;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct LstmCell {
-    /// What the forget gate's two biases add up to at first; 1 at first (Jozefowicz et al.
-    /// 2015). The value goes to `bias_ih` and the same block of `bias_hh` becomes 0, so it is
-    /// not counted twice. It replaces what [`bias_init`](LstmConfig::bias_init) drew there,
-    /// [`Init::PyTorch`](crate::Init::PyTorch) included; `None` keeps what was drawn. Without biases there is none;
-    /// coupled gates have no forget gate.
+    /// Initial sum of the forget gate's two biases; 1 by default (Jozefowicz et al. 2015). The value goes to
+    /// `bias_ih`; the same block of `bias_hh` becomes 0, so the value does not count twice. It overwrites the
+    /// values that [`bias_init`](LstmConfig::bias_init) drew, also with
+    /// [`Init::PyTorch`](crate::Init::PyTorch); `None` keeps them. It has no effect without biases or with
+    /// coupled gates, which have no forget gate.
     pub forget_bias: Option<ForgetBias>,
     /// Activation of the gates i, f and o.
     pub gate_activation: Activation,
@@ -35,13 +35,13 @@ pub struct LstmCell {
     pub candidate_activation: Activation,
     /// Activation of c on its way to h.
     pub output_activation: Activation,
-    /// Whether the gates also see the cell state (Gers 2002); false at first.
+    /// Whether the gates also see the cell state (Gers 2002); false by default.
     pub peephole: bool,
-    /// Whether `f = 1 - i` (CIFG, Greff 2017), so that there are three gates; false at first.
+    /// Whether `f = 1 - i` (CIFG, Greff 2017), which leaves three gates; false by default.
     pub coupled_gates: bool,
-    /// P: h is projected to so many features (Sak 2014); 0, none, at first.
+    /// P: number of features that h is projected to (Sak 2014); 0, the default, for no projection.
     pub proj_size: usize,
-    /// Bounds the cell state; none at first. cuDNN's and TensorFlow's clip.
+    /// Bound of the cell state's magnitude; none by default. cuDNN's and TensorFlow's clip.
     pub cell_clip: Option<f32>,
 }
 
@@ -92,14 +92,14 @@ impl CellOptions for LstmCell {
 }
 
 impl LstmConfig {
-    /// What the forget gate's two biases add up to at first, see `forget_bias` of [`LstmCell`].
+    /// Initial sum of the forget gate's two biases; see `forget_bias` of [`LstmCell`].
     #[must_use]
     pub fn with_forget_bias(mut self, forget_bias: f32) -> Self {
         self.cell.forget_bias = Some(ForgetBias::Value(forget_bias));
         self
     }
 
-    /// Biases of the forget and input gates for dependencies of up to this many steps, see
+    /// Biases of the forget and input gates for dependencies of up to this many steps; see
     /// [`ForgetBias::ForLag`].
     #[must_use]
     pub fn with_forget_lag(mut self, steps: f32) -> Self {
@@ -107,21 +107,21 @@ impl LstmConfig {
         self
     }
 
-    /// Lets the gates see the cell state.
+    /// Whether the gates see the cell state.
     #[must_use]
     pub fn with_peephole(mut self, peephole: bool) -> Self {
         self.cell.peephole = peephole;
         self
     }
 
-    /// Couples the input and forget gates.
+    /// Whether to couple the input and forget gates.
     #[must_use]
     pub fn with_coupled_gates(mut self, coupled: bool) -> Self {
         self.cell.coupled_gates = coupled;
         self
     }
 
-    /// Projects h to so many features, fewer than H; 0 for none.
+    /// Projects h to this many features, fewer than H; 0 for no projection.
     #[must_use]
     pub fn with_proj_size(mut self, proj_size: usize) -> Self {
         self.cell.proj_size = proj_size;
@@ -143,15 +143,15 @@ impl LstmConfig {
         self
     }
 
-    /// Dropout on the candidate g, a mask per step (Semeniuta 2016).
+    /// Dropout on the candidate g, one mask per step (Semeniuta 2016).
     #[must_use]
     pub fn with_candidate_dropout(mut self, rate: f32) -> Self {
         self.regularization.candidate_dropout = rate;
         self
     }
 
-    /// Leaves the forget gate's biases as `bias_init` draws them. With [`Init::PyTorch`](crate::Init::PyTorch) the
-    /// layer then starts like PyTorch's `nn.LSTM`.
+    /// Keeps the forget gate's biases that `bias_init` draws. With [`Init::PyTorch`](crate::Init::PyTorch)
+    /// the layer then starts like PyTorch's `nn.LSTM`.
     #[must_use]
     pub fn without_forget_bias(mut self) -> Self {
         self.cell.forget_bias = None;

@@ -66,7 +66,7 @@ impl MguConfig {
         self
     }
 
-    /// Dropout on the candidate n, a mask per step (Semeniuta 2016).
+    /// Dropout on the candidate n, one mask per step (Semeniuta 2016).
     #[must_use]
     pub fn with_candidate_dropout(mut self, rate: f32) -> Self {
         self.regularization.candidate_dropout = rate;

@@ -1,4 +1,5 @@
-//! Settings of the recurrent layers: `common.rs` has what all of them share, and a file per cell the rest.
+//! Settings of the recurrent layers: `common.rs` has those that all layers share, and a file per cell has the
+//! others.
 
 mod any;
 mod common;

@@ -1,10 +1,10 @@
-//! [`Parts`]: what a configuration comes to, whatever its cell.
+//! [`Parts`]: a configuration in a form that does not depend on the cell type.
 
 use crate::init::Init;
 use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
 use serde::{Deserialize, Serialize};
 
-/// What [`Recurrent`](crate::nn::recurrent::Recurrent) is built from.
+/// The settings that [`Recurrent`](crate::nn::recurrent::Recurrent) is built from.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
     /// Name of the configuration, for errors.
@@ -20,15 +20,15 @@ pub(crate) struct Parts {
     pub(crate) inference_weights: WeightFormat,
 }
 
-/// First value of the bias of an LSTM's forget gate.
+/// Initial value of the bias of an LSTM's forget gate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ForgetBias {
-    /// What the gate's two biases add up to.
+    /// The sum of the gate's two biases.
     Value(f32),
-    /// For dependencies of up to `steps` steps (Tallec and Ollivier 2018, "chrono"): the forget gate's biases are
-    /// `ln u` with u uniform in `[1, steps - 1]`, the input gate's `-ln u`, so that the units' memories last from
-    /// one step to that many.
+    /// For dependencies of up to `steps` steps (Tallec and Ollivier 2018, "chrono"): the forget gate's biases
+    /// are `ln u` with u uniform in `[1, steps - 1]`, the input gate's `-ln u`, so that the units remember
+    /// for one step up to `steps` steps.
     ForLag {
         /// Longest dependency, at least 2.
         steps: f32,

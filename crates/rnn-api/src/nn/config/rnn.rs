@@ -14,10 +14,10 @@ pub type RnnConfig = RecurrentConfig<RnnCell>;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct RnnCell {
-    /// Activation of the cell; [`Activation::Tanh`] at first.
+    /// Activation of the cell; [`Activation::Tanh`] by default.
     pub activation: Activation,
-    /// Whether every unit sees its own h only (IndRNN, Li 2018): `weight_hh` is a vector of H; false at
-    /// first. [`recurrent_init`](RnnConfig::recurrent_init) then draws it as a row of H columns.
+    /// Whether every unit sees only its own h (IndRNN, Li 2018): `weight_hh` is then a vector of H, which
+    /// [`recurrent_init`](RnnConfig::recurrent_init) draws as a row of H columns; false by default.
     pub independent: bool,
 }
 
@@ -54,14 +54,14 @@ impl RnnConfig {
         self
     }
 
-    /// Lets every unit see its own h only.
+    /// Whether every unit sees only its own h.
     #[must_use]
     pub fn with_independent(mut self, independent: bool) -> Self {
         self.cell.independent = independent;
         self
     }
 
-    /// Relu with recurrent weights that start as the identity times `scale` (IRNN, Le 2015).
+    /// Relu with recurrent weights that start as `scale` times the identity (IRNN, Le 2015).
     #[must_use]
     pub fn with_identity_relu(mut self, scale: f32) -> Self {
         self.cell.activation = Activation::Relu;

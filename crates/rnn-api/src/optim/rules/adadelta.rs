@@ -8,9 +8,9 @@ use crate::optim::rule::Rule;
 use rnn_runtime::ops::optim::UpdateRule;
 use serde::{Deserialize, Serialize};
 
-/// AdaDelta (Zeiler 2012): the root mean square of earlier updates takes the place of a learning rate, which is
-/// only a factor, usually 1: `u = sqrt(d + eps) / sqrt(s + eps) g; p -= lr u`, where s and d are running means of
-/// `g^2` and `u^2`.
+/// AdaDelta (Zeiler 2012): `u = sqrt(d + eps) / sqrt(s + eps) g; p -= lr u`, where s and d are running means
+/// of `g^2` and `u^2`. The root mean square of earlier updates sets the step size; the learning rate is only
+/// a factor, usually 1.
 pub type AdaDeltaConfig = OptimConfig<AdaDeltaRule>;
 
 /// Made by [`AdaDeltaConfig::init`](OptimConfig::init).
@@ -23,7 +23,7 @@ pub type AdaDelta = Optim<AdaDeltaRule>;
 pub struct AdaDeltaRule {
     /// Decay of both means; 0.9 by default.
     pub rho: f64,
-    /// Added inside the roots, and so the size of the first updates; 1e-6 by default.
+    /// Added inside the roots; it sets the size of the first updates; 1e-6 by default.
     pub eps: f64,
 }
 
@@ -55,7 +55,7 @@ impl AdaDeltaConfig {
         self
     }
 
-    /// Added inside the roots, and so the size of the first updates; 1e-6 by default.
+    /// Added inside the roots; it sets the size of the first updates; 1e-6 by default.
     #[must_use]
     pub fn with_eps(mut self, eps: f64) -> Self {
         self.rule.eps = eps;

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Adam (Kingma and Ba 2015). Weight decay is an L2 penalty: it is added to the gradient and
-/// thus scaled like it. [`AdamWConfig`] is usually the better choice with decay.
+/// Adam (Kingma and Ba 2015). Weight decay is an L2 penalty: it is added to the gradient, so the root scales
+/// it as well. With weight decay, [`AdamWConfig`] is usually the better choice.
 pub type AdamConfig = OptimConfig<AdamRule<Coupled>>;
 
 /// Made by [`AdamConfig::init`](OptimConfig::init).
@@ -24,17 +24,17 @@ pub type AdamWConfig = OptimConfig<AdamRule<Decoupled>>;
 /// Made by [`AdamWConfig::init`](OptimConfig::init).
 pub type AdamW = Optim<AdamRule<Decoupled>>;
 
-/// The weight decay that an [`AdamRule`] starts with.
+/// The default weight decay of an [`AdamRule`].
 pub trait Decay: Clone + fmt::Debug {
     /// Name of the configuration.
     const CONFIG: &'static str;
     /// Weight decay by default.
     const WEIGHT_DECAY: f64;
-    /// Whether it acts on the parameters directly.
+    /// Whether it acts on the parameters directly instead of through the gradients.
     const DECOUPLED: bool;
 }
 
-/// Added to the gradient: [`Adam`].
+/// Weight decay through the gradient: [`Adam`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Coupled {}
 
@@ -44,7 +44,7 @@ impl Decay for Coupled {
     const DECOUPLED: bool = false;
 }
 
-/// Beside the gradient: [`AdamW`].
+/// Weight decay on the parameter: [`AdamW`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decoupled {}
 

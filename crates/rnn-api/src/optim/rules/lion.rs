@@ -8,9 +8,9 @@ use crate::optim::rule::Rule;
 use rnn_runtime::ops::optim::UpdateRule;
 use serde::{Deserialize, Serialize};
 
-/// Lion (Chen et al. 2023): only the sign of a mean gradient, `p -= lr sign(beta1 m + (1 - beta1) g)`, with one
-/// state instead of Adam's two. Every element moves by the learning rate, so it has to be 3 to 10 times smaller
-/// than Adam's, and the decoupled weight decay larger by as much.
+/// Lion (Chen et al. 2023) uses only the sign of a mean gradient, `p -= lr sign(beta1 m + (1 - beta1) g)`,
+/// and has one state instead of Adam's two. Every element moves by the learning rate, which should therefore
+/// be 3 to 10 times smaller than Adam's; the decoupled weight decay should be larger by the same factor.
 pub type LionConfig = OptimConfig<LionRule>;
 
 /// Made by [`LionConfig::init`](OptimConfig::init).
@@ -21,7 +21,7 @@ pub type Lion = Optim<LionRule>;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct LionRule {
-    /// Share of the mean gradient in the direction; 0.9 by default.
+    /// Weight of the mean gradient in the direction; 0.9 by default.
     pub beta1: f64,
     /// Decay of the mean gradient; 0.99 by default.
     pub beta2: f64,
@@ -48,7 +48,7 @@ impl Rule for LionRule {
 }
 
 impl LionConfig {
-    /// Share of the mean gradient in the direction; 0.9 by default.
+    /// Weight of the mean gradient in the direction; 0.9 by default.
     #[must_use]
     pub fn with_beta1(mut self, beta1: f64) -> Self {
         self.rule.beta1 = beta1;

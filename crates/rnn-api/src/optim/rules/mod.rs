@@ -1,5 +1,5 @@
-//! The update rules, one file each. What is exported here is exported from [`optim`](crate::optim) and from the prelude,
-//! too.
+//! The update rules, one file each. All exports of this module are also exported from [`optim`](crate::optim)
+//! and from the prelude.
 
 mod adadelta;
 mod adagrad;

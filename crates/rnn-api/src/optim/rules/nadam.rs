@@ -8,8 +8,8 @@ use crate::optim::rule::Rule;
 use rnn_runtime::ops::optim::{UpdateRule, nadam_momentum};
 use serde::{Deserialize, Serialize};
 
-/// Nadam (Dozat 2016): Adam with Nesterov's look-ahead, and a momentum that rises from about half of `beta1` to
-/// all of it. As PyTorch's NAdam.
+/// Nadam (Dozat 2016): Adam with Nesterov momentum; the momentum rises from about half of `beta1` to `beta1`.
+/// The same as PyTorch's NAdam.
 pub type NadamConfig = OptimConfig<NadamRule>;
 
 /// Made by [`NadamConfig::init`](OptimConfig::init).
@@ -26,7 +26,8 @@ pub struct NadamRule {
     pub beta2: f64,
     /// Added to the root; 1e-8 by default.
     pub eps: f64,
-    /// How fast the momentum rises: at step t it is `beta1 (1 - 0.96^(t momentum_decay) / 2)`; 4e-3 by default.
+    /// Rate at which the momentum rises: at step t it is `beta1 (1 - 0.96^(t momentum_decay) / 2)`; 4e-3 by
+    /// default.
     pub momentum_decay: f64,
 }
 
@@ -86,7 +87,8 @@ impl NadamConfig {
         self
     }
 
-    /// How fast the momentum rises: at step t it is `beta1 (1 - 0.96^(t momentum_decay) / 2)`; 4e-3 by default.
+    /// Rate at which the momentum rises: at step t it is `beta1 (1 - 0.96^(t momentum_decay) / 2)`; 4e-3 by
+    /// default.
     #[must_use]
     pub fn with_momentum_decay(mut self, momentum_decay: f64) -> Self {
         self.rule.momentum_decay = momentum_decay;

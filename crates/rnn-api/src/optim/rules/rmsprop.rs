@@ -23,7 +23,7 @@ pub struct RmsPropRule {
     pub alpha: f64,
     /// Added to the root; 1e-8 by default.
     pub eps: f64,
-    /// Factor of the velocity; 0, the default, for none.
+    /// Factor of the velocity; 0, the default, for no momentum.
     pub momentum: f64,
 }
 
@@ -63,7 +63,7 @@ impl RmsPropConfig {
         self
     }
 
-    /// Factor of the velocity; 0, the default, for none.
+    /// Factor of the velocity; 0, the default, for no momentum.
     #[must_use]
     pub fn with_momentum(mut self, momentum: f64) -> Self {
         self.rule.momentum = momentum;

@@ -21,7 +21,7 @@ pub type Sgd = Optim<SgdRule>;
 pub struct SgdRule {
     /// Factor of the velocity; 0, the default, is plain gradient descent.
     pub momentum: f64,
-    /// Nesterov's look-ahead, `p -= lr (g + momentum v)`; needs momentum.
+    /// Whether to use Nesterov momentum, `p -= lr (g + momentum v)`; needs momentum.
     pub nesterov: bool,
 }
 
@@ -54,7 +54,7 @@ impl SgdConfig {
         self
     }
 
-    /// Nesterov's look-ahead, `p -= lr (g + momentum v)`; needs momentum.
+    /// Whether to use Nesterov momentum, `p -= lr (g + momentum v)`; needs momentum.
     #[must_use]
     pub fn with_nesterov(mut self, nesterov: bool) -> Self {
         self.rule.nesterov = nesterov;

@@ -17,7 +17,7 @@ pub struct ClipFactors {
     pub max_norm: Option<f32>,
 }
 
-/// The tensors every step works on, over the buffers of either backend.
+/// The buffers that every optimizer step works on, of either backend.
 #[derive(Debug)]
 pub struct Update<'a, B> {
     /// Elements of the parameter.
@@ -26,16 +26,16 @@ pub struct Update<'a, B> {
     pub param: &'a mut B,
     /// Its gradient.
     pub grad: &'a B,
-    /// Norm, clip coefficients and whether everything is finite.
+    /// Norm, clip coefficients and the flag whether everything is finite.
     pub control: &'a B,
-    /// What the rule remembers between steps, in the rule's order; updated in place.
+    /// The rule's state arrays, in the rule's order; updated in place.
     pub states: Vec<&'a mut B>,
 }
 
-/// What every step has besides its rule.
+/// The factors of a step that do not depend on its rule.
 #[derive(Clone, Copy, Debug)]
 pub struct BaseFactors {
-    /// Number of the gradient among those whose norm was taken.
+    /// Index of this gradient among those of the norm.
     pub tensor: usize,
     /// Reciprocal of the loss scale.
     pub unscale: f32,

@@ -1,20 +1,21 @@
-//! The update rules as plain data, and the f32 factors that the kernels take: an optimizer adds both here. Settings are f64:
-//! `1 - beta2` from an f32 0.999 would be off by 5e-5.
+//! The update rules as plain data, and the f32 factors that the kernels take: an optimizer adds both here.
+//! Settings are f64, because `1 - beta2` of an f32 0.999 would be off by 5e-5.
 
 use crate::error::{Error, Result};
 
-/// How an optimizer turns the gradient g of a parameter p into its update. What is remembered between steps lies in
+/// The rule by which an optimizer updates a parameter p with its gradient g. The state between steps is in
 /// arrays of the parameter's shape, zero before the first step, in the order given here.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum UpdateRule {
-    /// Stochastic gradient descent with dampening 0: `v = momentum v + g` (`v = g` at first); `p -= lr v`. Nesterov's
-    /// look-ahead as PyTorch writes it: `p -= lr (g + momentum v)`. State: v, none when the momentum is 0.
+    /// Stochastic gradient descent with dampening 0: `v = momentum v + g` (`v = g` in the first step);
+    /// `p -= lr v`. Nesterov momentum as in PyTorch: `p -= lr (g + momentum v)`. State: v; none when the
+    /// momentum is 0.
     Sgd {
         /// Factor of the velocity; 0 is plain gradient descent.
         momentum: f64,
-        /// Whether the step looks ahead by one velocity; needs momentum.
+        /// Whether to use Nesterov momentum; needs momentum.
         nesterov: bool,
-        /// Whether this is the first step: the velocity is then written without being read.
+        /// Whether this is the first step, which writes the velocity without reading it.
         first: bool,
     },
     /// RMSprop (Hinton's lecture 6e), not centred: `s = alpha s + (1 - alpha) g^2; u = g / (sqrt(s) + eps); p -= lr u`,
@@ -53,9 +54,10 @@ pub enum UpdateRule {
         /// t, the number of this step, from 1.
         step: u64,
     },
-    /// Nadam (Dozat 2016) as PyTorch has it: Adam's m and v, and with `mu_t` of [`nadam_momentum`] and `M_t` the product
-    /// of `mu_1` to `mu_t`
-    /// `p -= lr (mu_(t+1) m / (1 - M_(t+1)) + (1 - mu_t) g / (1 - M_t)) / (sqrt(v / (1 - b2^t)) + eps)`. States: m, v.
+    /// Nadam (Dozat 2016) as in PyTorch: Adam's m and v; `mu_t` is [`nadam_momentum`], and `M_t` the product
+    /// of `mu_1` to `mu_t`;
+    /// `p -= lr (mu_(t+1) m / (1 - M_(t+1)) + (1 - mu_t) g / (1 - M_t)) / (sqrt(v / (1 - b2^t)) + eps)`.
+    /// States: m, v.
     Nadam {
         /// Decay of the mean gradient, in `[0, 1)`.
         beta1: f64,
@@ -63,7 +65,7 @@ pub enum UpdateRule {
         beta2: f64,
         /// Added after the bias correction, outside the square root.
         eps: f64,
-        /// How fast the momentum rises to beta1.
+        /// Rate at which the momentum rises to beta1.
         momentum_decay: f64,
         /// t, the number of this step, from 1.
         step: u64,
@@ -72,7 +74,7 @@ pub enum UpdateRule {
     },
     /// Lion (Chen et al. 2023, algorithm 2): `p -= lr sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g`. State: m.
     Lion {
-        /// Share of the mean gradient in the direction, in `[0, 1)`.
+        /// Weight of the mean gradient in the direction, in `[0, 1)`.
         beta1: f64,
         /// Decay of the mean gradient, in `[0, 1)`.
         beta2: f64,
@@ -131,7 +133,7 @@ impl UpdateRule {
         }
     }
 
-    /// Names of the states, in their order.
+    /// Names of the states, in order.
     pub fn states(&self) -> &'static [&'static str] {
         match self {
             UpdateRule::Sgd { momentum: 0.0, .. } => &[],
@@ -145,10 +147,10 @@ impl UpdateRule {
         }
     }
 
-    /// Refuses settings that make no sense.
+    /// Refuses invalid settings.
     ///
     /// # Errors
-    /// The first of them.
+    /// The first invalid setting.
     pub fn check(&self) -> Result<()> {
         let op = self.op();
         let below_1 = |arg, value| within(op, arg, value, "in [0, 1)", (0.0..1.0).contains(&value));

@@ -1,4 +1,4 @@
-//! The backward pass of layers side by side.
+//! The backward pass of a wavefront.
 
 use super::super::backward::{BackwardRun, InputProducts, RecurrenceRun};
 use super::super::layer::with_width;
@@ -25,19 +25,19 @@ const OP: &str = "rnn::backward";
 /// Arguments of a backward pass.
 #[derive(Debug)]
 pub struct BackwardArgs<'a> {
-    /// Of the forward pass.
+    /// The state that the forward pass kept.
     pub saved: SavedWavefront,
     /// Whether h0 is zero because none was given.
     pub zero_h0: bool,
-    /// Of the forward pass.
+    /// The draws of the forward pass.
     pub draws: Option<StackDraws>,
     /// `[T, B, H]`, f32; absent: zero
     pub dy: Option<&'a GpuArray>,
     /// Cotangents of the final states of all layers: h `[L, B, H]`, then c (LSTM) or zeros
     pub state: GpuArray,
-    /// Whether the gradient of x is wanted.
+    /// Whether to compute the gradient of x.
     pub want_dx: bool,
-    /// Whether those of the initial states are.
+    /// Whether to compute the gradients of the initial states.
     pub want_states: bool,
 }
 
@@ -58,13 +58,13 @@ impl Wavefront<'_> {
     /// The backward pass. The arguments fit the stack.
     ///
     /// # Errors
-    /// No memory, a device that is lost.
+    /// No memory, or a lost device.
     pub fn backward(&self, args: BackwardArgs<'_>) -> Result<Grads> {
         let BackwardArgs { saved, zero_h0, draws, dy, state, want_dx, want_states } = args;
         let Dims { b, h, .. } = self.dims;
         let layers = self.spec.num_layers;
         let SavedWavefront { kept, inputs, h0, c0, lag: _ } = saved;
-        // Kernels that stored y in f16 take the gates as they are.
+        // Kernels that stored y in f16 read the gates in f16 as well.
         let gates = if kept.y.dtype == DType::F16 { kept.gates } else { cast(&kept.gates, DType::F32)? };
         let kept = SavedLayer { gates, ..kept };
         let dy = self.output_gradient(draws, dy)?;
@@ -85,7 +85,8 @@ impl Wavefront<'_> {
         Ok(Grads { dx, dh0, dc0, weights })
     }
 
-    /// The gradients of all layers' outputs, `[N, L, H]`: that of the last layer, and room for those of the others.
+    /// The gradients of all layers' outputs, `[N, L, H]`: the last layer's is given, the others are filled in
+    /// later.
     fn output_gradient(&self, draws: Option<StackDraws>, given: Option<&GpuArray>) -> Result<GpuArray> {
         let Dims { h, n, .. } = self.dims;
         let (layers, hidden) = (self.spec.num_layers, self.hidden());
@@ -101,7 +102,8 @@ impl Wavefront<'_> {
         Ok(dy)
     }
 
-    /// Runs the recurrences of all layers, and between them the products that bring the layers below their gradients.
+    /// Runs the recurrences of all layers, and between them the products that compute the gradients for the
+    /// layers below.
     fn recurrences(
         &self,
         of: &BackwardRun<'_>,
@@ -145,7 +147,8 @@ impl Wavefront<'_> {
                 },
             )?;
             for layer in 1..layers {
-                // Tick k of a layer makes the gates' gradients of step k - 1; these ticks end below `end`.
+                // Tick k of a layer computes the gradients of the gates of step k - 1; this dispatch's ticks
+                // end below `end`.
                 let Some(end) = top.checked_sub(layer * lag) else { continue };
                 let steps = end.saturating_sub(lag).max(1) - 1..end.min(t + 1).max(1) - 1;
                 if !steps.is_empty() {
@@ -156,7 +159,7 @@ impl Wavefront<'_> {
         Ok(RecurrenceRun { setup, ring, flow, planes, h_prev: None })
     }
 
-    /// `dgates W` of some rows of a layer, into `out`.
+    /// Writes `dgates W` of some rows of a layer into `out`.
     fn product_with_weights(
         &self,
         layer: usize,
@@ -184,7 +187,7 @@ impl Wavefront<'_> {
         gemm(self.gpu, &args, out, place)
     }
 
-    /// The gradient of some rows of what a layer was given, into the column of the layer below.
+    /// Writes the gradient of some rows of a layer's input into the column of the layer below.
     fn input_gradient(
         &self,
         draws: Option<StackDraws>,
@@ -228,7 +231,7 @@ impl Wavefront<'_> {
         }
     }
 
-    /// What every layer was given, `[N, I]`, and its I without padding.
+    /// The input of every layer, `[N, I]`, and its I without padding.
     fn given<'a>(
         &self,
         kept: &'a SavedLayer<GpuArray>,

@@ -1,4 +1,4 @@
-//! The forward pass of layers side by side.
+//! The forward pass of a wavefront.
 
 use super::super::forward::formats;
 use super::super::layer::{Layer, padded_input, padded_state};
@@ -38,7 +38,7 @@ pub struct ForwardArgs<'a> {
     pub weights: WeightFormat,
     /// How a training pass stores the values of all steps.
     pub storage: Storage,
-    /// Where dropout draws.
+    /// Source of the dropout masks.
     pub draws: Option<StackDraws>,
 }
 
@@ -51,7 +51,7 @@ pub struct Output {
     pub h_n: GpuArray,
     /// `[L, B, H]`; LSTM only
     pub c_n: Option<GpuArray>,
-    /// What the backward pass takes; only after a training pass.
+    /// The backward pass's input; only after a training pass.
     pub saved: Option<SavedWavefront>,
 }
 
@@ -75,7 +75,7 @@ struct Run<'a> {
     y: GpuArray,
     /// `[N, L, H, G]`
     gates: GpuArray,
-    /// What the layers but the first were given, `[N, H]`, where something of it is dropped
+    /// Inputs of every layer but the first, `[N, H]`, where dropout changed them
     inputs: Vec<Option<GpuArray>>,
 }
 
@@ -83,7 +83,7 @@ impl Wavefront<'_> {
     /// The forward pass. The arguments fit the stack.
     ///
     /// # Errors
-    /// No memory, a device that is lost.
+    /// No memory, or a lost device.
     pub fn forward(&self, args: &ForwardArgs<'_>) -> Result<Output> {
         let layers = self.spec.num_layers;
         let mut run = Run::new(self, args)?;
@@ -140,10 +140,10 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Projects the steps of `layer` that a diagonal of the wavefront comes to.
+    /// Projects the input of the steps of `layer` on a diagonal of the wavefront.
     fn bring_steps(&mut self, diagonal: usize, layer: usize) -> Result<()> {
         let Wavefront { dims: Dims { t, b, .. }, lag, .. } = *self.wave;
-        // The first layer has all of its input at once.
+        // The first layer has its whole input from the start.
         let steps = match layer {
             0 if diagonal == 0 => 0..t,
             0 => return Ok(()),
@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// `x W^T + b` of some rows of a layer, into its column of the gates.
+    /// Writes `x W^T + b` of some rows of a layer into its column of the gates.
     fn project(&mut self, layer: usize, x: Operand<&GpuArray>, rows: Range<usize>) -> Result<()> {
         let (spec, weights) = (self.wave.spec, &self.wave.layers[layer]);
         let (columns, inputs) =
@@ -196,7 +196,7 @@ impl<'a> Run<'a> {
         gemm(self.wave.gpu, &args, &mut self.gates, place)
     }
 
-    /// Some rows of what a layer is given, `[rows, H]`, where something of it is dropped.
+    /// Some rows of a layer's input after dropout, `[rows, H]`; `None` without dropout.
     fn dropped_input(&self, layer: usize, rows: Range<usize>) -> Result<Option<GpuArray>> {
         let Dims { b, h, .. } = self.wave.dims;
         let (hidden, row) = (self.wave.hidden(), self.wave.spec.num_layers * self.wave.hidden());
@@ -213,7 +213,7 @@ impl<'a> Run<'a> {
         padded_input(OP, &part, rows.len(), h).map(Some)
     }
 
-    /// Keeps rows from `first` on of what a layer was given.
+    /// Keeps rows of a layer's input after dropout, from row `first` on.
     fn keep_input(&mut self, layer: usize, rows: &GpuArray, first: usize) -> Result<()> {
         let (place, hidden) = (&mut self.inputs[layer - 1], self.wave.hidden());
         let all = match place {
@@ -223,7 +223,7 @@ impl<'a> Run<'a> {
         copy_into(&StridedCopy::flat(rows.len(), 0, first * hidden), rows, all)
     }
 
-    /// The recurrences of all layers over some ticks.
+    /// Runs the recurrences of all layers over some ticks.
     fn recurrence(&self, ticks: Range<usize>) -> Result<()> {
         recurrence::forward(
             self.wave.gpu,
@@ -248,7 +248,7 @@ impl<'a> Run<'a> {
         )
     }
 
-    /// The results without padding, and what is kept.
+    /// Cuts the padding off the results and keeps the arrays for the backward pass.
     fn finish(self) -> Result<Output> {
         let Dims { t, b, h, n, .. } = self.wave.dims;
         let (layers, hidden) = (self.wave.spec.num_layers, self.wave.hidden());
@@ -267,7 +267,7 @@ impl<'a> Run<'a> {
         let Run { args, x, gates, aux, y, inputs, h0, c0, .. } = self;
         let saved = match args.training {
             true => {
-                // As it is wanted between the passes.
+                // In the storage format between the passes.
                 let gates = if args.storage == Storage::F32 { gates } else { cast(&gates, DType::F16)? };
                 let kept = SavedLayer { x, gates, aux, y, stats: None };
                 Some(SavedWavefront { kept, inputs, h0, c0, lag: self.wave.lag })

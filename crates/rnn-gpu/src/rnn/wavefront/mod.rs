@@ -1,9 +1,10 @@
 //! All layers of a stack side by side: a chunked wavefront (Appleyard et al. 2016, "Optimizing performance of
 //! recurrent neural networks on GPUs").
 //!
-//! Layers take the place of directions: arrays are `[T, B, L, ..]`, and one dispatch runs the recurrences of all of them,
-//! each `lag` steps behind the one below. Every `lag` steps the products between the layers bring the next steps: forward
-//! the projection of what a layer has put out, backward the gradient of what it was given.
+//! Layers take the place of directions: arrays are `[T, B, L, ..]`, and one dispatch runs the recurrences of
+//! all layers, each `lag` steps behind the layer below. After every `lag` steps, products between the layers
+//! prepare the next steps: the forward pass projects a layer's output, the backward pass computes the
+//! gradient of a layer's input.
 
 mod backward;
 mod forward;
@@ -31,41 +32,41 @@ use std::sync::{Mutex, PoisonError};
 
 /// A stack whose layers run side by side.
 pub struct Wavefront<'a> {
-    /// Where it runs.
+    /// The device.
     pub gpu: &'a GpuDevice,
     /// Sizes and cell; one direction.
     pub spec: &'a StackSpec,
     /// Weights of every layer.
     pub layers: &'a [LayerWeights],
-    /// The same weights together, kept from pass to pass.
+    /// The same weights stacked into one array, kept from pass to pass.
     pub shared: &'a Mutex<SharedWeights>,
-    /// Of the stack.
+    /// Sizes of the stack.
     pub dims: Dims,
-    /// Steps from one layer to the next.
+    /// Time steps from one layer to the next.
     pub lag: usize,
 }
 
-/// What a training pass keeps.
+/// The state that a training pass keeps for the backward pass.
 #[derive(Debug)]
 pub struct SavedWavefront {
     /// x `[N, I]` of the first layer; gates, aux and y of all layers, `[N, L, ..]`
     pub kept: SavedLayer<GpuArray>,
-    /// What the other layers were given, `[N, H]`, where that is not y of the layer below.
+    /// Inputs of the layers but the first, `[N, H]`; `None` where the input is y of the layer below.
     inputs: Vec<Option<GpuArray>>,
     h0: State<GpuArray>,
     c0: Option<State<GpuArray>>,
-    /// Steps from one layer to the next.
+    /// Time steps from one layer to the next.
     pub lag: usize,
 }
 
 impl SavedWavefront {
-    /// All arrays that take memory of their own.
+    /// All arrays that own memory.
     pub fn arrays(&self) -> impl Iterator<Item = &GpuArray> {
         self.kept.arrays().chain(self.inputs.iter().flatten())
     }
 }
 
-/// Recurrent weights of all layers, `[L, ..]`, made when a pass asks for them.
+/// Recurrent weights of all layers, `[L, ..]`; made when a pass first needs them.
 #[derive(Default)]
 pub struct SharedWeights {
     forward: [Option<GpuArray>; 2],
@@ -73,7 +74,7 @@ pub struct SharedWeights {
     per_unit: Option<GpuArray>,
 }
 
-/// One of a pair, f32 or rounded to f16.
+/// The array of a pair in f32, or rounded to f16.
 fn in_format(
     [single, rounded]: &mut [Option<GpuArray>; 2],
     half: bool,
@@ -83,22 +84,23 @@ fn in_format(
     if half { once(rounded, || cast(&single, DType::F16)) } else { Ok(single) }
 }
 
-/// What a pass does beside its steps.
+/// Kind of a pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Mode {
-    /// Whether it keeps what a backward pass needs.
+    /// Whether it keeps arrays for a backward pass.
     pub training: bool,
-    /// Whether it draws.
+    /// Whether it draws random numbers.
     pub draws: bool,
     /// How it stores the values of all steps.
     pub storage: Storage,
 }
 
-/// The steps from one layer to the next where layers should run side by side: one direction, steps of one phase,
-/// nothing drawn inside the recurrence, room for the gates of all layers, and a gain by the planner's estimate.
+/// The lag for a stack whose layers should run side by side, else `None`. The conditions: one direction,
+/// steps of one phase, nothing drawn inside the recurrence, room for the gates of all layers, and a gain by
+/// the planner's estimate.
 ///
 /// # Errors
-/// A device that is lost.
+/// A lost device.
 pub fn lag(gpu: &GpuDevice, spec: &StackSpec, [t, b]: [usize; 2], mode: Mode) -> Result<Option<usize>> {
     let rates = &spec.regularization;
     let inside = [rates.zoneout_h, rates.zoneout_c, rates.candidate_dropout, rates.recurrent_dropout];
@@ -122,7 +124,7 @@ pub fn lag(gpu: &GpuDevice, spec: &StackSpec, [t, b]: [usize; 2], mode: Mode) ->
 }
 
 impl<'a> Wavefront<'a> {
-    /// All layers as one with as many directions.
+    /// All layers as one layer with as many directions.
     fn layer(&self, op: &'static str) -> Layer<'a> {
         let pass = LayerPass {
             op,
@@ -133,18 +135,18 @@ impl<'a> Wavefront<'a> {
             weights: &self.layers[0],
             direction: 0,
             ragged: None,
-            // Zoneout by its rates; nothing is drawn inside the recurrence.
+            // Zoneout mixes by its rates, because nothing is drawn inside the recurrence.
             noise: Noise { rates: self.spec.regularization, draws: None },
         };
         Layer { gpu: self.gpu, pass }
     }
 
-    /// The letters of all layers in the place of directions.
+    /// The sizes with layers in the place of directions.
     pub fn side_by_side(&self) -> Dims {
         Dims { d: self.spec.num_layers, ..self.dims }
     }
 
-    /// H, padded.
+    /// The padded H.
     fn hidden(&self) -> usize {
         padded(self.spec.hidden_size)
     }
@@ -155,15 +157,15 @@ impl<'a> Wavefront<'a> {
         Ok(setup)
     }
 
-    /// The layers' own arrays as one; none where a layer has none.
+    /// The layers' arrays stacked into one; `None` where the layers have none.
     fn together(&self, of: impl Fn(&LayerWeights) -> Result<Option<GpuArray>>) -> Result<Option<GpuArray>> {
         let parts = self.layers.iter().map(of).collect::<Result<Option<Vec<_>>>>()?;
         parts.map(|parts| concat("rnn::pack", &parts)).transpose()
     }
 
-    /// U of all layers for the forward or the backward recurrence.
+    /// U of all layers, for the forward or the backward recurrence.
     fn recurrent(&self, backward: bool, half: bool) -> Result<GpuArray> {
-        // Whole or absent, whatever happened to another thread.
+        // A panic in another thread leaves each array either complete or absent.
         let mut weights = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let make = |of: &dyn Fn(&LayerWeights) -> Result<GpuArray>| -> Result<GpuArray> {
             match self.together(|layer| of(layer).map(Some))? {
@@ -188,7 +190,7 @@ impl<'a> Wavefront<'a> {
         Ok(weights.per_unit.clone())
     }
 
-    /// What is dropped of the input of a layer but the first, in the order of the forward pass; of the steps from
+    /// The dropout masks on the input of a layer but the first, in the order of the forward pass, from step
     /// `first` on.
     fn masks(&self, draws: Option<StackDraws>, layer: usize, first: usize) -> Vec<DropoutMask> {
         let masks = [

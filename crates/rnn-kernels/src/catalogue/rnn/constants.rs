@@ -1,22 +1,22 @@
-//! The constants of the recurrence's kernels: every name is written here and nowhere else in Rust.
+//! The constants of the recurrence's kernels. This is the only Rust file that spells their names.
 
 use crate::ROWS;
 
 /// An `override` of a shader, or [`ROWS`], by name.
 pub type Constant = (&'static str, f64);
 
-/// How zoneout and dropout act on a time step.
+/// Mode of zoneout and dropout in a time step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoiseMode {
-    /// Not at all.
+    /// No noise.
     None = 0,
     /// Zoneout mixes by its rates, as in inference.
     Mean = 1,
-    /// By draws, in training.
+    /// Zoneout and dropout by random draws, as in training.
     Draws = 2,
 }
 
-/// What the options of a cell choose in `lib/options.wgsl`.
+/// Constants of `lib/options.wgsl`, which the options of a cell determine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OptionConstants {
     /// Code, alpha and beta of the activations of gates, candidate and output.
@@ -27,7 +27,7 @@ pub struct OptionConstants {
     pub resets: bool,
     /// Whether pre-activations or the cell state are clipped.
     pub clip: bool,
-    /// Whether gates see the cell state.
+    /// Whether gates read the cell state.
     pub peephole: bool,
     /// Whether every unit sees only its own h.
     pub independent: bool,
@@ -37,20 +37,20 @@ pub struct OptionConstants {
     pub noise: NoiseMode,
 }
 
-/// What a plan chooses in the drivers, `rnn/forward.wgsl` and `rnn/backward.wgsl`.
+/// Constants of the drivers, `rnn/forward.wgsl` and `rnn/backward.wgsl`, which a plan determines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DriverConstants {
     /// Whether h is a projection of the cell's output.
     pub projected: bool,
-    /// Products of a time step, and the means of normalised rows.
+    /// Phases of a time step: one per product, and one per mean over normalised rows.
     pub phases: usize,
     /// Invocations that share the product of a unit.
     pub split: usize,
-    /// Sums in workgroup memory, where they share it; else 1.
+    /// Partial sums in workgroup memory, if invocations share a product; else 1.
     pub partials: usize,
-    /// Invocations of a workgroup.
+    /// Invocations per workgroup.
     pub workgroup: usize,
-    /// Batch rows of an invocation.
+    /// Batch rows per invocation.
     pub rows: usize,
 }
 
@@ -59,7 +59,7 @@ const fn flag(is: bool) -> f64 {
 }
 
 impl OptionConstants {
-    /// By name.
+    /// The constants with their names.
     pub const fn list(&self) -> [Constant; 16] {
         let [gate, candidate, output] = self.activations;
         [
@@ -84,7 +84,7 @@ impl OptionConstants {
 }
 
 impl DriverConstants {
-    /// By name.
+    /// The constants with their names.
     pub const fn list(&self) -> [Constant; 6] {
         [
             ("PROJECTED", flag(self.projected)),
@@ -97,23 +97,24 @@ impl DriverConstants {
     }
 }
 
-/// Forward only: whether the pass keeps what the backward pass needs.
+/// Forward only: whether the pass keeps the arrays for the backward pass.
 pub const fn training(is: bool) -> Constant {
     ("TRAINING", flag(is))
 }
 
-/// Vectors of four of the rows that a workgroup keeps from step to step.
+/// Size of the rows that a workgroup keeps from step to step, in vectors of four.
 pub const fn held_rows(vectors: usize) -> Constant {
     ("HELD_ROWS", vectors as f64)
 }
 
-/// Vectors of four of the weights that it keeps.
+/// Size of the weights that a workgroup keeps from step to step, in vectors of four.
 pub const fn held_weights(vectors: usize) -> Constant {
     ("HELD_WEIGHTS", vectors as f64)
 }
 
-/// Sets of options and plans that are validated: sigmoid gates with tanh and no option; the Elman cell with relu and
-/// every kind of noise; all linear with a packed sequence; layer normalisation with a packed sequence and noise.
+/// The validated sets of options and plans: sigmoid gates with tanh and no option; the Elman cell with relu
+/// and every kind of noise; all activations linear with a packed sequence; layer normalisation with a packed
+/// sequence and noise.
 const SETS: [(OptionConstants, DriverConstants); 4] = [
     (
         options([0.0, 1.0, 1.0], [false, false, false, false, false], NoiseMode::None),
@@ -151,7 +152,7 @@ const fn options(
     }
 }
 
-/// All constants of one of the validated sets; N is 22 and the number of the `others`.
+/// All constants of one of the validated sets; N is 22 plus the number of `others`.
 pub(super) const fn validated<const N: usize>(set: usize, others: &[Constant]) -> [Constant; N] {
     let (options, driver) = (SETS[set].0.list(), SETS[set].1.list());
     let mut all = [("", 0.0); N];
@@ -167,7 +168,8 @@ pub(super) const fn validated<const N: usize>(set: usize, others: &[Constant]) -
     all
 }
 
-/// Options of a pass that draws, with or without a packed sequence: what `rnn/previous.wgsl` is validated with.
+/// Options of a pass with random draws, with or without a packed sequence; `rnn/previous.wgsl` is validated
+/// with them.
 pub(super) const fn previous(ragged: bool) -> [Constant; 16] {
     let mut of = options([0.0; 3], [ragged, ragged, false, false, false], NoiseMode::Draws);
     of.activations = [[0.0; 3]; 3];

@@ -11,27 +11,28 @@ use crate::params::rnn::{
 };
 use constants::{held_rows, held_weights, training};
 
-/// How the rows of the recurrent product reach an invocation.
+/// Source of the recurrent product's operand rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fetch {
-    /// Through workgroup memory, a part at a time: any adapter.
+    /// Workgroup memory, one part at a time: any adapter.
     Workgroup,
-    /// By shuffles among the eight lanes of a subgroup.
+    /// Shuffles among the eight lanes of a subgroup.
     Subgroup,
-    /// They stay in workgroup memory from step to step. For a workgroup that holds all units, and steps of one phase.
+    /// Workgroup memory that keeps the rows from step to step. Needs a workgroup that holds all units, and
+    /// steps of one phase.
     Held,
-    /// So do the weights.
+    /// The same, and the weights stay in workgroup memory, too.
     HeldWeights,
 }
 
 impl Fetch {
-    /// Whether rows stay in workgroup memory: then the kernel has the constant `HELD_ROWS`.
+    /// Whether rows stay in workgroup memory, for which the kernel has the constant `HELD_ROWS`.
     pub fn are_held(self) -> bool {
         matches!(self, Fetch::Held | Fetch::HeldWeights)
     }
 }
 
-/// The formats of what a recurrence reads and writes. Its arithmetic, the ring and c are f32.
+/// Storage formats of a recurrence's arrays. Its arithmetic, the ring and c are f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Formats {
     /// All in f32.
@@ -42,7 +43,7 @@ pub enum Formats {
     Half,
 }
 
-/// The validated sets of a driver's constants, with others beside them.
+/// The validated sets of a driver's constants, extended by `others`.
 macro_rules! variants {
     ($count:literal, $others:expr) => {
         &[
@@ -115,7 +116,7 @@ macro_rules! recurrence {
     (@held $other:ident) => { part!("lib/weights_streamed.wgsl") };
 }
 
-/// Both drivers with one cell, for all formats, every way to fetch rows and every source of the step number.
+/// Both drivers with one cell, for all formats, every [`Fetch`] and every source of the step number.
 macro_rules! cell {
     ($name:ident, $cell:tt) => {
         static $name: Cell = Cell {
@@ -172,15 +173,15 @@ macro_rules! cell {
     };
 }
 
-/// The kernels of one cell, for every way to fetch rows and every source of the step number.
+/// The kernels of one cell, for every [`Fetch`] and every source of the step number.
 struct Cell {
-    /// By [`Formats`].
+    /// Indexed by [`Formats`].
     forward: [[Kernel; 8]; 3],
     /// [`Formats::Single`] and [`Formats::Half`].
     backward: [[Kernel; 8]; 2],
 }
 
-// Name, gates in memory, and the parts in `shaders/cells/`.
+// Name, number of gates in memory, and the parts in `shaders/cells/`.
 cell!(LSTM, ["lstm", "4", "no_second", "lstm", "lstm_gates"]);
 cell!(LSTM_COUPLED, ["lstm_coupled", "3", "no_second", "lstm", "lstm_coupled"]);
 cell!(GRU, ["gru", "3", "no_second", "no_c", "gru"]);
@@ -205,7 +206,7 @@ fn pick(kernels: &'static [Kernel; 8], rows: Fetch, immediates: bool) -> &'stati
     &kernels[2 * rows as usize + usize::from(immediates)]
 }
 
-/// The forward recurrence of a cell; `immediates` says where it finds the step number.
+/// The forward recurrence of a cell. With `immediates` the step number is an immediate, else a uniform.
 pub fn forward(spec: &CellSpec, formats: Formats, rows: Fetch, immediates: bool) -> &'static Kernel {
     pick(&cell(spec).forward[formats as usize], rows, immediates)
 }
@@ -215,7 +216,7 @@ pub fn backward(spec: &CellSpec, half: bool, rows: Fetch, immediates: bool) -> &
     pick(&cell(spec).backward[usize::from(half)], rows, immediates)
 }
 
-/// Recurrent weights in the order of the recurrence.
+/// Packs recurrent weights in the order of the recurrence.
 pub static PACK_RECURRENT: Kernel = Kernel {
     label: "pack_recurrent",
     parts: &[part!("lib/index.wgsl"), part!("rnn/pack_recurrent.wgsl")],
@@ -228,7 +229,7 @@ pub static PACK_RECURRENT: Kernel = Kernel {
 
 const PREVIOUS_VARIANTS: &[Constants] = &[&constants::previous(true), &constants::previous(false)];
 
-/// h before every step as the recurrent product sees it.
+/// The recurrent product's operand of every step.
 pub static PREVIOUS: Kernel = Kernel {
     label: "previous",
     parts: &[
@@ -247,7 +248,7 @@ pub static PREVIOUS: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// The same where y is f16, and so is what comes out.
+/// The same where y and the result are f16.
 pub static PREVIOUS_HALF: Kernel = Kernel {
     label: "previous_f16",
     parts: &[
@@ -273,7 +274,7 @@ pub static NORM_ROWS: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// Its backward.
+/// The gradient of [`NORM_ROWS`].
 pub static NORM_ROWS_BACKWARD: Kernel = Kernel {
     label: "norm_rows_backward",
     parts: &[part!("lib/sum_lanes.wgsl"), part!("lib/row_norm.wgsl"), part!("rnn/norm_rows_backward.wgsl")],
@@ -283,7 +284,7 @@ pub static NORM_ROWS_BACKWARD: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// The two biases of a direction in the form the kernels use.
+/// Adds the two biases of a direction in the order of the kernels.
 pub static PACK_BIAS: Kernel = Kernel {
     label: "pack_bias",
     parts: &[part!("lib/index.wgsl"), part!("rnn/pack_bias.wgsl")],
@@ -293,7 +294,7 @@ pub static PACK_BIAS: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// Rows of a weight matrix between PyTorch's order and the recurrence's.
+/// Reorders the rows of a weight matrix between PyTorch's order and the recurrence's.
 pub static INTERLEAVE: Kernel = Kernel {
     label: "interleave",
     parts: &[part!("lib/index.wgsl"), part!("rnn/interleave.wgsl")],
@@ -304,7 +305,7 @@ pub static INTERLEAVE: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// A GRU's gate gradients for the recurrent weights.
+/// Turns a GRU's gate gradients into those of the recurrent weights.
 pub static REPLACE_LAST_GATE: Kernel = Kernel {
     label: "replace_last_gate",
     parts: &[part!("lib/index.wgsl"), part!("lib/store_f32.wgsl"), part!("rnn/replace_last_gate.wgsl")],
@@ -314,7 +315,7 @@ pub static REPLACE_LAST_GATE: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// The same of gates in f16.
+/// The same for gates in f16.
 pub static REPLACE_LAST_GATE_HALF: Kernel = Kernel {
     label: "replace_last_gate_f16",
     parts: &[part!("lib/index.wgsl"), part!("lib/store_f16.wgsl"), part!("rnn/replace_last_gate.wgsl")],

@@ -13,24 +13,24 @@ use rnn_cpu as cpu;
 #[cfg(feature = "gpu")]
 use rnn_gpu as gpu;
 
-/// Options of [`cross_entropy`]; the default has neither.
+/// Options of [`cross_entropy`]; by default both are off.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CrossEntropyOptions {
-    /// Rows with this label count neither in the sum nor in the mean; it need not be a class.
+    /// Rows with this label are left out of the sum and of the mean; the label need not be a class.
     pub ignore_index: Option<u32>,
     /// Share of the target that is spread evenly over all classes (Szegedy et al. 2016), in
     /// `[0, 1]`.
     pub label_smoothing: f32,
 }
 
-/// What [`cross_entropy`] returns.
+/// Results of [`cross_entropy`].
 #[derive(Clone, Debug)]
 pub struct CrossEntropyForward {
     /// The reduced cost, shape `[]`.
     pub loss: Array,
-    /// `log sum exp(logits)` of every row, in the shape of the labels; kept for the backward.
+    /// `log sum exp(logits)` of every row, in the shape of the labels; for the backward pass.
     pub lse: Array,
-    /// What counted; kept for the backward.
+    /// The weight of every row; for the backward pass.
     pub weighting: Weighting,
 }
 
@@ -52,9 +52,9 @@ fn classes(op: &'static str, logits: &Array, labels: &Array) -> Result<usize> {
 /// `-sum_c target_c log_softmax(logits)_c`, reduced, for `logits` `[.., C]` and `labels` u32 `[..]`.
 ///
 /// # Errors
-/// [`Error::Index`] for a label that counts and is no class, with its position; [`Error::Value`] when every
-/// row is ignored or the smoothing is outside `[0, 1]`; [`Error::Unsupported`] for labels without a host copy;
-/// wrong shapes, types or devices; lengths as [`Weighting::elements`], over labels `[T, B, ..]`.
+/// [`Error::Index`] for a label that is not ignored and not a class, with its position; [`Error::Value`] when
+/// every row is ignored or the smoothing is outside `[0, 1]`; [`Error::Unsupported`] for labels without a
+/// host copy; wrong shapes, types or devices; lengths as [`Weighting::elements`], over labels `[T, B, ..]`.
 pub fn cross_entropy(
     logits: &Array,
     labels: &Array,
@@ -104,8 +104,8 @@ pub fn cross_entropy(
     Ok(CrossEntropyForward { loss: f32_array(device, scalar, loss), lse, weighting })
 }
 
-/// `dlogits = dloss weight (softmax(logits) - target)` `[.., C]`; zero in rows that do not count. `forward`
-/// comes from the same logits, labels and options; `dloss` has one element.
+/// `dlogits = dloss weight (softmax(logits) - target)` `[.., C]`; zero in rows of weight 0. `forward` comes
+/// from the same logits, labels and options; `dloss` has one element.
 ///
 /// # Errors
 /// Wrong shapes, types or devices.

@@ -1,5 +1,5 @@
-//! Connectionist temporal classification (Graves, Fernández, Gomez, Schmidhuber 2006): labels without their
-//! places in time.
+//! Connectionist temporal classification (Graves, Fernández, Gomez, Schmidhuber 2006): a loss for label
+//! sequences without an alignment to time steps.
 
 use super::{LossOptions, Reduction, check_lengths};
 use crate::array::Array;
@@ -17,14 +17,14 @@ use rnn_gpu as gpu;
 /// Options of [`ctc`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CtcOptions {
-    /// The class that stands for no label.
+    /// The blank: the class for no label.
     pub blank: u32,
-    /// What a target costs that no path of its sequence's length can spell: nothing, or infinity. Its gradient
-    /// is zero either way.
+    /// The cost of a target that no path of its sequence's length can spell: zero if true, else infinity. Its
+    /// gradient is zero either way.
     pub zero_infinity: bool,
 }
 
-/// What [`ctc`] returns; the backward takes all of it.
+/// Results of [`ctc`]; the backward pass takes all of them.
 #[derive(Clone, Debug)]
 pub struct CtcForward {
     /// The reduced cost, shape `[]`.
@@ -39,10 +39,10 @@ pub struct CtcForward {
     targets: Targets,
 }
 
-/// The targets on the device.
+/// The targets as arrays on the device.
 #[derive(Clone, Debug)]
 struct Targets {
-    /// u32 `[B, 2, S]`: the labels of every sequence, and their positions in the order of the labels.
+    /// u32 `[B, 2, S]`: the labels of every sequence, and their positions sorted by label.
     labels: Array,
     /// u32 `[B, 2]`: steps and labels of every sequence.
     sizes: Array,
@@ -123,17 +123,18 @@ fn check(
     Ok(CtcArgs { batch, steps, classes, labels, blank, zero_infinity })
 }
 
-/// `-log p(target)` under the softmax of `logits` `[T, B, C]`, reduced: p sums over all paths of one class per
-/// step that spell the target once repeats are merged and blanks removed. `targets` are B label sequences, any of
-/// which may be empty; lengths are those of the logits.
+/// `-log p(target)` under the softmax of `logits` `[T, B, C]`, reduced. p sums over all paths, of one class
+/// per step, that spell the target after repeats are merged and blanks removed. `targets` are B label
+/// sequences, any of which may be empty; lengths are those of the logits.
 ///
-/// The tokens of a reduction are labels: [`Reduction::Mean`] divides by all labels of the batch,
-/// [`Reduction::SequenceMean`] each cost by its own labels (PyTorch's `mean`); an empty target counts as one.
+/// Reductions count labels: [`Reduction::Mean`] divides by the number of labels in the batch,
+/// [`Reduction::SequenceMean`] divides each cost by the number of its own labels (PyTorch's `mean`). An empty
+/// target counts as one label.
 ///
 /// # Errors
-/// [`Error::Value`]: a label that is no class or the blank, with row and position; targets or lengths that are
-/// not B, a length that is not in `1..=T`, a blank that is no class. [`Error::Shape`]: logits that are not
-/// `[T, B, C]`.
+/// [`Error::Value`]: a label that is not a class or is the blank, with row and position; targets or lengths
+/// that are not B in number; a length outside `1..=T`; a blank that is not a class. [`Error::Shape`]: logits
+/// that are not `[T, B, C]`.
 pub fn ctc(
     logits: &Array,
     targets: &[impl AsRef<[u32]>],
@@ -159,8 +160,8 @@ pub fn ctc(
     Ok(CtcForward { loss, costs, args, alphas: f32_array(device, states, alphas), log_probs, targets })
 }
 
-/// The gradient of the logits `[T, B, C]` times `dloss`; zero past the end of a sequence and where its target is
-/// impossible.
+/// The gradient of the logits `[T, B, C]` times `dloss`; zero past the end of a sequence and for impossible
+/// targets.
 ///
 /// # Errors
 /// `dloss` must have one element, on the device of the logits.

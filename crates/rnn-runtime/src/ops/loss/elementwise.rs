@@ -20,17 +20,17 @@ pub enum Elementwise {
     Mse,
     /// Absolute error `|x - t|`; its gradient at x = t is 0.
     Mae,
-    /// `(x - t)^2 / 2` up to a distance of `delta`, `delta (|x - t| - delta / 2)` beyond (Huber 1964), as
-    /// PyTorch's `huber_loss`.
+    /// `(x - t)^2 / 2` up to a distance of `delta`, `delta (|x - t| - delta / 2)` above it (Huber 1964), as
+    /// in PyTorch's `huber_loss`.
     Huber {
-        /// Where the parabola becomes a line; positive.
+        /// Distance at which the parabola becomes a line; positive.
         delta: f32,
     },
-    /// Binary cross-entropy of `sigmoid(x)` with t in `[0, 1]`: `-t log sigmoid(x) - (1 - t) log(1 -
-    /// sigmoid(x))`, written so that no logit overflows.
+    /// Binary cross-entropy of `sigmoid(x)` with t in `[0, 1]`:
+    /// `-t log sigmoid(x) - (1 - t) log(1 - sigmoid(x))`, written so that no logit overflows.
     BceWithLogits,
-    /// Pinball loss (Koenker and Bassett 1978): `q (t - x)` where x is too low, `(1 - q) (x - t)` where it is too
-    /// high. Least for the `q`-quantile of t.
+    /// Pinball loss (Koenker and Bassett 1978): `q (t - x)` where x is too low, `(1 - q) (x - t)` where it is
+    /// too high. The `q`-quantile of t minimises it.
     Quantile {
         /// In `(0, 1)`.
         q: f32,
@@ -42,7 +42,7 @@ impl Weighting {
         WeightedArgs { rows: self.rows, cols: self.cols, scale: self.scale }
     }
 
-    /// Refuses a weighting that was made for another shape.
+    /// Refuses a weighting made for another shape.
     pub(super) fn expect(&self, op: &'static str, x: &Array) -> Result<()> {
         if let Some(weights) = &self.weights {
             weights.expect_device(op, "weighting", x.device())?;
@@ -102,7 +102,7 @@ impl Elementwise {
     }
 }
 
-/// The reduced cost of all elements, shape `[]`, and what counted.
+/// The reduced cost of all elements, shape `[]`, and the weighting.
 ///
 /// # Errors
 /// Index data, a `target` that differs from `pred` in shape or device, a `delta` or `q` out of its domain;
@@ -130,8 +130,8 @@ pub fn elementwise(
     Ok((f32_array(device, scalar, buffer), weighting))
 }
 
-/// `dpred`, the gradient of the loss times `dloss`, in the shape of `pred`; 0 where nothing counts. For all
-/// costs but [`Elementwise::BceWithLogits`], the gradient of the target is its negative.
+/// `dpred`, the gradient of the loss times `dloss`, in the shape of `pred`; 0 in rows of weight 0. For all
+/// costs except [`Elementwise::BceWithLogits`], the gradient of the target is its negative.
 ///
 /// # Errors
 /// As [`elementwise`]; `dloss` must have one element.

@@ -12,13 +12,13 @@ use rnn_cpu as cpu;
 use rnn_gpu as gpu;
 use std::borrow::Cow;
 
-/// How the predicted variance is given.
+/// Form of the predicted variance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Spread {
-    /// As itself. It must be positive where it counts, which is checked on the host: the forward pass waits
-    /// for the device.
+    /// The variance. It must be positive wherever the weight is not 0. The host checks this, so the forward
+    /// pass waits for the device.
     Variance,
-    /// As its natural logarithm: any number is one, nothing needs to be checked.
+    /// The natural logarithm of the variance. Every number is valid, so nothing needs a check.
     LogVariance,
 }
 
@@ -45,12 +45,12 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// The reduced cost `(log v + (x - t)^2 / v) / 2` for means x `pred`, targets t and variances v, shape `[]`,
-/// and what counted. The constant `log(2 pi) / 2` is left out, as PyTorch does by default.
+/// The reduced cost `(log v + (x - t)^2 / v) / 2`, shape `[]`, for means x `pred`, targets t and variances v,
+/// and the weighting. The constant `log(2 pi) / 2` is left out, as PyTorch does by default.
 ///
 /// # Errors
-/// Index data, shapes or devices that differ; as [`Weighting::elements`]; [`Error::Value`] for a variance that
-/// counts and is not a positive, finite and normal number, with its position.
+/// Index data, shapes or devices that differ; as [`Weighting::elements`]; [`Error::Value`] for a variance of
+/// nonzero weight that is not a positive, finite and normal number, with its position.
 pub fn gaussian_nll(
     form: Spread,
     pred: &Array,
@@ -77,10 +77,11 @@ pub fn gaussian_nll(
     Ok((loss, weighting))
 }
 
-/// Gradients of `pred` and of `spread`, in their shape; that of `target` is the negative of the first.
+/// Gradients of `pred` and of `spread`, in their shape; the gradient of `target` is the negative of the
+/// first.
 ///
 /// # Errors
-/// As [`gaussian_nll`], except that variances are not looked at; `dloss` must have one element.
+/// As [`gaussian_nll`], except that variances are not checked; `dloss` must have one element.
 pub fn gaussian_nll_backward(
     form: Spread,
     pred: &Array,
@@ -112,7 +113,7 @@ pub fn gaussian_nll_backward(
 fn check_variances(op: &'static str, variances: &[f32], weighting: &Weighting) -> Result<()> {
     let weights = weighting.weights.as_ref().map(Array::to_vec).transpose()?;
     let counts = |k: usize| weights.as_ref().is_none_or(|weights| weights[k / weighting.cols] != 0.0);
-    // Below the normal numbers a GPU may take a variance for zero.
+    // A GPU may flush subnormal variances to zero.
     let good = f32::MIN_POSITIVE..=f32::MAX;
     let bad = |k: &usize| !good.contains(&variances[*k]) && counts(*k);
     match (0..variances.len()).find(bad) {

@@ -1,9 +1,10 @@
 //! Losses. A loss is a device scalar of shape `[]`; the backward functions take its cotangent `dloss`,
 //! any one-element array, without reading it back.
 //!
-//! What counts, and how much, is a [`Weighting`]: one weight per row on the device and one factor. It is
-//! made on the host from lengths, ignored labels and the [`Reduction`], before the forward pass, and the
-//! backward pass takes the same. Rows of weight 0 are never looked at: NaN in the padding stays there.
+//! A [`Weighting`] says which rows count and how much: one weight per row on the device, and one factor. It
+//! is made on the host from lengths, ignored labels and the [`Reduction`], before the forward pass; the
+//! backward pass takes the same one. The kernels do not read rows of weight 0, so NaN in the padding has no
+//! effect.
 
 mod cross_entropy;
 mod ctc;
@@ -19,14 +20,14 @@ use crate::array::Array;
 use crate::device::Device;
 use rnn_base::error::{Error, Result};
 
-/// How the costs of single elements become one number.
+/// Reduction of the costs of single elements to one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Reduction {
     /// The mean over all elements of all valid steps: every token counts the same.
     #[default]
     Mean,
-    /// The mean of the means of the sequences: every sequence counts the same, however long. Sequences
-    /// whose every label is ignored are left out.
+    /// The mean of the means of the sequences: every sequence counts the same, whatever its length. A
+    /// sequence whose labels are all ignored is left out.
     SequenceMean,
     /// The sum over all elements of all valid steps, divided by the number of sequences B.
     BatchMean,
@@ -34,17 +35,17 @@ pub enum Reduction {
     Sum,
 }
 
-/// Which steps of a loss count, and how they are reduced. The default: all of them, their mean.
+/// Which steps of a loss count, and how they are reduced; by default the mean over all steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LossOptions<'a> {
     /// Valid steps of each of the B rows of `[T, B, ..]`, each in `1..=T`, in any order; absent: all T.
     pub lengths: Option<&'a [usize]>,
-    /// How costs become one number.
+    /// Reduction of the costs to one number.
     pub reduction: Reduction,
 }
 
 impl<'a> LossOptions<'a> {
-    /// All steps, their mean.
+    /// The mean over all steps.
     pub fn new() -> Self {
         Self::default()
     }
@@ -62,7 +63,7 @@ impl<'a> LossOptions<'a> {
     }
 }
 
-/// How the rows of a loss lie in time: row r belongs to step `r / (batch * inner)` of sequence
+/// Order of a loss's rows in time: row r belongs to step `r / (batch * inner)` of sequence
 /// `r / inner % batch`.
 #[derive(Clone, Copy, Debug)]
 struct Rows {
@@ -79,7 +80,7 @@ impl Rows {
     }
 }
 
-/// What each row of a loss counts.
+/// The weight of each row of a loss.
 #[derive(Clone, Debug)]
 pub struct Weighting {
     rows: usize,
@@ -91,12 +92,12 @@ pub struct Weighting {
 }
 
 impl Weighting {
-    /// For a loss with one cost per element of `dims`.
+    /// The weighting of a loss with one cost per element of `dims`.
     ///
     /// # Errors
     /// [`Error::Value`]: lengths that are not B numbers in `1..=T`. [`Error::Shape`]: lengths for a shape
-    /// without the axes T and B, or a reduction over sequences of fewer axes than `[T, B, F]` without lengths,
-    /// which could as well be `[B, F]`.
+    /// without the axes T and B; or a reduction over sequences without lengths for fewer axes than
+    /// `[T, B, F]`, because such a shape may also be `[B, F]`.
     pub fn elements(
         op: &'static str,
         device: &Device,
@@ -114,8 +115,8 @@ impl Weighting {
         Self::new(op, device, dims, layout, options, |_| false, |_| ())
     }
 
-    /// For a loss with one cost per element of the labels' `dims`, without those `ignored`; `each` sees those
-    /// that count.
+    /// The weighting of a loss with one cost per element of the labels' `dims`, except those `ignored`. It
+    /// calls `each` for the elements that count.
     fn labels(
         op: &'static str,
         device: &Device,
@@ -194,7 +195,7 @@ impl Weighting {
     }
 }
 
-/// Refuses anything but one length in `1..=steps` per sequence; the message names the row.
+/// Checks that there is one length in `1..=steps` per sequence; the error names the row.
 fn check_lengths(
     op: &'static str,
     arg: &'static str,

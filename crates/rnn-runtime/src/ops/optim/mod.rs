@@ -1,8 +1,7 @@
 //! Gradient norms, clipping, optimizer steps and moving averages of parameters, with PyTorch's semantics.
 //!
-//! Every step reads `control` on the device: the gradient is multiplied by its clip coefficient,
-//! and when the gradients are not finite the step writes nothing, so that neither needs a readback
-//! before the steps are enqueued.
+//! Every step reads `control` on the device. It multiplies the gradient by its clip coefficient, and it
+//! writes nothing when the gradients are not finite. Neither needs a readback before the steps are enqueued.
 
 mod options;
 
@@ -21,21 +20,22 @@ use rnn_cpu::{self as cpu, CpuBuffer};
 #[cfg(feature = "gpu")]
 use rnn_gpu::{self as gpu, GpuBuffer};
 
-/// What [`grad_norm`] returns.
+/// Results of [`grad_norm`].
 #[derive(Clone, Debug)]
 pub struct GradNorm {
     /// Sum of squares of every gradient `[P]`, divided by the loss scale and clipped by value.
     pub sums: Array,
-    /// `[4 + P]`: norm of all gradients before they are clipped by norm; coefficient that clips it; 1 when everything
-    /// is finite, else 0; 0; then for every gradient the coefficient that clips it both ways.
+    /// `[4 + P]`: the norm of all gradients before clipping by norm; its clip coefficient; 1 when everything
+    /// is finite, else 0; 0; then for every gradient the product of both clip coefficients.
     pub control: Array,
 }
 
-/// Sums of squares, the global 2-norm of all gradients together, and the coefficients that clip: for a gradient of norm
-/// n `min(1, max_tensor_norm / (n + 1e-6))`, and for all of them the same with `max_norm` and the norm that is left.
+/// Sums of squares, the 2-norm of all gradients together, and the clip coefficients:
+/// `min(1, max_tensor_norm / (n + 1e-6))` for a gradient of norm n, and the same with `max_norm` for the norm
+/// of all gradients after that.
 ///
-/// Squares are summed in f32: a global norm above 1.8e19 counts as not finite. When it is not
-/// finite the coefficients are 0.
+/// Squares are summed in f32, so a global norm above 1.8e19 counts as not finite. When it is not finite the
+/// coefficients are 0.
 ///
 /// # Errors
 /// No gradients, gradients on different devices or of u32, limits that are not positive, a loss scale that is not
@@ -130,14 +130,14 @@ pub fn ema(mean: &mut Array, x: &Array, weight: f64) -> Result<()> {
     )
 }
 
-/// One step of one parameter: the gradient is divided by the loss scale, clipped by value, multiplied by its coefficient
-/// in `control`, and given its penalties; then `rule` applies. Does nothing when `control` says that gradients are not
-/// finite.
+/// One step of one parameter. The gradient is divided by the loss scale, clipped by value, multiplied by its
+/// coefficient in `control`, and the penalties are added; then `rule` applies. The step does nothing when
+/// `control` says that gradients are not finite.
 ///
 /// # Errors
-/// `param` and `states` f32, of the shape and device of `grad`; as many states as [`UpdateRule::states`] names;
-/// `control` f32 and from a [`grad_norm`] of more than `options.tensor` gradients; settings in the ranges that
-/// [`UpdateRule`] gives.
+/// `param` and `states` must be f32, of the shape and device of `grad`, and there must be as many states as
+/// [`UpdateRule::states`] names; `control` must be f32 and from a [`grad_norm`] of more than `options.tensor`
+/// gradients; settings must be in the ranges that [`UpdateRule`] gives.
 pub fn step(
     param: &mut Array,
     grad: &Array,
@@ -179,7 +179,7 @@ pub fn step(
     )
 }
 
-/// `control` of at least this many gradients.
+/// Checks that `control` is of at least `gradients` gradients.
 fn expect_control(op: &'static str, control: &Array, like: &Array, gradients: usize) -> Result<()> {
     control.expect_dtype(op, "control", DType::F32)?;
     control.expect_device(op, "control", like.device())?;

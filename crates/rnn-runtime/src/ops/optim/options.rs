@@ -3,11 +3,11 @@
 use rnn_base::args::optim::{BaseFactors, ClipFactors};
 use rnn_base::error::{Error, Result};
 
-/// How [`grad_norm`] looks at gradients, and how the steps that follow clip them: divided by the loss scale, then
-/// clipped by value, then by the norm of each tensor, then by the norm of all together.
+/// How [`grad_norm`] and the steps after it treat gradients: divided by the loss scale, then clipped by
+/// value, then by the norm of each gradient, then by the norm of all gradients together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClipOptions {
-    /// What the objective was multiplied with.
+    /// Factor by which the objective was multiplied.
     pub loss_scale: f32,
     /// Largest magnitude of an element.
     pub max_value: Option<f32>,
@@ -28,14 +28,14 @@ impl ClipOptions {
         ClipFactors {
             unscale: self.loss_scale.recip(),
             limit: self.max_value.unwrap_or(f32::MAX),
-            // Infinity clips nothing, and a quotient with it is no business of a shader.
+            // Infinity clips nothing, and a shader need not divide infinities.
             max_tensor_norm: self.max_tensor_norm.filter(|max| max.is_finite()),
             max_norm: self.max_norm.filter(|max| max.is_finite()),
         }
     }
 }
 
-/// What every step has besides its rule.
+/// The settings of a step that do not depend on its rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepOptions {
     /// Learning rate.
@@ -44,15 +44,15 @@ pub struct StepOptions {
     pub l1: f64,
     /// Weight of the penalty on half the sum of `p^2`.
     pub l2: f64,
-    /// False: the gradients of the penalties, `l1 sign(p) + l2 p`, are added to the gradient that the rule sees. True:
-    /// the parameter itself shrinks, apart from the rule (Loshchilov and Hutter 2019): before the update is subtracted,
-    /// it is multiplied by `1 - lr l2` and then moved by `lr l1` towards zero, at most to it.
+    /// False: the gradients of the penalties, `l1 sign(p) + l2 p`, are added to the gradient that the rule
+    /// takes. True: decoupled weight decay (Loshchilov and Hutter 2019). Before the update is subtracted, the
+    /// parameter is multiplied by `1 - lr l2` and then moved towards zero by `lr l1`, at most to zero.
     pub decoupled: bool,
-    /// Number of the gradient among those given to [`super::grad_norm`].
+    /// Index of this gradient among those given to [`super::grad_norm`].
     pub tensor: usize,
-    /// What the objective was multiplied with: the gradient is divided by it. As in [`ClipOptions`].
+    /// Factor by which the objective was multiplied; the gradient is divided by it. As in [`ClipOptions`].
     pub loss_scale: f32,
-    /// Limit of every element of the gradient. As in [`ClipOptions`].
+    /// Largest magnitude of an element of the gradient. As in [`ClipOptions`].
     pub max_value: Option<f32>,
 }
 
@@ -100,7 +100,7 @@ pub(super) fn expect_positive(op: &'static str, arg: &'static str, value: Option
 }
 
 pub(super) fn check_scale_and_value(op: &'static str, loss_scale: f32, max_value: Option<f32>) -> Result<()> {
-    // Subnormal on either side would divide by zero on hardware that flushes it.
+    // Hardware that flushes subnormals would divide by zero, whichever of the two is subnormal.
     if !loss_scale.is_normal() || loss_scale < 0.0 || !loss_scale.recip().is_normal() {
         return Err(Error::value(op, "loss_scale", "finite and positive, as its reciprocal", loss_scale));
     }

@@ -4,7 +4,8 @@ use super::forward::with_gates;
 use super::merge::merge_backward;
 use super::packed::Packed;
 use super::sequences::Path;
-use super::types::{Saved, SavedPass, StackCotangents, StackGrads, Wanted};
+use super::types::{Saved, SavedPass, SavedPasses, StackCotangents, StackGrads, Wanted};
+use super::weights::CellWeights;
 use crate::array::Array;
 use crate::device::{Device, on_device};
 use crate::ops::copy::{concat, copy_into, slice};
@@ -14,13 +15,13 @@ use crate::ops::widen;
 use rnn_base::DType;
 use rnn_base::args::copy::StridedCopy;
 use rnn_base::args::layer::{BackwardPass, Dims, LayerGrads, LayerPass, State};
-use rnn_base::args::stack::{input_mask, layer_mask, output_mask, pass_noise};
+use rnn_base::args::stack::{StackDraws, input_mask, layer_mask, output_mask, pass_noise};
 use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::{Merge, StackSpec};
 
 const OP: &str = "rnn::backward";
 
-/// Runs the stack backwards. Consumes what the forward pass saved: the gradients overwrite the
+/// Runs the stack backwards. It consumes the saved state of the forward pass: the gradients overwrite the
 /// saved gates.
 ///
 /// # Errors
@@ -57,49 +58,13 @@ pub fn backward(
         if let Some(mask) = layer_mask(spec, draws, layer, dims) {
             dy = dropout(&dy, &mask)?;
         }
-        let of_layer = LayerCall { spec, packed, layer, dims, zero_h0, want_dx: wanted.dx || layer > 0 };
-        let separate = dims.d == 2 && (paths.is_some() || spec.merge != Merge::Concat);
-        let parts = match separate {
-            true => merge_backward(spec.merge, &dy, kept.halves.as_ref())?.to_vec(),
-            false => vec![dy.clone()],
+        let want_dx = wanted.dx || layer > 0;
+        let call = LayerCall { spec, packed, layer, dims, draws, zero_h0, want_dx, cotangents };
+        let (mut below, own) = match &paths {
+            None => call.run_plain(kept, &dy, &mut states)?,
+            Some(paths) => call.run_paths(kept, paths, &dy, &mut states)?,
         };
-        let mut below: Option<Array> = None;
-        let mut own = Vec::with_capacity(dims.d);
-        match &paths {
-            None => {
-                let dy = match &parts[..] {
-                    [forward, backward] => concat(&[forward, backward], 2)?,
-                    _ => parts[0].clone(),
-                };
-                for pass in kept.passes {
-                    let noise = pass_noise(spec, draws, layer, 0);
-                    let state = final_cotangents(&device, dims, layer, cotangents, None)?;
-                    let of = LayerPass { noise, ..of_layer.pass(0, None) };
-                    let grads = of_layer.run(of, pass, &dy, state)?;
-                    states.copy(dims, &grads.state, layer * dims.d)?;
-                    below = grads.dx;
-                    own = grads.weights;
-                }
-            }
-            Some(paths) => {
-                for (d, (path, pass)) in paths.iter().zip(kept.passes).enumerate() {
-                    let noise = pass_noise(spec, draws, layer, d);
-                    let state = final_cotangents(&device, dims, layer, cotangents, Some((d, path)))?;
-                    let of = LayerPass { noise, ..of_layer.pass(d, Some(path)) };
-                    let dy = path.pack(OP, &parts[d])?;
-                    let grads = of_layer.run(of, pass, &dy, state)?;
-                    states.copy_path(of.dims, &grads.state, layer * dims.d + d, path)?;
-                    own.extend(grads.weights);
-                    let Some(part) = grads.dx else { continue };
-                    let part = path.unpack(OP, &part, dims)?;
-                    match &mut below {
-                        Some(sum) => accumulate(sum, &part)?,
-                        None => below = Some(part),
-                    }
-                }
-            }
-        }
-        // Built from the last cell to the first and reversed below.
+        // Weights are collected from the last cell to the first and reversed below.
         weights.extend(own.into_iter().rev());
         if let (Some(below), Some(mask)) = (&mut below, input_mask(spec, draws, layer, dims)) {
             *below = dropout(below, &mask)?;
@@ -145,7 +110,7 @@ pub(super) fn check_cotangents(
     Ok(())
 }
 
-/// Gradients of the initial states, as the layers deliver them.
+/// Gradients of the initial states, collected layer by layer.
 struct StateGrads {
     /// [L*D, B, P]
     dh0: Option<Array>,
@@ -162,7 +127,7 @@ impl StateGrads {
         Ok(StateGrads { dh0: state(true, dims.p)?, dc0: state(spec.cell.kind.has_cell_state(), dims.h)? })
     }
 
-    /// From h `[D, B, P]` and c `[D, B, H]` behind it to the states from number `first` on.
+    /// Copies h `[D, B, P]`, followed by c `[D, B, H]`, to the states from index `first` on.
     fn copy(&mut self, dims: Dims, state: &Array, first: usize) -> Result<()> {
         if let Some(dh0) = &mut self.dh0 {
             copy_flat(state, 0, dh0, first * dims.b * dims.p, dims.state())?;
@@ -173,7 +138,7 @@ impl StateGrads {
         }
     }
 
-    /// [`StateGrads::copy`] of one direction whose rows are in packed order.
+    /// [`StateGrads::copy`] for one direction in packed order.
     fn copy_path(&mut self, dims: Dims, state: &Array, number: usize, path: &Path) -> Result<()> {
         let flat = state.reshape(&[state.len()])?;
         let part = |start: usize, end: usize| path.restore(OP, slice(&flat, 0, start, end)?);
@@ -190,50 +155,105 @@ impl StateGrads {
     }
 }
 
-/// Copies `count` elements from `src` at `from` to `dst` at `to`.
+/// Copies `count` elements from offset `from` of `src` to offset `to` of `dst`.
 pub(super) fn copy_flat(src: &Array, from: usize, dst: &mut Array, to: usize, count: usize) -> Result<()> {
     copy_into(&StridedCopy::flat(count, from, to), src, dst)
 }
 
-/// What all passes of a layer share.
+/// The gradients of a layer's input (if wanted) and of its weights, one cell per direction.
+type InputAndWeights = (Option<Array>, Vec<CellWeights>);
+
+/// The arguments that all passes of a layer share.
 struct LayerCall<'a> {
     spec: &'a StackSpec,
     packed: &'a Packed,
     layer: usize,
-    /// Of the stack.
+    /// Sizes of the stack.
     dims: Dims,
+    draws: Option<StackDraws>,
     zero_h0: bool,
     want_dx: bool,
+    cotangents: &'a StackCotangents<'a>,
 }
 
 impl<'a> LayerCall<'a> {
-    /// The pass that starts at `direction`, without noise.
-    fn pass(&self, direction: usize, path: Option<&'a Path>) -> LayerPass<'a, Packed> {
-        LayerPass {
-            op: OP,
-            spec: self.spec,
-            dims: path.map_or(self.dims, |path| self.dims.of_ragged(&path.ragged)),
-            layer: self.layer,
-            inputs: self.spec.layer_input_size(self.layer),
-            weights: self.packed,
-            direction,
-            ragged: path.map(|path| &path.ragged),
-            noise: pass_noise(self.spec, None, self.layer, direction),
-        }
+    /// The layer without packed sequences: one pass for both directions.
+    fn run_plain(&self, kept: SavedPasses, dy: &Array, states: &mut StateGrads) -> Result<InputAndWeights> {
+        let (dims, merge) = (self.dims, self.spec.merge);
+        let dy = match dims.d == 2 && merge != Merge::Concat {
+            true => {
+                let [forward, backward] = merge_backward(merge, dy, kept.halves.as_ref())?;
+                concat(&[&forward, &backward], 2)?
+            }
+            false => dy.clone(),
+        };
+        let Some(saved) = kept.passes.into_iter().next() else { unreachable!("a layer has a pass") };
+        let grads = self.run((0, None), saved, &dy)?;
+        states.copy(dims, &grads.state, self.layer * dims.d)?;
+        Ok((grads.dx, grads.weights))
     }
 
+    /// The layer with packed sequences: one pass per direction.
+    fn run_paths(
+        &self,
+        kept: SavedPasses,
+        paths: &'a [Path],
+        dy: &Array,
+        states: &mut StateGrads,
+    ) -> Result<InputAndWeights> {
+        let (dims, merge) = (self.dims, self.spec.merge);
+        let parts = match dims.d == 2 {
+            true => merge_backward(merge, dy, kept.halves.as_ref())?.to_vec(),
+            false => vec![dy.clone()],
+        };
+        let mut dx: Option<Array> = None;
+        let mut weights = Vec::with_capacity(dims.d);
+        for (d, (path, saved)) in paths.iter().zip(kept.passes).enumerate() {
+            let dy = path.pack(OP, &parts[d])?;
+            let grads = self.run((d, Some(path)), saved, &dy)?;
+            states.copy_path(dims.of_ragged(&path.ragged), &grads.state, self.layer * dims.d + d, path)?;
+            weights.extend(grads.weights);
+            let Some(part) = grads.dx else { continue };
+            let part = path.unpack(OP, &part, dims)?;
+            match &mut dx {
+                Some(sum) => accumulate(sum, &part)?,
+                None => dx = Some(part),
+            }
+        }
+        Ok((dx, weights))
+    }
+
+    /// Runs the pass that starts at `direction`.
     fn run(
         &self,
-        pass: LayerPass<'_, Packed>,
+        (direction, path): (usize, Option<&'a Path>),
         saved: SavedPass,
         dy: &Array,
-        state: Array,
     ) -> Result<LayerGrads<Array>> {
         let SavedPass { kept, h0, c0 } = saved;
-        // Kernels that stored y in f16 take the gates as they are.
+        // Kernels that stored y in f16 read the gates in f16 as well.
         let kept = if kept.y.dtype() == DType::F16 { kept } else { with_gates(kept, DType::F32)? };
-        let (zero_h0, want_dx, c0) = (self.zero_h0, self.want_dx, c0.as_ref().map(State::as_ref));
-        run(BackwardPass { pass, kept, h0: h0.as_ref(), zero_h0, c0, dy, state, want_dx })
+        let of_path = path.map(|path| (direction, path));
+        run(BackwardPass {
+            pass: LayerPass {
+                op: OP,
+                spec: self.spec,
+                dims: path.map_or(self.dims, |path| self.dims.of_ragged(&path.ragged)),
+                layer: self.layer,
+                inputs: self.spec.layer_input_size(self.layer),
+                weights: self.packed,
+                direction,
+                ragged: path.map(|path| &path.ragged),
+                noise: pass_noise(self.spec, self.draws, self.layer, direction),
+            },
+            kept,
+            h0: h0.as_ref(),
+            zero_h0: self.zero_h0,
+            c0: c0.as_ref().map(State::as_ref),
+            dy,
+            state: final_cotangents(&self.packed.device, self.dims, self.layer, self.cotangents, of_path)?,
+            want_dx: self.want_dx,
+        })
     }
 }
 

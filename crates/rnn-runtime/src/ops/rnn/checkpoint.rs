@@ -1,7 +1,7 @@
-//! Training in less memory (Chen et al., "Training deep nets with sublinear memory cost", 2016): the forward pass
-//! keeps the states at every kth step, the backward pass runs each segment forward again before it runs it
-//! backward. With k near the square root of T, what is kept and what a segment needs both grow with that root.
-//! Every draw is a function of its step's number, so a repeated segment has the masks of the first run.
+//! Gradient checkpointing (Chen et al., "Training deep nets with sublinear memory cost", 2016): the forward
+//! pass keeps the states at every kth step. The backward pass runs each segment forward again before it runs
+//! it backward. With k near the square root of T, both the kept states and a segment's arrays grow with that
+//! root. Every draw is a function of its step's index, so a repeated segment has the masks of the first run.
 
 use super::backward::copy_flat;
 use super::weights::add_weights;
@@ -15,33 +15,33 @@ use std::ops::Range;
 
 const OP: &str = "rnn::forward_checkpointed";
 
-/// What the backward pass of [`forward_checkpointed`] starts from: x and a state per segment.
+/// Input of the backward pass of [`forward_checkpointed`]: x and a state per segment.
 #[derive(Debug)]
 pub struct Checkpoints {
     /// `[T, B, I]`
     x: Array,
     every: usize,
-    /// Before each segment. Segments past the end of every row have none.
+    /// The state before each segment; segments past the end of every row have none.
     starts: Vec<Start>,
     sequences: Option<Sequences>,
     draws: Option<StackDraws>,
     storage: Storage,
 }
 
-/// A state `[L*D, B, P]` and `[L*D, B, H]`; absent: zero.
+/// A state `[L*D, B, P]` and `[L*D, B, H]`; absent: zeros.
 #[derive(Debug)]
 struct Start {
     h: Option<Array>,
     c: Option<Array>,
 }
 
-/// [`forward`](super::forward) of a training pass that keeps the states at every `every`th step instead of all
-/// that [`backward`](super::backward) needs; its backward pass is [`backward_checkpointed`]. `args.training` is
-/// taken to be true, and `saved` of the result is absent.
+/// The forward pass of a training step that keeps the states at every `every`th step instead of all arrays
+/// that [`backward`](super::backward) needs. [`backward_checkpointed`] is its backward pass. `args.training`
+/// counts as true, and `saved` of the result is `None`.
 ///
 /// # Errors
-/// As [`forward`](super::forward); `every` of zero, two directions: the second one would start each segment from
-/// a state that only later segments know.
+/// As [`forward`](super::forward). `every` of zero. Two directions, because the second one would start each
+/// segment from a state that only later segments compute.
 pub fn forward_checkpointed(args: &StackArgs<'_>, every: usize) -> Result<(StackOutput, Checkpoints)> {
     let spec = args.spec;
     let error =
@@ -102,7 +102,7 @@ pub fn backward_checkpointed(
         let Some(start) = kept.starts.pop() else { unreachable!("a start per segment") };
         let out = kept.run(spec, packed, &start, range.clone())?;
         let Some(saved) = out.saved else { unreachable!("a training pass saves") };
-        // What follows needs the saved values only.
+        // The rest of the loop needs only the saved values.
         drop((start, out.y, out.h_n, out.c_n));
         let dy = dy.as_ref().map(|dy| slice(dy, 0, range.start, range.end)).transpose()?;
         let part = StackCotangents { dy: dy.as_ref(), dh_n: dh.as_ref(), dc_n: dc.as_ref() };
@@ -129,7 +129,7 @@ impl Checkpoints {
         (0..end).step_by(self.every).map(|start| start..(start + self.every).min(end)).collect()
     }
 
-    /// A segment's training pass.
+    /// Runs a segment's training pass.
     fn run(
         &self,
         spec: &StackSpec,

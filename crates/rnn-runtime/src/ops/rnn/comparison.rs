@@ -1,4 +1,4 @@
-//! CPU against GPU on one layer, by measurement.
+//! Measured comparison of CPU and GPU on one layer.
 
 use super::explain::check_sizes;
 use super::{CellWeights, Packed, StackArgs, forward, pack};
@@ -11,11 +11,11 @@ use std::time::Instant;
 
 impl Device {
     /// The faster of the CPU backend and the best GPU for a forward pass of a layer over `steps` steps and
-    /// `batch` rows, by measurement: it takes a few seconds. With the device comes what was measured, unless
-    /// there is no GPU to measure (software adapters do not count) or it cannot be opened.
+    /// `batch` rows. It measures both, which takes a few seconds. The measurement is returned too, unless no
+    /// GPU can be measured: there is none (software adapters do not count), or it cannot be opened.
     ///
     /// # Errors
-    /// Sizes beyond a device's memory, a device that is lost.
+    /// Sizes that exceed a device's memory; a lost device.
     pub fn auto_for(
         layer: &impl AsRef<StackSpec>,
         steps: usize,
@@ -31,7 +31,7 @@ impl Device {
     }
 }
 
-/// Two devices on one layer, by measurement.
+/// Measured times of two devices on one layer.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// The stack.
@@ -42,19 +42,19 @@ pub struct Comparison {
     pub batch: usize,
     /// Seconds of a forward pass on the CPU backend.
     pub cpu_seconds: f64,
-    /// Seconds of a forward pass on the GPU, upload of x and download of y included.
+    /// Seconds of a forward pass on the GPU, including upload of x and download of y.
     pub gpu_seconds: f64,
-    /// The smallest batch from which the GPU was faster, of B, 2 B, 4 B, ... up to 32 B; `None` if it never
-    /// was, B itself if it is at once.
+    /// The smallest batch for which the GPU was faster, of B, 2 B, 4 B, ... up to 32 B; `None` if it was
+    /// faster for none of them.
     pub gpu_wins_from: Option<usize>,
 }
 
 impl Comparison {
-    /// Measures forward passes of a layer on the CPU backend and on `gpu`, in turn, and how the batch size
-    /// changes who wins.
+    /// Measures forward passes of a layer on the CPU backend and on `gpu` in turn, and searches the batch
+    /// size from which the GPU is faster.
     ///
     /// # Errors
-    /// Sizes that [`Device::explain`] refuses, or beyond a device's memory, a device that is lost.
+    /// Sizes that [`Device::explain`] refuses or that exceed a device's memory; a lost device.
     pub fn measure(gpu: &Device, layer: &impl AsRef<StackSpec>, steps: usize, batch: usize) -> Result<Self> {
         let spec = layer.as_ref();
         check_sizes("Comparison::measure", steps, batch)?;
@@ -68,7 +68,7 @@ impl Comparison {
             ];
             let mut seconds = [f64::INFINITY; 2];
             let start = Instant::now();
-            // The first turn warms up.
+            // The first turn is a warm-up.
             for turn in 0..20 {
                 for (side, best) in sides.iter_mut().zip(&mut seconds) {
                     let elapsed = side.run()?;
@@ -88,7 +88,7 @@ impl Comparison {
         Ok(Comparison { spec: *spec, steps, batch, cpu_seconds, gpu_seconds, gpu_wins_from: wins })
     }
 
-    /// Whether the GPU is the faster one for this batch.
+    /// Whether the GPU is faster for this batch.
     pub fn gpu_is_faster(&self) -> bool {
         self.gpu_seconds < self.cpu_seconds
     }

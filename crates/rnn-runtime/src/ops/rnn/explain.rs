@@ -1,4 +1,4 @@
-//! What a recurrent stack will take on a device.
+//! Report on a recurrent stack's plans and memory on a device.
 
 use super::fit::{self, Parts};
 use super::memory::LayerSizes;
@@ -8,7 +8,7 @@ use rnn_gpu::rnn::{Recurrence, wavefront};
 use rnn_kernels::cell::{StackSpec, Storage};
 use std::fmt;
 
-/// What [`Device::explain`] found out.
+/// The report of [`Device::explain`].
 #[derive(Clone, Debug)]
 pub struct Explanation {
     /// Name of the device.
@@ -19,24 +19,25 @@ pub struct Explanation {
     pub steps: usize,
     /// B
     pub batch: usize,
-    /// Forward and backward recurrence of every layer, or of all layers together where they run side by side; empty on
-    /// the CPU.
+    /// Forward and backward recurrence of every layer, or of all layers together in a wavefront; empty on the
+    /// CPU.
     pub recurrences: Vec<[Recurrence; 2]>,
-    /// Steps from one layer to the next where layers run side by side in training.
+    /// Wavefront lag in training: time steps from one layer to the next where layers run side by side.
     pub lag: Option<usize>,
     /// Bytes of the weights as packed for the kernels, without those of the backward pass.
     pub weight_bytes: u64,
-    /// Bytes of the arrays that an inference pass holds at the same time at most, input and output included, weights
-    /// apart.
+    /// Most bytes of arrays that an inference pass holds at the same time, input and output included, weights
+    /// excluded.
     pub inference_bytes: u64,
-    /// Bytes that a training pass with all rows as long keeps from forward to backward, the input of the first layer
-    /// and weights apart.
+    /// Bytes that a training pass keeps from forward to backward when all rows are equally long, without the
+    /// input of the first layer and without weights.
     pub kept_bytes: u64,
     /// Bytes of the largest single array.
     pub largest_array: u64,
-    /// Bytes that a single array may have; `None` on the CPU.
+    /// Most bytes of a single array; `None` on the CPU.
     pub array_limit: Option<u64>,
-    /// In which parts a training pass runs, because of that limit; `None` where not even one row fits.
+    /// The parts that a training pass runs in because of that limit; `None` where not even one batch row
+    /// fits.
     pub parts: Option<Parts>,
 }
 
@@ -91,12 +92,12 @@ impl fmt::Display for Explanation {
 }
 
 impl Device {
-    /// What a layer will take for sequences of `steps` steps and `batch` rows: memory, and on a GPU the
-    /// algorithm of every recurrence with the reason for it. Nothing runs but, on a GPU's first use, the
-    /// kernels' self-tests.
+    /// Memory of a layer for sequences of `steps` steps and `batch` rows, and on a GPU the algorithm of every
+    /// recurrence with the reason for it. Runs nothing, except for the kernels' self-tests at a GPU's first
+    /// use.
     ///
     /// # Errors
-    /// No steps or no rows, or 2^32 of both together; a device that is lost.
+    /// No steps or no rows, or 2^32 or more of both together; a lost device.
     pub fn explain(&self, layer: &impl AsRef<StackSpec>, steps: usize, batch: usize) -> Result<Explanation> {
         let spec = layer.as_ref();
         check_sizes("Device::explain", steps, batch)?;
@@ -137,7 +138,7 @@ impl Device {
         }
     }
 
-    /// In which parts a training pass runs.
+    /// The parts that a training pass runs in.
     fn parts(&self, spec: &StackSpec, steps_rows: [usize; 2]) -> Result<Option<Parts>> {
         let Device::Gpu(gpu) = self else { return Ok(Some(Parts::Whole)) };
         match fit::on_gpu(spec, gpu.max_array_bytes(), steps_rows, true, false) {
@@ -147,7 +148,7 @@ impl Device {
         }
     }
 
-    /// Steps from one layer to the next in a training pass that draws, if its layers run side by side.
+    /// Wavefront lag of a training pass with random draws, if its layers run side by side.
     fn lag(&self, spec: &StackSpec, steps_rows: [usize; 2]) -> Result<Option<usize>> {
         let Device::Gpu(gpu) = self else { return Ok(None) };
         wavefront::lag(
@@ -158,13 +159,12 @@ impl Device {
         )
     }
 
-    /// Measures the ways to run the recurrences of a layer for sequences of `steps` steps and `batch` rows,
-    /// and remembers the fastest of each in this device and in the cache directory
-    /// ([`GpuOptions::cache_dir`](crate::GpuOptions::cache_dir)). Takes a second or a few; does nothing on the
-    /// CPU. Results change by rounding at most.
-    ///
+    /// Measures the plans of a layer's recurrences for sequences of `steps` steps and `batch` rows. The
+    /// fastest ones are kept in this device and in the cache directory
+    /// ([`GpuOptions::cache_dir`](crate::GpuOptions::cache_dir)). It takes a few seconds, and does nothing on
+    /// the CPU. Afterwards results may differ by rounding.
     /// # Errors
-    /// Sizes that [`Device::explain`] refuses, or beyond the device's memory, a device that is lost.
+    /// Sizes that [`Device::explain`] refuses or that exceed the device's memory; a lost device.
     pub fn tune(&self, layer: &impl AsRef<StackSpec>, steps: usize, batch: usize) -> Result<()> {
         match self {
             Device::Cpu(_) => Ok(()),
@@ -177,7 +177,7 @@ impl Device {
     }
 }
 
-/// Refuses an empty sequence or batch, and sizes whose bytes would not fit a u64.
+/// Refuses an empty sequence or batch, and sizes whose bytes exceed a u64.
 pub(super) fn check_sizes(op: &'static str, steps: usize, batch: usize) -> Result<()> {
     for (arg, size) in [("steps", steps), ("batch", batch)] {
         if size == 0 {

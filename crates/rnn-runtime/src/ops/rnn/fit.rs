@@ -1,4 +1,4 @@
-//! Passes whose arrays are larger than an adapter takes: in which parts they run.
+//! Parts of a pass whose arrays would exceed the adapter's limit.
 
 use super::StackArgs;
 use crate::device::Device;
@@ -6,24 +6,24 @@ use rnn_base::error::Result;
 #[cfg(feature = "gpu")]
 use {rnn_base::error::Error, rnn_gpu::rnn::Largest, rnn_kernels::cell::StackSpec};
 
-/// How a pass runs.
+/// How a pass over a stack is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parts {
-    /// All at once.
+    /// Undivided.
     Whole,
-    /// In segments of so many steps, of which a training pass keeps the states between.
+    /// In segments of this many steps; a training pass keeps the states between segments.
     Segments(usize),
-    /// In groups of rows of the batch, one after the other.
+    /// In groups of batch rows, one group after the other.
     Groups {
-        /// Rows of a group; the last one may have fewer.
+        /// Rows of a group; the last group may have fewer.
         rows: usize,
-        /// Steps of the segments of each group; absent: each runs at once.
+        /// Steps per segment of each group; absent: each group is undivided.
         segment: Option<usize>,
     },
 }
 
 impl Parts {
-    /// The largest parts of the pass whose arrays fit the device; on the CPU all of it.
+    /// The largest parts whose arrays fit the device; on the CPU the whole pass.
     ///
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) where not even one row fits.
@@ -35,14 +35,14 @@ impl Parts {
                 let pieces = !args.training && plain && args.draws.is_none();
                 on_gpu(args.spec, gpu.max_array_bytes(), [steps, batch], args.training, pieces)
             }
-            // Memory is the only limit, or the shape is one that the pass refuses.
+            // On the CPU memory is the only limit. An invalid shape is refused by the pass itself.
             (Device::Cpu(_), _) => Ok(Parts::Whole),
             #[cfg(feature = "gpu")]
             (Device::Gpu(_), _) => Ok(Parts::Whole),
         }
     }
 
-    /// These parts, in segments of `every` steps at most.
+    /// These parts, in segments of at most `every` steps.
     #[must_use]
     pub fn with_segments(self, every: usize) -> Parts {
         match self {
@@ -55,7 +55,7 @@ impl Parts {
     }
 }
 
-/// `pieces`: whether the input may be projected a piece at a time.
+/// The parts on a GPU. `pieces`: whether the input may be projected one piece at a time.
 #[cfg(feature = "gpu")]
 pub(super) fn on_gpu(
     spec: &StackSpec,
@@ -69,7 +69,7 @@ pub(super) fn on_gpu(
     if fits(steps, batch) {
         return Ok(Parts::Whole);
     }
-    // The states between segments are those of one direction; inference would keep them for nothing.
+    // The states between segments belong to one direction, and inference would not need them.
     let in_time = training && !spec.bidirectional;
     let segment = |batch| most(steps, |steps| fits(steps, batch));
     if in_time && segment(batch) > 0 {
@@ -87,14 +87,15 @@ pub(super) fn on_gpu(
             limit,
         });
     }
-    // As many groups, but of the same size.
+    // The same number of groups, but of equal size.
     let rows = batch.div_ceil(batch.div_ceil(rows));
     tracing::debug!(batch, rows, "a pass in groups of rows: its arrays are above the adapter's limit");
     let segment = in_time.then(|| segment(rows)).filter(|&every| every < steps);
     Ok(Parts::Groups { rows, segment })
 }
 
-/// The largest number up to `end` that fits; 0 if none does. What fits, fits with fewer.
+/// The largest number up to `end` for which `fits` is true; 0 if there is none. If a number fits, so do all
+/// smaller ones.
 #[cfg(feature = "gpu")]
 fn most(end: usize, fits: impl Fn(usize) -> bool) -> usize {
     let (mut yes, mut no) = (0, end + 1);

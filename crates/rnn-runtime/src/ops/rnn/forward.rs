@@ -23,8 +23,8 @@ const OP: &str = "rnn::forward";
 /// Runs the stack over the whole sequence.
 ///
 /// # Errors
-/// Shapes that do not fit `spec`, a `c0` for a cell without one, different devices, index arrays; weights
-/// other than f32 in training, or in the format of the other backend.
+/// Shapes that do not fit `spec`, a `c0` for a cell without one, different devices, index arrays; in training
+/// weights other than f32; a weight format of the other backend.
 pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
     let spec = args.spec;
     let mut input = widen(OP, "x", args.x)?.into_owned();
@@ -86,18 +86,18 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
 }
 
 impl StackArgs<'_> {
-    /// What a layer keeps, as it is wanted.
+    /// The kept arrays of a layer in the storage format of the pass.
     fn keep(&self, kept: SavedLayer<Array>) -> Result<SavedLayer<Array>> {
         if self.storage == Storage::F32 { Ok(kept) } else { with_gates(kept, DType::F16) }
     }
 }
 
-/// What a layer keeps, with its gates in another format.
+/// The kept arrays of a layer with its gates in another type.
 pub(super) fn with_gates(kept: SavedLayer<Array>, dtype: DType) -> Result<SavedLayer<Array>> {
     Ok(SavedLayer { gates: cast(&kept.gates, dtype)?, ..kept })
 }
 
-/// The states a stack starts from.
+/// The initial states of a stack.
 pub(super) struct Initial {
     /// [L*D, B, P]
     pub(super) h0: Array,
@@ -105,10 +105,10 @@ pub(super) struct Initial {
     pub(super) c0: Option<Array>,
 }
 
-/// The states a stack ends in, as the layers deliver them.
+/// The final states of a stack, collected layer by layer.
 #[derive(Default)]
 struct Finals {
-    /// [L*D, B, P] and [L*D, B, H] under construction, or one [B, width] per path so far
+    /// `[L*D, B, P]` and `[L*D, B, H]` under construction, or a list of one `[B, width]` per packed pass
     h_n: Option<Array>,
     c_n: Option<Array>,
     of_paths: [Vec<Array>; 2],
@@ -137,7 +137,7 @@ impl Finals {
     }
 }
 
-/// A layer whose rows all run through all steps: one pass for both directions.
+/// Runs a layer whose rows all have all steps: one pass for both directions.
 fn run_plain(
     args: &StackArgs<'_>,
     dims: Dims,
@@ -179,7 +179,7 @@ fn run_plain(
     Ok((y, SavedPasses { passes, halves }))
 }
 
-/// A layer with ragged or interrupted rows: one pass per direction, over packed rows.
+/// Runs a layer with a packed sequence: one pass per direction, over packed rows.
 fn run_paths(
     args: &StackArgs<'_>,
     dims: Dims,
@@ -211,7 +211,7 @@ fn run_paths(
             ragged: Some(&path.ragged),
             noise: pass_noise(spec, args.draws, layer, d),
         };
-        // A row without steps leaves its place in an array of last states untouched.
+        // In inference, a row without steps would leave its final state unwritten.
         let training = args.training || path.has_empty_rows();
         let x = path.pack(OP, x)?;
         let (c0_of, format, storage) = (c0.as_ref().map(State::as_ref), args.weights, args.storage);
@@ -237,7 +237,7 @@ fn run_paths(
     Ok((y, SavedPasses { passes, halves }))
 }
 
-/// Rows of `width` cut to `to`.
+/// Cuts rows of `width` elements to `to` elements.
 fn narrow(x: &Array, width: usize, to: usize) -> Result<Array> {
     let rows = x.reshape(&[x.len() / width, width])?;
     if width == to { Ok(rows) } else { slice(&rows, 1, 0, to) }
@@ -332,9 +332,9 @@ fn run(args: &ForwardPass<'_, Array, Packed>) -> Result<LayerRun<Array>> {
     ))
 }
 
-/// Copies each direction's last step of `[T, B, D, width]` (or, unless `all_steps`, of `[1, B, D, width]`)
-/// to the states `[L*D, B, to]` of `layer`, which are allocated for the first one. A single step of a single
-/// layer is its state already.
+/// Copies each direction's last step of `[T, B, D, width]` (or, unless `all_steps`, of `[1, B, D, width]`) to
+/// the states `[L*D, B, to]` of `layer`; the first layer allocates them. A single step of a single layer is
+/// the state already.
 fn copy_final(
     spec: &StackSpec,
     dims: Dims,

@@ -1,4 +1,4 @@
-//! Bytes of a stack: what is held, and what a layer will take.
+//! Memory of a stack: bytes that it holds, and estimates of a layer's arrays.
 
 use super::types::{Saved, SavedPass};
 use crate::array::Array;
@@ -12,8 +12,7 @@ use {
 };
 
 impl Saved {
-    /// Bytes of the arrays held from forward to backward, beside `x` that the forward pass was given and initial
-    /// states.
+    /// Bytes of the arrays held from forward to backward, without the given `x` and initial states.
     pub fn bytes_beside(&self, x: &Array) -> u64 {
         let mut arrays: Vec<Array> = Vec::new();
         for layer in &self.layers {
@@ -37,14 +36,14 @@ impl Saved {
     }
 }
 
-/// Elements of what one layer takes.
+/// Number of elements of a layer's arrays.
 #[cfg(feature = "gpu")]
 pub(super) struct LayerSizes {
-    /// As packed for the forward pass
+    /// Weights as packed for the forward pass
     pub(super) weights: usize,
-    /// Arrays of an inference pass, weights apart
+    /// Arrays of an inference pass, without weights
     pub(super) inference: usize,
-    /// Arrays kept for the backward pass, the layer's input only where it is an array of its own
+    /// Arrays kept for the backward pass; the layer's input only where it is a separate array
     pub(super) kept: usize,
     /// The largest array
     pub(super) largest: usize,
@@ -52,7 +51,7 @@ pub(super) struct LayerSizes {
 
 #[cfg(feature = "gpu")]
 impl LayerSizes {
-    /// On a GPU, which pads, or on the CPU; by itself or side by side with the other layers.
+    /// The sizes on a GPU, with padding, or on the CPU; of a layer alone or in a wavefront.
     pub(super) fn new(
         spec: &StackSpec,
         layer: usize,
@@ -66,13 +65,13 @@ impl LayerSizes {
         let (gates, y) = (rows * d * cell.gates() * h, rows * d * p);
         let aux = if cell.kind.has_aux() { rows * d * h } else { 0 };
         let stats = if on_gpu && cell.layer_norm { rows * d * 4 } else { 0 };
-        // Outputs beside y: without padding, of each direction, merged.
+        // Outputs besides y: without padding, of each direction, merged.
         let cut = if p == spec.state_size() { 0 } else { rows * d * spec.state_size() };
         let merges = d == 2 && spec.merge != Merge::Concat;
         let half = if merges { rows * spec.state_size() } else { 0 };
         let dropped = spec.regularization.input_dropout > 0.0 || (layer > 0 && spec.dropout > 0.0);
         let x = match (q == inputs, layer > 0 && (merges || cut > 0) || dropped) {
-            // What the layer below has put out is read where it is.
+            // The output of the layer below is read in place.
             _ if side_by_side && layer > 0 => {
                 if dropped {
                     rows * q
@@ -97,7 +96,8 @@ impl LayerSizes {
         let padded = if q == inputs { 0 } else { rows * q };
         let matrix = d * cell.gates() * h * q.max(if cell.independent { 1 } else { p });
         if side_by_side {
-            // All layers' arrays are there at the same time, but for the first one's input and the last one's output.
+            // All layers' arrays exist at the same time, except the first one's input and the last one's
+            // output.
             let ring = 2 * batch * p;
             let ends = if layer == 0 { rows * inputs + padded + rows * spec.state_size() } else { 0 };
             return Ok(LayerSizes {

@@ -1,4 +1,4 @@
-//! The outputs of both directions as one.
+//! Merges the outputs of both directions.
 
 use crate::array::Array;
 use crate::ops::copy::{concat, slice};
@@ -6,7 +6,7 @@ use crate::ops::pointwise::{BinaryOp, affine, binary};
 use rnn_base::error::Result;
 use rnn_kernels::cell::Merge;
 
-/// `[T, B, P]` each: side by side, added, averaged or multiplied.
+/// Merges two arrays `[T, B, P]`: concatenated, added, averaged or multiplied.
 pub(super) fn merge(how: Merge, [forward, backward]: [&Array; 2]) -> Result<Array> {
     match how {
         Merge::Concat => concat(&[forward, backward], 2),
@@ -16,7 +16,7 @@ pub(super) fn merge(how: Merge, [forward, backward]: [&Array; 2]) -> Result<Arra
     }
 }
 
-/// The gradients of both directions' outputs; `halves` are these outputs, which only a product needs.
+/// The gradients of both directions' outputs. `halves` are these outputs; only [`Merge::Mul`] needs them.
 pub(super) fn merge_backward(how: Merge, dy: &Array, halves: Option<&[Array; 2]>) -> Result<[Array; 2]> {
     match (how, halves) {
         (Merge::Concat, _) => split(dy),
@@ -31,7 +31,7 @@ pub(super) fn merge_backward(how: Merge, dy: &Array, halves: Option<&[Array; 2]>
     }
 }
 
-/// `[T, B, 2*P]` as two of `[T, B, P]`.
+/// Splits `[T, B, 2*P]` into two arrays `[T, B, P]`.
 pub(super) fn split(y: &Array) -> Result<[Array; 2]> {
     let width = y.dims()[2];
     Ok([slice(y, 2, 0, width / 2)?, slice(y, 2, width / 2, width)?])

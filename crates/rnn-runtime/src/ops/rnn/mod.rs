@@ -1,10 +1,10 @@
 //! The recurrent stack: all layers, both directions, over the whole sequence, forward and backward.
 //!
-//! This folder checks, keeps states, packs ragged rows, drops, merges directions, and goes from layer to
-//! layer. A backend runs a `LayerPass`: one layer over all steps, both directions at once, or, where rows
-//! are ragged or interrupted, one direction in its own order of steps. Forward yields y and, when training,
-//! the activated gates; backward overwrites these with the gradients of the pre-activations
-//! and yields dx and the weights' gradients.
+//! This folder checks arguments, keeps states, packs ragged rows, applies dropout, merges directions, and
+//! goes from layer to layer. A backend runs a `LayerPass`: one layer over all steps, both directions at once;
+//! or, for a packed sequence, one direction in its own order of steps. The forward pass returns y and, in
+//! training, the activated gates. The backward pass overwrites these with the gradients of the
+//! pre-activations and returns dx and the weights' gradients.
 
 mod backward;
 mod checkpoint;

@@ -1,4 +1,4 @@
-//! Rearranging the weights of a stack for the kernels, once per weight version.
+//! Packs the weights of a stack for the kernels, once per weight version.
 
 use super::CellWeights;
 #[cfg(feature = "gpu")]
@@ -12,11 +12,11 @@ use rnn_kernels::cell::{Parameter, StackSpec};
 #[cfg(feature = "gpu")]
 use std::sync::Mutex;
 
-/// Checks the weights of all cells and rearranges them for the kernels.
+/// Checks the weights of all cells and packs them for the kernels.
 ///
 /// # Errors
-/// A wrong number of cells, a wrong shape, biases that `spec.bias` does not announce (or the other
-/// way round), different devices.
+/// A wrong number of cells, a wrong shape, biases without `spec.bias` (or the other way round), different
+/// devices.
 pub fn pack(spec: &StackSpec, weights: &[CellWeights]) -> Result<Packed> {
     const OP: &str = "rnn::pack";
     check_spec(OP, spec)?;

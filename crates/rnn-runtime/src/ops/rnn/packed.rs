@@ -1,4 +1,4 @@
-//! [`Packed`]: the weights of a stack as a backend's kernels take them.
+//! [`Packed`]: the weights of a stack in the order of a backend's kernels.
 
 use crate::array::Array;
 use crate::device::Device;
@@ -6,16 +6,16 @@ use rnn_base::error::Result;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The weights of a stack, rearranged for the kernels. Make it once per weight version and keep it.
+/// The weights of a stack, packed for the kernels. Pack them once per weight version and keep the result.
 #[derive(Clone)]
 pub struct Packed {
     pub(super) device: Device,
     layers: Arc<Layers>,
-    /// The last initial states of zeros, for passes that are given none.
+    /// The latest zero initial states, for passes without given ones.
     zeros: Arc<Mutex<Vec<Array>>>,
 }
 
-/// The weights of all layers in a backend's own order.
+/// The weights of all layers in the backend's own order.
 pub(super) enum Layers {
     Cpu(Vec<rnn_cpu::rnn::LayerWeights>),
     #[cfg(feature = "gpu")]
@@ -26,7 +26,7 @@ pub(super) enum Layers {
 #[cfg(feature = "gpu")]
 pub(super) struct GpuLayers {
     pub(super) each: Vec<rnn_gpu::rnn::LayerWeights>,
-    /// Recurrent weights of all layers together, for layers side by side.
+    /// Recurrent weights of all layers in one array, for a wavefront.
     pub(super) together: Mutex<rnn_gpu::rnn::wavefront::SharedWeights>,
 }
 
@@ -50,7 +50,8 @@ impl Packed {
         }
     }
 
-    /// Bytes of the weights for the forward pass; those for the backward pass are packed when the first comes.
+    /// Bytes of the weights for the forward pass; those for the backward pass are packed at the first
+    /// backward pass.
     pub fn bytes(&self) -> u64 {
         let floats: usize = match &*self.layers {
             Layers::Cpu(layers) => layers.iter().map(rnn_cpu::rnn::LayerWeights::len).sum(),
@@ -60,7 +61,7 @@ impl Packed {
         4 * floats as u64
     }
 
-    /// Only called after the device was matched.
+    /// The layers on the CPU. Call only after matching the device.
     pub(super) fn cpu(&self) -> &[rnn_cpu::rnn::LayerWeights] {
         match &*self.layers {
             Layers::Cpu(layers) => layers,
@@ -69,7 +70,7 @@ impl Packed {
         }
     }
 
-    /// Only called after the device was matched.
+    /// The layers on the GPU. Call only after matching the device.
     #[cfg(feature = "gpu")]
     pub(super) fn gpu(&self) -> &GpuLayers {
         match &*self.layers {
@@ -78,15 +79,15 @@ impl Packed {
         }
     }
 
-    /// Zeros of this shape; nobody writes to them.
+    /// Zeros of this shape; no op writes to them.
     pub(super) fn zeros(&self, op: &'static str, dims: &[usize]) -> Result<Array> {
-        // An array is whole or absent, whatever happened to another thread.
+        // A panic in another thread leaves each array either complete or absent.
         let mut zeros = self.zeros.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(array) = zeros.iter().find(|array| array.dims() == dims) {
             return Ok(array.clone());
         }
         let array = Array::alloc_zeroed(&self.device, op, dims)?;
-        // h and c may differ in width: two are kept.
+        // h and c may differ in width, so two arrays are kept.
         if zeros.len() == 2 {
             zeros.clear();
         }

@@ -1,22 +1,23 @@
-//! A pass at once, in segments of time or in groups of rows: the same results, but for the order of the weights' sums.
+//! Passes over a stack as a whole, in segments of time, or in groups of batch rows. The results are the same,
+//! except that weight gradients are summed in another order.
 
 use super::rows::{self, Groups};
 use super::{Checkpoints, Packed, Parts, Saved, StackArgs, StackCotangents, StackGrads, StackOutput, Wanted};
 use rnn_base::error::Result;
 use rnn_kernels::cell::StackSpec;
 
-/// What a training pass leaves for its backward pass.
+/// State that a training pass keeps for its backward pass.
 #[derive(Debug)]
 pub enum Kept {
-    /// Of a pass that ran at once.
+    /// Of an undivided pass.
     Whole(Saved),
-    /// Of segments.
+    /// Of a pass in segments.
     Segments(Checkpoints),
-    /// Of groups of rows.
+    /// Of a pass in groups of batch rows.
     Groups(Groups),
 }
 
-/// [`forward`](super::forward) in parts. `saved` of the result is absent.
+/// [`forward`](super::forward) in parts. In the result, `saved` is `None`.
 ///
 /// # Errors
 /// As [`forward`](super::forward) and, in segments, [`forward_checkpointed`](super::forward_checkpointed).
@@ -26,7 +27,7 @@ pub fn forward_in_parts(args: &StackArgs<'_>, parts: Parts) -> Result<(StackOutp
             let (out, kept) = rows::forward(args, rows, segment)?;
             Ok((out, kept.map(Kept::Groups)))
         }
-        // Everything between two checkpoints is kept anyway.
+        // The arrays between two checkpoints are kept anyway, so a single segment is an undivided pass.
         Parts::Segments(every) if args.training && every < args.x.dims().first().copied().unwrap_or(0) => {
             let (out, kept) = super::forward_checkpointed(args, every)?;
             Ok((out, Some(Kept::Segments(kept))))

@@ -1,5 +1,5 @@
-//! Groups of rows of a batch, one after the other: rows do not meet inside a stack. A group has the draws that its
-//! rows have among all, and the gradients of the weights are the groups' added up in their order.
+//! Groups of batch rows, one group after the other: rows do not interact inside a stack. A group has the draws that
+//! its rows have in the whole batch. The weight gradients are the sum over the groups, in order.
 
 use super::weights::add_weights;
 use super::{
@@ -13,10 +13,10 @@ use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::StackSpec;
 use std::ops::Range;
 
-/// What groups of rows leave for the backward pass.
+/// State that groups of batch rows keep for the backward pass.
 #[derive(Debug)]
 pub struct Groups {
-    /// T and B of all groups together.
+    /// T and B of the whole batch.
     dims: [usize; 2],
     of: Vec<(Range<usize>, Kept)>,
 }
@@ -33,7 +33,7 @@ pub(super) fn forward(
     }
     super::forward::check_forward(OP, args)?;
     let [steps, batch] = [args.x.dims()[0], args.x.dims()[1]];
-    // Draws are counted from the first row of the batch, which a group has to know.
+    // Draws count from the first row of the batch, so a group needs its rows' indices.
     let counted = match args.draws {
         Some(_) if args.sequences.is_none() => Some(Sequences::new([steps, batch], None, None)?),
         _ => None,
@@ -86,12 +86,12 @@ pub(super) fn backward(
     Ok(StackGrads { dx, dh0, dc0, weights })
 }
 
-/// Some rows of `[.., B, F]`.
+/// A range of batch rows of `[.., B, F]`.
 fn of_rows(array: &Array, rows: &Range<usize>) -> Result<Array> {
     slice(array, 1, rows.start, rows.end)
 }
 
-/// Puts the rows of a group, `[N, rows, F]`, into `[N, B, F]`, which the first group allocates.
+/// Copies the rows of a group, `[N, rows, F]`, into `[N, B, F]`, which the first group allocates.
 fn put(
     op: &'static str,
     whole: &mut Option<Array>,

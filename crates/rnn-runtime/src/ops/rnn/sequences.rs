@@ -1,4 +1,4 @@
-//! Where the rows of a batch end and where their state is cleared.
+//! Lengths of a batch's rows, and resets of their state.
 
 use crate::array::Array;
 use crate::device::Device;
@@ -9,22 +9,23 @@ use rnn_base::args::recurrence::PackedSequence;
 use rnn_base::error::{Error, Result};
 use std::ops::Range;
 
-/// The shape of ragged or interrupted sequences in a batch `[T, B, ..]`.
+/// Lengths and resets of the sequences in a batch `[T, B, ..]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sequences {
     steps: usize,
     lengths: Vec<usize>,
     resets: Option<Vec<bool>>,
-    /// Number of row 0 in draws: more than zero where the rows are a part of a batch.
+    /// Index of batch row 0 in random draws: above zero where the rows are a part of a batch.
     first_row: usize,
 }
 
 impl Sequences {
-    /// B rows of `steps` steps at most. `lengths` `[B]` says how many steps each row has, in any order; absent:
-    /// all. `resets` `[T, B]` says where the state is cleared before a step and the gradient ends.
+    /// B rows of at most `steps` steps. `lengths` `[B]` gives the number of steps of each row, in any order;
+    /// absent: all rows have all steps. `resets` `[T, B]` says before which steps the state is cleared and
+    /// the gradient stops.
     ///
     /// # Errors
-    /// A length of 0 or above T, the wrong number of lengths or resets; the message names the row.
+    /// A length of 0 or above T, or the wrong number of lengths or resets; the error names the row.
     pub fn new(
         [steps, batch]: [usize; 2],
         lengths: Option<&[usize]>,
@@ -63,14 +64,14 @@ impl Sequences {
         self.resets.as_deref()
     }
 
-    /// Whether every row has all steps and keeps its state, and draws are counted from row 0.
+    /// Whether every row has all steps and no resets, and draws count from row 0.
     pub fn is_plain(&self) -> bool {
         self.first_row == 0
             && self.resets.is_none()
             && self.lengths.iter().all(|&length| length == self.steps)
     }
 
-    /// Some steps of these sequences; a row that ended earlier has none left.
+    /// A range of steps of these sequences; a row that ended earlier has no steps left.
     pub(super) fn part(&self, start: usize, end: usize) -> Sequences {
         let batch = self.lengths.len();
         Sequences {
@@ -81,7 +82,7 @@ impl Sequences {
         }
     }
 
-    /// Some rows of these sequences, where it matters with the draws that they have among all rows.
+    /// A range of rows of these sequences. With `drawn` they keep their indices in random draws.
     pub(super) fn of_rows(&self, rows: Range<usize>, drawn: bool) -> Sequences {
         let cut = |resets: &Vec<bool>| {
             let steps = resets.chunks_exact(self.lengths.len());
@@ -95,7 +96,7 @@ impl Sequences {
         }
     }
 
-    /// Number of row 0 in draws.
+    /// Index of batch row 0 in random draws.
     pub(super) fn first_row(&self) -> usize {
         self.first_row
     }
@@ -105,11 +106,14 @@ impl Sequences {
 #[derive(Debug)]
 pub(super) struct Path {
     pub(super) ragged: PackedSequence,
-    /// Rows of `[T*B, ..]` in packed order, and back; absent where the order is the same.
+    /// Index lists: rows of `[T*B, ..]` in packed order, and the inverse; absent where both orders are the
+    /// same.
     source: Option<[Array; 2]>,
-    /// Rows of `[B, ..]` in packed order, and back; absent where the order is the same.
+    /// Index lists: rows of `[B, ..]` in packed order, and the inverse; absent where both orders are the
+    /// same.
     rows: Option<[Array; 2]>,
-    /// Row of the packed outputs, or of those below the initial states, that is each row's last.
+    /// Index list of each row's last step: its packed output row. Where a row has no steps, the list counts
+    /// from the initial states above the packed outputs.
     last: Array,
     /// Whether a row has no steps.
     empty: bool,
@@ -152,7 +156,7 @@ impl Path {
         self.empty
     }
 
-    /// `[T, B, F]` packed: `[N, F]`.
+    /// Packs `[T, B, F]` to `[N, F]`.
     pub(super) fn pack(&self, op: &'static str, x: &Array) -> Result<Array> {
         let width = x.dims()[2];
         match &self.source {
@@ -161,7 +165,7 @@ impl Path {
         }
     }
 
-    /// `[N, F]` as `[T, B, F]`, zeros past the ends.
+    /// Unpacks `[N, F]` to `[T, B, F]`, with zeros past the ends.
     pub(super) fn unpack(&self, op: &'static str, x: &Array, dims: Dims) -> Result<Array> {
         let width = x.len() / self.ragged.len();
         let dims = [dims.t, dims.b, width];
@@ -171,12 +175,12 @@ impl Path {
         }
     }
 
-    /// `[B, F]` in packed order.
+    /// Reorders a state `[B, F]` to packed order.
     pub(super) fn order(&self, op: &'static str, state: Array) -> Result<Array> {
         self.by(op, state, 0)
     }
 
-    /// `[B, F]` from packed order.
+    /// Reorders a state `[B, F]` from packed order to the batch's order.
     pub(super) fn restore(&self, op: &'static str, state: Array) -> Result<Array> {
         self.by(op, state, 1)
     }
@@ -189,8 +193,8 @@ impl Path {
         }
     }
 
-    /// The last row of every sequence out of `[N, F]`, or, where a row has no steps, out of `initial` `[B, F]`
-    /// (packed order) above them: `[B, F]` in the batch's order.
+    /// The last row of every sequence in `[N, F]`, as `[B, F]` in the batch's order. A row without steps
+    /// takes its row of `initial` `[B, F]`, which is in packed order.
     pub(super) fn last(&self, op: &'static str, initial: &Array, steps: &Array) -> Result<Array> {
         let n = self.ragged.len();
         let width = steps.len() / n;

@@ -1,4 +1,4 @@
-//! What a training pass keeps, in the order in which people think of it.
+//! Gates and states of a training pass in PyTorch's order.
 
 use super::sequences::Path;
 use super::types::Saved;
@@ -12,11 +12,12 @@ use rnn_kernels::cell::{CellKind, StackSpec};
 
 const OP: &str = "rnn::trace";
 
-/// Every gate and state of one layer; zero past a row's end.
+/// Every gate and state of one layer; zero past the end of a row.
 #[derive(Clone, Debug)]
 pub struct LayerTrace {
-    /// `[T, B, D, G, H]`: the gates after their activation, in PyTorch's order: i, f, g, o of an LSTM (i, g, o when
-    /// coupled), r, z, n of a GRU, f, n of an MGU; of an Elman network its one activation. Candidate dropout comes after it.
+    /// `[T, B, D, G, H]`: the activated gates, in PyTorch's order: i, f, g, o of an LSTM (i, g, o when
+    /// coupled); r, z, n of a GRU; f, n of an MGU; the one activation of an Elman network. Candidate dropout
+    /// comes after them.
     pub gates: Array,
     /// `[T, B, D, P]`: h after every step
     pub h: Array,
@@ -24,7 +25,7 @@ pub struct LayerTrace {
     pub c: Option<Array>,
 }
 
-/// The order of a backend's arrays: units of a row with padding, and whether a unit's gates lie side by side.
+/// The order of a backend's arrays: padded units of a row, and whether the gates of a unit lie side by side.
 struct Layout {
     hidden: usize,
     state: usize,
@@ -45,7 +46,8 @@ impl Layout {
 }
 
 impl Saved {
-    /// The gates and states of one layer of the pass that saved this. It copies; the backward pass is as before.
+    /// The gates and states of one layer of the pass that saved this. The arrays are copied; the backward
+    /// pass is not affected.
     ///
     /// # Errors
     /// No such layer, or no memory.
@@ -89,8 +91,8 @@ impl Saved {
     }
 }
 
-/// The part of one pass, as `[T, B, ..]` without padding: axis 2 holds all the rest. Its arrays have `of` directions, or
-/// layers, in a row, of which `first` and the following are meant.
+/// The arrays of one pass as `[T, B, ..]` without padding; axis 2 holds all other axes. The arrays have `of`
+/// directions (or layers) per row, of which those from `first` on belong to the pass.
 fn trace_pass(
     spec: &StackSpec,
     dims: Dims,
@@ -117,7 +119,7 @@ fn trace_pass(
     Ok(LayerTrace { gates: unpacked(gates)?, h: unpacked(rows(&kept.y, p, layout.state)?)?, c })
 }
 
-/// A contiguous copy of what the strides reach.
+/// A contiguous copy of a strided view.
 fn view(of: &Array, dims: &[usize], strides: &[usize], offset: usize) -> Result<Array> {
     let mut out = Array::alloc(of.device(), OP, dims)?;
     let mut own = vec![1; dims.len()];

@@ -1,4 +1,4 @@
-//! What the passes over a stack take and give.
+//! Arguments and results of the passes over a stack.
 
 use super::packed::Packed;
 use super::sequences::{Path, Sequences};
@@ -11,7 +11,7 @@ use rnn_gpu::rnn::wavefront::SavedWavefront;
 use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
 use std::sync::Arc;
 
-/// Arguments of [`forward`].
+/// Arguments of [`forward`](super::forward).
 pub struct StackArgs<'a> {
     /// Sizes and cell.
     pub spec: &'a StackSpec,
@@ -19,23 +19,23 @@ pub struct StackArgs<'a> {
     pub packed: &'a Packed,
     /// `[T, B, I]`
     pub x: &'a Array,
-    /// `[L*D, B, P]`, zeros when absent
+    /// `[L*D, B, P]`; absent: zeros
     pub h0: Option<&'a Array>,
-    /// `[L*D, B, H]`, zeros when absent; LSTM only
+    /// `[L*D, B, H]`; absent: zeros; LSTM only
     pub c0: Option<&'a Array>,
-    /// Ends and interruptions of the rows; absent: none.
+    /// Lengths and resets of the rows; absent: all rows have all steps and no resets.
     pub sequences: Option<&'a Sequences>,
-    /// Keep what [`backward`] needs.
+    /// Keep the arrays that [`backward`](super::backward) needs.
     pub training: bool,
     /// Weights of an inference pass; training needs f32.
     pub weights: WeightFormat,
     /// How a training pass stores the values of all steps; not in f16 with a clip of the pre-activations.
     pub storage: Storage,
-    /// Draws of dropout and zoneout; absent: nothing is dropped and zoneout mixes by its rates.
+    /// Source of the draws of dropout and zoneout; absent: no dropout, and zoneout mixes by its rates.
     pub draws: Option<StackDraws>,
 }
 
-/// Results of [`forward`].
+/// Results of [`forward`](super::forward).
 #[derive(Debug)]
 pub struct StackOutput {
     /// `[T, B, D*P]`, or `[T, B, P]` of merged directions: output of the last layer, zero past a row's end
@@ -44,15 +44,14 @@ pub struct StackOutput {
     pub h_n: Array,
     /// `[L*D, B, H]`: c likewise; LSTM only
     pub c_n: Option<Array>,
-    /// What [`backward`] consumes; only after a training pass.
+    /// The state that [`backward`](super::backward) consumes; only after a training pass.
     pub saved: Option<Saved>,
 }
 
-/// State of a training pass between forward and backward. Holds at most G + 2 arrays of
-/// `[T, B, D, H]` per layer.
+/// State of a training pass between forward and backward: at most G + 2 arrays of `[T, B, D, H]` per layer.
 #[derive(Debug)]
 pub struct Saved {
-    /// Empty where layers ran side by side.
+    /// Empty after a wavefront.
     pub(super) layers: Vec<SavedPasses>,
     #[cfg(feature = "gpu")]
     pub(super) wavefront: Option<Box<SavedWavefront>>,
@@ -63,14 +62,14 @@ pub struct Saved {
     pub(super) paths: Option<Arc<Vec<Path>>>,
 }
 
-/// What a layer keeps: its passes, and the outputs of both directions where they were multiplied.
+/// Kept state of a layer: its passes, and the outputs of both directions if they were multiplied.
 #[derive(Debug)]
 pub(super) struct SavedPasses {
     pub(super) passes: Vec<SavedPass>,
     pub(super) halves: Option<[Array; 2]>,
 }
 
-/// What a pass keeps, with the state it started from.
+/// Kept state of a pass, with its initial state.
 #[derive(Debug)]
 pub(super) struct SavedPass {
     pub(super) kept: SavedLayer<Array>,
@@ -78,7 +77,7 @@ pub(super) struct SavedPass {
     pub(super) c0: Option<State<Array>>,
 }
 
-/// Gradients that flow into [`backward`]; absent ones are zero.
+/// Cotangents that [`backward`](super::backward) starts from; absent ones are zero.
 #[derive(Default)]
 pub struct StackCotangents<'a> {
     /// `[T, B, D*P]`, or `[T, B, P]` of merged directions
@@ -89,16 +88,16 @@ pub struct StackCotangents<'a> {
     pub dc_n: Option<&'a Array>,
 }
 
-/// Which gradients [`backward`] computes besides those of the weights.
+/// Which gradients [`backward`](super::backward) computes besides those of the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Of x.
+    /// The gradient of x.
     pub dx: bool,
-    /// Of h0 and c0.
+    /// The gradients of h0 and c0.
     pub states: bool,
 }
 
-/// Results of [`backward`].
+/// Results of [`backward`](super::backward).
 #[derive(Debug)]
 pub struct StackGrads {
     /// `[T, B, I]`, if it was wanted

@@ -1,4 +1,5 @@
-//! Stacks whose layers run side by side on a GPU: from the arrays of a call to those of the backend, and back.
+//! Stacks whose layers run side by side on a GPU: converts between the arrays of a call and those of the
+//! backend.
 
 use super::backward::final_cotangents;
 use super::forward::Initial;
@@ -12,7 +13,7 @@ use rnn_gpu::GpuDevice;
 use rnn_gpu::rnn::wavefront::{self, SavedWavefront, Wavefront};
 use rnn_kernels::cell::StackSpec;
 
-/// Runs the forward pass side by side where the planner wants it.
+/// Runs the forward pass as a wavefront where the planner chooses one.
 pub(super) fn forward(
     gpu: &GpuDevice,
     args: &StackArgs<'_>,
@@ -45,7 +46,7 @@ pub(super) fn forward(
     Ok(Some(StackOutput { y: array(out.y), h_n: array(out.h_n), c_n: out.c_n.map(array), saved }))
 }
 
-/// The backward pass of what [`forward`] saved. The arguments were checked.
+/// The backward pass of a wavefront that [`forward`] saved. The arguments are checked already.
 pub(super) fn backward(
     gpu: &GpuDevice,
     (spec, packed): (&StackSpec, &Packed),

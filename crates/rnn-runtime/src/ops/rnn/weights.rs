@@ -1,15 +1,15 @@
-//! The weights of one cell as PyTorch lays them out.
+//! The weights of one cell in PyTorch's layout.
 
 use crate::array::Array;
 use crate::ops::pointwise::accumulate;
 use rnn_base::error::Result;
 use rnn_kernels::cell::PerParameter;
 
-/// Weights of one cell, or their gradients; PyTorch's layout. Shapes:
-/// [`Parameter`](rnn_kernels::cell::Parameter).
+/// Weights of one cell, or their gradients, in PyTorch's layout. [`Parameter`](rnn_kernels::cell::Parameter)
+/// has their shapes.
 pub type CellWeights = PerParameter<Array>;
 
-/// Adds the gradients that a part of a pass has to those of the parts before it.
+/// Adds one part's weight gradients to the sum over the earlier parts.
 pub(super) fn add_weights(sum: &mut Option<Vec<CellWeights>>, part: Vec<CellWeights>) -> Result<()> {
     let Some(sum) = sum else {
         *sum = Some(part);
