@@ -1,5 +1,5 @@
 //! sigmoid and tanh. Errors here are absolute (the functions stay below 1); the library's bounds in units
-//! in the last place are tested in `cpu/simd/vecmath.rs`.
+//! in the last place are tested in `rnn-cpu/src/simd/vecmath.rs`.
 
 use crate::simd::{self, Simd, SimdKernel, vecmath};
 use crate::{Bench, Variant};

@@ -14,11 +14,30 @@ type Module = Vec<String>;
 /// The file of a folder (`mod.rs`, `lib.rs`) is a module like any other. It imports what it re-exports, so a file that
 /// takes a name from there, and not from the file that defines it, closes a circle.
 pub(crate) fn import_cycle(folder: &Path) -> Option<Vec<String>> {
+    cycle(&texts(folder))
+}
+
+/// The first circle among the modules directly below a crate's `src`, each taken with everything below it. Names that
+/// the root of the crate re-exports do not count.
+pub(crate) fn floor_cycle(source: &Path) -> Option<Vec<String>> {
+    let mut floors: BTreeMap<Module, BTreeSet<Module>> = BTreeMap::new();
+    let floor = |module: &Module| module.first().map(|name| vec![name.clone()]);
+    for (module, targets) in graph(&texts(source)) {
+        let Some(from) = floor(&module) else { continue };
+        let targets = targets.iter().filter_map(floor).filter(|to| *to != from);
+        floors.entry(from.clone()).or_default().extend(targets);
+    }
+    cycle_in(&floors)
+}
+
+/// The texts of the modules below a folder.
+fn texts(folder: &Path) -> BTreeMap<Module, String> {
     let source = folder.ancestors().find(|path| path.ends_with("src")).expect("a folder in `src`");
     let files = files(folder, "rs").into_iter();
-    let modules =
-        files.map(|path| (module(path.strip_prefix(source).unwrap()), fs::read_to_string(&path).unwrap()));
-    cycle(&modules.collect())
+    let text = |path: std::path::PathBuf| {
+        (module(path.strip_prefix(source).unwrap()), fs::read_to_string(&path).unwrap())
+    };
+    files.map(text).collect()
 }
 
 /// The module that a file of `src` holds.
@@ -31,6 +50,11 @@ fn module(file: &Path) -> Module {
 
 /// The first circle among modules with these texts.
 pub(crate) fn cycle(texts: &BTreeMap<Module, String>) -> Option<Vec<String>> {
+    cycle_in(&graph(texts))
+}
+
+/// Which module imports which.
+fn graph(texts: &BTreeMap<Module, String>) -> BTreeMap<Module, BTreeSet<Module>> {
     let parsed: BTreeMap<&Module, Parsed> =
         texts.iter().map(|(module, text)| (module, Parser::new(module, text).parse())).collect();
     let only_in_tests: BTreeSet<&Module> = parsed.values().flat_map(|parsed| &parsed.only_in_tests).collect();
@@ -42,8 +66,12 @@ pub(crate) fn cycle(texts: &BTreeMap<Module, String>) -> Option<Vec<String>> {
         let targets: BTreeSet<Module> = targets.filter(|target| target != module).collect();
         graph.insert(module.clone(), targets);
     }
+    graph
+}
+
+fn cycle_in(graph: &BTreeMap<Module, BTreeSet<Module>>) -> Option<Vec<String>> {
     let mut done = BTreeSet::new();
-    let found = graph.keys().find_map(|start| visit(start, &graph, &mut Vec::new(), &mut done))?;
+    let found = graph.keys().find_map(|start| visit(start, graph, &mut Vec::new(), &mut done))?;
     Some(found.iter().map(|module| format!("crate::{}", module.join("::"))).collect())
 }
 
