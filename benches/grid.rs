@@ -16,7 +16,7 @@ mod common {
     pub(crate) mod verify;
 }
 #[path = "../crates/rnn-cpu/src/simd/mod.rs"]
-#[allow(dead_code, reason = "the library's own file; measuring the peak needs a part of it")]
+#[allow(dead_code, unreachable_pub, reason = "the library's own file; measuring the peak needs a part of it")]
 mod simd;
 
 use anyhow::Result;

@@ -8,7 +8,7 @@
 #[path = "common/peak.rs"]
 mod peak;
 #[path = "../crates/rnn-cpu/src/simd/mod.rs"]
-#[allow(dead_code, reason = "the library's own file; the laboratory needs a part of it")]
+#[allow(dead_code, unreachable_pub, reason = "the library's own file; the laboratory needs a part of it")]
 mod simd;
 #[path = "../crates/rnn-cpu/src/tile.rs"]
 #[allow(dead_code, unused, reason = "as above")]

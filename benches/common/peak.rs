@@ -13,18 +13,15 @@ impl SimdKernel for Chains {
     type Output = f32;
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> f32 {
-        // SAFETY: register operations below `dispatch`.
-        unsafe {
-            let (x, y) = (S::splat(black_box(0.999)), S::splat(black_box(0.001)));
-            let mut acc = [S::splat(0.5); CHAINS];
-            for _ in 0..self.0 {
-                for chain in &mut acc {
-                    *chain = S::fma(*chain, x, y);
-                }
+    fn run<S: Simd>(self) -> f32 {
+        let (x, y) = (S::splat(black_box(0.999)), S::splat(black_box(0.001)));
+        let mut acc = [S::splat(0.5); CHAINS];
+        for _ in 0..self.0 {
+            for chain in &mut acc {
+                *chain = S::fma(*chain, x, y);
             }
-            acc.into_iter().map(|chain| S::sum(chain)).sum()
         }
+        acc.into_iter().map(|chain| S::sum(chain)).sum()
     }
 }
 

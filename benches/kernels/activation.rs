@@ -1,5 +1,5 @@
 //! sigmoid and tanh. Errors here are absolute (the functions stay below 1); the library's bounds in units
-//! in the last place are tested in `rnn-cpu/src/simd/vecmath.rs`.
+//! in the last place are tested in `crates/rnn-cpu/tests/vecmath.rs`.
 
 use crate::simd::{self, Simd, SimdKernel, vecmath};
 use crate::{Bench, Variant};
@@ -24,41 +24,35 @@ impl SimdKernel for Map<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        for k in (0..self.1.len()).step_by(S::LANES) {
-            // SAFETY: the length is a multiple of the lanes.
-            unsafe {
-                let x = S::load(self.1.as_ptr().add(k));
-                let y = match self.0 {
-                    Function::Sigmoid => vecmath::sigmoid::<S>(x),
-                    Function::Tanh => vecmath::tanh::<S>(x),
-                    Function::TanhTwoForms => two_forms::<S>(x),
-                    Function::TanhFromSigmoid => {
-                        let s = vecmath::sigmoid::<S>(S::add(x, x));
-                        S::sub(S::add(s, s), S::splat(1.0))
-                    }
-                };
-                S::store(self.2.as_mut_ptr().add(k), y);
-            }
+    fn run<S: Simd>(self) {
+        for (x, y) in self.1.chunks(S::LANES).zip(self.2.chunks_mut(S::LANES)) {
+            let x = S::load_slice(x);
+            let value = match self.0 {
+                Function::Sigmoid => vecmath::sigmoid::<S>(x),
+                Function::Tanh => vecmath::tanh::<S>(x),
+                Function::TanhTwoForms => two_forms::<S>(x),
+                Function::TanhFromSigmoid => {
+                    let s = vecmath::sigmoid::<S>(S::add(x, x));
+                    S::sub(S::add(s, s), S::splat(1.0))
+                }
+            };
+            S::store_slice(y, value);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn two_forms<S: Simd>(x: S::V) -> S::V {
-    // SAFETY: register operations below `dispatch`.
-    unsafe {
-        let a = S::min(S::splat(10.0), S::abs(x));
-        let e = vecmath::exp::<S>(S::add(a, a));
-        let large = S::sub(S::splat(1.0), S::div(S::splat(2.0), S::add(e, S::splat(1.0))));
-        let z = S::mul(a, a);
-        let mut p = S::splat(-5.704_988_7e-3);
-        for c in [2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1] {
-            p = S::fma(p, z, S::splat(c));
-        }
-        let small = S::fma(S::mul(p, z), a, a);
-        S::copysign(S::select_lt(a, S::splat(0.625), small, large), x)
+fn two_forms<S: Simd>(x: S::V) -> S::V {
+    let a = S::min(S::splat(10.0), S::abs(x));
+    let e = vecmath::exp::<S>(S::add(a, a));
+    let large = S::sub(S::splat(1.0), S::div(S::splat(2.0), S::add(e, S::splat(1.0))));
+    let z = S::mul(a, a);
+    let mut p = S::splat(-5.704_988_7e-3);
+    for c in [2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1] {
+        p = S::fma(p, z, S::splat(c));
     }
+    let small = S::fma(S::mul(p, z), a, a);
+    S::copysign(S::select_lt(a, S::splat(0.625), small, large), x)
 }
 
 pub(crate) fn benches() -> Vec<Bench> {

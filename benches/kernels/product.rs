@@ -2,7 +2,7 @@
 //! recurrent step and of a product over all steps.
 
 use crate::simd::{self, Simd, SimdKernel};
-use crate::tile::{RowPointers, Stretch, multiply};
+use crate::tile::{PanelPart, RowPointers, multiply};
 use crate::{Bench, Variant};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -54,7 +54,7 @@ impl<const R: usize, const NV: usize> SimdKernel for Tiled<'_, R, NV> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self) {
         let Product { m, n, k, a, c, .. } = self.product;
         let (m, n, k, width) = (*m, *n, *k, NV * S::LANES);
         for k0 in (0..k).step_by(self.depth) {
@@ -85,7 +85,7 @@ impl<const R: usize, const NV: usize> SimdKernel for Tiled<'_, R, NV> {
                         } else {
                             std::ptr::null()
                         };
-                        multiply::<S, f32, R, NV>(&mut acc, rows, Stretch { start, depth, next });
+                        multiply::<S, f32, R, NV>(&mut acc, rows, PanelPart { start, depth, next });
                         for r in 0..R {
                             for v in 0..NV {
                                 S::store(c.as_mut_ptr().add(at(r, v)), acc[r][v]);

@@ -4,7 +4,7 @@ use crate::simd::{
     self, Simd, SimdKernel,
     vecmath::{sigmoid, tanh},
 };
-use crate::tile::{RowPointers, Stretch, multiply};
+use crate::tile::{PanelPart, RowPointers, multiply};
 use crate::{Bench, Variant};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -68,6 +68,8 @@ enum Meet {
 
 struct Run<'a>(&'a mut Step, Meet);
 
+/// # Safety
+/// `c` and `y` are valid for a vector.
 #[inline(always)]
 unsafe fn cell<S: Simd>(gates: [S::V; 4], c: *const f32, y: *mut f32) {
     // SAFETY: one vector each.
@@ -83,7 +85,7 @@ impl SimdKernel for Run<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self) {
         let Step { panels, h, c, y, tile, .. } = self.0;
         // SAFETY: B is a multiple of 6 and H of the lanes.
         unsafe {
@@ -95,7 +97,7 @@ impl SimdKernel for Run<'_> {
                     multiply::<S, f32, 6, 4>(
                         &mut acc,
                         rows,
-                        Stretch { start, depth: H, next: std::ptr::null() },
+                        PanelPart { start, depth: H, next: std::ptr::null() },
                     );
                     for (r, acc) in acc.into_iter().enumerate() {
                         let at = (row + r) * H + group * S::LANES;

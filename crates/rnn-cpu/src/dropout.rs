@@ -72,7 +72,7 @@ impl SimdKernel for Keep<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self) {
         for (n, out) in self.out.iter_mut().enumerate() {
             *out = if self.draws.keeps(n) { 1.0 } else { 0.0 };
         }
@@ -91,7 +91,7 @@ impl SimdKernel for Choose<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self) {
         for ((out, &x), &keep) in self.out.iter_mut().zip(self.x).zip(self.keep) {
             // A choice, not a product: a dropped NaN or infinity is 0 too.
             *out = if keep != 0.0 { x * self.scale } else { 0.0 };
@@ -111,7 +111,7 @@ impl SimdKernel for Drop<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self) {
         for (n, (out, &x)) in self.out.iter_mut().zip(self.x).enumerate() {
             *out = if self.draws.keeps(n) { x * self.scale } else { 0.0 };
         }

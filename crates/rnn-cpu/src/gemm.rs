@@ -9,7 +9,7 @@ use super::out::{Init, Out, panel_vectors};
 use super::panels::Panels;
 use super::simd::{self, Simd, SimdKernel};
 use super::team::{self, Shared};
-use super::tile::{DEPTH, RowPointers, Stretch, load, most_rows};
+use super::tile::{DEPTH, PanelPart, RowPointers, load, most_rows};
 
 /// A strided view: element (r, c) is `data[r * row_stride + c * col_stride]`.
 #[derive(Clone, Copy)]
@@ -55,9 +55,9 @@ pub struct Gemm<'a> {
 const MC: usize = 192;
 /// Columns of B packed at once: 512 x 256 floats, half of L2.
 const NC: usize = 512;
-/// Below this many multiply-adds a second thread costs more than it brings.
+/// Below this many multiply-adds, a second thread costs more than it saves.
 const PARALLEL_FLOOR: usize = 1 << 18;
-/// Up to this many rows packing B costs more than it saves.
+/// Up to this many rows, packing B costs more than it saves.
 const FEW_ROWS: usize = 2;
 
 /// Runs the product on up to `threads` threads.
@@ -119,8 +119,8 @@ impl SimdKernel for Tile<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: `gemm` has checked the extents; below `dispatch` the instructions exist.
+    fn run<S: Simd>(self) {
+        // SAFETY: `gemm` has checked the extents.
         unsafe {
             if self.m <= FEW_ROWS && self.b.row_stride == 1 {
                 self.dots::<S>();
@@ -133,6 +133,9 @@ impl SimdKernel for Tile<'_> {
 
 impl Tile<'_> {
     /// Few rows against columns that are contiguous along k: dot products, nothing packed.
+    ///
+    /// # Safety
+    /// The extents are those that `gemm` has checked.
     #[inline(always)]
     unsafe fn dots<S: Simd>(&self) {
         const COLS: usize = 4;
@@ -178,10 +181,14 @@ impl Tile<'_> {
         }
     }
 
+    /// Both operands in packs, in blocks that fit the caches.
+    ///
+    /// # Safety
+    /// The extents are those that `gemm` has checked.
     #[inline(always)]
     unsafe fn packed<S: Simd>(&self) {
         let (mr, width) = (most_rows::<S>(), 4 * S::LANES);
-        // Rows of A whose elements are neighbours are read where they are.
+        // Rows of A whose elements are contiguous need no packing.
         let in_place = self.a.col_stride == 1;
         let depth = DEPTH.min(self.k);
         let a_len = if in_place { 0 } else { MC.min(self.m).next_multiple_of(mr) * depth };
@@ -223,7 +230,7 @@ impl Tile<'_> {
                                 RowPointers { start: a_pack.as_ptr(), stride: 1, step: mr }
                             };
                             let start = b_pack.as_ptr().add(panel * depth);
-                            out.rows::<S>(rows, a, Stretch { start, depth, next: std::ptr::null() });
+                            out.rows::<S>(rows, a, PanelPart { start, depth, next: std::ptr::null() });
                         }
                     }
                 }
@@ -247,7 +254,7 @@ pub(super) struct Prepared<'a> {
     pub(super) a: &'a [f32],
     pub(super) m: usize,
     pub(super) b: &'a Panels,
-    /// The first of b's rows that a meets, and how many.
+    /// The rows of b that take part: the first, and how many.
     pub(super) depth: (usize, usize),
 }
 
@@ -278,7 +285,7 @@ impl SimdKernel for Prepacked<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self) {
         let Prepared { a, m, b, depth: (first, k) } = self.args;
         let (n, width) = (b.cols(), 4 * S::LANES);
         for row0 in (0..m).step_by(MC) {
@@ -300,7 +307,7 @@ impl SimdKernel for Prepacked<'_> {
                             b.panel(panel).wrapping_add((first + k0) * vectors * S::LANES)
                         };
                         let next = if col + width < n { part(panel + 1, k0) } else { std::ptr::null() };
-                        out.rows::<S>(rows, a, Stretch { start: part(panel, k0), depth, next });
+                        out.rows::<S>(rows, a, PanelPart { start: part(panel, k0), depth, next });
                     }
                 }
             }
@@ -308,8 +315,8 @@ impl SimdKernel for Prepacked<'_> {
     }
 }
 
-/// Which part of a matrix goes into panels of `width` lanes; the last one may be narrower when its width
-/// is that of [`panel_vectors`].
+/// The part of a matrix that is packed into panels of `width` lanes. If that is four vectors, the last panel has the width
+/// of [`panel_vectors`].
 pub(super) struct Block {
     pub(super) lane0: usize,
     pub(super) lanes: usize,
@@ -321,7 +328,7 @@ pub(super) struct Block {
 /// Copies `view[lane0.., k0..]` into `out[panel][k][width]`, padding the last panel with zeros.
 ///
 /// # Safety
-/// Below `SimdKernel::run`; lanes and k within the view.
+/// The view has the lanes and the depth.
 #[inline(always)]
 pub(super) unsafe fn pack<S: Simd>(view: View<'_>, block: Block, out: &mut [f32]) {
     let Block { lane0, lanes, k0, depth, width } = block;
@@ -331,7 +338,7 @@ pub(super) unsafe fn pack<S: Simd>(view: View<'_>, block: Block, out: &mut [f32]
         let width = if full == 4 * S::LANES { panel_vectors(used, S::LANES) * S::LANES } else { full };
         let out = &mut out[panel * full * depth..][..width * depth];
         let base = (lane0 + first) * view.row_stride + k0 * view.col_stride;
-        // SAFETY: by contract, and `out` was just sliced.
+        // SAFETY: lanes and k lie in the view, and `to` has `depth` rows of `width`.
         unsafe {
             let from = view.data.as_ptr().add(base);
             let to = out.as_mut_ptr();
@@ -349,7 +356,7 @@ pub(super) unsafe fn pack<S: Simd>(view: View<'_>, block: Block, out: &mut [f32]
                     *to.add(k * 6).cast::<[f32; 6]>() = *from.add(k * view.col_stride).cast::<[f32; 6]>();
                 }
             } else {
-                // In squares, so that lines stay in L1 between the lanes.
+                // Square by square, so that cache lines stay in L1 from lane to lane.
                 for k_first in (0..depth).step_by(16) {
                     for lane in 0..used {
                         let from = from.add(lane * view.row_stride);
@@ -366,77 +373,14 @@ pub(super) unsafe fn pack<S: Simd>(view: View<'_>, block: Block, out: &mut [f32]
 /// Copies `used` floats and zeros up to `width`, a multiple of the lanes.
 ///
 /// # Safety
-/// Below `SimdKernel::run`; valid for `used` and `width` floats.
+/// `from` is valid for reads of `used` floats, `to` for writes of `width`.
 #[inline(always)]
 pub(super) unsafe fn copy_row<S: Simd>(from: *const f32, used: usize, to: *mut f32, width: usize) {
-    // SAFETY: by contract.
+    // SAFETY: lanes end at `used` and at `width`.
     unsafe {
         for at in (0..width).step_by(S::LANES) {
             let lanes = S::LANES.min(used.saturating_sub(at));
             S::store(to.add(at), load::<S>(from.wrapping_add(at), lanes));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn values(n: usize, seed: u32) -> Vec<f32> {
-        (0..n as u32).map(|i| ((i * 7919 + seed * 104_729) % 257) as f32 / 128.0 - 1.0).collect()
-    }
-
-    impl<'a> View<'a> {
-        /// Row-major with `cols` columns.
-        fn rows(data: &'a [f32], cols: usize) -> Self {
-            View { data, row_stride: cols, col_stride: 1 }
-        }
-    }
-
-    /// f64 reference on the same strided views.
-    fn reference(m: usize, n: usize, k: usize, a: View<'_>, b: View<'_>) -> Vec<f64> {
-        let at = |v: View<'_>, r: usize, c: usize| f64::from(v.data[r * v.row_stride + c * v.col_stride]);
-        let mut c = vec![0.0; m * n];
-        for i in 0..m {
-            for j in 0..n {
-                c[i * n + j] = (0..k).map(|p| at(a, i, p) * at(b, p, j)).sum();
-            }
-        }
-        c
-    }
-
-    #[test]
-    fn products_match_f64_for_every_layout_and_thread_count() {
-        let shapes =
-            [(1, 1, 1), (2, 65, 33), (3, 31, 257), (63, 64, 65), (145, 33, 300), (5, 1030, 7), (97, 70, 40)];
-        for (m, n, k) in shapes {
-            let (x, y) = (values(m * k, 1), values(k * n, 2));
-            let bias = values(n, 3);
-            for (a, b) in [
-                (View::rows(&x, k), View::rows(&y, n)),
-                (View::rows(&x, m).t(), View::rows(&y, n)),
-                (View::rows(&x, k), View::rows(&y, k).t()),
-                (View::rows(&x, m).t(), View::rows(&y, k).t()),
-            ] {
-                let want = reference(m, n, k, a, b);
-                let mut first: Option<Vec<f32>> = None;
-                for threads in [1, 2, 3] {
-                    let mut c = vec![0.5; m * n];
-                    gemm(
-                        threads,
-                        Gemm { m, n, k, a, b, c: &mut c, ldc: n, accumulate: true, bias: Some(&bias) },
-                    );
-                    for (i, (&got, want)) in c.iter().zip(&want).enumerate() {
-                        let want = want + 0.5 + f64::from(bias[i % n]);
-                        // k products of values below 1: the error grows with sqrt(k) ulps.
-                        assert!((f64::from(got) - want).abs() < 1e-5 * (k as f64).sqrt().max(1.0));
-                    }
-                    match &first {
-                        None => first = Some(c),
-                        Some(first) => assert_eq!(first, &c, "{threads} threads change the bits"),
-                    }
-                }
-            }
         }
     }
 }

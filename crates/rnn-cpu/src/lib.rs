@@ -10,6 +10,7 @@ pub mod ctc;
 pub mod dropout;
 pub mod embed;
 pub mod gemm;
+mod handover;
 pub mod layer_norm;
 pub mod loss;
 mod math;
@@ -23,7 +24,26 @@ pub mod rnn;
 mod simd;
 pub mod softmax;
 mod split;
+mod sync;
 mod team;
 mod tile;
 
 pub use memory::{CpuArray, CpuBuffer, CpuDevice};
+
+/// What the crate's own tests call beneath its operations.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::barrier::Barrier;
+    pub use crate::rnn::internals as rnn;
+    pub use crate::simd::{Isa, MOST_LANES, Simd, SimdKernel, dispatch, vecmath};
+
+    /// Scalar functions.
+    pub mod math {
+        pub use crate::math::{exp, sigmoid, softplus, tanh};
+    }
+
+    /// Jobs on several threads.
+    pub mod team {
+        pub use crate::team::{each, pieces, together};
+    }
+}

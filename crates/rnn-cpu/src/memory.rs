@@ -1,5 +1,5 @@
-//! CPU memory: 64-byte aligned blocks from a pool, so that a steady training step neither asks the
-//! system for pages nor faults them in again.
+//! CPU memory: 64-byte aligned blocks from a pool, so that after the first steps training neither allocates nor causes page
+//! faults.
 
 use rnn_base::dims::Shape;
 use rnn_base::error::{Error, Result};
@@ -18,7 +18,7 @@ struct Line([f32; 16]);
 
 // SAFETY: plain floats, no padding (16 * 4 = 64 = alignment), any bit pattern valid.
 unsafe impl bytemuck::Zeroable for Line {}
-// SAFETY: as above.
+// SAFETY: floats without padding, of which any bit pattern is valid.
 unsafe impl bytemuck::Pod for Line {}
 
 /// The CPU as a device: the pool of freed blocks. Cloning shares it.
@@ -106,7 +106,7 @@ impl CpuDevice {
     /// An f32 array with unspecified contents.
     ///
     /// # Errors
-    /// A shape that there is none of, or no memory.
+    /// An invalid shape, or no memory.
     pub fn array(&self, op: &'static str, dims: &[usize]) -> Result<CpuArray> {
         let shape = Shape::new(op, dims)?;
         let buffer = self.alloc(shape.len())?;
@@ -220,8 +220,8 @@ thread_local! {
     static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Cache-line aligned working memory of a thread, kept between uses. A guard rather than a closure:
-/// closures are compiled without the instruction set that the kernel around them enables.
+/// Cache-line aligned working memory of a thread, kept between uses. It is a guard and not a function that takes a closure,
+/// because closures are compiled without the instruction set of the kernel around them.
 pub(crate) struct Scratch {
     lines: Vec<Line>,
     len: usize,

@@ -1,7 +1,7 @@
 //! Where the tiles of a matrix product go: a panel's columns of C, clipped to what exists.
 
-use super::simd::Simd;
-use super::tile::{RowPointers, Stretch, for_row_blocks, load, most_rows, multiply, store};
+use super::simd::{self, Simd, SimdKernel};
+use super::tile::{PanelPart, RowPointers, for_row_blocks, load, most_rows, multiply, store};
 
 /// What a tile of C starts from.
 #[derive(Clone, Copy)]
@@ -28,34 +28,57 @@ impl Out {
     /// `most_rows`, `depth` times that apart.
     ///
     /// # Safety
-    /// Below `SimdKernel::run`; C has the rows and columns, A the rows (packs padded to full tiles).
+    /// C has the rows and columns, A the rows (packs padded to full tiles), and the panel its depth.
     #[inline(always)]
-    pub(super) unsafe fn rows<S: Simd>(self, rows: usize, a: RowPointers, panel: Stretch<f32>) {
-        // SAFETY: by contract.
+    pub(super) unsafe fn rows<S: Simd>(self, rows: usize, a: RowPointers, panel: PanelPart<f32>) {
+        simd::dispatch(S::ISA, Rows { out: self, rows, a, panel });
+    }
+}
+
+/// [`Out::rows`] as a kernel of its own, so that the register tiles are compiled once for all products.
+struct Rows {
+    out: Out,
+    rows: usize,
+    a: RowPointers,
+    panel: PanelPart<f32>,
+}
+
+impl SimdKernel for Rows {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        // SAFETY: promised to `Out::rows`.
         unsafe {
-            match panel_vectors(self.cols, S::LANES) {
-                1 => self.row_blocks::<S, 1>(rows, a, panel),
-                2 => self.row_blocks::<S, 2>(rows, a, panel),
-                _ => self.row_blocks::<S, 4>(rows, a, panel),
+            match panel_vectors(self.out.cols, S::LANES) {
+                1 => self.blocks::<S, 1>(),
+                2 => self.blocks::<S, 2>(),
+                _ => self.blocks::<S, 4>(),
             }
         }
     }
+}
 
+impl Rows {
+    /// # Safety
+    /// As [`Out::rows`]; the panel has NV vectors.
     #[inline(always)]
-    unsafe fn row_blocks<S: Simd, const NV: usize>(self, rows: usize, a: RowPointers, panel: Stretch<f32>) {
-        let mr = most_rows::<S>();
-        // SAFETY: as in `rows`.
+    unsafe fn blocks<S: Simd, const NV: usize>(&self) {
+        let (rows, a) = (self.rows, self.a);
+        // SAFETY: blocks of rows that exist.
         unsafe {
             if a.step == 1 {
-                for_row_blocks!(rows, mr, |r| block::<S; NV>(self, r, usize::MAX, RowPointers::contiguous(a.start.add(r * a.stride), a.stride), panel));
+                for_row_blocks!(rows, |r| block::<S; NV>(self, r, usize::MAX, a.row(r)));
             } else {
                 // Packs are padded: whole tiles, of which only the rows in use are stored.
-                for r in (0..rows).step_by(mr) {
-                    let (start, used) = (a.start.add(r * panel.depth), mr.min(rows - r));
+                let most = most_rows::<S>();
+                for r in (0..rows).step_by(most) {
+                    let start = a.start.add(r * self.panel.depth);
+                    let (pack, used) = (RowPointers { start, stride: 1, step: most }, most.min(rows - r));
                     if S::WIDE {
-                        self.block::<S, 6, NV>(r, used, RowPointers { start, stride: 1, step: 6 }, panel);
+                        self.block::<S, 6, NV>(r, used, pack);
                     } else {
-                        self.block::<S, 3, NV>(r, used, RowPointers { start, stride: 1, step: 3 }, panel);
+                        self.block::<S, 3, NV>(r, used, pack);
                     }
                 }
             }
@@ -63,21 +86,25 @@ impl Out {
     }
 
     /// R rows from `row` on, of which the first `used` exist.
+    ///
+    /// # Safety
+    /// As [`Out::rows`]; `a` are R rows, and the panel has NV vectors.
     #[inline(always)]
     unsafe fn block<S: Simd, const R: usize, const NV: usize>(
-        self,
+        &self,
         row: usize,
         used: usize,
         a: RowPointers,
-        panel: Stretch<f32>,
     ) {
+        let Out { c, ldc, cols, init } = self.out;
+        let lanes = |v: usize| S::LANES.min(cols.saturating_sub(v * S::LANES));
+        let at = |r: usize, v: usize| c.wrapping_add((row + r) * ldc + v * S::LANES);
         // SAFETY: rows and lanes are clipped to those of C.
         unsafe {
-            let lanes = |v: usize| S::LANES.min(self.cols.saturating_sub(v * S::LANES));
             let mut acc = [[S::splat(0.0); NV]; R];
             for v in 0..NV {
                 let n = lanes(v);
-                match self.init {
+                match init {
                     Init::Zero => {}
                     Init::Bias(bias) => {
                         let bias = load::<S>(bias.wrapping_add(v * S::LANES), n);
@@ -87,18 +114,16 @@ impl Out {
                     }
                     Init::Old => {
                         for r in 0..R.min(used) {
-                            acc[r][v] =
-                                load::<S>(self.c.wrapping_add((row + r) * self.ldc + v * S::LANES), n);
+                            acc[r][v] = load::<S>(at(r, v), n);
                         }
                     }
                 }
             }
-            multiply::<S, f32, R, NV>(&mut acc, a, panel.at_row::<S, NV>(row));
+            multiply::<S, f32, R, NV>(&mut acc, a, self.panel.at_row::<S, NV>(row));
             for v in 0..NV {
                 let n = lanes(v);
                 for r in 0..R.min(used) {
-                    let at = self.c.wrapping_add((row + r) * self.ldc + v * S::LANES);
-                    store::<S>(at, acc[r][v], n);
+                    store::<S>(at(r, v), acc[r][v], n);
                 }
             }
         }

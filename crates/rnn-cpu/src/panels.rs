@@ -1,4 +1,4 @@
-//! Weights in the order in which the register tile reads them.
+//! Weight matrices packed in the order in which the register tile reads them.
 
 use super::memory::{CpuBuffer, CpuDevice};
 use super::out::panel_vectors;
@@ -44,7 +44,7 @@ impl Panels {
         Ok(Panels { data, isa, cols, depth, stride: full * depth })
     }
 
-    /// The same of a matrix that is given transposed: `columns` `[N, K]`.
+    /// [`Panels::from_rows`] for a matrix that is given transposed: `columns` `[N, K]`.
     pub(crate) fn from_columns(
         device: &CpuDevice,
         [depth, cols]: [usize; 2],
@@ -65,8 +65,8 @@ impl Panels {
         Ok(Panels { data, isa, cols, depth, stride: full * depth })
     }
 
-    /// Panels of `vectors` vectors each, of which `source(panel, vector)` says what the lanes are: as
-    /// many rows of contiguous floats as there are lanes in use, one slice per part of the depth.
+    /// Panels of `vectors` vectors each. The depth has several parts; for each, `source(panel, vector)` gives a slice with
+    /// one row of contiguous floats per lane, and the number of lanes in use.
     pub(crate) fn from_lanes<'a, const PARTS: usize>(
         device: &CpuDevice,
         [panels, vectors]: [usize; 2],
@@ -111,7 +111,7 @@ impl Panels {
         self.data.as_ptr().wrapping_add(panel * self.stride)
     }
 
-    /// The panels for passes that need neither N nor K.
+    /// Only the places of the panels, for passes that need neither N nor K.
     #[inline(always)]
     pub(super) fn starts(&self) -> PanelStarts<f32> {
         PanelStarts { start: self.data.as_ptr(), stride: self.stride }
@@ -141,7 +141,7 @@ impl Panels {
 }
 
 /// [`Panels`] whose weights are bfloat16.
-pub(crate) struct Bf16Panels {
+pub struct Bf16Panels {
     data: CpuBuffer,
     stride: usize,
 }
@@ -167,8 +167,8 @@ impl<W> PanelStarts<W> {
     }
 }
 
-/// `out[k * stride + lane] = rows[lane * depth + k]`, zero for lanes that are not used. In squares, so
-/// that lines stay in L1 between the lanes.
+/// `out[k * stride + lane] = rows[lane * depth + k]`, zero for lanes that are not used. It goes square by square, so that
+/// cache lines stay in L1 from lane to lane.
 fn transpose(rows: &[f32], used: usize, depth: usize, out: &mut [f32], stride: usize, lanes: usize) {
     for first in (0..depth).step_by(16) {
         let end = (first + 16).min(depth);

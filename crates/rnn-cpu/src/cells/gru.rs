@@ -5,7 +5,7 @@
 
 use super::super::simd::Simd;
 use super::rows::{Preactivations, RowGrads, RowOut, SLOTS, forward_units};
-use super::{CellMath, Clipped, Element, RowCellMath};
+use super::{CellMath, Clipped, Element, RowCellMath, Slots};
 use rnn_kernels::cell::{Activation, CellSpec};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -23,30 +23,24 @@ impl Gru {
     }
 }
 
-/// `(1-z)*n + z*h`, with the noise on n.
+/// `(1-z)*n + z*h`, with dropout of the candidate n.
 #[inline(always)]
-unsafe fn mix<S: Simd>(z: S::V, n: S::V, at: &Element) -> S::V {
-    // SAFETY: see `CellMath`.
-    unsafe {
-        let n = at.factors::<S>(at.noise.candidate).map_or(n, |factor| S::mul(factor, n));
-        S::fma(z, S::sub(at.load::<S>(at.h_prev), n), n)
-    }
+fn mix<S: Simd>(z: S::V, n: S::V, at: &Element) -> S::V {
+    let n = at.candidate_factor::<S>().map_or(n, |factor| S::mul(factor, n));
+    S::fma(z, S::sub(at.h_prev::<S>(), n), n)
 }
 
 impl Gru {
     /// Gradients of the pre-activations of z and n.
     #[inline(always)]
-    unsafe fn backward_mix<S: Simd>(&self, dh: S::V, [z, n]: [S::V; 2], at: &Element) -> [S::V; 2] {
-        // SAFETY: see `CellMath`.
-        unsafe {
-            let mut n_in = n;
-            let mut dn = S::mul(dh, S::sub(S::splat(1.0), z));
-            if let Some(factor) = at.factors::<S>(at.noise.candidate) {
-                (n_in, dn) = (S::mul(factor, n), S::mul(factor, dn));
-            }
-            let dz = S::mul(S::mul(dh, S::sub(at.load::<S>(at.h_prev), n_in)), self.gate.slope::<S>(z));
-            [dz, S::mul(dn, self.candidate.slope::<S>(n))]
+    fn backward_mix<S: Simd>(&self, dh: S::V, [z, n]: [S::V; 2], at: &Element) -> [S::V; 2] {
+        let mut n_in = n;
+        let mut dn = S::mul(dh, S::sub(S::splat(1.0), z));
+        if let Some(factor) = at.candidate_factor::<S>() {
+            (n_in, dn) = (S::mul(factor, n), S::mul(factor, dn));
         }
+        let dz = S::mul(S::mul(dh, S::sub(at.h_prev::<S>(), n_in)), self.gate.slope::<S>(z));
+        [dz, S::mul(dn, self.candidate.slope::<S>(n))]
     }
 }
 
@@ -60,44 +54,38 @@ impl CellMath for Gru {
         Gru { gate: Clipped::free(Activation::Sigmoid), candidate: Clipped::free(Activation::Tanh) };
 
     #[inline(always)]
-    unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {
-        // SAFETY: see `CellMath`.
-        unsafe {
-            let r = self.gate.value::<S>(S::load(product));
-            let z = self.gate.value::<S>(S::load(product.add(S::LANES)));
-            let xn = S::load(product.add(2 * S::LANES));
-            let un = S::load(product.add(3 * S::LANES));
-            let n = self.candidate.value::<S>(S::fma(r, un, xn));
-            if training {
-                at.store::<S>(at.gate(0), r);
-                at.store::<S>(at.gate(1), z);
-                at.store::<S>(at.gate(2), n);
-                at.store::<S>(at.aux, un);
-            }
-            mix::<S>(z, n, at)
+    fn forward<S: Simd>(&self, product: Slots<'_>, at: &Element, training: bool) -> S::V {
+        let r = self.gate.value::<S>(product.get::<S>(0));
+        let z = self.gate.value::<S>(product.get::<S>(1));
+        let xn = product.get::<S>(2);
+        let un = product.get::<S>(3);
+        let n = self.candidate.value::<S>(S::fma(r, un, xn));
+        if training {
+            at.set_gate::<S>(0, r);
+            at.set_gate::<S>(1, z);
+            at.set_gate::<S>(2, n);
+            at.set_aux::<S>(un);
         }
+        mix::<S>(z, n, at)
     }
 
     #[inline(always)]
-    unsafe fn backward<S: Simd>(&self, dh: S::V, at: &Element, carry: *mut f32) {
-        // SAFETY: see `CellMath`.
-        unsafe {
-            let r = at.load::<S>(at.gate(0));
-            let z = at.load::<S>(at.gate(1));
-            let n = at.load::<S>(at.gate(2));
-            let un = at.load::<S>(at.aux);
-            let [dz, dn] = self.backward_mix::<S>(dh, [z, n], at);
-            let dr = S::mul(S::mul(dn, un), self.gate.slope::<S>(r));
-            at.store::<S>(at.gate(0), dr);
-            at.store::<S>(at.gate(1), dz);
-            at.store::<S>(at.gate(2), dn);
-            at.store::<S>(at.aux, S::mul(dn, r));
-            at.store::<S>(carry, S::mul(dh, z));
-        }
+    fn backward<S: Simd>(&self, dh: S::V, at: &Element) {
+        let r = at.gate::<S>(0);
+        let z = at.gate::<S>(1);
+        let n = at.gate::<S>(2);
+        let un = at.aux::<S>();
+        let [dz, dn] = self.backward_mix::<S>(dh, [z, n], at);
+        let dr = S::mul(S::mul(dn, un), self.gate.slope::<S>(r));
+        at.set_gate::<S>(0, dr);
+        at.set_gate::<S>(1, dz);
+        at.set_gate::<S>(2, dn);
+        at.set_aux::<S>(S::mul(dn, r));
+        at.set_carry::<S>(S::mul(dh, z));
     }
 }
 
-/// The GRU that resets before the product: two products in a step.
+/// The GRU with the reset gate before the recurrent product, which needs two products in a step.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct ResetFirst(Gru);
 
@@ -115,87 +103,70 @@ impl CellMath for ResetFirst {
 
     /// The second half of the step; r is known.
     #[inline(always)]
-    unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {
-        // SAFETY: see `CellMath`.
-        unsafe {
-            let z = self.0.gate.value::<S>(S::load(product.add(S::LANES)));
-            let n = self.0.candidate.value::<S>(S::load(product.add(2 * S::LANES)));
-            if training {
-                at.store::<S>(at.gate(1), z);
-                at.store::<S>(at.gate(2), n);
-            }
-            mix::<S>(z, n, at)
+    fn forward<S: Simd>(&self, product: Slots<'_>, at: &Element, training: bool) -> S::V {
+        let z = self.0.gate.value::<S>(product.get::<S>(1));
+        let n = self.0.candidate.value::<S>(product.get::<S>(2));
+        if training {
+            at.set_gate::<S>(1, z);
+            at.set_gate::<S>(2, n);
         }
+        mix::<S>(z, n, at)
     }
 
     /// The second half of the step.
     #[inline(always)]
-    unsafe fn backward<S: Simd>(&self, dh: S::V, at: &Element, carry: *mut f32) {
-        // SAFETY: see `CellMath`.
-        unsafe {
-            let (z, n) = (at.load::<S>(at.gate(1)), at.load::<S>(at.gate(2)));
-            let [dz, dn] = self.0.backward_mix::<S>(dh, [z, n], at);
-            at.store::<S>(at.gate(1), dz);
-            at.store::<S>(at.gate(2), dn);
-            at.store::<S>(carry, S::mul(dh, z));
-        }
+    fn backward<S: Simd>(&self, dh: S::V, at: &Element) {
+        let (z, n) = (at.gate::<S>(1), at.gate::<S>(2));
+        let [dz, dn] = self.0.backward_mix::<S>(dh, [z, n], at);
+        at.set_gate::<S>(1, dz);
+        at.set_gate::<S>(2, dn);
+        at.set_carry::<S>(S::mul(dh, z));
     }
 }
 
-/// h on its way into the products.
+/// h as the products read it: after recurrent dropout.
 #[inline(always)]
-unsafe fn entering<S: Simd>(at: &Element) -> S::V {
-    // SAFETY: see `CellMath`.
-    unsafe {
-        let h = at.load::<S>(at.h_prev);
-        at.factors::<S>(at.noise.mask).map_or(h, |mask| S::mul(mask, h))
-    }
+fn entering<S: Simd>(at: &Element) -> S::V {
+    let h = at.h_prev::<S>();
+    at.mask::<S>().map_or(h, |mask| S::mul(mask, h))
 }
 
 impl RowCellMath for ResetFirst {
     const TWO_PRODUCTS: bool = true;
 
     #[inline(always)]
-    unsafe fn forward_row<S: Simd>(&self, pre: &Preactivations<'_>, row: &Element, out: RowOut) {
-        // SAFETY: see `RowCellMath`.
-        unsafe {
-            for j in (0..row.hidden).step_by(S::LANES) {
-                let at = row.units::<S>(j);
-                let mut product = [0.0; SLOTS];
-                pre.slots::<S, Self>(&at, product.as_mut_ptr());
-                let r = self.0.gate.value::<S>(S::load(product.as_ptr()));
-                let reset = S::mul(r, entering::<S>(&at));
-                if out.training {
-                    at.store::<S>(at.gate(0), r);
-                    at.store::<S>(at.aux, reset);
-                }
-                at.store::<S>(out.h.add(j), reset);
+    fn forward_row<S: Simd>(&self, pre: &Preactivations<'_>, row: &Element, out: RowOut) {
+        for j in (0..row.hidden()).step_by(S::LANES) {
+            let at = row.units::<S>(j);
+            let mut slots = [0.0; SLOTS];
+            let product = pre.slots::<S, Self>(&at, &mut slots);
+            let r = self.0.gate.value::<S>(product.get::<S>(0));
+            let reset = S::mul(r, entering::<S>(&at));
+            if out.training {
+                at.set_gate::<S>(0, r);
+                at.set_aux::<S>(reset);
             }
+            out.h.set::<S>(&at, reset);
         }
     }
 
     #[inline(always)]
-    unsafe fn forward_again<S: Simd>(&self, pre: &Preactivations<'_>, row: &Element, out: RowOut) {
-        // SAFETY: see `RowCellMath`.
-        unsafe { forward_units::<S, Self>(self, pre, row, out) }
+    fn forward_again<S: Simd>(&self, pre: &Preactivations<'_>, row: &Element, out: RowOut) {
+        forward_units::<S, Self>(self, pre, row, out)
     }
 
     #[inline(always)]
-    unsafe fn backward_again<S: Simd>(&self, row: &Element, grads: &RowGrads<'_>) {
-        // SAFETY: see `RowCellMath`.
-        unsafe {
-            for j in (0..row.hidden).step_by(S::LANES) {
-                let at = row.units::<S>(j);
-                let (r, d_reset) = (at.load::<S>(at.gate(0)), at.load::<S>(grads.dh.add(j)));
-                let dr = S::mul(S::mul(d_reset, entering::<S>(&at)), self.0.gate.slope::<S>(r));
-                at.store::<S>(at.gate(0), dr);
-                let mut dh = S::mul(d_reset, r);
-                if let Some(mask) = at.factors::<S>(at.noise.mask) {
-                    dh = S::mul(dh, mask);
-                }
-                let carry = grads.carry.add(j);
-                at.store::<S>(carry, S::add(at.load::<S>(carry), dh));
+    fn backward_again<S: Simd>(&self, row: &Element, grads: &RowGrads<'_>) {
+        for j in (0..row.hidden()).step_by(S::LANES) {
+            let at = row.units::<S>(j);
+            let (r, d_reset) = (at.gate::<S>(0), grads.dh.at::<S>(&at));
+            let dr = S::mul(S::mul(d_reset, entering::<S>(&at)), self.0.gate.slope::<S>(r));
+            at.set_gate::<S>(0, dr);
+            let mut dh = S::mul(d_reset, r);
+            if let Some(mask) = at.mask::<S>() {
+                dh = S::mul(dh, mask);
             }
+            at.set_carry::<S>(S::add(at.carry::<S>(), dh));
         }
     }
 }

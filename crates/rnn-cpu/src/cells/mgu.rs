@@ -3,7 +3,7 @@
 //! `n = act(x_n + f*(U_n h + b_hn))`, `h' = (1-f)*h + f*n` (Zhou 2016, with the gate after the product).
 
 use super::super::simd::Simd;
-use super::{CellMath, Clipped, Element, RowCellMath};
+use super::{CellMath, Clipped, Element, RowCellMath, Slots};
 use rnn_kernels::cell::{Activation, CellSpec};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -31,41 +31,35 @@ impl CellMath for Mgu {
         Mgu { gate: Clipped::free(Activation::Sigmoid), candidate: Clipped::free(Activation::Tanh) };
 
     #[inline(always)]
-    unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {
-        // SAFETY: see `CellMath`.
-        unsafe {
-            let f = self.gate.value::<S>(S::load(product));
-            let xn = S::load(product.add(S::LANES));
-            let un = S::load(product.add(2 * S::LANES));
-            let n = self.candidate.value::<S>(S::fma(f, un, xn));
-            if training {
-                at.store::<S>(at.gate(0), f);
-                at.store::<S>(at.gate(1), n);
-                at.store::<S>(at.aux, un);
-            }
-            let n = at.factors::<S>(at.noise.candidate).map_or(n, |factor| S::mul(factor, n));
-            let h_prev = at.load::<S>(at.h_prev);
-            S::fma(f, S::sub(n, h_prev), h_prev)
+    fn forward<S: Simd>(&self, product: Slots<'_>, at: &Element, training: bool) -> S::V {
+        let f = self.gate.value::<S>(product.get::<S>(0));
+        let xn = product.get::<S>(1);
+        let un = product.get::<S>(2);
+        let n = self.candidate.value::<S>(S::fma(f, un, xn));
+        if training {
+            at.set_gate::<S>(0, f);
+            at.set_gate::<S>(1, n);
+            at.set_aux::<S>(un);
         }
+        let n = at.candidate_factor::<S>().map_or(n, |factor| S::mul(factor, n));
+        let h_prev = at.h_prev::<S>();
+        S::fma(f, S::sub(n, h_prev), h_prev)
     }
 
     #[inline(always)]
-    unsafe fn backward<S: Simd>(&self, dh: S::V, at: &Element, carry: *mut f32) {
-        // SAFETY: see `CellMath`.
-        unsafe {
-            let f = at.load::<S>(at.gate(0));
-            let n = at.load::<S>(at.gate(1));
-            let un = at.load::<S>(at.aux);
-            let (mut n_in, mut dn) = (n, S::mul(dh, f));
-            if let Some(factor) = at.factors::<S>(at.noise.candidate) {
-                (n_in, dn) = (S::mul(factor, n), S::mul(factor, dn));
-            }
-            let dn = S::mul(dn, self.candidate.slope::<S>(n));
-            let df = S::fma(dh, S::sub(n_in, at.load::<S>(at.h_prev)), S::mul(dn, un));
-            at.store::<S>(at.gate(0), S::mul(df, self.gate.slope::<S>(f)));
-            at.store::<S>(at.gate(1), dn);
-            at.store::<S>(at.aux, S::mul(dn, f));
-            at.store::<S>(carry, S::sub(dh, S::mul(dh, f)));
+    fn backward<S: Simd>(&self, dh: S::V, at: &Element) {
+        let f = at.gate::<S>(0);
+        let n = at.gate::<S>(1);
+        let un = at.aux::<S>();
+        let (mut n_in, mut dn) = (n, S::mul(dh, f));
+        if let Some(factor) = at.candidate_factor::<S>() {
+            (n_in, dn) = (S::mul(factor, n), S::mul(factor, dn));
         }
+        let dn = S::mul(dn, self.candidate.slope::<S>(n));
+        let df = S::fma(dh, S::sub(n_in, at.h_prev::<S>()), S::mul(dn, un));
+        at.set_gate::<S>(0, S::mul(df, self.gate.slope::<S>(f)));
+        at.set_gate::<S>(1, dn);
+        at.set_aux::<S>(S::mul(dn, f));
+        at.set_carry::<S>(S::sub(dh, S::mul(dh, f)));
     }
 }

@@ -2,7 +2,7 @@
 //! (IndRNN, Li 2018). Twin of `shaders/cells/rnn.wgsl`.
 
 use super::super::simd::Simd;
-use super::{CellMath, Clipped, Element, RowCellMath};
+use super::{CellMath, Clipped, Element, RowCellMath, Slots};
 use rnn_kernels::cell::{Activation, CellSpec};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -17,14 +17,11 @@ impl<'a, const INDEPENDENT: bool> Rnn<'a, INDEPENDENT> {
         Rnn { activation: Clipped::new(spec, spec.candidate_activation), recurrent }
     }
 
-    /// U, with the noise on h.
+    /// U, times recurrent dropout's factor of h.
     #[inline(always)]
-    unsafe fn weight<S: Simd>(&self, at: &Element) -> S::V {
-        // SAFETY: see `CellMath`.
-        unsafe {
-            let weight = at.per_unit::<S>(self.recurrent, 0);
-            at.factors::<S>(at.noise.mask).map_or(weight, |mask| S::mul(weight, mask))
-        }
+    fn weight<S: Simd>(&self, at: &Element) -> S::V {
+        let weight = at.per_unit::<S>(self.recurrent, 0);
+        at.mask::<S>().map_or(weight, |mask| S::mul(weight, mask))
     }
 }
 
@@ -36,34 +33,28 @@ impl<const INDEPENDENT: bool> CellMath for Rnn<'_, INDEPENDENT> {
     const RECURRENT_PRODUCT: bool = !INDEPENDENT;
 
     #[inline(always)]
-    unsafe fn forward<S: Simd>(&self, product: *const f32, at: &Element, training: bool) -> S::V {
-        // SAFETY: see `CellMath`.
-        unsafe {
-            let mut x = S::load(product);
-            if INDEPENDENT {
-                x = S::fma(self.weight::<S>(at), at.load::<S>(at.h_prev), x);
-            }
-            let h = self.activation.value::<S>(x);
-            if training {
-                at.store::<S>(at.gates, h);
-            }
-            h
+    fn forward<S: Simd>(&self, product: Slots<'_>, at: &Element, training: bool) -> S::V {
+        let mut x = product.get::<S>(0);
+        if INDEPENDENT {
+            x = S::fma(self.weight::<S>(at), at.h_prev::<S>(), x);
         }
+        let h = self.activation.value::<S>(x);
+        if training {
+            at.set_gate::<S>(0, h);
+        }
+        h
     }
 
     #[inline(always)]
-    unsafe fn backward<S: Simd>(&self, dh: S::V, at: &Element, carry: *mut f32) {
-        // SAFETY: see `CellMath`.
-        unsafe {
-            let h = at.load::<S>(at.gates);
-            let da = S::mul(dh, self.activation.slope::<S>(h));
-            at.store::<S>(at.gates, da);
-            if INDEPENDENT {
-                at.store::<S>(carry, S::mul(da, self.weight::<S>(at)));
-                let h_prev = at.load::<S>(at.h_prev);
-                let h_in = at.factors::<S>(at.noise.mask).map_or(h_prev, |mask| S::mul(h_prev, mask));
-                at.add_to_sum::<S>(0, S::mul(da, h_in));
-            }
+    fn backward<S: Simd>(&self, dh: S::V, at: &Element) {
+        let h = at.gate::<S>(0);
+        let da = S::mul(dh, self.activation.slope::<S>(h));
+        at.set_gate::<S>(0, da);
+        if INDEPENDENT {
+            at.set_carry::<S>(S::mul(da, self.weight::<S>(at)));
+            let h_prev = at.h_prev::<S>();
+            let h_in = at.mask::<S>().map_or(h_prev, |mask| S::mul(h_prev, mask));
+            at.add_to_sum::<S>(0, S::mul(da, h_in));
         }
     }
 }

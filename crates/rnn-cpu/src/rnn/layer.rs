@@ -1,13 +1,13 @@
-//! A layer's pass: takes its memory, runs the loops, collects the gradients. The GPU's is in `rnn-gpu`, under the same
-//! name.
+//! A layer's pass: allocates its memory, runs the loops, collects the gradients. `rnn-gpu` has a file of the same name
+//! for the GPU.
 
-use super::backward::{BackwardArgs, backward as run_backward, unit_blocks};
-use super::forward::{ForwardArgs, forward as run_forward};
+use super::backward::{BackwardArgs, unit_blocks};
+use super::forward::ForwardArgs;
 use super::pack::LayerWeights;
 use super::part::Layer;
 use super::phases::{NormGrads, input_norm_grads};
 use super::weight_grads::{WeightGrads, weight_grads};
-use super::{input_grads, projection_grads, sum_rows};
+use super::{input_grads, projection_grads, run_backward, run_forward, sum_rows};
 use crate::memory::{CpuArray, CpuDevice};
 use rnn_base::args::layer::{
     BackwardPass, Dims, ForwardPass, LayerGrads, LayerPass, LayerRun, SavedLayer, State,
@@ -18,7 +18,7 @@ use rnn_kernels::cell::{Parameter, PerParameter, WeightFormat};
 /// A layer's forward pass.
 ///
 /// # Errors
-/// No memory; rounded weights for a cell whose steps come in phases.
+/// No memory, or rounded weights for a layer that runs in phases.
 pub fn forward(
     device: &CpuDevice,
     args: &ForwardPass<'_, CpuArray, LayerWeights>,
@@ -34,14 +34,14 @@ pub fn forward(
     let mut aux = when(cell.kind.has_aux(), &[if *training { n } else { b }, d, h])?;
     let mut y = device.array(op, &pass.rows(d * p))?;
     let bf16 = match args.format {
-        WeightFormat::Bf16 if weights.in_phases() => {
-            return Err(Error::Unsupported {
+        WeightFormat::Bf16 => {
+            let unsupported = || Error::Unsupported {
                 op,
                 what: "Bf16 weights with layer_norm, proj_size or reset_after = false".into(),
                 why: "only the fused loop reads rounded weights".into(),
-            });
+            };
+            Some(weights.bf16(device)?.ok_or_else(unsupported)?)
         }
-        WeightFormat::Bf16 => Some(weights.bf16(device)?),
         _ => None,
     };
     run_forward(
@@ -112,7 +112,7 @@ pub fn backward(
     );
     let made = Made { layer, pass, h0, sums, projected, products };
     let mut grads = (0..d).map(|_| empty_grads(device, &pass)).collect::<Result<Vec<_>>>()?;
-    // First, because it turns the gates' gradients into those of the input's products.
+    // This comes first: it turns the gradients of the gates into those of the input's products, which dx and dW need.
     for (direction, own) in grads.iter_mut().enumerate() {
         made.input_norm(direction, &mut kept, own)?;
     }
@@ -129,7 +129,7 @@ pub fn backward(
     Ok(LayerGrads { state, dx, weights: grads })
 }
 
-/// What the backward loops leave beside the gradients of gates and states.
+/// Results of the backward loops other than the gradients of gates and states.
 struct Made<'a> {
     layer: Layer<'a>,
     pass: LayerPass<'a, LayerWeights>,
@@ -143,7 +143,8 @@ struct Made<'a> {
 }
 
 impl Made<'_> {
-    /// Takes the gates' gradients of one direction through the normalisation of the input's products, if there is one.
+    /// Backward of the normalisation of the input's products, for one direction: overwrites the gradients of its gates.
+    /// Does nothing for a layer without.
     fn input_norm(
         &self,
         direction: usize,
@@ -167,7 +168,7 @@ impl Made<'_> {
         Ok(())
     }
 
-    /// The matrices of one direction, and the biases where no normalisation has done them.
+    /// Gradients of the matrices of one direction, and of its biases unless [`Made::input_norm`] has written them.
     fn weights(
         &self,
         device: &CpuDevice,
@@ -210,7 +211,7 @@ impl Made<'_> {
         Ok(())
     }
 
-    /// What a direction has per unit, summed over the batch.
+    /// Gradients of one direction's weights per unit: the sums over the batch.
     fn per_unit(&self, direction: usize, own: &mut PerParameter<CpuArray>) -> Result<()> {
         let Some(sums) = &self.sums else { return Ok(()) };
         let cell = &self.pass.spec.cell;
@@ -235,7 +236,7 @@ fn empty_grads(device: &CpuDevice, pass: &LayerPass<'_, LayerWeights>) -> Result
     for parameter in Parameter::ALL {
         let dims = match parameter {
             Parameter::WeightIh => Some(vec![pass.spec.gate_rows(), pass.inputs]),
-            // The others' shapes are the same in all layers.
+            // All other shapes are the same in all layers.
             _ => pass.spec.parameter_dims(0, parameter),
         };
         if let Some(dims) = dims {
@@ -245,7 +246,7 @@ fn empty_grads(device: &CpuDevice, pass: &LayerPass<'_, LayerWeights>) -> Result
     Ok(grads)
 }
 
-/// The pass as the loops see it.
+/// The part of a pass that the loops need.
 fn layer_of<'a>(pass: &LayerPass<'a, LayerWeights>) -> Layer<'a> {
     let LayerPass { ragged, direction, noise, .. } = *pass;
     Layer { dims: pass.dims.layer(pass.inputs), ragged, direction, noise }
@@ -256,12 +257,12 @@ fn values_of<'a>(state: &State<&'a CpuArray>, len: usize) -> &'a [f32] {
     &state.array.buffer[state.offset..][..len]
 }
 
-/// The values of an array, or none.
+/// The values of an array; empty without an array.
 fn values(array: &Option<CpuArray>) -> &[f32] {
     array.as_ref().map_or(&[], |array| &array.buffer)
 }
 
-/// The values of an array to be written, or none.
+/// The values of an array, to be written; empty without an array.
 fn values_mut(array: &mut Option<CpuArray>) -> Result<&mut [f32]> {
     match array {
         Some(array) => array.buffer.make_mut(),
@@ -269,7 +270,7 @@ fn values_mut(array: &mut Option<CpuArray>) -> Result<&mut [f32]> {
     }
 }
 
-/// The values of two arrays to be written, if they are there.
+/// The values of two arrays, to be written, if both exist.
 fn pair<'a>(
     first: Option<&'a mut CpuArray>,
     second: Option<&'a mut CpuArray>,

@@ -1,19 +1,19 @@
 //! One layer, both directions, over all steps. Twin of `shaders/rnn/`.
 //!
-//! A step multiplies a tile of batch rows by a panel of packed weights, in which all gates of a group of
-//! units lie together, and the cell's pointwise part reads the finished tile from L1 (`forward`,
-//! `backward`). The input's products are made in the same step or for some steps ahead; threads split the
-//! batch and the directions, which need no barrier inside the time loop, or share the units of every step
-//! (`schedule`). Gradients of the weights are one pass over all gate gradients (`weight_grads`).
+//! A step multiplies a tile of batch rows by a panel of packed weights. A panel has all gates of a group of units, so
+//! the cell's pointwise part finds everything it reads in the finished tile, which is in L1 (`forward`, `backward`). The
+//! products of the input are computed in the same step, or for several steps ahead. Threads either divide the batch and
+//! the directions, and need no barrier inside the time loop, or divide the units of every step (`schedule`). The
+//! gradients of the weights are one pass over all gate gradients (`weight_grads`).
 //!
-//! Options of a cell are tests of its pointwise part that no plain cell fails to predict. Ragged rows are packed
-//! (`PackedSequence`), so that a step costs what its rows cost; a cleared state is a row of zeros in the place of the old one
-//! (`part`); draws are made anew in every pass, a row at a time (`noise`). What needs more than one product in a
-//! step, or a whole row between product and h, has a loop of its own (`phases`).
+//! Each option of a cell is a branch that plain cells never take, so it is predicted. Ragged rows are packed
+//! (`PackedSequence`), so a step only computes rows that have not ended. A cleared state is read from a row of zeros
+//! (`part`). Random draws are not stored: every pass repeats them, one row at a time (`noise`). A cell has a driver of its
+//! own (`phases`) if its step needs two products, or a whole row of products before the pointwise part can begin.
 //!
-//! Every number is one chain of fused multiply-adds, bias first, then the inputs, then the units, whatever
-//! the split and wherever the products are made: the bits depend neither on the number of threads, nor on
-//! the batch a row is in, nor on whether a sequence comes whole or step by step.
+//! Every number is one chain of fused multiply-adds: bias first, then the inputs, then the units. The order is the same
+//! for every way of dividing the work and every place where products are computed. So the bits depend neither on the
+//! number of threads, nor on the batch that a row is in, nor on whether a sequence comes whole or step by step.
 
 mod backward;
 mod forward;
@@ -25,21 +25,56 @@ mod phases;
 mod schedule;
 mod weight_grads;
 
+use backward::BackwardArgs;
+use forward::ForwardArgs;
+use pack::{BackwardWeights, DriverWeights};
+pub use pack::{CellWeights, LayerWeights, Sizes};
+use part::Layer;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
 
-use pack::BackwardWeights;
-pub use pack::{CellWeights, LayerWeights, Sizes};
-use part::Layer;
+/// What the crate's own tests call beneath [`layer`].
+#[doc(hidden)]
+pub mod internals {
+    pub use super::backward::{BackwardArgs, unit_blocks};
+    pub use super::forward::ForwardArgs;
+    pub use super::pack::BackwardWeights;
+    pub use super::part::Layer;
+    pub use super::schedule::{Projection, Task, projection, tasks};
+    pub use super::weight_grads::{WeightGrads, weight_grads};
+    pub use super::{input_grads, run_backward, run_forward};
+}
 
-/// Floats that an inference pass takes beside its arrays, tiles apart.
+/// Runs a layer forward on up to `threads` threads, with the driver that its weights are packed for.
+pub fn run_forward(threads: usize, args: ForwardArgs<'_>) {
+    match &args.weights.forward {
+        DriverWeights::Fused(weights) => forward::forward_fused(threads, args, weights),
+        DriverWeights::Phased(weights) => phases::forward(threads, args, weights),
+    }
+}
+
+/// Runs the backward recurrence on up to `threads` threads, with the driver of the forward pass.
+pub fn run_backward(threads: usize, args: BackwardArgs<'_>) {
+    match &args.forward.forward {
+        DriverWeights::Fused(_) => backward::backward_fused(threads, args),
+        DriverWeights::Phased(weights) => phases::backward(threads, args, weights),
+    }
+}
+
+/// Floats that an inference pass allocates beside its arrays and tiles.
 pub fn working_len(spec: &CellSpec, dims: LayerDims) -> usize {
     let sizes = Sizes { inputs: dims.inputs, hidden: dims.hidden, state: dims.state };
     if phases::in_phases(spec, &sizes) { phases::working_len(&dims, spec.gates()) } else { 0 }
 }
 
 /// `dx = dgates W` `[T, B, I]` of the pass's directions, from gate gradients `[T, B, D*G*H]`.
-fn input_grads(threads: usize, layer: Layer<'_>, gates: &[f32], weights: &BackwardWeights, dx: &mut [f32]) {
+pub fn input_grads(
+    threads: usize,
+    layer: Layer<'_>,
+    gates: &[f32],
+    weights: &BackwardWeights,
+    dx: &mut [f32],
+) {
     let rows = weights.input.depth() / weights.per_unit.len();
     let depth = (layer.direction * rows, layer.dims.directions * rows);
     super::gemm::product(
@@ -65,12 +100,9 @@ fn projection_grads(
     gemm(threads, Gemm { m, n, k, a, b, c: out, ldc, accumulate: false, bias: None });
 }
 
-/// Sums of every row `[B, D, S*H]`-wise kept apart (direction `d` of `[D, B, width]`) over the batch.
+/// Sums over the batch of direction `d` of `sums` `[D, B, width]`.
 fn sum_rows(layer: Layer<'_>, d: usize, sums: &[f32], out: &mut [f32]) {
     let (batch, width) = (layer.dims.batch, out.len());
     let own = &sums[d * batch * width..][..batch * width];
     super::reduce::column_sums(out, batch, |row, column| own[row * width + column]);
 }
-
-#[cfg(test)]
-mod tests;

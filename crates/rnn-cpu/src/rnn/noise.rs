@@ -1,7 +1,6 @@
-//! Draws and cleared states of a task's rows. Nothing is stored between the passes: each draws again from the
-//! counters of [`RecurrenceDraws`].
+//! Dropout, zoneout and cleared states of a task's rows. No draw is stored between passes: the backward pass repeats
+//! the draws of the forward pass from the counters of [`RecurrenceDraws`].
 
-use super::super::cells::CellMath;
 use super::super::simd::{self, Simd, SimdKernel};
 use super::super::tile::{RowPointers, load, store};
 use super::part::{Layer, Part, Step};
@@ -10,7 +9,7 @@ use rnn_base::rng::{RngKey, drop_threshold, threefry2x32};
 use rnn_kernels::cell::Regularization;
 use std::ptr::null;
 
-/// What noise means for the rows of a step; null where there is none. Rows are as wide as the state.
+/// The noise on the rows of a step; a pointer is null if there is no such noise.
 #[derive(Clone, Copy)]
 pub(super) struct StepNoise {
     /// Share of the old h that stays: 0 or 1, or the rate outside training, `[rows, P]`.
@@ -19,19 +18,19 @@ pub(super) struct StepNoise {
     pub(super) zone_c: *const f32,
     /// Factor of the candidate, `[rows, H]`.
     pub(super) candidate: *const f32,
-    /// Factor of h on its way into the product, `[rows, P]`.
+    /// Factor of h before the recurrent product, `[rows, P]`.
     pub(super) mask: *const f32,
-    /// A state that was cleared.
+    /// A row of zeros: a cleared state.
     pub(super) zeros: *const f32,
 }
 
 impl StepNoise {
-    /// None, for a step whose rows' cells are somebody else's.
+    /// No noise, for a step of which this task runs no cells.
     pub(super) const NONE: StepNoise =
         StepNoise { zone_h: null(), zone_c: null(), candidate: null(), mask: null(), zeros: null() };
 }
 
-/// The memory behind [`StepNoise`]. Empty vectors where there is nothing.
+/// The memory behind [`StepNoise`]; a vector is empty if there is no such noise.
 pub(super) struct TaskNoise {
     draws: Option<(RecurrenceDraws, RngKey)>,
     rates: Regularization,
@@ -40,13 +39,13 @@ pub(super) struct TaskNoise {
     candidate: Vec<f32>,
     mask: Vec<f32>,
     zeros: Vec<f32>,
-    /// h on its way into the product, and whether that may differ from h of the step before.
+    /// h as the recurrent product reads it, and whether it may differ from h of the step before.
     h_in: Vec<f32>,
     alters_h: bool,
 }
 
-/// A row of dropout's factors: 0 below the threshold, else the scale that keeps the mean. Plain loops over
-/// independent draws, which the compiler vectorises for the instruction set around them.
+/// A row of dropout factors: 0 below the threshold, else the scale that keeps the mean. The draws are independent, so
+/// the compiler vectorises the loop for the instruction set of the kernel around it.
 #[inline(always)]
 fn drop_row(out: &mut [f32], rate: f32, key: RngKey, [word, first]: [u32; 2]) {
     let (threshold, scale) = (drop_threshold(rate), 1.0 / (1.0 - rate));
@@ -77,8 +76,8 @@ fn zone_rows([h, c]: [&mut [f32]; 2], rates: [f32; 2], key: RngKey, [word, first
     }
 }
 
-/// `[B, P]`: the factors of h on its way into the product of direction `d`, in the order of the pass's rows;
-/// empty without recurrent dropout.
+/// `[B, P]`: the factors of h before the recurrent product of direction `d`, in the order of the pass's rows. Empty
+/// without recurrent dropout.
 pub(super) fn sequence_masks(layer: &Layer<'_>, d: usize) -> Vec<f32> {
     let batch = layer.dims.batch;
     row_masks(layer, d, (0, batch))
@@ -97,7 +96,7 @@ fn row_masks(layer: &Layer<'_>, d: usize, rows: (usize, usize)) -> Vec<f32> {
 }
 
 impl TaskNoise {
-    /// Room for a task's rows, and what holds for all of its steps.
+    /// Memory for a task's rows, with the noise that is the same in all steps.
     #[inline(always)]
     pub(super) fn new(part: &Part<'_>) -> Self {
         let layer = &part.layer;
@@ -112,7 +111,7 @@ impl TaskNoise {
         let mask = row_masks(layer, part.task.d, part.task.rows);
         let clears = layer.ragged.is_some_and(|ragged| ragged.keep.is_some());
         let zeros = if clears { vec![0.0; hidden.max(state)] } else { Vec::new() };
-        // The same for every task of a direction, also one without rows.
+        // The same for every task of a direction, even for one without rows: tasks must agree on the barriers.
         let alters_h = clears || (draws.is_some() && rates.recurrent_dropout > 0.0);
         let h_in = vec![0.0; if alters_h { rows * state } else { 0 }];
         TaskNoise {
@@ -128,9 +127,9 @@ impl TaskNoise {
         }
     }
 
-    /// This task's rows of step `s`, with the noise of `units` (first, end) drawn.
+    /// This task's rows of step `s`; draws the noise of `units` (first, end).
     #[inline(always)]
-    pub(super) fn step<C: CellMath>(&mut self, part: &Part<'_>, s: usize, units: (usize, usize)) -> Step {
+    pub(super) fn step(&mut self, part: &Part<'_>, s: usize, units: (usize, usize)) -> Step {
         if let Some((draws, key)) = self.draws
             && !(self.zone_h.is_empty() && self.zone_c.is_empty() && self.candidate.is_empty())
         {
@@ -149,13 +148,13 @@ impl TaskNoise {
             mask: of(&self.mask),
             zeros: of(&self.zeros),
         };
-        part.step::<C>(s, noise)
+        part.step(s, noise)
     }
 
-    /// Points a step at what its recurrent product reads: h of the step before, cleared and dropped.
+    /// Sets `h_in` of a step: h of the step before, after resets and dropout.
     ///
     /// # Safety
-    /// Below `SimdKernel::run`; the rows of `step` are finished one step earlier.
+    /// The rows of `step` are finished one step earlier.
     #[inline(always)]
     pub(super) unsafe fn enter<S: Simd>(&mut self, part: &Part<'_>, step: &mut Step) {
         let cleared = |r: usize| !part.layer.keeps(step.first + r);
@@ -163,7 +162,7 @@ impl TaskNoise {
             return;
         }
         let h_in = self.h_in.as_mut_ptr();
-        // SAFETY: room for the task's rows.
+        // SAFETY: `h_in` has room for the task's rows, which the caller promises to be finished.
         unsafe { self.copy_in::<S>(part, step, h_in) };
         step.h_in = RowPointers::contiguous(h_in, part.layer.dims.state);
     }
@@ -176,7 +175,7 @@ impl TaskNoise {
     /// Writes what the recurrent product of a step reads to `out`, rows of P.
     ///
     /// # Safety
-    /// As [`TaskNoise::enter`]; `out` has the step's rows.
+    /// The rows of `step` are finished one step earlier, and `out` has as many rows.
     #[inline(always)]
     pub(super) unsafe fn copy_in<S: Simd>(&self, part: &Part<'_>, step: &Step, out: *mut f32) {
         let state = part.layer.dims.state;
@@ -203,7 +202,7 @@ impl TaskNoise {
     }
 }
 
-/// The draws of one step. A kernel of its own, so that not every pass holds a copy.
+/// The draws of one step. A kernel of its own, so that it is compiled once and not into every pass.
 struct DrawStep<'a> {
     noise: &'a mut TaskNoise,
     layer: &'a Layer<'a>,
@@ -220,7 +219,7 @@ impl SimdKernel for DrawStep<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self) {
         let DrawStep { noise, layer, rows, s, draws, key, units } = self;
         let LayerDims { hidden, state, .. } = layer.dims;
         let TaskNoise { rates, zone_h, zone_c, candidate, .. } = noise;

@@ -8,18 +8,19 @@ use rnn_base::error::Result;
 use rnn_kernels::cell::{CellSpec, Parameter, PerParameter};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Vectors of products in a panel of the forward pass: all gates of as many groups of units as fit into four.
+/// Vectors of products in a panel of the forward pass. A panel has all gates of a vector of units, and as many such
+/// groups as fit into four vectors.
 pub(super) const fn panel_products(gates: usize) -> usize {
     4 / gates * gates
 }
 
-/// Vectors in a row of a tile: the products, and in each group of units the recurrent product of a last gate that
-/// stays `apart`, after the input's share of it.
+/// Vectors in a row of a tile: one per product, and one more per group of units if the last gate's two products stay
+/// `apart`, as those of a GRU do: first the input's, then the recurrent one.
 pub(super) const fn panel_slots(gates: usize, apart: bool) -> usize {
     panel_products(gates) / gates * (gates + apart as usize)
 }
 
-/// A buffer of its own with the same contents, or an empty one.
+/// A new buffer with the same contents, or an empty one without an array.
 pub(super) fn copy(device: &CpuDevice, array: Option<&CpuArray>) -> Result<CpuBuffer> {
     let values = array.map_or(&[][..], |array| &array.buffer[..]);
     let mut copy = device.alloc(values.len())?;
@@ -27,7 +28,7 @@ pub(super) fn copy(device: &CpuDevice, array: Option<&CpuArray>) -> Result<CpuBu
     Ok(copy)
 }
 
-/// Weights of one direction as they are given, in PyTorch's layout.
+/// Weights of one direction in PyTorch's layout.
 pub type CellWeights = PerParameter<CpuArray>;
 
 /// I, H and P.
@@ -45,16 +46,21 @@ pub struct Sizes {
 pub struct LayerWeights {
     spec: CellSpec,
     sizes: Sizes,
-    /// Of the fused loop, per direction; empty for cells that run in phases.
-    pub(super) forward: Vec<ForwardWeights>,
-    /// Of the loop in phases; empty for cells that are fused.
-    pub(super) phases: Vec<PhaseWeights>,
-    /// Packed at the first backward pass, because inference never needs it. Packing lets go of the
-    /// weights as given, so that the optimizer's step that follows finds them unshared and need not
-    /// copy them.
+    pub(super) forward: DriverWeights,
+    /// Packed at the first backward pass, because inference never needs it. Packing drops the handles to the given
+    /// weights, so the optimizer's step that follows finds them unshared and need not copy them.
     backward: Mutex<BackwardPack>,
     /// Rounded panels per direction, made at first use.
     bf16: Mutex<Option<Arc<Vec<Bf16Panels>>>>,
+}
+
+/// The weights of the forward pass, one per direction, for the driver that runs the layer. The choice of the driver is
+/// made where they are packed; both passes match on it.
+pub(super) enum DriverWeights {
+    /// One product per step, and the cells from its tiles.
+    Fused(Vec<ForwardWeights>),
+    /// Several phases per step; see [`super::phases`].
+    Phased(Vec<PhaseWeights>),
 }
 
 enum BackwardPack {
@@ -67,23 +73,23 @@ pub(super) struct ForwardWeights {
     /// Per panel of units: first the I rows of W, then the H rows of U. All gates of a group of units lie
     /// together, so that a cell finds its pre-activations in one tile.
     pub(super) panels: Panels,
-    /// [panel][slot][lane]: what a tile starts from. Slots as [`panel_slots`] has them, with
-    /// b_hn where the recurrent product of a last gate stays apart.
+    /// [panel][slot][lane]: the start values of a tile, with the slots of [`panel_slots`]. The slot of a recurrent
+    /// product that stays apart starts from b_hn, all others from b_ih + b_hh.
     pub(super) bias: CpuBuffer,
-    /// Weights that a cell multiplies unit by unit: peepholes, or U of an independent recurrence. A copy, for
-    /// the reason at `LayerWeights::backward`.
+    /// Weights that a cell multiplies unit by unit: peepholes, or U of an independent recurrence. A copy, so that the
+    /// given weights stay unshared (see `LayerWeights::backward`).
     pub(super) per_unit: CpuBuffer,
 }
 
 /// Both directions' weights for the backward pass.
-pub(crate) struct BackwardWeights {
-    /// U per direction, for `dh = dgates U`; none of an independent recurrence
+pub struct BackwardWeights {
+    /// U per direction, for `dh = dgates U`; empty for an independent recurrence
     pub(super) recurrent: Vec<Panels>,
-    /// U_n per direction of a GRU that resets first; `recurrent` is without it
+    /// U_n per direction for a GRU with the reset gate before the product; then `recurrent` is without its rows
     pub(super) candidate: Vec<Panels>,
     /// `weight_hr` per direction, for `dh = dy weight_hr`
     pub(super) projection: Vec<Panels>,
-    /// W of both directions below each other, for `dx = dgates W`
+    /// W of both directions, one below the other, for `dx = dgates W`
     pub(super) input: Panels,
     /// As in [`ForwardWeights`], per direction
     pub(super) per_unit: Vec<CpuBuffer>,
@@ -95,19 +101,18 @@ impl LayerWeights {
     /// # Errors
     /// No memory.
     pub fn new(device: &CpuDevice, spec: &CellSpec, sizes: Sizes, given: Vec<CellWeights>) -> Result<Self> {
-        let (mut forward, mut phases) = (Vec::new(), Vec::new());
-        for given in &given {
-            if in_phases(spec, &sizes) {
-                phases.push(PhaseWeights::new(device, spec, sizes, given)?);
-            } else {
-                forward.push(ForwardWeights::new(device, spec, [sizes.inputs, sizes.hidden], given)?);
-            }
-        }
+        let all = given.iter();
+        let forward = if in_phases(spec, &sizes) {
+            let pack = |given| PhaseWeights::new(device, spec, sizes, given);
+            DriverWeights::Phased(all.map(pack).collect::<Result<_>>()?)
+        } else {
+            let pack = |given| ForwardWeights::new(device, spec, [sizes.inputs, sizes.hidden], given);
+            DriverWeights::Fused(all.map(pack).collect::<Result<_>>()?)
+        };
         Ok(LayerWeights {
             spec: *spec,
             sizes,
             forward,
-            phases,
             backward: Mutex::new(BackwardPack::Given(given)),
             bf16: Mutex::new(None),
         })
@@ -116,11 +121,15 @@ impl LayerWeights {
     /// Floats of the weights for the forward pass.
     #[expect(clippy::len_without_is_empty, reason = "a layer has weights")]
     pub fn len(&self) -> usize {
-        let fused = self.forward.iter().map(|of| of.panels.len() + of.bias.len() + of.per_unit.len());
-        fused.sum::<usize>() + self.phases.iter().map(PhaseWeights::len).sum::<usize>()
+        match &self.forward {
+            DriverWeights::Fused(all) => {
+                all.iter().map(|of| of.panels.len() + of.bias.len() + of.per_unit.len()).sum()
+            }
+            DriverWeights::Phased(all) => all.iter().map(PhaseWeights::len).sum(),
+        }
     }
 
-    /// What [`LayerWeights::len`] will be for every direction of a layer.
+    /// [`LayerWeights::len`] of one direction of a layer, known before packing.
     pub fn len_of(spec: &CellSpec, sizes: Sizes) -> usize {
         let Sizes { inputs, hidden, .. } = sizes;
         let per_unit = match (spec.independent, spec.peephole) {
@@ -139,25 +148,24 @@ impl LayerWeights {
         count * lanes * (products * depth + slots) + per_unit
     }
 
-    /// Whether the layer's steps come in phases, with weights in f32 only.
-    pub(crate) fn in_phases(&self) -> bool {
-        !self.phases.is_empty()
-    }
-
-    /// The weights of the forward pass in bfloat16, made at first use.
-    pub(crate) fn bf16(&self, device: &CpuDevice) -> Result<Arc<Vec<Bf16Panels>>> {
+    /// The weights of the forward pass in bfloat16, rounded at first use. Absent for a layer in phases: only the fused
+    /// driver reads rounded weights.
+    pub(crate) fn bf16(&self, device: &CpuDevice) -> Result<Option<Arc<Vec<Bf16Panels>>>> {
+        let DriverWeights::Fused(all) = &self.forward else { return Ok(None) };
         // A panic while rounding leaves nothing behind.
         let mut bf16 = self.bf16.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ready) = &*bf16 {
-            return Ok(ready.clone());
+            return Ok(Some(ready.clone()));
         }
-        let rounded =
-            self.forward.iter().map(|weights| weights.panels.to_bf16(device)).collect::<Result<_>>()?;
-        Ok(bf16.insert(Arc::new(rounded)).clone())
+        let rounded = all.iter().map(|weights| weights.panels.to_bf16(device)).collect::<Result<_>>()?;
+        Ok(Some(bf16.insert(Arc::new(rounded)).clone()))
     }
 
     /// The weights for the backward pass, packed at first use.
-    pub(crate) fn backward(&self, device: &CpuDevice) -> Result<Arc<BackwardWeights>> {
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn backward(&self, device: &CpuDevice) -> Result<Arc<BackwardWeights>> {
         // A panic while packing leaves the weights as given: nothing is lost.
         let mut later = self.backward.lock().unwrap_or_else(PoisonError::into_inner);
         let given = match &*later {
@@ -166,7 +174,7 @@ impl LayerWeights {
         };
         let Sizes { inputs, hidden, state } = self.sizes;
         let rows = self.spec.gates() * hidden;
-        // The last gate of a GRU that resets first has a product of its own.
+        // With the reset gate before the product, the last gate has a product of its own.
         let recurrent_rows = if self.spec.reset_after { rows } else { rows - hidden };
         let panels = |matrix: &CpuArray, first: usize, rows: usize, cols: usize| {
             Panels::from_rows(device, rows, cols, |k| &matrix.buffer[(first + k) * cols..][..cols])
@@ -186,9 +194,10 @@ impl LayerWeights {
         let input = Panels::from_rows(device, given.len() * rows, inputs, |k| {
             &given[k / rows][Parameter::WeightIh].buffer[k % rows * inputs..][..inputs]
         })?;
-        let per_unit = (self.forward.iter().map(|weights| weights.per_unit.clone()))
-            .chain(self.phases.iter().map(|weights| weights.per_unit.clone()))
-            .collect();
+        let per_unit = match &self.forward {
+            DriverWeights::Fused(all) => all.iter().map(|weights| weights.per_unit.clone()).collect(),
+            DriverWeights::Phased(all) => all.iter().map(|weights| weights.per_unit.clone()).collect(),
+        };
         let packed = Arc::new(BackwardWeights { recurrent, candidate, projection, input, per_unit });
         *later = BackwardPack::Packed(packed.clone());
         Ok(packed)
@@ -208,7 +217,7 @@ impl ForwardWeights {
         let products = panel_products(gates);
         let units = products / gates * lanes;
         let count = hidden.div_ceil(units);
-        // First unit and row of the matrices of a vector, and how many of its lanes are units.
+        // The row of both matrices where a vector begins, and how many of its lanes are units.
         let lanes_of = |panel: usize, vector: usize| {
             let unit = panel * units + vector / gates * lanes;
             let used = lanes.min(hidden.saturating_sub(unit));

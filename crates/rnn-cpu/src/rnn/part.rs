@@ -1,28 +1,29 @@
-//! What a thread works with inside the time loop: its pointers, its share of the work, and where the rows of
-//! a step lie.
+//! The state of a thread inside the time loop: its pointers, its share of the work, and the places of a step's rows.
 
 use super::super::barrier::Barrier;
-use super::super::cells::{CellMath, Element, RowNoise};
-use super::super::simd::Simd;
+use super::super::cells::{CellMath, Element, RowMemory, RowNoise};
 use super::super::tile::RowPointers;
 use super::noise::StepNoise;
 use super::schedule::Task;
 use rnn_base::args::recurrence::{LayerDims, Noise, PackedSequence};
 
-/// What the passes over a layer have in common, forward and backward.
+/// The parameters that forward and backward pass over a layer share.
 #[derive(Clone, Copy)]
-pub(crate) struct Layer<'a> {
-    pub(crate) dims: LayerDims,
-    /// How ragged or interrupted rows go, in a pass over one direction; absent: all through all steps.
-    pub(crate) ragged: Option<&'a PackedSequence>,
+pub struct Layer<'a> {
+    /// The sizes
+    pub dims: LayerDims,
+    /// Lengths and resets of the rows, in a pass over one direction. Absent if every row has all steps and no reset.
+    pub ragged: Option<&'a PackedSequence>,
     /// The first direction of the pass.
-    pub(crate) direction: usize,
-    pub(crate) noise: Noise,
+    pub direction: usize,
+    /// Rates and draws
+    pub noise: Noise,
 }
 
 impl Layer<'_> {
     /// N: rows of all steps.
-    pub(super) fn len(&self) -> usize {
+    #[expect(clippy::len_without_is_empty, reason = "a layer has rows")]
+    pub fn len(&self) -> usize {
         self.ragged.map_or(self.dims.steps * self.dims.batch, PackedSequence::len)
     }
 
@@ -41,20 +42,20 @@ impl Layer<'_> {
         self.ragged.map_or(self.dims.batch, |ragged| ragged.count(s))
     }
 
-    /// Whether the state before row `n` of all rows counts.
+    /// Whether row `n` of all rows continues from the state before it; otherwise the state is cleared.
     #[inline(always)]
     pub(super) fn keeps(&self, n: usize) -> bool {
         self.ragged.and_then(|ragged| ragged.keep.as_ref()).is_none_or(|keep| keep[n] != 0.0)
     }
 
-    /// The batch row that is row `r`, as draws are keyed by it.
+    /// The batch row behind row `r`, which keys its draws.
     #[inline(always)]
     pub(super) fn batch_row(&self, r: usize) -> usize {
         self.ragged.map_or(r, |ragged| (ragged.first_row + ragged.rows[r]) as usize)
     }
 }
 
-/// Pointers of a pass; tasks touch disjoint (direction, row, unit) parts.
+/// Pointers of a pass. Tasks write disjoint (direction, row, unit) parts.
 #[derive(Clone, Copy)]
 pub(super) struct Pointers {
     /// [T, B, D, G, H]; null in inference
@@ -67,22 +68,24 @@ pub(super) struct Pointers {
     pub(super) h0: *const f32,
     /// [D, B, H]
     pub(super) c0: *const f32,
-    /// Whether `aux` has all steps: in training.
+    /// Whether `aux` has all steps, as in training, or only the current one.
     pub(super) all_aux: bool,
 }
 
-// SAFETY: every task works on its own part of every array; see `tasks`.
+// SAFETY: the arrays outlive the pass, and every task writes its own part of them; see `tasks`.
 unsafe impl Send for Pointers {}
-// SAFETY: as above.
+// SAFETY: a shared pointer is only copied; the tasks that use it write disjoint parts.
 unsafe impl Sync for Pointers {}
 
-/// What a task works on.
+/// One task of a pass.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
     pub(super) layer: Layer<'a>,
     pub(super) task: Task,
     pub(super) barrier: Option<&'a Barrier>,
     pub(super) pointers: Pointers,
+    /// G
+    pub(super) gates: usize,
 }
 
 /// A task's rows of one step: pointers to the first row's unit 0.
@@ -90,7 +93,7 @@ pub(super) struct Part<'a> {
 pub(super) struct Step {
     /// Number of rows.
     pub(super) rows: usize,
-    /// The first one's place among all rows [N].
+    /// Index of the first row among all rows [N].
     pub(super) first: usize,
     gates: *mut f32,
     aux: *mut f32,
@@ -99,13 +102,13 @@ pub(super) struct Step {
     /// h and aux one step earlier, or the initial states.
     pub(super) h_prev: RowPointers,
     aux_prev: RowPointers,
-    /// h on its way into the recurrent product; the same as `h_prev` but for resets and dropout.
+    /// h as the recurrent product reads it: `h_prev` after resets and dropout.
     pub(super) h_in: RowPointers,
     noise: StepNoise,
 }
 
 impl Part<'_> {
-    /// This task's panels out of those `width` units wide.
+    /// This task's panels, first and end, if panels are `width` units wide.
     #[inline(always)]
     pub(super) fn panels(&self, width: usize) -> (usize, usize) {
         let panels = self.layer.dims.hidden.div_ceil(width);
@@ -119,7 +122,7 @@ impl Part<'_> {
         self.task.rows.1 - self.task.rows.0
     }
 
-    /// Those of them that step `s` has.
+    /// Number of them that have a step `s`.
     #[inline(always)]
     pub(super) fn active(&self, s: usize) -> usize {
         self.layer.count(s).min(self.task.rows.1).saturating_sub(self.task.rows.0)
@@ -135,7 +138,7 @@ impl Part<'_> {
 
     /// This task's rows of step `s`.
     #[inline(always)]
-    pub(super) fn step<C: CellMath>(&self, s: usize, noise: StepNoise) -> Step {
+    pub(super) fn step(&self, s: usize, noise: StepNoise) -> Step {
         let LayerDims { batch, hidden, state, directions, .. } = self.layer.dims;
         let (p, d, b0) = (&self.pointers, self.task.d, self.task.rows.0);
         let at = |s: usize| (self.layer.first_row(d, s) + b0) * directions + d;
@@ -155,7 +158,7 @@ impl Part<'_> {
         Step {
             rows: self.active(s),
             first: self.layer.first_row(d, s) + b0,
-            gates: p.gates.wrapping_add(at(s) * C::GATES * hidden),
+            gates: p.gates.wrapping_add(at(s) * self.gates * hidden),
             aux: p.aux.wrapping_add(aux_at(s) * hidden),
             y: p.y.wrapping_add(at(s) * state),
             h_prev,
@@ -165,9 +168,13 @@ impl Part<'_> {
         }
     }
 
-    /// Row `r` of a step from its unit 0 on, with all lanes.
+    /// Row `r` of a step, as its cell sees it.
+    ///
+    /// # Safety
+    /// The step has row `r`, the arrays behind the part's pointers have all rows of the layer, `flow` is a row's own,
+    /// and no other thread uses the row's part of what the cell writes as long as the element is used.
     #[inline(always)]
-    pub(super) fn row<C: CellMath, S: Simd>(&self, step: &Step, r: usize) -> Element {
+    pub(super) unsafe fn row<C: CellMath>(&self, step: &Step, r: usize, flow: RowFlow) -> Element {
         let LayerDims { hidden, state, directions, .. } = self.layer.dims;
         let kept = self.layer.keeps(step.first + r);
         let before = |rows: RowPointers| match kept {
@@ -175,10 +182,7 @@ impl Part<'_> {
             false => step.noise.zeros,
         };
         let of = |p: *const f32, width: usize| if p.is_null() { p } else { p.wrapping_add(r * width) };
-        Element {
-            lanes: S::LANES,
-            hidden,
-            unit: 0,
+        let row = RowMemory {
             gates: step.gates.wrapping_add(r * directions * C::GATES * hidden),
             aux: step.aux.wrapping_add(r * directions * hidden),
             aux_prev: before(step.aux_prev),
@@ -189,7 +193,25 @@ impl Part<'_> {
                 candidate: of(step.noise.candidate, hidden),
                 mask: of(step.noise.mask, state),
             },
-            sums: std::ptr::null_mut(),
-        }
+            carry: flow.carry,
+            sums: flow.sums,
+            sum_blocks: flow.sum_blocks,
+        };
+        // SAFETY: the caller's promise; noise has the task's rows, and a row of zeros is as wide as any.
+        unsafe { Element::new(row, C::GATES, hidden) }
     }
+}
+
+/// Pointers of a row that only the backward pass has; see [`RowMemory`].
+#[derive(Clone, Copy)]
+pub(super) struct RowFlow {
+    pub(super) carry: *mut f32,
+    pub(super) sums: *mut f32,
+    pub(super) sum_blocks: usize,
+}
+
+impl RowFlow {
+    /// For the forward pass.
+    pub(super) const NONE: RowFlow =
+        RowFlow { carry: std::ptr::null_mut(), sums: std::ptr::null_mut(), sum_blocks: 0 };
 }

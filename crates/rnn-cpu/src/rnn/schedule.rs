@@ -1,4 +1,4 @@
-//! How the threads divide a layer's pass, and when the input's products are made.
+//! How threads divide a layer's pass, and when the products of the input are computed.
 
 use super::super::barrier::Barrier;
 use super::super::team;
@@ -8,12 +8,12 @@ use rnn_base::args::recurrence::{LayerDims, PackedSequence};
 /// Floating-point operations of a pass below which a second thread does not pay.
 const SPLIT_FLOOR: usize = 200_000;
 
-/// Floating-point operations of a step from which sharing one step among threads pays for the
-/// barrier after it, about a third of a microsecond.
+/// Floating-point operations of a step above which dividing the step among threads pays for the barrier after it, about
+/// a third of a microsecond.
 const SHARED_STEP_FLOOR: usize = 400_000;
 
-/// The same where rows are so few that reading the weights bounds a step: half of them is also half as far
-/// away (an LSTM of 128 units runs one row 2.6 times as fast on two threads).
+/// The same for so few rows that reading the weights bounds a step. Half of the weights also stays in a nearer cache: an
+/// LSTM of 128 units runs one row 2.6 times as fast on two threads.
 const SHARED_FEW_ROWS_FLOOR: usize = 30_000;
 
 /// Bytes of weights that stay in a core's second-level cache beside everything else.
@@ -22,25 +22,24 @@ const PRIVATE_WEIGHTS: usize = 512 << 10;
 /// Bytes of input products made ahead of the steps that use them, a quarter of a second-level cache.
 const AHEAD: usize = 256 << 10;
 
-/// Rows of input products that are worth passing over W once, even when they outgrow [`AHEAD`].
+/// Rows that make one pass over W worthwhile, even if their products exceed [`AHEAD`].
 const AHEAD_ROWS: usize = 96;
 
-/// What one thread does in every step.
+/// The share of one thread in every step.
 #[derive(Clone, Copy)]
-pub(super) struct Task {
+pub struct Task {
     /// Direction
-    pub(super) d: usize,
+    pub d: usize,
     /// Rows of the batch.
-    pub(super) rows: (usize, usize),
-    /// Share of the unit panels: this one of so many.
-    pub(super) share: (usize, usize),
+    pub rows: (usize, usize),
+    /// Share of the unit panels: its number, and the number of shares.
+    pub share: (usize, usize),
 }
 
-/// Splits a pass among threads. Rows of the batch and directions are independent for the whole
-/// sequence and need no barrier. Units are not: every step needs all of the step before. Sharing
-/// them pays when there are too few rows, or when all of U would stream through every core's cache
-/// while a share of it stays there.
-pub(super) fn tasks(layer: &Layer<'_>, gates: usize, threads: usize) -> Vec<Task> {
+/// Divides a pass among threads. Rows of the batch, and directions, are independent for the whole sequence and need no
+/// barrier. Units are not: every step needs all units of the step before. Dividing the units pays if there are too few
+/// rows, or if all of U exceeds a core's cache and a share of it does not.
+pub fn tasks(layer: &Layer<'_>, gates: usize, threads: usize) -> Vec<Task> {
     let LayerDims { batch, hidden, directions, .. } = layer.dims;
     let row = 2 * gates * hidden * hidden;
     let step = batch * row;
@@ -68,7 +67,7 @@ pub(super) fn tasks(layer: &Layer<'_>, gates: usize, threads: usize) -> Vec<Task
     tasks
 }
 
-/// The first row of one of `parts` parts whose rows have about as many steps together, the longest rows first.
+/// The first row of one of `parts` parts that have about the same number of steps. The longest rows come first.
 pub(super) fn first_row(ragged: &PackedSequence, part: usize, parts: usize) -> usize {
     let batch = ragged.rows.len();
     if part == parts {
@@ -86,18 +85,20 @@ pub(super) fn first_row(ragged: &PackedSequence, part: usize, parts: usize) -> u
     row
 }
 
-/// When a task multiplies its input with W.
+/// When a task multiplies its input by W.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Projection {
-    /// Together with the recurrent product, at every step: nothing is written and read again.
+pub enum Projection {
+    /// Together with the recurrent product of the same step.
     InStep,
-    /// For so many steps at a time.
-    Ahead { steps: usize },
+    /// For several steps at a time.
+    Ahead {
+        /// How many
+        steps: usize,
+    },
 }
 
-/// In the step as long as W and U together stay in the cache, or when there is one step only; else ahead.
-/// The bits are the same.
-pub(super) fn projection(dims: &LayerDims, gates: usize, task: &Task) -> Projection {
+/// In the step if W and U together fit the cache, or if there is one step only; otherwise ahead. The bits are the same.
+pub fn projection(dims: &LayerDims, gates: usize, task: &Task) -> Projection {
     let units = dims.hidden.div_ceil(task.share.1);
     let rows = task.rows.1 - task.rows.0;
     let weights = 4 * gates * units * (dims.inputs + dims.hidden);
@@ -109,8 +110,8 @@ pub(super) fn projection(dims: &LayerDims, gates: usize, task: &Task) -> Project
     Projection::Ahead { steps: steps.min(dims.steps) }
 }
 
-/// Runs all tasks. Tasks that share the units of a direction meet at a barrier after every step, so
-/// each has a thread of its own, which a pool would not promise.
+/// Runs all tasks. Tasks that share the units of a direction wait for each other after every step, so each needs a
+/// thread of its own.
 pub(super) fn run_tasks(tasks: &[Task], directions: usize, work: impl Fn(Task, Option<&Barrier>) + Sync) {
     match tasks {
         [only] => work(*only, None),

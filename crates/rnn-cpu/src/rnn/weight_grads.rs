@@ -1,45 +1,43 @@
 //! Gradients of a layer's weights from those of its gates: dW, dU and the biases in one pass over the
 //! gate gradients of all steps.
 
-use super::super::gemm::copy_row;
-use super::super::memory::Scratch;
-use super::super::out::{Init, Out, panel_vectors};
-use super::super::simd::{self, Simd, SimdKernel};
+mod job;
+
+use super::super::simd;
 use super::super::team::{self, Shared};
-use super::super::tile::{DEPTH, RowPointers, Stretch, load, most_rows, store};
 use super::noise::sequence_masks;
 use super::part::Layer;
+use job::JobOf;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
 
 /// Arrays of the pass, one direction.
-pub(crate) struct WeightGrads<'a> {
-    pub(crate) layer: Layer<'a>,
-    pub(crate) spec: &'a CellSpec,
-    /// Of the pass: 0 or 1.
-    pub(crate) d: usize,
+pub struct WeightGrads<'a> {
+    /// Which pass
+    pub layer: Layer<'a>,
+    /// The cell
+    pub spec: &'a CellSpec,
+    /// Direction within the pass: 0 or 1.
+    pub d: usize,
     /// [T, B, I]
-    pub(crate) x: &'a [f32],
+    pub x: &'a [f32],
     /// [T, B, D, H]
-    pub(crate) y: &'a [f32],
+    pub y: &'a [f32],
     /// [D, B, H]
-    pub(crate) h0: &'a [f32],
+    pub h0: &'a [f32],
     /// [T, B, D, G, H]: gradients of the pre-activations
-    pub(crate) gates: &'a [f32],
-    /// [T, B, D, H]: gradient of `U_n h + b_hn` (GRU), or `r*h` (GRU that resets first)
-    pub(crate) aux: &'a [f32],
+    pub gates: &'a [f32],
+    /// [T, B, D, H]: gradient of `U_n h + b_hn` (GRU), or `r*h` (GRU with the reset gate before the product)
+    pub aux: &'a [f32],
     /// [T, B, D, G, H]: gradient of `U h` with layer normalisation
-    pub(crate) products: &'a [f32],
+    pub products: &'a [f32],
     /// [G*H, I]
-    pub(crate) dw_ih: &'a mut [f32],
-    /// [G*H, P]; not written of an independent recurrence
-    pub(crate) dw_hh: &'a mut [f32],
+    pub dw_ih: &'a mut [f32],
+    /// [G*H, P]; not written for an independent recurrence
+    pub dw_hh: &'a mut [f32],
     /// [G*H] each, or absent
-    pub(crate) dbiases: Option<[&'a mut [f32]; 2]>,
+    pub dbiases: Option<[&'a mut [f32]; 2]>,
 }
-
-/// Gate rows that are packed at once: 144 x 256 floats beside the packed x and h in L2.
-const MC: usize = 144;
 
 /// The right side of a product: rows of x, of h one step earlier, or of `r*h`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,8 +65,9 @@ struct Job {
     sides: &'static [Side],
 }
 
-/// What must be multiplied. Layer normalisation parts the gradients towards input and state, a gate behind U those
-/// of the last gate, or their right sides; an independent recurrence has no product with the state.
+/// The products of a cell. With layer normalisation, input and state have different gradients. A GRU has a different
+/// gradient or a different right side for the state in its last gate. An independent recurrence has no product with the
+/// state.
 fn jobs(spec: &CellSpec, hidden: usize, parts: usize) -> Vec<Job> {
     let rows = spec.gates() * hidden;
     let last = rows - hidden;
@@ -102,9 +101,9 @@ fn jobs(spec: &CellSpec, hidden: usize, parts: usize) -> Vec<Job> {
     jobs
 }
 
-/// Runs the pass on up to `threads` threads. Every element is one sum over time in a fixed order, so
-/// their number changes no bit.
-pub(crate) fn weight_grads(threads: usize, args: WeightGrads<'_>) {
+/// Runs the pass on up to `threads` threads. Every element is one sum over time in a fixed order, so the number of threads
+/// changes no bit.
+pub fn weight_grads(threads: usize, args: WeightGrads<'_>) {
     let layer = args.layer;
     let LayerDims { batch, inputs, hidden, state, directions, .. } = layer.dims;
     let (rows, total) = (args.spec.gates() * hidden, layer.len());
@@ -165,9 +164,9 @@ struct LayerPass<'a> {
     dw_ih: Shared,
     dw_hh: Shared,
     dbiases: Option<[Shared; 2]>,
-    /// [N] of a packed sequence, else empty
+    /// [N]: the step of every row of a packed sequence, else empty
     steps_of_rows: Vec<u32>,
-    /// [B, P] factors of h on its way into the product, or empty
+    /// [B, P]: factors of h before the recurrent product, or empty
     masks: Vec<f32>,
     /// A cleared state.
     zeros: Vec<f32>,
@@ -225,164 +224,5 @@ impl LayerPass<'_> {
         }
         let (_, b) = self.place(k);
         Some(&self.masks[b * self.layer.dims.state..])
-    }
-}
-
-struct JobOf<'a> {
-    pass: &'a LayerPass<'a>,
-    job: &'a Job,
-}
-
-impl SimdKernel for JobOf<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let JobOf { pass, job } = self;
-        let LayerDims { hidden, directions, .. } = pass.layer.dims;
-        let (mr, width, total) = (most_rows::<S>(), 4 * S::LANES, pass.layer.len());
-        let (first, end) = job.columns;
-        let (source, own) = match job.source {
-            Source::Gates => (pass.gates, pass.gate_rows),
-            Source::Aux => (pass.aux, hidden),
-            Source::Products => (pass.products, pass.gate_rows),
-        };
-        let (stride, offset) = (directions * own, pass.d * own);
-        let depth = DEPTH.min(total);
-        let a_len = MC.min(end - first).next_multiple_of(mr) * depth;
-        let b_len: usize =
-            job.sides.iter().map(|&side| pass.columns(side).next_multiple_of(width) * depth).sum();
-        let mut scratch = Scratch::take(a_len + b_len);
-        let (a_pack, b_pack) = scratch.get().split_at_mut(a_len);
-        let mut sums = vec![0f64; end - first];
-        for k0 in (0..total).step_by(DEPTH) {
-            let depth = DEPTH.min(total - k0);
-            // SAFETY: packs are as large as allocated above; rows and columns are those of the arrays
-            // whose sizes `weight_grads` has checked.
-            unsafe {
-                let mut at = 0;
-                for &side in job.sides {
-                    let cols = pass.columns(side);
-                    for col in (0..cols).step_by(width) {
-                        let used = width.min(cols - col);
-                        let width = panel_vectors(used, S::LANES) * S::LANES;
-                        let out = b_pack[at..][..width * depth].as_mut_ptr();
-                        for k in 0..depth {
-                            let row = pass.row(side, k0 + k).add(col);
-                            let out = out.add(k * width);
-                            copy_row::<S>(row, used, out, width);
-                            if let Some(mask) = pass.mask(side, k0 + k) {
-                                for (n, factor) in mask[col..][..used].iter().enumerate() {
-                                    *out.add(n) *= factor;
-                                }
-                            }
-                        }
-                        at += width * depth;
-                    }
-                }
-                for m0 in (first..end).step_by(MC) {
-                    let rows = MC.min(end - m0);
-                    let columns = source[k0 * stride + offset + m0..].as_ptr();
-                    let columns = Columns { start: columns, stride, depth, count: rows };
-                    if S::WIDE {
-                        columns.pack::<S, 6>(a_pack, &mut sums[m0 - first..][..rows]);
-                    } else {
-                        columns.pack::<S, 3>(a_pack, &mut sums[m0 - first..][..rows]);
-                    }
-                    let a = RowPointers { start: a_pack.as_ptr(), stride: 1, step: mr };
-                    let mut at = 0;
-                    for &side in job.sides {
-                        let cols = pass.columns(side);
-                        let c = match side {
-                            Side::Input => pass.dw_ih.get(),
-                            Side::Recurrent | Side::Reset => pass.dw_hh.get(),
-                        };
-                        for col in (0..cols).step_by(width) {
-                            let used = width.min(cols - col);
-                            let out = Out {
-                                c: c.add((job.row + m0) * cols + col),
-                                ldc: cols,
-                                cols: used,
-                                init: if k0 == 0 { Init::Zero } else { Init::Old },
-                            };
-                            let start = b_pack[at..].as_ptr();
-                            out.rows::<S>(rows, a, Stretch { start, depth, next: std::ptr::null() });
-                            at += panel_vectors(used, S::LANES) * S::LANES * depth;
-                        }
-                    }
-                }
-            }
-        }
-        if let Some([b_ih, b_hh]) = &pass.dbiases {
-            for (n, sum) in sums.into_iter().enumerate() {
-                let at = job.row + first + n;
-                let biases = match job.sides {
-                    _ if pass.independent => &[b_ih, b_hh][..],
-                    [Side::Input] => &[b_ih],
-                    [Side::Recurrent] => &[b_hh],
-                    _ => &[b_ih, b_hh],
-                };
-                for bias in biases {
-                    // SAFETY: at is a gate row, and this job's own.
-                    unsafe { *bias.get().add(at) = sum as f32 };
-                }
-            }
-        }
-    }
-}
-
-/// Some columns of the gate gradients over `depth` steps and rows.
-struct Columns {
-    start: *const f32,
-    /// From one step and row to the next.
-    stride: usize,
-    depth: usize,
-    /// At most [`MC`].
-    count: usize,
-}
-
-impl Columns {
-    /// Copies them to `[block][k][MR]`, padded with zeros, and adds up each: in f32 within the depth of a
-    /// pack, in f64 beyond. A few rows at a time, which stay in L1 until both are done.
-    #[inline(always)]
-    unsafe fn pack<S: Simd, const MR: usize>(&self, out: &mut [f32], totals: &mut [f64]) {
-        const ROWS: usize = 16;
-        let mut sums = [0f32; MC];
-        let whole = self.count - self.count % MR;
-        for k0 in (0..self.depth).step_by(ROWS) {
-            let rows = ROWS.min(self.depth - k0);
-            // SAFETY: `depth` rows of `count` columns; `out` holds every column padded to whole blocks.
-            unsafe {
-                let from = self.start.add(k0 * self.stride);
-                for col in (0..self.count).step_by(S::LANES) {
-                    let lanes = S::LANES.min(self.count - col);
-                    let sum = sums.as_mut_ptr().add(col);
-                    let mut acc = load::<S>(sum, lanes);
-                    for k in 0..rows {
-                        acc = S::add(acc, load::<S>(from.add(k * self.stride + col), lanes));
-                    }
-                    store::<S>(sum, acc, lanes);
-                }
-                for col in (0..whole).step_by(MR) {
-                    let to = out[col * self.depth + k0 * MR..][..rows * MR].as_mut_ptr();
-                    for k in 0..rows {
-                        let block = from.add(k * self.stride + col).cast::<[f32; MR]>();
-                        to.add(k * MR).cast::<[f32; MR]>().write(block.read());
-                    }
-                }
-                if whole < self.count {
-                    let to = &mut out[whole * self.depth + k0 * MR..][..rows * MR];
-                    for (k, to) in to.chunks_exact_mut(MR).enumerate() {
-                        for (n, to) in to.iter_mut().enumerate() {
-                            let col = whole + n;
-                            *to = if col < self.count { *from.add(k * self.stride + col) } else { 0.0 };
-                        }
-                    }
-                }
-            }
-        }
-        for (total, sum) in totals.iter_mut().zip(sums) {
-            *total += f64::from(sum);
-        }
     }
 }

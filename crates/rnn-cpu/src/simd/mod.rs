@@ -4,22 +4,50 @@
 //! picks the instruction set at run time and enters through a function that enables it, so that
 //! everything inlined below is compiled for it. The environment variable `RNN_SIMD` (`avx512`,
 //! `avx2`, `neon`, `scalar`) forces a choice that the machine supports.
+//!
+//! Arithmetic on vectors is safe, although it needs instructions that not every machine has. Two private things see
+//! to it: the types that implement [`Simd`] can be named in this module only, and an [`Isa`] can be made here only,
+//! after the machine was asked. [`dispatch`] turns the one into the other, so generic code never runs with an
+//! implementation whose instructions are missing. Loads and stores stay unsafe, because they take pointers.
+
+/// Methods of [`Simd`] made of intrinsics: first those on vectors alone, then those on memory.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! intrinsics {
+    ($(fn $name:ident($($arg:ident: $type:ty),+) -> $out:ty { $($body:tt)+ })+
+     $(unsafe fn $access:ident($($place:ident: $place_type:ty),+) $(-> $loaded:ty)? { $($access_body:tt)+ })+) => {
+        $(
+            #[inline(always)]
+            fn $name($($arg: $type),+) -> $out {
+                // SAFETY: only `dispatch` brings the type into use, on a machine that has its instructions.
+                unsafe { $($body)+ }
+            }
+        )+
+        $(
+            #[inline(always)]
+            unsafe fn $access($($place: $place_type),+) $(-> $loaded)? {
+                // SAFETY: the machine has the instructions; the caller's pointers are valid for the lanes that are touched.
+                unsafe { $($access_body)+ }
+            }
+        )+
+    };
+}
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
-pub(crate) mod vecmath;
+pub mod vecmath;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use std::sync::OnceLock;
 
-/// A vector of f32. All methods are pure register operations except loads and stores.
+/// A vector of f32.
 ///
 /// # Safety
-/// Implementations may need instructions that only [`dispatch`] has checked for, so every method
-/// must be called below [`SimdKernel::run`]; pointers must be valid for the lanes touched.
-pub(crate) trait Simd: Copy {
+/// An implementation has `LANES` lanes, its loads and stores touch exactly the memory that their docs name, and code
+/// outside this module cannot name its type.
+pub unsafe trait Simd: Copy {
+    /// The vector.
     type V: Copy;
     /// The instruction set it belongs to.
     const ISA: Isa;
@@ -28,53 +56,123 @@ pub(crate) trait Simd: Copy {
     /// Whether there are 32 vector registers rather than 16.
     const WIDE: bool;
 
-    unsafe fn splat(x: f32) -> Self::V;
-    unsafe fn load(p: *const f32) -> Self::V;
-    unsafe fn store(p: *mut f32, v: Self::V);
-    /// Loads bfloat16 numbers: the upper halves of f32.
-    unsafe fn load_bf16(p: *const u16) -> Self::V;
-    /// Loads the first `n` lanes, zeros elsewhere; touches no memory beyond them.
-    unsafe fn load_partial(p: *const f32, n: usize) -> Self::V;
-    /// Stores the first `n` lanes.
-    unsafe fn store_partial(p: *mut f32, v: Self::V, n: usize);
-    /// Asks for the cache line at `p`, which need not be valid, in the second-level cache.
-    unsafe fn prefetch(p: *const f32);
-    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
-    /// `a * b + c`
-    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// The smaller; `b` when either is NaN.
-    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
-    /// The larger; `b` when either is NaN.
-    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn abs(a: Self::V) -> Self::V;
-    /// Magnitude of `a` with the sign of `b`.
-    unsafe fn copysign(a: Self::V, b: Self::V) -> Self::V;
-    /// `a < b ? x : y`, lane by lane.
-    unsafe fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
-    /// Nearest integer.
-    unsafe fn round(a: Self::V) -> Self::V;
-    /// 2^n for integral n in -126..=127.
-    unsafe fn pow2(n: Self::V) -> Self::V;
-    /// Sum of all lanes, in a fixed order.
-    unsafe fn sum(a: Self::V) -> f32;
-}
-
-/// Work that is compiled once per instruction set.
-pub(crate) trait SimdKernel {
-    type Output;
-    /// The body; must be `#[inline(always)]`.
+    /// All lanes the same.
+    fn splat(x: f32) -> Self::V;
+    /// Loads all lanes.
     ///
     /// # Safety
-    /// Only [`dispatch`] may call it, after it has checked that `S` can run here.
-    unsafe fn run<S: Simd>(self) -> Self::Output;
+    /// `p` is valid for reads of `LANES` floats.
+    unsafe fn load(p: *const f32) -> Self::V;
+    /// Stores all lanes.
+    ///
+    /// # Safety
+    /// `p` is valid for writes of `LANES` floats.
+    unsafe fn store(p: *mut f32, v: Self::V);
+    /// Loads bfloat16 numbers: the upper halves of f32.
+    ///
+    /// # Safety
+    /// `p` is valid for reads of `LANES` numbers.
+    unsafe fn load_bf16(p: *const u16) -> Self::V;
+    /// Loads the first `n` lanes, zeros elsewhere; touches no memory beyond them.
+    ///
+    /// # Safety
+    /// `p` is valid for reads of `n` floats, and `n` is at most `LANES`.
+    unsafe fn load_partial(p: *const f32, n: usize) -> Self::V;
+    /// Stores the first `n` lanes.
+    ///
+    /// # Safety
+    /// `p` is valid for writes of `n` floats, and `n` is at most `LANES`.
+    unsafe fn store_partial(p: *mut f32, v: Self::V, n: usize);
+    /// Asks for the cache line at `p`, which need not be valid, in the second-level cache.
+    fn prefetch(p: *const f32);
+    /// `a + b`
+    fn add(a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`
+    fn sub(a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b`
+    fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`
+    fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`
+    fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The smaller; `b` when either is NaN.
+    fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// The larger; `b` when either is NaN.
+    fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// Magnitude.
+    fn abs(a: Self::V) -> Self::V;
+    /// Magnitude of `a` with the sign of `b`.
+    fn copysign(a: Self::V, b: Self::V) -> Self::V;
+    /// `a < b ? x : y`, lane by lane.
+    fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
+    /// Nearest integer.
+    fn round(a: Self::V) -> Self::V;
+    /// 2^n for integral n in -126..=127.
+    fn pow2(n: Self::V) -> Self::V;
+    /// Sum of all lanes, in a fixed order.
+    fn sum(a: Self::V) -> f32;
+
+    /// The lanes, followed by zeros.
+    #[inline(always)]
+    fn to_array(v: Self::V) -> [f32; MOST_LANES] {
+        let mut lanes = [0.0; MOST_LANES];
+        // SAFETY: no vector has more than `MOST_LANES` lanes.
+        unsafe { Self::store(lanes.as_mut_ptr(), v) };
+        lanes
+    }
+
+    /// The vector whose lanes are the first ones of `lanes`.
+    #[inline(always)]
+    fn from_array(lanes: &[f32; MOST_LANES]) -> Self::V {
+        // SAFETY: no vector has more than `MOST_LANES` lanes.
+        unsafe { Self::load(lanes.as_ptr()) }
+    }
+
+    /// The first `n` lanes of `v`, zeros elsewhere.
+    #[inline(always)]
+    fn first_lanes(v: Self::V, n: usize) -> Self::V {
+        if n >= Self::LANES {
+            return v;
+        }
+        let mut lanes = [0.0; MOST_LANES];
+        // SAFETY: n is below `LANES`, which is at most `MOST_LANES`.
+        unsafe { Self::store_partial(lanes.as_mut_ptr(), v, n) };
+        Self::from_array(&lanes)
+    }
+
+    /// The first lanes from a slice, zeros where it ends early.
+    #[inline(always)]
+    fn load_slice(x: &[f32]) -> Self::V {
+        // SAFETY: no lane lies beyond the slice.
+        unsafe { Self::load_partial(x.as_ptr(), x.len().min(Self::LANES)) }
+    }
+
+    /// Stores as many lanes as the slice has room for.
+    #[inline(always)]
+    fn store_slice(out: &mut [f32], v: Self::V) {
+        // SAFETY: no lane lies beyond the slice.
+        unsafe { Self::store_partial(out.as_mut_ptr(), v, out.len().min(Self::LANES)) };
+    }
 }
 
-/// An instruction set the kernels are compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Isa {
+/// Lanes of the widest vector.
+pub const MOST_LANES: usize = 16;
+
+/// Work that is compiled once per instruction set.
+pub trait SimdKernel {
+    /// The result.
+    type Output;
+    /// The body; must be `#[inline(always)]`, so that it is compiled for the instruction set that [`dispatch`] enables
+    /// around it.
+    fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// An instruction set the kernels are compiled for, and that this machine has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Isa(Set);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Set {
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
@@ -84,35 +182,42 @@ pub(crate) enum Isa {
     Scalar,
 }
 
+impl std::fmt::Debug for Isa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl Isa {
     fn name(self) -> &'static str {
-        match self {
+        match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => "avx512",
+            Set::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => "avx2",
+            Set::Avx2 => "avx2",
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => "neon",
-            Isa::Scalar => "scalar",
+            Set::Neon => "neon",
+            Set::Scalar => "scalar",
         }
     }
 
     /// Everything this machine can run, best first.
-    pub(crate) fn available() -> Vec<Isa> {
+    pub fn available() -> Vec<Isa> {
         let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") {
-                sets.push(Isa::Avx512);
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            if avx2 && is_x86_feature_detected!("avx512f") {
+                sets.push(Set::Avx512);
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                sets.push(Isa::Avx2);
+            if avx2 {
+                sets.push(Set::Avx2);
             }
         }
         #[cfg(target_arch = "aarch64")]
-        sets.push(Isa::Neon);
-        sets.push(Isa::Scalar);
-        sets
+        sets.push(Set::Neon);
+        sets.push(Set::Scalar);
+        sets.into_iter().map(Isa).collect()
     }
 }
 
@@ -134,40 +239,34 @@ pub(crate) fn isa() -> Isa {
 
 /// Lanes of a vector of `isa`.
 pub(crate) fn lanes(isa: Isa) -> usize {
-    match isa {
+    match isa.0 {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => x86::Avx512::LANES,
+        Set::Avx512 => x86::Avx512::LANES,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => x86::Avx2::LANES,
+        Set::Avx2 => x86::Avx2::LANES,
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon => neon::Neon::LANES,
-        Isa::Scalar => scalar::Scalar::LANES,
+        Set::Neon => neon::Neon::LANES,
+        Set::Scalar => scalar::Scalar::LANES,
     }
 }
 
-/// Runs a kernel on `isa`, which must come from [`isa()`] or [`Isa::available`].
-pub(crate) fn dispatch<K: SimdKernel>(isa: Isa, kernel: K) -> K::Output {
-    match isa {
+/// Runs a kernel on `isa`.
+pub fn dispatch<K: SimdKernel>(isa: Isa, kernel: K) -> K::Output {
+    match isa.0 {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: an `Isa` value only exists when the machine has its instructions.
-        Isa::Avx512 => unsafe { x86::run_avx512(kernel) },
+        // SAFETY: an `Isa` of AVX-512 only comes from `Isa::available`, which has asked the machine for the instructions.
+        Set::Avx512 => unsafe { x86::run_avx512(kernel) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Isa::Avx2 => unsafe { x86::run_avx2(kernel) },
+        // SAFETY: the same, for AVX2 and FMA.
+        Set::Avx2 => unsafe { x86::run_avx2(kernel) },
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: NEON is part of the aarch64 baseline.
-        Isa::Neon => unsafe { run_plain::<neon::Neon, K>(kernel) },
-        // SAFETY: needs no particular instructions.
-        Isa::Scalar => unsafe { run_plain::<scalar::Scalar, K>(kernel) },
+        Set::Neon => run_plain::<neon::Neon, K>(kernel),
+        Set::Scalar => run_plain::<scalar::Scalar, K>(kernel),
     }
 }
 
 /// Enters a kernel that needs no instructions beyond the baseline.
-///
-/// # Safety
-/// As [`SimdKernel::run`].
 #[inline(never)]
-unsafe fn run_plain<S: Simd, K: SimdKernel>(kernel: K) -> K::Output {
-    // SAFETY: the caller's.
-    unsafe { kernel.run::<S>() }
+fn run_plain<S: Simd, K: SimdKernel>(kernel: K) -> K::Output {
+    kernel.run::<S>()
 }

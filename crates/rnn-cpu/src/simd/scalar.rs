@@ -1,8 +1,7 @@
 //! Plain Rust in groups of four lanes: for machines without a vector form of their own, and the
 //! reference for the others. No `mul_add`: without the instruction it is a library call.
-#![allow(clippy::undocumented_unsafe_blocks, reason = "every method inherits the contract of `Simd`")]
 
-use super::{Isa, Simd};
+use super::{Isa, Set, Simd};
 
 #[derive(Clone, Copy)]
 pub(super) struct Scalar;
@@ -14,92 +13,99 @@ fn zip(a: V4, b: V4, f: impl Fn(f32, f32) -> f32) -> V4 {
     [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
 }
 
-impl Simd for Scalar {
+// SAFETY: 4 lanes, loops over `n` lanes, and a type that is private to `simd`.
+unsafe impl Simd for Scalar {
     type V = V4;
-    const ISA: Isa = Isa::Scalar;
+    const ISA: Isa = Isa(Set::Scalar);
     const LANES: usize = 4;
     const WIDE: bool = false;
 
     #[inline(always)]
-    unsafe fn splat(x: f32) -> V4 {
+    fn splat(x: f32) -> V4 {
         [x; 4]
     }
     #[inline(always)]
     unsafe fn load(p: *const f32) -> V4 {
+        // SAFETY: the caller's pointer is valid for four floats.
         unsafe { p.cast::<V4>().read_unaligned() }
     }
     #[inline(always)]
     unsafe fn store(p: *mut f32, v: V4) {
+        // SAFETY: the caller's pointer is valid for four floats.
         unsafe { p.cast::<V4>().write_unaligned(v) }
     }
     #[inline(always)]
     unsafe fn load_bf16(p: *const u16) -> V4 {
-        unsafe { p.cast::<[u16; 4]>().read_unaligned() }.map(|x| f32::from_bits(u32::from(x) << 16))
+        // SAFETY: the caller's pointer is valid for four numbers.
+        let bits = unsafe { p.cast::<[u16; 4]>().read_unaligned() };
+        bits.map(|x| f32::from_bits(u32::from(x) << 16))
     }
     #[inline(always)]
     unsafe fn load_partial(p: *const f32, n: usize) -> V4 {
+        // SAFETY: the caller's pointer is valid for n floats.
         std::array::from_fn(|i| if i < n { unsafe { *p.add(i) } } else { 0.0 })
     }
     #[inline(always)]
     unsafe fn store_partial(p: *mut f32, v: V4, n: usize) {
         for (i, x) in v.into_iter().enumerate().take(n) {
+            // SAFETY: the caller's pointer is valid for n floats.
             unsafe { *p.add(i) = x };
         }
     }
     #[inline(always)]
-    unsafe fn prefetch(_: *const f32) {}
+    fn prefetch(_: *const f32) {}
     #[inline(always)]
-    unsafe fn add(a: V4, b: V4) -> V4 {
+    fn add(a: V4, b: V4) -> V4 {
         zip(a, b, |x, y| x + y)
     }
     #[inline(always)]
-    unsafe fn sub(a: V4, b: V4) -> V4 {
+    fn sub(a: V4, b: V4) -> V4 {
         zip(a, b, |x, y| x - y)
     }
     #[inline(always)]
-    unsafe fn mul(a: V4, b: V4) -> V4 {
+    fn mul(a: V4, b: V4) -> V4 {
         zip(a, b, |x, y| x * y)
     }
     #[inline(always)]
-    unsafe fn div(a: V4, b: V4) -> V4 {
+    fn div(a: V4, b: V4) -> V4 {
         zip(a, b, |x, y| x / y)
     }
     #[inline(always)]
-    unsafe fn fma(a: V4, b: V4, c: V4) -> V4 {
+    fn fma(a: V4, b: V4, c: V4) -> V4 {
         zip(zip(a, b, |x, y| x * y), c, |x, y| x + y)
     }
     #[inline(always)]
-    unsafe fn min(a: V4, b: V4) -> V4 {
+    fn min(a: V4, b: V4) -> V4 {
         zip(a, b, |x, y| if x < y { x } else { y })
     }
     #[inline(always)]
-    unsafe fn max(a: V4, b: V4) -> V4 {
+    fn max(a: V4, b: V4) -> V4 {
         zip(a, b, |x, y| if x > y { x } else { y })
     }
     #[inline(always)]
-    unsafe fn abs(a: V4) -> V4 {
+    fn abs(a: V4) -> V4 {
         a.map(f32::abs)
     }
     #[inline(always)]
-    unsafe fn copysign(a: V4, b: V4) -> V4 {
+    fn copysign(a: V4, b: V4) -> V4 {
         zip(a, b, f32::copysign)
     }
     #[inline(always)]
-    unsafe fn select_lt(a: V4, b: V4, x: V4, y: V4) -> V4 {
+    fn select_lt(a: V4, b: V4, x: V4, y: V4) -> V4 {
         std::array::from_fn(|i| if a[i] < b[i] { x[i] } else { y[i] })
     }
     #[inline(always)]
-    unsafe fn round(a: V4) -> V4 {
+    fn round(a: V4) -> V4 {
         // Adding and subtracting 1.5 * 2^23 rounds to nearest for |a| < 2^22, which covers every
         // use here; `round_ties_even` is a library call without SSE4.1.
         a.map(|x| (x + 12_582_912.0) - 12_582_912.0)
     }
     #[inline(always)]
-    unsafe fn pow2(n: V4) -> V4 {
+    fn pow2(n: V4) -> V4 {
         n.map(|n| f32::from_bits(((n as i32 + 127) as u32) << 23))
     }
     #[inline(always)]
-    unsafe fn sum(a: V4) -> f32 {
+    fn sum(a: V4) -> f32 {
         (a[0] + a[2]) + (a[1] + a[3])
     }
 }

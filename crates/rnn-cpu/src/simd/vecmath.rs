@@ -4,351 +4,189 @@
 //! result, worst of AVX-512, AVX2 and scalar: exp 1.01, sigmoid 2.48, tanh 2.42.
 //! NaN goes through; infinities give 0, 1 or -1.
 
-use super::{Simd, SimdKernel, dispatch};
+use super::{MOST_LANES, Simd, SimdKernel, dispatch};
 use rnn_kernels::cell::Activation;
 
 /// e^x as (e^r - 1, 2^n) with x = n ln 2 + r, for x in [-87.3, 88.0], clamped to that range outside
 /// (no overflow, no subnormals).
 #[inline(always)]
-unsafe fn exp_parts<S: Simd>(x: S::V) -> (S::V, S::V) {
-    // SAFETY: register operations only; the caller is below `SimdKernel::run`.
-    unsafe {
-        // `min(a, b)` returns b for NaN, so the data stands second and NaN survives.
-        let x = S::max(S::splat(-87.3), S::min(S::splat(88.0), x));
-        let n = S::round(S::mul(x, S::splat(std::f32::consts::LOG2_E)));
-        // ln 2 in two parts: n * HIGH is exact for |n| < 2^15.
-        let r = S::fma(n, S::splat(-0.693_359_4), x);
-        let r = S::fma(n, S::splat(2.121_944_4e-4), r);
-        // Minimax polynomial of (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2, coefficients of Cephes expf.
-        let p = S::splat(1.987_569_1e-4);
-        let p = S::fma(p, r, S::splat(1.398_2e-3));
-        let p = S::fma(p, r, S::splat(8.333_452e-3));
-        let p = S::fma(p, r, S::splat(4.166_579_6e-2));
-        let p = S::fma(p, r, S::splat(1.666_666_5e-1));
-        let p = S::fma(p, r, S::splat(5.0e-1));
-        (S::fma(p, S::mul(r, r), r), S::pow2(n))
-    }
+fn exp_parts<S: Simd>(x: S::V) -> (S::V, S::V) {
+    // `min(a, b)` returns b for NaN, so the data stands second and NaN survives.
+    let x = S::max(S::splat(-87.3), S::min(S::splat(88.0), x));
+    let n = S::round(S::mul(x, S::splat(std::f32::consts::LOG2_E)));
+    // ln 2 in two parts: n * HIGH is exact for |n| < 2^15.
+    let r = S::fma(n, S::splat(-0.693_359_4), x);
+    let r = S::fma(n, S::splat(2.121_944_4e-4), r);
+    // Minimax polynomial of (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2, coefficients of Cephes expf.
+    let p = S::splat(1.987_569_1e-4);
+    let p = S::fma(p, r, S::splat(1.398_2e-3));
+    let p = S::fma(p, r, S::splat(8.333_452e-3));
+    let p = S::fma(p, r, S::splat(4.166_579_6e-2));
+    let p = S::fma(p, r, S::splat(1.666_666_5e-1));
+    let p = S::fma(p, r, S::splat(5.0e-1));
+    (S::fma(p, S::mul(r, r), r), S::pow2(n))
 }
 
 /// e^x, clamped as [`exp_parts`].
 #[inline(always)]
-pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
-    // SAFETY: as in `exp_parts`.
-    unsafe {
-        let (y, scale) = exp_parts::<S>(x);
-        S::fma(y, scale, scale)
-    }
+pub fn exp<S: Simd>(x: S::V) -> S::V {
+    let (y, scale) = exp_parts::<S>(x);
+    S::fma(y, scale, scale)
 }
 
 /// `1 / (1 + e^-x)`
 #[inline(always)]
-pub(crate) unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
-    // SAFETY: as in `exp_parts`.
-    unsafe {
-        let one = S::splat(1.0);
-        let negative = S::sub(S::splat(0.0), x);
-        S::div(one, S::add(one, exp::<S>(negative)))
-    }
+pub fn sigmoid<S: Simd>(x: S::V) -> S::V {
+    let one = S::splat(1.0);
+    let negative = S::sub(S::splat(0.0), x);
+    S::div(one, S::add(one, exp::<S>(negative)))
 }
 
 /// `(e^2|x| - 1) / (e^2|x| + 1)` with e^2|x| - 1 computed without cancellation, so that one formula is
 /// accurate from 0 to 9.02, where f32 tanh becomes 1.
 #[inline(always)]
-pub(crate) unsafe fn tanh<S: Simd>(x: S::V) -> S::V {
-    // SAFETY: as in `exp_parts`.
-    unsafe {
-        let a = S::min(S::splat(10.0), S::abs(x));
-        let (y, scale) = exp_parts::<S>(S::add(a, a));
-        let less_one = S::fma(y, scale, S::sub(scale, S::splat(1.0)));
-        S::copysign(S::div(less_one, S::add(less_one, S::splat(2.0))), x)
-    }
+pub fn tanh<S: Simd>(x: S::V) -> S::V {
+    let a = S::min(S::splat(10.0), S::abs(x));
+    let (y, scale) = exp_parts::<S>(S::add(a, a));
+    let less_one = S::fma(y, scale, S::sub(scale, S::splat(1.0)));
+    S::copysign(S::div(less_one, S::add(less_one, S::splat(2.0))), x)
 }
 
 /// e^x - 1 for x <= 0, without cancellation.
 #[inline(always)]
-unsafe fn exp_less_one<S: Simd>(x: S::V) -> S::V {
-    // SAFETY: as in `exp_parts`.
-    unsafe {
-        let (y, scale) = exp_parts::<S>(x);
-        S::fma(y, scale, S::sub(scale, S::splat(1.0)))
-    }
+fn exp_less_one<S: Simd>(x: S::V) -> S::V {
+    let (y, scale) = exp_parts::<S>(x);
+    S::fma(y, scale, S::sub(scale, S::splat(1.0)))
 }
 
 /// `ln(1 + e^x) = max(x, 0) + ln(1 + u)` with u = e^-|x| in (0, 1], and
 /// `ln(1 + u) = 2 artanh(s)` with s = u / (2 + u) up to 1/3, whose series ends at s^17 below 1e-9.
 #[inline(always)]
-unsafe fn softplus<S: Simd>(x: S::V) -> S::V {
-    // SAFETY: as in `exp_parts`.
-    unsafe {
-        let zero = S::splat(0.0);
-        let u = exp::<S>(S::sub(zero, S::abs(x)));
-        let s = S::div(u, S::add(u, S::splat(2.0)));
-        let z = S::mul(s, s);
-        let mut p = S::splat(2.0 / 15.0);
-        for n in [13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
-            p = S::fma(p, z, S::splat(2.0 / n));
-        }
-        S::fma(p, s, S::max(zero, x))
+fn softplus<S: Simd>(x: S::V) -> S::V {
+    let zero = S::splat(0.0);
+    let u = exp::<S>(S::sub(zero, S::abs(x)));
+    let s = S::div(u, S::add(u, S::splat(2.0)));
+    let z = S::mul(s, s);
+    let mut p = S::splat(2.0 / 15.0);
+    for n in [13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
+        p = S::fma(p, z, S::splat(2.0 / n));
     }
+    S::fma(p, s, S::max(zero, x))
 }
 
 /// `activation(x)`. The usual five are inlined wherever a cell needs them. The others are compiled once per
 /// instruction set and called: inlined they would make the passes take minutes to compile.
 #[inline(always)]
-pub(crate) unsafe fn activate<S: Simd>(activation: Activation, x: S::V) -> S::V {
-    // SAFETY: as in `exp_parts`; the scratch has the lanes of the widest vector.
-    unsafe {
-        match activation {
-            Activation::Sigmoid => sigmoid::<S>(x),
-            Activation::Tanh => tanh::<S>(x),
-            Activation::Relu => S::max(S::splat(0.0), x),
-            Activation::Identity => x,
-            Activation::HardSigmoid { alpha, beta } => {
-                let line = S::fma(S::splat(alpha), x, S::splat(beta));
-                S::max(S::splat(0.0), S::min(S::splat(1.0), line))
-            }
-            _ => {
-                let mut lanes = [0.0; MOST_LANES];
-                S::store(lanes.as_mut_ptr(), x);
-                dispatch(S::ISA, Uncommon { activation, derivative: false, lanes: &mut lanes });
-                S::load(lanes.as_ptr())
-            }
+pub fn activate<S: Simd>(activation: Activation, x: S::V) -> S::V {
+    match activation {
+        Activation::Sigmoid => sigmoid::<S>(x),
+        Activation::Tanh => tanh::<S>(x),
+        Activation::Relu => S::max(S::splat(0.0), x),
+        Activation::Identity => x,
+        Activation::HardSigmoid { alpha, beta } => {
+            let line = S::fma(S::splat(alpha), x, S::splat(beta));
+            S::max(S::splat(0.0), S::min(S::splat(1.0), line))
+        }
+        _ => {
+            let mut lanes = S::to_array(x);
+            dispatch(S::ISA, CalledActivation { activation, derivative: false, lanes: &mut lanes });
+            S::from_array(&lanes)
         }
     }
 }
 
 /// The derivative of `activation`, in terms of its output `y`.
 #[inline(always)]
-pub(crate) unsafe fn d_activate<S: Simd>(activation: Activation, y: S::V) -> S::V {
-    // SAFETY: as in `activate`.
-    unsafe {
-        let (zero, one) = (S::splat(0.0), S::splat(1.0));
-        match activation {
-            Activation::Sigmoid => S::mul(y, S::sub(one, y)),
-            Activation::Tanh => S::sub(one, S::mul(y, y)),
-            Activation::Relu => S::select_lt(zero, y, one, zero),
-            Activation::Identity => one,
-            Activation::HardSigmoid { alpha, .. } => {
-                S::select_lt(zero, y, S::select_lt(y, one, S::splat(alpha), zero), zero)
-            }
-            _ => {
-                let mut lanes = [0.0; MOST_LANES];
-                S::store(lanes.as_mut_ptr(), y);
-                dispatch(S::ISA, Uncommon { activation, derivative: true, lanes: &mut lanes });
-                S::load(lanes.as_ptr())
-            }
+pub fn d_activate<S: Simd>(activation: Activation, y: S::V) -> S::V {
+    let (zero, one) = (S::splat(0.0), S::splat(1.0));
+    match activation {
+        Activation::Sigmoid => S::mul(y, S::sub(one, y)),
+        Activation::Tanh => S::sub(one, S::mul(y, y)),
+        Activation::Relu => S::select_lt(zero, y, one, zero),
+        Activation::Identity => one,
+        Activation::HardSigmoid { alpha, .. } => {
+            S::select_lt(zero, y, S::select_lt(y, one, S::splat(alpha), zero), zero)
+        }
+        _ => {
+            let mut lanes = S::to_array(y);
+            dispatch(S::ISA, CalledActivation { activation, derivative: true, lanes: &mut lanes });
+            S::from_array(&lanes)
         }
     }
 }
 
-/// Lanes of the widest vector.
-const MOST_LANES: usize = 16;
-
 /// One of the activations that are not inlined, or its derivative, on a vector in memory.
-struct Uncommon<'a> {
+struct CalledActivation<'a> {
     activation: Activation,
     derivative: bool,
     lanes: &'a mut [f32; MOST_LANES],
 }
 
-impl SimdKernel for Uncommon<'_> {
+impl SimdKernel for CalledActivation<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: the array has at least `S::LANES` floats.
-        unsafe {
-            let x = S::load(self.lanes.as_ptr());
-            let y = match self.derivative {
-                true => d_uncommon::<S>(self.activation, x),
-                false => uncommon::<S>(self.activation, x),
-            };
-            S::store(self.lanes.as_mut_ptr(), y);
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn uncommon<S: Simd>(activation: Activation, x: S::V) -> S::V {
-    // SAFETY: as in `exp_parts`.
-    unsafe {
-        let (zero, one) = (S::splat(0.0), S::splat(1.0));
-        match activation {
-            Activation::HardTanh => S::max(S::splat(-1.0), S::min(one, x)),
-            Activation::ScaledTanh { alpha, beta } => {
-                S::mul(S::splat(alpha), tanh::<S>(S::mul(S::splat(beta), x)))
-            }
-            Activation::Softsign => S::div(x, S::add(one, S::abs(x))),
-            Activation::LeakyRelu { alpha } => S::select_lt(x, zero, S::mul(S::splat(alpha), x), x),
-            Activation::Elu { alpha } => {
-                let low = S::mul(S::splat(alpha), exp_less_one::<S>(S::min(zero, x)));
-                S::select_lt(x, zero, low, x)
-            }
-            // NaN is not below anything and goes through; at the threshold itself the value is 0.
-            Activation::ThresholdedRelu { alpha } => {
-                let above = S::splat(f32::from_bits(alpha.to_bits() + 1));
-                S::select_lt(x, above, zero, x)
-            }
-            Activation::Softplus => softplus::<S>(x),
-            Activation::Affine { alpha, beta } => S::fma(S::splat(alpha), x, S::splat(beta)),
-            // Inlined by `activate`.
-            Activation::Sigmoid
-            | Activation::Tanh
-            | Activation::Relu
-            | Activation::Identity
-            | Activation::HardSigmoid { .. } => x,
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn d_uncommon<S: Simd>(activation: Activation, y: S::V) -> S::V {
-    // SAFETY: as in `exp_parts`.
-    unsafe {
-        let (zero, one) = (S::splat(0.0), S::splat(1.0));
-        match activation {
-            Activation::ThresholdedRelu { .. } => S::select_lt(zero, y, one, zero),
-            Activation::HardTanh => S::select_lt(S::abs(y), one, one, zero),
-            Activation::ScaledTanh { alpha, beta } => {
-                S::fma(S::splat(-beta / alpha), S::mul(y, y), S::splat(alpha * beta))
-            }
-            Activation::Softsign => {
-                let rest = S::sub(one, S::abs(y));
-                S::mul(rest, rest)
-            }
-            Activation::LeakyRelu { alpha } => S::select_lt(zero, y, one, S::splat(alpha)),
-            Activation::Elu { alpha } => S::select_lt(zero, y, one, S::add(y, S::splat(alpha))),
-            Activation::Softplus => S::sub(zero, exp_less_one::<S>(S::sub(zero, y))),
-            Activation::Affine { alpha, .. } => S::splat(alpha),
-            Activation::Sigmoid
-            | Activation::Tanh
-            | Activation::Relu
-            | Activation::Identity
-            | Activation::HardSigmoid { .. } => one,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Isa, SimdKernel, dispatch};
-    use super::*;
-
-    #[derive(Clone, Copy)]
-    enum Function {
-        Exp,
-        Sigmoid,
-        Tanh,
-    }
-
-    struct Map<'a>(Function, &'a mut [f32]);
-
-    impl SimdKernel for Map<'_> {
-        type Output = ();
-        #[inline(always)]
-        unsafe fn run<S: Simd>(self) {
-            for chunk in self.1.chunks_mut(S::LANES) {
-                // SAFETY: partial accesses stay within the chunk.
-                unsafe {
-                    let x = S::load_partial(chunk.as_ptr(), chunk.len());
-                    let y = match self.0 {
-                        Function::Exp => exp::<S>(x),
-                        Function::Sigmoid => sigmoid::<S>(x),
-                        Function::Tanh => tanh::<S>(x),
-                    };
-                    S::store_partial(chunk.as_mut_ptr(), y, chunk.len());
-                }
-            }
-        }
-    }
-
-    /// Distance of `got` from `want` in units in the last place of f32 at `want`.
-    fn ulps(got: f32, want: f64) -> f64 {
-        let exponent = want.abs().max(f64::from(f32::MIN_POSITIVE)).log2().floor();
-        (f64::from(got) - want).abs() / (exponent - 23.0).exp2()
-    }
-
-    /// The worst error over every `stride`th f32 of the range, a block at a time on all cores.
-    fn worst(isa: Isa, function: Function, stride: u32, range: (f32, f32)) -> f64 {
-        const BLOCK: u32 = 4096;
-        let blocks = u32::MAX / stride / BLOCK + 1;
-        let next = std::sync::atomic::AtomicU32::new(0);
-        let work = || {
-            let (mut worst, mut xs, mut ys) = (0f64, Vec::new(), Vec::new());
-            loop {
-                let block = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                if block >= blocks {
-                    return worst;
-                }
-                let numbers =
-                    block * BLOCK..=(block * BLOCK).saturating_add(BLOCK - 1).min(u32::MAX / stride);
-                xs.clear();
-                xs.extend(
-                    numbers.map(|i| f32::from_bits(i * stride)).filter(|x| (range.0..=range.1).contains(x)),
-                );
-                ys.clone_from(&xs);
-                dispatch(isa, Map(function, &mut ys));
-                for (&x, &got) in xs.iter().zip(&ys) {
-                    let x = f64::from(x);
-                    let want = match function {
-                        Function::Exp => x.exp(),
-                        Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-                        Function::Tanh => x.tanh(),
-                    };
-                    worst = worst.max(ulps(got, want));
-                }
-            }
+    fn run<S: Simd>(self) {
+        let x = S::from_array(self.lanes);
+        let y = match self.derivative {
+            true => d_called_activation::<S>(self.activation, x),
+            false => called_activation::<S>(self.activation, x),
         };
-        std::thread::scope(|scope| {
-            let threads = std::thread::available_parallelism().map_or(1, usize::from);
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().map(|worker| worker.join().unwrap()).fold(0.0, f64::max)
-        })
+        *self.lanes = S::to_array(y);
     }
+}
 
-    fn check(stride: u32) {
-        for isa in Isa::available() {
-            let bounds = [
-                (Function::Exp, (-87.0, 87.9), 2.0),
-                (Function::Sigmoid, (-87.0, f32::MAX), 4.0),
-                (Function::Tanh, (-f32::MAX, f32::MAX), 4.0),
-            ];
-            for (function, range, bound) in bounds {
-                let got = worst(isa, function, stride, range);
-                println!("{isa:?} {}: {got:.2} ulp", function as u8);
-                assert!(got <= bound, "{isa:?}, function {}: {got} ulp", function as u8);
-            }
+#[inline(always)]
+fn called_activation<S: Simd>(activation: Activation, x: S::V) -> S::V {
+    let (zero, one) = (S::splat(0.0), S::splat(1.0));
+    match activation {
+        Activation::HardTanh => S::max(S::splat(-1.0), S::min(one, x)),
+        Activation::ScaledTanh { alpha, beta } => {
+            S::mul(S::splat(alpha), tanh::<S>(S::mul(S::splat(beta), x)))
         }
-    }
-
-    #[test]
-    fn bounds_hold() {
-        check(997);
-    }
-
-    /// All 2^32 inputs; takes minutes.
-    #[test]
-    #[ignore = "exhaustive: run with --ignored --release"]
-    fn bounds_hold_for_every_f32() {
-        check(1);
-    }
-
-    #[test]
-    fn special_values() {
-        for isa in Isa::available() {
-            let run = |function, x: f32| {
-                let mut v = [x];
-                dispatch(isa, Map(function, &mut v));
-                v[0]
-            };
-            let inf = f32::INFINITY;
-            assert_eq!(run(Function::Sigmoid, inf), 1.0);
-            assert!(run(Function::Sigmoid, -inf) < 1e-37);
-            assert_eq!((run(Function::Tanh, inf), run(Function::Tanh, -inf)), (1.0, -1.0));
-            assert_eq!(run(Function::Tanh, -0.0).to_bits(), (-0.0f32).to_bits());
-            for function in [Function::Exp, Function::Sigmoid, Function::Tanh] {
-                assert!(run(function, f32::NAN).is_nan(), "{isa:?}");
-            }
+        Activation::Softsign => S::div(x, S::add(one, S::abs(x))),
+        Activation::LeakyRelu { alpha } => S::select_lt(x, zero, S::mul(S::splat(alpha), x), x),
+        Activation::Elu { alpha } => {
+            let low = S::mul(S::splat(alpha), exp_less_one::<S>(S::min(zero, x)));
+            S::select_lt(x, zero, low, x)
         }
+        // NaN is not below anything and goes through; at the threshold itself the value is 0.
+        Activation::ThresholdedRelu { alpha } => {
+            let above = S::splat(f32::from_bits(alpha.to_bits() + 1));
+            S::select_lt(x, above, zero, x)
+        }
+        Activation::Softplus => softplus::<S>(x),
+        Activation::Affine { alpha, beta } => S::fma(S::splat(alpha), x, S::splat(beta)),
+        // Inlined by `activate`.
+        Activation::Sigmoid
+        | Activation::Tanh
+        | Activation::Relu
+        | Activation::Identity
+        | Activation::HardSigmoid { .. } => x,
+    }
+}
+
+#[inline(always)]
+fn d_called_activation<S: Simd>(activation: Activation, y: S::V) -> S::V {
+    let (zero, one) = (S::splat(0.0), S::splat(1.0));
+    match activation {
+        Activation::ThresholdedRelu { .. } => S::select_lt(zero, y, one, zero),
+        Activation::HardTanh => S::select_lt(S::abs(y), one, one, zero),
+        Activation::ScaledTanh { alpha, beta } => {
+            S::fma(S::splat(-beta / alpha), S::mul(y, y), S::splat(alpha * beta))
+        }
+        Activation::Softsign => {
+            let rest = S::sub(one, S::abs(y));
+            S::mul(rest, rest)
+        }
+        Activation::LeakyRelu { alpha } => S::select_lt(zero, y, one, S::splat(alpha)),
+        Activation::Elu { alpha } => S::select_lt(zero, y, one, S::add(y, S::splat(alpha))),
+        Activation::Softplus => S::sub(zero, exp_less_one::<S>(S::sub(zero, y))),
+        Activation::Affine { alpha, .. } => S::splat(alpha),
+        Activation::Sigmoid
+        | Activation::Tanh
+        | Activation::Relu
+        | Activation::Identity
+        | Activation::HardSigmoid { .. } => one,
     }
 }

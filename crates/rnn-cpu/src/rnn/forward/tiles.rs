@@ -1,24 +1,32 @@
 //! The products of the forward pass: tiles of batch rows by panels of W and U.
 
-use super::super::super::cells::CellMath;
 use super::super::super::simd::Simd;
 use super::super::super::tile::{
-    DEPTH, RowPointers, Stretch, Weight, for_row_blocks, most_rows, multiply, multiply_pair,
+    DEPTH, PanelPart, RowPointers, Weight, for_row_blocks, most_rows, multiply, multiply_pair,
 };
 use super::ForwardPart;
 use std::ptr::null;
 
-impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, C, W, NV, SLOTS> {
+impl<W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, W, NV, SLOTS> {
+    /// Number of products whose two parts, the input's and the recurrent one, have slots of their own. It is one per group
+    /// of units: the last gate.
+    const APART: usize = SLOTS - NV;
+    /// Products of a group of units. The groups do not matter if every product has one slot.
+    const GROUP: usize = match NV.checked_div(Self::APART) {
+        Some(products) => products,
+        None => NV,
+    };
+
     /// Whether the two parts of product `v`, the input's and the recurrent one, stay apart.
     #[inline(always)]
     fn apart(v: usize) -> bool {
-        C::LAST_GATE_IN_AUX && v % C::GATES + 1 == C::GATES
+        Self::APART > 0 && (v + 1).is_multiple_of(Self::GROUP)
     }
 
     /// Where the input's part of product `v` stands in a tile's row.
     #[inline(always)]
     fn input_slot(v: usize) -> usize {
-        v / C::GATES * Self::GROUP_SLOTS + v % C::GATES
+        v + if Self::APART > 0 { v / Self::GROUP } else { 0 }
     }
 
     /// Where its recurrent part stands: with the input's, or after it.
@@ -27,6 +35,10 @@ impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_
         Self::input_slot(v) + usize::from(Self::apart(v))
     }
 
+    /// Both products of R rows, which start from row `row` of the task; `x` and `h` are theirs.
+    ///
+    /// # Safety
+    /// `x` and `h` have R rows of I and of H, the panel exists, and the tile has the rows.
     #[inline(always)]
     pub(super) unsafe fn fused_block<S: Simd, const R: usize>(
         &self,
@@ -36,14 +48,13 @@ impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_
         row: usize,
         tile: *mut f32,
     ) {
-        let (inputs, depth) = (self.part.layer.dims.inputs, self.depth());
-        // SAFETY: see `fused`.
+        let (inputs, depth) = (self.part.layer.dims.inputs, self.depth);
+        // SAFETY: a panel has I rows of W and then the rows of U; slots are below `SLOTS`.
         unsafe {
             let weights = self.panels.panel(panel);
             let tile = tile.add(row * SLOTS * S::LANES);
             let mut acc = self.bias::<S, R>(panel);
-            let x = RowPointers { start: x.start.add(row * x.stride), ..x };
-            multiply::<S, W, R, NV>(&mut acc, x, Stretch { start: weights, depth: inputs, next: null() });
+            multiply::<S, W, R, NV>(&mut acc, x, PanelPart { start: weights, depth: inputs, next: null() });
             for v in 0..NV {
                 if Self::apart(v) {
                     let apart = S::load(self.bias_slot(panel, S::LANES, Self::slot(v)));
@@ -53,9 +64,8 @@ impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_
                     }
                 }
             }
-            let h = RowPointers { start: h.start.add(row * h.stride), ..h };
             let start = weights.add(inputs * NV * S::LANES);
-            multiply::<S, W, R, NV>(&mut acc, h, Stretch { start, depth, next: null() });
+            multiply::<S, W, R, NV>(&mut acc, h, PanelPart { start, depth, next: null() });
             for r in 0..R {
                 for v in 0..NV {
                     S::store(tile.add((r * SLOTS + Self::slot(v)) * S::LANES), acc[r][v]);
@@ -65,6 +75,9 @@ impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_
     }
 
     /// A single row against two panels; the second one's products go to the tile's next row.
+    ///
+    /// # Safety
+    /// `x` and `h` are rows of I and of H, both panels exist, and the tile has two rows.
     #[inline(always)]
     pub(super) unsafe fn fused_pair<S: Simd>(
         &self,
@@ -73,8 +86,8 @@ impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_
         h: *const f32,
         tile: *mut f32,
     ) {
-        let (inputs, depth) = (self.part.layer.dims.inputs, self.depth());
-        // SAFETY: see `fused`.
+        let (inputs, depth) = (self.part.layer.dims.inputs, self.depth);
+        // SAFETY: as in `fused_block`, for both panels.
         unsafe {
             let ([first], [second]) = (self.bias::<S, 1>(panel), self.bias::<S, 1>(panel + 1));
             let mut acc = [first, second];
@@ -99,6 +112,9 @@ impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_
     }
 
     /// The recurrent products of a single row and two panels whose tiles are `apart` floats apart.
+    ///
+    /// # Safety
+    /// `h` is a row of H, both panels exist, and both tiles have the row, with the input's products.
     #[inline(always)]
     pub(super) unsafe fn recurrent_pair<S: Simd>(
         &self,
@@ -107,8 +123,8 @@ impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_
         tile: *mut f32,
         apart: usize,
     ) {
-        let (inputs, depth) = (self.part.layer.dims.inputs, self.depth());
-        // SAFETY: see `ahead`.
+        let (inputs, depth) = (self.part.layer.dims.inputs, self.depth);
+        // SAFETY: slots are below `SLOTS`, and U begins after the I rows of W.
         unsafe {
             let at = |p: usize, v: usize| tile.add(p * apart + Self::slot(v) * S::LANES);
             let mut acc = [[S::splat(0.0); NV]; 2];
@@ -128,39 +144,38 @@ impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_
     }
 
     /// `run` rows of input products from row `row` of x on.
+    ///
+    /// # Safety
+    /// x and the tile have the rows, and the panel exists.
     #[inline(always)]
     pub(super) unsafe fn project<S: Simd>(&self, panel: usize, row: usize, run: usize, tile: *mut f32) {
         let inputs = self.part.layer.dims.inputs;
         let x = RowPointers::contiguous(self.x.wrapping_add(row * inputs), inputs);
         for k in (0..inputs).step_by(DEPTH) {
-            let weights = self.stretch::<S>(panel, k, DEPTH, (0, inputs));
+            let weights = self.panel_part::<S>(panel, k, DEPTH, (0, inputs));
             let x = x.from(k);
-            // SAFETY: `run` rows of x and of the tile.
+            // SAFETY: blocks of rows that exist.
             unsafe {
-                for_row_blocks!(run, most_rows::<S>(), |r| input_block::<S>(
-                    self,
-                    panel,
-                    x,
-                    weights,
-                    r,
-                    tile,
-                    k > 0
-                ));
+                for_row_blocks!(run, |r| input_block::<S>(self, panel, x.row(r), weights, r, tile, k > 0));
             }
         }
     }
 
+    /// Part of the input products of R rows; `begun` if others of their parts are in the tile.
+    ///
+    /// # Safety
+    /// `x` has R rows as long as the weights are deep, the panel exists, and the tile has the rows.
     #[inline(always)]
     pub(super) unsafe fn input_block<S: Simd, const R: usize>(
         &self,
         panel: usize,
         x: RowPointers,
-        weights: Stretch<W>,
+        weights: PanelPart<W>,
         row: usize,
         tile: *mut f32,
         begun: bool,
     ) {
-        // SAFETY: see `ahead`.
+        // SAFETY: slots are below `SLOTS`.
         unsafe {
             let tile = tile.add(row * SLOTS * S::LANES);
             let mut acc = self.bias::<S, R>(panel);
@@ -171,7 +186,6 @@ impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_
                     }
                 }
             }
-            let x = RowPointers { start: x.start.add(row * x.stride), ..x };
             multiply::<S, W, R, NV>(&mut acc, x, weights.at_row::<S, NV>(row));
             for r in 0..R {
                 for v in 0..NV {
@@ -185,15 +199,19 @@ impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_
         }
     }
 
+    /// Adds part of the recurrent products of R rows to their tile.
+    ///
+    /// # Safety
+    /// `h` has R rows as long as the weights are deep, and the tile has the rows, begun.
     #[inline(always)]
     pub(super) unsafe fn recurrent_block<S: Simd, const R: usize>(
         &self,
         h: RowPointers,
-        weights: Stretch<W>,
+        weights: PanelPart<W>,
         row: usize,
         tile: *mut f32,
     ) {
-        // SAFETY: see `ahead`.
+        // SAFETY: slots are below `SLOTS`.
         unsafe {
             let tile = tile.add(row * SLOTS * S::LANES);
             let mut acc = [[S::splat(0.0); NV]; R];
@@ -202,7 +220,6 @@ impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_
                     acc[r][v] = S::load(tile.add((r * SLOTS + Self::slot(v)) * S::LANES));
                 }
             }
-            let h = RowPointers { start: h.start.add(row * h.stride), ..h };
             multiply::<S, W, R, NV>(&mut acc, h, weights.at_row::<S, NV>(row));
             for r in 0..R {
                 for v in 0..NV {
@@ -214,24 +231,27 @@ impl<C: CellMath, W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_
 
     /// From row `k` on, at most `depth` of the `(first, count)` rows of a panel that belong to W or to U.
     #[inline(always)]
-    pub(super) fn stretch<S: Simd>(
+    pub(super) fn panel_part<S: Simd>(
         &self,
         panel: usize,
         k: usize,
         depth: usize,
         (first, count): (usize, usize),
-    ) -> Stretch<W> {
+    ) -> PanelPart<W> {
         let row = |panel: usize, k: usize| self.panels.panel(panel).wrapping_add((first + k) * NV * S::LANES);
         let next = if k + depth < count { row(panel, k + depth) } else { row(panel + 1, 0) };
-        Stretch { start: row(panel, k), depth: depth.min(count - k), next }
+        PanelPart { start: row(panel, k), depth: depth.min(count - k), next }
     }
 
     #[inline(always)]
-    unsafe fn bias_slot(&self, panel: usize, lanes: usize, slot: usize) -> *const f32 {
-        self.weights.bias.as_ptr().wrapping_add((panel * SLOTS + slot) * lanes)
+    fn bias_slot(&self, panel: usize, lanes: usize, slot: usize) -> *const f32 {
+        self.bias.as_ptr().wrapping_add((panel * SLOTS + slot) * lanes)
     }
 
     /// What every row of a panel's products starts from.
+    ///
+    /// # Safety
+    /// The panel exists.
     #[inline(always)]
     unsafe fn bias<S: Simd, const R: usize>(&self, panel: usize) -> [[S::V; NV]; R] {
         // SAFETY: the bias has all slots of all panels.

@@ -1,19 +1,21 @@
 //! The backward recurrence in phases.
 
-use super::super::super::cells::{Element, Moments, NormFlow, RowCellMath, RowGrads, cell_in_phases};
+use super::super::super::cells::{
+    Element, Moments, NormBackward, Row, RowCellMath, RowGrads, cell_in_phases,
+};
 use super::super::super::simd::{self, Simd, SimdKernel};
 use super::super::super::team::Shared;
 use super::super::super::tile::RowPointers;
 use super::super::backward::{BackwardArgs, unit_blocks};
 use super::super::noise::{StepNoise, TaskNoise};
 use super::super::pack::BackwardWeights;
-use super::super::part::{Part, Pointers, Step};
+use super::super::part::{Part, Pointers, RowFlow, Step};
 use super::super::schedule::{Task, run_tasks, tasks};
-use super::{PhaseWeights, columns, meet, own_rows};
+use super::{PhaseWeights, columns, own_rows, wait_for_others};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
 
-/// Gradients that flow in, and from step to step, and memory that the tasks of a direction share.
+/// Gradients from outside, gradients that pass from step to step, and memory that the tasks of a direction share.
 #[derive(Clone, Copy)]
 struct Flows {
     /// As in [`BackwardArgs`]
@@ -33,7 +35,7 @@ struct Flows {
 }
 
 /// Runs the backward recurrence on up to `threads` threads.
-pub(in super::super) fn backward(threads: usize, args: BackwardArgs<'_>) {
+pub(in super::super) fn backward(threads: usize, args: BackwardArgs<'_>, forward: &[PhaseWeights]) {
     let layer = args.layer;
     let LayerDims { batch, hidden, state, directions, .. } = layer.dims;
     let (kind, gates, rows) = (args.spec.kind, args.spec.gates(), layer.len() * directions);
@@ -70,14 +72,14 @@ pub(in super::super) fn backward(threads: usize, args: BackwardArgs<'_>) {
     };
     let tasks = tasks(&layer, gates, threads);
     run_tasks(&tasks, directions, |task, barrier| {
-        let part = Part { layer, task, barrier, pointers };
+        let part = Part { layer, task, barrier, pointers, gates };
         let direction = layer.direction + task.d;
-        let forward = &args.forward.phases[direction];
+        let forward = &forward[direction];
         run_part(args.spec, PhasesOf { part, flows, forward, weights: args.weights, direction });
     });
 }
 
-/// What a part has beside its cell.
+/// A part without its cell.
 #[derive(Clone, Copy)]
 struct PhasesOf<'a> {
     part: Part<'a>,
@@ -108,7 +110,7 @@ impl<C: RowCellMath> SimdKernel for Phases<'_, C> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self) {
         let PhasesOf { part, flows, weights, direction, .. } = self.of;
         let LayerDims { steps, batch, hidden, state, directions, .. } = part.layer.dims;
         let (d, b0, share, barrier) = (part.task.d, part.task.rows.0, part.task.share, part.barrier);
@@ -122,40 +124,40 @@ impl<C: RowCellMath> SimdKernel for Phases<'_, C> {
         unsafe {
             if self.of.forward.norms.is_some() {
                 self.products::<S>();
-                meet(barrier);
+                wait_for_others(barrier);
             }
             for s in (0..steps).rev() {
-                let all = part.step::<C>(s, StepNoise::NONE);
-                let step = noise.step::<C>(&own, s, (0, usize::MAX));
+                let all = part.step(s, StepNoise::NONE);
+                let step = noise.step(&own, s, (0, usize::MAX));
                 let first = all.first * directions + d;
                 self.incoming::<S>(&own, &step, s + 1);
                 if let Some(projection) = weights.projection.get(direction) {
-                    meet(barrier);
+                    wait_for_others(barrier);
                     let dy = flows.projected.get().wrapping_add(first * state);
                     let rows = (RowPointers::contiguous(dy, directions * state), all.rows);
                     columns(projection, share, rows, (inner, hidden));
-                    meet(barrier);
+                    wait_for_others(barrier);
                 }
                 self.rows::<S>(&own, &step, false, &mut scratch);
                 let gates = part.pointers.gates.wrapping_add(first * width);
                 if C::TWO_PRODUCTS {
-                    meet(barrier);
+                    wait_for_others(barrier);
                     let d_candidate = gates.wrapping_add(width - hidden);
                     let rows = (RowPointers::contiguous(d_candidate, directions * width), all.rows);
                     columns(&weights.candidate[direction], share, rows, (inner, hidden));
-                    meet(barrier);
+                    wait_for_others(barrier);
                     self.rows::<S>(&own, &step, true, &mut scratch);
                 }
-                meet(barrier);
+                wait_for_others(barrier);
                 let source = match self.of.forward.norms {
                     Some(_) => flows.products.get().wrapping_add(first * width),
                     None => gates,
                 };
                 let rows = (RowPointers::contiguous(source, directions * width), all.rows);
                 columns(&weights.recurrent[direction], share, rows, (back, state));
-                meet(barrier);
+                wait_for_others(barrier);
             }
-            let step = noise.step::<C>(&own, 0, (0, usize::MAX));
+            let step = noise.step(&own, 0, (0, usize::MAX));
             self.incoming::<S>(&own, &step, 0);
         }
     }
@@ -163,6 +165,9 @@ impl<C: RowCellMath> SimdKernel for Phases<'_, C> {
 
 impl<C: RowCellMath> Phases<'_, C> {
     /// `U h` of all steps, each task some of the steps of its rows.
+    ///
+    /// # Safety
+    /// h of all steps is finished, and `products` has all rows.
     #[inline(always)]
     unsafe fn products<S: Simd>(&self) {
         let PhasesOf { part, flows, forward, .. } = self.of;
@@ -173,9 +178,9 @@ impl<C: RowCellMath> Phases<'_, C> {
         let mut noise = TaskNoise::new(&part);
         let mut altered = vec![0.0; if noise.alters_h() { part.rows() * state } else { 0 }];
         for s in share * steps / shares..(share + 1) * steps / shares {
-            // Nothing here is drawn anew at each step.
-            let step = noise.step::<C>(&part, s, (0, 0));
-            // SAFETY: see `run`.
+            // No units: recurrent dropout is drawn once per sequence.
+            let step = noise.step(&part, s, (0, 0));
+            // SAFETY: the step's rows, which no other task writes.
             unsafe {
                 let mut entering = step.h_prev;
                 if noise.alters_h() {
@@ -189,146 +194,156 @@ impl<C: RowCellMath> Phases<'_, C> {
         }
     }
 
-    /// Gathers the gradients of the h of the step before step `s`, whose rows `step` are: to `inner`, or to
-    /// `projected`. `s == 0` is the gradient of h0, and `step` is step 0.
+    /// Adds up the gradients of the h that enters step `s`, which is the h of the step before. `step` has that step's
+    /// rows; the sums go to `inner`, or to `projected`. For `s == 0` they are the gradients of h0, and `step` is step 0.
+    ///
+    /// # Safety
+    /// The rows are this task's own until the next barrier, and the products of step `s` are finished.
     #[inline(always)]
     unsafe fn incoming<S: Simd>(&self, own: &Part<'_>, step: &Step, s: usize) {
         let LayerDims { steps, batch, hidden, state, directions, .. } = own.layer.dims;
         let (flows, d, b0) = (self.of.flows, own.task.d, own.task.rows.0);
         let begun = if s == steps { 0 } else { own.active(s) };
-        // SAFETY: see `run`.
-        unsafe {
-            for r in 0..step.rows {
-                let b = d * batch + b0 + r;
-                let row = own.row::<C, S>(step, r);
-                let (dh, back) = (flows.dh.get().add(b * state), flows.back.get().add(b * state));
-                let carry = flows.carry.get().add(b * hidden);
-                let n = (step.first + r) * directions + d;
-                let dy = flows.dy.get().wrapping_add(n * state);
-                let out = match hidden == state {
-                    true => flows.inner.get().add(b * hidden),
-                    false => flows.projected.get().wrapping_add(n * state),
+        for r in 0..step.rows {
+            let (b, n) = (d * batch + b0 + r, (step.first + r) * directions + d);
+            let of = |memory: Shared, row: usize| memory.get().wrapping_add(row * state);
+            // A projection's weights need the gradients of all steps.
+            let out = if hidden == state { of(flows.inner, b) } else { of(flows.projected, n) };
+            // SAFETY: a row of the step, in arrays that have all rows.
+            let (row, dh, back, dy, out) = unsafe {
+                (
+                    own.row::<C>(step, r, self.row_flow(b, hidden)),
+                    Row::new(of(flows.dh, b), state),
+                    Row::new(of(flows.back, b), state),
+                    Row::new(of(flows.dy, n), state),
+                    Row::new(out, state),
+                )
+            };
+            // No gradient passes a cleared state.
+            let cut = r < begun && !own.layer.keeps(own.layer.first_row(d, s) + b0 + r);
+            if cut {
+                for j in (0..hidden).step_by(S::LANES) {
+                    row.units::<S>(j).set_carry::<S>(S::splat(0.0));
+                }
+            }
+            for j in (0..state).step_by(S::LANES) {
+                let at = row.units_below::<S>(j, state);
+                let before = if cut {
+                    S::splat(0.0)
+                } else if r >= begun {
+                    dh.at::<S>(&at)
+                } else {
+                    Self::flow::<S>(&at, back, dh)
                 };
-                // Nothing flows past a cleared state.
-                let cut = r < begun && !own.layer.keeps(own.layer.first_row(d, s) + b0 + r);
-                if cut {
-                    std::ptr::write_bytes(carry, 0, hidden);
+                if s == 0 {
+                    dh.set::<S>(&at, before);
+                    continue;
                 }
-                for j in (0..state).step_by(S::LANES) {
-                    let at = row.at(j, S::LANES.min(state - j));
-                    let before = if cut {
-                        S::splat(0.0)
-                    } else if r >= begun {
-                        at.load::<S>(dh.add(j))
-                    } else {
-                        self.flow::<S>(&at, back, dh, carry)
-                    };
-                    if s == 0 {
-                        at.store::<S>(dh.add(j), before);
-                        continue;
-                    }
-                    let mut sum = S::add(before, at.load::<S>(dy.add(j)));
-                    if let Some(zone) = at.factors::<S>(at.noise.zone_h) {
-                        let past = S::mul(zone, sum);
-                        at.store::<S>(dh.add(j), past);
-                        sum = S::sub(sum, past);
-                    }
-                    at.store::<S>(out.add(j), sum);
+                let mut sum = S::add(before, dy.at::<S>(&at));
+                if let Some(zone) = at.zone_h::<S>() {
+                    let past = S::mul(zone, sum);
+                    dh.set::<S>(&at, past);
+                    sum = S::sub(sum, past);
                 }
+                out.set::<S>(&at, sum);
             }
         }
     }
 
-    /// What the later step hands to the h before it.
+    /// The gradient of h that comes from the later step.
     #[inline(always)]
-    unsafe fn flow<S: Simd>(
-        &self,
-        at: &Element,
-        back: *const f32,
-        dh: *const f32,
-        carry: *const f32,
-    ) -> S::V {
-        // SAFETY: see `run`.
-        unsafe {
-            let mut flow = at.load::<S>(back.add(at.unit));
-            if let Some(mask) = at.factors::<S>(at.noise.mask) {
-                flow = S::mul(flow, mask);
-            }
-            if C::CARRY_IS_DH {
-                flow = S::add(flow, at.load::<S>(carry.add(at.unit)));
-            }
-            if !at.noise.zone_h.is_null() {
-                flow = S::add(flow, at.load::<S>(dh.add(at.unit)));
-            }
-            flow
+    fn flow<S: Simd>(at: &Element, back: Row, dh: Row) -> S::V {
+        let mut flow = back.at::<S>(at);
+        if let Some(mask) = at.mask::<S>() {
+            flow = S::mul(flow, mask);
+        }
+        if C::CARRY_IS_DH {
+            flow = S::add(flow, at.carry::<S>());
+        }
+        if at.has_zone_h() {
+            flow = S::add(flow, dh.at::<S>(at));
+        }
+        flow
+    }
+
+    /// Carry and sums of row `b` of [D, B].
+    #[inline(always)]
+    fn row_flow(&self, b: usize, hidden: usize) -> RowFlow {
+        let Flows { carry, sums, sum_blocks, .. } = self.of.flows;
+        RowFlow {
+            carry: carry.get().wrapping_add(b * hidden),
+            sums: sums.get().wrapping_add(b * sum_blocks * hidden),
+            sum_blocks,
         }
     }
 
     /// The cells of a step's rows; `again` for the second half of a step with two products.
+    ///
+    /// # Safety
+    /// The rows are this task's own until the next barrier, and their gradients of h are in `inner`.
     #[inline(always)]
     unsafe fn rows<S: Simd>(&self, own: &Part<'_>, step: &Step, again: bool, scratch: &mut [f32]) {
         let PhasesOf { flows, forward, .. } = self.of;
         let LayerDims { batch, hidden, directions, .. } = own.layer.dims;
         let (d, width) = (own.task.d, C::GATES * hidden);
-        // The last blocks of the sums are those of the products' gains.
+        // The last blocks of the sums belong to the gains of the recurrent product.
         let gains = flows.sum_blocks.saturating_sub(C::GATES);
-        // SAFETY: see `run`.
-        unsafe {
-            for r in 0..step.rows {
-                let mut row = own.row::<C, S>(step, r);
-                let b = d * batch + own.task.rows.0 + r;
-                row.sums = flows.sums.get().wrapping_add(b * flows.sum_blocks * hidden);
-                let grads = RowGrads {
-                    dh: flows.inner.get().add(b * hidden),
-                    carry: flows.carry.get().add(b * hidden),
-                    norm_c: forward.norm_c(),
-                    norm_c_sums: gains.saturating_sub(2),
-                    keep_output: forward.projection.is_some(),
-                    scratch: scratch.as_mut_ptr(),
-                };
-                if again {
-                    self.cell.backward_again::<S>(&row, &grads);
-                    continue;
-                }
-                self.cell.backward_row::<S>(&row, &grads);
-                if let Some([_, gain]) = &forward.norms {
-                    let n = (step.first + r) * directions + d;
-                    self.through_norm::<S>(&row, flows.products.get().add(n * width), gain, gains);
-                }
+        for r in 0..step.rows {
+            let (b, n) = (d * batch + own.task.rows.0 + r, (step.first + r) * directions + d);
+            // SAFETY: a row of the step, in arrays that have all rows; `scratch` is not used otherwise.
+            let (row, dh, scratch) = unsafe {
+                (
+                    own.row::<C>(step, r, self.row_flow(b, hidden)),
+                    Row::new(flows.inner.get().wrapping_add(b * hidden), hidden),
+                    Row::new(scratch.as_mut_ptr(), scratch.len()),
+                )
+            };
+            let grads = RowGrads {
+                dh,
+                norm_c: forward.norm_c(),
+                norm_c_sums: gains.saturating_sub(2),
+                keep_output: forward.projection.is_some(),
+                scratch,
+            };
+            if again {
+                self.cell.backward_again::<S>(&row, &grads);
+                continue;
+            }
+            self.cell.backward_row::<S>(&row, &grads);
+            if let Some([_, gain]) = &forward.norms {
+                // SAFETY: a row of the products, which layers with normalisation have.
+                let product = unsafe { Row::new(flows.products.get().wrapping_add(n * width), width) };
+                Self::through_norm::<S>(&row, product, gain, gains);
             }
         }
     }
 
-    /// From a row of `U h` `[G*H]` to its gradient.
+    /// Backward of the recurrent product's normalisation: overwrites a row of `U h` `[G*H]` with its gradient.
     #[inline(always)]
-    unsafe fn through_norm<S: Simd>(&self, row: &Element, product: *mut f32, gain: &[f32], sums: usize) {
-        let width = C::GATES * row.hidden;
+    fn through_norm<S: Simd>(row: &Element, product: Row, gain: &[f32], sums: usize) {
+        let hidden = row.hidden();
         let source = |g: usize, at: &Element| match C::LAST_GATE_IN_AUX && g + 1 == C::GATES {
-            true => at.aux,
-            // SAFETY: a gate of the row.
-            false => unsafe { at.gate(g) },
+            true => at.aux::<S>(),
+            false => at.gate::<S>(g),
         };
-        // SAFETY: see `run`.
-        unsafe {
-            let moments = Moments::of::<S>(product, width);
-            let mut flow = NormFlow::<S>::new();
-            for g in 0..C::GATES {
-                for j in (0..row.hidden).step_by(S::LANES) {
-                    let at = row.units::<S>(j);
-                    let normed = moments.normalise::<S>(at.load::<S>(product.add(g * row.hidden + j)));
-                    let d = at.load::<S>(source(g, &at));
-                    at.add_to_sum::<S>(sums + g, S::mul(d, normed));
-                    flow.add(S::mul(d, at.per_unit::<S>(gain, g)), normed, at.lanes);
-                }
+        let moments = Moments::of::<S>(product);
+        let mut flow = NormBackward::<S>::new();
+        for g in 0..C::GATES {
+            for j in (0..hidden).step_by(S::LANES) {
+                let at = row.units::<S>(j);
+                let normed = moments.normalise::<S>(product.block(g, hidden).at::<S>(&at));
+                let d = source(g, &at);
+                at.add_to_sum::<S>(sums + g, S::mul(d, normed));
+                flow.add(S::mul(d, at.per_unit::<S>(gain, g)), normed, at.lanes());
             }
-            let means = flow.means(width);
-            for g in 0..C::GATES {
-                for j in (0..row.hidden).step_by(S::LANES) {
-                    let at = row.units::<S>(j);
-                    let place = product.add(g * row.hidden + j);
-                    let d = S::mul(at.load::<S>(source(g, &at)), at.per_unit::<S>(gain, g));
-                    at.store::<S>(place, moments.back::<S>(means, d, at.load::<S>(place)));
-                }
+        }
+        let means = flow.means(product.len());
+        for g in 0..C::GATES {
+            let product = product.block(g, hidden);
+            for j in (0..hidden).step_by(S::LANES) {
+                let at = row.units::<S>(j);
+                let d = S::mul(source(g, &at), at.per_unit::<S>(gain, g));
+                product.set::<S>(&at, moments.backward::<S>(means, d, product.at::<S>(&at)));
             }
         }
     }

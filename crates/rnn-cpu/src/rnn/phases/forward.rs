@@ -1,36 +1,36 @@
 //! The forward pass in phases.
 
-use super::super::super::cells::{Moments, Preactivations, RowCellMath, RowOut, cell_in_phases};
+use super::super::super::cells::{Moments, Preactivations, Row, RowCellMath, RowOut, cell_in_phases};
 use super::super::super::gemm::{Prepared, product};
 use super::super::super::simd::{self, Simd, SimdKernel};
 use super::super::super::team::Shared;
 use super::super::super::tile::RowPointers;
 use super::super::forward::ForwardArgs;
 use super::super::noise::{StepNoise, TaskNoise};
-use super::super::part::{Part, Pointers, Step};
+use super::super::part::{Part, Pointers, RowFlow, Step};
 use super::super::schedule::{run_tasks, tasks};
-use super::{PhaseWeights, columns, meet, own_rows};
+use super::{PhaseWeights, columns, own_rows, wait_for_others};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
 
-/// Floats of input products made ahead of the steps that use them: 1 MiB.
+/// Floats of input products that are computed ahead of the steps that use them: 1 MiB.
 const AHEAD: usize = 256 << 10;
 
 /// Memory that the tasks of a direction share.
 #[derive(Clone, Copy)]
 struct Shares {
-    /// Input products of some steps, rows of G*H, and the first one's place among all rows.
+    /// Input products of some steps, rows of G*H, and the index of the first among all rows.
     x: Shared,
     first: usize,
     /// [B, G*H]: recurrent products
     h: Shared,
-    /// [B, H]: what a second product or the projection reads
+    /// [B, H]: the operand of a second product or of the projection
     inner: Shared,
-    /// [B, P]: h on its way into the product, if noise changes it
+    /// [B, P]: h as the recurrent product reads it, if resets or dropout change it
     h_in: Shared,
 }
 
-/// Steps whose input products are made at a time.
+/// Number of steps whose input products are computed together.
 fn chunk(dims: &LayerDims, gates: usize) -> usize {
     (AHEAD / (dims.batch * gates * dims.hidden)).clamp(1, dims.steps)
 }
@@ -41,13 +41,13 @@ fn shared_widths(dims: &LayerDims, gates: usize) -> [usize; 4] {
     [chunk(dims, gates) * width, width, dims.hidden, dims.state]
 }
 
-/// Floats of the memory that an inference pass in phases takes beside its arrays.
+/// Floats that an inference pass in phases allocates beside its arrays.
 pub(in super::super) fn working_len(dims: &LayerDims, gates: usize) -> usize {
     dims.directions * dims.batch * shared_widths(dims, gates).iter().sum::<usize>()
 }
 
 /// Runs a layer forward on up to `threads` threads.
-pub(in super::super) fn forward(threads: usize, args: ForwardArgs<'_>) {
+pub(in super::super) fn forward(threads: usize, args: ForwardArgs<'_>, weights: &[PhaseWeights]) {
     let layer = args.layer;
     let LayerDims { steps, batch, inputs, hidden, state, directions } = layer.dims;
     let (kind, gates, total) = (args.spec.kind, args.spec.gates(), layer.len());
@@ -74,10 +74,10 @@ pub(in super::super) fn forward(threads: usize, args: ForwardArgs<'_>) {
         let last = (s0 + chunk).min(steps) - 1;
         let shares: Vec<Shares> = (memory.iter_mut().enumerate())
             .map(|(d, [x, h, inner, h_in])| {
-                // Backwards in time the last step's rows come first.
+                // In the reverse direction the rows of the last step come first.
                 let (a, b) = (layer.first_row(d, s0), layer.first_row(d, last));
                 let (first, end) = if a <= b { (a, b + layer.count(last)) } else { (b, a + layer.count(s0)) };
-                let weights = &args.weights.phases[layer.direction + d].input;
+                let weights = &weights[layer.direction + d].input;
                 if end > first {
                     let rows = &args.x[first * inputs..end * inputs];
                     let of = Prepared { a: rows, m: end - first, b: weights, depth: (0, inputs) };
@@ -88,8 +88,8 @@ pub(in super::super) fn forward(threads: usize, args: ForwardArgs<'_>) {
             })
             .collect();
         run_tasks(&tasks, directions, |task, barrier| {
-            let part = Part { layer, task, barrier, pointers };
-            let weights = &args.weights.phases[layer.direction + task.d];
+            let part = Part { layer, task, barrier, pointers, gates };
+            let weights = &weights[layer.direction + task.d];
             let of = (s0, last + 1);
             run_part(args.spec, part, weights, (shares[task.d], of, args.training));
         });
@@ -126,7 +126,7 @@ impl<C: RowCellMath> SimdKernel for Phases<'_, C> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self) {
         let LayerDims { hidden, state, directions, .. } = self.part.layer.dims;
         let (w, b0, share) = (self.weights, self.part.task.rows.0, self.part.task.share);
         let (own, barrier) = (own_rows(&self.part), self.part.barrier);
@@ -138,39 +138,39 @@ impl<C: RowCellMath> SimdKernel for Phases<'_, C> {
         ];
         let mut noise = TaskNoise::new(&own);
         for s in self.steps.0..self.steps.1 {
-            let all = self.part.step::<C>(s, StepNoise::NONE);
-            let step = noise.step::<C>(&own, s, (0, usize::MAX));
+            let all = self.part.step(s, StepNoise::NONE);
+            let step = noise.step(&own, s, (0, usize::MAX));
             let at = own.task.rows.0 - b0;
             // SAFETY: rows of the task and units below H; what a phase reads, another wrote before a barrier.
             unsafe {
                 let mut entering = all.h_prev;
                 if noise.alters_h() {
                     noise.copy_in::<S>(&own, &step, h_in.add(at * state));
-                    meet(barrier);
+                    wait_for_others(barrier);
                     entering = RowPointers::contiguous(h_in, state);
                 }
                 columns(&w.recurrent, share, (entering, all.rows), (h, width));
-                meet(barrier);
+                wait_for_others(barrier);
                 self.rows::<S>(&own, &step, false);
                 if C::TWO_PRODUCTS {
-                    meet(barrier);
+                    wait_for_others(barrier);
                     if let Some(candidate) = &w.candidate {
                         let rows = (RowPointers::contiguous(inner, hidden), all.rows);
                         columns(candidate, share, rows, (h.add(width - hidden), width));
                     }
-                    meet(barrier);
+                    wait_for_others(barrier);
                     self.rows::<S>(&own, &step, true);
                 }
                 if let Some(projection) = &w.projection {
-                    meet(barrier);
+                    wait_for_others(barrier);
                     let rows = (RowPointers::contiguous(inner, hidden), all.rows);
                     columns(projection, share, rows, (all.y, directions * state));
                     if self.part.layer.noise.rates.zoneout_h > 0.0 {
-                        meet(barrier);
+                        wait_for_others(barrier);
                         self.zone::<S>(&own, &step);
                     }
                 }
-                meet(barrier);
+                wait_for_others(barrier);
             }
         }
     }
@@ -178,50 +178,61 @@ impl<C: RowCellMath> SimdKernel for Phases<'_, C> {
 
 impl<C: RowCellMath> Phases<'_, C> {
     /// The cells of a step's rows; `again` for the second half of a step with two products.
+    ///
+    /// # Safety
+    /// The rows are this task's own until the next barrier, and their products are finished.
     #[inline(always)]
     unsafe fn rows<S: Simd>(&self, own: &Part<'_>, step: &Step, again: bool) {
         let LayerDims { hidden, state, directions, .. } = own.layer.dims;
-        let (w, width) = (self.weights, C::GATES * hidden);
-        // SAFETY: see `run`.
-        unsafe {
-            for r in 0..step.rows {
-                let row = own.row::<C, S>(step, r);
-                let b = own.task.rows.0 + r;
-                let x = self.shares.x.get().add((step.first + r - self.shares.first) * width).cast_const();
-                let h = self.shares.h.get().add(b * width);
-                let norms = w.norms.as_ref().map(|[ih, hh]| {
-                    [(Moments::of::<S>(x, width), &ih[..]), (Moments::of::<S>(h, width), &hh[..])]
-                });
-                let biases = [&w.biases[0][..], &w.biases[1][..]];
-                let pre = Preactivations { x, h, biases, norms, norm_c: w.norm_c() };
-                let is_state = w.projection.is_none();
-                let h = match is_state && (again || !C::TWO_PRODUCTS) {
-                    true => step.y.add(r * directions * state),
-                    false => self.shares.inner.get().add(b * hidden),
-                };
-                let out = RowOut { h, is_state, training: self.training };
-                match again {
-                    false => self.cell.forward_row::<S>(&pre, &row, out),
-                    true => self.cell.forward_again::<S>(&pre, &row, out),
-                }
+        let (w, shares, width) = (self.weights, self.shares, C::GATES * hidden);
+        let is_state = w.projection.is_none();
+        for r in 0..step.rows {
+            let b = own.task.rows.0 + r;
+            let h_at = match is_state && (again || !C::TWO_PRODUCTS) {
+                true => step.y.wrapping_add(r * directions * state),
+                false => shares.inner.get().wrapping_add(b * hidden),
+            };
+            // SAFETY: row b of the batch, in memory that has all of them.
+            let (row, x, h, out) = unsafe {
+                let x = shares.x.get().add((step.first + r - shares.first) * width);
+                let h = shares.h.get().add(b * width);
+                (
+                    own.row::<C>(step, r, RowFlow::NONE),
+                    Row::new(x, width),
+                    Row::new(h, width),
+                    Row::new(h_at, hidden),
+                )
+            };
+            let norms = w
+                .norms
+                .as_ref()
+                .map(|[ih, hh]| [(Moments::of::<S>(x), &ih[..]), (Moments::of::<S>(h), &hh[..])]);
+            let biases = [&w.biases[0][..], &w.biases[1][..]];
+            let pre = Preactivations { x, h, biases, norms, norm_c: w.norm_c() };
+            let out = RowOut { h: out, is_state, training: self.training };
+            match again {
+                false => self.cell.forward_row::<S>(&pre, &row, out),
+                true => self.cell.forward_again::<S>(&pre, &row, out),
             }
         }
     }
 
     /// Mixes the projected h of a step with the old one.
+    ///
+    /// # Safety
+    /// The rows are this task's own until the next barrier, and their projection is finished.
     #[inline(always)]
     unsafe fn zone<S: Simd>(&self, own: &Part<'_>, step: &Step) {
         let LayerDims { state, directions, .. } = own.layer.dims;
-        // SAFETY: see `run`.
-        unsafe {
-            for r in 0..step.rows {
-                let row = own.row::<C, S>(step, r);
+        for r in 0..step.rows {
+            // SAFETY: a row of the step.
+            let (row, y) = unsafe {
                 let y = step.y.add(r * directions * state);
-                for j in (0..state).step_by(S::LANES) {
-                    let at = row.at(j, S::LANES.min(state - j));
-                    let h = at.load::<S>(y.add(j));
-                    at.store::<S>(y.add(j), at.zone::<S>(at.noise.zone_h, h, at.h_prev));
-                }
+                (own.row::<C>(step, r, RowFlow::NONE), Row::new(y, state))
+            };
+            for j in (0..state).step_by(S::LANES) {
+                let at = row.units_below::<S>(j, state);
+                y.set::<S>(&at, at.mixed_h::<S>(y.at::<S>(&at)));
             }
         }
     }

@@ -1,9 +1,9 @@
-//! Layers whose steps come in phases: layer normalisation, which needs a whole row of products, a GRU that resets
-//! before its second product, and projections of h.
+//! The driver of layers whose steps have several phases: with layer normalisation, which needs a whole row of products; a
+//! GRU with the reset gate before its second product; projections of h.
 //!
-//! The threads that share a direction's units divide the columns of each product and then the rows of what
-//! comes between products, with a barrier after each phase. The input's products are made ahead, for some
-//! steps at a time. Every number is again one chain of multiply-adds whatever the split.
+//! Threads that share a direction divide the columns of each product, and the rows of the work between two products,
+//! with a barrier after each phase. The products of the input are computed ahead, for several steps at a time. Every
+//! number is one chain of multiply-adds, whatever the division.
 
 mod backward;
 mod forward;
@@ -19,14 +19,14 @@ use super::super::memory::{CpuBuffer, CpuDevice};
 use super::super::out::{Init, Out, panel_vectors};
 use super::super::panels::Panels;
 use super::super::simd::{self, Simd, SimdKernel};
-use super::super::tile::{DEPTH, RowPointers, Stretch, most_rows};
+use super::super::tile::{DEPTH, PanelPart, RowPointers, most_rows};
 use super::pack::{CellWeights, Sizes, copy};
 use super::part::Part;
 use super::schedule::{Task, first_row};
 use rnn_base::error::Result;
 use rnn_kernels::cell::{CellSpec, Parameter};
 
-/// Whether a layer runs in phases rather than fused.
+/// Whether a layer needs the driver in phases rather than the fused one.
 pub(super) fn in_phases(spec: &CellSpec, sizes: &Sizes) -> bool {
     spec.layer_norm || !spec.reset_after || sizes.state != sizes.hidden
 }
@@ -35,7 +35,7 @@ pub(super) fn in_phases(spec: &CellSpec, sizes: &Sizes) -> bool {
 pub(crate) struct PhaseWeights {
     /// W^T `[I, G*H]`
     pub(super) input: Panels,
-    /// U^T `[P, G*H]`; without the last gate of a GRU that resets first
+    /// U^T `[P, G*H]`; without the last gate of a GRU with the reset gate before the product
     pub(super) recurrent: Panels,
     /// U_n^T `[H, H]` of such a GRU
     pub(super) candidate: Option<Panels>,
@@ -101,7 +101,7 @@ impl PhaseWeights {
             + pairs.into_iter().flatten().map(pair).sum::<usize>()
     }
 
-    /// What [`PhaseWeights::len`] will be without the weights per unit.
+    /// [`PhaseWeights::len`] without the weights per unit, known before packing.
     pub(super) fn len_of(spec: &CellSpec, Sizes { inputs, hidden, state }: Sizes) -> usize {
         let rows = spec.gates() * hidden;
         let mut len = Panels::len_of(inputs, rows) + 2 * rows;
@@ -124,7 +124,7 @@ impl PhaseWeights {
     }
 }
 
-/// The part of a task in the phases that go by rows: some of the rows, all units.
+/// The part of a task in phases that divide rows: some of the rows, all units.
 fn own_rows<'a>(part: &Part<'a>) -> Part<'a> {
     let (share, shares) = part.task.share;
     let rows = match (shares, part.layer.ragged) {
@@ -140,14 +140,14 @@ fn own_rows<'a>(part: &Part<'a>) -> Part<'a> {
 
 /// Waits for the other tasks of the direction, if there are any.
 #[inline(always)]
-fn meet(barrier: Option<&Barrier>) {
+fn wait_for_others(barrier: Option<&Barrier>) {
     if let Some(barrier) = barrier {
         barrier.wait();
     }
 }
 
-/// A task's columns of `out = a panels`; rows of `out` are `ldc` apart. A function of its own, entered anew for
-/// its instruction set, because every cell and phase would hold a copy of all register tiles otherwise.
+/// A task's columns of `out = a panels`; rows of `out` are `ldc` apart. A kernel of its own, because otherwise all
+/// register tiles would be compiled into every cell and phase.
 ///
 /// # Safety
 /// `rows` rows of a, as deep as the panels, and of `out`.
@@ -165,7 +165,7 @@ unsafe fn columns(
 
 struct Columns<'a> {
     panels: &'a Panels,
-    /// This share of so many.
+    /// Number of the share, and of all shares.
     share: (usize, usize),
     a: RowPointers,
     rows: usize,
@@ -177,11 +177,11 @@ impl SimdKernel for Columns<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self) {
         let Columns { panels, share: (share, shares), a, rows, out, ldc } = self;
         let (cols, total, width) = (panels.cols(), panels.depth(), 4 * S::LANES);
         let count = cols.div_ceil(width);
-        // A single block gains nothing from coming back to its panel.
+        // With a single block of rows, nothing reads a part of the panel twice.
         let most = if rows <= most_rows::<S>() { total } else { DEPTH };
         for panel in share * count / shares..(share + 1) * count / shares {
             let col = panel * width;
@@ -193,7 +193,7 @@ impl SimdKernel for Columns<'_> {
                 unsafe {
                     let out = Out { c: out.add(col), ldc, cols: width.min(cols - col), init };
                     let depth = most.min(total - k);
-                    out.rows::<S>(rows, a.from(k), Stretch { start: at(k), depth, next: at(k + depth) });
+                    out.rows::<S>(rows, a.from(k), PanelPart { start: at(k), depth, next: at(k + depth) });
                 }
             }
         }

@@ -1,14 +1,13 @@
 //! Splitting a layer among threads, or a sequence in time, changes no bit.
 
-use super::backward::{BackwardArgs, backward, unit_blocks};
-use super::forward::{ForwardArgs, forward};
-use super::schedule::{Projection, projection, tasks};
-use super::weight_grads::{WeightGrads, weight_grads};
-use super::*;
-use crate::CpuDevice;
-use crate::rnn::pack::CellWeights;
-use rnn_base::args::recurrence::{Noise, PackedSequence, RecurrenceDraws};
+use rnn_base::args::recurrence::{LayerDims, Noise, PackedSequence, RecurrenceDraws};
 use rnn_base::rng::RngKey;
+use rnn_cpu::CpuDevice;
+use rnn_cpu::internals::rnn::{
+    BackwardArgs, ForwardArgs, Layer, Projection, WeightGrads, input_grads, projection, run_backward,
+    run_forward, tasks, unit_blocks, weight_grads,
+};
+use rnn_cpu::rnn::{CellWeights, LayerWeights, Sizes};
 use rnn_kernels::cell::{CellKind, CellSpec, Parameter, Regularization};
 
 /// Uniform values in ±`scale`.
@@ -89,7 +88,7 @@ impl Drawn {
             c0,
             training: true,
         };
-        forward(threads, args);
+        run_forward(threads, args);
         vec![y, gates, aux]
     }
 }
@@ -126,7 +125,7 @@ fn run(drawn: &Drawn, layer: Layer<'_>, threads: usize) -> Vec<Vec<f32>> {
         projected: &mut projected,
         products: &mut products,
     };
-    backward(threads, args);
+    run_backward(threads, args);
     let mut dx = vec![0.0; total * inputs];
     input_grads(threads, layer, &gates, &weights, &mut dx);
     for direction in 0..directions {

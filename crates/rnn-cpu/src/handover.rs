@@ -1,0 +1,147 @@
+//! How a job goes from its caller to the helpers, and how the caller knows that they have let go of it. Checked by
+//! `tests/loom.rs`.
+
+use super::sync::{
+    AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, SPINS, Thread, fence, park, spin_loop, yield_now,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// The gate's bit that says that the current job takes helpers. The bits below it are the number of helpers inside,
+/// those above it the number of the job.
+const OPEN: u64 = 1 << 31;
+
+/// What everybody works on: numbers are claimed from [`Handover::next`] until they run out.
+#[derive(Clone, Copy)]
+struct Job {
+    work: *const (dyn Fn(usize) + Sync),
+    count: usize,
+}
+
+// SAFETY: the pointee is `Sync`, and it outlives every use: see `Handover::run`.
+unsafe impl Send for Job {}
+
+/// Where a caller leaves a job and helpers find it. One job at a time.
+pub(crate) struct Handover {
+    job: Mutex<Option<Job>>,
+    /// Number of the job << 32 | OPEN | number of helpers inside
+    gate: AtomicU64,
+    /// The next part that nobody has claimed.
+    next: AtomicUsize,
+    panicked: AtomicBool,
+}
+
+/// A thread that takes part in jobs, as callers see it.
+pub(crate) struct Helper {
+    pub(crate) thread: Thread,
+    /// Whether it sleeps or is about to.
+    pub(crate) parked: Arc<AtomicBool>,
+}
+
+impl Handover {
+    pub(crate) fn new() -> Self {
+        Handover {
+            job: Mutex::new(None),
+            gate: AtomicU64::new(0),
+            next: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+        }
+    }
+
+    /// A helper's turn: waits for a job other than `last`, takes part, leaves; returns the job's number.
+    pub(crate) fn help(&self, last: u64, parked: &AtomicBool) -> u64 {
+        let number = self.enter(last, parked);
+        // The lock only carries the pointer across. It is not held during the work.
+        let job = *self.job.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(job) = job {
+            // SAFETY: this helper is counted in the gate, so `run` has not returned.
+            let work = unsafe { &*job.work };
+            if catch_unwind(AssertUnwindSafe(|| self.claim(work, job.count))).is_err() {
+                self.panicked.store(true, Ordering::Relaxed);
+            }
+        }
+        self.gate.fetch_sub(1, Ordering::AcqRel);
+        number
+    }
+
+    /// Waits for an open job other than `last` and goes inside; returns its number.
+    fn enter(&self, last: u64, parked: &AtomicBool) -> u64 {
+        let mut spins = 0;
+        loop {
+            let gate = self.gate.load(Ordering::Acquire);
+            if gate & OPEN != 0 && gate >> 32 != last {
+                let inside = self.gate.compare_exchange(gate, gate + 1, Ordering::AcqRel, Ordering::Relaxed);
+                if inside.is_ok() {
+                    return gate >> 32;
+                }
+            } else if spins < SPINS {
+                spins += 1;
+                spin_loop();
+            } else {
+                // The announcement comes before one more look, and the fence here meets the one in `run`: either this
+                // load sees the new job, or its caller sees the announcement. A token that an earlier wake-up left
+                // costs a turn and no more.
+                parked.store(true, Ordering::Relaxed);
+                fence(Ordering::SeqCst);
+                let gate = self.gate.load(Ordering::Acquire);
+                if gate & OPEN == 0 || gate >> 32 == last {
+                    park();
+                }
+                parked.store(false, Ordering::Relaxed);
+                spins = 0;
+            }
+        }
+    }
+
+    /// Works on parts until none is left.
+    fn claim(&self, work: &(dyn Fn(usize) + Sync), count: usize) {
+        loop {
+            let part = self.next.fetch_add(1, Ordering::Relaxed);
+            if part >= count {
+                return;
+            }
+            work(part);
+        }
+    }
+
+    /// Runs a job with the helpers that come in time. One thread at a time may call this.
+    pub(crate) fn run(&self, helpers: &[Helper], count: usize, work: &(dyn Fn(usize) + Sync)) {
+        // SAFETY: only the lifetime changes. Helpers use the pointer while they are counted in the
+        // gate, and `Close` waits until none is, also when `work` panics here.
+        let erased: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(work) };
+        *self.job.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Job { work: erased, count });
+        self.next.store(0, Ordering::Relaxed);
+        self.panicked.store(false, Ordering::Relaxed);
+        let number = (self.gate.load(Ordering::Relaxed) >> 32).wrapping_add(1) & 0xffff_ffff;
+        self.gate.store(number << 32 | OPEN, Ordering::Release);
+        let close = Close(self);
+        fence(Ordering::SeqCst);
+        for helper in helpers.iter().take(count - 1) {
+            if helper.parked.load(Ordering::Relaxed) {
+                helper.thread.unpark();
+            }
+        }
+        self.claim(work, count);
+        drop(close);
+        assert!(!self.panicked.load(Ordering::Relaxed), "a helper of the CPU backend panicked");
+    }
+}
+
+/// Closes the gate and waits until everybody has left.
+struct Close<'a>(&'a Handover);
+
+impl Drop for Close<'_> {
+    fn drop(&mut self) {
+        let gate = &self.0.gate;
+        gate.fetch_and(!OPEN, Ordering::AcqRel);
+        let mut spins = 0;
+        while gate.load(Ordering::Acquire) & (OPEN - 1) != 0 {
+            if spins < SPINS {
+                spins += 1;
+                spin_loop();
+            } else {
+                yield_now();
+            }
+        }
+    }
+}
