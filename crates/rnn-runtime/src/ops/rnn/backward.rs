@@ -81,7 +81,7 @@ pub fn backward(
     Ok(StackGrads { dx, dh0, dc0, weights })
 }
 
-/// The gradients of a pass of [`forward_in_parts`].
+/// The gradients of a pass of [`forward_in_parts`](super::forward_in_parts).
 ///
 /// # Errors
 /// As [`backward()`].
