@@ -9,11 +9,11 @@ use rnn_kernels::cell::StackSpec;
 /// State that a training pass keeps for its backward pass.
 #[derive(Debug)]
 pub enum Kept {
-    /// Of an undivided pass.
+    /// State of an undivided pass.
     Whole(Saved),
-    /// Of a pass in segments.
+    /// State of a pass in segments.
     Segments(Checkpoints),
-    /// Of a pass in groups of batch rows.
+    /// State of a pass in groups of batch rows.
     Groups(Groups),
 }
 

@@ -29,7 +29,7 @@ pub struct StackArgs<'a> {
     pub training: bool,
     /// Weights of an inference pass; training needs f32.
     pub weights: WeightFormat,
-    /// How a training pass stores the values of all steps; not in f16 with a clip of the pre-activations.
+    /// Storage format of the values of all steps in a training pass; not f16 with a clip of the pre-activations.
     pub storage: Storage,
     /// Source of the draws of dropout and zoneout; absent: no dropout, and zoneout mixes by its rates.
     pub draws: Option<StackDraws>,
