@@ -35,7 +35,7 @@ pub struct WeightGrads<'a> {
     pub dw_ih: &'a mut [f32],
     /// [G*H, P]; not written for an independent recurrence
     pub dw_hh: &'a mut [f32],
-    /// [G*H] each, or absent
+    /// `[G*H]` each, or absent
     pub dbiases: Option<[&'a mut [f32]; 2]>,
 }
 

@@ -3,7 +3,7 @@
 use rnn_base::args::optim::{BaseFactors, ClipFactors};
 use rnn_base::error::{Error, Result};
 
-/// How [`grad_norm`] and the steps after it treat gradients: divided by the loss scale, then clipped by
+/// How [`grad_norm`](super::grad_norm) and the steps after it treat gradients: divided by the loss scale, then clipped by
 /// value, then by the norm of each gradient, then by the norm of all gradients together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClipOptions {

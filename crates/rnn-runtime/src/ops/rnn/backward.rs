@@ -1,10 +1,12 @@
 //! The backward pass of a stack.
 
+use super::checkpoint::backward_checkpointed;
 use super::forward::with_gates;
 use super::merge::merge_backward;
 use super::packed::Packed;
+use super::rows;
 use super::sequences::Path;
-use super::types::{Saved, SavedPass, SavedPasses, StackCotangents, StackGrads, Wanted};
+use super::types::{Kept, Saved, SavedPass, SavedPasses, StackCotangents, StackGrads, Wanted};
 use super::weights::CellWeights;
 use crate::array::Array;
 use crate::device::{Device, on_device};
@@ -77,6 +79,24 @@ pub fn backward(
     weights.reverse();
     let StateGrads { dh0, dc0 } = states;
     Ok(StackGrads { dx, dh0, dc0, weights })
+}
+
+/// The gradients of a pass of [`forward_in_parts`](super::forward_in_parts).
+///
+/// # Errors
+/// As [`backward()`].
+pub fn backward_in_parts(
+    spec: &StackSpec,
+    packed: &Packed,
+    kept: Kept,
+    cotangents: &StackCotangents<'_>,
+    wanted: Wanted,
+) -> Result<StackGrads> {
+    match kept {
+        Kept::Whole(saved) => backward(spec, packed, saved, cotangents, wanted),
+        Kept::Segments(kept) => backward_checkpointed(spec, packed, kept, cotangents, wanted),
+        Kept::Groups(groups) => rows::backward(spec, packed, groups, cotangents, wanted),
+    }
 }
 
 pub(super) fn check_cotangents(

@@ -1,7 +1,7 @@
 //! Report on a recurrent stack's plans and memory on a device.
 
-use super::fit::{self, Parts};
 use super::memory::LayerSizes;
+use super::parts::{self, Parts};
 use crate::device::Device;
 use rnn_base::error::{Error, Result};
 use rnn_gpu::rnn::{Recurrence, wavefront};
@@ -141,7 +141,7 @@ impl Device {
     /// The parts that a training pass runs in.
     fn parts(&self, spec: &StackSpec, steps_rows: [usize; 2]) -> Result<Option<Parts>> {
         let Device::Gpu(gpu) = self else { return Ok(Some(Parts::Whole)) };
-        match fit::on_gpu(spec, gpu.max_array_bytes(), steps_rows, true, false) {
+        match parts::on_gpu(spec, gpu.max_array_bytes(), steps_rows, true, false) {
             Ok(parts) => Ok(Some(parts)),
             Err(Error::TooLarge { .. }) => Ok(None),
             Err(other) => Err(other),

@@ -12,7 +12,6 @@ mod checkpoint;
 mod comparison;
 #[cfg(feature = "gpu")]
 mod explain;
-mod fit;
 mod forward;
 mod memory;
 mod merge;
@@ -27,22 +26,21 @@ mod types;
 mod wavefront;
 mod weights;
 
-pub use backward::backward;
+pub use backward::{backward, backward_in_parts};
 pub use checkpoint::{Checkpoints, backward_checkpointed, forward_checkpointed};
 #[cfg(feature = "gpu")]
 pub use comparison::Comparison;
 #[cfg(feature = "gpu")]
 pub use explain::Explanation;
-pub use fit::Parts;
-pub use forward::forward;
+pub use forward::{forward, forward_in_parts};
 pub use pack::pack;
 pub use packed::Packed;
-pub use parts::{Kept, backward_in_parts, forward_in_parts};
+pub use parts::Parts;
 pub use rows::Groups;
 pub use sequences::Sequences;
 pub use trace::LayerTrace;
 pub use types::{
-    DROPOUT_STREAM, INPUT_STREAM, NOISE_STREAM, OUTPUT_STREAM, Saved, StackArgs, StackCotangents, StackDraws,
-    StackGrads, StackOutput, Wanted,
+    DROPOUT_STREAM, INPUT_STREAM, Kept, NOISE_STREAM, OUTPUT_STREAM, Saved, StackArgs, StackCotangents,
+    StackDraws, StackGrads, StackOutput, Wanted,
 };
 pub use weights::CellWeights;
