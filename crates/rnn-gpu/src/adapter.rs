@@ -4,7 +4,7 @@ use rnn_base::error::{Error, Result};
 use std::fmt;
 use std::sync::OnceLock;
 
-/// What kind of hardware an adapter is.
+/// Kind of an adapter's hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
     /// A GPU with its own memory.

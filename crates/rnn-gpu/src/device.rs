@@ -119,7 +119,7 @@ pub(super) fn expect_blocking(op: &'static str, instead: &str) -> Result<()> {
         return Err(Error::Unsupported {
             op,
             what: "waiting for a GPU on the web".into(),
-            why: format!("nothing may block there; use {instead}"),
+            why: format!("the browser's thread must not block; use {instead}"),
         });
     }
     Ok(())

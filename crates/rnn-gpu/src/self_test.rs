@@ -59,7 +59,7 @@ impl SelfTests {
                 adapter = self.adapter,
                 kernels = key,
                 problem,
-                "self-test failed; simpler kernels take over"
+                "self-test failed; simpler kernels are used"
             );
         }
         *verdict = Some(problem.is_none());

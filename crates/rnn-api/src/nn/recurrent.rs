@@ -70,7 +70,7 @@ impl Recurrent {
                     parts.config,
                     device.name()
                 ),
-                why: format!("there it is {own:?}"),
+                why: format!("this device supports {own:?}"),
             });
         }
         if spec.dropout > 0.0 && spec.num_layers == 1 {

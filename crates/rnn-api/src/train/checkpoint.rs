@@ -26,7 +26,7 @@ pub struct CheckpointConfig {
     pub path: PathBuf,
     /// The interval between checkpoints.
     pub every: Every,
-    /// How many checkpoints to keep; 2 by default.
+    /// Number of checkpoints to keep; 2 by default.
     pub keep: usize,
     /// Whether to resume from the last checkpoint of the folder, if there is one. If not, the default, a folder
     /// with a checkpoint is an error.

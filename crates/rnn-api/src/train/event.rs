@@ -31,7 +31,7 @@ pub enum Event<'a> {
     Damaged {
         /// Its folder.
         path: &'a Path,
-        /// What is wrong.
+        /// The reason.
         error: &'a crate::Error,
     },
     /// After the last step. The model has the best weights.
@@ -148,9 +148,9 @@ impl fmt::Display for StopReason {
             StopReason::NoImprovement { validations } => {
                 write!(f, "no improvement in {validations} validations")
             }
-            StopReason::TargetReached => f.write_str("the score is as good as asked for"),
-            StopReason::TimeUp => f.write_str("the time is spent"),
-            StopReason::StepLimit => f.write_str("the steps are taken"),
+            StopReason::TargetReached => f.write_str("the score reached the target"),
+            StopReason::TimeUp => f.write_str("the time limit was reached"),
+            StopReason::StepLimit => f.write_str("the step limit was reached"),
             StopReason::Interrupted => f.write_str("interrupted"),
             StopReason::NonFinite(found) => found.fmt(f),
             StopReason::Requested { why } => f.write_str(why),
@@ -177,7 +177,7 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
-/// What the run does after an event.
+/// The continuation of a run after an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Flow {
     /// Continue.

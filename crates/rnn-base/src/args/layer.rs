@@ -134,7 +134,7 @@ pub struct ForwardPass<'a, A, W> {
     pub training: bool,
     /// Weights of an inference pass.
     pub format: WeightFormat,
-    /// How a training pass stores the values of all steps.
+    /// Storage format of the values of all steps in a training pass.
     pub storage: Storage,
 }
 

@@ -82,7 +82,7 @@ impl PackedSequence {
     }
 
     /// N: packed rows.
-    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    #[expect(clippy::len_without_is_empty, reason = "no caller needs it")]
     pub fn len(&self) -> usize {
         self.source.len()
     }

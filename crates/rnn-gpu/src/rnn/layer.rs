@@ -1,4 +1,4 @@
-//! What the forward and the backward pass of a layer share: padded widths, the input's products, the options' buffer.
+//! Code that the forward and the backward pass of a layer share: padded widths, the input's products, the options' buffer.
 
 use super::options::{Setup, ragged_values};
 use super::pack::padded;

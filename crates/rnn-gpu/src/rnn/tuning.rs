@@ -64,7 +64,7 @@ impl Tuning {
         let file = CacheFile::new(dir, &format!("tuning-{hash:016x}"), &key);
         let text = file.as_ref().and_then(CacheFile::read).unwrap_or_default();
         let table = parse(&String::from_utf8_lossy(&text)).unwrap_or_else(|line| {
-            tracing::warn!(line, "the table of measured plans does not read; measuring anew");
+            tracing::warn!(line, "the table of measured plans cannot be parsed and is ignored");
             BTreeMap::new()
         });
         Tuning { table: Mutex::new(table), file }

@@ -157,7 +157,7 @@ impl LayerWeights {
         self.w_ih.len() + self.forward.len() + optional.map(GpuArray::len).sum::<usize>()
     }
 
-    /// What [`LayerWeights::len`] is for a layer of `inputs` features.
+    /// [`LayerWeights::len`] of a layer of `inputs` features.
     pub fn len_of(spec: &StackSpec, inputs: usize) -> usize {
         let (hidden, state) = (padded(spec.hidden_size), padded(spec.state_size()));
         let rows = spec.cell.gates() * hidden;

@@ -1,6 +1,6 @@
 // h before every step, as the recurrent product reads it: masked by recurrent dropout, zero where it was cleared. The
 // gradient of U is a product with it; its first step initialises the ring.
-// P is a multiple of 4 here and called hidden. Needs: lib/activation.wgsl, lib/rng.wgsl, lib/options.wgsl,
+// The field `hidden` is P here. Needs: lib/activation.wgsl, lib/rng.wgsl, lib/options.wgsl,
 // lib/index.wgsl, lib/store_*.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/weight_grads.rs
 

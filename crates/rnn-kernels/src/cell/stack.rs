@@ -82,7 +82,7 @@ impl Storage {
         let cell = &spec.cell;
         let resets_before = cell.kind == CellKind::Gru && !cell.reset_after;
         if self != Storage::F32 && cell.clip.is_some() {
-            return Err("F32 with a clip: that a gate was clipped is seen by its exact value");
+            return Err("F32 with a clip: only the exact value shows that a gate was clipped");
         }
         if self == Storage::Half && (cell.layer_norm || spec.proj_size > 0 || resets_before) {
             return Err(

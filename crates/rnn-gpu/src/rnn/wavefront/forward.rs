@@ -36,7 +36,7 @@ pub struct ForwardArgs<'a> {
     pub training: bool,
     /// Weights of an inference pass.
     pub weights: WeightFormat,
-    /// How a training pass stores the values of all steps.
+    /// Storage format of the values of all steps in a training pass.
     pub storage: Storage,
     /// Source of the dropout masks.
     pub draws: Option<StackDraws>,

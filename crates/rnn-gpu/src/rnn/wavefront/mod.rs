@@ -91,7 +91,7 @@ pub struct Mode {
     pub training: bool,
     /// Whether it draws random numbers.
     pub draws: bool,
-    /// How it stores the values of all steps.
+    /// Storage format of the values of all steps.
     pub storage: Storage,
 }
 

@@ -321,7 +321,7 @@ pub(super) fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Di
             return Err(Error::Unsupported {
                 op,
                 what: format!("{:?} weights on {}", args.weights, args.x.device().name()),
-                why: format!("there it is {own:?}"),
+                why: format!("this device supports {own:?}"),
             });
         }
     }

@@ -6,7 +6,7 @@ use rnn_base::error::Result;
 #[cfg(feature = "gpu")]
 use {rnn_base::error::Error, rnn_gpu::rnn::Largest, rnn_kernels::cell::StackSpec};
 
-/// How a pass over a stack is divided.
+/// Division of a pass over a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parts {
     /// Undivided.

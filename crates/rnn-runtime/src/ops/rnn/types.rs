@@ -31,7 +31,7 @@ pub struct StackArgs<'a> {
     pub training: bool,
     /// Weights of an inference pass; training needs f32.
     pub weights: WeightFormat,
-    /// How a training pass stores the values of all steps; not in f16 with a clip of the pre-activations.
+    /// Storage format of the values of all steps in a training pass; not f16 with a clip of the pre-activations.
     pub storage: Storage,
     /// Source of the draws of dropout and zoneout; absent: no dropout, and zoneout mixes by its rates.
     pub draws: Option<StackDraws>,
@@ -115,10 +115,10 @@ pub struct StackGrads {
 /// State that a training pass keeps for its backward pass.
 #[derive(Debug)]
 pub enum Kept {
-    /// Of an undivided pass.
+    /// State of an undivided pass.
     Whole(Saved),
-    /// Of a pass in segments.
+    /// State of a pass in segments.
     Segments(Checkpoints),
-    /// Of a pass in groups of batch rows.
+    /// State of a pass in groups of batch rows.
     Groups(Groups),
 }

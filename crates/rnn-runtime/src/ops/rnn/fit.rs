@@ -1,0 +1,107 @@
+//! Parts of a pass whose arrays would exceed the adapter's limit.
+
+use super::StackArgs;
+use crate::device::Device;
+use rnn_base::error::Result;
+#[cfg(feature = "gpu")]
+use {rnn_base::error::Error, rnn_gpu::rnn::Largest, rnn_kernels::cell::StackSpec};
+
+/// Division of a pass over a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// Undivided.
+    Whole,
+    /// In segments of this many steps; a training pass keeps the states between segments.
+    Segments(usize),
+    /// In groups of batch rows, one group after the other.
+    Groups {
+        /// Rows of a group; the last group may have fewer.
+        rows: usize,
+        /// Steps per segment of each group; absent: each group is undivided.
+        segment: Option<usize>,
+    },
+}
+
+impl Parts {
+    /// The largest parts whose arrays fit the device; on the CPU the whole pass.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge) where not even one row fits.
+    pub fn that_fit(args: &StackArgs<'_>) -> Result<Parts> {
+        match (args.x.device(), args.x.dims()) {
+            #[cfg(feature = "gpu")]
+            (Device::Gpu(gpu), &[steps, batch, _]) => {
+                let plain = args.sequences.is_none_or(super::Sequences::is_plain);
+                let pieces = !args.training && plain && args.draws.is_none();
+                on_gpu(args.spec, gpu.max_array_bytes(), [steps, batch], args.training, pieces)
+            }
+            // On the CPU memory is the only limit. An invalid shape is refused by the pass itself.
+            (Device::Cpu(_), _) => Ok(Parts::Whole),
+            #[cfg(feature = "gpu")]
+            (Device::Gpu(_), _) => Ok(Parts::Whole),
+        }
+    }
+
+    /// These parts, in segments of at most `every` steps.
+    #[must_use]
+    pub fn with_segments(self, every: usize) -> Parts {
+        match self {
+            Parts::Whole => Parts::Segments(every),
+            Parts::Segments(steps) => Parts::Segments(steps.min(every)),
+            Parts::Groups { rows, segment } => {
+                Parts::Groups { rows, segment: Some(segment.map_or(every, |steps| steps.min(every))) }
+            }
+        }
+    }
+}
+
+/// The parts on a GPU. `pieces`: whether the input may be projected one piece at a time.
+#[cfg(feature = "gpu")]
+pub(super) fn on_gpu(
+    spec: &StackSpec,
+    limit: u64,
+    [steps, batch]: [usize; 2],
+    training: bool,
+    pieces: bool,
+) -> Result<Parts> {
+    let largest = Largest::new(spec, training, pieces)?;
+    let fits = |steps: usize, batch: usize| largest.bytes(spec, steps, batch) <= u128::from(limit);
+    if fits(steps, batch) {
+        return Ok(Parts::Whole);
+    }
+    // The states between segments belong to one direction, and inference would not need them.
+    let in_time = training && !spec.bidirectional;
+    let segment = |batch| most(steps, |steps| fits(steps, batch));
+    if in_time && segment(batch) > 0 {
+        let every = segment(batch);
+        tracing::debug!(steps, every, "a pass in segments: its arrays are above the adapter's limit");
+        return Ok(Parts::Segments(every));
+    }
+    let together = if in_time { 1 } else { steps };
+    let rows = most(batch, |rows| fits(together, rows));
+    if rows == 0 {
+        return Err(Error::TooLarge {
+            op: "rnn::forward",
+            what: format!("the largest array of T = {together}, B = 1, the smallest part of the pass,"),
+            needed: largest.bytes(spec, together, 1),
+            limit,
+        });
+    }
+    // The same number of groups, but of equal size.
+    let rows = batch.div_ceil(batch.div_ceil(rows));
+    tracing::debug!(batch, rows, "a pass in groups of rows: its arrays are above the adapter's limit");
+    let segment = in_time.then(|| segment(rows)).filter(|&every| every < steps);
+    Ok(Parts::Groups { rows, segment })
+}
+
+/// The largest number up to `end` for which `fits` is true; 0 if there is none. If a number fits, so do all
+/// smaller ones.
+#[cfg(feature = "gpu")]
+fn most(end: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let (mut yes, mut no) = (0, end + 1);
+    while yes + 1 < no {
+        let middle = yes + (no - yes) / 2;
+        if fits(middle) { yes = middle } else { no = middle }
+    }
+    yes
+}
