@@ -88,7 +88,7 @@ fn warnings(body: impl FnOnce()) -> Vec<String> {
     }
     impl tracing::Subscriber for Collect {
         fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            metadata.target().starts_with("rnn_runtime") && *metadata.level() == Level::WARN
+            metadata.target().starts_with("rnn_") && *metadata.level() == Level::WARN
         }
         fn new_span(&self, _: &Attributes<'_>) -> Id {
             Id::from_u64(1)
