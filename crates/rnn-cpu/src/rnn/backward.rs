@@ -8,11 +8,11 @@ use super::super::simd::{self, Simd, SimdKernel};
 use super::super::team::Shared;
 use super::super::tile::{DEPTH, PanelPart, RowPointers, most_rows};
 use super::noise::TaskNoise;
-use super::pack::{BackwardWeights, LayerWeights};
+use super::pack::{BackwardWeights, LayerWeights, unit_blocks};
 use super::part::{Layer, Part, Pointers, RowFlow, Step};
 use super::schedule::{run_tasks, tasks};
 use rnn_base::args::recurrence::LayerDims;
-use rnn_kernels::cell::{CellKind, CellSpec};
+use rnn_kernels::cell::CellSpec;
 
 /// Arrays of the backward recurrence. Rows are [T, B], or N of a packed sequence.
 pub struct BackwardArgs<'a> {
@@ -46,19 +46,6 @@ pub struct BackwardArgs<'a> {
     pub projected: &'a mut [f32],
     /// [T, B, D, G, H] with layer normalisation: gradient of `U h`
     pub products: &'a mut [f32],
-}
-
-/// Number of blocks of H weights that a cell multiplies unit by unit. The recurrence sums up their gradients, in this
-/// order: peepholes or U of an independent recurrence; gain and offset of the cell state's normalisation; gains of the
-/// recurrent product's.
-pub fn unit_blocks(spec: &CellSpec) -> usize {
-    let own = match spec.kind {
-        CellKind::Lstm if spec.peephole => spec.peepholes(),
-        CellKind::Rnn if spec.independent => 1,
-        _ => 0,
-    };
-    let of_state = if spec.layer_norm && spec.kind == CellKind::Lstm { 2 } else { 0 };
-    own + of_state + if spec.layer_norm { spec.gates() } else { 0 }
 }
 
 /// Runs the fused loop on up to `threads` threads.

@@ -1,9 +1,9 @@
 //! A layer's pass: allocates its memory, runs the loops, collects the gradients. `rnn-gpu` has a file of the same name
 //! for the GPU.
 
-use super::backward::{BackwardArgs, unit_blocks};
+use super::backward::BackwardArgs;
 use super::forward::ForwardArgs;
-use super::pack::LayerWeights;
+use super::pack::{LayerWeights, unit_blocks, unit_parameters};
 use super::part::Layer;
 use super::phases::{NormGrads, input_norm_grads};
 use super::weight_grads::{WeightGrads, weight_grads};
@@ -218,10 +218,8 @@ impl Made<'_> {
         let mut of_units = vec![0.0; unit_blocks(cell) * self.pass.dims.h];
         sum_rows(self.layer, direction, &sums.buffer, &mut of_units);
         let mut rest = &of_units[..];
-        let recurrent = cell.independent.then_some(Parameter::WeightHh);
-        let others = [Parameter::Peephole, Parameter::NormC, Parameter::NormCBias, Parameter::NormHh];
-        for parameter in recurrent.into_iter().chain(others) {
-            let Some(grad) = own.get_mut(parameter) else { continue };
+        for (parameter, _) in unit_parameters(cell) {
+            let grad = &mut own[parameter];
             let (values, others) = rest.split_at(grad.len());
             grad.buffer.make_mut()?.copy_from_slice(values);
             rest = others;

@@ -36,9 +36,9 @@ use rnn_kernels::cell::CellSpec;
 /// What the crate's own tests call beneath [`layer`].
 #[doc(hidden)]
 pub mod internals {
-    pub use super::backward::{BackwardArgs, unit_blocks};
+    pub use super::backward::BackwardArgs;
     pub use super::forward::ForwardArgs;
-    pub use super::pack::BackwardWeights;
+    pub use super::pack::{BackwardWeights, unit_blocks};
     pub use super::part::Layer;
     pub use super::schedule::{Projection, Task, projection, tasks};
     pub use super::weight_grads::{WeightGrads, weight_grads};

@@ -31,6 +31,41 @@ pub(super) fn copy(device: &CpuDevice, array: Option<&CpuArray>) -> Result<CpuBu
 /// Weights of one direction in PyTorch's layout.
 pub type CellWeights = PerParameter<CpuArray>;
 
+/// The parameters that a cell multiplies unit by unit, in the order in which the backward loops sum up their gradients,
+/// and their numbers of blocks of H.
+pub(super) fn unit_parameters(spec: &CellSpec) -> Vec<(Parameter, usize)> {
+    let mut all = Vec::new();
+    if spec.independent {
+        all.push((Parameter::WeightHh, 1));
+    }
+    if spec.peephole {
+        all.push((Parameter::Peephole, spec.peepholes()));
+    }
+    if spec.layer_norm {
+        if spec.kind.has_cell_state() {
+            all.extend([(Parameter::NormC, 1), (Parameter::NormCBias, 1)]);
+        }
+        all.push((Parameter::NormHh, spec.gates()));
+    }
+    all
+}
+
+/// Number of all blocks of [`unit_parameters`].
+pub fn unit_blocks(spec: &CellSpec) -> usize {
+    unit_parameters(spec).iter().map(|(_, blocks)| blocks).sum()
+}
+
+/// The cell's own among them, which are not those of layer normalisation, and their number of blocks.
+fn own_parameter(spec: &CellSpec) -> Option<(Parameter, usize)> {
+    let own = |parameter| matches!(parameter, Parameter::WeightHh | Parameter::Peephole);
+    unit_parameters(spec).into_iter().find(|&(parameter, _)| own(parameter))
+}
+
+/// A copy of the weights of the cell's own parameter per unit; empty without one.
+pub(super) fn own_weights(device: &CpuDevice, spec: &CellSpec, given: &CellWeights) -> Result<CpuBuffer> {
+    copy(device, own_parameter(spec).and_then(|(parameter, _)| given.get(parameter)))
+}
+
 /// I, H and P.
 #[derive(Clone, Copy)]
 pub struct Sizes {
@@ -132,11 +167,7 @@ impl LayerWeights {
     /// [`LayerWeights::len`] of one direction of a layer, known before packing.
     pub fn len_of(spec: &CellSpec, sizes: Sizes) -> usize {
         let Sizes { inputs, hidden, .. } = sizes;
-        let per_unit = match (spec.independent, spec.peephole) {
-            (true, _) => hidden,
-            (false, true) => spec.peepholes() * hidden,
-            _ => 0,
-        };
+        let per_unit = own_parameter(spec).map_or(0, |(_, blocks)| blocks * hidden);
         if in_phases(spec, &sizes) {
             return PhaseWeights::len_of(spec, sizes) + per_unit;
         }
@@ -228,8 +259,7 @@ impl ForwardWeights {
             let (row, used) = lanes_of(panel, vector);
             [(&w_ih[row * inputs..], used), (&w_hh[row * depth..], used)]
         })?;
-        let per_unit = if spec.independent { Parameter::WeightHh } else { Parameter::Peephole };
-        let per_unit = copy(device, given.get(per_unit))?;
+        let per_unit = own_weights(device, spec, given)?;
         let slots = panel_slots(gates, spec.linear_before_reset());
         let group = gates + usize::from(spec.linear_before_reset());
         let mut bias = device.alloc_zeroed(count * slots * lanes)?;

@@ -2,7 +2,7 @@
 //! dW and dU are one product each over all steps (`weight_grads`).
 
 use super::layer::{Layer, Widths, padded_state, with_width};
-use super::options::{RingParts, Setup};
+use super::options::{RingParts, Setup, unit_planes};
 use super::recurrence;
 use super::rows::{Previous, norm_rows_backward, previous, replace_last_gate};
 use super::weights::LayerWeights;
@@ -39,7 +39,7 @@ pub fn backward(
     let products = backward.input_products()?;
     let dx = if want_dx { Some(backward.input(&products.gates)?) } else { None };
     let x = (Operand::rows(&backward.kept.x, layer.widths().inputs), pass.inputs);
-    let weights = backward.weight_gradients(&run, &products, &vec![x; d], c0.is_some())?;
+    let weights = backward.weight_gradients(&run, &products, &vec![x; d])?;
     Ok(LayerGrads { state: backward.cut_flow(&run.flow)?, dx, weights })
 }
 
@@ -83,8 +83,7 @@ impl BackwardRun<'_> {
 
     /// Whether the recurrence sums gradients of parameters per unit.
     pub(super) fn has_unit_gradients(&self) -> bool {
-        let cell = &self.layer.pass.spec.cell;
-        cell.peephole || cell.independent || cell.layer_norm
+        !unit_planes(self.layer.pass.spec).is_empty()
     }
 
     /// Runs the recurrence from the last step to the first.

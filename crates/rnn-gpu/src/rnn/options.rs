@@ -7,7 +7,7 @@ use rnn_base::args::recurrence::{LayerDims, Noise, PackedSequence};
 use rnn_base::error::{Error, Result};
 use rnn_base::rng::drop_threshold;
 use rnn_kernels::catalogue::rnn::constants::{Constant, DriverConstants, NoiseMode, OptionConstants};
-use rnn_kernels::cell::{Activation, CellKind, StackSpec};
+use rnn_kernels::cell::{Activation, CellKind, Parameter, StackSpec};
 use rnn_kernels::params::rnn::OptionsParams;
 
 /// Override constants and parameters of one pass over a layer.
@@ -51,6 +51,40 @@ pub(crate) fn own_parameters(spec: &StackSpec) -> usize {
 pub(crate) fn unit_parameters(spec: &StackSpec) -> usize {
     let of_c = if spec.cell.kind.has_cell_state() { 2 } else { 0 };
     own_parameters(spec) + if spec.cell.layer_norm { spec.cell.gates() + of_c } else { 0 }
+}
+
+/// The planes `[H]` of one parameter among all parameters per unit: `first`, `first + apart`, ..., `count` of them. The
+/// backward recurrence sums their gradients in the same planes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnitPlanes {
+    pub(super) parameter: Parameter,
+    pub(super) first: usize,
+    pub(super) apart: usize,
+    pub(super) count: usize,
+}
+
+/// Every parameter per unit that is not a bias.
+pub(super) fn unit_planes(spec: &StackSpec) -> Vec<UnitPlanes> {
+    let (cell, own, gates) = (&spec.cell, own_parameters(spec), spec.cell.gates());
+    let planes = |parameter, first, apart, count| UnitPlanes { parameter, first, apart, count };
+    let mut all = Vec::new();
+    match (cell.peephole, cell.coupled) {
+        (true, false) => all.push(planes(Parameter::Peephole, 0, 1, 3)),
+        // Coupled gates have no f: its plane stays zero.
+        (true, true) => all.push(planes(Parameter::Peephole, 0, 2, 2)),
+        (false, _) => {}
+    }
+    if cell.independent {
+        all.push(planes(Parameter::WeightHh, 0, 1, 1));
+    }
+    if cell.layer_norm {
+        all.push(planes(Parameter::NormHh, own, 1, gates));
+        if cell.kind.has_cell_state() {
+            all.push(planes(Parameter::NormC, own + gates, 1, 1));
+            all.push(planes(Parameter::NormCBias, own + gates + 1, 1, 1));
+        }
+    }
+    all
 }
 
 /// Phases of a step: one per product, and one per mean over normalised rows.

@@ -3,7 +3,7 @@
 
 use super::backward::{BackwardRun, InputProducts, RecurrenceRun};
 use super::layer::{Widths, with_width};
-use super::options::own_parameters;
+use super::options::{UnitPlanes, unit_planes};
 use super::pack::{Interleave, Order, interleave, padded};
 use super::weights::resets_before;
 use crate::GpuArray;
@@ -25,7 +25,6 @@ impl BackwardRun<'_> {
         run: &RecurrenceRun,
         products: &InputProducts,
         inputs: &[(Operand<&GpuArray>, usize)],
-        has_c: bool,
     ) -> Result<Vec<PerParameter<GpuArray>>> {
         let pass = &self.layer.pass;
         let (spec, d) = (pass.spec, pass.dims.d);
@@ -43,21 +42,14 @@ impl BackwardRun<'_> {
         };
         let mut grads = Vec::with_capacity(d);
         for (direction, w_ih) in w_ih.into_iter().enumerate() {
-            let w_hh = match (&per_unit, &run.h_prev) {
-                (Some(sums), _) if spec.cell.independent => self.unit_rows(sums, direction, &[0])?,
-                (_, Some(h_prev)) => {
-                    let of_product = match spec.cell.layer_norm {
-                        true => (&run.ring, 4 * run.setup.params.raw as usize),
-                        false => (&self.kept.gates, 0),
-                    };
-                    self.recurrent_product(of_product, h_prev, direction)?
-                }
-                (_, None) => self.recurrent_weights(direction, spec.bidirectional && direction == 1)?,
-            };
-            let mut cell = PerParameter::new(w_ih, w_hh);
+            let mut cell = PerParameter::from_iter([(Parameter::WeightIh, w_ih)]);
+            // The vector of an independent recurrence is a parameter per unit.
+            if !spec.cell.independent {
+                cell.set(Parameter::WeightHh, self.recurrent_matrix(run, direction)?);
+            }
             self.biases(&mut cell, direction, [&of_input, &of_recurrence])?;
             if let Some(sums) = &per_unit {
-                self.unit_gradients(&mut cell, sums, direction, has_c)?;
+                self.unit_gradients(&mut cell, sums, direction)?;
             }
             if let Some(gain) = &products.gain {
                 cell.set(Parameter::NormIh, self.blocked_gates(gain, direction)?);
@@ -69,6 +61,19 @@ impl BackwardRun<'_> {
             grads.push(cell);
         }
         Ok(grads)
+    }
+
+    /// dU of one direction.
+    fn recurrent_matrix(&self, run: &RecurrenceRun, direction: usize) -> Result<GpuArray> {
+        let spec = self.layer.pass.spec;
+        let Some(h_prev) = &run.h_prev else {
+            return self.recurrent_weights(direction, spec.bidirectional && direction == 1);
+        };
+        let of_product = match spec.cell.layer_norm {
+            true => (&run.ring, 4 * run.setup.params.raw as usize),
+            false => (&self.kept.gates, 0),
+        };
+        self.recurrent_product(of_product, h_prev, direction)
     }
 
     /// The gradients of the gates summed over all rows, `[D*H*G]`; `None` without biases.
@@ -101,30 +106,15 @@ impl BackwardRun<'_> {
         Ok(())
     }
 
-    /// The gradients of one direction's parameters per unit besides `weight_hh`, from the sums over the
-    /// batch.
+    /// The gradients of one direction's parameters per unit, from the sums over the batch.
     fn unit_gradients(
         &self,
         cell: &mut PerParameter<GpuArray>,
         sums: &GpuArray,
         direction: usize,
-        has_c: bool,
     ) -> Result<()> {
-        let spec = self.layer.pass.spec;
-        let mut set = |parameter, planes: &[usize]| -> Result<()> {
-            cell.set(parameter, self.unit_rows(sums, direction, planes)?);
-            Ok(())
-        };
-        if spec.cell.peephole {
-            set(Parameter::Peephole, if spec.cell.coupled { &[0, 2] } else { &[0, 1, 2] })?;
-        }
-        if spec.cell.layer_norm {
-            let (own, gates) = (own_parameters(spec), spec.cell.gates());
-            set(Parameter::NormHh, &(own..own + gates).collect::<Vec<_>>())?;
-            if has_c {
-                set(Parameter::NormC, &[own + gates])?;
-                set(Parameter::NormCBias, &[own + gates + 1])?;
-            }
+        for planes in unit_planes(self.layer.pass.spec) {
+            cell.set(planes.parameter, self.unit_rows(sums, direction, planes)?);
         }
         Ok(())
     }
@@ -138,15 +128,13 @@ impl BackwardRun<'_> {
         sum_array(op, &own, 1)?.into_shape(&[count, d, hidden])
     }
 
-    /// Some planes of these sums for one direction, one after the other: `[planes*H]` without padding.
-    fn unit_rows(&self, sums: &GpuArray, direction: usize, planes: &[usize]) -> Result<GpuArray> {
+    /// Some planes of these sums for one direction, one after the other: `[count*H]` without padding.
+    fn unit_rows(&self, sums: &GpuArray, direction: usize, planes: UnitPlanes) -> Result<GpuArray> {
         let Dims { h, d, .. } = self.layer.pass.dims;
-        let hidden = self.layer.widths().hidden;
-        let mut out = self.layer.gpu.array(self.layer.pass.op, &[planes.len() * h])?;
-        for (n, plane) in planes.iter().enumerate() {
-            let copy = StridedCopy::flat(h, (plane * d + direction) * hidden, n * h);
-            copy_into(&copy, sums, &mut out)?;
-        }
+        let (hidden, UnitPlanes { first, apart, count, .. }) = (self.layer.widths().hidden, planes);
+        let mut out = self.layer.gpu.array(self.layer.pass.op, &[count * h])?;
+        let from = (first * d + direction) * hidden;
+        copy_into(&StridedCopy::rows(count, h, [apart * d * hidden, h], [from, 0]), sums, &mut out)?;
         Ok(out)
     }
 

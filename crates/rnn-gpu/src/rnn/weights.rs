@@ -1,6 +1,6 @@
 //! The weights of one layer in the order of the GPU's kernels.
 
-use super::options::{first_weights, own_parameters, unit_parameters};
+use super::options::{UnitPlanes, first_weights, unit_parameters, unit_planes};
 use super::pack::{Interleave, Matrix, Order, interleave, pack_bias, pack_recurrent, padded};
 use crate::array::cast;
 use crate::copy::copy_into;
@@ -271,28 +271,15 @@ impl Packing<'_> {
     /// `[D, K, H]` with K = `count` and H = `width`: peepholes of i, f and o, or u, or zeros where
     /// [`Packing::bias`] writes b_hn; then the parameters per unit of layer normalisation.
     fn per_unit(&self, count: usize, width: usize) -> Result<GpuArray> {
-        let (spec, hidden, own) = (self.spec, self.spec.hidden_size, own_parameters(self.spec));
+        let hidden = self.spec.hidden_size;
         let mut out = self.gpu.zeroed_array(OP, &[self.cells.len(), count, width])?;
         for (direction, cell) in self.cells.iter().enumerate() {
-            // Rows of H of a source, `rows` of them, go to planes `plane`, `plane + apart`, ...
-            let mut put = |parameter, rows: usize, plane: usize, apart: usize| {
-                let Some(source) = cell.get(parameter) else { return Ok(()) };
-                let to = (direction * count + plane) * width;
+            for UnitPlanes { parameter, first, apart, count: rows } in unit_planes(self.spec) {
+                let Some(source) = cell.get(parameter) else { continue };
+                let to = (direction * count + first) * width;
                 let copy = StridedCopy::rows(rows, hidden, [hidden, apart * width], [0, to]);
-                copy_into(&copy, source, &mut out)
-            };
-            // Coupled gates have no f: the middle row stays zero.
-            match spec.cell.coupled {
-                true => put(Parameter::Peephole, 2, 0, 2)?,
-                false => put(Parameter::Peephole, 3, 0, 1)?,
+                copy_into(&copy, source, &mut out)?;
             }
-            if spec.cell.independent {
-                put(Parameter::WeightHh, 1, 0, 1)?;
-            }
-            let gates = spec.cell.gates();
-            put(Parameter::NormHh, gates, own, 1)?;
-            put(Parameter::NormC, 1, own + gates, 1)?;
-            put(Parameter::NormCBias, 1, own + gates + 1, 1)?;
         }
         Ok(out)
     }

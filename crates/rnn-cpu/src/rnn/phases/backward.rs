@@ -6,9 +6,10 @@ use super::super::super::cells::{
 use super::super::super::simd::{self, Simd, SimdKernel};
 use super::super::super::team::Shared;
 use super::super::super::tile::RowPointers;
-use super::super::backward::{BackwardArgs, unit_blocks};
+use super::super::backward::BackwardArgs;
 use super::super::noise::{StepNoise, TaskNoise};
 use super::super::pack::BackwardWeights;
+use super::super::pack::unit_blocks;
 use super::super::part::{Part, Pointers, RowFlow, Step};
 use super::super::schedule::{Task, run_tasks, tasks};
 use super::{PhaseWeights, columns, own_rows, wait_for_others};

@@ -20,7 +20,7 @@ use super::super::out::{Init, Out, panel_vectors};
 use super::super::panels::Panels;
 use super::super::simd::{self, Simd, SimdKernel};
 use super::super::tile::{DEPTH, PanelPart, RowPointers, most_rows};
-use super::pack::{CellWeights, Sizes, copy};
+use super::pack::{CellWeights, Sizes, copy, own_weights};
 use super::part::Part;
 use super::schedule::{Task, first_row};
 use rnn_base::error::Result;
@@ -84,7 +84,7 @@ impl PhaseWeights {
             candidate,
             projection,
             biases,
-            per_unit: copy(device, given.get(Parameter::Peephole))?,
+            per_unit: own_weights(device, spec, given)?,
             norms: pair(Parameter::NormIh, Parameter::NormHh)?,
             norm_c: pair(Parameter::NormC, Parameter::NormCBias)?,
         })

@@ -73,7 +73,7 @@ impl Wavefront<'_> {
         let dx = if want_dx { Some(self.first_input_gradient(draws, &of.kept.gates)?) } else { None };
         let products = InputProducts { gates: of.kept.gates.clone(), gain: None };
         let given = self.given(&of.kept, &inputs);
-        let weights = of.weight_gradients(&run, &products, &given, c0.is_some())?;
+        let weights = of.weight_gradients(&run, &products, &given)?;
         let states = of.cut_flow(&run.flow)?;
         let states = states.reshape(&[states.len()])?;
         let part = |wanted: bool, from: usize| match wanted {
