@@ -79,12 +79,11 @@ pub use rnn_runtime::{Array, DType, Device, DeviceStats, RngKey, Shape};
 
 /// Everything a program usually needs.
 pub mod prelude {
+    pub use crate::nn::config::cells::*;
     pub use crate::nn::{
-        AnyRnn, AnyRnnConfig, AnyRnnState, Dropout, DropoutConfig, Embedding, EmbeddingConfig, ForgetBias,
-        ForwardArgs, Gru, GruConfig, GruOutput, GruState, GruStream, HiddenState, Layer, LayerNorm,
-        LayerNormConfig, Lengths, Linear, LinearConfig, Lstm, LstmConfig, LstmOutput, LstmState, LstmStream,
-        Mgu, MguConfig, MguOutput, MguState, MguStream, Module, RecurrentState, Resets, Rnn, RnnConfig,
-        RnnOutput, RnnState, RnnStream, Sequential, Trace,
+        Dropout, DropoutConfig, Embedding, EmbeddingConfig, ForgetBias, ForwardArgs, HiddenState, Layer,
+        LayerNorm, LayerNormConfig, Lengths, Linear, LinearConfig, Module, RecurrentState, Resets,
+        Sequential, Trace,
     };
     pub use crate::optim::rules::*;
     pub use crate::optim::{

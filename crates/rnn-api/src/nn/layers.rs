@@ -1,10 +1,8 @@
-//! [`RecurrentLayer`]: one implementation, and the aliases [`Lstm`], [`Gru`], [`Mgu`], [`Rnn`] and [`AnyRnn`].
+//! [`RecurrentLayer`]: the one implementation of every cell's layer.
 
 use crate::error::Result;
-use crate::nn::config::{
-    AnyCell, AnyRnnConfig, CellOptions, GruCell, LstmCell, MguCell, Parts, RecurrentCell, RecurrentConfig,
-    RnnCell,
-};
+use crate::nn::config::cells::{AnyRnn, AnyRnnConfig};
+use crate::nn::config::{CellOptions, Parts, RecurrentCell, RecurrentConfig};
 use crate::nn::output::{RecurrentOutput, Trace};
 use crate::nn::recurrent::Recurrent;
 use crate::nn::sequences::ForwardArgs;
@@ -17,8 +15,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// A stack of recurrent layers, in one direction or both. The aliases [`Lstm`], [`Gru`], [`Mgu`], [`Rnn`] and
-/// [`AnyRnn`] are its forms.
+/// A stack of recurrent layers, in one direction or both. The aliases [`Lstm`](super::Lstm),
+/// [`Gru`](super::Gru), [`Mgu`](super::Mgu), [`Rnn`](super::Rnn) and [`AnyRnn`] are its forms.
 ///
 /// Clones share their parameters.
 pub struct RecurrentLayer<C>(Arc<Recurrent>, PhantomData<C>);
@@ -135,53 +133,3 @@ impl<C: RecurrentCell> fmt::Debug for RecurrentLayer<C> {
         write!(f, "{}({:?})", C::LAYER, self.0.spec)
     }
 }
-
-/// Long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers 2000),
-/// any number of layers, one direction or both.
-///
-/// ```
-/// use rnn_api::prelude::*;
-/// # fn main() -> rnn_api::Result<()> {
-/// let device = Device::cpu();
-/// let lstm = LstmConfig::new(3, 8).with_bidirectional(true).init(&device, 1)?;
-/// let x = Tensor::ones(&device, &[5, 2, 3])?; // [T, B, I]
-/// let LstmOutput { y, state, .. } = lstm.forward(&x, None)?;
-/// assert_eq!(y.dims(), [5, 2, 16]);
-/// assert_eq!(state.h(0, 1)?.dims(), [2, 8]);
-/// # Ok(()) }
-/// ```
-pub type Lstm = RecurrentLayer<LstmCell>;
-
-/// Gated recurrent unit (Cho et al. 2014), reset applied after the product as in PyTorch.
-pub type Gru = RecurrentLayer<GruCell>;
-
-/// Minimal gated unit (Zhou et al. 2016): one gate f instead of a GRU's two, two thirds of its weights. The
-/// gate acts after the recurrent product, as in [`Gru`]:
-/// `h' = (1 - f) h + f tanh(W_n x + b + f (U_n h + b'))`. The paper's form, with the gate before the product,
-/// `U_n (f h)`, is not implemented.
-pub type Mgu = RecurrentLayer<MguCell>;
-
-/// Elman network (1990): `h' = act(W x + b + U h + b')`.
-pub type Rnn = RecurrentLayer<RnnCell>;
-
-/// A recurrent layer for programs that choose the cell at run time. Parameters have the same names and
-/// values, and outputs the same bits, as those of [`Lstm`], [`Gru`], [`Mgu`] or [`Rnn`].
-///
-/// ```
-/// use rnn_api::nn::AnyRnnConfig;
-/// use rnn_api::prelude::*;
-/// # fn main() -> rnn_api::Result<()> {
-/// # let device = Device::cpu();
-/// # let asked_for = "gru";
-/// let config: AnyRnnConfig = match asked_for {
-///     "lstm" => LstmConfig::new(3, 8).into(),
-///     "gru" => GruConfig::new(3, 8).into(),
-///     _ => RnnConfig::new(3, 8).into(),
-/// };
-/// let layer = config.init(&device, 1)?;
-/// let out = layer.forward(&Tensor::ones(&device, &[5, 2, 3])?, None)?;
-/// assert_eq!(out.y.dims(), [5, 2, 8]);
-/// assert!(out.state.c.is_none()); // a GRU has no cell state
-/// # Ok(()) }
-/// ```
-pub type AnyRnn = RecurrentLayer<AnyCell>;

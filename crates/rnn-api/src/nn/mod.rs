@@ -1,7 +1,7 @@
 //! Layers and the [`Module`] trait.
 
 mod cell;
-mod config;
+pub(crate) mod config;
 mod dropout;
 mod embedding;
 pub(crate) mod inspect;
@@ -17,25 +17,21 @@ mod sequential;
 mod state;
 mod stream;
 
-pub use config::{
-    AnyCell, AnyRnnConfig, ForgetBias, GruCell, GruConfig, LstmCell, LstmConfig, MguCell, MguConfig,
-    RecurrentCell, RecurrentConfig, RnnCell, RnnConfig,
-};
+pub use config::cells::*;
+pub use config::{ForgetBias, RecurrentCell, RecurrentConfig};
 pub use dropout::{Dropout, DropoutConfig};
 pub use embedding::{Embedding, EmbeddingConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
-pub use layers::{AnyRnn, Gru, Lstm, Mgu, RecurrentLayer, Rnn};
+pub use layers::RecurrentLayer;
 pub use linear::{Linear, LinearConfig};
 pub use mode::{Draws, Mode};
 pub use module::{Found, Module, Visitor};
 pub(crate) use module::{draw_problems, mismatches};
-pub use output::{AnyRnnOutput, GruOutput, LstmOutput, MguOutput, RecurrentOutput, RnnOutput, Trace};
+pub use output::{RecurrentOutput, Trace};
 pub use sequences::{ForwardArgs, Lengths, Resets};
 pub use sequential::{Layer, Sequential};
-pub use state::{
-    AnyRnnState, GruState, HiddenState, LstmState, MguState, RecurrentState, RnnState, StackState,
-};
-pub use stream::{AnyRnnStream, GruStream, LstmStream, MguStream, RecurrentStream, RnnStream};
+pub use state::{HiddenState, RecurrentState, StackState};
+pub use stream::RecurrentStream;
 
 use crate::error::{Error, Result};
 use crate::param::Param;

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::nn::sequences::Lengths;
-use crate::nn::state::{AnyRnnState, GruState, LstmState, MguState, RecurrentState, RnnState};
+use crate::nn::state::RecurrentState;
 use crate::tensor::Tensor;
 use rnn_kernels::cell::Merge;
 use rnn_runtime::ops::rnn::LayerTrace;
@@ -44,18 +44,6 @@ pub struct RecurrentOutput<S> {
     lengths: Option<Lengths>,
     merge: Merge,
 }
-
-/// Output of an [`Lstm`](super::Lstm).
-pub type LstmOutput = RecurrentOutput<LstmState>;
-/// Output of a [`Gru`](super::Gru).
-pub type GruOutput = RecurrentOutput<GruState>;
-/// Output of a [`Mgu`](super::Mgu).
-pub type MguOutput = RecurrentOutput<MguState>;
-/// Output of an [`Rnn`](super::Rnn).
-pub type RnnOutput = RecurrentOutput<RnnState>;
-
-/// Output of an [`AnyRnn`](super::AnyRnn).
-pub type AnyRnnOutput = RecurrentOutput<AnyRnnState>;
 
 impl<S: RecurrentState> RecurrentOutput<S> {
     pub(crate) fn new(y: Tensor, state: S, lengths: Option<Lengths>, merge: Merge) -> Self {

@@ -49,7 +49,7 @@ pub(crate) mod sealed {
 use sealed::{CellState, Sealed};
 
 /// State of a recurrent layer. It is an explicit value: the layer itself keeps no state. The aliases
-/// [`LstmState`], [`HiddenState`] and [`AnyRnnState`] are its forms.
+/// [`LstmState`](super::LstmState), [`HiddenState`] and [`AnyRnnState`](super::AnyRnnState) are its forms.
 #[derive(Clone)]
 pub struct StackState<C> {
     /// `[L*D, B, H]`, layer-major, then direction; `[L*D, B, P]` with a projection.
@@ -61,18 +61,8 @@ pub struct StackState<C> {
     sequence: Option<u32>,
 }
 
-/// State of an LSTM.
-pub type LstmState = StackState<Tensor>;
 /// State of a cell with h only.
 pub type HiddenState = StackState<()>;
-/// State of a GRU.
-pub type GruState = HiddenState;
-/// State of a minimal gated unit.
-pub type MguState = HiddenState;
-/// State of an Elman network.
-pub type RnnState = HiddenState;
-/// State of a layer whose cell is chosen at run time; `c` is `Some` for an LSTM.
-pub type AnyRnnState = StackState<Option<Tensor>>;
 
 impl<C: CellState> StackState<C> {
     /// The same values without a graph; see [`RecurrentState::detach`].
@@ -90,7 +80,7 @@ impl<C: CellState> StackState<C> {
     }
 }
 
-impl LstmState {
+impl StackState<Tensor> {
     /// A state from h and c, `[L*D, B, H]` each, for a layer with this many directions (D).
     pub fn new(h: Tensor, c: Tensor, directions: usize) -> Self {
         StackState { h, c, directions, sequence: None }
@@ -103,7 +93,7 @@ impl LstmState {
     pub fn zeros(spec: &StackSpec, device: &Device, batch: usize) -> Result<Self> {
         let h = state_zeros(spec, device, batch, spec.state_size())?;
         let c = state_zeros(spec, device, batch, spec.hidden_size)?;
-        Ok(LstmState::new(h, c, spec.num_directions()))
+        Ok(Self::new(h, c, spec.num_directions()))
     }
 
     /// c of one layer and direction, `[B, H]`.

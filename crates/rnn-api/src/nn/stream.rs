@@ -2,7 +2,7 @@
 
 use crate::autograd::no_grad;
 use crate::error::{Error, Result};
-use crate::nn::config::{AnyCell, GruCell, LstmCell, MguCell, RecurrentCell, RnnCell};
+use crate::nn::config::RecurrentCell;
 use crate::nn::recurrent::{Recurrent, RunInput};
 use crate::nn::state::{RecurrentState, sealed::Sealed};
 use crate::tensor::Tensor;
@@ -15,17 +15,6 @@ pub struct RecurrentStream<C: RecurrentCell> {
     batch: usize,
     state: C::State,
 }
-
-/// A running sequence per batch row, made by [`Lstm::stream`](crate::nn::Lstm::stream).
-pub type LstmStream = RecurrentStream<LstmCell>;
-/// A running sequence per batch row, made by [`Gru::stream`](crate::nn::Gru::stream).
-pub type GruStream = RecurrentStream<GruCell>;
-/// A running sequence per batch row, made by [`Mgu::stream`](crate::nn::Mgu::stream).
-pub type MguStream = RecurrentStream<MguCell>;
-/// A running sequence per batch row, made by [`Rnn::stream`](crate::nn::Rnn::stream).
-pub type RnnStream = RecurrentStream<RnnCell>;
-/// A running sequence per batch row, made by [`AnyRnn::stream`](crate::nn::AnyRnn::stream).
-pub type AnyRnnStream = RecurrentStream<AnyCell>;
 
 impl<C: RecurrentCell> RecurrentStream<C> {
     pub(super) fn new(layer: &Arc<Recurrent>, batch: usize) -> Result<Self> {

@@ -2,21 +2,8 @@
 
 use rnn_kernels::cell::{CellSpec, Merge, Regularization, StackSpec};
 
+use super::sample::RECURRENCES;
 use crate::shapes::RnnShape;
-
-/// Every recurrence that has a kernel of its own or a constant that makes it another.
-pub(super) const CELLS: [CellSpec; 7] = [
-    CellSpec::lstm(),
-    CellSpec { coupled: true, ..CellSpec::lstm() },
-    CellSpec::gru(),
-    CellSpec { reset_after: false, ..CellSpec::gru() },
-    CellSpec::mgu(),
-    CellSpec::rnn_tanh(),
-    CellSpec { independent: true, ..CellSpec::rnn_tanh() },
-];
-
-/// The GRU's place.
-pub(super) const GRU: usize = 2;
 
 /// One direction, or two and how their outputs become one.
 const DIRECTIONS: [Option<Merge>; 5] =
@@ -50,7 +37,7 @@ pub(super) enum Choice {
 
 /// How many values each has.
 pub(super) const VALUES: [usize; 19] =
-    [CELLS.len(), DIRECTIONS.len(), 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2];
+    [RECURRENCES.len(), DIRECTIONS.len(), 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2];
 
 /// A value of every option.
 pub(super) type Choices = [usize; VALUES.len()];
@@ -77,7 +64,7 @@ pub(super) fn spec_of(
         layer_norm: on(Choice::LayerNorm),
         clip: on(Choice::Clip).then(|| number(0.3, 0.5)),
         cell_clip: on(Choice::CellClip).then(|| number(0.4, 0.6)),
-        ..CELLS[choices[Choice::Cell as usize]]
+        ..RECURRENCES[choices[Choice::Cell as usize]]
     };
     let merge = DIRECTIONS[choices[Choice::Directions as usize]];
     let layers = choices[Choice::Layers as usize];

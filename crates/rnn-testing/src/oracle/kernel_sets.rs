@@ -3,9 +3,9 @@
 
 use rnn_kernels::cell::Activation;
 
-use super::choices::{CELLS, Choice, Choices, GRU, VALUES, is_allowed, spec_of};
+use super::choices::{Choice, Choices, VALUES, is_allowed, spec_of};
 use super::options::{ACTIVATIONS, add_lengths, add_resets};
-use super::sample::StackCase;
+use super::sample::{GRU, RECURRENCES, StackCase};
 use crate::covering::{Row, allowed_rows, covering};
 use crate::data::SplitMix64;
 use crate::shapes::RnnShape;
@@ -78,7 +78,8 @@ const CLIPS: [Clip; 3] = [Clip::None, Clip::Sums, Clip::Cells];
 const WALKS: [Walk; 3] = [Walk::Whole, Walk::Ragged, Walk::Interrupted];
 
 /// Values of a set's options: [`FIXED`], then clip, noise, walk, rows.
-const SET_VALUES: [usize; 8] = [CELLS.len(), 2, 2, 2, CLIPS.len(), NOISES.len(), WALKS.len(), ROWS.len()];
+const SET_VALUES: [usize; 8] =
+    [RECURRENCES.len(), 2, 2, 2, CLIPS.len(), NOISES.len(), WALKS.len(), ROWS.len()];
 
 impl KernelSet {
     /// Sets in which every two constants meet that may meet.
@@ -90,7 +91,7 @@ impl KernelSet {
     pub fn with_many_rows() -> Vec<KernelSet> {
         let array = Self::array();
         let of_cell = |cell| array.iter().rfind(|set| set.fixed[0] == cell);
-        let sets = (0..CELLS.len()).filter_map(of_cell).enumerate();
+        let sets = (0..RECURRENCES.len()).filter_map(of_cell).enumerate();
         sets.map(|(n, set)| KernelSet { rows: [16, 32][n % 2], ..*set }).collect()
     }
 
@@ -99,7 +100,7 @@ impl KernelSet {
         let mut sets: Vec<KernelSet> = Vec::new();
         for set in Self::array() {
             let [cell, peephole, ..] = set.fixed;
-            let cell = if CELLS[cell].reset_after { cell } else { GRU };
+            let cell = if RECURRENCES[cell].reset_after { cell } else { GRU };
             if sets.iter().filter(|other| other.fixed[0] == cell).count() < 2 {
                 sets.push(KernelSet { fixed: [cell, peephole, 0, 0], clip: Clip::None, ..set });
             }
@@ -111,7 +112,7 @@ impl KernelSet {
     /// within the steps.
     pub fn of_layers_side_by_side() -> Vec<KernelSet> {
         let array = Self::array();
-        let cells = (0..CELLS.len()).filter(|&cell| CELLS[cell].reset_after);
+        let cells = (0..RECURRENCES.len()).filter(|&cell| RECURRENCES[cell].reset_after);
         let first = |cell| array.iter().find(|set| set.fixed[0] == cell);
         let sets = cells.filter_map(first).enumerate().map(|(n, set)| KernelSet {
             fixed: [set.fixed[0], set.fixed[1], 0, 0],
@@ -312,7 +313,7 @@ mod tests {
             (KernelSet::of_layers_side_by_side(), Storage::F32),
         ] {
             let cells: BTreeSet<usize> = sets.iter().map(|set| set.fixed[0]).collect();
-            assert_eq!(cells.len(), CELLS.len() - 1, "all but the GRU that resets before");
+            assert_eq!(cells.len(), RECURRENCES.len() - 1, "all but the GRU that resets before");
             for (n, set) in sets.iter().enumerate() {
                 assert!(set.cases(n, CASES).all(|pass| storage.check(&pass.case.spec).is_ok()));
             }

@@ -16,6 +16,20 @@ pub const CELLS: [(&str, CellSpec); 5] = [
     ("rnn_relu", CellSpec::rnn_relu()),
 ];
 
+/// Every recurrence that has a kernel of its own or a constant that makes it another.
+pub(super) const RECURRENCES: [CellSpec; 7] = [
+    CellSpec::lstm(),
+    CellSpec { coupled: true, ..CellSpec::lstm() },
+    CellSpec::gru(),
+    CellSpec { reset_after: false, ..CellSpec::gru() },
+    CellSpec::mgu(),
+    CellSpec::rnn_tanh(),
+    CellSpec { independent: true, ..CellSpec::rnn_tanh() },
+];
+
+/// The GRU's place in [`RECURRENCES`].
+pub(super) const GRU: usize = 2;
+
 /// A stack with biases and without dropout.
 pub fn stack_spec(cell: CellSpec, shape: RnnShape, num_layers: usize, bidirectional: bool) -> StackSpec {
     StackSpec { num_layers, bidirectional, ..StackSpec::new(cell, shape.i, shape.h) }

@@ -1,10 +1,45 @@
-//! [`AnyRnnConfig`]: the configuration of a layer whose cell is chosen at run time.
+//! [`AnyRnn`]: a layer whose cell is chosen at run time.
 
 use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
 use crate::nn::config::parts::Parts;
-use crate::nn::state::AnyRnnState;
+use crate::nn::layers::RecurrentLayer;
+use crate::nn::output::RecurrentOutput;
+use crate::nn::state::StackState;
+use crate::nn::stream::RecurrentStream;
+use crate::tensor::Tensor;
 
-/// Settings of an [`AnyRnn`](crate::nn::AnyRnn), converted from those of a specific layer.
+/// A recurrent layer for programs that choose the cell at run time. Parameters have the same names and
+/// values, and outputs the same bits, as those of [`Lstm`](super::Lstm), [`Gru`](super::Gru), [`Mgu`](super::Mgu) or [`Rnn`](super::Rnn).
+///
+/// ```
+/// use rnn_api::nn::AnyRnnConfig;
+/// use rnn_api::prelude::*;
+/// # fn main() -> rnn_api::Result<()> {
+/// # let device = Device::cpu();
+/// # let asked_for = "gru";
+/// let config: AnyRnnConfig = match asked_for {
+///     "lstm" => LstmConfig::new(3, 8).into(),
+///     "gru" => GruConfig::new(3, 8).into(),
+///     _ => RnnConfig::new(3, 8).into(),
+/// };
+/// let layer = config.init(&device, 1)?;
+/// let out = layer.forward(&Tensor::ones(&device, &[5, 2, 3])?, None)?;
+/// assert_eq!(out.y.dims(), [5, 2, 8]);
+/// assert!(out.state.c.is_none()); // a GRU has no cell state
+/// # Ok(()) }
+/// ```
+pub type AnyRnn = RecurrentLayer<AnyCell>;
+
+/// A running sequence per batch row, made by [`AnyRnn::stream`].
+pub type AnyRnnStream = RecurrentStream<AnyCell>;
+
+/// State of a layer whose cell is chosen at run time; `c` is `Some` for an LSTM.
+pub type AnyRnnState = StackState<Option<Tensor>>;
+
+/// Output of an [`AnyRnn`].
+pub type AnyRnnOutput = RecurrentOutput<AnyRnnState>;
+
+/// Settings of an [`AnyRnn`], converted from those of a specific layer.
 #[derive(Clone, Debug)]
 pub struct AnyRnnConfig(Parts);
 

@@ -1,12 +1,27 @@
-//! Settings of a GRU.
+//! [`Gru`]: the names and settings of a GRU.
 
 use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
-use crate::nn::state::GruState;
+use crate::nn::layers::RecurrentLayer;
+use crate::nn::output::RecurrentOutput;
+use crate::nn::state::HiddenState;
+use crate::nn::stream::RecurrentStream;
 use rnn_kernels::cell::{Activation, CellSpec};
 use serde::{Deserialize, Serialize};
 
-/// Sizes and settings of a [`Gru`](crate::nn::Gru).
+/// Sizes and settings of a [`Gru`].
 pub type GruConfig = RecurrentConfig<GruCell>;
+
+/// Gated recurrent unit (Cho et al. 2014), reset applied after the product as in PyTorch.
+pub type Gru = RecurrentLayer<GruCell>;
+
+/// A running sequence per batch row, made by [`Gru::stream`].
+pub type GruStream = RecurrentStream<GruCell>;
+
+/// State of a GRU.
+pub type GruState = HiddenState;
+
+/// Output of a [`Gru`].
+pub type GruOutput = RecurrentOutput<GruState>;
 
 /// Settings of a GRU cell: the field `cell` of [`GruConfig`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

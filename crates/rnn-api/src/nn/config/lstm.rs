@@ -1,12 +1,16 @@
-//! Settings of an LSTM.
+//! [`Lstm`]: the names and settings of an LSTM.
 
 use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
 use crate::nn::config::parts::ForgetBias;
-use crate::nn::state::LstmState;
+use crate::nn::layers::RecurrentLayer;
+use crate::nn::output::RecurrentOutput;
+use crate::nn::state::StackState;
+use crate::nn::stream::RecurrentStream;
+use crate::tensor::Tensor;
 use rnn_kernels::cell::{Activation, CellSpec};
 use serde::{Deserialize, Serialize};
 
-/// Sizes and settings of an [`Lstm`](crate::nn::Lstm).
+/// Sizes and settings of an [`Lstm`].
 ///
 /// ```
 /// use rnn_api::prelude::*;
@@ -17,6 +21,31 @@ use serde::{Deserialize, Serialize};
 /// # Ok(()) }
 /// ```
 pub type LstmConfig = RecurrentConfig<LstmCell>;
+
+/// Long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers 2000),
+/// any number of layers, one direction or both.
+///
+/// ```
+/// use rnn_api::prelude::*;
+/// # fn main() -> rnn_api::Result<()> {
+/// let device = Device::cpu();
+/// let lstm = LstmConfig::new(3, 8).with_bidirectional(true).init(&device, 1)?;
+/// let x = Tensor::ones(&device, &[5, 2, 3])?; // [T, B, I]
+/// let LstmOutput { y, state, .. } = lstm.forward(&x, None)?;
+/// assert_eq!(y.dims(), [5, 2, 16]);
+/// assert_eq!(state.h(0, 1)?.dims(), [2, 8]);
+/// # Ok(()) }
+/// ```
+pub type Lstm = RecurrentLayer<LstmCell>;
+
+/// A running sequence per batch row, made by [`Lstm::stream`].
+pub type LstmStream = RecurrentStream<LstmCell>;
+
+/// State of an LSTM.
+pub type LstmState = StackState<Tensor>;
+
+/// Output of an [`Lstm`].
+pub type LstmOutput = RecurrentOutput<LstmState>;
 
 /// Settings of an LSTM cell: the field `cell` of [`LstmConfig`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,12 +1,30 @@
-//! Settings of a minimal gated unit.
+//! [`Mgu`]: the names and settings of a minimal gated unit.
 
 use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
-use crate::nn::state::MguState;
+use crate::nn::layers::RecurrentLayer;
+use crate::nn::output::RecurrentOutput;
+use crate::nn::state::HiddenState;
+use crate::nn::stream::RecurrentStream;
 use rnn_kernels::cell::{Activation, CellSpec};
 use serde::{Deserialize, Serialize};
 
-/// Sizes and settings of a [`Mgu`](crate::nn::Mgu).
+/// Sizes and settings of a [`Mgu`].
 pub type MguConfig = RecurrentConfig<MguCell>;
+
+/// Minimal gated unit (Zhou et al. 2016): one gate f instead of a GRU's two, two thirds of its weights. The
+/// gate acts after the recurrent product, as in [`Gru`](super::Gru):
+/// `h' = (1 - f) h + f tanh(W_n x + b + f (U_n h + b'))`. The paper's form, with the gate before the product,
+/// `U_n (f h)`, is not implemented.
+pub type Mgu = RecurrentLayer<MguCell>;
+
+/// A running sequence per batch row, made by [`Mgu::stream`].
+pub type MguStream = RecurrentStream<MguCell>;
+
+/// State of a minimal gated unit.
+pub type MguState = HiddenState;
+
+/// Output of a [`Mgu`].
+pub type MguOutput = RecurrentOutput<MguState>;
 
 /// Settings of a minimal gated unit: the field `cell` of [`MguConfig`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,5 @@
-//! Settings of the recurrent layers: `common.rs` has those that all layers share, and a file per cell has the
-//! others.
+//! The recurrent layers by cell: a file per cell has its names and settings, and `common.rs` has the settings
+//! that all cells share.
 
 mod any;
 mod common;
@@ -9,19 +9,23 @@ mod mgu;
 mod parts;
 mod rnn;
 
-pub use any::{AnyCell, AnyRnnConfig};
 pub(super) use common::CellOptions;
 pub use common::{RecurrentCell, RecurrentConfig};
-pub use gru::{GruCell, GruConfig};
-pub use lstm::{LstmCell, LstmConfig};
-pub use mgu::{MguCell, MguConfig};
 pub use parts::ForgetBias;
 pub(crate) use parts::Parts;
-pub use rnn::{RnnCell, RnnConfig};
+
+/// The public names of every cell.
+pub(crate) mod cells {
+    pub use super::any::*;
+    pub use super::gru::*;
+    pub use super::lstm::*;
+    pub use super::mgu::*;
+    pub use super::rnn::*;
+}
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::cells::*;
 
     #[test]
     fn configurations_survive_json() {

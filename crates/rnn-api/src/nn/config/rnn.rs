@@ -1,13 +1,28 @@
-//! Settings of an Elman network.
+//! [`Rnn`]: the names and settings of an Elman network.
 
 use crate::init::Init;
 use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
-use crate::nn::state::RnnState;
+use crate::nn::layers::RecurrentLayer;
+use crate::nn::output::RecurrentOutput;
+use crate::nn::state::HiddenState;
+use crate::nn::stream::RecurrentStream;
 use rnn_kernels::cell::{Activation, CellSpec};
 use serde::{Deserialize, Serialize};
 
-/// Sizes and settings of an Elman network, [`Rnn`](crate::nn::Rnn).
+/// Sizes and settings of an Elman network, [`Rnn`].
 pub type RnnConfig = RecurrentConfig<RnnCell>;
+
+/// Elman network (1990): `h' = act(W x + b + U h + b')`.
+pub type Rnn = RecurrentLayer<RnnCell>;
+
+/// A running sequence per batch row, made by [`Rnn::stream`].
+pub type RnnStream = RecurrentStream<RnnCell>;
+
+/// State of an Elman network.
+pub type RnnState = HiddenState;
+
+/// Output of an [`Rnn`].
+pub type RnnOutput = RecurrentOutput<RnnState>;
 
 /// Settings of the cell of an Elman network: the field `cell` of [`RnnConfig`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
