@@ -29,7 +29,8 @@ impl Trace {
     }
 }
 
-/// Output of a recurrent layer; the aliases [`LstmOutput`], [`GruOutput`], [`MguOutput`] and [`RnnOutput`]
+/// Output of a recurrent layer; the aliases [`LstmOutput`](crate::nn::LstmOutput),
+/// [`GruOutput`](crate::nn::GruOutput), [`MguOutput`](crate::nn::MguOutput) and [`RnnOutput`](crate::nn::RnnOutput)
 /// are its forms.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

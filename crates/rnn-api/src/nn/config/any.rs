@@ -9,7 +9,8 @@ use crate::nn::stream::RecurrentStream;
 use crate::tensor::Tensor;
 
 /// A recurrent layer for programs that choose the cell at run time. Parameters have the same names and
-/// values, and outputs the same bits, as those of [`Lstm`](super::Lstm), [`Gru`](super::Gru), [`Mgu`](super::Mgu) or [`Rnn`](super::Rnn).
+/// values, and outputs the same bits, as those of [`Lstm`](crate::nn::Lstm), [`Gru`](crate::nn::Gru),
+/// [`Mgu`](crate::nn::Mgu) or [`Rnn`](crate::nn::Rnn).
 ///
 /// ```
 /// use rnn_api::nn::AnyRnnConfig;

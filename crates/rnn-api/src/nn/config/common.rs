@@ -39,8 +39,8 @@ pub trait CellOptions: RecurrentCell + Clone + fmt::Debug + Default {
     }
 }
 
-/// Sizes and settings of a recurrent layer; the aliases [`LstmConfig`](super::LstmConfig),
-/// [`GruConfig`](super::GruConfig), [`MguConfig`](super::MguConfig) and [`RnnConfig`](super::RnnConfig) are
+/// Sizes and settings of a recurrent layer; the aliases [`LstmConfig`](crate::nn::LstmConfig),
+/// [`GruConfig`](crate::nn::GruConfig), [`MguConfig`](crate::nn::MguConfig) and [`RnnConfig`](crate::nn::RnnConfig) are
 /// its forms.
 ///
 /// In JSON it is one flat object: the fields of `cell` are beside the others. Absent fields have the values

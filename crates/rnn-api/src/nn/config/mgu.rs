@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub type MguConfig = RecurrentConfig<MguCell>;
 
 /// Minimal gated unit (Zhou et al. 2016): one gate f instead of a GRU's two, two thirds of its weights. The
-/// gate acts after the recurrent product, as in [`Gru`](super::Gru):
+/// gate acts after the recurrent product, as in [`Gru`](crate::nn::Gru):
 /// `h' = (1 - f) h + f tanh(W_n x + b + f (U_n h + b'))`. The paper's form, with the gate before the product,
 /// `U_n (f h)`, is not implemented.
 pub type Mgu = RecurrentLayer<MguCell>;
