@@ -50,7 +50,7 @@ pub(super) fn unit_parameters(spec: &CellSpec) -> Vec<(Parameter, usize)> {
     all
 }
 
-/// Number of all blocks of [`unit_parameters`].
+/// Number of blocks of H of all parameters that a cell multiplies unit by unit.
 pub fn unit_blocks(spec: &CellSpec) -> usize {
     unit_parameters(spec).iter().map(|(_, blocks)| blocks).sum()
 }
