@@ -141,6 +141,34 @@ fn recipes_name_files_that_exist() {
     assert!(named > 20, "only {named} files are named");
 }
 
+/// The files below `source` that no module declares: cargo compiles none of them, and no check sees them.
+fn undeclared(source: &Path) -> Vec<PathBuf> {
+    let declared = |path: &Path| {
+        let (mut folder, mut name) = (path.parent().unwrap(), path.file_stem().unwrap());
+        if name == "mod" {
+            name = folder.file_name().unwrap();
+            folder = folder.parent().unwrap();
+        }
+        let line = format!("mod {};", name.to_string_lossy());
+        let parents = [folder.join("lib.rs"), folder.join("mod.rs"), folder.with_extension("rs")];
+        parents.iter().filter(|parent| parent.exists()).any(|parent| {
+            code(parent).lines().any(|found| found == line || found.ends_with(&format!(" {line}")))
+        })
+    };
+    let mut found = files(source, "rs");
+    found.retain(|path| !path.ends_with("src/lib.rs") && !declared(path));
+    found
+}
+
+#[test]
+fn every_source_file_is_a_module() {
+    let crates = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path().join("src"));
+    let found: Vec<PathBuf> = crates.flat_map(|source| undeclared(&source)).collect();
+    assert!(found.is_empty(), "{found:?}");
+    // The rule can fail: no module declares the roots of tests.
+    assert!(!undeclared(&root().join("crates/rnn-api/tests")).is_empty());
+}
+
 #[test]
 fn modules_do_not_import_in_circles() {
     for folder in ["crates/rnn-api/src/optim", "crates/rnn-api/src/train"] {
