@@ -24,11 +24,13 @@ pub mod rnn;
 mod simd;
 pub mod softmax;
 mod split;
+mod subnormals;
 mod sync;
 mod team;
 mod tile;
 
 pub use memory::{CpuArray, CpuBuffer, CpuDevice};
+pub use subnormals::FlushSubnormals;
 
 /// What the crate's own tests call beneath its operations.
 #[doc(hidden)]

@@ -8,6 +8,7 @@
 //! work is divided by size alone and sums keep their order.
 
 use super::handover::{Handover, Helper};
+use super::subnormals::FlushSubnormals;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 
@@ -48,6 +49,7 @@ fn team() -> &'static Team {
             let parked = Arc::new(AtomicBool::new(false));
             let own = parked.clone();
             let turns = move || {
+                let _flushed = FlushSubnormals::on();
                 let mut last = 0;
                 loop {
                     last = team.handover.help(last, &own);
@@ -100,7 +102,10 @@ pub fn together(count: usize, work: impl Fn(usize) + Sync) {
     std::thread::scope(|scope| {
         let work = &work;
         for part in 1..count {
-            scope.spawn(move || work(part));
+            scope.spawn(move || {
+                let _flushed = FlushSubnormals::on();
+                work(part);
+            });
         }
         work(0);
     });

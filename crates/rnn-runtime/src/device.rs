@@ -17,11 +17,14 @@ pub enum Device {
     Gpu(GpuDevice),
 }
 
-/// Matches the device once per op; CPU-only builds omit the GPU arm.
+/// Matches the device once per op; CPU-only builds omit the GPU arm. The CPU's kernels treat subnormals as zero.
 macro_rules! on_device {
     ($device:expr, Cpu($cpu:pat) => $on_cpu:expr, Gpu($gpu:pat) => $on_gpu:expr $(,)?) => {
         match $device {
-            $crate::device::Device::Cpu($cpu) => $on_cpu,
+            $crate::device::Device::Cpu($cpu) => {
+                let _flushed = rnn_cpu::FlushSubnormals::on();
+                $on_cpu
+            }
             #[cfg(feature = "gpu")]
             $crate::device::Device::Gpu($gpu) => $on_gpu,
         }
