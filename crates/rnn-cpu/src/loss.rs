@@ -1,7 +1,7 @@
 //! Twin of `loss/{cross_entropy,elementwise,gaussian_nll}*.wgsl`.
 
 use super::pointwise::map2;
-use super::softmax::log_sum_exp;
+use super::softmax::row_stats;
 use super::{CpuBuffer, CpuDevice, math, reduce, split};
 use rnn_base::args::loss::{CostArgs, CrossEntropyArgs, WeightedArgs};
 use rnn_base::error::Result;
@@ -18,7 +18,7 @@ fn weight_of(weights: Option<&CpuBuffer>, row: usize) -> f32 {
     weights.map_or(1.0, |weights| weights[row])
 }
 
-/// Returns the loss and the log-sum-exp of every row.
+/// Returns the loss and, for every row, the largest logit and the log-sum-exp of the distances from it, `[rows, 2]`.
 pub fn cross_entropy(
     dev: &CpuDevice,
     args: &CrossEntropyArgs,
@@ -28,10 +28,10 @@ pub fn cross_entropy(
 ) -> Result<(CpuBuffer, CpuBuffer)> {
     let &CrossEntropyArgs { rows, cols, smoothing, scale } = args;
     let labels = &labels.as_u32()[..rows];
-    let mut lse = dev.alloc(rows)?;
-    split::tiles(lse.make_mut()?, 16, rows * cols, |first, lse| {
-        for (k, lse) in lse.iter_mut().enumerate() {
-            *lse = log_sum_exp(&logits[(first + k) * cols..][..cols]);
+    let mut stats = dev.alloc(2 * rows)?;
+    split::tiles(stats.make_mut()?, 32, rows * cols, |first, stats| {
+        for (k, stats) in stats.chunks_exact_mut(2).enumerate() {
+            stats.copy_from_slice(&row_stats(&logits[(first / 2 + k) * cols..][..cols]));
         }
     });
     let mut total = 0f64;
@@ -40,22 +40,24 @@ pub fn cross_entropy(
         if weight == 0.0 {
             continue;
         }
-        let logits = &logits[row * cols..][..cols];
-        let mut cost = lse[row] - (1.0 - smoothing) * logits[label as usize];
+        let (logits, [max, log_sum]) = (&logits[row * cols..][..cols], [stats[2 * row], stats[2 * row + 1]]);
+        // Distances from the largest logit: at large logits the log-sum-exp itself would round `log_sum` away.
+        let mut cost = log_sum + (1.0 - smoothing) * (max - logits[label as usize]);
         // Not a product with 0: a logit of -infinity is a valid way to forbid a class.
         if smoothing > 0.0 {
-            cost -= smoothing * (reduce::sum(logits) / cols as f64) as f32;
+            let distances = reduce::sum2(logits, logits, |x, _| max - x);
+            cost += smoothing * (distances / cols as f64) as f32;
         }
         total += f64::from(weight * cost);
     }
-    Ok((scalar(dev, total * f64::from(scale))?, lse))
+    Ok((scalar(dev, total * f64::from(scale))?, stats))
 }
 
 /// dlogits `[rows, C]`.
 pub fn cross_entropy_backward(
     dev: &CpuDevice,
     args: &CrossEntropyArgs,
-    [logits, lse, labels, dloss]: [&CpuBuffer; 4],
+    [logits, stats, labels, dloss]: [&CpuBuffer; 4],
     weights: Option<&CpuBuffer>,
 ) -> Result<CpuBuffer> {
     let &CrossEntropyArgs { rows, cols, smoothing, scale } = args;
@@ -68,9 +70,9 @@ pub fn cross_entropy_backward(
             return dlogits.fill(0.0);
         }
         let scale = scale * weight;
-        let (logits, lse) = (&logits[row * cols..][..cols], lse[row]);
+        let (logits, [max, log_sum]) = (&logits[row * cols..][..cols], [stats[2 * row], stats[2 * row + 1]]);
         for (d, &logit) in dlogits.iter_mut().zip(logits) {
-            *d = scale * (math::exp(logit - lse) - even);
+            *d = scale * (math::exp(logit - max - log_sum) - even);
         }
         dlogits[labels[row] as usize] -= scale * (1.0 - smoothing);
     });
@@ -97,9 +99,13 @@ macro_rules! with_cost {
                 };
                 $run
             }
-            // -t log s(x) - (1 - t) log(1 - s(x)) = softplus(x) - t x, and softplus never overflows.
+            // -t log s(x) - (1 - t) log(1 - s(x)) = softplus(x) - t x, with softplus(x) = max(x, 0) + softplus(-|x|).
+            // The terms in x are one product, which is exactly 0 where a large x is right.
             ElementwiseCost::BceWithLogits => {
-                let $cost = |x: f32, t: f32| math::softplus(x) - t * x;
+                let $cost = |x: f32, t: f32| {
+                    let share = if x > 0.0 { 1.0 - t } else { -t };
+                    share * x + math::softplus(-x.abs())
+                };
                 $run
             }
             ElementwiseCost::Quantile => {
@@ -131,6 +137,8 @@ fn slope(CostArgs { cost, value }: CostArgs, x: f32, t: f32) -> f32 {
         ElementwiseCost::Squared => 2.0 * (x - t),
         ElementwiseCost::Absolute => hold(x - t, -1.0, 1.0, 0.0),
         ElementwiseCost::Huber => hold(x - t, -value, value, value),
+        // s(x) = 1 - s(-x): the form whose exponential is small, so that what a confident x lacks is not rounded away.
+        ElementwiseCost::BceWithLogits if x > 0.0 => (1.0 - t) - math::sigmoid(-x),
         ElementwiseCost::BceWithLogits => math::sigmoid(x) - t,
         ElementwiseCost::Quantile => hold(x - t, -value, 1.0 - value, 0.0),
     }

@@ -8,10 +8,10 @@ pub fn row_max(row: &[f32]) -> f32 {
     row.iter().fold(f32::NEG_INFINITY, |max, &x| if x > max { x } else { max })
 }
 
-/// `log sum exp(row)`, shifted by the maximum so that nothing overflows.
-pub fn log_sum_exp(row: &[f32]) -> f32 {
+/// The maximum m of a row, and `log sum exp(x - m)`. Their sum would lose the latter where m is large.
+pub fn row_stats(row: &[f32]) -> [f32; 2] {
     let max = row_max(row);
-    max + reduce::sum2(row, row, |x, _| math::exp(x - max)).ln() as f32
+    [max, reduce::sum2(row, row, |x, _| math::exp(x - max)).ln() as f32]
 }
 
 /// Softmax of every row, or its logarithm.
@@ -19,11 +19,11 @@ pub fn softmax(dev: &CpuDevice, x: &CpuBuffer, rows: usize, cols: usize, log: bo
     let mut y = dev.alloc(rows * cols)?;
     split::rows(y.make_mut()?, cols, |row, y| {
         let x = &x[row * cols..][..cols];
-        let max = row_max(x);
         if log {
-            let log_sum = reduce::sum2(x, x, |x, _| math::exp(x - max)).ln() as f32;
+            let [max, log_sum] = row_stats(x);
             y.iter_mut().zip(x).for_each(|(y, &x)| *y = x - max - log_sum);
         } else {
+            let max = row_max(x);
             y.iter_mut().zip(x).for_each(|(y, &x)| *y = math::exp(x - max));
             let scale = (1.0 / reduce::sum(y)) as f32;
             y.iter_mut().for_each(|y| *y *= scale);

@@ -15,7 +15,7 @@ use rnn_kernels::params::{
     GaussianBackwardParams, GaussianParams,
 };
 
-/// Returns the loss and the log-sum-exp of every row.
+/// Returns the loss and, for every row, the largest logit and the log-sum-exp of the distances from it, `[rows, 2]`.
 pub fn cross_entropy(
     dev: &GpuDevice,
     args: &CrossEntropyArgs,
@@ -24,26 +24,26 @@ pub fn cross_entropy(
     weights: Option<&GpuBuffer>,
 ) -> Result<(GpuBuffer, GpuBuffer)> {
     let &CrossEntropyArgs { rows, cols, smoothing, scale } = args;
-    let (lse, costs) = (dev.alloc(rows)?, dev.alloc(rows)?);
+    let (stats, costs) = (dev.alloc(2 * rows)?, dev.alloc(rows)?);
     let lanes = lanes(cols);
     let params = CrossEntropyParams { rows: rows as u32, cols: cols as u32, smoothing };
     dev.dispatch(Launch {
         kernel: &CROSS_ENTROPY,
         constants: &[("LANES", lanes as f64), ("WEIGHTED", flag(weights.is_some()))],
         params: bytemuck::bytes_of(&params),
-        buffers: &[logits, labels, weights.unwrap_or(logits), &lse, &costs],
+        buffers: &[logits, labels, weights.unwrap_or(logits), &stats, &costs],
         grid: row_grid(rows, lanes),
         work: (20 * rows * cols) as u64,
     })?;
     let loss = sum_axis(dev, &costs, 1, rows, 1, scale)?;
-    Ok((loss, lse))
+    Ok((loss, stats))
 }
 
 /// dlogits `[rows, C]`.
 pub fn cross_entropy_backward(
     dev: &GpuDevice,
     args: &CrossEntropyArgs,
-    [logits, lse, labels, dloss]: [&GpuBuffer; 4],
+    [logits, stats, labels, dloss]: [&GpuBuffer; 4],
     weights: Option<&GpuBuffer>,
 ) -> Result<GpuBuffer> {
     let &CrossEntropyArgs { rows, cols, smoothing, scale } = args;
@@ -54,7 +54,7 @@ pub fn cross_entropy_backward(
         kernel: &CROSS_ENTROPY_BACKWARD,
         constants: &[("WEIGHTED", flag(weights.is_some()))],
         params: bytemuck::bytes_of(&params),
-        buffers: &[logits, lse, labels, weights.unwrap_or(logits), dloss, &dlogits],
+        buffers: &[logits, stats, labels, weights.unwrap_or(logits), dloss, &dlogits],
         grid: grid::linear(n),
         work: 20 * n as u64,
     })?;

@@ -13,7 +13,7 @@ override WEIGHTED: bool;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> logits: array<f32>;        // [N, C]
-@group(1) @binding(1) var<storage, read> lse: array<f32>;           // [N]
+@group(1) @binding(1) var<storage, read> stats: array<vec2<f32>>;   // [N]: m, l
 @group(1) @binding(2) var<storage, read> labels: array<u32>;        // [N]
 @group(1) @binding(3) var<storage, read> weights: array<f32>;       // [N]
 @group(1) @binding(4) var<storage, read> dloss: array<f32>;         // [1]
@@ -40,5 +40,5 @@ fn cross_entropy_backward(
     }
     let share = params.smoothing / f32(params.cols)
         + select(0.0, 1.0 - params.smoothing, i % params.cols == labels[row]);
-    dlogits[i] = dloss[0] * params.scale * weight * (exp_(logits[i] - lse[row]) - share);
+    dlogits[i] = dloss[0] * params.scale * weight * (exp_(logits[i] - stats[row].x - stats[row].y) - share);
 }

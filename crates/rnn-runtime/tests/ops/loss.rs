@@ -14,12 +14,14 @@ pub(crate) fn tests() -> Vec<DeviceTest> {
     device_tests![
         cross_entropy_matches_the_oracle,
         cross_entropy_survives_huge_and_forbidden_logits,
+        cross_entropy_of_large_logits_keeps_their_distances,
         cross_entropy_ignores_even_nan,
         cross_entropy_of_many_rows,
         cross_entropy_refuses_bad_labels,
         mse_matches_the_oracle,
         bce_matches_the_oracle,
         bce_survives_huge_logits,
+        bce_of_confident_logits_does_not_cancel,
         losses_refuse_mixed_shapes,
     ]
 }
@@ -88,8 +90,11 @@ fn compare_cross_entropy(
     let name = format!("{options:?} {dims:?}");
     let want = [oracle::cross_entropy(reference, &logits, &labels)];
     check(&name, &forward.loss, &want, &[], Tolerance { abs: 2e-6, rel: 2e-6 });
-    let lse: Vec<f64> = logits.chunks(cols).map(|row| row[0] - log_softmax(row, cols)[0]).collect();
-    check(&name, &forward.lse, &lse, &[rows], Tolerance { abs: 2e-6, rel: 2e-6 });
+    let stats = logits.chunks(cols).flat_map(|row| {
+        let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        [max, row[0] - max - log_softmax(row, cols)[0]]
+    });
+    check(&name, &forward.stats, &stats.collect::<Vec<_>>(), &[rows, 2], Tolerance { abs: 2e-6, rel: 2e-6 });
     let got = loss::cross_entropy_backward(&x, &y, options, &forward, &dloss(device)).unwrap();
     let want = scale(oracle::cross_entropy_backward(reference, &logits, &labels));
     // exp(logit - lse) with both rounded: relative errors of 1e-6 in the probabilities.
@@ -108,6 +113,51 @@ fn cross_entropy_survives_huge_and_forbidden_logits(device: &Device) {
     let (got, half) = (values(&dx), 0.5 * DLOSS);
     for (got, want) in got.iter().zip([0.0, 0.0, 0.0, half * 0.5, 0.0, half * -0.5]) {
         assert!((got - want).abs() < 1e-6, "{got} is not {want}");
+    }
+}
+
+fn cross_entropy_of_large_logits_keeps_their_distances(device: &Device) {
+    let labels = indices(device, &[0], &[1]);
+    for label_smoothing in [0.0, 0.25] {
+        let options = CrossEntropyOptions { ignore_index: None, label_smoothing };
+        let reference = oracle::CrossEntropy {
+            label_smoothing: f64::from(label_smoothing),
+            ..oracle::CrossEntropy::new(3)
+        };
+        for c in [0.0, 1.0, -1e4, 1e4, 1e7, -1e7, 1e30, -1e30, f32::MAX, f32::MIN] {
+            // Both differences are exact in f32 up to 1e7; above, all three are one number.
+            let logits = [c, c, c - 2.0];
+            let x = array(device, &logits, &[1, 3]);
+            let forward = loss::cross_entropy(&x, &labels, &options, &ALL).unwrap();
+            // The oracle on the distances, which f64 holds.
+            let distances = logits.map(|x| f64::from(x) - f64::from(c));
+            let want = oracle::cross_entropy(&reference, &distances, &[0]);
+            check(&format!("{c}"), &forward.loss, &[want], &[], Tolerance { abs: 0.0, rel: 1e-6 });
+            let dx = loss::cross_entropy_backward(&x, &labels, &options, &forward, &dloss(device)).unwrap();
+            let want = scale(oracle::cross_entropy_backward(&reference, &distances, &[0]));
+            check(&format!("{c}"), &dx, &want, &[1, 3], Tolerance { abs: 1e-6, rel: 1e-6 });
+        }
+    }
+}
+
+fn bce_of_confident_logits_does_not_cancel(device: &Device) {
+    // Right and confident: cost and gradient are e^-|x|, from 5 to what f32 can hold; wrong: |x| and 1.
+    let x = [5.0, -5.0, 12.0, -12.0, 20.0, -20.0, 80.0, -80.0, 1e4, -1e4, 1e30, -1e30f32];
+    for right in [true, false] {
+        let t = x.map(|x| f32::from(u8::from((x > 0.0) == right)));
+        for (&x, t) in x.iter().zip(t) {
+            let (pred, target) = (array(device, &[x], &[1]), array(device, &[t], &[1]));
+            let loss = mean(Elementwise::BceWithLogits, &pred, &target).unwrap();
+            let dx = mean_backward(Elementwise::BceWithLogits, &pred, &target, &dloss(device)).unwrap();
+            let (x, away) = (f64::from(x), if right { 0.0 } else { f64::from(x).abs() });
+            let want = away + (-x.abs()).exp().ln_1p();
+            check(&format!("{x} {right}"), &loss, &[want], &[], Tolerance { abs: 0.0, rel: 1e-5 });
+            let miss = (-x.abs()).exp() / (1.0 + (-x.abs()).exp());
+            let slope = if right { -x.signum() * miss } else { x.signum() * (1.0 - miss) };
+            // abs: e^-80 is normal, and what is smaller may be flushed to zero.
+            let tolerance = Tolerance { abs: 1.2e-38, rel: 1e-5 };
+            check(&format!("{x} {right}"), &dx, &scale(vec![slope]), &[1], tolerance);
+        }
     }
 }
 
@@ -165,9 +215,12 @@ fn cross_entropy_refuses_bad_labels(device: &Device) {
     let scalar = array(device, &[1.0], &[]);
     refused(loss::cross_entropy(&scalar, &labels, &options, &ALL), &["logits must be [.., C]", "got []"]);
     let forward = loss::cross_entropy(&x, &labels, &options, &ALL).unwrap();
-    let short = loss::CrossEntropyForward { lse: scalar.clone(), ..forward.clone() };
+    let short = loss::CrossEntropyForward { stats: scalar.clone(), ..forward.clone() };
     let back = |forward, dloss| loss::cross_entropy_backward(&x, &labels, &options, forward, dloss);
-    refused(back(&short, &scalar), &["cross_entropy_backward", "lse must be the shape of the labels = [3]"]);
+    refused(
+        back(&short, &scalar),
+        &["cross_entropy_backward", "stats must be the shape of the labels, then 2 = [3, 2]"],
+    );
     refused(back(&forward, &flat), &["cross_entropy_backward", "dloss must be one element", "[3]"]);
 }
 

@@ -28,8 +28,9 @@ pub struct CrossEntropyOptions {
 pub struct CrossEntropyForward {
     /// The reduced cost, shape `[]`.
     pub loss: Array,
-    /// `log sum exp(logits)` of every row, in the shape of the labels; for the backward pass.
-    pub lse: Array,
+    /// `[.., 2]`: the largest logit m of every row, and `log sum exp(logits - m)`; for the backward pass. The two
+    /// are apart because their sum loses the second where m is large.
+    pub stats: Array,
     /// The weight of every row; for the backward pass.
     pub weighting: Weighting,
 }
@@ -47,6 +48,11 @@ fn classes(op: &'static str, logits: &Array, labels: &Array) -> Result<usize> {
     labels.expect_device(op, "labels", logits.device())?;
     labels.expect_dims(op, "labels", "the leading axes of the logits", leading)?;
     Ok(cols)
+}
+
+/// `[.., 2]` for labels `[..]`.
+fn stats_dims(labels: &Array) -> Vec<usize> {
+    labels.dims().iter().copied().chain([2]).collect()
 }
 
 /// `-sum_c target_c log_softmax(logits)_c`, reduced, for `logits` `[.., C]` and `labels` u32 `[..]`.
@@ -87,21 +93,21 @@ pub fn cross_entropy(
     let logits = widen(OP, "logits", logits)?;
     let (device, scalar) = (logits.device(), Shape::new(OP, &[])?);
     let weights = weighting.weights.as_ref();
-    let (loss, lse): (Buffer, Buffer) = on_device!(
+    let (loss, stats): (Buffer, Buffer) = on_device!(
         device,
         Cpu(dev) => {
             let weights = weights.map(Array::cpu);
-            let (loss, lse) = cpu::loss::cross_entropy(dev, &args, logits.cpu(), labels.cpu(), weights)?;
-            (loss.into(), lse.into())
+            let (loss, stats) = cpu::loss::cross_entropy(dev, &args, logits.cpu(), labels.cpu(), weights)?;
+            (loss.into(), stats.into())
         },
         Gpu(dev) => {
             let weights = weights.map(Array::gpu);
-            let (loss, lse) = gpu::loss::cross_entropy(dev, &args, logits.gpu(), labels.gpu(), weights)?;
-            (loss.into(), lse.into())
+            let (loss, stats) = gpu::loss::cross_entropy(dev, &args, logits.gpu(), labels.gpu(), weights)?;
+            (loss.into(), stats.into())
         },
     );
-    let lse = f32_array(device, labels.shape().clone(), lse);
-    Ok(CrossEntropyForward { loss: f32_array(device, scalar, loss), lse, weighting })
+    let stats = f32_array(device, Shape::new(OP, &stats_dims(labels))?, stats);
+    Ok(CrossEntropyForward { loss: f32_array(device, scalar, loss), stats, weighting })
 }
 
 /// `dlogits = dloss weight (softmax(logits) - target)` `[.., C]`; zero in rows of weight 0. `forward` comes
@@ -118,25 +124,25 @@ pub fn cross_entropy_backward(
 ) -> Result<Array> {
     const OP: &str = "cross_entropy_backward";
     let cols = classes(OP, logits, labels)?;
-    let CrossEntropyForward { lse, weighting, .. } = forward;
-    lse.expect_device(OP, "lse", logits.device())?;
-    lse.expect_dims(OP, "lse", "the shape of the labels", labels.dims())?;
+    let CrossEntropyForward { stats, weighting, .. } = forward;
+    stats.expect_device(OP, "stats", logits.device())?;
+    stats.expect_dims(OP, "stats", "the shape of the labels, then 2", &stats_dims(labels))?;
     dloss.expect_device(OP, "dloss", logits.device())?;
     expect_scalar(OP, "dloss", dloss)?;
     let smoothing = options.label_smoothing;
     let args = CrossEntropyArgs { rows: labels.len(), cols, smoothing, scale: weighting.scale };
-    let (logits, lse) = (widen(OP, "logits", logits)?, widen(OP, "lse", lse)?);
+    let (logits, stats) = (widen(OP, "logits", logits)?, widen(OP, "stats", stats)?);
     let dloss = widen(OP, "dloss", dloss)?;
     let (device, shape) = (logits.device(), logits.shape().clone());
     let weights = weighting.weights.as_ref();
     let buffer: Buffer = on_device!(
         device,
         Cpu(dev) => {
-            let inputs = [logits.cpu(), lse.cpu(), labels.cpu(), dloss.cpu()];
+            let inputs = [logits.cpu(), stats.cpu(), labels.cpu(), dloss.cpu()];
             cpu::loss::cross_entropy_backward(dev, &args, inputs, weights.map(Array::cpu))?.into()
         },
         Gpu(dev) => {
-            let inputs = [logits.gpu(), lse.gpu(), labels.gpu(), dloss.gpu()];
+            let inputs = [logits.gpu(), stats.gpu(), labels.gpu(), dloss.gpu()];
             gpu::loss::cross_entropy_backward(dev, &args, inputs, weights.map(Array::gpu))?.into()
         },
     );
