@@ -324,13 +324,14 @@ impl Gradients {
         Ok(())
     }
 
-    /// The Euclidean norm of all gradients together. Waits for the device. Zero without gradients.
+    /// The Euclidean norm of all gradients together. Waits for the device. Zero without gradients; [`f32::MAX`] for a
+    /// norm that is finite and larger.
     ///
     /// # Errors
     /// A failing op.
     pub fn global_norm(&self) -> Result<f32> {
         match self.norm(None)? {
-            Some(norm) => Ok(norm.control.to_vec()?[0]),
+            Some(norm) => Ok(norm.read()?.norm),
             None => Ok(0.0),
         }
     }
@@ -348,14 +349,13 @@ impl Gradients {
             return Err(Error::value("clip_norm", "max_norm", "positive", max_norm));
         }
         let Some(norm) = self.norm(Some(max_norm))? else { return Ok(0.0) };
-        let control = norm.control.to_vec()?;
-        let (coefficient, finite) = (control[1], control[2] != 0.0);
-        if finite && coefficient < 1.0 {
+        let summary = norm.read()?;
+        if summary.finite && summary.factor < 1.0 {
             for grad in self.leaves.values_mut() {
                 ops::optim::scale_by_control(grad, &norm.control)?;
             }
         }
-        Ok(control[0])
+        Ok(summary.norm)
     }
 
     /// Clamps every element of every gradient to `-limit..=limit`.

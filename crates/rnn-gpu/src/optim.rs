@@ -15,15 +15,14 @@ use rnn_kernels::{Kernel, grid};
 /// Partial sums per tensor: one per invocation of `optim/norm_finish.wgsl`. All of them are written.
 const SLOTS: usize = grid::WORKGROUP;
 
-/// Returns the sum of squares of every gradient, and `[norm, coefficient, finite, 0, coefficients]`.
+/// Returns the norm of every gradient, and the control array of `optim/norm_finish.wgsl`.
 pub fn grad_norm(
     dev: &GpuDevice,
     grads: &[&GpuBuffer],
     lens: &[usize],
     clip: &ClipFactors,
 ) -> Result<(GpuBuffer, GpuBuffer)> {
-    let lanes = [("LANES", grid::WORKGROUP as f64)];
-    let partials = dev.alloc(grads.len() * SLOTS)?;
+    let partials = dev.alloc(4 * grads.len() * SLOTS)?;
     for (tensor, (&grad, &n)) in grads.iter().zip(lens).enumerate() {
         let params = NormParams {
             n: n as u32,
@@ -34,14 +33,14 @@ pub fn grad_norm(
         };
         dev.dispatch(Launch {
             kernel: &NORM,
-            constants: &lanes,
+            constants: &[],
             params: bytes_of(&params),
             buffers: &[grad, &partials],
             grid: [SLOTS as u32, 1, 1],
             work: 3 * n as u64,
         })?;
     }
-    let (sums, control) = (dev.alloc(grads.len())?, dev.alloc(4 + grads.len())?);
+    let (norms, control) = (dev.alloc(grads.len())?, dev.alloc(4 + 2 * grads.len())?);
     let params = NormFinishParams {
         tensors: grads.len() as u32,
         has_max_norm: u32::from(clip.max_norm.is_some()),
@@ -51,13 +50,13 @@ pub fn grad_norm(
     };
     dev.dispatch(Launch {
         kernel: &NORM_FINISH,
-        constants: &lanes,
+        constants: &[],
         params: bytes_of(&params),
-        buffers: &[&partials, &sums, &control],
+        buffers: &[&partials, &norms, &control],
         grid: [1, 1, 1],
         work: (grads.len() * SLOTS) as u64,
     })?;
-    Ok((sums, control))
+    Ok((norms, control))
 }
 
 /// `x *= control[1]`.

@@ -98,10 +98,10 @@ impl<R: Rule> Optimizer for Optim<R> {
             return Ok(());
         }
         let norm = ops::optim::grad_norm(&grads, &self.clip)?;
-        let control = norm.control.to_vec()?;
-        self.grad_norm = Some(control[0]);
-        if control[2] == 0.0 {
-            return self.refuse(&chosen, &norm.sums);
+        let summary = norm.read()?;
+        self.grad_norm = Some(summary.norm);
+        if !summary.finite {
+            return self.refuse(&chosen, &norm.norms);
         }
         self.steps += 1;
         for (tensor, (n, grad)) in chosen.into_iter().zip(grads).enumerate() {
@@ -200,7 +200,7 @@ impl<R: Rule> Optimizer for Optim<R> {
 
 impl<R: Rule> Optim<R> {
     /// Handles gradients that are not finite: lowers a dynamic loss scale, or returns an error.
-    fn refuse(&mut self, chosen: &[usize], sums: &Array) -> Result<()> {
+    fn refuse(&mut self, chosen: &[usize], norms: &Array) -> Result<()> {
         if let Some((_, state)) = &mut self.dynamic
             && state.back_off()
         {
@@ -208,8 +208,8 @@ impl<R: Rule> Optim<R> {
             tracing::debug!(scale = state.scale, "gradients are not finite: step skipped, loss scale halved");
             return Ok(());
         }
-        let sums = sums.to_vec()?;
-        let bad = chosen.iter().zip(sums).filter(|(_, sum)| !sum.is_finite());
+        let norms = norms.to_vec()?;
+        let bad = chosen.iter().zip(norms).filter(|(_, norm)| !norm.is_finite());
         let parameters = bad.map(|(&n, _)| self.slots[n].name.clone()).collect();
         Err(Error::NonFinite { step: self.steps + 1, parameters })
     }

@@ -25,19 +25,20 @@ impl Ratios {
             changes.push(binary(BinaryOp::Sub, &param.array(), before)?);
         }
         let (changes, before) = (
-            sums_of_squares(&changes.iter().collect::<Vec<_>>())?,
-            sums_of_squares(&self.0.iter().map(|(_, _, before)| before).collect::<Vec<_>>())?,
+            norms(&changes.iter().collect::<Vec<_>>())?,
+            norms(&self.0.iter().map(|(_, _, before)| before).collect::<Vec<_>>())?,
         );
         // A parameter that is zero has no ratio, such as a bias before its first step.
-        let ratio = |change: f64, of: f64| (of > 0.0).then(|| (change / of).sqrt());
+        let ratio = |change: f64, of: f64| (of > 0.0).then(|| change / of);
         let by_name = self.0.iter().zip(changes.iter().zip(&before));
         let by_name =
             by_name.filter_map(|((name, ..), (&c, &b))| Some((name.clone(), ratio(c, b)?))).collect();
-        Ok((ratio(changes.iter().sum(), before.iter().sum()), by_name))
+        let together = |norms: &[f64]| norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
+        Ok((ratio(together(&changes), together(&before)), by_name))
     }
 }
 
-fn sums_of_squares(arrays: &[&Array]) -> Result<Vec<f64>> {
-    let sums = grad_norm(arrays, &ClipOptions::default())?.sums;
-    Ok(sums.to_vec()?.into_iter().map(f64::from).collect())
+fn norms(arrays: &[&Array]) -> Result<Vec<f64>> {
+    let norms = grad_norm(arrays, &ClipOptions::default())?.norms;
+    Ok(norms.to_vec()?.into_iter().map(f64::from).collect())
 }

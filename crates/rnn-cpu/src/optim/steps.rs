@@ -19,6 +19,7 @@ pub fn step(
         }),
         Factors::RmsProp { lr, alpha, one_minus_alpha, eps, momentum } => {
             let scaled = |g: f32, s: &mut f32| {
+                let g = squarable(g);
                 *s = alpha * *s + one_minus_alpha * g * g;
                 g / (s.sqrt() + eps)
             };
@@ -31,16 +32,19 @@ pub fn step(
             }
         }
         Factors::AdaGrad { lr, eps } => each(update, base, |g, [s]| {
+            let g = squarable(g);
             *s += g * g;
             lr * g / (s.sqrt() + eps)
         }),
         Factors::AdaDelta { lr, rho, one_minus_rho, eps } => each(update, base, |g, [s, d]| {
+            let g = squarable(g);
             *s = rho * *s + one_minus_rho * g * g;
             let u = (*d + eps).sqrt() / (*s + eps).sqrt() * g;
             *d = rho * *d + one_minus_rho * u * u;
             lr * u
         }),
         Factors::Adam(f) => each(update, base, |g, [m, v]| {
+            let g = squarable(g);
             *m = f.beta1 * *m + f.one_minus_beta1 * g;
             *v = f.beta2 * *v + f.one_minus_beta2 * g * g;
             (f.step_size * *m + f.look_ahead * g) / (v.sqrt() * f.inv_sqrt_correction2 + f.eps)
@@ -65,7 +69,7 @@ fn each<const S: usize>(
     if control[2] == 0.0 {
         return Ok(());
     }
-    let coefficient = control[4 + base.tensor];
+    let (coefficient, before) = (control[4 + 2 * base.tensor], control[5 + 2 * base.tensor]);
     let (param, grad) = (&mut param.make_mut()?[..n], &grad[..n]);
     let mut slices = Vec::with_capacity(S);
     for state in states {
@@ -76,12 +80,19 @@ fn each<const S: usize>(
     };
     for (k, (p, &g)) in param.iter_mut().zip(grad).enumerate() {
         let g = (base.unscale * g).clamp(-base.limit, base.limit);
-        let g = coefficient * g + base.l1 * sign(*p) + base.l2 * *p;
+        let g = coefficient * (before * g) + base.l1 * sign(*p) + base.l2 * *p;
         let decayed = base.shrink * *p;
         let decayed = sign(decayed) * (decayed.abs() - base.threshold).max(0.0);
         *p = decayed - rule(g, states.each_mut().map(|state| &mut state[k]));
     }
     Ok(())
+}
+
+/// A gradient that may be squared: 2^60 stands for what is larger, because the mean of overflown squares would stay
+/// infinite and stop the parameter for ever.
+fn squarable(g: f32) -> f32 {
+    const LARGEST: f32 = (1u64 << 60) as f32;
+    g.clamp(-LARGEST, LARGEST)
 }
 
 /// -1, 0 or 1; `f32::signum` is never 0.

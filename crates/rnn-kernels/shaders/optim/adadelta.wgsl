@@ -25,7 +25,7 @@ fn adadelta(
     if is_idle(i) {
         return;
     }
-    let g = gradient(i);
+    let g = squarable(i);
     let s = params.rho * square_avg[i] + params.one_minus_rho * g * g;
     let d = acc_delta[i];
     let u = sqrt(d + params.eps) / sqrt(s + params.eps) * g;

@@ -21,7 +21,7 @@ fn adagrad(
     if is_idle(i) {
         return;
     }
-    let g = gradient(i);
+    let g = squarable(i);
     let s = sum[i] + g * g;
     sum[i] = s;
     param[i] = decayed(i) - params.lr * g / (sqrt(s) + params.eps);

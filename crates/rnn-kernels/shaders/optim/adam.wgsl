@@ -30,7 +30,7 @@ fn adam(
     if is_idle(i) {
         return;
     }
-    let g = gradient(i);
+    let g = squarable(i);
     let mean = params.beta1 * m[i] + params.one_minus_beta1 * g;
     let square = params.beta2 * v[i] + params.one_minus_beta2 * g * g;
     m[i] = mean;

@@ -1,7 +1,7 @@
 // Partial sums of squares of one gradient, clip(unscale grad), one per workgroup: partials[first + p] is the sum of
 // chunk p, 0 beyond the end. Values that are not finite are not clipped, so that the sum shows them.
-// Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256.
-// CPU twin: crates/rnn-cpu/src/optim/mod.rs (grad_norm)
+// Needs: lib/index.wgsl, lib/math.wgsl, lib/squares.wgsl.
+// CPU twin: crates/rnn-cpu/src/optim/norm.rs (norm)
 
 struct Params {
     n: u32,
@@ -12,8 +12,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> grad: array<f32>;           // [n]
-@group(1) @binding(1) var<storage, read_write> partials: array<f32>; // [P, SLOTS]
+@group(1) @binding(0) var<storage, read> grad: array<f32>;                 // [n]
+@group(1) @binding(1) var<storage, read_write> partials: array<vec4<f32>>; // [P, SLOTS]: three ranges, 0
 
 @compute @workgroup_size(256)
 fn norm(
@@ -24,16 +24,16 @@ fn norm(
     let item = linear_group(group, groups);
     let start = min(item * params.chunk, params.n);
     let end = min(start + params.chunk, params.n);
-    var sum = 0.0;
+    var sums = vec3<f32>();
     for (var i = start + lane; i < end; i += 256u) {
         var g = params.unscale * grad[i];
         if is_finite_(g) && abs(g) > params.limit {
             g = params.limit; // the sign does not matter
         }
-        sum += g * g;
+        sums += squares(g);
     }
-    let total = row_sum(lane, sum);
+    let total = sum_squares(lane, sums);
     if lane == 0u {
-        partials[params.first + item] = total;
+        partials[params.first + item] = vec4(total, 0.0);
     }
 }

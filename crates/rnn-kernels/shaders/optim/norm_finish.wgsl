@@ -1,9 +1,10 @@
-// Sums of squares per tensor, the norm of all tensors together, and the clipping coefficients:
-//   control = [norm, global coefficient, finite, 0, coefficient of tensor 0, of tensor 1, ...]
-// The coefficient of a tensor is min(1, max_tensor_norm / (its norm + 1e-6)) times the global one. The global one is
-// min(1, max_norm / (norm + 1e-6)) for the norm after clipping by tensor. All are 0 if the norm is not finite.
-// One workgroup. Needs: lib/math.wgsl, lib/reduce.wgsl with LANES = 256.
-// CPU twin: crates/rnn-cpu/src/optim/mod.rs (grad_norm)
+// The norm of every tensor, the norm of all tensors together, and the clipping factors:
+//   control = [norm, coefficient, finite, before, then coefficient and before of tensor 0, of tensor 1, ...]
+// A factor is coefficient * before, see Clip in lib/squares.wgsl. That of a tensor is
+// min(1, max_tensor_norm / (its norm + 1e-6)) times the global one. The global one is min(1, max_norm / (norm + 1e-6))
+// for the norm after clipping by tensor. All are 0 if the norm is not finite.
+// One workgroup. Needs: lib/math.wgsl, lib/squares.wgsl.
+// CPU twin: crates/rnn-cpu/src/optim/norm.rs (grad_norm)
 
 struct Params {
     tensors: u32, // P
@@ -14,42 +15,58 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> partials: array<f32>;      // [P, 256]
-@group(1) @binding(1) var<storage, read_write> sums: array<f32>;    // [P]
-@group(1) @binding(2) var<storage, read_write> control: array<f32>; // [4 + P]
+@group(1) @binding(0) var<storage, read> partials: array<vec4<f32>>; // [P, 256]: three ranges, 0
+@group(1) @binding(1) var<storage, read_write> norms: array<f32>;    // [P]
+@group(1) @binding(2) var<storage, read_write> control: array<f32>;  // [4 + 2P]
 
 @compute @workgroup_size(256)
 fn norm_finish(@builtin(local_invocation_index) lane: u32) {
-    var total = 0.0;
-    var clipped = 0.0; // the total after clipping tensors
+    var total = vec3<f32>();
+    var clipped = vec3<f32>(); // the total after clipping tensors
     for (var tensor = 0u; tensor < params.tensors; tensor++) {
-        let sum = row_sum(lane, partials[tensor * 256u + lane]);
-        total += sum;
-        var coefficient = 1.0;
+        let sums = sum_squares(lane, partials[tensor * 256u + lane].xyz);
+        total += sums;
+        let norm = norm_of(sums);
+        var clip = Clip(1.0, 1.0);
+        var left = sums;
         if params.has_max_tensor_norm != 0u {
-            coefficient = min(1.0, params.max_tensor_norm / (sqrt(sum) + 1e-6));
+            clip = clip_of(norm, params.max_tensor_norm);
+            if clip.before < 1.0 {
+                left = squares(params.max_tensor_norm);
+            } else if clip.coefficient < 1.0 {
+                left = squares(clip.coefficient * norm.root);
+            }
         }
-        clipped += coefficient * coefficient * sum;
+        clipped += left;
         if lane == 0u {
-            sums[tensor] = sum;
-            control[4u + tensor] = coefficient;
+            norms[tensor] = value_of(norm);
+            control[4u + 2u * tensor] = clip.coefficient;
+            control[5u + 2u * tensor] = clip.before;
         }
     }
     if lane != 0u {
         return;
     }
-    let finite = is_finite_(total);
-    var coefficient = 1.0;
+    let norm = norm_of(total);
+    let finite = is_finite_(total.x) && is_finite_(total.y) && is_finite_(total.z);
+    var clip = Clip(1.0, 1.0);
     if params.has_max_norm != 0u {
-        // 1e-6 as in PyTorch's clip_grad_norm_.
-        coefficient = min(1.0, params.max_norm / (sqrt(clipped) + 1e-6));
+        clip = clip_of(norm_of(clipped), params.max_norm);
     }
-    coefficient = select(0.0, coefficient, finite);
-    control[0] = sqrt(total);
-    control[1] = coefficient;
+    if !finite {
+        clip = Clip();
+    }
+    control[0] = value_of(norm);
+    control[1] = clip.coefficient;
     control[2] = select(0.0, 1.0, finite);
-    control[3] = 0.0;
+    control[3] = clip.before;
     for (var tensor = 0u; tensor < params.tensors; tensor++) {
-        control[4u + tensor] = select(0.0, coefficient * control[4u + tensor], finite);
+        var own = Clip(control[4u + 2u * tensor], control[5u + 2u * tensor]);
+        own = both(own, clip);
+        if !finite {
+            own = Clip();
+        }
+        control[4u + 2u * tensor] = own.coefficient;
+        control[5u + 2u * tensor] = own.before;
     }
 }

@@ -28,7 +28,7 @@ fn rmsprop(
     if is_idle(i) {
         return;
     }
-    let g = gradient(i);
+    let g = squarable(i);
     let s = params.alpha * square_avg[i] + params.one_minus_alpha * g * g;
     square_avg[i] = s;
     var step = g / (sqrt(s) + params.eps);

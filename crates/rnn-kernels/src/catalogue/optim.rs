@@ -178,26 +178,26 @@ pub static NORM: Kernel = Kernel {
     parts: &[
         part!("lib/index.wgsl"),
         part!("lib/math.wgsl"),
-        part!("lib/reduce.wgsl"),
+        part!("lib/squares.wgsl"),
         part!("optim/norm.wgsl"),
     ],
     entry: "norm",
     bindings: &[Read, ReadWrite],
     params: NormParams::LAYOUT,
     step: StepSource::None,
-    variants: &[&[("LANES", 256.0)]],
+    variants: &[&[]],
     ..Kernel::PLAIN
 };
 
 /// `optim/norm_finish.wgsl`
 pub static NORM_FINISH: Kernel = Kernel {
     label: "norm_finish",
-    parts: &[part!("lib/math.wgsl"), part!("lib/reduce.wgsl"), part!("optim/norm_finish.wgsl")],
+    parts: &[part!("lib/math.wgsl"), part!("lib/squares.wgsl"), part!("optim/norm_finish.wgsl")],
     entry: "norm_finish",
     bindings: &[Read, ReadWrite, ReadWrite],
     params: NormFinishParams::LAYOUT,
     step: StepSource::None,
-    variants: &[&[("LANES", 256.0)]],
+    variants: &[&[]],
     ..Kernel::PLAIN
 };
 

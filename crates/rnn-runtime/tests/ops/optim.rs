@@ -16,6 +16,9 @@ pub(crate) fn tests() -> Vec<DeviceTest> {
         grad_norm_clips_by_value_tensor_and_all,
         grad_norm_reports_what_is_not_finite,
         grad_norm_of_many_tensors,
+        grad_norm_neither_overflows_nor_underflows,
+        clipping_brings_down_finite_norms_beyond_f32,
+        rules_that_square_survive_the_largest_gradients,
         clipping_in_place,
         ema_is_a_weighted_mean,
         every_rule_matches_the_oracle,
@@ -40,11 +43,16 @@ const STEPS: Tolerance = Tolerance { abs: 2e-6, rel: 2e-6 };
 
 fn control(device: &Device, coefficient: f32, finite: bool) -> Array {
     // Of two gradients; the first has the coefficient.
-    array(device, &[1.0, 9.0, if finite { 1.0 } else { 0.0 }, 0.0, coefficient, 9.0], &[6])
+    array(device, &[1.0, 9.0, if finite { 1.0 } else { 0.0 }, 9.0, coefficient, 1.0, 9.0, 9.0], &[8])
 }
 
 fn clip_norm(max_norm: Option<f32>) -> ClipOptions {
     ClipOptions { max_norm, ..Default::default() }
+}
+
+/// In f64, which holds the square of every f32.
+fn norm_of(grad: &[f32]) -> f64 {
+    grad.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt()
 }
 
 fn grad_norm_is_the_norm_of_all_gradients(device: &Device) {
@@ -52,14 +60,14 @@ fn grad_norm_is_the_norm_of_all_gradients(device: &Device) {
     let grads: Vec<Vec<f32>> = lens.iter().enumerate().map(|(k, &len)| scaled(k as u64, len, 0.1)).collect();
     let arrays: Vec<Array> = grads.iter().map(|grad| array(device, grad, &[grad.len()])).collect();
     let got = optim::grad_norm(&arrays.iter().collect::<Vec<_>>(), &clip_norm(None)).unwrap();
-    let sums: Vec<f64> = grads.iter().map(|grad| grad.iter().map(|&g| f64::from(g).powi(2)).sum()).collect();
-    check("sums", &got.sums, &sums, &[4], Tolerance { abs: 0.0, rel: 2e-6 });
-    let norm = sums.iter().sum::<f64>().sqrt();
+    let norms: Vec<f64> = grads.iter().map(|grad| norm_of(grad)).collect();
+    check("norms", &got.norms, &norms, &[4], Tolerance { abs: 0.0, rel: 2e-6 });
+    let norm = norms.iter().map(|norm| norm.powi(2)).sum::<f64>().sqrt();
     check(
         "control",
         &got.control,
-        &[norm, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0],
-        &[8],
+        &[norm, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+        &[12],
         Tolerance { abs: 0.0, rel: 2e-6 },
     );
     let again = optim::grad_norm(&arrays.iter().collect::<Vec<_>>(), &clip_norm(None)).unwrap();
@@ -72,11 +80,11 @@ fn grad_norm_clips_as_pytorch_does(device: &Device) {
     for (max_norm, want) in [(1.0, 1.0 / 5.000001), (10.0, 1.0), (f32::INFINITY, 1.0)] {
         let got = values(&optim::grad_norm(&[&a, &b], &clip_norm(Some(max_norm))).unwrap().control);
         assert!((f64::from(got[1]) - want).abs() < 1e-7, "{max_norm}: {got:?}");
-        assert_eq!((got[0], got[2], got[4], got[5]), (5.0, 1.0, got[1], got[1]));
+        assert_eq!(got, [5.0, got[1], 1.0, 1.0, got[1], 1.0, got[1], 1.0]);
     }
     let zero = array(device, &[0.0; 3], &[3]);
     let got = values(&optim::grad_norm(&[&zero], &clip_norm(Some(1.0))).unwrap().control);
-    assert_eq!(got, [0.0, 1.0, 1.0, 0.0, 1.0]);
+    assert_eq!(got, [0.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
 }
 
 fn grad_norm_clips_by_value_tensor_and_all(device: &Device) {
@@ -90,16 +98,17 @@ fn grad_norm_clips_by_value_tensor_and_all(device: &Device) {
         max_norm: Some(1.5),
     };
     let got = optim::grad_norm(&grads.each_ref(), &options).unwrap();
-    check("sums", &got.sums, &[9.0, 80.0, 0.25], &[3], EXACT_OPS);
+    check("norms", &got.norms, &[3.0, 80f64.sqrt(), 0.5], &[3], EXACT_OPS);
     let tensors = [3f64, 80f64.sqrt(), 0.5].map(|norm| (norm, (2.0 / (norm + 1e-6)).min(1.0)));
     let left = tensors.iter().map(|(norm, c)| (norm * c).powi(2)).sum::<f64>().sqrt();
     let all = 1.5 / (left + 1e-6);
-    let want = [89.25f64.sqrt(), all, 1.0, 0.0, all * tensors[0].1, all * tensors[1].1, all];
-    check("control", &got.control, &want, &[7], Tolerance { abs: 0.0, rel: 1e-6 });
+    let [a, b] = [all * tensors[0].1, all * tensors[1].1];
+    let want = [89.25f64.sqrt(), all, 1.0, 1.0, a, 1.0, b, 1.0, all, 1.0];
+    check("control", &got.control, &want, &[10], Tolerance { abs: 0.0, rel: 1e-6 });
     // What is clipped by value is still seen.
     let bad = array(device, &[1.0, f32::NEG_INFINITY], &[2]);
     let control = values(&optim::grad_norm(&[&grads[0], &bad], &options).unwrap().control);
-    assert_eq!(control[1..], [0.0; 5]);
+    assert_eq!(control[1..], [0.0; 7]);
 }
 
 fn ema_is_a_weighted_mean(device: &Device) {
@@ -117,16 +126,16 @@ fn ema_is_a_weighted_mean(device: &Device) {
 
 fn grad_norm_reports_what_is_not_finite(device: &Device) {
     let good = array(device, &uniform(1, 300), &[300]);
-    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 3e19] {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         for max_norm in [None, Some(1.0)] {
             let mut values_with = uniform(2, 300);
             values_with[299] = bad;
             let bad_array = array(device, &values_with, &[300]);
             let got = optim::grad_norm(&[&good, &bad_array], &clip_norm(max_norm)).unwrap();
-            let (sums, control) = (values(&got.sums), values(&got.control));
-            assert!(sums[0].is_finite() && !sums[1].is_finite(), "{bad}: {sums:?}");
+            let (norms, control) = (values(&got.norms), values(&got.control));
+            assert!(norms[0].is_finite() && !norms[1].is_finite(), "{bad}: {norms:?}");
             assert!(!control[0].is_finite(), "{bad}: {control:?}");
-            assert_eq!(control[1..], [0.0; 5], "{bad}");
+            assert_eq!(control[1..], [0.0; 7], "{bad}");
         }
     }
 }
@@ -134,10 +143,103 @@ fn grad_norm_reports_what_is_not_finite(device: &Device) {
 fn grad_norm_of_many_tensors(device: &Device) {
     let arrays: Vec<Array> = (1..=300).map(|k| array(device, &[k as f32], &[1])).collect();
     let got = optim::grad_norm(&arrays.iter().collect::<Vec<_>>(), &clip_norm(None)).unwrap();
-    let want: Vec<f64> = (1..=300).map(|k| f64::from(k * k)).collect();
-    check("sums", &got.sums, &want, &[300], EXACT_OPS);
+    let want: Vec<f64> = (1..=300).map(f64::from).collect();
+    check("norms", &got.norms, &want, &[300], EXACT_OPS);
     let norm = f64::from(values(&got.control)[0]);
     assert!((norm / 9_045_050f64.sqrt() - 1.0).abs() < 1e-6, "{norm}");
+}
+
+fn grad_norm_neither_overflows_nor_underflows(device: &Device) {
+    // Around the bounds of the ranges in which squares are summed, alone and mixed.
+    let cases: [&[f32]; 12] = [
+        &[1e19; 4],
+        &[3e19, 1.0],
+        &[f32::MAX],
+        &[-2e38, 1e38],
+        &[1e-25; 3],
+        &[1e-36, 2e-37],
+        &[1e-20, 1.0],
+        &[2.9e14, 2.8e14, -2.8e14],
+        &[2.82e14, 2.81e14, 1e-16],
+        &[8.9e-16, 8.8e-16, 8.8e-16],
+        &[1e-16, -9e-16, 5e-16],
+        &[0.0, 1e30, -1e-30, 3.0],
+    ];
+    let arrays = cases.map(|grad| array(device, grad, &[grad.len()]));
+    let got = optim::grad_norm(&arrays.each_ref(), &clip_norm(None)).unwrap();
+    let want = cases.map(norm_of);
+    check("norms", &got.norms, &want, &[12], Tolerance { abs: 0.0, rel: 1e-6 });
+    let summary = got.read().unwrap();
+    // Below the largest f32: sqrt(4e38^2 ..) of two of these would not be.
+    let all = want.iter().map(|norm| norm.powi(2)).sum::<f64>().sqrt();
+    assert!(all > f64::from(f32::MAX));
+    assert_eq!((summary.norm, summary.factor, summary.finite), (f32::MAX, 1.0, true));
+    // A long one, whose squares fill all lanes.
+    let long = scaled(5, 5000, 1e25);
+    let got = optim::grad_norm(&[&array(device, &long, &[5000])], &clip_norm(None)).unwrap();
+    check("norms", &got.norms, &[norm_of(&long)], &[1], Tolerance { abs: 0.0, rel: 2e-6 });
+}
+
+fn clipping_brings_down_finite_norms_beyond_f32(device: &Device) {
+    let grads: [&[f32]; 3] = [&[3e38, -3e38, 2e38, 1e38, 3e38], &[1e19, -3e19], &[0.5, -4.0]];
+    let arrays = grads.map(|grad| array(device, grad, &[grad.len()]));
+    for (max_tensor_norm, max_norm) in [
+        (None, Some(1.0)),
+        (None, Some(1e-6)),
+        (None, Some(1e37)),
+        (Some(2.0), None),
+        (Some(2.0), Some(1.5)),
+        (Some(1e30), Some(1e20)),
+        (Some(1e37), Some(3.0)),
+    ] {
+        let options = ClipOptions { max_norm, max_tensor_norm, ..Default::default() };
+        let norm = optim::grad_norm(&arrays.each_ref(), &options).unwrap();
+        assert!(norm.read().unwrap().finite);
+        // The factors in f64.
+        let limit =
+            |norm: f64, max: Option<f32>| max.map_or(1.0, |max| (f64::from(max) / (norm + 1e-6)).min(1.0));
+        let tensors = grads.map(|grad| limit(norm_of(grad), max_tensor_norm));
+        let left = grads.iter().zip(tensors).map(|(grad, c)| (c * norm_of(grad)).powi(2)).sum::<f64>().sqrt();
+        for (tensor, grad) in grads.iter().enumerate() {
+            let mut param = array(device, &vec![0.0; grad.len()], &[grad.len()]);
+            let options = StepOptions { lr: 1.0, tensor, ..Default::default() };
+            let sgd = UpdateRule::Sgd { momentum: 0.0, nesterov: false, first: true };
+            optim::step(&mut param, &arrays[tensor], &mut [], &norm.control, &options, &sgd).unwrap();
+            let factor = tensors[tensor] * limit(left, max_norm);
+            let want: Vec<f64> = grad.iter().map(|&g| -factor * f64::from(g)).collect();
+            let name = format!("{max_tensor_norm:?} {max_norm:?} {tensor}");
+            // Values near the smallest f32 may be flushed to zero.
+            check(&name, &param, &want, &[grad.len()], Tolerance { abs: 1e-36, rel: 3e-6 });
+        }
+    }
+    // In place, as `Gradients::clip_norm` does it.
+    let norm = optim::grad_norm(&arrays.each_ref(), &clip_norm(Some(1.0))).unwrap();
+    let mut largest = arrays[0].clone();
+    optim::scale_by_control(&mut largest, &norm.control).unwrap();
+    let all = grads.iter().map(|grad| norm_of(grad).powi(2)).sum::<f64>().sqrt();
+    let want: Vec<f64> = grads[0].iter().map(|&g| f64::from(g) / all).collect();
+    check("in place", &largest, &want, &[5], Tolerance { abs: 0.0, rel: 2e-6 });
+}
+
+fn rules_that_square_survive_the_largest_gradients(device: &Device) {
+    for case in cases() {
+        let mut param = array(device, &[2.0, 2.0], &[2]);
+        let mut states: Vec<Array> =
+            (case.rule)(1, 0.9).states().iter().map(|_| array(device, &[0.0, 0.0], &[2])).collect();
+        for t in 1..=20 {
+            // Huge at first, ordinary later.
+            let grad = array(device, &if t <= 3 { [f32::MAX, 1.0] } else { [1.0, 1.0] }, &[2]);
+            let norm = optim::grad_norm(&[&grad], &clip_norm(None)).unwrap();
+            let options = StepOptions { lr: 1e-3, ..Default::default() };
+            let rule = (case.rule)(t, 0.9);
+            if matches!(rule, UpdateRule::Sgd { .. }) {
+                break; // moves by the gradient itself
+            }
+            optim::step(&mut param, &grad, &mut states, &norm.control, &options, &rule).unwrap();
+            let finite = |array: &Array| values(array).iter().all(|x| x.is_finite());
+            assert!(finite(&param) && states.iter().all(finite), "{rule:?}: step {t}: {param:?} {states:?}");
+        }
+    }
 }
 
 fn clipping_in_place(device: &Device) {
@@ -153,7 +255,7 @@ fn clipping_in_place(device: &Device) {
     assert!(got[0].is_nan() && got[1..] == [2.0, -2.0], "{got:?}");
 
     let mut scaled_array = array(device, &x, &[513]);
-    let halving = array(device, &[1.0, 0.5, 1.0, 0.0, 9.0], &[5]);
+    let halving = array(device, &[1.0, 2.0, 1.0, 0.25, 9.0, 9.0], &[6]);
     optim::scale_by_control(&mut scaled_array, &halving).unwrap();
     assert_eq!(values(&scaled_array), x.iter().map(|x| 0.5 * x).collect::<Vec<_>>());
 }
@@ -354,9 +456,10 @@ fn steps_multiply_by_the_clip_coefficient(device: &Device) {
     assert!(by_control.iter().zip(&unclipped).any(|(a, b)| a != b));
     // The coefficient is that of the tensor.
     let mut numbers = values(&control(device, 9.0, true));
-    numbers[5] = 0.5;
+    numbers[6] = 2.0;
+    numbers[7] = 0.25;
     let second = StepOptions { tensor: 1, ..options };
-    assert_eq!(all_steps(device, &grad, &array(device, &numbers, &[6]), &second), by_hand);
+    assert_eq!(all_steps(device, &grad, &array(device, &numbers, &[8]), &second), by_hand);
 }
 
 fn steps_clip_by_value_after_dividing_by_the_loss_scale(device: &Device) {

@@ -23,19 +23,44 @@ use rnn_gpu::{self as gpu, GpuBuffer};
 /// Results of [`grad_norm`].
 #[derive(Clone, Debug)]
 pub struct GradNorm {
-    /// Sum of squares of every gradient `[P]`, divided by the loss scale and clipped by value.
-    pub sums: Array,
-    /// `[4 + P]`: the norm of all gradients before clipping by norm; its clip coefficient; 1 when everything
-    /// is finite, else 0; 0; then for every gradient the product of both clip coefficients.
+    /// The 2-norm of every gradient `[P]`, divided by the loss scale and clipped by value.
+    pub norms: Array,
+    /// `[4 + 2P]`, for the steps: the norm of all gradients before clipping by norm; the coefficient of its clip
+    /// factor; 1 when everything is finite, else 0; the other part of the clip factor; then for every gradient the
+    /// coefficient and the other part of the product of both clip factors. A factor is the product of its two
+    /// numbers, because f32 does not hold every factor that brings down a finite norm.
     pub control: Array,
 }
 
-/// Sums of squares, the 2-norm of all gradients together, and the clip coefficients:
+/// What [`GradNorm::read`] returns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormSummary {
+    /// The norm of all gradients before clipping by norm; [`f32::MAX`] for one that is finite and larger.
+    pub norm: f32,
+    /// The clip factor of all gradients together, in `[0, 1]`.
+    pub factor: f64,
+    /// Whether all gradients are finite.
+    pub finite: bool,
+}
+
+impl GradNorm {
+    /// Reads the norm. Waits for the device.
+    ///
+    /// # Errors
+    /// A failing readback.
+    pub fn read(&self) -> Result<NormSummary> {
+        let control = self.control.to_vec()?;
+        let factor = f64::from(control[1]) * f64::from(control[3]);
+        Ok(NormSummary { norm: control[0], factor, finite: control[2] != 0.0 })
+    }
+}
+
+/// The 2-norms of every gradient and of all gradients together, and the clip factors:
 /// `min(1, max_tensor_norm / (n + 1e-6))` for a gradient of norm n, and the same with `max_norm` for the norm
 /// of all gradients after that.
 ///
-/// Squares are summed in f32, so a global norm above 1.8e19 counts as not finite. When it is not finite the
-/// coefficients are 0.
+/// Norms neither overflow nor underflow: only gradients that are not finite give a norm that is not. The factors
+/// are then 0.
 ///
 /// # Errors
 /// No gradients, gradients on different devices or of u32, limits that are not positive, a loss scale that is not
@@ -56,32 +81,32 @@ pub fn grad_norm(grads: &[&Array], options: &ClipOptions) -> Result<GradNorm> {
         wide.push(widen(OP, "grads", grad)?);
     }
     let (lens, clip): (Vec<usize>, _) = (wide.iter().map(|grad| grad.len()).collect(), options.factors());
-    let (sums, control) = (Shape::new(OP, &[lens.len()])?, Shape::new(OP, &[4 + lens.len()])?);
+    let (norms, control) = (Shape::new(OP, &[lens.len()])?, Shape::new(OP, &[4 + 2 * lens.len()])?);
     Ok(on_device!(
         device,
         Cpu(dev) => {
             let buffers: Vec<_> = wide.iter().map(|grad| grad.cpu()).collect();
-            let (of_sums, of_control) = cpu::optim::grad_norm(dev, &buffers, &lens, &clip)?;
+            let (of_norms, of_control) = cpu::optim::grad_norm(dev, &buffers, &lens, &clip)?;
             GradNorm {
-                sums: f32_array(device, sums, of_sums),
+                norms: f32_array(device, norms, of_norms),
                 control: f32_array(device, control, of_control),
             }
         },
         Gpu(dev) => {
             let buffers: Vec<_> = wide.iter().map(|grad| grad.gpu()).collect();
-            let (of_sums, of_control) = gpu::optim::grad_norm(dev, &buffers, &lens, &clip)?;
+            let (of_norms, of_control) = gpu::optim::grad_norm(dev, &buffers, &lens, &clip)?;
             GradNorm {
-                sums: f32_array(device, sums, of_sums),
+                norms: f32_array(device, norms, of_norms),
                 control: f32_array(device, control, of_control),
             }
         },
     ))
 }
 
-/// `x *= control[1]`: applies the global clip coefficient of [`grad_norm`].
+/// Applies the clip factor of all gradients together of [`grad_norm`].
 ///
 /// # Errors
-/// `x` must be f32 and `control` f32 `[4 + P]`, on one device.
+/// `x` must be f32 and `control` f32 `[4 + 2P]`, on one device.
 pub fn scale_by_control(x: &mut Array, control: &Array) -> Result<()> {
     const OP: &str = "scale_by_control";
     x.expect_dtype(OP, "x", DType::F32)?;
@@ -131,8 +156,9 @@ pub fn ema(mean: &mut Array, x: &Array, weight: f64) -> Result<()> {
 }
 
 /// One step of one parameter. The gradient is divided by the loss scale, clipped by value, multiplied by its
-/// coefficient in `control`, and the penalties are added; then `rule` applies. The step does nothing when
-/// `control` says that gradients are not finite.
+/// factor in `control`, and the penalties are added; then `rule` applies. The step does nothing when
+/// `control` says that gradients are not finite. The rules that square the gradient (all but SGD and Lion) take 2^60
+/// for what is larger: the mean of overflown squares would stay infinite and stop the parameter for ever.
 ///
 /// # Errors
 /// `param` and `states` must be f32, of the shape and device of `grad`, and there must be as many states as
@@ -183,9 +209,9 @@ pub fn step(
 fn expect_control(op: &'static str, control: &Array, like: &Array, gradients: usize) -> Result<()> {
     control.expect_dtype(op, "control", DType::F32)?;
     control.expect_device(op, "control", like.device())?;
-    if control.dims().len() == 1 && control.len() >= 4 + gradients {
+    if control.dims().len() == 1 && control.len() >= 4 + 2 * gradients {
         return Ok(());
     }
-    let expected = format!("[4 + P], [norm, coefficient, finite, 0, ...], of P >= {gradients} gradients");
+    let expected = format!("[4 + 2P], [norm, coefficient, finite, ..], of P >= {gradients} gradients");
     Err(Error::Shape { op, arg: "control".into(), expected, got: control.dims().to_vec() })
 }
