@@ -8,6 +8,8 @@
 mod common;
 #[path = "rnn_options/half.rs"]
 mod half;
+#[path = "rnn_options/non_finite.rs"]
+mod non_finite;
 #[path = "rnn_options/pass.rs"]
 mod pass;
 #[path = "rnn_options/properties.rs"]
@@ -40,6 +42,8 @@ fn main() {
         half::half_gates_cost_their_rounding,
         half::half_storage_costs_its_rounding,
         half::half_storage_is_refused_by_name,
+        non_finite::an_infinity_in_the_input_stays_in_its_unit,
+        non_finite::inf_and_nan_in_every_argument,
         properties::a_split_sequence_is_the_whole,
         properties::padding_is_invisible,
     ];

@@ -60,6 +60,6 @@ impl CellMath for Mgu {
         at.set_gate::<S>(0, S::mul(df, self.gate.slope::<S>(f)));
         at.set_gate::<S>(1, dn);
         at.set_aux::<S>(S::mul(dn, f));
-        at.set_carry::<S>(S::sub(dh, S::mul(dh, f)));
+        at.set_carry::<S>(S::mul(dh, S::sub(S::splat(1.0), f)));
     }
 }

@@ -1,7 +1,8 @@
 // One gate per unit: memory layout of weights, gates and the gates of four units.
 // Defines: GATES, Gates, Weights, load_weights, product, load_gates, store_gates, Quad, load_quad, store_quad,
-// store_recurrent, load_recurrent, load_raw, store_raw, times, minus, quad_of. Needs: lib/weights_*.wgsl, lib/ring_*.wgsl,
-// lib/store_*.wgsl, and of the driver: gates, array<Stored4>, and ring, array<vec4<f32>>.
+// store_recurrent, load_recurrent, load_raw, store_raw, times, minus, quad_of, unpadded_quad. Needs: lib/options.wgsl,
+// lib/weights_*.wgsl, lib/ring_*.wgsl, lib/store_*.wgsl, and of the driver: gates, array<Stored4>, and ring,
+// array<vec4<f32>>.
 
 const GATES: u32 = 1u;
 
@@ -69,6 +70,10 @@ fn minus(a: Quad, b: Quad) -> Quad {
 
 fn quad_of(value: f32) -> Quad {
     return Quad(vec4(value));
+}
+
+fn unpadded_quad(v: Quad, quad: u32, width: u32) -> Quad {
+    return Quad(unpadded(v.a, quad, width));
 }
 
 // Gains of the normalisation of the recurrent product: the per-unit parameters from `first` on.

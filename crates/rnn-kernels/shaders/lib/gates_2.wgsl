@@ -81,6 +81,10 @@ fn quad_of(value: f32) -> Quad {
     return Quad(vec4(value), vec4(value));
 }
 
+fn unpadded_quad(v: Quad, quad: u32, width: u32) -> Quad {
+    return Quad(unpadded(v.a, quad, width), unpadded(v.b, quad, width));
+}
+
 fn gains(first: u32, at: Place) -> Gates {
     return vec2(cell_param(first, at), cell_param(first + 1u, at));
 }

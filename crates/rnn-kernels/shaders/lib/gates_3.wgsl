@@ -97,6 +97,10 @@ fn quad_of(value: f32) -> Quad {
     return Quad(vec4(value), vec4(value), vec4(value));
 }
 
+fn unpadded_quad(v: Quad, quad: u32, width: u32) -> Quad {
+    return Quad(unpadded(v.a, quad, width), unpadded(v.b, quad, width), unpadded(v.c, quad, width));
+}
+
 fn gains(first: u32, at: Place) -> Gates {
     return vec3(cell_param(first, at), cell_param(first + 1u, at), cell_param(first + 2u, at));
 }

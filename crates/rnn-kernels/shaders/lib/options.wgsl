@@ -67,6 +67,17 @@ struct Place {
     s: u32,
 }
 
+// Units beyond `width` pad it to a multiple of 4. Their weights are 0, but 0 times an infinity is NaN, which would reach
+// every unit through the next product. So a driver replaces the products of these units by 0.
+fn is_padding(unit: u32, width: u32) -> bool {
+    return unit >= width;
+}
+
+// Four units of which those beyond `width` are 0.
+fn unpadded(values: vec4<f32>, quad: u32, width: u32) -> vec4<f32> {
+    return select(vec4<f32>(), values, vec4(4u * quad) + vec4(0u, 1u, 2u, 3u) < vec4(width));
+}
+
 fn option4(i: u32) -> vec4<f32> {
     return vec4(option(i), option(i + 1u), option(i + 2u), option(i + 3u));
 }

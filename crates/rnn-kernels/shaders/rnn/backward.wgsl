@@ -159,7 +159,8 @@ fn keep_for_norm(d: Quad, at: Place) {
 fn finish_norm(mean: f32, along: f32, later: u32, at: Place) {
     let stats = stats_of(at);
     let centred = minus(load_recurrent(norm_at(0u, at)), quad_of(mean));
-    let d = times(minus(centred, times(normal_quad(at), quad_of(along))), quad_of(stats.y));
+    let padded = times(minus(centred, times(normal_quad(at), quad_of(along))), quad_of(stats.y));
+    let d = unpadded_quad(padded, at.unit, params.options.units);
     store_recurrent(row_start(at.row, at.direction, (later + 1u) % 2u) + at.unit * GATES, d);
     store_recurrent(raw_at(at), d);
 }
@@ -278,7 +279,8 @@ fn finish_c(mean: f32, along: f32, tick: Tick, at: Place) {
     let normal = (fresh_cell(at) - stats.z) * stats.w;
     let gain = norm_params() + GATES;
     let out = output_act4(fma(normal, cell_param4(gain, at), cell_param4(gain + 1u, at)));
-    let dc = (ring[fresh_at(0u, at)] - mean - normal * along) * stats.w;
+    let padded = (ring[fresh_at(0u, at)] - mean - normal * along) * stats.w;
+    let dc = unpadded(padded, at.unit, params.options.units);
     finish_gates(ring[fresh_at(2u, at)], vec4<f32>(), out, dc, tick, at);
 }
 
@@ -307,7 +309,7 @@ fn finish(product: vec4<f32>, tick: Tick, row: u32, quad: u32, direction: u32) {
     }
     let at = Place(row, quad, direction, tick.later - 1u);
     let here = step_row(at.s, row, direction) * (params.state / 4u) + quad;
-    dh += dy[here];
+    dh = unpadded(dh + dy[here], quad, params.options.state_units);
     if PROJECTED {
         if NOISE != NO_NOISE {
             let zoned = zoned_h4(at);
@@ -333,13 +335,14 @@ fn finish_second(product: vec4<f32>, tick: Tick, row: u32, quad: u32, direction:
         return;
     }
     let at = Place(row, quad, direction, tick.later - 1u);
+    let sum = unpadded(product, quad, params.options.units);
     if PROJECTED {
-        finish_cell(product, tick, at);
+        finish_cell(sum, tick, at);
         return;
     }
     let cell = step_row(at.s, row, direction) * (params.hidden / 4u) + quad;
     let scale = recurrent_scale4(at);
-    let out = gru_reset_backward(product, load_quad(cell * GATES), before(at, true) * scale);
+    let out = gru_reset_backward(sum, load_quad(cell * GATES), before(at, true) * scale);
     store_quad(cell * GATES, out.gates);
     store_recurrent(row_start(row, direction, (tick.later + 1u) % 2u) + quad * GATES, out.recurrent);
     state[plane(1u, at)] += out.carry * scale;

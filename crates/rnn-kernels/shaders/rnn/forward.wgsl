@@ -123,7 +123,7 @@ fn keep_raw(product: Gates, at: Place) {
     if at.unit >= params.hidden {
         return;
     }
-    if is_cleared(at.s, at.row) {
+    if is_cleared(at.s, at.row) || is_padding(at.unit, params.options.units) {
         store_raw(raw_at(at), Gates());
     } else {
         store_raw(raw_at(at), product);
@@ -138,7 +138,10 @@ fn finish_norm_c(mean: f32, scale: f32, at: Place) {
     let cell = step_row(at.s, at.row, at.direction) * params.hidden + at.unit;
     let gain = norm_params() + GATES;
     let normal = (ring[fresh_at(at)][at.unit % 4u] - mean) * scale;
-    let out = output_gate(load_gates(cell)) * output_act(fma(normal, cell_param(gain, at), cell_param(gain + 1u, at)));
+    var out = output_gate(load_gates(cell)) * output_act(fma(normal, cell_param(gain, at), cell_param(gain + 1u, at)));
+    if is_padding(at.unit, params.options.units) {
+        out = 0.0;
+    }
     if at.unit == 0u {
         let line = step_row(at.s, at.row, at.direction);
         stats[line].z = mean;
@@ -171,10 +174,15 @@ fn finish(product: Gates, at: Place) {
     let cell = step_row(at.s, at.row, at.direction) * params.hidden + at.unit;
     let cleared = is_cleared(at.s, at.row);
     var recurrent = product;
+    var x = load_gates(cell);
     var aux_prev = 0.0;
     var h_prev = 0.0;
     if cleared && !NORMED {
         recurrent = Gates();
+    }
+    if is_padding(at.unit, params.options.units) {
+        recurrent = Gates();
+        x = Gates();
     }
     if HAS_AUX && !CARRY_IS_DH && !cleared {
         if at.s == 0u {
@@ -186,7 +194,7 @@ fn finish(product: Gates, at: Place) {
     }
     if RESET_BEFORE {
         let masked = ring[ring_start(at.row, at.direction, at.s % 2u) + at.unit / 4u][at.unit % 4u];
-        let reset = gru_reset(recurrent, load_gates(cell), select(masked, 0.0, cleared));
+        let reset = gru_reset(recurrent, x, select(masked, 0.0, cleared));
         store_gates(cell, reset.gates);
         ring[ring_start(at.row, at.direction, SECOND) + at.unit / 4u][at.unit % 4u] = reset.aux;
         if TRAINING {
@@ -197,7 +205,7 @@ fn finish(product: Gates, at: Place) {
     if CARRY_IS_DH && !cleared {
         h_prev = h_before(at);
     }
-    let out = cell_forward(recurrent, load_gates(cell), aux_prev, h_prev, at);
+    let out = cell_forward(recurrent, x, aux_prev, h_prev, at);
     if TRAINING || NORMED {
         store_gates(cell, out.gates);
     }
@@ -221,14 +229,16 @@ fn finish_second(product: f32, at: Place) {
     if at.unit >= width {
         return;
     }
+    let is_pad = is_padding(at.unit, select(params.options.units, params.options.state_units, PROJECTED));
+    let sum = select(product, 0.0, is_pad);
     var h_prev = 0.0;
     if (RESET_BEFORE || NOISE != NO_NOISE) && !is_cleared(at.s, at.row) {
         h_prev = h_before(at);
     }
-    var h = product;
+    var h = sum;
     if RESET_BEFORE {
         let cell = step_row(at.s, at.row, at.direction) * params.hidden + at.unit;
-        let out = gru_candidate(product, load_gates(cell), h_prev, at);
+        let out = gru_candidate(sum, load_gates(cell), h_prev, at);
         store_gates(cell, out.gates);
         h = out.h;
     }

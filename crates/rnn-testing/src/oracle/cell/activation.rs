@@ -7,7 +7,7 @@ pub(super) fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Activation::Tanh => x.tanh(),
-        Activation::Relu => x.max(0.0),
+        Activation::Relu if x < 0.0 => 0.0, // not `max`, which drops NaN
         Activation::Identity => x,
         Activation::HardSigmoid { .. } => (alpha * x + beta).clamp(0.0, 1.0),
         Activation::HardTanh => x.clamp(-1.0, 1.0),
@@ -16,8 +16,11 @@ pub(super) fn activate(activation: Activation, x: f64) -> f64 {
         Activation::LeakyRelu { .. } if x < 0.0 => alpha * x,
         Activation::Elu { .. } if x < 0.0 => alpha * x.exp_m1(),
         Activation::ThresholdedRelu { .. } if x <= alpha => 0.0,
-        Activation::LeakyRelu { .. } | Activation::Elu { .. } | Activation::ThresholdedRelu { .. } => x,
-        Activation::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+        Activation::Relu
+        | Activation::LeakyRelu { .. }
+        | Activation::Elu { .. }
+        | Activation::ThresholdedRelu { .. } => x,
+        Activation::Softplus => (if x < 0.0 { 0.0 } else { x }) + (-x.abs()).exp().ln_1p(),
         Activation::Affine { .. } => alpha * x + beta,
     }
 }

@@ -3,7 +3,7 @@
 use super::super::weights::CellWeights;
 use super::activation::{activate, bounded, derivative, within};
 use super::norm::Norm;
-use super::{Cell, LocalGrads, Step};
+use super::{Cell, LocalGrads, Step, share};
 use rnn_kernels::cell::Parameter;
 
 /// Rows of the gates i, f, g, o, and of the peepholes of i, f, o.
@@ -49,7 +49,7 @@ impl Cell<'_> {
         for k in 0..hidden {
             let mut gate = |block: Option<usize>, see: Option<usize>, c: f64, activation| {
                 let at = block? * hidden + k;
-                pre[at] += self.peephole(see, k) * c;
+                pre[at] += share(self.peephole(see, k), c);
                 step.gates[at] = activate(activation, bounded(pre[at], cell.clip));
                 Some(step.gates[at])
             };
@@ -66,7 +66,7 @@ impl Cell<'_> {
         step.norms[2] = cell.layer_norm.then(|| Norm::new(&clipped));
         // Zoneout: c' = zoned c + (1 - zoned) c~
         step.c = (0..hidden)
-            .map(|k| self.zoned_c[k] * step.c_prev[k] + (1.0 - self.zoned_c[k]) * clipped[k])
+            .map(|k| share(self.zoned_c[k], step.c_prev[k]) + share(1.0 - self.zoned_c[k], clipped[k]))
             .collect();
         self.lstm_output(step)
     }
@@ -127,15 +127,15 @@ impl Cell<'_> {
                 if let (Some(see), Some(dp)) = (see, dw.get_mut(Parameter::Peephole)) {
                     dp[see * hidden + k] += da[at] * c;
                 }
-                da[at] * self.peephole(see, k)
+                share(self.peephole(see, k), da[at])
             };
             let clipped = bounded(step.fresh_c[k], cell.cell_clip);
             let through_o = gate(gates[3], peepholes[2], d_o[k], o, cell.gate_activation, clipped);
-            let mut d = dc[k] * (1.0 - self.zoned_c[k]) + dv[k] + through_o;
+            let mut d = share(1.0 - self.zoned_c[k], dc[k]) + dv[k] + through_o;
             d *= within(step.fresh_c[k], cell.cell_clip);
             let d_f = d * c;
             let d_i = d * kept * g - if cell.coupled { d_f } else { 0.0 };
-            dc_prev[k] = d * f + dc[k] * self.zoned_c[k];
+            dc_prev[k] = d * f + share(self.zoned_c[k], dc[k]);
             dc_prev[k] += gate(gates[0], peepholes[0], d_i, i, cell.gate_activation, c);
             dc_prev[k] += gate(gates[1], peepholes[1], d_f, f, cell.gate_activation, c);
             gate(gates[2], None, d * i * kept, g, cell.candidate_activation, 0.0);

@@ -100,8 +100,9 @@ impl Cell<'_> {
             None => fresh,
         };
         // Zoneout: h' = zoned h + (1 - zoned) fresh h
-        step.h =
-            (0..fresh.len()).map(|k| self.zoned_h[k] * h[k] + (1.0 - self.zoned_h[k]) * fresh[k]).collect();
+        step.h = (0..fresh.len())
+            .map(|k| share(self.zoned_h[k], h[k]) + share(1.0 - self.zoned_h[k], fresh[k]))
+            .collect();
         step
     }
 
@@ -114,7 +115,8 @@ impl Cell<'_> {
         (dh, dc): (&[f64], &[f64]),
         dw: &mut CellWeights,
     ) -> StepGrads {
-        let mut fresh: Vec<f64> = dh.iter().zip(self.zoned_h).map(|(d, zoned)| d * (1.0 - zoned)).collect();
+        let mut fresh: Vec<f64> =
+            dh.iter().zip(self.zoned_h).map(|(&d, zoned)| share(1.0 - zoned, d)).collect();
         if let (Some(w_hr), Some(dw_hr)) = (self.w.get(Parameter::WeightHr), dw.get_mut(Parameter::WeightHr))
         {
             let before = self.lstm_output(step);
@@ -134,7 +136,7 @@ impl Cell<'_> {
         let dh_prev = (0..dh.len())
             .map(|k| {
                 let through = dmasked[k] * self.recurrent.map_or(1.0, |mask| mask[k]);
-                through + local.dh_direct[k] + dh[k] * self.zoned_h[k]
+                through + local.dh_direct[k] + share(self.zoned_h[k], dh[k])
             })
             .collect();
         StepGrads { dx, dh_prev, dc_prev: local.dc_prev }
@@ -190,6 +192,11 @@ impl Cell<'_> {
         }
         affine_backward(&self.w[Parameter::WeightHh], &step.masked, &d, &mut dw[Parameter::WeightHh], None)
     }
+}
+
+/// `part * of`; without a part nothing, even of an infinity.
+fn share(part: f64, of: f64) -> f64 {
+    if part == 0.0 { 0.0 } else { part * of }
 }
 
 /// `product * gain + bias` with the product normalised where there is a gain.

@@ -1,0 +1,121 @@
+//! Infinities and NaN in every argument of a pass: each result is NaN, an infinity or a number exactly where it is for
+//! the oracle, which computes with IEEE 754's rules and has no padding.
+
+use crate::pass::{OnDevice, run};
+use rnn_kernels::cell::{CellKind, CellSpec, Parameter, StackSpec, Storage};
+use rnn_runtime::Device;
+use rnn_runtime::ops::rnn::forward;
+use rnn_testing::compare::max_rel_err;
+use rnn_testing::oracle::StackCase;
+use rnn_testing::shapes::RnnShape;
+
+/// Padded on a GPU in every width; x is longer than the smallest tile of steps.
+const SHAPE: RnnShape = RnnShape { t: 4, b: 3, i: 3, h: 5 };
+
+/// As in the other tests of this file: the rest of a tensor is not touched by what is not finite.
+const BOUND: f64 = 1e-4;
+
+/// The Elman net of two units of the report, by hand: the first output is a saturated tanh, the others are finite.
+pub(crate) fn an_infinity_in_the_input_stays_in_its_unit(device: &Device) {
+    let shape = RnnShape { t: 2, b: 1, i: 2, h: 2 };
+    let mut case = StackCase::random(StackSpec::new(CellSpec::rnn_tanh(), 2, 2), shape, false, 0);
+    case.input.x = vec![f64::INFINITY, 1.0, -1.0, 0.5];
+    let on_device = OnDevice::new(device, &case);
+    let out = forward(&on_device.args(&case.spec, None, false)).unwrap();
+    let (got, want) = (out.y.to_vec().unwrap(), case.forward().y);
+    assert!(want.iter().all(|y| y.is_finite()) && want[0].abs() == 1.0, "{want:?}");
+    assert!(max_rel_err(&got, &want) < BOUND, "{got:?} {want:?}");
+}
+
+/// The stacks: every cell, and the options with operands of their own.
+fn specs() -> Vec<(&'static str, StackSpec)> {
+    let of = |cell| StackSpec::new(cell, SHAPE.i, SHAPE.h);
+    let gru = CellSpec::gru();
+    vec![
+        ("rnn", of(CellSpec::rnn_tanh())),
+        ("relu, two layers", StackSpec { num_layers: 2, ..of(CellSpec::rnn_relu()) }),
+        ("lstm, both directions", StackSpec { bidirectional: true, ..of(CellSpec::lstm()) }),
+        ("lstm with peepholes", of(CellSpec { peephole: true, ..CellSpec::lstm() })),
+        ("lstm with a projection", StackSpec { proj_size: 3, ..of(CellSpec::lstm()) }),
+        ("gru", of(gru)),
+        ("gru, reset before", of(CellSpec { reset_after: false, ..gru })),
+        ("mgu", of(CellSpec::mgu())),
+        ("independent units", of(CellSpec { independent: true, ..CellSpec::rnn_tanh() })),
+        ("lstm with layer normalisation", of(CellSpec { layer_norm: true, ..CellSpec::lstm() })),
+    ]
+}
+
+/// The tensors of a case, in turn.
+fn arguments(case: &mut StackCase) -> Vec<(String, &mut Vec<f64>)> {
+    let StackCase { weights, input, dy, dh_n, dc_n, .. } = case;
+    let mut all = vec![("x".to_string(), &mut input.x), ("dy".into(), dy), ("dh_n".into(), dh_n)];
+    all.extend(input.h0.as_mut().map(|h0| ("h0".into(), h0)));
+    all.extend(input.c0.as_mut().map(|c0| ("c0".into(), c0)));
+    all.extend(dc_n.as_mut().map(|dc_n| ("dc_n".into(), dc_n)));
+    for (n, weights) in weights.iter_mut().enumerate() {
+        let each = Parameter::ALL.iter().zip(weights.get_disjoint_mut(Parameter::ALL));
+        all.extend(
+            each.filter_map(|(parameter, values)| Some((format!("{} of {n}", parameter.name()), values?))),
+        );
+    }
+    all
+}
+
+/// What a number is, apart from its size.
+fn class(x: f64) -> &'static str {
+    match x {
+        _ if x.is_nan() => "NaN",
+        f64::INFINITY => "inf",
+        f64::NEG_INFINITY => "-inf",
+        _ => "finite",
+    }
+}
+
+pub(crate) fn inf_and_nan_in_every_argument(device: &Device) {
+    let mut failures = Vec::new();
+    for (name, spec) in specs() {
+        let mut plain = StackCase::random(spec, SHAPE, true, 7);
+        if spec.cell.kind == CellKind::Gru {
+            // Row 1 ends before the element of x that is replaced, row 2 is cleared after it.
+            plain.input.lengths = Some(vec![4, 1, 4]);
+            plain.input.resets = Some((0..12).map(|k| k == 8).collect());
+        }
+        let count = arguments(&mut plain.clone()).len();
+        for (argument, bad) in
+            (0..count).flat_map(|n| [f64::INFINITY, f64::NEG_INFINITY, f64::NAN].map(|bad| (n, bad)))
+        {
+            let mut case = plain.clone();
+            let (of, values) = arguments(&mut case).swap_remove(argument);
+            // Where a state is cleared, a GPU takes 0 for its product with U, whatever U is.
+            if plain.input.resets.is_some() && of.starts_with(Parameter::WeightHh.name()) {
+                continue;
+            }
+            let at = 2 * values.len() / 5;
+            values[at] = bad;
+            for (tensor, got, want) in run(device, &case, None, Storage::F32, false) {
+                let differs = |(got, want): (&f32, &f64)| class(f64::from(*got)) != class(*want);
+                if let Some(k) = got.iter().zip(&want).position(differs) {
+                    failures.push(format!(
+                        "{name}: {bad} in {of}[{at}]: {tensor}[{k}] is {}, not {}",
+                        got[k], want[k]
+                    ));
+                    continue;
+                }
+                let finite = got.iter().zip(&want).filter(|(_, want)| want.is_finite());
+                let (got, want): (Vec<f32>, Vec<f64>) = finite.unzip();
+                let error = max_rel_err(&got, &want);
+                if error > BOUND {
+                    failures.push(format!(
+                        "{name}: {bad} in {of}[{at}]: {tensor} has relative error {error:.1e}"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} results differ\n{}",
+        failures.len(),
+        failures[..failures.len().min(40)].join("\n")
+    );
+}
