@@ -11,6 +11,7 @@ mod embed;
 mod helpers;
 mod layer_norm;
 mod loss;
+mod non_finite;
 mod optim;
 mod pointwise;
 mod reduce;
@@ -29,5 +30,6 @@ fn main() {
     tests.extend(sequence_loss::tests());
     tests.extend(ctc::tests());
     tests.extend(optim::tests());
+    tests.extend(non_finite::tests());
     common::run(tests);
 }
