@@ -52,8 +52,8 @@ impl Layer {
     }
 
     fn train(&self) -> Result<()> {
-        let y = self.lstm.forward(&self.x, None)?.y().clone();
-        backward(&[(&y, &self.ones)])?;
+        let y = self.lstm.forward(&self.x, None)?.y;
+        backward(&[(y, self.ones.array().clone())])?;
         Ok(())
     }
 }
@@ -81,7 +81,8 @@ impl Table {
 
     fn step(&mut self, rows: &[u32]) -> Result<()> {
         let rows = Tensor::from_indices(&self.device, rows, &[rows.len()])?;
-        let loss = self.embedding.forward(&rows)?.square()?.mean_all()?;
+        let y = self.embedding.forward(&rows)?;
+        let loss = y.mul(&y)?.mean_all()?;
         Ok(self.adam.step(&loss.backward()?)?)
     }
 }

@@ -112,10 +112,13 @@ impl Counters {
     }
 }
 
-/// Refuses to block the thread in a browser, where results arrive only after the program returns to the event
-/// loop.
+/// Whether a thread may wait for a GPU. In a browser results arrive only after the program returns to the event loop, so
+/// a thread that waited would wait for ever.
+pub(super) const CAN_WAIT: bool = cfg!(not(target_arch = "wasm32"));
+
+/// Refuses to block the thread in a browser.
 pub(super) fn expect_blocking(op: &'static str, instead: &str) -> Result<()> {
-    if cfg!(target_arch = "wasm32") {
+    if !CAN_WAIT {
         return Err(Error::Unsupported {
             op,
             what: "waiting for a GPU on the web".into(),
@@ -160,7 +163,11 @@ impl GpuDevice {
                 seen: if names.is_empty() { "none".into() } else { names.join(", ") },
             });
         };
-        Self::open_adapter(&all[info.index], info, options).await
+        let device = Self::open_adapter(&all[info.index], info, options).await?;
+        if !CAN_WAIT {
+            device.finish_self_tests().await?;
+        }
+        Ok(device)
     }
 
     async fn open_adapter(adapter: &wgpu::Adapter, info: AdapterInfo, options: GpuOptions) -> Result<Self> {

@@ -1,7 +1,8 @@
 //! Matrix products on the GPU. Twin of `rnn-cpu/src/gemm.rs`.
 
-use super::array::{cast, to_vec};
+use super::array::cast;
 use super::rnn::plan::Facts;
+use super::trial::Trial;
 use super::{GpuArray, GpuBuffer, GpuDevice, Launch};
 use rnn_base::DType;
 use rnn_base::args::gemm::{GemmArgs as Product, Operand, Output};
@@ -289,28 +290,30 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
 /// Whether a family of aligned kernels passes its self-test: products of small integers. The test runs at the
 /// first call.
 fn works(device: &GpuDevice, family: &'static str) -> Result<bool> {
-    device.0.self_tests.passes(family, 0.0, || {
-        let mut worst = 0f32;
-        // One tile and a remainder; then a few rows only.
-        for m in [67, 3] {
-            let error = self_test(device, family, m, Formats::Single)?;
-            // f32's max() ignores NaN.
-            worst = if error <= worst { worst } else { error };
-        }
-        Ok(worst)
+    // One tile and a remainder; then a few rows only.
+    device.passes(family, || {
+        [67, 3].into_iter().map(|m| self_test(device, family, m, Formats::Single)).collect()
     })
 }
 
-/// The largest error of products of f16 by the kernels that this device uses.
-pub(super) fn half_product_error(device: &GpuDevice) -> Result<f32> {
+/// Asks for every family that this device could use.
+pub(super) fn ask_for_self_tests(device: &GpuDevice) -> Result<()> {
+    works(device, ALIGNED)?;
+    if device.subgroup_size() == Some(8) {
+        works(device, SUBGROUP)?;
+    }
+    Ok(())
+}
+
+/// Products of f16 by the kernels that this device uses.
+pub(super) fn half_products(device: &GpuDevice) -> Result<[Trial; 2]> {
     let subgroups = device.subgroup_size() == Some(8) && works(device, SUBGROUP)?;
     let family = if subgroups { SUBGROUP } else { ALIGNED };
     let operands = self_test(device, family, 67, Formats::HalfOperands)?;
-    let all = self_test(device, family, 67, Formats::Half)?;
-    Ok(if operands <= all { all } else { operands })
+    Ok([operands, self_test(device, family, 67, Formats::Half)?])
 }
 
-fn self_test(device: &GpuDevice, family: &str, m: usize, formats: Formats) -> Result<f32> {
+fn self_test(device: &GpuDevice, family: &str, m: usize, formats: Formats) -> Result<Trial> {
     const OP: &str = "self-test";
     let (n, k) = (72, 20);
     let value = |i: usize| ((i * 7 + i * i % 11) % 5) as f32 - 2.0;
@@ -342,6 +345,5 @@ fn self_test(device: &GpuDevice, family: &str, m: usize, formats: Formats) -> Re
     };
     run(device, &args, (&c, Output::rows(n)), &form, 1)?;
     let want = |i: usize| (0..k).map(|l| a[i / n * k + l] * b[i % n * k + l]).sum::<f32>();
-    let differences = to_vec(&c)?.into_iter().enumerate().map(|(i, got)| (got - want(i)).abs());
-    Ok(differences.fold(0.0, |worst, x| if x <= worst { worst } else { x }))
+    Ok(Trial { want: (0..m * n).map(want).collect(), got: c })
 }

@@ -30,6 +30,7 @@ pub mod rnn;
 mod self_test;
 pub mod softmax;
 mod timestamps;
+mod trial;
 
 pub use adapter::{AdapterInfo, DeviceKind, GpuSelector, adapters};
 pub use array::GpuArray;

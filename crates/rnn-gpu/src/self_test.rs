@@ -4,6 +4,7 @@
 //! A key names the family in the warning and in `GpuOptions::distrust`; `rnn/choice.rs` and `gemm.rs` have
 //! examples.
 
+use super::trial::Pending;
 use rnn_base::error::{Error, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,8 @@ pub(super) struct SelfTests {
     adapter: String,
     distrust: &'static [&'static str],
     verdicts: Mutex<HashMap<&'static str, Slot>>,
+    /// Families asked for in a browser, see `GpuDevice::passes`.
+    pending: Mutex<HashMap<&'static str, Pending>>,
 }
 
 /// Whether a family passed, once that is known. The lock is held during the test, so another thread that asks
@@ -22,7 +25,32 @@ type Slot = Arc<Mutex<Option<bool>>>;
 impl SelfTests {
     /// No results yet; families in `distrust` fail without being run.
     pub(super) fn new(adapter: &str, distrust: &'static [&'static str]) -> Self {
-        SelfTests { adapter: adapter.to_string(), distrust, verdicts: Mutex::default() }
+        SelfTests {
+            adapter: adapter.to_string(),
+            distrust,
+            verdicts: Mutex::default(),
+            pending: Mutex::default(),
+        }
+    }
+
+    /// Whether a family passed, if that is known.
+    pub(super) fn verdict(&self, key: &str) -> Option<bool> {
+        let verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        *verdicts.get(key)?.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a test whose results are read later, unless it has been started.
+    pub(super) fn defer(&self, key: &'static str, start: impl FnOnce() -> Pending) {
+        // Not under the lock: a test may ask for others.
+        if !self.pending.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key) {
+            let test = start();
+            self.pending.lock().unwrap_or_else(PoisonError::into_inner).insert(key, test);
+        }
+    }
+
+    /// The tests that were started since the last call.
+    pub(super) fn take_pending(&self) -> Vec<Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, test)| test).collect()
     }
 
     /// Whether the kernels of family `key` compute correct results on this device. `test` runs at the first

@@ -7,7 +7,7 @@ use super::recurrence::forward_work;
 use super::self_test;
 use super::tuning::{Case, PassKind};
 use crate::GpuDevice;
-use crate::gemm::half_product_error;
+use crate::gemm::half_products;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::Result;
 use rnn_kernels::catalogue::rnn::{Fetch, Formats};
@@ -201,8 +201,7 @@ impl GpuDevice {
             across: 1,
             count,
         };
-        // On small integers the result is exact.
-        self.0.self_tests.passes(family, 0.0, || self_test::error(self, &plan, Formats::Single))
+        self.passes(family, || Ok(vec![self_test::trial(self, &plan, Formats::Single)?]))
     }
 
     /// Whether kernels can read and write f16 on this device; a self-test decides at the first call.
@@ -213,11 +212,17 @@ impl GpuDevice {
         let dims = self_test::dims();
         let work = forward_work(dims.hidden, 1, Holds::Nothing);
         let plan = self.plan(PassKind::Forward, dims, work)?;
-        self.0.self_tests.passes(HALF, 0.0, || {
-            let product = half_product_error(self)?;
-            let recurrence = self_test::error(self, &plan, Formats::Half)?;
-            // f32's max() ignores NaN.
-            Ok(if product <= recurrence { recurrence } else { product })
+        self.passes(HALF, || {
+            let recurrence = self_test::trial(self, &plan, Formats::Half)?;
+            Ok(half_products(self)?.into_iter().chain([recurrence]).collect())
         })
+    }
+
+    /// Asks for every family of recurrent kernels that this device could use.
+    pub(crate) fn ask_for_self_tests(&self) -> Result<()> {
+        let facts = self.facts(true)?;
+        self.works(SEQUENCE, facts.fetch(), Algorithm::Sequence)?;
+        self.half_storage()?;
+        Ok(())
     }
 }

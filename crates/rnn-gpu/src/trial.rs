@@ -1,0 +1,100 @@
+//! How a self-test reads its results: at once where a thread may wait for a GPU, in a browser while the device opens.
+
+use super::array::{GpuArray, cast, to_vec};
+use super::device::CAN_WAIT;
+use super::{GpuDevice, gemm};
+use rnn_base::DType;
+use rnn_base::error::Result;
+
+/// What kernels under test have computed, and what is right.
+pub(crate) struct Trial {
+    pub(crate) got: GpuArray,
+    /// As many values as count, from the first on.
+    pub(crate) want: Vec<f32>,
+}
+
+impl Trial {
+    /// The largest difference. Waits for the device.
+    fn error(&self) -> Result<f32> {
+        Ok(self.compare(&to_vec(&self.got)?))
+    }
+
+    /// The same without blocking the thread.
+    async fn error_async(&self) -> Result<f32> {
+        let got = cast(&self.got, DType::F32)?;
+        let mut values = vec![0.0; got.len()];
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut values);
+        got.buffer.start_read(bytes.len())?.finish(bytes).await?;
+        Ok(self.compare(&values))
+    }
+
+    fn compare(&self, got: &[f32]) -> f32 {
+        let differences = got.iter().zip(&self.want).map(|(got, want)| (got - want).abs());
+        differences.fold(0.0, larger_or_nan)
+    }
+}
+
+/// f32's `max` ignores NaN.
+fn larger_or_nan(worst: f32, x: f32) -> f32 {
+    if x <= worst { worst } else { x }
+}
+
+/// A self-test whose results nobody has read yet.
+pub(super) struct Pending {
+    key: &'static str,
+    trials: Result<Vec<Trial>>,
+}
+
+impl GpuDevice {
+    /// Whether the kernels of family `key` compute what `test` knows to be right, exactly: its operands are small
+    /// integers. The test runs at the first call; see [`SelfTests`](super::self_test::SelfTests). In a browser it is
+    /// only enqueued then, and the family counts as failed until [`GpuDevice::finish_self_tests`].
+    pub(super) fn passes(
+        &self,
+        key: &'static str,
+        test: impl FnOnce() -> Result<Vec<Trial>>,
+    ) -> Result<bool> {
+        let tests = &self.0.self_tests;
+        if CAN_WAIT {
+            let worst = |trials: Vec<Trial>| {
+                trials.iter().try_fold(0.0, |worst, trial| Ok(larger_or_nan(worst, trial.error()?)))
+            };
+            return tests.passes(key, 0.0, || worst(test()?));
+        }
+        if let Some(verdict) = tests.verdict(key) {
+            return Ok(verdict);
+        }
+        tests.defer(key, || Pending { key, trials: test() });
+        Ok(false)
+    }
+
+    /// Runs the self-tests of all families, in turn because some need the verdict of others.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub(super) async fn finish_self_tests(&self) -> Result<()> {
+        loop {
+            gemm::ask_for_self_tests(self)?;
+            self.ask_for_self_tests()?;
+            let pending = self.0.self_tests.take_pending();
+            if pending.is_empty() {
+                return Ok(());
+            }
+            for Pending { key, trials } in pending {
+                let outcome = match trials {
+                    Ok(trials) => worst_async(&trials).await,
+                    Err(error) => Err(error),
+                };
+                self.0.self_tests.passes(key, 0.0, || outcome)?;
+            }
+        }
+    }
+}
+
+async fn worst_async(trials: &[Trial]) -> Result<f32> {
+    let mut worst = 0.0;
+    for trial in trials {
+        worst = larger_or_nan(worst, trial.error_async().await?);
+    }
+    Ok(worst)
+}
