@@ -110,7 +110,8 @@ pub(super) fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfo {
     let limits = adapter.limits();
     AdapterInfo {
         index,
-        name: info.name,
+        // Browsers keep the name to themselves.
+        name: if info.name.is_empty() { "unnamed adapter".into() } else { info.name },
         backend: info.backend.to_string(),
         kind: match info.device_type {
             wgpu::DeviceType::DiscreteGpu => DeviceKind::Discrete,
