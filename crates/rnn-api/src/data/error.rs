@@ -59,6 +59,13 @@ pub enum Problem {
         /// The value.
         got: String,
     },
+    /// An integer with more digits than the number type holds.
+    Rounded {
+        /// The integer.
+        got: String,
+        /// The size in bits of integers that the type holds exactly: 24 for f32, 53 for f64.
+        bits: u32,
+    },
     /// A missing value (NaN, or a mark such as `NA`) that the policy does not allow.
     Missing,
     /// A label that does not occur in the training part.
@@ -142,8 +149,19 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Problem::Ragged { what, expected, got } => write!(f, "expected {expected} {what}, got {got}"),
+            Problem::NotANumber { got } if is_decimal_comma(got) => {
+                write!(
+                    f,
+                    "expected a number, got {got:?}; TableOptions::with_decimal_comma reads a decimal comma"
+                )
+            }
             Problem::NotANumber { got } => write!(f, "expected a number, got {got:?}"),
             Problem::NotFinite { got } => write!(f, "expected a finite number within f32, got {got}"),
+            Problem::Rounded { got, bits } => write!(
+                f,
+                "the integer {got} would be rounded, because numbers here have {bits} bits; read it as f64 \
+                 (Table::doubles) and subtract an offset, as text, or allow it (with_rounded_integers)"
+            ),
             Problem::Missing => {
                 f.write_str("a value is missing (NaN); fill it, or choose another policy for missing values")
             }
@@ -168,6 +186,12 @@ impl fmt::Display for Problem {
             Problem::Panicked { message } => write!(f, "the thread that prepares data panicked: {message}"),
         }
     }
+}
+
+/// Whether a text is a number with one comma inside.
+fn is_decimal_comma(text: &str) -> bool {
+    text.split_once(',').is_some_and(|(whole, _)| whole.bytes().any(|c| c.is_ascii_digit()))
+        && text.replacen(',', ".", 1).parse::<f64>().is_ok()
 }
 
 /// The first names of a list, and the number of the others.

@@ -40,9 +40,11 @@ mod host;
 mod image;
 mod labels;
 mod normalise;
+mod number;
 mod pad;
 mod piano_roll;
 mod prefetch;
+mod reserve;
 #[cfg(test)]
 mod robustness;
 mod sequence;
@@ -71,7 +73,7 @@ pub use split::{Parts, Shares, chronological, chronological_text, grouped, shuff
 pub use streams::{Chunk, StreamConfig, Streams};
 pub use strings::{Fasta, LabelledStrings};
 pub use table::{Column, Table, TableOptions};
-pub use text::{files_with_extension, read_text};
+pub use text::{Normalisation, TextOptions, files_with_extension, read_text, read_text_with};
 pub use ts::TsFile;
 pub use vocabulary::{Symbols, Vocabulary, VocabularyConfig};
 pub use windows::{WindowBatch, WindowConfig, Windows};

@@ -2,8 +2,9 @@
 
 use super::error::{Place, Problem};
 use super::labels::Labels;
+use super::number::number;
 use super::sequence::{Missing, Sequence};
-use super::text::{number, read_text};
+use super::text::read_text;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 

@@ -3,8 +3,9 @@
 
 use super::error::{Place, Problem};
 use super::labels::Labels;
+use super::number::number;
 use super::sequence::{Missing, Sequence};
-use super::text::{number, read_text};
+use super::text::read_text;
 use crate::Result;
 use std::path::Path;
 
