@@ -72,7 +72,7 @@ pub use shuffle::Cursor;
 pub use split::{Parts, Shares, chronological, chronological_text, grouped, shuffled, stratified};
 pub use streams::{Chunk, StreamConfig, Streams};
 pub use strings::{Fasta, LabelledStrings};
-pub use table::{Column, Table, TableOptions};
+pub use table::{Column, DateOrder, Table, TableOptions};
 pub use text::{Normalisation, TextOptions, files_with_extension, read_text, read_text_with};
 pub use ts::TsFile;
 pub use vocabulary::{Symbols, Vocabulary, VocabularyConfig};
