@@ -74,6 +74,6 @@ pub use streams::{Chunk, StreamConfig, Streams};
 pub use strings::{Fasta, LabelledStrings};
 pub use table::{Column, DateOrder, Table, TableOptions};
 pub use text::{Normalisation, TextOptions, files_with_extension, read_text, read_text_with};
-pub use ts::TsFile;
+pub use ts::{TsFile, TsOptions, UnequalDimensions};
 pub use vocabulary::{Symbols, Vocabulary, VocabularyConfig};
 pub use windows::{WindowBatch, WindowConfig, Windows};
