@@ -36,6 +36,7 @@
 pub mod audio;
 mod batches;
 mod error;
+mod fasta;
 mod host;
 mod image;
 mod labels;
@@ -60,6 +61,7 @@ mod windows;
 
 pub use batches::{Batch, BatchConfig, Batches};
 pub use error::{DataError, Place, Problem};
+pub use fasta::Fasta;
 pub use host::HostArray;
 pub use image::Image;
 pub use labels::{Classes, Labels};
@@ -71,7 +73,7 @@ pub use sequence::{Fill, Missing, Sequence};
 pub use shuffle::Cursor;
 pub use split::{Parts, Shares, chronological, chronological_text, grouped, shuffled, stratified};
 pub use streams::{Chunk, StreamConfig, Streams};
-pub use strings::{Fasta, LabelledStrings};
+pub use strings::LabelledStrings;
 pub use table::{Column, DateOrder, Table, TableOptions};
 pub use text::{Normalisation, TextOptions, files_with_extension, read_text, read_text_with};
 pub use ts::{TsFile, TsOptions, UnequalDimensions};
