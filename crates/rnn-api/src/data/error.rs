@@ -218,10 +218,15 @@ impl Problem {
     /// A [`Problem::Format`]; long texts are truncated.
     pub(crate) fn format(expected: impl Into<String>, got: impl AsRef<str>) -> Self {
         let got = got.as_ref();
-        let cut = got.char_indices().nth(60).map_or(got.len(), |(at, _)| at);
-        let dots = if cut < got.len() { "..." } else { "" };
-        Problem::Format { expected: expected.into(), got: format!("{:?}{dots}", &got[..cut]) }
+        let start = beginning(got);
+        let dots = if start.len() < got.len() { "..." } else { "" };
+        Problem::Format { expected: expected.into(), got: format!("{start:?}{dots}") }
     }
+}
+
+/// At most 60 characters of a text, for messages.
+pub(crate) fn beginning(text: &str) -> &str {
+    &text[..text.char_indices().nth(60).map_or(text.len(), |(at, _)| at)]
 }
 
 impl Place {

@@ -1,6 +1,6 @@
 //! Numbers in text, and marks for missing ones.
 
-use super::error::Problem;
+use super::error::{Problem, beginning};
 use std::borrow::Cow;
 
 /// Marks that always count as missing, in any case; those of spreadsheets and of pandas among them.
@@ -45,13 +45,13 @@ impl NumberFormat {
             Some(value) if value.is_finite() => {
                 let large = value.abs() >= 2f64.powi(bits);
                 if large && !self.rounded_integers && is_other_integer(&point, value) {
-                    return Err(Problem::Rounded { got: text.into(), bits: bits as u32 });
+                    return Err(Problem::Rounded { got: beginning(text).into(), bits: bits as u32 });
                 }
                 Ok(value)
             }
             _ if MARKS.iter().any(|mark| text.eq_ignore_ascii_case(mark)) => Err(Problem::Missing),
-            Some(_) => Err(Problem::NotFinite { got: text.into() }),
-            None => Err(Problem::NotANumber { got: text.into() }),
+            Some(_) => Err(Problem::NotFinite { got: beginning(text).into() }),
+            None => Err(Problem::NotANumber { got: beginning(text).into() }),
         }
     }
 
@@ -78,14 +78,13 @@ fn is_other_integer(text: &str, value: f64) -> bool {
     integer && format!("{:.0}", value.abs()) != whole
 }
 
-/// A number in f32, written as programs write it, or a usual mark for a missing one.
-pub(crate) fn number(text: &str) -> Parsed<f32> {
-    NumberFormat::default().single(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn number(text: &str) -> Parsed<f32> {
+        NumberFormat::default().single(text)
+    }
 
     #[test]
     fn numbers_and_marks() {

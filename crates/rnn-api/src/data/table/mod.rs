@@ -227,7 +227,7 @@ impl Table {
     /// `missing` does not allow it.
     pub fn numbers(&self, column: impl Into<Column>, missing: Missing) -> Result<Vec<f32>> {
         let c = self.index(&column.into())?;
-        (0..self.rows()).map(|row| self.number(row, c, missing)).collect()
+        self.column(|row| self.number(row, c, missing))
     }
 
     /// As [`Table::numbers`], in f64: for identifiers and times with more digits than f32 has. Subtract an offset
@@ -238,7 +238,16 @@ impl Table {
     pub fn doubles(&self, column: impl Into<Column>, missing: Missing) -> Result<Vec<f64>> {
         let c = self.index(&column.into())?;
         let number = |row| self.checked(row, c, missing, self.numbers.double(self.cell(row, c)), f64::NAN);
-        (0..self.rows()).map(number).collect()
+        self.column(number)
+    }
+
+    /// A value per row.
+    fn column<T>(&self, value: impl Fn(usize) -> Result<T>) -> Result<Vec<T>> {
+        let mut values = room("Table::numbers", "the values of the rows", &[self.rows()])?;
+        for row in 0..self.rows() {
+            values.push(value(row)?);
+        }
+        Ok(values)
     }
 
     fn number(&self, row: usize, column: usize, missing: Missing) -> Result<f32> {
