@@ -11,6 +11,10 @@ pub(super) struct Format {
     pub(super) rate: u32,
     /// Bytes of one sample of one channel.
     bytes: usize,
+    /// Bits of a sample that are not used.
+    unused: usize,
+    /// Whether these are the highest bits, against the specification.
+    low: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,7 +84,27 @@ impl Format {
                 return Err(wrong(expected, format!("format {tag:#06x}{} of {bits} bits", named(tag))));
             }
         };
-        Ok(Format { coding, channels: channels as usize, rate: rate as u32, bytes: bytes as usize })
+        let (channels, bytes, unused) = (channels as usize, bytes as usize, (8 * bytes - valid) as usize);
+        Ok(Format { coding, channels, rate: rate as u32, bytes, unused, low: false })
+    }
+
+    /// Finds out whether the samples use the lowest bits of their bytes. The specification says the highest, but some
+    /// programs, `hound` among them, write the lowest. Samples that have something in the lower bits, while all of them
+    /// fit into so many bits, can be nothing else. Returns what a warning says.
+    pub(super) fn find_alignment(&mut self, data: &[u8]) -> Option<String> {
+        if self.coding != Coding::Integer || self.bytes == 1 || self.unused == 0 {
+            return None;
+        }
+        let high = 64 - 8 * self.bytes;
+        let number = |sample: &[u8]| ((le(sample) << high) as i64) >> high;
+        let limit = 1i64 << (8 * self.bytes - self.unused - 1);
+        let mut numbers = data.chunks_exact(self.bytes).map(number);
+        let lower = data.chunks_exact(self.bytes).any(|sample| le(sample) << (64 - self.unused) != 0);
+        self.low = lower && numbers.all(|number| (-limit..limit).contains(&number));
+        let bits = 8 * self.bytes - self.unused;
+        self.low.then(|| {
+            format!("the {bits} bits of a sample are the lowest of {}, not the highest", 8 * self.bytes)
+        })
     }
 
     /// Bytes of one sample of every channel.
@@ -95,7 +119,8 @@ impl Format {
             // Integers of one byte are unsigned.
             Coding::Integer if self.bytes == 1 => (f32::from(sample[0]) - 128.0) / 128.0,
             Coding::Integer => {
-                let aligned = (le(sample) << (64 - 8 * self.bytes)) as i64;
+                let unused = if self.low { self.unused } else { 0 };
+                let aligned = (le(sample) << (64 - 8 * self.bytes + unused)) as i64;
                 (aligned as f64 / (1u64 << 63) as f64) as f32
             }
             Coding::Float if self.bytes == 8 => f64::from_bits(le(sample)) as f32,
@@ -172,6 +197,26 @@ mod tests {
         let float = parse(0xfffe, 2, 8, 32, &extension(32, 3));
         let bytes = [0.5f32, -2.0].map(f32::to_le_bytes).concat();
         assert_eq!(decoded(float, &bytes), [0.5, -2.0]);
+    }
+
+    #[test]
+    fn bits_at_the_wrong_end_are_found() {
+        let bytes =
+            |samples: &[i32]| samples.iter().flat_map(|sample| sample.to_le_bytes()).collect::<Vec<u8>>();
+        for (samples, low) in [
+            // The lowest 24 bits: a quiet sound, and a loud one.
+            (&[1, -3][..], true),
+            (&[0x40_0001, -0x80_0000], true),
+            // The highest 24 bits: the lowest byte is 0, or some sample has more than 24 bits.
+            (&[0x100, -0x100], false),
+            (&[1, 0x4000_0000], false),
+        ] {
+            let mut format = parse(0xfffe, 1, 4, 32, &extension(24, 1)).unwrap();
+            assert_eq!(format.find_alignment(&bytes(samples)).is_some(), low, "{samples:?}");
+            let scale = if low { 8_388_608.0 } else { 2_147_483_648.0 };
+            let decoded: Vec<f32> = format.samples(&bytes(samples)).collect();
+            assert_eq!(decoded, samples.iter().map(|&sample| sample as f32 / scale).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -34,9 +34,7 @@ impl<'a> Wav<'a> {
             };
             let body = size.and_then(|size| rest.get(..usize::try_from(size).ok()?)).unwrap_or(rest);
             match &id {
-                b"ds64" => {
-                    long = body.get(8..16).map(|b| le(b)).filter(|&size| size != 0 && size != u64::MAX)
-                }
+                b"ds64" => long = body.get(8..16).map(le).filter(|&size| size != 0 && size != u64::MAX),
                 b"fmt " if format.is_none() => format = Some(Format::parse(body)?),
                 b"data" if data.is_none() => data = Some(sample_bytes(size, body, rest, &mut warnings)),
                 _ => {}
@@ -54,7 +52,7 @@ impl<'a> Wav<'a> {
             let got = if names.is_empty() { "no chunk".into() } else { format!("chunks {names:?}") };
             Problem::Format { expected: format!("a WAV file with a `{name}` chunk"), got }
         };
-        let (Some(format), Some(data)) = (format, data) else {
+        let (Some(mut format), Some(data)) = (format, data) else {
             return Err(missing(if data.is_some() { "fmt " } else { "data" }));
         };
         let whole = data.len() - data.len() % format.frame_bytes();
@@ -62,7 +60,9 @@ impl<'a> Wav<'a> {
             warnings
                 .push(format!("the last {} bytes are no whole frame; they are left out", data.len() - whole));
         }
-        Ok(Wav { format, data: &data[..whole], warnings })
+        let data = &data[..whole];
+        warnings.extend(format.find_alignment(data));
+        Ok(Wav { format, data, warnings })
     }
 }
 

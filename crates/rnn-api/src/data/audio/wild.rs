@@ -133,7 +133,7 @@ fn hidden_files_and_folders_are_passed_over() {
     // What macOS leaves on other file systems.
     std::fs::write(folder.join("._yes_1.wav"), b"\0\x05\x16\x07").unwrap();
     let (files, _) = labelled_files(folder, LabelFrom::NameUntil('_')).unwrap();
-    assert_eq!(files, [file.0.clone()]);
+    assert_eq!(files, std::slice::from_ref(&file.0));
     for name in ["all/yes", "all/.git"] {
         std::fs::create_dir_all(folder.join(name)).unwrap();
     }
