@@ -16,7 +16,8 @@ pub struct TableOptions {
     pub spaces: bool,
     /// Whether the first line names the columns; yes by default.
     pub header: bool,
-    /// Whether numbers have a decimal comma; no by default. A point in a number is an error then.
+    /// Whether numbers have a decimal comma; no by default. A point in a number is an error then. Between commas as
+    /// the delimiter such numbers need quotes.
     pub decimal_comma: bool,
     /// The character with which lines of comment begin; none by default.
     pub comment: Option<char>,
@@ -114,9 +115,6 @@ impl TableOptions {
         let special = |c: &char| matches!(c, '"' | '\n' | '\r');
         if let Some(c) = self.delimiter.filter(special) {
             return refused("delimiter", "a character other than quotes and line ends", c);
-        }
-        if self.delimiter == Some(',') && self.decimal_comma {
-            return refused("delimiter", "another one than the decimal comma", ',');
         }
         if let Some(c) =
             self.comment.filter(|c| special(c) || c.is_whitespace() || Some(*c) == self.delimiter)

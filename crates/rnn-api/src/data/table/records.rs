@@ -194,7 +194,8 @@ impl<'a> Records<'a> {
         }
         let after = self.after_spaces(self.at);
         let ends = after == self.bytes.len() || is_line_end(self.bytes[after]) || self.is_delimiter(after);
-        if !ends && !(self.spaces && after > self.at) {
+        let ends = ends || (self.spaces && after > self.at);
+        if !ends {
             return Err(Problem::format("a delimiter after the closing quote", self.text(self.at)));
         }
         if !self.spaces {
@@ -237,21 +238,31 @@ pub(super) fn guess(text: &[u8], options: &TableOptions) -> Delimiter {
         let end = sample.iter().rposition(|&byte| is_line_end(byte));
         sample = &sample[..end.unwrap_or(sample.len())];
     }
-    let candidates = ['\t', ';', ',', '|'].map(Delimiter::Character);
+    let spaced = || is_spaced(sample, options).then_some(Delimiter::Spaces);
+    if options.decimal_comma {
+        // Commas are in numbers, unless nothing else divides the lines.
+        return guess_among(&['\t', ';', '|'], sample, options)
+            .or_else(spaced)
+            .or_else(|| guess_among(&[','], sample, options))
+            .unwrap_or(Delimiter::Character(';'));
+    }
+    let found = guess_among(&['\t', ';', ',', '|'], sample, options).or_else(spaced);
+    found.unwrap_or(Delimiter::Character(','))
+}
+
+/// The first character that divides the first records evenly, else the first that divides the first record.
+fn guess_among(characters: &[char], sample: &[u8], options: &TableOptions) -> Option<Delimiter> {
     let mut first = None;
-    for delimiter in candidates {
-        if options.decimal_comma && delimiter == Delimiter::Character(',') {
-            continue;
-        }
+    for delimiter in characters.iter().map(|&c| Delimiter::Character(c)) {
         let counts = sample_counts(sample, delimiter, options, |_, _| ());
         if counts.first().is_some_and(|&count| count > 1) {
             if counts.iter().all(|count| *count == counts[0]) {
-                return delimiter;
+                return Some(delimiter);
             }
             first = first.or(Some(delimiter));
         }
     }
-    first.unwrap_or_else(|| if is_spaced(sample, options) { Delimiter::Spaces } else { candidates[2] })
+    first
 }
 
 /// Whether runs of spaces divide a sample into equally many numbers.

@@ -95,8 +95,17 @@ fn decimal_commas_and_own_marks() {
     let plain = Table::parse(text, &options()).unwrap();
     let error = plain.numbers("CO", Missing::Error).unwrap_err().to_string();
     assert!(error.contains("got \"2,6\"; TableOptions::with_decimal_comma"), "{error}");
-    let both = options().with_decimal_comma().with_delimiter(',');
-    assert!(Table::parse(text, &both).unwrap_err().to_string().contains("decimal comma"));
+    // Quotes keep decimal commas apart from the delimiter; spaces do as well.
+    for (text, options) in [
+        ("a,b\n\"1,5\",\"2,5\"\n", options()),
+        ("a,b\n\"1,5\",\"2,5\"\n", options().with_delimiter(',')),
+        ("a b\n1,5 2,5\n", options()),
+        ("1,5 2,5\n1,5  2,5\n", options().with_header(false)),
+        ("a;b\n1,5;2,5\n", options()),
+    ] {
+        let table = Table::parse(text, &options.with_decimal_comma()).unwrap();
+        assert_eq!(table.sequence(&[0, 1], Missing::Error).unwrap().values()[..2], [1.5, 2.5], "{text:?}");
+    }
 }
 
 #[test]
