@@ -44,7 +44,7 @@ pub(super) fn unpack(path: &Path, _: Vec<u8>, _: u64) -> Result<Vec<u8>> {
 #[cfg(all(test, feature = "gzip"))]
 mod tests {
     use crate::data::text::tests::TestFile;
-    use crate::data::{TextOptions, read_text_with};
+    use crate::data::{Fasta, TextOptions, read_text_with};
     use std::io::Write;
 
     fn packed(text: &[u8]) -> Vec<u8> {
@@ -68,6 +68,8 @@ mod tests {
                 "{error}"
             );
         }
+        let records = TestFile::new("records", &packed(b">a\r\nAC\r\n"));
+        assert_eq!(Fasta::read(&records.0).unwrap()[0].sequence, "AC");
         let twice = TestFile::new("twice.gz", &packed(&packed(b"text")));
         let error = read_text_with(&twice.0, &TextOptions::new()).unwrap_err().to_string();
         assert!(error.contains("a gzip file inside a gzip file"), "{error}");

@@ -7,6 +7,7 @@ use crate::data::DateOrder;
 use crate::data::error::{Place, Problem};
 use crate::data::labels::NumberLabel;
 use crate::data::number::NumberFormat;
+use crate::data::reserve::room;
 use crate::data::sequence::{Missing, Sequence};
 use crate::data::table::seconds;
 
@@ -41,9 +42,7 @@ pub(super) fn data_line(
     };
     let mut dimensions = parts.iter().enumerate().map(read).collect::<Result<Vec<_>>>()?;
     let times = common_times(&mut dimensions, header.times)?;
-    pad(&mut dimensions, options.unequal)?;
-    let columns: Vec<Vec<f32>> = dimensions.into_iter().map(|dimension| dimension.values).collect();
-    let sequence = Sequence::from_columns(&columns)?;
+    let sequence = side_by_side(&dimensions, options.unequal)?;
     if header.equal_length {
         let expected = *header.length.get_or_insert(sequence.len());
         if sequence.len() != expected {
@@ -127,21 +126,28 @@ fn common_times(dimensions: &mut [Dimension], stamped: bool) -> Result<Option<Ve
     Ok(Some(longest))
 }
 
-/// Continues the shorter dimensions, or refuses them.
-fn pad(dimensions: &mut [Dimension], unequal: UnequalDimensions) -> Result<()> {
-    let expected = dimensions.iter().map(|dimension| dimension.values.len()).max().unwrap_or(0);
-    for (feature, dimension) in dimensions.iter_mut().enumerate() {
-        let got = dimension.values.len();
-        match unequal {
-            UnequalDimensions::Pad(value) => dimension.values.resize(expected, value),
-            UnequalDimensions::Refuse if got < expected => {
+/// The dimensions as a sequence `[T, dimensions]`. Shorter ones are continued or refused.
+fn side_by_side(dimensions: &[Dimension], unequal: UnequalDimensions) -> Result<Sequence> {
+    let steps = dimensions.iter().map(|dimension| dimension.values.len()).max().unwrap_or(0);
+    let padding = match unequal {
+        UnequalDimensions::Pad(value) => value,
+        UnequalDimensions::Refuse => {
+            let shorter = |dimension: &Dimension| dimension.values.len() < steps;
+            if let Some(feature) = dimensions.iter().position(shorter) {
                 let what = "steps as in the longest dimension (TsOptions::with_unequal pads shorter ones)";
-                return Err(Problem::Ragged { what, expected, got }.at(Place::default().feature(feature)));
+                let got = dimensions[feature].values.len();
+                let problem = Problem::Ragged { what, expected: steps, got };
+                return Err(problem.at(Place::default().feature(feature)));
             }
-            UnequalDimensions::Refuse => {}
+            f32::NAN
         }
+    };
+    // A few values and one long dimension may ask for a lot.
+    let mut values = room("TsFile::read", "the values [T, dimensions] =", &[steps, dimensions.len()])?;
+    for step in 0..steps {
+        values.extend(dimensions.iter().map(|dimension| *dimension.values.get(step).unwrap_or(&padding)));
     }
-    Ok(())
+    Sequence::with_missing(values, dimensions.len())
 }
 
 fn add_label(
