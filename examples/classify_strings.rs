@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo run --release --example classify_strings                     # generated DNA with and without a motif
 //! cargo run --release --example classify_strings -- --data names     # a folder, one file of lines per class
-//! cargo run --release --example classify_strings -- --data FILE      # lines of label, tab, text; or .fasta
+//! cargo run --release --example classify_strings -- --data FILE      # lines of label, tab, text; or FASTA
 //! ```
 
 #[path = "common/cell.rs"]
@@ -23,7 +23,8 @@ use common::{Common, print_result};
 use labelled::Labelled;
 use model::{Classifier, ModelArgs};
 use rnn_api::data::{
-    BatchConfig, Batches, Classes, Fasta, LabelledStrings, Shares, VocabularyConfig, pad_indices, stratified,
+    BatchConfig, Batches, Classes, Fasta, LabelledStrings, Shares, VocabularyConfig, pad_indices, read_text,
+    stratified,
 };
 use rnn_api::prelude::*;
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ use std::time::Instant;
 #[derive(Parser)]
 #[command(about = "Learns to classify strings letter by letter")]
 struct Args {
-    /// A file of lines `label<TAB>text`, a .fasta file whose headers have the label as their second word, or a
+    /// A file of lines `label<TAB>text`, a FASTA file whose headers have the label as their second word, or a
     /// folder with one .txt file of texts per label. The default is generated DNA.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -61,7 +62,7 @@ fn main() -> Result<()> {
     let (device, seed) = (args.common.device()?, args.common.seed);
     let strings = match &args.data {
         Some(path) if path.is_dir() => LabelledStrings::read_folder(path)?,
-        Some(path) if path.extension().is_some_and(|end| end == "fasta" || end == "fa") => {
+        Some(path) if Fasta::is_fasta(&read_text(path)?) => {
             let label = |record: &Fasta| record.header.split_whitespace().nth(1).map(str::to_string);
             LabelledStrings::from_fasta(&Fasta::read(path)?, label)?
         }

@@ -4,6 +4,11 @@
 //! The files are looked for in `RNN_DATA`, else in `../shared/data` beside the checkout. A test whose
 //! files are absent shows as ignored, and the run says so.
 
+#[path = "data/memory.rs"]
+mod memory;
+#[path = "data/wild.rs"]
+mod wild;
+
 use libtest_mimic::{Arguments, Failed, Trial};
 use rnn_api::data::*;
 use rnn_api::metrics::*;
@@ -48,6 +53,8 @@ fn main() {
         eprintln!("ignored: digits8x8 is compressed; build with the feature `gzip`");
         tests.push(Trial::test("digits8x8", || Ok(())).with_ignored_flag(true));
     }
+    tests.extend(wild::tests());
+    tests.extend(memory::tests());
     libtest_mimic::run(&Arguments::from_args(), tests).exit();
 }
 

@@ -81,6 +81,8 @@ pub(super) struct Inner {
     algorithm: Option<Algorithm>,
     pub(super) wavefront: Option<usize>,
     pub(super) info: AdapterInfo,
+    /// Which opened device of this process it is, from 1.
+    number: usize,
     pub(super) pool: Pool,
     pub(super) pipelines: Pipelines,
     pub(super) counters: Counters,
@@ -213,7 +215,9 @@ impl GpuDevice {
         let pipelines = Pipelines::new(&device, cache, &counters);
         let times = timestamps.then(|| Timestamps::new(&device, &queue, &counters));
         let recorder = Recorder::new(&device, &limits, &pipelines, &counters, times);
+        static OPENED: AtomicUsize = AtomicUsize::new(0);
         Ok(GpuDevice(Arc::new(Inner {
+            number: 1 + OPENED.fetch_add(1, Ordering::Relaxed),
             pipelines,
             pool: Pool::default(),
             self_tests: SelfTests::new(&info.name, options.distrust),
@@ -241,6 +245,11 @@ impl GpuDevice {
     /// Most bytes of a single array.
     pub fn max_array_bytes(&self) -> u64 {
         self.0.limits.max_storage_buffer_binding_size.min(self.0.limits.max_buffer_size)
+    }
+
+    /// Which opened device of this process it is, from 1.
+    pub fn number(&self) -> usize {
+        self.0.number
     }
 
     /// Whether both handles refer to the same opened device.

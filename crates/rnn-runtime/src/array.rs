@@ -288,7 +288,8 @@ impl Array {
         if self.device.same(device) {
             return Ok(());
         }
-        Err(Error::DeviceMismatch { op, arg, expected: device.name(), got: self.device.name() })
+        let [expected, got] = device.names_apart(&self.device);
+        Err(Error::DeviceMismatch { op, arg, expected, got })
     }
 
     /// The array of the CPU backend. Call only after matching the device.

@@ -40,37 +40,32 @@ impl Device {
 
     /// The fastest real GPU, else the CPU backend. On the web it is the CPU backend, because opening a GPU
     /// there is async: use `Device::gpu_async`. The environment variable `RNN_DEVICE` overrides the choice:
-    /// `cpu`, `gpu` (software adapters included), `gpu:N`, `gpu:NAME`, or `auto`.
+    /// `cpu`, `gpu` (software adapters included), `gpu:N`, `gpu:NAME`, or `auto`. Letter case does not matter,
+    /// and an empty variable is as good as none.
     ///
     /// # Errors
     /// Only when `RNN_DEVICE` names a device that does not exist. If a GPU exists but cannot be opened,
     /// `tracing` reports it and the CPU is used.
     pub fn auto() -> Result<Self> {
-        match std::env::var("RNN_DEVICE") {
-            Ok(wanted) if wanted != "auto" => Self::from_name(&wanted),
-            _ => Ok(Self::best()),
+        let variable = std::env::var_os("RNN_DEVICE").unwrap_or_default();
+        match Named::variable(&variable.to_string_lossy())? {
+            Named::Auto => Ok(Self::best()),
+            Named::Cpu => Ok(Self::cpu()),
+            Named::Gpu(which) => Self::gpu_named(&which),
         }
     }
 
-    /// A device by the names that `RNN_DEVICE` and the examples' `--device` take: `auto`, `cpu`,
-    /// `gpu`, `gpu:N`, `gpu:NAME`.
+    /// A device by the names that `RNN_DEVICE` and the examples' `--device` take, in any letter case: `auto`,
+    /// `cpu`, `gpu`, `gpu:N`, `gpu:NAME`.
     ///
     /// # Errors
     /// An unknown name, or no such GPU.
     pub fn from_name(name: &str) -> Result<Self> {
-        match name {
-            "auto" => Self::auto(),
-            "cpu" => Ok(Self::cpu()),
-            _ => match name.strip_prefix("gpu") {
-                Some("") => Self::gpu_named(""),
-                Some(rest) if rest.starts_with(':') => Self::gpu_named(&rest[1..]),
-                _ => Err(Error::Value {
-                    op: "Device::from_name",
-                    arg: "name",
-                    expected: "auto, cpu, gpu, gpu:INDEX or gpu:NAME".into(),
-                    got: name.into(),
-                }),
-            },
+        match Named::parse(name) {
+            Some(Named::Auto) => Self::auto(),
+            Some(Named::Cpu) => Ok(Self::cpu()),
+            Some(Named::Gpu(which)) => Self::gpu_named(&which),
+            None => Err(Error::value("Device::from_name", "name", NAMES, format!("{name:?}"))),
         }
     }
 
@@ -150,6 +145,18 @@ impl Device {
     /// `cpu`, or `gpu:` and the adapter's name.
     pub fn name(&self) -> String {
         on_device!(self, Cpu(_) => "cpu".into(), Gpu(gpu) => format!("gpu:{}", gpu.info().name))
+    }
+
+    /// The names of two devices. Where both are opened from one adapter, they are told apart by the order in
+    /// which the process opened them.
+    pub(crate) fn names_apart(&self, other: &Device) -> [String; 2] {
+        match (self, other) {
+            #[cfg(feature = "gpu")]
+            (Device::Gpu(a), Device::Gpu(b)) if self.name() == other.name() => {
+                [a, b].map(|gpu| format!("gpu:{} (opened device {})", gpu.info().name, gpu.number()))
+            }
+            _ => [self.name(), other.name()],
+        }
     }
 
     /// Whether this is the CPU backend.
@@ -242,9 +249,73 @@ impl Device {
     }
 }
 
+const NAMES: &str = "auto, cpu, gpu, gpu:INDEX or gpu:NAME";
+
+/// A device as it is named in text.
+#[derive(Debug, PartialEq)]
+enum Named {
+    Auto,
+    Cpu,
+    /// The part after the colon; empty for the best.
+    Gpu(String),
+}
+
+impl Named {
+    fn parse(name: &str) -> Option<Self> {
+        let name = name.trim();
+        match name.to_ascii_lowercase().as_str() {
+            "auto" => Some(Named::Auto),
+            "cpu" => Some(Named::Cpu),
+            "gpu" => Some(Named::Gpu(String::new())),
+            // Lower case has the same length.
+            lower if lower.starts_with("gpu:") => Some(Named::Gpu(name[4..].trim().to_string())),
+            _ => None,
+        }
+    }
+
+    /// The value of `RNN_DEVICE`, of which an empty one means that the variable is not set.
+    fn variable(value: &str) -> Result<Self> {
+        if value.trim().is_empty() {
+            return Ok(Named::Auto);
+        }
+        Named::parse(value)
+            .ok_or_else(|| Error::value("Device::auto", "RNN_DEVICE", NAMES, format!("{value:?}")))
+    }
+}
+
 #[cfg(feature = "gpu")]
 impl From<GpuDevice> for Device {
     fn from(gpu: GpuDevice) -> Self {
         Device::Gpu(gpu)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_any_letter_case_and_an_empty_variable() {
+        let gpu = |which: &str| Some(Named::Gpu(which.into()));
+        for (name, want) in [
+            ("auto", Some(Named::Auto)),
+            ("AUTO", Some(Named::Auto)),
+            ("Cpu", Some(Named::Cpu)),
+            (" cpu\n", Some(Named::Cpu)),
+            ("GPU", gpu("")),
+            ("Gpu:1", gpu("1")),
+            ("GPU: GeForce RTX", gpu("GeForce RTX")),
+            ("", None),
+            ("gpu1", None),
+            ("tpu", None),
+        ] {
+            assert_eq!(Named::parse(name), want, "{name:?}");
+        }
+        for unset in ["", " ", "Auto"] {
+            assert_eq!(Named::variable(unset).unwrap(), Named::Auto, "{unset:?}");
+        }
+        let error = Named::variable("tpu").unwrap_err().to_string();
+        assert_eq!(error, format!("Device::auto: RNN_DEVICE must be {NAMES}, got \"tpu\""));
+        assert!(Device::from_name("").is_err() && Device::from_name("CPU").unwrap().is_cpu());
     }
 }

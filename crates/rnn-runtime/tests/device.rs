@@ -73,6 +73,20 @@ fn impossible_requests_are_errors(device: &Device) {
     assert!(text.contains("of 2 elements") && text.contains("[3]"), "{text}");
 }
 
+/// "x is on gpu:A, the other arguments are on gpu:A" would not help.
+#[cfg(feature = "gpu")]
+fn handles_of_one_adapter_are_named_apart(device: &Device) {
+    let other = common::own_device(device);
+    let (x, y) = (full(device, &[2], 1.0).unwrap(), full(&other, &[2], 1.0).unwrap());
+    let mut sum = x.clone();
+    match accumulate(&mut sum, &y) {
+        Err(Error::DeviceMismatch { expected, got, .. }) => {
+            assert!(expected != got && got.contains("(opened device "), "{expected}, {got}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[cfg(feature = "gpu")]
 fn a_missing_adapter_is_an_error_that_lists_the_others(_: &Device) {
     let text = Device::gpu("no such adapter").unwrap_err().to_string();
@@ -239,6 +253,7 @@ fn main() {
     #[cfg(feature = "gpu")]
     {
         let gpu = device_tests![
+            handles_of_one_adapter_are_named_apart,
             a_missing_adapter_is_an_error_that_lists_the_others,
             kernel_time_lies_below_wall_time,
             a_lost_device_is_an_error_not_a_panic,

@@ -1,9 +1,11 @@
 //! Batches of independent items.
 
 use super::error::{Place, Problem};
+use super::reserve::room;
 use super::shuffle::{Cursor, Draw, shuffle};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// How items are put into batches. Items stay in their order unless a seed shuffles them.
@@ -92,18 +94,33 @@ pub struct Batches {
     items: usize,
     lengths: Option<Arc<[usize]>>,
     cursor: Cursor,
-    /// The batches of the current epoch, each with the end of its bucket; made when first needed.
-    epoch: Option<Arc<[Chosen]>>,
+    /// The batches of the last epoch that was needed.
+    epoch: Arc<Epoch>,
 }
 
-type Chosen = (Vec<usize>, Option<usize>);
+/// The batches of an epoch.
+#[derive(Clone, Debug, Default)]
+struct Epoch {
+    number: u64,
+    /// All items.
+    order: Vec<usize>,
+    /// Parts of the order.
+    batches: Vec<Chosen>,
+}
+
+/// A batch as a part of the order, with the end of its bucket.
+#[derive(Clone, Debug)]
+struct Chosen {
+    items: Range<usize>,
+    bucket: Option<usize>,
+}
 
 impl Batches {
     /// Batches of `items` items.
     ///
     /// # Errors
     /// The batch size is 0; there are no items; there are fewer items than a batch while incomplete batches are
-    /// dropped; or buckets are configured, which need [`Batches::by_length`].
+    /// dropped; buckets are configured, which need [`Batches::by_length`]; or the indices do not fit into memory.
     pub fn new(items: usize, config: &BatchConfig) -> Result<Self> {
         if let Some(width) = config.bucket_width {
             let expected = "None without lengths; use Batches::by_length";
@@ -133,8 +150,20 @@ impl Batches {
         if items == 0 {
             return Err(Problem::Empty { what: "the list of items to put into batches" }.at(Place::default()));
         }
-        let mut batches =
-            Batches { config: config.clone(), items, lengths, cursor: Cursor::default(), epoch: None };
+        let mut epoch = Epoch {
+            number: 0,
+            order: room("Batches::new", "the order of items", &[items])?,
+            batches: room("Batches::new", "the batches", &[items.div_ceil(config.batch_size)])?,
+        };
+        let mut batches = Batches {
+            config: config.clone(),
+            items,
+            lengths,
+            cursor: Cursor::default(),
+            epoch: Arc::default(),
+        };
+        batches.choose(&mut epoch);
+        batches.epoch = Arc::new(epoch);
         if batches.batches_per_epoch() == 0 {
             let expected = format!("false where no batch of {} gets full", config.batch_size);
             return Err(Error::config("BatchConfig", "drop_last", expected, true));
@@ -144,7 +173,7 @@ impl Batches {
 
     /// The number of batches in each epoch.
     pub fn batches_per_epoch(&mut self) -> usize {
-        self.current().len()
+        self.current().batches.len()
     }
 
     /// The position of the next batch.
@@ -162,48 +191,54 @@ impl Batches {
             let expected = format!("at most the {batches} batches of an epoch");
             return Err(Error::value("Batches::seek", "position", expected, cursor.position));
         }
-        self.go_to(cursor);
+        self.cursor = cursor;
         Ok(())
     }
 
-    fn go_to(&mut self, cursor: Cursor) {
-        if self.cursor.epoch != cursor.epoch {
-            self.epoch = None;
+    fn current(&mut self) -> Arc<Epoch> {
+        if self.epoch.number != self.cursor.epoch {
+            // The memory of the epoch before serves again, unless a clone still needs it.
+            let mut epoch = Arc::unwrap_or_clone(std::mem::take(&mut self.epoch));
+            epoch.number = self.cursor.epoch;
+            self.choose(&mut epoch);
+            self.epoch = Arc::new(epoch);
         }
-        self.cursor = cursor;
-    }
-
-    fn current(&mut self) -> Arc<[Chosen]> {
-        let epoch = self.epoch.take().unwrap_or_else(|| self.choose(self.cursor.epoch).into());
-        self.epoch.insert(epoch).clone()
+        self.epoch.clone()
     }
 
     /// Divides the items of an epoch into batches.
-    fn choose(&self, epoch: u64) -> Vec<Chosen> {
-        let mut order: Vec<usize> = (0..self.items).collect();
+    fn choose(&self, Epoch { number, order, batches }: &mut Epoch) {
+        order.clear();
+        order.extend(0..self.items);
+        batches.clear();
         if let Some(seed) = self.config.seed {
-            shuffle(&mut order, seed, Draw::Items, epoch);
+            shuffle(order, seed, Draw::Items, *number);
         }
-        let size = self.config.batch_size;
         let (Some(lengths), Some(width)) = (&self.lengths, self.config.bucket_width) else {
-            let whole = |batch: &[usize]| (batch.to_vec(), None);
-            let batches = order.chunks(size).filter(|batch| self.wanted(batch));
-            return batches.map(whole).collect();
+            return self.cut(0..self.items, None, batches);
         };
         let end = |item: usize| lengths[item].div_ceil(width).saturating_mul(width);
         // A stable sort: within a bucket items keep their order.
         order.sort_by_key(|&item| end(item));
-        let buckets = order.chunk_by(|&a, &b| end(a) == end(b));
-        let batches = buckets.flat_map(|bucket| bucket.chunks(size)).filter(|batch| self.wanted(batch));
-        let mut batches: Vec<Chosen> = batches.map(|batch| (batch.to_vec(), Some(end(batch[0])))).collect();
-        if let Some(seed) = self.config.seed {
-            shuffle(&mut batches, seed, Draw::Batches, epoch);
+        let mut start = 0;
+        for bucket in order.chunk_by(|&a, &b| end(a) == end(b)) {
+            self.cut(start..start + bucket.len(), Some(end(bucket[0])), batches);
+            start += bucket.len();
         }
-        batches
+        if let Some(seed) = self.config.seed {
+            shuffle(batches, seed, Draw::Batches, *number);
+        }
     }
 
-    fn wanted(&self, batch: &[usize]) -> bool {
-        batch.len() == self.config.batch_size || !self.config.drop_last
+    /// Cuts a part of the order into batches.
+    fn cut(&self, part: Range<usize>, bucket: Option<usize>, batches: &mut Vec<Chosen>) {
+        let size = self.config.batch_size;
+        for start in part.clone().step_by(size) {
+            let items = start..start.saturating_add(size).min(part.end);
+            if items.len() == size || !self.config.drop_last {
+                batches.push(Chosen { items, bucket });
+            }
+        }
     }
 }
 
@@ -213,13 +248,13 @@ impl Iterator for Batches {
     /// The next batch; `None` once at the end of each epoch.
     fn next(&mut self) -> Option<Batch> {
         let epoch = self.current();
-        let Cursor { epoch: number, position } = self.cursor;
-        let Some((indices, bucket)) = epoch.get(position as usize) else {
-            self.go_to(Cursor { epoch: number + 1, position: 0 });
+        let Some(Chosen { items, bucket }) = epoch.batches.get(self.cursor.position as usize) else {
+            self.cursor = self.cursor.next_epoch();
             return None;
         };
         self.cursor.position += 1;
-        Some(Batch { indices: indices.clone(), bucket: *bucket, next: self.cursor, items: self.items })
+        let indices = epoch.order[items.clone()].to_vec();
+        Some(Batch { indices, bucket: *bucket, next: self.cursor, items: self.items })
     }
 }
 
@@ -294,6 +329,24 @@ mod tests {
         }
         let beyond = Cursor { epoch: 0, position: 1000 };
         assert!(fresh().seek(beyond).unwrap_err().to_string().contains("batches of an epoch"));
+    }
+
+    #[test]
+    fn numbers_of_items_beyond_the_memory_are_errors() {
+        for items in [usize::MAX, 1 << 62, (1 << 60) + 1] {
+            for config in
+                [BatchConfig::new(2), BatchConfig::new(usize::MAX), BatchConfig::new(1).with_shuffle(1)]
+            {
+                let error = Batches::new(items, &config).unwrap_err().to_string();
+                assert!(error.starts_with("Batches::new: the order of items"), "{error}");
+            }
+        }
+        let mut whole = Batches::new(3, &BatchConfig::new(usize::MAX)).unwrap();
+        assert_eq!(indices(&mut whole), [vec![0, 1, 2]]);
+        // The last epoch that a file can name.
+        whole.seek(Cursor { epoch: u64::MAX, position: 1 }).unwrap();
+        assert!(whole.next().is_none());
+        assert_eq!(whole.next().unwrap().indices, [0, 1, 2]);
     }
 
     #[test]

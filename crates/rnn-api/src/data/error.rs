@@ -59,6 +59,13 @@ pub enum Problem {
         /// The value.
         got: String,
     },
+    /// An integer with more digits than the number type holds.
+    Rounded {
+        /// The integer.
+        got: String,
+        /// The size in bits of integers that the type holds exactly: 24 for f32, 53 for f64.
+        bits: u32,
+    },
     /// A missing value (NaN, or a mark such as `NA`) that the policy does not allow.
     Missing,
     /// A label that does not occur in the training part.
@@ -142,8 +149,19 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Problem::Ragged { what, expected, got } => write!(f, "expected {expected} {what}, got {got}"),
+            Problem::NotANumber { got } if is_decimal_comma(got) => {
+                write!(
+                    f,
+                    "expected a number, got {got:?}; TableOptions::with_decimal_comma reads a decimal comma"
+                )
+            }
             Problem::NotANumber { got } => write!(f, "expected a number, got {got:?}"),
             Problem::NotFinite { got } => write!(f, "expected a finite number within f32, got {got}"),
+            Problem::Rounded { got, bits } => write!(
+                f,
+                "the integer {got} would be rounded, because numbers here have {bits} bits; read it as f64 \
+                 (Table::doubles) and subtract an offset, as text, or allow it (with_rounded_integers)"
+            ),
             Problem::Missing => {
                 f.write_str("a value is missing (NaN); fill it, or choose another policy for missing values")
             }
@@ -170,6 +188,12 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Whether a text is a number with one comma inside.
+fn is_decimal_comma(text: &str) -> bool {
+    text.split_once(',').is_some_and(|(whole, _)| whole.bytes().any(|c| c.is_ascii_digit()))
+        && text.replacen(',', ".", 1).parse::<f64>().is_ok()
+}
+
 /// The first names of a list, and the number of the others.
 fn some(names: &[String]) -> String {
     const SHOWN: usize = 20;
@@ -194,10 +218,15 @@ impl Problem {
     /// A [`Problem::Format`]; long texts are truncated.
     pub(crate) fn format(expected: impl Into<String>, got: impl AsRef<str>) -> Self {
         let got = got.as_ref();
-        let cut = got.char_indices().nth(60).map_or(got.len(), |(at, _)| at);
-        let dots = if cut < got.len() { "..." } else { "" };
-        Problem::Format { expected: expected.into(), got: format!("{:?}{dots}", &got[..cut]) }
+        let start = beginning(got);
+        let dots = if start.len() < got.len() { "..." } else { "" };
+        Problem::Format { expected: expected.into(), got: format!("{start:?}{dots}") }
     }
+}
+
+/// At most 60 characters of a text, for messages.
+pub(crate) fn beginning(text: &str) -> &str {
+    &text[..text.char_indices().nth(60).map_or(text.len(), |(at, _)| at)]
 }
 
 impl Place {

@@ -3,7 +3,7 @@
 use super::error::{Place, Problem};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
 /// Class labels as written in a file, with their places.
@@ -85,24 +85,65 @@ impl Labels {
     }
 }
 
+/// A label that is a decimal number, so that `1`, `1.0` and `1.000e+00` are the same label. Digits are compared, not
+/// floating-point numbers, so long identifiers stay apart; so do codes with leading zeros, and codes such as `1e5`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct NumberLabel {
+    negative: bool,
+    /// Without zeros at both ends.
+    digits: String,
+    exponent: i64,
+}
+
+impl NumberLabel {
+    /// `None` for other labels.
+    pub(crate) fn of(label: &str) -> Option<Self> {
+        let (negative, size) = label.strip_prefix('-').map_or((false, label), |size| (true, size));
+        let (mantissa, exponent) = size.split_once(['e', 'E']).unwrap_or((size, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let is_digits = |text: &str| text.bytes().all(|c| c.is_ascii_digit());
+        let plain = is_digits(whole) && is_digits(fraction) && !whole.is_empty();
+        if !plain || (whole.len() > 1 && whole.starts_with('0')) || mantissa.ends_with('.') {
+            return None;
+        }
+        if mantissa != size && (fraction.is_empty() || exponent.len() > 5) {
+            return None;
+        }
+        let all = format!("{whole}{fraction}");
+        let digits = all.trim_end_matches('0');
+        let exponent =
+            exponent.parse::<i64>().ok()? - fraction.len() as i64 + (all.len() - digits.len()) as i64;
+        match digits.trim_start_matches('0') {
+            "" => Some(NumberLabel { negative: false, digits: String::new(), exponent: 0 }),
+            digits => Some(NumberLabel { negative, digits: digits.into(), exponent }),
+        }
+    }
+}
+
 /// The classes of a task: labels in sorted order, numbered from 0. Save them with a model, so that its outputs keep
-/// their names.
+/// their names. Labels that are equal as numbers, such as `1` and `1.0`, are one class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct Classes {
     names: Vec<String>,
     numbers: HashMap<String, u32>,
+    /// The same for labels that are decimal numbers.
+    equal: HashMap<NumberLabel, u32>,
 }
 
 impl Classes {
     /// The distinct labels of the training part. Numbers are sorted numerically (2 before 10), other labels as
-    /// text.
+    /// text. Of labels that are equal as numbers the shortest is the name.
     ///
+    /// # Errors
     /// There are no labels.
-    /// No labels.
     pub fn fit(labels: &Labels) -> Result<Self> {
-        let distinct: BTreeSet<&String> = labels.values.iter().collect();
-        let mut names: Vec<String> = distinct.into_iter().cloned().collect();
+        let mut distinct: BTreeSet<(usize, &String)> =
+            labels.values.iter().map(|label| (label.len(), label)).collect();
+        let mut seen = HashSet::new();
+        distinct.retain(|(_, label)| NumberLabel::of(label).is_none_or(|number| seen.insert(number)));
+        let mut names: Vec<String> = distinct.into_iter().map(|(_, label)| label.clone()).collect();
+        names.sort();
         let numbers: Option<Vec<f64>> = names.iter().map(|name| name.parse().ok()).collect();
         if numbers.is_some_and(|numbers| numbers.iter().all(|x| x.is_finite())) {
             let key = |name: &String| name.parse().unwrap_or(0.0f64);
@@ -114,14 +155,16 @@ impl Classes {
     /// These classes, in this order.
     ///
     /// # Errors
-    /// There are no names, or a name occurs twice.
+    /// There are no names, or two names are the same text or the same number.
     pub fn from_names(names: Vec<String>) -> Result<Self> {
         if names.is_empty() {
             return Err(Problem::Empty { what: "the list of classes" }.at(Place::default()));
         }
-        let mut numbers = HashMap::with_capacity(names.len());
+        let (mut numbers, mut equal) = (HashMap::with_capacity(names.len()), HashMap::new());
         for (number, name) in names.iter().enumerate() {
-            if numbers.insert(name.clone(), number as u32).is_some() {
+            let number = number as u32;
+            let twice = NumberLabel::of(name).is_some_and(|label| equal.insert(label, number).is_some());
+            if numbers.insert(name.clone(), number).is_some() || twice {
                 return Err(Error::value(
                     "Classes::from_names",
                     "names",
@@ -130,7 +173,7 @@ impl Classes {
                 ));
             }
         }
-        Ok(Classes { names, numbers })
+        Ok(Classes { names, numbers, equal })
     }
 
     /// The names, in the order of their numbers.
@@ -148,9 +191,10 @@ impl Classes {
         false
     }
 
-    /// The number of the class with this name.
+    /// The number of the class with this name, or with a name that is equal as a number.
     pub fn number(&self, name: &str) -> Option<u32> {
-        self.numbers.get(name).copied()
+        let exact = self.numbers.get(name);
+        exact.or_else(|| self.equal.get(&NumberLabel::of(name)?)).copied()
     }
 
     /// The name of the class with this number.
@@ -222,5 +266,43 @@ mod tests {
         let unknown = Classes::fit(&Labels::new(["c"])).unwrap().encode(&picked).unwrap_err().to_string();
         assert!(unknown.starts_with("one.txt, line 1: "), "{unknown}");
         assert!(labels.select(&[3]).is_err());
+    }
+
+    #[test]
+    fn labels_that_are_equal_as_numbers_are_one_class() {
+        let same = [
+            ["1", "1.0"],
+            ["-2", "-2.00"],
+            ["0", "-0.0"],
+            ["1", "1.0000000e+00"],
+            ["0.5", "5.0e-1"],
+            ["120", "1.2E2"],
+        ];
+        for [a, b] in same {
+            let classes = Classes::fit(&Labels::new([b, a, b])).unwrap();
+            assert_eq!((classes.names(), classes.number(b)), (&[a.to_string()][..], Some(0)), "{a} {b}");
+            assert!(Classes::from_names(vec![a.into(), b.into()]).unwrap_err().to_string().contains("twice"));
+        }
+        let long = "123456789012345678901";
+        let others = [
+            ["1", "01"],
+            ["1", "-1"],
+            ["100000", "1e5"],
+            ["1", "1."],
+            ["1", "+1"],
+            ["1", "1.1"],
+            ["1", "1 "],
+            ["1", "1.0e"],
+            ["1", "1.0e+99999"],
+            [long, "123456789012345678902"],
+            ["nan", "NaN"],
+            [".5", "0.5"],
+        ];
+        for [a, b] in others {
+            let classes = Classes::fit(&Labels::new([a, b])).unwrap();
+            assert_eq!(classes.len(), 2, "{a} {b}");
+        }
+        let train = Classes::fit(&Labels::new(["1", "2"])).unwrap();
+        assert_eq!(train.encode(&Labels::new(["2.0", "1.0"])).unwrap(), [1, 0]);
     }
 }

@@ -36,13 +36,16 @@
 pub mod audio;
 mod batches;
 mod error;
+mod fasta;
 mod host;
 mod image;
 mod labels;
 mod normalise;
+mod number;
 mod pad;
 mod piano_roll;
 mod prefetch;
+mod reserve;
 #[cfg(test)]
 mod robustness;
 mod sequence;
@@ -58,6 +61,7 @@ mod windows;
 
 pub use batches::{Batch, BatchConfig, Batches};
 pub use error::{DataError, Place, Problem};
+pub use fasta::Fasta;
 pub use host::HostArray;
 pub use image::Image;
 pub use labels::{Classes, Labels};
@@ -69,9 +73,9 @@ pub use sequence::{Fill, Missing, Sequence};
 pub use shuffle::Cursor;
 pub use split::{Parts, Shares, chronological, chronological_text, grouped, shuffled, stratified};
 pub use streams::{Chunk, StreamConfig, Streams};
-pub use strings::{Fasta, LabelledStrings};
-pub use table::{Column, Table, TableOptions};
-pub use text::{files_with_extension, read_text};
-pub use ts::TsFile;
+pub use strings::LabelledStrings;
+pub use table::{Column, DateOrder, Table, TableOptions};
+pub use text::{Normalisation, TextOptions, files_with_extension, read_text, read_text_with};
+pub use ts::{TsFile, TsOptions, UnequalDimensions};
 pub use vocabulary::{Symbols, Vocabulary, VocabularyConfig};
 pub use windows::{WindowBatch, WindowConfig, Windows};

@@ -2,6 +2,7 @@
 
 use super::error::{Place, Problem};
 use super::host::HostArray;
+use super::reserve::filled;
 use super::sequence::{Missing, Sequence};
 use crate::{Error, Result};
 
@@ -20,8 +21,8 @@ pub struct Padded<T> {
 /// many as the longest sequence. A fixed number gives all batches of a bucket the same shape.
 ///
 /// # Errors
-/// There are no sequences, their numbers of features differ, a value is missing, or a sequence is longer than
-/// `steps`.
+/// There are no sequences, their numbers of features differ, a value is missing, a sequence is longer than `steps`,
+/// or the array does not fit into memory.
 pub fn pad(sequences: &[&Sequence], steps: Option<usize>) -> Result<Padded<f32>> {
     let features = sequences.first().map_or(0, |sequence| sequence.features());
     let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
@@ -34,7 +35,8 @@ pub fn pad(sequences: &[&Sequence], steps: Option<usize>) -> Result<Padded<f32>>
         let named = |place| Place { sequence: Some(index), ..place };
         sequence.check(Missing::Error).map_err(|error| error.located(named))?;
     }
-    let mut values = vec![0.0; steps * sequences.len() * features];
+    let mut values =
+        filled("pad", "the values [T, B, features] =", &[steps, sequences.len(), features], 0.0)?;
     for (b, sequence) in sequences.iter().enumerate() {
         for (t, step) in sequence.steps().enumerate() {
             let at = (t * sequences.len() + b) * features;
@@ -49,11 +51,11 @@ pub fn pad(sequences: &[&Sequence], steps: Option<usize>) -> Result<Padded<f32>>
 /// the embedding or the loss accepts, although it never counts.
 ///
 /// # Errors
-/// There are no rows, a row is empty, or a row is longer than `steps`.
+/// There are no rows, a row is empty, a row is longer than `steps`, or the array does not fit into memory.
 pub fn pad_indices<R: AsRef<[u32]>>(rows: &[R], filler: u32, steps: Option<usize>) -> Result<Padded<u32>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
     let steps = padded_steps(&lengths, steps)?;
-    let mut values = vec![filler; steps * rows.len()];
+    let mut values = filled("pad_indices", "the values [T, B] =", &[steps, rows.len()], filler)?;
     for (b, row) in rows.iter().enumerate() {
         for (t, &value) in row.as_ref().iter().enumerate() {
             values[t * rows.len() + b] = value;
@@ -111,6 +113,18 @@ mod tests {
         assert!(pad(&[&two.column_pair()], Some(1)).unwrap_err().to_string().contains("longest length 2"));
         let error = pad_indices(&[vec![1], vec![]], 0, None).unwrap_err().to_string();
         assert_eq!(error, "sequence 1: the sequence is empty");
+    }
+
+    /// In release builds the product of the sizes wrapped around to a small array.
+    #[test]
+    fn sizes_beyond_the_memory_are_errors() {
+        let sequence = Sequence::new(vec![1.0; 4], 4).unwrap();
+        for steps in [(1 << 62) + 1, 1 << 61, usize::MAX] {
+            let error = pad(&[&sequence], Some(steps)).unwrap_err().to_string();
+            assert!(error.starts_with("pad: the values [T, B, features]"), "{error}");
+            let error = pad_indices(&[[1], [2], [3], [4]], 0, Some(steps)).unwrap_err().to_string();
+            assert!(error.starts_with("pad_indices: the values [T, B]"), "{error}");
+        }
     }
 
     impl Sequence {

@@ -1,7 +1,7 @@
 //! Prepares data on another thread while the device computes.
 
 use super::error::{Place, Problem};
-use crate::Result;
+use crate::{Error, Result};
 use std::any::Any;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
@@ -18,16 +18,22 @@ pub struct Prefetch<T> {
     thread: Option<JoinHandle<()>>,
 }
 
+/// The channel to the thread has memory for all items from the start.
+const MOST_AHEAD: usize = 1 << 16;
+
 impl<T: Send + 'static> Prefetch<T> {
     /// Starts the thread. A capacity of 0 prepares one item and waits until it is requested.
     ///
     /// # Errors
-    /// The system cannot start a thread.
+    /// The capacity exceeds 65,536, or the system cannot start a thread.
     pub fn new<I>(items: I, capacity: usize) -> Result<Self>
     where
         I: IntoIterator<Item = Result<T>>,
         I::IntoIter: Send + 'static,
     {
+        if capacity > MOST_AHEAD {
+            return Err(Error::value("Prefetch::new", "capacity", format!("at most {MOST_AHEAD}"), capacity));
+        }
         let (sender, receiver) = sync_channel(capacity);
         let items = items.into_iter();
         let work = move || {
@@ -41,7 +47,7 @@ impl<T: Send + 'static> Prefetch<T> {
         let thread = std::thread::Builder::new().name("rnn-prefetch".into()).spawn(work);
         let thread = thread.map_err(|error| {
             let what = "a thread that prepares data".to_string();
-            crate::Error::Unsupported { what, why: error.to_string() }
+            Error::Unsupported { what, why: error.to_string() }
         })?;
         Ok(Prefetch { items: Some(receiver), thread: Some(thread) })
     }
@@ -124,6 +130,15 @@ mod tests {
         assert_eq!(prefetch.by_ref().take(2).map(Result::unwrap).collect::<Vec<_>>(), [0, 1]);
         assert!(prefetch.next().unwrap().unwrap_err().to_string().ends_with("panicked: item 2 is bad"));
         assert!(prefetch.next().is_none() && prefetch.next().is_none());
+    }
+
+    #[test]
+    fn a_capacity_beyond_the_memory_is_an_error() {
+        for capacity in [MOST_AHEAD + 1, 1 << 40, usize::MAX] {
+            let error = Prefetch::new(vec![Ok(1)], capacity).unwrap_err().to_string();
+            assert!(error.contains("capacity must be at most 65536"), "{error}");
+        }
+        assert_eq!(Prefetch::new(vec![Ok(1)], MOST_AHEAD).unwrap().count(), 1);
     }
 
     #[test]

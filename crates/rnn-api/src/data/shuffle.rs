@@ -26,6 +26,13 @@ pub struct Cursor {
     pub position: u64,
 }
 
+impl Cursor {
+    /// The start of the next pass. A cursor may come from a file with any number in it.
+    pub(crate) fn next_epoch(self) -> Self {
+        Cursor { epoch: self.epoch.wrapping_add(1), position: 0 }
+    }
+}
+
 /// A number in `0..bound`, uniform up to one part in 2^32 / bound.
 fn below(key: RngKey, index: usize, bound: usize) -> usize {
     let bits = key.bits((index as u64 >> 32) as u32, index as u32);

@@ -2,6 +2,7 @@
 //! across a border, or a mean over all data, leaks information about the test part.
 
 use super::error::{Place, Problem};
+use super::reserve::indices;
 use super::shuffle::{Draw, shuffle};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -76,8 +77,11 @@ impl Shares {
 
     /// How many of `of` items go to validation and test, rounded to nearest.
     fn counts(&self, of: usize) -> (usize, usize) {
-        let end = (of as f64 * (1.0 - self.test)).round() as usize;
-        let start = (of as f64 * (1.0 - self.test - self.validation)).round() as usize;
+        // f64 rounds numbers beyond 2^53, also upwards.
+        let part = |share: f64| (of as f64 * share).round() as usize;
+        let end = if self.test == 0.0 { of } else { part(1.0 - self.test).min(of) };
+        let start =
+            if self.validation == 0.0 { end } else { part(1.0 - self.test - self.validation).min(end) };
         (end - start, of - end)
     }
 
@@ -125,7 +129,7 @@ pub fn chronological_text(text: &str, shares: Shares) -> Result<Parts<&str>> {
 /// Indices in a seeded random order, divided into parts. For independent items.
 ///
 /// # Errors
-/// As [`chronological`].
+/// As [`chronological`], or the indices do not fit into memory.
 pub fn shuffled(items: usize, shares: Shares, seed: u64) -> Result<Parts<Vec<usize>>> {
     stratified(&vec![(); items], shares, seed)
 }
@@ -139,7 +143,7 @@ pub fn stratified<K: Eq + Hash>(classes: &[K], shares: Shares, seed: u64) -> Res
     shares.check()?;
     let mut parts = Parts::<Vec<usize>>::default();
     let mut before = 0;
-    for items in members(classes, seed) {
+    for items in members(classes, seed)? {
         // The target count of all classes so far, minus the items already assigned, so that rounding errors do not
         // add up.
         let (v0, t0) = shares.counts(before);
@@ -163,7 +167,7 @@ pub fn stratified<K: Eq + Hash>(classes: &[K], shares: Shares, seed: u64) -> Res
 pub fn grouped<K: Eq + Hash>(groups: &[K], shares: Shares, seed: u64) -> Result<Parts<Vec<usize>>> {
     shares.check()?;
     let mut parts = Parts::<Vec<usize>>::default();
-    let mut all = members(groups, seed);
+    let mut all = members(groups, seed)?;
     shuffle(&mut all, seed, Draw::Split, 1);
     let goal = Parts {
         train: 1.0 - shares.validation - shares.test,
@@ -188,8 +192,8 @@ pub fn grouped<K: Eq + Hash>(groups: &[K], shares: Shares, seed: u64) -> Result<
 }
 
 /// The items of each key, shuffled; keys in order of first occurrence.
-fn members<K: Eq + Hash>(keys: &[K], seed: u64) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..keys.len()).collect();
+fn members<K: Eq + Hash>(keys: &[K], seed: u64) -> Result<Vec<Vec<usize>>> {
+    let mut order = indices("split", "the order of items", keys.len())?;
     shuffle(&mut order, seed, Draw::Split, 0);
     let mut numbers: HashMap<&K, usize> = HashMap::new();
     for key in keys {
@@ -200,7 +204,7 @@ fn members<K: Eq + Hash>(keys: &[K], seed: u64) -> Vec<Vec<usize>> {
     for item in order {
         members[numbers[&keys[item]]].push(item);
     }
-    members
+    Ok(members)
 }
 
 /// Sorts the parts, so that they are easy to compare, and checks them.
@@ -250,6 +254,22 @@ mod tests {
         for (v, t) in [(-0.1, 0.1), (0.5, 0.5), (f64::NAN, 0.0), (0.0, 1.0)] {
             assert!(Shares::new(v, t).is_err());
             assert!(chronological(100, Shares { validation: v, test: t }).is_err());
+        }
+    }
+
+    #[test]
+    fn numbers_of_items_beyond_the_memory_are_errors() {
+        let shares = Shares::new(0.1, 0.2).unwrap();
+        for items in [usize::MAX, 1 << 62, (1 << 60) + 1] {
+            let error = shuffled(items, shares, 1).unwrap_err().to_string();
+            assert!(error.starts_with("split: the order of items"), "{error}");
+            assert!(grouped(&vec![(); items], shares, 1).is_err());
+        }
+        // Ranges need no memory. f64 has neither of these numbers.
+        for items in [usize::MAX, (1 << 53) + 1, (1 << 53) + 3] {
+            let parts = chronological(items, shares).unwrap();
+            assert!(parts.train.end == parts.validation.start && parts.test.end == items);
+            assert_eq!(chronological(items, Shares::new(0.0, 0.0).unwrap()).unwrap().train, 0..items);
         }
     }
 

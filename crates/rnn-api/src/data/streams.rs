@@ -250,7 +250,7 @@ impl<T: Copy> Iterator for Streams<T> {
         let (length, start) = (self.steps_per_epoch(), self.cursor.position as usize);
         let steps = length.saturating_sub(start).min(self.config.steps);
         if steps == 0 {
-            self.go_to(Cursor { epoch: self.cursor.epoch + 1, position: 0 });
+            self.go_to(self.cursor.next_epoch());
             return None;
         }
         let (batch, width, pairs) = (self.config.batch_size, self.width(), self.pairs);

@@ -1,11 +1,12 @@
 //! Labelled strings: names, DNA, protein.
 
 use super::error::{Place, Problem};
+use super::fasta::Fasta;
 use super::labels::Labels;
-use super::text::{files_with_extension, read_text};
+use super::text::{TextOptions, files_with_extension, filled_lines, read_text_with};
 use super::vocabulary::Vocabulary;
 use crate::Result;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Non-empty texts, each with a class label.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,9 +19,17 @@ impl LabelledStrings {
     /// Reads a file of lines `label<TAB>text`. Empty lines are skipped.
     ///
     /// # Errors
-    /// As [`read_text`] and [`LabelledStrings::parse`].
+    /// As [`LabelledStrings::read_with`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        parse(&read_text(&path)?, Some(path.as_ref()))
+        Self::read_with(path, &TextOptions::new())
+    }
+
+    /// As [`LabelledStrings::read`], with another encoding or in a Unicode normal form.
+    ///
+    /// # Errors
+    /// As [`read_text_with`] and [`LabelledStrings::parse`].
+    pub fn read_with(path: impl AsRef<Path>, options: &TextOptions) -> Result<Self> {
+        parse(&read_text_with(&path, options)?, Some(path.as_ref()))
     }
 
     /// Reads lines `label<TAB>text`.
@@ -32,17 +41,25 @@ impl LabelledStrings {
     }
 
     /// Reads the `.txt` files of a folder, sorted by name. Each line is a text; its label is the file name without
-    /// the extension. Empty lines are skipped.
+    /// the extension. Empty lines are skipped, and so are hidden files, whose names begin with a dot.
     ///
     /// # Errors
-    /// The folder cannot be read or has no such files, or a file has no lines.
+    /// As [`LabelledStrings::read_folder_with`].
     pub fn read_folder(folder: impl AsRef<Path>) -> Result<Self> {
+        Self::read_folder_with(folder, &TextOptions::new())
+    }
+
+    /// As [`LabelledStrings::read_folder`], with another encoding or in a Unicode normal form.
+    ///
+    /// # Errors
+    /// The folder cannot be read or has no such files, a file cannot be read as text, or it has no lines.
+    pub fn read_folder_with(folder: impl AsRef<Path>, options: &TextOptions) -> Result<Self> {
         let mut all = LabelledStrings::default();
         for path in files_with_extension(folder, "txt")? {
             let label = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
             let before = all.texts.len();
             all.labels.start_file(Some(&path));
-            for (line, text) in lines(&read_text(&path)?) {
+            for (line, text) in filled_lines(&read_text_with(&path, options)?) {
                 all.texts.push(text.to_string());
                 all.labels.push(label.clone(), line);
             }
@@ -120,15 +137,10 @@ impl LabelledStrings {
     }
 }
 
-/// Non-empty lines with their numbers.
-fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().map(|(at, line)| (at + 1, line.trim())).filter(|(_, line)| !line.is_empty())
-}
-
 fn parse(text: &str, path: Option<&Path>) -> Result<LabelledStrings> {
     let mut all = LabelledStrings::default();
     all.labels.start_file(path);
-    for (line, text) in lines(text) {
+    for (line, text) in filled_lines(text) {
         let place = Place::file(path).line(line);
         let Some((label, text)) = text.split_once('\t').map(|(label, text)| (label.trim(), text.trim()))
         else {
@@ -145,81 +157,6 @@ fn parse(text: &str, path: Option<&Path>) -> Result<LabelledStrings> {
         return Err(Problem::Empty { what: "the list of labelled texts" }.at(Place::file(path)));
     }
     Ok(all)
-}
-
-/// A record of a FASTA file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Fasta {
-    /// The header line after `>`: an identifier, often followed by a description.
-    pub header: String,
-    /// The sequence lines, joined, in the original case.
-    pub sequence: String,
-    /// The file, if the record was read from one.
-    pub file: Option<PathBuf>,
-    /// The line of the header.
-    pub line: usize,
-}
-
-impl Fasta {
-    /// The first word of the header.
-    pub fn id(&self) -> &str {
-        self.header.split_whitespace().next().unwrap_or("")
-    }
-
-    /// Reads the records of a file.
-    ///
-    /// # Errors
-    /// As [`read_text`] and [`Fasta::parse`].
-    pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
-        let file = Some(path.as_ref().to_path_buf());
-        let text = read_text(&path)?;
-        let mut records = Self::parse(&text)
-            .map_err(|error| error.located(|place| Place { file: file.clone(), ..place }))?;
-        records.iter_mut().for_each(|record| record.file = file.clone());
-        Ok(records)
-    }
-
-    /// Reads records. A sequence may span several lines. A `*` at the end of a protein is dropped.
-    ///
-    /// # Errors
-    /// There are no records; a sequence stands before the first header; a record has no sequence; or a character is
-    /// not a letter, `-` or `*`.
-    pub fn parse(text: &str) -> Result<Vec<Self>> {
-        let mut records: Vec<Fasta> = Vec::new();
-        for (line, text) in lines(text).filter(|(_, text)| !text.starts_with(';')) {
-            let place = Place::default().line(line);
-            if let Some(header) = text.strip_prefix('>') {
-                complete(records.last_mut())?;
-                let (header, sequence) = (header.trim().to_string(), String::new());
-                records.push(Fasta { header, sequence, file: None, line });
-                continue;
-            }
-            let Some(record) = records.last_mut() else {
-                return Err(Problem::format("a header that begins with >", text).at(place));
-            };
-            let bad = |c: char| !(c.is_ascii_alphabetic() || c == '-' || c == '*' || c == ' ');
-            if let Some((column, c)) = text.chars().enumerate().find(|(_, c)| bad(*c)) {
-                return Err(Problem::format("letters, - or *", c.to_string()).at(place.column(column + 1)));
-            }
-            record.sequence.extend(text.chars().filter(|c| *c != ' '));
-        }
-        complete(records.last_mut())?;
-        if records.is_empty() {
-            return Err(Problem::Empty { what: "the list of records" }.at(Place::default()));
-        }
-        Ok(records)
-    }
-}
-
-fn complete(record: Option<&mut Fasta>) -> Result<()> {
-    let Some(record) = record else { return Ok(()) };
-    record.sequence.truncate(record.sequence.trim_end_matches('*').len());
-    if record.sequence.is_empty() {
-        let place = Place::default().line(record.line);
-        return Err(Problem::Empty { what: "the sequence of the record" }.at(place));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -251,32 +188,19 @@ mod tests {
         let error = all.encode(&vocabulary).unwrap_err().to_string();
         let want = "Greek.txt, line 3, column 2, field \"text\": the vocabulary has no \"g\"";
         assert!(error.contains(want), "{error}");
+        // A hidden file, such as macOS leaves on other systems, is no class.
+        std::fs::write(file.0.with_file_name("._Greek.txt"), b"\0\x05\x16\x07").unwrap();
+        std::fs::write(&file.0, b"Adamo\xfa\r\rAgelakos\r").unwrap();
+        let folder = file.0.parent().unwrap();
+        let latin1 = TextOptions::new().with_encoding("latin1");
+        assert_eq!(
+            LabelledStrings::read_folder_with(folder, &latin1).unwrap().texts(),
+            ["Adamoú", "Agelakos"]
+        );
         std::fs::write(&file.0, " \n").unwrap();
         let error = LabelledStrings::read_folder(file.0.parent().unwrap()).unwrap_err().to_string();
         assert!(error.ends_with("Greek.txt: the file is empty"), "{error}");
         std::fs::remove_file(&file.0).unwrap();
         assert!(LabelledStrings::read_folder(file.0.parent().unwrap()).is_err());
-    }
-
-    #[test]
-    fn fasta_records() {
-        let text = ">sp|P1 kinase OS=Mus\nMKV\nLA*\n;note\n>sp|P2 other\nggc-a\n";
-        let records = Fasta::parse(text).unwrap();
-        assert_eq!((records[0].id(), records[0].sequence.as_str()), ("sp|P1", "MKVLA"));
-        assert_eq!((records[1].line, records[1].sequence.as_str()), (5, "ggc-a"));
-        let class = |r: &Fasta| r.header.split_whitespace().nth(1).map(str::to_string);
-        let all = LabelledStrings::from_fasta(&records, class).unwrap();
-        assert_eq!(all.labels.values(), ["kinase", "other"]);
-        let error = LabelledStrings::from_fasta(&records, |r| (r.line == 1).then(String::new));
-        assert!(error.unwrap_err().to_string().starts_with("line 5, sequence 1"));
-        let file = TestFile::new("two.fasta", text.as_bytes());
-        let labels = LabelledStrings::from_fasta(&Fasta::read(&file.0).unwrap(), class).unwrap().labels;
-        let error = Classes::from_names(vec!["kinase".into()]).unwrap().encode(&labels).unwrap_err();
-        assert!(error.to_string().contains("two.fasta, line 5: the label \"other\""), "{error}");
-        let error = |text: &str| Fasta::parse(text).unwrap_err().to_string();
-        assert!(error("ACGT\n>a\nA").starts_with("line 1: expected a header"));
-        assert!(error(">a\n>b\nA").starts_with("line 1: the sequence of the record is empty"));
-        assert!(error(">a\nAC\nA1T").starts_with("line 3, column 2: expected letters"));
-        assert!(error("").contains("empty"));
     }
 }

@@ -1,8 +1,10 @@
 //! Characters and words as numbers.
 
 use super::error::{Place, Problem};
+use super::text::Normalisation;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// What the symbols of a [`Vocabulary`] are.
@@ -33,11 +35,15 @@ pub struct VocabularyConfig {
     /// The largest number of symbols, not counting special tokens and the unknown token. The most frequent ones are
     /// kept.
     pub max_size: Option<usize>,
+    /// The Unicode normal form of the texts, here and in [`Vocabulary::encode`]; none by default.
+    #[serde(default)]
+    pub normalisation: Option<Normalisation>,
 }
 
 impl VocabularyConfig {
     fn new(symbols: Symbols) -> Self {
-        VocabularyConfig { symbols, unknown: None, special: vec![], min_count: 1, max_size: None }
+        let (min_count, max_size, normalisation) = (1, None, None);
+        VocabularyConfig { symbols, unknown: None, special: vec![], min_count, max_size, normalisation }
     }
 
     /// All characters.
@@ -74,6 +80,12 @@ impl VocabularyConfig {
         VocabularyConfig { max_size: Some(max_size), ..self }
     }
 
+    /// Normalises texts before they are divided into symbols, so that texts that look alike are encoded alike.
+    #[must_use]
+    pub fn with_normalisation(self, normalisation: Normalisation) -> Self {
+        VocabularyConfig { normalisation: Some(normalisation), ..self }
+    }
+
     /// Builds the vocabulary of these texts. Use only texts of the training part.
     ///
     /// # Errors
@@ -81,7 +93,8 @@ impl VocabularyConfig {
     pub fn fit<S: AsRef<str>>(&self, texts: impl IntoIterator<Item = S>) -> Result<Vocabulary> {
         let mut counts: HashMap<String, u64> = HashMap::new();
         for text in texts {
-            each_symbol(self.symbols, text.as_ref(), |_, symbol| match counts.get_mut(symbol) {
+            let text = normalised(text.as_ref(), self.normalisation);
+            each_symbol(self.symbols, &text, |_, symbol| match counts.get_mut(symbol) {
                 Some(count) => *count += 1,
                 None => {
                     counts.insert(symbol.to_string(), 1);
@@ -100,7 +113,8 @@ impl VocabularyConfig {
             found.sort();
         }
         tokens.extend(found.into_iter().map(|(symbol, _)| symbol));
-        let saved = Saved { symbols: self.symbols, tokens, unknown: self.unknown.clone() };
+        let (symbols, unknown, normalisation) = (self.symbols, self.unknown.clone(), self.normalisation);
+        let saved = Saved { symbols, tokens, unknown, normalisation };
         Vocabulary::try_from(saved)
     }
 }
@@ -113,6 +127,7 @@ pub struct Vocabulary {
     tokens: Vec<String>,
     numbers: HashMap<String, u32>,
     unknown: Option<u32>,
+    normalisation: Option<Normalisation>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,6 +136,9 @@ struct Saved {
     symbols: Symbols,
     tokens: Vec<String>,
     unknown: Option<String>,
+    /// Absent from vocabularies without it, which older versions read as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    normalisation: Option<Normalisation>,
 }
 
 impl Vocabulary {
@@ -158,8 +176,9 @@ impl Vocabulary {
     ///
     /// # Errors
     /// The text has no symbols, or a symbol is not in the vocabulary and there is no unknown token. The error names
-    /// line and column.
+    /// line and column, in the normalised text if the vocabulary has a normal form.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let text = &*normalised(text, self.normalisation);
         let (mut numbers, mut missing) = (Vec::new(), None::<(usize, &str)>);
         each_symbol(self.symbols, text, |at, symbol| match self.number(symbol).or(self.unknown) {
             Some(number) => numbers.push(number),
@@ -205,6 +224,10 @@ impl Vocabulary {
     }
 }
 
+fn normalised(text: &str, form: Option<Normalisation>) -> Cow<'_, str> {
+    form.map_or(Cow::Borrowed(text), |form| form.apply(text))
+}
+
 /// Calls `each` with the byte position of every symbol, and the symbol.
 fn each_symbol<'a>(symbols: Symbols, text: &'a str, mut each: impl FnMut(usize, &'a str)) {
     match symbols {
@@ -219,7 +242,7 @@ impl TryFrom<Saved> for Vocabulary {
     type Error = Error;
 
     fn try_from(saved: Saved) -> Result<Self> {
-        let Saved { symbols, tokens, unknown } = saved;
+        let Saved { symbols, tokens, unknown, normalisation } = saved;
         let mut numbers = HashMap::with_capacity(tokens.len());
         for (number, token) in tokens.iter().enumerate() {
             if numbers.insert(token.clone(), number as u32).is_some() {
@@ -233,14 +256,15 @@ impl TryFrom<Saved> for Vocabulary {
                 Error::config("Vocabulary", "unknown", "one of the tokens", format!("{token:?}"))
             })?),
         };
-        Ok(Vocabulary { symbols, tokens, numbers, unknown })
+        Ok(Vocabulary { symbols, tokens, numbers, unknown, normalisation })
     }
 }
 
 impl From<Vocabulary> for Saved {
     fn from(vocabulary: Vocabulary) -> Self {
         let unknown = vocabulary.unknown.map(|number| vocabulary.tokens[number as usize].clone());
-        Saved { symbols: vocabulary.symbols, tokens: vocabulary.tokens, unknown }
+        let Vocabulary { symbols, tokens, normalisation, .. } = vocabulary;
+        Saved { symbols, tokens, unknown, normalisation }
     }
 }
 
@@ -285,5 +309,20 @@ mod tests {
         assert_eq!(serde_json::from_str::<Vocabulary>(&json).unwrap(), vocabulary);
         assert!(serde_json::from_str::<Vocabulary>(&json.replace("\"b\"", "\"a\"")).is_err());
         assert!(serde_json::from_str::<Vocabulary>(&json.replace("own\":\"?\"", "own\":\"!\"")).is_err());
+    }
+
+    #[test]
+    fn texts_that_look_alike_are_encoded_alike_on_request() {
+        let (composed, decomposed) = ("h\u{e9}", "he\u{301}");
+        let plain = VocabularyConfig::characters().fit([composed]).unwrap();
+        assert!(plain.encode(decomposed).is_err());
+        let config = VocabularyConfig::characters().with_normalisation(Normalisation::Nfc);
+        let vocabulary = config.fit([decomposed]).unwrap();
+        assert_eq!(vocabulary.tokens(), ["h", "\u{e9}"]);
+        let json = serde_json::to_string(&vocabulary).unwrap();
+        let vocabulary: Vocabulary = serde_json::from_str(&json).unwrap();
+        for text in [composed, decomposed] {
+            assert_eq!(vocabulary.encode(text).unwrap(), [0, 1]);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::error::{Place, Problem};
 use super::host::HostArray;
+use super::reserve::room;
 use super::sequence::{Missing, Sequence, check_features};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -171,7 +172,7 @@ impl Windows {
     /// A batch of these windows, in this order.
     ///
     /// # Errors
-    /// No windows are given, or a window does not exist.
+    /// No windows are given, a window does not exist, or the batch does not fit into memory.
     pub fn batch(&self, indices: &[usize]) -> Result<WindowBatch> {
         check_features("Windows::batch", indices, self.len())?;
         let WindowConfig { window, horizon, gap, .. } = self.config;
@@ -181,26 +182,29 @@ impl Windows {
             let at = (start + t) * features;
             &self.sequences[sequence].values()[at..at + features]
         };
-        let mut x = Vec::with_capacity(window * indices.len() * features);
+        let batch = indices.len();
+        let mut x = room("Windows::batch", "the inputs [window, B, features] =", &[window, batch, features])?;
         for t in 0..window {
             indices.iter().for_each(|i| x.extend_from_slice(step(i, t)));
         }
-        let mut y = Vec::with_capacity(horizon * indices.len() * self.targets.len());
+        let targets = self.targets.len();
+        let mut y =
+            room("Windows::batch", "the targets [horizon, B, features] =", &[horizon, batch, targets])?;
         for t in window + gap..window + gap + horizon {
             for i in indices {
                 y.extend(self.targets.iter().map(|&f| step(i, t)[f]));
             }
         }
         Ok(WindowBatch {
-            x: HostArray::from_parts(x, &[window, indices.len(), features]),
-            y: HostArray::from_parts(y, &[horizon, indices.len(), self.targets.len()]),
+            x: HostArray::from_parts(x, &[window, batch, features]),
+            y: HostArray::from_parts(y, &[horizon, batch, targets]),
         })
     }
 
     /// All windows as one batch.
     ///
     /// # Errors
-    /// None is expected, because there is at least one window.
+    /// The batch does not fit into memory.
     pub fn all(&self) -> Result<WindowBatch> {
         self.batch(&(0..self.len()).collect::<Vec<_>>())
     }

@@ -1,13 +1,15 @@
 //! Files: safetensors with PyTorch's names, written atomically and checked before use.
 
+mod foreign;
 mod safetensors;
 
 pub(crate) use self::safetensors::write_atomically;
 pub use self::safetensors::{HostTensor, TensorFile, write};
 
 use crate::error::{Error, Result};
-use crate::nn::{Module, mismatches};
-use std::collections::HashMap;
+use crate::nn::{Module, mismatches, prefix_problem};
+use rnn_runtime::Array;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// Writes all parameters of `model` to a safetensors file. The file is written beside its destination, flushed to
@@ -53,6 +55,15 @@ impl LoadOptions {
     }
 }
 
+/// The values whose names start with `prefix`, without the prefix, for
+/// [`load_state_dict`](crate::nn::Module::load_state_dict): the part of a model, or a state dict of PyTorch's
+/// `DataParallel` with `module.` before every name.
+pub fn without_prefix(values: &BTreeMap<String, Array>, prefix: &str) -> BTreeMap<String, Array> {
+    let named =
+        |(name, value): (&String, &Array)| Some((name.strip_prefix(prefix)?.to_string(), value.clone()));
+    values.iter().filter_map(named).collect()
+}
+
 /// Reads all parameters of `model` from a safetensors file in f32 or f16 and returns the file's metadata. The state
 /// dict of a PyTorch `nn.LSTM`, `nn.GRU` or `nn.RNN` loads unchanged.
 ///
@@ -77,6 +88,7 @@ pub fn load_with(
     let params = model.named_parameters();
     let own: Vec<_> = params.iter().map(|(name, param)| (name.as_str(), param.shape())).collect();
     let mut problems = mismatches(&own, file.dims());
+    problems.extend(prefix_problem(&own, file.dims(), &options.prefix));
     problems.extend(own.iter().filter_map(|(name, _)| file.type_problem(name)));
     if !problems.is_empty() {
         return Err(Error::Checkpoint { path: path.to_path_buf(), problems });

@@ -1,5 +1,6 @@
 //! The safetensors file format.
 
+use super::foreign::describe;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use rnn_runtime::{Array, Device};
@@ -36,13 +37,15 @@ impl TensorFile {
     /// Reads and verifies a whole file.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Checkpoint`] for a file that is corrupt or truncated.
+    /// [`Error::Io`], or [`Error::Checkpoint`] for a file that is corrupt, truncated or of another format. Well-known
+    /// formats are named.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = fs::read(path).map_err(|source| io_error(path, source))?;
-        let corrupt = |error: safetensors::SafeTensorError| Error::Checkpoint {
-            path: path.to_path_buf(),
-            problems: vec![format!("not a whole safetensors file: {error}")],
+        let corrupt = |error: safetensors::SafeTensorError| {
+            let why = describe(&bytes).unwrap_or_else(|| error.to_string());
+            let problems = vec![format!("not a whole safetensors file: {why}")];
+            Error::Checkpoint { path: path.to_path_buf(), problems }
         };
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(corrupt)?;
         let file = SafeTensors::deserialize(&bytes).map_err(corrupt)?;

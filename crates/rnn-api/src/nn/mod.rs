@@ -26,7 +26,7 @@ pub use layers::RecurrentLayer;
 pub use linear::{Linear, LinearConfig};
 pub use mode::{Draws, Mode};
 pub use module::{Found, Module, Visitor};
-pub(crate) use module::{draw_problems, mismatches};
+pub(crate) use module::{draw_problems, mismatches, prefix_problem};
 pub use output::{RecurrentOutput, Trace};
 pub use sequences::{ForwardArgs, Lengths, Resets};
 pub use sequential::{Layer, Sequential};

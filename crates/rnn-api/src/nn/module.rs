@@ -167,8 +167,9 @@ pub trait Module {
         let own = self.named_parameters();
         let shapes: Vec<(&str, &Shape)> =
             own.iter().map(|(name, param)| (name.as_str(), param.shape())).collect();
-        let given = values.iter().map(|(name, array)| (name.as_str(), array.dims()));
-        let problems = mismatches(&shapes, given);
+        let given = || values.iter().map(|(name, array)| (name.as_str(), array.dims()));
+        let mut problems = mismatches(&shapes, given());
+        problems.extend(prefix_problem(&shapes, given(), ""));
         if !problems.is_empty() {
             return Err(Error::StateDict { problems });
         }
@@ -204,6 +205,27 @@ pub(crate) fn mismatches<'a>(
     let unknown = given.keys().filter(|name| !names.contains(*name));
     problems.extend(unknown.map(|name| format!("`{name}` is unknown")));
     problems
+}
+
+/// The remedy where the model's names are all absent, and given with something before them: `module.` of PyTorch's
+/// `DataParallel`, or the name of the part in a larger model. `removed` is a prefix that is already taken off.
+pub(crate) fn prefix_problem<'a>(
+    own: &[(&str, &Shape)],
+    given: impl Iterator<Item = (&'a str, &'a [usize])>,
+    removed: &str,
+) -> Option<String> {
+    let given: BTreeSet<&str> = given.map(|(name, _)| name).collect();
+    if own.iter().any(|(name, _)| given.contains(name)) {
+        return None;
+    }
+    let (first, _) = own.first()?;
+    let prefix =
+        given.iter().find_map(|name| name.strip_suffix(first).filter(|prefix| prefix.ends_with('.')))?;
+    let prefix = format!("{removed}{prefix}");
+    Some(format!(
+        "names have the prefix `{prefix}`; remove it with io::LoadOptions::with_prefix({prefix:?}) for a file, \
+         io::without_prefix for a state dict"
+    ))
 }
 
 /// Every difference between the model's sources of draws and the given ones.

@@ -2,6 +2,7 @@
 
 use super::Sound;
 use crate::data::error::{Place, Problem};
+use crate::data::reserve::room;
 use crate::data::sequence::Sequence;
 use crate::{Error, Result};
 use realfft::{RealFftPlanner, RealToComplex};
@@ -52,7 +53,9 @@ impl LogMelConfig {
     /// Sets the samples of a window and from one to the next.
     #[must_use]
     pub fn with_window(self, window: usize, hop: usize) -> Self {
-        LogMelConfig { window, hop, fft_size: window.next_power_of_two(), ..self }
+        // `init` refuses sizes without a next power.
+        let fft_size = window.checked_next_power_of_two().unwrap_or(usize::MAX);
+        LogMelConfig { window, hop, fft_size, ..self }
     }
 
     /// Sets the number of bands and the frequencies from the first to the last.
@@ -102,13 +105,16 @@ fn hertz(mel: f64) -> f64 {
 /// For each band its first bin and the weights from there on.
 fn triangles(config: &LogMelConfig) -> Result<Vec<(usize, Vec<f32>)>> {
     let (low, high) = (mel(config.low.into()), mel(config.high.into()));
-    let edge = |k: usize| hertz(low + (high - low) * k as f64 / (config.bands + 1) as f64);
+    let edge = |k: usize| hertz(low + (high - low) * k as f64 / (config.bands as f64 + 1.0));
     let frequency = |bin: usize| bin as f64 * f64::from(config.rate) / config.fft_size as f64;
     let triangle = |band: usize| {
         let (left, top, right) = (edge(band), edge(band + 1), edge(band + 2));
         let weight =
             |bin| ((frequency(bin) - left) / (top - left)).min((right - frequency(bin)) / (right - top));
-        let bins: Vec<usize> = (0..=config.fft_size / 2).filter(|&bin| weight(bin) > 0.0).collect();
+        // One bin more on both sides, as frequencies are rounded.
+        let bin = |hertz: f64| (hertz * config.fft_size as f64 / f64::from(config.rate)) as usize;
+        let near = bin(left).saturating_sub(1)..=(bin(right) + 2).min(config.fft_size / 2);
+        let bins: Vec<usize> = near.filter(|&bin| weight(bin) > 0.0).collect();
         let Some(&first) = bins.first() else {
             let expected =
                 format!("few enough for a transform of {} points: band {band} is empty", config.fft_size);
@@ -156,7 +162,8 @@ impl LogMel {
         }
         let (mut input, mut spectrum) = (self.fft.make_input_vec(), self.fft.make_output_vec());
         let mut scratch = self.fft.make_scratch_vec();
-        let mut values = Vec::new();
+        let count = 1 + (sound.samples().len() - window) / hop;
+        let mut values = room("LogMel::frames", "the frames [T, bands] =", &[count, self.config.bands])?;
         for start in (0..=sound.samples().len() - window).step_by(hop) {
             input.fill(0.0);
             let samples = sound.samples()[start..].iter().zip(&self.hann);
@@ -255,6 +262,10 @@ mod tests {
         let error = |config: LogMelConfig| config.init().unwrap_err().to_string();
         assert!(error(config.clone().with_window(0, 1)).contains("window"));
         assert!(error(config.clone().with_window(4, 0)).contains("hop"));
+        for window in [usize::MAX, (1 << 24) + 1] {
+            assert!(error(config.clone().with_window(window, 1)).contains("fft_size"));
+        }
+        assert!(error(config.clone().with_bands(usize::MAX, 20.0, 4000.0)).contains("is empty"));
         assert!(error(config.clone().with_bands(4, 100.0, 4001.0)).contains("4000 Hz"));
         assert!(error(config.clone().with_bands(4, f32::NAN, 400.0)).contains("low, high"));
         assert!(error(config.clone().with_bands(300, 20.0, 4000.0)).contains("is empty"));

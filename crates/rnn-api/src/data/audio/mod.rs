@@ -1,16 +1,22 @@
 //! Sound as sequences of log-mel frames. With the feature `audio`.
 
 mod log_mel;
+mod pcm;
+pub(super) mod wav;
+#[cfg(test)]
+mod wild;
 
 pub use log_mel::{LogMel, LogMelConfig};
 
 use super::error::{Place, Problem};
 use super::labels::Labels;
-use super::text::{files_with_extension, io_error};
+use super::reserve::room;
+use super::text::{files_with_extension, folders, io_error};
 use crate::Result;
 use std::path::{Path, PathBuf};
+use wav::Wav;
 
-/// A sound: one channel of samples in `[-1, 1]`.
+/// A sound: one channel of samples, of which those in `[-1, 1]` are within full scale.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sound {
     samples: Vec<f32>,
@@ -18,11 +24,14 @@ pub struct Sound {
 }
 
 impl Sound {
-    /// Samples, so many per second.
+    /// Samples, `rate` per second.
     ///
     /// # Errors
-    /// No samples, or one that is not finite.
+    /// There are no samples, one is not finite, or the rate is 0.
     pub fn new(samples: Vec<f32>, rate: u32) -> Result<Self> {
+        if rate == 0 {
+            return Err(crate::Error::value("Sound::new", "rate", "at least 1", rate));
+        }
         if samples.is_empty() {
             return Err(Problem::Empty { what: "the sound" }.at(Place::default()));
         }
@@ -42,20 +51,16 @@ impl Sound {
         self.rate
     }
 
-    /// Reads a WAV file of 8 to 32 bit integers or 32 bit floats. Several channels are averaged.
+    /// Reads a WAV file (RIFF or RF64) of integers up to 64 bits, floats of 32 or 64 bits, A-law or mu-law. Several
+    /// channels are averaged.
+    ///
+    /// Where the header states another length than the file has, the samples that are there are read. `tracing`
+    /// reports it unless the header says that the length is unknown, as programs that write into a pipe do.
     ///
     /// # Errors
-    /// A file that cannot be read, is not such a WAV file, is cut off, or holds no samples, or one
-    /// that is not finite.
+    /// The file cannot be read, is not such a WAV file, or holds no samples or one that is not finite.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let file = std::fs::File::open(path).map_err(|source| io_error(path, source))?;
-        let named = |place| Place { file: Some(path.to_path_buf()), ..place };
-        match decode(std::io::BufReader::new(file)) {
-            Ok((samples, rate)) => Sound::new(samples, rate).map_err(|error| error.located(named)),
-            Err(hound::Error::IoError(source)) => Err(io_error(path, source)),
-            Err(other) => Err(no_wav(&other).at(Place::file(Some(path)))),
-        }
+        read(path.as_ref(), mixed)
     }
 
     /// As [`Sound::read`], from the bytes of a WAV file.
@@ -63,29 +68,50 @@ impl Sound {
     /// # Errors
     /// As [`Sound::read`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let (samples, rate) = decode(bytes).map_err(|error| no_wav(&error).at(Place::default()))?;
-        Sound::new(samples, rate)
+        mixed(&parse(bytes, None)?)
+    }
+
+    /// As [`Sound::read`], with each channel as a sound of its own.
+    ///
+    /// # Errors
+    /// As [`Sound::read`].
+    pub fn read_channels(path: impl AsRef<Path>) -> Result<Vec<Self>> {
+        read(path.as_ref(), |wav| (0..wav.format.channels).map(|channel| one_channel(wav, channel)).collect())
     }
 }
 
-fn no_wav(error: &hound::Error) -> Problem {
-    Problem::Format { expected: "a WAV file".into(), got: error.to_string() }
+fn read<T>(path: &Path, decode: impl FnOnce(&Wav<'_>) -> Result<T>) -> Result<T> {
+    let bytes = std::fs::read(path).map_err(|source| io_error(path, source))?;
+    let named = |place| Place { file: Some(path.to_path_buf()), ..place };
+    parse(&bytes, Some(path)).and_then(|wav| decode(&wav)).map_err(|error| error.located(named))
 }
 
-/// The samples, channels averaged, and the rate.
-fn decode(bytes: impl std::io::Read) -> std::result::Result<(Vec<f32>, u32), hound::Error> {
-    let mut reader = hound::WavReader::new(bytes)?;
-    let spec = reader.spec();
-    let samples: std::result::Result<Vec<f32>, _> = match spec.sample_format {
-        hound::SampleFormat::Float => reader.samples::<f32>().collect(),
-        hound::SampleFormat::Int => {
-            let scale = (1u64 << (spec.bits_per_sample.clamp(1, 64) - 1)) as f32;
-            reader.samples::<i32>().map(|sample| Ok(sample? as f32 / scale)).collect()
-        }
-    };
-    let channels = usize::from(spec.channels.max(1));
-    let mean = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
-    Ok((samples?.chunks_exact(channels).map(mean).collect(), spec.sample_rate))
+/// Finds the samples and reports what the header says otherwise.
+fn parse<'a>(bytes: &'a [u8], path: Option<&Path>) -> Result<Wav<'a>> {
+    let wav = Wav::parse(bytes).map_err(|problem| problem.at(Place::default()))?;
+    for warning in &wav.warnings {
+        let file = path.map_or_else(|| "a WAV file".into(), |path| path.display().to_string());
+        tracing::warn!("{file}: {warning}");
+    }
+    Ok(wav)
+}
+
+/// The mean of the channels.
+fn mixed(wav: &Wav<'_>) -> Result<Sound> {
+    let channels = wav.format.channels as f32;
+    frames(wav, |frame| wav.format.samples(frame).sum::<f32>() / channels)
+}
+
+fn one_channel(wav: &Wav<'_>, channel: usize) -> Result<Sound> {
+    frames(wav, |frame| wav.format.samples(frame).nth(channel).unwrap_or(f32::NAN))
+}
+
+/// One sample per frame.
+fn frames(wav: &Wav<'_>, sample: impl Fn(&[u8]) -> f32) -> Result<Sound> {
+    let frame = wav.format.frame_bytes();
+    let mut samples = room("Sound::read", "the samples", &[wav.data.len() / frame])?;
+    samples.extend(wav.data.chunks_exact(frame).map(sample));
+    Sound::new(samples, wav.format.rate)
 }
 
 /// Where the label of a file is.
@@ -98,7 +124,8 @@ pub enum LabelFrom {
     NameUntil(char),
 }
 
-/// The WAV files of a folder and their labels, sorted by path.
+/// The WAV files of a folder and their labels, sorted by path. Hidden files and folders, whose names begin with a
+/// dot, are passed over.
 ///
 /// # Errors
 /// A folder that cannot be read, or one without such files; a name without the character.
@@ -107,12 +134,7 @@ pub fn labelled_files(folder: impl AsRef<Path>, label: LabelFrom) -> Result<(Vec
     let files = match label {
         LabelFrom::NameUntil(_) => files_with_extension(folder, "wav")?,
         LabelFrom::Folder => {
-            let mut folders = Vec::new();
-            for entry in std::fs::read_dir(folder).map_err(|source| io_error(folder, source))? {
-                let path = entry.map_err(|source| io_error(folder, source))?.path();
-                folders.extend(path.is_dir().then_some(path));
-            }
-            folders.sort();
+            let folders = folders(folder)?;
             let found: Result<Vec<_>> =
                 folders.iter().map(|class| files_with_extension(class, "wav")).collect();
             found?.concat()
@@ -152,25 +174,11 @@ mod tests {
     use crate::Error;
     use crate::data::Classes;
     use crate::data::text::tests::TestFile;
-
-    fn wav(spec: hound::WavSpec, samples: &[i32]) -> Vec<u8> {
-        let mut bytes = std::io::Cursor::new(Vec::new());
-        let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
-        samples.iter().for_each(|&sample| writer.write_sample(sample).unwrap());
-        writer.finalize().unwrap();
-        bytes.into_inner()
-    }
-
-    const SPEC: hound::WavSpec = hound::WavSpec {
-        channels: 2,
-        sample_rate: 8000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
+    use wav::tests::stereo;
 
     #[test]
     fn files_are_scaled_and_channels_averaged() {
-        let file = TestFile::new("7_ann_0.wav", &wav(SPEC, &[16384, 0, -32768, -32768]));
+        let file = TestFile::new("7_ann_0.wav", &stereo(&[16384, 0, -32768, -32768]));
         let sound = Sound::read(&file.0).unwrap();
         assert_eq!((sound.samples(), sound.rate()), (&[0.25, -1.0][..], 8000));
         let (files, labels) = labelled_files(file.0.parent().unwrap(), LabelFrom::NameUntil('_')).unwrap();
@@ -189,10 +197,7 @@ mod tests {
 
     #[test]
     fn broken_files_are_named() {
-        let whole = wav(SPEC, &[1, 2, 3, 4]);
-        for (name, bytes) in
-            [("text.wav", &b"RIFX"[..]), ("cut.wav", &whole[..whole.len() - 3]), ("no.wav", &wav(SPEC, &[]))]
-        {
+        for (name, bytes) in [("text.wav", &b"RIFX"[..]), ("no.wav", &stereo(&[]))] {
             let file = TestFile::new(name, bytes);
             let error = Sound::read(&file.0).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
