@@ -5,7 +5,8 @@ use super::score::Score;
 use crate::error::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write, stderr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use web_time::Instant;
 
 /// The time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
