@@ -85,18 +85,33 @@ impl Batch {
 
 /// Goes through items in batches, epoch after epoch. The iterator ends with each epoch, and the next call starts
 /// the next epoch. The order depends only on the configuration and the epoch, so a run that seeks the cursor of
-/// another run gets the same batches. Cheap to clone.
+/// another run gets the same batches. The cursor counts items: without buckets, a run with another batch size goes on
+/// with the items that are left of the epoch. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Batches {
     config: BatchConfig,
     items: usize,
     lengths: Option<Arc<[usize]>>,
     cursor: Cursor,
-    /// The batches of the current epoch, each with the end of its bucket; made when first needed.
+    /// The batches of the current epoch; made when first needed.
     epoch: Option<Arc<[Chosen]>>,
 }
 
-type Chosen = (Vec<usize>, Option<usize>);
+/// A batch of an epoch.
+#[derive(Debug)]
+struct Chosen {
+    /// The number of items before it.
+    start: u64,
+    indices: Vec<usize>,
+    /// The end of its bucket.
+    bucket: Option<usize>,
+}
+
+impl Chosen {
+    fn end(&self) -> u64 {
+        self.start + self.indices.len() as u64
+    }
+}
 
 impl Batches {
     /// Batches of `items` items.
@@ -142,9 +157,28 @@ impl Batches {
         Ok(batches)
     }
 
+    /// The settings.
+    pub fn config(&self) -> &BatchConfig {
+        &self.config
+    }
+
+    /// The number of items.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// The lengths of the items, if the batches were made [`by_length`](Batches::by_length).
+    pub fn lengths(&self) -> Option<&[usize]> {
+        self.lengths.as_deref()
+    }
+
     /// The number of batches in each epoch.
     pub fn batches_per_epoch(&mut self) -> usize {
-        self.current().len()
+        match (self.config.bucket_width, self.config.drop_last) {
+            (None, false) => self.items.div_ceil(self.config.batch_size),
+            (None, true) => self.items / self.config.batch_size,
+            (Some(_), _) => self.current().len(),
+        }
     }
 
     /// The position of the next batch.
@@ -155,49 +189,63 @@ impl Batches {
     /// Continues at the position of another iteration.
     ///
     /// # Errors
-    /// The position is beyond the epoch, so the cursor belongs to other data. Nothing is changed then.
+    /// The position is beyond the epoch, or inside a batch of a bucket, so the cursor belongs to other data. Nothing is
+    /// changed then.
     pub fn seek(&mut self, cursor: Cursor) -> Result<()> {
-        let batches = self.batches_per_epoch();
-        if cursor.position > batches as u64 {
-            let expected = format!("at most the {batches} batches of an epoch");
-            return Err(Error::value("Batches::seek", "position", expected, cursor.position));
+        let refused =
+            |expected: String| Err(Error::value("Batches::seek", "position", expected, cursor.position));
+        if cursor.position > self.items as u64 {
+            return refused(format!("at most the {} items of an epoch", self.items));
         }
-        self.go_to(cursor);
+        let epoch: Arc<[Chosen]> = self.choose(cursor).into();
+        let end = epoch.last().map_or(0, Chosen::end);
+        if self.config.bucket_width.is_some()
+            && cursor.position < end
+            && epoch.binary_search_by_key(&cursor.position, |batch| batch.start).is_err()
+        {
+            return refused("the beginning of a batch of a bucket".into());
+        }
+        (self.cursor, self.epoch) = (cursor, Some(epoch));
         Ok(())
     }
 
-    fn go_to(&mut self, cursor: Cursor) {
-        if self.cursor.epoch != cursor.epoch {
-            self.epoch = None;
-        }
-        self.cursor = cursor;
-    }
-
     fn current(&mut self) -> Arc<[Chosen]> {
-        let epoch = self.epoch.take().unwrap_or_else(|| self.choose(self.cursor.epoch).into());
+        let epoch = self.epoch.take().unwrap_or_else(|| self.choose(self.cursor).into());
         self.epoch.insert(epoch).clone()
     }
 
-    /// Divides the items of an epoch into batches.
-    fn choose(&self, epoch: u64) -> Vec<Chosen> {
+    /// Divides the items of an epoch into batches. Without buckets a batch starts at the cursor, wherever that is.
+    fn choose(&self, cursor: Cursor) -> Vec<Chosen> {
+        let Cursor { epoch, position } = cursor;
         let mut order: Vec<usize> = (0..self.items).collect();
         if let Some(seed) = self.config.seed {
             shuffle(&mut order, seed, Draw::Items, epoch);
         }
         let size = self.config.batch_size;
         let (Some(lengths), Some(width)) = (&self.lengths, self.config.bucket_width) else {
-            let whole = |batch: &[usize]| (batch.to_vec(), None);
-            let batches = order.chunks(size).filter(|batch| self.wanted(batch));
-            return batches.map(whole).collect();
+            let mut start = position % size as u64;
+            let mut parts = Vec::new();
+            for batch in order[start as usize..].chunks(size).filter(|batch| self.wanted(batch)) {
+                parts.push(Chosen { start, indices: batch.to_vec(), bucket: None });
+                start += batch.len() as u64;
+            }
+            return parts;
         };
         let end = |item: usize| lengths[item].div_ceil(width).saturating_mul(width);
         // A stable sort: within a bucket items keep their order.
         order.sort_by_key(|&item| end(item));
         let buckets = order.chunk_by(|&a, &b| end(a) == end(b));
         let batches = buckets.flat_map(|bucket| bucket.chunks(size)).filter(|batch| self.wanted(batch));
-        let mut batches: Vec<Chosen> = batches.map(|batch| (batch.to_vec(), Some(end(batch[0])))).collect();
+        let chosen =
+            |batch: &[usize]| Chosen { start: 0, indices: batch.to_vec(), bucket: Some(end(batch[0])) };
+        let mut batches: Vec<Chosen> = batches.map(chosen).collect();
         if let Some(seed) = self.config.seed {
             shuffle(&mut batches, seed, Draw::Batches, epoch);
+        }
+        let mut start = 0;
+        for batch in &mut batches {
+            batch.start = start;
+            start = batch.end();
         }
         batches
     }
@@ -213,12 +261,14 @@ impl Iterator for Batches {
     /// The next batch; `None` once at the end of each epoch.
     fn next(&mut self) -> Option<Batch> {
         let epoch = self.current();
-        let Cursor { epoch: number, position } = self.cursor;
-        let Some((indices, bucket)) = epoch.get(position as usize) else {
-            self.go_to(Cursor { epoch: number + 1, position: 0 });
+        let position = self.cursor.position;
+        let number = epoch.partition_point(|batch| batch.start < position);
+        let Some(Chosen { indices, bucket, .. }) = epoch.get(number) else {
+            (self.cursor, self.epoch) =
+                (Cursor { epoch: self.cursor.epoch.saturating_add(1), position: 0 }, None);
             return None;
         };
-        self.cursor.position += 1;
+        self.cursor.position = epoch[number].end();
         Some(Batch { indices: indices.clone(), bucket: *bucket, next: self.cursor, items: self.items })
     }
 }
@@ -293,7 +343,30 @@ mod tests {
             }
         }
         let beyond = Cursor { epoch: 0, position: 1000 };
-        assert!(fresh().seek(beyond).unwrap_err().to_string().contains("batches of an epoch"));
+        assert!(fresh().seek(beyond).unwrap_err().to_string().contains("items of an epoch"));
+        // The first batch has four items, or what its bucket has.
+        let inside = Cursor { epoch: 0, position: fresh().next().unwrap().next.position - 1 };
+        assert!(fresh().seek(inside).unwrap_err().to_string().contains("beginning of a batch"));
+    }
+
+    /// Positions that count batches would skip or repeat items here.
+    #[test]
+    fn another_batch_size_goes_on_with_the_items_that_are_left() {
+        let of = |size| Batches::new(20, &BatchConfig::new(size).with_shuffle(3)).unwrap();
+        let order = of(20).next().unwrap().indices;
+        let mut small = of(3);
+        small.by_ref().take(2).for_each(drop);
+        assert_eq!(small.cursor(), Cursor { epoch: 0, position: 6 });
+        let mut large = of(5);
+        large.seek(small.cursor()).unwrap();
+        assert_eq!(indices(&mut large), [&order[6..11], &order[11..16], &order[16..]]);
+        let mut whole = of(5);
+        whole.by_ref().for_each(drop);
+        assert_eq!(indices(&mut large), indices(&mut whole), "the next epoch is a whole one");
+        let mut full = Batches::new(20, &BatchConfig::new(5).with_drop_last(true)).unwrap();
+        full.seek(Cursor { epoch: 0, position: 6 }).unwrap();
+        assert_eq!(indices(&mut full), [(6..11).collect::<Vec<_>>(), (11..16).collect()]);
+        assert_eq!((full.batches_per_epoch(), indices(&mut full).len()), (4, 4));
     }
 
     #[test]

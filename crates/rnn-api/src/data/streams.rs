@@ -183,6 +183,16 @@ impl<T: Copy> Streams<T> {
         &self.config
     }
 
+    /// The number of documents.
+    pub fn documents(&self) -> usize {
+        self.documents.len()
+    }
+
+    /// The number of (input, target) pairs of all documents.
+    pub fn pairs(&self) -> usize {
+        self.pairs
+    }
+
     /// The length of each stream.
     pub fn steps_per_epoch(&self) -> usize {
         self.pairs / self.config.batch_size
@@ -250,7 +260,7 @@ impl<T: Copy> Iterator for Streams<T> {
         let (length, start) = (self.steps_per_epoch(), self.cursor.position as usize);
         let steps = length.saturating_sub(start).min(self.config.steps);
         if steps == 0 {
-            self.go_to(Cursor { epoch: self.cursor.epoch + 1, position: 0 });
+            self.go_to(Cursor { epoch: self.cursor.epoch.saturating_add(1), position: 0 });
             return None;
         }
         let (batch, width, pairs) = (self.config.batch_size, self.width(), self.pairs);

@@ -223,7 +223,7 @@ mod tests {
             plain.seek(place).unwrap();
             assert_eq!(ahead.next_item().unwrap(), plain.next().map(|batch| batch.indices));
         }
-        let beyond = Cursor { epoch: 0, position: 5 };
+        let beyond = Cursor { epoch: 0, position: 8 };
         assert!(ahead.seek(beyond).is_err());
     }
 
