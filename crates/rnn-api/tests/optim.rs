@@ -345,7 +345,10 @@ fn a_range_test_suggests_a_rate_and_restores(device: &Device) {
     let mut run = |test: LrRangeTest| test.run(&model, &mut adam, |_| Ok(1.0)).map(drop);
     refused(run(LrRangeTest::new().with_range(0.0, 1.0)), "min_lr");
     refused(run(LrRangeTest::new().with_range(0.1, 0.1)), "max_lr");
-    refused(run(LrRangeTest::new().with_steps(0)), "steps");
+    refused(run(LrRangeTest::new().with_range(1e-6, 1e39)), "max_lr");
+    for steps in [0, 1_000_001, 1 << 40, usize::MAX] {
+        refused(run(LrRangeTest::new().with_steps(steps)), "steps");
+    }
     refused(run(LrRangeTest::new().with_smoothing(1.0)), "smoothing");
 }
 

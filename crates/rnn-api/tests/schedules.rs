@@ -131,4 +131,27 @@ fn a_plateau_lowers_the_rate_as_pytorch_does() {
     refused(ReduceOnPlateau::new(f64::NAN).observe(1.0), "lr");
     refused(ReduceOnPlateau::new(0.1).with_factor(1.0).observe(1.0), "factor");
     refused(ReduceOnPlateau::new(0.1).with_min_lr(-1.0).observe(1.0), "min_lr");
+    // Nothing improves on infinity by a share of it, so it is not remembered.
+    let mut plateau = ReduceOnPlateau::new(1.0).with_patience(2).with_factor(0.5);
+    let rates = [f64::INFINITY, 2.0, 1.0, f64::INFINITY, 0.5].map(|loss| plateau.observe(loss).unwrap());
+    assert_eq!((rates, plateau.best()), ([1.0; 5], Some(0.5)));
+}
+
+/// Sizes and rates at the limits: a finite rate, or an error with the name.
+#[test]
+fn extreme_schedules_are_finite_or_refused() {
+    let long = Schedule::constant(1.0).unwrap().with_warm_up(u64::MAX).unwrap();
+    assert_eq!((long.lr(u64::MAX), long.lr(1 << 63)), (1.0, 0.5));
+    assert_eq!(Schedule::step(1.0, u64::MAX, 0.5).unwrap().lr(u64::MAX), 0.5);
+    assert_eq!(Schedule::cosine(1.0, 0.5, u64::MAX).unwrap().lr(u64::MAX), 0.5);
+    assert!(Schedule::noam(1.0, u64::MAX, u64::MAX).unwrap().lr(u64::MAX).is_finite());
+    for lr in [f64::NAN, f64::INFINITY, -1.0, 1e39] {
+        refused(Schedule::constant(lr), "lr");
+        refused(Schedule::cosine(lr, 0.0, 10), "lr");
+        refused(Schedule::noam(lr, 8, 10), "lr");
+    }
+    refused(Schedule::one_cycle(OneCycle::new(1.0, 10).with_div_factor(1e-300)), "div_factor");
+    refused(Schedule::one_cycle(OneCycle::new(1.0, 10).with_final_div_factor(1e-300)), "final_div_factor");
+    let cycle = Schedule::one_cycle(OneCycle::new(1.0, u64::MAX)).unwrap();
+    assert!([0, 1 << 62, u64::MAX].iter().all(|&step| cycle.lr(step).is_finite()));
 }

@@ -17,12 +17,12 @@
 //! | 8 | checksum of all the above and of the payload |
 //! | n | payload |
 
+use crate::files::create_beside;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 const MAGIC: [u8; 8] = *b"RNNCACHE";
@@ -143,7 +143,6 @@ impl CacheFile {
     /// the old file or the new one. The file is not flushed to disk: after a power cut the checksum reveals
     /// damage.
     fn try_write(&self, payload: &[u8]) -> Result<(), Unusable> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
         let bytes = pack(payload, &self.key);
         if bytes.len() as u64 > MAX_BYTES {
             // The next run must not start with a payload that has outgrown its file.
@@ -153,11 +152,12 @@ impl CacheFile {
         if let Some(folder) = self.path.parent() {
             make_private_dir(folder)?;
         }
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temporary = self.path.with_extension(format!("{}-{count}.tmp", std::process::id()));
-        let written = write_new(&temporary, &bytes).and_then(|()| fs::rename(&temporary, &self.path));
+        let (temporary, mut file) = create_beside(&self.path, create_private)?;
+        let written = file.write_all(&bytes);
+        drop(file);
+        let written = written.and_then(|()| fs::rename(&temporary, &self.path));
         if written.is_err() {
-            // The first error is the one to report; the temporary file may not even exist.
+            // The first error is the one to report.
             drop(fs::remove_file(&temporary));
         }
         Ok(written?)
@@ -172,12 +172,12 @@ impl CacheFile {
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(bytes)
+    options.open(path)
 }
 
 /// Accessible to this user only, as the XDG specification asks: drivers trust these files.

@@ -10,6 +10,7 @@ pub mod cache;
 pub mod dims;
 pub mod dtype;
 pub mod error;
+pub mod files;
 pub mod rng;
 pub mod stats;
 

@@ -13,6 +13,8 @@ pub use device::Device;
 #[cfg(feature = "gpu")]
 pub use rnn_base::cache::CacheDir;
 pub use rnn_base::dims::{MAX_RANK, Shape};
+#[doc(hidden)]
+pub use rnn_base::files;
 pub use rnn_base::stats::DeviceStats;
 pub use rnn_base::{DType, Error, Result, RngKey};
 pub use rnn_cpu::CpuDevice;

@@ -87,7 +87,8 @@ impl Batch {
 
 /// Goes through items in batches, epoch after epoch. The iterator ends with each epoch, and the next call starts
 /// the next epoch. The order depends only on the configuration and the epoch, so a run that seeks the cursor of
-/// another run gets the same batches. Cheap to clone.
+/// another run gets the same batches. The cursor counts items: without buckets, a run with another batch size goes on
+/// with the items that are left of the epoch. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Batches {
     config: BatchConfig,
@@ -102,17 +103,28 @@ pub struct Batches {
 #[derive(Clone, Debug, Default)]
 struct Epoch {
     number: u64,
+    /// Items before the first batch, so that a batch starts at the position that was sought. 0 with buckets.
+    offset: usize,
     /// All items.
     order: Vec<usize>,
     /// Parts of the order.
     batches: Vec<Chosen>,
 }
 
-/// A batch as a part of the order, with the end of its bucket.
+/// A batch as a part of the order.
 #[derive(Clone, Debug)]
 struct Chosen {
+    /// The number of items before it in the epoch.
+    start: u64,
     items: Range<usize>,
+    /// The end of its bucket.
     bucket: Option<usize>,
+}
+
+impl Chosen {
+    fn end(&self) -> u64 {
+        self.start + self.items.len() as u64
+    }
 }
 
 impl Batches {
@@ -152,6 +164,7 @@ impl Batches {
         }
         let mut epoch = Epoch {
             number: 0,
+            offset: 0,
             order: room("Batches::new", "the order of items", &[items])?,
             batches: room("Batches::new", "the batches", &[items.div_ceil(config.batch_size)])?,
         };
@@ -171,9 +184,28 @@ impl Batches {
         Ok(batches)
     }
 
+    /// The settings.
+    pub fn config(&self) -> &BatchConfig {
+        &self.config
+    }
+
+    /// The number of items.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// The lengths of the items, if the batches were made [`by_length`](Batches::by_length).
+    pub fn lengths(&self) -> Option<&[usize]> {
+        self.lengths.as_deref()
+    }
+
     /// The number of batches in each epoch.
     pub fn batches_per_epoch(&mut self) -> usize {
-        self.current().batches.len()
+        match (self.config.bucket_width, self.config.drop_last) {
+            (None, false) => self.items.div_ceil(self.config.batch_size),
+            (None, true) => self.items / self.config.batch_size,
+            (Some(_), _) => self.current().batches.len(),
+        }
     }
 
     /// The position of the next batch.
@@ -184,12 +216,25 @@ impl Batches {
     /// Continues at the position of another iteration.
     ///
     /// # Errors
-    /// The position is beyond the epoch, so the cursor belongs to other data. Nothing is changed then.
+    /// The position is beyond the epoch, or inside a batch of a bucket, so the cursor belongs to other data. Nothing is
+    /// changed then.
     pub fn seek(&mut self, cursor: Cursor) -> Result<()> {
-        let batches = self.batches_per_epoch();
-        if cursor.position > batches as u64 {
-            let expected = format!("at most the {batches} batches of an epoch");
-            return Err(Error::value("Batches::seek", "position", expected, cursor.position));
+        let refused =
+            |expected: String| Err(Error::value("Batches::seek", "position", expected, cursor.position));
+        if cursor.position > self.items as u64 {
+            return refused(format!("at most the {} items of an epoch", self.items));
+        }
+        let buckets = self.config.bucket_width.is_some();
+        let offset = if buckets { 0 } else { (cursor.position % self.config.batch_size as u64) as usize };
+        // With buckets, which alone can be refused below, these are the batches of that epoch for every cursor.
+        self.prepare(cursor.epoch, offset);
+        let batches = &self.epoch.batches;
+        let end = batches.last().map_or(0, Chosen::end);
+        if buckets
+            && cursor.position < end
+            && batches.binary_search_by_key(&cursor.position, |batch| batch.start).is_err()
+        {
+            return refused("the beginning of a batch of a bucket".into());
         }
         self.cursor = cursor;
         Ok(())
@@ -197,17 +242,24 @@ impl Batches {
 
     fn current(&mut self) -> Arc<Epoch> {
         if self.epoch.number != self.cursor.epoch {
-            // The memory of the epoch before serves again, unless a clone still needs it.
-            let mut epoch = Arc::unwrap_or_clone(std::mem::take(&mut self.epoch));
-            epoch.number = self.cursor.epoch;
-            self.choose(&mut epoch);
-            self.epoch = Arc::new(epoch);
+            self.prepare(self.cursor.epoch, 0);
         }
         self.epoch.clone()
     }
 
+    /// Makes the batches of an epoch. The memory of the epoch before serves again, unless a clone still needs it.
+    fn prepare(&mut self, number: u64, offset: usize) {
+        if (self.epoch.number, self.epoch.offset) == (number, offset) {
+            return;
+        }
+        let before = Arc::unwrap_or_clone(std::mem::take(&mut self.epoch));
+        let mut epoch = Epoch { number, offset, ..before };
+        self.choose(&mut epoch);
+        self.epoch = Arc::new(epoch);
+    }
+
     /// Divides the items of an epoch into batches.
-    fn choose(&self, Epoch { number, order, batches }: &mut Epoch) {
+    fn choose(&self, Epoch { number, offset, order, batches }: &mut Epoch) {
         order.clear();
         order.extend(0..self.items);
         batches.clear();
@@ -215,7 +267,8 @@ impl Batches {
             shuffle(order, seed, Draw::Items, *number);
         }
         let (Some(lengths), Some(width)) = (&self.lengths, self.config.bucket_width) else {
-            return self.cut(0..self.items, None, batches);
+            self.cut(*offset..self.items, None, batches);
+            return count_items(batches, *offset);
         };
         let end = |item: usize| lengths[item].div_ceil(width).saturating_mul(width);
         // A stable sort: within a bucket items keep their order.
@@ -228,6 +281,7 @@ impl Batches {
         if let Some(seed) = self.config.seed {
             shuffle(batches, seed, Draw::Batches, *number);
         }
+        count_items(batches, 0);
     }
 
     /// Cuts a part of the order into batches.
@@ -236,9 +290,18 @@ impl Batches {
         for start in part.clone().step_by(size) {
             let items = start..start.saturating_add(size).min(part.end);
             if items.len() == size || !self.config.drop_last {
-                batches.push(Chosen { items, bucket });
+                batches.push(Chosen { start: 0, items, bucket });
             }
         }
+    }
+}
+
+/// Sets the number of items before each batch.
+fn count_items(batches: &mut [Chosen], offset: usize) {
+    let mut start = offset as u64;
+    for batch in batches {
+        batch.start = start;
+        start = batch.end();
     }
 }
 
@@ -248,13 +311,15 @@ impl Iterator for Batches {
     /// The next batch; `None` once at the end of each epoch.
     fn next(&mut self) -> Option<Batch> {
         let epoch = self.current();
-        let Some(Chosen { items, bucket }) = epoch.batches.get(self.cursor.position as usize) else {
+        let position = self.cursor.position;
+        let number = epoch.batches.partition_point(|batch| batch.start < position);
+        let Some(chosen) = epoch.batches.get(number) else {
             self.cursor = self.cursor.next_epoch();
             return None;
         };
-        self.cursor.position += 1;
-        let indices = epoch.order[items.clone()].to_vec();
-        Some(Batch { indices, bucket: *bucket, next: self.cursor, items: self.items })
+        self.cursor.position = chosen.end();
+        let indices = epoch.order[chosen.items.clone()].to_vec();
+        Some(Batch { indices, bucket: chosen.bucket, next: self.cursor, items: self.items })
     }
 }
 
@@ -328,7 +393,30 @@ mod tests {
             }
         }
         let beyond = Cursor { epoch: 0, position: 1000 };
-        assert!(fresh().seek(beyond).unwrap_err().to_string().contains("batches of an epoch"));
+        assert!(fresh().seek(beyond).unwrap_err().to_string().contains("items of an epoch"));
+        // The first batch has four items, or what its bucket has.
+        let inside = Cursor { epoch: 0, position: fresh().next().unwrap().next.position - 1 };
+        assert!(fresh().seek(inside).unwrap_err().to_string().contains("beginning of a batch"));
+    }
+
+    /// Positions that count batches would skip or repeat items here.
+    #[test]
+    fn another_batch_size_goes_on_with_the_items_that_are_left() {
+        let of = |size| Batches::new(20, &BatchConfig::new(size).with_shuffle(3)).unwrap();
+        let order = of(20).next().unwrap().indices;
+        let mut small = of(3);
+        small.by_ref().take(2).for_each(drop);
+        assert_eq!(small.cursor(), Cursor { epoch: 0, position: 6 });
+        let mut large = of(5);
+        large.seek(small.cursor()).unwrap();
+        assert_eq!(indices(&mut large), [&order[6..11], &order[11..16], &order[16..]]);
+        let mut whole = of(5);
+        whole.by_ref().for_each(drop);
+        assert_eq!(indices(&mut large), indices(&mut whole), "the next epoch is a whole one");
+        let mut full = Batches::new(20, &BatchConfig::new(5).with_drop_last(true)).unwrap();
+        full.seek(Cursor { epoch: 0, position: 6 }).unwrap();
+        assert_eq!(indices(&mut full), [(6..11).collect::<Vec<_>>(), (11..16).collect()]);
+        assert_eq!((full.batches_per_epoch(), indices(&mut full).len()), (4, 4));
     }
 
     #[test]
@@ -344,7 +432,7 @@ mod tests {
         let mut whole = Batches::new(3, &BatchConfig::new(usize::MAX)).unwrap();
         assert_eq!(indices(&mut whole), [vec![0, 1, 2]]);
         // The last epoch that a file can name.
-        whole.seek(Cursor { epoch: u64::MAX, position: 1 }).unwrap();
+        whole.seek(Cursor { epoch: u64::MAX, position: 3 }).unwrap();
         assert!(whole.next().is_none());
         assert_eq!(whole.next().unwrap().indices, [0, 1, 2]);
     }

@@ -22,7 +22,8 @@ pub(crate) enum Draw {
 pub struct Cursor {
     /// The number of complete passes.
     pub epoch: u64,
-    /// The position in the current pass, in batches or steps.
+    /// The position in the current pass, in items for [`Batches`](super::Batches) and time steps for
+    /// [`Streams`](super::Streams).
     pub position: u64,
 }
 

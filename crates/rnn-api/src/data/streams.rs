@@ -183,6 +183,16 @@ impl<T: Copy> Streams<T> {
         &self.config
     }
 
+    /// The number of documents.
+    pub fn documents(&self) -> usize {
+        self.documents.len()
+    }
+
+    /// The number of (input, target) pairs of all documents.
+    pub fn pairs(&self) -> usize {
+        self.pairs
+    }
+
     /// The length of each stream.
     pub fn steps_per_epoch(&self) -> usize {
         self.pairs / self.config.batch_size

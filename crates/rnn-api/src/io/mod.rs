@@ -1,9 +1,11 @@
 //! Files: safetensors with PyTorch's names, written atomically and checked before use.
 
+mod atomic;
 mod foreign;
 mod safetensors;
 
-pub(crate) use self::safetensors::write_atomically;
+pub(crate) use self::atomic::{expect_regular, not_regular, sync_folder, write_atomically};
+pub(crate) use self::safetensors::not_finite;
 pub use self::safetensors::{HostTensor, TensorFile, write};
 
 use crate::error::{Error, Result};
@@ -15,8 +17,13 @@ use std::path::Path;
 /// Writes all parameters of `model` to a safetensors file. The file is written beside its destination, flushed to
 /// disk and renamed, so it is complete or absent.
 ///
+/// If `path` is a symbolic link, it stays one, and the file that it leads to is replaced. An existing file passes its
+/// permissions on; its owner and other hard links do not change hands. A process that is killed while it writes leaves
+/// a hidden file `.NAME.NUMBER.tmp`.
+///
 /// # Errors
-/// The file cannot be written, or the device fails.
+/// [`Error::Io`]: the file cannot be written or is read-only; or the path leads to a folder, a pipe or a device. Or the
+/// device fails.
 pub fn save(model: &(impl Module + ?Sized), path: impl AsRef<Path>) -> Result<()> {
     save_with(model, path, HashMap::new())
 }
@@ -39,6 +46,8 @@ pub fn save_with(
 pub struct LoadOptions {
     /// Reads only names with this prefix and removes the prefix.
     pub prefix: String,
+    /// Whether values may be infinite or NaN; false by default.
+    pub non_finite: bool,
 }
 
 impl LoadOptions {
@@ -51,7 +60,14 @@ impl LoadOptions {
     /// is loaded as `weight_ih_l0`. Other tensors are ignored.
     #[must_use]
     pub fn with_prefix(self, prefix: impl Into<String>) -> Self {
-        LoadOptions { prefix: prefix.into() }
+        LoadOptions { prefix: prefix.into(), ..self }
+    }
+
+    /// Whether to load values that are infinite or NaN. They are an error otherwise, because one of them makes every
+    /// output of a model NaN.
+    #[must_use]
+    pub fn with_non_finite(self, allow: bool) -> Self {
+        LoadOptions { non_finite: allow, ..self }
     }
 }
 
@@ -68,8 +84,8 @@ pub fn without_prefix(values: &BTreeMap<String, Array>, prefix: &str) -> BTreeMa
 /// dict of a PyTorch `nn.LSTM`, `nn.GRU` or `nn.RNN` loads unchanged.
 ///
 /// # Errors
-/// The file cannot be read ([`Error::Io`]) or is corrupt; or names are unknown or missing, or have another shape or
-/// type ([`Error::Checkpoint`], which lists all of them). Nothing is assigned then.
+/// The file cannot be read ([`Error::Io`]) or is corrupt; or names are unknown or missing, have another shape or type,
+/// or hold values that are infinite or NaN ([`Error::Checkpoint`], which lists all of them). Nothing is assigned then.
 pub fn load(model: &(impl Module + ?Sized), path: impl AsRef<Path>) -> Result<HashMap<String, String>> {
     load_with(model, path, &LoadOptions::new())
 }
@@ -89,7 +105,10 @@ pub fn load_with(
     let own: Vec<_> = params.iter().map(|(name, param)| (name.as_str(), param.shape())).collect();
     let mut problems = mismatches(&own, file.dims());
     problems.extend(prefix_problem(&own, file.dims(), &options.prefix));
-    problems.extend(own.iter().filter_map(|(name, _)| file.type_problem(name)));
+    problems.extend(own.iter().filter_map(|(name, _)| match options.non_finite {
+        true => file.type_problem(name),
+        false => file.value_problem(name),
+    }));
     if !problems.is_empty() {
         return Err(Error::Checkpoint { path: path.to_path_buf(), problems });
     }

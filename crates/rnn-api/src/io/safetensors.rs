@@ -1,5 +1,6 @@
 //! The safetensors file format.
 
+use super::atomic::{read_regular, write_atomically};
 use super::foreign::describe;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -7,10 +8,7 @@ use rnn_runtime::{Array, Device};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One tensor of a file, in host memory.
 #[derive(Clone, Debug)]
@@ -37,11 +35,11 @@ impl TensorFile {
     /// Reads and verifies a whole file.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Checkpoint`] for a file that is corrupt, truncated or of another format. Well-known
-    /// formats are named.
+    /// [`Error::Io`], also for what is no regular file; or [`Error::Checkpoint`] for a file that is corrupt, truncated or
+    /// of another format. Well-known formats are named.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|source| io_error(path, source))?;
+        let bytes = read_regular(path)?;
         let corrupt = |error: safetensors::SafeTensorError| {
             let why = describe(&bytes).unwrap_or_else(|| error.to_string());
             let problems = vec![format!("not a whole safetensors file: {why}")];
@@ -69,7 +67,7 @@ impl TensorFile {
         self
     }
 
-    /// Copies a tensor to a device.
+    /// Copies a tensor to a device, with whatever values it has; only [`load`](super::load) refuses NaN.
     ///
     /// # Errors
     /// There is no such tensor, its type is neither f32 nor f16, or the allocation fails.
@@ -95,6 +93,21 @@ impl TensorFile {
             Err(dtype) => Some(format!("`{name}` must be F32 or F16, got {dtype}")),
         }
     }
+
+    /// The problem with the type of a tensor or with its values: they must be finite.
+    pub(crate) fn value_problem(&self, name: &str) -> Option<String> {
+        match &self.tensors.get(name)?.values {
+            Ok(values) => not_finite(name, values),
+            Err(_) => self.type_problem(name),
+        }
+    }
+}
+
+/// Names the first value of a tensor that is infinite or NaN, if there is one.
+pub(crate) fn not_finite(name: &str, values: &[f32]) -> Option<String> {
+    let first = values.iter().position(|value| !value.is_finite())?;
+    let count = values[first..].iter().filter(|value| !value.is_finite()).count();
+    Some(format!("`{name}` must be finite, got {} at element {first} ({count} in all)", values[first]))
 }
 
 impl From<TensorView<'_>> for HostTensor {
@@ -119,11 +132,7 @@ impl From<TensorView<'_>> for HostTensor {
     }
 }
 
-fn io_error(path: &Path, source: std::io::Error) -> Error {
-    Error::Io { path: path.to_path_buf(), source }
-}
-
-/// Writes f32 arrays and metadata to a safetensors file, which is complete or absent.
+/// Writes f32 arrays and metadata to a safetensors file, which is complete or absent; see [`save`](super::save).
 ///
 /// # Errors
 /// The file cannot be written, values are neither f32 nor f16, or the device fails.
@@ -135,7 +144,11 @@ pub fn write(
     let path = path.as_ref();
     let mut host = Vec::with_capacity(arrays.len());
     for (name, array) in arrays {
-        let bytes: Vec<u8> = array.to_vec()?.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let values = array.to_vec()?;
+        if let Some(problem) = not_finite(name, &values) {
+            tracing::warn!(path = %path.display(), problem, "saved, but loading it is refused by default");
+        }
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         host.push((name, array.dims().to_vec(), bytes));
     }
     let refused = |error: safetensors::SafeTensorError| Error::Checkpoint {
@@ -149,41 +162,4 @@ pub fn write(
     }
     let metadata = (!metadata.is_empty()).then_some(metadata);
     write_atomically(path, &serialize(views, metadata).map_err(refused)?)
-}
-
-/// Writes beside the destination, flushes and renames. After a crash either the old or the new file exists.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let Some(name) = name else {
-        let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file name");
-        return Err(io_error(path, source));
-    };
-    // The process id and a counter separate two writers.
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let temporary = path.with_file_name(format!(".{name}.{}-{count}.tmp", std::process::id()));
-    let written = write_and_rename(&temporary, path, bytes);
-    if written.is_err() {
-        // Report the first error; the temporary file may not even exist.
-        drop(fs::remove_file(&temporary));
-    }
-    written.map_err(|source| io_error(path, source))
-}
-
-fn write_and_rename(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    drop(file);
-    fs::rename(temporary, path)?;
-    sync_folder(path)
-}
-
-/// On Unix a rename is durable only after the folder is flushed; other systems cannot open folders.
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    if cfg!(unix) {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
 }

@@ -26,7 +26,11 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Debug, Default)]
 pub struct GradAccumulator {
+    /// Of the gradients, each times its weight over the first weight: the first one is not rounded, and large weights
+    /// do not overflow.
     sum: Gradients,
+    first_weight: Option<f32>,
+    /// Of the weights over the first one.
     weight: f64,
     count: usize,
 }
@@ -58,11 +62,12 @@ impl GradAccumulator {
                 weight,
             ));
         }
-        if weight != 1.0 {
-            gradients.scale(weight)?;
+        let relative = f64::from(weight) / f64::from(*self.first_weight.get_or_insert(weight));
+        if relative != 1.0 {
+            gradients.scale(relative as f32)?;
         }
         self.sum.merge(gradients)?;
-        self.weight += f64::from(weight);
+        self.weight += relative;
         self.count += 1;
         Ok(())
     }
@@ -77,7 +82,7 @@ impl GradAccumulator {
     /// # Errors
     /// No gradients were added; or a failing op.
     pub fn take_mean(&mut self) -> Result<Gradients> {
-        let GradAccumulator { mut sum, weight, count } = std::mem::take(self);
+        let GradAccumulator { mut sum, weight, count, .. } = std::mem::take(self);
         if count == 0 {
             return Err(Error::value("GradAccumulator::take_mean", "count", "at least 1 micro-batch", 0));
         }

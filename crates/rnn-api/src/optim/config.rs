@@ -1,11 +1,13 @@
 //! [`OptimConfig`]: the settings that all optimizers share, and those of an update rule.
 
-use crate::error::Result;
-use crate::optim::check::{check, check_lr};
+use crate::error::{Error, Result};
+use crate::optim::check::{check, check_lr, check_size};
 use crate::optim::group::{ParamGroup, Settings};
 use crate::optim::loss_scale::LossScale;
 use crate::optim::rule::Rule;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Settings of an optimizer; the aliases such as [`AdamConfig`](crate::optim::AdamConfig) and
 /// [`SgdConfig`](crate::optim::SgdConfig) are its forms.
@@ -66,7 +68,7 @@ impl<R: Rule> OptimConfig<R> {
     pub(crate) fn check(&self) -> Result<()> {
         check_lr(R::CONFIG, self.lr)?;
         for (field, value) in [("weight_decay", self.weight_decay), ("l1", self.l1)] {
-            check(R::CONFIG, field, value, "finite and not negative", value.is_finite() && value >= 0.0)?;
+            check_size(R::CONFIG, field, value)?;
         }
         let limits = [
             ("clip_value", self.clip_value),
@@ -81,16 +83,51 @@ impl<R: Rule> OptimConfig<R> {
         self.rule.check()
     }
 
+    /// All settings by name but the learning rate, for [`Optimizer::settings`](crate::optim::Optimizer::settings).
+    /// Parameters whose group changes their settings have them under their own names.
+    pub(crate) fn described<'a>(
+        &self,
+        parameters: impl Iterator<Item = &'a str>,
+    ) -> Result<BTreeMap<String, String>> {
+        let unreadable =
+            |error| Error::config(R::CONFIG, "rule", "one that JSON can hold", format!("{self:?}: {error}"));
+        let Value::Object(fields) = serde_json::to_value(self).map_err(unreadable)? else {
+            unreachable!("a struct is an object in JSON")
+        };
+        let fields = fields.into_iter().filter(|(field, _)| field != "lr");
+        let mut all: BTreeMap<String, String> =
+            fields.map(|(field, value)| (format!("optimizer.{field}"), value.to_string())).collect();
+        all.insert("optimizer".into(), R::CONFIG.into());
+        let plain = self.plain();
+        for name in parameters {
+            let own = self.settings(name);
+            if own != plain {
+                all.insert(format!("optimizer.groups.{name}"), format!("{own:?}"));
+            }
+        }
+        Ok(all)
+    }
+
     /// The settings of the parameter with this name.
     pub(crate) fn settings(&self, name: &str) -> Settings {
-        let all = Settings {
+        self.plain().of(name, &self.groups)
+    }
+
+    /// The settings of a parameter in no group.
+    fn plain(&self) -> Settings {
+        Settings {
             weight_decay: self.weight_decay,
             l1: self.l1,
             decoupled: self.decoupled_weight_decay,
             lr_scale: 1.0,
-        };
-        all.of(name, &self.groups)
+        }
     }
+}
+
+/// Refuses a learning rate of which a factor of the step overflows, such as Adam's quotient by `1 - beta1^step`.
+pub(crate) fn check_rate<R: Rule>(rule: &R, lr: f64, step: u64, momenta: f64) -> Result<()> {
+    let expected = "small enough for the factors of a step to be finite in f32";
+    check(R::CONFIG, "lr", lr, expected, rule.update(step, momenta).has_finite_factors(lr))
 }
 
 impl<R> OptimConfig<R> {

@@ -11,10 +11,10 @@ use crate::optim::loss_scale::{LossScale, LossScaleState};
 use crate::optim::optimizer::Optimizer;
 use crate::optim::rule::Rule;
 use crate::optim::slot::Slot;
-use crate::optim::state::OptimizerState;
+use crate::optim::state::{OptimizerState, state_problem};
 use rnn_runtime::ops::optim::{ClipOptions, StepOptions};
 use rnn_runtime::{Array, Shape, ops};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -29,6 +29,8 @@ pub struct Optim<R> {
     /// With a dynamic loss scale: the number of good steps in a row after which it grows, and its state.
     dynamic: Option<(u32, LossScaleState)>,
     grad_norm: Option<f32>,
+    /// The settings as text.
+    described: BTreeMap<String, String>,
 }
 
 impl<R: Rule> OptimConfig<R> {
@@ -40,6 +42,7 @@ impl<R: Rule> OptimConfig<R> {
     pub fn init(&self, model: &impl Module) -> Result<Optim<R>> {
         self.check()?;
         let slots = slots(self, model)?;
+        slots.iter().try_for_each(|slot| slot.next_lr(&self.rule, self.lr).map(drop))?;
         let (loss_scale, dynamic) = match self.loss_scale {
             None => (1.0, None),
             Some(LossScale::Static(scale)) => (scale, None),
@@ -53,8 +56,9 @@ impl<R: Rule> OptimConfig<R> {
             max_tensor_norm: self.clip_tensor_norm,
             max_norm: self.clip_norm,
         };
+        let described = self.described(slots.iter().map(|slot| slot.name.as_str()))?;
         let rule = self.rule.clone();
-        Ok(Optim { rule, slots, lr: self.lr, clip, steps: 0, dynamic, grad_norm: None })
+        Ok(Optim { rule, slots, lr: self.lr, clip, steps: 0, dynamic, grad_norm: None, described })
     }
 }
 
@@ -97,6 +101,9 @@ impl<R: Rule> Optimizer for Optim<R> {
             tracing::warn!("no parameter of the optimizer has a gradient; nothing was updated");
             return Ok(());
         }
+        // All rates are checked before the first parameter changes.
+        let rates = chosen.iter().map(|&n| self.slots[n].next_lr(&self.rule, self.lr));
+        let rates = rates.collect::<Result<Vec<f64>>>()?;
         let norm = ops::optim::grad_norm(&grads, &self.clip)?;
         let summary = norm.read()?;
         self.grad_norm = Some(summary.norm);
@@ -109,7 +116,7 @@ impl<R: Rule> Optimizer for Optim<R> {
             *steps += 1;
             *momenta *= self.rule.momentum(*steps);
             let options = StepOptions {
-                lr: self.lr * settings.lr_scale,
+                lr: rates[tensor],
                 l1: settings.l1,
                 l2: settings.weight_decay,
                 decoupled: settings.decoupled,
@@ -152,6 +159,10 @@ impl<R: Rule> Optimizer for Optim<R> {
         self.grad_norm
     }
 
+    fn settings(&self) -> BTreeMap<String, String> {
+        self.described.clone()
+    }
+
     // Cheap: a step updates an array in place only if no other handle shares it.
     fn state_dict(&self) -> OptimizerState {
         let slots = self.slots.iter();
@@ -162,6 +173,11 @@ impl<R: Rule> Optimizer for Optim<R> {
             steps: self.steps,
             loss_scale: self.dynamic.as_ref().map(|(_, state)| *state),
             parameter_steps: slots.clone().map(|slot| (slot.name.clone(), slot.steps)).collect(),
+            momentum_products: slots
+                .clone()
+                .filter(|_| R::MOMENTUM_PRODUCT)
+                .map(|slot| (slot.name.clone(), slot.momenta))
+                .collect(),
             arrays: slots.flat_map(named).collect(),
         }
     }
@@ -185,6 +201,9 @@ impl<R: Rule> Optimizer for Optim<R> {
         let (mut state, mut problems) = OptimizerState::from_metadata(&file.metadata);
         problems.extend(self.problems(&state, file.dims()));
         problems.extend(self.state_names().iter().filter_map(|(name, _)| file.type_problem(name)));
+        let values =
+            file.tensors.iter().filter_map(|(name, tensor)| Some((name, tensor.values.as_ref().ok()?)));
+        problems.extend(values.filter_map(|(name, values)| state_problem(name, values)));
         if !problems.is_empty() {
             return Err(Error::Checkpoint { path: path.to_path_buf(), problems });
         }
@@ -194,7 +213,10 @@ impl<R: Rule> Optimizer for Optim<R> {
                 state.arrays.insert(name, array);
             }
         }
-        self.assign(&state)
+        self.assign(&state).map_err(|error| match error {
+            Error::StateDict { problems } => Error::Checkpoint { path: path.to_path_buf(), problems },
+            error => error,
+        })
     }
 }
 
@@ -232,8 +254,12 @@ impl<R: Rule> Optim<R> {
             }
             _ => {}
         }
+        problems.extend(state.number_problems());
         let missing = self.slots.iter().filter(|slot| !state.parameter_steps.contains_key(&slot.name));
         problems.extend(missing.map(|slot| format!("the steps of `{}` are missing", slot.name)));
+        let own: BTreeSet<&str> = self.slots.iter().map(|slot| slot.name.as_str()).collect();
+        let unknown = state.parameter_steps.keys().filter(|name| !own.contains(name.as_str()));
+        problems.extend(unknown.map(|name| format!("the steps of `{name}` are unknown")));
         let names = self.state_names();
         let own: Vec<(&str, &Shape)> = names.iter().map(|(name, shape)| (name.as_str(), *shape)).collect();
         problems.extend(mismatches(&own, dims));
@@ -246,11 +272,15 @@ impl<R: Rule> Optim<R> {
         for slot in &self.slots {
             let device = slot.param.device();
             let arrays = slot.state_names(&self.rule).map(|name| Ok(state.arrays[&name].to_device(&device)?));
-            ready.push(arrays.collect::<Result<Vec<Array>>>()?);
+            let steps = state.parameter_steps[&slot.name];
+            let momenta = match state.momentum_products.get(&slot.name) {
+                Some(&product) => product,
+                None => momentum_product(&self.rule, steps)?,
+            };
+            ready.push((arrays.collect::<Result<Vec<Array>>>()?, steps, momenta));
         }
-        for (slot, states) in self.slots.iter_mut().zip(ready) {
-            (slot.states, slot.steps) = (states, state.parameter_steps[&slot.name]);
-            slot.momenta = (1..=slot.steps).fold(1.0, |product, step| product * self.rule.momentum(step));
+        for (slot, ready) in self.slots.iter_mut().zip(ready) {
+            (slot.states, slot.steps, slot.momenta) = ready;
         }
         if let (Some((_, own)), Some(loss_scale)) = (&mut self.dynamic, state.loss_scale) {
             *own = loss_scale;
@@ -265,6 +295,27 @@ impl<R: Rule> Optim<R> {
         let named = |slot: &'_ Slot| slot.state_names(&self.rule).collect::<Vec<_>>();
         slots.flat_map(|slot| named(slot).into_iter().map(|name| (name, slot.param.shape()))).collect()
     }
+}
+
+/// The product of the momenta of `steps` steps, for states of earlier versions, which do not have it.
+fn momentum_product<R: Rule>(rule: &R, steps: u64) -> Result<f64> {
+    /// A product this small is 0 beside the 1 that it is subtracted from, so no step depends on it any more.
+    const NEGLIGIBLE: f64 = 1e-40;
+    /// Enough for every `beta1` up to 0.9999.
+    const MAX_STEPS: u64 = 1 << 20;
+    let mut product = 1.0;
+    for step in (1..=steps).take_while(|_| R::MOMENTUM_PRODUCT) {
+        if product < NEGLIGIBLE {
+            break;
+        }
+        if step > MAX_STEPS {
+            let problem =
+                format!("`momentum_product` is missing, and {steps} steps are too many to compute it");
+            return Err(Error::StateDict { problems: vec![problem] });
+        }
+        product *= rule.momentum(step);
+    }
+    Ok(product)
 }
 
 impl<R: Rule> fmt::Debug for Optim<R> {

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::io::{self, TensorFile};
 use crate::nn::{Module, mismatches};
-use crate::optim::check::check;
+use crate::optim::check::{check, count_problem};
 use crate::optim::state::move_arrays;
 use crate::param::Param;
 use crate::tensor::Tensor;
@@ -193,7 +193,9 @@ impl Ema {
     /// The state belongs to another model, or the averages are swapped in ([`Error::StateDict`]), or the
     /// device fails; then nothing has changed.
     pub fn load_state_dict(&mut self, state: &EmaState) -> Result<()> {
-        let problems = self.problems(state.arrays.iter().map(|(name, array)| (name.as_str(), array.dims())));
+        let mut problems =
+            self.problems(state.arrays.iter().map(|(name, array)| (name.as_str(), array.dims())));
+        problems.extend(count_problem(UPDATES, state.updates));
         if !problems.is_empty() {
             return Err(Error::StateDict { problems });
         }
@@ -219,15 +221,16 @@ impl Ema {
     /// Restores a file of [`Ema::save`].
     ///
     /// # Errors
-    /// A file that is corrupt or belongs to another model; then nothing has changed.
+    /// A file that is corrupt, belongs to another model or holds values that are not finite; then nothing has changed.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let file = TensorFile::read(path)?;
         let mut problems = self.problems(file.dims());
-        problems.extend(self.slots.iter().filter_map(|slot| file.type_problem(&slot.name)));
+        problems.extend(self.slots.iter().filter_map(|slot| file.value_problem(&slot.name)));
         let updates = file.metadata.get(UPDATES).and_then(|text| text.parse().ok());
-        if updates.is_none() {
-            problems.push(format!("metadata `{UPDATES}` is missing or not a number"));
+        match updates {
+            Some(updates) => problems.extend(count_problem(UPDATES, updates)),
+            None => problems.push(format!("metadata `{UPDATES}` is missing or not a number")),
         }
         let (Some(updates), true) = (updates, problems.is_empty()) else {
             return Err(Error::Checkpoint { path: path.to_path_buf(), problems });

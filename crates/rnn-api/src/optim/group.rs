@@ -1,7 +1,7 @@
 //! [`ParamGroup`]: separate settings for some parameters.
 
 use crate::error::{Error, Result};
-use crate::optim::check::check;
+use crate::optim::check::{check, check_size, is_size};
 use std::fmt;
 use std::sync::Arc;
 
@@ -126,8 +126,8 @@ impl ParamGroup {
             [("scales", Some(self.lr_scale)), ("decays", self.weight_decay), ("l1 penalties", self.l1)];
         for (what, value) in settings {
             let value = value.unwrap_or(0.0);
-            let expected = format!("{what} that are finite and not negative");
-            check(config, "groups", value, &expected, value.is_finite() && value >= 0.0)?;
+            let expected = format!("{what} that are finite and not negative, in f32 too");
+            check(config, "groups", value, &expected, is_size(value))?;
         }
         let refuse =
             |expected: String, got: String| Err(Error::Config { config, field: "groups", expected, got });
@@ -157,7 +157,7 @@ impl fmt::Debug for ParamGroup {
 }
 
 /// The settings of one parameter.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) weight_decay: f64,
     pub(crate) l1: f64,
@@ -166,6 +166,20 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// The learning rate of a parameter with these settings, if that of the optimizer is `lr`.
+    ///
+    /// # Errors
+    /// It overflows, or its product with a decoupled penalty does.
+    pub(crate) fn lr(&self, config: &'static str, lr: f64) -> Result<f64> {
+        let lr = lr * self.lr_scale;
+        check_size(config, "lr", lr)?;
+        if self.decoupled {
+            check_size(config, "lr * weight_decay", lr * self.weight_decay)?;
+            check_size(config, "lr * l1", lr * self.l1)?;
+        }
+        Ok(lr)
+    }
+
     /// The settings of the first group that matches, else these.
     pub(crate) fn of(self, name: &str, groups: &[ParamGroup]) -> Self {
         let Some(group) = groups.iter().find(|group| group.fits(name)) else { return self };

@@ -47,11 +47,15 @@ impl LossScale {
             LossScale::Static(scale) => (scale, 1),
             LossScale::Dynamic { initial, growth_interval } => (initial, growth_interval),
         };
-        let is_power = (1.0..=LARGEST).contains(&scale) && scale.log2().fract() == 0.0;
-        let expected = "a power of two from 1 to 2^64";
-        check(config, "loss_scale", f64::from(scale), expected, is_power)?;
+        check(config, "loss_scale", f64::from(scale), EXPECTED, is_scale(scale))?;
         check(config, "loss_scale", f64::from(interval), "with an interval of at least 1", interval > 0)
     }
+}
+
+const EXPECTED: &str = "a power of two from 1 to 2^64";
+
+fn is_scale(scale: f32) -> bool {
+    (1.0..=LARGEST).contains(&scale) && scale.log2().fract() == 0.0
 }
 
 /// Upper limit of the scale: 2^64.
@@ -74,9 +78,14 @@ impl LossScaleState {
         LossScaleState { scale, good_steps: 0, skipped: 0 }
     }
 
+    /// The problem with a state from a file, if any.
+    pub(crate) fn problem(&self) -> Option<String> {
+        (!is_scale(self.scale)).then(|| format!("`loss_scale` must be {EXPECTED}, got {}", self.scale))
+    }
+
     /// Updates the scale after a step with finite gradients.
     pub(crate) fn grow(&mut self, growth_interval: u32) {
-        self.good_steps += 1;
+        self.good_steps = self.good_steps.saturating_add(1);
         if self.good_steps >= growth_interval {
             self.scale = (2.0 * self.scale).min(LARGEST);
             self.good_steps = 0;

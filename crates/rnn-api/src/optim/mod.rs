@@ -19,6 +19,7 @@ mod slot;
 mod state;
 
 pub use accumulate::GradAccumulator;
+pub(crate) use check::{MAX_COUNT, count_problem};
 pub use config::OptimConfig;
 pub use driver::Optim;
 pub use ema::{Ema, EmaConfig, EmaState};
@@ -30,4 +31,4 @@ pub use range_test::{LrRange, LrRangeTest, LrTrial};
 pub use rules::*;
 pub use schedule::{OneCycle, Schedule};
 pub use state::OptimizerState;
-pub(crate) use state::move_arrays;
+pub(crate) use state::{move_arrays, state_problem};

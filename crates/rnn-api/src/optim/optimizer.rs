@@ -4,6 +4,7 @@ use crate::autograd::Gradients;
 use crate::error::Result;
 use crate::optim::state::OptimizerState;
 use crate::tensor::Tensor;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Changes parameters to lower the objective.
@@ -55,6 +56,12 @@ pub trait Optimizer {
         None
     }
 
+    /// The settings that change what a step does, by name, except the learning rate. A resumed run compares them with
+    /// those of its checkpoint.
+    fn settings(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
     /// Learning rate, step counts, loss scale and running means at this moment. It is a cheap snapshot: later
     /// steps do not change it.
     fn state_dict(&self) -> OptimizerState;
@@ -63,8 +70,8 @@ pub trait Optimizer {
     /// on any device.
     ///
     /// # Errors
-    /// The state of another kind of optimizer or another model
-    /// ([`Error::StateDict`](crate::Error::StateDict)), or a failing device; then nothing has changed.
+    /// The state of another kind of optimizer or another model, a learning rate that is negative or not finite, or a
+    /// count above 2^53 ([`Error::StateDict`](crate::Error::StateDict)); or a failing device. Then nothing has changed.
     fn load_state_dict(&mut self, state: &OptimizerState) -> Result<()>;
 
     /// Writes learning rate, step counts, loss scale and running means to a safetensors file, atomically.
@@ -76,6 +83,7 @@ pub trait Optimizer {
     /// Restores a file of [`Optimizer::save`]: training continues as if it had not been interrupted.
     ///
     /// # Errors
-    /// A file that is corrupt, or of another kind of optimizer or another model; then nothing has changed.
+    /// A file that is corrupt, or of another kind of optimizer or another model; numbers that are not finite; means of
+    /// squares that are negative; a count above 2^53. Then nothing has changed.
     fn load(&mut self, path: &Path) -> Result<()>;
 }

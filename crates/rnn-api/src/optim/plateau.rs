@@ -107,7 +107,7 @@ impl ReduceOnPlateau {
         self.best
     }
 
-    /// Records the metric of an epoch and returns the learning rate from now on.
+    /// Records the metric of an epoch and returns the learning rate from now on. An infinite metric is no improvement.
     ///
     /// # Errors
     /// A metric that is NaN; invalid settings ([`Error::Config`]). Nothing has changed then.
@@ -116,7 +116,8 @@ impl ReduceOnPlateau {
         if metric.is_nan() {
             return Err(Error::value("ReduceOnPlateau::observe", "metric", "a number", metric));
         }
-        if self.best.is_none_or(|best| self.is_better(metric, best)) {
+        // Nothing is better than infinity by a share of it.
+        if metric.is_finite() && self.best.is_none_or(|best| self.is_better(metric, best)) {
             (self.best, self.bad) = (Some(metric), 0);
         } else {
             self.bad += 1;
@@ -145,7 +146,8 @@ impl ReduceOnPlateau {
         }
     }
 
-    fn check(&self) -> Result<()> {
+    /// Refuses invalid settings.
+    pub(crate) fn check(&self) -> Result<()> {
         const CONFIG: &str = "ReduceOnPlateau";
         let not_negative = |x: f64| x.is_finite() && x >= 0.0;
         check_lr(CONFIG, self.lr)?;

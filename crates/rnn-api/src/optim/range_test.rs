@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::nn::Module;
-use crate::optim::check::check;
+use crate::optim::check::{check, is_size};
 use crate::optim::optimizer::Optimizer;
 use crate::snapshot::Snapshot;
 
@@ -32,7 +32,7 @@ pub struct LrRangeTest {
     pub min_lr: f64,
     /// The last rate; 1 by default.
     pub max_lr: f64,
-    /// Number of steps from the first to the last rate; 100 by default.
+    /// Number of steps from the first to the last rate, from 5 to a million; 100 by default.
     pub steps: usize,
     /// Decay of the running mean that smooths the losses; 0.9 by default.
     pub smoothing: f64,
@@ -73,6 +73,9 @@ pub struct LrRange {
     /// Whether the test ended because the loss exploded. If not, a larger `max_lr` may be useful.
     pub diverged: bool,
 }
+
+/// Far above the few hundred steps that a test takes.
+const MAX_STEPS: usize = 1_000_000;
 
 impl LrRangeTest {
     /// A test with the defaults.
@@ -131,7 +134,7 @@ impl LrRangeTest {
         optimizer: &mut O,
         mut step: impl FnMut(&mut O) -> Result<f32>,
     ) -> Result<(Vec<LrTrial>, bool)> {
-        let mut trials: Vec<LrTrial> = Vec::with_capacity(self.steps);
+        let mut trials: Vec<LrTrial> = Vec::new();
         let (mut mean, mut weight) = (0.0, 0.0);
         let (mut first, mut lowest) = (0.0f64, f64::INFINITY);
         for k in 0..self.steps {
@@ -168,9 +171,10 @@ impl LrRangeTest {
     fn check(&self) -> Result<()> {
         const CONFIG: &str = "LrRangeTest";
         let (min, max) = (self.min_lr, self.max_lr);
-        check(CONFIG, "min_lr", min, "finite and positive", min.is_finite() && min > 0.0)?;
-        check(CONFIG, "max_lr", max, &format!("finite and above {min}"), max.is_finite() && max > min)?;
-        check(CONFIG, "steps", self.steps as f64, "at least 5", self.steps >= 5)?;
+        check(CONFIG, "min_lr", min, "positive and finite in f32", is_size(min) && min as f32 > 0.0)?;
+        check(CONFIG, "max_lr", max, &format!("above {min} and finite in f32"), is_size(max) && max > min)?;
+        let ok = (5..=MAX_STEPS).contains(&self.steps);
+        check(CONFIG, "steps", self.steps as f64, &format!("in 5..={MAX_STEPS}"), ok)?;
         check(CONFIG, "smoothing", self.smoothing, "in [0, 1)", (0.0..1.0).contains(&self.smoothing))?;
         let ok = self.divergence.is_finite() && self.divergence > 0.0;
         check(CONFIG, "divergence", self.divergence, "finite and positive", ok)

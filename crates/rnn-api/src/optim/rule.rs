@@ -16,6 +16,8 @@ pub trait Rule: Clone + fmt::Debug + Default + Serialize + DeserializeOwned {
     const WEIGHT_DECAY: f64 = 0.0;
     /// Whether penalties act on the parameters directly by default.
     const DECOUPLED: bool = false;
+    /// Whether the rule needs the product of all momenta.
+    const MOMENTUM_PRODUCT: bool = false;
 
     /// Refuses invalid settings.
     ///
@@ -26,7 +28,7 @@ pub trait Rule: Clone + fmt::Debug + Default + Serialize + DeserializeOwned {
     /// The rule of a parameter's step `step`, from 1. `momenta` is the product of [`Rule::momentum`] up to this step.
     fn update(&self, step: u64, momenta: f64) -> UpdateRule;
 
-    /// The momentum of a parameter's step `step`, for rules that need the product of all momenta.
+    /// The momentum of a parameter's step `step`, for rules with a [`Rule::MOMENTUM_PRODUCT`].
     fn momentum(&self, _step: u64) -> f64 {
         1.0
     }

@@ -1,7 +1,7 @@
 //! [`Schedule`]: the learning rate as a function of the optimizer step.
 
 use crate::error::Result;
-use crate::optim::check::{check, check_lr};
+use crate::optim::check::{check, check_lr, is_size};
 use crate::optim::optimizer::Optimizer;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
@@ -197,7 +197,7 @@ impl Schedule {
     /// The rate of the next step after `step` steps.
     pub fn lr(&self, step: u64) -> f64 {
         if step < self.warm_up {
-            return self.after_warm_up(0) * ((step + 1) as f64 / (self.warm_up + 1) as f64);
+            return self.after_warm_up(0) * ((step as f64 + 1.0) / (self.warm_up as f64 + 1.0));
         }
         self.after_warm_up(step - self.warm_up)
     }
@@ -205,6 +205,19 @@ impl Schedule {
     /// Sets the rate for the optimizer's next step.
     pub fn apply(&self, optimizer: &mut (impl Optimizer + ?Sized)) {
         optimizer.set_lr(self.lr(optimizer.steps()));
+    }
+
+    /// Refuses a rate that grows until it overflows within this many steps.
+    pub(crate) fn check_steps(&self, steps: u64) -> Result<()> {
+        // Only a factor above 1 makes a rate grow without bound, so the last rate is then the highest.
+        let last = self.lr(steps.saturating_sub(1));
+        let expected = format!("such that the rate is finite in f32 for all {steps} steps");
+        match self.curve {
+            Curve::Step { gamma, .. } | Curve::Exponential { gamma, .. } if !is_size(last) => {
+                check(CONFIG, "gamma", gamma, &expected, false)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn after_warm_up(&self, step: u64) -> f64 {
@@ -256,6 +269,11 @@ impl Schedule {
                 check(CONFIG, "rise", cycle.rise, "in [0, 1]", (0.0..=1.0).contains(&cycle.rise))?;
                 positive("div_factor", cycle.div_factor)?;
                 positive("final_div_factor", cycle.final_div_factor)?;
+                let (first, last) = cycle.ends();
+                let expected = "such that the first rate is finite in f32";
+                check(CONFIG, "div_factor", cycle.div_factor, expected, is_size(first))?;
+                let expected = "such that the last rate is finite in f32";
+                check(CONFIG, "final_div_factor", cycle.final_div_factor, expected, is_size(last))?;
             }
             Curve::Noam { factor, model_size, warm_up } => {
                 check_lr(CONFIG, factor)?;

@@ -1,7 +1,7 @@
 //! [`Slot`]: a parameter with its optimizer state.
 
 use crate::error::Result;
-use crate::optim::config::OptimConfig;
+use crate::optim::config::{OptimConfig, check_rate};
 use crate::optim::group::Settings;
 use crate::optim::rule::Rule;
 use crate::param::Param;
@@ -15,8 +15,7 @@ pub(super) struct Slot {
     pub(super) states: Vec<Array>,
     pub(super) settings: Settings,
     pub(super) steps: u64,
-    /// Product of [`Rule::momentum`] over the steps taken. It is not saved, because the same products in the
-    /// same order have the same bits.
+    /// Product of [`Rule::momentum`] over the steps taken; 1 for a rule without.
     pub(super) momenta: f64,
 }
 
@@ -27,6 +26,17 @@ impl Slot {
         let states = config.rule.states().iter().map(zeros).collect::<Result<Vec<Array>>>()?;
         let settings = config.settings(&name);
         Ok(Slot { name, param, states, settings, steps: 0, momenta: 1.0 })
+    }
+
+    /// The learning rate of its next step, if that of the optimizer is `lr`.
+    ///
+    /// # Errors
+    /// A rate that overflows in f32, by itself, times a penalty or in a factor of the step.
+    pub(super) fn next_lr<R: Rule>(&self, rule: &R, lr: f64) -> Result<f64> {
+        let lr = self.settings.lr(R::CONFIG, lr)?;
+        let step = self.steps + 1;
+        check_rate(rule, lr, step, self.momenta * rule.momentum(step))?;
+        Ok(lr)
     }
 
     /// Names of the states in files and in an [`OptimizerState`](crate::optim::OptimizerState), in the order of

@@ -5,6 +5,7 @@ use super::diagnose::{NonFinite, Symptom, diagnose};
 use super::event::{EpochReport, Event, Outcome, Started, StepReport, StopReason, Validation};
 use super::ratios::Ratios;
 use super::run::{Fit, Run};
+use super::settings::Settings;
 use super::source::Source;
 use super::steps::{Independent, Place, Steps, Streamed};
 use super::trainer::Trainer;
@@ -14,10 +15,14 @@ use crate::error::{Error, Result};
 use crate::optim::GradAccumulator;
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 impl Trainer<'_> {
     /// Trains on independent items; `step` computes the loss of one item. `source` may be a reference.
+    ///
+    /// If a step accumulates several items, their gradients are weighted as [`Source::weight`] says: for [`Batches`] by
+    /// rows. Where losses are means over valid time steps, use [`Trainer::fit_weighted`].
+    ///
+    /// [`Batches`]: crate::data::Batches
     ///
     /// # Errors
     /// Contradictory settings; a checkpoint folder that must not be continued or does not fit; any error of
@@ -28,7 +33,50 @@ impl Trainer<'_> {
         source: S,
         step: impl FnMut(&S::Item) -> Result<Tensor>,
     ) -> Result<Outcome> {
-        self.run(&mut Independent::new(source, step))
+        let mut step = step;
+        self.run(&mut Independent::new(source, |item: &S::Item| Ok((step(item)?, None))))
+    }
+
+    /// As [`Trainer::fit`], for items of unequal weight: `step` computes the loss of an item, and the number of elements
+    /// over which that is a mean, such as valid time steps. With
+    /// [`TrainerConfig::accumulate`](super::TrainerConfig::accumulate), the gradient of a step is then that of one batch
+    /// of all its items. Only ratios of weights matter.
+    ///
+    /// ```
+    /// use rnn_api::LossOptions;
+    /// use rnn_api::data::{BatchConfig, Batches};
+    /// use rnn_api::prelude::*;
+    /// use rnn_api::train::TrainerConfig;
+    /// # fn main() -> rnn_api::Result<()> {
+    /// # let device = Device::cpu();
+    /// # let model = LstmConfig::new(1, 2).init(&device, 1)?;
+    /// # let adam = AdamConfig::new(0.01).init(&model)?;
+    /// let lengths = [5, 2, 4, 1];
+    /// let mut trainer = TrainerConfig::new(1).with_accumulate(2).init(&model, adam)?;
+    /// trainer.fit_weighted(Batches::new(lengths.len(), &BatchConfig::new(2))?, |batch| {
+    ///     let valid = batch.copy(&lengths)?;
+    ///     let x = Tensor::ones(&device, &[5, valid.len(), 1])?;
+    ///     let labels = Tensor::zeros(&device, &[5, valid.len(), 2])?;
+    ///     let over = LossOptions::new().with_lengths(&valid);
+    ///     let loss = model.forward(&x, None)?.y.mse_over(&labels, &over)?;
+    ///     Ok((loss, valid.iter().sum::<usize>() as f32))
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`]; a weight that is not finite and positive.
+    pub fn fit_weighted<S: Source>(
+        &mut self,
+        source: S,
+        step: impl FnMut(&S::Item) -> Result<(Tensor, f32)>,
+    ) -> Result<Outcome> {
+        let mut step = step;
+        let weighted = |item: &S::Item| {
+            let (loss, weight) = step(item)?;
+            Ok((loss, Some(weight)))
+        };
+        self.run(&mut Independent::new(source, weighted))
     }
 
     /// Trains on streams by truncated BPTT. `step` computes the loss of a chunk and the state after it, from
@@ -58,8 +106,11 @@ impl Trainer<'_> {
             }
         }
         let run = Run { plateau: self.config.plateau.clone(), ..Run::default() };
-        let now = Instant::now();
-        let mut fit = Fit { steps, run, best: None, started: now, before: 0.0, saved: now, saved_at: None };
+        let settings = match self.config.checkpoints {
+            Some(_) => self.settings(steps)?,
+            None => Settings::new(),
+        };
+        let mut fit = Fit::new(steps, run, settings);
         let (resumed, stop) = self.resume(&mut fit)?;
         if !resumed {
             // The source may have been used before.
@@ -76,13 +127,17 @@ impl Trainer<'_> {
     fn started(&mut self, fit: &mut Fit<'_>) -> Result<Option<StopReason>> {
         let steps_per_epoch = (fit.steps.items_per_epoch() as u64).div_ceil(self.config.accumulate);
         let planned = steps_per_epoch.saturating_mul(self.config.epochs);
+        let planned_steps = self.config.early_stopping.max_steps.map_or(planned, |max| max.min(planned));
+        if let Some(schedule) = &self.config.schedule {
+            schedule.check_steps(planned_steps)?;
+        }
         let started = Started {
             num_parameters: self.model.num_parameters(),
             device: self.device().name().to_string(),
             epochs: self.config.epochs,
             steps_per_epoch,
             resumed_step: fit.run.step,
-            planned_steps: self.config.early_stopping.max_steps.map_or(planned, |max| max.min(planned)),
+            planned_steps,
         };
         self.emit(&Event::Started(&started))
     }
@@ -102,7 +157,7 @@ impl Trainer<'_> {
         }
         self.model.train();
         let mut gradients = GradAccumulator::new();
-        let (mut losses, mut items, mut ended) = (0.0f64, 0u64, false);
+        let (mut losses, mut weights, mut items, mut ended) = (0.0f64, 0.0f64, 0u64, false);
         // Positions of the last item's random draws, to repeat its masks.
         let mut draws = BTreeMap::new();
         while items < self.config.accumulate {
@@ -119,13 +174,15 @@ impl Trainer<'_> {
                 let symptom = Symptom::Loss { value };
                 return self.non_finite(fit, &draws, symptom).map(Some);
             }
-            gradients.add(gradient)?;
-            losses += f64::from(value);
+            let weight = fit.steps.weight();
+            gradients.add_weighted(gradient, weight)?;
+            losses += f64::from(value) * f64::from(weight);
+            weights += f64::from(weight);
             items += 1;
         }
         let mut stop = None;
         if items > 0 {
-            stop = self.update(fit, epoch, gradients, losses / items as f64, &draws)?;
+            stop = self.update(fit, epoch, gradients, losses / weights, &draws)?;
         }
         if matches!(stop, Some(StopReason::NonFinite(_))) {
             return Ok(stop);
@@ -238,6 +295,9 @@ impl Trainer<'_> {
             let symptom = Symptom::Score { name: score.name, value: score.value };
             return Ok(Some(StopReason::NonFinite(NonFinite { step: fit.run.step, symptom, origin: None })));
         }
+        if let Some(baseline) = score.baseline.filter(|baseline| !baseline.is_finite()) {
+            return Err(Error::value("Trainer::validate", "score.baseline", "finite", baseline));
+        }
         let is_best = fit.run.best.as_ref().is_none_or(|best| score.is_better_than(&best.score, 0.0));
         let validation = Validation { step: fit.run.step, epoch, score: score.clone(), is_best };
         if is_best {
@@ -281,12 +341,16 @@ impl Trainer<'_> {
         Ok(StopReason::NonFinite(NonFinite { step, symptom, origin }))
     }
 
-    fn finish(&mut self, mut fit: Fit<'_>, reason: StopReason) -> Result<Outcome> {
+    fn finish(&mut self, mut fit: Fit<'_>, mut reason: StopReason) -> Result<Outcome> {
         // The failed step is incomplete, so the checkpoint before it is the one to resume from.
         let whole = !matches!(reason, StopReason::NonFinite(_));
-        if whole && fit.saved_at != Some(fit.moment()) {
-            self.save(&mut fit)?;
+        if whole
+            && fit.saved_at != Some(fit.moment())
+            && let Some(found @ StopReason::NonFinite(_)) = self.save(&mut fit)?
+        {
+            reason = found;
         }
+        let whole = !matches!(reason, StopReason::NonFinite(_));
         self.last = Some(self.model.state_dict());
         // If the run stopped early before its first validation, or took steps after the last one.
         let epoch = fit.steps.epoch().min(self.config.epochs.saturating_sub(1));

@@ -18,10 +18,29 @@ impl Interrupt {
     /// has only one such handler, so further calls return the same request.
     ///
     /// # Errors
-    /// The system refuses the handler, or the process already has another one.
+    /// The system refuses the handler or has no such signals, or the process already has another handler.
     #[cfg(feature = "ctrl-c")]
     pub fn on_ctrl_c() -> crate::Result<Self> {
-        use std::sync::{Mutex, PoisonError};
+        handler::request()
+    }
+
+    /// Asks the run to stop.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a stop was requested.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(all(feature = "ctrl-c", any(unix, windows)))]
+mod handler {
+    use super::Interrupt;
+    use std::sync::{Mutex, PoisonError};
+
+    pub(super) fn request() -> crate::Result<Interrupt> {
         static HANDLER: Mutex<Option<Interrupt>> = Mutex::new(None);
         let mut handler = HANDLER.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(interrupt) = &*handler {
@@ -42,14 +61,14 @@ impl Interrupt {
         *handler = Some(interrupt.clone());
         Ok(interrupt)
     }
+}
 
-    /// Asks the run to stop.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether a stop was requested.
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+#[cfg(all(feature = "ctrl-c", not(any(unix, windows))))]
+mod handler {
+    pub(super) fn request() -> crate::Result<super::Interrupt> {
+        Err(crate::Error::Unsupported {
+            what: "a handler for Ctrl-C".into(),
+            why: "this platform has no such signal".into(),
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! [`Source`]: the items of a training run.
 
+use super::settings::{Settings, of_lengths};
 use crate::data::{Batch, Batches, Chunk, Cursor, Prefetch, Streams};
 use crate::error::Result;
 use std::fmt;
@@ -28,6 +29,20 @@ pub trait Source {
 
     /// The number of items in each epoch.
     fn items_per_epoch(&mut self) -> usize;
+
+    /// The weight of the last item in a step that accumulates several: the number of elements that its loss is the mean
+    /// of, up to a constant factor. [`Batches`] give the number of rows and [`Streams`] that of time steps; 1 by
+    /// default. Where losses are means over valid time steps, use
+    /// [`Trainer::fit_weighted`](super::Trainer::fit_weighted).
+    fn weight(&self, _item: &Self::Item) -> f32 {
+        1.0
+    }
+
+    /// What decides which items come in which order, by name: sizes, seeds, lengths. A resumed run compares it with the
+    /// settings in its checkpoint. By default the number of items.
+    fn settings(&mut self) -> Settings {
+        Settings::from([("items_per_epoch".into(), self.items_per_epoch().to_string())])
+    }
 }
 
 impl Source for Batches {
@@ -47,6 +62,23 @@ impl Source for Batches {
 
     fn items_per_epoch(&mut self) -> usize {
         self.batches_per_epoch()
+    }
+
+    fn weight(&self, batch: &Batch) -> f32 {
+        batch.indices.len() as f32
+    }
+
+    fn settings(&mut self) -> Settings {
+        let config = self.config();
+        let mut all = Settings::from([
+            ("batch_size".into(), config.batch_size.to_string()),
+            ("drop_last".into(), config.drop_last.to_string()),
+            ("items".into(), self.items().to_string()),
+        ]);
+        all.extend(config.seed.map(|seed| ("seed".into(), seed.to_string())));
+        all.extend(config.bucket_width.map(|width| ("bucket_width".into(), width.to_string())));
+        all.extend(self.lengths().map(|lengths| ("lengths".into(), of_lengths(lengths))));
+        all
     }
 }
 
@@ -68,6 +100,22 @@ impl<T: Copy> Source for Streams<T> {
     fn items_per_epoch(&mut self) -> usize {
         self.chunks_per_epoch()
     }
+
+    fn weight(&self, chunk: &Chunk<T>) -> f32 {
+        chunk.x.dims()[0] as f32
+    }
+
+    fn settings(&mut self) -> Settings {
+        let config = self.config();
+        let mut all = Settings::from([
+            ("batch_size".into(), config.batch_size.to_string()),
+            ("steps".into(), config.steps.to_string()),
+            ("documents".into(), self.documents().to_string()),
+            ("pairs".into(), self.pairs().to_string()),
+        ]);
+        all.extend(config.seed.map(|seed| ("seed".into(), seed.to_string())));
+        all
+    }
 }
 
 impl<S: Source> Source for &mut S {
@@ -88,10 +136,18 @@ impl<S: Source> Source for &mut S {
     fn items_per_epoch(&mut self) -> usize {
         (**self).items_per_epoch()
     }
+
+    fn weight(&self, item: &S::Item) -> f32 {
+        (**self).weight(item)
+    }
+
+    fn settings(&mut self) -> Settings {
+        (**self).settings()
+    }
 }
 
-/// An item, or `None` at the end of an epoch, and the position after it.
-type Prefetched<T> = (Option<T>, Cursor);
+/// An item with its weight, or `None` at the end of an epoch, and the position after it.
+type Prefetched<T> = (Option<(T, f32)>, Cursor);
 
 /// Prepares the items of another source on its own thread, some items ahead: reading, padding, augmentation.
 ///
@@ -113,6 +169,8 @@ pub struct Prepared<S: Source, T> {
     ahead: usize,
     prepare: Arc<dyn Fn(S::Item) -> Result<T> + Send + Sync>,
     cursor: Cursor,
+    /// The weight of the last item taken, as the source says.
+    weight: f32,
     running: Option<Prefetch<Prefetched<T>>>,
 }
 
@@ -128,15 +186,21 @@ where
         prepare: impl Fn(S::Item) -> Result<T> + Send + Sync + 'static,
     ) -> Self {
         let cursor = source.cursor();
-        Prepared { source, ahead, prepare: Arc::new(prepare), cursor, running: None }
+        Prepared { source, ahead, prepare: Arc::new(prepare), cursor, weight: 1.0, running: None }
     }
 
     fn start(&self) -> Result<Prefetch<Prefetched<T>>> {
         let (mut source, prepare) = (self.source.clone(), self.prepare.clone());
         source.seek(self.cursor)?;
         let items = std::iter::from_fn(move || {
-            let item = source.next_item().and_then(|item| item.map(|item| prepare(item)).transpose());
-            Some(item.map(|item| (item, source.cursor())))
+            let prepared = source.next_item().and_then(|item| {
+                let weighted = |item: S::Item| {
+                    let weight = source.weight(&item);
+                    Ok((prepare(item)?, weight))
+                };
+                item.map(weighted).transpose()
+            });
+            Some(prepared.map(|item| (item, source.cursor())))
         });
         Prefetch::new(items, self.ahead)
     }
@@ -162,6 +226,8 @@ where
         match next {
             Ok((item, cursor)) => {
                 self.cursor = cursor;
+                let (item, weight) = item.unzip();
+                self.weight = weight.unwrap_or(1.0);
                 Ok(item)
             }
             Err(error) => {
@@ -184,6 +250,14 @@ where
 
     fn items_per_epoch(&mut self) -> usize {
         self.source.items_per_epoch()
+    }
+
+    fn weight(&self, _last: &T) -> f32 {
+        self.weight
+    }
+
+    fn settings(&mut self) -> Settings {
+        self.source.settings()
     }
 }
 
@@ -215,7 +289,11 @@ mod tests {
         let mut places = Vec::new();
         for _ in 0..13 {
             places.push(ahead.cursor());
-            assert_eq!(ahead.next_item().unwrap(), plain.next().map(|batch| batch.indices));
+            let (item, batch) = (ahead.next_item().unwrap(), plain.next());
+            if let (Some(item), Some(batch)) = (&item, &batch) {
+                assert_eq!(ahead.weight(item), plain.weight(batch));
+            }
+            assert_eq!(item, batch.map(|batch| batch.indices));
             assert_eq!(ahead.cursor(), plain.cursor());
         }
         for place in places {
@@ -223,7 +301,7 @@ mod tests {
             plain.seek(place).unwrap();
             assert_eq!(ahead.next_item().unwrap(), plain.next().map(|batch| batch.indices));
         }
-        let beyond = Cursor { epoch: 0, position: 5 };
+        let beyond = Cursor { epoch: 0, position: 8 };
         assert!(ahead.seek(beyond).is_err());
     }
 

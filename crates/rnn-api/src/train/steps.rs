@@ -1,6 +1,7 @@
 //! The loss of a step: from independent items, or from chunks of streams with a state.
 
 use super::carried::{Carried, StateParts};
+use super::settings::Settings;
 use super::source::Source;
 use crate::autograd::no_grad;
 use crate::data::{Chunk, Cursor, Streams};
@@ -16,6 +17,8 @@ pub(crate) trait Steps {
     fn next(&mut self) -> Result<bool>;
     /// The loss of the current item.
     fn loss(&mut self) -> Result<Tensor>;
+    /// The weight of that loss among those that are accumulated.
+    fn weight(&self) -> f32;
     /// The epoch of the next item.
     fn epoch(&self) -> u64;
     fn items_per_epoch(&mut self) -> usize;
@@ -23,6 +26,8 @@ pub(crate) trait Steps {
     fn place(&self) -> Result<Place>;
     /// Continues at the position of another iteration.
     fn go_to(&mut self, place: &Place, device: &Device) -> Result<()>;
+    /// What decides which items come in which order.
+    fn settings(&mut self) -> Settings;
 }
 
 /// The position of an iteration.
@@ -34,20 +39,21 @@ pub(crate) struct Place {
     pub(crate) states: StateParts,
 }
 
-/// Independent items.
+/// Independent items. `step` computes the loss of one, and its weight unless the source knows it.
 pub(crate) struct Independent<S: Source, F> {
     source: S,
     step: F,
     item: Option<S::Item>,
+    weight: f32,
 }
 
 impl<S: Source, F> Independent<S, F> {
     pub(crate) fn new(source: S, step: F) -> Self {
-        Independent { source, step, item: None }
+        Independent { source, step, item: None, weight: 1.0 }
     }
 }
 
-impl<S: Source, F: FnMut(&S::Item) -> Result<Tensor>> Steps for Independent<S, F> {
+impl<S: Source, F: FnMut(&S::Item) -> Result<(Tensor, Option<f32>)>> Steps for Independent<S, F> {
     fn next(&mut self) -> Result<bool> {
         self.item = self.source.next_item()?;
         Ok(self.item.is_some())
@@ -55,7 +61,13 @@ impl<S: Source, F: FnMut(&S::Item) -> Result<Tensor>> Steps for Independent<S, F
 
     fn loss(&mut self) -> Result<Tensor> {
         let Some(item) = &self.item else { return Err(no_item()) };
-        (self.step)(item)
+        let (loss, weight) = (self.step)(item)?;
+        self.weight = weight.unwrap_or_else(|| self.source.weight(item));
+        Ok(loss)
+    }
+
+    fn weight(&self) -> f32 {
+        self.weight
     }
 
     fn epoch(&self) -> u64 {
@@ -73,11 +85,18 @@ impl<S: Source, F: FnMut(&S::Item) -> Result<Tensor>> Steps for Independent<S, F
     fn go_to(&mut self, place: &Place, _: &Device) -> Result<()> {
         self.source.seek(place.cursor)
     }
+
+    fn settings(&mut self) -> Settings {
+        self.source.settings()
+    }
 }
 
 fn no_item() -> Error {
     Error::value("Trainer", "item", "taken before its loss", "none")
 }
+
+/// The largest number of chunks in a window, each of which is computed again at every step.
+const MAX_WINDOW: usize = 1 << 20;
 
 /// A chunk and the position before it.
 type Placed<T> = (Chunk<T>, Cursor);
@@ -111,7 +130,12 @@ impl<'a, T: Copy, C: Carried, F> Streamed<'a, T, C, F> {
             return Err(Error::config("TrainerConfig", "backward_steps", expected, backward));
         }
         let full = backward.div_ceil(forward);
-        let window = VecDeque::with_capacity(full);
+        if full > MAX_WINDOW {
+            let expected = format!("at most {MAX_WINDOW} chunks of {forward} steps");
+            return Err(Error::config("TrainerConfig", "backward_steps", expected, backward));
+        }
+        // The window grows with the chunks that there are, which may be fewer.
+        let window = VecDeque::new();
         Ok(Streamed { streams, step, backward, full, window, before: None, after_first: None })
     }
 }
@@ -161,6 +185,11 @@ where
         last.ok_or_else(no_item)
     }
 
+    /// The steps with a loss. All of them have the same number of rows.
+    fn weight(&self) -> f32 {
+        self.window.back().map_or(1.0, |(chunk, _)| chunk.x.dims()[0].min(self.backward) as f32)
+    }
+
     fn epoch(&self) -> u64 {
         self.streams.cursor().epoch
     }
@@ -203,5 +232,11 @@ where
         }
         (self.before, self.after_first) = (before, after_first);
         Ok(())
+    }
+
+    fn settings(&mut self) -> Settings {
+        let mut all = Source::settings(self.streams);
+        all.insert("backward_steps".into(), self.backward.to_string());
+        all
     }
 }

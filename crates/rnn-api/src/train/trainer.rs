@@ -3,6 +3,7 @@
 use super::config::TrainerConfig;
 use super::event::{Callback, Event, Flow, StopReason};
 use super::interrupt::Interrupt;
+use super::kept::kept_value;
 use super::score::Score;
 use crate::error::{Error, Result};
 use crate::nn::Module;
@@ -60,6 +61,8 @@ pub struct Trainer<'a> {
     pub(super) kept: BTreeMap<String, serde_json::Value>,
     pub(super) interrupt: Interrupt,
     pub(super) last: Option<BTreeMap<String, Array>>,
+    /// The learning rate of the optimizer at first; a schedule changes it.
+    pub(super) lr: f64,
 }
 
 impl TrainerConfig {
@@ -70,6 +73,7 @@ impl TrainerConfig {
     pub fn init<'a>(&self, model: &'a dyn Module, optimizer: impl Optimizer + 'a) -> Result<Trainer<'a>> {
         self.check()?;
         Ok(Trainer {
+            lr: optimizer.lr(),
             config: self.clone(),
             model,
             optimizer: Box::new(optimizer),
@@ -107,11 +111,14 @@ impl<'a> Trainer<'a> {
     /// normaliser, a vocabulary.
     ///
     /// # Errors
-    /// JSON cannot represent the value.
+    /// A value that would not come back as it is: numbers that are infinite or NaN, `Some` of a value that JSON writes as
+    /// null, more than 100 levels of lists and objects in each other, or what JSON cannot represent.
     pub fn keep(&mut self, name: &str, value: &impl Serialize) -> Result<&mut Self> {
-        let value = serde_json::to_value(value);
-        let value =
-            value.map_err(|error| Error::value("Trainer::keep", "value", "one that JSON can hold", error))?;
+        let value = kept_value(value);
+        let value = value.map_err(|problem| {
+            let expected = format!("one that comes back from JSON as it is, for `{name}`");
+            Error::value("Trainer::keep", "value", expected, problem)
+        })?;
         self.kept.insert(name.into(), value);
         Ok(self)
     }

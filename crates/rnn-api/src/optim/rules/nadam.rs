@@ -40,6 +40,7 @@ impl Default for NadamRule {
 impl Rule for NadamRule {
     const CONFIG: &'static str = "NadamConfig";
     const LR: f64 = 2e-3;
+    const MOMENTUM_PRODUCT: bool = true;
 
     fn check(&self) -> Result<()> {
         check_betas(Self::CONFIG, self.beta1, self.beta2)?;

@@ -191,6 +191,22 @@ impl UpdateRule {
         }
     }
 
+    /// Whether the factors of a step with this learning rate are finite in f32.
+    pub fn has_finite_factors(&self, lr: f64) -> bool {
+        match self.factors(lr) {
+            Factors::Sgd { lr, .. }
+            | Factors::RmsProp { lr, .. }
+            | Factors::AdaGrad { lr, .. }
+            | Factors::AdaDelta { lr, .. }
+            | Factors::Lion { lr, .. } => lr.is_finite(),
+            Factors::Adam(adam) => {
+                adam.step_size.is_finite()
+                    && adam.look_ahead.is_finite()
+                    && adam.inv_sqrt_correction2.is_finite()
+            }
+        }
+    }
+
     /// The factors of a step with this learning rate.
     pub fn factors(&self, lr: f64) -> Factors {
         let used = |momentum: f64| (momentum != 0.0).then_some(momentum as f32);

@@ -7,7 +7,7 @@ use crate::device::Device;
 use rnn_base::error::Result;
 use rnn_kernels::cell::{Parameter, StackSpec, Storage, WeightFormat};
 use std::fmt;
-use std::time::Instant;
+use web_time::Instant;
 
 impl Device {
     /// The faster of the CPU backend and the best GPU for a forward pass of a layer over `steps` steps and
