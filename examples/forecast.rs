@@ -35,6 +35,15 @@ struct Args {
     /// The name of the column.
     #[arg(long)]
     column: Option<String>,
+    /// Whether the table has decimal commas.
+    #[arg(long)]
+    decimal_comma: bool,
+    /// The character with which lines of comment begin.
+    #[arg(long)]
+    comment: Option<char>,
+    /// The encoding of the table, such as latin1; UTF-8 by default.
+    #[arg(long)]
+    encoding: Option<String>,
     /// Steps for training, from the first one; by default 80 %.
     #[arg(long)]
     train: Option<usize>,
@@ -67,6 +76,17 @@ struct Args {
     common: Common,
 }
 
+impl Args {
+    /// How the table is written.
+    fn table(&self) -> TableOptions {
+        let mut options = TableOptions::new();
+        options.decimal_comma = self.decimal_comma;
+        options.comment = self.comment;
+        options.text.encoding = self.encoding.clone();
+        options
+    }
+}
+
 struct Forecaster {
     lstm: Lstm,
     head: Linear,
@@ -78,7 +98,7 @@ fn main() -> Result<()> {
     let (device, seed) = (args.common.device()?, args.common.seed);
     let series = match (&args.data, &args.column) {
         (Some(path), Some(column)) => {
-            Table::read(path, &TableOptions::new())?.sequence(&[column.as_str()], Missing::Error)?
+            Table::read(path, &args.table())?.sequence(&[column.as_str()], Missing::Error)?
         }
         _ => Sequence::new(generated(600, seed), 1)?,
     };

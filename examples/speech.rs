@@ -23,7 +23,8 @@ use labelled::Labelled;
 use model::{Classifier, ModelArgs};
 use rnn_api::data::audio::{LabelFrom, LogMelConfig, Sound, labelled_files};
 use rnn_api::data::{
-    BatchConfig, Batches, Classes, Labels, Normaliser, Scaling, Sequence, Shares, pad, stratified,
+    BatchConfig, Batches, Classes, Labels, Normaliser, Scaling, Sequence, Shares, files_with_extension, pad,
+    stratified,
 };
 use rnn_api::prelude::*;
 use std::path::{Path, PathBuf};
@@ -51,10 +52,7 @@ struct Args {
 }
 
 fn read(folder: &Path) -> Result<(Vec<Sound>, Labels)> {
-    let wav = |path: &Path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("wav"));
-    let entries = std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
-    let paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
-    let flat = paths.with_context(|| format!("reading {}", folder.display()))?.iter().any(|path| wav(path));
+    let flat = files_with_extension(folder, "wav").is_ok();
     let (files, labels) =
         labelled_files(folder, if flat { LabelFrom::NameUntil('_') } else { LabelFrom::Folder })?;
     let read = |path: &PathBuf| Sound::read(path).with_context(|| format!("reading {}", path.display()));

@@ -4,6 +4,10 @@
 //! [`Vocabulary`] fitted on the training part, and [`Windows`], [`Batches`] or [`Streams`]. Everything stays in
 //! host memory until [`HostArray::to_tensor`]. Each part works alone.
 //!
+//! Files come in many forms. What is unambiguous is read as it is: line ends of every system, gzip, UTF-16 with a byte
+//! order mark, the delimiter of a table. What is not is an option: [`TextOptions`] has encodings, normal forms and the
+//! limit of unpacked text; [`TableOptions`] and [`TsOptions`] have those of the formats. The errors name the options.
+//!
 //! ```
 //! use rnn_api::data::{BatchConfig, Batches, Missing, Normaliser, Scaling, Shares, Table, TableOptions};
 //! use rnn_api::data::{WindowConfig, Windows, chronological};

@@ -1,6 +1,7 @@
 //! [`Sequence`]: a series of feature vectors, and the treatment of missing values.
 
 use super::error::{Place, Problem};
+use super::reserve::room;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -140,10 +141,12 @@ impl Sequence {
     /// Only these features, in this order.
     ///
     /// # Errors
-    /// No features are given, or a feature does not exist.
+    /// No features are given, a feature does not exist, or the values do not fit into memory.
     pub fn select(&self, features: &[usize]) -> Result<Self> {
         check_features("Sequence::select", features, self.features)?;
-        let values = self.steps().flat_map(|step| features.iter().map(|&f| step[f])).collect();
+        let sizes = [self.len(), features.len()];
+        let mut values = room("Sequence::select", "the values [T, features] =", &sizes)?;
+        self.steps().for_each(|step| values.extend(features.iter().map(|&f| step[f])));
         Ok(Sequence { values, features: features.len() })
     }
 

@@ -56,7 +56,9 @@ impl LabelledStrings {
     pub fn read_folder_with(folder: impl AsRef<Path>, options: &TextOptions) -> Result<Self> {
         let mut all = LabelledStrings::default();
         for path in files_with_extension(folder, "txt")? {
-            let label = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            let stem = path.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
+            // Some systems decompose the accents in names of files.
+            let label = options.normalisation.map_or(stem.clone(), |form| form.apply(&stem)).into_owned();
             let before = all.texts.len();
             all.labels.start_file(Some(&path));
             for (line, text) in filled_lines(&read_text_with(&path, options)?) {

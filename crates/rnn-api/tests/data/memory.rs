@@ -1,7 +1,8 @@
 //! The memory that reading takes, counted by the allocator.
 
 use super::{Path, Trial};
-use rnn_api::data::{Missing, Table, TableOptions, TextOptions, read_text_with};
+use rnn_api::data::*;
+use rnn_testing::data::SplitMix64;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::Write;
@@ -55,6 +56,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         tables();
         Ok(())
     })];
+    tests.push(Trial::test("memory::spoilt_files_take_no_more_than_whole_ones", || {
+        spoilt();
+        Ok(())
+    }));
     let packed = Trial::test("memory::a_small_file_does_not_fill_the_memory", || {
         bomb();
         Ok(())
@@ -104,16 +109,24 @@ fn tables() {
             "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
         assert_small(what, &file("utf16.csv", &utf16), &bare, text.len());
     }
+    if cfg!(feature = "gzip") {
+        let text = "0.12345,-1.5e3,17\n".repeat(40_000);
+        assert_small("packed", &file("packed.csv.gz", &packed(text.as_bytes())), &bare, text.len());
+    }
     let latin1: Vec<u8> = b"\xb0,\xb0\n".repeat(100_000);
     let options = bare.with_text(TextOptions::new().with_encoding("latin1"));
     assert_small("latin1", &file("latin1.csv", &latin1), &options, 6 * 100_000);
 }
 
+fn packed(text: &[u8]) -> Vec<u8> {
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    writer.write_all(text).unwrap();
+    writer.finish().unwrap()
+}
+
 /// 32 MiB in 32 KiB.
 fn bomb() {
-    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    writer.write_all(&vec![b'x'; 32 << 20]).unwrap();
-    let path = file("bomb.gz", &writer.finish().unwrap());
+    let path = file("bomb.gz", &packed(&vec![b'x'; 32 << 20]));
     let options = TextOptions::new().with_max_unpacked(4 << 20);
     let (text, most) = peak(|| read_text_with(&path, &options));
     std::fs::remove_file(&path).unwrap();
@@ -121,3 +134,49 @@ fn bomb() {
     assert!(error.contains("at most 4194304 bytes") && error.contains("with_max_unpacked"), "{error}");
     assert!(most <= (4 << 20) + 4 * ASIDE, "{most} bytes");
 }
+
+/// Numbers in a file that state a size must not become memory before the file has as much.
+fn spoilt() {
+    let mut head =
+        b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data"
+            .to_vec();
+    head.extend_from_slice(b"\x08\0\0\0abcdefgh");
+    type Read = fn(&[u8]);
+    let files: [(&[u8], Read); 6] = [
+        (b"a,b\n1,\"2\"\n3,4\n", |bytes| {
+            let table = Table::parse(&String::from_utf8_lossy(bytes), &TableOptions::new());
+            drop(table.map(|table| table.sequence(&[0, 1], Missing::Keep)));
+        }),
+        (b"@seriesLength 2\n@dimensions 2\n@timeStamps true\n@data\n(1,2),(3,4):(1,5)\n", |bytes| {
+            let options = TsOptions::new().with_unequal(UnequalDimensions::Pad(0.0));
+            drop(TsFile::parse_with(&String::from_utf8_lossy(bytes), &options));
+        }),
+        (b"{\"train\": [[[1, 3], []]], \"valid\": [[[4]]], \"test\": [[[99999]]]}", |bytes| {
+            drop(PianoRolls::parse(&String::from_utf8_lossy(bytes), 0, 88).map(|rolls| rolls.sequences()));
+        }),
+        (b">a one\nACGT\n>b\nMK*\n", |bytes| drop(Fasta::parse(&String::from_utf8_lossy(bytes)))),
+        (b"a\tACGT\nb\tGATTACA\n", |bytes| drop(LabelledStrings::parse(&String::from_utf8_lossy(bytes)))),
+        (&head, sound),
+    ];
+    let mut rng = SplitMix64::new(12);
+    for (whole, read) in files {
+        for _ in 0..500 {
+            let mut bytes = whole.to_vec();
+            for _ in 0..1 + rng.next_below(4) {
+                let at = rng.next_below(bytes.len());
+                bytes[at] = [0, 255, b'9', b'"', rng.next_below(256) as u8][rng.next_below(5)];
+            }
+            let ((), most) = peak(|| read(&bytes));
+            assert!(most <= 1 << 16, "{most} bytes for {:?}", String::from_utf8_lossy(&bytes));
+        }
+    }
+}
+
+#[cfg(feature = "audio")]
+fn sound(bytes: &[u8]) {
+    drop(audio::Sound::from_bytes(bytes));
+}
+
+/// Without the feature there is nothing to read.
+#[cfg(not(feature = "audio"))]
+fn sound(_: &[u8]) {}
