@@ -15,15 +15,11 @@ pub enum Error {
     Runtime(#[from] rnn_runtime::Error),
     /// An optimizer received gradients that are infinite or NaN. Parameters and optimizer state are as before
     /// the step.
-    #[error(
-        "optimizer step {step}: non-finite gradients in {}; nothing was updated",
-        list(parameters, "the global norm (every single norm is finite)")
-    )]
+    #[error("optimizer step {step}: non-finite gradients in {}; nothing was updated", parameters.join(", "))]
     NonFinite {
         /// Number of the refused step, from 1.
         step: u64,
-        /// Names of the parameters whose gradients are not finite. Empty when only the global norm
-        /// overflows.
+        /// Names of the parameters whose gradients are not finite.
         parameters: Vec<String>,
     },
     /// `backward` needs a scalar; for other shapes pass a cotangent to `backward_with`.
@@ -100,10 +96,6 @@ pub enum Error {
         /// The error of the operating system.
         source: std::io::Error,
     },
-}
-
-fn list(names: &[String], when_empty: &str) -> String {
-    if names.is_empty() { when_empty.to_string() } else { names.join(", ") }
 }
 
 impl Error {
