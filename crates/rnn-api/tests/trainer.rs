@@ -5,6 +5,8 @@
 mod common;
 mod language;
 
+#[path = "trainer/accumulate.rs"]
+mod accumulate;
 #[path = "trainer/checkpoints.rs"]
 mod checkpoints;
 #[path = "trainer/endings.rs"]
@@ -23,6 +25,9 @@ fn main() {
         steps::gradients_flow_back_as_far_as_they_are_told,
         steps::averages_are_validated_and_kept,
         steps::update_ratios_are_those_of_the_step,
+        accumulate::ragged_items_make_the_step_of_one_batch,
+        accumulate::a_short_last_chunk_weighs_less,
+        accumulate::a_weight_that_is_none_is_refused,
         endings::the_best_weights_stay_and_the_last_come_back,
         endings::every_condition_ends_a_run,
         endings::an_end_stays_an_end,

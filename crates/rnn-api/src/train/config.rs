@@ -33,7 +33,8 @@ pub struct TrainerConfig {
     pub early_stopping: EarlyStopping,
     /// Optimizer steps between validations; by default one validation per epoch.
     pub validate_every: Option<u64>,
-    /// Gradient accumulation: the number of items whose mean gradient makes a step; 1 by default.
+    /// Gradient accumulation: the number of items whose gradients make a step, as one batch of all of them would; 1 by
+    /// default. Items have weights, see [`Trainer::fit_weighted`](super::Trainer::fit_weighted).
     pub accumulate: u64,
     /// Backpropagation length in [`Trainer::fit_streams`](super::Trainer::fit_streams), in time steps: fewer
     /// than a chunk has, or a multiple of it. By default a whole chunk.
@@ -84,7 +85,8 @@ impl TrainerConfig {
         TrainerConfig { validate_every: Some(steps), ..self }
     }
 
-    /// Makes each step from the mean gradient of this many items.
+    /// Makes each step from the weighted mean gradient of this many items; see
+    /// [`Trainer::fit_weighted`](super::Trainer::fit_weighted).
     #[must_use]
     pub fn with_accumulate(self, items: u64) -> Self {
         TrainerConfig { accumulate: items, ..self }

@@ -64,7 +64,7 @@ pub struct StepReport {
     pub step: u64,
     /// The epoch, from 0.
     pub epoch: u64,
-    /// The loss before the step; with accumulation the mean over the items.
+    /// The loss before the step; with accumulation the weighted mean over the items.
     pub loss: f32,
     /// The learning rate.
     pub lr: f64,

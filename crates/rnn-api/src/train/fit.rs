@@ -19,6 +19,11 @@ use std::time::Instant;
 impl Trainer<'_> {
     /// Trains on independent items; `step` computes the loss of one item. `source` may be a reference.
     ///
+    /// If a step accumulates several items, their gradients are weighted as [`Source::weight`] says: for [`Batches`] by
+    /// rows. Where losses are means over valid time steps, use [`Trainer::fit_weighted`].
+    ///
+    /// [`Batches`]: crate::data::Batches
+    ///
     /// # Errors
     /// Contradictory settings; a checkpoint folder that must not be continued or does not fit; any error of
     /// `step`, the validation, the source or a callback. A loss or gradients that are not finite are not an
@@ -28,7 +33,50 @@ impl Trainer<'_> {
         source: S,
         step: impl FnMut(&S::Item) -> Result<Tensor>,
     ) -> Result<Outcome> {
-        self.run(&mut Independent::new(source, step))
+        let mut step = step;
+        self.run(&mut Independent::new(source, |item: &S::Item| Ok((step(item)?, None))))
+    }
+
+    /// As [`Trainer::fit`], for items of unequal weight: `step` computes the loss of an item, and the number of elements
+    /// over which that is a mean, such as valid time steps. With
+    /// [`TrainerConfig::accumulate`](super::TrainerConfig::accumulate), the gradient of a step is then that of one batch
+    /// of all its items. Only ratios of weights matter.
+    ///
+    /// ```
+    /// use rnn_api::LossOptions;
+    /// use rnn_api::data::{BatchConfig, Batches};
+    /// use rnn_api::prelude::*;
+    /// use rnn_api::train::TrainerConfig;
+    /// # fn main() -> rnn_api::Result<()> {
+    /// # let device = Device::cpu();
+    /// # let model = LstmConfig::new(1, 2).init(&device, 1)?;
+    /// # let adam = AdamConfig::new(0.01).init(&model)?;
+    /// let lengths = [5, 2, 4, 1];
+    /// let mut trainer = TrainerConfig::new(1).with_accumulate(2).init(&model, adam)?;
+    /// trainer.fit_weighted(Batches::new(lengths.len(), &BatchConfig::new(2))?, |batch| {
+    ///     let valid = batch.copy(&lengths)?;
+    ///     let x = Tensor::ones(&device, &[5, valid.len(), 1])?;
+    ///     let labels = Tensor::zeros(&device, &[5, valid.len(), 2])?;
+    ///     let over = LossOptions::new().with_lengths(&valid);
+    ///     let loss = model.forward(&x, None)?.y.mse_over(&labels, &over)?;
+    ///     Ok((loss, valid.iter().sum::<usize>() as f32))
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`]; a weight that is not finite and positive.
+    pub fn fit_weighted<S: Source>(
+        &mut self,
+        source: S,
+        step: impl FnMut(&S::Item) -> Result<(Tensor, f32)>,
+    ) -> Result<Outcome> {
+        let mut step = step;
+        let weighted = |item: &S::Item| {
+            let (loss, weight) = step(item)?;
+            Ok((loss, Some(weight)))
+        };
+        self.run(&mut Independent::new(source, weighted))
     }
 
     /// Trains on streams by truncated BPTT. `step` computes the loss of a chunk and the state after it, from
@@ -102,7 +150,7 @@ impl Trainer<'_> {
         }
         self.model.train();
         let mut gradients = GradAccumulator::new();
-        let (mut losses, mut items, mut ended) = (0.0f64, 0u64, false);
+        let (mut losses, mut weights, mut items, mut ended) = (0.0f64, 0.0f64, 0u64, false);
         // Positions of the last item's random draws, to repeat its masks.
         let mut draws = BTreeMap::new();
         while items < self.config.accumulate {
@@ -119,13 +167,15 @@ impl Trainer<'_> {
                 let symptom = Symptom::Loss { value };
                 return self.non_finite(fit, &draws, symptom).map(Some);
             }
-            gradients.add(gradient)?;
-            losses += f64::from(value);
+            let weight = fit.steps.weight();
+            gradients.add_weighted(gradient, weight)?;
+            losses += f64::from(value) * f64::from(weight);
+            weights += f64::from(weight);
             items += 1;
         }
         let mut stop = None;
         if items > 0 {
-            stop = self.update(fit, epoch, gradients, losses / items as f64, &draws)?;
+            stop = self.update(fit, epoch, gradients, losses / weights, &draws)?;
         }
         if matches!(stop, Some(StopReason::NonFinite(_))) {
             return Ok(stop);

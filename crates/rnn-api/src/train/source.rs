@@ -28,6 +28,14 @@ pub trait Source {
 
     /// The number of items in each epoch.
     fn items_per_epoch(&mut self) -> usize;
+
+    /// The weight of the last item in a step that accumulates several: the number of elements that its loss is the mean
+    /// of, up to a constant factor. [`Batches`] give the number of rows and [`Streams`] that of time steps; 1 by
+    /// default. Where losses are means over valid time steps, use
+    /// [`Trainer::fit_weighted`](super::Trainer::fit_weighted).
+    fn weight(&self, _item: &Self::Item) -> f32 {
+        1.0
+    }
 }
 
 impl Source for Batches {
@@ -47,6 +55,10 @@ impl Source for Batches {
 
     fn items_per_epoch(&mut self) -> usize {
         self.batches_per_epoch()
+    }
+
+    fn weight(&self, batch: &Batch) -> f32 {
+        batch.indices.len() as f32
     }
 }
 
@@ -68,6 +80,10 @@ impl<T: Copy> Source for Streams<T> {
     fn items_per_epoch(&mut self) -> usize {
         self.chunks_per_epoch()
     }
+
+    fn weight(&self, chunk: &Chunk<T>) -> f32 {
+        chunk.x.dims()[0] as f32
+    }
 }
 
 impl<S: Source> Source for &mut S {
@@ -88,10 +104,14 @@ impl<S: Source> Source for &mut S {
     fn items_per_epoch(&mut self) -> usize {
         (**self).items_per_epoch()
     }
+
+    fn weight(&self, item: &S::Item) -> f32 {
+        (**self).weight(item)
+    }
 }
 
-/// An item, or `None` at the end of an epoch, and the position after it.
-type Prefetched<T> = (Option<T>, Cursor);
+/// An item with its weight, or `None` at the end of an epoch, and the position after it.
+type Prefetched<T> = (Option<(T, f32)>, Cursor);
 
 /// Prepares the items of another source on its own thread, some items ahead: reading, padding, augmentation.
 ///
@@ -113,6 +133,8 @@ pub struct Prepared<S: Source, T> {
     ahead: usize,
     prepare: Arc<dyn Fn(S::Item) -> Result<T> + Send + Sync>,
     cursor: Cursor,
+    /// The weight of the last item taken, as the source says.
+    weight: f32,
     running: Option<Prefetch<Prefetched<T>>>,
 }
 
@@ -128,15 +150,21 @@ where
         prepare: impl Fn(S::Item) -> Result<T> + Send + Sync + 'static,
     ) -> Self {
         let cursor = source.cursor();
-        Prepared { source, ahead, prepare: Arc::new(prepare), cursor, running: None }
+        Prepared { source, ahead, prepare: Arc::new(prepare), cursor, weight: 1.0, running: None }
     }
 
     fn start(&self) -> Result<Prefetch<Prefetched<T>>> {
         let (mut source, prepare) = (self.source.clone(), self.prepare.clone());
         source.seek(self.cursor)?;
         let items = std::iter::from_fn(move || {
-            let item = source.next_item().and_then(|item| item.map(|item| prepare(item)).transpose());
-            Some(item.map(|item| (item, source.cursor())))
+            let prepared = source.next_item().and_then(|item| {
+                let weighted = |item: S::Item| {
+                    let weight = source.weight(&item);
+                    Ok((prepare(item)?, weight))
+                };
+                item.map(weighted).transpose()
+            });
+            Some(prepared.map(|item| (item, source.cursor())))
         });
         Prefetch::new(items, self.ahead)
     }
@@ -162,6 +190,8 @@ where
         match next {
             Ok((item, cursor)) => {
                 self.cursor = cursor;
+                let (item, weight) = item.unzip();
+                self.weight = weight.unwrap_or(1.0);
                 Ok(item)
             }
             Err(error) => {
@@ -184,6 +214,10 @@ where
 
     fn items_per_epoch(&mut self) -> usize {
         self.source.items_per_epoch()
+    }
+
+    fn weight(&self, _last: &T) -> f32 {
+        self.weight
     }
 }
 
@@ -215,7 +249,11 @@ mod tests {
         let mut places = Vec::new();
         for _ in 0..13 {
             places.push(ahead.cursor());
-            assert_eq!(ahead.next_item().unwrap(), plain.next().map(|batch| batch.indices));
+            let (item, batch) = (ahead.next_item().unwrap(), plain.next());
+            if let (Some(item), Some(batch)) = (&item, &batch) {
+                assert_eq!(ahead.weight(item), plain.weight(batch));
+            }
+            assert_eq!(item, batch.map(|batch| batch.indices));
             assert_eq!(ahead.cursor(), plain.cursor());
         }
         for place in places {

@@ -16,6 +16,8 @@ pub(crate) trait Steps {
     fn next(&mut self) -> Result<bool>;
     /// The loss of the current item.
     fn loss(&mut self) -> Result<Tensor>;
+    /// The weight of that loss among those that are accumulated.
+    fn weight(&self) -> f32;
     /// The epoch of the next item.
     fn epoch(&self) -> u64;
     fn items_per_epoch(&mut self) -> usize;
@@ -34,20 +36,21 @@ pub(crate) struct Place {
     pub(crate) states: StateParts,
 }
 
-/// Independent items.
+/// Independent items. `step` computes the loss of one, and its weight unless the source knows it.
 pub(crate) struct Independent<S: Source, F> {
     source: S,
     step: F,
     item: Option<S::Item>,
+    weight: f32,
 }
 
 impl<S: Source, F> Independent<S, F> {
     pub(crate) fn new(source: S, step: F) -> Self {
-        Independent { source, step, item: None }
+        Independent { source, step, item: None, weight: 1.0 }
     }
 }
 
-impl<S: Source, F: FnMut(&S::Item) -> Result<Tensor>> Steps for Independent<S, F> {
+impl<S: Source, F: FnMut(&S::Item) -> Result<(Tensor, Option<f32>)>> Steps for Independent<S, F> {
     fn next(&mut self) -> Result<bool> {
         self.item = self.source.next_item()?;
         Ok(self.item.is_some())
@@ -55,7 +58,13 @@ impl<S: Source, F: FnMut(&S::Item) -> Result<Tensor>> Steps for Independent<S, F
 
     fn loss(&mut self) -> Result<Tensor> {
         let Some(item) = &self.item else { return Err(no_item()) };
-        (self.step)(item)
+        let (loss, weight) = (self.step)(item)?;
+        self.weight = weight.unwrap_or_else(|| self.source.weight(item));
+        Ok(loss)
+    }
+
+    fn weight(&self) -> f32 {
+        self.weight
     }
 
     fn epoch(&self) -> u64 {
@@ -78,6 +87,9 @@ impl<S: Source, F: FnMut(&S::Item) -> Result<Tensor>> Steps for Independent<S, F
 fn no_item() -> Error {
     Error::value("Trainer", "item", "taken before its loss", "none")
 }
+
+/// The largest number of chunks in a window, each of which is computed again at every step.
+const MAX_WINDOW: usize = 1 << 20;
 
 /// A chunk and the position before it.
 type Placed<T> = (Chunk<T>, Cursor);
@@ -111,7 +123,12 @@ impl<'a, T: Copy, C: Carried, F> Streamed<'a, T, C, F> {
             return Err(Error::config("TrainerConfig", "backward_steps", expected, backward));
         }
         let full = backward.div_ceil(forward);
-        let window = VecDeque::with_capacity(full);
+        if full > MAX_WINDOW {
+            let expected = format!("at most {MAX_WINDOW} chunks of {forward} steps");
+            return Err(Error::config("TrainerConfig", "backward_steps", expected, backward));
+        }
+        // The window grows with the chunks that there are, which may be fewer.
+        let window = VecDeque::new();
         Ok(Streamed { streams, step, backward, full, window, before: None, after_first: None })
     }
 }
@@ -159,6 +176,11 @@ where
             (state, last) = (Some(next), Some(loss));
         }
         last.ok_or_else(no_item)
+    }
+
+    /// The steps with a loss. All of them have the same number of rows.
+    fn weight(&self) -> f32 {
+        self.window.back().map_or(1.0, |(chunk, _)| chunk.x.dims()[0].min(self.backward) as f32)
     }
 
     fn epoch(&self) -> u64 {

@@ -103,7 +103,10 @@ pub(crate) fn accumulated_items_are_one_step(device: &Device) {
         for part in [&[0..4, 4..8, 8..12], &[12..16, 16..20, 20..22]] {
             let losses: Vec<Tensor> =
                 part.iter().map(|r| rows.loss(&by_hand, &r.clone().collect::<Vec<_>>()).unwrap()).collect();
-            let mean = losses[0].add(&losses[1]).unwrap().add(&losses[2]).unwrap().scale(1.0 / 3.0).unwrap();
+            let rows: Vec<f32> = part.iter().map(|rows| rows.len() as f32).collect();
+            let sum = losses.iter().zip(&rows).map(|(loss, &rows)| loss.scale(rows).unwrap());
+            let sum = sum.reduce(|a, b| a.add(&b).unwrap()).unwrap();
+            let mean = sum.scale(1.0 / rows.iter().sum::<f32>()).unwrap();
             sgd.step(&mean.backward().unwrap()).unwrap();
         }
     }
@@ -191,6 +194,14 @@ pub(crate) fn gradients_flow_back_as_far_as_they_are_told(device: &Device) {
     let mut trainer = TrainerConfig::new(1).with_backward_steps(6).init(&model, sgd).unwrap();
     let refused = trainer.fit_streams(&mut streams(4), |chunk, state| model.loss(chunk, state));
     assert!(refused.unwrap_err().to_string().contains("backward_steps must be less than the 4 steps"));
+    // A multiple of 5 and of 1; memory for that many chunks was asked for at once.
+    for forward in [1, 5] {
+        let sgd = SgdConfig::new(0.5).init(&model).unwrap();
+        let mut trainer = TrainerConfig::new(1).with_backward_steps(usize::MAX).init(&model, sgd).unwrap();
+        let refused = trainer.fit_streams(&mut streams(forward), |chunk, state| model.loss(chunk, state));
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("backward_steps must be at most 1048576 chunks"), "{error}");
+    }
 }
 
 pub(crate) fn averages_are_validated_and_kept(device: &Device) {
