@@ -44,6 +44,7 @@ mod diagnose;
 mod event;
 mod fit;
 mod interrupt;
+mod kept;
 mod log;
 #[cfg(feature = "progress")]
 mod progress;

@@ -3,6 +3,7 @@
 use super::config::TrainerConfig;
 use super::event::{Callback, Event, Flow, StopReason};
 use super::interrupt::Interrupt;
+use super::kept::kept_value;
 use super::score::Score;
 use crate::error::{Error, Result};
 use crate::nn::Module;
@@ -107,11 +108,14 @@ impl<'a> Trainer<'a> {
     /// normaliser, a vocabulary.
     ///
     /// # Errors
-    /// JSON cannot represent the value.
+    /// A value that would not come back as it is: numbers that are infinite or NaN, `Some` of a value that JSON writes as
+    /// null, more than 100 levels of lists and objects in each other, or what JSON cannot represent.
     pub fn keep(&mut self, name: &str, value: &impl Serialize) -> Result<&mut Self> {
-        let value = serde_json::to_value(value);
-        let value =
-            value.map_err(|error| Error::value("Trainer::keep", "value", "one that JSON can hold", error))?;
+        let value = kept_value(value);
+        let value = value.map_err(|problem| {
+            let expected = format!("one that comes back from JSON as it is, for `{name}`");
+            Error::value("Trainer::keep", "value", expected, problem)
+        })?;
         self.kept.insert(name.into(), value);
         Ok(self)
     }
