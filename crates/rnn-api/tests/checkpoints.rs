@@ -1,5 +1,10 @@
 //! Files: round trips, PyTorch's names, and everything that can be wrong with them.
 
+#[path = "checkpoints/saves.rs"]
+mod saves;
+#[path = "checkpoints/states.rs"]
+mod states;
+
 use rnn_api::prelude::*;
 use rnn_api::{Error, io};
 use safetensors::tensor::TensorView;
@@ -194,8 +199,28 @@ fn files_that_cannot_be_reached_are_errors() {
     let nowhere = folder.file("no-such-folder").join("x.safetensors");
     assert!(matches!(io::save(&lstm(1), nowhere), Err(Error::Io { .. })));
     assert!(matches!(io::save(&lstm(1), "/"), Err(Error::Io { .. })));
-    // A folder in the place of the file: the rename fails and the temporary file goes away.
-    fs::create_dir(folder.file("taken")).unwrap();
-    assert!(io::save(&lstm(1), folder.file("taken")).is_err());
-    assert_eq!(folder.names(), ["taken"]);
+}
+
+#[test]
+fn weights_that_are_not_finite_are_refused_by_name() {
+    let folder = Folder::new("not-finite");
+    let path = folder.file("nan.safetensors");
+    let head = LinearConfig::new(2, 3).init(&Device::cpu(), 1).unwrap();
+    let before = values(&head);
+    for (bad, text) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
+        let weight = f32_bytes(&[0.5, 1.0, bad, 0.0, bad, 2.0]);
+        write(
+            &path,
+            &[("weight", Dtype::F32, &[3, 2], weight), ("bias", Dtype::F32, &[3], f32_bytes(&[1.0; 3]))],
+        );
+        let found = problems(&path, io::load(&head, &path));
+        assert_eq!(found, [format!("`weight` must be finite, got {text} at element 2 (2 in all)")]);
+        assert_eq!(values(&head), before);
+        let other = LinearConfig::new(2, 3).init(&Device::cpu(), 1).unwrap();
+        io::load_with(&other, &path, &io::LoadOptions::new().with_non_finite(true)).unwrap();
+        assert_eq!(other.weight.value().to_vec().unwrap()[2].to_bits(), bad.to_bits());
+    }
+    let half = half::f16::INFINITY.to_le_bytes().repeat(6);
+    write(&path, &[("weight", Dtype::F16, &[3, 2], half), ("bias", Dtype::F32, &[3], f32_bytes(&[1.0; 3]))]);
+    assert!(problems(&path, io::load(&head, &path))[0].contains("got inf at element 0 (6 in all)"));
 }
