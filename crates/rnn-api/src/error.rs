@@ -86,6 +86,12 @@ pub enum Error {
     /// Data that cannot be used, with the position and the problem.
     #[error(transparent)]
     Data(Box<crate::data::DataError>),
+    /// The folder of a run is locked. Nothing in it was changed.
+    #[error("{}: in use by another process, or by another run of this one", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {

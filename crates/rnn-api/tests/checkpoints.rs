@@ -1,5 +1,11 @@
 //! Files: round trips, PyTorch's names, and everything that can be wrong with them.
 
+#[path = "checkpoints/folders.rs"]
+mod folders;
+#[path = "checkpoints/locks.rs"]
+mod locks;
+#[path = "checkpoints/run.rs"]
+mod run;
 #[path = "checkpoints/saves.rs"]
 mod saves;
 #[path = "checkpoints/states.rs"]

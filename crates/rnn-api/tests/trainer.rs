@@ -11,8 +11,12 @@ mod accumulate;
 mod checkpoints;
 #[path = "trainer/endings.rs"]
 mod endings;
+#[path = "trainer/folder.rs"]
+mod folder;
 #[path = "trainer/non_finite.rs"]
 mod non_finite;
+#[path = "trainer/settings.rs"]
+mod settings;
 #[path = "trainer/steps.rs"]
 mod steps;
 
@@ -34,6 +38,7 @@ fn main() {
         endings::the_rate_falls_on_a_plateau,
         endings::settings_that_contradict_each_other_are_refused,
         non_finite::a_loss_is_traced_to_where_it_began,
+        non_finite::weights_that_overflow_are_not_saved,
         non_finite::a_gradient_is_traced_to_a_step_and_gates,
         checkpoints::a_run_in_parts_is_the_whole_run,
         checkpoints::a_damaged_checkpoint_is_passed_over,
@@ -42,5 +47,9 @@ fn main() {
         checkpoints::what_does_not_fit_is_refused_and_changes_nothing,
         checkpoints::the_best_and_what_was_kept_come_back,
         checkpoints::a_log_goes_on_where_the_run_does,
+        settings::every_setting_that_has_changed_is_named,
+        settings::allowed_changes_hold_from_the_next_item_on,
+        settings::a_second_part_of_one_trainer_has_the_same_settings,
+        settings::rates_that_overflow_are_refused_at_the_start,
     ]);
 }

@@ -104,8 +104,18 @@ impl<S: RecurrentState> Carried for S {
     fn from_parts(parts: &StateParts, device: &Device) -> Result<Self> {
         let with_c = S::has_cell(parts.arrays.contains_key("c"));
         let c = with_c.then(|| parts.tensor("c", device)).transpose()?;
-        let directions = parts.number("directions")? as usize;
-        let sequence = parts.numbers.get("sequence").map(|&sequence| sequence as u32);
+        let unfit = |name: &str, number: u64| Error::StateDict {
+            problems: vec![format!("the state's `{name}` is {number}, which no layer has")],
+        };
+        let directions = match parts.number("directions")? {
+            number @ 1..=2 => number as usize,
+            number => return Err(unfit("directions", number)),
+        };
+        let sequence = parts
+            .numbers
+            .get("sequence")
+            .map(|&number| u32::try_from(number).map_err(|_| unfit("sequence", number)));
+        let sequence = sequence.transpose()?;
         Ok(S::from_tensors(parts.tensor("h", device)?, c, directions).with_sequence(sequence))
     }
 }

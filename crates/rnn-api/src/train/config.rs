@@ -126,6 +126,7 @@ impl TrainerConfig {
         if self.schedule.is_some() && self.plateau.is_some() {
             return Err(Error::config(CONFIG, "plateau", "absent with a schedule", "set"));
         }
+        self.plateau.as_ref().map_or(Ok(()), ReduceOnPlateau::check)?;
         self.checkpoints.as_ref().map_or(Ok(()), CheckpointConfig::check)
     }
 }

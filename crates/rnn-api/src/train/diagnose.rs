@@ -12,7 +12,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct NonFinite {
-    /// The number of the optimizer step that failed, from 1; for a score, the step before the validation.
+    /// The number of the optimizer step that failed, from 1; for a score or a state, the last step.
     pub step: u64,
     /// The value in which it was detected.
     pub symptom: Symptom,
@@ -34,6 +34,11 @@ pub enum Symptom {
     Gradients {
         /// The parameters they belong to; empty if only the norm of all gradients overflows.
         parameters: Vec<String>,
+    },
+    /// Weights, averages, carried states or optimizer state after a step, which are about to be saved.
+    State {
+        /// The names of the arrays.
+        names: Vec<String>,
     },
     /// The validation score.
     Score {
@@ -110,6 +115,9 @@ impl fmt::Display for NonFinite {
             }
             Symptom::Gradients { parameters } => {
                 write!(f, "gradients of step {} are not finite: {}", self.step, parameters.join(", "))?;
+            }
+            Symptom::State { names } => {
+                write!(f, "values after step {} are not finite: {}", self.step, names.join(", "))?;
             }
             Symptom::Score { name, value } => write!(f, "{name} after step {} is {value}", self.step)?,
         }

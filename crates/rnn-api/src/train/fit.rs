@@ -5,6 +5,7 @@ use super::diagnose::{NonFinite, Symptom, diagnose};
 use super::event::{EpochReport, Event, Outcome, Started, StepReport, StopReason, Validation};
 use super::ratios::Ratios;
 use super::run::{Fit, Run};
+use super::settings::Settings;
 use super::source::Source;
 use super::steps::{Independent, Place, Steps, Streamed};
 use super::trainer::Trainer;
@@ -14,7 +15,6 @@ use crate::error::{Error, Result};
 use crate::optim::GradAccumulator;
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 impl Trainer<'_> {
     /// Trains on independent items; `step` computes the loss of one item. `source` may be a reference.
@@ -106,8 +106,11 @@ impl Trainer<'_> {
             }
         }
         let run = Run { plateau: self.config.plateau.clone(), ..Run::default() };
-        let now = Instant::now();
-        let mut fit = Fit { steps, run, best: None, started: now, before: 0.0, saved: now, saved_at: None };
+        let settings = match self.config.checkpoints {
+            Some(_) => self.settings(steps)?,
+            None => Settings::new(),
+        };
+        let mut fit = Fit::new(steps, run, settings);
         let (resumed, stop) = self.resume(&mut fit)?;
         if !resumed {
             // The source may have been used before.
@@ -124,13 +127,17 @@ impl Trainer<'_> {
     fn started(&mut self, fit: &mut Fit<'_>) -> Result<Option<StopReason>> {
         let steps_per_epoch = (fit.steps.items_per_epoch() as u64).div_ceil(self.config.accumulate);
         let planned = steps_per_epoch.saturating_mul(self.config.epochs);
+        let planned_steps = self.config.early_stopping.max_steps.map_or(planned, |max| max.min(planned));
+        if let Some(schedule) = &self.config.schedule {
+            schedule.check_steps(planned_steps)?;
+        }
         let started = Started {
             num_parameters: self.model.num_parameters(),
             device: self.device().name().to_string(),
             epochs: self.config.epochs,
             steps_per_epoch,
             resumed_step: fit.run.step,
-            planned_steps: self.config.early_stopping.max_steps.map_or(planned, |max| max.min(planned)),
+            planned_steps,
         };
         self.emit(&Event::Started(&started))
     }
@@ -288,6 +295,9 @@ impl Trainer<'_> {
             let symptom = Symptom::Score { name: score.name, value: score.value };
             return Ok(Some(StopReason::NonFinite(NonFinite { step: fit.run.step, symptom, origin: None })));
         }
+        if let Some(baseline) = score.baseline.filter(|baseline| !baseline.is_finite()) {
+            return Err(Error::value("Trainer::validate", "score.baseline", "finite", baseline));
+        }
         let is_best = fit.run.best.as_ref().is_none_or(|best| score.is_better_than(&best.score, 0.0));
         let validation = Validation { step: fit.run.step, epoch, score: score.clone(), is_best };
         if is_best {
@@ -331,12 +341,16 @@ impl Trainer<'_> {
         Ok(StopReason::NonFinite(NonFinite { step, symptom, origin }))
     }
 
-    fn finish(&mut self, mut fit: Fit<'_>, reason: StopReason) -> Result<Outcome> {
+    fn finish(&mut self, mut fit: Fit<'_>, mut reason: StopReason) -> Result<Outcome> {
         // The failed step is incomplete, so the checkpoint before it is the one to resume from.
         let whole = !matches!(reason, StopReason::NonFinite(_));
-        if whole && fit.saved_at != Some(fit.moment()) {
-            self.save(&mut fit)?;
+        if whole
+            && fit.saved_at != Some(fit.moment())
+            && let Some(found @ StopReason::NonFinite(_)) = self.save(&mut fit)?
+        {
+            reason = found;
         }
+        let whole = !matches!(reason, StopReason::NonFinite(_));
         self.last = Some(self.model.state_dict());
         // If the run stopped early before its first validation, or took steps after the last one.
         let epoch = fit.steps.epoch().min(self.config.epochs.saturating_sub(1));

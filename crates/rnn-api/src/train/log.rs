@@ -2,10 +2,10 @@
 
 use super::event::{Callback, Event, Flow};
 use crate::error::{Error, Result};
-use crate::io::write_atomically;
+use crate::io::{expect_regular, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes every event of a run to a file, one JSON object per line: `{"event":"step","step":1,"loss":..}`. The
@@ -43,6 +43,10 @@ impl JsonLog {
     fn open(&mut self, steps: u64) -> Result<()> {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder).map_err(|source| self.failed(source))?;
+        }
+        match expect_regular(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(self.failed(error)),
+            _ => {}
         }
         let mut kept = if steps == 0 { Vec::new() } else { lines_up_to(&self.path, steps)? };
         kept.append(&mut std::mem::take(&mut self.early).into_bytes());

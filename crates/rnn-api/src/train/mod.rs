@@ -52,6 +52,7 @@ mod ratios;
 mod run;
 mod saving;
 mod score;
+mod settings;
 mod source;
 mod steps;
 mod stopping;
@@ -67,6 +68,7 @@ pub use log::JsonLog;
 #[cfg(feature = "progress")]
 pub use progress::Progress;
 pub use score::Score;
+pub use settings::Settings;
 pub use source::{Prepared, Source};
 pub use stopping::EarlyStopping;
 pub use trainer::Trainer;

@@ -1,14 +1,16 @@
 //! The state of a run.
 
+use super::checkpoint::lock::FolderLock;
 use super::event::{EpochReport, Validation};
 use super::score::Score;
+use super::settings::Settings;
 use super::steps::Steps;
 use super::stopping::Watch;
 use crate::optim::ReduceOnPlateau;
 use rnn_runtime::Array;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use web_time::Instant;
 
 /// The state of a run besides weights and optimizer: the numbers of a checkpoint.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -36,12 +38,23 @@ pub(super) struct Fit<'r> {
     pub(super) before: f64,
     pub(super) saved: Instant,
     pub(super) saved_at: Option<Moment>,
+    /// The settings to compare with those of a checkpoint.
+    pub(super) settings: Settings,
+    /// Held until the end of the run.
+    pub(super) lock: Option<FolderLock>,
 }
 
 /// Identifies a checkpoint's content: steps, whole epochs, step of the best score.
 pub(super) type Moment = (u64, usize, Option<u64>);
 
-impl Fit<'_> {
+impl<'r> Fit<'r> {
+    /// A run that starts now.
+    pub(super) fn new(steps: &'r mut dyn Steps, run: Run, settings: Settings) -> Self {
+        let now = Instant::now();
+        let (best, saved_at, lock) = (None, None, None);
+        Fit { steps, run, best, started: now, before: 0.0, saved: now, saved_at, settings, lock }
+    }
+
     pub(super) fn moment(&self) -> Moment {
         (self.run.step, self.run.epochs.len(), self.run.best.as_ref().map(|best| best.step))
     }

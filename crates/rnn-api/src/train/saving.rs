@@ -1,16 +1,20 @@
 //! Saving and resuming a run.
 
-use super::checkpoint::{self, Checkpoint, Content, Every, RunFile};
+use super::checkpoint::content::{Content, MODEL, OPTIMIZER, RunFile};
+use super::checkpoint::write::{prepare, write};
+use super::checkpoint::{Checkpoint, Every};
+use super::diagnose::{NonFinite, Symptom};
 use super::event::{Event, StopReason};
 use super::run::{Fit, Run};
-use super::steps::Place;
+use super::settings::{Settings, changes};
+use super::steps::{Place, Steps};
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
 use crate::optim::{Ema, EmaState};
 use crate::snapshot::Snapshot;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::time::Instant;
+use web_time::Instant;
 
 impl Trainer<'_> {
     /// Saves a checkpoint if one is due. Returns a reason if a callback stops the run.
@@ -31,6 +35,7 @@ impl Trainer<'_> {
         if due { self.save(fit) } else { Ok(None) }
     }
 
+    /// Saves a checkpoint. Returns a reason if a callback stops the run, or if a value is not finite.
     pub(super) fn save(&mut self, fit: &mut Fit<'_>) -> Result<Option<StopReason>> {
         let Some(config) = self.config.checkpoints.clone() else { return Ok(None) };
         let _span = tracing::debug_span!("checkpoint").entered();
@@ -38,8 +43,8 @@ impl Trainer<'_> {
             (Snapshot::in_place(self.model, &*self.optimizer), fit.steps.place()?);
         let (optimizer, plain) = (self.optimizer.state_dict(), HashMap::new);
         let mut arrays = BTreeMap::from([
-            ("model".to_string(), (snapshot.parameters().clone(), plain())),
-            ("optimizer".to_string(), (optimizer.arrays.clone(), optimizer.to_metadata())),
+            (MODEL.to_string(), (snapshot.parameters().clone(), plain())),
+            (OPTIMIZER.to_string(), (optimizer.arrays.clone(), optimizer.to_metadata())),
         ]);
         if !states.arrays.is_empty() {
             arrays.insert("states".into(), (states.arrays, plain()));
@@ -54,17 +59,25 @@ impl Trainer<'_> {
             arrays.insert("ema".into(), (ema.arrays, plain()));
         }
         let (draws, kept) = (self.model.draw_positions(), self.kept.clone());
-        let file = RunFile { run, cursor, window, state_numbers: states.numbers, draws, kept };
-        let path = checkpoint::write(&config, fit.run.step, &Content { file, arrays })?;
+        let settings = Some(fit.settings.clone());
+        let file = RunFile { run, cursor, window, state_numbers: states.numbers, draws, kept, settings };
+        let content = Content { file, arrays };
+        let names = content.not_finite()?;
+        if !names.is_empty() {
+            // Older checkpoints stay: this one would replace them and no run could go on from it.
+            let symptom = Symptom::State { names };
+            return Ok(Some(StopReason::NonFinite(NonFinite { step: fit.run.step, symptom, origin: None })));
+        }
+        let path = write(&config, fit.run.step, &content)?;
         (fit.saved, fit.saved_at) = (Instant::now(), Some(fit.moment()));
         self.emit(&Event::Saved { path: &path, step: fit.run.step })
     }
 
     /// Resumes from the last intact checkpoint, if there is one and resuming is enabled. Returns whether it did,
-    /// and a reason if a callback stops the run.
+    /// and a reason if a callback stops the run. The folder is locked from here on.
     pub(super) fn resume(&mut self, fit: &mut Fit<'_>) -> Result<(bool, Option<StopReason>)> {
         let Some(config) = self.config.checkpoints.clone() else { return Ok((false, None)) };
-        checkpoint::prepare(&config.path)?;
+        fit.lock = Some(prepare(&config.path)?);
         let (found, damaged) = Checkpoint::newest(&config.path)?;
         if !config.resume && (found.is_some() || !damaged.is_empty()) {
             let problem = "has checkpoints already; set `resume` to go on from them, or take another folder";
@@ -95,30 +108,89 @@ impl Trainer<'_> {
             };
             arrays.ok_or_else(missing)
         };
-        let ((parameters, _), (arrays, metadata)) = (take("model")?, take("optimizer")?);
+        let changed = self.compare(fit, checkpoint, &file)?;
+        let ((parameters, _), (arrays, metadata)) = (take(MODEL)?, take(OPTIMIZER)?);
         let snapshot = Snapshot::from_parts(parameters, file.draws, arrays, &metadata);
         let best = checkpoint.arrays("best")?.map(|(arrays, _)| arrays);
         // Restore the position first: data that do not fit then leave the model unchanged.
         let place = Place { cursor: file.cursor, window: file.window, states: checkpoint.states()? };
         fit.steps.go_to(&place, &self.device()).map_err(|error| checkpoint.misfit(error))?;
-        if self.ema.is_some() != file.run.ema_updates.is_some() {
-            let (wanted, got) = if self.ema.is_some() { ("an", "none") } else { ("no", "one") };
-            let problem = format!("the trainer has {wanted} average of the weights, the checkpoint {got}");
-            return Err(checkpoint.misfit(Error::StateDict { problems: vec![problem] }));
-        }
         let snapshot = snapshot.map_err(|error| checkpoint.misfit(error))?;
         snapshot.restore(self.model, &mut *self.optimizer).map_err(|error| checkpoint.misfit(error))?;
         if let (Some(ema), Some(updates)) = (&mut self.ema, file.run.ema_updates) {
             let state = EmaState { updates, arrays: take("ema")?.0 };
             ema.load_state_dict(&state).map_err(|error| checkpoint.misfit(error))?;
         }
-        // The plateau keeps its saved settings, because its history belongs to them.
         fit.run = file.run;
-        if fit.run.plateau.is_some() != self.config.plateau.is_some() {
+        // The history of a plateau belongs to its settings.
+        if changed.contains(PLATEAU) {
             fit.run.plateau = self.config.plateau.clone();
+        }
+        if changed.contains(LR) {
+            self.optimizer.set_lr(self.lr);
         }
         (fit.before, fit.best) = (fit.run.seconds, best);
         fit.saved_at = Some(fit.moment());
         Ok(())
     }
+    /// Compares the settings of this run with those of a checkpoint. Returns the names of those that have changed, if
+    /// that is allowed.
+    fn compare(
+        &self,
+        fit: &Fit<'_>,
+        checkpoint: &Checkpoint,
+        file: &RunFile<Run>,
+    ) -> Result<BTreeSet<String>> {
+        let refuse = |problems| Err(checkpoint.misfit(Error::StateDict { problems }));
+        let Some(settings) = &file.settings else {
+            let problem = "is of an earlier version, whose positions count batches: its weights can be loaded, but no \
+                           run goes on from it";
+            return refuse(vec![problem.into()]);
+        };
+        let found = changes(settings, &fit.settings);
+        let mut problems: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let allowed = self.config.checkpoints.as_ref().is_some_and(|config| config.allow_changes);
+        if allowed {
+            for change in problems.drain(..) {
+                tracing::warn!(path = %checkpoint.path().display(), change, "resumes with another setting");
+            }
+        }
+        if self.ema.is_some() != file.run.ema_updates.is_some() {
+            let (wanted, got) = if self.ema.is_some() { ("an", "none") } else { ("no", "one") };
+            problems.push(format!("the trainer has {wanted} average of the weights, the checkpoint {got}"));
+        } else if !problems.is_empty() {
+            problems.push("CheckpointConfig::with_allow_changes(true) resumes with the new settings".into());
+        }
+        if !problems.is_empty() {
+            return refuse(problems);
+        }
+        Ok(found.into_iter().map(|change| change.name).collect())
+    }
+
+    /// The settings that a resumed run must share.
+    pub(super) fn settings(&self, steps: &mut dyn Steps) -> Result<Settings> {
+        let text = |field, value: serde_json::Result<String>| {
+            value.map_err(|error| Error::config("TrainerConfig", field, "one that JSON can hold", error))
+        };
+        let mut all = steps.settings();
+        all.extend(self.optimizer.settings());
+        all.insert("accumulate".into(), self.config.accumulate.to_string());
+        if let Some(ema) = &self.config.ema {
+            all.insert("ema".into(), text("ema", serde_json::to_string(ema))?);
+        }
+        match (&self.config.schedule, &self.config.plateau) {
+            (Some(schedule), _) => {
+                all.insert("schedule".into(), text("schedule", serde_json::to_string(schedule))?)
+            }
+            (None, Some(plateau)) => {
+                all.insert(PLATEAU.into(), text(PLATEAU, serde_json::to_string(plateau))?)
+            }
+            (None, None) => all.insert(LR.into(), self.lr.to_string()),
+        };
+        Ok(all)
+    }
 }
+
+/// Names of settings.
+const PLATEAU: &str = "plateau";
+const LR: &str = "lr";

@@ -1,5 +1,6 @@
 //! [`Source`]: the items of a training run.
 
+use super::settings::{Settings, of_lengths};
 use crate::data::{Batch, Batches, Chunk, Cursor, Prefetch, Streams};
 use crate::error::Result;
 use std::fmt;
@@ -36,6 +37,12 @@ pub trait Source {
     fn weight(&self, _item: &Self::Item) -> f32 {
         1.0
     }
+
+    /// What decides which items come in which order, by name: sizes, seeds, lengths. A resumed run compares it with the
+    /// settings in its checkpoint. By default the number of items.
+    fn settings(&mut self) -> Settings {
+        Settings::from([("items_per_epoch".into(), self.items_per_epoch().to_string())])
+    }
 }
 
 impl Source for Batches {
@@ -59,6 +66,19 @@ impl Source for Batches {
 
     fn weight(&self, batch: &Batch) -> f32 {
         batch.indices.len() as f32
+    }
+
+    fn settings(&mut self) -> Settings {
+        let config = self.config();
+        let mut all = Settings::from([
+            ("batch_size".into(), config.batch_size.to_string()),
+            ("drop_last".into(), config.drop_last.to_string()),
+            ("items".into(), self.items().to_string()),
+        ]);
+        all.extend(config.seed.map(|seed| ("seed".into(), seed.to_string())));
+        all.extend(config.bucket_width.map(|width| ("bucket_width".into(), width.to_string())));
+        all.extend(self.lengths().map(|lengths| ("lengths".into(), of_lengths(lengths))));
+        all
     }
 }
 
@@ -84,6 +104,18 @@ impl<T: Copy> Source for Streams<T> {
     fn weight(&self, chunk: &Chunk<T>) -> f32 {
         chunk.x.dims()[0] as f32
     }
+
+    fn settings(&mut self) -> Settings {
+        let config = self.config();
+        let mut all = Settings::from([
+            ("batch_size".into(), config.batch_size.to_string()),
+            ("steps".into(), config.steps.to_string()),
+            ("documents".into(), self.documents().to_string()),
+            ("pairs".into(), self.pairs().to_string()),
+        ]);
+        all.extend(config.seed.map(|seed| ("seed".into(), seed.to_string())));
+        all
+    }
 }
 
 impl<S: Source> Source for &mut S {
@@ -107,6 +139,10 @@ impl<S: Source> Source for &mut S {
 
     fn weight(&self, item: &S::Item) -> f32 {
         (**self).weight(item)
+    }
+
+    fn settings(&mut self) -> Settings {
+        (**self).settings()
     }
 }
 
@@ -218,6 +254,10 @@ where
 
     fn weight(&self, _last: &T) -> f32 {
         self.weight
+    }
+
+    fn settings(&mut self) -> Settings {
+        self.source.settings()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The loss of a step: from independent items, or from chunks of streams with a state.
 
 use super::carried::{Carried, StateParts};
+use super::settings::Settings;
 use super::source::Source;
 use crate::autograd::no_grad;
 use crate::data::{Chunk, Cursor, Streams};
@@ -25,6 +26,8 @@ pub(crate) trait Steps {
     fn place(&self) -> Result<Place>;
     /// Continues at the position of another iteration.
     fn go_to(&mut self, place: &Place, device: &Device) -> Result<()>;
+    /// What decides which items come in which order.
+    fn settings(&mut self) -> Settings;
 }
 
 /// The position of an iteration.
@@ -81,6 +84,10 @@ impl<S: Source, F: FnMut(&S::Item) -> Result<(Tensor, Option<f32>)>> Steps for I
 
     fn go_to(&mut self, place: &Place, _: &Device) -> Result<()> {
         self.source.seek(place.cursor)
+    }
+
+    fn settings(&mut self) -> Settings {
+        self.source.settings()
     }
 }
 
@@ -225,5 +232,11 @@ where
         }
         (self.before, self.after_first) = (before, after_first);
         Ok(())
+    }
+
+    fn settings(&mut self) -> Settings {
+        let mut all = Source::settings(self.streams);
+        all.insert("backward_steps".into(), self.backward.to_string());
+        all
     }
 }

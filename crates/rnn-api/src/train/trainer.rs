@@ -61,6 +61,8 @@ pub struct Trainer<'a> {
     pub(super) kept: BTreeMap<String, serde_json::Value>,
     pub(super) interrupt: Interrupt,
     pub(super) last: Option<BTreeMap<String, Array>>,
+    /// The learning rate of the optimizer at first; a schedule changes it.
+    pub(super) lr: f64,
 }
 
 impl TrainerConfig {
@@ -71,6 +73,7 @@ impl TrainerConfig {
     pub fn init<'a>(&self, model: &'a dyn Module, optimizer: impl Optimizer + 'a) -> Result<Trainer<'a>> {
         self.check()?;
         Ok(Trainer {
+            lr: optimizer.lr(),
             config: self.clone(),
             model,
             optimizer: Box::new(optimizer),

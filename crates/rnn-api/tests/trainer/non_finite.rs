@@ -1,9 +1,12 @@
 //! Values that are not finite.
 
-use crate::steps::bits;
+use crate::folder::Folder;
+use crate::steps::{ROWS, Rows, bits};
 use rnn_api::data::{BatchConfig, Batches};
 use rnn_api::prelude::*;
-use rnn_api::train::{Origin, Outcome, StopReason, Symptom, TrainerConfig};
+use rnn_api::train::{
+    Checkpoint, CheckpointConfig, Every, NonFinite, Origin, Outcome, StopReason, Symptom, TrainerConfig,
+};
 use rnn_api::{Result, module};
 use rnn_testing::data::uniform;
 
@@ -105,6 +108,32 @@ pub(crate) fn a_loss_is_traced_to_where_it_began(device: &Device) {
         unit: 3,
     };
     assert_eq!(*origin(&outcome).1, wanted);
+}
+
+/// A step whose loss and gradients are finite and whose weights are not must not replace good checkpoints.
+pub(crate) fn weights_that_overflow_are_not_saved(device: &Device) {
+    let folder = Folder::new(device, "overflow");
+    let rows = Rows::new(device);
+    let checkpoints = CheckpointConfig::new(&folder.0).with_every(Every::Steps(1)).with_resume(true);
+    let run = |schedule: Schedule, checkpoints: CheckpointConfig| {
+        let model = rows.model();
+        let sgd = SgdConfig::new(0.1).init(&model).unwrap();
+        let config = TrainerConfig::new(4).with_schedule(schedule).with_checkpoints(checkpoints);
+        let mut trainer = config.init(&model, sgd).unwrap();
+        let batches = Batches::new(ROWS, &BatchConfig::new(ROWS)).unwrap();
+        trainer.fit(batches, |batch| rows.loss(&model, &batch.indices)?.scale(100.0)).unwrap()
+    };
+    // Two steps at 1e-9, the third at 1e38.
+    let outcome = run(Schedule::step(1e-9, 2, 1e47).unwrap(), checkpoints.clone());
+    match outcome.reason {
+        StopReason::NonFinite(NonFinite { step: 3, symptom: Symptom::State { names }, .. }) => {
+            assert!(names.contains(&"weight".to_string()), "{names:?}");
+        }
+        reason => panic!("{reason}"),
+    }
+    assert_eq!(Checkpoint::last(&folder.0).unwrap().step(), 2);
+    let outcome = run(Schedule::constant(1e-3).unwrap(), checkpoints.with_allow_changes(true));
+    assert_eq!((outcome.reason, outcome.steps), (StopReason::Completed, 4));
 }
 
 pub(crate) fn a_gradient_is_traced_to_a_step_and_gates(device: &Device) {
