@@ -96,6 +96,23 @@ fn the_runtime_knows_no_tape_and_the_api_no_shader() {
     assert_eq!(offenders("crates/rnn-api/src", &words, &[]), [""; 0]);
 }
 
+/// The clocks and process ids of the standard library panic in a browser.
+#[test]
+fn what_panics_in_a_browser_is_not_used() {
+    let words = ["std::time::Instant", "Duration, Instant", "SystemTime", "process::id", "thread::sleep"];
+    for name in ["rnn-kernels", "rnn-base", "rnn-cpu", "rnn-gpu", "rnn-runtime", "rnn-api"] {
+        for file in files(&root().join(format!("crates/{name}/src")), "rs") {
+            let code = code(&file);
+            // Tests come last in a file and do not run there.
+            let code = code.split("#[cfg(test)]").next().unwrap();
+            let found: Vec<_> = words.iter().filter(|word| code.contains(**word)).collect();
+            assert!(found.is_empty(), "{}: {found:?}; web_time has clocks", file.display());
+        }
+    }
+    // The rule can fail.
+    assert!(!offenders("crates/rnn-api/tests", &words[3..], &[]).is_empty());
+}
+
 #[test]
 fn rust_holds_no_shader_text() {
     let words = ["@compute", "var<storage", "@group("];
