@@ -80,8 +80,7 @@ impl<R: Rule> OptimConfig<R> {
             check(R::CONFIG, field, limit, "positive", limit.is_finite() && limit > 0.0)?;
         }
         self.loss_scale.map_or(Ok(()), |scale| scale.check(R::CONFIG))?;
-        self.rule.check()?;
-        check_rate(&self.rule, self.lr, 1, self.rule.momentum(1))
+        self.rule.check()
     }
 
     /// All settings by name but the learning rate, for [`Optimizer::settings`](crate::optim::Optimizer::settings).

@@ -42,6 +42,7 @@ impl<R: Rule> OptimConfig<R> {
     pub fn init(&self, model: &impl Module) -> Result<Optim<R>> {
         self.check()?;
         let slots = slots(self, model)?;
+        slots.iter().try_for_each(|slot| slot.next_lr(&self.rule, self.lr).map(drop))?;
         let (loss_scale, dynamic) = match self.loss_scale {
             None => (1.0, None),
             Some(LossScale::Static(scale)) => (scale, None),

@@ -216,6 +216,9 @@ fn rates_and_penalties_that_overflow_are_refused_by_name() {
             "groups"
         );
     }
+    let scaled = ParamGroup::named(["bias"]).with_lr_scale(1e30);
+    assert_eq!(field(SgdConfig::new(1e10).with_group(scaled).init(&model())), "lr");
+    assert_eq!(field(AdamWConfig::new(1e10).with_weight_decay(1e30).init(&model())), "lr * weight_decay");
     // Adam divides the rate by 1 - beta1.
     assert_eq!(field(AdamConfig::new(1e38).init(&model())), "lr");
     for eps in [f64::NAN, 0.0, -1e-8, 1e-40, 1e-300, 1e39] {
