@@ -6,6 +6,9 @@ use crate::tensor::Tensor;
 use rnn_runtime::{Array, Device};
 use std::collections::BTreeMap;
 
+/// The largest length of a list of states. A number from a file, so it may be anything.
+const MAX_LEN: u64 = 1 << 16;
+
 /// The arrays and numbers of a state, by name.
 #[derive(Clone, Debug, Default)]
 pub struct StateParts {
@@ -151,6 +154,40 @@ impl<A: Carried> Carried for Vec<A> {
     }
 
     fn from_parts(parts: &StateParts, device: &Device) -> Result<Self> {
-        (0..parts.number("len")?).map(|n| A::from_parts(&parts.under(&format!("{n}.")), device)).collect()
+        let len = parts.number("len")?;
+        if len > MAX_LEN {
+            let problem = format!("the state's `len` must be at most {MAX_LEN}, got {len}");
+            return Err(Error::StateDict { problems: vec![problem] });
+        }
+        (0..len).map(|n| A::from_parts(&parts.under(&format!("{n}.")), device)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::LstmState;
+
+    /// Numbers of a file that would end in a loop without end, or in a division by 0.
+    #[test]
+    fn numbers_that_no_state_has_are_refused() {
+        let device = Device::cpu();
+        let zeros = || Tensor::zeros(&device, &[1, 2, 3]).unwrap();
+        let good = LstmState::new(zeros(), zeros(), 1).parts();
+        assert!(LstmState::from_parts(&good, &device).is_ok());
+        for (name, number) in
+            [("directions", 0), ("directions", 3), ("directions", u64::MAX), ("sequence", 1 << 32)]
+        {
+            let mut parts = good.clone();
+            parts.numbers.insert(name.into(), number);
+            let error = LstmState::from_parts(&parts, &device).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(&number.to_string()), "{error}");
+        }
+        let mut parts = StateParts::default();
+        parts.numbers.insert("len".into(), u64::MAX);
+        let list = |parts: &StateParts| <Vec<()> as Carried>::from_parts(parts, &device);
+        assert!(list(&parts).unwrap_err().to_string().contains("`len`"));
+        parts.numbers.insert("len".into(), 3);
+        assert_eq!(list(&parts).unwrap().len(), 3);
     }
 }

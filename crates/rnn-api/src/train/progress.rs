@@ -43,7 +43,9 @@ impl Progress {
     fn left(&self) -> Duration {
         let seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64());
         let done = (self.step - self.first_step).max(1) as f64;
-        Duration::from_secs_f64(seconds / done * self.total.saturating_sub(self.step) as f64)
+        // A run may be planned for longer than any time.
+        let left = Duration::try_from_secs_f64(seconds / done * self.total.saturating_sub(self.step) as f64);
+        left.unwrap_or(Duration::MAX)
     }
 
     /// Prints above the bar, if there is one. A closed standard error does not end the run.
