@@ -1,33 +1,11 @@
 //! The folder of a run: what is no checkpoint is passed over and stays.
 
 use super::Folder;
-use super::run::{names, run, run_with, silent};
+use super::run::{copy, edit, names, run, run_with, silent};
 use rnn_api::prelude::*;
 use rnn_api::train::{Checkpoint, CheckpointConfig, Event, TrainerConfig};
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
-
-/// Copies a folder without subfolders.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for name in names(from) {
-        fs::copy(from.join(&name), to.join(&name)).unwrap();
-    }
-}
-
-/// Changes a JSON file of a checkpoint, and its checksum.
-fn edit(checkpoint: &Path, name: &str, change: &dyn Fn(&mut Value)) {
-    let path = checkpoint.join(name);
-    let mut value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    change(&mut value);
-    let text = serde_json::to_string(&value).unwrap();
-    fs::write(&path, &text).unwrap();
-    if name != "manifest.json" {
-        let entry = serde_json::json!([text.len(), crc32fast::hash(text.as_bytes())]);
-        edit(checkpoint, "manifest.json", &|manifest| manifest["files"][name] = entry.clone());
-    }
-}
 
 #[test]
 fn kept_checkpoints_are_of_different_steps() {
