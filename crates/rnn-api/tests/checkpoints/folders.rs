@@ -232,3 +232,19 @@ fn what_cannot_come_back_is_not_kept() {
     }
     trainer.keep("deep", &nested(100)).unwrap();
 }
+
+/// Best weights are loaded at the end of a run, which is late to notice that they do not fit.
+#[test]
+fn best_weights_of_another_model_are_refused_at_the_start() {
+    let folder = Folder::new("best-misfit");
+    run(&folder.0, 2, &mut silent).unwrap();
+    let checkpoint = folder.file("step-000000002");
+    let other = LinearConfig::new(3, 1).init(&Device::cpu(), 1).unwrap();
+    rnn_api::io::save(&other, checkpoint.join("best.safetensors")).unwrap();
+    let bytes = fs::read(checkpoint.join("best.safetensors")).unwrap();
+    let entry = serde_json::json!([bytes.len(), crc32fast::hash(&bytes)]);
+    edit(&checkpoint, "manifest.json", &|manifest| manifest["files"]["best.safetensors"] = entry.clone());
+    let mut events = 0;
+    let error = run(&folder.0, 4, &mut |_| events += 1).unwrap_err().to_string();
+    assert!(error.contains("`weight` must be [1, 2], got [1, 3]") && events == 0, "{events}: {error}");
+}
