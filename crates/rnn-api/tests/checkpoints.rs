@@ -2,6 +2,8 @@
 
 #[path = "checkpoints/folders.rs"]
 mod folders;
+#[path = "checkpoints/hostile.rs"]
+mod hostile;
 #[path = "checkpoints/locks.rs"]
 mod locks;
 #[path = "checkpoints/run.rs"]

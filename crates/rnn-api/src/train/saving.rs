@@ -10,8 +10,10 @@ use super::settings::{Settings, changes};
 use super::steps::{Place, Steps};
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
+use crate::nn::mismatches;
 use crate::optim::{Ema, EmaState};
 use crate::snapshot::Snapshot;
+use rnn_runtime::Array;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use web_time::Instant;
@@ -116,11 +118,15 @@ impl Trainer<'_> {
         let place = Place { cursor: file.cursor, window: file.window, states: checkpoint.states()? };
         fit.steps.go_to(&place, &self.device()).map_err(|error| checkpoint.misfit(error))?;
         let snapshot = snapshot.map_err(|error| checkpoint.misfit(error))?;
-        snapshot.restore(self.model, &mut *self.optimizer).map_err(|error| checkpoint.misfit(error))?;
+        if let Some(best) = &best {
+            // The end of the run would be late to notice.
+            self.expect_weights(best).map_err(|error| checkpoint.misfit(error))?;
+        }
         if let (Some(ema), Some(updates)) = (&mut self.ema, file.run.ema_updates) {
             let state = EmaState { updates, arrays: take("ema")?.0 };
             ema.load_state_dict(&state).map_err(|error| checkpoint.misfit(error))?;
         }
+        snapshot.restore(self.model, &mut *self.optimizer).map_err(|error| checkpoint.misfit(error))?;
         fit.run = file.run;
         // The history of a plateau belongs to its settings.
         if changed.contains(PLATEAU) {
@@ -133,6 +139,15 @@ impl Trainer<'_> {
         fit.saved_at = Some(fit.moment());
         Ok(())
     }
+
+    /// Refuses weights that do not fit the model.
+    fn expect_weights(&self, weights: &BTreeMap<String, Array>) -> Result<()> {
+        let own = self.model.named_parameters();
+        let shapes: Vec<_> = own.iter().map(|(name, param)| (name.as_str(), param.shape())).collect();
+        let problems = mismatches(&shapes, weights.iter().map(|(name, array)| (name.as_str(), array.dims())));
+        if problems.is_empty() { Ok(()) } else { Err(Error::StateDict { problems }) }
+    }
+
     /// Compares the settings of this run with those of a checkpoint. Returns the names of those that have changed, if
     /// that is allowed.
     fn compare(

@@ -1,46 +1,23 @@
 //! The folder of a run: what is no checkpoint is passed over and stays.
 
 use super::Folder;
-use super::run::{names, run, run_with, silent};
+use super::run::{copy, edit, names, run, run_with, silent};
 use rnn_api::prelude::*;
-use rnn_api::train::{Checkpoint, CheckpointConfig, Event, Every, TrainerConfig};
+use rnn_api::train::{Checkpoint, CheckpointConfig, Event, TrainerConfig};
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
-
-/// Copies a folder without subfolders.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for name in names(from) {
-        fs::copy(from.join(&name), to.join(&name)).unwrap();
-    }
-}
-
-/// Changes a JSON file of a checkpoint, and its checksum.
-fn edit(checkpoint: &Path, name: &str, change: &dyn Fn(&mut Value)) {
-    let path = checkpoint.join(name);
-    let mut value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    change(&mut value);
-    let text = serde_json::to_string(&value).unwrap();
-    fs::write(&path, &text).unwrap();
-    if name != "manifest.json" {
-        let entry = serde_json::json!([text.len(), crc32fast::hash(text.as_bytes())]);
-        edit(checkpoint, "manifest.json", &|manifest| manifest["files"][name] = entry.clone());
-    }
-}
 
 #[test]
 fn kept_checkpoints_are_of_different_steps() {
     let folder = Folder::new("different");
     for (keep, expected) in [
         (1, &["step-000000006"][..]),
-        (2, &["step-000000005", "step-000000006"]),
-        (3, &["step-000000004", "step-000000005", "step-000000006"]),
+        (2, &["step-000000004", "step-000000006"]),
+        (3, &["step-000000002", "step-000000004", "step-000000006"]),
     ] {
         let path = folder.file(&keep.to_string());
-        let checkpoints =
-            CheckpointConfig::new(&path).with_every(Every::Steps(1)).with_keep(keep).with_resume(true);
-        // Step 4 ends an epoch, so it is saved twice; every part ends with a checkpoint of its own.
+        let checkpoints = CheckpointConfig::new(&path).with_keep(keep).with_resume(true);
+        // The part that ends with step 4 saves it, and the next part saves it again when the epoch ends there.
         for steps in [2, 4, 6] {
             run_with(checkpoints.clone(), steps, &mut silent).unwrap();
         }
@@ -254,4 +231,20 @@ fn what_cannot_come_back_is_not_kept() {
         );
     }
     trainer.keep("deep", &nested(100)).unwrap();
+}
+
+/// Best weights are loaded at the end of a run, which is late to notice that they do not fit.
+#[test]
+fn best_weights_of_another_model_are_refused_at_the_start() {
+    let folder = Folder::new("best-misfit");
+    run(&folder.0, 2, &mut silent).unwrap();
+    let checkpoint = folder.file("step-000000002");
+    let other = LinearConfig::new(3, 1).init(&Device::cpu(), 1).unwrap();
+    rnn_api::io::save(&other, checkpoint.join("best.safetensors")).unwrap();
+    let bytes = fs::read(checkpoint.join("best.safetensors")).unwrap();
+    let entry = serde_json::json!([bytes.len(), crc32fast::hash(&bytes)]);
+    edit(&checkpoint, "manifest.json", &|manifest| manifest["files"]["best.safetensors"] = entry.clone());
+    let mut events = 0;
+    let error = run(&folder.0, 4, &mut |_| events += 1).unwrap_err().to_string();
+    assert!(error.contains("`weight` must be [1, 2], got [1, 3]") && events == 0, "{events}: {error}");
 }

@@ -4,6 +4,7 @@ use rnn_api::Result;
 use rnn_api::data::{BatchConfig, Batches};
 use rnn_api::prelude::*;
 use rnn_api::train::{CheckpointConfig, EarlyStopping, Event, Every, Flow, Outcome, TrainerConfig};
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
@@ -48,4 +49,25 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// Copies a folder without subfolders.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for name in names(from) {
+        fs::copy(from.join(&name), to.join(&name)).unwrap();
+    }
+}
+
+/// Changes a JSON file of a checkpoint, and its checksum.
+pub(crate) fn edit(checkpoint: &Path, name: &str, change: &dyn Fn(&mut Value)) {
+    let path = checkpoint.join(name);
+    let mut value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut value);
+    let text = serde_json::to_string(&value).unwrap();
+    fs::write(&path, &text).unwrap();
+    if name != "manifest.json" {
+        let entry = serde_json::json!([text.len(), crc32fast::hash(text.as_bytes())]);
+        edit(checkpoint, "manifest.json", &|manifest| manifest["files"][name] = entry.clone());
+    }
 }

@@ -44,8 +44,11 @@ fn temporary_files_of_others_stay() {
 #[cfg(unix)]
 mod unix {
     use super::*;
+    use rnn_api::data::{BatchConfig, Batches};
+    use rnn_api::train::{JsonLog, Outcome, TrainerConfig};
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
+    use std::path::Path;
 
     #[test]
     fn a_link_stays_a_link_and_its_target_is_replaced() {
@@ -80,16 +83,26 @@ mod unix {
         let model = lstm(1);
         let adam = AdamConfig::new(0.1).init(&model).unwrap();
         let ema = rnn_api::optim::EmaConfig::new(0.9).init(&model).unwrap();
-        for name in ["adam", "ema"] {
+        for name in ["adam", "ema", "log"] {
             fs::write(folder.file(name), "old").unwrap();
             symlink(name, folder.file(&format!("{name}-link"))).unwrap();
         }
         adam.save(&folder.file("adam-link")).unwrap();
         ema.save(folder.file("ema-link")).unwrap();
-        for name in ["adam", "ema"] {
+        log_to(&folder.file("log-link")).unwrap();
+        for name in ["adam", "ema", "log"] {
             assert!(fs::symlink_metadata(folder.file(&format!("{name}-link"))).unwrap().is_symlink());
             assert!(fs::metadata(folder.file(name)).unwrap().len() > 100);
         }
+    }
+
+    /// A run of one step with a log.
+    fn log_to(path: &Path) -> rnn_api::Result<Outcome> {
+        let model = LinearConfig::new(2, 1).init(&Device::cpu(), 1)?;
+        let mut trainer = TrainerConfig::new(1).init(&model, SgdConfig::new(0.1).init(&model)?)?;
+        trainer.on_event(JsonLog::new(path));
+        let x = Tensor::ones(&Device::cpu(), &[1, 2])?;
+        trainer.fit(Batches::new(1, &BatchConfig::new(1))?, |_| model.forward(&x)?.mean_all())
     }
 
     #[test]
@@ -102,6 +115,7 @@ mod unix {
             assert!(error.contains("must be a regular file"), "{error}");
             // Reading /dev/zero would fill the memory.
             refused(io::load(&lstm(1), path), ErrorKind::InvalidInput);
+            refused(log_to(path), ErrorKind::InvalidInput);
         }
         assert_eq!(folder.names(), ["socket"]);
     }

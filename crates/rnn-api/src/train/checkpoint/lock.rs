@@ -34,7 +34,7 @@ impl FolderLock {
                 Ok(()) if !is_at(&file, &path).map_err(at)? => continue,
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => break,
-                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                Err(TryLockError::Error(error)) if has_no_locks(&error) => {
                     tracing::warn!(path = %path.display(), "no locks here: a second run would not be noticed");
                 }
                 Err(TryLockError::Error(error)) => return Err(at(error)),
@@ -43,6 +43,13 @@ impl FolderLock {
         }
         Err(Error::InUse { path: folder.to_path_buf() })
     }
+}
+
+/// Whether the file system has no locks, or NFS no service for them (ENOLCK), for which Rust has no kind of error.
+fn has_no_locks(error: &io::Error) -> bool {
+    const ENOLCK: i32 = 37;
+    error.kind() == io::ErrorKind::Unsupported
+        || cfg!(target_os = "linux") && error.raw_os_error() == Some(ENOLCK)
 }
 
 /// Whether the path still leads to this file: an owner removes it at the end, and a lock on a removed file is none.
