@@ -1,6 +1,8 @@
 //! What a page can do: train on the CPU, and run a model on the GPU without blocking its thread.
 
+use rnn_api::data::{BatchConfig, Batches};
 use rnn_api::prelude::*;
+use rnn_api::train::TrainerConfig;
 use rnn_api::{Error, GpuOptions, GpuSelector, Result};
 use wasm_bindgen::prelude::*;
 
@@ -29,17 +31,17 @@ impl Net {
     }
 }
 
-/// Losses before and after a few steps of Adam on the CPU.
+/// Losses before and after ten epochs of a trainer on the CPU.
 fn train() -> Result<[f32; 2]> {
     let device = Device::cpu();
     let net = Net::new(&device)?;
     let labels = Tensor::from_indices(&device, &[0, 1, 1], &[3])?;
     let loss = || net.forward(&device)?.cross_entropy(&labels);
-    let mut adam = AdamConfig::new(0.05).init(&net)?;
     let before = loss()?.item()?;
-    for _ in 0..10 {
-        adam.step(&loss()?.backward()?)?;
-    }
+    let mut trainer = TrainerConfig::new(10).init(&net, AdamConfig::new(0.05).init(&net)?)?;
+    // It reads clocks, which panic in a browser if they are those of the standard library.
+    trainer.fit(Batches::new(3, &BatchConfig::new(3))?, |_| loss())?;
+    drop(trainer);
     Ok([before, loss()?.item()?])
 }
 
