@@ -14,7 +14,7 @@ pub use device::Device;
 pub use rnn_base::cache::CacheDir;
 pub use rnn_base::dims::{MAX_RANK, Shape};
 pub use rnn_base::stats::DeviceStats;
-pub use rnn_base::{DType, Error, Result, RngKey};
+pub use rnn_base::{DType, Error, Result, RngKey, host_memory};
 pub use rnn_cpu::CpuDevice;
 #[cfg(feature = "gpu")]
 pub use rnn_gpu::rnn::{Algorithm, Recurrence};
