@@ -1,7 +1,8 @@
 //! Initial values of parameters, drawn on the host, so that every device starts from the same bits.
 
 use crate::error::{Error, Result};
-use rnn_runtime::RngKey;
+use rnn_runtime::ops::init;
+use rnn_runtime::{RngKey, Shape, host_memory};
 use serde::{Deserialize, Serialize};
 
 /// How the initial values of a weight are drawn.
@@ -50,104 +51,104 @@ pub(crate) struct InitShape {
 }
 
 impl Init {
-    /// Draws values from `key`. Errors name the setting as `config` and `field`.
-    pub(crate) fn draw(
-        self,
-        shape: InitShape,
-        key: RngKey,
-        (config, field): (&'static str, &'static str),
-    ) -> Result<Vec<f32>> {
-        let InitShape { blocks, rows, cols, pytorch_fan } = shape;
-        let refuse = |expected: &str| Error::Config {
-            config,
-            field,
-            expected: expected.into(),
-            got: format!("{self:?}"),
+    fn refused(self, (config, field): Setting, expected: &str) -> Error {
+        Error::Config { config, field, expected: expected.into(), got: format!("{self:?}") }
+    }
+
+    /// Refuses a size of the values that is not a number or makes them infinite.
+    fn check(self, setting: Setting) -> Result<()> {
+        let expected = match self {
+            Init::Uniform(x) | Init::Normal(x) | Init::Orthogonal(x) if !(x.is_finite() && x >= 0.0) => {
+                "a finite size that is not negative"
+            }
+            Init::Constant(x) | Init::Identity(x) if !x.is_finite() => "finite",
+            Init::Normal(x) if x > LARGEST_DEVIATION => "at most 4e37, so that no draw is infinite",
+            _ => return Ok(()),
         };
-        if let Init::Uniform(x) | Init::Normal(x) | Init::Orthogonal(x) = self
-            && !(x.is_finite() && x >= 0.0)
-        {
-            return Err(refuse("a finite size that is not negative"));
-        }
-        if let Init::Constant(x) | Init::Identity(x) = self
-            && !x.is_finite()
-        {
-            return Err(refuse("finite"));
-        }
+        Err(self.refused(setting, expected))
+    }
+
+    /// The value of every weight where a unit has one weight instead of a matrix: orthogonal and identity then mean a
+    /// magnitude of the gain or scale.
+    ///
+    /// # Errors
+    /// As [`Init::draw`].
+    pub(crate) fn magnitude(self, setting: Setting) -> Result<Option<f32>> {
+        self.check(setting)?;
+        Ok(match self {
+            Init::Orthogonal(scale) | Init::Identity(scale) => Some(scale),
+            _ => None,
+        })
+    }
+
+    /// Draws values from `key`.
+    ///
+    /// # Errors
+    /// A setting that makes no sense ([`Error::Config`] names it), or no memory.
+    pub(crate) fn draw(self, shape: InitShape, key: RngKey, setting: Setting) -> Result<Vec<f32>> {
+        let InitShape { blocks, rows, cols, pytorch_fan } = shape;
+        let config = setting.0;
+        self.check(setting)?;
         let is_bias = cols == 0;
-        let len = blocks * rows * cols.max(1);
+        // A shape has fewer than 2^32 elements, so one step of the generator suffices.
+        let len = Shape::new(config, &[blocks, rows, cols.max(1)])?.len();
         let uniform = |bound: f64| {
-            let draw = |k: usize| (bound * (2.0 * f64::from(uniform(key, k)) - 1.0)) as f32;
-            (0..len).map(draw).collect::<Vec<f32>>()
+            init::draw(config, len, |k| (bound * (2.0 * f64::from(uniform(key, k)) - 1.0)) as f32)
         };
         let normal = |deviation: f64| {
-            let draw = |k: usize| (deviation * f64::from(normal(key, k))) as f32;
-            (0..len).map(draw).collect::<Vec<f32>>()
+            init::draw(config, len, |k| (deviation * f64::from(standard_normal(key, k))) as f32)
         };
+        let constant = |value: f32| host_memory::filled(config, || format!("{len} values"), len, value);
         let (fan_in, both_fans) = (cols as f64, (rows + cols) as f64);
-        Ok(match self {
-            Init::Zeros => vec![0.0; len],
-            Init::Constant(value) => vec![value; len],
+        let values = match self {
+            Init::Zeros => constant(0.0),
+            Init::Constant(value) => constant(value),
             Init::Uniform(bound) => uniform(f64::from(bound)),
             Init::Normal(deviation) => normal(f64::from(deviation)),
             Init::PyTorch => uniform(1.0 / (pytorch_fan as f64).sqrt()),
             _ if is_bias => {
-                return Err(refuse("Zeros, Constant, Uniform, Normal or PyTorch for a bias"));
+                return Err(self.refused(setting, "Zeros, Constant, Uniform, Normal or PyTorch for a bias"));
             }
-            Init::Identity(scale) => {
-                let mut values = vec![0.0; len];
+            Init::Identity(scale) => constant(0.0).map(|mut values| {
                 for block in 0..blocks {
                     for n in 0..rows.min(cols) {
                         values[(block * rows + n) * cols + n] = scale;
                     }
                 }
                 values
-            }
+            }),
             // A uniform variable in -b..b has variance b^2 / 3.
             Init::XavierUniform => uniform((6.0 / both_fans).sqrt()),
             Init::XavierNormal => normal((2.0 / both_fans).sqrt()),
             Init::HeUniform => uniform((6.0 / fan_in).sqrt()),
             Init::HeNormal => normal((2.0 / fan_in).sqrt()),
             Init::Orthogonal(gain) => {
-                let mut values = Vec::with_capacity(len);
-                for block in 0..blocks {
-                    values.extend(orthogonal(rows, cols, gain, key.derive(1, block as u32)));
-                }
-                values
+                host_memory::reserve(config, || format!("{len} values"), len).and_then(|mut values| {
+                    for block in 0..blocks {
+                        let key = key.derive(1, block as u32);
+                        let normal = |k| standard_normal(key, k);
+                        values.extend(init::orthogonal(config, [rows, cols], gain, normal)?);
+                    }
+                    Ok(values)
+                })
             }
-        })
+        };
+        Ok(values?)
     }
 }
 
-/// The shape check keeps element numbers below 2^32, so one step of the generator suffices.
+/// A configuration and its field, for errors.
+type Setting = (&'static str, &'static str);
+
+/// A standard normal draw is at most `sqrt(2 ln 2^33)`, below 7.
+const LARGEST_DEVIATION: f32 = 4e37;
+
 fn uniform(key: RngKey, element: usize) -> f32 {
     key.uniform(0, element as u32)
 }
 
-fn normal(key: RngKey, element: usize) -> f32 {
+fn standard_normal(key: RngKey, element: usize) -> f32 {
     key.normal(0, element as u32)
-}
-
-/// Gram-Schmidt on the shorter side of a normal matrix, in f64.
-fn orthogonal(rows: usize, cols: usize, gain: f32, key: RngKey) -> Vec<f32> {
-    let (count, length) = (rows.min(cols), rows.max(cols));
-    let mut vectors: Vec<Vec<f64>> = Vec::with_capacity(count);
-    for n in 0..count {
-        let mut v: Vec<f64> = (0..length).map(|k| f64::from(normal(key, n * length + k))).collect();
-        // Twice: the second pass removes the rounding error of the first (Kahan and Parlett).
-        for _ in 0..2 {
-            for other in &vectors {
-                let overlap: f64 = v.iter().zip(other).map(|(a, b)| a * b).sum();
-                v.iter_mut().zip(other).for_each(|(a, b)| *a -= overlap * b);
-            }
-        }
-        let norm = v.iter().map(|a| a * a).sum::<f64>().sqrt();
-        v.iter_mut().for_each(|a| *a /= norm);
-        vectors.push(v);
-    }
-    let at = |r: usize, c: usize| if rows <= cols { vectors[r][c] } else { vectors[c][r] };
-    let gain = f64::from(gain);
-    (0..rows * cols).map(|k| (gain * at(k / cols, k % cols)) as f32).collect()
 }
 
 #[cfg(test)]
