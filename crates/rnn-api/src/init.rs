@@ -28,8 +28,8 @@ pub enum Init {
     HeUniform,
     /// Normal with variance `2 / fan_in`.
     HeNormal,
-    /// An orthogonal matrix times a gain, one per gate (Saxe, McClelland and Ganguli 2013). If a block is not
-    /// square, its shorter side is orthonormal.
+    /// An orthogonal matrix times a gain, one per gate, drawn uniformly from all of them (Saxe, McClelland and Ganguli
+    /// 2013). If a block is not square, its shorter side is orthonormal.
     Orthogonal(f32),
     /// The identity times a scale, one per gate (IRNN, Le, Jaitly and Hinton 2015). If a block is not square, the
     /// remainder is zero.
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn every_gate_of_an_orthogonal_weight_is_orthogonal() {
-        for (rows, cols) in [(5, 5), (3, 7), (7, 3)] {
+        for (rows, cols) in [(5, 5), (3, 7), (7, 3), (130, 130), (60, 200), (200, 60)] {
             let w = draw(Init::Orthogonal(2.0), 4, rows, cols);
             for block in w.chunks(rows * cols) {
                 let (count, length) = (rows.min(cols), rows.max(cols));
@@ -180,6 +180,30 @@ mod tests {
             }
             assert_ne!(w[..rows * cols], w[rows * cols..2 * rows * cols], "gates differ");
         }
+    }
+
+    /// Entries of a 3x3 matrix over many seeds: mean 0 and mean square 1/3, and the determinant has either sign.
+    #[test]
+    fn orthogonal_weights_are_uniformly_distributed() {
+        const SEEDS: u32 = 4000;
+        let shape = InitShape { blocks: 1, rows: 3, cols: 3, pytorch_fan: 3 };
+        let (mut sums, mut squares, mut positive) = ([0.0; 9], [0.0; 9], 0);
+        for seed in 0..SEEDS {
+            let key = RngKey::new(1).derive(5, seed);
+            let values = Init::Orthogonal(1.0).draw(shape, key, NAME).unwrap();
+            let w: Vec<f64> = values.into_iter().map(f64::from).collect();
+            for (n, x) in w.iter().enumerate() {
+                sums[n] += x / f64::from(SEEDS);
+                squares[n] += x * x / f64::from(SEEDS);
+            }
+            let minor = |a: usize, b: usize| w[3 + a] * w[6 + b] - w[3 + b] * w[6 + a];
+            positive += u32::from(w[0] * minor(1, 2) - w[1] * minor(0, 2) + w[2] * minor(0, 1) > 0.0);
+        }
+        // Five standard errors: those of a mean are sqrt(1/3 / 4000), of a mean square sqrt(4/45 / 4000), of a share
+        // sqrt(1/4 / 4000).
+        assert!(sums.iter().all(|x| x.abs() < 0.046), "{sums:?}");
+        assert!(squares.iter().all(|x| (x - 1.0 / 3.0).abs() < 0.024), "{squares:?}");
+        assert!((f64::from(positive) / f64::from(SEEDS) - 0.5).abs() < 0.04, "{positive}");
     }
 
     #[test]

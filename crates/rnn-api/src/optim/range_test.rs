@@ -131,7 +131,7 @@ impl LrRangeTest {
         optimizer: &mut O,
         mut step: impl FnMut(&mut O) -> Result<f32>,
     ) -> Result<(Vec<LrTrial>, bool)> {
-        let mut trials: Vec<LrTrial> = Vec::with_capacity(self.steps);
+        let mut trials: Vec<LrTrial> = Vec::new();
         let (mut mean, mut weight) = (0.0, 0.0);
         let (mut first, mut lowest) = (0.0f64, f64::INFINITY);
         for k in 0..self.steps {
