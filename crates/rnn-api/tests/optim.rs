@@ -309,7 +309,8 @@ fn a_range_test_suggests_a_rate_and_restores(device: &Device) {
     let moment = |adam: &Adam| (model.bits(), model.draw_positions(), adam.steps(), adam.lr());
     let before = moment(&adam);
     let mut n = 0;
-    let range = LrRangeTest::new().with_range(1e-5, 10.0).with_steps(60).run(&model, &mut adam, |adam| {
+    // Above a rate of 1 the loss jumps, and its steepest fall says nothing.
+    let range = LrRangeTest::new().with_range(1e-5, 1.0).with_steps(60).run(&model, &mut adam, |adam| {
         n += 1;
         let loss = model.loss(device, n)?;
         let value = loss.item()?;

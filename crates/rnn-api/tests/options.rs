@@ -42,6 +42,9 @@ fn main() {
         device_test!(noise::dropped_weights_get_no_gradient),
         device_test!(refused::bad_sequences_name_the_row),
         device_test!(refused::bad_options_name_themselves),
+        device_test!(refused::values_that_would_make_weights_infinite_are_refused),
+        device_test!(refused::states_of_another_cell_are_refused),
+        device_test!(refused::arrays_of_another_device_are_refused).gpu_only(),
     ]);
 }
 

@@ -1,6 +1,6 @@
 //! The code that both backends and the runtime above them share: errors, shapes, element types, random
-//! numbers, cache files, and plain descriptions of ops ([`args`]). This crate uses no device and touches no
-//! array memory.
+//! numbers, cache files, requests of memory, and plain descriptions of ops ([`args`]). This crate uses no
+//! device and touches no array memory.
 //!
 //! Programs use `rnn-runtime` or `rnn-api`, which re-export the public items of this crate.
 
@@ -11,6 +11,7 @@ pub mod dims;
 pub mod dtype;
 pub mod error;
 pub mod files;
+pub mod host_memory;
 pub mod rng;
 pub mod stats;
 

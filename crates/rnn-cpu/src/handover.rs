@@ -1,10 +1,12 @@
 //! How a job goes from its caller to the helpers, and how the caller knows that they have let go of it. Checked by
 //! `tests/loom.rs`.
 
+use super::barrier::Poisoned;
 use super::sync::{
     AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, SPINS, Thread, fence, park, spin_loop, yield_now,
 };
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 /// The gate's bit that says that the current job takes helpers. The bits below it are the number of helpers inside,
@@ -29,6 +31,18 @@ pub(crate) struct Handover {
     /// The next part that nobody has claimed.
     next: AtomicUsize,
     panicked: AtomicBool,
+    /// The payload of the first panic of the current job.
+    panic: Mutex<Option<Payload>>,
+}
+
+/// The payload of a panic.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// Keeps the panic that explains the others: the first one, or the first that is not a member's of a poisoned barrier.
+pub(crate) fn keep_first(kept: &mut Option<Payload>, payload: Payload) {
+    if kept.as_ref().is_none_or(|kept| kept.is::<Poisoned>() && !payload.is::<Poisoned>()) {
+        *kept = Some(payload);
+    }
 }
 
 /// A thread that takes part in jobs, as callers see it.
@@ -45,6 +59,7 @@ impl Handover {
             gate: AtomicU64::new(0),
             next: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
+            panic: Mutex::new(None),
         }
     }
 
@@ -56,9 +71,7 @@ impl Handover {
         if let Some(job) = job {
             // SAFETY: this helper is counted in the gate, so `run` has not returned.
             let work = unsafe { &*job.work };
-            if catch_unwind(AssertUnwindSafe(|| self.claim(work, job.count))).is_err() {
-                self.panicked.store(true, Ordering::Relaxed);
-            }
+            self.claim(work, job.count);
         }
         self.gate.fetch_sub(1, Ordering::AcqRel);
         number
@@ -93,21 +106,30 @@ impl Handover {
         }
     }
 
-    /// Works on parts until none is left.
+    /// Works on parts until none is left, or until one panics here.
     fn claim(&self, work: &(dyn Fn(usize) + Sync), count: usize) {
-        loop {
-            let part = self.next.fetch_add(1, Ordering::Relaxed);
-            if part >= count {
-                return;
+        let parts = || {
+            loop {
+                let part = self.next.fetch_add(1, Ordering::Relaxed);
+                if part >= count {
+                    return;
+                }
+                work(part);
             }
-            work(part);
+        };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(parts)) {
+            keep_first(&mut self.panic.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), payload);
+            self.panicked.store(true, Ordering::Relaxed);
         }
     }
 
     /// Runs a job with the helpers that come in time. One thread at a time may call this.
+    ///
+    /// # Panics
+    /// With the panic of a part, after all threads have let go of the job.
     pub(crate) fn run(&self, helpers: &[Helper], count: usize, work: &(dyn Fn(usize) + Sync)) {
         // SAFETY: only the lifetime changes. Helpers use the pointer while they are counted in the
-        // gate, and `Close` waits until none is, also when `work` panics here.
+        // gate, and `Close` waits until none is.
         let erased: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(work) };
         *self.job.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Job { work: erased, count });
         self.next.store(0, Ordering::Relaxed);
@@ -123,7 +145,10 @@ impl Handover {
         }
         self.claim(work, count);
         drop(close);
-        assert!(!self.panicked.load(Ordering::Relaxed), "a helper of the CPU backend panicked");
+        if self.panicked.load(Ordering::Relaxed) {
+            let payload = self.panic.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+            resume_unwind(payload.unwrap_or_else(|| unreachable!("`claim` keeps the payload first")));
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 //! faults.
 
 use rnn_base::dims::Shape;
-use rnn_base::error::{Error, Result};
-use rnn_base::{ArrayOf, DType};
+use rnn_base::error::Result;
+use rnn_base::{ArrayOf, DType, host_memory};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -69,20 +69,17 @@ impl CpuDevice {
     }
 
     /// Memory for `len` f32 with unspecified (but initialised) contents.
+    ///
+    /// # Errors
+    /// The system does not have the memory, see [`host_memory`].
     pub fn alloc(&self, len: usize) -> Result<CpuBuffer> {
         let lines = size_class(len.div_ceil(16).max(1));
         let recycled = self.0.lock().get_mut(&lines).and_then(Vec::pop);
         let block = match recycled {
             Some(block) => block,
             None => {
-                let mut block = Vec::new();
-                block.try_reserve_exact(lines).map_err(|_| Error::TooLarge {
-                    op: "allocate",
-                    what: format!("{len} elements"),
-                    needed: lines as u128 * 64,
-                    limit: isize::MAX as u64,
-                })?;
-                block.resize(lines, Line([0.0; 16]));
+                let what = || format!("an array of {len} words");
+                let block = host_memory::filled("allocate", what, lines, Line([0.0; 16]))?;
                 self.0.created.fetch_add(1, Ordering::Relaxed);
                 self.0.created_bytes.fetch_add(lines * size_of::<Line>(), Ordering::Relaxed);
                 block

@@ -11,7 +11,7 @@ const PIECE: usize = 16 * 1024;
 const FLOOR: usize = 4 * PIECE;
 
 /// Calls `work(first element, piece)` for every piece of `out`.
-pub(crate) fn elements(out: &mut [f32], work: impl Fn(usize, &mut [f32]) + Sync) {
+pub fn elements(out: &mut [f32], work: impl Fn(usize, &mut [f32]) + Sync) {
     if out.len() < FLOOR {
         return work(0, out);
     }
@@ -19,7 +19,7 @@ pub(crate) fn elements(out: &mut [f32], work: impl Fn(usize, &mut [f32]) + Sync)
 }
 
 /// Calls `work(row, row of out)` for every row of `cols` elements.
-pub(crate) fn rows(out: &mut [f32], cols: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+pub fn rows(out: &mut [f32], cols: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
     let per_piece = (PIECE / cols).max(1);
     let piece = |first: usize, rows: &mut [f32]| {
         for (k, row) in rows.chunks_exact_mut(cols).enumerate() {

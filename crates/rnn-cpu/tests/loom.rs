@@ -29,6 +29,7 @@ mod handover;
 use barrier::Barrier;
 use handover::{Handover, Helper};
 use loom::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use sync::{AtomicBool, AtomicUsize, Ordering};
 
@@ -75,6 +76,28 @@ fn a_barrier_orders_the_rounds() {
         let other = shared.clone();
         let thread = loom::thread::spawn(move || member(1, &other));
         member(0, &shared);
+        thread.join().unwrap();
+    });
+}
+
+/// A member that fails before the barrier lets the others go, those that wait and those that come later.
+#[test]
+fn a_failed_member_poisons_the_barrier() {
+    model(3, || {
+        let barrier = Arc::new(Barrier::new(2));
+        let other = barrier.clone();
+        let fails = || other.member(|| resume_unwind(Box::new("failed")));
+        let thread = loom::thread::spawn(move || {
+            assert!(
+                catch_unwind(AssertUnwindSafe(|| {
+                    barrier.wait();
+                    barrier.wait();
+                }))
+                .is_err()
+            );
+        });
+        other.wait();
+        assert!(catch_unwind(AssertUnwindSafe(fails)).is_err());
         thread.join().unwrap();
     });
 }

@@ -245,3 +245,37 @@ fn bits_do_not_depend_on_where_the_input_is_multiplied() {
         }
     }
 }
+
+/// Where the system starts no thread, one thread does the work of those that would wait for each other.
+#[test]
+#[cfg(target_os = "linux")]
+fn bits_stay_the_same_where_threads_cannot_start() {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "in_a_process_without_room_for_threads", "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{:?}: {text}", output.status);
+}
+
+#[test]
+#[ignore = "the part of another test that runs in a process of its own"]
+#[cfg(target_os = "linux")]
+fn in_a_process_without_room_for_threads() {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+    // SAFETY: ends a process that hangs; a query; a valid limit. A thread would take 2 MiB.
+    unsafe {
+        libc::alarm(60);
+        let room = pages * libc::sysconf(libc::_SC_PAGESIZE) as u64 + (3 << 19);
+        let limit = libc::rlimit { rlim_cur: room, rlim_max: libc::RLIM_INFINITY };
+        assert_eq!(libc::setrlimit(libc::RLIMIT_AS, &raw const limit), 0);
+    }
+    assert_eq!(CpuDevice::new().threads(), 1);
+    for spec in [CellSpec::lstm(), CellSpec { reset_after: false, ..CellSpec::gru() }] {
+        let layer = plain(dims([8, 1, 8, 72, 1]));
+        assert!(tasks(&layer, spec.gates(), 4).iter().all(|task| task.share.1 == 4));
+        let drawn = Drawn::new(spec, layer.dims);
+        assert!(run(&drawn, layer, 4) == run(&drawn, layer, 1), "{:?}", spec.kind);
+    }
+}

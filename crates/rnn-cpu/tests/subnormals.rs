@@ -48,7 +48,7 @@ fn every_thread_of_a_job_flushes() {
     for parts in [2, 3, 5] {
         let (arrived, not_flushed) = (AtomicU32::new(0), AtomicU32::new(0));
         let _flushed = FlushSubnormals::on();
-        team::together(parts, |_| {
+        let ran = team::together(parts, |_| {
             arrived.fetch_add(1, Ordering::AcqRel);
             while arrived.load(Ordering::Acquire) < parts as u32 {
                 std::thread::yield_now();
@@ -57,6 +57,7 @@ fn every_thread_of_a_job_flushes() {
                 not_flushed.fetch_add(1, Ordering::Relaxed);
             }
         });
+        assert!(ran, "{parts} threads start");
         assert_eq!(not_flushed.into_inner(), 0, "{parts} parts");
     }
 }

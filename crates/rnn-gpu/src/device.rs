@@ -35,8 +35,8 @@ pub struct GpuOptions {
     /// `sequence`), else the planner chooses.
     pub algorithm: Option<Algorithm>,
     /// Wavefront lag: time steps between a layer of a stack and the next one. The layers then run side by
-    /// side where their options allow it. 0 runs one layer after the other; `None` leaves the choice to the
-    /// planner.
+    /// side where their options allow it. 0 runs one layer after the other; so does a lag of the sequence's length
+    /// or more, window by window. `None` leaves the choice to the planner.
     pub wavefront: Option<usize>,
     /// Time kernels where the adapter can, for `Device::kernel_seconds`. Off by default, because every submit
     /// then also copies its timestamps.

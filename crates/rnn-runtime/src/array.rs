@@ -3,7 +3,7 @@
 use crate::buffer::{Buffer, Data};
 use crate::device::Device;
 use rnn_base::error::{Error, Result};
-use rnn_base::{DType, Shape};
+use rnn_base::{DType, Shape, host_memory, words};
 use rnn_cpu::{CpuArray, CpuBuffer};
 #[cfg(feature = "gpu")]
 use rnn_gpu::{GpuArray, GpuBuffer};
@@ -165,7 +165,7 @@ impl Array {
     pub fn to_vec(&self) -> Result<Vec<f32>> {
         let mut bytes = self.host_bytes("to_vec")?;
         self.read_bytes(bytemuck::cast_slice_mut(&mut bytes))?;
-        Ok(self.widen_bytes(bytes))
+        self.widen_bytes("to_vec", bytes)
     }
 
     /// As [`Array::to_vec`], without blocking the thread: the future completes when the device has
@@ -178,7 +178,7 @@ impl Array {
             #[cfg(feature = "gpu")]
             Data::Gpu(array) => array.buffer.start_read(bytes.len())?.finish(bytes).await?,
         }
-        Ok(self.widen_bytes(words))
+        self.widen_bytes("to_vec_async", words)
     }
 
     /// The single value of a one-element array.
@@ -203,7 +203,7 @@ impl Array {
     /// Any other type, or as [`Array::to_vec`].
     pub fn to_vec_f16(&self) -> Result<Vec<half::f16>> {
         self.expect_dtype("to_vec_f16", "array", DType::F16)?;
-        let mut out = vec![half::f16::ZERO; self.len()];
+        let mut out = host_memory::filled("to_vec_f16", || self.host_copy(), self.len(), half::f16::ZERO)?;
         self.read_bytes(bytemuck::cast_slice_mut(&mut out))?;
         Ok(out)
     }
@@ -213,15 +213,22 @@ impl Array {
         if self.dtype() == DType::U32 {
             return Err(Error::DType { op, arg: "array", expected: "f32 or f16", got: DType::U32 });
         }
-        Ok(vec![0.0; (self.len() * self.dtype().size()).div_ceil(4)])
+        host_memory::filled(op, || self.host_copy(), words(self.len(), self.dtype()), 0.0)
     }
 
-    fn widen_bytes(&self, words: Vec<f32>) -> Vec<f32> {
+    /// The copy's name in errors.
+    fn host_copy(&self) -> String {
+        format!("a copy of {:?} in host memory", self.shape())
+    }
+
+    fn widen_bytes(&self, op: &'static str, words: Vec<f32>) -> Result<Vec<f32>> {
         if self.dtype() == DType::F32 {
-            return words;
+            return Ok(words);
         }
         let halves: &[half::f16] = bytemuck::cast_slice(&words);
-        halves[..self.len()].iter().map(|x| x.to_f32()).collect()
+        let mut values = host_memory::reserve(op, || self.host_copy(), self.len())?;
+        values.extend(halves[..self.len()].iter().map(|x| x.to_f32()));
+        Ok(values)
     }
 
     fn read_bytes(&self, out: &mut [u8]) -> Result<()> {
@@ -246,7 +253,8 @@ impl Array {
         if let Some(indices) = &self.indices {
             return Array::from_u32(device, indices, self.dims());
         }
-        let mut bytes = vec![0u8; self.len() * self.dtype().size()];
+        let size = self.len() * self.dtype().size();
+        let mut bytes = host_memory::filled("to_device", || self.host_copy(), size, 0u8)?;
         self.read_bytes(&mut bytes)?;
         Self::upload(device, &bytes, self.len(), self.dtype(), self.dims())
     }
@@ -283,8 +291,11 @@ impl Array {
         })
     }
 
-    /// Refuses an array on another device than `device`.
-    pub(crate) fn expect_device(&self, op: &'static str, arg: &'static str, device: &Device) -> Result<()> {
+    /// Refuses an array on another device than `device`; `op` and `arg` name it in the error.
+    ///
+    /// # Errors
+    /// [`Error::DeviceMismatch`] with both devices.
+    pub fn expect_device(&self, op: &'static str, arg: &'static str, device: &Device) -> Result<()> {
         if self.device.same(device) {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 use crate::buffer::Buffer;
 use rnn_base::error::{Error, Result};
+use rnn_base::host_memory;
 use rnn_base::stats::DeviceStats;
 use rnn_cpu::{CpuBuffer, CpuDevice};
 #[cfg(feature = "gpu")]
@@ -221,6 +222,27 @@ impl Device {
     /// recovery; it does nothing on the CPU.
     pub fn destroy(&self) {
         on_device!(self, Cpu(_) => (), Gpu(gpu) => gpu.destroy())
+    }
+
+    /// Refuses an f32 array of this shape that the device could not hold: more elements than kernels can index, more
+    /// bytes than the adapter allows, or on the CPU more than the system has available ([`host_memory`]). Allocates
+    /// nothing; `what` names the array in the error. Returns its bytes.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn expect_room(&self, op: &'static str, what: impl Fn() -> String, dims: &[usize]) -> Result<u64> {
+        let most = 4 * u64::from(u32::MAX);
+        let limit = on_device!(self, Cpu(_) => most, Gpu(gpu) => most.min(gpu.max_array_bytes()));
+        let bytes = dims.iter().try_fold(4u128, |bytes, &length| bytes.checked_mul(length as u128));
+        match bytes {
+            Some(bytes) if bytes <= u128::from(limit) => {
+                if self.is_cpu() {
+                    host_memory::expect_room(op, what, bytes)?;
+                }
+                Ok(bytes as u64)
+            }
+            _ => Err(Error::TooLarge { op, what: what(), needed: bytes.unwrap_or(u128::MAX), limit }),
+        }
     }
 
     pub(crate) fn upload(&self, bytes: &[u8]) -> Result<Buffer> {

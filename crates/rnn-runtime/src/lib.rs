@@ -16,7 +16,7 @@ pub use rnn_base::dims::{MAX_RANK, Shape};
 #[doc(hidden)]
 pub use rnn_base::files;
 pub use rnn_base::stats::DeviceStats;
-pub use rnn_base::{DType, Error, Result, RngKey};
+pub use rnn_base::{DType, Error, Result, RngKey, host_memory};
 pub use rnn_cpu::CpuDevice;
 #[cfg(feature = "gpu")]
 pub use rnn_gpu::rnn::{Algorithm, Recurrence};

@@ -10,6 +10,7 @@ pub use self::safetensors::{HostTensor, TensorFile, write};
 
 use crate::error::{Error, Result};
 use crate::nn::{Module, mismatches, prefix_problem};
+use crate::param::Param;
 use rnn_runtime::Array;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -117,6 +118,6 @@ pub fn load_with(
     for (name, param) in &params {
         ready.push((param, file.upload(name, &param.device())?));
     }
-    ready.into_iter().try_for_each(|(param, value)| param.set(&value))?;
+    Param::set_all(ready)?;
     Ok(file.metadata)
 }

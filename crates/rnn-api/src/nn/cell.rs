@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::functional::rnn::CellTensors;
-use crate::init::{Init, InitShape};
-use crate::nn::Builder;
+use crate::init::InitShape;
+use crate::nn::builder::{Builder, Planned};
 use crate::nn::config::{ForgetBias, Parts};
 use crate::param::Param;
 use rnn_kernels::cell::{CellKind, Parameter, StackSpec};
@@ -21,83 +21,101 @@ const FORGET_GATE: usize = 1;
 impl Cell {
     pub(super) fn new(parts: &Parts, layer: usize, builder: &mut Builder<'_>) -> Result<Self> {
         let spec = &parts.spec;
-        let (gates, rows) = (spec.cell.gates(), spec.hidden_size);
-        let mut draw = |init: Init, [blocks, rows, cols]: [usize; 3], field: &'static str| {
-            let shape = InitShape { blocks, rows, cols, pytorch_fan: spec.hidden_size };
-            init.draw(shape, builder.key(), (builder.config, field))
-        };
-        let inputs = spec.layer_input_size(layer);
-        let w_ih = draw(parts.input_init, [gates, rows, inputs], "input_init")?;
-        let w_hh = match spec.cell.independent {
-            // One weight per unit: orthogonal and identity then mean a magnitude of 1.
-            true => match parts.recurrent_init {
-                Init::Orthogonal(scale) | Init::Identity(scale) => vec![scale; rows],
-                other => draw(other, [1, 1, rows], "recurrent_init")?,
-            },
-            false => draw(parts.recurrent_init, [gates, rows, spec.state_size()], "recurrent_init")?,
-        };
-        let biases = match spec.bias {
-            true => {
-                let mut b_ih = draw(parts.bias_init, [gates, rows, 0], "bias_init")?;
-                let mut b_hh = draw(parts.bias_init, [gates, rows, 0], "bias_init")?;
-                if let (Some(bias), true) = (parts.forget_bias, has_forget_gate(spec)) {
-                    // In one of the two biases only, because they are added.
-                    b_hh[FORGET_GATE * rows..][..rows].fill(0.0);
-                    match bias {
-                        ForgetBias::Value(value) => b_ih[FORGET_GATE * rows..][..rows].fill(value),
-                        ForgetBias::ForLag { steps } => {
-                            b_hh[INPUT_GATE * rows..][..rows].fill(0.0);
-                            let key = builder.key();
-                            for unit in 0..rows {
-                                let lag = 1.0 + (steps - 2.0) * key.uniform(0, unit as u32);
-                                b_ih[FORGET_GATE * rows + unit] = lag.ln();
-                                b_ih[INPUT_GATE * rows + unit] = -lag.ln();
-                            }
-                        }
+        let mut params = Vec::new();
+        for parameter in Parameter::ALL {
+            // Both biases are drawn together, because the forget gate's value belongs to their sum.
+            if parameter == Parameter::BiasHh {
+                continue;
+            }
+            let Some(dims) = spec.parameter_dims(layer, parameter) else { continue };
+            let mut add = |parameter, param| params.push((parameter, param));
+            match parameter {
+                Parameter::BiasIh => {
+                    for (parameter, values) in biases(parts, builder)? {
+                        add(parameter, builder.param(&values, &dims)?);
                     }
                 }
-                Some((b_ih, b_hh))
-            }
-            false => None,
-        };
-        let mut values = vec![(Parameter::WeightIh, w_ih), (Parameter::WeightHh, w_hh)];
-        if let Some((b_ih, b_hh)) = biases {
-            values.extend([(Parameter::BiasIh, b_ih), (Parameter::BiasHh, b_hh)]);
-        }
-        for parameter in Parameter::ALL {
-            let Some(dims) = spec.parameter_dims(layer, parameter) else { continue };
-            let len: usize = dims.iter().product();
-            match parameter {
-                Parameter::WeightHr => {
-                    let shape = InitShape { blocks: 1, rows: dims[0], cols: dims[1], pytorch_fan: dims[1] };
-                    let drawn =
-                        parts.input_init.draw(shape, builder.key(), (builder.config, "input_init"))?;
-                    values.push((parameter, drawn));
-                }
-                Parameter::Peephole | Parameter::NormCBias => values.push((parameter, vec![0.0; len])),
+                Parameter::Peephole | Parameter::NormCBias => add(parameter, builder.constant(0.0, &dims)?),
                 Parameter::NormIh | Parameter::NormHh | Parameter::NormC => {
-                    values.push((parameter, vec![1.0; len]));
+                    add(parameter, builder.constant(1.0, &dims)?);
                 }
-                _ => {}
+                _ => add(parameter, matrix(parts, parameter, &dims, builder)?),
             }
-        }
-        let mut params = Vec::with_capacity(values.len());
-        for (parameter, values) in values {
-            let dims = spec.parameter_dims(layer, parameter).unwrap_or_default();
-            params.push((parameter, builder.param(values, &dims)?));
         }
         Ok(Cell(params))
     }
+}
 
-    /// The current values; appends their versions to `versions`.
-    pub(super) fn tensors(&self, versions: &mut Vec<u64>) -> CellTensors {
-        let mut value = |(parameter, param): &(Parameter, Param)| {
-            let (tensor, version) = param.snapshot();
-            versions.push(version);
-            (*parameter, tensor)
-        };
-        self.0.iter().map(&mut value).collect()
+/// Draws a matrix; for an independent recurrence its diagonal.
+fn matrix(parts: &Parts, parameter: Parameter, dims: &[usize], builder: &mut Builder<'_>) -> Result<Param> {
+    let spec = &parts.spec;
+    let (init, field) = match parameter {
+        Parameter::WeightHh => (parts.recurrent_init, "recurrent_init"),
+        _ => (parts.input_init, "input_init"),
+    };
+    let [rows, cols] = match *dims {
+        [rows, cols] => [rows, cols],
+        // One weight per unit.
+        _ => match builder.magnitude(init, field)? {
+            Some(magnitude) => return builder.constant(magnitude, dims),
+            None => [1, spec.hidden_size],
+        },
+    };
+    let blocks = if parameter == Parameter::WeightHr || dims.len() == 1 { 1 } else { spec.cell.gates() };
+    let pytorch_fan = spec.hidden_size;
+    let shape = InitShape { blocks, rows: rows / blocks, cols, pytorch_fan };
+    let values = builder.draw(init, shape, field)?;
+    builder.param(&values, dims)
+}
+
+/// Draws the two biases; their sum has the forget gate's initial value.
+fn biases(parts: &Parts, builder: &mut Builder<'_>) -> Result<[(Parameter, Vec<f32>); 2]> {
+    let spec = &parts.spec;
+    let rows = spec.hidden_size;
+    let shape = InitShape { blocks: spec.cell.gates(), rows, cols: 0, pytorch_fan: rows };
+    let mut b_ih = builder.draw(parts.bias_init, shape, "bias_init")?;
+    let mut b_hh = builder.draw(parts.bias_init, shape, "bias_init")?;
+    if let (Some(bias), true) = (parts.forget_bias, has_forget_gate(spec)) {
+        // In one of the two biases only, because they are added.
+        b_hh[FORGET_GATE * rows..][..rows].fill(0.0);
+        match bias {
+            ForgetBias::Value(value) => b_ih[FORGET_GATE * rows..][..rows].fill(value),
+            ForgetBias::ForLag { steps } => {
+                b_hh[INPUT_GATE * rows..][..rows].fill(0.0);
+                let key = builder.key();
+                for unit in 0..rows {
+                    let lag = 1.0 + (steps - 2.0) * key.uniform(0, unit as u32);
+                    b_ih[FORGET_GATE * rows + unit] = lag.ln();
+                    b_ih[INPUT_GATE * rows + unit] = -lag.ln();
+                }
+            }
+        }
     }
+    Ok([(Parameter::BiasIh, b_ih), (Parameter::BiasHh, b_hh)])
+}
+
+/// The parameters of a stack, for [`Builder::expect_room`].
+pub(super) fn planned(spec: &StackSpec, learnable_state: bool) -> Vec<Planned> {
+    let mut planned = Vec::new();
+    // All layers above the first have the same shapes.
+    for (layer, layers) in [(0, 1), (1, spec.num_layers - 1)] {
+        if layers == 0 {
+            continue;
+        }
+        for parameter in Parameter::ALL {
+            if let Some(dims) = spec.parameter_dims(layer, parameter) {
+                let name = format!("{}_l{layer}", parameter.name());
+                planned.push(Planned { name, dims, count: layers * spec.num_directions() });
+            }
+        }
+    }
+    if learnable_state {
+        planned.push(Planned::one("h_0", &[spec.num_states(), 1, spec.state_size()]));
+        if spec.cell.kind.has_cell_state() {
+            planned.push(Planned::one("c_0", &[spec.num_states(), 1, spec.hidden_size]));
+        }
+    }
+    planned
 }
 
 /// Whether the cell has a separate forget gate.

@@ -1,7 +1,8 @@
 //! Dropout as a layer.
 
 use crate::error::Result;
-use crate::nn::{Builder, DROPOUT_STREAM, Draws, Layer, Mode, Module, Visitor};
+use crate::nn::builder::Builder;
+use crate::nn::{DROPOUT_STREAM, Draws, Layer, Mode, Module, Visitor};
 use crate::tensor::Tensor;
 use rnn_runtime::ops::dropout::DropoutMask;
 use rnn_runtime::{Device, RngKey};

@@ -2,7 +2,8 @@
 
 use crate::error::Result;
 use crate::init::{Init, InitShape};
-use crate::nn::{Builder, Layer};
+use crate::nn::Layer;
+use crate::nn::builder::{Builder, Planned};
 use crate::param::Param;
 use crate::tensor::Tensor;
 use rnn_runtime::Device;
@@ -41,15 +42,18 @@ impl EmbeddingConfig {
     /// Draws the table.
     ///
     /// # Errors
-    /// A size of zero, an invalid init, no memory.
+    /// A size of zero, an invalid init, a table that the device or the machine has no memory for.
     pub fn init(&self, device: &Device, seed: u64) -> Result<Embedding> {
         let mut builder = Builder::new(device, seed, "EmbeddingConfig");
         let (rows, cols) = (self.num_embeddings, self.embedding_size);
         builder.positive("num_embeddings", rows)?;
         builder.positive("embedding_size", cols)?;
+        let dims = [rows, cols];
+        let sizes = [("num_embeddings", rows), ("embedding_size", cols)];
+        builder.expect_room(&sizes, &[Planned::one("weight", &dims)])?;
         let shape = InitShape { blocks: 1, rows, cols, pytorch_fan: cols };
-        let weight = self.init.draw(shape, builder.key(), (builder.config, "init"))?;
-        Ok(Embedding { weight: builder.param(weight, &[rows, cols])? })
+        let weight = builder.draw(self.init, shape, "init")?;
+        Ok(Embedding { weight: builder.param(&weight, &dims)? })
     }
 }
 

@@ -1,7 +1,8 @@
 //! Layer normalisation.
 
 use crate::error::Result;
-use crate::nn::{Builder, Layer};
+use crate::nn::Layer;
+use crate::nn::builder::{Builder, Planned};
 use crate::param::Param;
 use crate::tensor::Tensor;
 use rnn_runtime::Device;
@@ -38,14 +39,17 @@ impl LayerNormConfig {
     /// Makes the layer, with weight one and bias zero.
     ///
     /// # Errors
-    /// A size of zero, an epsilon that is not positive, no memory.
+    /// A size of zero, an epsilon that is not positive and finite, no memory.
     pub fn init(&self, device: &Device) -> Result<LayerNorm> {
         let builder = Builder::new(device, 0, "LayerNormConfig");
         builder.positive("size", self.size)?;
         builder.check(self.eps.is_finite() && self.eps > 0.0, "eps", "positive", self.eps)?;
+        let dims = [self.size];
+        let planned = [Planned::one("weight", &dims), Planned::one("bias", &dims)];
+        builder.expect_room(&[("size", self.size)], &planned)?;
         Ok(LayerNorm {
-            weight: builder.param(vec![1.0; self.size], &[self.size])?,
-            bias: builder.param(vec![0.0; self.size], &[self.size])?,
+            weight: builder.constant(1.0, &dims)?,
+            bias: builder.constant(0.0, &dims)?,
             eps: self.eps,
         })
     }
@@ -69,7 +73,10 @@ impl LayerNorm {
     /// # Errors
     /// Another last axis, another device, or index data.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        x.layer_norm(&self.weight.value(), &self.bias.value(), self.eps)
+        let [(weight, _), (bias, _)] = &Param::snapshot_all(&[&self.weight, &self.bias])[..] else {
+            unreachable!("two parameters")
+        };
+        x.layer_norm(weight, bias, self.eps)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::error::Result;
 use crate::init::{Init, InitShape};
-use crate::nn::{Builder, Layer};
+use crate::nn::Layer;
+use crate::nn::builder::{Builder, Planned};
 use crate::param::Param;
 use crate::tensor::Tensor;
 use rnn_runtime::Device;
@@ -54,21 +55,23 @@ impl LinearConfig {
     /// Draws the parameters.
     ///
     /// # Errors
-    /// A size of zero, an invalid init, no memory.
+    /// A size of zero, an invalid init, a weight that the device or the machine has no memory for.
     pub fn init(&self, device: &Device, seed: u64) -> Result<Linear> {
         let mut builder = Builder::new(device, seed, "LinearConfig");
         let (rows, cols) = (self.output_size, self.input_size);
         builder.positive("input_size", cols)?;
         builder.positive("output_size", rows)?;
+        let planned = [Planned::one("weight", &[rows, cols]), Planned::one("bias", &[rows])];
+        builder.expect_room(&[("input_size", cols), ("output_size", rows)], &planned)?;
         let shape = InitShape { blocks: 1, rows, cols, pytorch_fan: cols };
-        let weight = self.init.draw(shape, builder.key(), (builder.config, "init"))?;
-        let weight = builder.param(weight, &[rows, cols])?;
+        let weight = builder.draw(self.init, shape, "init")?;
+        let weight = builder.param(&weight, &[rows, cols])?;
         let bias_init = if self.init == Init::PyTorch { Init::PyTorch } else { Init::Zeros };
         let bias = match self.bias {
             true => {
                 let shape = InitShape { cols: 0, ..shape };
-                let bias = bias_init.draw(shape, builder.key(), (builder.config, "init"))?;
-                Some(builder.param(bias, &[rows])?)
+                let bias = builder.draw(bias_init, shape, "init")?;
+                Some(builder.param(&bias, &[rows])?)
             }
             false => None,
         };
@@ -93,8 +96,12 @@ impl Linear {
     /// # Errors
     /// Another last axis, another device, or index data.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let bias = self.bias.as_ref().map(Param::value);
-        x.linear(&self.weight.value(), bias.as_ref())
+        let params: Vec<&Param> = [&self.weight].into_iter().chain(&self.bias).collect();
+        match &Param::snapshot_all(&params)[..] {
+            [(weight, _), (bias, _)] => x.linear(weight, Some(bias)),
+            [(weight, _), ..] => x.linear(weight, None),
+            [] => unreachable!("there is a weight"),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::nn::mode::{Draws, Mode};
-use crate::param::Param;
+use crate::param::{Param, pinned};
 use crate::tensor::Tensor;
 use rnn_runtime::{Array, Device, Shape};
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,13 +152,44 @@ pub trait Module {
         Ok(())
     }
 
-    /// The current values of all parameters by name. It is a cheap snapshot: later training steps do not
-    /// change it.
+    /// The current values of all parameters by name, all of one moment between two optimizer steps. It is a cheap
+    /// snapshot: later training steps do not change it.
     fn state_dict(&self) -> BTreeMap<String, Array> {
-        self.named_parameters().into_iter().map(|(name, param)| (name, param.array())).collect()
+        let named = self.named_parameters();
+        let params: Vec<&Param> = named.iter().map(|(_, param)| param).collect();
+        let values = Param::snapshot_all(&params).into_iter().map(|(value, _)| value.into_array());
+        named.iter().map(|(name, _)| name.clone()).zip(values).collect()
     }
 
-    /// Assigns values by name. Checks everything first: either all are assigned or none.
+    /// Calls `read`, for which the parameters keep the values that they have now, on this thread. Inference beside a
+    /// training thread so sees the weights of one step, whichever layers it calls:
+    ///
+    /// ```
+    /// use rnn_api::prelude::*;
+    /// # fn main() -> rnn_api::Result<()> {
+    /// # let device = Device::cpu();
+    /// let lstm = LstmConfig::new(3, 8).init(&device, 1)?;
+    /// let head = LinearConfig::new(8, 2).init(&device, 2)?;
+    /// let x = Tensor::ones(&device, &[5, 2, 3])?;
+    /// // Another thread may call `adam.step(..)` meanwhile.
+    /// let y = (&lstm, &head).pinned(|| no_grad(|| head.forward(&lstm.forward(&x, None)?.last()?)))?;
+    /// # assert_eq!(y.dims(), [2, 2]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Without it each layer, and each [`Sequential`](crate::nn::Sequential), reads the values of one moment per call. A
+    /// reader with a model of its own gets the same by `own.load_state_dict(&model.state_dict())`. No data is copied at
+    /// the start; a training step that comes meanwhile copies what it changes. Changes that `read` itself makes are not
+    /// visible in it.
+    fn pinned<R>(&self, read: impl FnOnce() -> R) -> R
+    where
+        Self: Sized,
+    {
+        pinned(&self.parameters(), read)
+    }
+
+    /// Assigns values by name. Checks everything first: either all are assigned or none, also for threads that read
+    /// meanwhile.
     ///
     /// # Errors
     /// [`Error::StateDict`] with every unknown, missing and wrongly shaped name; or a failing
@@ -181,7 +212,7 @@ pub trait Module {
                 ready.push((param, value.to_dtype(rnn_runtime::DType::F32)?));
             }
         }
-        ready.into_iter().try_for_each(|(param, value)| param.set(&value))
+        Param::set_all(ready)
     }
 }
 

@@ -3,13 +3,14 @@
 use crate::autograd::{is_grad_enabled, no_grad};
 use crate::error::{Error, Result};
 use crate::functional::rnn::{CellTensors, StackInput, StackTensors, stack};
-use crate::nn::cell::{Cell, cell_weights, drop_weights};
+use crate::nn::builder::Builder;
+use crate::nn::cell::{Cell, cell_weights, drop_weights, planned};
 use crate::nn::config::{ForgetBias, Parts};
 use crate::nn::inspect;
 use crate::nn::output::{RecurrentOutput, Trace};
 use crate::nn::sequences::{ForwardArgs, Lengths, Resets};
-use crate::nn::state::RecurrentState;
-use crate::nn::{Builder, DROPOUT_STREAM, Draws, Mode, Module, Visitor, WEIGHT_DROPOUT_STREAM};
+use crate::nn::state::{RecurrentState, expect_state_room};
+use crate::nn::{DROPOUT_STREAM, Draws, Mode, Module, Visitor, WEIGHT_DROPOUT_STREAM};
 use crate::param::Param;
 use crate::tensor::Tensor;
 use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
@@ -76,16 +77,19 @@ impl Recurrent {
         if spec.dropout > 0.0 && spec.num_layers == 1 {
             tracing::warn!(dropout = spec.dropout, "dropout between layers needs two layers");
         }
+        let sizes = [
+            ("input_size", spec.input_size),
+            ("hidden_size", spec.hidden_size),
+            ("num_layers", spec.num_layers),
+        ];
+        builder.expect_room(&sizes, &planned(&spec, parts.learnable_state))?;
         let mut cells = Vec::with_capacity(spec.num_states());
         for layer in 0..spec.num_layers {
             for _ in 0..spec.num_directions() {
                 cells.push(Cell::new(parts, layer, &mut builder)?);
             }
         }
-        let state = |width: usize| {
-            let dims = [spec.num_states(), 1, width];
-            builder.param(vec![0.0; spec.num_states() * width], &dims)
-        };
+        let state = |width: usize| builder.constant(0.0, &[spec.num_states(), 1, width]);
         let learnt = match parts.learnable_state {
             true if spec.cell.kind.has_cell_state() => {
                 Some((state(spec.state_size())?, Some(state(spec.hidden_size)?)))
@@ -127,10 +131,29 @@ impl Recurrent {
         Ok(packed)
     }
 
-    pub(super) fn run(&self, input: &RunInput<'_>) -> Result<StackTensors> {
+    /// All parameters at one moment.
+    pub(super) fn current(&self) -> Current {
+        let learnt = self.learnt.iter().flat_map(|(h, c)| [Some(h), c.as_ref()]).flatten();
+        let of_cells = self.cells.iter().flat_map(|cell| cell.0.iter().map(|(_, param)| param));
+        let params: Vec<&Param> = of_cells.chain(learnt).collect();
+        let mut values = Param::snapshot_all(&params).into_iter();
         let mut versions = Vec::new();
-        let mut weights: Vec<CellTensors> =
-            self.cells.iter().map(|cell| cell.tensors(&mut versions)).collect();
+        let mut weights = Vec::with_capacity(self.cells.len());
+        for cell in &self.cells {
+            let mut tensors = CellTensors::new();
+            for ((parameter, _), (tensor, version)) in cell.0.iter().zip(values.by_ref()) {
+                tensors.push((*parameter, tensor));
+                versions.push(version);
+            }
+            weights.push(tensors);
+        }
+        let mut rest = values.map(|(tensor, _)| tensor);
+        let learnt = rest.next().map(|h| (h, rest.next()));
+        Current { weights, versions, learnt }
+    }
+
+    pub(super) fn run(&self, current: Current, input: &RunInput<'_>) -> Result<StackTensors> {
+        let Current { mut weights, versions, .. } = current;
         let rate = self.spec.regularization.weight_dropout;
         let packed = match input.draws.filter(|_| rate > 0.0) {
             Some(draws) => {
@@ -184,12 +207,35 @@ impl Recurrent {
         Ok(self.forward_traced(x, args, &[])?.0)
     }
 
+    /// Refuses input or a state on another device than the parameters, and a state of another kind of cell.
+    pub(super) fn check_devices<S: RecurrentState>(
+        &self,
+        op: &'static str,
+        x: Option<&Tensor>,
+        state: Option<&S>,
+    ) -> Result<()> {
+        let device = self.device();
+        x.map_or(Ok(()), |x| x.array().expect_device(op, "x", &device))?;
+        let Some(state) = state else { return Ok(()) };
+        state.hidden().array().expect_device(op, "the state's h", &device)?;
+        if let Some(c) = state.cell() {
+            c.array().expect_device(op, "the state's c", &device)?;
+        }
+        let word = |present: bool| if present { "present" } else { "absent" };
+        let (expected, got) = (self.spec.cell.kind.has_cell_state(), state.cell().is_some());
+        if expected != got {
+            return Err(Error::value(op, "the state's c", word(expected), word(got)));
+        }
+        Ok(())
+    }
+
     /// The same, and reports the position of the first value that is not finite.
     fn forward_inspected<S: RecurrentState>(
         &self,
         x: &Tensor,
         args: ForwardArgs<'_, S>,
     ) -> Result<RecurrentOutput<S>> {
+        self.check_devices("forward", Some(x), args.state)?;
         let states = args.state.map(|state| (state.hidden(), state.cell()));
         let mut first = inspect::in_input(x)?;
         for state in states.into_iter().flat_map(|(h, c)| [Some(h), c]).flatten() {
@@ -214,6 +260,7 @@ impl Recurrent {
         args: ForwardArgs<'_, S>,
         traced: &[usize],
     ) -> Result<(RecurrentOutput<S>, Vec<Trace>)> {
+        self.check_devices("forward", Some(x), args.state)?;
         if let Some(layer) = traced.iter().find(|&&layer| layer >= self.spec.num_layers) {
             let expected = format!("below the number of layers, {}", self.spec.num_layers);
             return Err(Error::value("forward_traced", "layers", expected, layer));
@@ -236,15 +283,16 @@ impl Recurrent {
             StackDraws { key, first_step, sequence }
         });
         let sequences = sequences.as_ref();
+        let current = self.current();
         let learnt = match args.state {
-            None => self.learnt_state(batch)?,
+            None => self.learnt_state(&current, batch)?,
             Some(_) => None,
         };
         let (h0, c0) = match &learnt {
             Some((h, c)) => (Some(h), c.as_ref()),
             None => (args.state.map(S::hidden), args.state.and_then(S::cell)),
         };
-        let out = self.run(&RunInput { x, h0, c0, sequences, draws, traced })?;
+        let out = self.run(current, &RunInput { x, h0, c0, sequences, draws, traced })?;
         let state = S::from_tensors(out.h_n, out.c_n, self.spec.num_directions());
         let state = state.with_sequence(draws.map(|draws| draws.sequence));
         let traces = out.traces.into_iter().map(Trace::new).collect();
@@ -252,11 +300,9 @@ impl Recurrent {
     }
 
     /// The learned initial state, repeated for every row.
-    fn learnt_state(&self, batch: usize) -> Result<Option<(Tensor, Option<Tensor>)>> {
-        let Some((h, c)) = &self.learnt else { return Ok(None) };
-        let rows = |param: &Param, width: usize| {
-            param.snapshot().0.broadcast_to(&[self.spec.num_states(), batch, width])
-        };
+    fn learnt_state(&self, current: &Current, batch: usize) -> Result<Option<(Tensor, Option<Tensor>)>> {
+        let Some((h, c)) = &current.learnt else { return Ok(None) };
+        let rows = |state: &Tensor, width: usize| state.broadcast_to(&[self.spec.num_states(), batch, width]);
         let c = c.as_ref().map(|c| rows(c, self.spec.hidden_size)).transpose()?;
         Ok(Some((rows(h, self.spec.state_size())?, c)))
     }
@@ -264,8 +310,9 @@ impl Recurrent {
     /// The initial state of a sequence.
     pub(super) fn zero_state<S: RecurrentState>(&self, batch: usize) -> Result<S> {
         let (spec, device) = (&self.spec, self.device());
+        expect_state_room(spec, &device, batch)?;
         let zeros = |width: usize| Tensor::zeros(&device, &[spec.num_states(), batch, width]);
-        let (h, c) = match no_grad(|| self.learnt_state(batch))? {
+        let (h, c) = match no_grad(|| self.learnt_state(&self.current(), batch))? {
             Some(learnt) => learnt,
             None => {
                 let c = spec.cell.kind.has_cell_state().then(|| zeros(spec.hidden_size)).transpose()?;
@@ -274,6 +321,14 @@ impl Recurrent {
         };
         Ok(S::from_tensors(h, c, spec.num_directions()))
     }
+}
+
+/// The parameters of a layer at one moment.
+pub(super) struct Current {
+    weights: Vec<CellTensors>,
+    /// Of every weight, in the same order.
+    versions: Vec<u64>,
+    learnt: Option<(Tensor, Option<Tensor>)>,
 }
 
 /// Arguments of one pass of a stack.

@@ -12,7 +12,8 @@ impl Lengths {
     /// One length per row.
     ///
     /// # Errors
-    /// No row, or a length of zero; the error names the row. The layer refuses lengths above T.
+    /// No row, or a length of zero; the error names the row. 2^32 steps or more of all rows together, which no array
+    /// holds. The layer refuses lengths above T.
     pub fn new(lengths: impl Into<Vec<usize>>) -> Result<Self> {
         let lengths = lengths.into();
         if lengths.is_empty() {
@@ -21,6 +22,11 @@ impl Lengths {
         if let Some(row) = lengths.iter().position(|&length| length == 0) {
             let got = format!("0 in row {row}");
             return Err(Error::value("Lengths", "lengths", "at least 1 step in every row", got));
+        }
+        let total = lengths.iter().try_fold(0usize, |total, &length| total.checked_add(length));
+        if total.is_none_or(|total| total as u64 > u64::from(u32::MAX)) {
+            let got = total.map_or("an overflow".into(), |total| total.to_string());
+            return Err(Error::value("Lengths", "lengths", "below 2^32 steps in all rows together", got));
         }
         Ok(Lengths(lengths))
     }

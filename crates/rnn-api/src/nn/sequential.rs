@@ -68,12 +68,12 @@ impl Sequential {
         self.layers.is_empty()
     }
 
-    /// Applies all layers in order.
+    /// Applies all layers in order, with their parameters of one moment; see [`Module::pinned`].
     ///
     /// # Errors
     /// Any error of a layer.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x))
+        self.pinned(|| self.layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! States of recurrent layers.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use rnn_kernels::cell::StackSpec;
 use rnn_runtime::Device;
@@ -223,19 +223,32 @@ impl CellState for Option<Tensor> {
     }
 }
 
+/// Refuses a batch whose state the device could not hold.
+pub(super) fn expect_state_room(spec: &StackSpec, device: &Device, batch: usize) -> Result<()> {
+    const OP: &str = "zero_state";
+    if batch == 0 {
+        return Err(Error::value(OP, "batch", "at least 1", batch));
+    }
+    // h is not wider than c.
+    let dims = [spec.num_states(), batch, spec.hidden_size];
+    device.expect_room(OP, || format!("a state [L*D, B, H] = {dims:?} of batch = {batch}"), &dims)?;
+    Ok(())
+}
+
 fn state_zeros(spec: &StackSpec, device: &Device, batch: usize, width: usize) -> Result<Tensor> {
+    expect_state_room(spec, device, batch)?;
     Tensor::zeros(device, &[spec.num_states(), batch, width])
 }
 
 fn part(states: &Tensor, directions: usize, layer: usize, direction: usize) -> Result<Tensor> {
     if direction >= directions {
         let expected = format!("below the number of directions, {directions}");
-        return Err(crate::Error::value("state", "direction", expected, direction));
+        return Err(Error::value("state", "direction", expected, direction));
     }
     let count = states.dims().first().copied().unwrap_or(0);
     if layer >= count / directions {
         let expected = format!("below the number of layers, {}", count / directions);
-        return Err(crate::Error::value("state", "layer", expected, layer));
+        return Err(Error::value("state", "layer", expected, layer));
     }
     states.select(0, layer * directions + direction)
 }

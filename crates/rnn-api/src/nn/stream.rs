@@ -33,6 +33,7 @@ impl<C: RecurrentCell> RecurrentStream<C> {
     /// Another shape or device, or no memory. The state is then unchanged.
     pub fn step(&mut self, x: &Tensor) -> Result<Tensor> {
         let spec = &self.layer.spec;
+        self.layer.check_devices("stream step", Some(x), Some(&self.state))?;
         let expected = [self.batch, spec.input_size];
         if x.dims() != expected {
             let expected = format!("[B, I] = {expected:?}");
@@ -41,7 +42,8 @@ impl<C: RecurrentCell> RecurrentStream<C> {
         let out = no_grad(|| {
             let x = x.reshape(&[1, self.batch, spec.input_size])?;
             let (h0, c0) = (Some(self.state.hidden()), self.state.cell());
-            self.layer.run(&RunInput { x: &x, h0, c0, sequences: None, draws: None, traced: &[] })
+            let input = RunInput { x: &x, h0, c0, sequences: None, draws: None, traced: &[] };
+            self.layer.run(self.layer.current(), &input)
         })?;
         self.state = C::State::from_tensors(out.h_n, out.c_n, 1);
         out.y.reshape(&[self.batch, spec.state_size()])
@@ -55,9 +57,10 @@ impl<C: RecurrentCell> RecurrentStream<C> {
     /// Continues from another state.
     ///
     /// # Errors
-    /// A state of another shape.
+    /// A state of another shape, of another kind of cell, or on another device.
     pub fn set_state(&mut self, state: &C::State) -> Result<()> {
         let spec = &self.layer.spec;
+        self.layer.check_devices("set_state", None, Some(state))?;
         let given = [(Some(state.hidden()), spec.state_size()), (state.cell(), spec.hidden_size)];
         for (tensor, width) in given {
             let Some(tensor) = tensor else { continue };

@@ -12,6 +12,7 @@ use crate::optim::optimizer::Optimizer;
 use crate::optim::rule::Rule;
 use crate::optim::slot::Slot;
 use crate::optim::state::{OptimizerState, state_problem};
+use crate::param::Param;
 use rnn_runtime::ops::optim::{ClipOptions, StepOptions};
 use rnn_runtime::{Array, Shape, ops};
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,8 +112,11 @@ impl<R: Rule> Optimizer for Optim<R> {
             return self.refuse(&chosen, &norm.norms);
         }
         self.steps += 1;
+        // All parameters are locked, so that no reader sees some before the step and others after it.
+        let params: Vec<Param> = chosen.iter().map(|&n| self.slots[n].param.clone()).collect();
+        let mut locked = Param::lock_all(&params);
         for (tensor, (n, grad)) in chosen.into_iter().zip(grads).enumerate() {
-            let Slot { param, states, settings, steps, momenta, .. } = &mut self.slots[n];
+            let Slot { states, settings, steps, momenta, .. } = &mut self.slots[n];
             *steps += 1;
             *momenta *= self.rule.momentum(*steps);
             let options = StepOptions {
@@ -125,9 +129,11 @@ impl<R: Rule> Optimizer for Optim<R> {
                 max_value: self.clip.max_value,
             };
             let rule = self.rule.update(*steps, *momenta);
+            let Some(param) = locked.get_mut(&params[tensor].id()) else { unreachable!("locked above") };
             param
                 .update(|value| Ok(ops::optim::step(value, grad, states, &norm.control, &options, &rule)?))?;
         }
+        drop(locked);
         if let Some((interval, state)) = &mut self.dynamic {
             state.grow(*interval);
             self.clip.loss_scale = state.scale;

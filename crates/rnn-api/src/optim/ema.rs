@@ -265,8 +265,7 @@ impl Ema {
 const UPDATES: &str = "ema_updates";
 
 fn assign(slots: &[Slot], value: impl Fn(usize) -> Array) -> Result<()> {
-    let mut slots = slots.iter().enumerate();
-    slots.try_for_each(|(n, slot)| slot.param.set(&Tensor::from_array(value(n))))
+    Param::set_all(slots.iter().enumerate().map(|(n, slot)| (&slot.param, Tensor::from_array(value(n)))))
 }
 
 impl fmt::Debug for Ema {

@@ -45,6 +45,106 @@ pub(crate) fn bad_sequences_name_the_row(device: &Device) {
     says(lstm.stream(2), &["bidirectional"]);
 }
 
+/// NaN and infinity reach no parameter, whichever setting they come from.
+pub(crate) fn values_that_would_make_weights_infinite_are_refused(device: &Device) {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for init in [
+            Init::Constant(bad),
+            Init::Uniform(bad),
+            Init::Normal(bad),
+            Init::Orthogonal(bad),
+            Init::Identity(bad),
+        ] {
+            let lstm = LstmConfig::new(3, 4);
+            says(lstm.clone().with_input_init(init).init(device, 1), &["LstmConfig", "input_init"]);
+            says(lstm.clone().with_recurrent_init(init).init(device, 1), &["LstmConfig", "recurrent_init"]);
+            says(lstm.with_bias_init(init).init(device, 1), &["LstmConfig", "bias_init"]);
+            let independent = RnnConfig::new(3, 4).with_independent(true).with_recurrent_init(init);
+            says(independent.init(device, 1), &["RnnConfig", "recurrent_init"]);
+            says(LinearConfig::new(3, 4).with_init(init).init(device, 1), &["LinearConfig", "init"]);
+            says(EmbeddingConfig::new(3, 4).with_init(init).init(device, 1), &["EmbeddingConfig", "init"]);
+        }
+        says(
+            LstmConfig::new(3, 4).with_forget_bias(bad).init(device, 1),
+            &["LstmConfig", "forget_bias", "finite"],
+        );
+        says(LstmConfig::new(3, 4).with_forget_lag(bad).init(device, 1), &["LstmConfig", "forget_bias"]);
+        says(DropoutConfig::new(bad).init(1), &["DropoutConfig", "probability"]);
+        says(LayerNormConfig::new(3).with_eps(bad).init(device), &["LayerNormConfig", "eps"]);
+        says(
+            random(device, 1, &[2, 3]).layer_norm(&random(device, 2, &[3]), &random(device, 3, &[3]), bad),
+            &["eps"],
+        );
+    }
+    says(LayerNormConfig::new(3).with_eps(-1e-5).init(device), &["LayerNormConfig", "eps", "positive"]);
+    // Finite, but its draws are not.
+    let wide = LinearConfig::new(64, 64).with_init(Init::Normal(3e38));
+    says(wide.init(device, 1), &["LinearConfig", "init", "no draw is infinite"]);
+    let widest = LinearConfig::new(64, 64).with_init(Init::Normal(4e37)).init(device, 1).unwrap();
+    assert!(widest.weight.value().to_vec().unwrap().iter().all(|x| x.is_finite()));
+}
+
+/// Layers whose cell is chosen at run time take states of each other's type.
+pub(crate) fn states_of_another_cell_are_refused(device: &Device) {
+    let init = |config: AnyRnnConfig| config.init(device, 1).unwrap();
+    let (lstm, gru) = (init(LstmConfig::new(3, 4).into()), init(GruConfig::new(3, 4).into()));
+    let x = random(device, 1, &[2, 1, 3]);
+    let (of_lstm, of_gru) = (lstm.zero_state(1).unwrap(), gru.zero_state(1).unwrap());
+    says(lstm.forward(&x, Some(&of_gru)), &["the state's c", "present", "absent"]);
+    says(gru.forward(&x, Some(&of_lstm)), &["the state's c", "absent", "present"]);
+    says(lstm.stream(1).unwrap().set_state(&of_gru), &["set_state", "the state's c"]);
+    says(gru.stream(1).unwrap().set_state(&of_lstm), &["set_state", "the state's c"]);
+    lstm.stream(1).unwrap().set_state(&of_lstm).unwrap();
+}
+
+/// Every argument of another device is named, with both devices, before anything runs or is drawn.
+pub(crate) fn arrays_of_another_device_are_refused(gpu: &Device) {
+    #[track_caller]
+    fn refused<T>(result: rnn_api::Result<T>, arg: &str, [own, other]: [&Device; 2]) {
+        match result.err() {
+            Some(Error::Runtime(rnn_runtime::Error::DeviceMismatch {
+                arg: got_arg, expected, got, ..
+            })) => {
+                assert_eq!(got_arg, arg);
+                assert!(expected == own.name() && got.starts_with(&other.name()), "{expected} {got}");
+            }
+            other => panic!("{arg}: expected an error, got {:?}", other.map(|error| error.to_string())),
+        }
+    }
+    let again = &Device::gpu(()).unwrap();
+    for [own, other] in [[gpu, &Device::cpu()], [&Device::cpu(), gpu], [gpu, again]] {
+        let lstm = LstmConfig::new(3, 4).with_zoneout(0.1, 0.1).init(own, 1).unwrap();
+        let moved = LstmConfig::new(3, 4).init(other, 1).unwrap();
+        let (x, elsewhere) = (random(own, 1, &[2, 1, 3]), random(other, 1, &[2, 1, 3]));
+        let (state, foreign) = (lstm.zero_state(1).unwrap(), moved.zero_state(1).unwrap());
+        refused(lstm.forward(&elsewhere, None), "x", [own, other]);
+        refused(lstm.forward(&x, Some(&foreign)), "the state's h", [own, other]);
+        let mixed = LstmState::new(state.h.clone(), foreign.c.clone(), 1);
+        refused(lstm.forward(&x, Some(&mixed)), "the state's c", [own, other]);
+        assert!(
+            lstm.draw_positions().values().all(|&position| position == 0),
+            "a refused call draws nothing"
+        );
+        let mut stream = lstm.stream(1).unwrap();
+        refused(stream.set_state(&foreign), "the state's h", [own, other]);
+        refused(stream.set_state(&mixed), "the state's c", [own, other]);
+        refused(stream.step(&random(other, 1, &[1, 3])), "x", [own, other]);
+        stream.step(&random(own, 1, &[1, 3])).unwrap();
+        // The stream keeps its state where the layer was.
+        lstm.to_device(other).unwrap();
+        refused(stream.step(&random(other, 1, &[1, 3])), "the state's h", [other, own]);
+        let linear = LinearConfig::new(3, 4).init(own, 1).unwrap();
+        refused(linear.forward(&elsewhere), "weight", [other, own]);
+        linear.bias.as_ref().unwrap().to_device(other).unwrap();
+        refused(linear.forward(&x), "bias", [own, other]);
+        let norm = LayerNormConfig::new(3).init(own).unwrap();
+        assert!(norm.forward(&elsewhere).unwrap_err().to_string().contains(&own.name()));
+    }
+    // Two handles of one adapter have the same name.
+    let lstm = LstmConfig::new(3, 4).init(gpu, 1).unwrap();
+    says(lstm.forward(&random(again, 1, &[2, 1, 3]), None), &["opened another time"]);
+}
+
 pub(crate) fn bad_options_name_themselves(device: &Device) {
     #[track_caller]
     fn refused<T>(result: rnn_api::Result<T>, option: &str, expected: &str) {

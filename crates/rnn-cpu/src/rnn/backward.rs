@@ -10,7 +10,7 @@ use super::super::tile::{DEPTH, PanelPart, RowPointers, most_rows};
 use super::noise::TaskNoise;
 use super::pack::{BackwardWeights, LayerWeights, unit_blocks};
 use super::part::{Layer, Part, Pointers, RowFlow, Step};
-use super::schedule::{run_tasks, tasks};
+use super::schedule::run_tasks;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
 
@@ -68,8 +68,7 @@ pub(super) fn backward_fused(threads: usize, args: BackwardArgs<'_>) {
         all_aux: true,
     };
     let [dh, carry, sums] = [args.dh, args.carry, args.sums].map(|slice| Shared(slice.as_mut_ptr()));
-    let tasks = tasks(&args.layer, gates, threads);
-    run_tasks(&tasks, directions, |task, barrier| {
+    run_tasks(&args.layer, gates, threads, |task, barrier| {
         let part = Part { layer: args.layer, task, barrier, pointers, gates };
         let direction = args.layer.direction + task.d;
         let per_unit = &args.weights.per_unit[direction][..];

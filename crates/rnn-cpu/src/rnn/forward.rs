@@ -11,7 +11,7 @@ use super::super::tile::{DEPTH, RowPointers, Weight, for_row_blocks, most_rows};
 use super::noise::TaskNoise;
 use super::pack::{ForwardWeights, LayerWeights, panel_products, panel_slots};
 use super::part::{Layer, Part, Pointers, Step};
-use super::schedule::{Projection, projection, run_tasks, tasks};
+use super::schedule::{Projection, projection, run_tasks};
 use cells::{Cells, CellsOf, Panel};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
@@ -60,8 +60,7 @@ pub(super) fn forward_fused(threads: usize, args: ForwardArgs<'_>, weights: &[Fo
         c0: args.c0.as_ptr(),
         all_aux: args.training,
     };
-    let tasks = tasks(&args.layer, gates, threads);
-    run_tasks(&tasks, directions, |task, barrier| {
+    run_tasks(&args.layer, gates, threads, |task, barrier| {
         let part = Part { layer: args.layer, task, barrier, pointers, gates };
         let direction = args.layer.direction + task.d;
         let weights = &weights[direction];

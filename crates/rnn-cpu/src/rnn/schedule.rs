@@ -110,15 +110,29 @@ pub fn projection(dims: &LayerDims, gates: usize, task: &Task) -> Projection {
     Projection::Ahead { steps: steps.min(dims.steps) }
 }
 
-/// Runs all tasks. Tasks that share the units of a direction wait for each other after every step, so each needs a
-/// thread of its own.
-pub(super) fn run_tasks(tasks: &[Task], directions: usize, work: impl Fn(Task, Option<&Barrier>) + Sync) {
-    match tasks {
-        [only] => work(*only, None),
-        [first, ..] if first.share.1 > 1 => {
-            let barriers: Vec<Barrier> = (0..directions).map(|_| Barrier::new(first.share.1)).collect();
-            team::together(tasks.len(), |n| work(tasks[n], Some(&barriers[tasks[n].d])));
-        }
-        _ => team::each(tasks.len(), |n| work(tasks[n], None)),
+/// Divides a pass among up to `threads` threads and runs it. Tasks that share the units of a direction wait for each other
+/// after every step, so each needs a thread of its own. If the system does not start that many, this thread does all of
+/// the work. The bits are the same.
+///
+/// # Panics
+/// With the panic of a task; the tasks that wait for it end too.
+pub(super) fn run_tasks(
+    layer: &Layer<'_>,
+    gates: usize,
+    threads: usize,
+    work: impl Fn(Task, Option<&Barrier>) + Sync,
+) {
+    let shares = tasks(layer, gates, threads);
+    let apart = |tasks: &[Task]| team::each(tasks.len(), |n| work(tasks[n], None));
+    let Some(members) = shares.first().map(|first| first.share.1).filter(|&members| members > 1) else {
+        return apart(&shares);
+    };
+    let barriers: Vec<Barrier> = (0..layer.dims.directions).map(|_| Barrier::new(members)).collect();
+    let run = |task: Task| {
+        let barrier = &barriers[task.d];
+        barrier.member(|| work(task, Some(barrier)));
+    };
+    if !team::together(shares.len(), |n| run(shares[n])) {
+        apart(&tasks(layer, gates, 1));
     }
 }

@@ -49,6 +49,8 @@ use std::sync::OnceLock;
 pub unsafe trait Simd: Copy {
     /// The vector.
     type V: Copy;
+    /// A vector of half as many f64.
+    type D: Copy;
     /// The instruction set it belongs to.
     const ISA: Isa;
     /// f32 per vector.
@@ -111,6 +113,22 @@ pub unsafe trait Simd: Copy {
     fn pow2(n: Self::V) -> Self::V;
     /// Sum of all lanes, in a fixed order.
     fn sum(a: Self::V) -> f32;
+    /// All lanes the same.
+    fn splat_f64(x: f64) -> Self::D;
+    /// `a + b`
+    fn add_f64(a: Self::D, b: Self::D) -> Self::D;
+    /// `a * b`
+    fn mul_f64(a: Self::D, b: Self::D) -> Self::D;
+    /// Loads all lanes.
+    ///
+    /// # Safety
+    /// `p` is valid for reads of half of `LANES` numbers.
+    unsafe fn load_f64(p: *const f64) -> Self::D;
+    /// Stores all lanes.
+    ///
+    /// # Safety
+    /// `p` is valid for writes of half of `LANES` numbers.
+    unsafe fn store_f64(p: *mut f64, v: Self::D);
 
     /// The lanes, followed by zeros.
     #[inline(always)]

@@ -9,6 +9,7 @@ pub(super) struct Neon;
 // SAFETY: 4 lanes, loops over `n` lanes, and a type that is private to `simd`.
 unsafe impl Simd for Neon {
     type V = float32x4_t;
+    type D = float64x2_t;
     const ISA: Isa = Isa(Set::Neon);
     const LANES: usize = 4;
     const WIDE: bool = true;
@@ -38,7 +39,12 @@ unsafe impl Simd for Neon {
             vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))
         }
         fn sum(a: Self::V) -> f32 { vaddvq_f32(a) }
+        fn splat_f64(x: f64) -> Self::D { vdupq_n_f64(x) }
+        fn add_f64(a: Self::D, b: Self::D) -> Self::D { vaddq_f64(a, b) }
+        fn mul_f64(a: Self::D, b: Self::D) -> Self::D { vmulq_f64(a, b) }
         unsafe fn load(p: *const f32) -> Self::V { vld1q_f32(p) }
+        unsafe fn load_f64(p: *const f64) -> Self::D { vld1q_f64(p) }
+        unsafe fn store_f64(p: *mut f64, v: Self::D) { vst1q_f64(p, v) }
         unsafe fn store(p: *mut f32, v: Self::V) { vst1q_f32(p, v) }
         unsafe fn load_bf16(p: *const u16) -> Self::V {
             vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(p)))

@@ -16,6 +16,7 @@ fn zip(a: V4, b: V4, f: impl Fn(f32, f32) -> f32) -> V4 {
 // SAFETY: 4 lanes, loops over `n` lanes, and a type that is private to `simd`.
 unsafe impl Simd for Scalar {
     type V = V4;
+    type D = [f64; 2];
     const ISA: Isa = Isa(Set::Scalar);
     const LANES: usize = 4;
     const WIDE: bool = false;
@@ -103,6 +104,28 @@ unsafe impl Simd for Scalar {
     #[inline(always)]
     fn pow2(n: V4) -> V4 {
         n.map(|n| f32::from_bits(((n as i32 + 127) as u32) << 23))
+    }
+    #[inline(always)]
+    fn splat_f64(x: f64) -> [f64; 2] {
+        [x; 2]
+    }
+    #[inline(always)]
+    fn add_f64(a: [f64; 2], b: [f64; 2]) -> [f64; 2] {
+        [a[0] + b[0], a[1] + b[1]]
+    }
+    #[inline(always)]
+    fn mul_f64(a: [f64; 2], b: [f64; 2]) -> [f64; 2] {
+        [a[0] * b[0], a[1] * b[1]]
+    }
+    #[inline(always)]
+    unsafe fn load_f64(p: *const f64) -> [f64; 2] {
+        // SAFETY: the caller's pointer is valid for two numbers.
+        unsafe { p.cast::<[f64; 2]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store_f64(p: *mut f64, v: [f64; 2]) {
+        // SAFETY: the caller's pointer is valid for two numbers.
+        unsafe { p.cast::<[f64; 2]>().write_unaligned(v) }
     }
     #[inline(always)]
     fn sum(a: V4) -> f32 {

@@ -32,6 +32,7 @@ pub(super) struct Avx512;
 // SAFETY: 16 lanes, masks of `n` lanes, and a type that is private to `simd`.
 unsafe impl Simd for Avx512 {
     type V = __m512;
+    type D = __m512d;
     const ISA: Isa = Isa(Set::Avx512);
     const LANES: usize = 16;
     const WIDE: bool = true;
@@ -70,7 +71,12 @@ unsafe impl Simd for Avx512 {
         fn sum(a: Self::V) -> f32 {
             _mm512_reduce_add_ps(a)
         }
+        fn splat_f64(x: f64) -> Self::D { _mm512_set1_pd(x) }
+        fn add_f64(a: Self::D, b: Self::D) -> Self::D { _mm512_add_pd(a, b) }
+        fn mul_f64(a: Self::D, b: Self::D) -> Self::D { _mm512_mul_pd(a, b) }
         unsafe fn load(p: *const f32) -> Self::V { _mm512_loadu_ps(p) }
+        unsafe fn load_f64(p: *const f64) -> Self::D { _mm512_loadu_pd(p) }
+        unsafe fn store_f64(p: *mut f64, v: Self::D) { _mm512_storeu_pd(p, v) }
         unsafe fn store(p: *mut f32, v: Self::V) { _mm512_storeu_ps(p, v) }
         unsafe fn load_bf16(p: *const u16) -> Self::V {
             let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
@@ -105,6 +111,7 @@ pub(super) struct Avx2;
 // SAFETY: 8 lanes, masks of `n` lanes, and a type that is private to `simd`.
 unsafe impl Simd for Avx2 {
     type V = __m256;
+    type D = __m256d;
     const ISA: Isa = Isa(Set::Avx2);
     const LANES: usize = 8;
     const WIDE: bool = false;
@@ -143,7 +150,12 @@ unsafe impl Simd for Avx2 {
             let pairs = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
             _mm_cvtss_f32(_mm_add_ss(pairs, _mm_shuffle_ps::<1>(pairs, pairs)))
         }
+        fn splat_f64(x: f64) -> Self::D { _mm256_set1_pd(x) }
+        fn add_f64(a: Self::D, b: Self::D) -> Self::D { _mm256_add_pd(a, b) }
+        fn mul_f64(a: Self::D, b: Self::D) -> Self::D { _mm256_mul_pd(a, b) }
         unsafe fn load(p: *const f32) -> Self::V { _mm256_loadu_ps(p) }
+        unsafe fn load_f64(p: *const f64) -> Self::D { _mm256_loadu_pd(p) }
+        unsafe fn store_f64(p: *mut f64, v: Self::D) { _mm256_storeu_pd(p, v) }
         unsafe fn store(p: *mut f32, v: Self::V) { _mm256_storeu_ps(p, v) }
         unsafe fn load_bf16(p: *const u16) -> Self::V {
             let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));

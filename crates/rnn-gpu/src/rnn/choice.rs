@@ -93,7 +93,8 @@ impl GpuDevice {
         passes: &[(PassKind, Work)],
     ) -> Result<Option<usize>> {
         if let Some(lag) = self.0.wavefront {
-            return Ok((lag > 0).then_some(lag));
+            // Layers that are further apart than the sequence is long run one after the other, as with its length.
+            return Ok((lag > 0).then_some(lag.min(dims.steps)));
         }
         let facts = self.facts(false)?;
         let mut best = (0.0, None);

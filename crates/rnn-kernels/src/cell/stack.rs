@@ -150,7 +150,8 @@ impl Parameter {
     }
 }
 
-/// A stack of recurrent layers: the sizes and options of one recurrent op.
+/// A stack of recurrent layers: the sizes and options of one recurrent op. [`StackSpec::check`] says whether they are
+/// possible; until then, a size derived from them is `usize::MAX` rather than too small.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StackSpec {
     /// The cell of every layer and direction.
@@ -190,7 +191,7 @@ impl StackSpec {
     /// D*P: features of the output of every layer; P when the directions are merged into one.
     pub const fn output_size(&self) -> usize {
         match self.merge {
-            Merge::Concat => self.num_directions() * self.state_size(),
+            Merge::Concat => self.num_directions().saturating_mul(self.state_size()),
             _ => self.state_size(),
         }
     }
@@ -202,7 +203,7 @@ impl StackSpec {
 
     /// G*H: rows of every weight matrix of one direction.
     pub const fn gate_rows(&self) -> usize {
-        self.cell.gates() * self.hidden_size
+        self.cell.gates().saturating_mul(self.hidden_size)
     }
 
     /// The shape of a parameter in letters.
@@ -230,7 +231,7 @@ impl StackSpec {
             Parameter::WeightHh => (true, vec![rows, self.state_size()]),
             Parameter::BiasIh | Parameter::BiasHh => (self.bias, vec![rows]),
             Parameter::WeightHr => (self.proj_size > 0, vec![self.proj_size, hidden]),
-            Parameter::Peephole => (self.cell.peephole, vec![self.cell.peepholes() * hidden]),
+            Parameter::Peephole => (self.cell.peephole, vec![self.cell.peepholes().saturating_mul(hidden)]),
             Parameter::NormIh | Parameter::NormHh => (self.cell.layer_norm, vec![rows]),
             Parameter::NormC | Parameter::NormCBias => (self.cell.layer_norm && is_lstm, vec![hidden]),
         };
@@ -239,7 +240,7 @@ impl StackSpec {
 
     /// L*D: leading axis of the states, layer-major, then direction.
     pub const fn num_states(&self) -> usize {
-        self.num_layers * self.num_directions()
+        self.num_layers.saturating_mul(self.num_directions())
     }
 
     /// A plain stack of one layer and one direction, with biases.
@@ -271,15 +272,16 @@ impl StackSpec {
     /// # Errors
     /// The option, its expected value and its actual value.
     pub fn check(&self) -> Result<(), Problem> {
+        // The largest product of a kernel's index arithmetic is checked with the arrays; these keep G*H and the list of
+        // layers in range.
         let sizes = [
-            ("input_size", self.input_size),
-            ("hidden_size", self.hidden_size),
-            ("num_layers", self.num_layers),
+            ("input_size", self.input_size, 24),
+            ("hidden_size", self.hidden_size, 24),
+            ("num_layers", self.num_layers, 16),
         ];
-        for (option, size) in sizes {
-            // The largest product of a kernel's index arithmetic is checked with the arrays; this keeps G*H in range.
-            if size == 0 || size > 1 << 24 {
-                return Err(Problem::new(option, "between 1 and 2^24", size));
+        for (option, size, bits) in sizes {
+            if size == 0 || size > 1 << bits {
+                return Err(Problem::new(option, format!("between 1 and 2^{bits}"), size));
             }
         }
         let noise = &self.regularization;

@@ -7,6 +7,7 @@ pub mod copy;
 pub mod dropout;
 pub mod embed;
 pub mod gemm;
+pub mod init;
 pub mod layer_norm;
 pub mod loss;
 pub mod optim;

@@ -11,7 +11,7 @@ use super::super::noise::{StepNoise, TaskNoise};
 use super::super::pack::BackwardWeights;
 use super::super::pack::unit_blocks;
 use super::super::part::{Part, Pointers, RowFlow, Step};
-use super::super::schedule::{Task, run_tasks, tasks};
+use super::super::schedule::{Task, run_tasks};
 use super::{PhaseWeights, columns, own_rows, wait_for_others};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
@@ -71,8 +71,7 @@ pub(in super::super) fn backward(threads: usize, args: BackwardArgs<'_>, forward
         inner: shared(&mut inner),
         back: shared(&mut back),
     };
-    let tasks = tasks(&layer, gates, threads);
-    run_tasks(&tasks, directions, |task, barrier| {
+    run_tasks(&layer, gates, threads, |task, barrier| {
         let part = Part { layer, task, barrier, pointers, gates };
         let direction = layer.direction + task.d;
         let forward = &forward[direction];

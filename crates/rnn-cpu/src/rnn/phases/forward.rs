@@ -8,7 +8,7 @@ use super::super::super::tile::RowPointers;
 use super::super::forward::ForwardArgs;
 use super::super::noise::{StepNoise, TaskNoise};
 use super::super::part::{Part, Pointers, RowFlow, Step};
-use super::super::schedule::{run_tasks, tasks};
+use super::super::schedule::run_tasks;
 use super::{PhaseWeights, columns, own_rows, wait_for_others};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
@@ -69,7 +69,6 @@ pub(in super::super) fn forward(threads: usize, args: ForwardArgs<'_>, weights: 
     let mut memory: Vec<[Vec<f32>; 4]> = (0..directions)
         .map(|_| shared_widths(&layer.dims, gates).map(|width| vec![0.0; batch * width]))
         .collect();
-    let tasks = tasks(&layer, gates, threads);
     for s0 in (0..steps).step_by(chunk) {
         let last = (s0 + chunk).min(steps) - 1;
         let shares: Vec<Shares> = (memory.iter_mut().enumerate())
@@ -87,7 +86,7 @@ pub(in super::super) fn forward(threads: usize, args: ForwardArgs<'_>, weights: 
                 Shares { x, first, h, inner, h_in }
             })
             .collect();
-        run_tasks(&tasks, directions, |task, barrier| {
+        run_tasks(&layer, gates, threads, |task, barrier| {
             let part = Part { layer, task, barrier, pointers, gates };
             let weights = &weights[layer.direction + task.d];
             let of = (s0, last + 1);

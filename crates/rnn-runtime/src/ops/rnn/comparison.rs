@@ -1,13 +1,17 @@
 //! Measured comparison of CPU and GPU on one layer.
 
-use super::explain::check_sizes;
+use super::pack::check_spec;
+use super::sequences::check_sizes;
 use super::{CellWeights, Packed, StackArgs, forward, pack};
 use crate::array::Array;
 use crate::device::Device;
 use rnn_base::error::Result;
+use rnn_base::host_memory;
 use rnn_kernels::cell::{Parameter, StackSpec, Storage, WeightFormat};
 use std::fmt;
 use web_time::Instant;
+
+const OP: &str = "Comparison::measure";
 
 impl Device {
     /// The faster of the CPU backend and the best GPU for a forward pass of a layer over `steps` steps and
@@ -57,7 +61,8 @@ impl Comparison {
     /// Sizes that [`Device::explain`] refuses or that exceed a device's memory; a lost device.
     pub fn measure(gpu: &Device, layer: &impl AsRef<StackSpec>, steps: usize, batch: usize) -> Result<Self> {
         let spec = layer.as_ref();
-        check_sizes("Comparison::measure", steps, batch)?;
+        check_spec(OP, spec)?;
+        check_sizes(OP, steps, batch)?;
         let cpu = Device::cpu();
         let mut first = None;
         let mut wins = None;
@@ -119,7 +124,6 @@ struct Side {
 
 impl Side {
     fn new(device: &Device, spec: &StackSpec, [steps, batch]: [usize; 2]) -> Result<Self> {
-        const OP: &str = "Comparison::measure";
         let zeros = |dims: &[usize]| Array::alloc_zeroed(device, OP, dims);
         let cell = |n: usize| {
             let dims = |parameter| spec.parameter_dims(n / spec.num_directions(), parameter);
@@ -132,14 +136,12 @@ impl Side {
             }
             Ok(cell)
         };
+        let dims = [steps, batch, spec.input_size];
+        let what = || format!("x [T, B, I] = {dims:?}");
+        device.expect_room(OP, what, &dims)?;
+        let x = host_memory::filled(OP, what, dims.iter().product(), 0.0)?;
         let cells = (0..spec.num_states()).map(cell).collect::<Result<Vec<_>>>()?;
-        Ok(Side {
-            device: device.clone(),
-            spec: *spec,
-            packed: pack(spec, &cells)?,
-            x: vec![0.0; steps * batch * spec.input_size],
-            dims: [steps, batch, spec.input_size],
-        })
+        Ok(Side { device: device.clone(), spec: *spec, packed: pack(spec, &cells)?, x, dims })
     }
 
     /// Seconds of upload, forward and download.

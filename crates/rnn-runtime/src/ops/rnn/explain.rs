@@ -1,7 +1,9 @@
 //! Report on a recurrent stack's plans and memory on a device.
 
 use super::memory::LayerSizes;
+use super::pack::check_spec;
 use super::parts::{self, Parts};
+use super::sequences::check_sizes;
 use crate::device::Device;
 use rnn_base::error::{Error, Result};
 use rnn_gpu::rnn::{Recurrence, wavefront};
@@ -97,18 +99,32 @@ impl Device {
     /// use.
     ///
     /// # Errors
-    /// No steps or no rows, or 2^32 or more of both together; a lost device.
+    /// Sizes or options that [`StackSpec::check`] refuses; no steps or no rows, or 2^32 or more of both together; more
+    /// bytes than a u64 counts; a lost device.
     pub fn explain(&self, layer: &impl AsRef<StackSpec>, steps: usize, batch: usize) -> Result<Explanation> {
+        const OP: &str = "Device::explain";
         let spec = layer.as_ref();
-        check_sizes("Device::explain", steps, batch)?;
+        check_spec(OP, spec)?;
+        check_sizes(OP, steps, batch)?;
         let lag = self.lag(spec, [steps, batch])?;
         let on = (!self.is_cpu(), lag.is_some());
         let layers = (0..spec.num_layers)
             .map(|n| LayerSizes::new(spec, n, [steps, batch], on))
             .collect::<Result<Vec<_>>>()?;
-        let bytes = |elements: usize| 4 * elements as u64;
-        let most = |size: &dyn Fn(&LayerSizes) -> usize| bytes(layers.iter().map(size).max().unwrap_or(0));
-        let total = |size: &dyn Fn(&LayerSizes) -> usize| bytes(layers.iter().map(size).sum());
+        // A single layer's sizes are below 2^62, see `StackSpec::check`; those of all layers may not be.
+        let bytes = |elements: u128| {
+            u64::try_from(4 * elements).map_err(|_| Error::TooLarge {
+                op: OP,
+                what: format!("a pass of {steps} steps and {batch} rows over {} layers", spec.num_layers),
+                needed: 4 * elements,
+                limit: u64::MAX,
+            })
+        };
+        let each = |size: &dyn Fn(&LayerSizes) -> usize| -> Vec<u128> {
+            layers.iter().map(|layer| size(layer) as u128).collect()
+        };
+        let most = |size: &dyn Fn(&LayerSizes) -> usize| bytes(each(size).into_iter().max().unwrap_or(0));
+        let total = |size: &dyn Fn(&LayerSizes) -> usize| bytes(each(size).into_iter().sum());
         Ok(Explanation {
             device: self.name(),
             spec: *spec,
@@ -119,13 +135,13 @@ impl Device {
                 Device::Gpu(gpu) => rnn_gpu::rnn::recurrences(gpu, spec, [steps, batch], lag)?,
             },
             lag,
-            weight_bytes: total(&|layer| layer.weights),
+            weight_bytes: total(&|layer| layer.weights)?,
             inference_bytes: match lag {
-                Some(_) => total(&|layer| layer.inference),
-                None => most(&|layer| layer.inference),
+                Some(_) => total(&|layer| layer.inference)?,
+                None => most(&|layer| layer.inference)?,
             },
-            kept_bytes: total(&|layer| layer.kept),
-            largest_array: most(&|layer| layer.largest),
+            kept_bytes: total(&|layer| layer.kept)?,
+            largest_array: most(&|layer| layer.largest)?,
             array_limit: self.array_limit(),
             parts: self.parts(spec, [steps, batch])?,
         })
@@ -170,27 +186,10 @@ impl Device {
             Device::Cpu(_) => Ok(()),
             Device::Gpu(gpu) => {
                 let spec = layer.as_ref();
+                check_spec("Device::tune", spec)?;
                 check_sizes("Device::tune", steps, batch)?;
                 (0..spec.num_layers).try_for_each(|n| rnn_gpu::rnn::tune(gpu, spec, n, [steps, batch]))
             }
         }
-    }
-}
-
-/// Refuses an empty sequence or batch, and sizes whose bytes exceed a u64.
-pub(super) fn check_sizes(op: &'static str, steps: usize, batch: usize) -> Result<()> {
-    for (arg, size) in [("steps", steps), ("batch", batch)] {
-        if size == 0 {
-            return Err(Error::Value { op, arg, expected: "at least 1".into(), got: "0".into() });
-        }
-    }
-    match steps.checked_mul(batch) {
-        Some(rows) if rows <= u32::MAX as usize => Ok(()),
-        _ => Err(Error::Value {
-            op,
-            arg: "batch",
-            expected: format!("at most {} for {steps} steps", u32::MAX as usize / steps),
-            got: batch.to_string(),
-        }),
     }
 }

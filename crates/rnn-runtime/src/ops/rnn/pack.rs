@@ -71,7 +71,8 @@ fn absent(op: &'static str, parameter: Parameter) -> Error {
     Error::Value { op, arg: parameter.name(), expected: "present".into(), got: "absent".into() }
 }
 
-fn check_spec(op: &'static str, spec: &StackSpec) -> Result<()> {
+/// Refuses sizes and options that are out of range or do not fit together.
+pub(super) fn check_spec(op: &'static str, spec: &StackSpec) -> Result<()> {
     spec.check().map_err(|problem| Error::Value {
         op,
         arg: problem.option,

@@ -7,6 +7,7 @@ use crate::ops::embed::rows_by;
 use rnn_base::args::layer::Dims;
 use rnn_base::args::recurrence::PackedSequence;
 use rnn_base::error::{Error, Result};
+use rnn_base::host_memory;
 use std::ops::Range;
 
 /// Lengths and resets of the sequences in a batch `[T, B, ..]`.
@@ -25,7 +26,8 @@ impl Sequences {
     /// the gradient stops.
     ///
     /// # Errors
-    /// A length of 0 or above T, or the wrong number of lengths or resets; the error names the row.
+    /// No step or no row, or 2^32 or more of both together. A length of 0 or above T, or the wrong number of lengths or
+    /// resets; the error names the row.
     pub fn new(
         [steps, batch]: [usize; 2],
         lengths: Option<&[usize]>,
@@ -33,6 +35,7 @@ impl Sequences {
     ) -> Result<Self> {
         const OP: &str = "sequences";
         let error = |arg, expected: String, got: String| Err(Error::Value { op: OP, arg, expected, got });
+        check_sizes(OP, steps, batch)?;
         if let Some(lengths) = lengths {
             if lengths.len() != batch {
                 return error("lengths", format!("B = {batch} of them"), lengths.len().to_string());
@@ -45,8 +48,13 @@ impl Sequences {
         if let Some(resets) = resets.filter(|resets| resets.len() != steps * batch) {
             return error("resets", format!("[T, B] = [{steps}, {batch}]"), resets.len().to_string());
         }
-        let lengths = lengths.map_or(vec![steps; batch], <[usize]>::to_vec);
-        Ok(Sequences { steps, lengths, resets: resets.map(<[bool]>::to_vec), first_row: 0 })
+        let what = || format!("the lengths of B = {batch} rows");
+        let mut own = host_memory::reserve(OP, what, batch)?;
+        match lengths {
+            Some(lengths) => own.extend_from_slice(lengths),
+            None => own.resize(batch, steps),
+        }
+        Ok(Sequences { steps, lengths: own, resets: resets.map(<[bool]>::to_vec), first_row: 0 })
     }
 
     /// T
@@ -99,6 +107,24 @@ impl Sequences {
     /// Index of batch row 0 in random draws.
     pub(super) fn first_row(&self) -> usize {
         self.first_row
+    }
+}
+
+/// Refuses an empty sequence or batch, and more steps of all rows than an array can have elements.
+pub(super) fn check_sizes(op: &'static str, steps: usize, batch: usize) -> Result<()> {
+    for (arg, size) in [("steps", steps), ("batch", batch)] {
+        if size == 0 {
+            return Err(Error::Value { op, arg, expected: "at least 1".into(), got: "0".into() });
+        }
+    }
+    match steps.checked_mul(batch) {
+        Some(rows) if rows <= u32::MAX as usize => Ok(()),
+        _ => Err(Error::Value {
+            op,
+            arg: "batch",
+            expected: format!("at most {} for {steps} steps", u32::MAX as usize / steps),
+            got: batch.to_string(),
+        }),
     }
 }
 
