@@ -12,7 +12,7 @@ use rnn_kernels::catalogue::optim::{
 };
 use rnn_kernels::{Kernel, grid};
 
-/// Partial sums per tensor: one per invocation of `optim/norm_finish.wgsl`. All of them are written.
+/// Partial sums per tensor: one per invocation of `optim/norm_finish.wgsl`. A small tensor has fewer, and zeros for the rest.
 const SLOTS: usize = grid::WORKGROUP;
 
 /// Returns the norm of every gradient, and the control array of `optim/norm_finish.wgsl`.
@@ -22,11 +22,12 @@ pub fn grad_norm(
     lens: &[usize],
     clip: &ClipFactors,
 ) -> Result<(GpuBuffer, GpuBuffer)> {
-    let partials = dev.alloc(4 * grads.len() * SLOTS)?;
+    let partials = dev.alloc_zeroed(4 * grads.len() * SLOTS)?;
     for (tensor, (&grad, &n)) in grads.iter().zip(lens).enumerate() {
+        let chunk = n.div_ceil(SLOTS).next_multiple_of(grid::WORKGROUP);
         let params = NormParams {
             n: n as u32,
-            chunk: n.div_ceil(SLOTS).next_multiple_of(grid::WORKGROUP) as u32,
+            chunk: chunk as u32,
             first: (tensor * SLOTS) as u32,
             unscale: clip.unscale,
             limit: clip.limit,
@@ -36,7 +37,7 @@ pub fn grad_norm(
             constants: &[],
             params: bytes_of(&params),
             buffers: &[grad, &partials],
-            grid: [SLOTS as u32, 1, 1],
+            grid: grid::groups(n.div_ceil(chunk)),
             work: 3 * n as u64,
         })?;
     }

@@ -1,19 +1,16 @@
 //! Memory whose size comes from outside: products are checked, and memory that the system refuses is an error.
 
-use crate::{Error, Result};
+use crate::Result;
+use rnn_runtime::host_memory;
 
 /// An empty vector with room for the product of `sizes`. `what` names the memory in the error.
 pub(crate) fn room<T>(op: &'static str, what: &'static str, sizes: &[usize]) -> Result<Vec<T>> {
     let items = sizes.iter().try_fold(1u128, |n, &size| n.checked_mul(size as u128));
     let needed = items.and_then(|n| n.checked_mul(size_of::<T>() as u128)).unwrap_or(u128::MAX);
-    let refused = || {
-        let limit = isize::MAX as u64;
-        Error::Runtime(rnn_runtime::Error::TooLarge { op, what: format!("{what} {sizes:?}"), needed, limit })
-    };
-    let items = items.and_then(|n| usize::try_from(n).ok()).ok_or_else(refused)?;
-    let mut values = Vec::new();
-    values.try_reserve_exact(items).map_err(|_| refused())?;
-    Ok(values)
+    let name = || format!("{what} {sizes:?}");
+    host_memory::expect_room(op, name, needed)?;
+    // Bytes that are available fit a usize, so their number of items does.
+    Ok(host_memory::reserve(op, name, items.unwrap_or(0) as usize)?)
 }
 
 /// As many copies of `value` as the product of `sizes`.

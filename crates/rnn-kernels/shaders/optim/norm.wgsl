@@ -1,5 +1,5 @@
 // Partial sums of squares of one gradient, clip(unscale grad), one per workgroup: partials[first + p] is the sum of
-// chunk p, 0 beyond the end. Values that are not finite are not clipped, so that the sum shows them.
+// chunk p; those beyond the end are 0 already. Values that are not finite are not clipped, so that the sum shows them.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/squares.wgsl.
 // CPU twin: crates/rnn-cpu/src/optim/norm.rs (norm)
 
