@@ -44,6 +44,8 @@ fn main() {
         half::half_storage_is_refused_by_name,
         non_finite::an_infinity_in_the_input_stays_in_its_unit,
         non_finite::inf_and_nan_in_every_argument,
+        non_finite::saturated_gates_pass_no_gradient,
+        non_finite::subnormal_inputs_change_nothing_that_can_be_seen,
         properties::a_split_sequence_is_the_whole,
         properties::padding_is_invisible,
     ];

@@ -8,6 +8,7 @@ mod copy;
 mod ctc;
 mod dropout;
 mod embed;
+mod grad_norm;
 mod helpers;
 mod layer_norm;
 mod loss;
@@ -29,6 +30,7 @@ fn main() {
     tests.extend(loss::tests());
     tests.extend(sequence_loss::tests());
     tests.extend(ctc::tests());
+    tests.extend(grad_norm::tests());
     tests.extend(optim::tests());
     tests.extend(non_finite::tests());
     common::run(tests);

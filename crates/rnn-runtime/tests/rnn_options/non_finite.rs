@@ -1,8 +1,8 @@
-//! Infinities and NaN in every argument of a pass: each result is NaN, an infinity or a number exactly where it is for
+//! Numbers at the ends of f32, and infinities and NaN in every argument of a pass: each result is NaN, an infinity or a number exactly where it is for
 //! the oracle, which computes with IEEE 754's rules and has no padding.
 
 use crate::pass::{OnDevice, run};
-use rnn_kernels::cell::{CellKind, CellSpec, Parameter, StackSpec, Storage};
+use rnn_kernels::cell::{Activation, CellKind, CellSpec, Parameter, StackSpec, Storage};
 use rnn_runtime::Device;
 use rnn_runtime::ops::rnn::forward;
 use rnn_testing::compare::max_rel_err;
@@ -118,4 +118,43 @@ pub(crate) fn inf_and_nan_in_every_argument(device: &Device) {
         failures.len(),
         failures[..failures.len().min(40)].join("\n")
     );
+}
+
+/// x far beyond where gates saturate: their derivatives are 0, and the gradients of their weights are 0 times x.
+pub(crate) fn saturated_gates_pass_no_gradient(device: &Device) {
+    // Squares of x, in a normalisation or a relu's gradients, overflow f32.
+    let bounded =
+        |spec: &StackSpec| !spec.cell.layer_norm && spec.cell.candidate_activation == Activation::Tanh;
+    for (name, spec) in specs().into_iter().filter(|(_, spec)| bounded(spec)) {
+        let mut case = StackCase::random(spec, SHAPE, true, 11);
+        case.input.x.iter_mut().for_each(|x| *x = x.signum() * 1e37);
+        for (tensor, got, want) in run(device, &case, None, Storage::F32, false) {
+            for (k, (got, want)) in got.iter().zip(&want).enumerate() {
+                // Where f32 overflows, as a relu's squares do, the oracle has numbers.
+                if want.abs() < 1e30 {
+                    let allowed = 1e-4 * (1.0 + want.abs());
+                    assert!(
+                        (f64::from(*got) - want).abs() < allowed,
+                        "{name}: {tensor}[{k}] is {got}, not {want}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Subnormal inputs and states count as 0 on the CPU and may on a GPU: results are those of the oracle but for as much.
+pub(crate) fn subnormal_inputs_change_nothing_that_can_be_seen(device: &Device) {
+    for (name, spec) in specs() {
+        let mut case = StackCase::random(spec, SHAPE, true, 12);
+        let inputs = [Some(&mut case.input.x), case.input.h0.as_mut(), case.input.c0.as_mut()];
+        inputs.into_iter().flatten().flatten().for_each(|x| *x = f64::from((*x * 1e-40) as f32));
+        for (tensor, got, want) in run(device, &case, None, Storage::F32, false) {
+            let largest = want.iter().fold(0f64, |largest, x| largest.max(x.abs()));
+            for (k, (got, want)) in got.iter().zip(&want).enumerate() {
+                let error = (f64::from(*got) - want).abs();
+                assert!(error <= BOUND * largest + 1e-36, "{name}: {tensor}[{k}] is {got}, not {want}");
+            }
+        }
+    }
 }
