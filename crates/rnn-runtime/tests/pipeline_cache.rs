@@ -6,10 +6,10 @@ mod common;
 use common::{DeviceTest, device_test};
 use rnn_runtime::ops::pointwise::{affine, full};
 use rnn_runtime::{CacheDir, Device, GpuOptions};
+use rnn_testing::warnings::warnings;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 fn main() {
     let tests: Vec<DeviceTest> = vec![
@@ -71,43 +71,6 @@ fn work(device: &Device) {
     let x = full(device, &[100], 3.0).unwrap();
     assert_eq!(affine(&x, 2.0, 1.0).unwrap().to_vec().unwrap(), [7.0; 100]);
     assert!(device.stats().pipelines_created >= 2);
-}
-
-/// Collects the warnings of this thread while `body` runs.
-fn warnings(body: impl FnOnce()) -> Vec<String> {
-    use tracing::field::{Field, Visit};
-    use tracing::span::{Attributes, Id, Record};
-    use tracing::{Event, Level, Metadata};
-
-    struct Collect(Arc<Mutex<Vec<String>>>);
-    struct Text(String);
-    impl Visit for Text {
-        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-            self.0 += &format!("{}={value:?} ", field.name());
-        }
-    }
-    impl tracing::Subscriber for Collect {
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            metadata.target().starts_with("rnn_") && *metadata.level() == Level::WARN
-        }
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            Id::from_u64(1)
-        }
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-        fn event(&self, event: &Event<'_>) {
-            let mut text = Text(String::new());
-            event.record(&mut text);
-            self.0.lock().unwrap().push(text.0);
-        }
-        fn enter(&self, _: &Id) {}
-        fn exit(&self, _: &Id) {}
-    }
-
-    let said = Arc::new(Mutex::new(Vec::new()));
-    tracing::subscriber::with_default(Collect(said.clone()), body);
-    let said = said.lock().unwrap();
-    said.clone()
 }
 
 fn the_second_device_starts_with_the_pipelines_of_the_first(_: &Device) {

@@ -79,6 +79,11 @@ pub fn max_rel_err<G: Copy + Into<f64>>(got: &[G], want: &[f64]) -> f64 {
     difference / scale
 }
 
+/// The first element that is NaN, an infinity of one sign or a number where the other is not.
+pub fn first_of_another_kind<G: Copy + Into<f64>>(got: &[G], want: &[f64]) -> Option<usize> {
+    got.iter().zip(want).position(|(&got, &want)| distance(got.into(), want) == f64::INFINITY)
+}
+
 /// |got - want|; 0 for equal infinities and two NaN, infinity when only one side is not finite.
 fn distance(got: f64, want: f64) -> f64 {
     if got == want || (got.is_nan() && want.is_nan()) {

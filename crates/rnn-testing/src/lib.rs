@@ -11,3 +11,4 @@ pub mod fixture;
 pub mod gradcheck;
 pub mod oracle;
 pub mod shapes;
+pub mod warnings;

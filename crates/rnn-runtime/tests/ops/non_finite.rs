@@ -5,6 +5,7 @@ use crate::common::{DeviceTest, device_tests};
 use crate::helpers::*;
 use rnn_runtime::ops::{embed, gemm, layer_norm, reduce, softmax};
 use rnn_runtime::{Array, Device};
+use rnn_testing::compare::first_of_another_kind;
 use rnn_testing::data::{scaled, to_f64};
 use rnn_testing::oracle::matmul::{Matmul, matmul};
 use rnn_testing::oracle::rows;
@@ -20,22 +21,12 @@ pub(crate) fn tests() -> Vec<DeviceTest> {
 
 const BAD: [f32; 3] = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
 
-/// What a number is, apart from its size.
-fn class(x: f64) -> &'static str {
-    match x {
-        _ if x.is_nan() => "NaN",
-        f64::INFINITY => "inf",
-        f64::NEG_INFINITY => "-inf",
-        _ => "finite",
-    }
-}
-
 #[track_caller]
-fn same_classes(name: &str, got: &Array, want: &[f64]) {
+fn same_kinds(name: &str, got: &Array, want: &[f64]) {
     let got = values(got);
     assert_eq!(got.len(), want.len(), "{name}");
-    for (k, (&got, &want)) in got.iter().zip(want).enumerate() {
-        assert_eq!(class(f64::from(got)), class(want), "{name}: element {k} is {got}, not {want}");
+    if let Some(k) = first_of_another_kind(&got, want) {
+        panic!("{name}: element {k} is {}, not {}", got[k], want[k]);
     }
 }
 
@@ -60,7 +51,7 @@ fn products_keep_them_in_their_row_or_column(device: &Device) {
             let product = |name: &str, a: &[f32], b: &[f32]| {
                 let (x, y) = (array(device, a, &dims(m, k, trans_a)), array(device, b, &dims(k, n, trans_b)));
                 let got = gemm::matmul(&x, &y, trans_a, trans_b).unwrap();
-                same_classes(&format!("{op:?}: {name}"), &got, &matmul(&op, &to_f64(a), &to_f64(b)));
+                same_kinds(&format!("{op:?}: {name}"), &got, &matmul(&op, &to_f64(a), &to_f64(b)));
             };
             with_bad(&a).for_each(|(name, a)| product(&format!("a: {name}"), &a, &b));
             with_bad(&b).for_each(|(name, b)| product(&format!("b: {name}"), &a, &b));
@@ -80,16 +71,16 @@ fn rows_keep_them_to_themselves(device: &Device) {
         let wide = to_f64(&x);
         let normal = layer_norm::layer_norm(&on(&x), &gain, &offset, eps).unwrap();
         let want = rows::layer_norm(&wide, &to_f64(&gamma), &to_f64(&beta), f64::from(eps));
-        same_classes(&name, &normal.y, &want);
-        same_classes(&name, &softmax::softmax(&on(&x)).unwrap(), &rows::softmax(&wide, 7));
-        same_classes(&name, &softmax::log_softmax(&on(&x)).unwrap(), &rows::log_softmax(&wide, 7));
+        same_kinds(&name, &normal.y, &want);
+        same_kinds(&name, &softmax::softmax(&on(&x)).unwrap(), &rows::softmax(&wide, 7));
+        same_kinds(&name, &softmax::log_softmax(&on(&x)).unwrap(), &rows::log_softmax(&wide, 7));
     }
     for (name, dy) in with_bad(&dy) {
         let wide = to_f64(&dy);
         let got = softmax::softmax_backward(&y, &on(&dy)).unwrap();
-        same_classes(&name, &got, &rows::softmax_backward(&to_f64(&values(&y)), &wide, 7));
+        same_kinds(&name, &got, &rows::softmax_backward(&to_f64(&values(&y)), &wide, 7));
         let got = softmax::log_softmax_backward(&log_y, &on(&dy)).unwrap();
-        same_classes(&name, &got, &rows::log_softmax_backward(&to_f64(&values(&log_y)), &wide, 7));
+        same_kinds(&name, &got, &rows::log_softmax_backward(&to_f64(&values(&log_y)), &wide, 7));
     }
 }
 
@@ -107,11 +98,11 @@ fn sums_and_maxima_show_them(device: &Device) {
         };
         let lines = |of: fn(Vec<f64>) -> f64| (0..outer * inner).map(|at| of(line(at))).collect::<Vec<f64>>();
         let sums = lines(|line| line.into_iter().sum());
-        same_classes(&name, &reduce::sum_axis(&on, 1).unwrap(), &sums);
-        same_classes(&name, &reduce::sum_all(&on).unwrap(), &[sums.iter().sum()]);
+        same_kinds(&name, &reduce::sum_axis(&on, 1).unwrap(), &sums);
+        same_kinds(&name, &reduce::sum_all(&on).unwrap(), &[sums.iter().sum()]);
         // NaN wins, so that it is not lost.
         let maxima = lines(|line| line.into_iter().fold(f64::NEG_INFINITY, larger_or_nan));
-        same_classes(&name, &reduce::max_axis(&on, 1).unwrap().0, &maxima);
+        same_kinds(&name, &reduce::max_axis(&on, 1).unwrap().0, &maxima);
     }
 }
 
@@ -122,7 +113,7 @@ fn rows_of_a_table_keep_them_to_themselves(device: &Device) {
     for (name, table) in with_bad(&scaled(8, rows * width, 1.0)) {
         let got = embed::gather(&array(device, &table, &[rows, width]), &labels).unwrap();
         let want = picked.iter().flat_map(|&row| to_f64(&table[row as usize * width..][..width]));
-        same_classes(&name, &got, &want.collect::<Vec<_>>());
+        same_kinds(&name, &got, &want.collect::<Vec<_>>());
     }
     for (name, dy) in with_bad(&scaled(9, picked.len() * width, 1.0)) {
         let got = embed::scatter_add(&array(device, &dy, &[5, width]), &labels, rows).unwrap();
@@ -130,6 +121,6 @@ fn rows_of_a_table_keep_them_to_themselves(device: &Device) {
         for (k, &row) in picked.iter().enumerate() {
             (0..width).for_each(|c| want[row as usize * width + c] += f64::from(dy[k * width + c]));
         }
-        same_classes(&name, &got, &want);
+        same_kinds(&name, &got, &want);
     }
 }

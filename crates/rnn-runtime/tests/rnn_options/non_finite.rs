@@ -1,11 +1,11 @@
-//! Numbers at the ends of f32, and infinities and NaN in every argument of a pass: each result is NaN, an infinity or a number exactly where it is for
-//! the oracle, which computes with IEEE 754's rules and has no padding.
+//! Numbers at the ends of f32, and infinities and NaN in every argument of a pass. The oracle computes with IEEE 754's
+//! rules and has no padding. Each result is NaN, an infinity or a number where the oracle's is.
 
 use crate::pass::{OnDevice, run};
 use rnn_kernels::cell::{Activation, CellKind, CellSpec, Parameter, StackSpec, Storage};
 use rnn_runtime::Device;
 use rnn_runtime::ops::rnn::forward;
-use rnn_testing::compare::max_rel_err;
+use rnn_testing::compare::{first_of_another_kind, max_rel_err};
 use rnn_testing::oracle::StackCase;
 use rnn_testing::shapes::RnnShape;
 
@@ -61,16 +61,6 @@ fn arguments(case: &mut StackCase) -> Vec<(String, &mut Vec<f64>)> {
     all
 }
 
-/// What a number is, apart from its size.
-fn class(x: f64) -> &'static str {
-    match x {
-        _ if x.is_nan() => "NaN",
-        f64::INFINITY => "inf",
-        f64::NEG_INFINITY => "-inf",
-        _ => "finite",
-    }
-}
-
 pub(crate) fn inf_and_nan_in_every_argument(device: &Device) {
     let mut failures = Vec::new();
     for (name, spec) in specs() {
@@ -93,16 +83,13 @@ pub(crate) fn inf_and_nan_in_every_argument(device: &Device) {
             let at = 2 * values.len() / 5;
             values[at] = bad;
             for (tensor, got, want) in run(device, &case, None, Storage::F32, false) {
-                let differs = |(got, want): (&f32, &f64)| class(f64::from(*got)) != class(*want);
-                if let Some(k) = got.iter().zip(&want).position(differs) {
+                if let Some(k) = first_of_another_kind(&got, &want) {
                     failures.push(format!(
                         "{name}: {bad} in {of}[{at}]: {tensor}[{k}] is {}, not {}",
                         got[k], want[k]
                     ));
                     continue;
                 }
-                let finite = got.iter().zip(&want).filter(|(_, want)| want.is_finite());
-                let (got, want): (Vec<f32>, Vec<f64>) = finite.unzip();
                 let error = max_rel_err(&got, &want);
                 if error > BOUND {
                     failures.push(format!(

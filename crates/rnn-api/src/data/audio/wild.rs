@@ -3,8 +3,8 @@
 use super::wav::tests::{chunk, fmt, riff, stereo};
 use super::*;
 use crate::data::text::tests::TestFile;
+use rnn_testing::warnings::warnings;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
 
 /// Reads a file of the folder; says so where it is absent.
 fn wild(name: &str, check: impl FnOnce(&Path)) {
@@ -14,43 +14,6 @@ fn wild(name: &str, check: impl FnOnce(&Path)) {
     }
     // The test harness does not capture what is written to the stream itself.
     writeln!(std::io::stderr(), "not tested: no {}", path.display()).unwrap();
-}
-
-/// The warnings of this thread while `body` runs.
-fn warnings(body: impl FnOnce()) -> Vec<String> {
-    use tracing::field::{Field, Visit};
-    use tracing::span::{Attributes, Id, Record};
-    use tracing::{Event, Level, Metadata};
-
-    struct Collect(Arc<Mutex<Vec<String>>>);
-    struct Text(String);
-    impl Visit for Text {
-        fn record_debug(&mut self, _: &Field, value: &dyn std::fmt::Debug) {
-            self.0 += &format!("{value:?}");
-        }
-    }
-    impl tracing::Subscriber for Collect {
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            *metadata.level() == Level::WARN
-        }
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            Id::from_u64(1)
-        }
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-        fn event(&self, event: &Event<'_>) {
-            let mut text = Text(String::new());
-            event.record(&mut text);
-            self.0.lock().unwrap().push(text.0);
-        }
-        fn enter(&self, _: &Id) {}
-        fn exit(&self, _: &Id) {}
-    }
-
-    let said = Arc::new(Mutex::new(Vec::new()));
-    tracing::subscriber::with_default(Collect(said.clone()), body);
-    let said = said.lock().unwrap();
-    said.clone()
 }
 
 /// 800 samples of 16 bits: sample k is 16384 sin(k / 5) / 32768.

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// destination, flushed to disk and renamed, so it is complete or absent, even if the process or the machine
 /// crashes.
 ///
-/// Only one run may use a folder at a time. It holds a lock on a file in the folder; a second run ends at once with
+/// Only one run may use a folder at a time. It locks a file in the folder. A second run ends at once with
 /// [`Error::InUse`](crate::Error::InUse) and changes nothing. The system drops the lock of a killed process. File
 /// systems without locks are used without, after a warning.
 ///

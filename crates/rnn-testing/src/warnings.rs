@@ -1,0 +1,42 @@
+//! What `tracing` is told.
+
+use std::sync::{Arc, Mutex};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata};
+
+/// The warnings of this project's crates on this thread while `body` runs: fields and values of each in one text.
+///
+/// # Panics
+/// As `body`.
+pub fn warnings(body: impl FnOnce()) -> Vec<String> {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    tracing::subscriber::with_default(Collect(said.clone()), body);
+    let said = said.lock().unwrap();
+    said.clone()
+}
+
+struct Collect(Arc<Mutex<Vec<String>>>);
+struct Text(String);
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0 += &format!("{}={value:?} ", field.name());
+    }
+}
+impl tracing::Subscriber for Collect {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("rnn_") && *metadata.level() == Level::WARN
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
