@@ -1,8 +1,10 @@
 //! An opened GPU: options, resources, synchronisation and closing.
 
 use super::adapter::{AdapterInfo, GpuSelector, check_limits, describe, enumerate, rank};
+use super::base_test::BaseTests;
 use super::encoder::Recorder;
 use super::failure::Failure;
+use super::fault::Fault;
 use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
@@ -46,6 +48,9 @@ pub struct GpuOptions {
     /// Families of optional kernels that are treated as failed, by the names in the warnings of their
     /// self-tests: the simpler kernels are used. For tests, and for adapters known to compute wrong results.
     pub distrust: &'static [&'static str],
+    /// Imitates a faulty driver, for tests of the error that it must end in.
+    #[doc(hidden)]
+    pub fault: Option<&'static Fault>,
 }
 
 impl Default for GpuOptions {
@@ -61,6 +66,7 @@ impl Default for GpuOptions {
             timestamps: false,
             cache_dir: CacheDir::User,
             distrust: &[],
+            fault: None,
         }
     }
 }
@@ -87,6 +93,8 @@ pub(super) struct Inner {
     pub(super) pipelines: Pipelines,
     pub(super) counters: Counters,
     pub(super) self_tests: SelfTests,
+    pub(super) base_tests: BaseTests,
+    pub(super) fault: Option<&'static Fault>,
     pub(super) tuning: Tuning,
     recorder: Mutex<Recorder>,
     pub(super) failure: Arc<Failure>,
@@ -131,15 +139,17 @@ pub(super) fn expect_blocking(op: &'static str, instead: &str) -> Result<()> {
 }
 
 impl GpuDevice {
-    /// Opens an adapter.
+    /// Opens an adapter, and tests the simplest kernels on it unless the process has done so before.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] when none fits the selector, [`Error::AdapterLimit`] when it is too
-    /// small for the default kernels, [`Error::Gpu`] when the driver refuses, [`Error::Unsupported`] on
-    /// the web.
+    /// small for the default kernels, [`Error::Gpu`] when the driver refuses, [`Error::WrongResults`] when it computes
+    /// wrongly or not at all, [`Error::Unsupported`] on the web.
     pub fn open(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
         expect_blocking("GpuDevice::open", "Device::gpu_async")?;
-        pollster::block_on(Self::open_async(selector, options))
+        let device = pollster::block_on(Self::connect(selector, options))?;
+        device.test_base()?;
+        Ok(device)
     }
 
     /// As [`GpuDevice::open`], without blocking the thread. On the web this is the only way to open a device.
@@ -147,6 +157,16 @@ impl GpuDevice {
     /// # Errors
     /// As [`GpuDevice::open`].
     pub async fn open_async(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
+        let device = Self::connect(selector, options).await?;
+        device.test_base_async().await?;
+        if !CAN_WAIT {
+            device.finish_self_tests().await?;
+        }
+        Ok(device)
+    }
+
+    /// Opens an adapter without testing it.
+    async fn connect(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
         let all = enumerate().await;
         let infos: Vec<AdapterInfo> =
             all.iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect();
@@ -165,11 +185,7 @@ impl GpuDevice {
                 seen: if names.is_empty() { "none".into() } else { names.join(", ") },
             });
         };
-        let device = Self::open_adapter(&all[info.index], info, options).await?;
-        if !CAN_WAIT {
-            device.finish_self_tests().await?;
-        }
-        Ok(device)
+        Self::open_adapter(&all[info.index], info, options).await
     }
 
     async fn open_adapter(adapter: &wgpu::Adapter, info: AdapterInfo, options: GpuOptions) -> Result<Self> {
@@ -221,6 +237,8 @@ impl GpuDevice {
             pipelines,
             pool: Pool::default(),
             self_tests: SelfTests::new(&info.name, options.distrust),
+            base_tests: BaseTests::default(),
+            fault: options.fault,
             tuning: Tuning::open(&info, &options.cache_dir),
             recorder: Mutex::new(recorder),
             device,

@@ -222,6 +222,9 @@ impl GpuDevice {
         let inner = &*self.0;
         inner.check()?;
         self.check_launch(&launch)?;
+        if let Some(effect) = self.fault(launch.kernel) {
+            return self.run_faulty(&launch, effect);
+        }
         let pipeline = inner.pipelines.get(inner, launch.kernel, launch.constants)?;
         let entries: Vec<wgpu::BindGroupEntry<'_>> = launch
             .buffers
