@@ -33,6 +33,9 @@ pub struct GpuOptions {
     /// Most bytes of a single array, for a limit below the adapter's. Recurrent passes above it run in
     /// segments of time or in groups of batch rows.
     pub max_array_bytes: Option<u64>,
+    /// Most workgroups of a dispatch along each dimension, at least 2, for a limit below the adapter's. Larger grids are
+    /// folded into more dimensions, or split.
+    pub max_groups: Option<u32>,
     /// The algorithm of recurrences. `None` takes it from the environment variable `RNN_GPU_ALGO` (`step` or
     /// `sequence`), else the planner chooses.
     pub algorithm: Option<Algorithm>,
@@ -61,6 +64,7 @@ impl Default for GpuOptions {
             half: true,
             adapter_limits: true,
             max_array_bytes: None,
+            max_groups: None,
             algorithm: None,
             wavefront: None,
             timestamps: false,
@@ -197,6 +201,13 @@ impl GpuDevice {
         check_limits(&info.name, &limits)?;
         if let Some(bytes) = options.max_array_bytes {
             limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(bytes);
+        }
+        if let Some(groups) = options.max_groups {
+            if groups < 2 {
+                return Err(Error::value("GpuDevice::open", "max_groups", "at least 2", groups));
+            }
+            let adapter_s = limits.max_compute_workgroups_per_dimension;
+            limits.max_compute_workgroups_per_dimension = groups.min(adapter_s);
         }
         let has = |feature, wanted: bool| wanted && adapter.features().contains(feature);
         let immediates = has(wgpu::Features::IMMEDIATES, options.immediates);

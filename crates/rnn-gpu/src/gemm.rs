@@ -1,6 +1,7 @@
 //! Matrix products on the GPU. Twin of `rnn-cpu/src/gemm.rs`.
 
 use super::array::cast;
+use super::copy::slice;
 use super::rnn::plan::Facts;
 use super::trial::Trial;
 use super::{GpuArray, GpuBuffer, GpuDevice, Launch};
@@ -148,10 +149,11 @@ pub(crate) fn gemm_grouped(
 /// the device.
 fn parts(device: &GpuDevice, args: &GemmArgs<'_>, form: &Form) -> usize {
     let tiles = args.m.div_ceil(form.tile[0]) * args.n.div_ceil(form.tile[1]);
+    let most = MAX_PARTS.min(device.max_groups() as usize);
     let wanted = 2 * Facts::new(device.info().kind, None, 0).cores;
     match args.batch {
         1 if tiles < wanted && args.k >= 2 * MIN_PART => {
-            wanted.div_ceil(tiles).min(args.k / MIN_PART).min(MAX_PARTS)
+            wanted.div_ceil(tiles).min(args.k / MIN_PART).min(most)
         }
         _ => 1,
     }
@@ -244,28 +246,32 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
         |x: &Operand<&GpuArray>| [x.offset, x.row_stride, x.col_stride, x.batch_stride].map(|v| v as u32);
     let [a_offset, a_row_stride, a_col_stride, a_batch_stride] = strides(&args.a);
     let [b_offset, b_row_stride, b_col_stride, b_batch_stride] = strides(&args.b);
-    // Whole tiles per dispatch; one dispatch where the work allows it.
-    let rows = (MAX_WORK / (args.n * args.k).max(1)).max(tile) / tile * tile;
-    for first_row in (0..args.m).step_by(rows) {
-        let m = (first_row + rows).min(args.m);
+    // Whole tiles per dispatch; one dispatch where the work and the device's limit allow it.
+    let rows = (MAX_WORK / (args.n * args.k).max(1)).max(tile);
+    // A sum over k in parts is of one batch.
+    let extent = [args.n, args.m, args.batch * c.parts];
+    for block in grid::blocks(device.max_groups(), extent, [columns, tile, 1], [usize::MAX, rows, usize::MAX])
+    {
+        let [own_columns, own_rows, batches] = block.range;
+        let (first, batch) = (own_columns.start, if c.parts == 1 { batches.start } else { 0 });
         let params = GemmParams {
-            m: m as u32,
-            n: args.n as u32,
+            m: own_rows.end as u32,
+            n: own_columns.len() as u32,
             k: args.k as u32,
             ldc: c.ldc as u32,
-            a_offset,
+            a_offset: a_offset + batch as u32 * a_batch_stride,
             a_row_stride,
             a_col_stride,
             a_batch_stride,
-            b_offset,
+            b_offset: b_offset + batch as u32 * b_batch_stride + first as u32 * b_col_stride,
             b_row_stride,
             b_col_stride,
             b_batch_stride,
-            c_offset: c.offset as u32,
+            c_offset: (c.offset + batch * c.batch_stride + first) as u32,
             c_batch_stride: c.batch_stride as u32,
             accumulate: u32::from(c.accumulate),
             has_bias: u32::from(c.bias.is_some()),
-            first_row: first_row as u32,
+            first_row: own_rows.start as u32,
             parts: c.parts as u32,
             // A whole number of vectors and of tiles for every kernel.
             part_depth: args.k.div_ceil(c.parts).next_multiple_of(64) as u32,
@@ -273,15 +279,19 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
             row_groups: c.groups as u32,
             group_rows: (args.m / c.groups) as u32,
         };
+        let own_bias = match c.bias {
+            Some(bias) if first > 0 => Some(slice("gemm", &bias.reshape(&[args.n])?, own_columns.clone())?),
+            other => other.cloned(),
+        };
         // A product without bias still needs a buffer for that binding; `a` serves, because it is readable.
-        let bias = c.bias.unwrap_or(args.a.memory).buffer();
+        let bias = own_bias.as_ref().unwrap_or(args.a.memory).buffer();
         device.dispatch(Launch {
             kernel: member(form.family, formats(args, c.dtype)),
             constants: &form.constants,
             params: bytemuck::bytes_of(&params),
             buffers: &[&args.a.memory.buffer, &args.b.memory.buffer, bias, c.buffer],
-            grid: grid::tiles([args.n, m - first_row, args.batch * c.parts], [columns, tile, 1]),
-            work: (2 * args.batch * (m - first_row) * args.n * args.k) as u64,
+            grid: block.grid,
+            work: (2 * batches.len() * own_rows.len() * own_columns.len() * args.k) as u64,
         })?;
     }
     Ok(())

@@ -9,6 +9,8 @@ mod ctc;
 mod dropout;
 mod embed;
 mod grad_norm;
+#[cfg(feature = "gpu")]
+mod grids;
 mod helpers;
 mod layer_norm;
 mod loss;
@@ -33,5 +35,7 @@ fn main() {
     tests.extend(grad_norm::tests());
     tests.extend(optim::tests());
     tests.extend(non_finite::tests());
+    #[cfg(feature = "gpu")]
+    tests.extend(grids::tests());
     common::run(tests);
 }
