@@ -20,6 +20,7 @@ mod encoder;
 mod failure;
 mod fault;
 pub mod gemm;
+mod gpu_options;
 pub mod layer_norm;
 pub mod loss;
 pub mod optim;
@@ -36,8 +37,9 @@ mod trial;
 
 pub use adapter::{AdapterInfo, DeviceKind, GpuSelector, adapters};
 pub use array::GpuArray;
-pub use device::{GpuDevice, GpuOptions};
+pub use device::GpuDevice;
 pub use fault::{Fault, FaultEffect};
-pub use pool::GpuBuffer;
+pub use gpu_options::GpuOptions;
+pub use pool::{GpuBuffer, PendingRead};
 
 use encoder::{Launch, StepLaunch};
