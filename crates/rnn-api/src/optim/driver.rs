@@ -365,6 +365,20 @@ impl<R: Rule> Optim<R> {
     }
 }
 
+impl<R> Drop for Optim<R> {
+    /// A program that asks no more should not miss a refused step.
+    fn drop(&mut self) {
+        let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match (ledger.learn(false), ledger.refused()) {
+            (Ok(()), Some(Refused { step, .. })) => {
+                tracing::error!(step, "an optimizer step was refused: its gradients are not finite");
+            }
+            (Ok(()), None) => {}
+            (Err(error), _) => tracing::debug!(%error, "the outcome of an optimizer step is not known"),
+        }
+    }
+}
+
 impl<R: Rule> fmt::Debug for Optim<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, count) = (R::CONFIG, self.slots.len());
