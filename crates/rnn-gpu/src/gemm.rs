@@ -98,15 +98,20 @@ impl Form {
         Form { family: &GEMM_SUBGROUP, constants: aligned.constants(rows), tile: [rows, 32] }
     }
 
-    /// For aligned operands on any adapter.
-    fn aligned(args: &GemmArgs<'_>, aligned: Aligned) -> Self {
+    /// For aligned operands on any adapter with this many bytes of workgroup memory.
+    fn aligned(args: &GemmArgs<'_>, aligned: Aligned, workgroup_bytes: u32) -> Self {
         if args.m <= 4 && aligned.a_along_k && aligned.b_along_k {
             let rows = if args.m == 1 { 1 } else { 4 };
             return Form { family: &GEMV, constants: vec![(ROWS, rows as f64)], tile: [rows, 4] };
         }
-        let (family, side) =
-            if args.m.min(args.n) >= 128 { (&GEMM_TILE_128, 128) } else { (&GEMM_TILE_64, 64) };
-        Form { family, constants: aligned.constants(8), tile: [side, side] }
+        let mut constants = aligned.constants(8);
+        if args.m.min(args.n) < 128 {
+            return Form { family: &GEMM_TILE_64, constants, tile: [64, 64] };
+        }
+        // Two buffers take 32 KiB. An adapter with no more would run one workgroup at a time.
+        let buffers = if workgroup_bytes > 32 << 10 { 2.0 } else { 1.0 };
+        constants.push(("BUFFERS", buffers));
+        Form { family: &GEMM_TILE_128, constants, tile: [128, 128] }
     }
 
     /// The fastest form whose kernels passed their self-test on this device.
@@ -115,7 +120,9 @@ impl Form {
             Some(aligned) if device.subgroup_size() == Some(8) && works(device, SUBGROUP)? => {
                 Ok(Form::subgroup(args, aligned))
             }
-            Some(aligned) if works(device, ALIGNED)? => Ok(Form::aligned(args, aligned)),
+            Some(aligned) if works(device, ALIGNED)? => {
+                Ok(Form::aligned(args, aligned, workgroup_bytes(device)))
+            }
             _ => Ok(Form::strided(args)),
         }
     }
@@ -287,12 +294,17 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
     Ok(())
 }
 
+fn workgroup_bytes(device: &GpuDevice) -> u32 {
+    device.0.limits.max_compute_workgroup_storage_size
+}
+
 /// Whether a family of aligned kernels passes its self-test: products of small integers. The test runs at the
 /// first call.
 fn works(device: &GpuDevice, family: &'static str) -> Result<bool> {
-    // One tile and a remainder; then a few rows only.
+    // One small tile and a remainder; one large tile and a remainder; a few rows only.
     device.passes(family, || {
-        [67, 3].into_iter().map(|m| self_test(device, family, m, Formats::Single)).collect()
+        let sizes = [[67, 72], [131, 136], [3, 72]];
+        sizes.into_iter().map(|size| self_test(device, family, size, Formats::Single)).collect()
     })
 }
 
@@ -309,13 +321,14 @@ pub(super) fn ask_for_self_tests(device: &GpuDevice) -> Result<()> {
 pub(super) fn half_products(device: &GpuDevice) -> Result<[Trial; 2]> {
     let subgroups = device.subgroup_size() == Some(8) && works(device, SUBGROUP)?;
     let family = if subgroups { SUBGROUP } else { ALIGNED };
-    let operands = self_test(device, family, 67, Formats::HalfOperands)?;
-    Ok([operands, self_test(device, family, 67, Formats::Half)?])
+    let operands = self_test(device, family, [67, 72], Formats::HalfOperands)?;
+    Ok([operands, self_test(device, family, [67, 72], Formats::Half)?])
 }
 
-fn self_test(device: &GpuDevice, family: &str, m: usize, formats: Formats) -> Result<Trial> {
+fn self_test(device: &GpuDevice, family: &str, [m, n]: [usize; 2], formats: Formats) -> Result<Trial> {
     const OP: &str = "self-test";
-    let (n, k) = (72, 20);
+    // Two or three passes of k through workgroup memory, the last with a remainder.
+    let k = 20;
     let value = |i: usize| ((i * 7 + i * i % 11) % 5) as f32 - 2.0;
     let [a, b]: [Vec<f32>; 2] = [m * k, k * n].map(|count| (0..count).map(value).collect());
     let [of_operands, of_result] = match formats {
@@ -341,7 +354,7 @@ fn self_test(device: &GpuDevice, family: &str, m: usize, formats: Formats) -> Re
     let aligned = Aligned { a_along_k: true, b_along_k: true };
     let form = match family {
         SUBGROUP => Form::subgroup(&args, aligned),
-        _ => Form::aligned(&args, aligned),
+        _ => Form::aligned(&args, aligned, workgroup_bytes(device)),
     };
     run(device, &args, (&c, Output::rows(n)), &form, 1)?;
     let want = |i: usize| (0..k).map(|l| a[i / n * k + l] * b[i % n * k + l]).sum::<f32>();
