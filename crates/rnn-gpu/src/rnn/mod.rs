@@ -6,7 +6,7 @@
 //! gradients. `recurrence` enqueues the kernels of `rnn/*.wgsl` by a plan: `algorithm` names the algorithms,
 //! `plan` estimates the cost of plans, `choice` chooses one, `tuning` measures them, and `explain` reports
 //! them. `options` converts a cell's options for the kernels. `pack` and `rows` run the smaller kernels.
-//! `self_test` checks the kernels that some drivers get wrong.
+//! `self_test` checks the kernels that some drivers get wrong, `base_test` those behind which is nothing.
 //!
 //! In this folder every width is padded to a multiple of four, so that kernels read vectors of four: the
 //! letters H, P and I mean the padded widths (`layer::Layer::widths`). P is the width of h: the
@@ -15,6 +15,7 @@
 
 mod algorithm;
 mod backward;
+pub(crate) mod base_test;
 mod choice;
 mod explain;
 mod forward;

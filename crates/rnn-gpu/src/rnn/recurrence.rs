@@ -9,10 +9,11 @@ use super::plan::{Holds, Plan, Work};
 use super::tuning::PassKind;
 use crate::{GpuBuffer, GpuDevice, Launch, StepLaunch};
 use rnn_base::args::recurrence::{LayerDims, Noise};
-use rnn_base::error::Result;
+use rnn_base::error::{Error, Result};
 use rnn_kernels::catalogue::rnn::constants::{Constant, held_rows, held_weights, training};
 use rnn_kernels::catalogue::rnn::{Fetch, Formats, backward as backward_kernel, forward as forward_kernel};
 use rnn_kernels::cell::{CellSpec, StackSpec};
+use rnn_kernels::grid::{self, Grid};
 use rnn_kernels::params::rnn::{BackwardParams, ForwardParams};
 use std::ops::Range;
 
@@ -73,8 +74,18 @@ pub(crate) fn backward_work(hidden: usize, gates: usize, holds: Holds) -> Work {
     Work { lanes: hidden / 4, outputs: 4, depth: gates * hidden, holds }
 }
 
-fn plan_grid(plan: &Plan, dims: LayerDims) -> [u32; 3] {
-    [plan.across, dims.batch.div_ceil(plan.rows), dims.directions].map(|n| n as u32)
+/// The workgroups of a dispatch: along units, batch rows and directions.
+pub(super) fn plan_groups(plan: &Plan, dims: LayerDims) -> [usize; 3] {
+    [plan.across, dims.batch.div_ceil(plan.rows), dims.directions]
+}
+
+fn plan_grid(device: &GpuDevice, plan: &Plan, dims: LayerDims) -> Result<Grid> {
+    grid::within(device.max_groups(), plan_groups(plan, dims)).ok_or_else(|| Error::Value {
+        op: "rnn",
+        arg: "batch",
+        expected: format!("at most {} rows in a pass on {}", device.max_batch_rows(), device.info().name),
+        got: dims.batch.to_string(),
+    })
 }
 
 /// Ticks of a dispatch: all phases of its steps, or a single one.
@@ -85,12 +96,12 @@ fn plan_ticks(plan: &Plan, setup: &Setup) -> usize {
     }
 }
 
-/// Sizes of the arrays in workgroup memory, in vectors of four, for a product of `depth` values with a matrix
-/// `[depth, width]`.
-fn held_constants(plan: &Plan, depth: usize, width: usize) -> Vec<Constant> {
+/// Sizes of the arrays in workgroup memory, for a product of `depth` values with a matrix `[depth, width]`. Rows have
+/// elements of `ring_values` values, weights vectors of four.
+fn held_constants(plan: &Plan, depth: usize, width: usize, ring_values: usize) -> Vec<Constant> {
     let mut constants = Vec::new();
     if plan.fetch.are_held() {
-        constants.push(held_rows(2 * plan.rows * depth / 4));
+        constants.push(held_rows(2 * plan.rows * depth / ring_values));
     }
     if plan.fetch == Fetch::HeldWeights {
         constants.push(held_weights(depth / 4 * width));
@@ -128,7 +139,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &P
     };
     let mut constants = setup.driver_constants(plan, args.spec.gates());
     constants.push(training(args.training));
-    constants.extend(held_constants(plan, dims.state, args.spec.gates() * dims.hidden));
+    constants.extend(held_constants(plan, dims.state, args.spec.gates() * dims.hidden, 1));
     // Every binding needs a buffer; kernels do not touch the arrays that a cell does not have.
     let (unused, no_stats) = (device.alloc(1)?, device.alloc(4)?);
     let buffers = [
@@ -148,7 +159,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &P
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
-            grid: plan_grid(plan, dims),
+            grid: plan_grid(device, plan, dims)?,
             work: plan_work(plan, dims, args.spec.gates()),
         },
         steps: &mut range
@@ -179,7 +190,7 @@ fn run_backward(device: &GpuDevice, args: &BackwardArrays<'_>, plan: &Plan) -> R
         stride: (plan.across * plan.units()) as u32,
     };
     let mut constants = setup.driver_constants(plan, 4);
-    constants.extend(held_constants(plan, args.spec.gates() * dims.hidden, dims.state));
+    constants.extend(held_constants(plan, args.spec.gates() * dims.hidden, dims.state, 4));
     let unused = device.alloc(1)?;
     let buffers = [
         args.weights,
@@ -198,7 +209,7 @@ fn run_backward(device: &GpuDevice, args: &BackwardArrays<'_>, plan: &Plan) -> R
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
-            grid: plan_grid(plan, dims),
+            grid: plan_grid(device, plan, dims)?,
             work: plan_work(plan, dims, args.spec.gates()),
         },
         steps: &mut range

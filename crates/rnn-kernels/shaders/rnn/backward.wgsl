@@ -4,8 +4,8 @@
 // units of $ROWS batch rows. A dispatch runs step_count() ticks from step_number() down. Ticks, workgroups, ring and
 // layers in the place of directions are as in rnn/forward.wgsl, with the G*H recurrent gate gradients in the place of
 // h. H and P are multiples of 4 here.
-// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl,
-// lib/step_*.wgsl, lib/ring_*.wgsl, lib/row_means.wgsl.
+// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/quads_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl,
+// lib/rows_*.wgsl, lib/step_*.wgsl, lib/ring_*.wgsl, lib/row_means.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/backward.rs
 
 struct Params {
@@ -36,7 +36,7 @@ const CHUNK: u32 = 32u; // vec4 along k staged at a time
 @group(1) @binding(5) var<storage, read_write> aux: array<vec4<f32>>;   // [T, B, D, H/4]
 @group(1) @binding(6) var<storage, read_write> state: array<vec4<f32>>; // [2.., D, B, H/4]: dh, carry, dh that
                                                                         // bypasses the cell, sums of parameters
-@group(1) @binding(7) var<storage, read_write> ring: array<vec4<f32>>;  // [2, D, B, H*G/4], then [D, B, K/4], then see
+@group(1) @binding(7) var<storage, read_write> ring: array<RingValue>;  // [2, D, B, H*G/4], then [D, B, K/4], then see
                                                                         // lib/options.wgsl
 
 // See rnn/forward.wgsl.
@@ -44,6 +44,19 @@ var<private> sums: array<vec4<f32>, 64>;
 var<workgroup> partial: array<vec4<f32>, PARTIALS>;
 
 const SECOND: u32 = 2u;
+
+// An element of the ring, which one invocation owns: values of four units.
+alias RingValue = vec4<f32>;
+const RING_VALUES: u32 = 1u; // in a vector of four
+
+fn ring_vector(a: RingValue, b: RingValue, c: RingValue, d: RingValue) -> vec4<f32> {
+    return a;
+}
+
+// Float number i of the ring.
+fn ring_float(i: u32) -> f32 {
+    return ring[i / 4u][i % 4u];
+}
 
 fn option(i: u32) -> f32 {
     return options[i / 4u][i % 4u];

@@ -9,8 +9,8 @@
 // of that layer has been projected into its gates.
 // h goes from step to step through the ring; step s uses slot s % 2. H and P are multiples of 4 here; packed rows
 // (RAGGED) have one direction.
-// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl,
-// lib/ring_*.wgsl, lib/row_means.wgsl.
+// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/units_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl,
+// lib/rows_*.wgsl, lib/step_*.wgsl, lib/ring_*.wgsl, lib/row_means.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/forward.rs
 
 struct Params {
@@ -35,13 +35,12 @@ const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
 @group(0) @binding(0) var<uniform> params: Params;
 // Binding 0, the weights, is in lib/weights_*.wgsl: vectors of four, [D, P/4, H, G]; then [D, H/4, P] of a
-// projection.
+// projection. Binding 3, the gates, is in lib/units_*.wgsl: [T, B, D, H*G].
 @group(1) @binding(1) var<storage, read> options: array<f32>;           // see lib/options.wgsl
 @group(1) @binding(2) var<storage, read> c0: array<f32>;                // [.., D, B, H]
-@group(1) @binding(3) var<storage, read_write> gates: array<Stored4>;   // [T, B, D, H*G/4]
 @group(1) @binding(4) var<storage, read_write> aux: array<f32>;         // [T or 1, B, D, H]
 @group(1) @binding(5) var<storage, read_write> y: array<Stored>;        // [T, B, D, P]
-@group(1) @binding(6) var<storage, read_write> ring: array<vec4<f32>>;  // [2, D, B, P/4], then see lib/options.wgsl
+@group(1) @binding(6) var<storage, read_write> ring: array<RingValue>;  // [2, D, B, P], then see lib/options.wgsl
 @group(1) @binding(7) var<storage, read_write> stats: array<vec4<f32>>; // [T, B, D]: see `stats` in lib/options.wgsl
 
 // The sums, between the unrolled product and the cell. The cell is not unrolled: with 32 copies of it the shader
@@ -51,6 +50,19 @@ var<private> sums: array<Gates, 64>;
 var<private> second_sums: array<f32, 64>;
 
 const SECOND: u32 = 2u; // the slot of the second product's operand
+
+// An element of the ring, which one invocation owns: a value of one unit.
+alias RingValue = f32;
+const RING_VALUES: u32 = 4u; // in a vector of four
+
+fn ring_vector(a: RingValue, b: RingValue, c: RingValue, d: RingValue) -> vec4<f32> {
+    return vec4(a, b, c, d);
+}
+
+// Float number i of the ring.
+fn ring_float(i: u32) -> f32 {
+    return ring[i];
+}
 
 fn option(i: u32) -> f32 {
     return options[i];
@@ -98,7 +110,7 @@ fn h_before(at: Place) -> f32 {
 fn emit(h: f32, at: Place) {
     y[params.y_offset + step_row(at.s, at.row, at.direction) * params.state + at.unit] = Stored(h);
     let next = row_start(at.row, at.direction, (at.s + 1u) % 2u);
-    store_row_unit(next + at.unit / 4u, at.unit % 4u, h * recurrent_scale(at));
+    store_row(4u * next + at.unit, h * recurrent_scale(at));
 }
 
 // Element of the ring with the raw products of a unit.
@@ -107,10 +119,15 @@ fn raw_at(at: Place) -> u32 {
     return 4u * params.options.raw + (line * params.hidden + at.unit) * GATES;
 }
 
-// vec4 of the ring with c of a unit, as computed by the cell.
+// Element of the ring with the operand of the second product of a unit.
+fn second_at(at: Place) -> u32 {
+    return 4u * ring_start(at.row, at.direction, SECOND) + at.unit;
+}
+
+// Element of the ring with c of a unit, as computed by the cell.
 fn fresh_at(at: Place) -> u32 {
     let line = at.direction * params.batch + at.row;
-    return params.options.fresh + (line * params.hidden + at.unit) / 4u;
+    return 4u * params.options.fresh + line * params.hidden + at.unit;
 }
 
 // Index of the first per-unit parameter of layer normalisation: the gains of the gates, then gain and offset of c.
@@ -137,15 +154,14 @@ fn finish_norm_c(mean: f32, scale: f32, at: Place) {
     }
     let cell = step_row(at.s, at.row, at.direction) * params.hidden + at.unit;
     let gain = norm_params() + GATES;
-    let normal = (ring[fresh_at(at)][at.unit % 4u] - mean) * scale;
+    let normal = (ring[fresh_at(at)] - mean) * scale;
     var out = output_gate(load_gates(cell)) * output_act(fma(normal, cell_param(gain, at), cell_param(gain + 1u, at)));
     if is_padding(at.unit, params.options.units) {
         out = 0.0;
     }
     if at.unit == 0u {
         let line = step_row(at.s, at.row, at.direction);
-        stats[line].z = mean;
-        stats[line].w = scale;
+        stats[line] = vec4(stats[line].xy, mean, scale);
     }
     put(out, at);
 }
@@ -153,7 +169,7 @@ fn finish_norm_c(mean: f32, scale: f32, at: Place) {
 // Passes the output of the cell on: to the projection, or as h.
 fn put(value: f32, at: Place) {
     if PROJECTED {
-        ring[ring_start(at.row, at.direction, SECOND) + at.unit / 4u][at.unit % 4u] = value;
+        ring[second_at(at)] = value;
         return;
     }
     var h = value;
@@ -193,10 +209,10 @@ fn finish(product: Gates, at: Place) {
         }
     }
     if RESET_BEFORE {
-        let masked = ring[ring_start(at.row, at.direction, at.s % 2u) + at.unit / 4u][at.unit % 4u];
+        let masked = ring[4u * ring_start(at.row, at.direction, at.s % 2u) + at.unit];
         let reset = gru_reset(recurrent, x, select(masked, 0.0, cleared));
         store_gates(cell, reset.gates);
-        ring[ring_start(at.row, at.direction, SECOND) + at.unit / 4u][at.unit % 4u] = reset.aux;
+        ring[second_at(at)] = reset.aux;
         if TRAINING {
             aux[cell] = reset.aux;
         }
@@ -217,7 +233,7 @@ fn finish(product: Gates, at: Place) {
         aux[aux_row(at.s, at.row, at.direction) * params.hidden + at.unit] = value;
     }
     if NORMED && HAS_CELL {
-        ring[fresh_at(at)][at.unit % 4u] = out.aux;
+        ring[fresh_at(at)] = out.aux;
         return;
     }
     put(out.h, at);
@@ -288,8 +304,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                     }
                     if unit == 0u {
                         let line = step_row(s, at.row, direction);
-                        stats[line].x = row_mean[r];
-                        stats[line].y = row_other[r];
+                        stats[line] = vec4(row_mean[r], row_other[r], 0.0, 0.0);
                     }
                     let raw = load_raw(raw_at(at));
                     finish((raw - Gates(row_mean[r])) * row_other[r] * gains(norm_params(), at), at);

@@ -102,9 +102,10 @@ pub const fn training(is: bool) -> Constant {
     ("TRAINING", flag(is))
 }
 
-/// Size of the rows that a workgroup keeps from step to step, in vectors of four.
-pub const fn held_rows(vectors: usize) -> Constant {
-    ("HELD_ROWS", vectors as f64)
+/// Size of the rows that a workgroup keeps from step to step, in elements of the ring: scalars forward, vectors of four
+/// backward.
+pub const fn held_rows(elements: usize) -> Constant {
+    ("HELD_ROWS", elements as f64)
 }
 
 /// Size of the weights that a workgroup keeps from step to step, in vectors of four.

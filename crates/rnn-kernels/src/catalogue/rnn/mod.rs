@@ -72,7 +72,7 @@ const BACKWARD_VARIANTS: [&[Constants]; 4] = [
 
 /// One driver with one cell.
 macro_rules! recurrence {
-    ($direction:literal, $bindings:expr, $params:ty, $variants:expr, [$cell:literal, $gates:literal, $($part:literal),*], $weights:tt, $store:tt, $rows:ident, $step:ident) => {
+    ($direction:tt, $bindings:expr, $params:ty, $variants:expr, [$cell:literal, $gates:tt, $($part:literal),*], $weights:tt, $store:tt, $rows:ident, $step:ident) => {
         Kernel {
             label: concat!($cell, "_", $direction, "_", $weights, "_", $store, "_", stringify!($rows), "_", stringify!($step)),
             parts: &[
@@ -83,10 +83,12 @@ macro_rules! recurrence {
                 part!("lib/store_" $store ".wgsl"),
                 part!("lib/weights_" $weights ".wgsl"),
                 part!("lib/gates_" $gates ".wgsl"),
+                recurrence!(@memory $direction, $gates),
                 part!("lib/options.wgsl"),
                 part!("lib/cell.wgsl"),
                 $(part!("cells/" $part ".wgsl"),)*
                 recurrence!(@held $rows),
+                part!("lib/ring.wgsl"),
                 recurrence!(@ring $rows),
                 recurrence!(@rows $rows),
                 part!("lib/row_means.wgsl"),
@@ -102,6 +104,8 @@ macro_rules! recurrence {
             trusted: true,
         }
     };
+    (@memory "forward", $gates:tt) => { part!("lib/units_" $gates ".wgsl") };
+    (@memory "backward", $gates:tt) => { part!("lib/quads_" $gates ".wgsl") };
     (@half "f32") => { false };
     (@half "f16") => { true };
     (@step Immediate) => { part!("lib/step_immediate.wgsl") };
