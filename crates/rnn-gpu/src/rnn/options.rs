@@ -193,9 +193,8 @@ impl Setup {
         })
     }
 
-    /// The constants of both drivers besides the options. An invocation computes `outputs` values of a row.
-    pub(super) fn driver_constants(&self, plan: &Plan, outputs: usize) -> Vec<Constant> {
-        let partials = if plan.split == 1 { 1 } else { plan.rows_at_once(outputs) * plan.workgroup };
+    /// The constants of both drivers besides the options, with the number of sums in workgroup memory.
+    pub(super) fn driver_constants(&self, plan: &Plan, partials: usize) -> Vec<Constant> {
         let driver = DriverConstants {
             projected: self.projected,
             phases: self.phases,

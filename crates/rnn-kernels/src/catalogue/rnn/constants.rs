@@ -46,7 +46,8 @@ pub struct DriverConstants {
     pub phases: usize,
     /// Invocations that share the product of a unit.
     pub split: usize,
-    /// Partial sums in workgroup memory, if invocations share a product; else 1.
+    /// Sums of products in workgroup memory at the same time, a multiple of `workgroup`. [`super::Fetch::Subgroup`] keeps
+    /// none there.
     pub partials: usize,
     /// Invocations per workgroup.
     pub workgroup: usize,
@@ -119,7 +120,7 @@ pub const fn held_weights(vectors: usize) -> Constant {
 const SETS: [(OptionConstants, DriverConstants); 4] = [
     (
         options([0.0, 1.0, 1.0], [false, false, false, false, false], NoiseMode::None),
-        DriverConstants { projected: false, phases: 1, split: 1, partials: 1, workgroup: 256, rows: 4 },
+        DriverConstants { projected: false, phases: 1, split: 1, partials: 256, workgroup: 256, rows: 4 },
     ),
     (
         options([5.0, 2.0, 7.0], [false, false, true, true, false], NoiseMode::Draws),
@@ -131,7 +132,7 @@ const SETS: [(OptionConstants, DriverConstants); 4] = [
     ),
     (
         options([4.0, 12.0, 11.0], [true, false, true, false, true], NoiseMode::Draws),
-        DriverConstants { projected: false, phases: 3, split: 1, partials: 1, workgroup: 32, rows: 8 },
+        DriverConstants { projected: false, phases: 3, split: 1, partials: 256, workgroup: 32, rows: 8 },
     ),
 ];
 

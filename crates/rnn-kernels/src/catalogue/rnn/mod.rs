@@ -91,6 +91,7 @@ macro_rules! recurrence {
                 part!("lib/ring.wgsl"),
                 recurrence!(@ring $rows),
                 recurrence!(@rows $rows),
+                recurrence!(@sums $rows),
                 part!("lib/row_means.wgsl"),
                 part!("rnn/" $direction ".wgsl"),
             ],
@@ -113,6 +114,8 @@ macro_rules! recurrence {
     (@rows Workgroup) => { part!("lib/rows_workgroup.wgsl") };
     (@rows Subgroup) => { part!("lib/rows_subgroup.wgsl") };
     (@rows $held:ident) => { part!("lib/rows_held.wgsl") };
+    (@sums Subgroup) => { part!("lib/sums_own.wgsl") };
+    (@sums $other:ident) => { part!("lib/sums_shared.wgsl") };
     (@ring Workgroup) => { part!("lib/ring_storage.wgsl") };
     (@ring Subgroup) => { part!("lib/ring_storage.wgsl") };
     (@ring $held:ident) => { part!("lib/ring_held.wgsl") };
