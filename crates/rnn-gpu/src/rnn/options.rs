@@ -2,7 +2,7 @@
 //! `lib/options.wgsl`.
 
 use super::pack::padded;
-use super::plan::{Holds, Plan};
+use super::plan::{Holds, Plan, Work};
 use rnn_base::args::recurrence::{LayerDims, Noise, PackedSequence};
 use rnn_base::error::{Error, Result};
 use rnn_base::rng::drop_threshold;
@@ -193,13 +193,14 @@ impl Setup {
         })
     }
 
-    /// The constants of both drivers besides the options, with the number of sums in workgroup memory.
-    pub(super) fn driver_constants(&self, plan: &Plan, partials: usize) -> Vec<Constant> {
+    /// The constants of both drivers besides the options, on an adapter with `memory` bytes of workgroup memory.
+    pub(super) fn driver_constants(&self, plan: &Plan, work: Work, memory: usize) -> Vec<Constant> {
         let driver = DriverConstants {
             projected: self.projected,
             phases: self.phases,
             split: plan.split,
-            partials,
+            turns: if self.phases == 1 { plan.turns(work) } else { 0 },
+            partials: plan.sums(work, memory),
             workgroup: plan.workgroup,
             rows: plan.rows,
         };

@@ -127,7 +127,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &P
         y_offset: args.y_offset as u32,
     };
     let work = forward_work(dims.hidden, args.spec.gates(), setup.holds);
-    let mut constants = setup.driver_constants(plan, plan.sums(work, device.workgroup_bytes()));
+    let mut constants = setup.driver_constants(plan, work, device.workgroup_bytes());
     constants.push(training(args.training));
     constants.extend(held_constants(plan, dims.state, args.spec.gates() * dims.hidden, 1));
     // Every binding needs a buffer; kernels do not touch the arrays that a cell does not have.
@@ -180,7 +180,7 @@ fn run_backward(device: &GpuDevice, args: &BackwardArrays<'_>, plan: &Plan) -> R
         stride: (plan.across * plan.units()) as u32,
     };
     let work = backward_work(dims.hidden, args.spec.gates(), setup.holds);
-    let mut constants = setup.driver_constants(plan, plan.sums(work, device.workgroup_bytes()));
+    let mut constants = setup.driver_constants(plan, work, device.workgroup_bytes());
     constants.extend(held_constants(plan, args.spec.gates() * dims.hidden, dims.state, 4));
     let unused = device.alloc(1)?;
     let buffers = [

@@ -1,5 +1,5 @@
-//! Workgroup memory of a plan: the arrays that its kernel declares, and the sums of a product on their way to the
-//! cell (`lib/sums_shared.wgsl`).
+//! What a kernel learns of its plan: the arrays in workgroup memory, the sums of a product on their way to the cell
+//! (`lib/sums_shared.wgsl`), and the turns of its innermost loop.
 
 use super::plan::{OTHER_BYTES, Plan, Work};
 use rnn_kernels::catalogue::rnn::Fetch;
@@ -7,8 +7,8 @@ use rnn_kernels::catalogue::rnn::Fetch;
 /// Bytes that the planner reserves for sums before it keeps other arrays: half of the least workgroup memory.
 const LEAST_BYTES: usize = 8192;
 
-/// Bytes of a row in `lib/rows_workgroup.wgsl`, which holds 128 values along k at a time.
-const STAGED_BYTES: usize = 4 * 128;
+/// Values along k of a row that `lib/rows_workgroup.wgsl` holds at a time.
+const STAGED: usize = 128;
 
 impl Plan {
     /// Bytes of the rows and weights in workgroup memory.
@@ -16,7 +16,7 @@ impl Plan {
         let rows = 4 * 2 * self.rows * work.depth;
         match self.fetch {
             Fetch::Subgroup => 0,
-            Fetch::Workgroup => self.rows * STAGED_BYTES,
+            Fetch::Workgroup => 4 * self.rows * STAGED,
             Fetch::Held => rows,
             Fetch::HeldWeights => rows + 4 * work.lanes * work.outputs * work.depth,
         }
@@ -46,8 +46,19 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Turns of the loop over a staged part of k, if there are one or two in each part; else 0. More turns, unrolled,
+    /// need more registers than a GPU has.
+    pub(super) fn turns(&self, work: Work) -> usize {
+        let quads = STAGED / 4;
+        let few = self.split <= quads && 2 * self.split >= quads;
+        if few && work.depth.is_multiple_of(STAGED) { quads / self.split } else { 0 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::algorithm::Algorithm;
     use super::super::plan::{Facts, Holds};
     use super::*;
     use crate::adapter::DeviceKind;
@@ -74,6 +85,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_loop_has_constant_turns_only_if_each_part_of_k_has_as_many() {
+        let plan = |split| Plan {
+            algorithm: Algorithm::Step,
+            fetch: Fetch::Workgroup,
+            rows: 4,
+            workgroup: 256,
+            split,
+            across: 1,
+            count: 1,
+        };
+        let turns =
+            |depth, split| plan(split).turns(Work { lanes: 64, outputs: 4, depth, holds: Holds::All });
+        assert_eq!([8, 16, 32, 64].map(|split| turns(256, split)), [0, 2, 1, 0]);
+        assert_eq!([4, 124, 132, 128].map(|depth| turns(depth, 16)), [0, 0, 0, 2]);
     }
 
     #[test]

@@ -22,6 +22,7 @@ override WORKGROUP: u32;
 override PROJECTED: bool;
 override PHASES: u32;
 override SPLIT: u32;    // as in rnn/forward.wgsl
+override TURNS: u32;
 override PARTIALS: u32;
 const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
@@ -78,6 +79,11 @@ fn row_width() -> u32 {
 fn plane(n: u32, at: Place) -> u32 {
     let line = at.direction * params.batch + at.row;
     return (n * params.directions * params.batch + line) * (params.hidden / 4u) + at.unit;
+}
+
+// The weights of four units at four values along k.
+fn four_weights(at: u32) -> mat4x4<f32> {
+    return mat4x4(held_weight(at), held_weight(at + 1u), held_weight(at + 2u), held_weight(at + 3u));
 }
 
 // acc + w x: a column of w is four units at one value along k.
@@ -477,11 +483,19 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
             for (var k0 = 0u; k0 < limit; k0 += CHUNK) {
                 stage_rows(k0, limit, lane);
                 let end = min(k0 + CHUNK, limit);
-                for (var k = k0 + part; k < end; k += SPLIT) {
-                    fetch_rows(k);
-                    let at = start + (weights_of + k * width) * 4u;
-                    let w = mat4x4(held_weight(at), held_weight(at + 1u), held_weight(at + 2u), held_weight(at + 3u));
-                    acc$R = quad_product(acc$R, w, row($Ru));
+                if TURNS > 0u {
+                    for (var turn = 0u; turn < TURNS; turn++) {
+                        let k = k0 + part + turn * SPLIT;
+                        fetch_rows(k);
+                        let w = four_weights(start + (weights_of + k * width) * 4u);
+                        acc$R = quad_product(acc$R, w, row($Ru));
+                    }
+                } else {
+                    for (var k = k0 + part; k < end; k += SPLIT) {
+                        fetch_rows(k);
+                        let w = four_weights(start + (weights_of + k * width) * 4u);
+                        acc$R = quad_product(acc$R, w, row($Ru));
+                    }
                 }
                 release_rows();
             }

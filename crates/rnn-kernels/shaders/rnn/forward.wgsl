@@ -30,6 +30,7 @@ override WORKGROUP: u32;
 override PROJECTED: bool;    // LSTM: h is a projection of the cell's output
 override PHASES: u32;        // phases per step
 override SPLIT: u32;         // invocations that share a unit's product, each with some of k; 1 if a step has phases
+override TURNS: u32;         // turns of the loop over a staged part of k, if they are one or two in each part; else 0
 override PARTIALS: u32;      // sums in workgroup memory: WORKGROUP times the rows at a time
 const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
@@ -343,10 +344,20 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                 for (var k0 = 0u; k0 < depth; k0 += CHUNK) {
                     stage_rows(k0, depth, lane);
                     let end = min(k0 + CHUNK, depth);
-                    for (var k = k0 + part; k < end; k += SPLIT) {
-                        fetch_rows(k);
-                        let w = load_weights((weights_of + k * params.hidden) * GATES);
-                        acc$R = product(acc$R, w, row($Ru));
+                    if TURNS > 0u {
+                        // Compilers unroll this loop, and the loads of all turns overlap.
+                        for (var turn = 0u; turn < TURNS; turn++) {
+                            let k = k0 + part + turn * SPLIT;
+                            fetch_rows(k);
+                            let w = load_weights((weights_of + k * params.hidden) * GATES);
+                            acc$R = product(acc$R, w, row($Ru));
+                        }
+                    } else {
+                        for (var k = k0 + part; k < end; k += SPLIT) {
+                            fetch_rows(k);
+                            let w = load_weights((weights_of + k * params.hidden) * GATES);
+                            acc$R = product(acc$R, w, row($Ru));
+                        }
                     }
                     release_rows();
                 }

@@ -47,10 +47,10 @@ pub enum Formats {
 macro_rules! variants {
     ($count:literal, $others:expr) => {
         &[
-            &constants::validated::<{ 22 + $count }>(0, $others),
-            &constants::validated::<{ 22 + $count }>(1, $others),
-            &constants::validated::<{ 22 + $count }>(2, $others),
-            &constants::validated::<{ 22 + $count }>(3, $others),
+            &constants::validated::<{ 23 + $count }>(0, $others),
+            &constants::validated::<{ 23 + $count }>(1, $others),
+            &constants::validated::<{ 23 + $count }>(2, $others),
+            &constants::validated::<{ 23 + $count }>(3, $others),
         ]
     };
 }
