@@ -209,10 +209,15 @@ impl GpuDevice {
         let works =
             self.subgroup_size() == Some(8) && self.works(SUBGROUP, Fetch::Subgroup, Algorithm::Step)?;
         let held = match (want_held || !works) && self.works(HELD, Fetch::HeldWeights, Algorithm::Sequence)? {
-            true => (self.0.limits.max_compute_workgroup_storage_size as usize).saturating_sub(OTHER_BYTES),
+            true => self.workgroup_bytes().saturating_sub(OTHER_BYTES),
             false => 0,
         };
         Ok(Facts::new(self.info().kind, self.subgroup_size().filter(|_| works), held))
+    }
+
+    /// Bytes of workgroup memory of this device.
+    pub(super) fn workgroup_bytes(&self) -> usize {
+        self.0.limits.max_compute_workgroup_storage_size as usize
     }
 
     /// Whether a kernel family passes its self-test; the test runs at the first call.
