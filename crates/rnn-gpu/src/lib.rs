@@ -10,6 +10,7 @@
 
 mod adapter;
 mod array;
+mod calibration;
 pub mod copy;
 pub mod ctc;
 mod device;
@@ -34,6 +35,7 @@ mod trial;
 
 pub use adapter::{AdapterInfo, DeviceKind, GpuSelector, adapters};
 pub use array::GpuArray;
+pub use calibration::{Speed, SpeedReport, SpeedSource};
 pub use device::{GpuDevice, GpuOptions};
 pub use pool::GpuBuffer;
 
