@@ -21,4 +21,6 @@ pub use rnn_cpu::CpuDevice;
 #[cfg(feature = "gpu")]
 pub use rnn_gpu::rnn::{Algorithm, Recurrence};
 #[cfg(feature = "gpu")]
-pub use rnn_gpu::{AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector};
+pub use rnn_gpu::{
+    AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector, Speed, SpeedReport, SpeedSource,
+};
