@@ -5,6 +5,7 @@ use super::base_test::BaseTests;
 use super::encoder::Recorder;
 use super::failure::Failure;
 use super::fault::Fault;
+use super::matrix_units;
 use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
@@ -28,6 +29,10 @@ pub struct GpuOptions {
     pub subgroups: bool,
     /// Use f16 values in kernels.
     pub half: bool,
+    /// Use matrix units for products of f16, which `Storage::Half` makes in training, where an adapter has them for
+    /// blocks of 16 x 16 x 16 with sums in f32. Off by default: the feature of wgpu is experimental. An adapter without
+    /// them uses other kernels and is reported through `tracing`.
+    pub matrix_units: bool,
     /// Request the adapter's own limits rather than WebGPU's defaults.
     pub adapter_limits: bool,
     /// Most bytes of a single array, for a limit below the adapter's. Recurrent passes above it run in
@@ -62,6 +67,7 @@ impl Default for GpuOptions {
             immediates: true,
             subgroups: true,
             half: true,
+            matrix_units: false,
             adapter_limits: true,
             max_array_bytes: None,
             max_groups: None,
@@ -88,6 +94,8 @@ pub(super) struct Inner {
     pub(super) subgroup_size: Option<u32>,
     /// Whether kernels may use f16 values.
     pub(super) half: bool,
+    /// Whether products of f16 may use matrix units.
+    pub(super) matrix_units: bool,
     algorithm: Option<Algorithm>,
     pub(super) wavefront: Option<usize>,
     pub(super) info: AdapterInfo,
@@ -217,6 +225,8 @@ impl GpuDevice {
         required_features.set(wgpu::Features::IMMEDIATES, immediates);
         required_features.set(wgpu::Features::SUBGROUP, subgroups);
         required_features.set(wgpu::Features::SHADER_F16, half);
+        let matrix_units = matrix_units::chosen(adapter, &options, subgroups && half);
+        required_features.set(matrix_units::FEATURE, matrix_units);
         limits.max_immediate_size = if immediates { adapter.limits().max_immediate_size.min(128) } else { 0 };
         let timestamps = options.timestamps && info.has_timestamps;
         required_features.set(wgpu::Features::TIMESTAMP_QUERY, timestamps);
@@ -225,6 +235,7 @@ impl GpuDevice {
             label: Some("rnn"),
             required_features,
             required_limits: limits.clone(),
+            experimental_features: matrix_units::token(matrix_units),
             ..Default::default()
         };
         let (device, queue) = adapter
@@ -258,6 +269,7 @@ impl GpuDevice {
             immediates,
             subgroup_size,
             half,
+            matrix_units,
             algorithm,
             wavefront: options.wavefront,
             info,
@@ -304,6 +316,11 @@ impl GpuDevice {
     /// Whether kernels may use f16 values.
     pub fn has_half(&self) -> bool {
         self.0.half
+    }
+
+    /// Whether products of f16 may use matrix units.
+    pub fn has_matrix_units(&self) -> bool {
+        self.0.matrix_units
     }
 
     /// Counts since the device was opened.
