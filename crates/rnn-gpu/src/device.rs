@@ -2,6 +2,7 @@
 
 use super::adapter::{AdapterInfo, GpuSelector, check_limits, describe, enumerate, rank};
 use super::base_test::BaseTests;
+use super::calibration::Calibration;
 use super::encoder::Recorder;
 use super::failure::Failure;
 use super::fault::Fault;
@@ -53,6 +54,11 @@ pub struct GpuOptions {
     pub timestamps: bool,
     /// Where compiled pipelines are kept from run to run.
     pub cache_dir: CacheDir,
+    /// Whether the planner measures how fast the adapter is, once, at its first plan; otherwise it has constants for
+    /// the kind of adapter. Plans may differ between measurements, and with them the last bits of results. `None` takes
+    /// it from the environment variable `RNN_CALIBRATE` (`on` or `off`), else the adapter is measured where there is a
+    /// cache directory that keeps the result. In a browser nothing is measured.
+    pub calibrate: Option<bool>,
     /// Families of optional kernels that are treated as failed, by the names in the warnings of their
     /// self-tests: the simpler kernels are used. For tests, and for adapters known to compute wrong results.
     pub distrust: &'static [&'static str],
@@ -75,6 +81,7 @@ impl Default for GpuOptions {
             wavefront: None,
             timestamps: false,
             cache_dir: CacheDir::User,
+            calibrate: None,
             distrust: &[],
             fault: None,
         }
@@ -108,6 +115,7 @@ pub(super) struct Inner {
     pub(super) base_tests: BaseTests,
     pub(super) fault: Option<&'static Fault>,
     pub(super) tuning: Tuning,
+    pub(super) calibration: Calibration,
     recorder: Mutex<Recorder>,
     pub(super) failure: Arc<Failure>,
 }
@@ -154,9 +162,9 @@ impl GpuDevice {
     /// Opens an adapter, and tests the simplest kernels on it unless the process has done so before.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] when none fits the selector, [`Error::AdapterLimit`] when it is too
-    /// small for the default kernels, [`Error::Gpu`] when the driver refuses, [`Error::WrongResults`] when it computes
-    /// wrongly or not at all, [`Error::Unsupported`] on the web.
+    /// [`Error::NoAdapter`] when none fits the selector, [`Error::Value`] for a bad environment variable,
+    /// [`Error::AdapterLimit`] when it is too small for the default kernels, [`Error::Gpu`] when the driver refuses,
+    /// [`Error::WrongResults`] when it computes wrongly or not at all, [`Error::Unsupported`] on the web.
     pub fn open(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
         expect_blocking("GpuDevice::open", "Device::gpu_async")?;
         let device = pollster::block_on(Self::connect(selector, options))?;
@@ -229,7 +237,9 @@ impl GpuDevice {
         required_features.set(matrix_units::FEATURE, matrix_units);
         limits.max_immediate_size = if immediates { adapter.limits().max_immediate_size.min(128) } else { 0 };
         let timestamps = options.timestamps && info.has_timestamps;
-        required_features.set(wgpu::Features::TIMESTAMP_QUERY, timestamps);
+        let calibration = Calibration::new(&info, &options)?;
+        let clock = timestamps || (calibration.wants_clock() && info.has_timestamps);
+        required_features.set(wgpu::Features::TIMESTAMP_QUERY, clock);
         required_features |= PipelineCache::feature(adapter, &options.cache_dir);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("rnn"),
@@ -262,6 +272,7 @@ impl GpuDevice {
             base_tests: BaseTests::default(),
             fault: options.fault,
             tuning: Tuning::open(&info, &options.cache_dir),
+            calibration,
             recorder: Mutex::new(recorder),
             device,
             queue,

@@ -1,7 +1,7 @@
 //! Matrix products on the GPU. Twin of `rnn-cpu/src/gemm.rs`.
 
+use super::calibration::Speed;
 use super::copy::slice;
-use super::rnn::plan::Facts;
 use super::{GpuArray, GpuBuffer, GpuDevice, Launch};
 use rnn_base::DType;
 use rnn_base::args::gemm::{GemmArgs as Product, Operand, Output};
@@ -180,7 +180,7 @@ pub(crate) fn gemm_grouped(
 fn parts(device: &GpuDevice, args: &GemmArgs<'_>, form: &Form) -> usize {
     let tiles = args.m.div_ceil(form.tile[0]) * args.n.div_ceil(form.tile[1]);
     let most = MAX_PARTS.min(device.max_groups() as usize);
-    let wanted = 2 * Facts::new(device.info().kind, None, 0).cores;
+    let wanted = 2 * Speed::assumed(device.info().kind).cores;
     match args.batch {
         1 if tiles < wanted && args.k >= 2 * MIN_PART => {
             wanted.div_ceil(tiles).min(args.k / MIN_PART).min(most)

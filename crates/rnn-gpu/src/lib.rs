@@ -11,6 +11,7 @@
 mod adapter;
 mod array;
 mod base_test;
+mod calibration;
 pub mod copy;
 pub mod ctc;
 mod device;
@@ -37,6 +38,7 @@ mod trial;
 
 pub use adapter::{AdapterInfo, DeviceKind, GpuSelector, adapters};
 pub use array::GpuArray;
+pub use calibration::{Speed, SpeedReport, SpeedSource};
 pub use device::{GpuDevice, GpuOptions};
 pub use fault::{Fault, FaultEffect};
 pub use pool::GpuBuffer;

@@ -1,10 +1,12 @@
-//! Data races by WGSL's rules, found in naga's intermediate form of every kernel and variant.
+//! Patterns of memory access that a specification forbids or a real compiler punishes, found in naga's
+//! intermediate form of every kernel and variant.
 
 use naga::proc::TypeResolution;
 use naga::valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, Function, Module, Span, Statement, TypeInner};
+use naga::{AddressSpace, Expression, Function, Module, Span, Statement, TypeInner};
 use rnn_kernels::{Constants, Kernel, catalogue};
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 /// A module with what the validator knows of the types of its expressions.
 struct Checked {
@@ -50,6 +52,32 @@ impl Checked {
         }
         found
     }
+
+    /// Accesses with a computed index to an array in registers. Registers cannot be indexed, so such an array is in
+    /// memory of its own on a GPU: slow, and written back and read again at each access.
+    fn indexed_registers(&self) -> Vec<Span> {
+        let mut found = Vec::new();
+        for (function, info) in self.functions() {
+            for (handle, expression) in function.expressions.iter() {
+                if let Expression::Access { base, .. } = *expression
+                    && self.is_array_in_registers(&info[base].ty)
+                {
+                    found.push(function.expressions.get_span(handle));
+                }
+            }
+        }
+        found
+    }
+
+    fn is_array_in_registers(&self, of: &TypeResolution) -> bool {
+        match *self.inner(of) {
+            TypeInner::Array { .. } => true,
+            TypeInner::Pointer { base, space: AddressSpace::Private | AddressSpace::Function } => {
+                matches!(self.module.types[base].inner, TypeInner::Array { .. })
+            }
+            _ => false,
+        }
+    }
 }
 
 fn is_shared(space: AddressSpace) -> bool {
@@ -79,34 +107,56 @@ fn each_statement(block: &naga::Block, each: &mut impl FnMut(&Statement, Span)) 
     }
 }
 
-/// `shaders/lib/gates_1.wgsl:28` of every span.
-fn places(kernel: &Kernel, constants: Constants, source: &str, spans: &[Span], into: &mut BTreeSet<String>) {
-    for span in spans {
+/// `shaders/lib/gates_1.wgsl:28` for every span.
+fn places(kernel: &Kernel, constants: Constants, source: &str, spans: &[Span]) -> Vec<String> {
+    let place = |span: &Span| {
         let (path, line) = kernel.locate(constants, span.location(source).line_number as usize);
-        into.insert(format!("shaders/{path}:{line}"));
-    }
+        format!("shaders/{path}:{line}")
+    };
+    spans.iter().map(place).collect()
 }
 
-/// The places that `find` finds in the kernels of the catalogue.
-fn places_in_catalogue(find: impl Fn(&Checked) -> Vec<Span>) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
+/// What is found in the kernels of the catalogue, by place.
+#[derive(Default)]
+struct Found {
+    component_stores: BTreeSet<String>,
+    indexed_registers: BTreeSet<String>,
+}
+
+/// One pass over the catalogue, which takes seconds, for all tests.
+static FOUND: LazyLock<Found> = LazyLock::new(|| {
+    let mut found = Found::default();
     for kernel in catalogue::all() {
         // The text depends on the number of rows alone.
         let mut seen = BTreeSet::new();
         for &constants in kernel.variants {
             let source = kernel.source(constants);
-            if seen.insert(source.clone()) {
-                places(kernel, constants, &source, &find(&checked(&source)), &mut found);
+            if !seen.insert(source.clone()) {
+                continue;
+            }
+            let checked = checked(&source);
+            let stores = checked.component_stores();
+            found.component_stores.extend(places(kernel, constants, &source, &stores));
+            // Where a subgroup has eight lanes, registers are a CPU's.
+            if !kernel.subgroups {
+                let registers = checked.indexed_registers();
+                found.indexed_registers.extend(places(kernel, constants, &source, &registers));
             }
         }
     }
     found
-}
+});
 
 #[test]
 fn no_kernel_stores_a_component_of_a_shared_vector() {
-    let found = places_in_catalogue(Checked::component_stores);
-    assert_eq!(found, BTreeSet::new(), "stores that may write the neighbouring components, too");
+    let found = &FOUND.component_stores;
+    assert!(found.is_empty(), "stores that may write the neighbouring components, too: {found:#?}");
+}
+
+#[test]
+fn no_kernel_indexes_an_array_in_registers() {
+    let found = &FOUND.indexed_registers;
+    assert!(found.is_empty(), "arrays that a GPU keeps in slow memory of the invocation: {found:#?}");
 }
 
 /// Lines of a text in which a check finds something.
@@ -148,4 +198,23 @@ fn a_store_of_a_component_is_found_through_any_chain() {
             held[lane] = mine.xyz;
         }";
     assert_eq!(lines(source, Checked::component_stores), [8, 12, 13, 15, 16]);
+}
+
+#[test]
+fn an_array_in_registers_is_found_if_its_index_is_computed() {
+    let source = "\
+        @group(0) @binding(0) var<storage, read_write> out: array<f32>;
+        var<private> own: array<vec4<f32>, 64>;
+        var<workgroup> shared_: array<f32, 8>;
+        @compute @workgroup_size(8)
+        fn main(@builtin(local_invocation_index) lane: u32) {
+            var here: array<f32, 4>;
+            own[3] = vec4(1.0);
+            own[lane] = vec4(1.0);
+            here[lane % 4u] = own[2][lane % 4u];
+            let copy = here;
+            out[lane] = copy[lane % 4u] + here[1];
+            shared_[lane] = out[lane];
+        }";
+    assert_eq!(lines(source, Checked::indexed_registers), [8, 9, 11]);
 }

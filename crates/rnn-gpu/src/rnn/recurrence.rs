@@ -137,7 +137,8 @@ pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &P
         stride: (plan.across * plan.units()) as u32,
         y_offset: args.y_offset as u32,
     };
-    let mut constants = setup.driver_constants(plan, args.spec.gates());
+    let work = forward_work(dims.hidden, args.spec.gates(), setup.holds);
+    let mut constants = setup.driver_constants(plan, work, device.workgroup_bytes());
     constants.push(training(args.training));
     constants.extend(held_constants(plan, dims.state, args.spec.gates() * dims.hidden, 1));
     // Every binding needs a buffer; kernels do not touch the arrays that a cell does not have.
@@ -189,7 +190,8 @@ fn run_backward(device: &GpuDevice, args: &BackwardArrays<'_>, plan: &Plan) -> R
         directions: dims.directions as u32,
         stride: (plan.across * plan.units()) as u32,
     };
-    let mut constants = setup.driver_constants(plan, 4);
+    let work = backward_work(dims.hidden, args.spec.gates(), setup.holds);
+    let mut constants = setup.driver_constants(plan, work, device.workgroup_bytes());
     constants.extend(held_constants(plan, args.spec.gates() * dims.hidden, dims.state, 4));
     let unused = device.alloc(1)?;
     let buffers = [

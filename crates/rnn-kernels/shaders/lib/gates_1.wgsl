@@ -1,6 +1,6 @@
 // One gate per unit: weights, and the gates of one unit and of four.
-// Defines: GATES, Gates, Weights, load_weights, product, Quad, times, minus, quad_of, unpadded_quad, gains, gains4,
-// gate_of. Needs: lib/options.wgsl, lib/weights_*.wgsl.
+// Defines: GATES, Gates, Weights, load_weights, product, first_gate, Quad, times, minus, quad_of, unpadded_quad, gains,
+// gains4, gate_of. Needs: lib/options.wgsl, lib/weights_*.wgsl.
 
 const GATES: u32 = 1u;
 
@@ -17,6 +17,10 @@ fn load_weights(at: u32) -> Weights {
 // acc + the products of the weights of all gates with four values of h.
 fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
     return fma(w.a.w, h.w, fma(w.a.z, h.z, fma(w.a.y, h.y, fma(w.a.x, h.x, acc))));
+}
+
+fn first_gate(values: Gates) -> f32 {
+    return values;
 }
 
 // The gates of four units.

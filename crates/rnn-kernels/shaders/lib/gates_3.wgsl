@@ -22,6 +22,10 @@ fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
     return fma(vec3(w.a.w, w.b.w, w.c.w), vec3(h.w), sum);
 }
 
+fn first_gate(values: Gates) -> f32 {
+    return values.x;
+}
+
 struct Quad {
     a: vec4<f32>,
     b: vec4<f32>,

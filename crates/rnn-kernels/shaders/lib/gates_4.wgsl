@@ -23,6 +23,10 @@ fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
     return fma(vec4(w.a.w, w.b.w, w.c.w, w.d.w), vec4(h.w), sum);
 }
 
+fn first_gate(values: Gates) -> f32 {
+    return values.x;
+}
+
 struct Quad {
     a: vec4<f32>,
     b: vec4<f32>,

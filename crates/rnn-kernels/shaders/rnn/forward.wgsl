@@ -10,7 +10,7 @@
 // h goes from step to step through the ring; step s uses slot s % 2. H and P are multiples of 4 here; packed rows
 // (RAGGED) have one direction.
 // Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/units_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl,
-// lib/rows_*.wgsl, lib/step_*.wgsl, lib/ring_*.wgsl, lib/row_means.wgsl.
+// lib/rows_*.wgsl, lib/sums_*.wgsl, lib/step_*.wgsl, lib/ring_*.wgsl, lib/row_means.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/forward.rs
 
 struct Params {
@@ -30,7 +30,8 @@ override WORKGROUP: u32;
 override PROJECTED: bool;    // LSTM: h is a projection of the cell's output
 override PHASES: u32;        // phases per step
 override SPLIT: u32;         // invocations that share a unit's product, each with some of k; 1 if a step has phases
-override PARTIALS: u32;      // PART_ROWS * WORKGROUP, or 1
+override TURNS: u32;         // turns of the loop over a staged part of k, if they are one or two in each part; else 0
+override PARTIALS: u32;      // sums in workgroup memory: WORKGROUP times the rows at a time
 const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -43,11 +44,7 @@ const CHUNK: u32 = 32u; // vec4 along k staged at a time
 @group(1) @binding(6) var<storage, read_write> ring: array<RingValue>;  // [2, D, B, P], then see lib/options.wgsl
 @group(1) @binding(7) var<storage, read_write> stats: array<vec4<f32>>; // [T, B, D]: see `stats` in lib/options.wgsl
 
-// The sums, between the unrolled product and the cell. The cell is not unrolled: with 32 copies of it the shader
-// would take minutes to compile. The array is longer than needed, because Mesa unrolls a loop over an array of up to
-// 32 elements.
-var<private> sums: array<Gates, 64>;
-var<private> second_sums: array<f32, 64>;
+alias Sum = Gates; // of a product, for the parts in lib/sums_*.wgsl
 
 const SECOND: u32 = 2u; // the slot of the second product's operand
 
@@ -89,9 +86,6 @@ fn aux_row(s: u32, row: u32, direction: u32) -> u32 {
     }
     return row * params.directions + direction;
 }
-
-// Sums of parts of k, [PART_ROWS][WORKGROUP], for as many rows at a time as fit.
-var<workgroup> partial: array<Gates, PARTIALS>;
 
 // h before this step, of one unit.
 fn h_before(at: Place) -> f32 {
@@ -264,6 +258,32 @@ fn finish_second(product: f32, at: Place) {
     emit(h, at);
 }
 
+fn finish_sum(sum: Gates, at: Place) {
+    if NORMED {
+        keep_raw(sum, at);
+    } else {
+        finish(sum, at);
+    }
+}
+
+// The step of a unit for the rows whose sums have been kept: from rows.x on, below rows.y. `at` is the place of row 0.
+// The invocations of a unit share its rows.
+fn finish_rows(rows: vec2<u32>, at: Place, part: u32, lane: u32) {
+    sums_are_kept();
+    let end = min(rows.x + SUM_ROWS, rows.y);
+    var r = rows.x + part;
+    if SPLIT >= SUM_ROWS {
+        if r < end {
+            finish_sum(sum_of(r, rows.x, lane), Place(at.row + r, at.unit, at.direction, at.s));
+        }
+    } else {
+        for (; r < end; r += SPLIT) {
+            finish_sum(sum_of(r, rows.x, lane), Place(at.row + r, at.unit, at.direction, at.s));
+        }
+    }
+    sums_are_read();
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let direction = group.z;
@@ -324,41 +344,32 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                 for (var k0 = 0u; k0 < depth; k0 += CHUNK) {
                     stage_rows(k0, depth, lane);
                     let end = min(k0 + CHUNK, depth);
-                    for (var k = k0 + part; k < end; k += SPLIT) {
-                        fetch_rows(k);
-                        let w = load_weights((weights_of + k * params.hidden) * GATES);
-                        acc$R = product(acc$R, w, row($Ru));
+                    if TURNS > 0u {
+                        // Compilers unroll this loop, and the loads of all turns overlap.
+                        for (var turn = 0u; turn < TURNS; turn++) {
+                            let k = k0 + part + turn * SPLIT;
+                            fetch_rows(k);
+                            let w = load_weights((weights_of + k * params.hidden) * GATES);
+                            acc$R = product(acc$R, w, row($Ru));
+                        }
+                    } else {
+                        for (var k = k0 + part; k < end; k += SPLIT) {
+                            fetch_rows(k);
+                            let w = load_weights((weights_of + k * params.hidden) * GATES);
+                            acc$R = product(acc$R, w, row($Ru));
+                        }
                     }
                     release_rows();
                 }
-                sums[$R] = acc$R;
-                // Parts are added in order; the invocations of a unit share its rows.
-                let at_once = select(PARTIALS / WORKGROUP, $ROWSu, SPLIT == 1u);
-                for (var first_r = 0u; first_r < rows; first_r += at_once) {
-                    let some = min(at_once, rows - first_r);
-                    if SPLIT > 1u {
-                        for (var r = 0u; r < some; r++) {
-                            partial[r * WORKGROUP + lane] = sums[first_r + r];
-                        }
-                        workgroupBarrier();
-                    }
-                    for (var r = part; r < some; r += SPLIT) {
-                        var sum = sums[first_r + r];
-                        if SPLIT > 1u {
-                            sum = Gates();
-                            for (var i = lane % units; i < WORKGROUP; i += units) {
-                                sum += partial[r * WORKGROUP + i];
-                            }
-                        }
-                        let at = Place(row0 + first_r + r, unit, direction, s);
-                        if NORMED {
-                            keep_raw(sum, at);
-                        } else {
-                            finish(sum, at);
-                        }
-                    }
-                    if SPLIT > 1u {
-                        workgroupBarrier();
+                let at = Place(row0, unit, direction, s);
+                // Compilers keep a loop that has one turn.
+                if SUM_ROWS == $ROWSu {
+                    keep_sum($Ru, 0u, lane, acc$R);
+                    finish_rows(vec2(0u, rows), at, part, lane);
+                } else {
+                    for (var first_r = 0u; first_r < rows; first_r += SUM_ROWS) {
+                        keep_sum($Ru, first_r, lane, acc$R);
+                        finish_rows(vec2(first_r, rows), at, part, lane);
                     }
                 }
             }
@@ -381,9 +392,11 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                     }
                     release_rows();
                 }
-                second_sums[$R] = one$R;
-                for (var r = 0u; r < rows; r++) {
-                    finish_second(second_sums[r], Place(row0 + r, unit, direction, s));
+                for (var first_r = 0u; first_r < rows; first_r += SUM_ROWS) {
+                    keep_sum($Ru, first_r, lane, Sum(one$R));
+                    for (var r = first_r; r < min(first_r + SUM_ROWS, rows); r++) {
+                        finish_second(first_gate(sum_of(r, first_r, lane)), Place(row0 + r, unit, direction, s));
+                    }
                 }
             }
         }

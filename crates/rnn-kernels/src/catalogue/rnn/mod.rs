@@ -47,10 +47,10 @@ pub enum Formats {
 macro_rules! variants {
     ($count:literal, $others:expr) => {
         &[
-            &constants::validated::<{ 22 + $count }>(0, $others),
-            &constants::validated::<{ 22 + $count }>(1, $others),
-            &constants::validated::<{ 22 + $count }>(2, $others),
-            &constants::validated::<{ 22 + $count }>(3, $others),
+            &constants::validated::<{ 23 + $count }>(0, $others),
+            &constants::validated::<{ 23 + $count }>(1, $others),
+            &constants::validated::<{ 23 + $count }>(2, $others),
+            &constants::validated::<{ 23 + $count }>(3, $others),
         ]
     };
 }
@@ -91,6 +91,7 @@ macro_rules! recurrence {
                 part!("lib/ring.wgsl"),
                 recurrence!(@ring $rows),
                 recurrence!(@rows $rows),
+                recurrence!(@sums $rows),
                 part!("lib/row_means.wgsl"),
                 part!("rnn/" $direction ".wgsl"),
             ],
@@ -114,6 +115,8 @@ macro_rules! recurrence {
     (@rows Workgroup) => { part!("lib/rows_workgroup.wgsl") };
     (@rows Subgroup) => { part!("lib/rows_subgroup.wgsl") };
     (@rows $held:ident) => { part!("lib/rows_held.wgsl") };
+    (@sums Subgroup) => { part!("lib/sums_own.wgsl") };
+    (@sums $other:ident) => { part!("lib/sums_shared.wgsl") };
     (@ring Workgroup) => { part!("lib/ring_storage.wgsl") };
     (@ring Subgroup) => { part!("lib/ring_storage.wgsl") };
     (@ring $held:ident) => { part!("lib/ring_held.wgsl") };
