@@ -7,6 +7,7 @@ use super::encoder::Recorder;
 use super::failure::Failure;
 use super::fault::Fault;
 use super::gpu_options::GpuOptions;
+use super::matrix_units;
 use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
@@ -32,6 +33,8 @@ pub(super) struct Inner {
     pub(super) subgroup_size: Option<u32>,
     /// Whether kernels may use f16 values.
     pub(super) half: bool,
+    /// Whether products of f16 may use matrix units.
+    pub(super) matrix_units: bool,
     algorithm: Option<Algorithm>,
     pub(super) wavefront: Option<usize>,
     pub(super) info: AdapterInfo,
@@ -163,6 +166,8 @@ impl GpuDevice {
         required_features.set(wgpu::Features::IMMEDIATES, immediates);
         required_features.set(wgpu::Features::SUBGROUP, subgroups);
         required_features.set(wgpu::Features::SHADER_F16, half);
+        let matrix_units = matrix_units::chosen(adapter, &options, subgroups && half);
+        required_features.set(matrix_units::FEATURE, matrix_units);
         limits.max_immediate_size = if immediates { adapter.limits().max_immediate_size.min(128) } else { 0 };
         let timestamps = options.timestamps && info.has_timestamps;
         let calibration = Calibration::new(&info, &options)?;
@@ -173,6 +178,7 @@ impl GpuDevice {
             label: Some("rnn"),
             required_features,
             required_limits: limits.clone(),
+            experimental_features: matrix_units::token(matrix_units),
             ..Default::default()
         };
         let (device, queue) = adapter
@@ -207,6 +213,7 @@ impl GpuDevice {
             immediates,
             subgroup_size,
             half,
+            matrix_units,
             algorithm,
             wavefront: options.wavefront,
             info,
@@ -253,6 +260,11 @@ impl GpuDevice {
     /// Whether kernels may use f16 values.
     pub fn has_half(&self) -> bool {
         self.0.half
+    }
+
+    /// Whether products of f16 may use matrix units.
+    pub fn has_matrix_units(&self) -> bool {
+        self.0.matrix_units
     }
 
     /// Counts since the device was opened.

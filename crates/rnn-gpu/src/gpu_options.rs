@@ -14,6 +14,10 @@ pub struct GpuOptions {
     pub subgroups: bool,
     /// Use f16 values in kernels.
     pub half: bool,
+    /// Use matrix units for products of f16, which `Storage::Half` makes in training, where an adapter has them for
+    /// blocks of 16 x 16 x 16 with sums in f32. Off by default: the feature of wgpu is experimental. An adapter without
+    /// them uses other kernels and is reported through `tracing`.
+    pub matrix_units: bool,
     /// Request the adapter's own limits rather than WebGPU's defaults.
     pub adapter_limits: bool,
     /// Most bytes of a single array, for a limit below the adapter's. Recurrent passes above it run in
@@ -53,6 +57,7 @@ impl Default for GpuOptions {
             immediates: true,
             subgroups: true,
             half: true,
+            matrix_units: false,
             adapter_limits: true,
             max_array_bytes: None,
             max_groups: None,

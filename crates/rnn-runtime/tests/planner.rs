@@ -6,6 +6,8 @@ mod common;
 mod few_groups;
 #[path = "planner/kept.rs"]
 mod kept;
+#[path = "planner/matrix_units.rs"]
+mod matrix_units;
 
 use common::{DeviceTest, device_test};
 use rnn_kernels::cell::{CellSpec, Parameter, StackSpec, Storage, WeightFormat};
@@ -37,6 +39,7 @@ fn main() {
         device_test!(few_groups::recurrences_need_no_more_workgroups_than_there_are),
         device_test!(few_groups::more_rows_than_a_pass_can_have_run_in_groups),
         device_test!(few_groups::a_limit_of_one_workgroup_is_refused),
+        device_test!(matrix_units::matrix_units_are_used_or_reported),
     ];
     common::run(tests.into_iter().map(DeviceTest::gpu_only).collect());
 }
