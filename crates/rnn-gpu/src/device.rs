@@ -2,10 +2,12 @@
 
 use super::adapter::{AdapterInfo, GpuSelector, check_limits, describe, enumerate, rank};
 use super::base_test::BaseTests;
+use super::calibration::Calibration;
 use super::encoder::Recorder;
 use super::failure::Failure;
 use super::fault::Fault;
 use super::gpu_options::GpuOptions;
+use super::matrix_units;
 use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
@@ -31,6 +33,8 @@ pub(super) struct Inner {
     pub(super) subgroup_size: Option<u32>,
     /// Whether kernels may use f16 values.
     pub(super) half: bool,
+    /// Whether products of f16 may use matrix units.
+    pub(super) matrix_units: bool,
     algorithm: Option<Algorithm>,
     pub(super) wavefront: Option<usize>,
     pub(super) info: AdapterInfo,
@@ -43,6 +47,7 @@ pub(super) struct Inner {
     pub(super) base_tests: BaseTests,
     pub(super) fault: Option<&'static Fault>,
     pub(super) tuning: Tuning,
+    pub(super) calibration: Calibration,
     recorder: Mutex<Recorder>,
     pub(super) failure: Arc<Failure>,
 }
@@ -90,9 +95,9 @@ impl GpuDevice {
     /// Opens an adapter, and tests the simplest kernels on it unless the process has done so before.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] when none fits the selector, [`Error::AdapterLimit`] when it is too
-    /// small for the default kernels, [`Error::Gpu`] when the driver refuses, [`Error::WrongResults`] when it computes
-    /// wrongly or not at all, [`Error::Unsupported`] on the web.
+    /// [`Error::NoAdapter`] when none fits the selector, [`Error::Value`] for a bad environment variable,
+    /// [`Error::AdapterLimit`] when it is too small for the default kernels, [`Error::Gpu`] when the driver refuses,
+    /// [`Error::WrongResults`] when it computes wrongly or not at all, [`Error::Unsupported`] on the web.
     pub fn open(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
         expect_blocking("GpuDevice::open", "Device::gpu_async")?;
         let device = pollster::block_on(Self::connect(selector, options))?;
@@ -161,14 +166,19 @@ impl GpuDevice {
         required_features.set(wgpu::Features::IMMEDIATES, immediates);
         required_features.set(wgpu::Features::SUBGROUP, subgroups);
         required_features.set(wgpu::Features::SHADER_F16, half);
+        let matrix_units = matrix_units::chosen(adapter, &options, subgroups && half);
+        required_features.set(matrix_units::FEATURE, matrix_units);
         limits.max_immediate_size = if immediates { adapter.limits().max_immediate_size.min(128) } else { 0 };
         let timestamps = options.timestamps && info.has_timestamps;
-        required_features.set(wgpu::Features::TIMESTAMP_QUERY, timestamps);
+        let calibration = Calibration::new(&info, &options)?;
+        let clock = timestamps || (calibration.wants_clock() && info.has_timestamps);
+        required_features.set(wgpu::Features::TIMESTAMP_QUERY, clock);
         required_features |= PipelineCache::feature(adapter, &options.cache_dir);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("rnn"),
             required_features,
             required_limits: limits.clone(),
+            experimental_features: matrix_units::token(matrix_units),
             ..Default::default()
         };
         let (device, queue) = adapter
@@ -195,6 +205,7 @@ impl GpuDevice {
             base_tests: BaseTests::default(),
             fault: options.fault,
             tuning: Tuning::open(&info, &options.cache_dir),
+            calibration,
             recorder: Mutex::new(recorder),
             device,
             queue,
@@ -202,6 +213,7 @@ impl GpuDevice {
             immediates,
             subgroup_size,
             half,
+            matrix_units,
             algorithm,
             wavefront: options.wavefront,
             info,
@@ -248,6 +260,11 @@ impl GpuDevice {
     /// Whether kernels may use f16 values.
     pub fn has_half(&self) -> bool {
         self.0.half
+    }
+
+    /// Whether products of f16 may use matrix units.
+    pub fn has_matrix_units(&self) -> bool {
+        self.0.matrix_units
     }
 
     /// Counts since the device was opened.

@@ -14,6 +14,10 @@ pub struct GpuOptions {
     pub subgroups: bool,
     /// Use f16 values in kernels.
     pub half: bool,
+    /// Use matrix units for products of f16, which `Storage::Half` makes in training, where an adapter has them for
+    /// blocks of 16 x 16 x 16 with sums in f32. Off by default: the feature of wgpu is experimental. An adapter without
+    /// them uses other kernels and is reported through `tracing`.
+    pub matrix_units: bool,
     /// Request the adapter's own limits rather than WebGPU's defaults.
     pub adapter_limits: bool,
     /// Most bytes of a single array, for a limit below the adapter's. Recurrent passes above it run in
@@ -34,6 +38,11 @@ pub struct GpuOptions {
     pub timestamps: bool,
     /// Where compiled pipelines are kept from run to run.
     pub cache_dir: CacheDir,
+    /// Whether the planner measures how fast the adapter is, once, at its first plan; otherwise it has constants for
+    /// the kind of adapter. Plans may differ between measurements, and with them the last bits of results. `None` takes
+    /// it from the environment variable `RNN_CALIBRATE` (`on` or `off`), else the adapter is measured where there is a
+    /// cache directory that keeps the result. In a browser nothing is measured.
+    pub calibrate: Option<bool>,
     /// Families of optional kernels that are treated as failed, by the names in the warnings of their
     /// self-tests: the simpler kernels are used. For tests, and for adapters known to compute wrong results.
     pub distrust: &'static [&'static str],
@@ -48,6 +57,7 @@ impl Default for GpuOptions {
             immediates: true,
             subgroups: true,
             half: true,
+            matrix_units: false,
             adapter_limits: true,
             max_array_bytes: None,
             max_groups: None,
@@ -55,6 +65,7 @@ impl Default for GpuOptions {
             wavefront: None,
             timestamps: false,
             cache_dir: CacheDir::User,
+            calibrate: None,
             distrust: &[],
             fault: None,
         }

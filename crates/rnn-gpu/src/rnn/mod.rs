@@ -27,6 +27,7 @@ pub(crate) mod plan;
 mod recurrence;
 mod rows;
 mod self_test;
+mod sums;
 mod tuning;
 pub mod wavefront;
 mod weight_grads;

@@ -96,12 +96,12 @@ fn plan_ticks(plan: &Plan, setup: &Setup) -> usize {
     }
 }
 
-/// Sizes of the arrays in workgroup memory, in vectors of four, for a product of `depth` values with a matrix
-/// `[depth, width]`.
-fn held_constants(plan: &Plan, depth: usize, width: usize) -> Vec<Constant> {
+/// Sizes of the arrays in workgroup memory, for a product of `depth` values with a matrix `[depth, width]`. Rows have
+/// elements of `ring_values` values, weights vectors of four.
+fn held_constants(plan: &Plan, depth: usize, width: usize, ring_values: usize) -> Vec<Constant> {
     let mut constants = Vec::new();
     if plan.fetch.are_held() {
-        constants.push(held_rows(2 * plan.rows * depth / 4));
+        constants.push(held_rows(2 * plan.rows * depth / ring_values));
     }
     if plan.fetch == Fetch::HeldWeights {
         constants.push(held_weights(depth / 4 * width));
@@ -137,9 +137,10 @@ pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &P
         stride: (plan.across * plan.units()) as u32,
         y_offset: args.y_offset as u32,
     };
-    let mut constants = setup.driver_constants(plan, args.spec.gates());
+    let work = forward_work(dims.hidden, args.spec.gates(), setup.holds);
+    let mut constants = setup.driver_constants(plan, work, device.workgroup_bytes());
     constants.push(training(args.training));
-    constants.extend(held_constants(plan, dims.state, args.spec.gates() * dims.hidden));
+    constants.extend(held_constants(plan, dims.state, args.spec.gates() * dims.hidden, 1));
     // Every binding needs a buffer; kernels do not touch the arrays that a cell does not have.
     let (unused, no_stats) = (device.alloc(1)?, device.alloc(4)?);
     let buffers = [
@@ -189,8 +190,9 @@ fn run_backward(device: &GpuDevice, args: &BackwardArrays<'_>, plan: &Plan) -> R
         directions: dims.directions as u32,
         stride: (plan.across * plan.units()) as u32,
     };
-    let mut constants = setup.driver_constants(plan, 4);
-    constants.extend(held_constants(plan, args.spec.gates() * dims.hidden, dims.state));
+    let work = backward_work(dims.hidden, args.spec.gates(), setup.holds);
+    let mut constants = setup.driver_constants(plan, work, device.workgroup_bytes());
+    constants.extend(held_constants(plan, args.spec.gates() * dims.hidden, dims.state, 4));
     let unused = device.alloc(1)?;
     let buffers = [
         args.weights,

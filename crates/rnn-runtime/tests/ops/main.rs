@@ -1,4 +1,4 @@
-//! Every op of `rnn_runtime::ops` but the matrix product and the recurrent stack, on every device,
+//! Every op of `rnn_runtime::ops` but the recurrent stack, on every device,
 //! against the f64 references of `rnn_testing`.
 
 #[path = "../common/mod.rs"]
@@ -8,6 +8,7 @@ mod copy;
 mod ctc;
 mod dropout;
 mod embed;
+mod gemm;
 mod grad_norm;
 #[cfg(feature = "gpu")]
 mod grids;
@@ -23,6 +24,7 @@ mod softmax;
 
 fn main() {
     let mut tests = pointwise::tests();
+    tests.extend(gemm::tests());
     tests.extend(copy::tests());
     tests.extend(reduce::tests());
     tests.extend(softmax::tests());
