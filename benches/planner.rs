@@ -7,6 +7,7 @@
 //! `--tune` compares with the fastest of the plans that `Device::tune` measures. `--plans` prints the plans.
 
 mod common {
+    #[allow(dead_code, reason = "this bench counts no operations and verifies no gradients")]
     pub(crate) mod case;
     pub(crate) mod machine;
     pub(crate) mod ratio;

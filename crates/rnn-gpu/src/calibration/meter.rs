@@ -154,10 +154,9 @@ impl<'a, P: Probe> Meter<'a, P> {
         let whole = self.best(run(units), empty + grown)?;
         let each = (whole - half) / f64::from(units - units / 2);
         let fixed = whole - each * f64::from(units);
-        // Both also refuse NaN.
-        let falls_short = !(each * f64::from(units) >= 0.5 * (whole - empty));
-        let overshoots = !(fixed >= -0.25 * whole);
-        if !(each > 0.0) || falls_short || overshoots {
+        // NaN fits none of these.
+        let grows = each > 0.0 && each * f64::from(units) >= 0.5 * (whole - empty);
+        if !(grows && fixed >= -0.25 * whole) {
             return Err(Unusable::Odd("twice the work does not take twice the time"));
         }
         Ok(Line { each, fixed: fixed.max(0.0), units })
