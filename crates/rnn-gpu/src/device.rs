@@ -143,8 +143,8 @@ impl GpuDevice {
     ///
     /// # Errors
     /// [`Error::NoAdapter`] when none fits the selector, [`Error::Value`] for a bad environment variable,
-    /// [`Error::AdapterLimit`] when it is too small for the default kernels, [`Error::Gpu`] when the driver refuses, [`Error::Unsupported`] on
-    /// the web.
+    /// [`Error::AdapterLimit`] when it is too small for the default kernels, [`Error::Gpu`] when the driver
+    /// refuses, [`Error::Unsupported`] on the web.
     pub fn open(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
         expect_blocking("GpuDevice::open", "Device::gpu_async")?;
         pollster::block_on(Self::open_async(selector, options))
