@@ -1,6 +1,6 @@
 //! The order of measurements, and what follows from them.
 
-use super::meter::{BUDGET, FEW, Meter, NO_TIME, Probe, Run, Task, Unusable};
+use super::meter::{BUDGET, FEW, Meter, NO_TIME, Probe, Run, TOO_SLOW, Task, Unusable};
 use super::speed::Speed;
 use rnn_base::error::Error;
 use rnn_kernels::catalogue::calibration::{PRODUCT_ROWS, READ_BLOCK};
@@ -40,6 +40,7 @@ pub(super) fn measure(probe: &mut impl Probe, largest: usize) -> Result<Result<S
         meter.limit = part * BUDGET;
         match attempt(&mut meter, largest) {
             Ok(speed) => return Ok(Ok(speed)),
+            Err(Unusable::Odd(TOO_SLOW)) => return Ok(Err(TOO_SLOW)),
             Err(Unusable::Odd(what)) => odd = what,
             Err(Unusable::Device(error)) => return Err(error),
         }

@@ -101,6 +101,18 @@ fn other_programs_that_disturb_some_runs_do_not_spoil_a_calibration() {
     }
 }
 
+/// Where nearly every run is disturbed there is no speed rather than a wrong one.
+#[test]
+fn a_busy_machine_gives_no_speed() {
+    for speed in [large(), small(), software()] {
+        let mut adapter = Simulated::new(speed, HONEST);
+        adapter.disturb = |run| 1.0 + (run * run % 11) as f64 * 2.0 + (run % 13) as f64;
+        let found = measure(&mut adapter, 1024).unwrap();
+        assert!(found.is_err_and(|why| why.contains("other programs")), "{found:?}");
+        assert!(adapter.spent <= BUDGET);
+    }
+}
+
 /// However slow an adapter is, its runs end in the time there is.
 #[test]
 fn a_calibration_ends_in_the_time_there_is() {
@@ -149,8 +161,8 @@ fn a_clock_that_lies_gives_no_speed() {
 #[test]
 fn a_second_attempt_follows_a_disturbed_one() {
     let mut adapter = Simulated::new(small(), HONEST);
-    // The first twenty runs take longer and longer, then the other program ends.
-    adapter.disturb = |run| if run < 20 { 1.0 + 5.0 * run as f64 } else { 1.0 };
+    // The first eight runs take longer and longer, then the other program ends.
+    adapter.disturb = |run| if run < 8 { 1.0 + 5.0 * run as f64 } else { 1.0 };
     let found = measure(&mut adapter, 1024).unwrap();
     assert_eq!(found, Ok(small()));
 }

@@ -1,5 +1,5 @@
 // Barriers of a workgroup, each with a value passed to a neighbour, to measure an adapter.
-// No CPU twin: nothing but its time is used.
+// Nothing but its time is used, so there is no twin on the CPU.
 
 struct Params {
     iterations: u32, // two barriers each

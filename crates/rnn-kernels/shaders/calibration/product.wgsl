@@ -1,6 +1,6 @@
 // Multiply-adds as in a step of a recurrence, to measure an adapter: a vector of weights times eight rows in registers.
 // A loop of no iterations measures the dispatch alone.
-// No CPU twin: nothing but its time is used.
+// Nothing but its time is used, so there is no twin on the CPU.
 
 struct Params {
     iterations: u32, // K

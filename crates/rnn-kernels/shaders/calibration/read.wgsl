@@ -1,6 +1,6 @@
 // Adds up vectors, to measure how fast an adapter reads memory. In every iteration a workgroup reads another block of
 // BLOCK neighbouring vectors, as the workgroups of a recurrence read all weights in turn.
-// No CPU twin: nothing but its time is used.
+// Nothing but its time is used, so there is no twin on the CPU.
 
 struct Params {
     iterations: u32,
