@@ -12,7 +12,7 @@ use rnn_kernels::catalogue::gemm::{
     member,
 };
 use rnn_kernels::params::gemm::{GemmParams, SumPartsParams};
-use rnn_kernels::{ROWS, grid};
+use rnn_kernels::{Kernel, ROWS, grid};
 
 /// A product of arrays on a GPU.
 pub type GemmArgs<'a> = Product<&'a GpuArray>;
@@ -86,8 +86,8 @@ impl Form {
     }
 
     /// For subgroups of eight lanes.
-    fn subgroup(args: &GemmArgs<'_>, aligned: Aligned) -> Self {
-        let rows = match args.m {
+    fn subgroup(m: usize, aligned: Aligned) -> Self {
+        let rows = match m {
             _ if !aligned.a_along_k => 32,
             1 => 1,
             2..=4 => 4,
@@ -99,13 +99,12 @@ impl Form {
     }
 
     /// For aligned operands on any adapter.
-    fn aligned(args: &GemmArgs<'_>, aligned: Aligned) -> Self {
-        if args.m <= 4 && aligned.a_along_k && aligned.b_along_k {
-            let rows = if args.m == 1 { 1 } else { 4 };
+    fn aligned([m, n]: [usize; 2], aligned: Aligned) -> Self {
+        if m <= 4 && aligned.a_along_k && aligned.b_along_k {
+            let rows = if m == 1 { 1 } else { 4 };
             return Form { family: &GEMV, constants: vec![(ROWS, rows as f64)], tile: [rows, 4] };
         }
-        let (family, side) =
-            if args.m.min(args.n) >= 128 { (&GEMM_TILE_128, 128) } else { (&GEMM_TILE_64, 64) };
+        let (family, side) = if m.min(n) >= 128 { (&GEMM_TILE_128, 128) } else { (&GEMM_TILE_64, 64) };
         Form { family, constants: aligned.constants(8), tile: [side, side] }
     }
 
@@ -113,12 +112,25 @@ impl Form {
     fn choose(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output) -> Result<Self> {
         match Aligned::of(args, c) {
             Some(aligned) if device.subgroup_size() == Some(8) && works(device, SUBGROUP)? => {
-                Ok(Form::subgroup(args, aligned))
+                Ok(Form::subgroup(args.m, aligned))
             }
-            Some(aligned) if works(device, ALIGNED)? => Ok(Form::aligned(args, aligned)),
+            Some(aligned) if works(device, ALIGNED)? => Ok(Form::aligned([args.m, args.n], aligned)),
             _ => Ok(Form::strided(args)),
         }
     }
+}
+
+/// The kernel of an aligned product with its constants, by its sizes alone. `along_k` says of each operand whether k
+/// is its contiguous axis.
+pub(crate) fn aligned_choice(
+    [m, n]: [usize; 2],
+    [a_along_k, b_along_k]: [bool; 2],
+    formats: Formats,
+    subgroups_of_eight: bool,
+) -> (&'static Kernel, Vec<(&'static str, f64)>) {
+    let aligned = Aligned { a_along_k, b_along_k };
+    let form = if subgroups_of_eight { Form::subgroup(m, aligned) } else { Form::aligned([m, n], aligned) };
+    (member(form.family, formats), form.constants)
 }
 
 /// Enqueues the product into `c`.
@@ -340,8 +352,8 @@ fn self_test(device: &GpuDevice, family: &str, m: usize, formats: Formats) -> Re
     };
     let aligned = Aligned { a_along_k: true, b_along_k: true };
     let form = match family {
-        SUBGROUP => Form::subgroup(&args, aligned),
-        _ => Form::aligned(&args, aligned),
+        SUBGROUP => Form::subgroup(m, aligned),
+        _ => Form::aligned([m, n], aligned),
     };
     run(device, &args, (&c, Output::rows(n)), &form, 1)?;
     let want = |i: usize| (0..k).map(|l| a[i / n * k + l] * b[i % n * k + l]).sum::<f32>();
