@@ -1,8 +1,8 @@
 //! Classifies spoken words: a bidirectional recurrent network reads any number of log-mel frames.
 //!
 //! ```sh
-//! cargo run --release --features audio --example speech                       # synthesised syllables
-//! cargo run --release --features audio --example speech -- --data recordings  # 7_jackson_32.wav: the class is 7
+//! cargo run --release --example speech                       # synthesised syllables
+//! cargo run --release --example speech -- --data recordings  # 7_jackson_32.wav: the class is 7
 //! ```
 
 #[path = "common/cell.rs"]

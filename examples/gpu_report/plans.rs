@@ -2,7 +2,7 @@
 //! workgroups across the units.
 
 use super::setup::Setup;
-use crate::common::case::Layer;
+use crate::common::case::{Case, Layer};
 use crate::runner::{Clock, Findings};
 use anyhow::Result;
 use rnn_api::WeightFormat;
@@ -15,9 +15,12 @@ const CASES: [&str; 5] = ["tiny", "medium", "gru_medium", "charlm", "lstm"];
 
 pub(crate) fn sweep(setup: &Setup, clock: Clock) -> Result<Findings> {
     let mut findings = Findings::default();
-    let cases = setup.cases()?;
-    let wanted = cases.iter().filter(|case| CASES.contains(&case.name.as_str()));
-    for case in wanted.take(if setup.quick { 1 } else { CASES.len() }) {
+    let cases = match setup.quick {
+        // Few plans: a software adapter takes seconds to compile the kernels of each.
+        true => vec![Case { name: "small".into(), cell: "lstm".into(), T: 4, B: 2, I: 4, H: 8 }],
+        false => setup.cases()?.into_iter().filter(|case| CASES.contains(&case.name.as_str())).collect(),
+    };
+    for case in &cases {
         if clock.is_over() {
             findings.text.push(format!("- {}: the time was over", case.name));
             continue;

@@ -113,6 +113,21 @@ pub enum Error {
         /// The adapter's limit.
         got: u64,
     },
+    /// The adapter or its driver computes wrong results: the test of the simplest kernels failed.
+    #[error(
+        "adapter {adapter} computes wrong results: {what} must be {expected}, got {got}; update its driver or use \
+         another device"
+    )]
+    WrongResults {
+        /// The adapter's name.
+        adapter: String,
+        /// Kernels and value, e.g. `lstm, backward, weight_hh[7]`.
+        what: String,
+        /// The right value and the tolerance.
+        expected: String,
+        /// The value from the adapter.
+        got: String,
+    },
     /// The GPU driver reported an error; results computed after it are void.
     #[error("GPU {kind}: {message}")]
     Gpu {

@@ -1,8 +1,10 @@
 //! An opened GPU: options, resources, synchronisation and closing.
 
 use super::adapter::{AdapterInfo, GpuSelector, check_limits, describe, enumerate, rank};
+use super::base_test::BaseTests;
 use super::encoder::Recorder;
 use super::failure::Failure;
+use super::fault::Fault;
 use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
@@ -31,6 +33,9 @@ pub struct GpuOptions {
     /// Most bytes of a single array, for a limit below the adapter's. Recurrent passes above it run in
     /// segments of time or in groups of batch rows.
     pub max_array_bytes: Option<u64>,
+    /// Most workgroups of a dispatch along each dimension, at least 2, for a limit below the adapter's. Larger grids are
+    /// folded into more dimensions, or split.
+    pub max_groups: Option<u32>,
     /// The algorithm of recurrences. `None` takes it from the environment variable `RNN_GPU_ALGO` (`step` or
     /// `sequence`), else the planner chooses.
     pub algorithm: Option<Algorithm>,
@@ -46,6 +51,9 @@ pub struct GpuOptions {
     /// Families of optional kernels that are treated as failed, by the names in the warnings of their
     /// self-tests: the simpler kernels are used. For tests, and for adapters known to compute wrong results.
     pub distrust: &'static [&'static str],
+    /// Imitates a faulty driver, for tests of the error that it must end in.
+    #[doc(hidden)]
+    pub fault: Option<&'static Fault>,
 }
 
 impl Default for GpuOptions {
@@ -56,11 +64,13 @@ impl Default for GpuOptions {
             half: true,
             adapter_limits: true,
             max_array_bytes: None,
+            max_groups: None,
             algorithm: None,
             wavefront: None,
             timestamps: false,
             cache_dir: CacheDir::User,
             distrust: &[],
+            fault: None,
         }
     }
 }
@@ -87,6 +97,8 @@ pub(super) struct Inner {
     pub(super) pipelines: Pipelines,
     pub(super) counters: Counters,
     pub(super) self_tests: SelfTests,
+    pub(super) base_tests: BaseTests,
+    pub(super) fault: Option<&'static Fault>,
     pub(super) tuning: Tuning,
     recorder: Mutex<Recorder>,
     pub(super) failure: Arc<Failure>,
@@ -131,15 +143,17 @@ pub(super) fn expect_blocking(op: &'static str, instead: &str) -> Result<()> {
 }
 
 impl GpuDevice {
-    /// Opens an adapter.
+    /// Opens an adapter, and tests the simplest kernels on it unless the process has done so before.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] when none fits the selector, [`Error::AdapterLimit`] when it is too
-    /// small for the default kernels, [`Error::Gpu`] when the driver refuses, [`Error::Unsupported`] on
-    /// the web.
+    /// small for the default kernels, [`Error::Gpu`] when the driver refuses, [`Error::WrongResults`] when it computes
+    /// wrongly or not at all, [`Error::Unsupported`] on the web.
     pub fn open(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
         expect_blocking("GpuDevice::open", "Device::gpu_async")?;
-        pollster::block_on(Self::open_async(selector, options))
+        let device = pollster::block_on(Self::connect(selector, options))?;
+        device.test_base()?;
+        Ok(device)
     }
 
     /// As [`GpuDevice::open`], without blocking the thread. On the web this is the only way to open a device.
@@ -147,6 +161,16 @@ impl GpuDevice {
     /// # Errors
     /// As [`GpuDevice::open`].
     pub async fn open_async(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
+        let device = Self::connect(selector, options).await?;
+        device.test_base_async().await?;
+        if !CAN_WAIT {
+            device.finish_self_tests().await?;
+        }
+        Ok(device)
+    }
+
+    /// Opens an adapter without testing it.
+    async fn connect(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
         let all = enumerate().await;
         let infos: Vec<AdapterInfo> =
             all.iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect();
@@ -165,11 +189,7 @@ impl GpuDevice {
                 seen: if names.is_empty() { "none".into() } else { names.join(", ") },
             });
         };
-        let device = Self::open_adapter(&all[info.index], info, options).await?;
-        if !CAN_WAIT {
-            device.finish_self_tests().await?;
-        }
-        Ok(device)
+        Self::open_adapter(&all[info.index], info, options).await
     }
 
     async fn open_adapter(adapter: &wgpu::Adapter, info: AdapterInfo, options: GpuOptions) -> Result<Self> {
@@ -181,6 +201,13 @@ impl GpuDevice {
         check_limits(&info.name, &limits)?;
         if let Some(bytes) = options.max_array_bytes {
             limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(bytes);
+        }
+        if let Some(groups) = options.max_groups {
+            if groups < 2 {
+                return Err(Error::value("GpuDevice::open", "max_groups", "at least 2", groups));
+            }
+            let adapter_s = limits.max_compute_workgroups_per_dimension;
+            limits.max_compute_workgroups_per_dimension = groups.min(adapter_s);
         }
         let has = |feature, wanted: bool| wanted && adapter.features().contains(feature);
         let immediates = has(wgpu::Features::IMMEDIATES, options.immediates);
@@ -221,6 +248,8 @@ impl GpuDevice {
             pipelines,
             pool: Pool::default(),
             self_tests: SelfTests::new(&info.name, options.distrust),
+            base_tests: BaseTests::default(),
+            fault: options.fault,
             tuning: Tuning::open(&info, &options.cache_dir),
             recorder: Mutex::new(recorder),
             device,

@@ -10,6 +10,7 @@ use super::pipelines::{PARAMS_WINDOW, Pipelines, STEP_BYTES};
 use super::pool::GpuBuffer;
 use super::timestamps::Timestamps;
 use rnn_base::error::{Error, Result};
+use rnn_kernels::grid::Grid;
 use rnn_kernels::{Kernel, StepSource};
 
 /// Bytes of the uniform ring: 4096 windows at the usual alignment of 256.
@@ -33,8 +34,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) params: &'a [u8],
     /// Storage buffers in binding order.
     pub(crate) buffers: &'a [&'a GpuBuffer],
-    /// Workgroups along x, y, z.
-    pub(crate) grid: [u32; 3],
+    /// Its workgroups.
+    pub(crate) grid: Grid,
     /// Rough number of arithmetic operations; it limits the size of submits.
     pub(crate) work: u64,
 }
@@ -221,7 +222,10 @@ impl GpuDevice {
         let StepLaunch { launch, steps } = request;
         let inner = &*self.0;
         inner.check()?;
-        self.check_launch(&launch)?;
+        let [x, y, z] = self.check_launch(&launch)?;
+        if let Some(effect) = self.fault(launch.kernel) {
+            return self.run_faulty(&launch, effect);
+        }
         let pipeline = inner.pipelines.get(inner, launch.kernel, launch.constants)?;
         let entries: Vec<wgpu::BindGroupEntry<'_>> = launch
             .buffers
@@ -268,7 +272,6 @@ impl GpuDevice {
             if launch.kernel.step == StepSource::Immediate {
                 pass.set_immediates(0, bytemuck::cast_slice(&step));
             }
-            let [x, y, z] = launch.grid;
             pass.dispatch_workgroups(x, y, z);
             Counters::count(&inner.counters.dispatches);
             bound_in = Some(recorder.epoch);
@@ -278,10 +281,10 @@ impl GpuDevice {
         Ok(())
     }
 
-    /// Checks for mistakes in the ops of this crate; wgpu would report them far from their cause.
-    fn check_launch(&self, launch: &Launch<'_>) -> Result<()> {
+    /// Checks for mistakes in the ops of this crate; wgpu would report them far from their cause. Returns the
+    /// workgroups along x, y and z: the only place where a grid meets the device's limit.
+    fn check_launch(&self, launch: &Launch<'_>) -> Result<[u32; 3]> {
         let kernel = launch.kernel;
-        let limit = self.0.limits.max_compute_workgroups_per_dimension;
         if launch.params.len() != kernel.params.size || launch.buffers.len() != kernel.bindings.len() {
             return Err(Error::Gpu {
                 kind: "launch",
@@ -295,13 +298,20 @@ impl GpuDevice {
                 ),
             });
         }
-        if launch.grid.iter().any(|&n| n == 0 || n > limit) {
-            return Err(Error::Gpu {
-                kind: "launch",
-                message: format!("{}: grid {:?} outside 1..={limit}", kernel.label, launch.grid),
-            });
-        }
-        Ok(())
+        launch.grid.fit(self.max_groups()).ok_or_else(|| Error::Gpu {
+            kind: "launch",
+            message: format!(
+                "{}: {:?} with at most {} a dimension",
+                kernel.label,
+                launch.grid,
+                self.max_groups()
+            ),
+        })
+    }
+
+    /// Most workgroups of a dispatch along each dimension.
+    pub(crate) fn max_groups(&self) -> u32 {
+        self.0.limits.max_compute_workgroups_per_dimension
     }
 }
 

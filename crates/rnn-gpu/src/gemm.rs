@@ -1,6 +1,7 @@
 //! Matrix products on the GPU. Twin of `rnn-cpu/src/gemm.rs`.
 
 use super::array::cast;
+use super::copy::slice;
 use super::rnn::plan::Facts;
 use super::trial::Trial;
 use super::{GpuArray, GpuBuffer, GpuDevice, Launch};
@@ -98,14 +99,20 @@ impl Form {
         Form { family: &GEMM_SUBGROUP, constants: aligned.constants(rows), tile: [rows, 32] }
     }
 
-    /// For aligned operands on any adapter.
-    fn aligned([m, n]: [usize; 2], aligned: Aligned) -> Self {
+    /// For aligned operands on any adapter with this many bytes of workgroup memory.
+    fn aligned([m, n]: [usize; 2], aligned: Aligned, workgroup_bytes: u32) -> Self {
         if m <= 4 && aligned.a_along_k && aligned.b_along_k {
             let rows = if m == 1 { 1 } else { 4 };
             return Form { family: &GEMV, constants: vec![(ROWS, rows as f64)], tile: [rows, 4] };
         }
-        let (family, side) = if m.min(n) >= 128 { (&GEMM_TILE_128, 128) } else { (&GEMM_TILE_64, 64) };
-        Form { family, constants: aligned.constants(8), tile: [side, side] }
+        let mut constants = aligned.constants(8);
+        if m.min(n) < 128 {
+            return Form { family: &GEMM_TILE_64, constants, tile: [64, 64] };
+        }
+        // Two buffers take 32 KiB. An adapter with no more would run one workgroup at a time.
+        let buffers = if workgroup_bytes > 32 << 10 { 2.0 } else { 1.0 };
+        constants.push(("BUFFERS", buffers));
+        Form { family: &GEMM_TILE_128, constants, tile: [128, 128] }
     }
 
     /// The fastest form whose kernels passed their self-test on this device.
@@ -114,7 +121,9 @@ impl Form {
             Some(aligned) if device.subgroup_size() == Some(8) && works(device, SUBGROUP)? => {
                 Ok(Form::subgroup(args.m, aligned))
             }
-            Some(aligned) if works(device, ALIGNED)? => Ok(Form::aligned([args.m, args.n], aligned)),
+            Some(aligned) if works(device, ALIGNED)? => {
+                Ok(Form::aligned([args.m, args.n], aligned, workgroup_bytes(device)))
+            }
             _ => Ok(Form::strided(args)),
         }
     }
@@ -126,10 +135,14 @@ pub(crate) fn aligned_choice(
     [m, n]: [usize; 2],
     [a_along_k, b_along_k]: [bool; 2],
     formats: Formats,
-    subgroups_of_eight: bool,
+    (subgroups_of_eight, workgroup_bytes): (bool, u32),
 ) -> (&'static Kernel, Vec<(&'static str, f64)>) {
     let aligned = Aligned { a_along_k, b_along_k };
-    let form = if subgroups_of_eight { Form::subgroup(m, aligned) } else { Form::aligned([m, n], aligned) };
+    let form = if subgroups_of_eight {
+        Form::subgroup(m, aligned)
+    } else {
+        Form::aligned([m, n], aligned, workgroup_bytes)
+    };
     (member(form.family, formats), form.constants)
 }
 
@@ -160,10 +173,11 @@ pub(crate) fn gemm_grouped(
 /// the device.
 fn parts(device: &GpuDevice, args: &GemmArgs<'_>, form: &Form) -> usize {
     let tiles = args.m.div_ceil(form.tile[0]) * args.n.div_ceil(form.tile[1]);
+    let most = MAX_PARTS.min(device.max_groups() as usize);
     let wanted = 2 * Facts::new(device.info().kind, None, 0).cores;
     match args.batch {
         1 if tiles < wanted && args.k >= 2 * MIN_PART => {
-            wanted.div_ceil(tiles).min(args.k / MIN_PART).min(MAX_PARTS)
+            wanted.div_ceil(tiles).min(args.k / MIN_PART).min(most)
         }
         _ => 1,
     }
@@ -256,28 +270,32 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
         |x: &Operand<&GpuArray>| [x.offset, x.row_stride, x.col_stride, x.batch_stride].map(|v| v as u32);
     let [a_offset, a_row_stride, a_col_stride, a_batch_stride] = strides(&args.a);
     let [b_offset, b_row_stride, b_col_stride, b_batch_stride] = strides(&args.b);
-    // Whole tiles per dispatch; one dispatch where the work allows it.
-    let rows = (MAX_WORK / (args.n * args.k).max(1)).max(tile) / tile * tile;
-    for first_row in (0..args.m).step_by(rows) {
-        let m = (first_row + rows).min(args.m);
+    // Whole tiles per dispatch; one dispatch where the work and the device's limit allow it.
+    let rows = (MAX_WORK / (args.n * args.k).max(1)).max(tile);
+    // A sum over k in parts is of one batch.
+    let extent = [args.n, args.m, args.batch * c.parts];
+    for block in grid::blocks(device.max_groups(), extent, [columns, tile, 1], [usize::MAX, rows, usize::MAX])
+    {
+        let [own_columns, own_rows, batches] = block.range;
+        let (first, batch) = (own_columns.start, if c.parts == 1 { batches.start } else { 0 });
         let params = GemmParams {
-            m: m as u32,
-            n: args.n as u32,
+            m: own_rows.end as u32,
+            n: own_columns.len() as u32,
             k: args.k as u32,
             ldc: c.ldc as u32,
-            a_offset,
+            a_offset: a_offset + batch as u32 * a_batch_stride,
             a_row_stride,
             a_col_stride,
             a_batch_stride,
-            b_offset,
+            b_offset: b_offset + batch as u32 * b_batch_stride + first as u32 * b_col_stride,
             b_row_stride,
             b_col_stride,
             b_batch_stride,
-            c_offset: c.offset as u32,
+            c_offset: (c.offset + batch * c.batch_stride + first) as u32,
             c_batch_stride: c.batch_stride as u32,
             accumulate: u32::from(c.accumulate),
             has_bias: u32::from(c.bias.is_some()),
-            first_row: first_row as u32,
+            first_row: own_rows.start as u32,
             parts: c.parts as u32,
             // A whole number of vectors and of tiles for every kernel.
             part_depth: args.k.div_ceil(c.parts).next_multiple_of(64) as u32,
@@ -285,26 +303,35 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
             row_groups: c.groups as u32,
             group_rows: (args.m / c.groups) as u32,
         };
+        let own_bias = match c.bias {
+            Some(bias) if first > 0 => Some(slice("gemm", &bias.reshape(&[args.n])?, own_columns.clone())?),
+            other => other.cloned(),
+        };
         // A product without bias still needs a buffer for that binding; `a` serves, because it is readable.
-        let bias = c.bias.unwrap_or(args.a.memory).buffer();
+        let bias = own_bias.as_ref().unwrap_or(args.a.memory).buffer();
         device.dispatch(Launch {
             kernel: member(form.family, formats(args, c.dtype)),
             constants: &form.constants,
             params: bytemuck::bytes_of(&params),
             buffers: &[&args.a.memory.buffer, &args.b.memory.buffer, bias, c.buffer],
-            grid: grid::tiles([args.n, m - first_row, args.batch * c.parts], [columns, tile, 1]),
-            work: (2 * args.batch * (m - first_row) * args.n * args.k) as u64,
+            grid: block.grid,
+            work: (2 * batches.len() * own_rows.len() * own_columns.len() * args.k) as u64,
         })?;
     }
     Ok(())
 }
 
+fn workgroup_bytes(device: &GpuDevice) -> u32 {
+    device.0.limits.max_compute_workgroup_storage_size
+}
+
 /// Whether a family of aligned kernels passes its self-test: products of small integers. The test runs at the
 /// first call.
 fn works(device: &GpuDevice, family: &'static str) -> Result<bool> {
-    // One tile and a remainder; then a few rows only.
+    // One small tile and a remainder; one large tile and a remainder; a few rows only.
     device.passes(family, || {
-        [67, 3].into_iter().map(|m| self_test(device, family, m, Formats::Single)).collect()
+        let sizes = [[67, 72], [131, 136], [3, 72]];
+        sizes.into_iter().map(|size| self_test(device, family, size, Formats::Single)).collect()
     })
 }
 
@@ -321,13 +348,14 @@ pub(super) fn ask_for_self_tests(device: &GpuDevice) -> Result<()> {
 pub(super) fn half_products(device: &GpuDevice) -> Result<[Trial; 2]> {
     let subgroups = device.subgroup_size() == Some(8) && works(device, SUBGROUP)?;
     let family = if subgroups { SUBGROUP } else { ALIGNED };
-    let operands = self_test(device, family, 67, Formats::HalfOperands)?;
-    Ok([operands, self_test(device, family, 67, Formats::Half)?])
+    let operands = self_test(device, family, [67, 72], Formats::HalfOperands)?;
+    Ok([operands, self_test(device, family, [67, 72], Formats::Half)?])
 }
 
-fn self_test(device: &GpuDevice, family: &str, m: usize, formats: Formats) -> Result<Trial> {
+fn self_test(device: &GpuDevice, family: &str, [m, n]: [usize; 2], formats: Formats) -> Result<Trial> {
     const OP: &str = "self-test";
-    let (n, k) = (72, 20);
+    // Two or three passes of k through workgroup memory, the last with a remainder.
+    let k = 20;
     let value = |i: usize| ((i * 7 + i * i % 11) % 5) as f32 - 2.0;
     let [a, b]: [Vec<f32>; 2] = [m * k, k * n].map(|count| (0..count).map(value).collect());
     let [of_operands, of_result] = match formats {
@@ -353,7 +381,7 @@ fn self_test(device: &GpuDevice, family: &str, m: usize, formats: Formats) -> Re
     let aligned = Aligned { a_along_k: true, b_along_k: true };
     let form = match family {
         SUBGROUP => Form::subgroup(m, aligned),
-        _ => Form::aligned([m, n], aligned),
+        _ => Form::aligned([m, n], aligned, workgroup_bytes(device)),
     };
     run(device, &args, (&c, Output::rows(n)), &form, 1)?;
     let want = |i: usize| (0..k).map(|l| a[i / n * k + l] * b[i % n * k + l]).sum::<f32>();

@@ -1,8 +1,8 @@
 //! The GPU backend. It is the only crate of the workspace that uses wgpu.
 //!
 //! `device` opens adapters, `failure` keeps driver errors, `pool` owns memory, `pipelines` compiles the
-//! catalogue, `pipeline_cache` keeps compiled pipelines for the next run, `self_test` checks optional kernels
-//! before their first use, `encoder` records dispatches and submits them in chunks, and `timestamps` times
+//! catalogue, `pipeline_cache` keeps compiled pipelines for the next run, `base_test` checks the simplest kernels and
+//! `self_test` optional ones before their first use, `encoder` records dispatches and submits them in chunks, and `timestamps` times
 //! them. The other files are the ops, one per shader family. They check nothing, because their callers, the
 //! ops of `rnn-runtime`, did; they fill a parameter struct and dispatch. `rnn` has the recurrent layers.
 //!
@@ -10,6 +10,7 @@
 
 mod adapter;
 mod array;
+mod base_test;
 pub mod copy;
 pub mod ctc;
 mod device;
@@ -17,6 +18,7 @@ pub mod dropout;
 pub mod embed;
 mod encoder;
 mod failure;
+mod fault;
 pub mod gemm;
 pub mod layer_norm;
 pub mod loss;
@@ -35,6 +37,7 @@ mod trial;
 pub use adapter::{AdapterInfo, DeviceKind, GpuSelector, adapters};
 pub use array::GpuArray;
 pub use device::{GpuDevice, GpuOptions};
+pub use fault::{Fault, FaultEffect};
 pub use pool::GpuBuffer;
 
 use encoder::{Launch, StepLaunch};

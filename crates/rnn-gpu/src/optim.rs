@@ -54,7 +54,7 @@ pub fn grad_norm(
         constants: &[],
         params: bytes_of(&params),
         buffers: &[&partials, &norms, &control],
-        grid: [1, 1, 1],
+        grid: grid::groups(1),
         work: (grads.len() * SLOTS) as u64,
     })?;
     Ok((norms, control))

@@ -110,15 +110,24 @@ pub fn accumulate(dev: &GpuDevice, dst: &mut GpuBuffer, src: &GpuBuffer, n: usiz
 /// Fills an array with one value.
 pub fn fill(dev: &GpuDevice, n: usize, value: f32) -> Result<GpuBuffer> {
     let out = dev.alloc(n)?;
+    fill_words(dev, &out, n, value)?;
+    Ok(out)
+}
+
+/// Overwrites all of the memory behind an array, for the imitation of faulty drivers.
+pub(super) fn fill_all(dev: &GpuDevice, array: &GpuBuffer, value: f32) -> Result<()> {
+    fill_words(dev, array, array.words(), value)
+}
+
+fn fill_words(dev: &GpuDevice, out: &GpuBuffer, n: usize, value: f32) -> Result<()> {
     dev.dispatch(Launch {
         kernel: &FILL,
         constants: &[],
         params: bytemuck::bytes_of(&FillParams { n: n as u32, bits: value.to_bits() }),
-        buffers: &[&out],
+        buffers: &[out],
         grid: grid::linear(n),
         work: n as u64,
-    })?;
-    Ok(out)
+    })
 }
 
 /// f16 to f32; exact.

@@ -150,6 +150,11 @@ impl GpuBuffer {
         &self.0.raw
     }
 
+    /// Words of the memory, which may be more than the array has.
+    pub(super) fn words(&self) -> usize {
+        (self.0.class / 4) as usize
+    }
+
     pub(super) fn last_use(&self) -> u64 {
         self.0.last_use.load(Ordering::Relaxed)
     }

@@ -7,7 +7,7 @@ use rnn_base::DType;
 use rnn_base::dims::Shape;
 use rnn_base::error::Result;
 use rnn_kernels::catalogue::reduce::{MAX_AXIS, MAX_AXIS_BACKWARD, SUM_AXIS, SUM_AXIS_HALF};
-use rnn_kernels::grid;
+use rnn_kernels::grid::{self, Grid};
 use rnn_kernels::params::{MaxAxisParams, SumAxisParams};
 
 /// Workgroups that keep a large GPU busy: a sum is cut into chunks until there are this many. The number is
@@ -27,7 +27,7 @@ pub(super) fn lanes(cols: usize) -> usize {
 }
 
 /// A grid for kernels with `lanes` invocations per row.
-pub(super) fn row_grid(rows: usize, lanes: usize) -> [u32; 3] {
+pub(super) fn row_grid(rows: usize, lanes: usize) -> Grid {
     grid::groups(rows.div_ceil(grid::WORKGROUP / lanes))
 }
 

@@ -22,3 +22,6 @@ pub use rnn_cpu::CpuDevice;
 pub use rnn_gpu::rnn::{Algorithm, Recurrence};
 #[cfg(feature = "gpu")]
 pub use rnn_gpu::{AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector};
+#[cfg(feature = "gpu")]
+#[doc(hidden)]
+pub use rnn_gpu::{Fault, FaultEffect};

@@ -1,6 +1,9 @@
 //! Devices: selection, readback, pooled memory, chunked submits, and errors instead of panics.
 
 mod common;
+#[cfg(feature = "gpu")]
+#[path = "device/faults.rs"]
+mod faults;
 
 use common::device_tests;
 #[cfg(feature = "gpu")]
@@ -259,6 +262,9 @@ fn main() {
             a_lost_device_is_an_error_not_a_panic,
             every_call_after_a_loss_says_so,
             a_loss_ends_a_readback_under_way,
+            faults::a_driver_that_computes_nothing_is_not_opened,
+            faults::a_cell_that_a_driver_computes_wrongly_is_refused_at_its_first_use,
+            faults::wrong_kernels_around_the_recurrence_are_seen,
         ];
         tests.extend(gpu.into_iter().map(common::DeviceTest::gpu_only));
         let limits = common::device_test!(arrays_beyond_the_adapter_s_limit_are_refused);

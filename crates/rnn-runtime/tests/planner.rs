@@ -2,6 +2,8 @@
 //! are replaced by others that compute the same.
 
 mod common;
+#[path = "planner/few_groups.rs"]
+mod few_groups;
 #[path = "planner/planned.rs"]
 mod planned;
 
@@ -34,6 +36,9 @@ fn main() {
         device_test!(measured_plans_are_kept_and_a_bad_table_is_replaced),
         device_test!(a_comparison_measures_both_sides),
         device_test!(an_unknown_algorithm_is_refused_by_name),
+        device_test!(few_groups::recurrences_need_no_more_workgroups_than_there_are),
+        device_test!(few_groups::more_rows_than_a_pass_can_have_run_in_groups),
+        device_test!(few_groups::a_limit_of_one_workgroup_is_refused),
     ];
     common::run(tests.into_iter().map(DeviceTest::gpu_only).collect());
 }

@@ -16,6 +16,9 @@ use std::fmt;
 /// Wavefront lags to try. A lag's steps should still fill a tile of the products between layers.
 const LAGS: [usize; 4] = [8, 16, 32, 64];
 
+/// Batch rows per invocation that every kind of kernel allows.
+const MOST_ROWS: usize = 8;
+
 /// Kernel families, as named in their self-tests.
 const SUBGROUP: &str = "rnn/subgroup";
 const SEQUENCE: &str = "rnn/sequence";
@@ -78,7 +81,27 @@ impl GpuDevice {
         };
         let fails =
             plan.algorithm == Algorithm::Sequence && !self.works(SEQUENCE, facts.fetch(), plan.algorithm)?;
-        Ok(if fails { facts.plan(dims, work, Some(Algorithm::Step)) } else { plan })
+        let plan = if fails { facts.plan(dims, work, Some(Algorithm::Step)) } else { plan };
+        Ok(self.within_limit(&facts, plan, dims, work))
+    }
+
+    /// The plan with few enough workgroups along each dimension: fewer along the units, which they pass over in turns,
+    /// and more batch rows in each.
+    fn within_limit(&self, facts: &Facts, mut plan: Plan, dims: LayerDims, work: Work) -> Plan {
+        let limit = self.max_groups() as usize;
+        plan.across = plan.across.min(limit);
+        if dims.batch.div_ceil(plan.rows) > limit {
+            plan.rows = if dims.batch.div_ceil(4) <= limit { 4 } else { MOST_ROWS };
+            if !facts.allows(&plan, work) {
+                plan.fetch = facts.fetch();
+            }
+        }
+        plan
+    }
+
+    /// Most batch rows of a pass over a layer.
+    pub fn max_batch_rows(&self) -> usize {
+        self.max_groups() as usize * MOST_ROWS
     }
 
     /// The wavefront lag of a stack, where it is asked for or estimated to be faster than one layer after the
@@ -92,6 +115,10 @@ impl GpuDevice {
         layers: usize,
         passes: &[(PassKind, Work)],
     ) -> Result<Option<usize>> {
+        // Layers side by side are one dimension of a dispatch.
+        if layers > self.max_groups() as usize {
+            return Ok(None);
+        }
         if let Some(lag) = self.0.wavefront {
             // Layers that are further apart than the sequence is long run one after the other, as with its length.
             return Ok((lag > 0).then_some(lag.min(dims.steps)));
@@ -182,10 +209,15 @@ impl GpuDevice {
         let works =
             self.subgroup_size() == Some(8) && self.works(SUBGROUP, Fetch::Subgroup, Algorithm::Step)?;
         let held = match (want_held || !works) && self.works(HELD, Fetch::HeldWeights, Algorithm::Sequence)? {
-            true => (self.0.limits.max_compute_workgroup_storage_size as usize).saturating_sub(OTHER_BYTES),
+            true => self.workgroup_bytes().saturating_sub(OTHER_BYTES),
             false => 0,
         };
         Ok(Facts::new(self.info().kind, self.subgroup_size().filter(|_| works), held))
+    }
+
+    /// Bytes of workgroup memory of this device.
+    pub(super) fn workgroup_bytes(&self) -> usize {
+        self.0.limits.max_compute_workgroup_storage_size as usize
     }
 
     /// Whether a kernel family passes its self-test; the test runs at the first call.

@@ -5,8 +5,9 @@
 //! side by side. `weights` holds a layer's weights in the order of the kernels; `weight_grads` computes their
 //! gradients. `recurrence` enqueues the kernels of `rnn/*.wgsl` by a plan: `algorithm` names the algorithms,
 //! `plan` estimates the cost of plans, `choice` chooses one, `tuning` measures them, and `explain` reports
-//! them. `planned` lists the kernels of a layer for an adapter that is not opened. `options` converts a cell's options for the kernels. `pack` and `rows` run the smaller kernels.
-//! `self_test` checks the kernels that some drivers get wrong.
+//! them. `planned` lists the kernels of a layer for an adapter that is not opened. `options` converts a cell's
+//! options for the kernels. `pack` and `rows` run the smaller kernels.
+//! `self_test` checks the kernels that some drivers get wrong, `base_test` those behind which is nothing.
 //!
 //! In this folder every width is padded to a multiple of four, so that kernels read vectors of four: the
 //! letters H, P and I mean the padded widths (`layer::Layer::widths`). P is the width of h: the
@@ -15,6 +16,7 @@
 
 mod algorithm;
 mod backward;
+pub(crate) mod base_test;
 mod choice;
 mod explain;
 mod forward;
@@ -27,6 +29,7 @@ mod planned;
 mod recurrence;
 mod rows;
 mod self_test;
+mod sums;
 mod tuning;
 pub mod wavefront;
 mod weight_grads;

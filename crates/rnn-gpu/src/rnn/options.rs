@@ -2,7 +2,7 @@
 //! `lib/options.wgsl`.
 
 use super::pack::padded;
-use super::plan::{Holds, Plan};
+use super::plan::{Holds, Plan, Work};
 use rnn_base::args::recurrence::{LayerDims, Noise, PackedSequence};
 use rnn_base::error::{Error, Result};
 use rnn_base::rng::drop_threshold;
@@ -193,14 +193,14 @@ impl Setup {
         })
     }
 
-    /// The constants of both drivers besides the options. An invocation computes `outputs` values of a row.
-    pub(super) fn driver_constants(&self, plan: &Plan, outputs: usize) -> Vec<Constant> {
-        let partials = if plan.split == 1 { 1 } else { plan.rows_at_once(outputs) * plan.workgroup };
+    /// The constants of both drivers besides the options, on an adapter with `memory` bytes of workgroup memory.
+    pub(super) fn driver_constants(&self, plan: &Plan, work: Work, memory: usize) -> Vec<Constant> {
         let driver = DriverConstants {
             projected: self.projected,
             phases: self.phases,
             split: plan.split,
-            partials,
+            turns: if self.phases == 1 { plan.turns(work) } else { 0 },
+            partials: plan.sums(work, memory),
             workgroup: plan.workgroup,
             rows: plan.rows,
         };

@@ -41,28 +41,7 @@ impl Plan {
     pub(crate) fn units(&self) -> usize {
         self.workgroup / self.split
     }
-
-    /// Rows whose partial sums are in workgroup memory at the same time, where invocations share a product.
-    pub(crate) fn rows_at_once(&self, outputs: usize) -> usize {
-        (PARTIAL_BYTES / (self.workgroup * partial_size(outputs))).clamp(1, self.rows)
-    }
-
-    /// Bytes of these partial sums.
-    fn partial_bytes(&self, outputs: usize) -> usize {
-        match self.split {
-            1 => 0,
-            _ => self.rows_at_once(outputs) * self.workgroup * partial_size(outputs),
-        }
-    }
 }
-
-/// Bytes of `outputs` sums in workgroup memory: WGSL aligns vectors of three like vectors of four.
-fn partial_size(outputs: usize) -> usize {
-    4 * if outputs == 3 { 4 } else { outputs }
-}
-
-/// Workgroup memory for partial sums: half of what every adapter has.
-const PARTIAL_BYTES: usize = 8192;
 
 /// Workgroup memory of a kernel besides the planned arrays: `lib/row_means.wgsl` declares 1.5 KB even where
 /// it is not used.
@@ -107,9 +86,9 @@ impl Facts {
 
     /// Whether the adapter can run a plan's kernels and has workgroup memory for their arrays.
     pub(super) fn allows(&self, plan: &Plan, work: Work) -> bool {
-        let rows = 2 * plan.rows * work.depth;
-        let bytes = |values: usize| {
-            4 * values + plan.partial_bytes(work.outputs) <= self.held_bytes
+        // Arrays that stay there from step to step, beside sums.
+        let fits = || {
+            plan.array_bytes(work) + plan.least_sum_bytes(work.outputs) <= self.held_bytes
                 && plan.algorithm == Algorithm::Sequence
         };
         let shares = work.holds == Holds::All && plan.fetch != Fetch::Subgroup;
@@ -117,10 +96,8 @@ impl Facts {
             && match plan.fetch {
                 Fetch::Workgroup => true,
                 Fetch::Subgroup => self.fetch() == Fetch::Subgroup,
-                Fetch::Held => work.holds != Holds::Nothing && bytes(rows),
-                Fetch::HeldWeights => {
-                    work.holds == Holds::All && bytes(rows + work.lanes * work.outputs * work.depth)
-                }
+                Fetch::Held => work.holds != Holds::Nothing && fits(),
+                Fetch::HeldWeights => work.holds == Holds::All && fits(),
             }
     }
 

@@ -5,7 +5,7 @@ use super::layer::projected_steps;
 use super::options::{Setup, holds};
 use super::pack::padded;
 use super::plan::{Facts, OTHER_BYTES, Plan, Work};
-use super::recurrence::{backward_choice, backward_work, forward_choice, forward_work};
+use super::recurrence::{Target, backward_choice, backward_work, forward_choice, forward_work};
 use crate::adapter::DeviceKind;
 use crate::gemm::aligned_choice;
 use rnn_base::args::recurrence::{LayerDims, Noise};
@@ -122,17 +122,21 @@ impl<'a> Pass<'a> {
         let steps = if is_training { self.dims.steps } else { self.piece() };
         let dims = LayerDims { steps, ..self.dims };
         let plan = self.plan(dims, forward_work(dims.hidden, cell.gates(), holds(self.spec)));
-        let how = (is_training, self.adapter.immediates);
-        let (kernel, constants) = forward_choice(&plan, &self.setup, (cell, dims), formats, how);
+        let how = (formats, is_training);
+        let (kernel, constants) = forward_choice(&plan, &self.setup, (cell, dims), how, self.target());
         PlannedKernel { role, kernel, constants }
     }
 
     fn backward(&self, half: bool) -> PlannedKernel {
         let (cell, dims) = (&self.spec.cell, self.dims);
         let plan = self.plan(dims, backward_work(dims.hidden, cell.gates(), holds(self.spec)));
-        let immediates = self.adapter.immediates;
-        let (kernel, constants) = backward_choice(&plan, &self.setup, (cell, dims), half, immediates);
+        let (kernel, constants) = backward_choice(&plan, &self.setup, (cell, dims), half, self.target());
         PlannedKernel { role: Role::Backward, kernel, constants }
+    }
+
+    fn target(&self) -> Target {
+        let AdapterFacts { immediates, workgroup_bytes, .. } = *self.adapter;
+        Target { immediates, workgroup_bytes }
     }
 
     /// Steps whose input an inference pass projects at a time.
@@ -149,9 +153,10 @@ impl<'a> Pass<'a> {
         } else {
             (Products::Single, Products::Single)
         };
-        let eight = self.adapter.subgroup_size == Some(8);
+        let bytes = u32::try_from(self.adapter.workgroup_bytes).unwrap_or(u32::MAX);
+        let how = (self.adapter.subgroup_size == Some(8), bytes);
         let product = |role, sizes, along_k, formats| {
-            let (kernel, constants) = aligned_choice(sizes, along_k, formats, eight);
+            let (kernel, constants) = aligned_choice(sizes, along_k, formats, how);
             PlannedKernel { role, kernel, constants }
         };
         let columns = directions * rows;

@@ -9,11 +9,12 @@ use super::plan::{Holds, Plan, Work};
 use super::tuning::PassKind;
 use crate::{GpuBuffer, GpuDevice, Launch, StepLaunch};
 use rnn_base::args::recurrence::{LayerDims, Noise};
-use rnn_base::error::Result;
+use rnn_base::error::{Error, Result};
 use rnn_kernels::Kernel;
 use rnn_kernels::catalogue::rnn::constants::{Constant, held_rows, held_weights, training};
 use rnn_kernels::catalogue::rnn::{Fetch, Formats, backward as backward_kernel, forward as forward_kernel};
 use rnn_kernels::cell::{CellSpec, StackSpec};
+use rnn_kernels::grid::{self, Grid};
 use rnn_kernels::params::rnn::{BackwardParams, ForwardParams};
 use std::ops::Range;
 
@@ -74,8 +75,18 @@ pub(crate) fn backward_work(hidden: usize, gates: usize, holds: Holds) -> Work {
     Work { lanes: hidden / 4, outputs: 4, depth: gates * hidden, holds }
 }
 
-fn plan_grid(plan: &Plan, dims: LayerDims) -> [u32; 3] {
-    [plan.across, dims.batch.div_ceil(plan.rows), dims.directions].map(|n| n as u32)
+/// The workgroups of a dispatch: along units, batch rows and directions.
+pub(super) fn plan_groups(plan: &Plan, dims: LayerDims) -> [usize; 3] {
+    [plan.across, dims.batch.div_ceil(plan.rows), dims.directions]
+}
+
+fn plan_grid(device: &GpuDevice, plan: &Plan, dims: LayerDims) -> Result<Grid> {
+    grid::within(device.max_groups(), plan_groups(plan, dims)).ok_or_else(|| Error::Value {
+        op: "rnn",
+        arg: "batch",
+        expected: format!("at most {} rows in a pass on {}", device.max_batch_rows(), device.info().name),
+        got: dims.batch.to_string(),
+    })
 }
 
 /// Ticks of a dispatch: all phases of its steps, or a single one.
@@ -86,12 +97,12 @@ fn plan_ticks(plan: &Plan, setup: &Setup) -> usize {
     }
 }
 
-/// Sizes of the arrays in workgroup memory, in vectors of four, for a product of `depth` values with a matrix
-/// `[depth, width]`.
-fn held_constants(plan: &Plan, depth: usize, width: usize) -> Vec<Constant> {
+/// Sizes of the arrays in workgroup memory, for a product of `depth` values with a matrix `[depth, width]`. Rows have
+/// elements of `ring_values` values, weights vectors of four.
+fn held_constants(plan: &Plan, depth: usize, width: usize, ring_values: usize) -> Vec<Constant> {
     let mut constants = Vec::new();
     if plan.fetch.are_held() {
-        constants.push(held_rows(2 * plan.rows * depth / 4));
+        constants.push(held_rows(2 * plan.rows * depth / ring_values));
     }
     if plan.fetch == Fetch::HeldWeights {
         constants.push(held_weights(depth / 4 * width));
@@ -104,18 +115,33 @@ fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
     (2 * plan.count * dims.batch * dims.directions * gates * dims.hidden * dims.hidden) as u64
 }
 
+/// What the kernels depend on besides plan and layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    pub(super) immediates: bool,
+    /// Of the device.
+    pub(super) workgroup_bytes: usize,
+}
+
+impl Target {
+    fn of(device: &GpuDevice) -> Self {
+        Target { immediates: device.has_immediates(), workgroup_bytes: device.workgroup_bytes() }
+    }
+}
+
 /// The kernel of a forward recurrence with its constants.
 pub(super) fn forward_choice(
     plan: &Plan,
     setup: &Setup,
     (spec, dims): (&CellSpec, LayerDims),
-    formats: Formats,
-    (is_training, immediates): (bool, bool),
+    (formats, is_training): (Formats, bool),
+    target: Target,
 ) -> (&'static Kernel, Vec<Constant>) {
-    let mut constants = setup.driver_constants(plan, spec.gates());
+    let work = forward_work(dims.hidden, spec.gates(), setup.holds);
+    let mut constants = setup.driver_constants(plan, work, target.workgroup_bytes);
     constants.push(training(is_training));
-    constants.extend(held_constants(plan, dims.state, spec.gates() * dims.hidden));
-    (forward_kernel(spec, formats, plan.fetch, immediates), constants)
+    constants.extend(held_constants(plan, dims.state, spec.gates() * dims.hidden, 1));
+    (forward_kernel(spec, formats, plan.fetch, target.immediates), constants)
 }
 
 /// The kernel of a backward recurrence with its constants; `half` if weights, gates and y are f16.
@@ -124,11 +150,12 @@ pub(super) fn backward_choice(
     setup: &Setup,
     (spec, dims): (&CellSpec, LayerDims),
     half: bool,
-    immediates: bool,
+    target: Target,
 ) -> (&'static Kernel, Vec<Constant>) {
-    let mut constants = setup.driver_constants(plan, 4);
-    constants.extend(held_constants(plan, spec.gates() * dims.hidden, dims.state));
-    (backward_kernel(spec, half, plan.fetch, immediates), constants)
+    let work = backward_work(dims.hidden, spec.gates(), setup.holds);
+    let mut constants = setup.driver_constants(plan, work, target.workgroup_bytes);
+    constants.extend(held_constants(plan, spec.gates() * dims.hidden, dims.state, 4));
+    (backward_kernel(spec, half, plan.fetch, target.immediates), constants)
 }
 
 /// Enqueues the forward recurrence: as many dispatches as the plan needs for its ticks.
@@ -154,9 +181,8 @@ pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &P
         stride: (plan.across * plan.units()) as u32,
         y_offset: args.y_offset as u32,
     };
-    let immediates = device.has_immediates();
     let (kernel, constants) =
-        forward_choice(plan, setup, (args.spec, dims), args.formats, (args.training, immediates));
+        forward_choice(plan, setup, (args.spec, dims), (args.formats, args.training), Target::of(device));
     // Every binding needs a buffer; kernels do not touch the arrays that a cell does not have.
     let (unused, no_stats) = (device.alloc(1)?, device.alloc(4)?);
     let buffers = [
@@ -176,7 +202,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &P
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
-            grid: plan_grid(plan, dims),
+            grid: plan_grid(device, plan, dims)?,
             work: plan_work(plan, dims, args.spec.gates()),
         },
         steps: &mut range
@@ -206,8 +232,7 @@ fn run_backward(device: &GpuDevice, args: &BackwardArrays<'_>, plan: &Plan) -> R
         directions: dims.directions as u32,
         stride: (plan.across * plan.units()) as u32,
     };
-    let (kernel, constants) =
-        backward_choice(plan, setup, (args.spec, dims), args.half, device.has_immediates());
+    let (kernel, constants) = backward_choice(plan, setup, (args.spec, dims), args.half, Target::of(device));
     let unused = device.alloc(1)?;
     let buffers = [
         args.weights,
@@ -226,7 +251,7 @@ fn run_backward(device: &GpuDevice, args: &BackwardArrays<'_>, plan: &Plan) -> R
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
-            grid: plan_grid(plan, dims),
+            grid: plan_grid(device, plan, dims)?,
             work: plan_work(plan, dims, args.spec.gates()),
         },
         steps: &mut range

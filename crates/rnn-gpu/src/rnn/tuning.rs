@@ -5,7 +5,7 @@
 
 use super::algorithm::Algorithm;
 use super::plan::{Plan, Work};
-use super::recurrence::{Measured, measure};
+use super::recurrence::{Measured, measure, plan_groups};
 use crate::device::Inner;
 use crate::{AdapterInfo, GpuDevice};
 use rnn_base::args::recurrence::LayerDims;
@@ -152,7 +152,9 @@ impl GpuDevice {
     pub(super) fn tune(&self, case: &Measured<'_>, work: Work) -> Result<f64> {
         let facts = self.facts(true)?;
         let mut best: Option<Tuned> = None;
-        for plan in facts.candidates(case.dims, work) {
+        let limit = self.max_groups() as usize;
+        let fits = |plan: &Plan| plan_groups(plan, case.dims).into_iter().all(|groups| groups <= limit);
+        for plan in facts.candidates(case.dims, work).into_iter().filter(fits) {
             // The first run compiles the kernel. The plan's time is the best of the next three.
             measure(self, case, &plan)?;
             self.synchronize()?;

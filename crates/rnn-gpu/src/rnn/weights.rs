@@ -120,11 +120,12 @@ pub(super) fn resets_before(spec: &StackSpec) -> bool {
 }
 
 impl LayerWeights {
-    /// Packs the weights of one layer, one cell per direction.
+    /// Packs the weights of one layer, one cell per direction. The first call for a cell tests its simplest kernels.
     ///
     /// # Errors
-    /// No memory, or a lost device.
+    /// No memory, a lost device, or an adapter that computes wrongly.
     pub fn new(spec: &StackSpec, inputs: usize, gpu: &GpuDevice, cells: Vec<CellWeights>) -> Result<Self> {
+        gpu.test_cell(&spec.cell)?;
         let (hidden, state) = (spec.hidden_size, spec.state_size());
         let packing = Packing { spec, gpu, cells: &cells };
         let w_ih = packing.interleaved(Parameter::WeightIh, inputs, padded(inputs))?;

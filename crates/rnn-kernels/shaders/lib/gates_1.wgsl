@@ -1,8 +1,6 @@
-// One gate per unit: memory layout of weights, gates and the gates of four units.
-// Defines: GATES, Gates, Weights, load_weights, product, load_gates, store_gates, Quad, load_quad, store_quad,
-// store_recurrent, load_recurrent, load_raw, store_raw, times, minus, quad_of, unpadded_quad. Needs: lib/options.wgsl,
-// lib/weights_*.wgsl, lib/ring_*.wgsl, lib/store_*.wgsl, and of the driver: gates, array<Stored4>, and ring,
-// array<vec4<f32>>.
+// One gate per unit: weights, and the gates of one unit and of four.
+// Defines: GATES, Gates, Weights, load_weights, product, first_gate, Quad, times, minus, quad_of, unpadded_quad, gains,
+// gains4, gate_of. Needs: lib/options.wgsl, lib/weights_*.wgsl.
 
 const GATES: u32 = 1u;
 
@@ -21,43 +19,13 @@ fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
     return fma(w.a.w, h.w, fma(w.a.z, h.z, fma(w.a.y, h.y, fma(w.a.x, h.x, acc))));
 }
 
-fn load_gates(unit: u32) -> Gates {
-    return f32(gates[unit / 4u][unit % 4u]);
-}
-
-fn store_gates(unit: u32, values: Gates) {
-    gates[unit / 4u][unit % 4u] = Stored(values);
+fn first_gate(values: Gates) -> f32 {
+    return values;
 }
 
 // The gates of four units.
 struct Quad {
     a: vec4<f32>,
-}
-
-fn load_quad(at: u32) -> Quad {
-    return Quad(vec4<f32>(gates[at]));
-}
-
-fn store_quad(at: u32, values: Quad) {
-    gates[at] = Stored4(values.a);
-}
-
-// The gradients that the recurrent product of the earlier step reads.
-fn store_recurrent(at: u32, values: Quad) {
-    store_row(at, values.a);
-}
-
-fn load_recurrent(at: u32) -> Quad {
-    return Quad(load_row(at));
-}
-
-// The raw product of one unit, at element `at` of the ring.
-fn load_raw(at: u32) -> Gates {
-    return ring[at / 4u][at % 4u];
-}
-
-fn store_raw(at: u32, values: Gates) {
-    ring[at / 4u][at % 4u] = values;
 }
 
 fn times(a: Quad, b: Quad) -> Quad {

@@ -1,4 +1,4 @@
-// Two gates per unit, side by side: memory layout of weights, gates and the gates of four units.
+// Two gates per unit, side by side: weights, and the gates of one unit and of four.
 // Defines and needs: as lib/gates_1.wgsl.
 
 const GATES: u32 = 2u;
@@ -21,52 +21,13 @@ fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
     return fma(vec2(w.a.w, w.b.w), vec2(h.w), sum);
 }
 
-fn load_gates(unit: u32) -> Gates {
-    let at = 2u * unit;
-    return vec2(f32(gates[at / 4u][at % 4u]), f32(gates[at / 4u][at % 4u + 1u]));
-}
-
-fn store_gates(unit: u32, values: Gates) {
-    let at = 2u * unit;
-    gates[at / 4u][at % 4u] = Stored(values.x);
-    gates[at / 4u][at % 4u + 1u] = Stored(values.y);
+fn first_gate(values: Gates) -> f32 {
+    return values.x;
 }
 
 struct Quad {
     a: vec4<f32>,
     b: vec4<f32>,
-}
-
-fn load_quad(at: u32) -> Quad {
-    let x = vec4<f32>(gates[at]);      // a0 b0 a1 b1
-    let y = vec4<f32>(gates[at + 1u]); // a2 b2 a3 b3
-    return Quad(vec4(x.xz, y.xz), vec4(x.yw, y.yw));
-}
-
-fn store_quad(at: u32, v: Quad) {
-    gates[at] = Stored4(vec4(v.a.x, v.b.x, v.a.y, v.b.y));
-    gates[at + 1u] = Stored4(vec4(v.a.z, v.b.z, v.a.w, v.b.w));
-}
-
-fn store_recurrent(at: u32, v: Quad) {
-    store_row(at, vec4(v.a.x, v.b.x, v.a.y, v.b.y));
-    store_row(at + 1u, vec4(v.a.z, v.b.z, v.a.w, v.b.w));
-}
-
-fn load_recurrent(at: u32) -> Quad {
-    let x = load_row(at);
-    let y = load_row(at + 1u);
-    return Quad(vec4(x.xz, y.xz), vec4(x.yw, y.yw));
-}
-
-// The raw product of one unit, at element `at` of the ring.
-fn load_raw(at: u32) -> Gates {
-    return vec2(ring[at / 4u][at % 4u], ring[at / 4u][at % 4u + 1u]);
-}
-
-fn store_raw(at: u32, values: Gates) {
-    ring[at / 4u][at % 4u] = values.x;
-    ring[at / 4u][at % 4u + 1u] = values.y;
 }
 
 fn times(a: Quad, b: Quad) -> Quad {

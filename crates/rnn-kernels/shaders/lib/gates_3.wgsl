@@ -1,4 +1,4 @@
-// Three gates per unit, side by side: memory layout of weights, gates and the gates of four units.
+// Three gates per unit, side by side: weights, and the gates of one unit and of four.
 // Defines and needs: as lib/gates_1.wgsl.
 
 const GATES: u32 = 3u;
@@ -22,67 +22,14 @@ fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
     return fma(vec3(w.a.w, w.b.w, w.c.w), vec3(h.w), sum);
 }
 
-fn load_gates(unit: u32) -> Gates {
-    let at = 3u * unit;
-    return vec3(
-        f32(gates[at / 4u][at % 4u]),
-        f32(gates[(at + 1u) / 4u][(at + 1u) % 4u]),
-        f32(gates[(at + 2u) / 4u][(at + 2u) % 4u]),
-    );
-}
-
-fn store_gates(unit: u32, values: Gates) {
-    let at = 3u * unit;
-    gates[at / 4u][at % 4u] = Stored(values.x);
-    gates[(at + 1u) / 4u][(at + 1u) % 4u] = Stored(values.y);
-    gates[(at + 2u) / 4u][(at + 2u) % 4u] = Stored(values.z);
+fn first_gate(values: Gates) -> f32 {
+    return values.x;
 }
 
 struct Quad {
     a: vec4<f32>,
     b: vec4<f32>,
     c: vec4<f32>,
-}
-
-fn load_quad(at: u32) -> Quad {
-    let x = vec4<f32>(gates[at]);      // a0 b0 c0 a1
-    let y = vec4<f32>(gates[at + 1u]); // b1 c1 a2 b2
-    let z = vec4<f32>(gates[at + 2u]); // c2 a3 b3 c3
-    return Quad(vec4(x.x, x.w, y.z, z.y), vec4(x.y, y.x, y.w, z.z), vec4(x.z, y.y, z.x, z.w));
-}
-
-fn store_quad(at: u32, v: Quad) {
-    gates[at] = Stored4(vec4(v.a.x, v.b.x, v.c.x, v.a.y));
-    gates[at + 1u] = Stored4(vec4(v.b.y, v.c.y, v.a.z, v.b.z));
-    gates[at + 2u] = Stored4(vec4(v.c.z, v.a.w, v.b.w, v.c.w));
-}
-
-fn store_recurrent(at: u32, v: Quad) {
-    store_row(at, vec4(v.a.x, v.b.x, v.c.x, v.a.y));
-    store_row(at + 1u, vec4(v.b.y, v.c.y, v.a.z, v.b.z));
-    store_row(at + 2u, vec4(v.c.z, v.a.w, v.b.w, v.c.w));
-}
-
-fn load_recurrent(at: u32) -> Quad {
-    let x = load_row(at);
-    let y = load_row(at + 1u);
-    let z = load_row(at + 2u);
-    return Quad(vec4(x.x, x.w, y.z, z.y), vec4(x.y, y.x, y.w, z.z), vec4(x.z, y.y, z.x, z.w));
-}
-
-// The raw product of one unit, at element `at` of the ring.
-fn load_raw(at: u32) -> Gates {
-    return vec3(
-        ring[at / 4u][at % 4u],
-        ring[(at + 1u) / 4u][(at + 1u) % 4u],
-        ring[(at + 2u) / 4u][(at + 2u) % 4u],
-    );
-}
-
-fn store_raw(at: u32, values: Gates) {
-    ring[at / 4u][at % 4u] = values.x;
-    ring[(at + 1u) / 4u][(at + 1u) % 4u] = values.y;
-    ring[(at + 2u) / 4u][(at + 2u) % 4u] = values.z;
 }
 
 fn times(a: Quad, b: Quad) -> Quad {

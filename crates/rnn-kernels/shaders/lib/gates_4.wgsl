@@ -1,4 +1,4 @@
-// Four gates per unit, side by side: memory layout of weights, gates and the gates of four units.
+// Four gates per unit, side by side: weights, and the gates of one unit and of four.
 // Defines and needs: as lib/gates_1.wgsl.
 
 const GATES: u32 = 4u;
@@ -23,12 +23,8 @@ fn product(acc: Gates, w: Weights, h: vec4<f32>) -> Gates {
     return fma(vec4(w.a.w, w.b.w, w.c.w, w.d.w), vec4(h.w), sum);
 }
 
-fn load_gates(unit: u32) -> Gates {
-    return vec4<f32>(gates[unit]);
-}
-
-fn store_gates(unit: u32, values: Gates) {
-    gates[unit] = Stored4(values);
+fn first_gate(values: Gates) -> f32 {
+    return values.x;
 }
 
 struct Quad {
@@ -36,46 +32,6 @@ struct Quad {
     b: vec4<f32>,
     c: vec4<f32>,
     d: vec4<f32>,
-}
-
-fn load_quad(at: u32) -> Quad {
-    let units = transpose(mat4x4(
-        vec4<f32>(gates[at]),
-        vec4<f32>(gates[at + 1u]),
-        vec4<f32>(gates[at + 2u]),
-        vec4<f32>(gates[at + 3u]),
-    ));
-    return Quad(units[0], units[1], units[2], units[3]);
-}
-
-fn store_quad(at: u32, values: Quad) {
-    let units = transpose(mat4x4(values.a, values.b, values.c, values.d));
-    gates[at] = Stored4(units[0]);
-    gates[at + 1u] = Stored4(units[1]);
-    gates[at + 2u] = Stored4(units[2]);
-    gates[at + 3u] = Stored4(units[3]);
-}
-
-fn store_recurrent(at: u32, values: Quad) {
-    let units = transpose(mat4x4(values.a, values.b, values.c, values.d));
-    store_row(at, units[0]);
-    store_row(at + 1u, units[1]);
-    store_row(at + 2u, units[2]);
-    store_row(at + 3u, units[3]);
-}
-
-fn load_recurrent(at: u32) -> Quad {
-    let units = transpose(mat4x4(load_row(at), load_row(at + 1u), load_row(at + 2u), load_row(at + 3u)));
-    return Quad(units[0], units[1], units[2], units[3]);
-}
-
-// The raw product of one unit, at element `at` of the ring.
-fn load_raw(at: u32) -> Gates {
-    return ring[at / 4u];
-}
-
-fn store_raw(at: u32, values: Gates) {
-    ring[at / 4u] = values;
 }
 
 fn times(a: Quad, b: Quad) -> Quad {

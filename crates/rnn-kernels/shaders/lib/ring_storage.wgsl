@@ -1,7 +1,7 @@
 // Keeps the left operand of the recurrent product in the ring from step to step, where other workgroups and the next
 // dispatch read it.
-// Defines: begin_ring, end_ring, end_step, row_start, load_row, store_row, store_row_unit.
-// Needs of the driver: ring, ring_start.
+// Defines: begin_ring, end_ring, end_step, row_start, load_row, store_row. Needs: lib/ring.wgsl, and of the driver
+// ring_start.
 
 fn begin_ring(row0: u32, direction: u32, slot: u32, lane: u32) {}
 
@@ -17,14 +17,10 @@ fn row_start(row: u32, direction: u32, slot: u32) -> u32 {
 }
 
 fn load_row(at: u32) -> vec4<f32> {
-    return ring[at];
+    return ring_quad(at);
 }
 
-fn store_row(at: u32, value: vec4<f32>) {
+// Stores element `at`, counted in elements of the ring.
+fn store_row(at: u32, value: RingValue) {
     ring[at] = value;
-}
-
-// One of the four values at a position.
-fn store_row_unit(at: u32, k: u32, value: f32) {
-    ring[at][k] = value;
 }

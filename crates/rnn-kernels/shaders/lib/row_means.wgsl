@@ -1,6 +1,6 @@
 // Means over rows of the ring, computed by the whole workgroup, for layer normalisation: several lanes sum a row
 // together, then one lane adds their sums in a fixed order.
-// Defines: row_mean, row_other, mean_rows, normalise_rows. Needs of the driver: ring, params.batch, WORKGROUP; and
+// Defines: row_mean, row_other, mean_rows, normalise_rows. Needs of the driver: ring_float, params.batch, WORKGROUP; and
 // params.options.epsilon.
 
 var<workgroup> row_parts: array<f32, 256>;
@@ -14,7 +14,7 @@ fn sum_rows(start: u32, width: u32, first: vec2<u32>, count: u32, squared: bool,
         let shift = select(0.0, row_mean[r], squared);
         var sum = 0.0;
         for (var i = lane % per_row; i < count; i += per_row) {
-            let value = ring[start + line * width + i / 4u][i % 4u] - shift;
+            let value = ring_float(4u * (start + line * width) + i) - shift;
             sum += select(value, value * value, squared);
         }
         row_parts[r * per_row + lane % per_row] = sum;

@@ -1,6 +1,7 @@
 // The left operand of a recurrent product, $ROWS rows of four values along k at a time, for subgroups of eight lanes:
 // each lane loads one row in eight and passes it to the others by a shuffle.
-// Defines: begin_rows, stage_rows, fetch_rows, row, release_rows, part_of. Needs of the driver: ring, ring_start.
+// Defines: begin_rows, stage_rows, fetch_rows, row, release_rows, part_of. Needs: lib/ring_*.wgsl, and of the
+// driver ring_start.
 
 var<private> start$Q: u32;
 var<private> held$Q: vec4<f32>;
@@ -12,7 +13,7 @@ fn begin_rows(row0: u32, direction: u32, slot: u32, lane: u32) {
 fn stage_rows(k0: u32, depth: u32, lane: u32) {}
 
 fn fetch_rows(k: u32) {
-    held$Q = ring[start$Q + k];
+    held$Q = ring_quad(start$Q + k);
 }
 
 // Row r, a constant: the compiler removes the comparisons.

@@ -4,8 +4,8 @@
 // units of $ROWS batch rows. A dispatch runs step_count() ticks from step_number() down. Ticks, workgroups, ring and
 // layers in the place of directions are as in rnn/forward.wgsl, with the G*H recurrent gate gradients in the place of
 // h. H and P are multiples of 4 here.
-// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl,
-// lib/step_*.wgsl, lib/ring_*.wgsl, lib/row_means.wgsl.
+// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/quads_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl,
+// lib/rows_*.wgsl, lib/sums_*.wgsl, lib/step_*.wgsl, lib/ring_*.wgsl, lib/row_means.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/backward.rs
 
 struct Params {
@@ -22,6 +22,7 @@ override WORKGROUP: u32;
 override PROJECTED: bool;
 override PHASES: u32;
 override SPLIT: u32;    // as in rnn/forward.wgsl
+override TURNS: u32;
 override PARTIALS: u32;
 const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
@@ -36,14 +37,25 @@ const CHUNK: u32 = 32u; // vec4 along k staged at a time
 @group(1) @binding(5) var<storage, read_write> aux: array<vec4<f32>>;   // [T, B, D, H/4]
 @group(1) @binding(6) var<storage, read_write> state: array<vec4<f32>>; // [2.., D, B, H/4]: dh, carry, dh that
                                                                         // bypasses the cell, sums of parameters
-@group(1) @binding(7) var<storage, read_write> ring: array<vec4<f32>>;  // [2, D, B, H*G/4], then [D, B, K/4], then see
+@group(1) @binding(7) var<storage, read_write> ring: array<RingValue>;  // [2, D, B, H*G/4], then [D, B, K/4], then see
                                                                         // lib/options.wgsl
 
-// See rnn/forward.wgsl.
-var<private> sums: array<vec4<f32>, 64>;
-var<workgroup> partial: array<vec4<f32>, PARTIALS>;
+alias Sum = vec4<f32>; // see rnn/forward.wgsl
 
 const SECOND: u32 = 2u;
+
+// An element of the ring, which one invocation owns: values of four units.
+alias RingValue = vec4<f32>;
+const RING_VALUES: u32 = 1u; // in a vector of four
+
+fn ring_vector(a: RingValue, b: RingValue, c: RingValue, d: RingValue) -> vec4<f32> {
+    return a;
+}
+
+// Float number i of the ring.
+fn ring_float(i: u32) -> f32 {
+    return ring[i / 4u][i % 4u];
+}
 
 fn option(i: u32) -> f32 {
     return options[i / 4u][i % 4u];
@@ -67,6 +79,11 @@ fn row_width() -> u32 {
 fn plane(n: u32, at: Place) -> u32 {
     let line = at.direction * params.batch + at.row;
     return (n * params.directions * params.batch + line) * (params.hidden / 4u) + at.unit;
+}
+
+// The weights of four units at four values along k.
+fn four_weights(at: u32) -> mat4x4<f32> {
+    return mat4x4(held_weight(at), held_weight(at + 1u), held_weight(at + 2u), held_weight(at + 3u));
 }
 
 // acc + w x: a column of w is four units at one value along k.
@@ -348,6 +365,32 @@ fn finish_second(product: vec4<f32>, tick: Tick, row: u32, quad: u32, direction:
     state[plane(1u, at)] += out.carry * scale;
 }
 
+fn finish_sum(sum: vec4<f32>, second: bool, at: Place, row: u32, running: u32) {
+    let tick = tick_of(at.s, row, running);
+    if second {
+        finish_second(sum, tick, row, at.unit, at.direction);
+    } else {
+        finish(sum, tick, row, at.unit, at.direction);
+    }
+}
+
+// As in rnn/forward.wgsl; `at.s` is the later step, which `running` rows have, and `lane` has part and lane.
+fn finish_rows(rows: vec2<u32>, second: bool, at: Place, running: u32, lane: vec2<u32>) {
+    sums_are_kept();
+    let end = min(rows.x + SUM_ROWS, rows.y);
+    var r = rows.x + lane.x;
+    if SPLIT >= SUM_ROWS {
+        if r < end {
+            finish_sum(sum_of(r, rows.x, lane.y), second, at, at.row + r, running);
+        }
+    } else {
+        for (; r < end; r += SPLIT) {
+            finish_sum(sum_of(r, rows.x, lane.y), second, at, at.row + r, running);
+        }
+    }
+    sums_are_read();
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let direction = group.z;
@@ -440,42 +483,30 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
             for (var k0 = 0u; k0 < limit; k0 += CHUNK) {
                 stage_rows(k0, limit, lane);
                 let end = min(k0 + CHUNK, limit);
-                for (var k = k0 + part; k < end; k += SPLIT) {
-                    fetch_rows(k);
-                    let at = start + (weights_of + k * width) * 4u;
-                    let w = mat4x4(held_weight(at), held_weight(at + 1u), held_weight(at + 2u), held_weight(at + 3u));
-                    acc$R = quad_product(acc$R, w, row($Ru));
+                if TURNS > 0u {
+                    for (var turn = 0u; turn < TURNS; turn++) {
+                        let k = k0 + part + turn * SPLIT;
+                        fetch_rows(k);
+                        let w = four_weights(start + (weights_of + k * width) * 4u);
+                        acc$R = quad_product(acc$R, w, row($Ru));
+                    }
+                } else {
+                    for (var k = k0 + part; k < end; k += SPLIT) {
+                        fetch_rows(k);
+                        let w = four_weights(start + (weights_of + k * width) * 4u);
+                        acc$R = quad_product(acc$R, w, row($Ru));
+                    }
                 }
                 release_rows();
             }
-            sums[$R] = acc$R;
-            let at_once = select(PARTIALS / WORKGROUP, $ROWSu, SPLIT == 1u);
-            for (var first_r = 0u; first_r < rows; first_r += at_once) {
-                let some = min(at_once, rows - first_r);
-                if SPLIT > 1u {
-                    for (var r = 0u; r < some; r++) {
-                        partial[r * WORKGROUP + lane] = sums[first_r + r];
-                    }
-                    workgroupBarrier();
-                }
-                for (var r = part; r < some; r += SPLIT) {
-                    var sum = sums[first_r + r];
-                    if SPLIT > 1u {
-                        sum = vec4<f32>();
-                        for (var i = lane % quads; i < WORKGROUP; i += quads) {
-                            sum += partial[r * WORKGROUP + i];
-                        }
-                    }
-                    let row = row0 + first_r + r;
-                    let tick = tick_of(later, row, running);
-                    if second {
-                        finish_second(sum, tick, row, quad, direction);
-                    } else {
-                        finish(sum, tick, row, quad, direction);
-                    }
-                }
-                if SPLIT > 1u {
-                    workgroupBarrier();
+            let at = Place(row0, quad, direction, later);
+            if SUM_ROWS == $ROWSu {
+                keep_sum($Ru, 0u, lane, acc$R);
+                finish_rows(vec2(0u, rows), second, at, running, vec2(part, lane));
+            } else {
+                for (var first_r = 0u; first_r < rows; first_r += SUM_ROWS) {
+                    keep_sum($Ru, first_r, lane, acc$R);
+                    finish_rows(vec2(first_r, rows), second, at, running, vec2(part, lane));
                 }
             }
         }

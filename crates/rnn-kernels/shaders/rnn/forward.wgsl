@@ -9,8 +9,8 @@
 // of that layer has been projected into its gates.
 // h goes from step to step through the ring; step s uses slot s % 2. H and P are multiples of 4 here; packed rows
 // (RAGGED) have one direction.
-// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl, lib/rows_*.wgsl, lib/step_*.wgsl,
-// lib/ring_*.wgsl, lib/row_means.wgsl.
+// Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/units_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl,
+// lib/rows_*.wgsl, lib/sums_*.wgsl, lib/step_*.wgsl, lib/ring_*.wgsl, lib/row_means.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/forward.rs
 
 struct Params {
@@ -30,27 +30,36 @@ override WORKGROUP: u32;
 override PROJECTED: bool;    // LSTM: h is a projection of the cell's output
 override PHASES: u32;        // phases per step
 override SPLIT: u32;         // invocations that share a unit's product, each with some of k; 1 if a step has phases
-override PARTIALS: u32;      // PART_ROWS * WORKGROUP, or 1
+override TURNS: u32;         // turns of the loop over a staged part of k, if they are one or two in each part; else 0
+override PARTIALS: u32;      // sums in workgroup memory: WORKGROUP times the rows at a time
 const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
 @group(0) @binding(0) var<uniform> params: Params;
 // Binding 0, the weights, is in lib/weights_*.wgsl: vectors of four, [D, P/4, H, G]; then [D, H/4, P] of a
-// projection.
+// projection. Binding 3, the gates, is in lib/units_*.wgsl: [T, B, D, H*G].
 @group(1) @binding(1) var<storage, read> options: array<f32>;           // see lib/options.wgsl
 @group(1) @binding(2) var<storage, read> c0: array<f32>;                // [.., D, B, H]
-@group(1) @binding(3) var<storage, read_write> gates: array<Stored4>;   // [T, B, D, H*G/4]
 @group(1) @binding(4) var<storage, read_write> aux: array<f32>;         // [T or 1, B, D, H]
 @group(1) @binding(5) var<storage, read_write> y: array<Stored>;        // [T, B, D, P]
-@group(1) @binding(6) var<storage, read_write> ring: array<vec4<f32>>;  // [2, D, B, P/4], then see lib/options.wgsl
+@group(1) @binding(6) var<storage, read_write> ring: array<RingValue>;  // [2, D, B, P], then see lib/options.wgsl
 @group(1) @binding(7) var<storage, read_write> stats: array<vec4<f32>>; // [T, B, D]: see `stats` in lib/options.wgsl
 
-// The sums, between the unrolled product and the cell. The cell is not unrolled: with 32 copies of it the shader
-// would take minutes to compile. The array is longer than needed, because Mesa unrolls a loop over an array of up to
-// 32 elements.
-var<private> sums: array<Gates, 64>;
-var<private> second_sums: array<f32, 64>;
+alias Sum = Gates; // of a product, for the parts in lib/sums_*.wgsl
 
 const SECOND: u32 = 2u; // the slot of the second product's operand
+
+// An element of the ring, which one invocation owns: a value of one unit.
+alias RingValue = f32;
+const RING_VALUES: u32 = 4u; // in a vector of four
+
+fn ring_vector(a: RingValue, b: RingValue, c: RingValue, d: RingValue) -> vec4<f32> {
+    return vec4(a, b, c, d);
+}
+
+// Float number i of the ring.
+fn ring_float(i: u32) -> f32 {
+    return ring[i];
+}
 
 fn option(i: u32) -> f32 {
     return options[i];
@@ -78,9 +87,6 @@ fn aux_row(s: u32, row: u32, direction: u32) -> u32 {
     return row * params.directions + direction;
 }
 
-// Sums of parts of k, [PART_ROWS][WORKGROUP], for as many rows at a time as fit.
-var<workgroup> partial: array<Gates, PARTIALS>;
-
 // h before this step, of one unit.
 fn h_before(at: Place) -> f32 {
     if NOISE == DRAWS {
@@ -98,7 +104,7 @@ fn h_before(at: Place) -> f32 {
 fn emit(h: f32, at: Place) {
     y[params.y_offset + step_row(at.s, at.row, at.direction) * params.state + at.unit] = Stored(h);
     let next = row_start(at.row, at.direction, (at.s + 1u) % 2u);
-    store_row_unit(next + at.unit / 4u, at.unit % 4u, h * recurrent_scale(at));
+    store_row(4u * next + at.unit, h * recurrent_scale(at));
 }
 
 // Element of the ring with the raw products of a unit.
@@ -107,10 +113,15 @@ fn raw_at(at: Place) -> u32 {
     return 4u * params.options.raw + (line * params.hidden + at.unit) * GATES;
 }
 
-// vec4 of the ring with c of a unit, as computed by the cell.
+// Element of the ring with the operand of the second product of a unit.
+fn second_at(at: Place) -> u32 {
+    return 4u * ring_start(at.row, at.direction, SECOND) + at.unit;
+}
+
+// Element of the ring with c of a unit, as computed by the cell.
 fn fresh_at(at: Place) -> u32 {
     let line = at.direction * params.batch + at.row;
-    return params.options.fresh + (line * params.hidden + at.unit) / 4u;
+    return 4u * params.options.fresh + line * params.hidden + at.unit;
 }
 
 // Index of the first per-unit parameter of layer normalisation: the gains of the gates, then gain and offset of c.
@@ -137,15 +148,14 @@ fn finish_norm_c(mean: f32, scale: f32, at: Place) {
     }
     let cell = step_row(at.s, at.row, at.direction) * params.hidden + at.unit;
     let gain = norm_params() + GATES;
-    let normal = (ring[fresh_at(at)][at.unit % 4u] - mean) * scale;
+    let normal = (ring[fresh_at(at)] - mean) * scale;
     var out = output_gate(load_gates(cell)) * output_act(fma(normal, cell_param(gain, at), cell_param(gain + 1u, at)));
     if is_padding(at.unit, params.options.units) {
         out = 0.0;
     }
     if at.unit == 0u {
         let line = step_row(at.s, at.row, at.direction);
-        stats[line].z = mean;
-        stats[line].w = scale;
+        stats[line] = vec4(stats[line].xy, mean, scale);
     }
     put(out, at);
 }
@@ -153,7 +163,7 @@ fn finish_norm_c(mean: f32, scale: f32, at: Place) {
 // Passes the output of the cell on: to the projection, or as h.
 fn put(value: f32, at: Place) {
     if PROJECTED {
-        ring[ring_start(at.row, at.direction, SECOND) + at.unit / 4u][at.unit % 4u] = value;
+        ring[second_at(at)] = value;
         return;
     }
     var h = value;
@@ -193,10 +203,10 @@ fn finish(product: Gates, at: Place) {
         }
     }
     if RESET_BEFORE {
-        let masked = ring[ring_start(at.row, at.direction, at.s % 2u) + at.unit / 4u][at.unit % 4u];
+        let masked = ring[4u * ring_start(at.row, at.direction, at.s % 2u) + at.unit];
         let reset = gru_reset(recurrent, x, select(masked, 0.0, cleared));
         store_gates(cell, reset.gates);
-        ring[ring_start(at.row, at.direction, SECOND) + at.unit / 4u][at.unit % 4u] = reset.aux;
+        ring[second_at(at)] = reset.aux;
         if TRAINING {
             aux[cell] = reset.aux;
         }
@@ -217,7 +227,7 @@ fn finish(product: Gates, at: Place) {
         aux[aux_row(at.s, at.row, at.direction) * params.hidden + at.unit] = value;
     }
     if NORMED && HAS_CELL {
-        ring[fresh_at(at)][at.unit % 4u] = out.aux;
+        ring[fresh_at(at)] = out.aux;
         return;
     }
     put(out.h, at);
@@ -246,6 +256,32 @@ fn finish_second(product: f32, at: Place) {
         h = mix(h, h_prev, zoned_h(at, at.unit));
     }
     emit(h, at);
+}
+
+fn finish_sum(sum: Gates, at: Place) {
+    if NORMED {
+        keep_raw(sum, at);
+    } else {
+        finish(sum, at);
+    }
+}
+
+// The step of a unit for the rows whose sums have been kept: from rows.x on, below rows.y. `at` is the place of row 0.
+// The invocations of a unit share its rows.
+fn finish_rows(rows: vec2<u32>, at: Place, part: u32, lane: u32) {
+    sums_are_kept();
+    let end = min(rows.x + SUM_ROWS, rows.y);
+    var r = rows.x + part;
+    if SPLIT >= SUM_ROWS {
+        if r < end {
+            finish_sum(sum_of(r, rows.x, lane), Place(at.row + r, at.unit, at.direction, at.s));
+        }
+    } else {
+        for (; r < end; r += SPLIT) {
+            finish_sum(sum_of(r, rows.x, lane), Place(at.row + r, at.unit, at.direction, at.s));
+        }
+    }
+    sums_are_read();
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -288,8 +324,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                     }
                     if unit == 0u {
                         let line = step_row(s, at.row, direction);
-                        stats[line].x = row_mean[r];
-                        stats[line].y = row_other[r];
+                        stats[line] = vec4(row_mean[r], row_other[r], 0.0, 0.0);
                     }
                     let raw = load_raw(raw_at(at));
                     finish((raw - Gates(row_mean[r])) * row_other[r] * gains(norm_params(), at), at);
@@ -309,41 +344,32 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                 for (var k0 = 0u; k0 < depth; k0 += CHUNK) {
                     stage_rows(k0, depth, lane);
                     let end = min(k0 + CHUNK, depth);
-                    for (var k = k0 + part; k < end; k += SPLIT) {
-                        fetch_rows(k);
-                        let w = load_weights((weights_of + k * params.hidden) * GATES);
-                        acc$R = product(acc$R, w, row($Ru));
+                    if TURNS > 0u {
+                        // Compilers unroll this loop, and the loads of all turns overlap.
+                        for (var turn = 0u; turn < TURNS; turn++) {
+                            let k = k0 + part + turn * SPLIT;
+                            fetch_rows(k);
+                            let w = load_weights((weights_of + k * params.hidden) * GATES);
+                            acc$R = product(acc$R, w, row($Ru));
+                        }
+                    } else {
+                        for (var k = k0 + part; k < end; k += SPLIT) {
+                            fetch_rows(k);
+                            let w = load_weights((weights_of + k * params.hidden) * GATES);
+                            acc$R = product(acc$R, w, row($Ru));
+                        }
                     }
                     release_rows();
                 }
-                sums[$R] = acc$R;
-                // Parts are added in order; the invocations of a unit share its rows.
-                let at_once = select(PARTIALS / WORKGROUP, $ROWSu, SPLIT == 1u);
-                for (var first_r = 0u; first_r < rows; first_r += at_once) {
-                    let some = min(at_once, rows - first_r);
-                    if SPLIT > 1u {
-                        for (var r = 0u; r < some; r++) {
-                            partial[r * WORKGROUP + lane] = sums[first_r + r];
-                        }
-                        workgroupBarrier();
-                    }
-                    for (var r = part; r < some; r += SPLIT) {
-                        var sum = sums[first_r + r];
-                        if SPLIT > 1u {
-                            sum = Gates();
-                            for (var i = lane % units; i < WORKGROUP; i += units) {
-                                sum += partial[r * WORKGROUP + i];
-                            }
-                        }
-                        let at = Place(row0 + first_r + r, unit, direction, s);
-                        if NORMED {
-                            keep_raw(sum, at);
-                        } else {
-                            finish(sum, at);
-                        }
-                    }
-                    if SPLIT > 1u {
-                        workgroupBarrier();
+                let at = Place(row0, unit, direction, s);
+                // Compilers keep a loop that has one turn.
+                if SUM_ROWS == $ROWSu {
+                    keep_sum($Ru, 0u, lane, acc$R);
+                    finish_rows(vec2(0u, rows), at, part, lane);
+                } else {
+                    for (var first_r = 0u; first_r < rows; first_r += SUM_ROWS) {
+                        keep_sum($Ru, first_r, lane, acc$R);
+                        finish_rows(vec2(first_r, rows), at, part, lane);
                     }
                 }
             }
@@ -366,9 +392,11 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                     }
                     release_rows();
                 }
-                second_sums[$R] = one$R;
-                for (var r = 0u; r < rows; r++) {
-                    finish_second(second_sums[r], Place(row0 + r, unit, direction, s));
+                for (var first_r = 0u; first_r < rows; first_r += SUM_ROWS) {
+                    keep_sum($Ru, first_r, lane, Sum(one$R));
+                    for (var r = first_r; r < min(first_r + SUM_ROWS, rows); r++) {
+                        finish_second(first_gate(sum_of(r, first_r, lane)), Place(row0 + r, unit, direction, s));
+                    }
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Kernels of `shaders/gemm/*.wgsl`: each form of the product for each pair of formats.
 
-use crate::kernel::{Access::*, Constants, Kernel, StepSource, part};
+use crate::kernel::{Access::*, Kernel, StepSource, part};
 use crate::params::gemm::{GemmParams, SumPartsParams};
 
 /// Storage formats of a product's operands and of its result.
@@ -85,29 +85,32 @@ pub static GEMM_SUBGROUP: Family = family!(
     }
 );
 
-/// Contiguous axes of the operands, with eight rows per invocation.
-const TILE_VARIANTS: &[Constants] = &[
-    &[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0), ("ROWS", 8.0)],
-    &[("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0), ("ROWS", 8.0)],
-    &[("A_ALONG_K", 0.0), ("B_ALONG_K", 1.0), ("ROWS", 8.0)],
-    &[("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0), ("ROWS", 8.0)],
-];
-
-/// The fields that both tiles share.
-const GEMM_TILE: Kernel = Kernel {
-    entry: "gemm_tile",
-    bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
-    params: GemmParams::LAYOUT,
-    variants: TILE_VARIANTS,
-    trusted: true,
-    ..Kernel::PLAIN
-};
+/// The fields that both tiles share, for these further constants: the contiguous axes of the operands, with eight
+/// rows per invocation.
+macro_rules! gemm_tile {
+    ($($constant:expr),*) => {
+        Kernel {
+            entry: "gemm_tile",
+            bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
+            params: GemmParams::LAYOUT,
+            variants: &[
+                &[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0), ("ROWS", 8.0), $($constant),*],
+                &[("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0), ("ROWS", 8.0), $($constant),*],
+                &[("A_ALONG_K", 0.0), ("B_ALONG_K", 1.0), ("ROWS", 8.0), $($constant),*],
+                &[("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0), ("ROWS", 8.0), $($constant),*],
+            ],
+            trusted: true,
+            ..Kernel::PLAIN
+        }
+    };
+}
 
 /// For aligned operands; a workgroup computes 64 x 64 of the result.
-pub static GEMM_TILE_64: Family = family!("gemm_tile_64", ["aligned", "tile_64", "gemm_tile"], GEMM_TILE);
+pub static GEMM_TILE_64: Family = family!("gemm_tile_64", ["aligned", "tile_64", "gemm_tile"], gemm_tile!());
 
-/// For aligned operands; a workgroup computes 128 x 128 of the result.
-pub static GEMM_TILE_128: Family = family!("gemm_tile_128", ["aligned", "tile_128", "gemm_tile"], GEMM_TILE);
+/// For aligned operands; a workgroup computes 128 x 128 of the result. It has BUFFERS * 16 KiB of workgroup memory.
+pub static GEMM_TILE_128: Family =
+    family!("gemm_tile_128", ["aligned", "tile_128", "gemm_tile"], gemm_tile!(("BUFFERS", 1.0)));
 
 /// For at most four rows and a matrix that is contiguous along k.
 pub static GEMV: Family = family!(

@@ -79,6 +79,7 @@ pub(crate) fn run(tests: Vec<DeviceTest>) -> ! {
 
 /// As [`run`]; where `possible` says no, the tests show as ignored.
 pub(crate) fn run_where(possible: fn() -> bool, tests: Vec<DeviceTest>) -> ! {
+    compile_kernels_quickly();
     let arguments = Arguments::from_args();
     if !arguments.list {
         eprintln!("{}", said_of_gpu_tests());
@@ -87,6 +88,17 @@ pub(crate) fn run_where(possible: fn() -> bool, tests: Vec<DeviceTest>) -> ! {
     let trials = tests.into_iter().flat_map(trials);
     let trials = trials.map(|trial| if ignored { trial.with_ignored_flag(true) } else { trial });
     libtest_mimic::run(&arguments, trials.collect()).exit()
+}
+
+/// Tells Mesa's software driver to leave out LLVM's optimisations, unless the variable is set: tests run each kernel for
+/// moments, and it then compiles a third faster. Other drivers do not read the variable.
+pub(crate) fn compile_kernels_quickly() {
+    const PASSES: &str = "GALLIVM_PERF";
+    if std::env::var_os(PASSES).is_none() {
+        // SAFETY: `main` calls this before it starts a thread or loads a driver, so nothing reads the environment
+        // meanwhile.
+        unsafe { std::env::set_var(PASSES, "nopt") };
+    }
 }
 
 /// What becomes of the GPU tests, in one line.

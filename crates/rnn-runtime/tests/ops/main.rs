@@ -1,4 +1,4 @@
-//! Every op of `rnn_runtime::ops` but the matrix product and the recurrent stack, on every device,
+//! Every op of `rnn_runtime::ops` but the recurrent stack, on every device,
 //! against the f64 references of `rnn_testing`.
 
 #[path = "../common/mod.rs"]
@@ -8,7 +8,10 @@ mod copy;
 mod ctc;
 mod dropout;
 mod embed;
+mod gemm;
 mod grad_norm;
+#[cfg(feature = "gpu")]
+mod grids;
 mod helpers;
 mod layer_norm;
 mod loss;
@@ -21,6 +24,7 @@ mod softmax;
 
 fn main() {
     let mut tests = pointwise::tests();
+    tests.extend(gemm::tests());
     tests.extend(copy::tests());
     tests.extend(reduce::tests());
     tests.extend(softmax::tests());
@@ -33,5 +37,7 @@ fn main() {
     tests.extend(grad_norm::tests());
     tests.extend(optim::tests());
     tests.extend(non_finite::tests());
+    #[cfg(feature = "gpu")]
+    tests.extend(grids::tests());
     common::run(tests);
 }

@@ -46,7 +46,10 @@ pub struct DriverConstants {
     pub phases: usize,
     /// Invocations that share the product of a unit.
     pub split: usize,
-    /// Partial sums in workgroup memory, if invocations share a product; else 1.
+    /// Turns of the loop over a staged part of k, if they are one or two in each part; else 0.
+    pub turns: usize,
+    /// Sums of products in workgroup memory at the same time, a multiple of `workgroup`. [`super::Fetch::Subgroup`] keeps
+    /// none there.
     pub partials: usize,
     /// Invocations per workgroup.
     pub workgroup: usize,
@@ -85,11 +88,12 @@ impl OptionConstants {
 
 impl DriverConstants {
     /// The constants with their names.
-    pub const fn list(&self) -> [Constant; 6] {
+    pub const fn list(&self) -> [Constant; 7] {
         [
             ("PROJECTED", flag(self.projected)),
             ("PHASES", self.phases as f64),
             ("SPLIT", self.split as f64),
+            ("TURNS", self.turns as f64),
             ("PARTIALS", self.partials as f64),
             ("WORKGROUP", self.workgroup as f64),
             (ROWS, self.rows as f64),
@@ -102,9 +106,10 @@ pub const fn training(is: bool) -> Constant {
     ("TRAINING", flag(is))
 }
 
-/// Size of the rows that a workgroup keeps from step to step, in vectors of four.
-pub const fn held_rows(vectors: usize) -> Constant {
-    ("HELD_ROWS", vectors as f64)
+/// Size of the rows that a workgroup keeps from step to step, in elements of the ring: scalars forward, vectors of four
+/// backward.
+pub const fn held_rows(elements: usize) -> Constant {
+    ("HELD_ROWS", elements as f64)
 }
 
 /// Size of the weights that a workgroup keeps from step to step, in vectors of four.
@@ -118,19 +123,51 @@ pub const fn held_weights(vectors: usize) -> Constant {
 const SETS: [(OptionConstants, DriverConstants); 4] = [
     (
         options([0.0, 1.0, 1.0], [false, false, false, false, false], NoiseMode::None),
-        DriverConstants { projected: false, phases: 1, split: 1, partials: 1, workgroup: 256, rows: 4 },
+        DriverConstants {
+            projected: false,
+            phases: 1,
+            split: 1,
+            turns: 0,
+            partials: 256,
+            workgroup: 256,
+            rows: 4,
+        },
     ),
     (
         options([5.0, 2.0, 7.0], [false, false, true, true, false], NoiseMode::Draws),
-        DriverConstants { projected: false, phases: 1, split: 8, partials: 64, workgroup: 64, rows: 1 },
+        DriverConstants {
+            projected: false,
+            phases: 1,
+            split: 16,
+            turns: 2,
+            partials: 64,
+            workgroup: 64,
+            rows: 1,
+        },
     ),
     (
         options([3.0, 3.0, 3.0], [true, true, false, false, false], NoiseMode::Mean),
-        DriverConstants { projected: false, phases: 1, split: 2, partials: 64, workgroup: 32, rows: 16 },
+        DriverConstants {
+            projected: false,
+            phases: 1,
+            split: 2,
+            turns: 0,
+            partials: 64,
+            workgroup: 32,
+            rows: 16,
+        },
     ),
     (
         options([4.0, 12.0, 11.0], [true, false, true, false, true], NoiseMode::Draws),
-        DriverConstants { projected: false, phases: 3, split: 1, partials: 1, workgroup: 32, rows: 8 },
+        DriverConstants {
+            projected: false,
+            phases: 3,
+            split: 1,
+            turns: 0,
+            partials: 256,
+            workgroup: 32,
+            rows: 8,
+        },
     ),
 ];
 
@@ -152,7 +189,7 @@ const fn options(
     }
 }
 
-/// All constants of one of the validated sets; N is 22 plus the number of `others`.
+/// All constants of one of the validated sets; N is 23 plus the number of `others`.
 pub(super) const fn validated<const N: usize>(set: usize, others: &[Constant]) -> [Constant; N] {
     let (options, driver) = (SETS[set].0.list(), SETS[set].1.list());
     let mut all = [("", 0.0); N];
@@ -160,8 +197,8 @@ pub(super) const fn validated<const N: usize>(set: usize, others: &[Constant]) -
     while n < N {
         all[n] = match n {
             0..16 => options[n],
-            16..22 => driver[n - 16],
-            _ => others[n - 22],
+            16..23 => driver[n - 16],
+            _ => others[n - 23],
         };
         n += 1;
     }

@@ -47,10 +47,10 @@ pub enum Formats {
 macro_rules! variants {
     ($count:literal, $others:expr) => {
         &[
-            &constants::validated::<{ 22 + $count }>(0, $others),
-            &constants::validated::<{ 22 + $count }>(1, $others),
-            &constants::validated::<{ 22 + $count }>(2, $others),
-            &constants::validated::<{ 22 + $count }>(3, $others),
+            &constants::validated::<{ 23 + $count }>(0, $others),
+            &constants::validated::<{ 23 + $count }>(1, $others),
+            &constants::validated::<{ 23 + $count }>(2, $others),
+            &constants::validated::<{ 23 + $count }>(3, $others),
         ]
     };
 }
@@ -72,7 +72,7 @@ const BACKWARD_VARIANTS: [&[Constants]; 4] = [
 
 /// One driver with one cell.
 macro_rules! recurrence {
-    ($direction:literal, $bindings:expr, $params:ty, $variants:expr, [$cell:literal, $gates:literal, $($part:literal),*], $weights:tt, $store:tt, $rows:ident, $step:ident) => {
+    ($direction:tt, $bindings:expr, $params:ty, $variants:expr, [$cell:literal, $gates:tt, $($part:literal),*], $weights:tt, $store:tt, $rows:ident, $step:ident) => {
         Kernel {
             label: concat!($cell, "_", $direction, "_", $weights, "_", $store, "_", stringify!($rows), "_", stringify!($step)),
             parts: &[
@@ -83,12 +83,15 @@ macro_rules! recurrence {
                 part!("lib/store_" $store ".wgsl"),
                 part!("lib/weights_" $weights ".wgsl"),
                 part!("lib/gates_" $gates ".wgsl"),
+                recurrence!(@memory $direction, $gates),
                 part!("lib/options.wgsl"),
                 part!("lib/cell.wgsl"),
                 $(part!("cells/" $part ".wgsl"),)*
                 recurrence!(@held $rows),
+                part!("lib/ring.wgsl"),
                 recurrence!(@ring $rows),
                 recurrence!(@rows $rows),
+                recurrence!(@sums $rows),
                 part!("lib/row_means.wgsl"),
                 part!("rnn/" $direction ".wgsl"),
             ],
@@ -102,6 +105,8 @@ macro_rules! recurrence {
             trusted: true,
         }
     };
+    (@memory "forward", $gates:tt) => { part!("lib/units_" $gates ".wgsl") };
+    (@memory "backward", $gates:tt) => { part!("lib/quads_" $gates ".wgsl") };
     (@half "f32") => { false };
     (@half "f16") => { true };
     (@step Immediate) => { part!("lib/step_immediate.wgsl") };
@@ -109,6 +114,8 @@ macro_rules! recurrence {
     (@rows Workgroup) => { part!("lib/rows_workgroup.wgsl") };
     (@rows Subgroup) => { part!("lib/rows_subgroup.wgsl") };
     (@rows $held:ident) => { part!("lib/rows_held.wgsl") };
+    (@sums Subgroup) => { part!("lib/sums_own.wgsl") };
+    (@sums $other:ident) => { part!("lib/sums_shared.wgsl") };
     (@ring Workgroup) => { part!("lib/ring_storage.wgsl") };
     (@ring Subgroup) => { part!("lib/ring_storage.wgsl") };
     (@ring $held:ident) => { part!("lib/ring_held.wgsl") };

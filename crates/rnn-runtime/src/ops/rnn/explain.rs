@@ -157,7 +157,7 @@ impl Device {
     /// The parts that a training pass runs in.
     fn parts(&self, spec: &StackSpec, steps_rows: [usize; 2]) -> Result<Option<Parts>> {
         let Device::Gpu(gpu) = self else { return Ok(Some(Parts::Whole)) };
-        match parts::on_gpu(spec, gpu.max_array_bytes(), steps_rows, true, false) {
+        match parts::on_gpu(spec, parts::Limits::of(gpu), steps_rows, true, false) {
             Ok(parts) => Ok(Some(parts)),
             Err(Error::TooLarge { .. }) => Ok(None),
             Err(other) => Err(other),

@@ -4,7 +4,7 @@ use super::StackArgs;
 use crate::device::Device;
 use rnn_base::error::Result;
 #[cfg(feature = "gpu")]
-use {rnn_base::error::Error, rnn_gpu::rnn::Largest, rnn_kernels::cell::StackSpec};
+use {rnn_base::error::Error, rnn_gpu::GpuDevice, rnn_gpu::rnn::Largest, rnn_kernels::cell::StackSpec};
 
 /// Division of a pass over a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Parts {
             (Device::Gpu(gpu), &[steps, batch, _]) => {
                 let plain = args.sequences.is_none_or(super::Sequences::is_plain);
                 let pieces = !args.training && plain && args.draws.is_none();
-                on_gpu(args.spec, gpu.max_array_bytes(), [steps, batch], args.training, pieces)
+                on_gpu(args.spec, Limits::of(gpu), [steps, batch], args.training, pieces)
             }
             // On the CPU memory is the only limit. An invalid shape is refused by the pass itself.
             (Device::Cpu(_), _) => Ok(Parts::Whole),
@@ -55,17 +55,37 @@ impl Parts {
     }
 }
 
+/// What a GPU can take at once.
+#[cfg(feature = "gpu")]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Bytes of an array.
+    bytes: u64,
+    /// Batch rows of a pass.
+    rows: usize,
+}
+
+#[cfg(feature = "gpu")]
+impl Limits {
+    pub(super) fn of(gpu: &GpuDevice) -> Self {
+        Limits { bytes: gpu.max_array_bytes(), rows: gpu.max_batch_rows() }
+    }
+}
+
 /// The parts on a GPU. `pieces`: whether the input may be projected one piece at a time.
 #[cfg(feature = "gpu")]
 pub(super) fn on_gpu(
     spec: &StackSpec,
-    limit: u64,
+    limits: Limits,
     [steps, batch]: [usize; 2],
     training: bool,
     pieces: bool,
 ) -> Result<Parts> {
     let largest = Largest::new(spec, training, pieces)?;
-    let fits = |steps: usize, batch: usize| largest.bytes(spec, steps, batch) <= u128::from(limit);
+    let limit = limits.bytes;
+    let fits = |steps: usize, batch: usize| {
+        batch <= limits.rows && largest.bytes(spec, steps, batch) <= u128::from(limit)
+    };
     if fits(steps, batch) {
         return Ok(Parts::Whole);
     }
@@ -89,7 +109,7 @@ pub(super) fn on_gpu(
     }
     // The same number of groups, but of equal size.
     let rows = batch.div_ceil(batch.div_ceil(rows));
-    tracing::debug!(batch, rows, "a pass in groups of rows: its arrays are above the adapter's limit");
+    tracing::debug!(batch, rows, "a pass in groups of rows: it is above the adapter's limits");
     let segment = in_time.then(|| segment(rows)).filter(|&every| every < steps);
     Ok(Parts::Groups { rows, segment })
 }

@@ -1,0 +1,241 @@
+//! The test of the kernels that every other way falls back to: an adapter that computes nothing, or computes wrongly,
+//! must not train.
+//!
+//! Optional kernels have tests of their own (`self_test.rs`), and what fails there is replaced. Behind the simplest
+//! kernels is nothing, so a wrong answer is an error. Opening a device tests an elementwise kernel and the plain
+//! product. A cell is tested where its weights are first packed, forward and backward (`rnn/base_test.rs`). A pass counts
+//! for all devices that the process opens on the adapter with the same options.
+
+use super::array::GpuArray;
+use super::device::CAN_WAIT;
+use super::gemm::{GemmArgs, gemm};
+use super::pointwise::affine;
+use super::trial::Trial;
+use super::{GpuDevice, rnn};
+use rnn_base::args::gemm::{Operand, Output};
+use rnn_base::error::{Error, Result};
+use rnn_kernels::cell::{CellKind, CellSpec};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is tested together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    /// An elementwise kernel and the plain product.
+    Plain,
+    Lstm,
+    LstmCoupled,
+    Gru,
+    GruBefore,
+    Mgu,
+    Rnn,
+}
+
+impl Part {
+    const CELLS: [Part; 6] =
+        [Part::Lstm, Part::LstmCoupled, Part::Gru, Part::GruBefore, Part::Mgu, Part::Rnn];
+
+    fn of(cell: &CellSpec) -> Self {
+        match cell.kind {
+            CellKind::Lstm if cell.coupled => Part::LstmCoupled,
+            CellKind::Lstm => Part::Lstm,
+            CellKind::Gru if !cell.reset_after => Part::GruBefore,
+            CellKind::Gru => Part::Gru,
+            CellKind::Mgu => Part::Mgu,
+            CellKind::Rnn => Part::Rnn,
+        }
+    }
+
+    /// The cell without options.
+    fn cell(self) -> Option<CellSpec> {
+        Some(match self {
+            Part::Plain => return None,
+            Part::Lstm => CellSpec::lstm(),
+            Part::LstmCoupled => CellSpec { coupled: true, ..CellSpec::lstm() },
+            Part::Gru => CellSpec::gru(),
+            Part::GruBefore => CellSpec { reset_after: false, ..CellSpec::gru() },
+            Part::Mgu => CellSpec::mgu(),
+            Part::Rnn => CellSpec::rnn_tanh(),
+        })
+    }
+
+    /// Enqueues the kernels.
+    fn cases(self, gpu: &GpuDevice) -> Result<Vec<Case>> {
+        let _simplest = Simplest::on();
+        match self.cell() {
+            None => plain(gpu),
+            Some(cell) => rnn::base_test::cases(gpu, cell),
+        }
+    }
+}
+
+/// One result of the kernels under test.
+pub(crate) struct Case {
+    /// Kernels and result, for the error.
+    pub(crate) what: String,
+    pub(crate) trial: Trial,
+    /// Largest difference that is right.
+    pub(crate) tolerance: f32,
+}
+
+impl Case {
+    fn judge(&self, gpu: &GpuDevice, got: &[f32]) -> Result<()> {
+        let right = |got: f32, want: f32| (got - want).abs() <= self.tolerance;
+        let pairs = got.iter().zip(&self.trial.want).enumerate();
+        let Some((at, (got, want))) = pairs.into_iter().find(|(_, (got, want))| !right(**got, **want)) else {
+            return Ok(());
+        };
+        Err(Error::WrongResults {
+            adapter: gpu.info().name.clone(),
+            what: format!("{}[{at}]", self.what),
+            expected: match self.tolerance {
+                0.0 => want.to_string(),
+                tolerance => format!("{want} within {tolerance}"),
+            },
+            got: got.to_string(),
+        })
+    }
+}
+
+/// The parts that passed on a device, as bits.
+#[derive(Default)]
+pub(super) struct BaseTests(AtomicU32);
+
+impl BaseTests {
+    fn passed(&self, part: Part) -> bool {
+        self.0.load(Ordering::Relaxed) & 1 << part as u32 != 0
+    }
+
+    fn pass(&self, part: Part) {
+        self.0.fetch_or(1 << part as u32, Ordering::Relaxed);
+    }
+}
+
+/// Whether a part has passed. The lock is held during the test, so that devices of one adapter that are opened side by
+/// side test it once.
+type Slot = Arc<Mutex<bool>>;
+
+/// The slot of a part on all devices of the process that run the same kernels on the same adapter.
+fn slot(gpu: &GpuDevice, part: Part) -> Slot {
+    static SLOTS: Mutex<Option<HashMap<(String, Part), Slot>>> = Mutex::new(None);
+    let info = gpu.info();
+    let mut key = format!("{} {info} {}", info.index, gpu.has_immediates());
+    if gpu.0.fault.is_some() {
+        key.push_str(&format!(" device {}", gpu.number()));
+    }
+    let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    slots.get_or_insert_default().entry((key, part)).or_default().clone()
+}
+
+impl GpuDevice {
+    /// Tests what opening a device tests. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::WrongResults`], a refused kernel, or a lost device.
+    pub(super) fn test_base(&self) -> Result<()> {
+        self.test_part(Part::Plain)
+    }
+
+    /// Tests the simplest kernels of a cell at its first use; the opening of a device has done so in a browser.
+    ///
+    /// # Errors
+    /// As [`GpuDevice::test_base`].
+    pub(crate) fn test_cell(&self, cell: &CellSpec) -> Result<()> {
+        // The test packs weights, too.
+        if simplest_only() { Ok(()) } else { self.test_part(Part::of(cell)) }
+    }
+
+    fn test_part(&self, part: Part) -> Result<()> {
+        if self.0.base_tests.passed(part) {
+            return Ok(());
+        }
+        let slot = slot(self, part);
+        let mut passed = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*passed {
+            for case in part.cases(self)? {
+                case.judge(self, &case.trial.values()?)?;
+            }
+            *passed = true;
+        }
+        self.0.base_tests.pass(part);
+        Ok(())
+    }
+
+    /// As [`GpuDevice::test_base`], without blocking the thread. In a browser it tests all cells, because a first use
+    /// cannot wait for the results there.
+    ///
+    /// # Errors
+    /// As [`GpuDevice::test_base`].
+    pub(super) async fn test_base_async(&self) -> Result<()> {
+        let cells: &[Part] = if CAN_WAIT { &[] } else { &Part::CELLS };
+        for &part in [Part::Plain].iter().chain(cells) {
+            for case in part.cases(self)? {
+                case.judge(self, &case.trial.values_async().await?)?;
+            }
+            self.0.base_tests.pass(part);
+        }
+        Ok(())
+    }
+}
+
+thread_local! {
+    static SIMPLEST_ONLY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread uses no optional kernels now.
+pub(super) fn simplest_only() -> bool {
+    SIMPLEST_ONLY.get()
+}
+
+/// While it lives, families of optional kernels count as failed on this thread.
+struct Simplest;
+
+impl Simplest {
+    fn on() -> Self {
+        SIMPLEST_ONLY.set(true);
+        Simplest
+    }
+}
+
+impl Drop for Simplest {
+    fn drop(&mut self) {
+        SIMPLEST_ONLY.set(false);
+    }
+}
+
+/// A small integer for element `i`, never 0: adapters that compute nothing often leave zeros.
+fn value(i: usize) -> f32 {
+    [1.0, -2.0, 3.0, 2.0, -1.0, -3.0, 5.0][i % 7]
+}
+
+/// Small integers, so that the results are exact.
+fn plain(gpu: &GpuDevice) -> Result<Vec<Case>> {
+    const OP: &str = "self-test";
+    // One workgroup of the elementwise kernel and a remainder; a tile of the product and a remainder.
+    let (m, n, k) = (67, 5, 3);
+    let values = |count: usize| (0..count).map(value).collect::<Vec<f32>>();
+    let (a, b, bias) = (values(m * k), values(k * n), values(n));
+    let of = |values: &[f32], dims: &[usize]| gpu.array_of(OP, values, dims);
+    let (x, w, bias_array) = (of(&a, &[m, k])?, of(&b, &[k, n])?, of(&bias, &[n])?);
+    let mut c = gpu.array(OP, &[m, n])?;
+    let args = GemmArgs {
+        batch: 1,
+        m,
+        n,
+        k,
+        a: Operand::rows(&x, k),
+        b: Operand::rows(&w, n),
+        bias: Some(&bias_array),
+        accumulate: false,
+    };
+    gemm(gpu, &args, &mut c, Output::rows(n))?;
+    let product = |i: usize| bias[i % n] + (0..k).map(|l| a[i / n * k + l] * b[l * n + i % n]).sum::<f32>();
+    let y = affine(gpu, &c.buffer, m * n, 2.0, 1.0)?;
+    let y = GpuArray { buffer: y, ..c.clone() };
+    let want: Vec<f32> = (0..m * n).map(product).collect();
+    let doubled = want.iter().map(|x| 2.0 * x + 1.0).collect();
+    let case = |what: &str, got, want| Case { what: what.into(), trial: Trial { got, want }, tolerance: 0.0 };
+    Ok(vec![case("the matrix product", c, want), case("an elementwise function", y, doubled)])
+}

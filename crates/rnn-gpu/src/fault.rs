@@ -1,0 +1,56 @@
+//! Imitation of faulty drivers, for the tests of self-tests.
+
+use super::encoder::Launch;
+use super::{GpuBuffer, GpuDevice, pointwise};
+use rnn_base::error::Result;
+use rnn_kernels::catalogue::pointwise::FILL;
+use rnn_kernels::{Access, Kernel};
+use std::sync::{Mutex, PoisonError};
+
+/// The kernels that devices run wrongly, and how. Only for tests: the results of such a device are wrong.
+#[derive(Debug, Default)]
+pub struct Fault(Mutex<Option<(&'static str, FaultEffect)>>);
+
+/// What a faulty kernel does.
+#[derive(Clone, Copy, Debug)]
+pub enum FaultEffect {
+    /// It does not run: what was in memory stays there.
+    Nothing,
+    /// It writes this number everywhere in the arrays that it may write.
+    Fills(f32),
+}
+
+impl Fault {
+    /// All kernels run as they should.
+    pub const fn none() -> Self {
+        Fault(Mutex::new(None))
+    }
+
+    /// From now on the kernels whose label contains `kernels` do this. All labels contain the empty text.
+    pub fn set(&self, kernels: &'static str, effect: FaultEffect) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((kernels, effect));
+    }
+
+    fn of(&self, label: &str) -> Option<FaultEffect> {
+        let (kernels, effect) = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        // The faults themselves are written by `FILL`.
+        (label.contains(kernels) && label != FILL.label).then_some(effect)
+    }
+}
+
+impl GpuDevice {
+    /// The fault of the device that concerns a kernel.
+    pub(super) fn fault(&self, kernel: &Kernel) -> Option<FaultEffect> {
+        self.0.fault?.of(kernel.label)
+    }
+
+    /// Does what the effect says in place of the launch.
+    pub(super) fn run_faulty(&self, launch: &Launch<'_>, effect: FaultEffect) -> Result<()> {
+        let FaultEffect::Fills(value) = effect else { return Ok(()) };
+        let written = launch.buffers.iter().zip(launch.kernel.bindings);
+        let written = written.filter(|(_, access)| **access == Access::ReadWrite);
+        written
+            .map(|(buffer, _)| buffer)
+            .try_for_each(|buffer: &&GpuBuffer| pointwise::fill_all(self, buffer, value))
+    }
+}

@@ -1,0 +1,101 @@
+//! Drivers that compute nothing, or something else, end in a typed error before anything trains on them.
+
+use rnn_kernels::cell::{CellSpec, Parameter, StackSpec};
+use rnn_runtime::ops::rnn::{CellWeights, Packed, pack};
+use rnn_runtime::{Array, CacheDir, Device, Error, Fault, FaultEffect, GpuOptions};
+
+/// Kernels that do not run, or write zeros, NaN or a large number.
+const EFFECTS: [FaultEffect; 4] =
+    [FaultEffect::Nothing, FaultEffect::Fills(0.0), FaultEffect::Fills(f32::NAN), FaultEffect::Fills(1e30)];
+
+fn options(fault: &'static Fault) -> GpuOptions {
+    GpuOptions { fault: Some(fault), cache_dir: CacheDir::Off, ..GpuOptions::default() }
+}
+
+fn cells() -> [(&'static str, CellSpec); 6] {
+    [
+        ("lstm", CellSpec::lstm()),
+        ("lstm with coupled gates", CellSpec { coupled: true, ..CellSpec::lstm() }),
+        ("gru", CellSpec::gru()),
+        ("gru with reset before the product", CellSpec { reset_after: false, ..CellSpec::gru() }),
+        ("mgu", CellSpec::mgu()),
+        ("elman", CellSpec::rnn_tanh()),
+    ]
+}
+
+/// Packs a layer's weights, as every use of a layer does.
+fn first_use(device: &Device, cell: CellSpec) -> Result<Packed, Error> {
+    let spec = StackSpec { bias: false, ..StackSpec::new(cell, 2, 3) };
+    let zeros = |parameter| {
+        let dims = spec.parameter_dims(0, parameter).unwrap();
+        Array::from_f32(device, &vec![0.0; dims.iter().product()], &dims).unwrap()
+    };
+    pack(&spec, &[CellWeights::new(zeros(Parameter::WeightIh), zeros(Parameter::WeightHh))])
+}
+
+/// The error names the adapter, the kernels, and both values.
+fn expect_wrong_results(case: &str, result: Result<impl Sized, Error>, kernels: &str, value: &str) {
+    match result {
+        Err(Error::WrongResults { adapter, what, expected, got }) => {
+            assert_eq!(adapter, Device::adapters()[0].name, "{case}");
+            assert!(what.starts_with(kernels) && what.contains('['), "{case}: {what}");
+            assert!(!expected.is_empty() && got.contains(value), "{case}: {expected}, {got}");
+        }
+        Err(other) => panic!("{case}: {other}"),
+        Ok(_) => panic!("{case}: no error"),
+    }
+}
+
+fn value(effect: FaultEffect) -> String {
+    match effect {
+        FaultEffect::Nothing => String::new(),
+        FaultEffect::Fills(value) => value.to_string(),
+    }
+}
+
+pub(crate) fn a_driver_that_computes_nothing_is_not_opened(_: &Device) {
+    static FAULT: Fault = Fault::none();
+    for effect in EFFECTS {
+        let tests = [
+            ("", "the matrix product"),
+            ("gemm", "the matrix product"),
+            ("affine", "an elementwise function"),
+        ];
+        for (kernels, what) in tests {
+            let case = format!("{kernels:?} {effect:?}");
+            FAULT.set(kernels, effect);
+            expect_wrong_results(&case, Device::gpu_with((), options(&FAULT)), what, &value(effect));
+            let opening = Device::gpu_async((), options(&FAULT));
+            expect_wrong_results(&case, pollster::block_on(opening), what, &value(effect));
+        }
+    }
+}
+
+pub(crate) fn a_cell_that_a_driver_computes_wrongly_is_refused_at_its_first_use(_: &Device) {
+    static FAULT: Fault = Fault::none();
+    let device = Device::gpu_with((), options(&FAULT)).unwrap();
+    for (name, cell) in cells() {
+        for (kernels, direction) in [("_forward_", "forward"), ("_backward_", "backward")] {
+            for effect in EFFECTS {
+                FAULT.set(kernels, effect);
+                let case = format!("{name} {direction} {effect:?}");
+                expect_wrong_results(&case, first_use(&device, cell), &format!("{name} {direction}, "), "");
+            }
+        }
+        // Memory holds right results of this layer by now, but kernels that do not run are found all the same.
+        FAULT.set("", FaultEffect::Nothing);
+        expect_wrong_results(name, first_use(&device, cell), name, "");
+        FAULT.set("none", FaultEffect::Nothing);
+        first_use(&device, cell).unwrap();
+    }
+}
+
+/// The recurrence alone may be right and the rest wrong.
+pub(crate) fn wrong_kernels_around_the_recurrence_are_seen(_: &Device) {
+    static FAULT: Fault = Fault::none();
+    let device = Device::gpu_with((), options(&FAULT)).unwrap();
+    for kernels in ["interleave", "pack_bias", "pack_recurrent", "sum_axis", "copy"] {
+        FAULT.set(kernels, FaultEffect::Fills(0.0));
+        expect_wrong_results(kernels, first_use(&device, CellSpec::lstm()), "lstm ", "0");
+    }
+}

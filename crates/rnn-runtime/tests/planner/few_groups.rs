@@ -1,0 +1,56 @@
+//! Recurrences that need more workgroups than a device allows along one dimension.
+
+use super::{error_of, open, options, training, zero_weights};
+use rnn_kernels::cell::{CellSpec, Storage};
+use rnn_runtime::ops::rnn::{Parts, StackArgs, forward, forward_in_parts, pack};
+use rnn_runtime::{Algorithm, Array, Device, Error, GpuOptions};
+use rnn_testing::oracle::stack_spec;
+use rnn_testing::shapes::RnnShape;
+
+/// Workgroups along batch rows take more rows each.
+pub(crate) fn recurrences_need_no_more_workgroups_than_there_are(_: &Device) {
+    for (algorithm, shape) in [
+        (Algorithm::Step, RnnShape { t: 3, b: 22, i: 5, h: 20 }),
+        (Algorithm::Sequence, RnnShape { t: 3, b: 22, i: 5, h: 20 }),
+        (Algorithm::Step, RnnShape { t: 2, b: 9, i: 3, h: 70 }),
+    ] {
+        for subgroups in [true, false] {
+            let algorithm = Some(algorithm);
+            let device = open(GpuOptions { max_groups: Some(3), subgroups, algorithm, ..options() });
+            let error = error_of(&device, CellSpec::rnn_tanh(), Storage::F32, shape);
+            assert!(error < 1e-4, "{algorithm:?} {subgroups} {shape:?}: {error}");
+        }
+    }
+}
+
+/// Three workgroups of eight rows.
+pub(crate) fn more_rows_than_a_pass_can_have_run_in_groups(_: &Device) {
+    let device = open(GpuOptions { max_groups: Some(3), subgroups: false, ..options() });
+    let shape = RnnShape { t: 2, b: 30, i: 3, h: 5 };
+    let spec = stack_spec(CellSpec::gru(), shape, 1, false);
+    let of = |device: &Device| {
+        let x: Vec<f32> = (0..shape.t * shape.b * shape.i).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
+        let x = Array::from_f32(device, &x, &[shape.t, shape.b, shape.i]).unwrap();
+        let packed = pack(&spec, &zero_weights(device, &spec)).unwrap();
+        let h0: Vec<f32> = (0..shape.b * shape.h).map(|i| i as f32).collect();
+        let h0 = Array::from_f32(device, &h0, &[1, shape.b, shape.h]).unwrap();
+        let args = StackArgs { h0: Some(&h0), ..training(&spec, &packed, &x) };
+        let parts = Parts::that_fit(&args).unwrap();
+        (parts, forward_in_parts(&args, parts).unwrap().0.y.to_vec().unwrap(), forward(&args).map(drop))
+    };
+    let (parts, y, whole) = of(&device);
+    assert_eq!(parts, Parts::Groups { rows: 15, segment: None });
+    // Zero weights halve h at every step.
+    assert_eq!(y, of(&Device::cpu()).1);
+    match whole {
+        Err(Error::Value { arg: "batch", expected, got, .. }) => {
+            assert!(expected.starts_with("at most 24 rows") && got == "30", "{expected}, {got}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) fn a_limit_of_one_workgroup_is_refused(_: &Device) {
+    let error = Device::gpu_with((), GpuOptions { max_groups: Some(1), ..options() }).unwrap_err();
+    assert!(error.to_string().contains("max_groups must be at least 2, got 1"), "{error}");
+}
