@@ -5,7 +5,8 @@ use crate::common::case::Layer;
 use crate::common::machine::threads;
 use crate::runner::{Clock, Findings};
 use anyhow::Result;
-use rnn_api::{Device, GpuOptions, WeightFormat};
+use rnn_api::{Device, GpuOptions, SpeedReport, WeightFormat};
+
 use serde_json::{Value, json};
 
 pub(crate) fn adapter(setup: &Setup, _: Clock) -> Result<Findings> {
@@ -45,6 +46,7 @@ pub(crate) fn facts(setup: &Setup, clock: Clock) -> Result<Findings> {
     let device = setup.open(GpuOptions::default())?;
     let mut findings = Findings::default();
     for line in planner_facts(&device)? {
+        findings.text.push(format!("Speed: {line}\n"));
         setup.folder.line("facts", line)?;
     }
     for case in setup.cases()? {
@@ -72,11 +74,14 @@ pub(crate) fn facts(setup: &Setup, clock: Clock) -> Result<Findings> {
     Ok(findings)
 }
 
-/// What the planner knows of the adapter, one object for each source. Constants of an adapter's kind are in the plans'
-/// estimates.
+/// What the planner knows of the adapter, one object for each source.
 fn planner_facts(device: &Device) -> Result<Vec<Value>> {
     let Device::Gpu(gpu) = device else { return Ok(Vec::new()) };
-    Ok(vec![json!({ "source": "constants", "kind": format!("{:?}", gpu.info().kind) })])
+    let SpeedReport { speed, source } = gpu.speed()?;
+    Ok(vec![json!({
+        "source": format!("{source:?}"), "cores": speed.cores, "lanes": speed.lanes, "fma_per_s_and_core": speed.fma,
+        "read_bytes_per_s": speed.memory, "barrier_s": speed.barrier, "dispatch_s": speed.dispatch,
+    })])
 }
 
 /// What the driver's compiler says, by the code of `tools/isa`.

@@ -74,7 +74,10 @@ pub use rnn_runtime::ops::pointwise::{BinaryOp, UnaryOp};
 #[cfg(feature = "gpu")]
 pub use rnn_runtime::ops::rnn::{Comparison, Explanation};
 #[cfg(feature = "gpu")]
-pub use rnn_runtime::{AdapterInfo, Algorithm, CacheDir, DeviceKind, GpuOptions, GpuSelector, Recurrence};
+pub use rnn_runtime::{
+    AdapterInfo, Algorithm, CacheDir, DeviceKind, GpuOptions, GpuSelector, Recurrence, Speed, SpeedReport,
+    SpeedSource,
+};
 pub use rnn_runtime::{Array, DType, Device, DeviceStats, RngKey, Shape};
 
 /// Everything a program usually needs.

@@ -41,6 +41,7 @@ pub fn warm_up(
     let step = || {
         let loss = loss()?;
         optimizer.step(&loss.backward()?)?;
+        optimizer.settle()?;
         Ok(devices.iter().try_for_each(Device::synchronize)?)
     };
     let stepped = step();

@@ -3,6 +3,8 @@
 
 #[path = "../../rnn-runtime/tests/common/mod.rs"]
 mod common;
+#[path = "optim/outcomes.rs"]
+mod outcomes;
 mod reader;
 
 use common::{device_test, own_device};
@@ -25,6 +27,12 @@ fn main() {
         device_test!(averaged_weights_come_and_go),
         device_test!(every_optimizer_resumes_bit_for_bit),
         device_test!(a_steady_step_of_everything_creates_nothing),
+        device_test!(outcomes::a_nan_in_mid_run_leaves_the_state_before_it),
+        device_test!(outcomes::a_nan_in_the_last_step_is_not_saved),
+        device_test!(outcomes::a_steady_step_waits_for_nothing).gpu_only(),
+        device_test!(outcomes::training_with_async_reads_never_waits),
+        device_test!(outcomes::a_prepared_step_refuses_at_once),
+        device_test!(outcomes::a_trainer_waits_once_a_step),
     ]);
 }
 
@@ -259,10 +267,10 @@ fn a_dynamic_loss_scale_halves_and_doubles(device: &Device) {
     // At a scale of 1 the scale is not to blame.
     let config = SgdConfig::new(0.5).with_loss_scale(LossScale::Dynamic { initial: 1.0, growth_interval: 9 });
     let mut sgd = config.init(&cell).unwrap();
-    let bad = sgd.step(&cell.gradients([f32::NAN, 1.0, 1.0]));
+    let bad = sgd.step(&cell.gradients([f32::NAN, 1.0, 1.0])).and_then(|()| sgd.settle());
     assert!(matches!(bad, Err(Error::NonFinite { step: 1, .. })), "{bad:?}");
     let config = SgdConfig::new(0.5).with_loss_scale(LossScale::Static(8.0));
-    let bad = config.init(&cell).unwrap().step(&cell.gradients([f32::NAN, 1.0, 1.0]));
+    let bad = config.with_strict().init(&cell).unwrap().step(&cell.gradients([f32::NAN, 1.0, 1.0]));
     assert!(matches!(bad, Err(Error::NonFinite { .. })), "{bad:?}");
 }
 

@@ -1,7 +1,7 @@
 //! Small files in the user's cache directory that save work in the next run: compiled pipelines, and other
 //! data that can be recomputed.
 //!
-//! Results do not depend on these files. A file that is damaged, or that another version or another adapter
+//! Results depend on these files at most by rounding: measurements decide how work is split. A file that is damaged, or that another version or another adapter
 //! wrote, is ignored and replaced. A directory that cannot be written stays unchanged. Either case is
 //! reported once per process and file through `tracing`.
 //!

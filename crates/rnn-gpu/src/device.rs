@@ -2,78 +2,23 @@
 
 use super::adapter::{AdapterInfo, GpuSelector, check_limits, describe, enumerate, rank};
 use super::base_test::BaseTests;
+use super::calibration::Calibration;
 use super::encoder::Recorder;
 use super::failure::Failure;
 use super::fault::Fault;
+use super::gpu_options::GpuOptions;
+use super::matrix_units;
 use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
 use super::rnn::{Algorithm, Tuning};
 use super::self_test::SelfTests;
 use super::timestamps::Timestamps;
-use rnn_base::cache::CacheDir;
 use rnn_base::error::{Error, Result};
 use rnn_base::stats::DeviceStats;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Which optional features of an adapter are used. The default uses every feature that makes kernels faster.
-/// Switching one off forces the form that every WebGPU implementation can run.
-#[derive(Clone, Debug)]
-pub struct GpuOptions {
-    /// Pass step numbers as immediates rather than through a uniform with a dynamic offset.
-    pub immediates: bool,
-    /// Use subgroup operations.
-    pub subgroups: bool,
-    /// Use f16 values in kernels.
-    pub half: bool,
-    /// Request the adapter's own limits rather than WebGPU's defaults.
-    pub adapter_limits: bool,
-    /// Most bytes of a single array, for a limit below the adapter's. Recurrent passes above it run in
-    /// segments of time or in groups of batch rows.
-    pub max_array_bytes: Option<u64>,
-    /// Most workgroups of a dispatch along each dimension, at least 2, for a limit below the adapter's. Larger grids are
-    /// folded into more dimensions, or split.
-    pub max_groups: Option<u32>,
-    /// The algorithm of recurrences. `None` takes it from the environment variable `RNN_GPU_ALGO` (`step` or
-    /// `sequence`), else the planner chooses.
-    pub algorithm: Option<Algorithm>,
-    /// Wavefront lag: time steps between a layer of a stack and the next one. The layers then run side by
-    /// side where their options allow it. 0 runs one layer after the other; so does a lag of the sequence's length
-    /// or more, window by window. `None` leaves the choice to the planner.
-    pub wavefront: Option<usize>,
-    /// Time kernels where the adapter can, for `Device::kernel_seconds`. Off by default, because every submit
-    /// then also copies its timestamps.
-    pub timestamps: bool,
-    /// Where compiled pipelines are kept from run to run.
-    pub cache_dir: CacheDir,
-    /// Families of optional kernels that are treated as failed, by the names in the warnings of their
-    /// self-tests: the simpler kernels are used. For tests, and for adapters known to compute wrong results.
-    pub distrust: &'static [&'static str],
-    /// Imitates a faulty driver, for tests of the error that it must end in.
-    #[doc(hidden)]
-    pub fault: Option<&'static Fault>,
-}
-
-impl Default for GpuOptions {
-    fn default() -> Self {
-        GpuOptions {
-            immediates: true,
-            subgroups: true,
-            half: true,
-            adapter_limits: true,
-            max_array_bytes: None,
-            max_groups: None,
-            algorithm: None,
-            wavefront: None,
-            timestamps: false,
-            cache_dir: CacheDir::User,
-            distrust: &[],
-            fault: None,
-        }
-    }
-}
 
 /// An opened GPU. Cloning shares it.
 #[derive(Clone)]
@@ -88,6 +33,8 @@ pub(super) struct Inner {
     pub(super) subgroup_size: Option<u32>,
     /// Whether kernels may use f16 values.
     pub(super) half: bool,
+    /// Whether products of f16 may use matrix units.
+    pub(super) matrix_units: bool,
     algorithm: Option<Algorithm>,
     pub(super) wavefront: Option<usize>,
     pub(super) info: AdapterInfo,
@@ -100,6 +47,7 @@ pub(super) struct Inner {
     pub(super) base_tests: BaseTests,
     pub(super) fault: Option<&'static Fault>,
     pub(super) tuning: Tuning,
+    pub(super) calibration: Calibration,
     recorder: Mutex<Recorder>,
     pub(super) failure: Arc<Failure>,
 }
@@ -113,6 +61,7 @@ pub(super) struct Counters {
     pub(super) layouts: AtomicUsize,
     pub(super) dispatches: AtomicUsize,
     pub(super) submits: AtomicUsize,
+    waits: AtomicUsize,
 }
 
 impl Counters {
@@ -146,9 +95,9 @@ impl GpuDevice {
     /// Opens an adapter, and tests the simplest kernels on it unless the process has done so before.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] when none fits the selector, [`Error::AdapterLimit`] when it is too
-    /// small for the default kernels, [`Error::Gpu`] when the driver refuses, [`Error::WrongResults`] when it computes
-    /// wrongly or not at all, [`Error::Unsupported`] on the web.
+    /// [`Error::NoAdapter`] when none fits the selector, [`Error::Value`] for a bad environment variable,
+    /// [`Error::AdapterLimit`] when it is too small for the default kernels, [`Error::Gpu`] when the driver refuses,
+    /// [`Error::WrongResults`] when it computes wrongly or not at all, [`Error::Unsupported`] on the web.
     pub fn open(selector: &GpuSelector, options: GpuOptions) -> Result<Self> {
         expect_blocking("GpuDevice::open", "Device::gpu_async")?;
         let device = pollster::block_on(Self::connect(selector, options))?;
@@ -217,14 +166,19 @@ impl GpuDevice {
         required_features.set(wgpu::Features::IMMEDIATES, immediates);
         required_features.set(wgpu::Features::SUBGROUP, subgroups);
         required_features.set(wgpu::Features::SHADER_F16, half);
+        let matrix_units = matrix_units::chosen(adapter, &options, subgroups && half);
+        required_features.set(matrix_units::FEATURE, matrix_units);
         limits.max_immediate_size = if immediates { adapter.limits().max_immediate_size.min(128) } else { 0 };
         let timestamps = options.timestamps && info.has_timestamps;
-        required_features.set(wgpu::Features::TIMESTAMP_QUERY, timestamps);
+        let calibration = Calibration::new(&info, &options)?;
+        let clock = timestamps || (calibration.wants_clock() && info.has_timestamps);
+        required_features.set(wgpu::Features::TIMESTAMP_QUERY, clock);
         required_features |= PipelineCache::feature(adapter, &options.cache_dir);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("rnn"),
             required_features,
             required_limits: limits.clone(),
+            experimental_features: matrix_units::token(matrix_units),
             ..Default::default()
         };
         let (device, queue) = adapter
@@ -251,6 +205,7 @@ impl GpuDevice {
             base_tests: BaseTests::default(),
             fault: options.fault,
             tuning: Tuning::open(&info, &options.cache_dir),
+            calibration,
             recorder: Mutex::new(recorder),
             device,
             queue,
@@ -258,6 +213,7 @@ impl GpuDevice {
             immediates,
             subgroup_size,
             half,
+            matrix_units,
             algorithm,
             wavefront: options.wavefront,
             info,
@@ -306,6 +262,11 @@ impl GpuDevice {
         self.0.half
     }
 
+    /// Whether products of f16 may use matrix units.
+    pub fn has_matrix_units(&self) -> bool {
+        self.0.matrix_units
+    }
+
     /// Counts since the device was opened.
     pub fn stats(&self) -> DeviceStats {
         let read = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
@@ -319,6 +280,11 @@ impl GpuDevice {
             dispatches: read(&counters.dispatches),
             submits: read(&counters.submits),
         }
+    }
+
+    /// How often a thread waited for the device since it was opened.
+    pub fn waits(&self) -> usize {
+        self.0.counters.waits.load(Ordering::Relaxed)
     }
 
     /// Waits until everything enqueued has run.
@@ -371,6 +337,7 @@ impl Inner {
     /// Blocks until the queue is idle.
     pub(super) fn wait(&self) -> Result<()> {
         expect_blocking("synchronize", "to_vec_async")?;
+        Counters::count(&self.counters.waits);
         self.poll(wgpu::PollType::wait_indefinitely())?;
         self.recorder().queue_is_idle();
         Ok(())

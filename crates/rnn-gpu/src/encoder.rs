@@ -175,13 +175,14 @@ impl Recorder {
 
     pub(super) fn copy(&mut self, inner: &Inner, from: &GpuBuffer, to: &GpuBuffer, bytes: u64) {
         to.mark_used(self.epoch);
-        self.copy_raw(inner, from, to.raw(), bytes);
+        self.copy_raw(inner, from, (to.raw(), 0), bytes);
     }
 
-    pub(super) fn copy_raw(&mut self, inner: &Inner, from: &GpuBuffer, to: &wgpu::Buffer, bytes: u64) {
+    /// Copies the first bytes of a buffer to a place in another.
+    pub(super) fn copy_raw(&mut self, inner: &Inner, from: &GpuBuffer, to: (&wgpu::Buffer, u64), bytes: u64) {
         self.pass = None;
         from.mark_used(self.epoch);
-        self.encoder(inner).copy_buffer_to_buffer(from.raw(), 0, to, 0, bytes);
+        self.encoder(inner).copy_buffer_to_buffer(from.raw(), 0, to.0, to.1, bytes);
     }
 
     /// Appends bytes to the ring and returns their offset; `is_full` has checked that they fit.

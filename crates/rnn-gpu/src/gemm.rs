@@ -1,19 +1,22 @@
 //! Matrix products on the GPU. Twin of `rnn-cpu/src/gemm.rs`.
 
-use super::array::cast;
+use super::calibration::Speed;
 use super::copy::slice;
-use super::rnn::plan::Facts;
-use super::trial::Trial;
 use super::{GpuArray, GpuBuffer, GpuDevice, Launch};
 use rnn_base::DType;
 use rnn_base::args::gemm::{GemmArgs as Product, Operand, Output};
 use rnn_base::error::Result;
 use rnn_kernels::catalogue::gemm::{
-    Family, Formats, GEMM, GEMM_SUBGROUP, GEMM_TILE_64, GEMM_TILE_128, GEMV, SUM_PARTS, SUM_PARTS_HALF,
+    Formats, GEMM, GEMM_MATRIX, GEMM_SUBGROUP, GEMM_TILE_64, GEMM_TILE_128, GEMV, SUM_PARTS, SUM_PARTS_HALF,
     member,
 };
 use rnn_kernels::params::gemm::{GemmParams, SumPartsParams};
 use rnn_kernels::{Kernel, ROWS, grid};
+
+mod self_test;
+
+use self_test::works;
+pub(super) use self_test::{ask_for_self_tests, half_products};
 
 /// A product of arrays on a GPU.
 pub type GemmArgs<'a> = Product<&'a GpuArray>;
@@ -31,7 +34,7 @@ const MAX_PARTS: usize = 64;
 /// A kernel form: kernels, their constants, and the rows and columns of c that a workgroup computes.
 #[derive(Clone)]
 struct Form {
-    family: &'static Family,
+    family: &'static [Kernel],
     constants: Vec<(&'static str, f64)>,
     tile: [usize; 2],
 }
@@ -39,6 +42,8 @@ struct Form {
 /// Families of aligned kernels, named as in their self-tests.
 const SUBGROUP: &str = "gemm/subgroup";
 const ALIGNED: &str = "gemm/aligned";
+const LARGE: &str = "gemm/large";
+const MATRIX: &str = "gemm/matrix";
 
 /// The contiguous axis of each operand of an aligned product: k, or the other one.
 #[derive(Clone, Copy)]
@@ -72,6 +77,15 @@ impl Aligned {
     }
 }
 
+/// Whether an aligned product is one of f16 operands in whole blocks of 16 x 16 that start at multiples of 16 bytes.
+fn has_whole_blocks(args: &GemmArgs<'_>) -> bool {
+    let operand = |x: &Operand<&GpuArray>| {
+        let sizes = [x.offset, x.batch_stride, x.row_stride.max(x.col_stride)];
+        x.memory.dtype == DType::F16 && sizes.iter().all(|size| size % 8 == 0)
+    };
+    operand(&args.a) && operand(&args.b) && [args.m, args.n, args.k].iter().all(|size| size % 16 == 0)
+}
+
 impl Form {
     /// For any strides and any adapter.
     fn strided(args: &GemmArgs<'_>) -> Self {
@@ -99,30 +113,40 @@ impl Form {
         Form { family: &GEMM_SUBGROUP, constants: aligned.constants(rows), tile: [rows, 32] }
     }
 
-    /// For aligned operands on any adapter with this many bytes of workgroup memory.
-    fn aligned([m, n]: [usize; 2], aligned: Aligned, workgroup_bytes: u32) -> Self {
+    /// For aligned operands on any adapter. Large tiles may use this many bytes of workgroup memory; `None` where
+    /// they do not work.
+    fn aligned([m, n]: [usize; 2], aligned: Aligned, large: Option<u32>) -> Self {
         if m <= 4 && aligned.a_along_k && aligned.b_along_k {
             let rows = if m == 1 { 1 } else { 4 };
             return Form { family: &GEMV, constants: vec![(ROWS, rows as f64)], tile: [rows, 4] };
         }
         let mut constants = aligned.constants(8);
-        if m.min(n) < 128 {
+        let Some(bytes) = large.filter(|_| is_large([m, n])) else {
             return Form { family: &GEMM_TILE_64, constants, tile: [64, 64] };
-        }
+        };
         // Two buffers take 32 KiB. An adapter with no more would run one workgroup at a time.
-        let buffers = if workgroup_bytes > 32 << 10 { 2.0 } else { 1.0 };
-        constants.push(("BUFFERS", buffers));
+        constants.push(("BUFFERS", if bytes > 32 << 10 { 2.0 } else { 1.0 }));
         Form { family: &GEMM_TILE_128, constants, tile: [128, 128] }
+    }
+
+    /// For f16 operands with whole blocks, on matrix units.
+    fn matrix(aligned: Aligned) -> Self {
+        Form { family: &GEMM_MATRIX, constants: aligned.constants(4), tile: [64, 128] }
     }
 
     /// The fastest form whose kernels passed their self-test on this device.
     fn choose(device: &GpuDevice, args: &GemmArgs<'_>, c: &Output) -> Result<Self> {
         match Aligned::of(args, c) {
+            Some(aligned) if device.0.matrix_units && has_whole_blocks(args) && works(device, MATRIX)? => {
+                Ok(Form::matrix(aligned))
+            }
             Some(aligned) if device.subgroup_size() == Some(8) && works(device, SUBGROUP)? => {
                 Ok(Form::subgroup(args.m, aligned))
             }
             Some(aligned) if works(device, ALIGNED)? => {
-                Ok(Form::aligned([args.m, args.n], aligned, workgroup_bytes(device)))
+                let size = [args.m, args.n];
+                let large = is_large(size) && works(device, LARGE)?;
+                Ok(Form::aligned(size, aligned, large.then_some(workgroup_bytes(device))))
             }
             _ => Ok(Form::strided(args)),
         }
@@ -141,7 +165,7 @@ pub(crate) fn aligned_choice(
     let form = if subgroups_of_eight {
         Form::subgroup(m, aligned)
     } else {
-        Form::aligned([m, n], aligned, workgroup_bytes)
+        Form::aligned([m, n], aligned, Some(workgroup_bytes))
     };
     (member(form.family, formats), form.constants)
 }
@@ -174,7 +198,7 @@ pub(crate) fn gemm_grouped(
 fn parts(device: &GpuDevice, args: &GemmArgs<'_>, form: &Form) -> usize {
     let tiles = args.m.div_ceil(form.tile[0]) * args.n.div_ceil(form.tile[1]);
     let most = MAX_PARTS.min(device.max_groups() as usize);
-    let wanted = 2 * Facts::new(device.info().kind, None, 0).cores;
+    let wanted = 2 * Speed::assumed(device.info().kind).cores;
     match args.batch {
         1 if tiles < wanted && args.k >= 2 * MIN_PART => {
             wanted.div_ceil(tiles).min(args.k / MIN_PART).min(most)
@@ -321,69 +345,11 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
     Ok(())
 }
 
+/// Whether a product fills tiles of 128 x 128.
+fn is_large([m, n]: [usize; 2]) -> bool {
+    m.min(n) >= 128
+}
+
 fn workgroup_bytes(device: &GpuDevice) -> u32 {
     device.0.limits.max_compute_workgroup_storage_size
-}
-
-/// Whether a family of aligned kernels passes its self-test: products of small integers. The test runs at the
-/// first call.
-fn works(device: &GpuDevice, family: &'static str) -> Result<bool> {
-    // One small tile and a remainder; one large tile and a remainder; a few rows only.
-    device.passes(family, || {
-        let sizes = [[67, 72], [131, 136], [3, 72]];
-        sizes.into_iter().map(|size| self_test(device, family, size, Formats::Single)).collect()
-    })
-}
-
-/// Asks for every family that this device could use.
-pub(super) fn ask_for_self_tests(device: &GpuDevice) -> Result<()> {
-    works(device, ALIGNED)?;
-    if device.subgroup_size() == Some(8) {
-        works(device, SUBGROUP)?;
-    }
-    Ok(())
-}
-
-/// Products of f16 by the kernels that this device uses.
-pub(super) fn half_products(device: &GpuDevice) -> Result<[Trial; 2]> {
-    let subgroups = device.subgroup_size() == Some(8) && works(device, SUBGROUP)?;
-    let family = if subgroups { SUBGROUP } else { ALIGNED };
-    let operands = self_test(device, family, [67, 72], Formats::HalfOperands)?;
-    Ok([operands, self_test(device, family, [67, 72], Formats::Half)?])
-}
-
-fn self_test(device: &GpuDevice, family: &str, [m, n]: [usize; 2], formats: Formats) -> Result<Trial> {
-    const OP: &str = "self-test";
-    // Two or three passes of k through workgroup memory, the last with a remainder.
-    let k = 20;
-    let value = |i: usize| ((i * 7 + i * i % 11) % 5) as f32 - 2.0;
-    let [a, b]: [Vec<f32>; 2] = [m * k, k * n].map(|count| (0..count).map(value).collect());
-    let [of_operands, of_result] = match formats {
-        Formats::Single => [DType::F32; 2],
-        Formats::HalfOperands => [DType::F16, DType::F32],
-        Formats::Half => [DType::F16; 2],
-    };
-    let c = cast(&device.zeroed_array(OP, &[m, n])?, of_result)?;
-    let operands = [
-        cast(&device.array_of(OP, &a, &[m, k])?, of_operands)?,
-        cast(&device.array_of(OP, &b, &[n, k])?, of_operands)?,
-    ];
-    let args = GemmArgs {
-        batch: 1,
-        m,
-        n,
-        k,
-        a: Operand::rows(&operands[0], k),
-        b: Operand::rows(&operands[1], k).t(),
-        bias: None,
-        accumulate: false,
-    };
-    let aligned = Aligned { a_along_k: true, b_along_k: true };
-    let form = match family {
-        SUBGROUP => Form::subgroup(m, aligned),
-        _ => Form::aligned([m, n], aligned, workgroup_bytes(device)),
-    };
-    run(device, &args, (&c, Output::rows(n)), &form, 1)?;
-    let want = |i: usize| (0..k).map(|l| a[i / n * k + l] * b[i % n * k + l]).sum::<f32>();
-    Ok(Trial { want: (0..m * n).map(want).collect(), got: c })
 }

@@ -2,8 +2,8 @@
 //!
 //! `device` opens adapters, `failure` keeps driver errors, `pool` owns memory, `pipelines` compiles the
 //! catalogue, `pipeline_cache` keeps compiled pipelines for the next run, `base_test` checks the simplest kernels and
-//! `self_test` optional ones before their first use, `encoder` records dispatches and submits them in chunks, and `timestamps` times
-//! them. The other files are the ops, one per shader family. They check nothing, because their callers, the
+//! `self_test` optional ones before their first use, `encoder` records dispatches and submits them in chunks,
+//! `timestamps` times them, and `matrix_units` looks for the units of that name. The other files are the ops, one per shader family. They check nothing, because their callers, the
 //! ops of `rnn-runtime`, did; they fill a parameter struct and dispatch. `rnn` has the recurrent layers.
 //!
 //! Programs use `rnn-runtime` or `rnn-api`.
@@ -11,6 +11,7 @@
 mod adapter;
 mod array;
 mod base_test;
+mod calibration;
 pub mod copy;
 pub mod ctc;
 mod device;
@@ -20,8 +21,10 @@ mod encoder;
 mod failure;
 mod fault;
 pub mod gemm;
+mod gpu_options;
 pub mod layer_norm;
 pub mod loss;
+mod matrix_units;
 pub mod optim;
 mod pipeline_cache;
 mod pipelines;
@@ -36,8 +39,10 @@ mod trial;
 
 pub use adapter::{AdapterInfo, DeviceKind, GpuSelector, adapters};
 pub use array::GpuArray;
-pub use device::{GpuDevice, GpuOptions};
+pub use calibration::{Speed, SpeedReport, SpeedSource};
+pub use device::GpuDevice;
 pub use fault::{Fault, FaultEffect};
-pub use pool::GpuBuffer;
+pub use gpu_options::GpuOptions;
+pub use pool::{GpuBuffer, PendingRead};
 
 use encoder::{Launch, StepLaunch};

@@ -15,12 +15,14 @@ use rnn_kernels::{Kernel, grid};
 /// Partial sums per tensor: one per invocation of `optim/norm_finish.wgsl`. A small tensor has fewer, and zeros for the rest.
 const SLOTS: usize = grid::WORKGROUP;
 
-/// Returns the norm of every gradient, and the control array of `optim/norm_finish.wgsl`.
+/// Returns the norm of every gradient, and the control array of `optim/norm_finish.wgsl`. A gate closes at gradients that
+/// are not finite.
 pub fn grad_norm(
     dev: &GpuDevice,
     grads: &[&GpuBuffer],
     lens: &[usize],
     clip: &ClipFactors,
+    gate: Option<&mut GpuBuffer>,
 ) -> Result<(GpuBuffer, GpuBuffer)> {
     let partials = dev.alloc_zeroed(4 * grads.len() * SLOTS)?;
     for (tensor, (&grad, &n)) in grads.iter().zip(lens).enumerate() {
@@ -31,6 +33,7 @@ pub fn grad_norm(
             first: (tensor * SLOTS) as u32,
             unscale: clip.unscale,
             limit: clip.limit,
+            largest: (f32::MAX / clip.unscale.max(1.0)).next_up().min(f32::MAX),
         };
         dev.dispatch(Launch {
             kernel: &NORM,
@@ -48,12 +51,21 @@ pub fn grad_norm(
         max_norm: clip.max_norm.unwrap_or(0.0),
         has_max_tensor_norm: u32::from(clip.max_tensor_norm.is_some()),
         max_tensor_norm: clip.max_tensor_norm.unwrap_or(0.0),
+        has_gate: u32::from(gate.is_some()),
+    };
+    // Every binding needs a buffer.
+    let gate = match gate {
+        Some(gate) => {
+            gate.make_unique(1)?;
+            gate.clone()
+        }
+        None => dev.alloc(1)?,
     };
     dev.dispatch(Launch {
         kernel: &NORM_FINISH,
         constants: &[],
         params: bytes_of(&params),
-        buffers: &[&partials, &norms, &control],
+        buffers: &[&partials, &norms, &control, &gate],
         grid: grid::groups(1),
         work: (grads.len() * SLOTS) as u64,
     })?;

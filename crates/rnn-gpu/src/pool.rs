@@ -12,7 +12,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 const STORAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
@@ -183,12 +183,27 @@ impl GpuBuffer {
 
     /// Enqueues a copy of the first `bytes` bytes to the host and submits.
     pub fn start_read(&self, bytes: usize) -> Result<PendingRead> {
-        let device = self.0.device.clone();
+        Self::start_reads(&[(self, bytes)])
+    }
+
+    /// Enqueues copies of the first bytes of several buffers of a device to the host, one after the other, and submits.
+    /// All but the last are whole words.
+    pub fn start_reads(sources: &[(&GpuBuffer, usize)]) -> Result<PendingRead> {
+        let bytes = sources.iter().map(|(_, bytes)| bytes).sum();
+        let device = sources[0].0.0.device.clone();
         let padded = (bytes as u64).next_multiple_of(4);
-        let (staging, class) = device.0.take(STAGING, padded)?;
+        // Reads of several buffers stay under way for long, and have staging buffers of their own size: a steady step
+        // then finds those of short reads unused.
+        let least = if sources.len() > 1 { 512 } else { 0 };
+        let (staging, class) = device.0.take(STAGING, padded.max(least))?;
         {
             let mut recorder = device.0.recorder();
-            recorder.copy_raw(&device.0, self, &staging.raw, padded);
+            let mut at = 0;
+            for (source, bytes) in sources {
+                let bytes = (*bytes as u64).next_multiple_of(4);
+                recorder.copy_raw(&device.0, source, (&staging.raw, at), bytes);
+                at += bytes;
+            }
             recorder.flush(&device.0);
         }
         let (sender, receiver) = oneshot_channel();
@@ -216,6 +231,23 @@ impl PendingRead {
         pollster::block_on(self.finish(out))
     }
 
+    /// As [`PendingRead::wait`] for `patient`, else without blocking; returns whether the bytes have arrived. Afterwards
+    /// the read is used up.
+    pub fn look(&mut self, out: &mut [u8], patient: bool) -> Result<bool> {
+        match patient {
+            true => self.device.0.wait()?,
+            // Lets wgpu deliver what has arrived. A browser does so by itself.
+            false => self.device.0.poll(wgpu::PollType::Poll)?,
+        }
+        let mut received = Box::pin(self.receiver.receive());
+        let Poll::Ready(mapped) = received.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+            return Ok(false);
+        };
+        drop(received);
+        self.take(mapped, out)?;
+        Ok(true)
+    }
+
     /// Completes when the bytes arrive, without blocking the thread.
     pub async fn finish(mut self, out: &mut [u8]) -> Result<()> {
         let mut received = Box::pin(self.receiver.receive());
@@ -238,6 +270,11 @@ impl PendingRead {
         })
         .await;
         drop(received);
+        self.take(mapped, out)
+    }
+
+    /// Copies what was mapped, and returns the staging buffer.
+    fn take(&mut self, mapped: Option<Result<(), wgpu::BufferAsyncError>>, out: &mut [u8]) -> Result<()> {
         let lost = |message: String| Error::Gpu { kind: "readback", message };
         if !matches!(mapped, Some(Ok(()))) {
             // A refused mapping usually means that the device is lost; the callback that reports it may still
@@ -261,6 +298,12 @@ impl PendingRead {
         staging.raw.unmap();
         self.device.0.put(STAGING, self.class, staging);
         Ok(())
+    }
+}
+
+impl fmt::Debug for PendingRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PendingRead({} bytes)", self.bytes)
     }
 }
 

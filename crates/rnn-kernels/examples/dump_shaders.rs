@@ -7,6 +7,8 @@
 //! of every line of the source. A kernel whose lines are repeated comes once for every number of rows. `twin` is
 //! the label of the kernel that does the same without immediates, or null.
 //!
+//! Kernels for matrix units are left out: their WGSL extension is wgpu's own.
+//!
 //! Where naga takes subgroup operations as they are, other compilers want them enabled: the text begins with
 //! that directive.
 
@@ -17,7 +19,7 @@ use std::io::{self, Write};
 fn main() -> io::Result<()> {
     let all = catalogue::all();
     let mut kernels = Vec::new();
-    for kernel in &all {
+    for kernel in all.iter().filter(|kernel| !kernel.matrix_units) {
         let mut by_rows: Vec<(Option<u64>, Vec<Constants>)> = Vec::new();
         for &constants in kernel.variants {
             let rows = rows(constants);

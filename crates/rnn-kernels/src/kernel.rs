@@ -61,6 +61,9 @@ pub struct Kernel {
     pub subgroups: bool,
     /// Whether the kernel needs the extension f16. Every such kernel has an alternative without it.
     pub half: bool,
+    /// Whether the kernel needs cooperative matrices, a wgpu extension of WGSL. Every such kernel has an alternative
+    /// without them.
+    pub matrix_units: bool,
     /// Whether the kernel proves or clamps every index itself, so that the driver's bounds checks can be off.
     pub trusted: bool,
 }
@@ -95,6 +98,7 @@ impl Kernel {
         variants: &[&[]],
         subgroups: false,
         half: false,
+        matrix_units: false,
         trusted: false,
     };
 
@@ -130,6 +134,9 @@ impl Kernel {
         if self.half {
             // WGSL wants directives before everything else.
             each("enable", 1, "enable f16;");
+        }
+        if self.matrix_units {
+            each("enable", 1, "enable wgpu_cooperative_matrix;");
         }
         let rows = constants.iter().find(|(name, _)| *name == ROWS).map(|&(_, rows)| rows as usize);
         for part in self.parts {

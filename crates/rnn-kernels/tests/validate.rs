@@ -45,6 +45,9 @@ fn validate(kernel: &Kernel, constants: Constants, module: &Module) -> ModuleInf
     if kernel.subgroups {
         capabilities |= Capabilities::SUBGROUP;
     }
+    if kernel.matrix_units {
+        capabilities |= Capabilities::COOPERATIVE_MATRIX;
+    }
     let result = Validator::new(ValidationFlags::all(), capabilities).validate(module);
     result.unwrap_or_else(|error| {
         let source = kernel.source(constants);

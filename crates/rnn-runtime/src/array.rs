@@ -45,7 +45,7 @@ impl Array {
     }
 
     /// Whether two arrays share memory.
-    pub(crate) fn shares_memory(&self, other: &Array) -> bool {
+    pub fn shares_memory(&self, other: &Array) -> bool {
         match (&self.data, &other.data) {
             (Data::Cpu(own), Data::Cpu(other)) => own.buffer.shares_memory(&other.buffer),
             #[cfg(feature = "gpu")]

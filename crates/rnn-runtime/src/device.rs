@@ -189,6 +189,12 @@ impl Device {
         )
     }
 
+    /// How often a thread waited for the device since it was opened: for a value, for [`Device::synchronize`], or for the
+    /// outcome of an optimizer step. 0 on the CPU.
+    pub fn waits(&self) -> usize {
+        on_device!(self, Cpu(_) => 0, Gpu(gpu) => gpu.waits())
+    }
+
     /// Waits until everything enqueued has run.
     ///
     /// # Errors

@@ -21,7 +21,9 @@ pub use rnn_cpu::CpuDevice;
 #[cfg(feature = "gpu")]
 pub use rnn_gpu::rnn::{Algorithm, Recurrence};
 #[cfg(feature = "gpu")]
-pub use rnn_gpu::{AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector};
+pub use rnn_gpu::{
+    AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector, Speed, SpeedReport, SpeedSource,
+};
 #[cfg(feature = "gpu")]
 #[doc(hidden)]
 pub use rnn_gpu::{Fault, FaultEffect};

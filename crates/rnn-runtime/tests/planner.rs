@@ -4,6 +4,10 @@
 mod common;
 #[path = "planner/few_groups.rs"]
 mod few_groups;
+#[path = "planner/kept.rs"]
+mod kept;
+#[path = "planner/matrix_units.rs"]
+mod matrix_units;
 #[path = "planner/planned.rs"]
 mod planned;
 
@@ -18,8 +22,6 @@ use rnn_testing::compare::max_rel_err;
 use rnn_testing::data::{SplitMix64, to_f32};
 use rnn_testing::oracle::{StackCase, random_spec, stack_spec};
 use rnn_testing::shapes::RnnShape;
-use std::fs;
-use std::path::PathBuf;
 
 fn main() {
     let tests: Vec<DeviceTest> = vec![
@@ -33,12 +35,15 @@ fn main() {
         device_test!(an_explanation_counts_the_bytes_of_every_option),
         device_test!(sizes_without_an_answer_are_refused_by_name),
         device_test!(an_explanation_names_sizes_beyond_the_adapter),
-        device_test!(measured_plans_are_kept_and_a_bad_table_is_replaced),
+        device_test!(kept::measured_plans_are_kept_and_a_bad_table_is_replaced),
+        device_test!(kept::an_explanation_says_where_its_facts_come_from),
+        device_test!(kept::workgroups_beyond_256_compute_the_same),
         device_test!(a_comparison_measures_both_sides),
         device_test!(an_unknown_algorithm_is_refused_by_name),
         device_test!(few_groups::recurrences_need_no_more_workgroups_than_there_are),
         device_test!(few_groups::more_rows_than_a_pass_can_have_run_in_groups),
         device_test!(few_groups::a_limit_of_one_workgroup_is_refused),
+        device_test!(matrix_units::matrix_units_are_used_or_reported),
     ];
     common::run(tests.into_iter().map(DeviceTest::gpu_only).collect());
 }
@@ -344,49 +349,6 @@ fn an_explanation_names_sizes_beyond_the_adapter(_: &Device) {
     assert!(said.array_limit.is_some_and(|limit| said.largest_array > limit));
     let text = said.to_string();
     assert!(text.contains("more than the adapter's limit") && text.contains("runs in segments of"), "{text}");
-}
-
-/// A directory of one test, removed at the end.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
-
-fn measured_plans_are_kept_and_a_bad_table_is_replaced(_: &Device) {
-    let folder = Folder(std::env::temp_dir().join(format!("rnn-planner-{}", std::process::id())));
-    let open = || open(GpuOptions { cache_dir: CacheDir::At(folder.0.clone()), ..GpuOptions::default() });
-    let spec = stack_spec(CellSpec::gru(), SHAPE, 1, true);
-    let measured =
-        |device: &Device| device.explain(&spec, SHAPE.t, SHAPE.b).unwrap().recurrences[0][1].measured;
-    let first = open();
-    assert_eq!(measured(&first), None);
-    first.tune(&spec, SHAPE.t, SHAPE.b).unwrap();
-    let seconds = measured(&first);
-    assert!(seconds.is_some_and(|seconds| seconds > 0.0));
-    assert!(error(&first, CellSpec::gru(), Storage::F32) < 1e-4);
-    drop(first);
-
-    let second = open();
-    assert_eq!(measured(&second), seconds, "read from the file");
-    let said = second.explain(&spec, SHAPE.t, SHAPE.b).unwrap().recurrences[0][0].reason.clone();
-    assert!(said.contains("fastest of those measured"), "{said}");
-    assert!(error(&second, CellSpec::gru(), Storage::F32) < 1e-4);
-    drop(second);
-
-    let tables = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path());
-    let table = tables.into_iter().find(|path| path.to_string_lossy().contains("tuning")).unwrap();
-    let mut bytes = fs::read(&table).unwrap();
-    let last = bytes.len() - 2;
-    bytes[last] ^= 1;
-    fs::write(&table, &bytes).unwrap();
-    let third = open();
-    assert_eq!(measured(&third), None, "a damaged table counts for nothing");
-    assert!(error(&third, CellSpec::gru(), Storage::F32) < 1e-4);
-    third.tune(&spec, SHAPE.t, SHAPE.b).unwrap();
-    assert_ne!(fs::read(&table).unwrap(), bytes);
 }
 
 fn a_comparison_measures_both_sides(device: &Device) {

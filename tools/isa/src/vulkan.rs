@@ -118,7 +118,11 @@ impl Gpu {
             adapter: AdapterFacts {
                 kind: kind(properties.device_type),
                 workgroup_bytes: limits.max_compute_shared_memory_size as usize,
+                largest_workgroup: limits
+                    .max_compute_work_group_invocations
+                    .min(limits.max_compute_work_group_size[0]) as usize,
                 subgroup_size: fixed.then_some(subgroups.min_subgroup_size),
+                speed: None,
                 immediates: true,
             },
         })

@@ -34,6 +34,10 @@ pub struct OptimConfig<R> {
     pub clip_norm: Option<f32>,
     /// Scale of the objective before the backward pass.
     pub loss_scale: Option<LossScale>,
+    /// Whether every step waits until it is known whether its gradients are finite; see
+    /// [`Optimizer::step`](crate::optim::Optimizer::step).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// Settings of the update rule, such as [`AdamRule`](crate::optim::AdamRule).
     #[serde(flatten, deserialize_with = "crate::flat::rest")]
     pub rule: R,
@@ -59,6 +63,7 @@ impl<R: Rule> OptimConfig<R> {
             clip_tensor_norm: None,
             clip_norm: None,
             loss_scale: None,
+            strict: false,
             rule: R::default(),
             groups: Vec::new(),
         }
@@ -94,7 +99,8 @@ impl<R: Rule> OptimConfig<R> {
         let Value::Object(fields) = serde_json::to_value(self).map_err(unreadable)? else {
             unreachable!("a struct is an object in JSON")
         };
-        let fields = fields.into_iter().filter(|(field, _)| field != "lr");
+        // Strict steps are the same steps.
+        let fields = fields.into_iter().filter(|(field, _)| field != "lr" && field != "strict");
         let mut all: BTreeMap<String, String> =
             fields.map(|(field, value)| (format!("optimizer.{field}"), value.to_string())).collect();
         all.insert("optimizer".into(), R::CONFIG.into());
@@ -188,6 +194,14 @@ impl<R> OptimConfig<R> {
     #[must_use]
     pub fn with_clip_tensor_norm(mut self, max_norm: f32) -> Self {
         self.clip_tensor_norm = Some(max_norm);
+        self
+    }
+
+    /// Makes every step wait until it is known whether its gradients are finite, so that the error comes from the step
+    /// itself on a GPU, too; see [`Optimizer::step`](crate::optim::Optimizer::step).
+    #[must_use]
+    pub fn with_strict(mut self) -> Self {
+        self.strict = true;
         self
     }
 

@@ -4,32 +4,35 @@
 use crate::autograd::Gradients;
 use crate::error::{Error, Result};
 use crate::io::{self, TensorFile};
-use crate::nn::{Module, mismatches};
+use crate::nn::Module;
 use crate::optim::check::check_lr;
 use crate::optim::config::OptimConfig;
+use crate::optim::ledger::{Count, Ledger, Refused, UnderWay, known};
 use crate::optim::loss_scale::{LossScale, LossScaleState};
 use crate::optim::optimizer::Optimizer;
 use crate::optim::rule::Rule;
 use crate::optim::slot::Slot;
 use crate::optim::state::{OptimizerState, state_problem};
 use crate::param::Param;
-use rnn_runtime::ops::optim::{ClipOptions, StepOptions};
-use rnn_runtime::{Array, Shape, ops};
+use rnn_runtime::ops::optim::{ClipOptions, GradNorm, NormOutcome, NormReading, StepOptions};
+use rnn_runtime::{Array, ops};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// An optimizer, made by [`OptimConfig::init`]; the aliases such as [`Adam`](crate::optim::Adam) and
 /// [`Sgd`](crate::optim::Sgd) are its forms.
 pub struct Optim<R> {
-    rule: R,
-    slots: Vec<Slot>,
-    lr: f64,
+    pub(super) rule: R,
+    pub(super) slots: Vec<Slot>,
+    pub(super) lr: f64,
+    /// The loss scale in it is that of a static one.
     clip: ClipOptions,
-    steps: u64,
-    /// With a dynamic loss scale: the number of good steps in a row after which it grows, and its state.
-    dynamic: Option<(u32, LossScaleState)>,
-    grad_norm: Option<f32>,
+    strict: bool,
+    /// Methods that only look may learn outcomes of earlier steps.
+    pub(super) ledger: Mutex<Ledger>,
+    prepared: Option<Prepared>,
     /// The settings as text.
     described: BTreeMap<String, String>,
 }
@@ -43,7 +46,7 @@ impl<R: Rule> OptimConfig<R> {
     pub fn init(&self, model: &impl Module) -> Result<Optim<R>> {
         self.check()?;
         let slots = slots(self, model)?;
-        slots.iter().try_for_each(|slot| slot.next_lr(&self.rule, self.lr).map(drop))?;
+        slots.iter().try_for_each(|slot| slot.next_lr(&self.rule, self.lr, Count::ZERO).map(drop))?;
         let (loss_scale, dynamic) = match self.loss_scale {
             None => (1.0, None),
             Some(LossScale::Static(scale)) => (scale, None),
@@ -58,9 +61,18 @@ impl<R: Rule> OptimConfig<R> {
             max_norm: self.clip_norm,
         };
         let described = self.described(slots.iter().map(|slot| slot.name.as_str()))?;
-        let rule = self.rule.clone();
-        Ok(Optim { rule, slots, lr: self.lr, clip, steps: 0, dynamic, grad_norm: None, described })
+        let gate = Array::from_f32(&slots[0].param.device(), &[0.0], &[1])?;
+        let ledger = Mutex::new(Ledger::new(slots.len(), gate, dynamic));
+        let (rule, lr, strict) = (self.rule.clone(), self.lr, self.strict);
+        Ok(Optim { rule, slots, lr, clip, strict, ledger, prepared: None, described })
     }
+}
+
+/// A norm whose outcome is on its way before its step is taken.
+struct Prepared {
+    grads: Vec<Array>,
+    norm: GradNorm,
+    outcome: NormReading,
 }
 
 /// The parameters of `model`, at least one.
@@ -86,59 +98,64 @@ fn slots<R: Rule>(config: &OptimConfig<R>, model: &dyn Module) -> Result<Vec<Slo
     Ok(slots)
 }
 
+impl Prepared {
+    fn is_of(&self, grads: &[&Array]) -> bool {
+        self.grads.len() == grads.len()
+            && self.grads.iter().zip(grads).all(|(own, grad)| own.shares_memory(grad))
+    }
+}
+
 impl<R: Rule> Optimizer for Optim<R> {
     fn step(&mut self, gradients: &Gradients) -> Result<()> {
         // `set_lr` accepts any value that a schedule computes; an invalid rate is refused here, before it
         // reaches a parameter.
         check_lr(R::CONFIG, self.lr)?;
-        let (mut chosen, mut grads) = (Vec::new(), Vec::new());
-        for (n, slot) in self.slots.iter().enumerate() {
-            if let Some(grad) = gradients.array(slot.param.id()) {
-                chosen.push(n);
-                grads.push(grad);
-            }
-        }
+        let (chosen, grads) = self.chosen(gradients);
+        let prepared = self.prepared.take().filter(|prepared| prepared.is_of(&grads));
+        // The scale of these gradients depends on the outcomes before them.
+        self.learn(self.strict || self.clip_now().1)?;
         if grads.is_empty() {
             tracing::warn!("no parameter of the optimizer has a gradient; nothing was updated");
             return Ok(());
         }
         // All rates are checked before the first parameter changes.
-        let rates = chosen.iter().map(|&n| self.slots[n].next_lr(&self.rule, self.lr));
+        let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let rates = chosen.iter().map(|&n| self.slots[n].next_lr(&self.rule, self.lr, ledger.counts[n]));
         let rates = rates.collect::<Result<Vec<f64>>>()?;
-        let norm = ops::optim::grad_norm(&grads, &self.clip)?;
-        let summary = norm.read()?;
-        self.grad_norm = Some(summary.norm);
-        if !summary.finite {
-            return self.refuse(&chosen, &norm.norms);
+        let (clip, _) = self.clip_now();
+        let (norm, outcome) = match prepared {
+            Some(Prepared { norm, mut outcome, .. }) => (norm, Some(known(&mut outcome)?)),
+            None => self.norm(&grads, &clip)?,
+        };
+        if let Some(outcome) = &outcome
+            && !self.judge(&chosen, outcome)?
+        {
+            return Ok(());
         }
-        self.steps += 1;
-        // All parameters are locked, so that no reader sees some before the step and others after it.
-        let params: Vec<Param> = chosen.iter().map(|&n| self.slots[n].param.clone()).collect();
-        let mut locked = Param::lock_all(&params);
-        for (tensor, (n, grad)) in chosen.into_iter().zip(grads).enumerate() {
-            let Slot { states, settings, steps, momenta, .. } = &mut self.slots[n];
-            *steps += 1;
-            *momenta *= self.rule.momentum(*steps);
-            let options = StepOptions {
-                lr: rates[tensor],
-                l1: settings.l1,
-                l2: settings.weight_decay,
-                decoupled: settings.decoupled,
-                tensor,
-                loss_scale: self.clip.loss_scale,
-                max_value: self.clip.max_value,
-            };
-            let rule = self.rule.update(*steps, *momenta);
-            let Some(param) = locked.get_mut(&params[tensor].id()) else { unreachable!("locked above") };
-            param
-                .update(|value| Ok(ops::optim::step(value, grad, states, &norm.control, &options, &rule)?))?;
-        }
-        drop(locked);
-        if let Some((interval, state)) = &mut self.dynamic {
-            state.grow(*interval);
-            self.clip.loss_scale = state.scale;
+        let before = self.count(&chosen);
+        self.update(&chosen, &grads, &rates, (&norm, &clip))?;
+        if outcome.is_none() {
+            // After the updates, so that one submit takes all of them.
+            let outcome = norm.start_read()?;
+            let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
+            ledger.add(UnderWay { step: ledger.steps, outcome, before });
         }
         Ok(())
+    }
+
+    fn prepare(&mut self, gradients: &Gradients) -> Result<()> {
+        self.learn(true)?;
+        let (_, grads) = self.chosen(gradients);
+        if !grads.is_empty() {
+            let norm = ops::optim::grad_norm(&grads, &self.clip_now().0)?;
+            let (outcome, grads) = (norm.start_read()?, grads.into_iter().cloned().collect());
+            self.prepared = Some(Prepared { grads, norm, outcome });
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.learn(true)
     }
 
     fn lr(&self) -> f64 {
@@ -150,19 +167,19 @@ impl<R: Rule> Optimizer for Optim<R> {
     }
 
     fn steps(&self) -> u64 {
-        self.steps
+        self.scaled().steps
     }
 
     fn loss_scale(&self) -> f32 {
-        self.clip.loss_scale
+        self.scaled().dynamic.map_or(self.clip.loss_scale, |(_, state)| state.scale)
     }
 
     fn skipped_steps(&self) -> u64 {
-        self.dynamic.as_ref().map_or(0, |(_, state)| state.skipped)
+        self.scaled().dynamic.map_or(0, |(_, state)| state.skipped)
     }
 
     fn grad_norm(&self) -> Option<f32> {
-        self.grad_norm
+        self.known().grad_norm
     }
 
     fn settings(&self) -> BTreeMap<String, String> {
@@ -173,18 +190,19 @@ impl<R: Rule> Optimizer for Optim<R> {
     fn state_dict(&self) -> OptimizerState {
         let slots = self.slots.iter();
         let named = |slot: &Slot| slot.state_names(&self.rule).zip(slot.states.clone()).collect::<Vec<_>>();
+        let ledger = self.known();
+        let counts = || slots.clone().map(|slot| slot.name.clone()).zip(&ledger.counts);
         OptimizerState {
             optimizer: R::CONFIG.to_string(),
             lr: self.lr,
-            steps: self.steps,
-            loss_scale: self.dynamic.as_ref().map(|(_, state)| *state),
-            parameter_steps: slots.clone().map(|slot| (slot.name.clone(), slot.steps)).collect(),
-            momentum_products: slots
-                .clone()
+            steps: ledger.steps,
+            loss_scale: ledger.dynamic.map(|(_, state)| state),
+            parameter_steps: counts().map(|(name, count)| (name, count.steps)).collect(),
+            momentum_products: counts()
                 .filter(|_| R::MOMENTUM_PRODUCT)
-                .map(|slot| (slot.name.clone(), slot.momenta))
+                .map(|(name, count)| (name, count.momenta))
                 .collect(),
-            arrays: slots.flat_map(named).collect(),
+            arrays: slots.clone().flat_map(named).collect(),
         }
     }
 
@@ -199,6 +217,9 @@ impl<R: Rule> Optimizer for Optim<R> {
 
     fn save(&self, path: &Path) -> Result<()> {
         let state = self.state_dict();
+        if let Some(refused) = self.known().refused() {
+            return Err(self.error(refused));
+        }
         io::write(path, &state.arrays, state.to_metadata())
     }
 
@@ -227,106 +248,140 @@ impl<R: Rule> Optimizer for Optim<R> {
 }
 
 impl<R: Rule> Optim<R> {
-    /// Handles gradients that are not finite: lowers a dynamic loss scale, or returns an error.
-    fn refuse(&mut self, chosen: &[usize], norms: &Array) -> Result<()> {
-        if let Some((_, state)) = &mut self.dynamic
-            && state.back_off()
-        {
-            self.clip.loss_scale = state.scale;
-            tracing::debug!(scale = state.scale, "gradients are not finite: step skipped, loss scale halved");
-            return Ok(());
-        }
-        let norms = norms.to_vec()?;
-        let bad = chosen.iter().zip(norms).filter(|(_, norm)| !norm.is_finite());
-        let parameters = bad.map(|(&n, _)| self.slots[n].name.clone()).collect();
-        Err(Error::NonFinite { step: self.steps + 1, parameters })
+    /// The parameters that have a gradient, and their gradients.
+    fn chosen<'a>(&self, gradients: &'a Gradients) -> (Vec<usize>, Vec<&'a Array>) {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(n, slot)| Some((n, gradients.array(slot.param.id())?))).unzip()
     }
 
-    /// Reasons why `state`, whose arrays have these names and shapes, does not belong to this optimizer.
-    fn problems<'a>(
-        &self,
-        state: &OptimizerState,
-        dims: impl Iterator<Item = (&'a str, &'a [usize])>,
-    ) -> Vec<String> {
-        let mut problems = Vec::new();
-        let (wanted, got) = (R::CONFIG, &state.optimizer);
-        if wanted != got {
-            problems.push(format!("made by {got:?}, wanted {wanted:?}"));
-        }
-        match (&self.dynamic, &state.loss_scale) {
-            (Some(_), None) => problems.push("the dynamic loss scale is missing".into()),
-            (None, Some(_)) => {
-                problems.push("made with a dynamic loss scale, which this optimizer lacks".into())
-            }
-            _ => {}
-        }
-        problems.extend(state.number_problems());
-        let missing = self.slots.iter().filter(|slot| !state.parameter_steps.contains_key(&slot.name));
-        problems.extend(missing.map(|slot| format!("the steps of `{}` are missing", slot.name)));
-        let own: BTreeSet<&str> = self.slots.iter().map(|slot| slot.name.as_str()).collect();
-        let unknown = state.parameter_steps.keys().filter(|name| !own.contains(name.as_str()));
-        problems.extend(unknown.map(|name| format!("the steps of `{name}` are unknown")));
-        let names = self.state_names();
-        let own: Vec<(&str, &Shape)> = names.iter().map(|(name, shape)| (name.as_str(), *shape)).collect();
-        problems.extend(mismatches(&own, dims));
-        problems
+    pub(super) fn locked(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Loads a state that passed [`Optim::problems`]. Uploads come first: if one fails, nothing has changed.
-    fn assign(&mut self, state: &OptimizerState) -> Result<()> {
-        let mut ready = Vec::with_capacity(self.slots.len());
-        for slot in &self.slots {
-            let device = slot.param.device();
-            let arrays = slot.state_names(&self.rule).map(|name| Ok(state.arrays[&name].to_device(&device)?));
-            let steps = state.parameter_steps[&slot.name];
-            let momenta = match state.momentum_products.get(&slot.name) {
-                Some(&product) => product,
-                None => momentum_product(&self.rule, steps)?,
+    /// The counts, once all outcomes are known.
+    fn known(&self) -> MutexGuard<'_, Ledger> {
+        let mut ledger = self.locked();
+        if let Err(error) = ledger.learn(true) {
+            // The device is lost, or may not be waited for. The next step returns the same error.
+            tracing::debug!(%error, "the outcome of an optimizer step is not known");
+        }
+        ledger
+    }
+
+    /// The counts, exact as far as later steps depend on them: a dynamic loss scale skips steps and goes on.
+    fn scaled(&self) -> MutexGuard<'_, Ledger> {
+        let ledger = self.locked();
+        if ledger.dynamic.is_none() || !ledger.has_steps_under_way() {
+            return ledger;
+        }
+        drop(ledger);
+        self.known()
+    }
+
+    /// Learns outcomes of earlier steps.
+    fn learn(&mut self, patient: bool) -> Result<()> {
+        let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
+        ledger.learn(patient)?;
+        match ledger.take_refused() {
+            Some(refused) => Err(self.error(&refused)),
+            None => Ok(()),
+        }
+    }
+
+    fn error(&self, refused: &Refused) -> Error {
+        let parameters = refused.slots.iter().map(|&n| self.slots[n].name.clone()).collect();
+        Error::NonFinite { step: refused.step, parameters }
+    }
+
+    /// How the next gradients are clipped, and whether their scale is dynamic.
+    fn clip_now(&self) -> (ClipOptions, bool) {
+        let ledger = self.locked();
+        match ledger.dynamic {
+            Some((_, state)) => (ClipOptions { loss_scale: state.scale, ..self.clip }, true),
+            None => (self.clip, false),
+        }
+    }
+
+    /// The norm of gradients, and its outcome where it is known at once or has to be.
+    fn norm(&mut self, grads: &[&Array], clip: &ClipOptions) -> Result<(GradNorm, Option<NormOutcome>)> {
+        if self.strict || grads[0].device().is_cpu() {
+            let norm = ops::optim::grad_norm(grads, clip)?;
+            let outcome = norm.start_read()?.wait()?;
+            return Ok((norm, Some(outcome)));
+        }
+        let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
+        Ok((ops::optim::gated_grad_norm(grads, clip, Some(&mut ledger.gate))?, None))
+    }
+
+    /// Takes the outcome of the next step into account before it is taken. False skips it.
+    fn judge(&mut self, chosen: &[usize], outcome: &NormOutcome) -> Result<bool> {
+        let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let finite = ledger.judge(ledger.steps + 1, chosen, outcome);
+        match ledger.take_refused() {
+            Some(refused) => Err(self.error(&refused)),
+            None => Ok(finite),
+        }
+    }
+
+    /// Counts a step of some parameters; returns their counts before it.
+    fn count(&mut self, chosen: &[usize]) -> Vec<(usize, Count)> {
+        let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
+        ledger.steps += 1;
+        let before = chosen.iter().map(|&n| (n, ledger.counts[n])).collect();
+        chosen.iter().for_each(|&n| ledger.counts[n] = ledger.counts[n].next(&self.rule));
+        before
+    }
+
+    /// Enqueues the updates of a step that has been counted.
+    fn update(
+        &mut self,
+        chosen: &[usize],
+        grads: &[&Array],
+        rates: &[f64],
+        (norm, clip): (&GradNorm, &ClipOptions),
+    ) -> Result<()> {
+        let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // All parameters are locked, so that no reader sees some before the step and others after it.
+        let params: Vec<Param> = chosen.iter().map(|&n| self.slots[n].param.clone()).collect();
+        let mut locked = Param::lock_all(&params);
+        for (tensor, (&n, grad)) in chosen.iter().zip(grads).enumerate() {
+            let Slot { states, settings, .. } = &mut self.slots[n];
+            let options = StepOptions {
+                lr: rates[tensor],
+                l1: settings.l1,
+                l2: settings.weight_decay,
+                decoupled: settings.decoupled,
+                tensor,
+                loss_scale: clip.loss_scale,
+                max_value: clip.max_value,
             };
-            ready.push((arrays.collect::<Result<Vec<Array>>>()?, steps, momenta));
+            let Count { steps, momenta } = ledger.counts[n];
+            let rule = self.rule.update(steps, momenta);
+            let Some(param) = locked.get_mut(&params[tensor].id()) else { unreachable!("locked above") };
+            param
+                .update(|value| Ok(ops::optim::step(value, grad, states, &norm.control, &options, &rule)?))?;
         }
-        for (slot, ready) in self.slots.iter_mut().zip(ready) {
-            (slot.states, slot.steps, slot.momenta) = ready;
-        }
-        if let (Some((_, own)), Some(loss_scale)) = (&mut self.dynamic, state.loss_scale) {
-            *own = loss_scale;
-            self.clip.loss_scale = loss_scale.scale;
-        }
-        (self.lr, self.steps) = (state.lr, state.steps);
         Ok(())
-    }
-
-    fn state_names(&self) -> Vec<(String, &Shape)> {
-        let slots = self.slots.iter();
-        let named = |slot: &'_ Slot| slot.state_names(&self.rule).collect::<Vec<_>>();
-        slots.flat_map(|slot| named(slot).into_iter().map(|name| (name, slot.param.shape()))).collect()
     }
 }
 
-/// The product of the momenta of `steps` steps, for states of earlier versions, which do not have it.
-fn momentum_product<R: Rule>(rule: &R, steps: u64) -> Result<f64> {
-    /// A product this small is 0 beside the 1 that it is subtracted from, so no step depends on it any more.
-    const NEGLIGIBLE: f64 = 1e-40;
-    /// Enough for every `beta1` up to 0.9999.
-    const MAX_STEPS: u64 = 1 << 20;
-    let mut product = 1.0;
-    for step in (1..=steps).take_while(|_| R::MOMENTUM_PRODUCT) {
-        if product < NEGLIGIBLE {
-            break;
+impl<R> Drop for Optim<R> {
+    /// A program that asks no more should not miss a refused step.
+    fn drop(&mut self) {
+        let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match (ledger.learn(false), ledger.refused()) {
+            (Ok(()), Some(Refused { step, .. })) => {
+                tracing::error!(step, "an optimizer step was refused: its gradients are not finite");
+            }
+            (Ok(()), None) => {}
+            (Err(error), _) => tracing::debug!(%error, "the outcome of an optimizer step is not known"),
         }
-        if step > MAX_STEPS {
-            let problem =
-                format!("`momentum_product` is missing, and {steps} steps are too many to compute it");
-            return Err(Error::StateDict { problems: vec![problem] });
-        }
-        product *= rule.momentum(step);
     }
-    Ok(product)
 }
 
 impl<R: Rule> fmt::Debug for Optim<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, count) = (R::CONFIG, self.slots.len());
-        write!(f, "{name}({count} parameters, lr {}, {} steps)", self.lr, self.steps)
+        write!(f, "{name}({count} parameters, lr {}, {} steps)", self.lr, self.locked().steps)
     }
 }

@@ -10,15 +10,43 @@ use std::path::Path;
 /// Changes parameters to lower the objective.
 pub trait Optimizer {
     /// One step along `gradients`. It skips parameters without a gradient and ignores gradients of other
-    /// parameters. It waits for the device, because it must know whether the gradients are finite. With a
-    /// dynamic [`LossScale`](crate::optim::LossScale), gradients that are not finite skip the step and lower
-    /// the scale; [`Optimizer::skipped_steps`] counts such steps.
+    /// parameters.
+    ///
+    /// Gradients that are infinite or NaN refuse the step: nothing changes, on the device either. On the CPU the error
+    /// comes from this call. On a GPU the step is enqueued without waiting, and the error comes from a later call, which
+    /// then takes no step; steps in between change nothing either, so that parameters and state are those before the
+    /// refused step. [`Optimizer::settle`] waits for the outcomes, as after the last step. At most 16 steps are under way,
+    /// the next one waits. [`OptimConfig::with_strict`](crate::optim::OptimConfig::with_strict) waits in every step.
+    ///
+    /// With a dynamic [`LossScale`](crate::optim::LossScale), gradients that are not finite skip the step and lower
+    /// the scale; [`Optimizer::skipped_steps`] counts such steps. The next scale depends on the outcome, so
+    /// [`Optimizer::scale_loss`] waits for it.
     ///
     /// # Errors
-    /// [`Error::NonFinite`](crate::Error::NonFinite) names the parameters whose gradients are infinite or
+    /// [`Error::NonFinite`](crate::Error::NonFinite) names the step, and the parameters whose gradients are infinite or
     /// NaN; [`Error::Config`](crate::Error::Config) refuses a learning rate that is negative or not finite.
     /// In both cases nothing has changed. Or a failing device.
     fn step(&mut self, gradients: &Gradients) -> Result<()>;
+
+    /// Starts to find out whether these gradients are finite, for a step along them that comes next. If the program waits
+    /// for something else before that step, for example for the loss, the step knows the outcome without a further wait,
+    /// and refuses at once.
+    ///
+    /// # Errors
+    /// As [`Optimizer::settle`].
+    fn prepare(&mut self, gradients: &Gradients) -> Result<()> {
+        let _ = gradients;
+        Ok(())
+    }
+
+    /// Waits until the outcome of every step is known.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`](crate::Error::NonFinite) for the first step that was refused, unless a call has returned it;
+    /// a failing device.
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// The learning rate.
     fn lr(&self) -> f64;
@@ -26,7 +54,7 @@ pub trait Optimizer {
     /// Sets the learning rate from the next step on; schedules call it before every step.
     fn set_lr(&mut self, lr: f64);
 
-    /// Steps taken.
+    /// Steps taken, with those under way.
     fn steps(&self) -> u64;
 
     /// Factor by which to multiply the objective before the backward pass; 1 without a
@@ -51,7 +79,7 @@ pub trait Optimizer {
     }
 
     /// Norm of all gradients of the last step together, divided by the loss scale and clipped by value, before
-    /// clipping by norm. It costs nothing, because the step has read it already. `None` before the first step.
+    /// clipping by norm. Waits for the outcome of the last step. `None` before the first step.
     fn grad_norm(&self) -> Option<f32> {
         None
     }
@@ -63,7 +91,7 @@ pub trait Optimizer {
     }
 
     /// Learning rate, step counts, loss scale and running means at this moment. It is a cheap snapshot: later
-    /// steps do not change it.
+    /// steps do not change it. Waits for the outcomes of steps under way.
     fn state_dict(&self) -> OptimizerState;
 
     /// Continues from the result of [`Optimizer::state_dict`], of this optimizer or of one made the same way,
@@ -77,7 +105,7 @@ pub trait Optimizer {
     /// Writes learning rate, step counts, loss scale and running means to a safetensors file, atomically.
     ///
     /// # Errors
-    /// A file that cannot be written, or a failing device.
+    /// A file that cannot be written, a failing device, or a refused step that no call has returned yet.
     fn save(&self, path: &Path) -> Result<()>;
 
     /// Restores a file of [`Optimizer::save`]: training continues as if it had not been interrupted.

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::optim::config::{OptimConfig, check_rate};
 use crate::optim::group::Settings;
+use crate::optim::ledger::Count;
 use crate::optim::rule::Rule;
 use crate::param::Param;
 use crate::tensor::Tensor;
@@ -14,9 +15,6 @@ pub(super) struct Slot {
     pub(super) param: Param,
     pub(super) states: Vec<Array>,
     pub(super) settings: Settings,
-    pub(super) steps: u64,
-    /// Product of [`Rule::momentum`] over the steps taken; 1 for a rule without.
-    pub(super) momenta: f64,
 }
 
 impl Slot {
@@ -25,17 +23,17 @@ impl Slot {
         let zeros = |_: &&str| Ok(Tensor::zeros(&device, param.dims())?.into_array());
         let states = config.rule.states().iter().map(zeros).collect::<Result<Vec<Array>>>()?;
         let settings = config.settings(&name);
-        Ok(Slot { name, param, states, settings, steps: 0, momenta: 1.0 })
+        Ok(Slot { name, param, states, settings })
     }
 
-    /// The learning rate of its next step, if that of the optimizer is `lr`.
+    /// The learning rate of its step after `count`, if that of the optimizer is `lr`.
     ///
     /// # Errors
     /// A rate that overflows in f32, by itself, times a penalty or in a factor of the step.
-    pub(super) fn next_lr<R: Rule>(&self, rule: &R, lr: f64) -> Result<f64> {
+    pub(super) fn next_lr<R: Rule>(&self, rule: &R, lr: f64, count: Count) -> Result<f64> {
         let lr = self.settings.lr(R::CONFIG, lr)?;
-        let step = self.steps + 1;
-        check_rate(rule, lr, step, self.momenta * rule.momentum(step))?;
+        let Count { steps, momenta } = count.next(rule);
+        check_rate(rule, lr, steps, momenta)?;
         Ok(lr)
     }
 

@@ -9,7 +9,7 @@ use super::settings::Settings;
 use super::source::Source;
 use super::steps::{Independent, Place, Steps, Streamed};
 use super::trainer::Trainer;
-use crate::autograd::no_grad;
+use crate::autograd::{Gradients, no_grad};
 use crate::data::{Chunk, Streams};
 use crate::error::{Error, Result};
 use crate::optim::GradAccumulator;
@@ -156,7 +156,7 @@ impl Trainer<'_> {
             self.optimizer.set_lr(lr);
         }
         self.model.train();
-        let mut gradients = GradAccumulator::new();
+        let (mut gradients, mut mean) = (GradAccumulator::new(), None);
         let (mut losses, mut weights, mut items, mut ended) = (0.0f64, 0.0f64, 0u64, false);
         // Positions of the last item's random draws, to repeat its masks.
         let mut draws = BTreeMap::new();
@@ -169,20 +169,33 @@ impl Trainer<'_> {
             let loss = fit.steps.loss()?;
             // Enqueue the backward pass before waiting for the loss.
             let gradient = self.optimizer.scale_loss(&loss)?.backward()?;
+            let weight = fit.steps.weight();
+            gradients.add_weighted(gradient, weight)?;
+            if items + 1 == self.config.accumulate {
+                // The wait for the loss is one for the norm of the gradients, too.
+                let gradients = mean.insert(gradients.take_mean()?);
+                self.optimizer.prepare(gradients)?;
+            }
             let value = loss.item()?;
             if !value.is_finite() {
                 let symptom = Symptom::Loss { value };
                 return self.non_finite(fit, &draws, symptom).map(Some);
             }
-            let weight = fit.steps.weight();
-            gradients.add_weighted(gradient, weight)?;
             losses += f64::from(value) * f64::from(weight);
             weights += f64::from(weight);
             items += 1;
         }
         let mut stop = None;
         if items > 0 {
-            stop = self.update(fit, epoch, gradients, losses / weights, &draws)?;
+            let mean = match mean {
+                Some(mean) => mean,
+                None => {
+                    let mean = gradients.take_mean()?;
+                    self.optimizer.prepare(&mean)?;
+                    mean
+                }
+            };
+            stop = self.update(fit, epoch, &mean, losses / weights, &draws)?;
         }
         if matches!(stop, Some(StopReason::NonFinite(_))) {
             return Ok(stop);
@@ -219,14 +232,14 @@ impl Trainer<'_> {
         &mut self,
         fit: &mut Fit<'_>,
         epoch: u64,
-        mut gradients: GradAccumulator,
+        gradients: &Gradients,
         loss: f64,
         draws: &BTreeMap<String, u64>,
     ) -> Result<Option<StopReason>> {
         let ratios = self.callbacks.iter().any(|callback| callback.wants_update_ratios());
         let ratios = ratios.then(|| Ratios::before(self.model));
         let skipped = self.optimizer.skipped_steps();
-        match self.optimizer.step(&gradients.take_mean()?) {
+        match self.optimizer.step(gradients) {
             Err(Error::NonFinite { parameters, .. }) => {
                 return self.non_finite(fit, draws, Symptom::Gradients { parameters }).map(Some);
             }

@@ -77,7 +77,9 @@ impl GpuDevice {
         let forced = self.forced_algorithm();
         let plan = match (forced, measured) {
             (None, Some(plan)) if facts.allows(&plan, work) => plan,
-            _ => facts.plan(dims, work, forced),
+            _ => self.0.tuning.estimated((facts.subgroup_size, facts.held_bytes, dims, work, forced), || {
+                facts.plan(dims, work, forced)
+            }),
         };
         let fails =
             plan.algorithm == Algorithm::Sequence && !self.works(SEQUENCE, facts.fetch(), plan.algorithm)?;
@@ -138,7 +140,7 @@ impl GpuDevice {
                 let windows = dims.steps.div_ceil(lag) + layers - 1;
                 let dispatches = lag.div_ceil(plan.count) + layers;
                 let step = facts.dispatch_seconds(&plan, dims, work);
-                seconds += windows as f64 * (dispatches as f64 * facts.dispatch + lag as f64 * step);
+                seconds += windows as f64 * (dispatches as f64 * facts.speed.dispatch + lag as f64 * step);
             }
             if seconds < best.0 {
                 best = (seconds, Some(lag));
@@ -180,7 +182,7 @@ impl GpuDevice {
             (Some(forced), _) if forced == plan.algorithm => format!("asked for; {fetch}"),
             (_, Some(_)) => format!("the fastest of those measured; {fetch}"),
             (forced, None)
-                if forced.is_some() || (sequence < step) != (plan.algorithm == Algorithm::Sequence) =>
+                if forced.is_some() || (sequence <= step) != (plan.algorithm == Algorithm::Sequence) =>
             {
                 format!("the other algorithm failed its self-test; {fetch}")
             }
@@ -212,7 +214,13 @@ impl GpuDevice {
             true => self.workgroup_bytes().saturating_sub(OTHER_BYTES),
             false => 0,
         };
-        Ok(Facts::new(self.info().kind, self.subgroup_size().filter(|_| works), held))
+        Ok(Facts {
+            subgroup_size: self.subgroup_size().filter(|_| works),
+            held_bytes: held,
+            workgroup_bytes: self.0.limits.max_compute_workgroup_storage_size as usize,
+            largest_workgroup: self.largest_workgroup(),
+            speed: self.speed()?.speed,
+        })
     }
 
     /// Bytes of workgroup memory of this device.

@@ -6,7 +6,7 @@
 //! compute all units of some batch rows.
 
 use super::algorithm::Algorithm;
-use crate::adapter::DeviceKind;
+use crate::calibration::Speed;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::catalogue::rnn::Fetch;
 
@@ -30,8 +30,11 @@ pub(crate) struct Plan {
 /// Longest dispatch in seconds; short dispatches keep a display on the same GPU responsive.
 const MAX_DISPATCH_SECONDS: f64 = 0.02;
 
-/// Most invocations per workgroup that every adapter supports.
-const MAX_WORKGROUP: usize = 256;
+/// Invocations per workgroup that every adapter supports.
+const USUAL_WORKGROUP: usize = 256;
+
+/// Most plans of one algorithm and fetch that are measured.
+const MOST_OF_A_KIND: usize = 5;
 
 /// The values of [`Plan::rows`] in use.
 const ROW_SIZES: [usize; 5] = [1, 4, 8, 16, 32];
@@ -40,6 +43,17 @@ impl Plan {
     /// Units per workgroup.
     pub(crate) fn units(&self) -> usize {
         self.workgroup / self.split
+    }
+
+    /// Barriers of a step on an adapter with this many bytes of workgroup memory.
+    fn barriers(&self, work: Work, memory: usize) -> f64 {
+        let turns = work.lanes.div_ceil(self.units() * self.across);
+        let staged = if self.fetch == Fetch::Workgroup { 2 * work.depth.div_ceil(4 * CHUNK) } else { 0 };
+        let shared = match self.split {
+            1 => 0,
+            _ => 2 * self.rows.div_ceil(self.rows_at_once(work, memory)),
+        };
+        (turns * (staged + shared) + usize::from(self.algorithm == Algorithm::Sequence)) as f64
     }
 }
 
@@ -50,36 +64,37 @@ pub(super) const OTHER_BYTES: usize = 2048;
 /// Smallest number of vectors of four along k per invocation where a product is shared.
 const MIN_PART: usize = 4;
 
+/// Sizes of workgroups. Every size is another kernel to compile, so there are few; further invocations join where they can
+/// share a product. Of plans with the same estimate the first counts: that with fewer workgroups.
+const SHARED_SIZES: [usize; 8] = [1024, 512, 256, 128, 64, 32, 16, 8];
+const SUBGROUP_SIZES: [usize; 5] = [1024, 512, 256, 64, 8];
+const OTHER_SIZES: [usize; 3] = [256, 64, 32];
+
+/// Largest workgroup of a step with several phases: `lib/row_means.wgsl` has arrays of this size.
+const LARGEST_WITH_PHASES: usize = 256;
+
+/// Rows whose sums stay in registers.
+const ROWS_IN_REGISTERS: usize = 16;
+
+/// Vectors of four along k that kernels stage in workgroup memory at a time.
+const CHUNK: usize = 32;
+
 /// The planner's facts about an adapter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     /// Lanes of a subgroup, where subgroup operations can be used.
     pub(crate) subgroup_size: Option<u32>,
     /// Bytes of workgroup memory for arrays that stay there from step to step.
-    held_bytes: usize,
-    /// Workgroups that run at the same time, roughly.
-    pub(crate) cores: usize,
-    /// Invocations that keep a core busy.
-    lanes: usize,
-    /// Multiply-adds per second and core, and seconds between dependent dispatches; both rough.
-    rate: f64,
-    pub(super) dispatch: f64,
+    pub(crate) held_bytes: usize,
+    /// Bytes of workgroup memory.
+    pub(crate) workgroup_bytes: usize,
+    /// Most invocations of a workgroup.
+    pub(crate) largest_workgroup: usize,
+    /// How fast the adapter is.
+    pub(crate) speed: Speed,
 }
 
 impl Facts {
-    pub(crate) fn new(kind: DeviceKind, subgroup_size: Option<u32>, held_bytes: usize) -> Self {
-        let (cores, lanes, rate, dispatch) = match kind {
-            DeviceKind::Discrete | DeviceKind::Virtual => (64, 512, 5e10, 4e-6),
-            DeviceKind::Integrated | DeviceKind::Other => (16, 256, 1e10, 10e-6),
-            // One invocation per vector lane is enough for a CPU; without shuffles it gets workgroups like
-            // any other adapter.
-            DeviceKind::Software => {
-                (std::thread::available_parallelism().map_or(1, usize::from), 256, 1e10, 40e-6)
-            }
-        };
-        Facts { subgroup_size, held_bytes, cores, lanes, rate, dispatch }
-    }
-
     pub(super) fn fetch(&self) -> Fetch {
         if self.subgroup_size == Some(8) { Fetch::Subgroup } else { Fetch::Workgroup }
     }
@@ -92,7 +107,9 @@ impl Facts {
                 && plan.algorithm == Algorithm::Sequence
         };
         let shares = work.holds == Holds::All && plan.fetch != Fetch::Subgroup;
-        (plan.split == 1 || shares)
+        plan.workgroup <= self.largest(work.holds)
+            && plan.least_bytes(work) <= self.workgroup_bytes
+            && (plan.split == 1 || shares)
             && match plan.fetch {
                 Fetch::Workgroup => true,
                 Fetch::Subgroup => self.fetch() == Fetch::Subgroup,
@@ -101,129 +118,162 @@ impl Facts {
             }
     }
 
-    /// The same plan with more invocations per unit, until they keep the cores busy.
-    fn shared(&self, mut plan: Plan, dims: LayerDims, work: Work) -> Plan {
-        if plan.fetch == Fetch::Subgroup || work.holds != Holds::All {
-            return plan;
+    /// Most invocations of a workgroup of such steps.
+    fn largest(&self, holds: Holds) -> usize {
+        match holds {
+            Holds::Nothing => self.largest_workgroup.min(LARGEST_WITH_PHASES),
+            _ => self.largest_workgroup,
         }
-        let groups = dims.batch.div_ceil(plan.rows) * dims.directions * plan.across;
-        let busy = |plan: &Plan| groups * plan.workgroup >= self.cores * self.lanes;
-        while 2 * plan.workgroup <= MAX_WORKGROUP
-            && work.depth / 4 >= 2 * plan.split * MIN_PART
-            && !busy(&plan)
-        {
-            plan.split *= 2;
-            plan.workgroup *= 2;
-        }
-        plan
     }
 
-    /// The same plan with as many arrays in workgroup memory as fit.
-    fn held(&self, plan: Plan, work: Work) -> Plan {
-        let kinds = [Fetch::HeldWeights, Fetch::Held].map(|fetch| Plan { fetch, ..plan });
-        kinds.into_iter().find(|plan| self.allows(plan, work)).unwrap_or(plan)
+    /// Invocations that keep a core busy. With shuffles a subgroup is the vector of a CPU, and needs no company.
+    fn lanes(&self) -> usize {
+        if self.fetch() == Fetch::Subgroup { 8 } else { self.speed.lanes }
     }
 
-    /// The plan for a recurrence over `dims`. Its product computes `outputs` values per row of an invocation
-    /// from `depth` inputs; `lanes` invocations cover all units.
+    /// The plan with the lowest estimate for a recurrence over `dims`. Its product computes `outputs` values per row of
+    /// an invocation from `depth` inputs; `lanes` invocations cover all units.
     pub(crate) fn plan(&self, dims: LayerDims, work: Work, forced: Option<Algorithm>) -> Plan {
-        let fetch = self.fetch();
-        let most = if fetch == Fetch::Subgroup { 32 } else { 8 };
-        let sequence = self.sequence(dims, work, fetch, most);
-        let step = self.step(dims, work, fetch, most);
-        match forced {
-            Some(Algorithm::Step) => step,
-            Some(Algorithm::Sequence) => sequence,
-            None if self.seconds(&sequence, dims, work) <= self.seconds(&step, dims, work) => sequence,
-            None => step,
-        }
+        // Larger workgroups than keep a core busy only wait longer for each other.
+        let largest = self.lanes().max(USUAL_WORKGROUP);
+        let plans = self.plans(dims, work, forced);
+        let seconds = |plan: &Plan| self.seconds(plan, dims, work);
+        let plans = plans.filter(|plan| plan.workgroup <= largest).map(|plan| (seconds(&plan), plan));
+        // The first of equal ones, so that every process takes the same.
+        let best = plans.reduce(|best, plan| if plan.0 < best.0 { plan } else { best });
+        best.map_or_else(|| self.simplest(forced), |(_, plan)| plan)
     }
 
-    /// Plans worth measuring: both algorithms with every useful number of rows, and every choice of arrays in
-    /// workgroup memory.
+    /// Plans worth measuring: of every algorithm and fetch those with the lowest estimates, in all sizes of workgroups
+    /// that the adapter allows and with every number of them along the units.
     pub(super) fn candidates(&self, dims: LayerDims, work: Work) -> Vec<Plan> {
-        let mut plans = Vec::new();
-        for algorithm in [Algorithm::Sequence, Algorithm::Step] {
-            let base = self.plan(dims, work, Some(algorithm));
-            let most = if base.fetch == Fetch::Subgroup { 32 } else { 8 };
-            for rows in ROW_SIZES.into_iter().filter(|&rows| rows <= most && rows < 2 * dims.batch) {
-                let fetches = match algorithm {
-                    Algorithm::Step => &[base.fetch][..],
-                    Algorithm::Sequence => &[self.fetch(), Fetch::Held, Fetch::HeldWeights],
-                };
-                let each = fetches.iter().map(|&fetch| Plan { rows, fetch, ..base });
-                // Also without sharing: one invocation per unit.
-                let alone = |plan: Plan| Plan { split: 1, workgroup: plan.units(), ..plan };
-                let both = each.flat_map(|plan| [Some(plan), (plan.split > 1).then(|| alone(plan))]);
-                plans.extend(both.flatten().filter(|plan| self.allows(plan, work)));
+        let mut plans: Vec<(f64, Plan)> =
+            self.plans(dims, work, None).map(|plan| (self.seconds(&plan, dims, work), plan)).collect();
+        plans.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut kept: Vec<Plan> = Vec::new();
+        for (_, plan) in plans {
+            let like = |other: &&Plan| (other.algorithm, other.fetch) == (plan.algorithm, plan.fetch);
+            // Of plans that differ only in the invocations to a unit, two tell enough.
+            let twin =
+                |other: &&Plan| like(other) && (other.rows, other.units()) == (plan.rows, plan.units());
+            if kept.iter().filter(like).count() < MOST_OF_A_KIND && kept.iter().filter(twin).count() < 2 {
+                kept.push(plan);
             }
         }
-        plans
+        kept
     }
 
-    /// Batch rows per invocation: enough workgroups for all cores, then as many rows as possible.
-    fn rows(&self, dims: LayerDims, across: usize, most: usize) -> usize {
-        let others = dims.directions * across;
-        let wanted = self.cores.div_ceil(others);
-        let groups = dims.batch.div_ceil(most).max(wanted.min(dims.batch));
-        // Round up to whole rounds over the cores.
-        let groups = (groups * others).next_multiple_of(self.cores.min(groups * others)) / others;
-        let rows = dims.batch.div_ceil(groups.clamp(1, dims.batch)).max(1);
-        // Every number of rows is another kernel to compile, so there are only a few sizes.
-        ROW_SIZES.into_iter().find(|&size| size >= rows).unwrap_or(most).min(most)
+    /// A plan that every adapter can run.
+    fn simplest(&self, forced: Option<Algorithm>) -> Plan {
+        Plan {
+            algorithm: forced.unwrap_or(Algorithm::Step),
+            fetch: Fetch::Workgroup,
+            rows: 1,
+            workgroup: 64,
+            split: 1,
+            across: 1,
+            count: 1,
+        }
     }
 
-    /// A workgroup size from a short list, because every size is another kernel to compile.
-    fn workgroup(&self, lanes: usize, fetch: Fetch, holds: Holds) -> usize {
-        let sizes: &[usize] = match fetch {
-            Fetch::Subgroup => &[8, 64, MAX_WORKGROUP],
-            // Further invocations join where they can share a product.
-            _ if holds == Holds::All => &[8, 16, 32, 64, 128, MAX_WORKGROUP],
-            _ => &[32, 64, MAX_WORKGROUP],
-        };
-        sizes.iter().copied().find(|&size| size >= lanes).unwrap_or(MAX_WORKGROUP)
+    /// Every plan that the adapter can run.
+    fn plans(
+        &self,
+        dims: LayerDims,
+        work: Work,
+        forced: Option<Algorithm>,
+    ) -> impl Iterator<Item = Plan> + '_ {
+        let algorithms = [Algorithm::Sequence, Algorithm::Step].into_iter();
+        algorithms
+            .filter(move |&algorithm| forced.is_none_or(|forced| forced == algorithm))
+            .flat_map(move |algorithm| {
+                let fetches: &[Fetch] = match (algorithm, self.fetch()) {
+                    (Algorithm::Step, Fetch::Subgroup) => &[Fetch::Subgroup],
+                    (Algorithm::Step, _) => &[Fetch::Workgroup],
+                    (_, Fetch::Subgroup) => &[Fetch::Subgroup, Fetch::Held, Fetch::HeldWeights],
+                    _ => &[Fetch::HeldWeights, Fetch::Held, Fetch::Workgroup],
+                };
+                fetches.iter().map(move |&fetch| (algorithm, fetch))
+            })
+            .flat_map(move |(algorithm, fetch)| {
+                let most = if fetch == Fetch::Subgroup { 32 } else { 8 };
+                let rows = ROW_SIZES.into_iter().filter(move |&rows| rows <= most && rows < 2 * dims.batch);
+                rows.map(move |rows| (algorithm, fetch, rows))
+            })
+            .flat_map(move |(algorithm, fetch, rows)| {
+                let of_shape = move |(workgroup, split): (usize, usize)| {
+                    let lanes = work.lanes.next_multiple_of(8);
+                    let across = match algorithm {
+                        Algorithm::Sequence => 1,
+                        Algorithm::Step => lanes.div_ceil(workgroup / split),
+                    };
+                    let plan = Plan { algorithm, fetch, rows, workgroup, split, across, count: 1 };
+                    Plan { count: self.count(&plan, dims, work), ..plan }
+                };
+                shapes(fetch, work).map(of_shape)
+            })
+            .filter(move |plan| self.allows(plan, work))
     }
 
-    fn sequence(&self, dims: LayerDims, work: Work, fetch: Fetch, most: usize) -> Plan {
-        let rows = self.rows(dims, 1, most);
-        let workgroup = self.workgroup(work.lanes, fetch, work.holds);
-        let algorithm = Algorithm::Sequence;
-        let plan = Plan { algorithm, fetch, rows, workgroup, split: 1, across: 1, count: 1 };
-        let mut plan = self.shared(plan, dims, work);
-        let step = self.dispatch_seconds(&plan, dims, work);
-        plan.count = ((MAX_DISPATCH_SECONDS / step) as usize).clamp(1, dims.steps + 1);
-        // Where a subgroup is a CPU vector, workgroup memory is no faster than other memory.
-        if fetch == Fetch::Subgroup { plan } else { self.held(plan, work) }
+    /// Steps of a dispatch.
+    fn count(&self, plan: &Plan, dims: LayerDims, work: Work) -> usize {
+        match plan.algorithm {
+            Algorithm::Step => 1,
+            Algorithm::Sequence => {
+                let step = self.dispatch_seconds(plan, dims, work);
+                ((MAX_DISPATCH_SECONDS / step) as usize).clamp(1, dims.steps + 1)
+            }
+        }
     }
 
-    fn step(&self, dims: LayerDims, work: Work, fetch: Fetch, most: usize) -> Plan {
-        let lanes = work.lanes.next_multiple_of(8);
-        // Small workgroups where the batch alone does not fill the cores.
-        let tiles = dims.batch.div_ceil(most) * dims.directions;
-        let across = self.cores.div_ceil(tiles).max(lanes.div_ceil(MAX_WORKGROUP));
-        let workgroup = self.workgroup(lanes.div_ceil(across), fetch, work.holds);
-        let across = lanes.div_ceil(workgroup);
-        let rows = self.rows(dims, across, most);
-        let plan = Plan { algorithm: Algorithm::Step, fetch, rows, workgroup, split: 1, across, count: 1 };
-        self.shared(plan, dims, work)
-    }
-
-    /// Estimated seconds of one step of a dispatch.
+    /// Estimated seconds of one step of a dispatch. Workgroups take turns on the cores. Each reads all weights of its
+    /// units, multiplies them with its rows, and waits at barriers.
     pub(super) fn dispatch_seconds(&self, plan: &Plan, dims: LayerDims, work: Work) -> f64 {
+        let speed = &self.speed;
         let groups = dims.batch.div_ceil(plan.rows) * dims.directions * plan.across;
+        let rounds = groups.div_ceil(speed.cores) as f64;
         let turns = work.lanes.div_ceil(plan.units() * plan.across);
-        // Weights are read once per tile of rows: a row costs as much as its products, a tile as much as four
-        // more rows.
-        let group = turns * plan.units().min(work.lanes.next_multiple_of(8)) * (plan.rows + 4);
-        let products = (group * work.depth * work.outputs) as f64;
-        groups.div_ceil(self.cores) as f64 * products / self.rate
+        // Invocations and rows beyond the last ones repeat others, so they count.
+        let per_row = (turns * plan.units() * work.outputs) as f64 * work.depth as f64;
+        let busy = (plan.workgroup as f64 * rounds / self.lanes() as f64).min(1.0);
+        let products = per_row * plan.rows as f64 / (speed.fma * busy);
+        let weights = match plan.fetch {
+            Fetch::HeldWeights => 0.0,
+            // The sums of more rows do not fit in registers, which costs what reading the weights again would.
+            _ => {
+                let times = plan.rows.div_ceil(ROWS_IN_REGISTERS) as f64;
+                4.0 * per_row * times * speed.cores as f64 / speed.memory
+            }
+        };
+        // Nothing is multiplied while the cell is computed at the end of a turn.
+        let waits = plan.barriers(work, self.workgroup_bytes) * speed.barrier_of(plan.workgroup)
+            + turns as f64 * speed.barrier[0];
+        rounds * (products + weights + waits)
     }
 
     /// Estimated seconds of the whole recurrence.
     pub(super) fn seconds(&self, plan: &Plan, dims: LayerDims, work: Work) -> f64 {
         let dispatches = dims.steps.div_ceil(plan.count) as f64;
-        dispatches * self.dispatch + dims.steps as f64 * self.dispatch_seconds(plan, dims, work)
+        dispatches * self.speed.dispatch + dims.steps as f64 * self.dispatch_seconds(plan, dims, work)
     }
+}
+
+/// Sizes of workgroups with the number of invocations that share the product of a unit.
+fn shapes(fetch: Fetch, work: Work) -> impl Iterator<Item = (usize, usize)> {
+    let shares = fetch != Fetch::Subgroup && work.holds == Holds::All;
+    let sizes: &[usize] = match fetch {
+        Fetch::Subgroup => &SUBGROUP_SIZES,
+        _ if shares => &SHARED_SIZES,
+        _ => &OTHER_SIZES,
+    };
+    let most = if shares { (work.depth / 4 / MIN_PART).max(1) } else { 1 };
+    let splits = (0..usize::BITS).map(|n| 1usize << n).take_while(move |&split| split <= most);
+    splits
+        .flat_map(|split| sizes.iter().map(move |&workgroup| (workgroup, split)))
+        // Fewer units than a vector of a CPU have nothing to share.
+        .filter(|(workgroup, split)| workgroup / split >= 8)
+        // Half of the workgroup would repeat other units.
+        .filter(move |(workgroup, split)| workgroup / split < 2 * work.lanes.next_multiple_of(8))
 }
 
 /// The product of one step.
@@ -247,3 +297,6 @@ pub(crate) enum Holds {
     /// The operand and the weights.
     All,
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use super::options::{Setup, holds};
 use super::pack::padded;
 use super::plan::{Facts, OTHER_BYTES, Plan, Work};
 use super::recurrence::{Target, backward_choice, backward_work, forward_choice, forward_work};
+use crate::Speed;
 use crate::adapter::DeviceKind;
 use crate::gemm::aligned_choice;
 use rnn_base::args::recurrence::{LayerDims, Noise};
@@ -22,8 +23,12 @@ pub struct AdapterFacts {
     pub kind: DeviceKind,
     /// Workgroup memory in bytes.
     pub workgroup_bytes: usize,
+    /// Most invocations of a workgroup.
+    pub largest_workgroup: usize,
     /// Lanes of a subgroup, where the number is fixed.
     pub subgroup_size: Option<u32>,
+    /// Measured on the adapter; without it the planner takes what it assumes for the kind.
+    pub speed: Option<Speed>,
     /// Whether step numbers travel as immediates.
     pub immediates: bool,
 }
@@ -99,7 +104,13 @@ impl<'a> Pass<'a> {
         };
         Ok(Pass {
             adapter,
-            facts: Facts::new(adapter.kind, adapter.subgroup_size, held),
+            facts: Facts {
+                subgroup_size: adapter.subgroup_size,
+                held_bytes: held,
+                workgroup_bytes: adapter.workgroup_bytes,
+                largest_workgroup: adapter.largest_workgroup,
+                speed: adapter.speed.unwrap_or_else(|| Speed::assumed(adapter.kind)),
+            },
             spec,
             setup: Setup::new("layer_kernels", spec, 0, None, Noise::default())?,
             dims: LayerDims {

@@ -33,6 +33,17 @@ impl Plan {
         row * (LEAST_BYTES / row).clamp(1, self.rows)
     }
 
+    /// Least workgroup memory of the kernel: its arrays, and the sums of one row.
+    pub(super) fn least_bytes(&self, work: Work) -> usize {
+        let sums = if self.fetch == Fetch::Subgroup { 0 } else { self.row_bytes(work.outputs) };
+        OTHER_BYTES + self.array_bytes(work) + sums
+    }
+
+    /// Rows whose sums are in workgroup memory at the same time.
+    pub(super) fn rows_at_once(&self, work: Work, memory: usize) -> usize {
+        (self.sums(work, memory) / self.workgroup).max(1)
+    }
+
     /// Sums in workgroup memory at the same time, of an adapter with `memory` bytes of it: those of as many rows as fit
     /// into half of it, in equal parts. A part costs two barriers.
     pub(super) fn sums(&self, work: Work, memory: usize) -> usize {
@@ -59,59 +70,28 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::super::algorithm::Algorithm;
-    use super::super::plan::{Facts, Holds};
+    use super::super::plan::Holds;
     use super::*;
-    use crate::adapter::DeviceKind;
-    use rnn_base::args::recurrence::LayerDims;
 
-    /// Every plan that may be measured, on adapters with little and much workgroup memory.
-    #[test]
-    fn a_plan_never_needs_more_workgroup_memory_than_there_is() {
-        for memory in [16_384, 32_768, 49_152, 65_536] {
-            let facts = Facts::new(DeviceKind::Discrete, None, memory - OTHER_BYTES);
-            for (hidden, gates, batch) in [(4, 1, 1), (40, 4, 8), (64, 3, 32), (256, 4, 32), (1024, 4, 64)] {
-                let dims = LayerDims { steps: 9, batch, inputs: 4, hidden, state: hidden, directions: 1 };
-                let holds = Holds::All;
-                let forward = Work { lanes: hidden, outputs: gates, depth: hidden, holds };
-                let backward = Work { lanes: hidden / 4, outputs: 4, depth: gates * hidden, holds };
-                for work in [forward, backward] {
-                    for plan in facts.candidates(dims, work) {
-                        let sums = plan.sums(work, memory);
-                        let bytes = sums / plan.workgroup * plan.row_bytes(work.outputs);
-                        let all = bytes + plan.array_bytes(work) + OTHER_BYTES;
-                        assert!(all <= memory, "{all} of {memory} bytes: {plan:?}");
-                        assert_eq!(sums % plan.workgroup, 0, "{plan:?}");
-                    }
-                }
-            }
-        }
+    /// Invocations of a workgroup of 256 share the products of four rows.
+    fn shared(split: usize) -> Plan {
+        let (algorithm, fetch) = (Algorithm::Step, Fetch::Workgroup);
+        Plan { algorithm, fetch, rows: 4, workgroup: 256, split, across: 1, count: 1 }
     }
 
     #[test]
     fn a_loop_has_constant_turns_only_if_each_part_of_k_has_as_many() {
-        let plan = |split| Plan {
-            algorithm: Algorithm::Step,
-            fetch: Fetch::Workgroup,
-            rows: 4,
-            workgroup: 256,
-            split,
-            across: 1,
-            count: 1,
-        };
         let turns =
-            |depth, split| plan(split).turns(Work { lanes: 64, outputs: 4, depth, holds: Holds::All });
+            |depth, split| shared(split).turns(Work { lanes: 64, outputs: 4, depth, holds: Holds::All });
         assert_eq!([8, 16, 32, 64].map(|split| turns(256, split)), [0, 2, 1, 0]);
         assert_eq!([4, 124, 132, 128].map(|depth| turns(depth, 16)), [0, 0, 0, 2]);
     }
 
     #[test]
     fn sums_are_in_as_few_equal_parts_as_half_of_the_memory_allows() {
-        let facts = Facts::new(DeviceKind::Discrete, None, 0);
-        let dims = LayerDims { steps: 100, batch: 32, inputs: 128, hidden: 256, state: 256, directions: 1 };
+        let plan = Plan { rows: 8, ..shared(16) };
         let work = Work { lanes: 256, outputs: 4, depth: 256, holds: Holds::All };
-        let plan = facts.plan(dims, work, None);
-        assert_eq!((plan.rows, plan.workgroup), (8, 256));
-        let rows = |memory| plan.sums(work, memory) / plan.workgroup;
+        let rows = |memory| plan.rows_at_once(work, memory);
         // Half of 48 KB has room for six rows, which makes two parts of four.
         assert_eq!([16_384, 32_768, 49_152, 65_536].map(rows), [2, 4, 4, 8]);
     }

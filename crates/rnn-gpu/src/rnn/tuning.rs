@@ -39,6 +39,13 @@ impl Case {
     }
 }
 
+/// What the estimate of a plan depends on besides the adapter: bytes that kernels may hold, sizes, and the algorithm asked
+/// for.
+type Question = (Option<u32>, usize, LayerDims, Work, Option<Algorithm>);
+
+/// Questions whose answers are kept; comparing this many takes a microsecond.
+const KNOWN_PLANS: usize = 128;
+
 /// The fastest plan of a case.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Tuned {
@@ -49,6 +56,8 @@ pub(super) struct Tuned {
 
 /// The table of one device.
 pub(crate) struct Tuning {
+    /// Plans with the lowest estimate, because a search takes as long as some dispatches.
+    estimated: Mutex<Vec<(Question, Plan)>>,
     table: Mutex<BTreeMap<Case, Tuned>>,
     file: Option<CacheFile>,
 }
@@ -56,18 +65,28 @@ pub(crate) struct Tuning {
 impl Tuning {
     /// The table that an earlier run on this adapter and driver wrote, or an empty one.
     pub(crate) fn open(info: &AdapterInfo, dir: &CacheDir) -> Self {
-        let key = format!("tuning of {} ({}, {})", info.name, info.backend, info.driver);
-        // One file per adapter and driver, named by the FNV-1a hash of the key.
-        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let file = CacheFile::new(dir, &format!("tuning-{hash:016x}"), &key);
+        let file = info.cache_file(dir, "tuning");
         let text = file.as_ref().and_then(CacheFile::read).unwrap_or_default();
         let table = parse(&String::from_utf8_lossy(&text)).unwrap_or_else(|line| {
             tracing::warn!(line, "the table of measured plans cannot be parsed and is ignored");
             BTreeMap::new()
         });
-        Tuning { table: Mutex::new(table), file }
+        Tuning { estimated: Mutex::default(), table: Mutex::new(table), file }
+    }
+
+    /// The plan that `search` finds, or found for the same question before.
+    pub(super) fn estimated(&self, question: Question, search: impl FnOnce() -> Plan) -> Plan {
+        let mut known = self.estimated.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, plan)) = known.iter().find(|(other, _)| *other == question) {
+            return *plan;
+        }
+        // Sequences of all lengths would fill any memory.
+        if known.len() == KNOWN_PLANS {
+            known.clear();
+        }
+        let plan = search();
+        known.push((question, plan));
+        plan
     }
 
     pub(super) fn get(&self, case: &Case) -> Option<Tuned> {
@@ -132,7 +151,7 @@ fn parse(text: &str) -> Result<BTreeMap<Case, Tuned>, String> {
             algorithm: algorithm.parse().ok()?,
             fetch,
             rows: number(rows).filter(|&rows| rows <= 32)?,
-            workgroup: number(workgroup).filter(|&size| size <= 256)?,
+            workgroup: number(workgroup).filter(|&size| size <= 1024)?,
             split: number(split)?,
             across: number(across)?,
             count: number(count)?,
@@ -225,7 +244,7 @@ mod tests {
             ("sequence", "sequences"),
             (" 16 ", " 0 "),
             (" 16 ", " 33 "),
-            (" 64 1 1 25 ", " 512 1 1 25 "),
+            (" 64 1 1 25 ", " 2048 1 1 25 "),
             (" 64 1 1 25 ", " 64 3 1 25 "),
             (" 64 1 1 25 ", " 64 1 2 25 "),
             (" 64 1 3 1 ", " 64 1 3 2 "),

@@ -1,16 +1,14 @@
-// Operands and result of the products whose operands are aligned to four elements.
-// Defines: A_ALONG_K, B_ALONG_K, a, b, bias, c, a_vec, b_vec, a_quad, b_quad, write.
-// Needs: gemm/params.wgsl, lib/store_*.wgsl for the operands, gemm/result_*.wgsl.
+// Operands of the products whose operands are aligned to four elements.
+// Defines: A_ALONG_K, B_ALONG_K, a, b, a_vec, b_vec, a_quad, b_quad.
+// Needs: gemm/params.wgsl, lib/store_*.wgsl for the operands.
 
 // The axis along which an operand is contiguous: along k, then k is a multiple of 4; or along the rows of a and the
 // columns of b.
 override A_ALONG_K: bool;
 override B_ALONG_K: bool;
 
-@group(1) @binding(0) var<storage, read> a: array<Stored4>;           // [M, K], strided
-@group(1) @binding(1) var<storage, read> b: array<Stored4>;           // [K, N], strided
-@group(1) @binding(2) var<storage, read> bias: array<vec4<f32>>;      // [N]
-@group(1) @binding(3) var<storage, read_write> c: array<Result4>;     // [M, N], rows ldc apart
+@group(1) @binding(0) var<storage, read> a: array<Stored4>; // [M, K], strided
+@group(1) @binding(1) var<storage, read> b: array<Stored4>; // [K, N], strided
 
 // Four values of an operand starting at element `at`, a multiple of 4.
 fn a_vec(at: u32) -> vec4<f32> {
@@ -32,20 +30,4 @@ fn a_quad(start: u32, row: u32, k: u32, end: u32) -> vec4<f32> {
 fn b_quad(start: u32, column: u32, k: u32, end: u32) -> vec4<f32> {
     let at = start + min(k, params.k - 1u) * params.b_row_stride + min(column, params.n - 4u);
     return select(vec4<f32>(), b_vec(at), k < end);
-}
-
-// Four columns of one row of the product, starting at a multiple of 4.
-fn write(value: vec4<f32>, row: u32, column: u32, start: u32) {
-    if row >= params.m || column >= params.n {
-        return;
-    }
-    let at = (start + c_row(row) * params.ldc + column) / 4u;
-    var sum = value;
-    if params.has_bias != 0u {
-        sum += bias[column / 4u];
-    }
-    if params.accumulate != 0u {
-        sum += vec4<f32>(c[at]);
-    }
-    c[at] = Result4(sum);
 }

@@ -3,7 +3,7 @@
 // each value of a and passes it to the others by a shuffle. Where a subgroup is a vector register of a CPU, a load
 // whose address differs between lanes costs 16 to 20 times as much as a multiply-add, and workgroup memory is no
 // faster than other memory; this tile needs 8 vector loads per 512 multiply-adds. If a is contiguous along its rows,
-// ROWS has to be 32. Needs: gemm/params.wgsl, gemm/aligned.wgsl.
+// ROWS has to be 32. Needs: gemm/params.wgsl, gemm/write.wgsl, gemm/aligned.wgsl.
 // CPU twin: crates/rnn-cpu/src/gemm.rs
 
 // The values of a in this lane. Contiguous along k: four values of rows lane, lane + 8, ...; contiguous along rows:

@@ -3,7 +3,7 @@
 // operands pass through workgroup memory, DEPTH values of k at a time. Half of the invocations load a, the others b.
 // Each reads 4 x 4 values of the next DEPTH of k before it multiplies the present ones, which hides the time of the
 // reads. Nothing between the read and the product uses the values, or the product would wait for them.
-// Needs: gemm/params.wgsl, gemm/aligned.wgsl, gemm/tile_*.wgsl.
+// Needs: gemm/params.wgsl, gemm/write.wgsl, gemm/aligned.wgsl, gemm/tile_*.wgsl.
 // CPU twin: crates/rnn-cpu/src/gemm.rs
 
 const DEPTH: u32 = SIDE;

@@ -1,7 +1,8 @@
 // Norms that neither overflow nor underflow: squares are summed in three ranges of magnitude, the outer ones scaled by
 // powers of two (Blue 1978; Anderson 2017, "Algorithm 978: Safe Scaling in the Level 1 BLAS"). The bounds leave room for
 // 2^31 elements: below 2^48 a square is at most 2^96, and from 2^-50 on at least 2^-100.
-// The sums are over all 256 invocations of a workgroup, in a fixed order.
+// The sums are over all 256 invocations of a workgroup, in a fixed order. A fourth number counts the values that are not
+// finite: a compiler that assumes that there are none may lose them in the sums.
 // Defines: squares, sum_squares, Norm, norm_of, value_of, Clip, clip_of, both. Needs: lib/math.wgsl.
 
 const LARGE: f32 = 281474976710656.0;          // 2^48
@@ -9,7 +10,7 @@ const SMALL: f32 = 8.8817841970012523e-16;     // 2^-50
 const DOWN: f32 = 8.271806125530277e-25;       // 2^-80
 const UP: f32 = 1.2089258196146292e24;         // 2^80
 
-var<workgroup> squares_scratch: array<vec3<f32>, 256>;
+var<workgroup> squares_scratch: array<vec4<f32>, 256>;
 
 // The square of g in its range: (scaled by DOWN, plain, scaled by UP). NaN is in the plain range.
 fn squares(g: f32) -> vec3<f32> {
@@ -26,7 +27,7 @@ fn squares(g: f32) -> vec3<f32> {
 }
 
 // The sum over all invocations, each of which must call it.
-fn sum_squares(lane: u32, value: vec3<f32>) -> vec3<f32> {
+fn sum_squares(lane: u32, value: vec4<f32>) -> vec4<f32> {
     squares_scratch[lane] = value;
     workgroupBarrier();
     for (var stride = 128u; stride > 0u; stride /= 2u) {

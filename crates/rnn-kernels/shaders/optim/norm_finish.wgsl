@@ -2,7 +2,8 @@
 //   control = [norm, coefficient, finite, before, then coefficient and before of tensor 0, of tensor 1, ...]
 // A factor is coefficient * before, see Clip in lib/squares.wgsl. That of a tensor is
 // min(1, max_tensor_norm / (its norm + 1e-6)) times the global one. The global one is min(1, max_norm / (norm + 1e-6))
-// for the norm after clipping by tensor. All are 0 if the norm is not finite.
+// for the norm after clipping by tensor. All are 0 if a gradient is not finite. With a gate they are 0, too, once that has
+// happened: the steps of this optimizer that are under way do nothing then.
 // One workgroup. Needs: lib/math.wgsl, lib/squares.wgsl.
 // CPU twin: crates/rnn-cpu/src/optim/norm.rs (grad_norm)
 
@@ -12,23 +13,33 @@ struct Params {
     max_norm: f32,
     has_max_tensor_norm: u32,
     max_tensor_norm: f32,
+    has_gate: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> partials: array<vec4<f32>>; // [P, 256]: three ranges, 0
+@group(1) @binding(0) var<storage, read> partials: array<vec4<f32>>; // [P, 256]: three ranges, count
 @group(1) @binding(1) var<storage, read_write> norms: array<f32>;    // [P]
 @group(1) @binding(2) var<storage, read_write> control: array<f32>;  // [4 + 2P]
+@group(1) @binding(3) var<storage, read_write> gate: array<f32>;     // [1]: 0, or 1 after gradients that are not finite
+
+// The norm of a gradient of which `bad` elements are not finite.
+fn shown(norm: f32, bad: f32) -> f32 {
+    if bad > 0.0 && is_finite_(norm) {
+        return from_bits(0x7fc00000u);
+    }
+    return norm;
+}
 
 @compute @workgroup_size(256)
 fn norm_finish(@builtin(local_invocation_index) lane: u32) {
-    var total = vec3<f32>();
+    var total = vec4<f32>();
     var clipped = vec3<f32>(); // the total after clipping tensors
     for (var tensor = 0u; tensor < params.tensors; tensor++) {
-        let sums = sum_squares(lane, partials[tensor * 256u + lane].xyz);
+        let sums = sum_squares(lane, partials[tensor * 256u + lane]);
         total += sums;
-        let norm = norm_of(sums);
+        let norm = norm_of(sums.xyz);
         var clip = Clip(1.0, 1.0);
-        var left = sums;
+        var left = sums.xyz;
         if params.has_max_tensor_norm != 0u {
             clip = clip_of(norm, params.max_tensor_norm);
             if clip.before < 1.0 {
@@ -39,7 +50,7 @@ fn norm_finish(@builtin(local_invocation_index) lane: u32) {
         }
         clipped += left;
         if lane == 0u {
-            norms[tensor] = value_of(norm);
+            norms[tensor] = shown(value_of(norm), sums.w);
             control[4u + 2u * tensor] = clip.coefficient;
             control[5u + 2u * tensor] = clip.before;
         }
@@ -47,23 +58,30 @@ fn norm_finish(@builtin(local_invocation_index) lane: u32) {
     if lane != 0u {
         return;
     }
-    let norm = norm_of(total);
-    let finite = is_finite_(total.x) && is_finite_(total.y) && is_finite_(total.z);
+    let norm = norm_of(total.xyz);
+    let finite = total.w == 0.0 && is_finite_(total.x) && is_finite_(total.y) && is_finite_(total.z);
+    var open = finite;
+    if params.has_gate != 0u {
+        open = finite && gate[0] == 0.0;
+        if !finite {
+            gate[0] = 1.0;
+        }
+    }
     var clip = Clip(1.0, 1.0);
     if params.has_max_norm != 0u {
         clip = clip_of(norm_of(clipped), params.max_norm);
     }
-    if !finite {
+    if !open {
         clip = Clip();
     }
-    control[0] = value_of(norm);
+    control[0] = shown(value_of(norm), total.w);
     control[1] = clip.coefficient;
-    control[2] = select(0.0, 1.0, finite);
+    control[2] = select(0.0, 1.0, open);
     control[3] = clip.before;
     for (var tensor = 0u; tensor < params.tensors; tensor++) {
         var own = Clip(control[4u + 2u * tensor], control[5u + 2u * tensor]);
         own = both(own, clip);
-        if !finite {
+        if !open {
             own = Clip();
         }
         control[4u + 2u * tensor] = own.coefficient;

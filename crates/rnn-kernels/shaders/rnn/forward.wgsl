@@ -177,15 +177,35 @@ fn put(value: f32, at: Place) {
     emit(h, at);
 }
 
-fn finish(product: Gates, at: Place) {
+// What the cell reads of a unit besides the product.
+struct Operands {
+    x: Gates,      // the input product
+    aux_prev: f32, // c before the step
+}
+
+fn load_operands(at: Place) -> Operands {
+    let cell = step_row(at.s, at.row, at.direction) * params.hidden + at.unit;
+    var aux_prev = 0.0;
+    if HAS_AUX && !CARRY_IS_DH {
+        if at.s == 0u {
+            let line = at.direction * params.batch + at.row;
+            aux_prev = c0[params.c0_offset + line * params.hidden + at.unit];
+        } else {
+            aux_prev = aux[aux_row(at.s - 1u, at.row, at.direction) * params.hidden + at.unit];
+        }
+    }
+    return Operands(load_gates(cell), aux_prev);
+}
+
+fn finish(product: Gates, operands: Operands, at: Place) {
     if at.unit >= params.hidden {
         return;
     }
     let cell = step_row(at.s, at.row, at.direction) * params.hidden + at.unit;
     let cleared = is_cleared(at.s, at.row);
     var recurrent = product;
-    var x = load_gates(cell);
-    var aux_prev = 0.0;
+    var x = operands.x;
+    let aux_prev = select(operands.aux_prev, 0.0, cleared);
     var h_prev = 0.0;
     if cleared && !NORMED {
         recurrent = Gates();
@@ -193,14 +213,6 @@ fn finish(product: Gates, at: Place) {
     if is_padding(at.unit, params.options.units) {
         recurrent = Gates();
         x = Gates();
-    }
-    if HAS_AUX && !CARRY_IS_DH && !cleared {
-        if at.s == 0u {
-            let line = at.direction * params.batch + at.row;
-            aux_prev = c0[params.c0_offset + line * params.hidden + at.unit];
-        } else {
-            aux_prev = aux[aux_row(at.s - 1u, at.row, at.direction) * params.hidden + at.unit];
-        }
     }
     if RESET_BEFORE {
         let masked = ring[4u * ring_start(at.row, at.direction, at.s % 2u) + at.unit];
@@ -258,27 +270,34 @@ fn finish_second(product: f32, at: Place) {
     emit(h, at);
 }
 
-fn finish_sum(sum: Gates, at: Place) {
+// Whether an invocation has at most one row in the cell. Then it loads the operands before the product.
+override ONE_ROW: bool = SUM_ROWS == $ROWSu && SPLIT >= $ROWSu;
+
+fn finish_sum(sum: Gates, operands: Operands, at: Place) {
     if NORMED {
         keep_raw(sum, at);
     } else {
-        finish(sum, at);
+        finish(sum, operands, at);
     }
 }
 
 // The step of a unit for the rows whose sums have been kept: from rows.x on, below rows.y. `at` is the place of row 0.
-// The invocations of a unit share its rows.
-fn finish_rows(rows: vec2<u32>, at: Place, part: u32, lane: u32) {
+// The invocations of a unit share its rows. `early` are the operands if there is one row.
+fn finish_rows(rows: vec2<u32>, early: Operands, at: Place, part: u32, lane: u32) {
     sums_are_kept();
     let end = min(rows.x + SUM_ROWS, rows.y);
     var r = rows.x + part;
-    if SPLIT >= SUM_ROWS {
+    if ONE_ROW {
         if r < end {
-            finish_sum(sum_of(r, rows.x, lane), Place(at.row + r, at.unit, at.direction, at.s));
+            finish_sum(sum_of(r, 0u, lane), early, Place(at.row + r, at.unit, at.direction, at.s));
         }
     } else {
         for (; r < end; r += SPLIT) {
-            finish_sum(sum_of(r, rows.x, lane), Place(at.row + r, at.unit, at.direction, at.s));
+            let here = Place(at.row + r, at.unit, at.direction, at.s);
+            let sum = sum_of(r, rows.x, lane);
+            // Invocations beyond the last unit repeat it.
+            let unit = min(at.unit, params.hidden - 1u);
+            finish_sum(sum, load_operands(Place(here.row, unit, here.direction, here.s)), here);
         }
     }
     sums_are_read();
@@ -327,7 +346,8 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                         stats[line] = vec4(row_mean[r], row_other[r], 0.0, 0.0);
                     }
                     let raw = load_raw(raw_at(at));
-                    finish((raw - Gates(row_mean[r])) * row_other[r] * gains(norm_params(), at), at);
+                    let product = (raw - Gates(row_mean[r])) * row_other[r] * gains(norm_params(), at);
+                    finish(product, load_operands(at), at);
                 }
             }
             workgroupBarrier();
@@ -338,8 +358,11 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
             begin_rows(row0, direction, s % 2u, lane);
             for (var unit0 = group.x * units; unit0 < params.hidden; unit0 += params.stride) {
                 let unit = unit0 + lane % units;
-                // Invocations beyond the last unit repeat it and store nothing.
-                let weights_of = weights_direction * depth * params.hidden + min(unit, params.hidden - 1u);
+                let at = Place(row0, unit, direction, s);
+                // Invocations beyond the last unit repeat it and store nothing; so do those beyond the last row.
+                let live_unit = min(unit, params.hidden - 1u);
+                let weights_of = weights_direction * depth * params.hidden + live_unit;
+                let early = load_operands(Place(row0 + min(part, rows - 1u), live_unit, direction, s));
                 var acc$R = Gates();
                 for (var k0 = 0u; k0 < depth; k0 += CHUNK) {
                     stage_rows(k0, depth, lane);
@@ -361,15 +384,14 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                     }
                     release_rows();
                 }
-                let at = Place(row0, unit, direction, s);
                 // Compilers keep a loop that has one turn.
                 if SUM_ROWS == $ROWSu {
                     keep_sum($Ru, 0u, lane, acc$R);
-                    finish_rows(vec2(0u, rows), at, part, lane);
+                    finish_rows(vec2(0u, rows), early, at, part, lane);
                 } else {
                     for (var first_r = 0u; first_r < rows; first_r += SUM_ROWS) {
                         keep_sum($Ru, first_r, lane, acc$R);
-                        finish_rows(vec2(first_r, rows), at, part, lane);
+                        finish_rows(vec2(first_r, rows), early, at, part, lane);
                     }
                 }
             }

@@ -17,9 +17,13 @@ pub enum Formats {
 /// One form of the product for every pair of formats.
 pub type Family = [Kernel; 3];
 
-/// The member of a family for these formats.
-pub fn member(family: &'static Family, formats: Formats) -> &'static Kernel {
-    &family[formats as usize]
+/// The member of a family for these formats. [`GEMM_MATRIX`] has none for [`Formats::Single`], so it is a slice.
+///
+/// # Panics
+/// The family has no such member.
+pub fn member(family: &'static [Kernel], formats: Formats) -> &'static Kernel {
+    let missing = 3 - family.len();
+    &family[formats as usize - missing]
 }
 
 /// The kernels of one form: its name, its own parts, and its other fields.
@@ -68,7 +72,7 @@ pub static GEMM: Family = family!(
 /// For subgroups of eight lanes and aligned operands.
 pub static GEMM_SUBGROUP: Family = family!(
     "gemm_subgroup",
-    ["aligned", "gemm_subgroup"],
+    ["write", "aligned", "gemm_subgroup"],
     Kernel {
         entry: "gemm_subgroup",
         bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
@@ -106,11 +110,35 @@ macro_rules! gemm_tile {
 }
 
 /// For aligned operands; a workgroup computes 64 x 64 of the result.
-pub static GEMM_TILE_64: Family = family!("gemm_tile_64", ["aligned", "tile_64", "gemm_tile"], gemm_tile!());
+pub static GEMM_TILE_64: Family =
+    family!("gemm_tile_64", ["write", "aligned", "tile_64", "gemm_tile"], gemm_tile!());
 
 /// For aligned operands; a workgroup computes 128 x 128 of the result. It has BUFFERS * 16 KiB of workgroup memory.
 pub static GEMM_TILE_128: Family =
-    family!("gemm_tile_128", ["aligned", "tile_128", "gemm_tile"], gemm_tile!(("BUFFERS", 1.0)));
+    family!("gemm_tile_128", ["write", "aligned", "tile_128", "gemm_tile"], gemm_tile!(("BUFFERS", 1.0)));
+
+/// For f16 operands and matrix units. Sizes are multiples of 16, offsets and strides of 8.
+pub static GEMM_MATRIX: [Kernel; 2] = [
+    family!(@ "gemm_matrix_f16_f32", "f16", "f32", ["write", "gemm_matrix"], true, MATRIX),
+    family!(@ "gemm_matrix_f16", "f16", "f16", ["write", "gemm_matrix"], true, MATRIX),
+];
+
+/// The fields that both members share; four blocks of columns per subgroup.
+const MATRIX: Kernel = Kernel {
+    entry: "gemm_matrix",
+    bindings: &[Read, Read, Read, ReadWrite], // a, b, bias, c
+    params: GemmParams::LAYOUT,
+    variants: &[
+        &[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0), ("ROWS", 4.0)],
+        &[("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0), ("ROWS", 4.0)],
+        &[("A_ALONG_K", 0.0), ("B_ALONG_K", 1.0), ("ROWS", 4.0)],
+        &[("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0), ("ROWS", 4.0)],
+    ],
+    subgroups: true,
+    matrix_units: true,
+    trusted: true,
+    ..Kernel::PLAIN
+};
 
 /// For at most four rows and a matrix that is contiguous along k.
 pub static GEMV: Family = family!(
@@ -147,5 +175,5 @@ pub static SUM_PARTS_HALF: Kernel = Kernel {
 /// Every kernel of the family.
 pub fn all() -> Vec<&'static Kernel> {
     let families = [&GEMM, &GEMM_SUBGROUP, &GEMM_TILE_64, &GEMM_TILE_128, &GEMV];
-    families.into_iter().flatten().chain([&SUM_PARTS, &SUM_PARTS_HALF]).collect()
+    families.into_iter().flatten().chain(&GEMM_MATRIX).chain([&SUM_PARTS, &SUM_PARTS_HALF]).collect()
 }

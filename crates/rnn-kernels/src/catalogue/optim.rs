@@ -18,6 +18,8 @@ params! {
         pub unscale: f32,
         /// Largest magnitude of an element.
         pub limit: f32,
+        /// Magnitude of an element above which its product with `unscale` overflows.
+        pub largest: f32,
     }
 
     /// `optim/norm_finish.wgsl`
@@ -32,6 +34,8 @@ params! {
         pub has_max_tensor_norm: u32,
         /// Norm of a single gradient above which it is scaled down.
         pub max_tensor_norm: f32,
+        /// Whether there is a gate.
+        pub has_gate: u32,
     }
 
     /// `optim/scale.wgsl`
@@ -194,7 +198,7 @@ pub static NORM_FINISH: Kernel = Kernel {
     label: "norm_finish",
     parts: &[part!("lib/math.wgsl"), part!("lib/squares.wgsl"), part!("optim/norm_finish.wgsl")],
     entry: "norm_finish",
-    bindings: &[Read, ReadWrite, ReadWrite],
+    bindings: &[Read, ReadWrite, ReadWrite, ReadWrite],
     params: NormFinishParams::LAYOUT,
     step: StepSource::None,
     variants: &[&[]],

@@ -5,6 +5,7 @@
 //! struct with axes to a multiple of 16 bytes.
 
 mod axes;
+mod calibration;
 mod embed;
 pub mod gemm;
 mod loss;
@@ -13,6 +14,7 @@ mod reduce;
 pub mod rnn;
 
 pub use axes::{Axes, MAX_AXES};
+pub use calibration::CalibrationParams;
 pub use embed::{GatherParams, ScatterAddParams};
 pub use loss::{
     CrossEntropyBackwardParams, CrossEntropyParams, CtcBackwardParams, CtcParams, ElementwiseBackwardParams,

@@ -28,7 +28,9 @@ pub(crate) fn the_kernels_planned_without_a_device_are_those_that_run(_: &Device
     let adapter = AdapterFacts {
         kind: gpu.info().kind,
         workgroup_bytes: gpu.info().max_workgroup_bytes as usize,
+        largest_workgroup: gpu.info().max_workgroup_invocations as usize,
         subgroup_size: None,
+        speed: Some(gpu.speed().unwrap().speed),
         immediates: gpu.has_immediates(),
     };
     let case = StackCase::random(stack_spec(CellSpec::gru(), SHAPE, 1, true), SHAPE, true, 3);

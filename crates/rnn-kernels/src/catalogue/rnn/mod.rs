@@ -102,6 +102,7 @@ macro_rules! recurrence {
             variants: $variants[Fetch::$rows as usize],
             subgroups: matches!(Fetch::$rows, Fetch::Subgroup),
             half: recurrence!(@half $store),
+            matrix_units: false,
             trusted: true,
         }
     };

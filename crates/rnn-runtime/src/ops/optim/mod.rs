@@ -4,9 +4,11 @@
 //! writes nothing when the gradients are not finite. Neither needs a readback before the steps are enqueued.
 
 mod options;
+mod reading;
 
 pub use options::{ClipOptions, StepOptions};
 use options::{check_scale_and_value, expect_positive};
+pub use reading::{NormOutcome, NormReading};
 pub use rnn_base::args::optim::{UpdateRule, nadam_momentum};
 
 use super::{expect_same_shape, f32_array, widen};
@@ -49,9 +51,15 @@ impl GradNorm {
     /// # Errors
     /// A failing readback.
     pub fn read(&self) -> Result<NormSummary> {
-        let control = self.control.to_vec()?;
+        Ok(NormSummary::new(&self.control.to_vec()?))
+    }
+}
+
+impl NormSummary {
+    /// From the start of the control array.
+    fn new(control: &[f32]) -> Self {
         let factor = f64::from(control[1]) * f64::from(control[3]);
-        Ok(NormSummary { norm: control[0], factor, finite: control[2] != 0.0 })
+        NormSummary { norm: control[0], factor, finite: control[2] != 0.0 }
     }
 }
 
@@ -66,6 +74,20 @@ impl GradNorm {
 /// No gradients, gradients on different devices or of u32, limits that are not positive, a loss scale that is not
 /// finite and positive.
 pub fn grad_norm(grads: &[&Array], options: &ClipOptions) -> Result<GradNorm> {
+    gated_grad_norm(grads, options, None)
+}
+
+/// As [`grad_norm`], for steps that are enqueued before the outcome of earlier ones is known. `gate` `[1]` is 0 at first.
+/// Gradients that are not finite make it 1, and from then on `control` says 0 for finite, so that no step changes anything.
+/// On the CPU, where every outcome is known at once, the gate is not used.
+///
+/// # Errors
+/// As [`grad_norm`]; a gate on another device, or of another shape.
+pub fn gated_grad_norm(
+    grads: &[&Array],
+    options: &ClipOptions,
+    gate: Option<&mut Array>,
+) -> Result<GradNorm> {
     const OP: &str = "grad_norm";
     let Some(first) = grads.first() else {
         return Err(Error::value(OP, "grads", "at least one gradient", "none"));
@@ -75,6 +97,11 @@ pub fn grad_norm(grads: &[&Array], options: &ClipOptions) -> Result<GradNorm> {
         expect_positive(OP, arg, max)?;
     }
     let device = first.device();
+    if let Some(gate) = &gate {
+        gate.expect_device(OP, "gate", device)?;
+        gate.expect_dims(OP, "gate", "[1]", &[1])?;
+        gate.expect_dtype(OP, "gate", DType::F32)?;
+    }
     let mut wide = Vec::with_capacity(grads.len());
     for grad in grads {
         grad.expect_device(OP, "grads", device)?;
@@ -94,7 +121,7 @@ pub fn grad_norm(grads: &[&Array], options: &ClipOptions) -> Result<GradNorm> {
         },
         Gpu(dev) => {
             let buffers: Vec<_> = wide.iter().map(|grad| grad.gpu()).collect();
-            let (of_norms, of_control) = gpu::optim::grad_norm(dev, &buffers, &lens, &clip)?;
+            let (of_norms, of_control) = gpu::optim::grad_norm(dev, &buffers, &lens, &clip, gate.map(Array::gpu_mut))?;
             GradNorm {
                 norms: f32_array(device, norms, of_norms),
                 control: f32_array(device, control, of_control),

@@ -6,6 +6,7 @@ use super::parts::{self, Parts};
 use super::sequences::check_sizes;
 use crate::device::Device;
 use rnn_base::error::{Error, Result};
+use rnn_gpu::SpeedReport;
 use rnn_gpu::rnn::{Recurrence, wavefront};
 use rnn_kernels::cell::{StackSpec, Storage};
 use std::fmt;
@@ -24,6 +25,8 @@ pub struct Explanation {
     /// Forward and backward recurrence of every layer, or of all layers together in a wavefront; empty on the
     /// CPU.
     pub recurrences: Vec<[Recurrence; 2]>,
+    /// How fast the adapter is, as the planner sees it, and where the numbers come from; `None` on the CPU.
+    pub speed: Option<SpeedReport>,
     /// Wavefront lag in training: time steps from one layer to the next where layers run side by side.
     pub lag: Option<usize>,
     /// Bytes of the weights as packed for the kernels, without those of the backward pass.
@@ -63,6 +66,9 @@ impl fmt::Display for Explanation {
             writeln!(f, "  {name} forward   {forward}")?;
             writeln!(f, "  {name} backward  {backward}")?;
         }
+        if let Some(speed) = &self.speed {
+            writeln!(f, "  adapter: {speed}")?;
+        }
         let mb = |bytes: u64| bytes as f64 / 1e6;
         write!(
             f,
@@ -95,8 +101,8 @@ impl fmt::Display for Explanation {
 
 impl Device {
     /// Memory of a layer for sequences of `steps` steps and `batch` rows, and on a GPU the algorithm of every
-    /// recurrence with the reason for it. Runs nothing, except for the kernels' self-tests at a GPU's first
-    /// use.
+    /// recurrence with the reason for it. Runs nothing, except for the kernels' self-tests and the measurement
+    /// of the adapter at a GPU's first use.
     ///
     /// # Errors
     /// Sizes or options that [`StackSpec::check`] refuses; no steps or no rows, or 2^32 or more of both together; more
@@ -133,6 +139,10 @@ impl Device {
             recurrences: match self {
                 Device::Cpu(_) => Vec::new(),
                 Device::Gpu(gpu) => rnn_gpu::rnn::recurrences(gpu, spec, [steps, batch], lag)?,
+            },
+            speed: match self {
+                Device::Cpu(_) => None,
+                Device::Gpu(gpu) => Some(gpu.speed()?),
             },
             lag,
             weight_bytes: total(&|layer| layer.weights)?,

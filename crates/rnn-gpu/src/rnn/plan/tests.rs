@@ -1,0 +1,186 @@
+//! Plans on adapters that exist only here.
+
+use super::*;
+use crate::adapter::DeviceKind;
+
+const KINDS: [DeviceKind; 3] = [DeviceKind::Discrete, DeviceKind::Integrated, DeviceKind::Software];
+
+fn facts(kind: DeviceKind) -> Facts {
+    let speed = Speed { cores: 16, ..Speed::assumed(kind) };
+    let (subgroup_size, held_bytes, workgroup_bytes) = (None, 16_384 - OTHER_BYTES, 16_384);
+    Facts { subgroup_size, held_bytes, workgroup_bytes, largest_workgroup: 256, speed }
+}
+
+/// An adapter of every kind, with and without shuffles, with small and large workgroups and memories of them.
+fn all_facts() -> Vec<Facts> {
+    let mut all = Vec::new();
+    for kind in KINDS {
+        for subgroup_size in [None, Some(8), Some(32)] {
+            for (bytes, largest_workgroup, lanes) in [(16_384, 256, 64), (32_768, 1024, 1024)] {
+                for held_bytes in [0, bytes - OTHER_BYTES] {
+                    let speed = Speed { lanes, ..facts(kind).speed };
+                    let workgroup_bytes = bytes;
+                    all.push(Facts { subgroup_size, held_bytes, workgroup_bytes, largest_workgroup, speed });
+                }
+            }
+        }
+    }
+    all
+}
+
+fn dims(steps: usize, batch: usize, hidden: usize) -> LayerDims {
+    LayerDims { steps, batch, inputs: 8, hidden, state: hidden, directions: 1 }
+}
+
+/// Forward and backward of layers with four gates and with one.
+fn works(hidden: usize) -> Vec<Work> {
+    let mut works = Vec::new();
+    for holds in [Holds::Nothing, Holds::Fetch, Holds::All] {
+        for gates in [1, 3, 4] {
+            works.push(Work { lanes: hidden, outputs: gates, depth: hidden, holds });
+            works.push(Work { lanes: hidden / 4, outputs: 4, depth: gates * hidden, holds });
+        }
+    }
+    works
+}
+
+/// What a kernel of this plan declares in workgroup memory, by `rnn/*.wgsl` and `lib/*.wgsl`.
+fn declared_bytes(plan: &Plan, work: Work, memory: usize) -> usize {
+    let vectors = match plan.fetch {
+        Fetch::Subgroup => 0,
+        Fetch::Workgroup => plan.rows * 32,
+        Fetch::Held => 2 * plan.rows * work.depth / 4,
+        Fetch::HeldWeights => 2 * plan.rows * work.depth / 4 + work.depth / 4 * work.lanes * work.outputs,
+    };
+    let sum = if work.outputs == 3 { 16 } else { 4 * work.outputs };
+    16 * vectors + plan.sums(work, memory) * sum + 4 * (256 + 64 + 64)
+}
+
+#[test]
+fn plans_stay_within_the_limits_of_the_adapter() {
+    for facts in all_facts() {
+        for (hidden, batch) in [(4, 1), (12, 3), (64, 32), (256, 1), (260, 33), (1024, 64), (2048, 300)] {
+            let dims = dims(20, batch, hidden);
+            for work in works(hidden) {
+                let forced = [None, Some(Algorithm::Step), Some(Algorithm::Sequence)];
+                let plans = forced.map(|forced| (forced, facts.plan(dims, work, forced))).into_iter();
+                for (forced, plan) in plans.chain(facts.candidates(dims, work).into_iter().map(|p| (None, p)))
+                {
+                    let text = format!("{plan:?} of {work:?} on {facts:?}");
+                    assert!(forced.is_none_or(|forced| forced == plan.algorithm), "{text}");
+                    assert!(plan.workgroup <= facts.largest_workgroup, "{text}");
+                    assert!(work.holds != Holds::Nothing || plan.workgroup <= 256, "{text}");
+                    assert!(plan.workgroup.is_multiple_of(plan.split) && plan.rows < 2 * batch, "{text}");
+                    assert!(plan.split == 1 || work.holds == Holds::All, "{text}");
+                    assert!(
+                        declared_bytes(&plan, work, facts.workgroup_bytes) <= facts.workgroup_bytes,
+                        "{text}"
+                    );
+                    assert!(plan.across == 1 || plan.algorithm == Algorithm::Step, "{text}");
+                    assert!(plan.count == 1 || plan.algorithm == Algorithm::Sequence, "{text}");
+                    assert!((1..=21).contains(&plan.count), "{text}");
+                    // Only a dispatch of one step may leave units to other workgroups.
+                    assert!(plan.across == 1 || plan.across * plan.units() >= work.lanes, "{text}");
+                }
+            }
+        }
+    }
+}
+
+/// The estimate of the best plan.
+fn least(facts: &Facts, dims: LayerDims, work: Work) -> f64 {
+    facts.seconds(&facts.plan(dims, work, None), dims, work)
+}
+
+#[test]
+fn a_faster_adapter_is_never_estimated_to_be_slower() {
+    for base in all_facts() {
+        for (hidden, batch) in [(32, 1), (64, 32), (256, 7), (1024, 64)] {
+            let dims = dims(50, batch, hidden);
+            for work in works(hidden) {
+                let slow = base.speed;
+                let faster = [
+                    Speed { fma: 2.0 * slow.fma, ..slow },
+                    Speed { memory: 2.0 * slow.memory, ..slow },
+                    Speed { dispatch: 0.5 * slow.dispatch, ..slow },
+                    Speed { barrier: slow.barrier.map(|seconds| 0.5 * seconds), ..slow },
+                    // Each core with the same share of memory.
+                    Speed { cores: 2 * slow.cores, memory: 2.0 * slow.memory, ..slow },
+                ];
+                for speed in faster {
+                    let (before, after) =
+                        (least(&base, dims, work), least(&Facts { speed, ..base }, dims, work));
+                    // The steps of a dispatch are a whole number: half a dispatch of rounding.
+                    assert!(after <= before * (1.0 + 1e-9) + slow.dispatch, "{work:?}: {slow} {speed}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn more_work_takes_longer_by_estimate() {
+    for facts in all_facts() {
+        let of = |steps, batch, hidden| least(&facts, dims(steps, batch, hidden), works(hidden)[16]);
+        assert!(of(40, 32, 64) > of(20, 32, 64));
+        assert!(of(20, 64, 1024) > of(20, 8, 1024));
+        assert!(of(20, 32, 256) > of(20, 32, 64));
+    }
+}
+
+/// One dispatch for all steps saves dispatches, and only that: the slower they are the better.
+#[test]
+fn slow_dispatches_lead_to_whole_sequences() {
+    for base in all_facts() {
+        let (dims, work) = (dims(50, 16, 128), works(128)[16]);
+        let mut was_sequence = false;
+        for dispatch in [1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2] {
+            let facts = Facts { speed: Speed { dispatch, ..base.speed }, ..base };
+            let is_sequence = facts.plan(dims, work, None).algorithm == Algorithm::Sequence;
+            assert!(is_sequence || !was_sequence, "{dispatch} {base:?}");
+            was_sequence = is_sequence;
+        }
+        assert!(was_sequence, "{base:?}");
+    }
+    // And units are shared among workgroups where dispatches cost nothing and cores are idle.
+    let speed = Speed { dispatch: 1e-9, ..facts(DeviceKind::Discrete).speed };
+    let plan = Facts { speed, ..facts(DeviceKind::Discrete) }.plan(dims(50, 1, 512), works(512)[16], None);
+    assert!(plan.algorithm == Algorithm::Step && plan.across > 1, "{plan:?}");
+}
+
+#[test]
+fn workgroups_beyond_256_are_for_cores_that_they_keep_busy() {
+    let (dims, work) = (dims(50, 4, 1024), works(1024)[16]);
+    let of = |lanes: usize, largest_workgroup: usize| {
+        let base = facts(DeviceKind::Discrete);
+        let speed = Speed { lanes, ..base.speed };
+        let facts = Facts { speed, largest_workgroup, workgroup_bytes: 32_768, ..base };
+        facts.plan(dims, work, Some(Algorithm::Sequence)).workgroup
+    };
+    assert_eq!(of(1024, 1024), 1024);
+    assert_eq!(of(1024, 256), 256);
+    assert!(of(64, 1024) <= 256);
+}
+
+/// The same facts give the same plan, and so do two calibrations that round to the same.
+#[test]
+fn repeated_calibrations_give_the_same_plans() {
+    for kind in KINDS {
+        let exact = Speed::assumed(kind).rounded();
+        for factor in [0.9, 1.1] {
+            let noisy = Speed {
+                fma: exact.fma * factor,
+                memory: exact.memory * factor,
+                dispatch: exact.dispatch * factor,
+                ..exact
+            };
+            for hidden in [64, 256, 1024] {
+                let plan = |speed: Speed| {
+                    let facts = Facts { speed, ..facts(kind) };
+                    facts.plan(dims(50, 32, hidden), works(hidden)[16], None)
+                };
+                assert_eq!(plan(noisy.rounded()), plan(exact), "{kind:?} {hidden}");
+            }
+        }
+    }
+}
