@@ -69,16 +69,28 @@ pub(crate) enum Layer {
 
 impl Layer {
     pub(crate) fn new(case: &Case, format: WeightFormat, device: &Device) -> Result<Self> {
+        Layer::stored(case, format, Storage::F32, device)
+    }
+
+    /// With a storage format for training, too.
+    pub(crate) fn stored(
+        case: &Case,
+        format: WeightFormat,
+        storage: Storage,
+        device: &Device,
+    ) -> Result<Self> {
+        macro_rules! layer {
+            ($config:ident) => {
+                $config::new(case.I, case.H)
+                    .with_inference_weights(format)
+                    .with_storage(storage)
+                    .init(device, 1)?
+            };
+        }
         Ok(match case.cell.as_str() {
-            "lstm" => {
-                Layer::Lstm(LstmConfig::new(case.I, case.H).with_inference_weights(format).init(device, 1)?)
-            }
-            "gru" => {
-                Layer::Gru(GruConfig::new(case.I, case.H).with_inference_weights(format).init(device, 1)?)
-            }
-            "rnn" => {
-                Layer::Rnn(RnnConfig::new(case.I, case.H).with_inference_weights(format).init(device, 1)?)
-            }
+            "lstm" => Layer::Lstm(layer!(LstmConfig)),
+            "gru" => Layer::Gru(layer!(GruConfig)),
+            "rnn" => Layer::Rnn(layer!(RnnConfig)),
             other => anyhow::bail!("unknown cell {other:?} in case {}", case.name),
         })
     }

@@ -18,6 +18,15 @@ const BOUND: f64 = 1e-4;
 /// # Errors
 /// A relative error is above the bound; the tensor is named.
 pub(crate) fn verify(case: &Case, layer: &Layer, device: &Device) -> Result<f64> {
+    verify_within(BOUND, case, layer, device)
+}
+
+/// As [`verify`], with another bound.
+///
+/// # Errors
+/// As [`verify`].
+#[allow(dead_code, reason = "the benches have only layers in f32")]
+pub(crate) fn verify_within(bound: f64, case: &Case, layer: &Layer, device: &Device) -> Result<f64> {
     let (steps, batch, inputs, hidden) = (case.T, case.B, case.I, case.H);
     let rows: Vec<usize> = if batch == 1 { vec![0] } else { vec![0, batch - 1] };
     let pick = |values: &[f32], width: usize| -> Vec<f64> {
@@ -59,7 +68,7 @@ pub(crate) fn verify(case: &Case, layer: &Layer, device: &Device) -> Result<f64>
     let mut worst = 0f64;
     let mut check = |name: &str, got: Vec<f64>, want: &[f64]| {
         let error = max_rel_err(&got, want);
-        ensure!(error <= BOUND, "case {}: {name} has relative error {error:.1e}", case.name);
+        ensure!(error <= bound, "case {}: {name} has relative error {error:.1e}", case.name);
         worst = worst.max(error);
         Ok(())
     };

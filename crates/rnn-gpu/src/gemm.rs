@@ -101,8 +101,8 @@ impl Form {
     }
 
     /// For subgroups of eight lanes.
-    fn subgroup(args: &GemmArgs<'_>, aligned: Aligned) -> Self {
-        let rows = match args.m {
+    fn subgroup(m: usize, aligned: Aligned) -> Self {
+        let rows = match m {
             _ if !aligned.a_along_k => 32,
             1 => 1,
             2..=4 => 4,
@@ -115,13 +115,13 @@ impl Form {
 
     /// For aligned operands on any adapter. Large tiles may use this many bytes of workgroup memory; `None` where
     /// they do not work.
-    fn aligned(args: &GemmArgs<'_>, aligned: Aligned, large: Option<u32>) -> Self {
-        if args.m <= 4 && aligned.a_along_k && aligned.b_along_k {
-            let rows = if args.m == 1 { 1 } else { 4 };
+    fn aligned([m, n]: [usize; 2], aligned: Aligned, large: Option<u32>) -> Self {
+        if m <= 4 && aligned.a_along_k && aligned.b_along_k {
+            let rows = if m == 1 { 1 } else { 4 };
             return Form { family: &GEMV, constants: vec![(ROWS, rows as f64)], tile: [rows, 4] };
         }
         let mut constants = aligned.constants(8);
-        let Some(bytes) = large.filter(|_| is_large(args)) else {
+        let Some(bytes) = large.filter(|_| is_large([m, n])) else {
             return Form { family: &GEMM_TILE_64, constants, tile: [64, 64] };
         };
         // Two buffers take 32 KiB. An adapter with no more would run one workgroup at a time.
@@ -141,15 +141,33 @@ impl Form {
                 Ok(Form::matrix(aligned))
             }
             Some(aligned) if device.subgroup_size() == Some(8) && works(device, SUBGROUP)? => {
-                Ok(Form::subgroup(args, aligned))
+                Ok(Form::subgroup(args.m, aligned))
             }
             Some(aligned) if works(device, ALIGNED)? => {
-                let large = is_large(args) && works(device, LARGE)?;
-                Ok(Form::aligned(args, aligned, large.then_some(workgroup_bytes(device))))
+                let size = [args.m, args.n];
+                let large = is_large(size) && works(device, LARGE)?;
+                Ok(Form::aligned(size, aligned, large.then_some(workgroup_bytes(device))))
             }
             _ => Ok(Form::strided(args)),
         }
     }
+}
+
+/// The kernel of an aligned product with its constants, by its sizes alone. `along_k` says of each operand whether k
+/// is its contiguous axis.
+pub(crate) fn aligned_choice(
+    [m, n]: [usize; 2],
+    [a_along_k, b_along_k]: [bool; 2],
+    formats: Formats,
+    (subgroups_of_eight, workgroup_bytes): (bool, u32),
+) -> (&'static Kernel, Vec<(&'static str, f64)>) {
+    let aligned = Aligned { a_along_k, b_along_k };
+    let form = if subgroups_of_eight {
+        Form::subgroup(m, aligned)
+    } else {
+        Form::aligned([m, n], aligned, Some(workgroup_bytes))
+    };
+    (member(form.family, formats), form.constants)
 }
 
 /// Enqueues the product into `c`.
@@ -328,8 +346,8 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
 }
 
 /// Whether a product fills tiles of 128 x 128.
-fn is_large(args: &GemmArgs<'_>) -> bool {
-    args.m.min(args.n) >= 128
+fn is_large([m, n]: [usize; 2]) -> bool {
+    m.min(n) >= 128
 }
 
 fn workgroup_bytes(device: &GpuDevice) -> u32 {

@@ -8,8 +8,11 @@ mod few_groups;
 mod kept;
 #[path = "planner/matrix_units.rs"]
 mod matrix_units;
+#[path = "planner/planned.rs"]
+mod planned;
 
 use common::{DeviceTest, device_test};
+use planned::packed;
 use rnn_kernels::cell::{CellSpec, Parameter, StackSpec, Storage, WeightFormat};
 use rnn_runtime::ops::rnn::{
     CellWeights, Comparison, Packed, StackArgs, StackCotangents, StackDraws, Wanted, backward, forward, pack,
@@ -26,6 +29,7 @@ fn main() {
         device_test!(shared_products_are_those_of_one_invocation),
         device_test!(what_just_fits_workgroup_memory_runs),
         device_test!(every_form_of_the_kernels_stores_f16),
+        device_test!(planned::the_kernels_planned_without_a_device_are_those_that_run),
         device_test!(an_explanation_counts_what_runs),
         device_test!(layers_side_by_side_take_fewer_dispatches),
         device_test!(an_explanation_counts_the_bytes_of_every_option),
@@ -64,18 +68,8 @@ fn error_of(device: &Device, cell: CellSpec, storage: Storage, shape: RnnShape) 
     let spec = &case.spec;
     let array = |values: &[f64], dims: &[usize]| Array::from_f32(device, &to_f32(values), dims).unwrap();
     let h = shape.h;
-    let weights: Vec<CellWeights> = case
-        .weights
-        .iter()
-        .map(|w| {
-            let of = |(parameter, values): (_, &Vec<f64>)| {
-                (parameter, array(values, &spec.parameter_dims(0, parameter).unwrap()))
-            };
-            w.all().map(of).collect()
-        })
-        .collect();
     let states = [spec.num_states(), shape.b, h];
-    let packed = pack(spec, &weights).unwrap();
+    let packed = packed(device, &case);
     let x = array(&case.input.x, &[shape.t, shape.b, shape.i]);
     let [h0, c0] = [&case.input.h0, &case.input.c0].map(|s| s.as_ref().map(|s| array(s, &states)));
     let args = StackArgs {

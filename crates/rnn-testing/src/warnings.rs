@@ -10,13 +10,24 @@ use tracing::{Event, Level, Metadata};
 /// # Panics
 /// As `body`.
 pub fn warnings(body: impl FnOnce()) -> Vec<String> {
+    events(Level::WARN, body)
+}
+
+/// The events of one level, as [`warnings`].
+///
+/// # Panics
+/// As `body`.
+pub fn events(level: Level, body: impl FnOnce()) -> Vec<String> {
     let said = Arc::new(Mutex::new(Vec::new()));
-    tracing::subscriber::with_default(Collect(said.clone()), body);
+    tracing::subscriber::with_default(Collect { level, said: said.clone() }, body);
     let said = said.lock().unwrap();
     said.clone()
 }
 
-struct Collect(Arc<Mutex<Vec<String>>>);
+struct Collect {
+    level: Level,
+    said: Arc<Mutex<Vec<String>>>,
+}
 struct Text(String);
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
@@ -25,7 +36,7 @@ impl Visit for Text {
 }
 impl tracing::Subscriber for Collect {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("rnn_") && *metadata.level() == Level::WARN
+        metadata.target().starts_with("rnn_") && *metadata.level() == self.level
     }
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
@@ -35,7 +46,7 @@ impl tracing::Subscriber for Collect {
     fn event(&self, event: &Event<'_>) {
         let mut text = Text(String::new());
         event.record(&mut text);
-        self.0.lock().unwrap().push(text.0);
+        self.said.lock().unwrap().push(text.0);
     }
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}

@@ -85,9 +85,9 @@ fn self_test(
         accumulate: false,
     };
     let form = match family {
-        SUBGROUP => Form::subgroup(&args, order),
+        SUBGROUP => Form::subgroup(m, order),
         MATRIX => Form::matrix(order),
-        _ => Form::aligned(&args, order, (family == LARGE).then_some(workgroup_bytes(device))),
+        _ => Form::aligned([m, n], order, (family == LARGE).then_some(workgroup_bytes(device))),
     };
     run(device, &args, (&c, Output::rows(n)), &form, 1)?;
     let at_a = |i: usize, l: usize| i * args.a.row_stride + l * args.a.col_stride;

@@ -10,6 +10,7 @@ use super::tuning::PassKind;
 use crate::{GpuBuffer, GpuDevice, Launch, StepLaunch};
 use rnn_base::args::recurrence::{LayerDims, Noise};
 use rnn_base::error::{Error, Result};
+use rnn_kernels::Kernel;
 use rnn_kernels::catalogue::rnn::constants::{Constant, held_rows, held_weights, training};
 use rnn_kernels::catalogue::rnn::{Fetch, Formats, backward as backward_kernel, forward as forward_kernel};
 use rnn_kernels::cell::{CellSpec, StackSpec};
@@ -114,6 +115,49 @@ fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
     (2 * plan.count * dims.batch * dims.directions * gates * dims.hidden * dims.hidden) as u64
 }
 
+/// What the kernels depend on besides plan and layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    pub(super) immediates: bool,
+    /// Of the device.
+    pub(super) workgroup_bytes: usize,
+}
+
+impl Target {
+    fn of(device: &GpuDevice) -> Self {
+        Target { immediates: device.has_immediates(), workgroup_bytes: device.workgroup_bytes() }
+    }
+}
+
+/// The kernel of a forward recurrence with its constants.
+pub(super) fn forward_choice(
+    plan: &Plan,
+    setup: &Setup,
+    (spec, dims): (&CellSpec, LayerDims),
+    (formats, is_training): (Formats, bool),
+    target: Target,
+) -> (&'static Kernel, Vec<Constant>) {
+    let work = forward_work(dims.hidden, spec.gates(), setup.holds);
+    let mut constants = setup.driver_constants(plan, work, target.workgroup_bytes);
+    constants.push(training(is_training));
+    constants.extend(held_constants(plan, dims.state, spec.gates() * dims.hidden, 1));
+    (forward_kernel(spec, formats, plan.fetch, target.immediates), constants)
+}
+
+/// The kernel of a backward recurrence with its constants; `half` if weights, gates and y are f16.
+pub(super) fn backward_choice(
+    plan: &Plan,
+    setup: &Setup,
+    (spec, dims): (&CellSpec, LayerDims),
+    half: bool,
+    target: Target,
+) -> (&'static Kernel, Vec<Constant>) {
+    let work = backward_work(dims.hidden, spec.gates(), setup.holds);
+    let mut constants = setup.driver_constants(plan, work, target.workgroup_bytes);
+    constants.extend(held_constants(plan, spec.gates() * dims.hidden, dims.state, 4));
+    (backward_kernel(spec, half, plan.fetch, target.immediates), constants)
+}
+
 /// Enqueues the forward recurrence: as many dispatches as the plan needs for its ticks.
 pub(crate) fn forward(device: &GpuDevice, args: &ForwardArrays<'_>) -> Result<()> {
     let work = forward_work(args.dims.hidden, args.spec.gates(), args.setup.holds);
@@ -137,10 +181,8 @@ pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &P
         stride: (plan.across * plan.units()) as u32,
         y_offset: args.y_offset as u32,
     };
-    let work = forward_work(dims.hidden, args.spec.gates(), setup.holds);
-    let mut constants = setup.driver_constants(plan, work, device.workgroup_bytes());
-    constants.push(training(args.training));
-    constants.extend(held_constants(plan, dims.state, args.spec.gates() * dims.hidden, 1));
+    let (kernel, constants) =
+        forward_choice(plan, setup, (args.spec, dims), (args.formats, args.training), Target::of(device));
     // Every binding needs a buffer; kernels do not touch the arrays that a cell does not have.
     let (unused, no_stats) = (device.alloc(1)?, device.alloc(4)?);
     let buffers = [
@@ -156,7 +198,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &P
     let range = args.ticks.clone().unwrap_or(0..dims.steps * setup.phases);
     device.dispatch_steps(StepLaunch {
         launch: Launch {
-            kernel: forward_kernel(args.spec, args.formats, plan.fetch, device.has_immediates()),
+            kernel,
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,
@@ -190,9 +232,7 @@ fn run_backward(device: &GpuDevice, args: &BackwardArrays<'_>, plan: &Plan) -> R
         directions: dims.directions as u32,
         stride: (plan.across * plan.units()) as u32,
     };
-    let work = backward_work(dims.hidden, args.spec.gates(), setup.holds);
-    let mut constants = setup.driver_constants(plan, work, device.workgroup_bytes());
-    constants.extend(held_constants(plan, args.spec.gates() * dims.hidden, dims.state, 4));
+    let (kernel, constants) = backward_choice(plan, setup, (args.spec, dims), args.half, Target::of(device));
     let unused = device.alloc(1)?;
     let buffers = [
         args.weights,
@@ -207,7 +247,7 @@ fn run_backward(device: &GpuDevice, args: &BackwardArrays<'_>, plan: &Plan) -> R
     let range = args.ticks.clone().unwrap_or(0..(dims.steps + 1) * setup.phases);
     device.dispatch_steps(StepLaunch {
         launch: Launch {
-            kernel: backward_kernel(args.spec, args.half, plan.fetch, device.has_immediates()),
+            kernel,
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             buffers: &buffers,

@@ -43,6 +43,11 @@ impl DeviceTest {
         DeviceTest { webgpu_limits: true, ..self }
     }
 
+    /// Name and body, for `examples/gpu_report`, which has devices of its own.
+    pub(crate) fn parts(self) -> (&'static str, fn(&Device)) {
+        (self.name, self.body)
+    }
+
     /// Does not run on the CPU.
     pub(crate) fn gpu_only(self) -> Self {
         DeviceTest { cpu: false, ..self }

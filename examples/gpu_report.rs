@@ -1,0 +1,182 @@
+//! One command that any owner of a GPU can run: what the GPU is, whether every kernel computes the right values on it, and
+//! how fast. The folder that it leaves can be sent to the authors.
+//!
+//! ```sh
+//! cargo run --release --example gpu_report -- OUT [--quick] [--seconds N] [--gpu gpu|gpu:N|gpu:NAME] [--only SECTION]...
+//! ```
+//! It takes at most 20 minutes, needs neither network nor compiler once built, and goes on after any failure.
+//! `OUT/summary.md` is for reading, `OUT/report.jsonl` for programs; plots are SVG files. docs/devices.md says more.
+
+// Cases, layers and measurements are those of the benches, and checks those of the tests: every one runs here with its
+// own bounds. Their files look for these modules in the root.
+#[path = "../benches/common"]
+mod common {
+    pub(crate) mod case;
+    pub(crate) mod machine;
+    #[path = "../../crates/rnn-runtime/tests/common/mod.rs"]
+    mod tests;
+    pub(crate) mod verify;
+    pub(crate) use tests::*;
+}
+#[path = "../benches/cpu_vs_gpu"]
+#[allow(dead_code, reason = "the bench's own files; a part of them is needed")]
+mod parts {
+    pub(crate) mod copy;
+    pub(crate) mod crossover;
+    pub(crate) mod job;
+    pub(crate) mod plot;
+}
+#[path = "../crates/rnn-runtime/tests/ops/copy.rs"]
+mod copy;
+#[path = "../crates/rnn-runtime/tests/ops/ctc.rs"]
+mod ctc;
+#[path = "../crates/rnn-runtime/tests/ops/dropout.rs"]
+mod dropout;
+#[path = "../crates/rnn-runtime/tests/ops/embed.rs"]
+mod embed;
+#[path = "../crates/rnn-runtime/tests/ops/grad_norm.rs"]
+mod grad_norm;
+#[path = "../crates/rnn-runtime/tests/ops/helpers.rs"]
+mod helpers;
+#[path = "../crates/rnn-runtime/tests/ops/layer_norm.rs"]
+mod layer_norm;
+#[path = "../crates/rnn-runtime/tests/ops/loss.rs"]
+mod loss;
+#[path = "../crates/rnn-runtime/tests/ops/non_finite.rs"]
+mod non_finite;
+#[path = "../crates/rnn-runtime/tests/ops/optim.rs"]
+mod optim;
+#[path = "../crates/rnn-runtime/tests/rnn_options/pass.rs"]
+#[allow(dead_code, reason = "the test's own file; a part of it is needed")]
+mod pass;
+#[path = "../crates/rnn-runtime/tests/ops/pointwise.rs"]
+mod pointwise;
+#[path = "../crates/rnn-runtime/tests/ops/reduce.rs"]
+mod reduce;
+#[path = "../crates/rnn-runtime/tests/ops/sequence_loss.rs"]
+mod sequence_loss;
+#[path = "../crates/rnn-runtime/tests/ops/softmax.rs"]
+mod softmax;
+
+#[path = "gpu_report"]
+mod report {
+    pub(crate) mod adapter;
+    pub(crate) mod chart;
+    pub(crate) mod correct;
+    pub(crate) mod folder;
+    pub(crate) mod micro;
+    pub(crate) mod plans;
+    pub(crate) mod setup;
+    pub(crate) mod speed;
+}
+#[path = "gpu_report/runner.rs"]
+mod runner;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use common::machine::warn_of_load;
+use report::folder::Folder;
+use report::setup::Setup;
+use report::{adapter, correct, micro, plans, speed};
+use rnn_api::Device;
+use runner::Section;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Parser)]
+struct Args {
+    /// Folder for the report; it is made where it does not exist.
+    out: PathBuf,
+    /// A small report, to see that everything runs.
+    #[arg(long)]
+    quick: bool,
+    /// Seconds for all sections together; 1080, or 150 with --quick.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// The GPU: `gpu` for the best, `gpu:N` or `gpu:NAME`.
+    #[arg(long, default_value = "gpu")]
+    gpu: String,
+    /// Only this section; may be given several times.
+    #[arg(long)]
+    only: Vec<String>,
+}
+
+/// In order of what is worth most if the time is short.
+const SECTIONS: [Section<Setup>; 13] = [
+    Section { name: "adapter", title: "Adapter", weight: 1, body: adapter::adapter },
+    Section { name: "facts", title: "Planner: facts and plans", weight: 3, body: adapter::facts },
+    Section { name: "registers", title: "Registers of the kernels", weight: 3, body: adapter::registers },
+    Section {
+        name: "recurrences",
+        title: "Correct: cells, algorithms, fallbacks",
+        weight: 8,
+        body: correct::recurrences,
+    },
+    Section { name: "products", title: "Correct: matrix products", weight: 3, body: correct::products },
+    Section { name: "ops", title: "Correct: every other op", weight: 6, body: correct::ops },
+    Section {
+        name: "options",
+        title: "Correct: combinations of options",
+        weight: 18,
+        body: correct::options,
+    },
+    Section { name: "grid", title: "Time of layers", weight: 16, body: speed::grid },
+    Section { name: "dispatch", title: "Dependent dispatches", weight: 2, body: micro::dispatch },
+    Section { name: "gemm", title: "Rate of matrix products", weight: 4, body: micro::gemm },
+    Section { name: "copies", title: "Copy rates", weight: 2, body: micro::copies },
+    Section { name: "kernels", title: "Time of kernels by the GPU's clock", weight: 6, body: speed::kernels },
+    Section { name: "plans", title: "Plans: rows, sharing, workgroups", weight: 8, body: plans::sweep },
+];
+
+/// Last, because it takes as long as it is given.
+const CROSSOVER: Section<Setup> =
+    Section { name: "cpu_vs_gpu", title: "CPU against GPU", weight: 10, body: speed::cpu_vs_gpu };
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("gpu_report: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether nothing failed.
+fn run(args: &Args) -> Result<bool> {
+    let all = [&SECTIONS[..], &[CROSSOVER]].concat();
+    let known = |name: &String| all.iter().any(|section| section.name == name);
+    let names: Vec<&str> = all.iter().map(|section| section.name).collect();
+    for name in &args.only {
+        ensure!(known(name), "--only must be one of {}, got {name:?}", names.join(", "));
+    }
+    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
+    let sections: Vec<_> = all.into_iter().filter(|section| wanted(section.name)).collect();
+    ensure!(
+        !Device::adapters().is_empty(),
+        "no GPU: no driver offers one. On Linux a program finds GPUs through the Vulkan loader, libvulkan.so.1 (Debian: \
+         libvulkan1), and a driver's manifest in /usr/share/vulkan/icd.d, /etc/vulkan/icd.d or VK_DRIVER_FILES"
+    );
+    warn_of_load();
+    let setup = Arc::new(Setup::new(&args.gpu, args.quick, Folder::create(&args.out)?)?);
+    let seconds = args.seconds.unwrap_or(if args.quick { 150 } else { 1080 });
+    // Failures of checks are collected; their backtraces would drown the report.
+    std::panic::set_hook(Box::new(|_| ()));
+    let outcomes = runner::run(&setup, &sections, Duration::from_secs(seconds), None, |outcomes| {
+        let Some(last) = outcomes.last() else { return };
+        let failures = &last.findings.failures;
+        let verdict = if failures.is_empty() { "ok".into() } else { format!("{} FAILURES", failures.len()) };
+        eprintln!("{:12} {:7.1} s  {verdict}", last.name, last.seconds);
+        for failure in failures.iter().take(3) {
+            eprintln!("  {}", failure.lines().next().unwrap_or_default());
+        }
+        if let Err(error) = setup.folder.summary(&setup.head(), outcomes) {
+            eprintln!("gpu_report: {error:#}");
+        }
+    });
+    eprintln!("the report is in {}", args.out.display());
+    Ok(outcomes.iter().all(|outcome| outcome.findings.failures.is_empty()))
+}

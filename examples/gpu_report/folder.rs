@@ -1,0 +1,62 @@
+//! The report's folder: JSON lines, a summary, plots.
+
+use crate::runner::Outcome;
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// One JSON object per line, each with its section.
+const LINES: &str = "report.jsonl";
+const SUMMARY: &str = "summary.md";
+
+pub(crate) struct Folder {
+    path: PathBuf,
+    lines: Mutex<File>,
+}
+
+impl Folder {
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        std::fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
+        let file = path.join(LINES);
+        let lines = File::create(&file).with_context(|| format!("writing {}", file.display()))?;
+        Ok(Folder { path: path.to_path_buf(), lines: Mutex::new(lines) })
+    }
+
+    /// Adds a line at once, so that it is there whatever happens next.
+    pub(crate) fn line(&self, section: &str, mut value: Value) -> Result<()> {
+        value["section"] = json!(section);
+        let mut file = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(file, "{value}").context(LINES)
+    }
+
+    pub(crate) fn file(&self, name: &str, text: &str) -> Result<()> {
+        std::fs::write(self.path.join(name), text).with_context(|| format!("writing {name}"))
+    }
+
+    /// The summary of what has been run so far. It is written after every section.
+    pub(crate) fn summary(&self, head: &str, outcomes: &[Outcome]) -> Result<()> {
+        let mut text = format!("# GPU report\n\n{head}\n");
+        text += "\n| section | seconds | failures |\n|---|---|---|\n";
+        for outcome in outcomes {
+            let failures = outcome.findings.failures.len();
+            text += &format!("| {} | {:.1} | {failures} |\n", outcome.title, outcome.seconds);
+        }
+        for outcome in outcomes {
+            text += &format!("\n## {}\n\n", outcome.title);
+            for line in &outcome.findings.text {
+                text += line;
+                text.push('\n');
+            }
+            if !outcome.findings.failures.is_empty() {
+                text += "\nFailures:\n\n";
+            }
+            for failure in &outcome.findings.failures {
+                text += &format!("- {}\n", failure.trim().replace('\n', "\n  "));
+            }
+        }
+        self.file(SUMMARY, &text)
+    }
+}

@@ -1,0 +1,126 @@
+//! Runs the sections of the report. A section that fails, panics, hangs or loses its device ends alone: the next one
+//! starts with a device of its own.
+
+use anyhow::{Result, anyhow};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+/// The time that a section has; it looks at the clock between pieces of work.
+#[derive(Clone, Copy)]
+pub(crate) struct Clock {
+    end: Instant,
+}
+
+impl Clock {
+    pub(crate) fn new(time: Duration) -> Self {
+        Clock { end: Instant::now() + time }
+    }
+
+    pub(crate) fn left(self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    pub(crate) fn is_over(self) -> bool {
+        self.left().is_zero()
+    }
+}
+
+/// What a section has to say at its end: one line each.
+#[derive(Default)]
+pub(crate) struct Findings {
+    /// For the summary, as Markdown.
+    pub(crate) text: Vec<String>,
+    /// What failed; the section went on.
+    pub(crate) failures: Vec<String>,
+}
+
+type Body<T> = fn(&T, Clock) -> Result<Findings>;
+
+/// A part of the report.
+pub(crate) struct Section<T> {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    /// Its part of the time, relative to the others.
+    pub(crate) weight: u32,
+    pub(crate) body: Body<T>,
+}
+
+impl<T> Clone for Section<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Section<T> {}
+
+/// A section that was run, or was to be.
+pub(crate) struct Outcome {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) seconds: f64,
+    pub(crate) findings: Findings,
+}
+
+/// A section that does not look at its clock has this much longer; after that it is left behind.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// Runs the sections in order, all together in about `time`. Time that one leaves goes to those after it. `done` sees
+/// all outcomes so far at the end of each.
+pub(crate) fn run<T: Send + Sync + 'static>(
+    setup: &Arc<T>,
+    sections: &[Section<T>],
+    time: Duration,
+    grace: Option<Duration>,
+    mut done: impl FnMut(&[Outcome]),
+) -> Vec<Outcome> {
+    let all = Clock::new(time);
+    let mut outcomes = Vec::new();
+    for (n, section) in sections.iter().enumerate() {
+        let weights: u32 = sections[n..].iter().map(|section| section.weight).sum();
+        let share = all.left() * section.weight / weights.max(1);
+        let start = Instant::now();
+        let result = match share.is_zero() {
+            true => Err(anyhow!("not run: the time was over")),
+            false => guarded(setup, *section, share, grace.unwrap_or(GRACE)),
+        };
+        let findings = result.unwrap_or_else(|error| Findings {
+            text: Vec::new(),
+            failures: vec![format!("the section ended early: {error:#}")],
+        });
+        let seconds = start.elapsed().as_secs_f64();
+        outcomes.push(Outcome { name: section.name, title: section.title, seconds, findings });
+        done(&outcomes);
+    }
+    outcomes
+}
+
+/// Runs a section in a thread of its own, which is left behind if it does not end: nobody can stop a call that waits for
+/// a driver.
+fn guarded<T: Send + Sync + 'static>(
+    setup: &Arc<T>,
+    section: Section<T>,
+    share: Duration,
+    grace: Duration,
+) -> Result<Findings> {
+    let (sender, receiver) = mpsc::channel();
+    let setup = setup.clone();
+    let work = move || {
+        // The receiver is gone if the section was left behind.
+        let _ = sender.send(without_panic(|| (section.body)(&setup, Clock::new(share))));
+    };
+    std::thread::Builder::new().name(section.name.into()).spawn(work)?;
+    receiver.recv_timeout(share + grace).unwrap_or_else(|_| {
+        Err(anyhow!("it did not end in {:.0} s and was left behind", (share + grace).as_secs_f64()))
+    })
+}
+
+/// A panic as an error with its message.
+pub(crate) fn without_panic<R>(body: impl FnOnce() -> Result<R>) -> Result<R> {
+    // What the body leaves behind is dropped: a section opens its own device.
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+        Err(anyhow!("panic: {text}"))
+    })
+}
