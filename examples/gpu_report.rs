@@ -164,7 +164,12 @@ fn run(args: &Args) -> Result<bool> {
     let setup = Arc::new(Setup::new(&args.gpu, args.quick, Folder::create(&args.out)?)?);
     let seconds = args.seconds.unwrap_or(if args.quick { 150 } else { 1080 });
     // Failures of checks are collected; their backtraces would drown the report.
-    std::panic::set_hook(Box::new(|_| ()));
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() == Some("main") {
+            usual(panic);
+        }
+    }));
     let outcomes = runner::run(&setup, &sections, Duration::from_secs(seconds), None, |outcomes| {
         let Some(last) = outcomes.last() else { return };
         let failures = &last.findings.failures;

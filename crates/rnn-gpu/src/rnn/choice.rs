@@ -75,6 +75,7 @@ impl GpuDevice {
         let measured = self.0.tuning.get(&Case::new(pass, dims, work)).map(|tuned| tuned.plan);
         let facts = self.facts(measured.is_some_and(|plan| plan.fetch.are_held()))?;
         let forced = self.forced_algorithm();
+        let dims = pass.dims(dims);
         let plan = match (forced, measured) {
             (None, Some(plan)) if facts.allows(&plan, work) => plan,
             _ => self.0.tuning.estimated((facts.subgroup_size, facts.held_bytes, dims, work, forced), || {
@@ -166,8 +167,9 @@ impl GpuDevice {
         // A measurement counts only for the plan that was measured.
         let tuned = self.0.tuning.get(&Case::new(pass, dims, work)).filter(|tuned| tuned.plan == plan);
         let measured = tuned.map(|tuned| tuned.seconds);
+        let of_pass = pass.dims(dims);
         let [sequence, step] = [Algorithm::Sequence, Algorithm::Step]
-            .map(|algorithm| facts.seconds(&facts.plan(dims, work, Some(algorithm)), dims, work));
+            .map(|algorithm| facts.seconds(&facts.plan(of_pass, work, Some(algorithm)), of_pass, work));
         let mut fetch = match plan.fetch {
             Fetch::Subgroup => "rows by shuffles in subgroups of 8",
             Fetch::Workgroup => "rows through workgroup memory",

@@ -24,6 +24,13 @@ pub(super) enum PassKind {
     Backward,
 }
 
+impl PassKind {
+    /// Sizes with the steps that a pass runs: backward there is one more, which ends in the gradient of h0.
+    pub(super) fn dims(self, dims: LayerDims) -> LayerDims {
+        LayerDims { steps: dims.steps + usize::from(self == PassKind::Backward), ..dims }
+    }
+}
+
 /// Key of a measurement: the sizes of a step's product, and the number of steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Case {
