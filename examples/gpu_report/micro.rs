@@ -12,11 +12,11 @@ use serde_json::json;
 use std::time::Instant;
 
 /// The median seconds of five runs after a warm-up; each ends with a wait for the device.
-fn seconds(device: &Device, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+fn seconds<T>(device: &Device, mut work: impl FnMut() -> Result<T>) -> Result<f64> {
     let mut times = Vec::new();
     for _ in 0..6 {
         let start = Instant::now();
-        work()?;
+        drop(work()?);
         device.synchronize()?;
         times.push(start.elapsed().as_secs_f64());
     }
@@ -47,7 +47,7 @@ pub(crate) fn dispatch(setup: &Setup, _: Clock) -> Result<Findings> {
         findings.text.push(format!("- chain of {COUNT} {name}: {micros:.2} us each"));
         setup.folder.line("dispatch", json!({ "chain": name, "count": COUNT, "us_each": micros }))?;
     }
-    let empty = seconds(&device, || Ok(drop(start.scale(0.5)?)))?;
+    let empty = seconds(&device, || Ok(start.scale(0.5)?))?;
     findings.text.push(format!("- one op and a wait for it: {:.1} us", empty * 1e6));
     setup
         .folder
@@ -69,7 +69,7 @@ pub(crate) fn gemm(setup: &Setup, clock: Clock) -> Result<Findings> {
             continue;
         }
         let (a, b) = (Tensor::full(&device, &[m, k], 0.5)?, Tensor::full(&device, &[k, n], 0.5)?);
-        let seconds = seconds(&device, || Ok(drop(a.matmul(&b)?)))?;
+        let seconds = seconds(&device, || Ok(a.matmul(&b)?))?;
         let gflops = 2.0 * (m * n * k) as f64 / seconds / 1e9;
         if m == n {
             points.push([m as f64, gflops]);
@@ -95,9 +95,9 @@ pub(crate) fn copies(setup: &Setup, _: Clock) -> Result<Findings> {
     let device = setup.open(Setup::aside())?;
     let count: usize = if setup.quick { 1 << 20 } else { 1 << 23 };
     let host = vec![0.5f32; count];
-    let up = seconds(&device, || Ok(drop(Tensor::from_slice(&device, &host, &[count])?)))?;
+    let up = seconds(&device, || Ok(Tensor::from_slice(&device, &host, &[count])?))?;
     let there = Tensor::from_slice(&device, &host, &[count])?;
-    let down = seconds(&device, || Ok(drop(there.to_vec()?)))?;
+    let down = seconds(&device, || Ok(there.to_vec()?))?;
     let gb = (count * size_of::<f32>()) as f64 / 1e9;
     let rates = [
         ("in the GPU's memory, read and written", gpu_gb_per_s(&device)?),

@@ -21,12 +21,12 @@ const BOUND: f64 = 1e-4;
 const HALF_BOUND: f64 = 4e-3;
 
 /// Median milliseconds of `work` with a wait for the device, after a warm-up.
-fn timed(device: &Device, budget: Budget, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+fn timed<T>(device: &Device, budget: Budget, mut work: impl FnMut() -> Result<T>) -> Result<f64> {
     let (mut times, mut start) = (Vec::new(), Instant::now());
     let mut warm = false;
     while times.len() < budget.turns || start.elapsed() < budget.time {
         let begin = Instant::now();
-        work()?;
+        drop(work()?);
         device.synchronize()?;
         match warm {
             true => times.push(begin.elapsed().as_secs_f64() * 1e3),
@@ -77,8 +77,8 @@ fn time_layer(setup: &Setup, case: &Case, storage: &str, layer: &Layer, device: 
     let x = Tensor::from_vec(device, case.x(), &[case.T, case.B, case.I])?;
     let ones = Tensor::ones(device, &[case.T, case.B, case.H])?;
     let tracked = x.clone().requires_grad();
-    let forward = timed(device, setup.budget(), || Ok(drop(no_grad(|| layer.forward(&x))?)))?;
-    let train = timed(device, setup.budget(), || Ok(drop(layer.train(&tracked, &ones)?)))?;
+    let forward = timed(device, setup.budget(), || no_grad(|| layer.forward(&x)))?;
+    let train = timed(device, setup.budget(), || layer.train(&tracked, &ones))?;
     let gflops = case.flops() / forward / 1e6;
     setup.folder.line(
         "grid",
