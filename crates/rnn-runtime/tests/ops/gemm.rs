@@ -3,10 +3,11 @@
 
 use crate::common::{DeviceTest, device_test};
 use crate::helpers::*;
-use rnn_runtime::Device;
 use rnn_runtime::ops::gemm::{linear, matmul};
+use rnn_runtime::{CacheDir, Device, GpuOptions};
 use rnn_testing::data::{small_integers, to_f64};
 use rnn_testing::oracle::matmul::{self as oracle, Matmul};
+use rnn_testing::warnings::warnings;
 
 pub(crate) fn tests() -> Vec<DeviceTest> {
     vec![
@@ -14,6 +15,7 @@ pub(crate) fn tests() -> Vec<DeviceTest> {
         device_test!(a_divided_sum_over_k_is_exact).with_webgpu_limits(),
         device_test!(a_part_of_k_that_is_infinite_stays_in_its_row_and_column).with_webgpu_limits(),
         device_test!(linear_adds_its_bias_once).with_webgpu_limits(),
+        device_test!(no_form_of_the_product_is_replaced).gpu_only(),
     ]
 }
 
@@ -78,5 +80,21 @@ fn linear_adds_its_bias_once(device: &Device) {
     let want = oracle::matmul(&op, &to_f64(&x), &to_f64(&w));
     for (i, (got, want)) in values(&got).into_iter().zip(want).enumerate() {
         assert_eq!(f64::from(got), want + f64::from(bias[i % n]), "[{}, {}]", i / n, i % n);
+    }
+}
+
+// A kernel that fails its self-test is replaced, so that a wrong kernel gives right results. It is reported when it is
+// first used.
+fn no_form_of_the_product_is_replaced(_: &Device) {
+    for subgroups in [true, false] {
+        let options = GpuOptions { subgroups, cache_dir: CacheDir::Off, ..GpuOptions::default() };
+        let said = warnings(|| {
+            let device = Device::gpu_with((), options).unwrap();
+            for size in [64, 128] {
+                let x = array(&device, &vec![1.0; size * 20], &[size, 20]);
+                matmul(&x, &x, false, true).unwrap();
+            }
+        });
+        assert_eq!(said, [""; 0], "subgroups {subgroups}");
     }
 }
