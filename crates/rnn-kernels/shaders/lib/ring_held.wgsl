@@ -1,8 +1,8 @@
 // Keeps the left operand of the recurrent product in workgroup memory from step to step, for the $ROWS rows of a
 // workgroup that holds all of their units. The ring itself is read before the first step of a dispatch and written
 // after the last. Only for steps with one phase, because nothing else of the ring is available.
-// Defines and needs: as lib/ring_storage.wgsl, and of the driver: ring, RingValue, RING_VALUES, ring_vector, row_width,
-// WORKGROUP, params.batch.
+// Defines and needs: as lib/ring_storage.wgsl, and of the driver: ring, row_width, WORKGROUP,
+// params.batch.
 
 override HELD_ROWS: u32; // 2 $ROWS row_width() RING_VALUES
 

@@ -1,7 +1,7 @@
 // Means over rows of the ring, computed by the whole workgroup, for layer normalisation: several lanes sum a row
 // together, then one lane adds their sums in a fixed order.
-// Defines: row_mean, row_other, mean_rows, normalise_rows. Needs of the driver: ring_float, params.batch, WORKGROUP; and
-// params.options.epsilon.
+// Defines: row_mean, row_other, mean_rows, normalise_rows. Needs: lib/ring_*.wgsl, and of the driver:
+// params.batch, params.options.epsilon, WORKGROUP.
 
 var<workgroup> row_parts: array<f32, 256>;
 var<workgroup> row_mean: array<f32, 64>;

@@ -11,12 +11,11 @@ fn store_gates(unit: u32, values: Gates) {
     gates[unit] = vec2<Stored>(values);
 }
 
-// The raw product of one unit, at element `at` of the ring.
+// The raw product of one unit, at float `at` of the ring.
 fn load_raw(at: u32) -> Gates {
-    return vec2(ring[at], ring[at + 1u]);
+    return vec2(ring_float(at), ring_float(at + 1u));
 }
 
-fn store_raw(at: u32, values: Gates) {
-    ring[at] = values.x;
-    ring[at + 1u] = values.y;
+fn store_raw(at: u32, unit: u32, values: Gates) {
+    store_2(at, unit, values);
 }

@@ -16,13 +16,11 @@ fn store_gates(unit: u32, values: Gates) {
     gates[at + 2u] = Stored(values.z);
 }
 
-// The raw product of one unit, at element `at` of the ring.
+// The raw product of one unit, at float `at` of the ring.
 fn load_raw(at: u32) -> Gates {
-    return vec3(ring[at], ring[at + 1u], ring[at + 2u]);
+    return vec3(ring_float(at), ring_float(at + 1u), ring_float(at + 2u));
 }
 
-fn store_raw(at: u32, values: Gates) {
-    ring[at] = values.x;
-    ring[at + 1u] = values.y;
-    ring[at + 2u] = values.z;
+fn store_raw(at: u32, unit: u32, values: Gates) {
+    store_3(at, unit, values);
 }

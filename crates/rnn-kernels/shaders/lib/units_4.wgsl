@@ -11,14 +11,11 @@ fn store_gates(unit: u32, values: Gates) {
     gates[unit] = Stored4(values);
 }
 
-// The raw product of one unit, at element `at` of the ring.
+// The raw product of one unit, at float `at` of the ring.
 fn load_raw(at: u32) -> Gates {
-    return vec4(ring[at], ring[at + 1u], ring[at + 2u], ring[at + 3u]);
+    return ring_quad(at / 4u);
 }
 
-fn store_raw(at: u32, values: Gates) {
-    ring[at] = values.x;
-    ring[at + 1u] = values.y;
-    ring[at + 2u] = values.z;
-    ring[at + 3u] = values.w;
+fn store_raw(at: u32, unit: u32, values: Gates) {
+    store_4(at, unit, values);
 }

@@ -5,7 +5,7 @@
 // layers in the place of directions are as in rnn/forward.wgsl, with the G*H recurrent gate gradients in the place of
 // h. H and P are multiples of 4 here.
 // Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/quads_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl,
-// lib/rows_*.wgsl, lib/sums_*.wgsl, lib/step_*.wgsl, lib/ring_*.wgsl, lib/row_means.wgsl.
+// lib/rows_*.wgsl, lib/sums_*.wgsl, lib/step_*.wgsl, lib/ring_*.wgsl, lib/stores_*.wgsl, lib/row_means.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/backward.rs
 
 struct Params {
@@ -43,19 +43,6 @@ const CHUNK: u32 = 32u; // vec4 along k staged at a time
 alias Sum = vec4<f32>; // see rnn/forward.wgsl
 
 const SECOND: u32 = 2u;
-
-// An element of the ring, which one invocation owns: values of four units.
-alias RingValue = vec4<f32>;
-const RING_VALUES: u32 = 1u; // in a vector of four
-
-fn ring_vector(a: RingValue, b: RingValue, c: RingValue, d: RingValue) -> vec4<f32> {
-    return a;
-}
-
-// Float number i of the ring.
-fn ring_float(i: u32) -> f32 {
-    return ring[i / 4u][i % 4u];
-}
 
 fn option(i: u32) -> f32 {
     return options[i / 4u][i % 4u];

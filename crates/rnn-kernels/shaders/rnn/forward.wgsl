@@ -10,7 +10,7 @@
 // h goes from step to step through the ring; step s uses slot s % 2. H and P are multiples of 4 here; packed rows
 // (RAGGED) have one direction.
 // Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/units_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl,
-// lib/rows_*.wgsl, lib/sums_*.wgsl, lib/step_*.wgsl, lib/ring_*.wgsl, lib/row_means.wgsl.
+// lib/rows_*.wgsl, lib/sums_*.wgsl, lib/step_*.wgsl, lib/ring_*.wgsl, lib/stores_*.wgsl, lib/row_means.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/forward.rs
 
 struct Params {
@@ -47,19 +47,6 @@ const CHUNK: u32 = 32u; // vec4 along k staged at a time
 alias Sum = Gates; // of a product, for the parts in lib/sums_*.wgsl
 
 const SECOND: u32 = 2u; // the slot of the second product's operand
-
-// An element of the ring, which one invocation owns: a value of one unit.
-alias RingValue = f32;
-const RING_VALUES: u32 = 4u; // in a vector of four
-
-fn ring_vector(a: RingValue, b: RingValue, c: RingValue, d: RingValue) -> vec4<f32> {
-    return vec4(a, b, c, d);
-}
-
-// Float number i of the ring.
-fn ring_float(i: u32) -> f32 {
-    return ring[i];
-}
 
 fn option(i: u32) -> f32 {
     return options[i];
@@ -107,18 +94,18 @@ fn emit(h: f32, at: Place) {
     store_row(4u * next + at.unit, h * recurrent_scale(at));
 }
 
-// Element of the ring with the raw products of a unit.
+// Float of the ring with the raw products of a unit.
 fn raw_at(at: Place) -> u32 {
     let line = at.direction * params.batch + at.row;
     return 4u * params.options.raw + (line * params.hidden + at.unit) * GATES;
 }
 
-// Element of the ring with the operand of the second product of a unit.
+// Float of the ring with the operand of the second product of a unit.
 fn second_at(at: Place) -> u32 {
     return 4u * ring_start(at.row, at.direction, SECOND) + at.unit;
 }
 
-// Element of the ring with c of a unit, as computed by the cell.
+// Float of the ring with c of a unit, as computed by the cell.
 fn fresh_at(at: Place) -> u32 {
     let line = at.direction * params.batch + at.row;
     return 4u * params.options.fresh + line * params.hidden + at.unit;
@@ -134,11 +121,12 @@ fn keep_raw(product: Gates, at: Place) {
     if at.unit >= params.hidden {
         return;
     }
+    var raw = product;
     if is_cleared(at.s, at.row) || is_padding(at.unit, params.options.units) {
-        store_raw(raw_at(at), Gates());
-    } else {
-        store_raw(raw_at(at), product);
+        raw = Gates();
     }
+    // Not in the branches: lib/stores_lanes.wgsl stores four units together, of which some may be padding.
+    store_raw(raw_at(at), at.unit, raw);
 }
 
 // Computes h of an LSTM with normalised c, from mean and 1/deviation of the row of c.
@@ -148,7 +136,7 @@ fn finish_norm_c(mean: f32, scale: f32, at: Place) {
     }
     let cell = step_row(at.s, at.row, at.direction) * params.hidden + at.unit;
     let gain = norm_params() + GATES;
-    let normal = (ring[fresh_at(at)] - mean) * scale;
+    let normal = (ring_float(fresh_at(at)) - mean) * scale;
     var out = output_gate(load_gates(cell)) * output_act(fma(normal, cell_param(gain, at), cell_param(gain + 1u, at)));
     if is_padding(at.unit, params.options.units) {
         out = 0.0;
@@ -163,7 +151,7 @@ fn finish_norm_c(mean: f32, scale: f32, at: Place) {
 // Passes the output of the cell on: to the projection, or as h.
 fn put(value: f32, at: Place) {
     if PROJECTED {
-        ring[second_at(at)] = value;
+        store_own(second_at(at), value);
         return;
     }
     var h = value;
@@ -215,10 +203,10 @@ fn finish(product: Gates, operands: Operands, at: Place) {
         x = Gates();
     }
     if RESET_BEFORE {
-        let masked = ring[4u * ring_start(at.row, at.direction, at.s % 2u) + at.unit];
+        let masked = ring_float(4u * ring_start(at.row, at.direction, at.s % 2u) + at.unit);
         let reset = gru_reset(recurrent, x, select(masked, 0.0, cleared));
         store_gates(cell, reset.gates);
-        ring[second_at(at)] = reset.aux;
+        store_own(second_at(at), reset.aux);
         if TRAINING {
             aux[cell] = reset.aux;
         }
@@ -239,7 +227,7 @@ fn finish(product: Gates, operands: Operands, at: Place) {
         aux[aux_row(at.s, at.row, at.direction) * params.hidden + at.unit] = value;
     }
     if NORMED && HAS_CELL {
-        ring[fresh_at(at)] = out.aux;
+        store_own(fresh_at(at), out.aux);
         return;
     }
     put(out.h, at);

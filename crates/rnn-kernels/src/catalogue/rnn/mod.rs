@@ -88,7 +88,8 @@ macro_rules! recurrence {
                 part!("lib/cell.wgsl"),
                 $(part!("cells/" $part ".wgsl"),)*
                 recurrence!(@held $rows),
-                part!("lib/ring.wgsl"),
+                recurrence!(@elements $direction, $rows),
+                recurrence!(@stores $direction, $rows),
                 recurrence!(@ring $rows),
                 recurrence!(@rows $rows),
                 recurrence!(@sums $rows),
@@ -108,6 +109,12 @@ macro_rules! recurrence {
     };
     (@memory "forward", $gates:tt) => { part!("lib/units_" $gates ".wgsl") };
     (@memory "backward", $gates:tt) => { part!("lib/quads_" $gates ".wgsl") };
+    (@elements "forward", Subgroup) => { part!("lib/ring_quads.wgsl") };
+    (@elements "forward", $other:ident) => { part!("lib/ring_scalars.wgsl") };
+    (@elements "backward", $rows:ident) => { part!("lib/ring_quads.wgsl") };
+    (@stores "forward", Subgroup) => { part!("lib/stores_lanes.wgsl") };
+    (@stores "forward", $other:ident) => { part!("lib/stores_scalars.wgsl") };
+    (@stores "backward", $rows:ident) => { part!("lib/stores_quads.wgsl") };
     (@half "f32") => { false };
     (@half "f16") => { true };
     (@step Immediate) => { part!("lib/step_immediate.wgsl") };
