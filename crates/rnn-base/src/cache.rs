@@ -1,9 +1,9 @@
 //! Small files in the user's cache directory that save work in the next run: compiled pipelines, and other
 //! data that can be recomputed.
 //!
-//! Results depend on these files at most by rounding: measurements decide how work is split. A file that is damaged, or that another version or another adapter
-//! wrote, is ignored and replaced. A directory that cannot be written stays unchanged. Either case is
-//! reported once per process and file through `tracing`.
+//! Measurements in them decide how work is split, so results depend on these files by rounding at most. A file
+//! is ignored and replaced if it is damaged, or if another version or another adapter wrote it. A directory
+//! that cannot be written stays unchanged. Either case is reported once per process and file through `tracing`.
 //!
 //! A file is a header and a payload, all numbers little-endian:
 //!

@@ -2,8 +2,8 @@
 //   control = [norm, coefficient, finite, before, then coefficient and before of tensor 0, of tensor 1, ...]
 // A factor is coefficient * before, see Clip in lib/squares.wgsl. That of a tensor is
 // min(1, max_tensor_norm / (its norm + 1e-6)) times the global one. The global one is min(1, max_norm / (norm + 1e-6))
-// for the norm after clipping by tensor. All are 0 if a gradient is not finite. With a gate they are 0, too, once that has
-// happened: the steps of this optimizer that are under way do nothing then.
+// for the norm after clipping by tensor. All are 0 if a gradient is not finite. Then the gate closes, if there is one, and
+// all factors of later steps are 0, too, so that steps already enqueued change nothing.
 // One workgroup. Needs: lib/math.wgsl, lib/squares.wgsl.
 // CPU twin: crates/rnn-cpu/src/optim/norm.rs (grad_norm)
 
