@@ -365,14 +365,10 @@ fn finish_sum(sum: vec4<f32>, second: bool, at: Place, row: u32, running: u32) {
 fn finish_rows(rows: vec2<u32>, second: bool, at: Place, running: u32, lane: vec2<u32>) {
     sums_are_kept();
     let end = min(rows.x + SUM_ROWS, rows.y);
-    var r = rows.x + lane.x;
-    if SPLIT >= SUM_ROWS {
-        if r < end {
-            finish_sum(sum_of(r, rows.x, lane.y), second, at, at.row + r, running);
-        }
-    } else {
-        for (; r < end; r += SPLIT) {
-            finish_sum(sum_of(r, rows.x, lane.y), second, at, at.row + r, running);
+    for (var r = rows.x + lane.x; r < end; r += SPLIT) {
+        finish_sum(sum_of(r, rows.x, lane.y), second, at, at.row + r, running);
+        if SPLIT >= SUM_ROWS {
+            break;
         }
     }
     sums_are_read();
@@ -487,13 +483,11 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
                 release_rows();
             }
             let at = Place(row0, quad, direction, later);
-            if SUM_ROWS == $ROWSu {
-                keep_sum($Ru, 0u, lane, acc$R);
-                finish_rows(vec2(0u, rows), second, at, running, vec2(part, lane));
-            } else {
-                for (var first_r = 0u; first_r < rows; first_r += SUM_ROWS) {
-                    keep_sum($Ru, first_r, lane, acc$R);
-                    finish_rows(vec2(first_r, rows), second, at, running, vec2(part, lane));
+            for (var first_r = 0u; first_r < rows; first_r += SUM_ROWS) {
+                keep_sum($Ru, first_r, lane, acc$R);
+                finish_rows(vec2(first_r, rows), second, at, running, vec2(part, lane));
+                if SUM_ROWS == $ROWSu {
+                    break;
                 }
             }
         }

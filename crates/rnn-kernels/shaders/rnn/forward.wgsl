@@ -372,14 +372,12 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                     }
                     release_rows();
                 }
-                // Compilers keep a loop that has one turn.
-                if SUM_ROWS == $ROWSu {
-                    keep_sum($Ru, 0u, lane, acc$R);
-                    finish_rows(vec2(0u, rows), early, at, part, lane);
-                } else {
-                    for (var first_r = 0u; first_r < rows; first_r += SUM_ROWS) {
-                        keep_sum($Ru, first_r, lane, acc$R);
-                        finish_rows(vec2(first_r, rows), early, at, part, lane);
+                for (var first_r = 0u; first_r < rows; first_r += SUM_ROWS) {
+                    keep_sum($Ru, first_r, lane, acc$R);
+                    finish_rows(vec2(first_r, rows), early, at, part, lane);
+                    // Compilers keep a loop that has one turn. A second copy of the cell would take them twice as long.
+                    if SUM_ROWS == $ROWSu {
+                        break;
                     }
                 }
             }
