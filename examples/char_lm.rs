@@ -7,17 +7,11 @@
 //! cargo run --release --example char_lm -- --generate model.safetensors --prompt "The "
 //! ```
 
-#[path = "common/cell.rs"]
-mod cell;
-#[path = "common/mod.rs"]
-mod common;
 #[path = "char_lm/model.rs"]
 mod model;
 
 use anyhow::{Context, Result, ensure};
-use cell::Cell;
 use clap::Parser;
-use common::{Common, print_result};
 use model::{CharLm, ModelConfig};
 use rnn_api::data::{
     Shares, StreamConfig, Streams, Vocabulary, VocabularyConfig, chronological_text, read_text,
@@ -25,6 +19,8 @@ use rnn_api::data::{
 use rnn_api::metrics::{Bigram, Likelihood};
 use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Event, Flow, Score};
+use rnn_examples::cell::Cell;
+use rnn_examples::common::{Common, print_result};
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;

@@ -6,27 +6,19 @@
 //! cargo run --release --example classify -- --cell gru --bidirectional --pooling mean
 //! ```
 
-#[path = "common/cell.rs"]
-mod cell;
-#[path = "common/mod.rs"]
-mod common;
-#[path = "classify/labelled.rs"]
-mod labelled;
-#[path = "classify/model.rs"]
-mod model;
 #[path = "classify/waves.rs"]
 mod waves;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use common::{Common, print_result};
-use labelled::Labelled;
-use model::{Classifier, ModelArgs};
 use rnn_api::data::{
     BatchConfig, Batches, Classes, Labels, Missing, Normaliser, Scaling, Sequence, Shares, TsFile, pad,
     stratified,
 };
 use rnn_api::prelude::*;
+use rnn_examples::classifier::{Classifier, ModelArgs};
+use rnn_examples::common::{Common, print_result};
+use rnn_examples::labelled::Labelled;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 

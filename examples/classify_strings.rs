@@ -6,27 +6,19 @@
 //! cargo run --release --example classify_strings -- --data FILE      # lines of label, tab, text; or FASTA
 //! ```
 
-#[path = "common/cell.rs"]
-mod cell;
-#[path = "common/mod.rs"]
-mod common;
 #[path = "classify_strings/dna.rs"]
 mod dna;
-#[path = "classify/labelled.rs"]
-mod labelled;
-#[path = "classify/model.rs"]
-mod model;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use common::{Common, print_result};
-use labelled::Labelled;
-use model::{Classifier, ModelArgs};
 use rnn_api::data::{
     BatchConfig, Batches, Classes, Fasta, LabelledStrings, Shares, VocabularyConfig, pad_indices, read_text,
     stratified,
 };
 use rnn_api::prelude::*;
+use rnn_examples::classifier::{Classifier, ModelArgs};
+use rnn_examples::common::{Common, print_result};
+use rnn_examples::labelled::Labelled;
 use std::path::PathBuf;
 use std::time::Instant;
 

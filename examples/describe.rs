@@ -6,18 +6,16 @@
 //! cargo run --release --example describe
 //! ```
 
-#[path = "common/mod.rs"]
-mod common;
 #[path = "describe/scenes.rs"]
 mod scenes;
 
 use anyhow::Result;
 use clap::Parser;
-use common::{Common, print_result};
 use rnn_api::data::{BatchConfig, Batches, Shares, Vocabulary, VocabularyConfig, pad_indices, shuffled};
 use rnn_api::metrics::ExactMatch;
 use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Score};
+use rnn_examples::common::{Common, print_result};
 use scenes::{FEATURES, scenes};
 use std::collections::BTreeMap;
 use std::time::Instant;

@@ -6,18 +6,15 @@
 //! cargo run --release --example feedforward -- --data digits.csv.gz --train 1437  # the last column is the class
 //! ```
 
-#[path = "common/mod.rs"]
-mod common;
-
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use common::{Common, print_result};
 use rnn_api::data::{
     BatchConfig, Batches, Missing, Normaliser, Scaling, Sequence, Shares, Table, TableOptions, stratified,
 };
 use rnn_api::metrics::{Accuracy, MajorityClass};
 use rnn_api::prelude::*;
 use rnn_api::train::Score;
+use rnn_examples::common::{Common, print_result};
 use std::f32::consts::PI;
 use std::path::PathBuf;
 use std::time::Instant;

@@ -8,19 +8,17 @@
 
 #[path = "forecast/baselines.rs"]
 mod baselines;
-#[path = "common/mod.rs"]
-mod common;
 
 use anyhow::{Result, ensure};
 use baselines::{autoregression, generated};
 use clap::Parser;
-use common::{Common, print_result};
 use rnn_api::data::{
     BatchConfig, Batches, Missing, Normaliser, Scaling, Sequence, Table, TableOptions, WindowConfig, Windows,
 };
 use rnn_api::metrics::{RegressionErrors, persistence, seasonal_naive, skill, variance};
 use rnn_api::prelude::*;
 use rnn_api::train::Score;
+use rnn_examples::common::{Common, print_result};
 use std::path::PathBuf;
 use std::time::Instant;
 

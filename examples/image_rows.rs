@@ -6,27 +6,19 @@
 //! cargo run --release --example image_rows -- --data digits.csv.gz --train 1437 --patch 2
 //! ```
 
-#[path = "common/cell.rs"]
-mod cell;
-#[path = "common/mod.rs"]
-mod common;
 #[path = "image_rows/drawn.rs"]
 mod drawn;
-#[path = "classify/labelled.rs"]
-mod labelled;
-#[path = "classify/model.rs"]
-mod model;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use common::{Common, print_result};
-use labelled::Labelled;
-use model::{Classifier, ModelArgs};
 use rnn_api::data::{
     BatchConfig, Batches, Classes, Image, Labels, Missing, Normaliser, Scaling, Sequence, Shares, Table,
     TableOptions, pad, stratified,
 };
 use rnn_api::prelude::*;
+use rnn_examples::classifier::{Classifier, ModelArgs};
+use rnn_examples::common::{Common, print_result};
+use rnn_examples::labelled::Labelled;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 

@@ -6,20 +6,16 @@
 //! cargo run --release --example long_memory -- --task latch --steps 1000 --cell lstm --updates 400
 //! ```
 
-#[path = "common/cell.rs"]
-mod cell;
-#[path = "common/mod.rs"]
-mod common;
 #[path = "long_memory/tasks.rs"]
 mod tasks;
 
 use anyhow::{Result, ensure};
-use cell::{Cell, config};
 use clap::Parser;
-use common::{Common, print_result};
 use rnn_api::metrics::{Accuracy, RegressionErrors};
 use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Score};
+use rnn_examples::cell::{Cell, config};
+use rnn_examples::common::{Common, print_result};
 use std::time::Instant;
 use tasks::{Fresh, Item, Task};
 

@@ -6,21 +6,17 @@
 //! cargo run --release --example music -- --data JSB_Chorales.json --cell gru --hidden 46
 //! ```
 
-#[path = "common/cell.rs"]
-mod cell;
 #[path = "music/chords.rs"]
 mod chords;
-#[path = "common/mod.rs"]
-mod common;
 
 use anyhow::Result;
-use cell::{Cell, config};
 use clap::Parser;
-use common::{Common, print_result};
 use rnn_api::data::{BatchConfig, Batches, PianoRolls, Sequence, pad};
 use rnn_api::metrics::Likelihood;
 use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Score};
+use rnn_examples::cell::{Cell, config};
+use rnn_examples::common::{Common, print_result};
 use std::path::PathBuf;
 use std::time::Instant;
 

@@ -6,22 +6,18 @@
 //! cargo run --release --example reber -- --cell rnn
 //! ```
 
-#[path = "common/cell.rs"]
-mod cell;
-#[path = "common/mod.rs"]
-mod common;
 #[path = "reber/grammar.rs"]
 mod grammar;
 
 use anyhow::{Result, ensure};
-use cell::{Cell, config};
 use clap::Parser;
-use common::{Common, print_result};
 use grammar::{SYMBOLS, Word, all_legal, words};
 use rnn_api::data::{BatchConfig, Batches, pad_indices};
 use rnn_api::metrics::ValidSteps;
 use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Score};
+use rnn_examples::cell::{Cell, config};
+use rnn_examples::common::{Common, print_result};
 use std::time::Instant;
 
 #[derive(Parser)]

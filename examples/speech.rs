@@ -5,28 +5,20 @@
 //! cargo run --release --example speech -- --data recordings  # 7_jackson_32.wav: the class is 7
 //! ```
 
-#[path = "common/cell.rs"]
-mod cell;
-#[path = "common/mod.rs"]
-mod common;
-#[path = "classify/labelled.rs"]
-mod labelled;
-#[path = "classify/model.rs"]
-mod model;
 #[path = "speech/syllables.rs"]
 mod syllables;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use common::{Common, print_result};
-use labelled::Labelled;
-use model::{Classifier, ModelArgs};
 use rnn_api::data::audio::{LabelFrom, LogMelConfig, Sound, labelled_files};
 use rnn_api::data::{
     BatchConfig, Batches, Classes, Labels, Normaliser, Scaling, Sequence, Shares, files_with_extension, pad,
     stratified,
 };
 use rnn_api::prelude::*;
+use rnn_examples::classifier::{Classifier, ModelArgs};
+use rnn_examples::common::{Common, print_result};
+use rnn_examples::labelled::Labelled;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 

@@ -7,8 +7,6 @@
 //! cargo run --release --example translate -- --data pairs.tsv     # lines of target, tab, source
 //! ```
 
-#[path = "common/mod.rs"]
-mod common;
 #[path = "translate/dates.rs"]
 mod dates;
 #[path = "translate/model.rs"]
@@ -16,12 +14,12 @@ mod model;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use common::{Common, print_result};
 use model::{END, Translator};
 use rnn_api::data::{BatchConfig, Batches, LabelledStrings, Shares, VocabularyConfig, pad_indices, shuffled};
 use rnn_api::metrics::{EditRate, ExactMatch};
 use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Score};
+use rnn_examples::common::{Common, print_result};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;

@@ -5,7 +5,7 @@
     python benches/peers/compare.py --join OURS.jsonl THEIRS.jsonl [NAME ...]
 
 With --join nothing is built or timed: the files hold lines of `cargo bench --bench grid -- --json` or of the report of
-examples/gpu_report.rs, and of torch_cuda.py, from one machine.
+tools/gpu-report, and of torch_cuda.py, from one machine.
 
 All sides do the same work in f32: forward is inference; train is forward and backward to input and weights.
 Medians over two seconds or more. A ratio above 1 means that this library is faster. Missing frameworks are installed

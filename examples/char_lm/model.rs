@@ -1,10 +1,10 @@
 //! Embedding (or one-hot input), a recurrent stack, and a linear layer to the symbols.
 
-use crate::cell::{Cell, config};
 use anyhow::{Context, Result};
 use rnn_api::data::Vocabulary;
 use rnn_api::io;
 use rnn_api::prelude::*;
+use rnn_examples::cell::{Cell, config};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;

@@ -43,7 +43,7 @@ impl DeviceTest {
         DeviceTest { webgpu_limits: true, ..self }
     }
 
-    /// Name and body, for `examples/gpu_report`, which has devices of its own.
+    /// Name and body, for `tools/gpu-report`, which has devices of its own.
     pub(crate) fn parts(self) -> (&'static str, fn(&Device)) {
         (self.name, self.body)
     }

@@ -1,10 +1,10 @@
 //! Whether every kernel computes the right values, by the oracle and the tests of the library.
 
-use super::setup::Setup;
 use crate::common::DeviceTest;
-use crate::runner::{Clock, Findings, without_panic};
+use crate::setup::Setup;
 use crate::{pass, pointwise, reduce};
 use anyhow::{Result, bail, ensure};
+use report::runner::{Clock, Findings, without_panic};
 use rnn_api::{Algorithm, Array, CellSpec, Device, GpuOptions, RngKey, Storage};
 use rnn_runtime::ops::gemm;
 use rnn_runtime::ops::rnn::StackDraws;

@@ -7,7 +7,7 @@ const CORNER: [f64; 2] = [70.0, 40.0];
 const PLANE: [f64; 2] = [420.0, 230.0];
 
 /// The chart of positive points in rising order of x; `None` with fewer than two.
-pub(crate) fn svg(title: &str, [x_name, y_name]: [&str; 2], points: &[[f64; 2]]) -> Option<String> {
+pub fn svg(title: &str, [x_name, y_name]: [&str; 2], points: &[[f64; 2]]) -> Option<String> {
     if points.len() < 2 || points.iter().flatten().any(|&value| !(value > 0.0 && value.is_finite())) {
         return None;
     }

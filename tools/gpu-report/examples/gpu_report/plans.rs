@@ -1,10 +1,10 @@
 //! Every plan that the planner would consider for a layer, measured: rows of an invocation, invocations of a unit,
 //! workgroups across the units.
 
-use super::setup::Setup;
 use crate::common::case::{Case, Layer};
-use crate::runner::{Clock, Findings};
+use crate::setup::Setup;
 use anyhow::Result;
+use report::runner::{Clock, Findings};
 use rnn_api::WeightFormat;
 use rnn_testing::warnings::events;
 use serde_json::json;

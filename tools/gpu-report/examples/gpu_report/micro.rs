@@ -1,11 +1,11 @@
 //! The figures that a planner needs: time of a dependent dispatch, rate of products, rates of copies.
 
-use super::chart;
-use super::setup::Setup;
 use crate::parts::copy::gpu_gb_per_s;
 use crate::parts::job::median;
-use crate::runner::{Clock, Findings};
+use crate::setup::Setup;
 use anyhow::Result;
+use report::chart;
+use report::runner::{Clock, Findings};
 use rnn_api::prelude::*;
 use rnn_api::{Algorithm, GpuOptions};
 use serde_json::json;

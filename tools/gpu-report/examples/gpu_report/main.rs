@@ -9,7 +9,7 @@
 
 // Cases, layers and measurements are those of the benches, and checks those of the tests: every one runs here with its
 // own bounds. Their files look for these modules in the root.
-#[path = "../benches/common"]
+#[path = "../../../../benches/common"]
 mod common {
     pub(crate) mod case;
     pub(crate) mod machine;
@@ -18,7 +18,7 @@ mod common {
     pub(crate) mod verify;
     pub(crate) use tests::*;
 }
-#[path = "../benches/cpu_vs_gpu"]
+#[path = "../../../../benches/cpu_vs_gpu"]
 #[allow(dead_code, reason = "the bench's own files; a part of them is needed")]
 mod parts {
     pub(crate) mod copy;
@@ -26,60 +26,52 @@ mod parts {
     pub(crate) mod job;
     pub(crate) mod plot;
 }
-#[path = "../crates/rnn-runtime/tests/ops/copy.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/ops/copy.rs"]
 mod copy;
-#[path = "../crates/rnn-runtime/tests/ops/ctc.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/ops/ctc.rs"]
 mod ctc;
-#[path = "../crates/rnn-runtime/tests/ops/dropout.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/ops/dropout.rs"]
 mod dropout;
-#[path = "../crates/rnn-runtime/tests/ops/embed.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/ops/embed.rs"]
 mod embed;
-#[path = "../crates/rnn-runtime/tests/ops/grad_norm.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/ops/grad_norm.rs"]
 mod grad_norm;
-#[path = "../crates/rnn-runtime/tests/ops/helpers.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/ops/helpers.rs"]
 mod helpers;
-#[path = "../crates/rnn-runtime/tests/ops/layer_norm.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/ops/layer_norm.rs"]
 mod layer_norm;
-#[path = "../crates/rnn-runtime/tests/ops/loss.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/ops/loss.rs"]
 mod loss;
-#[path = "../crates/rnn-runtime/tests/ops/non_finite.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/ops/non_finite.rs"]
 mod non_finite;
-#[path = "../crates/rnn-runtime/tests/ops/optim.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/ops/optim.rs"]
 mod optim;
-#[path = "../crates/rnn-runtime/tests/rnn_options/pass.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/rnn_options/pass.rs"]
 #[allow(dead_code, reason = "the test's own file; a part of it is needed")]
 mod pass;
-#[path = "../crates/rnn-runtime/tests/ops/pointwise.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/ops/pointwise.rs"]
 mod pointwise;
-#[path = "../crates/rnn-runtime/tests/ops/reduce.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/ops/reduce.rs"]
 mod reduce;
-#[path = "../crates/rnn-runtime/tests/ops/sequence_loss.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/ops/sequence_loss.rs"]
 mod sequence_loss;
-#[path = "../crates/rnn-runtime/tests/ops/softmax.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/ops/softmax.rs"]
 mod softmax;
 
-#[path = "gpu_report"]
-mod report {
-    pub(crate) mod adapter;
-    pub(crate) mod chart;
-    pub(crate) mod correct;
-    pub(crate) mod folder;
-    pub(crate) mod micro;
-    pub(crate) mod plans;
-    pub(crate) mod setup;
-    pub(crate) mod speed;
-}
-#[path = "gpu_report/runner.rs"]
-mod runner;
+mod adapter;
+mod correct;
+mod micro;
+mod plans;
+mod setup;
+mod speed;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
 use common::machine::warn_of_load;
 use report::folder::Folder;
-use report::setup::Setup;
-use report::{adapter, correct, micro, plans, speed};
+use report::runner::{self, Section};
 use rnn_api::Device;
-use runner::Section;
+use setup::Setup;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -7,18 +7,23 @@ use rnn_api::prelude::*;
 use rnn_api::train::{Outcome, Score, Trainer};
 
 /// The class of every item, and the indices of the items in each part.
-pub(crate) struct Labelled {
-    pub(crate) labels: Vec<u32>,
-    pub(crate) classes: usize,
-    pub(crate) train: Vec<usize>,
-    pub(crate) validation: Vec<usize>,
-    pub(crate) test: Vec<usize>,
+pub struct Labelled {
+    /// A class per item.
+    pub labels: Vec<u32>,
+    /// How many there are.
+    pub classes: usize,
+    /// Items to train on.
+    pub train: Vec<usize>,
+    /// Items that choose the epoch.
+    pub validation: Vec<usize>,
+    /// Items that nothing is chosen by.
+    pub test: Vec<usize>,
 }
 
 impl Labelled {
     /// Trains on batches of the training part. `logits` computes a model's logits for items given by index. The
     /// validation score is the likelihood, because the accuracy of few items has only few values.
-    pub(crate) fn train<'a>(
+    pub fn train<'a>(
         &'a self,
         mut trainer: Trainer<'a>,
         batches: Batches,
@@ -38,7 +43,7 @@ impl Labelled {
     }
 
     /// The predicted classes of the test part, for a model in evaluation mode, as training leaves it.
-    pub(crate) fn predict(
+    pub fn predict(
         &self,
         logits: &impl Fn(&[usize]) -> rnn_api::Result<Tensor>,
     ) -> rnn_api::Result<Vec<u32>> {
@@ -48,7 +53,7 @@ impl Labelled {
 
     /// The confusion matrix of predictions for the test part, and the accuracy of always predicting
     /// the most frequent class of the training part.
-    pub(crate) fn score(&self, predictions: &[u32]) -> rnn_api::Result<(ConfusionMatrix, f64)> {
+    pub fn score(&self, predictions: &[u32]) -> rnn_api::Result<(ConfusionMatrix, f64)> {
         let truth = self.labels_of(&self.test);
         let mut confusion = ConfusionMatrix::new(self.classes)?;
         confusion.add(predictions, &truth)?;

@@ -17,7 +17,7 @@ enum Pooling {
 
 /// Options of the model.
 #[derive(Args)]
-pub(crate) struct ModelArgs {
+pub struct ModelArgs {
     #[arg(long, value_enum, default_value = "lstm")]
     cell: Cell,
     /// Units per layer and direction.
@@ -37,7 +37,7 @@ pub(crate) struct ModelArgs {
 }
 
 /// Maps `[T, B, features]` to logits `[B, classes]`.
-pub(crate) struct Classifier {
+pub struct Classifier {
     input_dropout: Dropout,
     rnn: AnyRnn,
     dropout: Dropout,
@@ -48,7 +48,8 @@ pub(crate) struct Classifier {
 module!(Classifier { input_dropout, rnn, dropout, head });
 
 impl Classifier {
-    pub(crate) fn new(
+    /// With initial weights drawn from `seed`.
+    pub fn new(
         args: &ModelArgs,
         features: usize,
         classes: usize,
@@ -75,7 +76,8 @@ impl Classifier {
         })
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, lengths: Vec<usize>) -> rnn_api::Result<Tensor> {
+    /// `x` is `[T, B, features]`, with as many valid steps per row as `lengths` says.
+    pub fn forward(&self, x: &Tensor, lengths: Vec<usize>) -> rnn_api::Result<Tensor> {
         let lengths = Lengths::new(lengths)?;
         let args = ForwardArgs { lengths: Some(&lengths), ..ForwardArgs::default() };
         let out = self.rnn.forward_with(&self.input_dropout.forward(x)?, args)?;

@@ -1,13 +1,13 @@
 //! The time of layers.
 
-use super::setup::Setup;
 use crate::common::case::{Case, Layer};
 use crate::common::machine::Machine;
 use crate::common::verify::verify_within;
 use crate::parts::job::{Budget, Job, Pass, kernel_ms, median};
 use crate::parts::{crossover, plot};
-use crate::runner::{Clock, Findings, without_panic};
+use crate::setup::Setup;
 use anyhow::Result;
+use report::runner::{Clock, Findings, without_panic};
 use rnn_api::GpuOptions;
 use rnn_api::prelude::*;
 use serde_json::json;

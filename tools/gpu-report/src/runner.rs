@@ -8,42 +8,48 @@ use std::time::{Duration, Instant};
 
 /// The time that a section has; it looks at the clock between pieces of work.
 #[derive(Clone, Copy)]
-pub(crate) struct Clock {
+pub struct Clock {
     end: Instant,
 }
 
 impl Clock {
-    pub(crate) fn new(time: Duration) -> Self {
+    /// Starts now.
+    pub fn new(time: Duration) -> Self {
         Clock { end: Instant::now() + time }
     }
 
-    pub(crate) fn left(self) -> Duration {
+    /// Zero when it is over.
+    pub fn left(self) -> Duration {
         self.end.saturating_duration_since(Instant::now())
     }
 
-    pub(crate) fn is_over(self) -> bool {
+    /// Whether nothing is left.
+    pub fn is_over(self) -> bool {
         self.left().is_zero()
     }
 }
 
 /// What a section has to say at its end: one line each.
 #[derive(Default)]
-pub(crate) struct Findings {
+pub struct Findings {
     /// For the summary, as Markdown.
-    pub(crate) text: Vec<String>,
+    pub text: Vec<String>,
     /// What failed; the section went on.
-    pub(crate) failures: Vec<String>,
+    pub failures: Vec<String>,
 }
 
 type Body<T> = fn(&T, Clock) -> Result<Findings>;
 
 /// A part of the report.
-pub(crate) struct Section<T> {
-    pub(crate) name: &'static str,
-    pub(crate) title: &'static str,
+pub struct Section<T> {
+    /// For `--only`.
+    pub name: &'static str,
+    /// For the summary.
+    pub title: &'static str,
     /// Its part of the time, relative to the others.
-    pub(crate) weight: u32,
-    pub(crate) body: Body<T>,
+    pub weight: u32,
+    /// What it does.
+    pub body: Body<T>,
 }
 
 impl<T> Clone for Section<T> {
@@ -55,11 +61,15 @@ impl<T> Clone for Section<T> {
 impl<T> Copy for Section<T> {}
 
 /// A section that was run, or was to be.
-pub(crate) struct Outcome {
-    pub(crate) name: &'static str,
-    pub(crate) title: &'static str,
-    pub(crate) seconds: f64,
-    pub(crate) findings: Findings,
+pub struct Outcome {
+    /// Of the section.
+    pub name: &'static str,
+    /// Of the section.
+    pub title: &'static str,
+    /// How long it took.
+    pub seconds: f64,
+    /// What it found, with errors and panics among the failures.
+    pub findings: Findings,
 }
 
 /// A section that does not look at its clock has this much longer; after that it is left behind.
@@ -67,7 +77,7 @@ const GRACE: Duration = Duration::from_secs(60);
 
 /// Runs the sections in order, all together in about `time`. Time that one leaves goes to those after it. `done` sees
 /// all outcomes so far at the end of each.
-pub(crate) fn run<T: Send + Sync + 'static>(
+pub fn run<T: Send + Sync + 'static>(
     setup: &Arc<T>,
     sections: &[Section<T>],
     time: Duration,
@@ -116,7 +126,7 @@ fn guarded<T: Send + Sync + 'static>(
 }
 
 /// A panic as an error with its message.
-pub(crate) fn without_panic<R>(body: impl FnOnce() -> Result<R>) -> Result<R> {
+pub fn without_panic<R>(body: impl FnOnce() -> Result<R>) -> Result<R> {
     // What the body leaves behind is dropped: a section opens its own device.
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);

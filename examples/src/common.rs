@@ -10,19 +10,19 @@ use std::time::{Duration, Instant};
 
 /// Options of every example that trains.
 #[derive(Args)]
-pub(crate) struct Common {
+pub struct Common {
     /// Device: auto, cpu, gpu, gpu:INDEX or gpu:NAME.
     #[arg(long, default_value = "auto")]
     device: String,
     /// Seed of weights, dropout and the order of the data.
     #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
+    pub seed: u64,
     /// Passes over the training data.
     #[arg(long)]
     epochs: Option<u64>,
     /// Show only the result.
     #[arg(long)]
-    pub(crate) quiet: bool,
+    pub quiet: bool,
     /// Log every step to this file, as one JSON object per line.
     #[arg(long)]
     log: Option<PathBuf>,
@@ -32,17 +32,18 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    pub(crate) fn device(&self) -> Result<Device> {
+    /// The device of the command line.
+    pub fn device(&self) -> Result<Device> {
         Ok(Device::from_name(&self.device)?)
     }
 
     /// The number of epochs of the command line, or the example's default.
-    pub(crate) fn epochs(&self, default: u64) -> u64 {
+    pub fn epochs(&self, default: u64) -> u64 {
         self.epochs.unwrap_or(default)
     }
 
     /// The configuration of a trainer, with checkpoints if requested.
-    pub(crate) fn trainer(&self, epochs: u64) -> TrainerConfig {
+    pub fn trainer(&self, epochs: u64) -> TrainerConfig {
         let config = TrainerConfig::new(epochs);
         match &self.run {
             Some(path) => {
@@ -54,7 +55,7 @@ impl Common {
     }
 
     /// Adds progress, log, and a clean stop at Ctrl-C.
-    pub(crate) fn equip(&self, trainer: &mut Trainer<'_>) -> Result<()> {
+    pub fn equip(&self, trainer: &mut Trainer<'_>) -> Result<()> {
         if !self.quiet {
             trainer.on_event(Progress::new());
         }
@@ -67,7 +68,7 @@ impl Common {
 }
 
 /// The last line of every example.
-pub(crate) fn print_result(metric: &str, value: f64, baseline: f64, started: Instant) {
+pub fn print_result(metric: &str, value: f64, baseline: f64, started: Instant) {
     println!(
         "result {metric}={value:.4} baseline={baseline:.4} seconds={:.1}",
         started.elapsed().as_secs_f64()

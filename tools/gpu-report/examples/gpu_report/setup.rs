@@ -1,15 +1,15 @@
 //! What every section knows: the adapter, the folder, and how long to measure.
 
-use super::folder::Folder;
 use crate::common::case::{Case, GRID, read_grid};
 use crate::common::machine::Machine;
 use crate::parts::job::Budget;
 use anyhow::Result;
+use report::folder::Folder;
 use rnn_api::{AdapterInfo, CacheDir, Device, DeviceKind, GpuOptions, GpuSelector};
 use std::time::Duration;
 
 /// For software adapters and for `--quick`.
-const SMALL_GRID: &str = include_str!("../../benches/cpu_vs_gpu.json");
+const SMALL_GRID: &str = include_str!("../../../../benches/cpu_vs_gpu.json");
 
 pub(crate) struct Setup {
     pub(crate) folder: Folder,

@@ -1,11 +1,7 @@
-//! The report of `examples/gpu_report.rs` goes on after a section that fails.
-
-#[path = "../../../examples/gpu_report/runner.rs"]
-#[allow(dead_code, reason = "the report's own file; a part of it is tested")]
-mod runner;
+//! The report goes on after a section that fails.
 
 use anyhow::{Result, bail};
-use runner::{Clock, Findings, Section, run};
+use report::runner::{Clock, Findings, Section, run};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -1,10 +1,10 @@
 //! The adapter, what the planner takes it for, and what its compiler makes of the kernels.
 
-use super::setup::Setup;
 use crate::common::case::Layer;
 use crate::common::machine::threads;
-use crate::runner::{Clock, Findings};
+use crate::setup::Setup;
 use anyhow::Result;
+use report::runner::{Clock, Findings};
 use rnn_api::{Device, GpuOptions, SpeedReport, WeightFormat};
 
 use serde_json::{Value, json};

@@ -12,13 +12,15 @@ use std::sync::{Mutex, PoisonError};
 const LINES: &str = "report.jsonl";
 const SUMMARY: &str = "summary.md";
 
-pub(crate) struct Folder {
+/// Where the report is written.
+pub struct Folder {
     path: PathBuf,
     lines: Mutex<File>,
 }
 
 impl Folder {
-    pub(crate) fn create(path: &Path) -> Result<Self> {
+    /// Makes the folder, and the file for lines in it.
+    pub fn create(path: &Path) -> Result<Self> {
         std::fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
         let file = path.join(LINES);
         let lines = File::create(&file).with_context(|| format!("writing {}", file.display()))?;
@@ -26,18 +28,19 @@ impl Folder {
     }
 
     /// Adds a line at once, so that it is there whatever happens next.
-    pub(crate) fn line(&self, section: &str, mut value: Value) -> Result<()> {
+    pub fn line(&self, section: &str, mut value: Value) -> Result<()> {
         value["section"] = json!(section);
         let mut file = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(file, "{value}").context(LINES)
     }
 
-    pub(crate) fn file(&self, name: &str, text: &str) -> Result<()> {
+    /// Writes a file of the folder.
+    pub fn file(&self, name: &str, text: &str) -> Result<()> {
         std::fs::write(self.path.join(name), text).with_context(|| format!("writing {name}"))
     }
 
     /// The summary of what has been run so far. It is written after every section.
-    pub(crate) fn summary(&self, head: &str, outcomes: &[Outcome]) -> Result<()> {
+    pub fn summary(&self, head: &str, outcomes: &[Outcome]) -> Result<()> {
         let mut text = format!("# GPU report\n\n{head}\n");
         text += "\n| section | seconds | failures |\n|---|---|---|\n";
         for outcome in outcomes {
