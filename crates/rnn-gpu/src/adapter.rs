@@ -98,7 +98,13 @@ impl fmt::Display for GpuSelector {
 
 fn instance() -> &'static wgpu::Instance {
     static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
-    INSTANCE.get_or_init(|| wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle()))
+    INSTANCE.get_or_init(|| {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        // wgpu's debug builds put source lines into every kernel, and drivers take longer to compile it. WGPU_DEBUG=1
+        // asks for them.
+        descriptor.flags = descriptor.flags.difference(wgpu::InstanceFlags::DEBUG).with_env();
+        wgpu::Instance::new(descriptor)
+    })
 }
 
 pub(super) async fn enumerate() -> Vec<wgpu::Adapter> {
