@@ -44,7 +44,6 @@ mod diagnose;
 mod event;
 mod fit;
 mod interrupt;
-mod kept;
 mod log;
 #[cfg(feature = "progress")]
 mod progress;

@@ -3,9 +3,9 @@
 use super::config::TrainerConfig;
 use super::event::{Callback, Event, Flow, StopReason};
 use super::interrupt::Interrupt;
-use super::kept::kept_value;
 use super::score::Score;
 use crate::error::{Error, Result};
+use crate::kept::kept_value;
 use crate::nn::Module;
 use crate::optim::{Ema, Optimizer};
 use rnn_runtime::{Array, Device};
