@@ -6,6 +6,7 @@ mod checksum;
 mod foreign;
 mod model;
 mod safetensors;
+mod stream;
 
 pub(crate) use self::atomic::{expect_regular, not_regular, sync_folder, write_atomically};
 pub use self::model::{ModelFile, ModelWriter, load_model, save_model};

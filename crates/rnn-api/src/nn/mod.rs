@@ -33,6 +33,7 @@ pub(crate) use module::{draw_problems, mismatches, prefix_problem};
 pub use output::{RecurrentOutput, Trace};
 pub use sequences::{ForwardArgs, Lengths, Resets};
 pub use sequential::{Layer, Sequential};
+pub(crate) use state::sealed;
 pub use state::{HiddenState, RecurrentState, StackState};
 pub use stream::RecurrentStream;
 
