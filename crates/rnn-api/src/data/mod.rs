@@ -71,7 +71,7 @@ pub use host::{Element, HostArray};
 pub use image::Image;
 pub use labels::{Classes, Labels};
 pub use normalise::{Normaliser, Scaling};
-pub use pad::{Padded, pad, pad_indices};
+pub use pad::{AsSequence, Padded, pad, pad_indices};
 pub use piano_roll::PianoRolls;
 pub use prefetch::Prefetch;
 pub use sequence::{Fill, Missing, Sequence};
