@@ -43,6 +43,7 @@ mod config;
 mod diagnose;
 mod event;
 mod fit;
+mod fitting;
 mod interrupt;
 mod log;
 #[cfg(feature = "progress")]
@@ -62,6 +63,7 @@ pub use checkpoint::{Checkpoint, CheckpointConfig, Every};
 pub use config::TrainerConfig;
 pub use diagnose::{NonFinite, Origin, Symptom};
 pub use event::{Callback, EpochReport, Event, Flow, Outcome, Started, StepReport, StopReason, Validation};
+pub use fitting::TrainerRun;
 pub use interrupt::Interrupt;
 pub use log::JsonLog;
 #[cfg(feature = "progress")]
