@@ -46,6 +46,7 @@ mod fit;
 mod fitting;
 mod interrupt;
 mod log;
+mod predict;
 #[cfg(feature = "progress")]
 mod progress;
 mod ratios;
@@ -66,6 +67,7 @@ pub use event::{Callback, EpochReport, Event, Flow, Outcome, Started, StepReport
 pub use fitting::TrainerRun;
 pub use interrupt::Interrupt;
 pub use log::JsonLog;
+pub use predict::{predict, predict_each};
 #[cfg(feature = "progress")]
 pub use progress::Progress;
 pub use score::Score;
