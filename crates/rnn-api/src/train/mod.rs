@@ -37,6 +37,8 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(feature = "progress")]
+mod bar;
 mod carried;
 mod checkpoint;
 mod config;
