@@ -86,7 +86,7 @@ pub use rnn_runtime::{
 };
 pub use rnn_runtime::{Array, DType, Device, DeviceStats, RngKey, Shape};
 
-/// Everything a program usually needs.
+/// Everything a program usually needs. [`train::prelude`] has that and what a training program needs.
 pub mod prelude {
     pub use crate::nn::config::cells::*;
     pub use crate::nn::{

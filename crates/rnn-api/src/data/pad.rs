@@ -199,7 +199,8 @@ mod tests {
             (Sequence::new(vec![1.0, 2.0, 3.0, 4.0], 2).unwrap(), Sequence::new(vec![5.0, 6.0], 2).unwrap());
         let expected = pad(&[&a, &b], None).unwrap();
         assert_eq!(pad(&[a.clone(), b.clone()], None).unwrap(), expected);
-        assert_eq!(pad(&vec![&a, &b], None).unwrap(), expected);
+        let references: Vec<&Sequence> = [&a, &b].into();
+        assert_eq!(pad(&references, None).unwrap(), expected);
         assert_eq!(
             pad(&[vec![vec![1.0, 2.0], vec![3.0, 4.0]], vec![vec![5.0, 6.0]]], None).unwrap(),
             expected
