@@ -17,15 +17,16 @@ pub(crate) fn kept_value(value: &(impl Serialize + ?Sized)) -> Result<Value, Str
     serde_json::to_value(value).map_err(|error| error.to_string())
 }
 
-/// A value of JSON as a `T`; else the problem, with the field where it is: `lstm.hidden_size: invalid type ...`. `name`
-/// is the name of the value itself.
+/// A value of JSON as a `T`; else the problem, with the field where it is, such as `lstm.hidden_size` of `lstm`. `name` is
+/// the name of the value itself.
 pub(crate) fn from_kept<T: DeserializeOwned>(name: &str, value: &Value) -> Result<T, String> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
+        let dot = if path.starts_with('[') { "" } else { "." };
         match path.as_str() {
-            "." => format!("{name}: {inner}"),
-            path => format!("{name}.{path}: {inner}"),
+            "." => format!("`{name}`: {inner}"),
+            path => format!("`{name}{dot}{path}`: {inner}"),
         }
     })
 }

@@ -232,7 +232,7 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
         other => panic!("expected Error::Checkpoint, got {other:?}"),
     };
     let error = text(read.config::<LstmConfig>().map(drop));
-    assert!(error.contains("config: missing field `input_size`"), "{error}");
+    assert!(error.contains("`config`: missing field `input_size`"), "{error}");
     #[derive(Debug, Deserialize)]
     struct Parts {
         #[allow(dead_code, reason = "its type is refused")]
@@ -245,13 +245,13 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
     }
     let error = text(read.config::<Parts>().map(drop));
     assert!(
-        error.contains("config.head.output_size: invalid type: integer `2`, expected a string"),
+        error.contains("`config.head.output_size`: invalid type: integer `2`, expected a string"),
         "{error}"
     );
     let error = text(read.kept::<Normaliser>("normaliser").map(drop));
     assert!(error.contains("nothing is kept as `normaliser`; there is [\"vocabulary\"]"), "{error}");
     let error = text(read.kept::<Normaliser>("vocabulary").map(drop));
-    assert!(error.contains("vocabulary.symbols: unknown field `symbols`"), "{error}");
+    assert!(error.contains("`vocabulary.symbols`: unknown field `symbols`"), "{error}");
 }
 
 #[test]

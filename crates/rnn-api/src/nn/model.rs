@@ -267,18 +267,22 @@ mod tests {
         let json = serde_json::to_string(&config()).unwrap();
         assert_eq!(serde_json::from_str::<OuterConfig>(&json).unwrap(), config());
         for (from, to, problem) in [
-            ("\"second\":", "\"third\":", "inner: unknown field `third`, expected `first` or `second`"),
+            (
+                "\"second\":",
+                "\"third\":",
+                "`inner`: unknown field `third`, expected `first` or `second`",
+            ),
             ("\"none\":null,", "", "missing field `none`"),
             (
                 "\"probability\":0.25",
                 "\"probability\":\"x\"",
-                "dropout.probability: invalid type: string \"x\"",
+                "`dropout.probability`: invalid type: string \"x\"",
             ),
             ("\"hidden_size\":3", "\"hidden_size\":-3", "invalid value: integer `-3`"),
             (
                 "\"cell\":\"lstm\"",
                 "\"cell\":\"lsd\"",
-                "rnn.cell: unknown variant `lsd`, expected one of `lstm`, `gru`",
+                "`rnn.cell`: unknown variant `lsd`, expected one of `lstm`, `gru`",
             ),
         ] {
             assert!(json.contains(from), "{from} in {json}");
