@@ -267,11 +267,7 @@ mod tests {
         let json = serde_json::to_string(&config()).unwrap();
         assert_eq!(serde_json::from_str::<OuterConfig>(&json).unwrap(), config());
         for (from, to, problem) in [
-            (
-                "\"second\":",
-                "\"third\":",
-                "`inner`: unknown field `third`, expected `first` or `second`",
-            ),
+            ("\"second\":", "\"third\":", "`inner`: unknown field `third`, expected `first` or `second`"),
             ("\"none\":null,", "", "missing field `none`"),
             (
                 "\"probability\":0.25",
