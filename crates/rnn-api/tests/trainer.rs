@@ -52,6 +52,7 @@ fn main() {
         runs::a_run_has_closures_of_its_own,
         runs::a_validation_of_the_run_satisfies_early_stopping,
         runs::streams_come_by_value_or_by_reference,
+        runs::a_model_and_a_stream_go_on_elsewhere,
         settings::every_setting_that_has_changed_is_named,
         settings::allowed_changes_hold_from_the_next_item_on,
         settings::a_second_part_of_one_trainer_has_the_same_settings,

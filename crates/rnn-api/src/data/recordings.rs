@@ -77,9 +77,9 @@ impl RecordingColumns {
 pub struct Recordings {
     sequences: Vec<Sequence>,
     groups: Vec<String>,
-    /// The rows of each recording in the table.
+    /// The label of each step of each recording, as its number in `labels`: the row of the table.
     rows: Vec<Vec<usize>>,
-    /// The labels of all rows of the table.
+    /// The labels of all rows of the table, or of all recordings.
     labels: Arc<Labels>,
 }
 
@@ -120,6 +120,30 @@ impl Table {
 }
 
 impl Recordings {
+    /// Recordings that have one label each, such as a file each; `groups` and `labels` have one entry per recording.
+    ///
+    /// # Errors
+    /// There are no recordings, or another number of groups or labels; or the numbers of features differ.
+    pub fn new(sequences: Vec<Sequence>, groups: Vec<String>, labels: &Labels) -> Result<Self> {
+        let Some(first) = sequences.first() else {
+            return Err(Problem::Empty { what: "the list of sequences" }.at(Place::default()));
+        };
+        for (arg, got) in [("groups", groups.len()), ("labels", labels.len())] {
+            if got != sequences.len() {
+                let expected = format!("one per recording, {}", sequences.len());
+                return Err(Error::value("Recordings::new", arg, expected, got));
+            }
+        }
+        let (expected, differs) = (first.features(), |s: &Sequence| s.features() != first.features());
+        if let Some(index) = sequences.iter().position(differs) {
+            let got = sequences[index].features();
+            return Err(Problem::Ragged { what: "features", expected, got }.at(Place::sequence(index)));
+        }
+        let rows =
+            sequences.iter().enumerate().map(|(index, sequence)| vec![index; sequence.len()]).collect();
+        Ok(Recordings { sequences, groups, rows, labels: Arc::new(labels.clone()) })
+    }
+
     /// The number of recordings.
     pub fn len(&self) -> usize {
         self.sequences.len()
@@ -226,6 +250,27 @@ mod tests {
         assert_eq!(runs.groups(), ["a", "b", "a"]);
         assert_eq!(runs.sequences()[0].values(), [10.0, 1.0, 40.0, 4.0]);
         assert_eq!(runs.sequences()[2].values(), [30.0, 3.0]);
+    }
+
+    #[test]
+    fn recordings_have_a_label_each() {
+        let sequence = |steps: usize| Sequence::new(vec![0.5; 2 * steps], 2).unwrap();
+        let groups = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let labels = Labels::new(["rest", "walk"]);
+        let all = Recordings::new(vec![sequence(1), sequence(3)], groups(&["a", "b"]), &labels).unwrap();
+        assert_eq!(all.labels_of_recording(1).values(), ["walk"; 3]);
+        assert_eq!(all.select(&[1]).unwrap().groups(), ["b"]);
+        let error = |sequences, names: &[&str], labels: &Labels| {
+            Recordings::new(sequences, groups(names), labels).unwrap_err().to_string()
+        };
+        assert_eq!(error(vec![], &[], &labels), "the list of sequences is empty");
+        let short = error(vec![sequence(1)], &["a"], &labels);
+        assert_eq!(short, "Recordings::new: labels must be one per recording, 1, got 2");
+        let short = error(vec![sequence(1), sequence(1)], &["a"], &labels);
+        assert_eq!(short, "Recordings::new: groups must be one per recording, 2, got 1");
+        let narrow = Sequence::new(vec![1.0], 1).unwrap();
+        let ragged = error(vec![sequence(1), narrow], &["a", "b"], &labels);
+        assert_eq!(ragged, "sequence 1: expected 2 features, got 1");
     }
 
     #[test]

@@ -106,3 +106,31 @@ pub(crate) fn streams_come_by_value_or_by_reference(device: &Device) {
     };
     assert!(steps(true) == steps(false));
 }
+
+/// Saved on one device, used on another one.
+pub(crate) fn a_model_and_a_stream_go_on_elsewhere(device: &Device) {
+    let kind = if device.is_cpu() { "cpu" } else { "gpu" };
+    let name = |what: &str| format!("rnn-elsewhere-{kind}-{what}-{}", std::process::id());
+    let [model, state] = ["model", "state"].map(|what| std::env::temp_dir().join(name(what)));
+    let config = LstmConfig::new(3, 4);
+    let lstm = config.init(device, 1).unwrap();
+    let ones = |device: &Device| Tensor::ones(device, &[2, 3]).unwrap();
+    let mut stream = lstm.stream(2).unwrap();
+    stream.step(&ones(device)).unwrap();
+    rnn_api::io::save_model(&model, &lstm, &config).unwrap();
+    stream.save(&state).unwrap();
+    let expected = stream.step(&ones(device)).unwrap().to_vec().unwrap();
+
+    for other in [&Device::cpu(), device] {
+        let (lstm, _) = rnn_api::io::load_model::<LstmConfig>(&model, other).unwrap();
+        let mut stream = lstm.stream(2).unwrap();
+        stream.load(&state).unwrap();
+        let y = stream.step(&ones(other)).unwrap();
+        assert_eq!(y.device().is_cpu(), other.is_cpu());
+        for (a, b) in y.to_vec().unwrap().iter().zip(&expected) {
+            // Sums of seven products, rounded differently by two devices.
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
+    }
+    [model, state].into_iter().for_each(|path| std::fs::remove_file(path).unwrap());
+}
