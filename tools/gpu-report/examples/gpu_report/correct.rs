@@ -131,6 +131,7 @@ fn ways(few: bool) -> Vec<(&'static str, GpuOptions)> {
     ];
     if !few {
         ways.extend([
+            ("persistent", forced(Algorithm::Persistent)),
             ("rows not held", GpuOptions { distrust: &["rnn/held"], ..forced(Algorithm::Sequence) }),
             ("no subgroups", GpuOptions { subgroups: false, ..plain() }),
             ("no immediates", GpuOptions { immediates: false, ..plain() }),
