@@ -64,7 +64,8 @@ fn cores(kind: DeviceKind, speed: &Speed) -> usize {
 pub(super) fn persistent_plan(facts: &Facts, kind: DeviceKind, dims: LayerDims, work: Work) -> Option<Plan> {
     // Values of other workgroups come through workgroup memory.
     let facts = Facts { subgroup_size: None, ..*facts };
-    if work.holds == Holds::Nothing {
+    // A single step is one dispatch anyway.
+    if work.holds == Holds::Nothing || dims.steps == 1 {
         return None;
     }
     let mut plan = facts.plan(dims, work, Some(Algorithm::Step));

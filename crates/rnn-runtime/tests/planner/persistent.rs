@@ -66,13 +66,13 @@ impl Layer {
     }
 }
 
-/// Whether two threads of this machine pass a value to each other 2000 times before either loses its patience, which is
-/// shorter than that of the kernels.
+/// Whether two threads of this machine pass a value to each other 20 times before either loses its patience. It is shorter
+/// than that of a kernel: 2^26 looks at one value, of which each takes about a nanosecond, in place of 2^22 looks at 32.
 fn threads_run_side_by_side() -> bool {
     let turn = AtomicUsize::new(0);
     let play = |first: usize| {
-        (first..2000).step_by(2).all(|mine| {
-            let comes = (0..1 << 20).any(|_| turn.load(Ordering::Acquire) == mine);
+        (first..20).step_by(2).all(|mine| {
+            let comes = (0..1 << 26).any(|_| turn.load(Ordering::Acquire) == mine);
             comes && turn.compare_exchange(mine, mine + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         })
     };
@@ -84,7 +84,7 @@ fn threads_run_side_by_side() -> bool {
 
 /// The same bits in fewer dispatches, by the kernel that `tools/isa` lists. Where a processor is too busy to run the
 /// workgroups of a software adapter side by side, the bits are the same. It counts as too busy if its threads cannot pass
-/// values to each other either, and only after three attempts.
+/// values to each other either. Both have three attempts.
 pub(crate) fn workgroups_that_wait_for_each_other_compute_what_steps_compute(_: &Device) {
     let one_row = RnnShape { t: 7, b: 1, i: 5, h: 42 };
     let layers = [
@@ -97,22 +97,24 @@ pub(crate) fn workgroups_that_wait_for_each_other_compute_what_steps_compute(_: 
     for layer in layers {
         let want = layer.run(&steps);
         let mut attempts = 0;
-        let kernels = loop {
+        let (kernels, of_all) = loop {
             let kernels = events(Level::DEBUG, || assert_eq!(layer.run(&persistent), want, "{layer:?}"));
+            let of_all = layer.dispatches(&persistent);
             attempts += 1;
             if layer.is_persistent(&persistent) || !layer.has_threads() || attempts == 3 {
-                break kernels;
+                break (kernels, of_all);
             }
             persistent = device(Algorithm::Persistent, None);
         };
         let plan = layer.plan(&persistent);
         println!("{:?} after {attempts} attempts: {plan}", layer.spec.cell.kind);
         if plan.algorithm != Algorithm::Persistent {
-            assert!(!layer.has_threads() || !threads_run_side_by_side(), "{layer:?}: {plan}");
+            let is_busy = (0..3).all(|_| !threads_run_side_by_side());
+            assert!(!layer.has_threads() || is_busy, "{layer:?}: {plan}");
             continue;
         }
         assert!(plan.workgroups > 1 && plan.reason.starts_with("asked for"), "{plan}");
-        let [of_steps, of_all] = [&steps, &persistent].map(|device| layer.dispatches(device));
+        let of_steps = layer.dispatches(&steps);
         // Besides the recurrence, h0 is copied and the outcome read.
         assert_eq!(of_all - plan.dispatches - 2, of_steps - layer.shape.t, "{layer:?}: {of_all}, {of_steps}");
         assert!(plan.dispatches < layer.shape.t, "{plan}");
@@ -153,7 +155,6 @@ pub(crate) fn what_cannot_be_persistent_runs_step_by_step(_: &Device) {
     let [lstm, gru] = [CellSpec::lstm(), before].map(Layer::new);
     let said = warnings(|| assert!(!gru.is_persistent(&device)));
     assert_eq!(said, [""; 0]);
-    gru.run(&device);
     let said = warnings(|| assert!(!lstm.is_persistent(&device)));
     let failed = said.iter().filter(|text| text.contains("rnn/persistent")).count();
     assert_eq!(failed, usize::from(lstm.has_threads()), "{said:?}");
