@@ -48,6 +48,7 @@ fn main() {
         device_test!(matrix_units::matrix_units_are_used_or_reported),
         device_test!(persistent::workgroups_that_wait_for_each_other_compute_what_steps_compute),
         device_test!(persistent::a_recurrence_that_waited_in_vain_starts_again),
+        device_test!(persistent::a_nan_of_all_ones_is_a_value),
         device_test!(persistent::what_cannot_be_persistent_runs_step_by_step),
     ];
     common::run(tests.into_iter().map(DeviceTest::gpu_only).collect());

@@ -1,10 +1,11 @@
 //! Recurrences whose workgroups wait for each other.
 
 use super::planned::{adapter_of, line};
-use super::{open, options, y_and_error_of};
+use super::{open, options, training, y_and_error_of, zero_weights};
 use rnn_gpu::rnn::persistent_kernel;
-use rnn_kernels::cell::{CellSpec, StackSpec, Storage};
-use rnn_runtime::{Algorithm, Device, Fault, FaultEffect, GpuOptions, Recurrence};
+use rnn_kernels::cell::{CellKind, CellSpec, StackSpec, Storage};
+use rnn_runtime::ops::rnn::{forward, pack};
+use rnn_runtime::{Algorithm, Array, Device, Fault, FaultEffect, GpuOptions, Recurrence};
 use rnn_testing::oracle::stack_spec;
 use rnn_testing::shapes::RnnShape;
 use rnn_testing::warnings::{events, warnings};
@@ -17,7 +18,7 @@ fn device(algorithm: Algorithm, fault: Option<&'static Fault>) -> Device {
 }
 
 /// A layer, how it is stored, and its sizes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Layer {
     spec: StackSpec,
     storage: Storage,
@@ -36,7 +37,7 @@ impl Layer {
 
     /// The bits of y after a training step, whose results are compared with the oracle.
     fn run(&self, device: &Device) -> Vec<u32> {
-        let (y, error) = y_and_error_of(device, self.spec.clone(), self.storage, self.shape);
+        let (y, error) = y_and_error_of(device, self.spec, self.storage, self.shape);
         // The bounds of the tests of other algorithms.
         let bound = if self.storage == Storage::F32 { 1e-4 } else { 4e-3 };
         assert!(error < bound, "{self:?}: {error}");
@@ -82,6 +83,10 @@ fn threads_run_side_by_side() -> bool {
     })
 }
 
+fn is_busy() -> bool {
+    (0..3).all(|_| !threads_run_side_by_side())
+}
+
 /// The same bits in fewer dispatches, by the kernel that `tools/isa` lists. Where a processor is too busy to run the
 /// workgroups of a software adapter side by side, the bits are the same. It counts as too busy if its threads cannot pass
 /// values to each other either. Both have three attempts.
@@ -109,8 +114,7 @@ pub(crate) fn workgroups_that_wait_for_each_other_compute_what_steps_compute(_: 
         let plan = layer.plan(&persistent);
         println!("{:?} after {attempts} attempts: {plan}", layer.spec.cell.kind);
         if plan.algorithm != Algorithm::Persistent {
-            let is_busy = (0..3).all(|_| !threads_run_side_by_side());
-            assert!(!layer.has_threads() || is_busy, "{layer:?}: {plan}");
+            assert!(!layer.has_threads() || is_busy(), "{layer:?}: {plan}");
             continue;
         }
         assert!(plan.workgroups > 1 && plan.reason.starts_with("asked for"), "{plan}");
@@ -161,4 +165,17 @@ pub(crate) fn what_cannot_be_persistent_runs_step_by_step(_: &Device) {
     let plan = lstm.plan(&device);
     assert!(plan.reason.starts_with("persistent was asked for and is not possible"), "{plan}");
     lstm.run(&device);
+}
+
+/// Values travel as their inverted bits, and no bits are no value. The NaN of all ones must not look like that.
+pub(crate) fn a_nan_of_all_ones_is_a_value(_: &Device) {
+    let shape = RnnShape { t: 4, b: 1, i: 4, h: 42 };
+    let layer = Layer::with(CellSpec::linear(CellKind::Rnn), shape, false);
+    let device = device(Algorithm::Persistent, None);
+    let was_persistent = layer.is_persistent(&device);
+    let packed = pack(&layer.spec, &zero_weights(&device, &layer.spec)).unwrap();
+    let x = Array::from_f32(&device, &[f32::from_bits(u32::MAX); 16], &[shape.t, shape.b, shape.i]).unwrap();
+    let y = forward(&training(&layer.spec, &packed, &x)).unwrap().y.to_vec().unwrap();
+    assert!(y.iter().all(|y| y.is_nan()), "{y:?}");
+    assert!(layer.is_persistent(&device) == was_persistent || is_busy(), "{}", layer.plan(&device));
 }
