@@ -11,7 +11,7 @@ use super::matrix_units;
 use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
-use super::rnn::{Algorithm, Tuning};
+use super::rnn::{Algorithm, Persistence, Tuning};
 use super::self_test::SelfTests;
 use super::timestamps::Timestamps;
 use rnn_base::error::{Error, Result};
@@ -36,6 +36,7 @@ pub(super) struct Inner {
     /// Whether products of f16 may use matrix units.
     pub(super) matrix_units: bool,
     algorithm: Option<Algorithm>,
+    pub(super) persistence: Persistence,
     pub(super) wavefront: Option<usize>,
     pub(super) info: AdapterInfo,
     /// Which opened device of this process it is, from 1.
@@ -215,6 +216,7 @@ impl GpuDevice {
             half,
             matrix_units,
             algorithm,
+            persistence: Persistence::default(),
             wavefront: options.wavefront,
             info,
             counters,

@@ -223,10 +223,12 @@ impl GpuDevice {
         let StepLaunch { launch, steps } = request;
         let inner = &*self.0;
         inner.check()?;
-        let [x, y, z] = self.check_launch(&launch)?;
+        let mut groups = self.check_launch(&launch)?;
         if let Some(effect) = self.fault(launch.kernel) {
-            return self.run_faulty(&launch, effect);
+            let Some(left) = self.run_faulty(&launch, effect)? else { return Ok(()) };
+            groups = left;
         }
+        let [x, y, z] = groups;
         let pipeline = inner.pipelines.get(inner, launch.kernel, launch.constants)?;
         let entries: Vec<wgpu::BindGroupEntry<'_>> = launch
             .buffers

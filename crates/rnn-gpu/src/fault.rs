@@ -16,6 +16,8 @@ pub struct Fault(Mutex<Option<(&'static str, FaultEffect)>>);
 pub enum FaultEffect {
     /// It does not run: what was in memory stays there.
     Nothing,
+    /// Only its first workgroup runs.
+    FirstWorkgroup,
     /// It writes this number everywhere in the arrays that it may write.
     Fills(f32),
 }
@@ -44,13 +46,18 @@ impl GpuDevice {
         self.0.fault?.of(kernel.label)
     }
 
-    /// Does what the effect says in place of the launch.
-    pub(super) fn run_faulty(&self, launch: &Launch<'_>, effect: FaultEffect) -> Result<()> {
-        let FaultEffect::Fills(value) = effect else { return Ok(()) };
+    /// Does what the effect says in place of the launch. Returns the workgroups that run all the same.
+    pub(super) fn run_faulty(&self, launch: &Launch<'_>, effect: FaultEffect) -> Result<Option<[u32; 3]>> {
+        let value = match effect {
+            FaultEffect::Nothing => return Ok(None),
+            FaultEffect::FirstWorkgroup => return Ok(Some([1; 3])),
+            FaultEffect::Fills(value) => value,
+        };
         let written = launch.buffers.iter().zip(launch.kernel.bindings);
         let written = written.filter(|(_, access)| **access == Access::ReadWrite);
         written
             .map(|(buffer, _)| buffer)
-            .try_for_each(|buffer: &&GpuBuffer| pointwise::fill_all(self, buffer, value))
+            .try_for_each(|buffer: &&GpuBuffer| pointwise::fill_all(self, buffer, value))?;
+        Ok(None)
     }
 }

@@ -26,8 +26,8 @@ pub struct GpuOptions {
     /// Most workgroups of a dispatch along each dimension, at least 2, for a limit below the adapter's. Larger grids are
     /// folded into more dimensions, or split.
     pub max_groups: Option<u32>,
-    /// The algorithm of recurrences. `None` takes it from the environment variable `RNN_GPU_ALGO` (`step` or
-    /// `sequence`), else the planner chooses.
+    /// The algorithm of recurrences. `None` takes it from the environment variable `RNN_GPU_ALGO` (`step`,
+    /// `sequence` or `persistent`), else the planner chooses between the first two.
     pub algorithm: Option<Algorithm>,
     /// Wavefront lag: time steps between a layer of a stack and the next one. The layers then run side by
     /// side where their options allow it. 0 runs one layer after the other; so does a lag of the sequence's length

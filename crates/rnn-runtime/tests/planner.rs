@@ -8,6 +8,8 @@ mod few_groups;
 mod kept;
 #[path = "planner/matrix_units.rs"]
 mod matrix_units;
+#[path = "planner/persistent.rs"]
+mod persistent;
 #[path = "planner/planned.rs"]
 mod planned;
 
@@ -45,6 +47,10 @@ fn main() {
         device_test!(few_groups::more_rows_than_a_pass_can_have_run_in_groups),
         device_test!(few_groups::a_limit_of_one_workgroup_is_refused),
         device_test!(matrix_units::matrix_units_are_used_or_reported),
+        device_test!(persistent::workgroups_that_wait_for_each_other_compute_what_steps_compute),
+        device_test!(persistent::a_recurrence_that_waited_in_vain_starts_again),
+        device_test!(persistent::a_nan_of_all_ones_is_a_value),
+        device_test!(persistent::what_cannot_be_persistent_runs_step_by_step),
     ];
     common::run(tests.into_iter().map(DeviceTest::gpu_only).collect());
 }
@@ -65,7 +71,12 @@ fn error(device: &Device, cell: CellSpec, storage: Storage) -> f64 {
 }
 
 fn error_of(device: &Device, cell: CellSpec, storage: Storage, shape: RnnShape) -> f64 {
-    let case = StackCase::random(stack_spec(cell, shape, 1, true), shape, true, 3);
+    y_and_error_of(device, stack_spec(cell, shape, 1, true), storage, shape).1
+}
+
+/// The same with y.
+fn y_and_error_of(device: &Device, spec: StackSpec, storage: Storage, shape: RnnShape) -> (Vec<f32>, f64) {
+    let case = StackCase::random(spec, shape, true, 3);
     let spec = &case.spec;
     let array = |values: &[f64], dims: &[usize]| Array::from_f32(device, &to_f32(values), dims).unwrap();
     let h = shape.h;
@@ -103,7 +114,7 @@ fn error_of(device: &Device, cell: CellSpec, storage: Storage, shape: RnnShape) 
         worst =
             worst.max(max_rel_err(&got[Parameter::WeightHh].to_vec().unwrap(), &want[Parameter::WeightHh]));
     }
-    worst
+    (y, worst)
 }
 
 fn kernels_that_fail_their_self_test_are_replaced(_: &Device) {
@@ -367,5 +378,5 @@ fn a_comparison_measures_both_sides(device: &Device) {
 fn an_unknown_algorithm_is_refused_by_name(_: &Device) {
     let error = "steps".parse::<Algorithm>().unwrap_err();
     assert!(matches!(error, Error::Value { arg: "RNN_GPU_ALGO", .. }));
-    assert!(error.to_string().contains("step or sequence, got steps"), "{error}");
+    assert!(error.to_string().contains("step, sequence or persistent, got steps"), "{error}");
 }

@@ -1,7 +1,7 @@
 //! The kernels of the grid, as the planner plans them for one adapter.
 
 use anyhow::{Context, Result, bail};
-use rnn_gpu::rnn::{AdapterFacts, PlannedKernel, Role, layer_kernels};
+use rnn_gpu::rnn::{AdapterFacts, PlannedKernel, Role, layer_kernels, persistent_kernel};
 use rnn_kernels::Kernel;
 use rnn_kernels::cell::{CellSpec, StackSpec};
 use serde::Deserialize;
@@ -74,6 +74,7 @@ fn role_name(role: Role) -> &'static str {
     match role {
         Role::Inference => "inference",
         Role::Forward => "forward",
+        Role::Persistent => "persistent",
         Role::Backward => "backward",
         Role::InputProduct => "input-product",
         Role::InputGradient => "input-gradient",
@@ -102,8 +103,13 @@ pub fn grid_kernels(adapter: &AdapterFacts, half: bool, grid: &str) -> Result<Ve
             bail!("case {}: T and B must be at least 1, got {} and {}", case.name, case.T, case.B);
         }
         for storage in if half { &["f32", "f16"][..] } else { &["f32"] } {
-            let planned = layer_kernels(adapter, &spec, [case.T, case.B], *storage == "f16")
+            let (steps_rows, half) = ([case.T, case.B], *storage == "f16");
+            let mut planned = layer_kernels(adapter, &spec, steps_rows, half)
                 .with_context(|| format!("case {}", case.name))?;
+            planned.extend(
+                persistent_kernel(adapter, &spec, steps_rows, half)
+                    .with_context(|| format!("case {}", case.name))?,
+            );
             add(&mut all, &case.name, storage, planned);
         }
     }

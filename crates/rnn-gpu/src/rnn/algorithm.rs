@@ -11,6 +11,22 @@ pub enum Algorithm {
     Step,
     /// As many steps per dispatch as fit in 20 ms.
     Sequence,
+    /// Forward, as many steps per dispatch as fit in 20 ms, by workgroups that share the units and wait for each other's
+    /// values. Only where it is asked for: it has not been measured on a GPU. Each recurrence waits for the device to learn
+    /// whether its workgroups ran side by side; if not, it starts again with one dispatch per step, as do all later
+    /// ones. One dispatch per step also runs what cannot be persistent: the backward pass, steps of several phases, ragged
+    /// rows, inference in pieces, stacks with a wavefront lag, and layers too large for one workgroup per core.
+    Persistent,
+}
+
+impl Algorithm {
+    /// The algorithm for recurrences that cannot be persistent.
+    pub(super) fn without_waiting(self) -> Algorithm {
+        match self {
+            Algorithm::Persistent => Algorithm::Step,
+            other => other,
+        }
+    }
 }
 
 impl FromStr for Algorithm {
@@ -20,10 +36,11 @@ impl FromStr for Algorithm {
         match name {
             "step" => Ok(Algorithm::Step),
             "sequence" => Ok(Algorithm::Sequence),
+            "persistent" => Ok(Algorithm::Persistent),
             other => Err(Error::Value {
                 op: "Device::gpu",
                 arg: "RNN_GPU_ALGO",
-                expected: "step or sequence".into(),
+                expected: "step, sequence or persistent".into(),
                 got: other.into(),
             }),
         }
@@ -35,6 +52,7 @@ impl fmt::Display for Algorithm {
         f.write_str(match self {
             Algorithm::Step => "step",
             Algorithm::Sequence => "sequence",
+            Algorithm::Persistent => "persistent",
         })
     }
 }

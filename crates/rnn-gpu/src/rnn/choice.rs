@@ -75,7 +75,7 @@ impl GpuDevice {
     pub(super) fn plan(&self, pass: PassKind, dims: LayerDims, work: Work) -> Result<Plan> {
         let measured = self.0.tuning.get(&Case::new(pass, dims, work)).map(|tuned| tuned.plan);
         let facts = self.facts(measured.is_some_and(|plan| plan.fetch.are_held()))?;
-        let forced = self.forced_algorithm();
+        let forced = self.forced_algorithm().map(Algorithm::without_waiting);
         let dims = pass.dims(dims);
         let plan = match (forced, measured) {
             (None, Some(plan)) if facts.allows(&plan, work) => plan,
@@ -129,6 +129,10 @@ impl GpuDevice {
             // Layers that are further apart than the sequence is long run one after the other, as with its length.
             return Ok((lag > 0).then_some(lag.min(dims.steps)));
         }
+        // Layers side by side cannot be persistent.
+        if self.forced_algorithm() == Some(Algorithm::Persistent) {
+            return Ok(None);
+        }
         let facts = self.facts(false)?;
         let mut best = (0.0, None);
         for &(pass, work) in passes {
@@ -166,7 +170,14 @@ impl GpuDevice {
         (ticks, window): (usize, usize),
     ) -> Result<Recurrence> {
         let facts = self.facts(false)?;
-        let plan = self.plan(pass, dims, work)?;
+        let persistent = match pass {
+            PassKind::Forward if ticks == window => self.persistent_plan(dims, work)?,
+            _ => None,
+        };
+        let plan = match persistent {
+            Some(plan) => plan,
+            None => self.plan(pass, dims, work)?,
+        };
         // A measurement counts only for the plan that was measured.
         let tuned = self.0.tuning.get(&Case::new(pass, dims, work)).filter(|tuned| tuned.plan == plan);
         let measured = tuned.map(|tuned| tuned.seconds);
@@ -186,6 +197,7 @@ impl GpuDevice {
         }
         let reason = match (self.forced_algorithm(), measured) {
             (Some(forced), _) if forced == plan.algorithm => format!("asked for; {fetch}"),
+            (Some(Algorithm::Persistent), _) => format!("{}; {fetch}", self.why_not_persistent()),
             (_, Some(_)) => format!("the fastest of those measured; {fetch}"),
             (forced, None)
                 if forced.is_some() || (sequence <= step) != (plan.algorithm == Algorithm::Sequence) =>

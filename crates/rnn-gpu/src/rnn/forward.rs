@@ -3,6 +3,7 @@
 
 use super::layer::{Layer, Widths, padded_input, padded_state, projected_steps, with_width};
 use super::options::{RingParts, Setup};
+use super::persistent::Outcome;
 use super::recurrence;
 use super::rows::{Previous, previous};
 use super::weights::LayerWeights;
@@ -152,9 +153,9 @@ impl<'a> ForwardRun<'a> {
             }
             let steps = start..(start + piece).min(t);
             let rows = if steps.len() == t { 0..n } else { steps.start * b..steps.end * b };
-            let projected = self.project(&w_ih, rows)?;
-            self.run(&recurrent, &projected, c0.as_ref(), steps)?;
-            gates = self.args.training.then_some(projected);
+            let project = || self.project(&w_ih, rows.clone());
+            let done = self.run(&recurrent, c0.as_ref(), steps, project)?;
+            gates = self.args.training.then_some(done);
         }
         Ok(gates)
     }
@@ -170,37 +171,56 @@ impl<'a> ForwardRun<'a> {
         Ok(raw)
     }
 
-    /// Runs the recurrence over some steps.
+    /// Runs the recurrence over some steps, whose input `project` multiplies. Returns the gates.
     fn run(
         &self,
         weights: &GpuArray,
-        gates: &GpuArray,
         c0: Option<&State<GpuArray>>,
         steps: Range<usize>,
-    ) -> Result<()> {
+        project: impl Fn() -> Result<GpuArray>,
+    ) -> Result<GpuArray> {
+        let gpu = self.layer.gpu;
+        let mut gates = project()?;
+        // A piece leaves h in the ring for the next one, which a persistent recurrence does not.
+        if steps.len() == self.args.pass.dims.t {
+            match gpu.run_persistent(&self.arrays(weights, &gates, c0, &steps))? {
+                Outcome::Done => return Ok(gates),
+                Outcome::NotTried => {}
+                Outcome::GaveUp => gates = project()?,
+            }
+        }
+        recurrence::forward(gpu, &self.arrays(weights, &gates, c0, &steps))?;
+        Ok(gates)
+    }
+
+    /// The arrays of the recurrence over some steps.
+    fn arrays<'b>(
+        &'b self,
+        weights: &'b GpuArray,
+        gates: &'b GpuArray,
+        c0: Option<&'b State<GpuArray>>,
+        steps: &Range<usize>,
+    ) -> recurrence::ForwardArrays<'b> {
         let Dims { b, d, .. } = self.args.pass.dims;
         let Widths { state, .. } = self.layer.widths();
-        recurrence::forward(
-            self.layer.gpu,
-            &recurrence::ForwardArrays {
-                dims: LayerDims { steps: steps.len(), ..self.layer.padded_dims() },
-                spec: &self.args.pass.spec.cell,
-                setup: &self.setup,
-                weights: &weights.buffer,
-                formats: self.formats,
-                options: self.options.as_ref().map(GpuArray::buffer),
-                gates: &gates.buffer,
-                aux: self.aux.as_ref().map(GpuArray::buffer),
-                y: &self.y.buffer,
-                y_offset: steps.start * b * d * state,
-                ring: &self.ring.buffer,
-                c0: c0.map(|c0| &c0.array.buffer),
-                c0_offset: c0.map_or(0, |c0| c0.offset),
-                stats: self.stats.as_ref().map(GpuArray::buffer),
-                training: self.args.training,
-                ticks: None,
-            },
-        )
+        recurrence::ForwardArrays {
+            dims: LayerDims { steps: steps.len(), ..self.layer.padded_dims() },
+            spec: &self.args.pass.spec.cell,
+            setup: &self.setup,
+            weights: &weights.buffer,
+            formats: self.formats,
+            options: self.options.as_ref().map(GpuArray::buffer),
+            gates: &gates.buffer,
+            aux: self.aux.as_ref().map(GpuArray::buffer),
+            y: &self.y.buffer,
+            y_offset: steps.start * b * d * state,
+            ring: &self.ring.buffer,
+            c0: c0.map(|c0| &c0.array.buffer),
+            c0_offset: c0.map_or(0, |c0| c0.offset),
+            stats: self.stats.as_ref().map(GpuArray::buffer),
+            training: self.args.training,
+            ticks: None,
+        }
     }
 
     /// Cuts the padding off y and keeps the arrays for the backward pass.

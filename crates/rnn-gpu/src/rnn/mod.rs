@@ -5,8 +5,9 @@
 //! side by side. `weights` holds a layer's weights in the order of the kernels; `weight_grads` computes their
 //! gradients. `recurrence` enqueues the kernels of `rnn/*.wgsl` by a plan: `algorithm` names the algorithms,
 //! `plan` estimates the cost of plans, `choice` chooses one, `tuning` measures them, and `explain` reports
-//! them. `planned` lists the kernels of a layer for an adapter that is not opened. `options` converts a cell's
-//! options for the kernels. `pack` and `rows` run the smaller kernels.
+//! them. `persistent` runs recurrences whose workgroups wait for each other. `planned` lists the kernels of a
+//! layer for an adapter that is not opened. `options` converts a cell's options for the kernels. `pack` and
+//! `rows` run the smaller kernels.
 //! `self_test` checks the kernels that some drivers get wrong, `base_test` those behind which is nothing.
 //!
 //! In this folder every width is padded to a multiple of four, so that kernels read vectors of four: the
@@ -24,6 +25,7 @@ mod layer;
 mod memory;
 mod options;
 mod pack;
+mod persistent;
 pub(crate) mod plan;
 mod planned;
 mod recurrence;
@@ -42,6 +44,7 @@ pub use explain::{recurrences, tune};
 pub use forward::forward;
 pub use memory::{Largest, working_len};
 pub use pack::padded;
-pub use planned::{AdapterFacts, PlannedKernel, Role, layer_kernels};
+pub(crate) use persistent::Persistence;
+pub use planned::{AdapterFacts, PlannedKernel, Role, layer_kernels, persistent_kernel};
 pub(crate) use tuning::Tuning;
 pub use weights::{CellWeights, LayerWeights};

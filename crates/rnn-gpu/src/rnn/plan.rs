@@ -1,7 +1,7 @@
 //! The planner's cost model: estimated time and workgroup memory of a plan, from a few facts about the
 //! adapter and the sizes.
 //!
-//! There are two algorithms. One runs a dispatch per step, whose workgroups share the units among them. The
+//! The planner chooses between two algorithms. One runs a dispatch per step, whose workgroups share the units among them. The
 //! other runs the whole sequence in one dispatch (or a few, to bound the time of each), whose workgroups each
 //! compute all units of some batch rows.
 
@@ -58,7 +58,7 @@ impl Plan {
             1 => 0,
             _ => 2 * self.rows.div_ceil(self.rows_at_once(work, memory)),
         };
-        (turns * (staged + shared) + usize::from(self.algorithm == Algorithm::Sequence)) as f64
+        (turns * (staged + shared) + usize::from(self.algorithm != Algorithm::Step)) as f64
     }
 }
 
@@ -218,7 +218,7 @@ impl Facts {
                     let lanes = work.lanes.next_multiple_of(8);
                     let across = match algorithm {
                         Algorithm::Sequence => 1,
-                        Algorithm::Step => lanes.div_ceil(workgroup / split),
+                        Algorithm::Step | Algorithm::Persistent => lanes.div_ceil(workgroup / split),
                     };
                     let plan = Plan { algorithm, fetch, rows, workgroup, split, across, count: 1 };
                     Plan { count: self.count(&plan, dims, work), ..plan }
@@ -229,10 +229,10 @@ impl Facts {
     }
 
     /// Steps of a dispatch.
-    fn count(&self, plan: &Plan, dims: LayerDims, work: Work) -> usize {
+    pub(super) fn count(&self, plan: &Plan, dims: LayerDims, work: Work) -> usize {
         match plan.algorithm {
             Algorithm::Step => 1,
-            Algorithm::Sequence => {
+            Algorithm::Sequence | Algorithm::Persistent => {
                 let step = self.dispatch_seconds(plan, dims, work);
                 ((MAX_DISPATCH_SECONDS / step) as usize).clamp(1, dims.steps + 1)
             }

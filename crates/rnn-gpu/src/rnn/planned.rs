@@ -4,6 +4,7 @@
 use super::layer::projected_steps;
 use super::options::{Setup, holds};
 use super::pack::padded;
+use super::persistent::persistent_plan;
 use super::plan::{Facts, OTHER_BYTES, Plan, Work};
 use super::recurrence::{Target, backward_choice, backward_work, forward_choice, forward_work};
 use crate::Speed;
@@ -40,6 +41,8 @@ pub enum Role {
     Inference,
     /// The recurrence of a forward pass that keeps the gates.
     Forward,
+    /// The same by workgroups that wait for each other.
+    Persistent,
     /// The recurrence of the backward pass.
     Backward,
     /// The product of the input with its weights.
@@ -83,6 +86,21 @@ pub fn layer_kernels(
     ];
     all.extend(pass.products(half));
     Ok(all)
+}
+
+/// The recurrence of a forward pass that keeps the gates, by workgroups that wait for each other, where the adapter could
+/// run it; otherwise as [`layer_kernels`], which leaves it out because it only runs where it is asked for.
+///
+/// # Errors
+/// As [`layer_kernels`].
+pub fn persistent_kernel(
+    adapter: &AdapterFacts,
+    spec: &StackSpec,
+    steps_rows: [usize; 2],
+    half: bool,
+) -> Result<Option<PlannedKernel>> {
+    let formats = if half { Formats::Half } else { Formats::Single };
+    Ok(Pass::new(adapter, spec, steps_rows)?.persistent(formats))
 }
 
 /// A layer with what its plans depend on.
@@ -139,6 +157,15 @@ impl<'a> Pass<'a> {
         PlannedKernel { role, kernel, constants }
     }
 
+    fn persistent(&self, formats: Formats) -> Option<PlannedKernel> {
+        let (cell, dims) = (&self.spec.cell, self.dims);
+        let work = forward_work(dims.hidden, cell.gates(), holds(self.spec));
+        let plan = persistent_plan(&self.facts, self.adapter.kind, dims, work)?;
+        let (kernel, constants) =
+            forward_choice(&plan, &self.setup, (cell, dims), (formats, true), self.target());
+        Some(PlannedKernel { role: Role::Persistent, kernel, constants })
+    }
+
     fn backward(&self, half: bool) -> PlannedKernel {
         let (cell, dims) = (&self.spec.cell, self.dims);
         let plan = self.plan(dims, backward_work(dims.hidden, cell.gates(), holds(self.spec)));
@@ -147,8 +174,8 @@ impl<'a> Pass<'a> {
     }
 
     fn target(&self) -> Target {
-        let AdapterFacts { immediates, workgroup_bytes, .. } = *self.adapter;
-        Target { immediates, workgroup_bytes }
+        let AdapterFacts { kind, immediates, workgroup_bytes, .. } = *self.adapter;
+        Target { kind, immediates, workgroup_bytes }
     }
 
     /// Steps whose input an inference pass projects at a time.

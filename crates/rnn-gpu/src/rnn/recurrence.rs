@@ -7,18 +7,22 @@ use super::algorithm::Algorithm;
 use super::options::{RingParts, Setup};
 use super::plan::{Holds, Plan, Work};
 use super::tuning::PassKind;
+use crate::adapter::DeviceKind;
 use crate::{GpuBuffer, GpuDevice, Launch, StepLaunch};
 use rnn_base::args::recurrence::{LayerDims, Noise};
 use rnn_base::error::{Error, Result};
 use rnn_kernels::Kernel;
-use rnn_kernels::catalogue::rnn::constants::{Constant, held_rows, held_weights, training};
-use rnn_kernels::catalogue::rnn::{Fetch, Formats, backward as backward_kernel, forward as forward_kernel};
+use rnn_kernels::catalogue::rnn::constants::{Constant, held_rows, held_weights, polls, training};
+use rnn_kernels::catalogue::rnn::{
+    Fetch, Formats, backward as backward_kernel, forward as forward_kernel, persistent as persistent_kernel,
+};
 use rnn_kernels::cell::{CellSpec, StackSpec};
 use rnn_kernels::grid::{self, Grid};
 use rnn_kernels::params::rnn::{BackwardParams, ForwardParams};
 use std::ops::Range;
 
 /// Arrays of the forward recurrence; `rnn/forward.wgsl` has their shapes.
+#[derive(Clone)]
 pub(crate) struct ForwardArrays<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
@@ -33,7 +37,8 @@ pub(crate) struct ForwardArrays<'a> {
     pub(crate) y: &'a GpuBuffer,
     /// Element of y where the first of these steps starts.
     pub(crate) y_offset: usize,
-    /// Slot 0 holds h0; after an even number of steps it holds h_n.
+    /// Slot 0 holds h0; after an even number of steps it holds h_n. For a persistent plan as in
+    /// `lib/ring_persistent.wgsl`.
     pub(crate) ring: &'a GpuBuffer,
     pub(crate) c0: Option<&'a GpuBuffer>,
     /// First element of c0 of the layer.
@@ -92,7 +97,7 @@ fn plan_grid(device: &GpuDevice, plan: &Plan, dims: LayerDims) -> Result<Grid> {
 /// Ticks of a dispatch: all phases of its steps, or a single one.
 fn plan_ticks(plan: &Plan, setup: &Setup) -> usize {
     match plan.algorithm {
-        Algorithm::Sequence => plan.count * setup.phases,
+        Algorithm::Sequence | Algorithm::Persistent => plan.count * setup.phases,
         Algorithm::Step => 1,
     }
 }
@@ -110,6 +115,21 @@ fn held_constants(plan: &Plan, depth: usize, width: usize, ring_values: usize) -
     constants
 }
 
+/// Elements of the ring of a persistent plan: h0, h of every step, and the sign of a failure.
+pub(super) fn persistent_ring(dims: LayerDims) -> usize {
+    (dims.steps + 1) * dims.directions * dims.batch * dims.state + 1
+}
+
+/// How often an invocation of a persistent plan looks for a value before it gives up. A GPU's cores run all the time, and
+/// a look takes about a microsecond: 0.1 s at most. A look on a CPU takes some nanoseconds, and the system may run other
+/// programs for many milliseconds.
+fn most_polls(kind: DeviceKind) -> u32 {
+    match kind {
+        DeviceKind::Software => 1 << 22,
+        _ => 1 << 16,
+    }
+}
+
 /// Rough number of operations of one dispatch.
 fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
     (2 * plan.count * dims.batch * dims.directions * gates * dims.hidden * dims.hidden) as u64
@@ -118,6 +138,7 @@ fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
 /// What the kernels depend on besides plan and layer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
+    pub(super) kind: DeviceKind,
     pub(super) immediates: bool,
     /// Of the device.
     pub(super) workgroup_bytes: usize,
@@ -125,7 +146,11 @@ pub(super) struct Target {
 
 impl Target {
     fn of(device: &GpuDevice) -> Self {
-        Target { immediates: device.has_immediates(), workgroup_bytes: device.workgroup_bytes() }
+        Target {
+            kind: device.info().kind,
+            immediates: device.has_immediates(),
+            workgroup_bytes: device.workgroup_bytes(),
+        }
     }
 }
 
@@ -141,6 +166,10 @@ pub(super) fn forward_choice(
     let mut constants = setup.driver_constants(plan, work, target.workgroup_bytes);
     constants.push(training(is_training));
     constants.extend(held_constants(plan, dims.state, spec.gates() * dims.hidden, 1));
+    if plan.algorithm == Algorithm::Persistent {
+        constants.push(polls(most_polls(target.kind)));
+        return (persistent_kernel(spec, formats), constants);
+    }
     (forward_kernel(spec, formats, plan.fetch, target.immediates), constants)
 }
 

@@ -1,10 +1,11 @@
 //! The recurrence's self-tests: a small linear Elman layer on small integers, for which the results are
 //! exact.
 
+use super::algorithm::Algorithm;
 use super::options::Setup;
 use super::pack::{Matrix, pack_recurrent};
 use super::plan::Plan;
-use super::recurrence::{ForwardArrays, run_forward};
+use super::recurrence::{ForwardArrays, persistent_ring, run_forward};
 use crate::GpuDevice;
 use crate::array::cast;
 use crate::trial::Trial;
@@ -47,8 +48,12 @@ pub(super) fn trial(gpu: &GpuDevice, plan: &Plan, formats: Formats) -> Result<Tr
     }
 
     let mut ring = values(BATCH * HIDDEN, 3);
-    ring.resize(2 * BATCH * HIDDEN, 0.0);
-    let ring = gpu.array_of(OP, &ring, &[2, BATCH, HIDDEN])?;
+    let length = match plan.algorithm {
+        Algorithm::Persistent => persistent_ring(dims()),
+        _ => 2 * ring.len(),
+    };
+    ring.resize(length, 0.0);
+    let ring = gpu.array_of(OP, &ring, &[ring.len()])?;
     let (dtype, exact) = match formats {
         Formats::Half => (DType::F16, 2),
         _ => (DType::F32, STEPS),

@@ -157,7 +157,8 @@ fn parse(text: &str) -> Result<BTreeMap<Case, Tuned>, String> {
             *size = number(word)?;
         }
         let plan = Plan {
-            algorithm: algorithm.parse().ok()?,
+            // A persistent plan is never measured.
+            algorithm: algorithm.parse().ok().filter(|&algorithm| algorithm != Algorithm::Persistent)?,
             fetch,
             rows: number(rows).filter(|&rows| rows <= 32)?,
             workgroup: number(workgroup).filter(|&size| size <= 1024)?,
@@ -251,6 +252,7 @@ mod tests {
             ("forward", "forwards"),
             ("subgroup", "group"),
             ("sequence", "sequences"),
+            ("sequence", "persistent"),
             (" 16 ", " 0 "),
             (" 16 ", " 33 "),
             (" 64 1 1 25 ", " 2048 1 1 25 "),

@@ -1,7 +1,7 @@
 // The left operand of a recurrent product, $ROWS rows of four values along k at a time, through workgroup memory,
 // which holds 128 values of k at a time.
 // Defines: begin_rows, stage_rows, fetch_rows, row, release_rows, part_of. Needs: lib/ring_*.wgsl, and of the driver:
-// ring_start, WORKGROUP, CHUNK.
+// WORKGROUP, CHUNK.
 
 var<workgroup> staged: array<vec4<f32>, $ROWS * CHUNK>; // [row][k / 4]
 var<private> first_row: u32;
@@ -19,7 +19,7 @@ fn stage_rows(k0: u32, depth: u32, lane: u32) {
     for (var i = lane; i < $ROWSu * CHUNK; i += WORKGROUP) {
         let k = k0 + i % CHUNK;
         if k < depth {
-            staged[i] = ring_quad(ring_start(first_row + i / CHUNK, of_direction, of_slot) + k);
+            staged[i] = load_row(row_start(first_row + i / CHUNK, of_direction, of_slot) + k);
         }
     }
     workgroupBarrier();

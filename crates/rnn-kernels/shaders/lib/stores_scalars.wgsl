@@ -1,29 +1,29 @@
 // Stores of one unit's values to the ring, for an invocation that owns them: the ring's elements are scalars.
-// Defines: Own, store_own, store_2, store_3, store_4. Needs: lib/ring_scalars.wgsl, and of the driver: ring.
+// Defines: Own, store_own, store_2, store_3, store_4. Needs: lib/ring_scalars.wgsl or lib/ring_atomics.wgsl.
 
 // What an invocation stores at a time.
 alias Own = f32;
 
 // Stores a value at float `at` of the ring. The values of neighbouring units are neighbours.
 fn store_own(at: u32, value: Own) {
-    ring[at] = value;
+    put_float(at, value);
 }
 
 // Stores the gates of a unit, which start at float `at` and are neighbours. Those of the next unit follow.
 fn store_2(at: u32, unit: u32, values: vec2<f32>) {
-    ring[at] = values.x;
-    ring[at + 1u] = values.y;
+    put_float(at, values.x);
+    put_float(at + 1u, values.y);
 }
 
 fn store_3(at: u32, unit: u32, values: vec3<f32>) {
-    ring[at] = values.x;
-    ring[at + 1u] = values.y;
-    ring[at + 2u] = values.z;
+    put_float(at, values.x);
+    put_float(at + 1u, values.y);
+    put_float(at + 2u, values.z);
 }
 
 fn store_4(at: u32, unit: u32, values: vec4<f32>) {
-    ring[at] = values.x;
-    ring[at + 1u] = values.y;
-    ring[at + 2u] = values.z;
-    ring[at + 3u] = values.w;
+    put_float(at, values.x);
+    put_float(at + 1u, values.y);
+    put_float(at + 2u, values.z);
+    put_float(at + 3u, values.w);
 }

@@ -4,7 +4,7 @@
 // dispatch runs step_count() ticks from step_number() on. A tick is a step, or one phase of a step with several
 // phases. If there is only one workgroup along x, which holds all units or loops over them, workgroups do not depend
 // on each other and a dispatch may run the whole sequence. With several workgroups along x a dispatch runs one tick,
-// and the next dispatch acts as the barrier.
+// and the next dispatch acts as the barrier; or workgroups wait for each other's values (lib/ring_persistent.wgsl).
 // Layers of a stack may take the place of directions. Each runs options.lag ticks behind the layer below; by then y
 // of that layer has been projected into its gates.
 // h goes from step to step through the ring; step s uses slot s % 2. H and P are multiples of 4 here; packed rows

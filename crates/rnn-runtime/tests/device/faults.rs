@@ -48,7 +48,7 @@ fn expect_wrong_results(case: &str, result: Result<impl Sized, Error>, kernels: 
 
 fn value(effect: FaultEffect) -> String {
     match effect {
-        FaultEffect::Nothing => String::new(),
+        FaultEffect::Nothing | FaultEffect::FirstWorkgroup => String::new(),
         FaultEffect::Fills(value) => value.to_string(),
     }
 }

@@ -1,6 +1,7 @@
 //! The kernels that the planner lists for an adapter that is not opened.
 
 use super::{SHAPE, error, open, options};
+use rnn_gpu::GpuDevice;
 use rnn_gpu::rnn::{AdapterFacts, PlannedKernel, layer_kernels};
 use rnn_kernels::cell::{CellSpec, Parameter, Storage, WeightFormat};
 use rnn_runtime::ops::rnn::{CellWeights, Packed, StackArgs, forward, pack};
@@ -20,19 +21,29 @@ pub(crate) fn packed(device: &Device, case: &StackCase) -> Packed {
     pack(&case.spec, &weights).unwrap()
 }
 
-/// `tools/isa` compiles what `layer_kernels` lists. The list must be what runs: kernels and constants of a step of
-/// training, and of inference, with arrays in f16.
-pub(crate) fn the_kernels_planned_without_a_device_are_those_that_run(_: &Device) {
-    let device = open(GpuOptions { subgroups: false, ..options() });
-    let Device::Gpu(gpu) = &device else { unreachable!("the test opens a GPU") };
-    let adapter = AdapterFacts {
+/// The properties of a device without subgroups.
+pub(crate) fn adapter_of(gpu: &GpuDevice) -> AdapterFacts {
+    AdapterFacts {
         kind: gpu.info().kind,
         workgroup_bytes: gpu.info().max_workgroup_bytes as usize,
         largest_workgroup: gpu.info().max_workgroup_invocations as usize,
         subgroup_size: None,
         speed: Some(gpu.speed().unwrap().speed),
         immediates: gpu.has_immediates(),
-    };
+    }
+}
+
+/// What is said when the kernel is compiled.
+pub(crate) fn line(planned: &PlannedKernel) -> String {
+    format!("kernel={:?} constants={:?}", planned.kernel.label, planned.constants)
+}
+
+/// `tools/isa` compiles what `layer_kernels` lists. The list must be what runs: kernels and constants of a step of
+/// training, and of inference, with arrays in f16.
+pub(crate) fn the_kernels_planned_without_a_device_are_those_that_run(_: &Device) {
+    let device = open(GpuOptions { subgroups: false, ..options() });
+    let Device::Gpu(gpu) = &device else { unreachable!("the test opens a GPU") };
+    let adapter = adapter_of(gpu);
     let case = StackCase::random(stack_spec(CellSpec::gru(), SHAPE, 1, true), SHAPE, true, 3);
     let compiled = events(Level::DEBUG, || {
         error(&device, CellSpec::gru(), Storage::Half);
@@ -52,9 +63,6 @@ pub(crate) fn the_kernels_planned_without_a_device_are_those_that_run(_: &Device
     });
     let planned = layer_kernels(&adapter, &case.spec, [SHAPE.t, SHAPE.b], true).unwrap();
     assert_eq!(planned.len(), 8);
-    let line = |planned: &PlannedKernel| {
-        format!("kernel={:?} constants={:?}", planned.kernel.label, planned.constants)
-    };
     for each in &planned {
         let line = line(each);
         assert!(compiled.iter().any(|event| event.contains(&line)), "{:?} {line}: {compiled:#?}", each.role);

@@ -1,5 +1,6 @@
 //! Plans on adapters that exist only here.
 
+use super::super::persistent::persistent_plan;
 use super::*;
 use crate::adapter::DeviceKind;
 
@@ -211,6 +212,34 @@ fn repeated_calibrations_give_the_same_plans() {
                     facts.plan(dims(50, 32, hidden), works(hidden)[16], None)
                 };
                 assert_eq!(plan(noisy.rounded()), plan(exact), "{kind:?} {hidden}");
+            }
+        }
+    }
+}
+
+/// Workgroups that wait for each other, and none that has no core to run on. Sums have the order of a dispatch per step.
+#[test]
+fn every_workgroup_of_a_persistent_plan_has_a_core() {
+    for facts in all_facts() {
+        for (hidden, batch, directions) in
+            [(16, 1, 1), (128, 8, 2), (132, 3, 1), (256, 32, 1), (512, 1, 2), (512, 200, 1), (2048, 4, 1)]
+        {
+            let dims = LayerDims { directions, ..dims(50, batch, hidden) };
+            for work in works(hidden).into_iter().filter(|work| work.lanes == hidden) {
+                let plan = persistent_plan(&facts, DeviceKind::Discrete, dims, work);
+                let middle = hidden >= 128 && batch * directions <= 32 && work.holds != Holds::Nothing;
+                assert!(plan.is_some() || !middle, "{facts:?} {dims:?} {work:?}");
+                let Some(plan) = plan else { continue };
+                let groups = plan.across * batch.div_ceil(plan.rows) * directions;
+                assert!(plan.across > 1 && groups <= facts.speed.cores, "{plan:?}");
+                assert!((1..=50).contains(&plan.count), "{plan:?}");
+                assert!(plan.workgroup <= facts.largest_workgroup, "{plan:?}");
+                assert!(
+                    declared_bytes(&plan, work, facts.workgroup_bytes) <= facts.workgroup_bytes,
+                    "{plan:?}"
+                );
+                let step = Facts { subgroup_size: None, ..facts }.plan(dims, work, Some(Algorithm::Step));
+                assert_eq!((plan.fetch, plan.split), (step.fetch, step.split), "{plan:?}");
             }
         }
     }

@@ -106,6 +106,11 @@ pub const fn training(is: bool) -> Constant {
     ("TRAINING", flag(is))
 }
 
+/// Persistent kernels only: how often an invocation looks for a value of another workgroup before it gives up.
+pub const fn polls(most: u32) -> Constant {
+    ("POLLS", most as f64)
+}
+
 /// Size of the rows that a workgroup keeps from step to step, in elements of the ring: scalars forward, vectors of four
 /// backward.
 pub const fn held_rows(elements: usize) -> Constant {

@@ -9,7 +9,7 @@ use crate::params::rnn::{
     BackwardParams, ForwardParams, InterleaveParams, NormRowsParams, PackBiasParams, PackRecurrentParams,
     PreviousParams, ReplaceLastGateParams,
 };
-use constants::{held_rows, held_weights, training};
+use constants::{held_rows, held_weights, polls, training};
 
 /// Source of the recurrent product's operand rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +72,7 @@ const FORWARD_VARIANTS: [&[Constants]; 5] = [
     variants!(3, &[training(true), held_rows(256), held_weights(320)]),
     variants!(2, &[training(true), held_rows(256)]),
 ];
+const PERSISTENT_VARIANTS: &[Constants] = variants!(2, &[training(true), polls(65536)]);
 /// By [`Fetch`].
 const BACKWARD_VARIANTS: [&[Constants]; 5] = [
     variants!(0, &[]),
@@ -111,16 +112,21 @@ macro_rules! recurrence {
             bindings: $bindings,
             params: <$params>::LAYOUT,
             step: StepSource::$step,
-            variants: $variants[Fetch::$rows as usize],
-            subgroups: matches!(Fetch::$rows, Fetch::Subgroup),
+            variants: recurrence!(@variants $rows, $variants),
+            subgroups: recurrence!(@subgroups $rows),
             half: recurrence!(@half $store),
             matrix_units: false,
             trusted: true,
         }
     };
+    (@variants Persistent, $variants:expr) => { PERSISTENT_VARIANTS };
+    (@variants $rows:ident, $variants:expr) => { $variants[Fetch::$rows as usize] };
+    (@subgroups Subgroup) => { true };
+    (@subgroups $other:ident) => { false };
     (@memory "forward", $gates:tt) => { part!("lib/units_" $gates ".wgsl") };
     (@memory "backward", $gates:tt) => { part!("lib/quads_" $gates ".wgsl") };
     (@elements "forward", Subgroup) => { part!("lib/ring_quads.wgsl") };
+    (@elements "forward", Persistent) => { part!("lib/ring_atomics.wgsl") };
     (@elements "forward", $other:ident) => { part!("lib/ring_scalars.wgsl") };
     (@elements "backward", $rows:ident) => { part!("lib/ring_quads.wgsl") };
     (@stores "forward", Subgroup) => { part!("lib/stores_lanes.wgsl") };
@@ -130,11 +136,13 @@ macro_rules! recurrence {
     (@half "f16") => { true };
     (@step Immediate) => { part!("lib/step_immediate.wgsl") };
     (@step Uniform) => { part!("lib/step_uniform.wgsl") };
+    (@rows Persistent) => { part!("lib/rows_workgroup.wgsl") };
     (@rows Workgroup) => { part!("lib/rows_workgroup.wgsl") };
     (@rows Subgroup) => { part!("lib/rows_subgroup.wgsl") };
     (@rows $held:ident) => { part!("lib/rows_held.wgsl") };
     (@sums Subgroup) => { part!("lib/sums_own.wgsl") };
     (@sums $other:ident) => { part!("lib/sums_shared.wgsl") };
+    (@ring Persistent) => { part!("lib/ring_persistent.wgsl") };
     (@ring Workgroup) => { part!("lib/ring_storage.wgsl") };
     (@ring Subgroup) => { part!("lib/ring_storage.wgsl") };
     (@ring $held:ident) => { part!("lib/ring_held.wgsl") };
@@ -155,6 +163,11 @@ macro_rules! cell {
             backward: [
                 cell!(@every @backward $cell, "f32", "f32"),
                 cell!(@every @backward $cell, "f16", "f16"),
+            ],
+            persistent: [
+                cell!(@forward $cell, "f32", "f32", Persistent, Uniform),
+                cell!(@forward $cell, "f16", "f32", Persistent, Uniform),
+                cell!(@forward $cell, "f16", "f16", Persistent, Uniform),
             ],
         };
     };
@@ -208,6 +221,8 @@ struct Cell {
     forward: [[Kernel; 10]; 3],
     /// [`Formats::Single`] and [`Formats::Half`].
     backward: [[Kernel; 10]; 2],
+    /// Indexed by [`Formats`].
+    persistent: [Kernel; 3],
 }
 
 // Name, number of gates in memory, and the parts in `shaders/cells/`.
@@ -238,6 +253,12 @@ fn pick(kernels: &'static [Kernel; 10], rows: Fetch, immediates: bool) -> &'stat
 /// The forward recurrence of a cell. With `immediates` the step number is an immediate, else a uniform.
 pub fn forward(spec: &CellSpec, formats: Formats, rows: Fetch, immediates: bool) -> &'static Kernel {
     pick(&cell(spec).forward[formats as usize], rows, immediates)
+}
+
+/// The forward recurrence whose workgroups wait for each other's values. Few dispatches run all steps, so the step number
+/// is a uniform, which every adapter has.
+pub fn persistent(spec: &CellSpec, formats: Formats) -> &'static Kernel {
+    &cell(spec).persistent[formats as usize]
 }
 
 /// The backward recurrence of a cell, with weights, gates and y in f16 or all in f32.
@@ -354,7 +375,9 @@ pub static REPLACE_LAST_GATE_HALF: Kernel = Kernel {
 
 /// Every kernel of the family.
 pub fn all() -> Vec<&'static Kernel> {
-    let recurrences = CELLS.iter().flat_map(|cell| cell.forward.iter().chain(&cell.backward).flatten());
+    let recurrences = CELLS
+        .iter()
+        .flat_map(|cell| cell.forward.iter().chain(&cell.backward).flatten().chain(&cell.persistent));
     let others = [
         &NORM_ROWS,
         &NORM_ROWS_BACKWARD,

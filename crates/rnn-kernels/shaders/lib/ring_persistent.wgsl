@@ -1,0 +1,83 @@
+// Passes the left operand of the recurrent product between workgroups that run side by side, for all steps of a dispatch.
+// WGSL has no barrier between workgroups, and its atomics order nothing but accesses to themselves. Therefore every
+// value of every step has an atomic of its own, which is 0 until the value is there, and readers poll it. A value is
+// kept as its inverted bits; the NaN of all ones, which would be 0, becomes another NaN.
+// An invocation that has polled POLLS times in vain reports a failure. From then on nobody waits: all go on with what
+// they have, because every invocation has to reach the barriers, and the host does the steps again.
+// The ring is [1 + T, D, B, P] here: h0 as it is, then h of every step. One more element is 0 until a failure.
+// Only for steps of one phase and rows of equal length.
+// Defines and needs: as lib/ring_storage.wgsl, with lib/ring_atomics.wgsl and lib/stores_scalars.wgsl; of the driver
+// params.steps.
+
+override POLLS: u32;
+
+const LOADS: u32 = 8u;           // one poll in so many is a read-modify-write
+const FAILURE: u32 = 0x3f800000u; // 1.0, which any copy of floats preserves
+
+var<private> step_now: u32;
+var<private> gave_up: bool;
+
+fn begin_ring(row0: u32, direction: u32, slot: u32, lane: u32) {
+    step_now = step_number();
+}
+
+fn end_ring(row0: u32, direction: u32, slot: u32, lane: u32) {}
+
+fn end_step() {
+    step_now++;
+    storageBarrier();
+}
+
+// The position of a row's first vec4. `slot` tells h before this step from h after it.
+fn row_start(row: u32, direction: u32, slot: u32) -> u32 {
+    return ring_start(row, direction, step_now + (step_now + slot) % 2u);
+}
+
+fn failure_at() -> u32 {
+    return 4u * ring_start(0u, 0u, params.steps + 1u);
+}
+
+fn load_bits(first: u32) -> vec4<u32> {
+    return vec4(
+        atomicLoad(&ring[first]),
+        atomicLoad(&ring[first + 1u]),
+        atomicLoad(&ring[first + 2u]),
+        atomicLoad(&ring[first + 3u]),
+    );
+}
+
+// The same by read-modify-writes that change nothing. A compiler may take a load out of a loop that stores nothing, as
+// Mesa's llvmpipe does, but not these.
+fn fetch_bits(first: u32) -> vec4<u32> {
+    return vec4(
+        atomicOr(&ring[first], 0u),
+        atomicOr(&ring[first + 1u], 0u),
+        atomicOr(&ring[first + 2u], 0u),
+        atomicOr(&ring[first + 3u], 0u),
+    );
+}
+
+fn load_row(at: u32) -> vec4<f32> {
+    if at < ring_start(0u, 0u, 1u) {
+        return ring_quad(at);
+    }
+    var bits = load_bits(4u * at);
+    for (var polls = 1u; any(bits == vec4<u32>()) && !gave_up; polls++) {
+        if polls % LOADS > 0u {
+            bits = load_bits(4u * at);
+            continue;
+        }
+        bits = fetch_bits(4u * at);
+        if polls >= POLLS {
+            atomicStore(&ring[failure_at()], FAILURE);
+        }
+        gave_up = atomicOr(&ring[failure_at()], 0u) != 0u;
+    }
+    return bitcast<vec4<f32>>(~bits);
+}
+
+// Stores h of a unit at float `at`, counted from h0 on.
+fn store_row(at: u32, value: Own) {
+    let bits = ~bitcast<u32>(value);
+    atomicStore(&ring[at], select(bits, ~0x7fc00000u, bits == 0u));
+}

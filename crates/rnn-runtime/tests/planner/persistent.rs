@@ -1,0 +1,181 @@
+//! Recurrences whose workgroups wait for each other.
+
+use super::planned::{adapter_of, line};
+use super::{open, options, training, y_and_error_of, zero_weights};
+use rnn_gpu::rnn::persistent_kernel;
+use rnn_kernels::cell::{CellKind, CellSpec, StackSpec, Storage};
+use rnn_runtime::ops::rnn::{forward, pack};
+use rnn_runtime::{Algorithm, Array, Device, Fault, FaultEffect, GpuOptions, Recurrence};
+use rnn_testing::oracle::stack_spec;
+use rnn_testing::shapes::RnnShape;
+use rnn_testing::warnings::{events, warnings};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tracing::Level;
+
+/// Without subgroups, which change the order of sums on some adapters.
+fn device(algorithm: Algorithm, fault: Option<&'static Fault>) -> Device {
+    open(GpuOptions { subgroups: false, algorithm: Some(algorithm), fault, ..options() })
+}
+
+/// A layer, how it is stored, and its sizes.
+#[derive(Clone, Copy, Debug)]
+struct Layer {
+    spec: StackSpec,
+    storage: Storage,
+    shape: RnnShape,
+}
+
+impl Layer {
+    /// Units for several workgroups, the last of which has none for some of its invocations; rows for one.
+    fn new(cell: CellSpec) -> Self {
+        Self::with(cell, RnnShape { t: 9, b: 3, i: 5, h: 133 }, false)
+    }
+
+    fn with(cell: CellSpec, shape: RnnShape, bidirectional: bool) -> Self {
+        Layer { spec: stack_spec(cell, shape, 1, bidirectional), storage: Storage::F32, shape }
+    }
+
+    /// The bits of y after a training step, whose results are compared with the oracle.
+    fn run(&self, device: &Device) -> Vec<u32> {
+        let (y, error) = y_and_error_of(device, self.spec, self.storage, self.shape);
+        // The bounds of the tests of other algorithms.
+        let bound = if self.storage == Storage::F32 { 1e-4 } else { 4e-3 };
+        assert!(error < bound, "{self:?}: {error}");
+        y.into_iter().map(f32::to_bits).collect()
+    }
+
+    /// Dispatches of another training step.
+    fn dispatches(&self, device: &Device) -> usize {
+        let before = device.stats().dispatches;
+        self.run(device);
+        device.stats().dispatches - before
+    }
+
+    /// The planner's report on the forward pass.
+    fn plan(&self, device: &Device) -> Recurrence {
+        device.explain(&self.spec, self.shape.t, self.shape.b).unwrap().recurrences[0][0].clone()
+    }
+
+    fn is_persistent(&self, device: &Device) -> bool {
+        self.plan(device).algorithm == Algorithm::Persistent
+    }
+
+    /// Whether a software adapter has a thread for each of at least two workgroups to a direction.
+    fn has_threads(&self) -> bool {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        threads >= 2 * self.spec.num_directions()
+    }
+}
+
+/// Whether two threads of this machine pass a value to each other 20 times before either loses its patience. It is shorter
+/// than that of a kernel: 2^26 looks at one value, of which each takes about a nanosecond, in place of 2^22 looks at 32.
+fn threads_run_side_by_side() -> bool {
+    let turn = AtomicUsize::new(0);
+    let play = |first: usize| {
+        (first..20).step_by(2).all(|mine| {
+            let comes = (0..1 << 26).any(|_| turn.load(Ordering::Acquire) == mine);
+            comes && turn.compare_exchange(mine, mine + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        })
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| play(1));
+        play(0) && other.join().unwrap()
+    })
+}
+
+fn is_busy() -> bool {
+    (0..3).all(|_| !threads_run_side_by_side())
+}
+
+/// The same bits in fewer dispatches, by the kernel that `tools/isa` lists. Where a processor is too busy to run the
+/// workgroups of a software adapter side by side, the bits are the same. It counts as too busy if its threads cannot pass
+/// values to each other either. Both have three attempts.
+pub(crate) fn workgroups_that_wait_for_each_other_compute_what_steps_compute(_: &Device) {
+    let one_row = RnnShape { t: 7, b: 1, i: 5, h: 42 };
+    let layers = [
+        Layer::new(CellSpec::lstm()),
+        Layer::with(CellSpec::gru(), one_row, false),
+        Layer { storage: Storage::Half, ..Layer::new(CellSpec::gru()) },
+        Layer::with(CellSpec::rnn_tanh(), one_row, true),
+    ];
+    let (steps, mut persistent) = (device(Algorithm::Step, None), device(Algorithm::Persistent, None));
+    for layer in layers {
+        let want = layer.run(&steps);
+        let mut attempts = 0;
+        let (kernels, of_all) = loop {
+            let kernels = events(Level::DEBUG, || assert_eq!(layer.run(&persistent), want, "{layer:?}"));
+            let of_all = layer.dispatches(&persistent);
+            attempts += 1;
+            if layer.is_persistent(&persistent) || !layer.has_threads() || attempts == 3 {
+                break (kernels, of_all);
+            }
+            persistent = device(Algorithm::Persistent, None);
+        };
+        let plan = layer.plan(&persistent);
+        println!("{:?} after {attempts} attempts: {plan}", layer.spec.cell.kind);
+        if plan.algorithm != Algorithm::Persistent {
+            assert!(!layer.has_threads() || is_busy(), "{layer:?}: {plan}");
+            continue;
+        }
+        assert!(plan.workgroups > 1 && plan.reason.starts_with("asked for"), "{plan}");
+        let of_steps = layer.dispatches(&steps);
+        // Besides the recurrence, h0 is copied and the outcome read.
+        assert_eq!(of_all - plan.dispatches - 2, of_steps - layer.shape.t, "{layer:?}: {of_all}, {of_steps}");
+        assert!(plan.dispatches < layer.shape.t, "{plan}");
+        let Device::Gpu(gpu) = &persistent else { unreachable!("the test opens a GPU") };
+        let sizes = [layer.shape.t, layer.shape.b];
+        let half = layer.storage == Storage::Half;
+        let planned = persistent_kernel(&adapter_of(gpu), &layer.spec, sizes, half).unwrap().unwrap();
+        assert!(kernels.iter().any(|event| event.contains(&line(&planned))), "{planned:?}: {kernels:#?}");
+    }
+}
+
+/// Workgroups that wait for one that never runs, and a device that runs none.
+pub(crate) fn a_recurrence_that_waited_in_vain_starts_again(_: &Device) {
+    static FAULTS: [Fault; 2] = [Fault::none(), Fault::none()];
+    let layer = Layer::new(CellSpec::lstm());
+    let want = layer.run(&device(Algorithm::Step, None));
+    for (fault, effect) in FAULTS.iter().zip([FaultEffect::FirstWorkgroup, FaultEffect::Fills(1.0)]) {
+        let device = device(Algorithm::Persistent, Some(fault));
+        assert_eq!(layer.run(&device), want);
+        let was_persistent = layer.is_persistent(&device);
+        fault.set("Persistent", effect);
+        let said = warnings(|| assert_eq!(layer.run(&device), want));
+        assert_eq!(said.iter().filter(|text| text.contains("in vain")).count(), usize::from(was_persistent));
+        let plan = layer.plan(&device);
+        assert_eq!(plan.algorithm, Algorithm::Step);
+        assert!(!was_persistent || plan.reason.contains("in vain"), "{plan}");
+        assert_eq!(warnings(|| assert_eq!(layer.run(&device), want)), [""; 0]);
+    }
+}
+
+/// A driver that never runs the second workgroup fails the self-test; a GRU that resets before the product has two phases,
+/// which would need barriers between them.
+pub(crate) fn what_cannot_be_persistent_runs_step_by_step(_: &Device) {
+    static FAULT: Fault = Fault::none();
+    FAULT.set("Persistent", FaultEffect::FirstWorkgroup);
+    let device = device(Algorithm::Persistent, Some(&FAULT));
+    let before = CellSpec { reset_after: false, ..CellSpec::gru() };
+    let [lstm, gru] = [CellSpec::lstm(), before].map(Layer::new);
+    let said = warnings(|| assert!(!gru.is_persistent(&device)));
+    assert_eq!(said, [""; 0]);
+    let said = warnings(|| assert!(!lstm.is_persistent(&device)));
+    let failed = said.iter().filter(|text| text.contains("rnn/persistent")).count();
+    assert_eq!(failed, usize::from(lstm.has_threads()), "{said:?}");
+    let plan = lstm.plan(&device);
+    assert!(plan.reason.starts_with("persistent was asked for and is not possible"), "{plan}");
+    lstm.run(&device);
+}
+
+/// Values travel as their inverted bits, and no bits are no value. The NaN of all ones must not look like that.
+pub(crate) fn a_nan_of_all_ones_is_a_value(_: &Device) {
+    let shape = RnnShape { t: 4, b: 1, i: 4, h: 42 };
+    let layer = Layer::with(CellSpec::linear(CellKind::Rnn), shape, false);
+    let device = device(Algorithm::Persistent, None);
+    let was_persistent = layer.is_persistent(&device);
+    let packed = pack(&layer.spec, &zero_weights(&device, &layer.spec)).unwrap();
+    let x = Array::from_f32(&device, &[f32::from_bits(u32::MAX); 16], &[shape.t, shape.b, shape.i]).unwrap();
+    let y = forward(&training(&layer.spec, &packed, &x)).unwrap().y.to_vec().unwrap();
+    assert!(y.iter().all(|y| y.is_nan()), "{y:?}");
+    assert!(layer.is_persistent(&device) == was_persistent || is_busy(), "{}", layer.plan(&device));
+}
