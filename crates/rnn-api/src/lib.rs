@@ -92,7 +92,7 @@ pub mod prelude {
     pub use crate::nn::{
         Dropout, DropoutConfig, Embedding, EmbeddingConfig, ForgetBias, ForwardArgs, HiddenState, Layer,
         LayerNorm, LayerNormConfig, Lengths, Linear, LinearConfig, ModelConfig, Module, RecurrentState,
-        Resets, Sequential, Trace,
+        Resets, Sequential, Setting, Trace,
     };
     pub use crate::optim::rules::*;
     pub use crate::optim::{

@@ -164,6 +164,10 @@ mod tests {
         let last =
             Windows::labelled(&all, &classes(), &config.clone().with_label(WindowLabel::Last)).unwrap();
         assert_eq!(last.labels(), [1, 2, 1]);
+        // Of two labels twice each, neither of them the last, the one that ends later.
+        let tied = Windows::labelled(&recordings(&["aabbc"]), &classes(), &WindowConfig::new(5)).unwrap();
+        assert_eq!(tied.labels(), [1]);
+
         let config = WindowConfig::new(2).with_label(WindowLabel::Unanimous);
         let same = Windows::labelled(&all, &classes(), &config).unwrap();
         assert_eq!((same.labels(), same.origin(3)), (&[0, 1, 1, 2][..], Some((1, 0))));

@@ -27,7 +27,7 @@ pub use layer_norm::{LayerNorm, LayerNormConfig};
 pub use layers::RecurrentLayer;
 pub use linear::{Linear, LinearConfig};
 pub use mode::{Draws, Mode};
-pub use model::{ModelConfig, part_seed};
+pub use model::{ModelConfig, Setting, part_seed};
 pub use module::{Found, Module, Visitor};
 pub(crate) use module::{draw_problems, mismatches, prefix_problem};
 pub use output::{RecurrentOutput, Trace};

@@ -5,11 +5,12 @@ use crate::nn::config::cells::{AnyRnn, AnyRnnConfig};
 use crate::nn::config::{CellOptions, RecurrentConfig};
 use crate::nn::{
     Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig,
-    Module, RecurrentLayer,
+    Module, RecurrentLayer, Visitor,
 };
 use rnn_runtime::{Device, RngKey};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::ops::Deref;
 
 /// A configuration that a model is made from, such as [`LstmConfig`](crate::nn::LstmConfig), and one of your own:
 /// [`model!`](crate::model!) defines it together with its model. [`load_model`](crate::io::load_model) needs nothing else
@@ -106,12 +107,64 @@ impl<C: ModelConfig> ModelConfig for Vec<C> {
     }
 }
 
+/// A part of a [`model!`](crate::model!) that is no layer: a size, a rate, a choice. It is the same value in the
+/// configuration and in the model, and derefs to it.
+///
+/// ```
+/// use rnn_api::nn::Setting;
+/// use rnn_api::prelude::*;
+/// model!(struct Net, NetConfig { gru: GruConfig, head: LinearConfig, mean_pool: Setting<bool> });
+///
+/// impl Net {
+///     fn forward(&self, x: &Tensor) -> rnn_api::Result<Tensor> {
+///         let out = self.gru.forward(x, None)?;
+///         self.head.forward(&if *self.mean_pool { out.mean_pool()? } else { out.last()? })
+///     }
+/// }
+/// # fn main() -> rnn_api::Result<()> {
+/// let config =
+///     NetConfig { gru: GruConfig::new(2, 4), head: LinearConfig::new(4, 3), mean_pool: true.into() };
+/// let net = config.init(&Device::cpu(), 1)?;
+/// assert_eq!(net.forward(&Tensor::ones(&Device::cpu(), &[5, 1, 2])?)?.dims(), [1, 3]);
+/// assert_eq!(serde_json::to_value(&config).unwrap()["mean_pool"], true);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Setting<T>(pub T);
+
+impl<T> From<T> for Setting<T> {
+    fn from(value: T) -> Self {
+        Setting(value)
+    }
+}
+
+impl<T> Deref for Setting<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> Module for Setting<T> {
+    fn visit(&self, _visitor: &mut Visitor<'_>) {}
+}
+
+impl<T: Clone + Serialize + DeserializeOwned> ModelConfig for Setting<T> {
+    type Model = Setting<T>;
+
+    fn init(&self, _device: &Device, _seed: u64) -> Result<Self> {
+        Ok(self.clone())
+    }
+}
+
 /// Defines a model and its configuration: a struct of layers, a struct of their configurations, and the traits
 /// [`Module`](crate::nn::Module), [`ModelConfig`](crate::nn::ModelConfig), `Serialize` and `Deserialize`. Names of
 /// parameters start with the names of the fields.
 ///
-/// A part is any [`ModelConfig`](crate::nn::ModelConfig): that of a layer, of another such model, or an `Option` or `Vec`
-/// of them. Only what the model does with its parts is left to write:
+/// A part is any [`ModelConfig`](crate::nn::ModelConfig): that of a layer, of another such model, an `Option` or `Vec` of
+/// them, or a [`Setting`](crate::nn::Setting), which is no layer. Only what the model does with its parts is left to write:
 ///
 /// ```
 /// use rnn_api::prelude::*;
@@ -217,6 +270,7 @@ mod tests {
             none: Option<GruConfig>,
             dropout: DropoutConfig,
             many: Vec<LinearConfig>,
+            rate: Setting<Option<f64>>,
         }
     );
 
@@ -234,12 +288,14 @@ mod tests {
             none: None,
             dropout: DropoutConfig::new(0.25),
             many: vec![LinearConfig::new(3, 3); 2],
+            rate: Some(0.5).into(),
         }
     }
 
     #[test]
     fn parts_have_their_names_and_draws_of_their_own() {
         let model = config().init(&Device::cpu(), 7).unwrap();
+        assert_eq!(*model.rate, Some(0.5));
         let named = model.named_parameters();
         let names: Vec<&str> = named.iter().map(|(name, _)| name.as_str()).collect();
         for name in ["rnn.weight_hh_l1", "inner.second.weight", "norm.weight", "many.1.bias"] {

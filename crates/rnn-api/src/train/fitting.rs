@@ -24,7 +24,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// Contradictory settings; a checkpoint folder that must not be continued or does not fit; any error of
     /// `step`, the validation, the source or a callback. A loss or gradients that are not finite are not an
-    /// error but a [`StopReason`].
+    /// error but a [`StopReason`](super::StopReason).
     pub fn fit<S: Source>(
         &mut self,
         source: S,

@@ -117,7 +117,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// A value that would not come back as it is: numbers that are infinite or NaN, `Some` of a value that JSON writes as
     /// null, more than 100 levels of lists and objects in each other, or what JSON cannot represent.
-    pub fn keep(&mut self, name: &str, value: &impl Serialize) -> Result<&mut Self> {
+    pub fn keep(&mut self, name: &str, value: &(impl Serialize + ?Sized)) -> Result<&mut Self> {
         let value = kept_value(value);
         let value = value.map_err(|problem| {
             let expected = format!("one that comes back from JSON as it is, for `{name}`");
