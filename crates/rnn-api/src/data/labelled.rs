@@ -46,6 +46,9 @@ impl Windows {
         if let Some((field, _, got)) = unused.into_iter().find(|(_, set, _)| *set) {
             return Err(Error::config("WindowConfig", field, "the default, as the targets are labels", got));
         }
+        if !recordings.is_labelled() {
+            return Err(Error::value("Windows::labelled", "recordings", "with labels", "without"));
+        }
         let windows = Windows::inputs(recordings.sequences().to_vec(), config)?;
         let of_steps: Vec<Vec<u32>> = (0..recordings.len())
             .map(|recording| classes.encode(&recordings.labels_of_recording(recording)))

@@ -17,8 +17,8 @@ pub struct RecordingColumns {
     pub features: Vec<Column>,
     /// The group of a row: subject, patient, machine. No group is on both sides of a split.
     pub group: Column,
-    /// The label of a row.
-    pub label: Column,
+    /// The label of a row; none in new data, whose labels are to be predicted.
+    pub label: Option<Column>,
     /// The recording of a row within its group. Without it, the default, a group is one recording.
     pub recording: Option<Column>,
 }
@@ -30,8 +30,16 @@ impl RecordingColumns {
         group: impl Into<Column>,
         label: impl Into<Column>,
     ) -> Self {
+        RecordingColumns { label: Some(label.into()), ..Self::unlabelled(features, group) }
+    }
+
+    /// Features and the group, without labels, for new data: cut them with [`Windows::inputs`](super::Windows::inputs).
+    pub fn unlabelled<C: Into<Column>>(
+        features: impl IntoIterator<Item = C>,
+        group: impl Into<Column>,
+    ) -> Self {
         let features = features.into_iter().map(Into::into).collect();
-        RecordingColumns { features, group: group.into(), label: label.into(), recording: None }
+        RecordingColumns { features, group: group.into(), label: None, recording: None }
     }
 
     /// Sets the column of recordings. Two groups may have recordings of the same name.
@@ -95,7 +103,7 @@ impl Table {
         if features.is_empty() {
             return Err(Error::config("RecordingColumns", "features", "at least one", "none"));
         }
-        let labels = Arc::new(self.labels(label.clone())?);
+        let labels = label.as_ref().map(|column| self.labels(column.clone())).transpose()?;
         let groups = self.labels(group.clone())?;
         let of_group = recording.as_ref().map(|column| self.labels(column.clone())).transpose()?;
         let all = self.sequence(features, missing)?;
@@ -115,7 +123,7 @@ impl Table {
             Sequence::from_parts(rows.iter().flat_map(|&row| steps[row]).copied().collect(), all.features())
         };
         let sequences = rows.iter().map(sequence).collect();
-        Ok(Recordings { sequences, groups: names, rows, labels })
+        Ok(Recordings { sequences, groups: names, rows, labels: Arc::new(labels.unwrap_or_default()) })
     }
 }
 
@@ -164,7 +172,7 @@ impl Recordings {
         &self.groups
     }
 
-    /// The labels of all steps of all recordings, for [`Classes::fit`](super::Classes::fit).
+    /// The labels of all steps of all recordings, for [`Classes::fit`](super::Classes::fit); empty without labels.
     pub fn labels(&self) -> Labels {
         self.labels_of(&self.rows.concat())
     }
@@ -174,7 +182,15 @@ impl Recordings {
         self.labels_of(self.rows.get(recording).map_or(&[], Vec::as_slice))
     }
 
+    /// Whether there are labels.
+    pub fn is_labelled(&self) -> bool {
+        !self.labels.is_empty()
+    }
+
     fn labels_of(&self, rows: &[usize]) -> Labels {
+        if !self.is_labelled() {
+            return Labels::default();
+        }
         self.labels.select(rows).unwrap_or_else(|error| unreachable!("rows of the table: {error}"))
     }
 
@@ -226,7 +242,7 @@ impl Recordings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::TableOptions;
+    use crate::data::{Classes, TableOptions, WindowConfig, Windows};
     use std::collections::HashSet;
 
     fn table(rows: &str) -> Table {
@@ -250,6 +266,19 @@ mod tests {
         assert_eq!(runs.groups(), ["a", "b", "a"]);
         assert_eq!(runs.sequences()[0].values(), [10.0, 1.0, 40.0, 4.0]);
         assert_eq!(runs.sequences()[2].values(), [30.0, 3.0]);
+    }
+
+    #[test]
+    fn new_data_need_no_labels() {
+        let columns = RecordingColumns::unlabelled(["x"], "who");
+        let all = table("a,1,1,0,\na,1,2,0,\nb,1,3,0,\n").recordings(&columns, Missing::Error).unwrap();
+        assert!(all.labels().is_empty() && all.labels_of_recording(0).is_empty());
+        let config = WindowConfig::new(1);
+        let windows = Windows::inputs(all.sequences().to_vec(), &config).unwrap();
+        assert_eq!((windows.len(), windows.all().unwrap().x.values()), (3, &[1.0, 2.0, 3.0][..]));
+        let classes = Classes::fit(&Labels::new(["a"])).unwrap();
+        let error = Windows::labelled(&all, &classes, &config).unwrap_err().to_string();
+        assert!(error.starts_with("Windows::labelled: recordings must be with labels"), "{error}");
     }
 
     #[test]

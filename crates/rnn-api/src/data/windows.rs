@@ -134,11 +134,17 @@ impl Windows {
         Self::cut(sequences, config, &ranges, config.check()?)
     }
 
-    /// As [`Windows::new`], without steps for targets.
-    pub(super) fn inputs(sequences: Vec<Sequence>, config: &WindowConfig) -> Result<Self> {
+    /// Cuts windows without targets, for predictions: up to the last steps of a sequence. A gap and a horizon do not
+    /// count, and `y` of a batch is empty.
+    ///
+    /// # Errors
+    /// As [`Windows::new`].
+    pub fn inputs(sequences: impl Into<Arc<[Sequence]>>, config: &WindowConfig) -> Result<Self> {
         config.check()?;
+        let sequences = sequences.into();
+        let config = WindowConfig { horizon: 0, gap: 0, ..config.clone() };
         let ranges: Vec<Range<usize>> = sequences.iter().map(|sequence| 0..sequence.len()).collect();
-        Self::cut(sequences.into(), config, &ranges, config.window)
+        Self::cut(sequences, &config, &ranges, config.window)
     }
 
     /// Only the windows of which `keep` is true, by sequence and first step.
@@ -282,6 +288,18 @@ mod tests {
         let x = [1000.0, 1001.0, 20.0, 21.0, 1010.0, 1011.0, 30.0, 31.0, 1020.0, 1021.0, 40.0, 41.0];
         assert_eq!(batch.x.values(), x);
         assert_eq!(batch.y.values(), [1041.0, 61.0, 1051.0, 71.0]);
+    }
+
+    #[test]
+    fn inputs_go_up_to_the_last_step() {
+        let config = WindowConfig::new(3).with_stride(2).with_gap(1).with_horizon(2);
+        let windows = Windows::inputs(vec![counting(0, 7, 1)], &config).unwrap();
+        let batch = windows.all().unwrap();
+        assert_eq!((windows.len(), batch.x.dims(), batch.y.dims()), (3, &[3, 3, 1][..], &[0, 3, 1][..]));
+        assert_eq!(batch.x.values()[6..], [20.0, 40.0, 60.0]);
+        let short = Windows::inputs(vec![counting(0, 2, 1)], &config).unwrap_err().to_string();
+        assert_eq!(short, "sequence 0: a sequence of 2 steps is too short, 3 are needed");
+        assert!(Windows::inputs(vec![counting(0, 7, 1)], &WindowConfig::new(0)).is_err());
     }
 
     #[test]
