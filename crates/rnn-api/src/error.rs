@@ -1,13 +1,23 @@
 //! The typed errors of this crate.
 
-use rnn_runtime::Shape;
+use rnn_runtime::{Shape, debug_as_text};
+use std::fmt;
 use std::path::PathBuf;
 
 /// Result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of this crate.
-#[derive(Debug, thiserror::Error)]
+///
+/// [`Debug`](fmt::Debug) prints what a person reads, as [`Display`](fmt::Display) does, so that a `main` that returns an
+/// error ends with that text:
+///
+/// ```
+/// use rnn_api::data::{Table, TableOptions};
+/// let error = Table::parse("co2\n1\n2,3", &TableOptions::new()).unwrap_err();
+/// assert_eq!(format!("{error:?}"), "line 3: expected 1 fields, got 2");
+/// ```
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// An op refused its arguments, or a device failed.
@@ -98,6 +108,12 @@ pub enum Error {
     },
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_as_text(self, f)
+    }
+}
+
 impl Error {
     /// Whether the GPU is lost: reset by the driver, unplugged, or suspended. Host data is intact;
     /// [`Snapshot`](crate::Snapshot) tells how to continue.
@@ -128,5 +144,79 @@ impl Error {
         got: impl ToString,
     ) -> Self {
         Error::Runtime(rnn_runtime::Error::Value { op, arg, expected: expected.into(), got: got.to_string() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Missing, Table, TableOptions};
+    use crate::metrics::Accuracy;
+    use crate::prelude::*;
+    use crate::train::Checkpoint;
+    use std::io::ErrorKind;
+
+    /// Failures as programs meet them, one of each kind that needs no GPU and no second process.
+    fn failures() -> Vec<Error> {
+        let device = Device::cpu();
+        let lstm = LstmConfig::new(2, 3).init(&device, 1).unwrap();
+        let x = Tensor::ones(&device, &[2, 1, 2]).unwrap().requires_grad();
+        let loss = x.mean_all().unwrap();
+        loss.backward().unwrap();
+        let table = Table::parse("a,b\n1,x\n", &TableOptions::new()).unwrap();
+        let other = std::collections::BTreeMap::new();
+        vec![
+            lstm.forward(&Tensor::ones(&device, &[2, 1, 5]).unwrap(), None).map(drop).unwrap_err(),
+            x.backward().map(drop).unwrap_err(),
+            Tensor::ones(&device, &[1]).unwrap().backward().map(drop).unwrap_err(),
+            loss.backward().map(drop).unwrap_err(),
+            LstmConfig::new(2, 0).init(&device, 1).map(drop).unwrap_err(),
+            LstmConfig::new(2, 3)
+                .with_bidirectional(true)
+                .init(&device, 1)
+                .unwrap()
+                .stream(1)
+                .map(drop)
+                .unwrap_err(),
+            lstm.load_state_dict(&other).unwrap_err(),
+            Checkpoint::last(env!("CARGO_MANIFEST_DIR")).map(drop).unwrap_err(),
+            table.numbers("b", Missing::Error).unwrap_err(),
+            Accuracy::new().value().unwrap_err(),
+            crate::io::load(&lstm, "no such file").map(drop).unwrap_err(),
+        ]
+    }
+
+    /// A `main` that returns an error printed `Data(DataError { place: Place { file: None, ...`.
+    #[test]
+    fn debug_reads_like_display_and_says_nothing_twice() {
+        let mut kinds = std::collections::HashSet::new();
+        for error in failures() {
+            assert_eq!(format!("{error:?}"), error.to_string());
+            assert_eq!(format!("{error:?}"), format!("{error:#?}"));
+            kinds.insert(std::mem::discriminant(&error));
+            if let Error::Data(error) = &error {
+                assert_eq!(format!("{error:?}"), "line 2, field \"b\": expected a number, got \"x\"");
+            }
+        }
+        assert_eq!(kinds.len(), 10, "Runtime twice, every other kind once");
+    }
+
+    #[test]
+    fn causes_that_the_text_does_not_have_follow_it() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the disk of the server failed")]
+        struct Disk;
+        #[derive(Debug, thiserror::Error)]
+        #[error("the server refused")]
+        struct Refused(#[from] Disk);
+        let source = std::io::Error::new(ErrorKind::PermissionDenied, Refused(Disk));
+        let error = Error::Io { path: "model".into(), source };
+        assert_eq!(
+            format!("{error:?}"),
+            "model: the server refused; caused by: the disk of the server failed"
+        );
+        let source = std::io::Error::from(ErrorKind::NotFound);
+        let text = format!("{:?}", Error::Io { path: "model".into(), source });
+        assert_eq!(text, "model: entity not found");
     }
 }

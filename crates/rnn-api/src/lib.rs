@@ -44,6 +44,8 @@ mod flat;
 mod functional;
 mod init;
 pub mod io;
+#[doc(hidden)]
+pub mod kept;
 pub mod metrics;
 pub mod nn;
 pub mod optim;
@@ -63,6 +65,10 @@ pub use snapshot::Snapshot;
 pub use tensor::Tensor;
 pub use warm_up::warm_up;
 
+/// For the code of [`model!`](crate::model!).
+#[doc(hidden)]
+pub use serde;
+
 pub use rnn_kernels::cell::{
     Activation, CellKind, CellSpec, Merge, Parameter, Regularization, StackSpec, Storage, WeightFormat,
 };
@@ -80,13 +86,13 @@ pub use rnn_runtime::{
 };
 pub use rnn_runtime::{Array, DType, Device, DeviceStats, RngKey, Shape};
 
-/// Everything a program usually needs.
+/// Everything a program usually needs. [`train::prelude`] has that and what a training program needs.
 pub mod prelude {
     pub use crate::nn::config::cells::*;
     pub use crate::nn::{
         Dropout, DropoutConfig, Embedding, EmbeddingConfig, ForgetBias, ForwardArgs, HiddenState, Layer,
-        LayerNorm, LayerNormConfig, Lengths, Linear, LinearConfig, Module, RecurrentState, Resets,
-        Sequential, Trace,
+        LayerNorm, LayerNormConfig, Lengths, Linear, LinearConfig, ModelConfig, Module, RecurrentState,
+        Resets, Sequential, Trace,
     };
     pub use crate::optim::rules::*;
     pub use crate::optim::{
@@ -96,7 +102,7 @@ pub mod prelude {
     pub use crate::{
         Activation, CrossEntropyOptions, CtcOptions, DType, Device, Gradients, Init, LossOptions, Merge,
         Param, Reduction, Regularization, RngKey, Sampling, Snapshot, Storage, Tensor, UnaryOp, WeightFormat,
-        module, no_grad, warm_up,
+        model, module, no_grad, warm_up,
     };
 }
 

@@ -2,6 +2,7 @@
 //! gradients.
 
 use crate::autograd::{self, Edge, Gradients, Node};
+use crate::data::argmax;
 use crate::error::{Error, Result};
 use rnn_runtime::{Array, DType, Device, Shape, ops};
 use std::fmt;
@@ -162,21 +163,7 @@ impl Tensor {
     /// No such axis, or as [`Tensor::to_vec`].
     pub fn argmax(&self, axis: usize) -> Result<Vec<u32>> {
         let (outer, n, inner) = self.shape().split_at_axis("argmax", axis)?;
-        let values = self.to_vec()?;
-        let mut indices = Vec::with_capacity(outer * inner);
-        for o in 0..outer {
-            for i in 0..inner {
-                let at = |k: usize| values[(o * n + k) * inner + i];
-                let mut best = 0;
-                for k in 1..n {
-                    if !at(best).is_nan() && (at(k) > at(best) || at(k).is_nan()) {
-                        best = k;
-                    }
-                }
-                indices.push(best as u32);
-            }
-        }
-        Ok(indices)
+        Ok(argmax(&self.to_vec()?, outer, n, inner))
     }
 
     /// The same values without a graph: backpropagation stops here.

@@ -64,13 +64,14 @@ fn killed_runs_end_with_the_same_bits(device: &Device) {
     let whole = root.join("whole");
     let began = Instant::now();
     assert!(start(&whole).wait().unwrap().success());
-    let duration = began.elapsed();
+    let mut duration = began.elapsed();
     let reference = bits(device, &whole);
 
     let mut rng = SplitMix64::new(11);
     let (mut kills, mut runs) = (0, 0);
     while kills < wanted {
         let folder = root.join(runs.to_string());
+        let mut is_first = true;
         loop {
             let mut process = start(&folder);
             // Anywhere from before the first step to after the last one.
@@ -78,8 +79,13 @@ fn killed_runs_end_with_the_same_bits(device: &Device) {
             std::thread::sleep(wait);
             if let Some(status) = process.try_wait().unwrap() {
                 assert!(status.success());
+                // The run that was left alone may have shared the machine, and its kernels were compiled.
+                if is_first {
+                    duration = duration.min(wait);
+                }
                 break;
             }
+            is_first = false;
             process.kill().unwrap();
             process.wait().unwrap();
             kills += 1;

@@ -15,6 +15,8 @@ mod endings;
 mod folder;
 #[path = "trainer/non_finite.rs"]
 mod non_finite;
+#[path = "trainer/runs.rs"]
+mod runs;
 #[path = "trainer/settings.rs"]
 mod settings;
 #[path = "trainer/steps.rs"]
@@ -47,6 +49,10 @@ fn main() {
         checkpoints::what_does_not_fit_is_refused_and_changes_nothing,
         checkpoints::the_best_and_what_was_kept_come_back,
         checkpoints::a_log_goes_on_where_the_run_does,
+        runs::a_run_has_closures_of_its_own,
+        runs::a_validation_of_the_run_satisfies_early_stopping,
+        runs::streams_come_by_value_or_by_reference,
+        runs::a_model_and_a_stream_go_on_elsewhere,
         settings::every_setting_that_has_changed_is_named,
         settings::allowed_changes_hold_from_the_next_item_on,
         settings::a_second_part_of_one_trainer_has_the_same_settings,

@@ -1,12 +1,16 @@
 //! The typed errors of the runtime and its backends.
 
 use crate::dtype::DType;
+use std::fmt;
 
 /// Result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error. Every variant names the op and the argument, the expected value and the actual one.
-#[derive(Debug, Clone, thiserror::Error)]
+///
+/// [`Debug`](fmt::Debug) prints what a person reads, as [`Display`](fmt::Display) does: a `main` that returns an error
+/// prints its `Debug` text.
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// An argument has the wrong shape.
@@ -149,6 +153,28 @@ pub enum Error {
     },
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_as_text(self, f)
+    }
+}
+
+/// The `Debug` text of an error: its `Display` text, then the chain of its causes, as far as the text before does not
+/// contain them.
+pub fn debug_as_text(error: &dyn std::error::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text += "; caused by: ";
+            text += &said;
+        }
+        cause = error.source();
+    }
+    f.write_str(&text)
+}
+
 impl Error {
     /// An [`Error::Value`] of displayed parts.
     pub fn value(
@@ -158,5 +184,68 @@ impl Error {
         got: impl ToString,
     ) -> Self {
         Error::Value { op, arg, expected: expected.into(), got: got.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error in a chain of errors.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    struct Text(Link);
+
+    impl fmt::Debug for Text {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            debug_as_text(&self.0, f)
+        }
+    }
+
+    fn chain(texts: &[&'static str]) -> Option<Box<Link>> {
+        let (text, rest) = texts.split_first()?;
+        Some(Box::new(Link { text, source: chain(rest) }))
+    }
+
+    #[test]
+    fn causes_follow_once_each() {
+        for (texts, expected) in [
+            (&["a.csv: no permission"][..], "a.csv: no permission"),
+            (&["a.csv: no permission", "no permission"], "a.csv: no permission"),
+            (&["saving failed", "disk", "full"], "saving failed; caused by: disk; caused by: full"),
+            (
+                &["saving failed", "disk is full", "full", "quota"],
+                "saving failed; caused by: disk is full; caused by: quota",
+            ),
+            (&["saving failed", ""], "saving failed"),
+        ] {
+            let text = Text(*chain(texts).unwrap());
+            assert_eq!(format!("{text:?}"), expected);
+            assert_eq!(format!("{text:#?}"), expected);
+        }
+    }
+
+    /// `main` and `unwrap` printed the fields of the enum.
+    #[test]
+    fn debug_reads_like_display() {
+        let errors = [
+            crate::Shape::new("op", &[2, 0]).unwrap_err(),
+            Error::value("op", "rate", "in [0, 1)", 2.0),
+            Error::WrongResults {
+                adapter: "gpu".into(),
+                what: "lstm, forward, y[0]".into(),
+                expected: "1".into(),
+                got: "2".into(),
+            },
+            Error::DeviceLost("unplugged".into()),
+        ];
+        for error in errors {
+            assert_eq!(format!("{error:?}"), error.to_string());
+        }
     }
 }

@@ -39,6 +39,16 @@ impl SelfTests {
         *verdicts.get(key)?.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The families tested so far and whether they passed, by name.
+    pub(super) fn verdicts(&self) -> Vec<(&'static str, bool)> {
+        let slots = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Not under the lock: a test that runs now may ask for others.
+        let verdict = |slot: &Slot| *slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Vec<_> = slots.iter().filter_map(|(&key, slot)| Some((key, verdict(slot)?))).collect();
+        found.sort_unstable();
+        found
+    }
+
     /// Starts a test whose results are read later, unless it has been started.
     pub(super) fn defer(&self, key: &'static str, start: impl FnOnce() -> Pending) {
         // Not under the lock: a test may ask for others.

@@ -48,6 +48,12 @@ pub(super) struct Pending {
 }
 
 impl GpuDevice {
+    /// The families of optional kernels that this device has tested so far, by the names of
+    /// [`GpuOptions::distrust`](crate::GpuOptions::distrust), and whether they passed. Waits for tests that run now.
+    pub fn self_tests(&self) -> Vec<(&'static str, bool)> {
+        self.0.self_tests.verdicts()
+    }
+
     /// Whether the kernels of family `key` compute what `test` knows to be right, exactly: its operands are small
     /// integers. The test runs at the first call; see [`SelfTests`](super::self_test::SelfTests). In a browser it is
     /// only enqueued then, and the family counts as failed until [`GpuDevice::finish_self_tests`].

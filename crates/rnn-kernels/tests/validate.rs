@@ -170,7 +170,7 @@ fn parameters_are_laid_out_as_in_rust() {
 fn a_recurrence_is_the_one_that_is_asked_for() {
     use catalogue::rnn::{Fetch, Formats, backward, forward};
     let spec = rnn_kernels::cell::CellSpec::gru();
-    for rows in [Fetch::Workgroup, Fetch::Subgroup, Fetch::Held, Fetch::HeldWeights] {
+    for rows in [Fetch::Workgroup, Fetch::Subgroup, Fetch::Held, Fetch::HeldWeights, Fetch::KeptWeights] {
         for (immediates, step) in [(false, "Uniform"), (true, "Immediate")] {
             let name = |direction, formats| format!("gru_{direction}_{formats}_{rows:?}_{step}");
             let formats =

@@ -14,6 +14,8 @@ pub use device::Device;
 pub use rnn_base::cache::CacheDir;
 pub use rnn_base::dims::{MAX_RANK, Shape};
 #[doc(hidden)]
+pub use rnn_base::error::debug_as_text;
+#[doc(hidden)]
 pub use rnn_base::files;
 pub use rnn_base::stats::DeviceStats;
 pub use rnn_base::{DType, Error, Result, RngKey, host_memory};

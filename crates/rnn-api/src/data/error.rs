@@ -1,11 +1,12 @@
 //! Errors in data, and their place.
 
 use crate::error::Error;
+use rnn_runtime::debug_as_text;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Data that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Data that cannot be used. `Debug` prints the same text as `Display`.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}{problem}")]
 #[non_exhaustive]
 pub struct DataError {
@@ -202,6 +203,12 @@ fn some(names: &[String]) -> String {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }
     if names.is_empty() { "none".into() } else { text }
+}
+
+impl fmt::Debug for DataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_as_text(self, f)
+    }
 }
 
 impl From<DataError> for Error {

@@ -1,6 +1,6 @@
 //! Arrays in host memory, before they become tensors.
 
-use crate::{Device, Error, Result, Tensor};
+use crate::{Device, Error, Result, Shape, Tensor};
 
 /// Row-major values in host memory, with their axis lengths.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,29 +45,100 @@ impl<T> HostArray<T> {
     }
 }
 
-impl HostArray<f32> {
-    /// Uploads the values.
+/// The types that a tensor is uploaded from: f32 for values, u32 for indices and labels.
+pub trait Element: Copy + sealed::Sealed {
+    /// Uploads an array.
+    ///
+    /// # Errors
+    /// As [`HostArray::to_tensor`].
+    #[doc(hidden)]
+    fn upload(device: &Device, values: &[Self], dims: &[usize]) -> Result<Tensor>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for u32 {}
+}
+
+impl Element for f32 {
+    fn upload(device: &Device, values: &[f32], dims: &[usize]) -> Result<Tensor> {
+        Tensor::from_slice(device, values, dims)
+    }
+}
+
+impl Element for u32 {
+    fn upload(device: &Device, values: &[u32], dims: &[usize]) -> Result<Tensor> {
+        Tensor::from_indices(device, values, dims)
+    }
+}
+
+impl<T: Element> HostArray<T> {
+    /// Uploads the values, or the indices.
     ///
     /// # Errors
     /// An axis has length zero, or the allocation fails.
     pub fn to_tensor(&self, device: &Device) -> Result<Tensor> {
-        Tensor::from_slice(device, &self.values, &self.dims)
+        T::upload(device, &self.values, &self.dims)
     }
 }
 
-impl HostArray<u32> {
-    /// Uploads indices.
+impl HostArray<f32> {
+    /// The index of the largest value along `axis`; the axis is removed. Of equal values the first one counts; a NaN
+    /// counts as the largest.
     ///
     /// # Errors
-    /// As for values.
-    pub fn to_tensor(&self, device: &Device) -> Result<Tensor> {
-        Tensor::from_indices(device, &self.values, &self.dims)
+    /// No such axis.
+    pub fn argmax(&self, axis: usize) -> Result<Vec<u32>> {
+        let (outer, n, inner) = Shape::new("argmax", &self.dims)?.split_at_axis("argmax", axis)?;
+        Ok(argmax(&self.values, outer, n, inner))
     }
+}
+
+/// The index of the largest value along the middle axis of `[outer, n, inner]`.
+pub(crate) fn argmax(values: &[f32], outer: usize, n: usize, inner: usize) -> Vec<u32> {
+    let mut indices = Vec::with_capacity(outer * inner);
+    for o in 0..outer {
+        for i in 0..inner {
+            let at = |k: usize| values[(o * n + k) * inner + i];
+            let mut best = 0;
+            for k in 1..n {
+                if !at(best).is_nan() && (at(k) > at(best) || at(k).is_nan()) {
+                    best = k;
+                }
+            }
+            indices.push(best as u32);
+        }
+    }
+    indices
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// With one method for each type, a call before the type was known did not compile, nor did generic code.
+    #[test]
+    fn the_type_may_become_known_after_the_call() {
+        fn upload<T: Element>(array: &HostArray<T>) -> Vec<usize> {
+            array.to_tensor(&Device::cpu()).unwrap().dims().to_vec()
+        }
+        let array = HostArray::new(vec![Default::default(); 2], &[2, 1]).unwrap();
+        assert_eq!(array.to_tensor(&Device::cpu()).unwrap().dims(), upload(&array));
+        let _: &[u32] = array.values();
+    }
+
+    #[test]
+    fn the_largest_values_are_those_of_a_tensor() {
+        let values = vec![1.0, 5.0, 5.0, f32::NAN, -1.0, 0.0, 7.0, f32::NAN];
+        let array = HostArray::new(values, &[2, 2, 2]).unwrap();
+        for axis in 0..3 {
+            let tensor = array.to_tensor(&Device::cpu()).unwrap();
+            assert_eq!(array.argmax(axis).unwrap(), tensor.argmax(axis).unwrap());
+        }
+        assert_eq!(array.argmax(2).unwrap(), [1, 1, 1, 1]);
+        assert!(array.argmax(3).unwrap_err().to_string().contains("axis"));
+    }
 
     #[test]
     fn sizes_have_to_fit() {

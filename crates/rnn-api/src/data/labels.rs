@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
-/// Class labels as written in a file, with their places.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Class labels as written in a file, with their places. Serialised, they are a list of texts without places.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<String>", into = "Vec<String>")]
 pub struct Labels {
     values: Vec<String>,
     lines: Vec<usize>,
@@ -217,6 +218,18 @@ impl Classes {
     }
 }
 
+impl From<Vec<String>> for Labels {
+    fn from(values: Vec<String>) -> Self {
+        Labels::new(values)
+    }
+}
+
+impl From<Labels> for Vec<String> {
+    fn from(labels: Labels) -> Self {
+        labels.values
+    }
+}
+
 impl TryFrom<Vec<String>> for Classes {
     type Error = Error;
 
@@ -266,6 +279,8 @@ mod tests {
         let unknown = Classes::fit(&Labels::new(["c"])).unwrap().encode(&picked).unwrap_err().to_string();
         assert!(unknown.starts_with("one.txt, line 1: "), "{unknown}");
         assert!(labels.select(&[3]).is_err());
+        let json = serde_json::to_string(&picked).unwrap();
+        assert_eq!(serde_json::from_str::<Labels>(&json).unwrap(), Labels::new(["c", "a", "c"]));
     }
 
     #[test]

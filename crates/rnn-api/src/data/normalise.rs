@@ -140,8 +140,8 @@ impl Normaliser {
 
     /// The normaliser of a subset of the features, for targets that are columns of the input.
     ///
+    /// # Errors
     /// No features are given, or a feature does not exist.
-    /// No features, or one that does not exist.
     pub fn select(&self, features: &[usize]) -> Result<Self> {
         check_features("Normaliser::select", features, self.features())?;
         let pick = |values: &[f64]| features.iter().map(|&f| values[f]).collect();
@@ -158,12 +158,31 @@ impl Normaliser {
             return Err(Problem::Ragged { what: "features", expected, got }.at(Place::default()));
         }
         let mut normalised = sequence.clone();
-        self.each("Normaliser::apply", normalised.values_mut(), |x, shift, scale| (x - shift) / scale)?;
-        if let Some(at) = normalised.values().iter().position(|x| x.is_infinite()) {
-            let place = Place::default().step(at / self.features()).feature(at % self.features());
-            return Err(Problem::NotFinite { got: sequence.values()[at].to_string() }.at(place));
-        }
+        self.apply_in_place(normalised.values_mut())?;
         Ok(normalised)
+    }
+
+    /// Normalises values in place, such as one step of a stream. The last axis of `values` is the features; the shape may
+    /// have any other axes.
+    ///
+    /// ```
+    /// use rnn_api::data::{Normaliser, Scaling, Sequence};
+    /// # fn main() -> rnn_api::Result<()> {
+    /// let training = Sequence::from_columns(&[vec![0.0, 2.0], vec![10.0, 30.0]])?;
+    /// let normaliser = Normaliser::fit(Scaling::MinMax { low: -1.0, high: 1.0 }, [&training])?;
+    /// let mut step = [1.0, 30.0];
+    /// normaliser.apply_in_place(&mut step)?;
+    /// assert_eq!(step, [0.0, 1.0]);
+    /// normaliser.invert(&mut step)?;
+    /// assert_eq!(step, [1.0, 30.0]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The number of values is not a multiple of the number of features, or a normalised value is out of range for f32.
+    /// Nothing is changed then.
+    pub fn apply_in_place(&self, values: &mut [f32]) -> Result<()> {
+        self.each("Normaliser::apply_in_place", values, |x, shift, scale| (x - shift) / scale)
     }
 
     /// Normalises the sequences of a part.
@@ -181,7 +200,8 @@ impl Normaliser {
     /// Undoes the scaling in place. The last axis of `values` is the features; the shape may have any other axes.
     ///
     /// # Errors
-    /// The number of values is not a multiple of the number of features.
+    /// The number of values is not a multiple of the number of features, or a result is out of range for f32. Nothing is
+    /// changed then.
     pub fn invert(&self, values: &mut [f32]) -> Result<()> {
         self.each("Normaliser::invert", values, |x, shift, scale| x * scale + shift)
     }
@@ -191,10 +211,17 @@ impl Normaliser {
             let expected = format!("a multiple of the {} features", self.features());
             return Err(Error::value(op, "values", expected, values.len()));
         }
-        for step in values.chunks_exact_mut(self.features()) {
-            for (x, (&shift, &scale)) in step.iter_mut().zip(self.shift.iter().zip(&self.scale)) {
-                *x = f(f64::from(*x), shift, scale) as f32;
-            }
+        let features = self.features();
+        let scaled = |(at, x): (usize, &f32)| {
+            let feature = at % features;
+            f(f64::from(*x), self.shift[feature], self.scale[feature]) as f32
+        };
+        if let Some(at) = values.iter().enumerate().position(|item| scaled(item).is_infinite()) {
+            let place = Place::default().step(at / features).feature(at % features);
+            return Err(Problem::NotFinite { got: values[at].to_string() }.at(place));
+        }
+        for at in 0..values.len() {
+            values[at] = scaled((at, &values[at]));
         }
         Ok(())
     }
@@ -288,6 +315,16 @@ mod tests {
         let tiny = fit(Scaling::ZScore, &[&columns(&[&[0.0, 1e-30]])]).unwrap();
         let error = tiny.apply(&columns(&[&[1e20]])).unwrap_err().to_string();
         assert!(error.starts_with("step 0, feature 0: expected a finite number"), "{error}");
+        // The values before the first bad one stay as they are, too.
+        let mut values = [0.0, 1.0, 1e20];
+        let error = tiny.apply_in_place(&mut values).unwrap_err().to_string();
+        assert!(error.starts_with("step 2, feature 0: expected a finite number"), "{error}");
+        assert_eq!(values, [0.0, 1.0, 1e20]);
+        let error = n.apply_in_place(&mut [0.0; 3]).unwrap_err().to_string();
+        assert!(error.contains("values must be a multiple of the 2 features, got 3"), "{error}");
+        let huge = fit(Scaling::ZScore, &[&columns(&[&[0.0, 3e38]])]).unwrap();
+        let error = huge.invert(&mut [0.0, 9.0]).unwrap_err().to_string();
+        assert!(error.starts_with("step 1, feature 0: expected a finite number"), "{error}");
     }
 
     #[test]

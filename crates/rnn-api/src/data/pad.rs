@@ -2,9 +2,10 @@
 
 use super::error::{Place, Problem};
 use super::host::HostArray;
-use super::reserve::filled;
+use super::reserve::{filled, room};
 use super::sequence::{Missing, Sequence};
 use crate::{Error, Result};
+use std::borrow::Cow;
 
 /// Ragged sequences `[T, B, features]` or ragged indices `[T, B]`, where T is the longest length. Values beyond a
 /// length are padding.
@@ -17,13 +18,112 @@ pub struct Padded<T> {
     pub lengths: Vec<usize>,
 }
 
+/// What [`pad`](pad()) takes as a sequence: a [`Sequence`], a list of numbers (one feature), or a list of steps, each of
+/// which is a list of its features. References to all of them, too.
+pub trait AsSequence {
+    /// The sequence, checked.
+    ///
+    /// # Errors
+    /// It is empty, steps differ in their number of features, or a value is infinite or NaN.
+    fn as_sequence(&self) -> Result<Cow<'_, Sequence>>;
+}
+
+impl AsSequence for Sequence {
+    fn as_sequence(&self) -> Result<Cow<'_, Sequence>> {
+        self.check(Missing::Error)?;
+        Ok(Cow::Borrowed(self))
+    }
+}
+
+impl<S: AsSequence + ?Sized> AsSequence for &S {
+    fn as_sequence(&self) -> Result<Cow<'_, Sequence>> {
+        (**self).as_sequence()
+    }
+}
+
+impl AsSequence for [f32] {
+    fn as_sequence(&self) -> Result<Cow<'_, Sequence>> {
+        Sequence::new(self.to_vec(), 1).map(Cow::Owned)
+    }
+}
+
+impl AsSequence for Vec<f32> {
+    fn as_sequence(&self) -> Result<Cow<'_, Sequence>> {
+        self.as_slice().as_sequence()
+    }
+}
+
+impl<const T: usize> AsSequence for [f32; T] {
+    fn as_sequence(&self) -> Result<Cow<'_, Sequence>> {
+        self.as_slice().as_sequence()
+    }
+}
+
+impl AsSequence for [Vec<f32>] {
+    fn as_sequence(&self) -> Result<Cow<'_, Sequence>> {
+        from_steps(self).map(Cow::Owned)
+    }
+}
+
+impl AsSequence for Vec<Vec<f32>> {
+    fn as_sequence(&self) -> Result<Cow<'_, Sequence>> {
+        from_steps(self).map(Cow::Owned)
+    }
+}
+
+impl<const FEATURES: usize> AsSequence for [[f32; FEATURES]] {
+    fn as_sequence(&self) -> Result<Cow<'_, Sequence>> {
+        from_steps(self).map(Cow::Owned)
+    }
+}
+
+impl<const FEATURES: usize> AsSequence for Vec<[f32; FEATURES]> {
+    fn as_sequence(&self) -> Result<Cow<'_, Sequence>> {
+        from_steps(self).map(Cow::Owned)
+    }
+}
+
+/// A sequence of steps with equally many features.
+fn from_steps(steps: &[impl AsRef<[f32]>]) -> Result<Sequence> {
+    let features = steps.first().map_or(0, |step| step.as_ref().len());
+    let mut values = room("pad", "the values [T, features] =", &[steps.len(), features])?;
+    for (t, step) in steps.iter().enumerate() {
+        let got = step.as_ref().len();
+        if got != features {
+            return Err(
+                Problem::Ragged { what: "features", expected: features, got }.at(Place::default().step(t))
+            );
+        }
+        values.extend_from_slice(step.as_ref());
+    }
+    Sequence::new(values, features)
+}
+
 /// Puts sequences side by side and fills the shorter ones with zeros. The result has `steps` steps, by default as
 /// many as the longest sequence. A fixed number gives all batches of a bucket the same shape.
 ///
+/// ```
+/// use rnn_api::data::{Sequence, pad};
+/// # fn main() -> rnn_api::Result<()> {
+/// let padded = pad(&[vec![1.0, 2.0, 3.0], vec![4.0]], None)?;
+/// assert_eq!((padded.values.dims(), &padded.lengths[..]), (&[3, 2, 1][..], &[3, 1][..]));
+///
+/// let sequences = vec![Sequence::new(vec![1.0, 2.0], 2)?, Sequence::new(vec![3.0, 4.0, 5.0, 6.0], 2)?];
+/// assert_eq!(pad(&sequences, None)?.values.dims(), [2, 2, 2]);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
-/// There are no sequences, their numbers of features differ, a value is missing, a sequence is longer than `steps`,
-/// or the array does not fit into memory.
-pub fn pad(sequences: &[&Sequence], steps: Option<usize>) -> Result<Padded<f32>> {
+/// There are no sequences, one is empty, their numbers of features differ, a value is missing, a sequence is longer than
+/// `steps`, or the array does not fit into memory.
+pub fn pad<S: AsSequence>(sequences: &[S], steps: Option<usize>) -> Result<Padded<f32>> {
+    // Borrowed, unless the caller has no sequences.
+    let mut checked = Vec::with_capacity(sequences.len());
+    for (index, sequence) in sequences.iter().enumerate() {
+        let named = |place| Place { sequence: Some(index), ..place };
+        checked.push(sequence.as_sequence().map_err(|error| error.located(named))?);
+    }
+    let sequences = checked;
     let features = sequences.first().map_or(0, |sequence| sequence.features());
     let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
     let steps = padded_steps(&lengths, steps)?;
@@ -32,8 +132,6 @@ pub fn pad(sequences: &[&Sequence], steps: Option<usize>) -> Result<Padded<f32>>
             let (expected, got) = (features, sequence.features());
             return Err(Problem::Ragged { what: "features", expected, got }.at(Place::sequence(index)));
         }
-        let named = |place| Place { sequence: Some(index), ..place };
-        sequence.check(Missing::Error).map_err(|error| error.located(named))?;
     }
     let mut values =
         filled("pad", "the values [T, B, features] =", &[steps, sequences.len(), features], 0.0)?;
@@ -96,11 +194,43 @@ mod tests {
     }
 
     #[test]
+    fn sequences_come_in_any_form() {
+        let (a, b) =
+            (Sequence::new(vec![1.0, 2.0, 3.0, 4.0], 2).unwrap(), Sequence::new(vec![5.0, 6.0], 2).unwrap());
+        let expected = pad(&[&a, &b], None).unwrap();
+        assert_eq!(pad(&[a.clone(), b.clone()], None).unwrap(), expected);
+        let references: Vec<&Sequence> = [&a, &b].into();
+        assert_eq!(pad(&references, None).unwrap(), expected);
+        assert_eq!(
+            pad(&[vec![vec![1.0, 2.0], vec![3.0, 4.0]], vec![vec![5.0, 6.0]]], None).unwrap(),
+            expected
+        );
+        assert_eq!(pad(&[vec![[1.0, 2.0], [3.0, 4.0]], vec![[5.0, 6.0]]], None).unwrap(), expected);
+        let steps: [&[[f32; 2]]; 2] = [&[[1.0, 2.0], [3.0, 4.0]], &[[5.0, 6.0]]];
+        assert_eq!(pad(&steps, None).unwrap(), expected);
+
+        let numbers = pad(&[vec![1.0, 2.0], vec![3.0]], Some(3)).unwrap();
+        assert_eq!((numbers.values.dims(), &numbers.lengths[..]), (&[3, 2, 1][..], &[2, 1][..]));
+        assert_eq!(pad(&[&[1.0, 2.0][..], &[3.0]], Some(3)).unwrap(), numbers);
+
+        let error = |sequences: &[Vec<Vec<f32>>]| pad(sequences, None).unwrap_err().to_string();
+        assert_eq!(
+            error(&[vec![vec![1.0]], vec![vec![1.0], vec![]]]),
+            "sequence 1, step 1: expected 1 features, got 0"
+        );
+        assert_eq!(error(&[vec![vec![1.0]], vec![]]), "sequence 1: the sequence is empty");
+        assert_eq!(error(&[vec![vec![]]]), "sequence 0: the sequence is empty");
+        assert_eq!(error(&[vec![vec![1.0]], vec![vec![1.0, 2.0]]]), "sequence 1: expected 1 features, got 2");
+        assert!(pad(&[vec![1.0, f32::NAN]], None).unwrap_err().to_string().starts_with("sequence 0, step 1"));
+        assert!(pad(&[vec![f32::INFINITY]], None).unwrap_err().to_string().contains("expected a finite"));
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         let one = Sequence::new(vec![1.0], 1).unwrap();
         let two = Sequence::new(vec![1.0, 2.0], 2).unwrap();
         let missing = Sequence::with_missing(vec![f32::NAN], 1).unwrap();
-        assert!(pad(&[], None).unwrap_err().to_string().contains("list of sequences is empty"));
+        assert!(pad::<Sequence>(&[], None).unwrap_err().to_string().contains("list of sequences is empty"));
         assert!(
             pad(&[&one, &two], None).unwrap_err().to_string().starts_with("sequence 1: expected 1 features")
         );

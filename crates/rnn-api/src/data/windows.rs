@@ -27,12 +27,29 @@ pub struct WindowConfig {
     pub targets: Option<Vec<usize>>,
     /// Whether to skip sequences that are too short for one window; by default they are an error.
     pub skip_short: bool,
+    /// How the labels of its steps make the label of a window, in [`Windows::labelled`]; the most frequent one by default.
+    #[serde(default)]
+    pub label: WindowLabel,
+}
+
+/// How the labels of its steps make the label of a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum WindowLabel {
+    /// The most frequent label; of equally frequent ones the one that ends later.
+    #[default]
+    Majority,
+    /// The label of the last step.
+    Last,
+    /// The label that all steps have; other windows are left out.
+    Unanimous,
 }
 
 impl WindowConfig {
     /// Windows of `window` steps that predict the next step.
     pub fn new(window: usize) -> Self {
-        WindowConfig { window, horizon: 1, gap: 0, stride: 1, targets: None, skip_short: false }
+        let (targets, skip_short, label) = (None, false, WindowLabel::default());
+        WindowConfig { window, horizon: 1, gap: 0, stride: 1, targets, skip_short, label }
     }
 
     /// Sets the number of steps to predict.
@@ -65,6 +82,13 @@ impl WindowConfig {
         WindowConfig { skip_short, ..self }
     }
 
+    /// Sets how the labels of its steps make the label of a window.
+    #[must_use]
+    pub fn with_label(self, label: WindowLabel) -> Self {
+        WindowConfig { label, ..self }
+    }
+
+    /// The steps of a window with its targets.
     fn check(&self) -> Result<usize> {
         for (field, value) in [("window", self.window), ("horizon", self.horizon), ("stride", self.stride)] {
             if value == 0 {
@@ -107,7 +131,24 @@ impl Windows {
     pub fn new(sequences: impl Into<Arc<[Sequence]>>, config: &WindowConfig) -> Result<Self> {
         let sequences = sequences.into();
         let ranges: Vec<Range<usize>> = sequences.iter().map(|sequence| 0..sequence.len()).collect();
-        Self::cut(sequences, config, &ranges)
+        Self::cut(sequences, config, &ranges, config.check()?)
+    }
+
+    /// As [`Windows::new`], without steps for targets.
+    pub(super) fn inputs(sequences: Vec<Sequence>, config: &WindowConfig) -> Result<Self> {
+        config.check()?;
+        let ranges: Vec<Range<usize>> = sequences.iter().map(|sequence| 0..sequence.len()).collect();
+        Self::cut(sequences.into(), config, &ranges, config.window)
+    }
+
+    /// Only the windows of which `keep` is true, by sequence and first step.
+    pub(super) fn filtered(self, mut keep: impl FnMut(usize, usize) -> bool) -> Result<Self> {
+        let origins = self.origins.iter().copied();
+        let origins: Arc<[_]> = origins.filter(|&(sequence, start)| keep(sequence, start)).collect();
+        if origins.is_empty() {
+            return Err(Problem::Empty { what: "the list of windows" }.at(Place::default()));
+        }
+        Ok(Windows { origins, ..self })
     }
 
     /// The windows of one sequence whose targets all lie in `range`, such as the test part of a chronological
@@ -122,11 +163,16 @@ impl Windows {
         }
         let before = config.window.saturating_add(config.gap);
         let range = range.start.saturating_sub(before)..range.end;
-        Self::cut(Arc::from([sequence]), config, std::slice::from_ref(&range))
+        Self::cut(Arc::from([sequence]), config, std::slice::from_ref(&range), config.check()?)
     }
 
-    fn cut(sequences: Arc<[Sequence]>, config: &WindowConfig, ranges: &[Range<usize>]) -> Result<Self> {
-        let span = config.check()?;
+    /// Windows of `span` steps.
+    fn cut(
+        sequences: Arc<[Sequence]>,
+        config: &WindowConfig,
+        ranges: &[Range<usize>],
+        span: usize,
+    ) -> Result<Self> {
         let Some(features) = sequences.first().map(Sequence::features) else {
             return Err(Problem::Empty { what: "the list of sequences" }.at(Place::default()));
         };
@@ -174,31 +220,36 @@ impl Windows {
     /// # Errors
     /// No windows are given, a window does not exist, or the batch does not fit into memory.
     pub fn batch(&self, indices: &[usize]) -> Result<WindowBatch> {
-        check_features("Windows::batch", indices, self.len())?;
+        let x = self.input(indices)?;
         let WindowConfig { window, horizon, gap, .. } = self.config;
-        let features = self.sequences[0].features();
-        let step = |&window: &usize, t: usize| {
-            let (sequence, start) = self.origins[window];
-            let at = (start + t) * features;
-            &self.sequences[sequence].values()[at..at + features]
-        };
-        let batch = indices.len();
-        let mut x = room("Windows::batch", "the inputs [window, B, features] =", &[window, batch, features])?;
-        for t in 0..window {
-            indices.iter().for_each(|i| x.extend_from_slice(step(i, t)));
-        }
-        let targets = self.targets.len();
+        let (batch, targets) = (indices.len(), self.targets.len());
         let mut y =
             room("Windows::batch", "the targets [horizon, B, features] =", &[horizon, batch, targets])?;
         for t in window + gap..window + gap + horizon {
-            for i in indices {
-                y.extend(self.targets.iter().map(|&f| step(i, t)[f]));
+            for &i in indices {
+                y.extend(self.targets.iter().map(|&f| self.step(i, t)[f]));
             }
         }
-        Ok(WindowBatch {
-            x: HostArray::from_parts(x, &[window, batch, features]),
-            y: HostArray::from_parts(y, &[horizon, batch, targets]),
-        })
+        Ok(WindowBatch { x, y: HostArray::from_parts(y, &[horizon, batch, targets]) })
+    }
+
+    /// The inputs of these windows, `[window, B, features]`.
+    pub(super) fn input(&self, indices: &[usize]) -> Result<HostArray<f32>> {
+        check_features("Windows::batch", indices, self.len())?;
+        let dims = [self.config.window, indices.len(), self.sequences[0].features()];
+        let mut x = room("Windows::batch", "the inputs [window, B, features] =", &dims)?;
+        for t in 0..self.config.window {
+            indices.iter().for_each(|&i| x.extend_from_slice(self.step(i, t)));
+        }
+        Ok(HostArray::from_parts(x, &dims))
+    }
+
+    /// Step `t` of a window.
+    fn step(&self, window: usize, t: usize) -> &[f32] {
+        let (sequence, start) = self.origins[window];
+        let features = self.sequences[sequence].features();
+        let at = (start + t) * features;
+        &self.sequences[sequence].values()[at..at + features]
     }
 
     /// All windows as one batch.

@@ -1,10 +1,15 @@
-//! Files: safetensors with PyTorch's names, written atomically and checked before use.
+//! Files: safetensors with PyTorch's names, written atomically and checked before use. [`save`] and [`load`] are for the
+//! weights of a model that a program makes itself, [`save_model`] and [`load_model`] for a model in one file.
 
 mod atomic;
+mod checksum;
 mod foreign;
+mod model;
 mod safetensors;
+mod stream;
 
 pub(crate) use self::atomic::{expect_regular, not_regular, sync_folder, write_atomically};
+pub use self::model::{ModelFile, ModelWriter, load_model, save_model};
 pub(crate) use self::safetensors::not_finite;
 pub use self::safetensors::{HostTensor, TensorFile, write};
 
@@ -100,8 +105,13 @@ pub fn load_with(
     path: impl AsRef<Path>,
     options: &LoadOptions,
 ) -> Result<HashMap<String, String>> {
-    let path = path.as_ref();
     let file = TensorFile::read(path)?.with_prefix(&options.prefix);
+    load_file(model, &file, options)?;
+    Ok(file.metadata)
+}
+
+/// Assigns the tensors of a file, whose prefix has been removed, or none of them.
+fn load_file(model: &(impl Module + ?Sized), file: &TensorFile, options: &LoadOptions) -> Result<()> {
     let params = model.named_parameters();
     let own: Vec<_> = params.iter().map(|(name, param)| (name.as_str(), param.shape())).collect();
     let mut problems = mismatches(&own, file.dims());
@@ -111,13 +121,12 @@ pub fn load_with(
         false => file.value_problem(name),
     }));
     if !problems.is_empty() {
-        return Err(Error::Checkpoint { path: path.to_path_buf(), problems });
+        return Err(Error::Checkpoint { path: file.path().to_path_buf(), problems });
     }
     // Upload first: an upload can fail, and nothing has changed then.
     let mut ready = Vec::with_capacity(params.len());
     for (name, param) in &params {
         ready.push((param, file.upload(name, &param.device())?));
     }
-    Param::set_all(ready)?;
-    Ok(file.metadata)
+    Param::set_all(ready)
 }

@@ -39,20 +39,29 @@ impl TensorFile {
     /// of another format. Well-known formats are named.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = read_regular(path)?;
+        Self::parse(path, &read_regular(path)?)
+    }
+
+    /// Verifies the bytes of a file; `path` is for errors.
+    pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let corrupt = |error: safetensors::SafeTensorError| {
-            let why = describe(&bytes).unwrap_or_else(|| error.to_string());
+            let why = describe(bytes).unwrap_or_else(|| error.to_string());
             let problems = vec![format!("not a whole safetensors file: {why}")];
             Error::Checkpoint { path: path.to_path_buf(), problems }
         };
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(corrupt)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(corrupt)?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(corrupt)?;
+        let file = SafeTensors::deserialize(bytes).map_err(corrupt)?;
         let read = |(name, view): (&str, TensorView<'_>)| (name.to_string(), HostTensor::from(view));
         Ok(TensorFile {
             tensors: file.iter().map(read).collect(),
             metadata: header.metadata().clone().unwrap_or_default(),
             path: path.to_path_buf(),
         })
+    }
+
+    /// The file's path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The tensors whose name starts with `prefix`, without the prefix.
@@ -132,6 +141,27 @@ impl From<TensorView<'_>> for HostTensor {
     }
 }
 
+impl HostTensor {
+    /// Names the first value that is infinite or NaN, if there is one.
+    pub(super) fn not_finite(&self, name: &str) -> Option<String> {
+        not_finite(name, self.values.as_ref().ok()?)
+    }
+}
+
+/// Copies arrays to host memory.
+pub(super) fn to_host(arrays: &BTreeMap<String, Array>) -> Result<BTreeMap<String, HostTensor>> {
+    let host = |(name, array): (&String, &Array)| {
+        let tensor = HostTensor { dims: array.dims().to_vec(), values: Ok(array.to_vec()?), integers: None };
+        Ok((name.clone(), tensor))
+    };
+    arrays.iter().map(host).collect()
+}
+
+/// Values as a file holds them.
+pub(super) fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
 /// Writes f32 arrays and metadata to a safetensors file, which is complete or absent; see [`save`](super::save).
 ///
 /// # Errors
@@ -141,25 +171,52 @@ pub fn write(
     arrays: &BTreeMap<String, Array>,
     metadata: HashMap<String, String>,
 ) -> Result<()> {
-    let path = path.as_ref();
-    let mut host = Vec::with_capacity(arrays.len());
-    for (name, array) in arrays {
-        let values = array.to_vec()?;
-        if let Some(problem) = not_finite(name, &values) {
+    let (path, tensors) = (path.as_ref(), to_host(arrays)?);
+    for (name, tensor) in &tensors {
+        if let Some(problem) = tensor.not_finite(name) {
             tracing::warn!(path = %path.display(), problem, "saved, but loading it is refused by default");
         }
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        host.push((name, array.dims().to_vec(), bytes));
     }
-    let refused = |error: safetensors::SafeTensorError| Error::Checkpoint {
-        path: path.to_path_buf(),
-        problems: vec![error.to_string()],
-    };
+    write_host(path, tensors, metadata)
+}
+
+/// Writes tensors in host memory, those with values.
+pub(super) fn write_host(
+    path: &Path,
+    tensors: BTreeMap<String, HostTensor>,
+    metadata: HashMap<String, String>,
+) -> Result<()> {
+    write_atomically(path, &serialized(path, tensors, metadata)?)
+}
+
+/// The bytes of a file; `path` is for errors.
+pub(super) fn serialized(
+    path: &Path,
+    tensors: BTreeMap<String, HostTensor>,
+    metadata: HashMap<String, String>,
+) -> Result<Vec<u8>> {
+    let refused = |problem: String| Error::Checkpoint { path: path.to_path_buf(), problems: vec![problem] };
+    // The values of a tensor go when its bytes are there.
+    let host: Vec<_> = tensors
+        .into_iter()
+        .filter_map(|(name, tensor)| Some((name, tensor.dims, bytes(&tensor.values.ok()?))))
+        .collect();
     let mut views = Vec::with_capacity(host.len());
     for (name, dims, bytes) in &host {
-        let view = TensorView::new(Dtype::F32, dims.clone(), bytes).map_err(refused)?;
-        views.push((name.as_str(), view));
+        let view = TensorView::new(Dtype::F32, dims.clone(), bytes);
+        views.push((name.as_str(), view.map_err(|error| refused(error.to_string()))?));
     }
     let metadata = (!metadata.is_empty()).then_some(metadata);
-    write_atomically(path, &serialize(views, metadata).map_err(refused)?)
+    let bytes = serialize(views, metadata).map_err(|error| refused(error.to_string()))?;
+    // The first number is the length of the header, which readers limit.
+    let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    if header > MAX_HEADER {
+        return Err(refused(format!(
+            "names and metadata take {header} bytes, the format allows {MAX_HEADER}"
+        )));
+    }
+    Ok(bytes)
 }
+
+/// The longest header that safetensors reads.
+const MAX_HEADER: u64 = 100_000_000;

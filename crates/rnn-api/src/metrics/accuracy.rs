@@ -30,8 +30,8 @@ impl Accuracy {
 
     /// Counts an example as right if its label is among the `k` highest scores.
     ///
+    /// # Errors
     /// `k` is 0.
-    /// `k` must be at least 1.
     pub fn top(k: usize) -> Result<Self> {
         if k == 0 {
             return Err(Error::value("Accuracy", "k", "at least 1", k));

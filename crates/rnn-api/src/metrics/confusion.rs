@@ -1,8 +1,9 @@
 //! [`ConfusionMatrix`]: how often each class is predicted as each other class.
 
 use super::{expect_classes, expect_count, expect_pairs, ratio};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::fmt;
 
 /// Precision, recall and F1 of one class, or an average over classes.
@@ -61,13 +62,42 @@ pub(super) fn macro_average(op: &'static str, counts: &[Counts]) -> Result<Score
     })
 }
 
-/// Counts of examples by label and prediction.
+/// Counts of examples by label and prediction. It prints as a table: one row per label, one column per prediction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Saved")]
 pub struct ConfusionMatrix {
     classes: usize,
     /// `[label, prediction]`
     counts: Vec<u64>,
+    /// The names of the classes, or none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
 }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    classes: usize,
+    counts: Vec<u64>,
+    #[serde(default)]
+    names: Vec<String>,
+}
+
+impl TryFrom<Saved> for ConfusionMatrix {
+    type Error = Error;
+
+    fn try_from(Saved { classes, counts, names }: Saved) -> Result<Self> {
+        let mut matrix = if names.is_empty() { Self::new(classes)? } else { Self::with_names(names)? };
+        if matrix.classes != classes {
+            return Err(Error::value(OP, "names", format!("{classes}, one per class"), matrix.classes));
+        }
+        expect_pairs(OP, "counts", counts.len(), "pairs of classes", matrix.counts.len())?;
+        matrix.counts = counts;
+        Ok(matrix)
+    }
+}
+
+const OP: &str = "ConfusionMatrix";
 
 impl ConfusionMatrix {
     /// The largest number of classes; their pairs take 512 MiB.
@@ -78,8 +108,43 @@ impl ConfusionMatrix {
     /// # Errors
     /// The number of classes is 0 or above [`ConfusionMatrix::MAX_CLASSES`].
     pub fn new(classes: usize) -> Result<Self> {
-        expect_count("ConfusionMatrix", "classes", classes, Self::MAX_CLASSES)?;
-        Ok(ConfusionMatrix { classes, counts: vec![0; classes * classes] })
+        expect_count(OP, "classes", classes, Self::MAX_CLASSES)?;
+        Ok(ConfusionMatrix { classes, counts: vec![0; classes * classes], names: Vec::new() })
+    }
+
+    /// Without examples yet, with a name for each class, which the table shows. `classes.names()` of
+    /// [`Classes`](crate::data::Classes) are such names.
+    ///
+    /// ```
+    /// use rnn_api::metrics::ConfusionMatrix;
+    /// # fn main() -> rnn_api::Result<()> {
+    /// let mut confusion = ConfusionMatrix::with_names(["rest", "walk"])?;
+    /// confusion.add(&[0, 1, 1], &[0, 0, 1])?;
+    /// let table = "\
+    /// label \\ predicted  rest  walk
+    ///              rest     1     1
+    ///              walk     0     1
+    /// ";
+    /// assert_eq!(confusion.to_string(), table);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// There are no names or more than [`ConfusionMatrix::MAX_CLASSES`], or two are equal.
+    pub fn with_names<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Result<Self> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let mut seen = HashSet::new();
+        if let Some(twice) = names.iter().find(|name| !seen.insert(*name)) {
+            return Err(Error::value(OP, "names", "all different", format!("{twice:?} twice")));
+        }
+        expect_count(OP, "names", names.len(), Self::MAX_CLASSES)?;
+        let matrix = Self::new(names.len())?;
+        Ok(ConfusionMatrix { names, ..matrix })
+    }
+
+    /// The names of the classes; empty without names.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// Adds examples.
@@ -87,7 +152,6 @@ impl ConfusionMatrix {
     /// # Errors
     /// The lists differ in length or are empty, or a label or prediction is not a class.
     pub fn add(&mut self, predictions: &[u32], labels: &[u32]) -> Result<()> {
-        const OP: &str = "ConfusionMatrix";
         expect_pairs(OP, "predictions", predictions.len(), "labels", labels.len())?;
         expect_classes(OP, "predictions", predictions, self.classes)?;
         expect_classes(OP, "labels", labels, self.classes)?;
@@ -121,7 +185,7 @@ impl ConfusionMatrix {
     /// No example was added.
     pub fn accuracy(&self) -> Result<f64> {
         let right: u64 = (0..self.classes).map(|class| self.count(class, class)).sum();
-        ratio("ConfusionMatrix", right as f64, self.total())
+        ratio(OP, right as f64, self.total())
     }
 
     /// The scores of each class.
@@ -144,7 +208,7 @@ impl ConfusionMatrix {
     /// # Errors
     /// No example was added.
     pub fn macro_average(&self) -> Result<Scores> {
-        macro_average("ConfusionMatrix", &self.class_counts())
+        macro_average(OP, &self.class_counts())
     }
 
     fn class_counts(&self) -> Vec<Counts> {
@@ -158,13 +222,25 @@ impl ConfusionMatrix {
     }
 }
 
-/// One row per label, one column per prediction.
+/// One row per label, one column per prediction; with the names of the classes, if there are any.
 impl fmt::Display for ConfusionMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.counts.iter().max().map_or(1, |most| most.to_string().len());
-        for row in self.counts.chunks(self.classes) {
+        const CORNER: &str = "label \\ predicted";
+        let widest = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
+        let name_width = widest(&mut self.names.iter().map(|name| name.chars().count()));
+        let count_width = widest(&mut self.counts.iter().map(|count| count.to_string().len()));
+        let (first, width) = (name_width.max(CORNER.len()), name_width.max(count_width));
+        if !self.names.is_empty() {
+            write!(f, "{CORNER:>first$}")?;
+            self.names.iter().try_for_each(|name| write!(f, "  {name:>width$}"))?;
+            writeln!(f)?;
+        }
+        for (label, row) in self.counts.chunks(self.classes).enumerate() {
             let cells: Vec<String> = row.iter().map(|count| format!("{count:>width$}")).collect();
-            writeln!(f, "{}", cells.join(" "))?;
+            match self.names.get(label) {
+                Some(name) => writeln!(f, "{name:>first$}  {}", cells.join("  "))?,
+                None => writeln!(f, "{}", cells.join(" "))?,
+            }
         }
         Ok(())
     }

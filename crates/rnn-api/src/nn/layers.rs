@@ -38,7 +38,7 @@ impl AnyRnnConfig {
     /// # Errors
     /// As [`RecurrentConfig::init`].
     pub fn init(&self, device: &Device, seed: u64) -> Result<AnyRnn> {
-        RecurrentLayer::new(self.parts(), device, seed)
+        RecurrentLayer::new(&self.parts(), device, seed)
     }
 }
 

@@ -6,10 +6,20 @@ use crate::nn::config::RecurrentCell;
 use crate::nn::recurrent::{Recurrent, RunInput};
 use crate::nn::state::{RecurrentState, sealed::Sealed};
 use crate::tensor::Tensor;
+use rnn_kernels::cell::StackSpec;
 use std::fmt;
 use std::sync::Arc;
 
 /// A running sequence per batch row, made by [`RecurrentLayer::stream`](crate::nn::RecurrentLayer::stream).
+///
+/// Its state is what the layer remembers of the steps so far: h of every layer, `[L, B, H]`, and c of an LSTM
+/// ([`StackState`](crate::nn::StackState)). It is all that a program needs to go on later:
+///
+/// - [`state`](Self::state) and [`set_state`](Self::set_state): in this process, such as to try several continuations.
+/// - [`save`](Self::save) and [`load`](Self::load): a file, for another process; also on another device.
+/// - [`to_bytes`](Self::to_bytes) and [`load_bytes`](Self::load_bytes): bytes, for a data base or a message.
+///
+/// The weights are not part of it; a model of several layers has a stream, and a state, for each of them.
 pub struct RecurrentStream<C: RecurrentCell> {
     layer: Arc<Recurrent>,
     batch: usize,
@@ -47,6 +57,15 @@ impl<C: RecurrentCell> RecurrentStream<C> {
         })?;
         self.state = C::State::from_tensors(out.h_n, out.c_n, 1);
         out.y.reshape(&[self.batch, spec.state_size()])
+    }
+
+    /// The number of rows.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    pub(crate) fn spec(&self) -> &StackSpec {
+        &self.layer.spec
     }
 
     /// The state after the last step. A cheap snapshot: later steps do not change it.

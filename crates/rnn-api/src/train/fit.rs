@@ -1,107 +1,29 @@
 //! The loop of a [`Trainer`].
 
-use super::carried::Carried;
 use super::diagnose::{NonFinite, Symptom, diagnose};
-use super::event::{EpochReport, Event, Outcome, Started, StepReport, StopReason, Validation};
+use super::event::{Callback, EpochReport, Event, Outcome, Started, StepReport, StopReason, Validation};
 use super::ratios::Ratios;
-use super::run::{Fit, Run};
+use super::run::{Fit, Own, Run};
+use super::score::Score;
 use super::settings::Settings;
-use super::source::Source;
-use super::steps::{Independent, Place, Steps, Streamed};
+use super::steps::{Place, Steps};
 use super::trainer::Trainer;
 use crate::autograd::{Gradients, no_grad};
-use crate::data::{Chunk, Streams};
 use crate::error::{Error, Result};
 use crate::optim::GradAccumulator;
-use crate::tensor::Tensor;
 use std::collections::BTreeMap;
 
 impl Trainer<'_> {
-    /// Trains on independent items; `step` computes the loss of one item. `source` may be a reference.
-    ///
-    /// If a step accumulates several items, their gradients are weighted as [`Source::weight`] says: for [`Batches`] by
-    /// rows. Where losses are means over valid time steps, use [`Trainer::fit_weighted`].
-    ///
-    /// [`Batches`]: crate::data::Batches
-    ///
-    /// # Errors
-    /// Contradictory settings; a checkpoint folder that must not be continued or does not fit; any error of
-    /// `step`, the validation, the source or a callback. A loss or gradients that are not finite are not an
-    /// error but a [`StopReason`].
-    pub fn fit<S: Source>(
-        &mut self,
-        source: S,
-        step: impl FnMut(&S::Item) -> Result<Tensor>,
-    ) -> Result<Outcome> {
-        let mut step = step;
-        self.run(&mut Independent::new(source, |item: &S::Item| Ok((step(item)?, None))))
-    }
-
-    /// As [`Trainer::fit`], for items of unequal weight: `step` computes the loss of an item, and the number of elements
-    /// over which that is a mean, such as valid time steps. With
-    /// [`TrainerConfig::accumulate`](super::TrainerConfig::accumulate), the gradient of a step is then that of one batch
-    /// of all its items. Only ratios of weights matter.
-    ///
-    /// ```
-    /// use rnn_api::LossOptions;
-    /// use rnn_api::data::{BatchConfig, Batches};
-    /// use rnn_api::prelude::*;
-    /// use rnn_api::train::TrainerConfig;
-    /// # fn main() -> rnn_api::Result<()> {
-    /// # let device = Device::cpu();
-    /// # let model = LstmConfig::new(1, 2).init(&device, 1)?;
-    /// # let adam = AdamConfig::new(0.01).init(&model)?;
-    /// let lengths = [5, 2, 4, 1];
-    /// let mut trainer = TrainerConfig::new(1).with_accumulate(2).init(&model, adam)?;
-    /// trainer.fit_weighted(Batches::new(lengths.len(), &BatchConfig::new(2))?, |batch| {
-    ///     let valid = batch.copy(&lengths)?;
-    ///     let x = Tensor::ones(&device, &[5, valid.len(), 1])?;
-    ///     let labels = Tensor::zeros(&device, &[5, valid.len(), 2])?;
-    ///     let over = LossOptions::new().with_lengths(&valid);
-    ///     let loss = model.forward(&x, None)?.y.mse_over(&labels, &over)?;
-    ///     Ok((loss, valid.iter().sum::<usize>() as f32))
-    /// })?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Trainer::fit`]; a weight that is not finite and positive.
-    pub fn fit_weighted<S: Source>(
-        &mut self,
-        source: S,
-        step: impl FnMut(&S::Item) -> Result<(Tensor, f32)>,
-    ) -> Result<Outcome> {
-        let mut step = step;
-        let weighted = |item: &S::Item| {
-            let (loss, weight) = step(item)?;
-            Ok((loss, Some(weight)))
-        };
-        self.run(&mut Independent::new(source, weighted))
-    }
-
-    /// Trains on streams by truncated BPTT. `step` computes the loss of a chunk and the state after it, from
-    /// the state before it, which is `None` at the start of an epoch. The state after a chunk is the initial
-    /// state of the next; gradients flow back over
-    /// [`TrainerConfig::backward_steps`](super::TrainerConfig::backward_steps).
-    ///
-    /// # Errors
-    /// As [`Trainer::fit`]; `backward_steps` above the steps of a chunk and not a multiple of them.
-    pub fn fit_streams<T: Copy, C: Carried>(
-        &mut self,
-        streams: &mut Streams<T>,
-        step: impl FnMut(&Chunk<T>, Option<&C>) -> Result<(Tensor, C)>,
-    ) -> Result<Outcome> {
-        self.run(&mut Streamed::new(streams, self.config.backward_steps, step)?)
-    }
-
-    fn run(&mut self, steps: &mut dyn Steps) -> Result<Outcome> {
+    /// A whole run over these items, with the closures of this run beside those of the trainer.
+    pub(super) fn drive(&mut self, steps: &mut dyn Steps, own: Own<'_>) -> Result<Outcome> {
         let _span = tracing::info_span!("fit").entered();
-        self.config.early_stopping.check(self.validation.is_some())?;
+        let validates = own.validation.is_some() || self.validation.is_some();
+        self.config.early_stopping.check(validates)?;
         for (field, set) in [
             ("plateau", self.config.plateau.is_some()),
             ("validate_every", self.config.validate_every.is_some()),
         ] {
-            if set && self.validation.is_none() {
+            if set && !validates {
                 return Err(Error::config("TrainerConfig", field, "absent without Trainer::validate", "set"));
             }
         }
@@ -110,7 +32,7 @@ impl Trainer<'_> {
             Some(_) => self.settings(steps)?,
             None => Settings::new(),
         };
-        let mut fit = Fit::new(steps, run, settings);
+        let mut fit = Fit::new(steps, run, settings, own);
         let (resumed, stop) = self.resume(&mut fit)?;
         if !resumed {
             // The source may have been used before.
@@ -139,7 +61,7 @@ impl Trainer<'_> {
             resumed_step: fit.run.step,
             planned_steps,
         };
-        self.emit(&Event::Started(&started))
+        self.emit(fit, &Event::Started(&started))
     }
 
     /// Takes items until an optimizer step or the end of the epoch. Returns the reason if the run must stop.
@@ -236,7 +158,9 @@ impl Trainer<'_> {
         loss: f64,
         draws: &BTreeMap<String, u64>,
     ) -> Result<Option<StopReason>> {
-        let ratios = self.callbacks.iter().any(|callback| callback.wants_update_ratios());
+        let mut callbacks = self.callbacks.iter().map(|callback| &**callback as &dyn Callback);
+        let ratios = callbacks.any(Callback::wants_update_ratios)
+            || fit.own.callbacks.iter().any(|callback| callback.wants_update_ratios());
         let ratios = ratios.then(|| Ratios::before(self.model));
         let skipped = self.optimizer.skipped_steps();
         match self.optimizer.step(gradients) {
@@ -266,7 +190,7 @@ impl Trainer<'_> {
             update_ratios,
             seconds: fit.seconds(),
         };
-        let stop = self.emit(&Event::Step(&report))?;
+        let stop = self.emit(fit, &Event::Step(&report))?;
         match self.config.validate_every {
             Some(every) if fit.run.step.is_multiple_of(every) => Ok(stop.or(self.score(fit, epoch, true)?)),
             _ => Ok(stop),
@@ -288,12 +212,17 @@ impl Trainer<'_> {
             seconds: fit.seconds(),
         };
         fit.run.epochs.push(report.clone());
-        Ok(stop.or(self.emit(&Event::Epoch(&report))?))
+        Ok(stop.or(self.emit(fit, &Event::Epoch(&report))?))
     }
 
     /// Validates; `steers` says whether the score influences the run.
     fn score(&mut self, fit: &mut Fit<'_>, epoch: u64, steers: bool) -> Result<Option<StopReason>> {
-        let Some(validation) = &mut self.validation else { return Ok(None) };
+        let validation: &mut dyn FnMut() -> Result<Score> =
+            match (&mut fit.own.validation, &mut self.validation) {
+                (Some(validation), _) => validation,
+                (None, Some(validation)) => validation,
+                (None, None) => return Ok(None),
+            };
         let _span = tracing::debug_span!("validate").entered();
         let model = self.model;
         model.eval();
@@ -317,7 +246,7 @@ impl Trainer<'_> {
             (fit.run.best, fit.best) = (Some(validation.clone()), Some(weights));
         }
         (fit.run.last, fit.run.validated_step) = (Some(score.clone()), Some(fit.run.step));
-        let stop = self.emit(&Event::Validated(&validation))?;
+        let stop = self.emit(fit, &Event::Validated(&validation))?;
         if !steers {
             return Ok(None);
         }
@@ -384,9 +313,9 @@ impl Trainer<'_> {
         }
         self.model.eval();
         let seconds = fit.seconds();
-        let Run { step: steps, best, last, epochs, .. } = fit.run;
+        let Run { step: steps, best, last, epochs, .. } = std::mem::take(&mut fit.run);
         let outcome = Outcome { reason, steps, best, last, epochs, seconds };
-        self.emit(&Event::Ended(&outcome))?;
+        self.emit(&mut fit, &Event::Ended(&outcome))?;
         Ok(outcome)
     }
 }

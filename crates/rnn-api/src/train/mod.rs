@@ -5,9 +5,7 @@
 //! to [`Callback`]s such as `Progress` and [`JsonLog`], and prints nothing itself.
 //!
 //! ```no_run
-//! use rnn_api::data::{StreamConfig, Streams, Vocabulary, VocabularyConfig};
-//! use rnn_api::prelude::*;
-//! use rnn_api::train::{CheckpointConfig, Interrupt, JsonLog, Progress, Score, TrainerConfig};
+//! use rnn_api::train::prelude::*;
 //! # struct CharLm { embedding: Embedding, lstm: Lstm, head: Linear }
 //! # module!(CharLm { embedding, lstm, head });
 //! # fn nats(_: &CharLm) -> rnn_api::Result<f64> { Ok(0.0) }
@@ -26,8 +24,8 @@
 //! trainer.validate(|| Ok(Score::min("nats", nats(&model)?)));
 //! trainer.on_event(Progress::new()).on_event(JsonLog::new("runs/one.jsonl"));
 //! trainer.interrupt(&Interrupt::on_ctrl_c()?);
-//! let mut streams = Streams::of_indices(documents, &StreamConfig::new(32, 50))?;
-//! let outcome = trainer.fit_streams(&mut streams, |chunk, state: Option<&LstmState>| {
+//! let streams = Streams::of_indices(documents, &StreamConfig::new(32, 50))?;
+//! let outcome = trainer.fit_streams(streams, |chunk, state: Option<&LstmState>| {
 //!     let x = model.embedding.forward(&chunk.x.to_tensor(&device)?)?;
 //!     let out = model.lstm.forward(&x, state)?;
 //!     let loss = model.head.forward(&out.y)?.cross_entropy(&chunk.y.to_tensor(&device)?)?;
@@ -37,15 +35,19 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(feature = "progress")]
+mod bar;
 mod carried;
 mod checkpoint;
 mod config;
 mod diagnose;
 mod event;
 mod fit;
+mod fitting;
 mod interrupt;
-mod kept;
 mod log;
+mod predict;
+pub mod prelude;
 #[cfg(feature = "progress")]
 mod progress;
 mod ratios;
@@ -63,8 +65,10 @@ pub use checkpoint::{Checkpoint, CheckpointConfig, Every};
 pub use config::TrainerConfig;
 pub use diagnose::{NonFinite, Origin, Symptom};
 pub use event::{Callback, EpochReport, Event, Flow, Outcome, Started, StepReport, StopReason, Validation};
+pub use fitting::TrainerRun;
 pub use interrupt::Interrupt;
 pub use log::JsonLog;
+pub use predict::{predict, predict_each};
 #[cfg(feature = "progress")]
 pub use progress::Progress;
 pub use score::Score;

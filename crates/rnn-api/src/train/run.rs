@@ -1,11 +1,12 @@
 //! The state of a run.
 
 use super::checkpoint::lock::FolderLock;
-use super::event::{EpochReport, Validation};
+use super::event::{Callback, EpochReport, Validation};
 use super::score::Score;
 use super::settings::Settings;
 use super::steps::Steps;
 use super::stopping::Watch;
+use crate::error::Result;
 use crate::optim::ReduceOnPlateau;
 use rnn_runtime::Array;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,17 @@ pub(super) struct Run {
     pub(super) ema_updates: Option<u64>,
 }
 
+/// A validation.
+pub(super) type Validate<'r> = Box<dyn FnMut() -> Result<Score> + 'r>;
+
+/// The closures of one run, beside those of its trainer.
+#[derive(Default)]
+pub(super) struct Own<'r> {
+    /// Instead of the trainer's.
+    pub(super) validation: Option<Validate<'r>>,
+    pub(super) callbacks: Vec<Box<dyn Callback + 'r>>,
+}
+
 /// A run in progress.
 pub(super) struct Fit<'r> {
     pub(super) steps: &'r mut dyn Steps,
@@ -42,6 +54,7 @@ pub(super) struct Fit<'r> {
     pub(super) settings: Settings,
     /// Held until the end of the run.
     pub(super) lock: Option<FolderLock>,
+    pub(super) own: Own<'r>,
 }
 
 /// Identifies a checkpoint's content: steps, whole epochs, step of the best score.
@@ -49,10 +62,10 @@ pub(super) type Moment = (u64, usize, Option<u64>);
 
 impl<'r> Fit<'r> {
     /// A run that starts now.
-    pub(super) fn new(steps: &'r mut dyn Steps, run: Run, settings: Settings) -> Self {
+    pub(super) fn new(steps: &'r mut dyn Steps, run: Run, settings: Settings, own: Own<'r>) -> Self {
         let now = Instant::now();
         let (best, saved_at, lock) = (None, None, None);
-        Fit { steps, run, best, started: now, before: 0.0, saved: now, saved_at, settings, lock }
+        Fit { steps, run, best, started: now, before: 0.0, saved: now, saved_at, settings, lock, own }
     }
 
     pub(super) fn moment(&self) -> Moment {

@@ -72,7 +72,8 @@ impl Trainer<'_> {
         }
         let path = write(&config, fit.run.step, &content)?;
         (fit.saved, fit.saved_at) = (Instant::now(), Some(fit.moment()));
-        self.emit(&Event::Saved { path: &path, step: fit.run.step })
+        let step = fit.run.step;
+        self.emit(fit, &Event::Saved { path: &path, step })
     }
 
     /// Resumes from the last intact checkpoint, if there is one and resuming is enabled. Returns whether it did,
@@ -90,7 +91,7 @@ impl Trainer<'_> {
                 let mut stop = None;
                 for (path, error) in damaged {
                     tracing::warn!(path = %path.display(), %error, "damaged checkpoint: going on from an older one");
-                    let wish = self.emit(&Event::Damaged { path: &path, error: &error })?;
+                    let wish = self.emit(fit, &Event::Damaged { path: &path, error: &error })?;
                     stop = stop.or(wish);
                 }
                 self.restore(fit, &checkpoint, &config.path).map(|()| (true, stop))

@@ -3,9 +3,10 @@
 use super::config::TrainerConfig;
 use super::event::{Callback, Event, Flow, StopReason};
 use super::interrupt::Interrupt;
-use super::kept::kept_value;
+use super::run::{Fit, Validate};
 use super::score::Score;
 use crate::error::{Error, Result};
+use crate::kept::kept_value;
 use crate::nn::Module;
 use crate::optim::{Ema, Optimizer};
 use rnn_runtime::{Array, Device};
@@ -56,7 +57,7 @@ pub struct Trainer<'a> {
     pub(super) model: &'a dyn Module,
     pub(super) optimizer: Box<dyn Optimizer + 'a>,
     pub(super) ema: Option<Ema>,
-    pub(super) validation: Option<Box<dyn FnMut() -> Result<Score> + 'a>>,
+    pub(super) validation: Option<Validate<'a>>,
     pub(super) callbacks: Vec<Box<dyn Callback + 'a>>,
     pub(super) kept: BTreeMap<String, serde_json::Value>,
     pub(super) interrupt: Interrupt,
@@ -90,12 +91,15 @@ impl TrainerConfig {
 impl<'a> Trainer<'a> {
     /// Sets the validation. It is called with the model in evaluation mode, under
     /// [`no_grad`](crate::no_grad), and with the averaged weights if the configuration has an average.
+    ///
+    /// The trainer keeps it, so what it borrows has to be declared before the trainer. [`Trainer::run`] takes a validation
+    /// that borrows anything.
     pub fn validate(&mut self, validation: impl FnMut() -> Result<Score> + 'a) -> &mut Self {
         self.validation = Some(Box::new(validation));
         self
     }
 
-    /// Adds a callback.
+    /// Adds a callback. What it borrows has to be declared before the trainer; see [`Trainer::run`].
     pub fn on_event(&mut self, callback: impl Callback + 'a) -> &mut Self {
         self.callbacks.push(Box::new(callback));
         self
@@ -145,14 +149,17 @@ impl<'a> Trainer<'a> {
         self.model.parameters().first().map_or_else(Device::cpu, |param| param.device())
     }
 
-    /// Calls all callbacks; the first request to stop is the reason.
-    pub(super) fn emit(&mut self, event: &Event<'_>) -> Result<Option<StopReason>> {
+    /// Calls all callbacks, those of the run last; the first request to stop is the reason.
+    pub(super) fn emit(&mut self, fit: &mut Fit<'_>, event: &Event<'_>) -> Result<Option<StopReason>> {
         let mut stop = None;
-        for callback in &mut self.callbacks {
+        let mut call = |callback: &mut dyn Callback| -> Result<()> {
             if let Flow::Stop(why) = callback.on_event(event)? {
                 stop.get_or_insert(StopReason::Requested { why });
             }
-        }
+            Ok(())
+        };
+        self.callbacks.iter_mut().try_for_each(|callback| call(&mut **callback))?;
+        fit.own.callbacks.iter_mut().try_for_each(|callback| call(&mut **callback))?;
         Ok(stop)
     }
 }

@@ -60,6 +60,21 @@ pub(crate) fn targets() -> Vec<Target> {
             has_checksums: false,
             run: optimizer,
         },
+        Target {
+            name: "model_file",
+            seeds: vec![bytes_of(|path| {
+                let config = LinearConfig::new(2, 3);
+                io::save_model(path, &config.init(&Device::cpu(), 1).unwrap(), &config).unwrap();
+            })],
+            has_checksums: true,
+            run: model_file,
+        },
+        Target {
+            name: "stream_state",
+            seeds: vec![bytes_of(|path| stream().save(path).unwrap())],
+            has_checksums: true,
+            run: stream_state,
+        },
         Target { name: "checkpoint", seeds: checkpoints(), has_checksums: true, run: checkpoint },
     ]
 }
@@ -77,6 +92,37 @@ fn model(path: &Path) -> bool {
             false
         }
     }
+}
+
+fn model_file(path: &Path) -> bool {
+    match io::load_model::<LinearConfig>(path, &Device::cpu()) {
+        Ok((linear, config)) => {
+            assert_eq!(linear.weight.dims(), [config.output_size, config.input_size]);
+            assert!(linear.weight.value().to_vec().unwrap().iter().all(|x| x.is_finite()));
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// A stream after one step.
+fn stream() -> LstmStream {
+    let mut stream = LstmConfig::new(2, 3).init(&Device::cpu(), 1).unwrap().stream(2).unwrap();
+    stream.step(&Tensor::ones(&Device::cpu(), &[2, 2]).unwrap()).unwrap();
+    stream
+}
+
+fn stream_state(path: &Path) -> bool {
+    let mut stream = stream();
+    let values = |stream: &LstmStream| {
+        let LstmState { h, c, .. } = stream.state();
+        [h.to_vec().unwrap(), c.to_vec().unwrap()].concat()
+    };
+    let before = values(&stream);
+    let accepted = stream.load(path).is_ok();
+    assert!(values(&stream).iter().all(|x| x.is_finite()));
+    assert!(accepted || values(&stream) == before, "a refused file changed the stream");
+    accepted
 }
 
 fn trained(net: &Net) -> Adam {

@@ -23,6 +23,7 @@ const MOST_ROWS: usize = 8;
 const SUBGROUP: &str = "rnn/subgroup";
 const SEQUENCE: &str = "rnn/sequence";
 const HELD: &str = "rnn/held";
+const REGISTERS: &str = "rnn/registers";
 const HALF: &str = "rnn/half";
 
 /// The planner's report on one recurrence.
@@ -78,9 +79,11 @@ impl GpuDevice {
         let dims = pass.dims(dims);
         let plan = match (forced, measured) {
             (None, Some(plan)) if facts.allows(&plan, work) => plan,
-            _ => self.0.tuning.estimated((facts.subgroup_size, facts.held_bytes, dims, work, forced), || {
-                facts.plan(dims, work, forced)
-            }),
+            _ => {
+                let memory = (facts.held_bytes, facts.keeps_weights);
+                let question = (facts.subgroup_size, memory, dims, work, forced);
+                self.0.tuning.estimated(question, || facts.plan(dims, work, forced))
+            }
         };
         let fails =
             plan.algorithm == Algorithm::Sequence && !self.works(SEQUENCE, facts.fetch(), plan.algorithm)?;
@@ -186,6 +189,7 @@ impl GpuDevice {
             Fetch::Workgroup => "rows through workgroup memory",
             Fetch::Held => "rows stay in workgroup memory",
             Fetch::HeldWeights => "rows and weights stay in workgroup memory",
+            Fetch::KeptWeights => "rows stay in workgroup memory and weights in registers",
         }
         .to_string();
         if plan.split > 1 {
@@ -231,6 +235,7 @@ impl GpuDevice {
         Ok(Facts {
             subgroup_size: self.subgroup_size().filter(|_| works),
             held_bytes: held,
+            keeps_weights: held > 0 && self.works(REGISTERS, Fetch::KeptWeights, Algorithm::Sequence)?,
             workgroup_bytes: self.0.limits.max_compute_workgroup_storage_size as usize,
             largest_workgroup: self.largest_workgroup(),
             speed: self.speed()?.speed,

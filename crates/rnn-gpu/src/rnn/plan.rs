@@ -8,7 +8,7 @@
 use super::algorithm::Algorithm;
 use crate::calibration::Speed;
 use rnn_base::args::recurrence::LayerDims;
-use rnn_kernels::catalogue::rnn::Fetch;
+use rnn_kernels::catalogue::rnn::{Fetch, KEPT_DEPTH, KEPT_TURNS};
 
 /// A recurrence's algorithm and tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,11 @@ impl Plan {
         self.workgroup / self.split
     }
 
+    /// Whether the invocations of a workgroup have registers for all weights.
+    fn keeps_all_weights(&self, work: Work) -> bool {
+        self.units() >= work.lanes && work.depth <= 4 * KEPT_DEPTH && self.turns(work) <= KEPT_TURNS
+    }
+
     /// Barriers of a step on an adapter with this many bytes of workgroup memory.
     fn barriers(&self, work: Work, memory: usize) -> f64 {
         let turns = work.lanes.div_ceil(self.units() * self.across);
@@ -63,6 +68,9 @@ pub(super) const OTHER_BYTES: usize = 2048;
 
 /// Smallest number of vectors of four along k per invocation where a product is shared.
 const MIN_PART: usize = 4;
+
+/// The same where weights stay in registers, so that parts of any depth are small enough.
+const MIN_KEPT_PART: usize = 2;
 
 /// Sizes of workgroups. Every size is another kernel to compile, so there are few; further invocations join where they can
 /// share a product. Of plans with the same estimate the first counts: that with fewer workgroups.
@@ -86,6 +94,8 @@ pub(crate) struct Facts {
     pub(crate) subgroup_size: Option<u32>,
     /// Bytes of workgroup memory for arrays that stay there from step to step.
     pub(crate) held_bytes: usize,
+    /// Whether invocations can keep weights in registers.
+    pub(crate) keeps_weights: bool,
     /// Bytes of workgroup memory.
     pub(crate) workgroup_bytes: usize,
     /// Most invocations of a workgroup.
@@ -115,6 +125,9 @@ impl Facts {
                 Fetch::Subgroup => self.fetch() == Fetch::Subgroup,
                 Fetch::Held => work.holds != Holds::Nothing && fits(),
                 Fetch::HeldWeights => work.holds == Holds::All && fits(),
+                Fetch::KeptWeights => {
+                    self.keeps_weights && work.holds == Holds::All && fits() && plan.keeps_all_weights(work)
+                }
             }
     }
 
@@ -191,7 +204,7 @@ impl Facts {
                     (Algorithm::Step, Fetch::Subgroup) => &[Fetch::Subgroup],
                     (Algorithm::Step, _) => &[Fetch::Workgroup],
                     (_, Fetch::Subgroup) => &[Fetch::Subgroup, Fetch::Held, Fetch::HeldWeights],
-                    _ => &[Fetch::HeldWeights, Fetch::Held, Fetch::Workgroup],
+                    _ => &[Fetch::KeptWeights, Fetch::HeldWeights, Fetch::Held, Fetch::Workgroup],
                 };
                 fetches.iter().map(move |&fetch| (algorithm, fetch))
             })
@@ -238,7 +251,7 @@ impl Facts {
         let busy = (plan.workgroup as f64 * rounds / self.lanes() as f64).min(1.0);
         let products = per_row * plan.rows as f64 / (speed.fma * busy);
         let weights = match plan.fetch {
-            Fetch::HeldWeights => 0.0,
+            Fetch::HeldWeights | Fetch::KeptWeights => 0.0,
             // The sums of more rows do not fit in registers, which costs what reading the weights again would.
             _ => {
                 let times = plan.rows.div_ceil(ROWS_IN_REGISTERS) as f64;
@@ -266,7 +279,8 @@ fn shapes(fetch: Fetch, work: Work) -> impl Iterator<Item = (usize, usize)> {
         _ if shares => &SHARED_SIZES,
         _ => &OTHER_SIZES,
     };
-    let most = if shares { (work.depth / 4 / MIN_PART).max(1) } else { 1 };
+    let least = if fetch == Fetch::KeptWeights { MIN_KEPT_PART } else { MIN_PART };
+    let most = if shares { (work.depth / 4 / least).max(1) } else { 1 };
     let splits = (0..usize::BITS).map(|n| 1usize << n).take_while(move |&split| split <= most);
     splits
         .flat_map(|split| sizes.iter().map(move |&workgroup| (workgroup, split)))

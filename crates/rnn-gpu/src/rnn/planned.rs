@@ -125,6 +125,7 @@ impl<'a> Pass<'a> {
             facts: Facts {
                 subgroup_size: adapter.subgroup_size,
                 held_bytes: held,
+                keeps_weights: held > 0,
                 workgroup_bytes: adapter.workgroup_bytes,
                 largest_workgroup: adapter.largest_workgroup,
                 speed: adapter.speed.unwrap_or_else(|| Speed::assumed(adapter.kind)),

@@ -17,7 +17,7 @@ impl Plan {
         match self.fetch {
             Fetch::Subgroup => 0,
             Fetch::Workgroup => 4 * self.rows * STAGED,
-            Fetch::Held => rows,
+            Fetch::Held | Fetch::KeptWeights => rows,
             Fetch::HeldWeights => rows + 4 * work.lanes * work.outputs * work.depth,
         }
     }
@@ -58,9 +58,12 @@ impl Plan {
 }
 
 impl Plan {
-    /// Turns of the loop over a staged part of k, if there are one or two in each part; else 0. More turns, unrolled,
-    /// need more registers than a GPU has.
+    /// Turns of the loop over a part of k, if they are constant; else 0. Where weights are in registers, a part is all of
+    /// k. Elsewhere there are one or two turns in each part; more, unrolled, would need more registers than a GPU has.
     pub(super) fn turns(&self, work: Work) -> usize {
+        if self.fetch == Fetch::KeptWeights {
+            return work.depth.div_ceil(4 * self.split);
+        }
         let quads = STAGED / 4;
         let few = self.split <= quads && 2 * self.split >= quads;
         if few && work.depth.is_multiple_of(STAGED) { quads / self.split } else { 0 }

@@ -48,7 +48,7 @@ impl Case {
 
 /// What the estimate of a plan depends on besides the adapter: bytes that kernels may hold, sizes, and the algorithm asked
 /// for.
-type Question = (Option<u32>, usize, LayerDims, Work, Option<Algorithm>);
+type Question = (Option<u32>, (usize, bool), LayerDims, Work, Option<Algorithm>);
 
 /// Questions whose answers are kept; comparing this many takes a microsecond.
 const KNOWN_PLANS: usize = 128;
@@ -109,7 +109,8 @@ impl Tuning {
     }
 }
 
-const FETCHES: [Fetch; 4] = [Fetch::Subgroup, Fetch::Workgroup, Fetch::Held, Fetch::HeldWeights];
+const FETCHES: [Fetch; 5] =
+    [Fetch::Subgroup, Fetch::Workgroup, Fetch::Held, Fetch::HeldWeights, Fetch::KeptWeights];
 
 fn fetch_name(fetch: Fetch) -> &'static str {
     match fetch {
@@ -117,6 +118,7 @@ fn fetch_name(fetch: Fetch) -> &'static str {
         Fetch::Workgroup => "workgroup",
         Fetch::Held => "held",
         Fetch::HeldWeights => "held_weights",
+        Fetch::KeptWeights => "kept_weights",
     }
 }
 

@@ -1,8 +1,15 @@
 // Recurrent weights are read from memory in every step; if they are few, from a cache.
-// Defines: hold_weights, held_weight. Needs: lib/weights_*.wgsl.
+// Defines and needs: as lib/weights_registers.wgsl.
 
-fn hold_weights(first: u32, count: u32, lane: u32) {}
+const CHUNK: u32 = 32u; // vec4 along k in a part
+const KEPT: bool = false;
+
+fn hold_weights(direction: u32, width: u32, depth: u32, lane: u32) {}
 
 fn held_weight(at: u32) -> vec4<f32> {
     return weight(at);
+}
+
+fn turn_weights(turn: u32, place: u32) -> Kept {
+    return weights_at(place);
 }

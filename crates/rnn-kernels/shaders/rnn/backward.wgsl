@@ -24,7 +24,6 @@ override PHASES: u32;
 override SPLIT: u32;    // as in rnn/forward.wgsl
 override TURNS: u32;
 override PARTIALS: u32;
-const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
 @group(0) @binding(0) var<uniform> params: Params;
 // Binding 0, the weights, is in lib/weights_*.wgsl: [D, G*H/4, P/4, 4], four units at one k; then [D, K/4, H/4, 4]
@@ -41,6 +40,7 @@ const CHUNK: u32 = 32u; // vec4 along k staged at a time
                                                                         // lib/options.wgsl
 
 alias Sum = vec4<f32>; // see rnn/forward.wgsl
+alias Kept = mat4x4<f32>;
 
 const SECOND: u32 = 2u;
 
@@ -69,8 +69,13 @@ fn plane(n: u32, at: Place) -> u32 {
 }
 
 // The weights of four units at four values along k.
-fn four_weights(at: u32) -> mat4x4<f32> {
+fn weights_at(at: u32) -> Kept {
     return mat4x4(held_weight(at), held_weight(at + 1u), held_weight(at + 2u), held_weight(at + 3u));
+}
+
+// The place of the weights of four units at four values of k.
+fn weights_place(direction: u32, quad: u32, k: u32) -> u32 {
+    return ((direction * row_width() + k) * (params.state / 4u) + quad) * 4u;
 }
 
 // acc + w x: a column of w is four units at one value along k.
@@ -389,8 +394,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let ticks = min(step_count() - skipped, first + 1u);
-    let vectors = row_width() * params.state;
-    hold_weights(weights_direction * vectors, vectors, lane);
+    hold_weights(weights_direction, params.state / 4u, select(row_width(), 0u, INDEPENDENT), lane);
     begin_ring(row0, direction, first / PHASES % 2u, lane);
     for (var n = 0u; n < ticks; n++) {
         let later = (first - n) / PHASES;
@@ -469,14 +473,17 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
                 if TURNS > 0u {
                     for (var turn = 0u; turn < TURNS; turn++) {
                         let k = k0 + part + turn * SPLIT;
+                        if KEPT && k >= end {
+                            continue;
+                        }
                         fetch_rows(k);
-                        let w = four_weights(start + (weights_of + k * width) * 4u);
+                        let w = turn_weights(turn, start + (weights_of + k * width) * 4u);
                         acc$R = quad_product(acc$R, w, row($Ru));
                     }
                 } else {
                     for (var k = k0 + part; k < end; k += SPLIT) {
                         fetch_rows(k);
-                        let w = four_weights(start + (weights_of + k * width) * 4u);
+                        let w = weights_at(start + (weights_of + k * width) * 4u);
                         acc$R = quad_product(acc$R, w, row($Ru));
                     }
                 }

@@ -30,9 +30,8 @@ override WORKGROUP: u32;
 override PROJECTED: bool;    // LSTM: h is a projection of the cell's output
 override PHASES: u32;        // phases per step
 override SPLIT: u32;         // invocations that share a unit's product, each with some of k; 1 if a step has phases
-override TURNS: u32;         // turns of the loop over a staged part of k, if they are one or two in each part; else 0
+override TURNS: u32;         // turns of the loop over a part of k, if they are constant; else 0
 override PARTIALS: u32;      // sums in workgroup memory: WORKGROUP times the rows at a time
-const CHUNK: u32 = 32u; // vec4 along k staged at a time
 
 @group(0) @binding(0) var<uniform> params: Params;
 // Binding 0, the weights, is in lib/weights_*.wgsl: vectors of four, [D, P/4, H, G]; then [D, H/4, P] of a
@@ -44,7 +43,8 @@ const CHUNK: u32 = 32u; // vec4 along k staged at a time
 @group(1) @binding(6) var<storage, read_write> ring: array<RingValue>;  // [2, D, B, P], then see lib/options.wgsl
 @group(1) @binding(7) var<storage, read_write> stats: array<vec4<f32>>; // [T, B, D]: see `stats` in lib/options.wgsl
 
-alias Sum = Gates; // of a product, for the parts in lib/sums_*.wgsl
+alias Sum = Gates;    // of a product, for the parts in lib/sums_*.wgsl
+alias Kept = Weights; // of one unit at four values of k, for the parts in lib/weights_*.wgsl
 
 const SECOND: u32 = 2u; // the slot of the second product's operand
 
@@ -291,6 +291,15 @@ fn finish_rows(rows: vec2<u32>, early: Operands, at: Place, part: u32, lane: u32
     sums_are_read();
 }
 
+// The place of the weights of a unit at four values of k.
+fn weights_place(direction: u32, unit: u32, k: u32) -> u32 {
+    return ((direction * (params.state / 4u) + k) * params.hidden + unit) * GATES;
+}
+
+fn weights_at(place: u32) -> Kept {
+    return load_weights(place);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let direction = group.z;
@@ -302,8 +311,8 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     if first >= last {
         return;
     }
-    let vectors = params.state / 4u * params.hidden * GATES;
-    hold_weights(weights_direction * vectors, vectors, lane);
+    let depth = select(params.state / 4u, 0u, INDEPENDENT);
+    hold_weights(weights_direction, params.hidden, depth, lane);
     begin_ring(row0, direction, first / PHASES % 2u, lane);
     for (var tick = first; tick < last; tick++) {
         let s = tick / PHASES;
@@ -340,7 +349,6 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
             }
             workgroupBarrier();
         } else if phase == 0u {
-            let depth = select(params.state / 4u, 0u, INDEPENDENT);
             let units = WORKGROUP / SPLIT;
             let part = part_of(lane, units);
             begin_rows(row0, direction, s % 2u, lane);
@@ -349,7 +357,6 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                 let at = Place(row0, unit, direction, s);
                 // Invocations beyond the last unit repeat it and store nothing; so do those beyond the last row.
                 let live_unit = min(unit, params.hidden - 1u);
-                let weights_of = weights_direction * depth * params.hidden + live_unit;
                 let early = load_operands(Place(row0 + min(part, rows - 1u), live_unit, direction, s));
                 var acc$R = Gates();
                 for (var k0 = 0u; k0 < depth; k0 += CHUNK) {
@@ -359,14 +366,17 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                         // Compilers unroll this loop, and the loads of all turns overlap.
                         for (var turn = 0u; turn < TURNS; turn++) {
                             let k = k0 + part + turn * SPLIT;
+                            if KEPT && k >= end {
+                                continue;
+                            }
                             fetch_rows(k);
-                            let w = load_weights((weights_of + k * params.hidden) * GATES);
+                            let w = turn_weights(turn, weights_place(weights_direction, live_unit, k));
                             acc$R = product(acc$R, w, row($Ru));
                         }
                     } else {
                         for (var k = k0 + part; k < end; k += SPLIT) {
                             fetch_rows(k);
-                            let w = load_weights((weights_of + k * params.hidden) * GATES);
+                            let w = weights_at(weights_place(weights_direction, live_unit, k));
                             acc$R = product(acc$R, w, row($Ru));
                         }
                     }

@@ -3,7 +3,7 @@
 use super::{SHAPE, error, error_of, open, options};
 use rnn_base::cache::{CacheFile, checksum};
 use rnn_kernels::cell::{CellSpec, Storage};
-use rnn_runtime::{Algorithm, CacheDir, Device, DeviceKind, GpuOptions, SpeedSource};
+use rnn_runtime::{AdapterInfo, Algorithm, CacheDir, Device, DeviceKind, GpuOptions, SpeedSource};
 use rnn_testing::oracle::stack_spec;
 use rnn_testing::shapes::RnnShape;
 use std::fs;
@@ -101,22 +101,36 @@ pub(crate) fn an_explanation_says_where_its_facts_come_from(_: &Device) {
     assert!(cpu.speed.is_none() && !cpu.to_string().contains("adapter:"));
 }
 
-/// An adapter whose file says that it takes 1,024 invocations to keep a core busy.
-pub(crate) fn workgroups_beyond_256_compute_the_same(device: &Device) {
-    let adapter = Device::adapters().into_iter().find(|info| device.name().contains(&info.name)).unwrap();
-    if adapter.max_workgroup_invocations < 1024 {
-        return;
-    }
+/// The adapter of a device.
+fn adapter_of(device: &Device) -> AdapterInfo {
+    Device::adapters().into_iter().find(|info| device.name().contains(&info.name)).unwrap()
+}
+
+/// A device without subgroups that runs whole sequences, on an adapter whose file of facts says that it is a GPU on which
+/// it takes `lanes` invocations to keep a core busy.
+pub(crate) fn with_facts_of_a_gpu(name: &str, adapter: &AdapterInfo, lanes: usize) -> Device {
     let mut key = format!("calibration of {} ({}, {})", adapter.name, adapter.backend, adapter.driver);
     if adapter.kind == DeviceKind::Software {
         key.push_str(&format!(" on {} threads", std::thread::available_parallelism().unwrap()));
     }
-    let folder = Folder::new("wide");
+    let folder = Folder::new(name);
     let name = format!("calibration-{:016x}", checksum(&[key.as_bytes()]));
     let file = CacheFile::new(&CacheDir::At(folder.0.clone()), &name, &key).unwrap();
-    file.write(b"2026-11-26\n64\n1024\n5e10\n3e12\n2e-8\n3e-8\n4e-6\n");
+    file.write(format!("2026-11-26\n64\n{lanes}\n5e10\n3e12\n2e-8\n3e-8\n4e-6\n").as_bytes());
     let algorithm = Some(Algorithm::Sequence);
     let device = open(GpuOptions { subgroups: false, calibrate: Some(true), algorithm, ..folder.options() });
+    let spec = stack_spec(CellSpec::gru(), SHAPE, 1, true);
+    let source = device.explain(&spec, SHAPE.t, SHAPE.b).unwrap().speed.unwrap().source;
+    assert_eq!(source, SpeedSource::Kept("2026-11-26".into()), "{key}");
+    device
+}
+
+pub(crate) fn workgroups_beyond_256_compute_the_same(device: &Device) {
+    let adapter = adapter_of(device);
+    if adapter.max_workgroup_invocations < 1024 {
+        return;
+    }
+    let device = with_facts_of_a_gpu("wide", &adapter, 1024);
     for (cell, h, wide) in [
         (CellSpec::lstm(), 202, true),
         (CellSpec::gru(), 202, true),
@@ -124,11 +138,27 @@ pub(crate) fn workgroups_beyond_256_compute_the_same(device: &Device) {
     ] {
         let shape = RnnShape { t: 3, b: 2, i: 5, h };
         let said = device.explain(&stack_spec(cell, shape, 1, true), shape.t, shape.b).unwrap();
-        let source = said.speed.clone().unwrap().source;
-        assert_eq!(source, SpeedSource::Kept("2026-11-26".into()), "{key}");
         let largest = said.recurrences[0].iter().map(|pass| pass.workgroup).max().unwrap();
         assert_eq!(largest > 256, wide, "{said}");
         let error = error_of(&device, cell, Storage::F32, shape);
         assert!(error < 1e-4, "{cell:?}: {error}");
+    }
+}
+
+/// Whole turns of k and a part of one, one turn and several, and invocations beyond the last unit.
+pub(crate) fn weights_in_registers_compute_the_same(device: &Device) {
+    let device = with_facts_of_a_gpu("registers", &adapter_of(device), 256);
+    for (cell, shape) in [
+        (CellSpec::lstm(), RnnShape { t: 4, b: 3, i: 5, h: 20 }),
+        (CellSpec::gru(), RnnShape { t: 3, b: 1, i: 3, h: 64 }),
+        (CellSpec { coupled: true, ..CellSpec::lstm() }, RnnShape { t: 3, b: 9, i: 3, h: 33 }),
+        (CellSpec::rnn_tanh(), RnnShape { t: 3, b: 2, i: 3, h: 7 }),
+    ] {
+        let said = device.explain(&stack_spec(cell, shape, 1, true), shape.t, shape.b).unwrap();
+        for pass in &said.recurrences[0] {
+            assert!(pass.reason.contains("weights in registers"), "{shape:?} {pass}");
+        }
+        let error = error_of(&device, cell, Storage::F32, shape);
+        assert!(error < 1e-4, "{cell:?} {shape:?}: {error}");
     }
 }

@@ -1,12 +1,17 @@
 //! [`AnyRnn`]: a layer whose cell is chosen at run time.
 
 use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
+use crate::nn::config::gru::GruConfig;
+use crate::nn::config::lstm::LstmConfig;
+use crate::nn::config::mgu::MguConfig;
 use crate::nn::config::parts::Parts;
+use crate::nn::config::rnn::RnnConfig;
 use crate::nn::layers::RecurrentLayer;
 use crate::nn::output::RecurrentOutput;
 use crate::nn::state::StackState;
 use crate::nn::stream::RecurrentStream;
 use crate::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 /// A recurrent layer for programs that choose the cell at run time. Parameters have the same names and
 /// values, and outputs the same bits, as those of [`Lstm`](crate::nn::Lstm), [`Gru`](crate::nn::Gru),
@@ -41,18 +46,43 @@ pub type AnyRnnState = StackState<Option<Tensor>>;
 pub type AnyRnnOutput = RecurrentOutput<AnyRnnState>;
 
 /// Settings of an [`AnyRnn`], converted from those of a specific layer.
-#[derive(Clone, Debug)]
-pub struct AnyRnnConfig(Parts);
+///
+/// In JSON it is the object of that layer with one more field, the name of the cell in lower case:
+///
+/// ```
+/// use rnn_api::nn::{AnyRnnConfig, GruConfig};
+/// let json = r#"{ "cell": "gru", "input_size": 3, "hidden_size": 8 }"#;
+/// let config: AnyRnnConfig = serde_json::from_str(json).unwrap();
+/// assert_eq!(config, GruConfig::new(3, 8).into());
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "cell", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum AnyRnnConfig {
+    /// Settings of an [`Lstm`](crate::nn::Lstm).
+    Lstm(LstmConfig),
+    /// Settings of a [`Gru`](crate::nn::Gru).
+    Gru(GruConfig),
+    /// Settings of an [`Mgu`](crate::nn::Mgu).
+    Mgu(MguConfig),
+    /// Settings of an [`Rnn`](crate::nn::Rnn).
+    Rnn(RnnConfig),
+}
 
 impl AnyRnnConfig {
-    pub(crate) fn parts(&self) -> &Parts {
-        &self.0
+    pub(crate) fn parts(&self) -> Parts {
+        match self {
+            AnyRnnConfig::Lstm(config) => config.parts(),
+            AnyRnnConfig::Gru(config) => config.parts(),
+            AnyRnnConfig::Mgu(config) => config.parts(),
+            AnyRnnConfig::Rnn(config) => config.parts(),
+        }
     }
 }
 
 impl<C: CellOptions> From<RecurrentConfig<C>> for AnyRnnConfig {
     fn from(config: RecurrentConfig<C>) -> Self {
-        AnyRnnConfig(config.parts())
+        C::any(config)
     }
 }
 

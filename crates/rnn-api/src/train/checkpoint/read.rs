@@ -5,6 +5,7 @@ use super::folder::{Listed, Listing, list};
 use super::manifest::{Closed, Manifest, RUN, bad, tensors};
 use crate::error::{Error, Result};
 use crate::io::{self, TensorFile};
+use crate::kept::from_kept;
 use crate::nn::Module;
 use crate::train::carried::StateParts;
 use rnn_runtime::{DType, Device};
@@ -115,7 +116,7 @@ impl Checkpoint {
             let names: Vec<&str> = self.file.kept.keys().map(String::as_str).collect();
             return Err(bad(&self.path, format!("nothing is kept as `{name}`; there is {names:?}")));
         };
-        T::deserialize(value).map_err(|error| bad(&self.path, format!("`{name}`: {error}")))
+        from_kept(name, value).map_err(|problem| bad(&self.path, problem))
     }
 
     /// Loads the weights with the best score into the model; without validation, the last weights.

@@ -9,7 +9,8 @@ const KINDS: [DeviceKind; 3] = [DeviceKind::Discrete, DeviceKind::Integrated, De
 fn facts(kind: DeviceKind) -> Facts {
     let speed = Speed { cores: 16, ..Speed::assumed(kind) };
     let (subgroup_size, held_bytes, workgroup_bytes) = (None, 16_384 - OTHER_BYTES, 16_384);
-    Facts { subgroup_size, held_bytes, workgroup_bytes, largest_workgroup: 256, speed }
+    let keeps_weights = true;
+    Facts { subgroup_size, held_bytes, keeps_weights, workgroup_bytes, largest_workgroup: 256, speed }
 }
 
 /// An adapter of every kind, with and without shuffles, with small and large workgroups and memories of them.
@@ -21,7 +22,16 @@ fn all_facts() -> Vec<Facts> {
                 for held_bytes in [0, bytes - OTHER_BYTES] {
                     let speed = Speed { lanes, ..facts(kind).speed };
                     let workgroup_bytes = bytes;
-                    all.push(Facts { subgroup_size, held_bytes, workgroup_bytes, largest_workgroup, speed });
+                    for keeps_weights in [false, true] {
+                        all.push(Facts {
+                            subgroup_size,
+                            held_bytes,
+                            keeps_weights,
+                            workgroup_bytes,
+                            largest_workgroup,
+                            speed,
+                        });
+                    }
                 }
             }
         }
@@ -50,7 +60,7 @@ fn declared_bytes(plan: &Plan, work: Work, memory: usize) -> usize {
     let vectors = match plan.fetch {
         Fetch::Subgroup => 0,
         Fetch::Workgroup => plan.rows * 32,
-        Fetch::Held => 2 * plan.rows * work.depth / 4,
+        Fetch::Held | Fetch::KeptWeights => 2 * plan.rows * work.depth / 4,
         Fetch::HeldWeights => 2 * plan.rows * work.depth / 4 + work.depth / 4 * work.lanes * work.outputs,
     };
     let sum = if work.outputs == 3 { 16 } else { 4 * work.outputs };
@@ -161,6 +171,27 @@ fn workgroups_beyond_256_are_for_cores_that_they_keep_busy() {
     assert_eq!(of(1024, 1024), 1024);
     assert_eq!(of(1024, 256), 256);
     assert!(of(64, 1024) <= 256);
+}
+
+/// At most 64 values for each invocation, and a workgroup that passes over the units once.
+#[test]
+fn weights_of_few_units_stay_in_registers() {
+    let facts = facts(DeviceKind::Discrete);
+    let plan = |hidden, work| facts.plan(dims(50, 4, hidden), work, Some(Algorithm::Sequence));
+    for hidden in [8, 20, 32, 64] {
+        for work in works(hidden).split_off(12) {
+            let plan = plan(hidden, work);
+            let text = format!("{work:?}: {plan:?}");
+            assert_eq!(plan.fetch, Fetch::KeptWeights, "{text}");
+            assert!(4 * work.outputs * plan.turns(work) <= 64, "{text}");
+            assert!(plan.turns(work) * plan.split * 4 >= work.depth && plan.units() >= work.lanes, "{text}");
+        }
+    }
+    assert_ne!(plan(256, works(256)[16]).fetch, Fetch::KeptWeights);
+    for work in works(64) {
+        let without = Facts { keeps_weights: false, ..facts };
+        assert_ne!(without.plan(dims(50, 4, 64), work, None).fetch, Fetch::KeptWeights);
+    }
 }
 
 /// The same facts give the same plan, and so do two calibrations that round to the same.

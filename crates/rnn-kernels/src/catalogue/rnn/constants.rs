@@ -46,7 +46,7 @@ pub struct DriverConstants {
     pub phases: usize,
     /// Invocations that share the product of a unit.
     pub split: usize,
-    /// Turns of the loop over a staged part of k, if they are one or two in each part; else 0.
+    /// Turns of the loop over a part of k, if they are constant; else 0.
     pub turns: usize,
     /// Sums of products in workgroup memory at the same time, a multiple of `workgroup`. [`super::Fetch::Subgroup`] keeps
     /// none there.

@@ -23,14 +23,23 @@ pub enum Fetch {
     Held,
     /// The same, and the weights stay in workgroup memory, too.
     HeldWeights,
+    /// Rows as in [`Fetch::Held`], and every invocation keeps its weights in registers. Needs a workgroup that passes
+    /// over the units once, and at most [`KEPT_TURNS`] turns of the loop over k.
+    KeptWeights,
 }
 
 impl Fetch {
     /// Whether rows stay in workgroup memory, for which the kernel has the constant `HELD_ROWS`.
     pub fn are_held(self) -> bool {
-        matches!(self, Fetch::Held | Fetch::HeldWeights)
+        matches!(self, Fetch::Held | Fetch::HeldWeights | Fetch::KeptWeights)
     }
 }
+
+/// Turns of the loop over k for which `lib/weights_registers.wgsl` has registers.
+pub const KEPT_TURNS: usize = 4;
+
+/// Vectors of four along k that `lib/weights_registers.wgsl` allows.
+pub const KEPT_DEPTH: usize = 64;
 
 /// Storage formats of a recurrence's arrays. Its arithmetic, the ring and c are f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,19 +65,21 @@ macro_rules! variants {
 }
 
 /// By [`Fetch`].
-const FORWARD_VARIANTS: [&[Constants]; 4] = [
+const FORWARD_VARIANTS: [&[Constants]; 5] = [
     variants!(1, &[training(true)]),
     variants!(1, &[training(true)]),
     variants!(2, &[training(true), held_rows(256)]),
     variants!(3, &[training(true), held_rows(256), held_weights(320)]),
+    variants!(2, &[training(true), held_rows(256)]),
 ];
 const PERSISTENT_VARIANTS: &[Constants] = variants!(2, &[training(true), polls(65536)]);
 /// By [`Fetch`].
-const BACKWARD_VARIANTS: [&[Constants]; 4] = [
+const BACKWARD_VARIANTS: [&[Constants]; 5] = [
     variants!(0, &[]),
     variants!(0, &[]),
     variants!(1, &[held_rows(256)]),
     variants!(2, &[held_rows(256), held_weights(320)]),
+    variants!(1, &[held_rows(256)]),
 ];
 
 /// One driver with one cell.
@@ -136,6 +147,7 @@ macro_rules! recurrence {
     (@ring Subgroup) => { part!("lib/ring_storage.wgsl") };
     (@ring $held:ident) => { part!("lib/ring_held.wgsl") };
     (@held HeldWeights) => { part!("lib/weights_held.wgsl") };
+    (@held KeptWeights) => { part!("lib/weights_registers.wgsl") };
     (@held $other:ident) => { part!("lib/weights_streamed.wgsl") };
 }
 
@@ -169,6 +181,8 @@ macro_rules! cell {
             cell!(@$direction $cell, $weights, $store, Held, Immediate),
             cell!(@$direction $cell, $weights, $store, HeldWeights, Uniform),
             cell!(@$direction $cell, $weights, $store, HeldWeights, Immediate),
+            cell!(@$direction $cell, $weights, $store, KeptWeights, Uniform),
+            cell!(@$direction $cell, $weights, $store, KeptWeights, Immediate),
         ]
     };
     (@forward $cell:tt, $weights:tt, $store:tt, $rows:ident, $step:ident) => {
@@ -204,9 +218,9 @@ macro_rules! cell {
 /// The kernels of one cell, for every [`Fetch`] and every source of the step number.
 struct Cell {
     /// Indexed by [`Formats`].
-    forward: [[Kernel; 8]; 3],
+    forward: [[Kernel; 10]; 3],
     /// [`Formats::Single`] and [`Formats::Half`].
-    backward: [[Kernel; 8]; 2],
+    backward: [[Kernel; 10]; 2],
     /// Indexed by [`Formats`].
     persistent: [Kernel; 3],
 }
@@ -232,7 +246,7 @@ fn cell(spec: &CellSpec) -> &'static Cell {
     }
 }
 
-fn pick(kernels: &'static [Kernel; 8], rows: Fetch, immediates: bool) -> &'static Kernel {
+fn pick(kernels: &'static [Kernel; 10], rows: Fetch, immediates: bool) -> &'static Kernel {
     &kernels[2 * rows as usize + usize::from(immediates)]
 }
 

@@ -1,9 +1,10 @@
-//! Values that a program keeps in checkpoints. JSON loses some of them without an error: it writes NaN and infinity as
+//! Values that a program keeps beside weights, in checkpoints and model files. JSON loses some of them without an error: it writes NaN and infinity as
 //! null, and the reader refuses what is nested too deeply. They are found here, before they are written.
 
+use serde::de::{self, DeserializeOwned, Deserializer};
 use serde::ser::{self, Serialize, Serializer};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// The largest number of lists and objects in each other. The reader of `serde_json` refuses 128, some of which belong
@@ -11,9 +12,53 @@ use std::fmt;
 const MAX_DEPTH: usize = 100;
 
 /// The value as JSON, if it comes back from JSON as it is; else the problem.
-pub(crate) fn kept_value(value: &impl Serialize) -> Result<Value, String> {
+pub(crate) fn kept_value(value: &(impl Serialize + ?Sized)) -> Result<Value, String> {
     value.serialize(Check { depth: 0 }).map_err(|problem| problem.0)?;
     serde_json::to_value(value).map_err(|error| error.to_string())
+}
+
+/// A value of JSON as a `T`; else the problem, with the field where it is, such as `lstm.hidden_size` of `lstm`. `name` is
+/// the name of the value itself.
+pub(crate) fn from_kept<T: DeserializeOwned>(name: &str, value: &Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        let dot = if path.starts_with('[') { "" } else { "." };
+        match path.as_str() {
+            "." => format!("`{name}`: {inner}"),
+            path => format!("`{name}{dot}{path}`: {inner}"),
+        }
+    })
+}
+
+/// The fields of a struct in any format, for [`model!`](crate::model!).
+#[derive(Debug)]
+pub struct Fields(BTreeMap<String, Value>);
+
+impl Fields {
+    /// Reads them all.
+    ///
+    /// # Errors
+    /// It is no struct, or has a field that is not among `known`.
+    pub fn read<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        known: &'static [&'static str],
+    ) -> Result<Self, D::Error> {
+        let fields = <BTreeMap<String, Value> as de::Deserialize>::deserialize(deserializer)?;
+        match fields.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(unknown) => Err(de::Error::unknown_field(unknown, known)),
+            None => Ok(Fields(fields)),
+        }
+    }
+
+    /// The value of a field.
+    ///
+    /// # Errors
+    /// It is missing, or has another type; the error names the field.
+    pub fn take<T: DeserializeOwned, E: de::Error>(&mut self, name: &'static str) -> Result<T, E> {
+        let value = self.0.remove(name).ok_or_else(|| E::missing_field(name))?;
+        from_kept(name, &value).map_err(E::custom)
+    }
 }
 
 /// How JSON writes a value.
