@@ -131,11 +131,11 @@ fn ways(few: bool) -> Vec<(&'static str, GpuOptions)> {
     ];
     if !few {
         ways.extend([
+            ("persistent", forced(Algorithm::Persistent)),
             (
                 "weights not in registers",
                 GpuOptions { distrust: &["rnn/registers"], ..forced(Algorithm::Sequence) },
             ),
-            ("persistent", forced(Algorithm::Persistent)),
             ("rows not held", GpuOptions { distrust: &["rnn/held"], ..forced(Algorithm::Sequence) }),
             ("no subgroups", GpuOptions { subgroups: false, ..plain() }),
             ("no immediates", GpuOptions { immediates: false, ..plain() }),
