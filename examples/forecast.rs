@@ -10,25 +10,25 @@
 //! ```
 
 #[path = "forecast/baselines.rs"]
-mod baselines;
+pub(crate) mod baselines;
 #[path = "forecast/choice.rs"]
-mod choice;
+pub(crate) mod choice;
 #[path = "forecast/evaluation.rs"]
-mod evaluation;
+pub(crate) mod evaluation;
 #[path = "forecast/interval.rs"]
-mod interval;
+pub(crate) mod interval;
 #[path = "forecast/network.rs"]
-mod network;
+pub(crate) mod network;
 #[path = "forecast/options.rs"]
-mod options;
+pub(crate) mod options;
 #[path = "forecast/samples.rs"]
-mod samples;
+pub(crate) mod samples;
 #[path = "forecast/saved.rs"]
-mod saved;
+pub(crate) mod saved;
 #[path = "forecast/series.rs"]
-mod series;
+pub(crate) mod series;
 #[path = "forecast/transform.rs"]
-mod transform;
+pub(crate) mod transform;
 
 use anyhow::Result;
 use clap::Parser;
@@ -53,7 +53,7 @@ fn main() -> Result<()> {
 }
 
 /// Forecasts with a saved model.
-fn predict(model: &Path, table: &Path, options: &Options) -> Result<()> {
+pub(crate) fn predict(model: &Path, table: &Path, options: &Options) -> Result<()> {
     let forecasts = saved::predict(model, table, options)?;
     match &options.files.out {
         Some(path) => forecasts.write(path, &[])?,
@@ -63,14 +63,14 @@ fn predict(model: &Path, table: &Path, options: &Options) -> Result<()> {
 }
 
 /// The result of training and its test.
-struct Report {
+pub(crate) struct Report {
     /// Persistence comes first.
-    baselines: Vec<Errors>,
-    network: Errors,
+    pub(crate) baselines: Vec<Errors>,
+    pub(crate) network: Errors,
 }
 
 /// Trains, tests, and writes the files that were asked for.
-fn train(options: &Options) -> Result<Report> {
+pub(crate) fn train(options: &Options) -> Result<Report> {
     let (data, device) = (&options.data, options.common.device()?);
     let series = match (&data.data, &data.column) {
         (Some(path), Some(column)) => {

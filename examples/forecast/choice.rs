@@ -24,7 +24,7 @@ pub(crate) fn split(steps: usize, options: &Options) -> Result<Split, FlagError>
         true => Ok(()),
         false => Err(FlagError::new(flag, format!("room for --horizon {}", options.windows.horizon), part)),
     };
-    if train >= end || end > steps {
+    if train == 0 || train >= end || end > steps {
         let (flag, got) = if data.train.is_some() { ("--train", train) } else { ("--test", end - train) };
         return Err(FlagError::new(flag, format!("parts of the {steps} steps, neither of them empty"), got));
     }
@@ -63,7 +63,7 @@ pub(crate) fn train(series: &Series, split: Split, options: &Options) -> Result<
     for plan in &plans {
         let name = plan.target().to_string();
         let common = if plans.len() > 1 { options.common.part(&name) } else { options.common.clone() };
-        let (forecaster, interrupted) = Forecaster::fit(series, plan, split, &options.learning, &common)?;
+        let (forecaster, interrupted) = Forecaster::fit(series, plan, split, options, &common)?;
         let rmse = validation_rmse(series, &forecaster, split, options)?;
         options.common.say(format!("transform {name}: RMSE {rmse:.4} on the validation part"));
         tried.push((plan.target(), rmse));
@@ -74,10 +74,10 @@ pub(crate) fn train(series: &Series, split: Split, options: &Options) -> Result<
             break;
         }
     }
-    let Some((_, forecaster)) = best else {
-        return Err(FlagError::new("--transform", "one that the series allows", "none of them").into());
-    };
-    Ok(Chosen { forecaster, tried })
+    match best {
+        Some((_, forecaster)) => Ok(Chosen { forecaster, tried }),
+        None => Err(FlagError::new("--transform", "one that the series allows", "none of them").into()),
+    }
 }
 
 /// A plan for the transform of the command line; for auto, one for each that the series allows.

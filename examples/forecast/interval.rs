@@ -27,7 +27,8 @@ impl Interval {
             let mut residuals: Vec<f64> = pairs.map(|(predicted, truth)| truth - predicted).collect();
             residuals.sort_by(f64::total_cmp);
             let tail = (1.0 - level) / 2.0 * (residuals.len() + 1) as f64;
-            let outside = (tail.floor() as usize).clamp(1, residuals.len()) - 1;
+            // Levels such as 0.8 are not exact, so a whole rank may come out just below.
+            let outside = ((tail + 1e-9).floor() as usize).clamp(1, residuals.len()) - 1;
             lower.push(residuals[outside]);
             upper.push(residuals[residuals.len() - 1 - outside]);
         }

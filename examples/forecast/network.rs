@@ -1,11 +1,11 @@
-//! The network: a recurrent layer over the window, and a linear layer for all steps ahead.
+//! The network: recurrent layers over the window, each with a linear layer for all steps ahead; and its training.
 
 use super::interval::{Forecasts, Interval};
-use super::options::Learning;
-use super::samples::{Frame, Plan, Samples};
+use super::options::Options;
+use super::samples::{Frame, Inputs, Plan, Samples};
 use super::series::Series;
 use anyhow::Result;
-use rnn_api::data::{BatchConfig, Batches, Normaliser};
+use rnn_api::data::{Batch, BatchConfig, Batches, Normaliser};
 use rnn_api::model;
 use rnn_api::nn::AnyRnnConfig;
 use rnn_api::prelude::*;
@@ -14,13 +14,51 @@ use rnn_examples::cell::config;
 use rnn_examples::common::Common;
 use serde::{Deserialize, Serialize};
 
-model!(pub(crate) struct Network, NetworkConfig { rnn: AnyRnnConfig, head: LinearConfig });
+model!(
+    /// A recurrent layer with its output layer, and beside it, if wanted, a linear path from the window (Lai et al. 2018, LSTNet): the
+    /// recurrent layer only has to learn what is not linear.
+    pub(crate) struct Member, MemberConfig { rnn: AnyRnnConfig, head: LinearConfig, linear: Option<LinearConfig> }
+);
+model!(
+    /// Its forecast is the mean of the members' forecasts: they differ in their initial weights, and the mean has a
+    /// smaller error than one of them.
+    pub(crate) struct Network, NetworkConfig { members: Vec<MemberConfig> }
+);
 
 impl Network {
-    /// `[T, B, columns]` to `[B, K]`.
-    fn forward(&self, x: &Tensor) -> rnn_api::Result<Tensor> {
-        self.head.forward(&self.rnn.forward(x, None)?.last()?)
+    /// The forecasts of all members, each `[B, K]`.
+    fn forward_each(&self, x: &Inputs) -> rnn_api::Result<Vec<Tensor>> {
+        let forecast = |member: &Member| {
+            let last = member.rnn.forward(&x.steps, None)?.last()?;
+            let forecast = member.head.forward(&last)?;
+            match &member.linear {
+                Some(linear) => forecast.add(&linear.forward(&x.flat)?),
+                None => Ok(forecast),
+            }
+        };
+        self.members.iter().map(forecast).collect()
     }
+
+    /// The mean forecast, `[B, K]`.
+    fn forward(&self, x: &Inputs) -> rnn_api::Result<Tensor> {
+        mean(&self.forward_each(x)?)
+    }
+
+    /// The mean of the members' losses, so that each learns as it would alone.
+    fn loss(&self, x: &Inputs, truth: &Tensor) -> rnn_api::Result<Tensor> {
+        let losses: rnn_api::Result<Vec<Tensor>> =
+            self.forward_each(x)?.iter().map(|y| y.mse(truth)).collect();
+        mean(&losses?)
+    }
+}
+
+/// The mean of tensors of one shape.
+fn mean(tensors: &[Tensor]) -> rnn_api::Result<Tensor> {
+    let mut sum = tensors[0].clone();
+    for tensor in &tensors[1..] {
+        sum = sum.add(tensor)?;
+    }
+    sum.scale(1.0 / tensors.len() as f32)
 }
 
 /// The ends of the parts of a series, of which each starts where the one before it ends.
@@ -54,32 +92,69 @@ pub(crate) struct Forecaster {
 }
 
 impl Forecaster {
-    /// Trains a network. The flag says whether the user interrupted it.
+    /// A new network, with normalisers fitted on windows and the inputs before `end`.
+    fn new(frame: &Frame<'_>, plan: &Plan, samples: &Samples, end: usize, options: &Options) -> Result<Self> {
+        let learning = &options.learning;
+        let linear = LinearConfig::new(plan.window * plan.transforms.len(), plan.horizon);
+        let linear = linear.with_bias(false).with_init(Init::Zeros);
+        let member = MemberConfig {
+            rnn: config!(learning.cell, plan.transforms.len(), learning.hidden),
+            head: LinearConfig::new(learning.hidden, plan.horizon),
+            linear: learning.linear.then_some(linear),
+        };
+        let config = NetworkConfig { members: vec![member; learning.members] };
+        let network = config.init(&options.common.device()?, options.common.seed)?;
+        let (inputs, changes) = (frame.normaliser(end)?, samples.normaliser()?);
+        let interval = Interval { level: learning.interval, lower: Vec::new(), upper: Vec::new() };
+        Ok(Forecaster { config, network, scale: Scale { plan: plan.clone(), inputs, changes, interval } })
+    }
+
+    /// Trains on the first part of the training part. The other part chooses the epoch, and its residuals are the interval.
+    /// The flag says whether the user interrupted it.
     pub(crate) fn fit(
         series: &Series,
         plan: &Plan,
         split: Split,
-        learning: &Learning,
+        options: &Options,
         common: &Common,
     ) -> Result<(Self, bool)> {
-        let device = common.device()?;
         let frame = Frame::new(series, plan)?;
         let (learnt, held_out) = (frame.samples(0..split.learnt), frame.samples(split.learnt..split.train));
-        let (inputs, changes) = (frame.normaliser(split.learnt)?, learnt.normaliser()?);
-        let config = NetworkConfig {
-            rnn: config!(learning.cell, plan.transforms.len(), learning.hidden),
-            head: LinearConfig::new(learning.hidden, plan.horizon),
-        };
-        let network = config.init(&device, common.seed)?;
-        let parts = [learnt.normalised(&inputs, &changes)?, held_out.clone().normalised(&inputs, &changes)?];
-        let interrupted = train(&network, &parts, learning, common, &changes)?;
-        let interval = Interval { level: learning.interval, lower: Vec::new(), upper: Vec::new() };
-        let scale = Scale { plan: plan.clone(), inputs, changes, interval };
-        let mut forecaster = Forecaster { config, network, scale };
+        let mut forecaster = Self::new(&frame, plan, &learnt, split.learnt, options)?;
+        let interrupted = forecaster.train(learnt, held_out.clone(), options, common)?;
         let truth: Vec<f64> = held_out.y.iter().map(|&y| f64::from(y)).collect();
-        let predicted = forecaster.changes(held_out, &device)?;
-        forecaster.scale.interval = Interval::fit(learning.interval, plan.horizon, &predicted, &truth);
+        let predicted = forecaster.changes(held_out, &common.device()?)?;
+        let level = options.learning.interval;
+        forecaster.scale.interval = Interval::fit(level, plan.horizon, &predicted, &truth);
         Ok((forecaster, interrupted))
+    }
+
+    /// Trains, and keeps the weights of the epoch that is best on held-out windows.
+    fn train(&self, samples: Samples, held_out: Samples, options: &Options, common: &Common) -> Result<bool> {
+        let (learning, network, Scale { inputs, changes, .. }) =
+            (&options.learning, &self.network, &self.scale);
+        let device = common.device()?;
+        let samples = samples.normalised(inputs, changes)?;
+        let held_out = held_out.normalised(inputs, changes)?;
+        let epochs = common.epochs(150);
+        let mut batches =
+            Batches::new(samples.len(), &BatchConfig::new(learning.batch).with_shuffle(common.seed))?;
+        let steps = epochs * batches.batches_per_epoch() as u64;
+        let decay = |name: &str| name.contains("bias");
+        let adam =
+            AdamWConfig::new(learning.lr).with_weight_decay(learning.weight_decay).with_no_decay(decay);
+        let adam = adam.with_clip_norm(1.0).init(network)?;
+        let config = common.trainer(epochs).with_schedule(Schedule::cosine(learning.lr, 0.0, steps)?);
+        let all: Vec<usize> = (0..held_out.len()).collect();
+        let (x, y) = (held_out.batch(&device, &all)?, held_out.truth(&device, &all)?);
+        let mut trainer = config.init(network, adam)?;
+        trainer.keep("scale", &self.scale)?;
+        trainer.validate(|| Ok(Score::min("mse", network.forward(&x)?.mse(&y)?.item()?.into())));
+        common.equip(&mut trainer)?;
+        let outcome = trainer.fit(batches, |batch| {
+            network.loss(&samples.batch(&device, &batch.indices)?, &samples.truth(&device, &batch.indices)?)
+        })?;
+        Ok(outcome.reason == StopReason::Interrupted)
     }
 
     /// Forecasts from the last steps of windows.
@@ -102,39 +177,9 @@ impl Forecaster {
     fn changes(&self, samples: Samples, device: &Device) -> Result<Vec<f64>> {
         let samples = samples.normalised(&self.scale.inputs, &self.scale.changes)?;
         let batches = Batches::new(samples.len(), &BatchConfig::new(256))?;
-        let forward =
-            |batch: &rnn_api::data::Batch| self.network.forward(&samples.batch(device, &batch.indices)?);
+        let forward = |batch: &Batch| self.network.forward(&samples.batch(device, &batch.indices)?);
         let mut changes = predict(&self.network, batches, forward)?.into_values();
         self.scale.changes.invert(&mut changes)?;
         Ok(changes.into_iter().map(f64::from).collect())
     }
-}
-
-/// Trains on the first part and keeps the weights of the epoch that is best on the second. Whether the user interrupted it.
-fn train(
-    network: &Network,
-    [learnt, held_out]: &[Samples; 2],
-    learning: &Learning,
-    common: &Common,
-    changes: &Normaliser,
-) -> Result<bool> {
-    let device = common.device()?;
-    let loss = |samples: &Samples, indices: &[usize]| {
-        network.forward(&samples.batch(&device, indices)?)?.mse(&samples.truth(&device, indices)?)
-    };
-    let epochs = common.epochs(150);
-    let mut batches =
-        Batches::new(learnt.len(), &BatchConfig::new(learning.batch).with_shuffle(common.seed))?;
-    let steps = epochs * batches.batches_per_epoch() as u64;
-    let decay = |name: &str| name.contains("bias");
-    let adam = AdamWConfig::new(learning.lr).with_weight_decay(learning.weight_decay).with_no_decay(decay);
-    let adam = adam.with_clip_norm(1.0).init(network)?;
-    let all: Vec<usize> = (0..held_out.len()).collect();
-    let config = common.trainer(epochs).with_schedule(Schedule::cosine(learning.lr, 0.0, steps)?);
-    let mut trainer = config.init(network, adam)?;
-    trainer.keep("changes", changes)?;
-    trainer.validate(|| Ok(Score::min("mse", loss(held_out, &all)?.item()?.into())));
-    common.equip(&mut trainer)?;
-    let outcome = trainer.fit(batches, |batch| loss(learnt, &batch.indices))?;
-    Ok(outcome.reason == StopReason::Interrupted)
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// Forecasts a column of a table from windows of past values.
 ///
 /// The last steps of the series are held out: --test of them, by default 20 %. Nothing is chosen by them. Before them the
-/// last steps of the training part are held out for validation: --validation of it, by default 15 %. They choose the epoch
+/// last steps of the training part are held out for validation: --validation of it, by default 10 %. They choose the epoch
 /// and the transform, and their residuals make the intervals. The test is a rolling origin: from every step of the test
 /// part the next --horizon steps are forecast from the true values before, with the same weights.
 #[derive(Parser)]
@@ -55,7 +55,7 @@ pub(crate) struct Data {
     #[arg(long, value_parser = size)]
     pub(crate) test: Option<usize>,
     /// Share of the training part that is held out for validation: its end.
-    #[arg(long, default_value_t = 0.15, value_parser = share)]
+    #[arg(long, default_value_t = 0.1, value_parser = share)]
     pub(crate) validation: f64,
     /// The first steps whose variance the average relative variance refers to; by default all.
     #[arg(long, value_parser = size)]
@@ -149,6 +149,12 @@ pub(crate) struct Learning {
     /// Units of the recurrent layer.
     #[arg(long, default_value_t = 32, value_parser = size)]
     pub(crate) hidden: usize,
+    /// Networks whose mean is the forecast, trained together from different weights.
+    #[arg(long, default_value_t = 4, value_parser = size)]
+    pub(crate) members: usize,
+    /// Add a linear path from the window to the forecast, beside the recurrent layer.
+    #[arg(long)]
+    pub(crate) linear: bool,
     /// Windows per step of the optimizer.
     #[arg(long, default_value_t = 16, value_parser = size)]
     pub(crate) batch: usize,
@@ -179,8 +185,8 @@ pub(crate) struct Files {
     /// of the model.
     #[arg(long, requires = "load", conflicts_with_all = [
         "data", "column", "columns", "missing", "train", "test", "validation", "reference", "window", "horizon",
-        "period", "transform", "difference", "seasonal_difference", "logarithm", "cell", "hidden", "batch", "lr",
-        "weight_decay", "interval",
+        "period", "transform", "difference", "seasonal_difference", "logarithm", "cell", "hidden", "members", "linear",
+        "batch", "lr", "weight_decay", "interval",
     ])]
     pub(crate) predict: Option<PathBuf>,
 }

@@ -149,11 +149,19 @@ impl Samples {
         Ok(self)
     }
 
-    /// The windows of a batch, `[T, B, columns]`.
-    pub(crate) fn batch(&self, device: &Device, samples: &[usize]) -> rnn_api::Result<Tensor> {
+    /// The windows of a batch.
+    pub(crate) fn batch(&self, device: &Device, samples: &[usize]) -> rnn_api::Result<Inputs> {
         let row = |t: usize, sample: usize| &self.inputs(sample)[t * self.width..(t + 1) * self.width];
-        let values = (0..self.window).flat_map(|t| samples.iter().flat_map(move |&sample| row(t, sample)));
-        Tensor::from_vec(device, values.copied().collect(), &[self.window, samples.len(), self.width])
+        let steps = (0..self.window).flat_map(|t| samples.iter().flat_map(move |&sample| row(t, sample)));
+        let flat = samples.iter().flat_map(|&sample| self.inputs(sample)).copied().collect();
+        Ok(Inputs {
+            steps: Tensor::from_vec(
+                device,
+                steps.copied().collect(),
+                &[self.window, samples.len(), self.width],
+            )?,
+            flat: Tensor::from_vec(device, flat, &[samples.len(), self.window * self.width])?,
+        })
     }
 
     /// What follows the windows of a batch, `[B, K]`.
@@ -161,4 +169,12 @@ impl Samples {
         let values = samples.iter().flat_map(|&sample| self.targets(sample)).copied().collect();
         Tensor::from_vec(device, values, &[samples.len(), self.horizon])
     }
+}
+
+/// The windows of a batch, in both layouts that the network takes.
+pub(crate) struct Inputs {
+    /// `[T, B, columns]`
+    pub(crate) steps: Tensor,
+    /// `[B, T columns]`
+    pub(crate) flat: Tensor,
 }
