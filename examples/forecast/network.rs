@@ -12,6 +12,7 @@ use rnn_api::prelude::*;
 use rnn_api::train::{Score, StopReason, predict};
 use rnn_examples::cell::config;
 use rnn_examples::common::Common;
+use rnn_examples::flag::FlagError;
 use serde::{Deserialize, Serialize};
 
 model!(
@@ -139,7 +140,8 @@ impl Forecaster {
         let epochs = common.epochs(150);
         let mut batches =
             Batches::new(samples.len(), &BatchConfig::new(learning.batch).with_shuffle(common.seed))?;
-        let steps = epochs * batches.batches_per_epoch() as u64;
+        let steps = epochs.checked_mul(batches.batches_per_epoch() as u64).filter(|&steps| steps > 0);
+        let steps = steps.ok_or_else(|| FlagError::new("--epochs", "from 1 to 2^64 steps in all", epochs))?;
         let decay = |name: &str| name.contains("bias");
         let adam =
             AdamWConfig::new(learning.lr).with_weight_decay(learning.weight_decay).with_no_decay(decay);

@@ -183,6 +183,8 @@ fn errors_name_the_flag() {
         ("--window 18446744073709551615", "--window: expected room in the"),
         ("--period 50", "--period: expected room in the"),
         ("--period 18446744073709551615 --transform none --seasonal-difference", ""),
+        ("--epochs 0", "--epochs: expected from 1"),
+        ("--epochs 18446744073709551615", "--epochs: expected from 1"),
         ("--transform log", "--transform: expected values above 0 for log, got 0 in row 1 of column \"y\""),
         ("--transform seasonal-difference", "--period: expected a season's length"),
         ("--test 60", "--test: expected parts of the 60 steps"),
