@@ -2,175 +2,122 @@
 //!
 //! ```sh
 //! cargo run --release --example forecast                                           # a generated season
-//! cargo run --release --example forecast -- --data Airline.csv --column Passengers --period 12
+//! cargo run --release --example forecast -- --data Airline.csv --column Passengers --period 12 --test 24
 //! cargo run --release --example forecast -- --data sunspots.csv --column SUNACTIVITY --train 221 --test 35 --reference 280
+//! cargo run --release --example forecast -- --data macrodata.csv --column realgdp --columns realcons,unemp --horizon 4 \
+//!     --out forecasts.csv --save gdp.safetensors
+//! cargo run --release --example forecast -- --load gdp.safetensors --predict newer.csv
 //! ```
 
 #[path = "forecast/baselines.rs"]
-mod baselines;
+pub(crate) mod baselines;
+#[path = "forecast/choice.rs"]
+pub(crate) mod choice;
+#[path = "forecast/evaluation.rs"]
+pub(crate) mod evaluation;
+#[path = "forecast/interval.rs"]
+pub(crate) mod interval;
+#[path = "forecast/network.rs"]
+pub(crate) mod network;
+#[path = "forecast/options.rs"]
+pub(crate) mod options;
+#[path = "forecast/samples.rs"]
+pub(crate) mod samples;
+#[path = "forecast/saved.rs"]
+pub(crate) mod saved;
+#[path = "forecast/series.rs"]
+pub(crate) mod series;
+#[path = "forecast/transform.rs"]
+pub(crate) mod transform;
 
-use anyhow::{Result, ensure};
-use baselines::{autoregression, generated};
+use anyhow::Result;
 use clap::Parser;
-use rnn_api::data::{
-    BatchConfig, Batches, Missing, Normaliser, Scaling, Sequence, Table, TableOptions, WindowConfig, Windows,
-};
-use rnn_api::metrics::{RegressionErrors, persistence, seasonal_naive, skill, variance};
-use rnn_api::prelude::*;
-use rnn_api::train::Score;
-use rnn_examples::common::{Common, print_result};
-use std::path::PathBuf;
+use evaluation::{Errors, Test};
+use options::Options;
+use rnn_examples::common::print_result;
+use samples::Frame;
+use series::Series;
+use std::path::Path;
 use std::time::Instant;
 
-#[derive(Parser)]
-#[command(
-    about = "Learns to forecast a time series; MSE and an identity output, normalised by the training part"
-)]
-struct Args {
-    /// A table with a header. The default is a generated series with a season and noise.
-    #[arg(long, requires = "column")]
-    data: Option<PathBuf>,
-    /// The name of the column.
-    #[arg(long)]
-    column: Option<String>,
-    /// Whether the table has decimal commas.
-    #[arg(long)]
-    decimal_comma: bool,
-    /// The character with which lines of comment begin.
-    #[arg(long)]
-    comment: Option<char>,
-    /// The encoding of the table, such as latin1; UTF-8 by default.
-    #[arg(long)]
-    encoding: Option<String>,
-    /// Steps for training, from the first one; by default 80 %.
-    #[arg(long)]
-    train: Option<usize>,
-    /// Steps to forecast after them; by default all others.
-    #[arg(long)]
-    test: Option<usize>,
-    /// The first steps whose variance the average relative variance refers to; by default all.
-    #[arg(long)]
-    reference: Option<usize>,
-    /// Steps of input.
-    #[arg(long, default_value_t = 12)]
-    window: usize,
-    /// Forecast horizon in steps.
-    #[arg(long, default_value_t = 1)]
-    horizon: usize,
-    /// Length of the season, for a further baseline.
-    #[arg(long)]
-    period: Option<usize>,
-    #[arg(long, default_value_t = 32)]
-    hidden: usize,
-    #[arg(long, default_value_t = 16)]
-    batch: usize,
-    /// Peak learning rate of AdamW, with cosine decay to zero.
-    #[arg(long, default_value_t = 1e-2)]
-    lr: f64,
-    /// Decoupled weight decay.
-    #[arg(long, default_value_t = 0.05)]
-    weight_decay: f64,
-    #[command(flatten)]
-    common: Common,
-}
-
-impl Args {
-    /// How the table is written.
-    fn table(&self) -> TableOptions {
-        let mut options = TableOptions::new();
-        options.decimal_comma = self.decimal_comma;
-        options.comment = self.comment;
-        options.text.encoding = self.encoding.clone();
-        options
-    }
-}
-
-struct Forecaster {
-    lstm: Lstm,
-    head: Linear,
-}
-module!(Forecaster { lstm, head });
-
 fn main() -> Result<()> {
-    let (args, started) = (Args::parse(), Instant::now());
-    let (device, seed) = (args.common.device()?, args.common.seed);
-    let series = match (&args.data, &args.column) {
-        (Some(path), Some(column)) => {
-            Table::read(path, &args.table())?.sequence(&[column.as_str()], Missing::Error)?
+    let (options, started) = (Options::parse(), Instant::now());
+    match (&options.files.load, &options.files.predict) {
+        (Some(model), Some(table)) => predict(model, table, &options),
+        _ => {
+            let report = train(&options)?;
+            print_result("arv", report.network.arv, report.baselines[0].arv, started);
+            Ok(())
         }
-        _ => Sequence::new(generated(600, seed), 1)?,
-    };
-    let train = args.train.unwrap_or(series.len() * 4 / 5);
-    let end = args.test.map_or(series.len(), |test| train + test);
-    ensure!(args.horizon > 0 && args.window > 0, "--horizon and --window must be at least 1");
-    ensure!(train < end && end <= series.len(), "--train and --test must fit the {} steps", series.len());
-    // The last tenth of the training part chooses the epoch. Validation data always come after the training data.
-    let learnt = train - train / 10;
-    let normaliser = Normaliser::fit(Scaling::ZScore, [&series.slice(0..learnt)?])?;
-    let scaled = normaliser.apply(&series)?;
-    let config = WindowConfig::new(args.window).with_gap(args.horizon - 1);
-    let part = |from, to| Windows::with_targets_in(scaled.clone(), from..to, &config);
-    let (train_windows, validation, test) = (part(0, learnt)?, part(learnt, train)?, part(train, end)?);
-    println!(
-        "{} steps: {learnt} to learn from, {} for validation, {} to forecast {} ahead; on {}",
-        series.len(),
-        train - learnt,
-        end - train,
-        args.horizon,
-        device.name()
-    );
-
-    let model = Forecaster {
-        lstm: LstmConfig::new(1, args.hidden).init(&device, seed)?,
-        head: LinearConfig::new(args.hidden, 1).init(&device, seed + 1)?,
-    };
-    // [B, 1] of a batch's windows, and the true values
-    let forecast = |windows: &Windows, indices: &[usize]| -> rnn_api::Result<(Tensor, Tensor)> {
-        let batch = windows.batch(indices)?;
-        let last = model.lstm.forward(&batch.x.to_tensor(&device)?, None)?.last()?;
-        let truth = batch.y.to_tensor(&device)?.reshape(&[indices.len(), 1])?;
-        Ok((model.head.forward(&last)?, truth))
-    };
-    let all = |windows: &Windows| (0..windows.len()).collect::<Vec<_>>();
-    let epochs = args.common.epochs(150);
-    let mut batches = Batches::new(train_windows.len(), &BatchConfig::new(args.batch).with_shuffle(seed))?;
-    let steps = epochs * batches.batches_per_epoch() as u64;
-    let decay = |name: &str| name.contains("bias");
-    let adam = AdamWConfig::new(args.lr).with_weight_decay(args.weight_decay).with_no_decay(decay);
-    let adam = adam.with_clip_norm(1.0).init(&model)?;
-    let config = args.common.trainer(epochs).with_schedule(Schedule::cosine(args.lr, 0.0, steps)?);
-    let mut trainer = config.init(&model, adam)?;
-    trainer.keep("normaliser", &normaliser)?;
-    trainer.validate(|| {
-        let (forecast, truth) = forecast(&validation, &all(&validation))?;
-        Ok(Score::min("mse", forecast.mse(&truth)?.item()?.into()))
-    });
-    args.common.equip(&mut trainer)?;
-    trainer.fit(batches, |batch| {
-        let (forecast, truth) = forecast(&train_windows, &batch.indices)?;
-        forecast.mse(&truth)
-    })?;
-
-    let mut values = no_grad(|| forecast(&test, &all(&test)))?.0.to_vec()?;
-    normaliser.invert(&mut values)?;
-    let (whole, truth) = (series.values(), &series.values()[train..end]);
-    let reference = variance(&whole[..args.reference.unwrap_or(whole.len()).min(whole.len())])?;
-    let errors = |forecast: &[f32]| -> Result<(f64, f64)> {
-        let mut errors = RegressionErrors::new();
-        errors.add(forecast, truth)?;
-        Ok((errors.rmse()?, errors.arv(reference)?))
-    };
-    let until = &whole[..end];
-    let naive = errors(&persistence(until, train, args.horizon)?)?;
-    let (rmse, arv) = errors(&values)?;
-    println!("persistence: RMSE {:.3}, ARV {:.4}", naive.0, naive.1);
-    if let Some(period) = args.period {
-        let seasonal = errors(&seasonal_naive(until, train, period, args.horizon)?)?;
-        println!("season of {period}: RMSE {:.3}, ARV {:.4}", seasonal.0, seasonal.1);
     }
-    let linear = errors(&autoregression(until, train, args.window, args.horizon))?;
-    println!("linear autoregression over {} steps: RMSE {:.3}, ARV {:.4}", args.window, linear.0, linear.1);
-    println!("LSTM: RMSE {rmse:.3}, ARV {arv:.4}, skill over persistence {:.3}", skill(rmse, naive.0)?);
-    print_result("arv", arv, naive.1, started);
+}
+
+/// Forecasts with a saved model.
+pub(crate) fn predict(model: &Path, table: &Path, options: &Options) -> Result<()> {
+    let forecasts = saved::predict(model, table, options)?;
+    match &options.files.out {
+        Some(path) => forecasts.write(path, &[])?,
+        None => print!("{}", forecasts.csv(&[])),
+    }
     Ok(())
+}
+
+/// The result of training and its test.
+pub(crate) struct Report {
+    /// Persistence comes first.
+    pub(crate) baselines: Vec<Errors>,
+    pub(crate) network: Errors,
+}
+
+/// Trains, tests, and writes the files that were asked for.
+pub(crate) fn train(options: &Options) -> Result<Report> {
+    let (data, device) = (&options.data, options.common.device()?);
+    let series = match (&data.data, &data.column) {
+        (Some(path), Some(column)) => {
+            let names = [std::slice::from_ref(column), &data.columns].concat();
+            Series::read(path, &options.format, &names, data.missing, "--data")?
+        }
+        _ => Series::generated(options.common.seed)?,
+    };
+    let split = choice::split(series.len(), options)?;
+    options.common.say(format!(
+        "{} steps: {} to learn from, {} for validation, {} for the test, {} ahead from each; on {}",
+        series.len(),
+        split.learnt,
+        split.train - split.learnt,
+        split.end - split.train,
+        options.windows.horizon,
+        device.name()
+    ));
+    let chosen = choice::train(&series, split, options)?;
+    let (forecaster, tried) = (chosen.forecaster, chosen.tried.len());
+    let plan = &forecaster.scale.plan;
+    options.common.say(format!("transform {}, the best of {tried} on the validation part", plan.target()));
+
+    let frame = Frame::new(&series, plan)?;
+    let forecasts = forecaster.forecast(&frame, frame.samples(split.train..split.end), &device)?;
+    let test = Test::new(&series, &forecasts.origins, plan.horizon, data.reference)?;
+    let baselines =
+        evaluation::baselines(&series, &test, &forecasts.origins, plan, split, options.windows.period)?;
+    let network = test.errors(format!("{:?}", options.learning.cell), &forecasts.values)?;
+    evaluation::print(options, &[&baselines[..], std::slice::from_ref(&network)].concat())?;
+    say_intervals(options, &forecaster.scale.interval, split, test.coverage(&forecasts));
+    if let Some(path) = &options.files.out {
+        forecasts.write(path, series.target())?;
+    }
+    if let Some(path) = &options.files.save {
+        saved::save(path, &forecaster, &series.names, data.missing)?;
+    }
+    Ok(Report { baselines, network })
+}
+
+/// Says how often the intervals held.
+fn say_intervals(options: &Options, interval: &interval::Interval, split: network::Split, coverage: f64) {
+    let residuals = split.train - split.learnt + 1 - options.windows.horizon;
+    let range = if residuals < interval.enough() { ", too few for more than their range" } else { "" };
+    options.common.say(format!(
+        "intervals of {:.0} %, from {residuals} residuals of the validation part{range}: {:.1} % of the test values inside",
+        100.0 * interval.level,
+        100.0 * coverage
+    ));
 }

@@ -1,6 +1,8 @@
-//! A series to learn, and the best linear forecast to compare with.
+//! A series to learn, and forecasts to compare with.
 
+use super::samples::Samples;
 use rnn_api::RngKey;
+use rnn_api::data::Normaliser;
 
 /// A slow and a fast season with varying amplitudes, and noise.
 pub(crate) fn generated(steps: u32, seed: u64) -> Vec<f32> {
@@ -13,31 +15,60 @@ pub(crate) fn generated(steps: u32, seed: u64) -> Vec<f32> {
     (0..steps).map(value).collect()
 }
 
-/// Linear forecasts of `series[from..]`, `horizon` steps ahead: least squares on the last `order` known values and
-/// a constant, fitted on the steps before `from`.
-pub(crate) fn autoregression(series: &[f32], from: usize, order: usize, horizon: usize) -> Vec<f32> {
-    let n = order + 1;
-    let inputs = |t: usize| -> Vec<f64> {
-        let past = (0..order).map(|lag| f64::from(series[t - horizon - lag]));
-        past.chain([1.0]).collect()
-    };
-    let first = order + horizon - 1;
-    // Normal equations [n, n + 1], with a small ridge in case the inputs are linearly dependent.
-    let mut rows = vec![vec![0.0; n + 1]; n];
-    for (i, row) in rows.iter_mut().enumerate() {
-        row[i] = 1e-9;
-    }
-    for t in first..from {
-        let x = inputs(t);
-        for i in 0..n {
-            for j in 0..n {
-                rows[i][j] += x[i] * x[j];
-            }
-            rows[i][n] += x[i] * f64::from(series[t]);
+/// A linear forecast: least squares on the values of the window and a constant, for each number of steps ahead.
+pub(crate) struct Autoregression {
+    inputs: Normaliser,
+    /// `[T columns + 1, K]`; the constant comes last.
+    weights: Vec<Vec<f64>>,
+}
+
+impl Autoregression {
+    /// Fits it on windows and what follows them.
+    pub(crate) fn fit(samples: &Samples, inputs: Normaliser) -> rnn_api::Result<Self> {
+        let x = |sample: usize| features(&inputs, samples.inputs(sample));
+        let n = samples.inputs(0).len() + 1;
+        let k = samples.targets(0).len();
+        // Normal equations [n, n + K], with a small ridge in case the inputs are linearly dependent.
+        let mut rows = vec![vec![0.0; n + k]; n];
+        for (i, row) in rows.iter_mut().enumerate().take(n - 1) {
+            row[i] = 1e-9 * samples.len() as f64;
         }
+        for sample in 0..samples.len() {
+            let x = x(sample)?;
+            for (row, xi) in rows.iter_mut().zip(&x) {
+                let targets = samples.targets(sample).iter().map(|&y| f64::from(y));
+                let terms = x.iter().copied().chain(targets);
+                row.iter_mut().zip(terms).for_each(|(sum, term)| *sum += xi * term);
+            }
+        }
+        eliminate(&mut rows);
+        let weights = rows.into_iter().map(|row| row[n..].to_vec()).collect();
+        Ok(Autoregression { inputs, weights })
     }
-    // Gauss-Jordan elimination; the matrix is positive definite.
-    for pivot in 0..n {
+
+    /// The predicted changes, `[N, K]`.
+    pub(crate) fn predict(&self, samples: &Samples) -> rnn_api::Result<Vec<f64>> {
+        let mut changes = Vec::new();
+        for sample in 0..samples.len() {
+            let x = features(&self.inputs, samples.inputs(sample))?;
+            for ahead in 0..self.weights[0].len() {
+                changes.push(x.iter().zip(&self.weights).map(|(x, weights)| x * weights[ahead]).sum());
+            }
+        }
+        Ok(changes)
+    }
+}
+
+/// Normalised inputs and a 1.
+fn features(normaliser: &Normaliser, inputs: &[f32]) -> rnn_api::Result<Vec<f64>> {
+    let mut inputs = inputs.to_vec();
+    normaliser.apply_in_place(&mut inputs)?;
+    Ok(inputs.into_iter().map(f64::from).chain([1.0]).collect())
+}
+
+/// Gauss-Jordan elimination `[n, n + K]`; the matrix is positive definite.
+fn eliminate(rows: &mut [Vec<f64>]) {
+    for pivot in 0..rows.len() {
         let of = rows[pivot].clone();
         for (i, row) in rows.iter_mut().enumerate() {
             let factor = row[pivot] / of[pivot];
@@ -46,9 +77,18 @@ pub(crate) fn autoregression(series: &[f32], from: usize, order: usize, horizon:
             }
         }
     }
-    let forecast = |t: usize| {
-        let terms = inputs(t).into_iter().zip(&rows).map(|(x, row)| x * row[n]);
-        terms.sum::<f64>() as f32
+}
+
+/// The last known value, for all steps ahead, `[N, K]`.
+pub(crate) fn persistence(target: &[f64], origins: &[usize], horizon: usize) -> Vec<f64> {
+    origins.iter().flat_map(|&origin| vec![target[origin]; horizon]).collect()
+}
+
+/// The last known value of the same season, `[N, K]`; `None` where the series is too short.
+pub(crate) fn seasonal(target: &[f64], origins: &[usize], horizon: usize, period: usize) -> Option<Vec<f64>> {
+    let known = |origin: usize, ahead: usize| {
+        let back = ahead.div_ceil(period).checked_mul(period)?;
+        Some(target[(origin + ahead).checked_sub(back)?])
     };
-    (from..series.len()).map(forecast).collect()
+    origins.iter().flat_map(|&origin| (1..=horizon).map(move |ahead| known(origin, ahead))).collect()
 }

@@ -13,10 +13,12 @@ pub enum Cell {
     Gru,
     /// Elman, with tanh.
     Rnn,
+    /// Minimal gated unit.
+    Mgu,
 }
 
 /// `config!(cell, inputs, hidden, with_dropout(0.2), ..)`: the configuration for the chosen cell. A macro, because
-/// the three configurations have methods of the same names but no common type.
+/// the configurations have methods of the same names but no common type.
 #[macro_export]
 macro_rules! config {
     ($cell:expr, $inputs:expr, $hidden:expr $(, $option:ident($value:expr))*) => {
@@ -24,6 +26,7 @@ macro_rules! config {
             $crate::cell::Cell::Lstm => ::rnn_api::nn::AnyRnnConfig::from(::rnn_api::nn::LstmConfig::new($inputs, $hidden)$(.$option($value))*),
             $crate::cell::Cell::Gru => ::rnn_api::nn::GruConfig::new($inputs, $hidden)$(.$option($value))*.into(),
             $crate::cell::Cell::Rnn => ::rnn_api::nn::RnnConfig::new($inputs, $hidden)$(.$option($value))*.into(),
+            $crate::cell::Cell::Mgu => ::rnn_api::nn::MguConfig::new($inputs, $hidden)$(.$option($value))*.into(),
         }
     };
 }

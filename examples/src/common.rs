@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Options of every example that trains.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Common {
     /// Device: auto, cpu, gpu, gpu:INDEX or gpu:NAME.
     #[arg(long, default_value = "auto")]
@@ -40,6 +40,23 @@ impl Common {
     /// The number of epochs of the command line, or the example's default.
     pub fn epochs(&self, default: u64) -> u64 {
         self.epochs.unwrap_or(default)
+    }
+
+    /// The options of one run of several, without progress: its log and checkpoints have names of their own.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Self {
+        let log = self.log.as_ref().map(|path| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            path.with_file_name(format!("{name}-{file}"))
+        });
+        Common { quiet: true, log, run: self.run.as_ref().map(|run| run.join(name)), ..self.clone() }
+    }
+
+    /// Prints a line, except with `--quiet`.
+    pub fn say(&self, line: impl std::fmt::Display) {
+        if !self.quiet {
+            println!("{line}");
+        }
     }
 
     /// The configuration of a trainer, with checkpoints if requested.

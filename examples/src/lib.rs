@@ -3,4 +3,5 @@
 pub mod cell;
 pub mod classifier;
 pub mod common;
+pub mod flag;
 pub mod labelled;

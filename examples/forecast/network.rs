@@ -1,0 +1,187 @@
+//! The network: recurrent layers over the window, each with a linear layer for all steps ahead; and its training.
+
+use super::interval::{Forecasts, Interval};
+use super::options::Options;
+use super::samples::{Frame, Inputs, Plan, Samples};
+use super::series::Series;
+use anyhow::Result;
+use rnn_api::data::{Batch, BatchConfig, Batches, Normaliser};
+use rnn_api::model;
+use rnn_api::nn::AnyRnnConfig;
+use rnn_api::prelude::*;
+use rnn_api::train::{Score, StopReason, predict};
+use rnn_examples::cell::config;
+use rnn_examples::common::Common;
+use rnn_examples::flag::FlagError;
+use serde::{Deserialize, Serialize};
+
+model!(
+    /// A recurrent layer with its output layer, and beside it, if wanted, a linear path from the window (Lai et al. 2018, LSTNet): the
+    /// recurrent layer only has to learn what is not linear.
+    pub(crate) struct Member, MemberConfig { rnn: AnyRnnConfig, head: LinearConfig, linear: Option<LinearConfig> }
+);
+model!(
+    /// Its forecast is the mean of the members' forecasts: they differ in their initial weights, and the mean has a
+    /// smaller error than one of them.
+    pub(crate) struct Network, NetworkConfig { members: Vec<MemberConfig> }
+);
+
+impl Network {
+    /// The forecasts of all members, each `[B, K]`.
+    fn forward_each(&self, x: &Inputs) -> rnn_api::Result<Vec<Tensor>> {
+        let forecast = |member: &Member| {
+            let last = member.rnn.forward(&x.steps, None)?.last()?;
+            let forecast = member.head.forward(&last)?;
+            match &member.linear {
+                Some(linear) => forecast.add(&linear.forward(&x.flat)?),
+                None => Ok(forecast),
+            }
+        };
+        self.members.iter().map(forecast).collect()
+    }
+
+    /// The mean forecast, `[B, K]`.
+    fn forward(&self, x: &Inputs) -> rnn_api::Result<Tensor> {
+        mean(&self.forward_each(x)?)
+    }
+
+    /// The mean of the members' losses, so that each learns as it would alone.
+    fn loss(&self, x: &Inputs, truth: &Tensor) -> rnn_api::Result<Tensor> {
+        let losses: rnn_api::Result<Vec<Tensor>> =
+            self.forward_each(x)?.iter().map(|y| y.mse(truth)).collect();
+        mean(&losses?)
+    }
+}
+
+/// The mean of tensors of one shape.
+fn mean(tensors: &[Tensor]) -> rnn_api::Result<Tensor> {
+    let mut sum = tensors[0].clone();
+    for tensor in &tensors[1..] {
+        sum = sum.add(tensor)?;
+    }
+    sum.scale(1.0 / tensors.len() as f32)
+}
+
+/// The ends of the parts of a series, of which each starts where the one before it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Split {
+    /// The network learns from these steps.
+    pub(crate) learnt: usize,
+    /// Up to here is the training part. What is behind `learnt` is for validation.
+    pub(crate) train: usize,
+    /// Up to here is the test part.
+    pub(crate) end: usize,
+}
+
+/// What a model file keeps beside the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scale {
+    pub(crate) plan: Plan,
+    /// Of the inputs, `[columns]`.
+    pub(crate) inputs: Normaliser,
+    /// Of the changes to predict, `[K]`.
+    pub(crate) changes: Normaliser,
+    pub(crate) interval: Interval,
+}
+
+/// A trained network, and what its inputs and outputs mean.
+pub(crate) struct Forecaster {
+    pub(crate) config: NetworkConfig,
+    pub(crate) network: Network,
+    pub(crate) scale: Scale,
+}
+
+impl Forecaster {
+    /// A new network, with normalisers fitted on windows and the inputs before `end`.
+    fn new(frame: &Frame<'_>, plan: &Plan, samples: &Samples, end: usize, options: &Options) -> Result<Self> {
+        let learning = &options.learning;
+        let linear = LinearConfig::new(plan.window * plan.transforms.len(), plan.horizon);
+        let linear = linear.with_bias(false).with_init(Init::Zeros);
+        let member = MemberConfig {
+            rnn: config!(learning.cell, plan.transforms.len(), learning.hidden),
+            head: LinearConfig::new(learning.hidden, plan.horizon),
+            linear: learning.linear.then_some(linear),
+        };
+        let config = NetworkConfig { members: vec![member; learning.members] };
+        let network = config.init(&options.common.device()?, options.common.seed)?;
+        let (inputs, changes) = (frame.normaliser(end)?, samples.normaliser()?);
+        let interval = Interval { level: learning.interval, lower: Vec::new(), upper: Vec::new() };
+        Ok(Forecaster { config, network, scale: Scale { plan: plan.clone(), inputs, changes, interval } })
+    }
+
+    /// Trains on the first part of the training part. The other part chooses the epoch, and its residuals are the interval.
+    /// The flag says whether the user interrupted it.
+    pub(crate) fn fit(
+        series: &Series,
+        plan: &Plan,
+        split: Split,
+        options: &Options,
+        common: &Common,
+    ) -> Result<(Self, bool)> {
+        let frame = Frame::new(series, plan)?;
+        let (learnt, held_out) = (frame.samples(0..split.learnt), frame.samples(split.learnt..split.train));
+        let mut forecaster = Self::new(&frame, plan, &learnt, split.learnt, options)?;
+        let interrupted = forecaster.train(learnt, held_out.clone(), options, common)?;
+        let truth: Vec<f64> = held_out.y.iter().map(|&y| f64::from(y)).collect();
+        let predicted = forecaster.changes(held_out, &common.device()?)?;
+        let level = options.learning.interval;
+        forecaster.scale.interval = Interval::fit(level, plan.horizon, &predicted, &truth);
+        Ok((forecaster, interrupted))
+    }
+
+    /// Trains, and keeps the weights of the epoch that is best on held-out windows.
+    fn train(&self, samples: Samples, held_out: Samples, options: &Options, common: &Common) -> Result<bool> {
+        let (learning, network, Scale { inputs, changes, .. }) =
+            (&options.learning, &self.network, &self.scale);
+        let device = common.device()?;
+        let samples = samples.normalised(inputs, changes)?;
+        let held_out = held_out.normalised(inputs, changes)?;
+        let epochs = common.epochs(150);
+        let mut batches =
+            Batches::new(samples.len(), &BatchConfig::new(learning.batch).with_shuffle(common.seed))?;
+        let steps = epochs.checked_mul(batches.batches_per_epoch() as u64).filter(|&steps| steps > 0);
+        let steps = steps.ok_or_else(|| FlagError::new("--epochs", "from 1 to 2^64 steps in all", epochs))?;
+        let decay = |name: &str| name.contains("bias");
+        let adam =
+            AdamWConfig::new(learning.lr).with_weight_decay(learning.weight_decay).with_no_decay(decay);
+        let adam = adam.with_clip_norm(1.0).init(network)?;
+        let config = common.trainer(epochs).with_schedule(Schedule::cosine(learning.lr, 0.0, steps)?);
+        let all: Vec<usize> = (0..held_out.len()).collect();
+        let (x, y) = (held_out.batch(&device, &all)?, held_out.truth(&device, &all)?);
+        let mut trainer = config.init(network, adam)?;
+        trainer.keep("scale", &self.scale)?;
+        trainer.validate(|| Ok(Score::min("mse", network.forward(&x)?.mse(&y)?.item()?.into())));
+        common.equip(&mut trainer)?;
+        let outcome = trainer.fit(batches, |batch| {
+            network.loss(&samples.batch(&device, &batch.indices)?, &samples.truth(&device, &batch.indices)?)
+        })?;
+        Ok(outcome.reason == StopReason::Interrupted)
+    }
+
+    /// Forecasts from the last steps of windows.
+    pub(crate) fn forecast(&self, frame: &Frame<'_>, samples: Samples, device: &Device) -> Result<Forecasts> {
+        let (origins, horizon) = (samples.origins.clone(), self.scale.plan.horizon);
+        let changes = self.changes(samples, device)?;
+        let with = |offset: &[f64]| -> Vec<f64> {
+            let value = |(index, change): (usize, &f64)| {
+                let (origin, ahead) = (origins[index / horizon], index % horizon);
+                frame.value(origin, ahead + 1, change + offset[ahead])
+            };
+            changes.iter().enumerate().map(value).collect()
+        };
+        let Interval { lower, upper, .. } = &self.scale.interval;
+        let (values, lower, upper) = (with(&vec![0.0; horizon]), with(lower), with(upper));
+        Ok(Forecasts { origins, horizon, values, lower, upper })
+    }
+
+    /// The predicted changes, `[N, K]`.
+    fn changes(&self, samples: Samples, device: &Device) -> Result<Vec<f64>> {
+        let samples = samples.normalised(&self.scale.inputs, &self.scale.changes)?;
+        let batches = Batches::new(samples.len(), &BatchConfig::new(256))?;
+        let forward = |batch: &Batch| self.network.forward(&samples.batch(device, &batch.indices)?);
+        let mut changes = predict(&self.network, batches, forward)?.into_values();
+        self.scale.changes.invert(&mut changes)?;
+        Ok(changes.into_iter().map(f64::from).collect())
+    }
+}
