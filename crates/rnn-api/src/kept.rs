@@ -1,5 +1,7 @@
-//! Values that a program keeps beside weights, in checkpoints and model files. JSON loses some of them without an error: it writes NaN and infinity as
-//! null, and the reader refuses what is nested too deeply. They are found here, before they are written.
+//! Values that a program keeps beside weights, in checkpoints and model files.
+//!
+//! JSON loses some of them without an error. It writes NaN and infinity as null, and its reader refuses what is nested too
+//! deeply. They are found here, before they are written.
 
 use serde::de::{self, DeserializeOwned, Deserializer};
 use serde::ser::{self, Serialize, Serializer};

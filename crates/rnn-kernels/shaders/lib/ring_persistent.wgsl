@@ -4,7 +4,7 @@
 // kept as its inverted bits; the NaN of all ones, which would be 0, becomes another NaN.
 // An invocation that has polled POLLS times in vain reports a failure. From then on nobody waits: all go on with what
 // they have, because every invocation has to reach the barriers, and the host does the steps again.
-// The ring is [1 + T, D, B, P] here: h0 as it is, then h of every step. One more element is 0 until a failure.
+// The ring is [1 + T, D, B, P] here. h0 comes first, as it is, then h of every step. One more element is 0 until a failure.
 // Only for steps of one phase and rows of equal length.
 // Defines and needs: as lib/ring_storage.wgsl, with lib/ring_atomics.wgsl and lib/stores_scalars.wgsl; of the driver
 // params.steps.

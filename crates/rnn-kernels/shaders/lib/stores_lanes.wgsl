@@ -1,6 +1,6 @@
 // Stores of one unit's values to the ring, for subgroups of eight lanes: the ring's elements are vectors, four
 // neighbouring lanes hold the values of four neighbouring units, and the first of them stores whole vectors.
-// A workgroup's first unit and its size are multiples of eight, so lanes 4i to 4i + 3 hold units 4j to 4j + 3 of one row.
+// A workgroup's first unit and its size are multiples of eight. So lanes 4i to 4i + 3 hold units 4j to 4j + 3 of one row.
 // H and P are multiples of 4, and other conditions of a store depend on the row alone. So the four lanes reach a store
 // together or not at all. WGSL's analysis of uniform control flow does not see that; naga has none for subgroups.
 // Defines and needs: as lib/stores_scalars.wgsl, with lib/ring_quads.wgsl.
