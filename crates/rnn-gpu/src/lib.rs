@@ -1,7 +1,7 @@
 //! The GPU backend. It is the only crate of the workspace that uses wgpu.
 //!
 //! `device` opens adapters, `failure` keeps driver errors, `pool` owns memory, `pipelines` compiles the
-//! catalogue, and `pipeline_cache` keeps compiled pipelines for the next run. `base_test` checks the simplest
+//! catalogue, `specialise` takes out what the constants of a kernel rule out, and `pipeline_cache` keeps compiled pipelines for the next run. `base_test` checks the simplest
 //! kernels before their first use, `self_test` optional ones. `encoder` records dispatches and submits them
 //! in chunks; `timestamps` times them. `calibration` measures the adapter, and `matrix_units` says whether it
 //! has matrix units. The other files are the ops, one per shader family. They check nothing, because their
@@ -36,6 +36,8 @@ pub mod reduce;
 pub mod rnn;
 mod self_test;
 pub mod softmax;
+#[cfg(not(target_arch = "wasm32"))]
+mod specialise;
 mod timestamps;
 mod trial;
 
@@ -46,5 +48,7 @@ pub use device::GpuDevice;
 pub use fault::{Fault, FaultEffect};
 pub use gpu_options::GpuOptions;
 pub use pool::{GpuBuffer, PendingRead};
+#[cfg(not(target_arch = "wasm32"))]
+pub use specialise::specialise;
 
 use encoder::{Launch, StepLaunch};

@@ -3,8 +3,12 @@
 use super::device::{Counters, Inner};
 use super::failure::attempt;
 use super::pipeline_cache::PipelineCache;
+#[cfg(not(target_arch = "wasm32"))]
+use super::specialise::specialise;
 use rnn_base::error::{Error, Result};
 use rnn_kernels::{Access, Kernel, StepSource};
+#[cfg(not(target_arch = "wasm32"))]
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,12 +27,16 @@ pub(super) struct Pipeline {
 
 type Key = (&'static str, Vec<(&'static str, u64)>);
 
+/// A pipeline, once it is compiled. The lock is held meanwhile: another thread that needs the same one waits for it, and
+/// one that needs another compiles that.
+type Slot = Arc<Mutex<Option<Arc<Pipeline>>>>;
+
 /// The pipelines compiled so far. Kernels with the same list of accesses share a layout.
 pub(super) struct Pipelines {
     pub(super) uniform_layout: wgpu::BindGroupLayout,
     /// Kept from run to run where the adapter supports pipeline caches.
     pub(super) cache: Option<PipelineCache>,
-    pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    pipelines: Mutex<HashMap<Key, Slot>>,
     storage_layouts: Mutex<HashMap<Vec<Access>, Arc<wgpu::BindGroupLayout>>>,
 }
 
@@ -65,13 +73,13 @@ impl Pipelines {
     ) -> Result<Arc<Pipeline>> {
         let key: Key =
             (kernel.label, constants.iter().map(|&(name, value)| (name, value.to_bits())).collect());
-        let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = pipelines.get(&key) {
+        let slot =
+            self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let mut pipeline = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = &*pipeline {
             return Ok(pipeline.clone());
         }
-        let pipeline = Arc::new(self.compile(inner, kernel, constants)?);
-        pipelines.insert(key, pipeline.clone());
-        Ok(pipeline)
+        Ok(pipeline.insert(Arc::new(self.compile(inner, kernel, constants)?)).clone())
     }
 
     fn compile(
@@ -83,14 +91,11 @@ impl Pipelines {
         tracing::debug!(kernel = kernel.label, ?constants, "compiling pipeline");
         let storage = self.storage_layout(inner, kernel.bindings);
         let device = &inner.device;
-        let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(kernel.label),
-            source: wgpu::ShaderSource::Wgsl(kernel.source(constants).into()),
-        };
+        let (source, overrides) = module(kernel, constants)?;
+        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(kernel.label), source };
         let mut checks = wgpu::ShaderRuntimeChecks::checked();
         checks.force_loop_bounding = false;
         checks.bounds_checks = !kernel.trusted;
-        let overrides = kernel.overrides(constants);
         let compile = || {
             // SAFETY: every loop of these kernels counts up to a bound read once from the parameters, so it
             // ends without the 64-bit counter that wgpu would add to it. Bounds checks stay on, except for
@@ -154,4 +159,24 @@ impl Pipelines {
         layouts.insert(bindings.to_vec(), layout.clone());
         layout
     }
+}
+
+/// What a device is given of a kernel, and the constants that are left to it.
+#[cfg(not(target_arch = "wasm32"))]
+fn module<'a>(
+    kernel: &Kernel,
+    constants: &[(&'a str, f64)],
+) -> Result<(wgpu::ShaderSource<'static>, Vec<(&'a str, f64)>)> {
+    let module = specialise(kernel, constants)
+        .map_err(|message| Error::Gpu { kind: "shader", message: format!("{}: {message}", kernel.label) })?;
+    Ok((wgpu::ShaderSource::Naga(Cow::Owned(module)), Vec::new()))
+}
+
+/// In a browser it is the text: a module would be written as text again.
+#[cfg(target_arch = "wasm32")]
+fn module<'a>(
+    kernel: &Kernel,
+    constants: &[(&'a str, f64)],
+) -> Result<(wgpu::ShaderSource<'static>, Vec<(&'a str, f64)>)> {
+    Ok((wgpu::ShaderSource::Wgsl(kernel.source(constants).into()), kernel.overrides(constants)))
 }

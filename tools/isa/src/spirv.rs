@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use naga::back::spv;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
+use rnn_gpu::specialise;
 use rnn_kernels::{Kernel, StepSource};
 
 /// The properties of a device that decide about the SPIR-V.
@@ -26,21 +27,14 @@ pub(crate) struct Target {
 /// WGSL that naga refuses, with the kernel's name and naga's words.
 pub(crate) fn words(target: &Target, listed: &Listed) -> Result<Vec<u32>> {
     let Listed { kernel, constants, .. } = listed;
-    let text = kernel.source(constants);
-    let module = naga::front::wgsl::parse_str(&text)
-        .map_err(|error| anyhow!("{}: {}", kernel.label, error.emit_to_string(&text)))?;
+    let refused = |message: String| anyhow!("{}: {message}", kernel.label);
+    let module = specialise(kernel, constants).map_err(refused)?;
     let mut capabilities =
         Capabilities::IMMEDIATES | Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     capabilities.set(Capabilities::SHADER_FLOAT16, target.shader_f16);
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
-        .map_err(|error| anyhow!("{}: {}", kernel.label, error.emit_to_string(&text)))?;
-    let overrides: naga::back::PipelineConstants =
-        kernel.overrides(constants).into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-    let entry = (naga::ShaderStage::Compute, kernel.entry);
-    let (module, info) =
-        naga::back::pipeline_constants::process_overrides(&module, &info, Some(entry), &overrides)
-            .with_context(|| format!("{}: constants", kernel.label))?;
+        .map_err(|error| refused(error.into_inner().to_string()))?;
     let pipeline =
         spv::PipelineOptions { entry_point: kernel.entry.into(), shader_stage: naga::ShaderStage::Compute };
     spv::write_vec(&module, &info, &options(target, kernel), Some(&pipeline))

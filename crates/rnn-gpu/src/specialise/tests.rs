@@ -1,0 +1,152 @@
+//! What is left of branches, in small texts and in every kernel. That kernels compute the same is seen by every test that
+//! runs them.
+
+use super::{Known, Pruned, known_constants, known_variables, specialise, specialise_text};
+use rnn_kernels::catalogue;
+use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
+use wgpu::naga::{Block, Function, Module, Statement};
+
+/// A text with the options A and N, whose entry point has this body.
+fn text(body: &str) -> String {
+    format!(
+        "override A: bool; override N: u32;
+         @group(0) @binding(0) var<storage, read_write> out: array<u32>;
+         fn unused(x: u32) -> u32 {{ return x + 1u; }}
+         fn early(x: u32) -> u32 {{ if A {{ return x; }} return unused(x); }}
+         @compute @workgroup_size(1) fn main(@builtin(local_invocation_index) i: u32) {{ {body} }}"
+    )
+}
+
+fn pruned(body: &str, a: bool, n: u32) -> Module {
+    let module = specialise_text(&text(body), "main", &[("A", f64::from(u8::from(a))), ("N", f64::from(n))]);
+    let module = module.unwrap();
+    assert_valid(&module, body);
+    module
+}
+
+#[track_caller]
+fn assert_valid(module: &Module, what: &str) {
+    let result = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(module);
+    assert!(result.is_ok(), "{what}: {}", result.unwrap_err().into_inner());
+}
+
+/// Statements of a kind in the entry point, in blocks within blocks too.
+fn count(module: &Module, is: fn(&Statement) -> bool) -> usize {
+    fn in_block(block: &Block, is: fn(&Statement) -> bool) -> usize {
+        let in_statement = |statement: &Statement| match statement {
+            Statement::Block(block) => in_block(block, is),
+            Statement::If { accept: a, reject: b, .. } | Statement::Loop { body: a, continuing: b, .. } => {
+                in_block(a, is) + in_block(b, is)
+            }
+            Statement::Switch { cases, .. } => cases.iter().map(|case| in_block(&case.body, is)).sum(),
+            _ => 0,
+        };
+        block.iter().map(|statement| usize::from(is(statement)) + in_statement(statement)).sum()
+    }
+    in_block(&module.entry_points[0].function.body, is)
+}
+
+fn branches(module: &Module) -> usize {
+    count(module, |statement| matches!(statement, Statement::If { .. } | Statement::Switch { .. }))
+}
+
+fn stores_to_out(module: &Module) -> usize {
+    let function = &module.entry_points[0].function;
+    count(module, |statement| matches!(statement, Statement::Store { .. })) - locals_stored(function)
+}
+
+fn locals_stored(function: &Function) -> usize {
+    let mut count = 0;
+    super::for_each_store(&function.body, &mut |pointer, _| {
+        count +=
+            usize::from(matches!(function.expressions[pointer], wgpu::naga::Expression::LocalVariable(_)));
+    });
+    count
+}
+
+#[test]
+fn known_branches_go_and_others_stay() {
+    let body = "if A { out[0] = 1u; } else { out[0] = 2u; out[1] = 2u; } if i > 3u { out[2] = 3u; }";
+    for (a, stores) in [(true, 2), (false, 3)] {
+        let module = pruned(body, a, 0);
+        assert_eq!((branches(&module), stores_to_out(&module)), (1, stores), "{a}");
+    }
+}
+
+#[test]
+fn a_condition_of_two_options_is_known() {
+    let body = "if A && N == 2u && i > 1u { out[0] = 1u; } if !(A || N > 5u) { out[1] = 1u; }";
+    assert_eq!(branches(&pruned(body, false, 2)), 0, "what `&&` stores and the branch on it go");
+    assert_eq!(stores_to_out(&pruned(body, false, 2)), 1);
+    assert_eq!(stores_to_out(&pruned(body, false, 6)), 0);
+    let both = pruned(body, true, 2);
+    assert_eq!(stores_to_out(&both), 1);
+    assert!(branches(&both) > 0, "i is not known");
+}
+
+#[test]
+fn functions_that_nobody_calls_go() {
+    assert_eq!(pruned("out[0] = early(i);", false, 0).functions.len(), 2);
+    let module = pruned("out[0] = early(i);", true, 0);
+    assert_eq!(module.functions.len(), 1);
+    let (_, early) = module.functions.iter().next().unwrap();
+    assert!(matches!(early.body.last(), Some(Statement::Return { .. })) && !early.body.is_empty());
+}
+
+#[test]
+fn a_switch_is_its_case() {
+    let body =
+        "switch N { case 1u, 2u: { out[0] = 1u; break; } case 3u: { if i > 1u { break; } out[1] = 3u; }
+                           default: { out[2] = 4u; out[3] = 4u; } }";
+    let left = |n| (branches(&pruned(body, true, n)), stores_to_out(&pruned(body, true, n)));
+    assert_eq!((left(1), left(2), left(7)), ((0, 1), (0, 1), (0, 2)));
+    assert_eq!(left(3), (2, 4), "a case with a break of its own stays as it is");
+}
+
+#[test]
+fn a_switch_in_a_loop_keeps_the_loop() {
+    let body = "for (var k = 0u; k < i; k++) { switch N { case 1u: { continue; } default: { out[k] = 1u; } }
+                if A { break; } }";
+    assert_eq!(stores_to_out(&pruned(body, false, 1)), 0);
+    let module = pruned(body, true, 0);
+    assert_eq!(stores_to_out(&module), 1);
+    assert_eq!(count(&module, |statement| matches!(statement, Statement::Loop { .. })), 1);
+}
+
+#[test]
+fn a_variable_of_the_program_is_left_alone() {
+    // It is 0 before the store.
+    let body = "var seen = 0u; for (var k = 0u; k < 2u; k++) { if seen == 1u { out[k] = 1u; } seen = 1u; }";
+    assert!(branches(&pruned(body, true, 0)) > 0);
+}
+
+#[test]
+fn what_naga_refuses_is_an_error() {
+    let refused = |body: &str, overrides: &[(&str, f64)]| {
+        specialise_text(&text(body), "main", overrides).expect_err("refused")
+    };
+    assert!(refused("out[0] = nobody;", &[]).contains("nobody"));
+    assert!(refused("out[0] = 1.5;", &[]).contains("out"));
+    assert!(refused("out[0] = N;", &[("A", 1.0)]).contains('N'));
+}
+
+/// The first and the last variant of every kernel, of which the last has most options.
+#[test]
+fn no_kernel_has_a_branch_on_a_known_condition() {
+    for kernel in catalogue::all() {
+        for constants in [kernel.variants[0], kernel.variants[kernel.variants.len() - 1]] {
+            let module = specialise(kernel, constants).unwrap();
+            assert_valid(&module, kernel.label);
+            assert!(module.overrides.iter().all(|(_, value)| value.init.is_some()), "{}", kernel.label);
+            let constants = known_constants(&module);
+            let functions = module.functions.iter().map(|(_, function)| function);
+            for function in functions.chain([&module.entry_points[0].function]) {
+                let variables = known_variables(function, &constants);
+                let known = Known { constants: &constants, variables, expressions: &function.expressions };
+                let mut pruned = Pruned { known, changed: false };
+                pruned.block(function.body.clone());
+                assert!(!pruned.changed, "{}", kernel.label);
+            }
+        }
+    }
+}
