@@ -129,8 +129,8 @@ fn expected(case: &StackCase) -> Vec<Vec<f64>> {
 fn check(device: &Device, name: &str, case: &StackCase) -> f64 {
     let on_device = OnDevice::new(device, case);
     let out = on_device.forward(&case.spec, true);
-    // Inference has kernels of its own on a GPU; those for many rows take longest to compile.
-    if device.is_cpu() || case.input.b <= 3 {
+    // Inference has kernels of its own on a GPU; those for many rows or units take longest to compile.
+    if device.is_cpu() || case.input.b <= 3 && case.spec.hidden_size <= 65 {
         let inference = on_device.forward(&case.spec, false);
         assert_eq!(
             out.y.to_vec().unwrap(),
@@ -153,11 +153,19 @@ fn check(device: &Device, name: &str, case: &StackCase) -> f64 {
     worst
 }
 
+/// The cells of a case. The two activations of an Elman net differ by a constant of its kernels: on a GPU, which compiles
+/// them for either, they take turns.
+fn cells(device: &Device, case: usize) -> impl Iterator<Item = (&'static str, CellSpec)> {
+    let every = device.is_cpu();
+    let in_turn = ["rnn_tanh", "rnn_relu"][case % 2];
+    CELLS.into_iter().filter(move |&(name, _)| every || !name.starts_with("rnn_") || name == in_turn)
+}
+
 /// One layer of every cell over the whole table of shapes.
 fn one_layer_matches_the_oracle(device: &Device) {
     let mut worst = 0f64;
     for (n, &shape) in RNN_SHAPES.iter().enumerate() {
-        for (cell_name, cell) in CELLS {
+        for (cell_name, cell) in cells(device, n) {
             for with_state in [false, true] {
                 let spec = stack_spec(cell, shape, 1, false);
                 let case = StackCase::random(spec, shape, with_state, n as u64);
@@ -172,7 +180,7 @@ fn one_layer_matches_the_oracle(device: &Device) {
 fn stacks_match_the_oracle(device: &Device) {
     let mut worst = 0f64;
     for (n, &shape) in RNN_SHAPES_SMALL.iter().enumerate() {
-        for (cell_name, cell) in CELLS {
+        for (cell_name, cell) in cells(device, n) {
             for (layers, bidirectional, bias) in [(1, true, true), (2, false, false), (3, true, true)] {
                 let spec = StackSpec { bias, ..stack_spec(cell, shape, layers, bidirectional) };
                 let case = StackCase::random(spec, shape, true, 100 + n as u64);
