@@ -192,7 +192,7 @@ pub fn grouped<K: Eq + Hash>(groups: &[K], shares: Shares, seed: u64) -> Result<
 }
 
 /// The items of each key, shuffled; keys in order of first occurrence.
-fn members<K: Eq + Hash>(keys: &[K], seed: u64) -> Result<Vec<Vec<usize>>> {
+pub(super) fn members<K: Eq + Hash>(keys: &[K], seed: u64) -> Result<Vec<Vec<usize>>> {
     let mut order = indices("split", "the order of items", keys.len())?;
     shuffle(&mut order, seed, Draw::Split, 0);
     let mut numbers: HashMap<&K, usize> = HashMap::new();

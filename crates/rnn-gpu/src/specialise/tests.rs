@@ -6,21 +6,12 @@ use rnn_kernels::catalogue;
 use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
 use wgpu::naga::{Block, Function, Module, Statement};
 
-/// A text with the options A and N, whose entry point has this body.
-fn text(body: &str) -> String {
-    format!(
-        "override A: bool; override N: u32;
-         @group(0) @binding(0) var<storage, read_write> out: array<u32>;
-         fn unused(x: u32) -> u32 {{ return x + 1u; }}
-         fn early(x: u32) -> u32 {{ if A {{ return x; }} return unused(x); }}
-         @compute @workgroup_size(1) fn main(@builtin(local_invocation_index) i: u32) {{ {body} }}"
-    )
-}
+/// Entry points with the options A and N.
+const TEXT: &str = include_str!("tests.wgsl");
 
-fn pruned(body: &str, a: bool, n: u32) -> Module {
-    let module = specialise_text(&text(body), "main", &[("A", f64::from(u8::from(a))), ("N", f64::from(n))]);
-    let module = module.unwrap();
-    assert_valid(&module, body);
+fn pruned(entry: &str, a: bool, n: u32) -> Module {
+    let module = specialise_text(TEXT, entry, &[("A", f64::from(u8::from(a))), ("N", f64::from(n))]).unwrap();
+    assert_valid(&module, entry);
     module
 }
 
@@ -66,68 +57,63 @@ fn locals_stored(function: &Function) -> usize {
 
 #[test]
 fn known_branches_go_and_others_stay() {
-    let body = "if A { out[0] = 1u; } else { out[0] = 2u; out[1] = 2u; } if i > 3u { out[2] = 3u; }";
     for (a, stores) in [(true, 2), (false, 3)] {
-        let module = pruned(body, a, 0);
+        let module = pruned("known_and_unknown", a, 0);
         assert_eq!((branches(&module), stores_to_out(&module)), (1, stores), "{a}");
     }
 }
 
 #[test]
 fn a_condition_of_two_options_is_known() {
-    let body = "if A && N == 2u && i > 1u { out[0] = 1u; } if !(A || N > 5u) { out[1] = 1u; }";
-    assert_eq!(branches(&pruned(body, false, 2)), 0, "what `&&` stores and the branch on it go");
-    assert_eq!(stores_to_out(&pruned(body, false, 2)), 1);
-    assert_eq!(stores_to_out(&pruned(body, false, 6)), 0);
-    let both = pruned(body, true, 2);
+    let neither = pruned("two_options", false, 2);
+    assert_eq!(branches(&neither), 0, "what `&&` stores and the branch on it go");
+    assert_eq!(stores_to_out(&neither), 1);
+    assert_eq!(stores_to_out(&pruned("two_options", false, 6)), 0);
+    let both = pruned("two_options", true, 2);
     assert_eq!(stores_to_out(&both), 1);
     assert!(branches(&both) > 0, "i is not known");
 }
 
 #[test]
 fn functions_that_nobody_calls_go() {
-    assert_eq!(pruned("out[0] = early(i);", false, 0).functions.len(), 2);
-    let module = pruned("out[0] = early(i);", true, 0);
+    assert_eq!(pruned("calls", false, 0).functions.len(), 2);
+    let module = pruned("calls", true, 0);
     assert_eq!(module.functions.len(), 1);
     let (_, early) = module.functions.iter().next().unwrap();
-    assert!(matches!(early.body.last(), Some(Statement::Return { .. })) && !early.body.is_empty());
+    assert!(matches!(early.body.last(), Some(Statement::Return { .. })));
 }
 
 #[test]
 fn a_switch_is_its_case() {
-    let body =
-        "switch N { case 1u, 2u: { out[0] = 1u; break; } case 3u: { if i > 1u { break; } out[1] = 3u; }
-                           default: { out[2] = 4u; out[3] = 4u; } }";
-    let left = |n| (branches(&pruned(body, true, n)), stores_to_out(&pruned(body, true, n)));
+    let left = |n| {
+        let module = pruned("switches", true, n);
+        (branches(&module), stores_to_out(&module))
+    };
     assert_eq!((left(1), left(2), left(7)), ((0, 1), (0, 1), (0, 2)));
     assert_eq!(left(3), (2, 4), "a case with a break of its own stays as it is");
 }
 
 #[test]
 fn a_switch_in_a_loop_keeps_the_loop() {
-    let body = "for (var k = 0u; k < i; k++) { switch N { case 1u: { continue; } default: { out[k] = 1u; } }
-                if A { break; } }";
-    assert_eq!(stores_to_out(&pruned(body, false, 1)), 0);
-    let module = pruned(body, true, 0);
+    assert_eq!(stores_to_out(&pruned("switches_in_loops", false, 1)), 0);
+    let module = pruned("switches_in_loops", true, 0);
     assert_eq!(stores_to_out(&module), 1);
     assert_eq!(count(&module, |statement| matches!(statement, Statement::Loop { .. })), 1);
 }
 
 #[test]
 fn a_variable_of_the_program_is_left_alone() {
-    // It is 0 before the store.
-    let body = "var seen = 0u; for (var k = 0u; k < 2u; k++) { if seen == 1u { out[k] = 1u; } seen = 1u; }";
-    assert!(branches(&pruned(body, true, 0)) > 0);
+    assert!(branches(&pruned("variables", true, 0)) > 0);
 }
 
 #[test]
 fn what_naga_refuses_is_an_error() {
-    let refused = |body: &str, overrides: &[(&str, f64)]| {
-        specialise_text(&text(body), "main", overrides).expect_err("refused")
+    let refused = |text: &str, overrides: &[(&str, f64)]| {
+        specialise_text(text, "two_options", overrides).expect_err("refused")
     };
-    assert!(refused("out[0] = nobody;", &[]).contains("nobody"));
-    assert!(refused("out[0] = 1.5;", &[]).contains("out"));
-    assert!(refused("out[0] = N;", &[("A", 1.0)]).contains('N'));
+    assert!(refused(&TEXT.replace("i > 1u", "i > nobody"), &[]).contains("nobody"));
+    assert!(refused(&TEXT.replace("out[0] = 1u", "out[0] = 1.5"), &[]).contains("out"));
+    assert!(refused(TEXT, &[("A", 1.0)]).contains('N'));
 }
 
 /// The first and the last variant of every kernel, of which the last has most options.
