@@ -14,12 +14,14 @@ mod model;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use model::{END, Translator};
+use model::{END, TranslatorConfig};
 use rnn_api::data::{BatchConfig, Batches, LabelledStrings, Shares, VocabularyConfig, pad_indices, shuffled};
 use rnn_api::metrics::{EditRate, ExactMatch};
+use rnn_api::nn::Decoding;
 use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Score};
 use rnn_examples::common::{Common, print_result};
+use rnn_examples::flag::{positive, size};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -31,14 +33,14 @@ struct Args {
     #[arg(long)]
     data: Option<PathBuf>,
     /// Beam width: the number of beginnings kept at every step; 1 always takes the likeliest symbol.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = size)]
     beam: usize,
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = size)]
     hidden: usize,
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = size)]
     batch: usize,
     /// Peak learning rate of Adam, with cosine decay to zero.
-    #[arg(long, default_value_t = 5e-3)]
+    #[arg(long, default_value_t = 5e-3, value_parser = positive)]
     lr: f64,
     #[command(flatten)]
     common: Common,
@@ -47,7 +49,6 @@ struct Args {
 fn main() -> Result<()> {
     let (args, started) = (Args::parse(), Instant::now());
     let (device, seed) = (args.common.device()?, args.common.seed);
-    ensure!(args.beam > 0, "--beam must be at least 1");
     let pairs = match &args.data {
         Some(path) => {
             let strings = LabelledStrings::read(path)?;
@@ -64,7 +65,7 @@ fn main() -> Result<()> {
     let encode = |(source, target): &(String, String)| Ok((sources.encode(source)?, targets.encode(target)?));
     let encoded: Vec<(Vec<u32>, Vec<u32>)> = pairs.iter().map(encode).collect::<rnn_api::Result<_>>()?;
     let longest = encoded.iter().map(|(_, target)| target.len()).max().unwrap_or(0) + 1;
-    println!(
+    args.common.say(format!(
         "{} pairs to learn from, {} for validation, {} for the test; {} and {} symbols; on {}",
         split.train.len(),
         split.validation.len(),
@@ -72,9 +73,9 @@ fn main() -> Result<()> {
         sources.len(),
         targets.len(),
         device.name()
-    );
+    ));
 
-    let model = Translator::new(sources.len(), targets.len(), args.hidden, &device, seed)?;
+    let model = TranslatorConfig::new(sources.len(), targets.len(), args.hidden).init(&device, seed)?;
     let source_of = |item: usize| &encoded[item].0[..];
     let translate = |items: &[usize], beam: usize| -> rnn_api::Result<Vec<Vec<u32>>> {
         no_grad(|| match beam {
@@ -113,12 +114,12 @@ fn main() -> Result<()> {
     trainer.fit(batches, |batch| {
         let items = batch.copy(&split.train)?;
         let of = model.encode(&items.iter().map(|&item| source_of(item)).collect::<Vec<_>>(), &device)?;
-        // Teacher forcing: the decoder reads the true symbols.
-        let before: Vec<_> = items.iter().map(|&item| [&[END], &encoded[item].1[..]].concat()).collect();
         let after: Vec<_> = items.iter().map(|&item| [&encoded[item].1[..], &[END]].concat()).collect();
-        let (x, y) = (pad_indices(&before, END, None)?, pad_indices(&after, END, None)?);
-        let (logits, _) = model.decode(&x.values.to_tensor(&device)?, &of, &of.state)?;
-        let over = LossOptions::new().with_lengths(&x.lengths);
+        let y = pad_indices(&after, END, None)?;
+        let over = LossOptions::new().with_lengths(&y.lengths);
+        let step = |before: &Tensor, state: &GruState| model.decode(before, &of, state);
+        let logits =
+            Decoding::new(END, END).forced(&device, y.values.values(), items.len(), &of.state, step)?;
         logits.cross_entropy_over(&y.values.to_tensor(&device)?, &CrossEntropyOptions::default(), &over)
     })?;
 
@@ -127,10 +128,15 @@ fn main() -> Result<()> {
     for (n, (said, &item)) in said.iter().zip(&split.test).enumerate() {
         edits.add(said, &encoded[item].1);
         if n < 5 {
-            println!("  {} -> {} (truth {})", pairs[item].0, targets.decode(said)?, pairs[item].1);
+            args.common.say(format!(
+                "  {} -> {} (truth {})",
+                pairs[item].0,
+                targets.decode(said)?,
+                pairs[item].1
+            ));
         }
     }
-    println!("wrong letters: {:.2} %", 100.0 * edits.value()?);
+    args.common.say(format!("wrong letters: {:.2} %", 100.0 * edits.value()?));
     print_result("exact", exact(&said, &split.test)?, baseline, started);
     Ok(())
 }

@@ -1,66 +1,55 @@
 //! Encoder and decoder with attention (Bahdanau et al. 2015, in the multiplicative form of Luong et al. 2015).
 
 use rnn_api::data::pad_indices;
+use rnn_api::nn::Decoding;
 use rnn_api::prelude::*;
 
 /// Symbol 0 marks the start and the end of a target.
 pub(crate) const END: u32 = 0;
 
-pub(crate) struct Translator {
-    source: Embedding,
-    encoder: Gru,
-    target: Embedding,
-    decoder: Gru,
-    combine: Linear,
-    head: Linear,
+model!(
+    pub(crate) struct Translator, TranslatorConfig {
+        source: EmbeddingConfig,
+        encoder: GruConfig,
+        target: EmbeddingConfig,
+        decoder: GruConfig,
+        attention: AttentionConfig,
+        combine: LinearConfig,
+        head: LinearConfig,
+    }
+);
+
+impl TranslatorConfig {
+    pub(crate) fn new(sources: usize, targets: usize, hidden: usize) -> Self {
+        TranslatorConfig {
+            source: EmbeddingConfig::new(sources, hidden),
+            encoder: GruConfig::new(hidden, hidden).with_bidirectional(true).with_merge(Merge::Sum),
+            target: EmbeddingConfig::new(targets, hidden),
+            decoder: GruConfig::new(hidden, hidden),
+            attention: AttentionConfig::scaled_dot(),
+            combine: LinearConfig::new(2 * hidden, hidden),
+            head: LinearConfig::new(hidden, targets),
+        }
+    }
 }
-module!(Translator { source, encoder, target, decoder, combine, head });
 
 /// The encodings of a batch of sources.
 pub(crate) struct Encoded {
-    /// `[1, B, T, H]`
-    memory: Tensor,
-    /// `[1, B, T]`: 0, and a large negative number after the end of a source.
-    mask: Tensor,
+    memory: AttentionMemory,
     pub(crate) state: GruState,
 }
 
 impl Translator {
-    pub(crate) fn new(
-        sources: usize,
-        targets: usize,
-        hidden: usize,
-        device: &Device,
-        seed: u64,
-    ) -> rnn_api::Result<Self> {
-        Ok(Translator {
-            source: EmbeddingConfig::new(sources, hidden).init(device, seed)?,
-            encoder: GruConfig::new(hidden, hidden)
-                .with_bidirectional(true)
-                .with_merge(Merge::Sum)
-                .init(device, seed + 1)?,
-            target: EmbeddingConfig::new(targets, hidden).init(device, seed + 2)?,
-            decoder: GruConfig::new(hidden, hidden).init(device, seed + 3)?,
-            combine: LinearConfig::new(2 * hidden, hidden).init(device, seed + 4)?,
-            head: LinearConfig::new(hidden, targets).init(device, seed + 5)?,
-        })
-    }
-
     pub(crate) fn encode(&self, sources: &[&[u32]], device: &Device) -> rnn_api::Result<Encoded> {
         let padded = pad_indices(sources, 0, None)?;
         let lengths = Lengths::new(padded.lengths)?;
         let args = ForwardArgs { lengths: Some(&lengths), ..ForwardArgs::default() };
         let out =
             self.encoder.forward_with(&self.source.forward(&padded.values.to_tensor(device)?)?, args)?;
-        let (steps, rows, hidden) = (out.y.dims()[0], out.y.dims()[1], out.y.dims()[2]);
-        let past = |k: usize| if k % steps < lengths.as_slice()[k / steps] { 0.0 } else { -1e9 };
-        let mask = (0..rows * steps).map(past).collect();
+        let (rows, hidden) = (out.y.dims()[1], out.y.dims()[2]);
         let last = out.last()?.reshape(&[1, rows, hidden])?;
-        Ok(Encoded {
-            memory: out.y.transpose(0, 1)?.reshape(&[1, rows, steps, hidden])?,
-            mask: Tensor::from_vec(device, mask, &[1, rows, steps])?,
-            state: GruState::new(last, 1),
-        })
+        let memory = self.attention.memory(&out.y, Some(&lengths))?;
+        Ok(Encoded { memory, state: GruState::new(last, 1) })
     }
 
     /// Logits `[S, B, V]` of the symbol after each of `before` `[S, B]`, and the state after them. Attention runs
@@ -72,12 +61,7 @@ impl Translator {
         state: &GruState,
     ) -> rnn_api::Result<(Tensor, GruState)> {
         let out = self.decoder.forward(&self.target.forward(before)?, Some(state))?;
-        let dims = out.y.dims().to_vec();
-        let query = out.y.reshape(&[dims[0], dims[1], 1, dims[2]])?;
-        let scores = query.mul(&of.memory)?.sum_axis(3)?.scale(1.0 / (dims[2] as f32).sqrt())?;
-        let weights = scores.add(&of.mask)?.softmax()?; // [S, B, T]
-        let (steps, rows, length) = (weights.dims()[0], weights.dims()[1], weights.dims()[2]);
-        let context = weights.reshape(&[steps, rows, length, 1])?.mul(&of.memory)?.sum_axis(2)?;
+        let context = self.attention.forward(&out.y, &of.memory)?.context;
         let both = Tensor::concat(&[&out.y, &context], 2)?;
         Ok((self.head.forward(&self.combine.forward(&both)?.tanh()?)?, out.state))
     }
@@ -90,15 +74,8 @@ impl Translator {
         device: &Device,
     ) -> rnn_api::Result<Vec<Vec<u32>>> {
         let of = self.encode(sources, device)?;
-        let mut state = of.state.clone();
-        let (mut last, mut all) = (vec![END; sources.len()], vec![Vec::new(); sources.len()]);
-        for _ in 0..longest {
-            let (logits, next) =
-                self.decode(&Tensor::from_indices(device, &last, &[1, last.len()])?, &of, &state)?;
-            (last, state) = (logits.argmax(2)?, next);
-            all.iter_mut().zip(&last).for_each(|(all, &symbol)| all.push(symbol));
-        }
-        Ok(all.into_iter().map(|all| all.into_iter().take_while(|&symbol| symbol != END).collect()).collect())
+        let step = |before: &Tensor, state: &GruState| self.decode(before, &of, state);
+        Decoding::new(END, END).greedy(device, sources.len(), longest, &of.state, step)
     }
 
     /// Beam search: at every step the `width` likeliest beginnings are kept.

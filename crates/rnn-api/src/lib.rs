@@ -90,9 +90,9 @@ pub use rnn_runtime::{Array, DType, Device, DeviceStats, RngKey, Shape};
 pub mod prelude {
     pub use crate::nn::config::cells::*;
     pub use crate::nn::{
-        Dropout, DropoutConfig, Embedding, EmbeddingConfig, ForgetBias, ForwardArgs, HiddenState, Layer,
-        LayerNorm, LayerNormConfig, Lengths, Linear, LinearConfig, ModelConfig, Module, RecurrentState,
-        Resets, Sequential, Setting, Trace,
+        Attended, Attention, AttentionConfig, AttentionMemory, Dropout, DropoutConfig, Embedding,
+        EmbeddingConfig, ForgetBias, ForwardArgs, HiddenState, Layer, LayerNorm, LayerNormConfig, Lengths,
+        Linear, LinearConfig, ModelConfig, Module, RecurrentState, Resets, Sequential, Setting, Trace,
     };
     pub use crate::optim::rules::*;
     pub use crate::optim::{
@@ -111,6 +111,11 @@ pub mod prelude {
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+/// Compiles and runs the program of the crate's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct CrateReadme;
+
 /// Compiles and runs the program of docs/devices.md.
 #[cfg(all(doctest, feature = "gpu"))]
 #[doc = include_str!("../../../docs/devices.md")]
@@ -120,3 +125,8 @@ struct Devices;
 #[cfg(all(doctest, feature = "progress", feature = "ctrl-c"))]
 #[doc = include_str!("../../../docs/training.md")]
 struct Training;
+
+/// Compiles and runs the programs of docs/guide.md.
+#[cfg(all(doctest, feature = "progress", feature = "ctrl-c"))]
+#[doc = include_str!("../../../docs/guide.md")]
+struct Guide;

@@ -1,8 +1,10 @@
 //! Layers and the [`Module`] trait.
 
+mod attention;
 mod builder;
 mod cell;
 pub(crate) mod config;
+mod decoding;
 mod dropout;
 mod embedding;
 pub(crate) mod inspect;
@@ -19,8 +21,10 @@ mod sequential;
 mod state;
 mod stream;
 
+pub use attention::{Attended, Attention, AttentionConfig, AttentionMemory, AttentionScore};
 pub use config::cells::*;
 pub use config::{ForgetBias, RecurrentCell, RecurrentConfig};
+pub use decoding::Decoding;
 pub use dropout::{Dropout, DropoutConfig};
 pub use embedding::{Embedding, EmbeddingConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};

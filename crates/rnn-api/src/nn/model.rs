@@ -4,8 +4,8 @@ use crate::error::Result;
 use crate::nn::config::cells::{AnyRnn, AnyRnnConfig};
 use crate::nn::config::{CellOptions, RecurrentConfig};
 use crate::nn::{
-    Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig,
-    Module, RecurrentLayer, Visitor,
+    Attention, AttentionConfig, Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm,
+    LayerNormConfig, Linear, LinearConfig, Module, RecurrentLayer, Visitor,
 };
 use rnn_runtime::{Device, RngKey};
 use serde::de::DeserializeOwned;
@@ -73,6 +73,7 @@ macro_rules! layers {
     };
 }
 layers! {
+    AttentionConfig => Attention: |config, device, seed| AttentionConfig::init(config, device, seed);
     AnyRnnConfig => AnyRnn: |config, device, seed| AnyRnnConfig::init(config, device, seed);
     LinearConfig => Linear: |config, device, seed| LinearConfig::init(config, device, seed);
     EmbeddingConfig => Embedding: |config, device, seed| EmbeddingConfig::init(config, device, seed);
