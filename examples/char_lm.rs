@@ -21,6 +21,7 @@ use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Event, Flow, Score};
 use rnn_examples::cell::Cell;
 use rnn_examples::common::{Common, print_result};
+use rnn_examples::flag::{positive, probability, size};
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -30,8 +31,12 @@ use std::time::Instant;
 /// model learns to spell and to build sentences within seconds.
 const HARBOUR: &str = include_str!("char_lm/harbour.txt");
 
+/// Trains a character language model, or generates text from one.
+///
+/// The end of the text is held out: the last 5 % are the test part, by which nothing is chosen, and the 5 % before them the
+/// validation part, which chooses the epoch whose weights are kept.
 #[derive(Parser)]
-#[command(about = "Trains a character language model, or generates text from one")]
+#[command(verbatim_doc_comment)]
 struct Args {
     /// Text to train on; by default a short one that comes with the example.
     #[arg(long)]
@@ -41,28 +46,28 @@ struct Args {
     /// Width of the embedding; 0 feeds one-hot vectors.
     #[arg(long, default_value_t = 64)]
     embedding: usize,
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = size)]
     hidden: usize,
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = size)]
     layers: usize,
     /// Dropout between layers.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = probability)]
     dropout: f32,
     /// Time steps of a window of truncated BPTT.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = size)]
     steps: usize,
     /// Time steps over which gradients flow back: fewer than a window has, or a multiple of it.
-    #[arg(long)]
+    #[arg(long, value_parser = size)]
     backward_steps: Option<usize>,
     /// Streams that are read side by side, the batch size.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = size)]
     batch: usize,
     /// Stop after this many updates. The learning rate still decays over all epochs; their default number makes about
     /// 600 updates, and is at most 50.
     #[arg(long)]
     updates: Option<u64>,
     /// Peak learning rate of Adam, with cosine decay to zero.
-    #[arg(long, default_value_t = 1e-2)]
+    #[arg(long, default_value_t = 1e-2, value_parser = positive)]
     lr: f64,
     /// Gradients are clipped to this global norm.
     #[arg(long, default_value_t = 1.0)]
@@ -86,7 +91,7 @@ struct Args {
     #[arg(long, default_value_t = 0.5)]
     temperature: f32,
     /// Sample only among this many of the likeliest characters.
-    #[arg(long)]
+    #[arg(long, value_parser = size)]
     top_k: Option<usize>,
     /// Sample only among the likeliest characters that together reach this probability.
     #[arg(long)]
@@ -116,20 +121,31 @@ fn train(args: &Args, device: &Device) -> Result<()> {
     let vocabulary = VocabularyConfig::characters().fit([&text])?;
     let parts = chronological_text(&text, Shares::new(0.05, 0.05)?)?;
     let parts = parts.try_map(|part| vocabulary.encode(part))?;
-    let baseline = Bigram::fit([&parts.train[..]], vocabulary.len(), 1.0)?;
-    let baseline = baseline.likelihood([&parts.validation[..]])?.nats()?;
+    let bigram = Bigram::fit([&parts.train[..]], vocabulary.len(), 1.0)?;
+    let baseline_of = |part: &[u32]| bigram.likelihood([part])?.nats();
+    let (baseline, test_baseline) = (baseline_of(&parts.validation)?, baseline_of(&parts.test)?);
+    let sizes = parts.as_ref().map(Vec::len);
 
     let mut streams = Streams::of_indices(vec![parts.train], &StreamConfig::new(args.batch, args.steps))
         .context("the training part does not suit this --batch and --steps")?;
-    let rows = (parts.validation.len() / 400).clamp(1, 32);
-    let held_out = Streams::of_indices(vec![parts.validation], &StreamConfig::new(rows, 100))?;
+    let held_out = |part: Vec<u32>| {
+        let rows = (part.len() / 400).clamp(1, 32);
+        Streams::of_indices(vec![part], &StreamConfig::new(rows, 100))
+    };
+    let (validation, test) = (held_out(parts.validation)?, held_out(parts.test)?);
     let per_epoch = streams.chunks_per_epoch() as u64;
     let epochs = args.common.epochs(600u64.div_ceil(per_epoch).min(50));
-    if !args.common.quiet {
-        let (symbols, device) = (vocabulary.len(), device.name());
-        println!(
-            "{characters} characters, {symbols} symbols, {epochs} epochs of {per_epoch} updates on {device}"
-        );
+    args.common.say(format!(
+        "{characters} characters, {} symbols: {} to learn from, {} for validation, {} for the test; {epochs} epochs of \
+         {per_epoch} updates on {}",
+        vocabulary.len(),
+        sizes.train,
+        sizes.validation,
+        sizes.test,
+        device.name()
+    ));
+    if args.dropout > 0.0 && args.layers == 1 {
+        args.common.say("--dropout changes nothing: it is between layers, and there is one");
     }
 
     let config = ModelConfig {
@@ -138,7 +154,7 @@ fn train(args: &Args, device: &Device) -> Result<()> {
         embedding: args.embedding,
         hidden: args.hidden,
         layers: args.layers,
-        dropout: args.dropout,
+        dropout: if args.layers > 1 { args.dropout } else { 0.0 },
     };
     let model = CharLm::new(config.clone(), device, args.common.seed)?;
     let optimizer = AdamConfig::new(args.lr).with_clip_norm(args.clip).init(&model)?;
@@ -152,7 +168,7 @@ fn train(args: &Args, device: &Device) -> Result<()> {
     settings.early_stopping =
         args.updates.map_or_else(EarlyStopping::new, |n| EarlyStopping::new().with_max_steps(n));
     let mut trainer = settings.init(&model, optimizer)?;
-    trainer.validate(|| Ok(Score::min("nats", nats(&model, &held_out)?).with_baseline(baseline)));
+    trainer.validate(|| Ok(Score::min("nats", nats(&model, &validation)?).with_baseline(baseline)));
     trainer.keep("config", &config)?.keep("vocabulary", &vocabulary)?;
     args.common.equip(&mut trainer)?;
     trainer.on_event(move |event: &Event<'_>| {
@@ -167,18 +183,15 @@ fn train(args: &Args, device: &Device) -> Result<()> {
         Ok((logits.cross_entropy(&chunk.y.to_tensor(device)?)?, state))
     })?;
 
-    let validation = nats(&model, &held_out)?;
     if let Some(path) = &args.save {
         model.save(path, &vocabulary)?;
+        args.common.say(format!("saved {}", path.display()));
     }
     if !args.common.quiet {
-        if let Some(path) = &args.save {
-            println!("saved {}", path.display());
-        }
         let prompt = if args.prompt.is_empty() { "\n" } else { &args.prompt };
         println!("--- sample\n{}\n---", generate(&model, &vocabulary, args, prompt)?.trim());
     }
-    print_result("nats", validation, baseline, started);
+    print_result("nats", nats(&model, &test)?, test_baseline, started);
     Ok(())
 }
 

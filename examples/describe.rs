@@ -16,6 +16,7 @@ use rnn_api::metrics::ExactMatch;
 use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Score};
 use rnn_examples::common::{Common, print_result};
+use rnn_examples::flag::{positive, size};
 use scenes::{FEATURES, scenes};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -25,12 +26,12 @@ const LONGEST: usize = 12;
 #[derive(Parser)]
 #[command(about = "Learns to put a vector of features into words")]
 struct Args {
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = size)]
     hidden: usize,
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = size)]
     batch: usize,
     /// Learning rate of Adam.
-    #[arg(long, default_value_t = 5e-3)]
+    #[arg(long, default_value_t = 5e-3, value_parser = positive)]
     lr: f64,
     #[command(flatten)]
     common: Common,
@@ -88,13 +89,13 @@ fn main() -> Result<()> {
     let split = shuffled(scenes.len(), Shares::new(0.1, 0.6)?, seed)?;
     let known = split.train.iter().map(|&item| &scenes[item].1);
     let words = VocabularyConfig::words().with_special(["<end>"]).fit(known)?;
-    println!(
+    args.common.say(format!(
         "{} words; {} scenes to learn from, {} others for the test; on {}",
         words.len(),
         split.train.len(),
         split.test.len(),
         device.name()
-    );
+    ));
     let model = Describer {
         state: LinearConfig::new(FEATURES, args.hidden).init(&device, seed)?,
         embedding: EmbeddingConfig::new(words.len(), args.hidden).init(&device, seed + 1)?,
@@ -137,7 +138,7 @@ fn main() -> Result<()> {
     })?;
     let few: Vec<usize> = split.test.iter().step_by(split.test.len().div_ceil(3)).copied().collect();
     for (said, &item) in model.say(&features(&few), &words, &device)?.iter().zip(&few) {
-        println!("  {said} (truth: {})", scenes[item].1);
+        args.common.say(format!("  {said} (truth: {})", scenes[item].1));
     }
     print_result("exact", exact(&split.test)?, baseline, started);
     Ok(())

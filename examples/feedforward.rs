@@ -15,6 +15,7 @@ use rnn_api::metrics::{Accuracy, MajorityClass};
 use rnn_api::prelude::*;
 use rnn_api::train::Score;
 use rnn_examples::common::{Common, print_result};
+use rnn_examples::flag::{positive, probability, size};
 use std::f32::consts::PI;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -28,17 +29,17 @@ struct Args {
     #[arg(long)]
     data: Option<PathBuf>,
     /// Rows for training; the others are the test part.
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 400, value_parser = size)]
     train: usize,
     /// Units of each hidden layer.
-    #[arg(long, value_delimiter = ',', default_value = "64,64")]
+    #[arg(long, value_delimiter = ',', default_value = "64,64", value_parser = size)]
     hidden: Vec<usize>,
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = probability)]
     dropout: f32,
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = size)]
     batch: usize,
     /// Peak learning rate of Adam, with cosine decay to zero.
-    #[arg(long, default_value_t = 1e-2)]
+    #[arg(long, default_value_t = 1e-2, value_parser = positive)]
     lr: f64,
     #[command(flatten)]
     common: Common,
@@ -112,12 +113,12 @@ fn main() -> Result<()> {
     };
     let test: Vec<usize> = (args.train..rows.len()).collect();
     let baseline = MajorityClass::fit(&labels[..args.train], classes)?.accuracy(&labels[args.train..])?;
-    println!(
+    args.common.say(format!(
         "{inputs} features, {classes} classes, {} rows to learn from, {} for the test, on {}",
         split.train.len(),
         test.len(),
         device.name()
-    );
+    ));
 
     let epochs = args.common.epochs(100);
     let mut batches = Batches::new(split.train.len(), &BatchConfig::new(args.batch).with_shuffle(seed))?;

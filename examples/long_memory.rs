@@ -16,6 +16,7 @@ use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Score};
 use rnn_examples::cell::{Cell, config};
 use rnn_examples::common::{Common, print_result};
+use rnn_examples::flag::{positive, size};
 use std::time::Instant;
 use tasks::{Fresh, Item, Task};
 
@@ -25,11 +26,11 @@ struct Args {
     #[arg(long, value_enum, default_value = "adding")]
     task: Task,
     /// Length of a sequence.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = size)]
     steps: usize,
     #[arg(long, value_enum, default_value = "gru")]
     cell: Cell,
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = size)]
     hidden: usize,
     /// Initial forget bias of an LSTM for a dependency over this many steps (Tallec and Ollivier 2018). The default
     /// is a bias of 1 (Jozefowicz et al. 2015).
@@ -39,10 +40,10 @@ struct Args {
     #[arg(long, default_value_t = 600)]
     updates: u64,
     /// Sequences per update, all new.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = size)]
     batch: usize,
     /// Learning rate of Adam.
-    #[arg(long, default_value_t = 5e-3)]
+    #[arg(long, default_value_t = 5e-3, value_parser = positive)]
     lr: f64,
     #[command(flatten)]
     common: Common,
@@ -132,7 +133,7 @@ fn main() -> Result<()> {
             }
         }
     })?;
-    println!("{} after {} updates", outcome.reason, outcome.steps);
+    args.common.say(format!("{} after {} updates", outcome.reason, outcome.steps));
     let (value, baseline) = evaluate(2, 20)?;
     print_result(&score((value, baseline)).name, value, baseline, started);
     Ok(())

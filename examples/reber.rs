@@ -18,6 +18,7 @@ use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Score};
 use rnn_examples::cell::{Cell, config};
 use rnn_examples::common::{Common, print_result};
+use rnn_examples::flag::{positive, size};
 use std::time::Instant;
 
 #[derive(Parser)]
@@ -25,15 +26,15 @@ use std::time::Instant;
 struct Args {
     #[arg(long, value_enum, default_value = "lstm")]
     cell: Cell,
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = 24, value_parser = size)]
     hidden: usize,
     /// Strings for training; 500 others are for validation and 1000 for the test.
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 2000, value_parser = size)]
     strings: usize,
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = size)]
     batch: usize,
     /// Learning rate of Adam.
-    #[arg(long, default_value_t = 1e-2)]
+    #[arg(long, default_value_t = 1e-2, value_parser = positive)]
     lr: f64,
     #[command(flatten)]
     common: Common,
@@ -86,7 +87,7 @@ fn main() -> Result<()> {
     let validation = all.split_off(args.strings);
     let baseline = grammar::bigram_accuracy(&all, &test);
     let longest = all.iter().map(|word| word.symbols.len()).max().unwrap_or(0);
-    println!("{} strings of up to {longest} symbols, on {}", all.len(), device.name());
+    args.common.say(format!("{} strings of up to {longest} symbols, on {}", all.len(), device.name()));
 
     let (inputs, hidden) = (SYMBOLS, args.hidden);
     let model = Predictor {

@@ -4,7 +4,11 @@
 use anyhow::Result;
 use clap::Args;
 use rnn_api::Device;
-use rnn_api::train::{CheckpointConfig, Every, Interrupt, JsonLog, Progress, Trainer, TrainerConfig};
+#[cfg(feature = "ctrl-c")]
+use rnn_api::train::Interrupt;
+#[cfg(feature = "progress")]
+use rnn_api::train::Progress;
+use rnn_api::train::{CheckpointConfig, Every, JsonLog, Trainer, TrainerConfig};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -71,14 +75,16 @@ impl Common {
         }
     }
 
-    /// Adds progress, log, and a clean stop at Ctrl-C.
+    /// Adds progress, log, and a clean stop at Ctrl-C, as far as the features of this build go.
     pub fn equip(&self, trainer: &mut Trainer<'_>) -> Result<()> {
+        #[cfg(feature = "progress")]
         if !self.quiet {
             trainer.on_event(Progress::new());
         }
         if let Some(path) = &self.log {
             trainer.on_event(JsonLog::new(path));
         }
+        #[cfg(feature = "ctrl-c")]
         trainer.interrupt(&Interrupt::on_ctrl_c()?);
         Ok(())
     }

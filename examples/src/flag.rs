@@ -64,6 +64,14 @@ pub fn share(text: &str) -> Result<f64, String> {
     number(text, "between 0 and 1, both excluded", |x| x > 0.0 && x < 1.0)
 }
 
+/// A probability below 1, for `value_parser`.
+///
+/// # Errors
+/// Text that is no number, or a number outside `[0, 1)`.
+pub fn probability(text: &str) -> Result<f32, String> {
+    number(text, "of at least 0 and below 1", |x| (0.0..1.0).contains(&(x as f32))).map(|x| x as f32)
+}
+
 fn number(text: &str, domain: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if x.is_finite() && holds(x) => Ok(x),
