@@ -48,6 +48,7 @@ use std::time::Duration;
 const SMALL_GRID: &str = include_str!("cpu_vs_gpu.json");
 
 #[derive(Parser)]
+#[command(name = "cpu_vs_gpu", bin_name = "cargo bench --bench cpu_vs_gpu --")]
 struct Args {
     /// The GPU: `gpu` for the best, `gpu:N` or `gpu:NAME`.
     #[arg(long, default_value = "gpu")]
@@ -87,8 +88,10 @@ CPU, GPU    a warm run, medians taken in turn. forward: x from the host, inferen
 kernels     time of a run in compute passes by the GPU's own clock, upload and readback left out, measured
             after the others; - where the adapter cannot tell.
 CPU/GPU     above 1 the GPU is faster.
-of peak     rate of the products over the CPU's measured peak of fused multiply-adds.
-of GEMM     rate of the products over the device's own GEMM rate: a large matrix product of this library.
+of peak     rate of the products over the CPU's measured peak of fused multiply-adds. On a shared machine it can be
+            above 1: the peak was measured in a slower moment.
+of GEMM     rate of the products over the device's own GEMM rate: a large matrix product of this library. Above 1 the
+            layer's kernels are faster than that product.
 of roof     the roofline over the warm run: the larger of the time of the products at that rate and the time of
             the bytes that have to move at the rate of a copy in memory. Above 1 the data came from a cache.
 bound       which of the two is larger.

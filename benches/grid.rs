@@ -30,6 +30,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 #[derive(Parser)]
+#[command(name = "grid", bin_name = "cargo bench --bench grid --")]
 struct Args {
     /// A file of cases, relative to the root of the repository; by default the embedded grid.
     #[arg(long)]

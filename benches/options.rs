@@ -21,6 +21,7 @@ use rnn_api::backward;
 use rnn_api::prelude::*;
 
 #[derive(Parser)]
+#[command(name = "options", bin_name = "cargo bench --bench options --")]
 struct Args {
     #[arg(long, default_value = "cpu")]
     device: String,

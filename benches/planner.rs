@@ -22,6 +22,7 @@ use rnn_api::prelude::*;
 use rnn_api::{CacheDir, GpuOptions, GpuSelector};
 
 #[derive(Parser)]
+#[command(name = "planner", bin_name = "cargo bench --bench planner --")]
 struct Args {
     /// A part of the adapter's name; by default the best adapter.
     #[arg(long)]

@@ -20,6 +20,7 @@ use rnn_api::prelude::*;
 use rnn_api::{GpuOptions, GpuSelector, backward};
 
 #[derive(Parser)]
+#[command(name = "stack", bin_name = "cargo bench --bench stack --")]
 struct Args {
     /// A part of the adapter's name; by default the best adapter.
     #[arg(long)]

@@ -19,6 +19,7 @@ use rnn_api::backward;
 use rnn_api::prelude::*;
 
 #[derive(Parser)]
+#[command(name = "subnormals", bin_name = "cargo bench --bench subnormals --")]
 struct Args {
     /// Seconds per measurement.
     #[arg(long, default_value_t = 2.0)]

@@ -30,7 +30,9 @@ def rates(sides):
                 found.setdefault((side, batch), []).append(flops(case) / row["fwd_ms"] / 1e6)
                 print(side, case, f"{found[side, batch][-1]:.1f} GFLOP/s", flush=True)
                 if side == "ours":
-                    found["peak"] = found[side, batch][-1] / row["fwd_of_peak"]
+                    # The machine is faster in some minutes than in others: the best rate of all counts.
+                    peak = found[side, batch][-1] / row["fwd_of_peak"]
+                    found["peak"] = max(peak, found.get("peak", 0))
     return found
 
 

@@ -1,6 +1,6 @@
 //! The result of a classifier, over one test part or several folds.
 
-use crate::common::{Common, print_result};
+use crate::common::{Common, print_result_with};
 use rnn_api::data::Classes;
 use rnn_api::metrics::{ConfusionMatrix, MajorityClass};
 use std::time::Instant;
@@ -51,12 +51,15 @@ impl Report {
             }
         }
         let (mean, deviation) = mean_and_deviation(&self.accuracies);
-        if self.accuracies.len() > 1 {
-            let folds: Vec<String> =
-                self.accuracies.iter().map(|accuracy| format!("{accuracy:.4}")).collect();
-            common.say(format!("folds: {}; standard deviation {deviation:.4}", folds.join(", ")));
+        let (baseline, _) = mean_and_deviation(&self.baselines);
+        let folds = self.accuracies.len();
+        let mut more = String::new();
+        if folds > 1 {
+            let each: Vec<String> = self.accuracies.iter().map(|accuracy| format!("{accuracy:.4}")).collect();
+            common.say(format!("folds: {}", each.join(", ")));
+            more = format!("deviation={deviation:.4} folds={folds} ");
         }
-        print_result("accuracy", mean, mean_and_deviation(&self.baselines).0, started);
+        print_result_with("accuracy", mean, baseline, &more, started);
     }
 }
 
