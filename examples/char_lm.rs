@@ -33,8 +33,8 @@ const HARBOUR: &str = include_str!("char_lm/harbour.txt");
 
 /// Trains a character language model, or generates text from one.
 ///
-/// The end of the text is held out: the last 5 % are the test part, by which nothing is chosen, and the 5 % before them the
-/// validation part, which chooses the epoch whose weights are kept.
+/// The end of the text is held out. The last 5 % are the test part, by which nothing is chosen. The 5 % before them are the
+/// validation part. It chooses the epoch whose weights are kept.
 #[derive(Parser)]
 #[command(verbatim_doc_comment)]
 struct Args {

@@ -1,12 +1,12 @@
 //! The GPU backend. It is the only crate of the workspace that uses wgpu.
 //!
-//! `device` opens adapters, `failure` keeps driver errors, `pool` owns memory, `pipelines` compiles the
-//! catalogue, `specialise` takes out what the constants of a kernel rule out, and `pipeline_cache` keeps compiled pipelines for the next run. `base_test` checks the simplest
-//! kernels before their first use, `self_test` optional ones. `encoder` records dispatches and submits them
-//! in chunks; `timestamps` times them. `calibration` measures the adapter, and `matrix_units` says whether it
-//! has matrix units. The other files are the ops, one per shader family. They check nothing, because their
-//! callers, the ops of `rnn-runtime`, did; they fill a parameter struct and dispatch. `rnn` has the recurrent
-//! layers.
+//! `device` opens adapters, `failure` keeps driver errors, `pool` owns memory. `pipelines` compiles the catalogue.
+//! `specialise` removes the branches that the constants of a kernel rule out, and `pipeline_cache` keeps compiled
+//! pipelines for the next run. `base_test` checks the simplest kernels before their first use, `self_test` optional
+//! ones. `encoder` records dispatches and submits them in chunks; `timestamps` times them. `calibration` measures the
+//! adapter, and `matrix_units` says whether it has matrix units. The other files are the ops, one per shader family.
+//! They check nothing, because their callers, the ops of `rnn-runtime`, did; they fill a parameter struct and
+//! dispatch. `rnn` has the recurrent layers.
 //!
 //! Programs use `rnn-runtime` or `rnn-api`.
 

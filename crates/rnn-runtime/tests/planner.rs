@@ -210,7 +210,7 @@ fn every_form_of_the_kernels_stores_f16(_: &Device) {
             for algorithm in [Algorithm::Step, Algorithm::Sequence] {
                 let options = GpuOptions { subgroups, distrust, algorithm: Some(algorithm), ..options() };
                 let device = open(options);
-                for cell in cells.iter().skip(2 * n) {
+                for cell in cells.iter().skip(2 * n).take(2) {
                     let error = error(&device, *cell, Storage::Half);
                     assert!(half(error), "{distrust:?} {subgroups} {algorithm} {cell:?}: {error}");
                 }
