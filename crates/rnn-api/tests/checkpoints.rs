@@ -149,7 +149,10 @@ fn every_problem_is_listed_and_nothing_is_assigned() {
         &[("weight", Dtype::F32, &[2, 3], f32_bytes(&[0.5; 6])), ("bias", Dtype::I64, &[3], vec![0; 24])],
     );
     let found = problems(&path, io::load(&head, &path));
-    assert_eq!(found, ["`weight` must be [3, 2], got [2, 3]", "`bias` must be F32 or F16, got I64"]);
+    assert_eq!(
+        found,
+        ["`weight` must be [3, 2], got [2, 3]", "`bias` must be F32, F64, F16 or BF16, got I64"]
+    );
     assert_eq!(values(&head), before);
     match head.load_state_dict(&Default::default()) {
         Err(Error::StateDict { problems }) => assert_eq!(problems.len(), 2),

@@ -1,12 +1,15 @@
-//! Files: safetensors with PyTorch's names, written atomically and checked before use. [`save`] and [`load`] are for the
+//! Files: safetensors with PyTorch's names, written atomically and checked before use; files of `torch.save` are read. [`save`] and [`load`] are for the
 //! weights of a model that a program makes itself, [`save_model`] and [`load_model`] for a model in one file.
 
 mod atomic;
 mod checksum;
+mod element;
+mod fit;
 mod foreign;
 mod model;
 mod safetensors;
 mod stream;
+mod torch;
 
 pub(crate) use self::atomic::{expect_regular, not_regular, sync_folder, write_atomically};
 pub use self::model::{ModelFile, ModelWriter, load_model, save_model};
@@ -52,6 +55,10 @@ pub fn save_with(
 pub struct LoadOptions {
     /// Reads only names with this prefix and removes the prefix.
     pub prefix: String,
+    /// Starts of names and what replaces them; the first that fits counts.
+    pub rename: Vec<(String, String)>,
+    /// Whether the file may have tensors that the model lacks; false by default.
+    pub ignore_extra: bool,
     /// Whether values may be infinite or NaN; false by default.
     pub non_finite: bool,
 }
@@ -67,6 +74,21 @@ impl LoadOptions {
     #[must_use]
     pub fn with_prefix(self, prefix: impl Into<String>) -> Self {
         LoadOptions { prefix: prefix.into(), ..self }
+    }
+
+    /// Replaces the start `from` of names by `to`, before a prefix is removed: the names of another model's layers by those
+    /// of this one.
+    #[must_use]
+    pub fn with_rename(mut self, from: impl Into<String>, to: impl Into<String>) -> Self {
+        self.rename.push((from.into(), to.into()));
+        self
+    }
+
+    /// Whether to ignore tensors that the model lacks. They are an error otherwise, because a file with more layers than
+    /// the model would load without a word.
+    #[must_use]
+    pub fn with_ignore_extra(self, ignore: bool) -> Self {
+        LoadOptions { ignore_extra: ignore, ..self }
     }
 
     /// Whether to load values that are infinite or NaN. They are an error otherwise, because one of them makes every
@@ -86,8 +108,14 @@ pub fn without_prefix(values: &BTreeMap<String, Array>, prefix: &str) -> BTreeMa
     values.iter().filter_map(named).collect()
 }
 
-/// Reads all parameters of `model` from a safetensors file in f32 or f16 and returns the file's metadata. The state
-/// dict of a PyTorch `nn.LSTM`, `nn.GRU` or `nn.RNN` loads unchanged.
+/// Reads all parameters of `model` from a file and returns the file's metadata. The state dict of a PyTorch `nn.LSTM`,
+/// `nn.GRU` or `nn.RNN` loads unchanged, from safetensors as from a file of `torch.save` (.pt, .pth), which is recognised
+/// by its first bytes and of which nothing is executed. Values are f32, or f16, bf16 and f64, which are converted.
+///
+/// - A prefix before all names is removed: `module.` of `DataParallel`, `_orig_mod.` of `torch.compile`, or
+///   `model.rnn.` where the model is a part of what was saved. It must be the only one that fits.
+/// - A parameter with several names takes its value from any of them; different values are an error. Names that
+///   `safetensors.torch.save_model` dropped are found in its metadata.
 ///
 /// # Errors
 /// The file cannot be read ([`Error::Io`]) or is corrupt; or names are unknown or missing, have another shape or type,
@@ -105,7 +133,7 @@ pub fn load_with(
     path: impl AsRef<Path>,
     options: &LoadOptions,
 ) -> Result<HashMap<String, String>> {
-    let file = TensorFile::read(path)?.with_prefix(&options.prefix);
+    let file = fit::fitted(&model.named_parameters(), TensorFile::read(path)?, options)?;
     load_file(model, &file, options)?;
     Ok(file.metadata)
 }

@@ -1,7 +1,9 @@
 //! The safetensors file format.
 
 use super::atomic::{read_regular, write_atomically};
+use super::element::Element;
 use super::foreign::describe;
+use super::torch;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use rnn_runtime::{Array, Device};
@@ -15,13 +17,13 @@ use std::path::{Path, PathBuf};
 pub struct HostTensor {
     /// Axis lengths.
     pub dims: Vec<usize>,
-    /// The values, widened from f16 if necessary; or the name of a type that is neither f32 nor f16.
+    /// The values in f32, widened from f16 or bf16 or rounded from f64; or the name of a type that has no fractions.
     pub values: Result<Vec<f32>, String>,
     /// The values of a tensor of integers or booleans, such as lengths or labels.
     pub integers: Option<Vec<i64>>,
 }
 
-/// The content of a safetensors file.
+/// The content of a safetensors file, or of a file of `torch.save`.
 #[derive(Clone, Debug, Default)]
 pub struct TensorFile {
     /// Tensors by name.
@@ -29,20 +31,33 @@ pub struct TensorFile {
     /// The file's metadata.
     pub metadata: HashMap<String, String>,
     path: PathBuf,
+    /// What [`TensorFile::with_prefix`] removed.
+    prefix: String,
 }
 
 impl TensorFile {
-    /// Reads and verifies a whole file.
+    /// Reads and verifies a whole file: safetensors or, recognised by its first bytes, a file of `torch.save` (.pt, .pth),
+    /// of which nothing is executed. Tensors in dicts and lists have dotted names there, such as
+    /// `model.rnn.weight_ih_l0`; a pickled module counts as its state dict.
     ///
     /// # Errors
     /// [`Error::Io`], also for what is no regular file; or [`Error::Checkpoint`] for a file that is corrupt, truncated or
     /// of another format. Well-known formats are named.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::parse(path, &read_regular(path)?)
+        let bytes = read_regular(path)?;
+        if !torch::is_torch(&bytes) {
+            return Self::parse(path, &bytes);
+        }
+        let damaged = |why| Error::Checkpoint {
+            path: path.to_path_buf(),
+            problems: vec![format!("not a whole file of torch.save: {why}")],
+        };
+        let tensors = torch::tensors(&bytes).map_err(damaged)?;
+        Ok(TensorFile { tensors, path: path.to_path_buf(), ..TensorFile::default() })
     }
 
-    /// Verifies the bytes of a file; `path` is for errors.
+    /// Verifies the bytes of a safetensors file; `path` is for errors.
     pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let corrupt = |error: safetensors::SafeTensorError| {
             let why = describe(bytes).unwrap_or_else(|| error.to_string());
@@ -56,6 +71,7 @@ impl TensorFile {
             tensors: file.iter().map(read).collect(),
             metadata: header.metadata().clone().unwrap_or_default(),
             path: path.to_path_buf(),
+            prefix: String::new(),
         })
     }
 
@@ -72,14 +88,20 @@ impl TensorFile {
             self.tensors = tensors
                 .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_string(), tensor)))
                 .collect();
+            self.prefix.push_str(prefix);
         }
         self
+    }
+
+    /// A name as the file has it without the prefix that was removed.
+    pub(super) fn without_prefix<'a>(&self, name: &'a str) -> Option<&'a str> {
+        name.strip_prefix(&self.prefix)
     }
 
     /// Copies a tensor to a device, with whatever values it has; only [`load`](super::load) refuses NaN.
     ///
     /// # Errors
-    /// There is no such tensor, its type is neither f32 nor f16, or the allocation fails.
+    /// There is no such tensor, it has another type than f32, f64, f16 and bf16, or the allocation fails.
     pub fn upload(&self, name: &str, device: &Device) -> Result<Tensor> {
         let missing = || format!("`{name}` is missing");
         let problem = match self.tensors.get(name).map(|t| (&t.dims, &t.values)) {
@@ -99,7 +121,7 @@ impl TensorFile {
     pub(crate) fn type_problem(&self, name: &str) -> Option<String> {
         match &self.tensors.get(name)?.values {
             Ok(_) => None,
-            Err(dtype) => Some(format!("`{name}` must be F32 or F16, got {dtype}")),
+            Err(dtype) => Some(format!("`{name}` must be F32, F64, F16 or BF16, got {dtype}")),
         }
     }
 
@@ -121,23 +143,22 @@ pub(crate) fn not_finite(name: &str, values: &[f32]) -> Option<String> {
 
 impl From<TensorView<'_>> for HostTensor {
     fn from(view: TensorView<'_>) -> Self {
+        let dims = view.shape().to_vec();
+        let element = match view.dtype() {
+            Dtype::F64 => Element::F64,
+            Dtype::F32 => Element::F32,
+            Dtype::F16 => Element::F16,
+            Dtype::BF16 => Element::Bf16,
+            Dtype::I64 => Element::I64,
+            Dtype::I32 => Element::I32,
+            Dtype::I16 => Element::I16,
+            Dtype::I8 => Element::I8,
+            Dtype::U8 => Element::U8,
+            Dtype::BOOL => Element::Bool,
+            other => return HostTensor { dims, values: Err(format!("{other:?}")), integers: None },
+        };
         // The safetensors crate has checked that the number of bytes fits type and shape.
-        let values = match view.dtype() {
-            Dtype::F32 => Ok(view.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
-            Dtype::F16 => {
-                let halves = view.data().as_chunks().0.iter();
-                Ok(halves.map(|b| half::f16::from_le_bytes(*b).to_f32()).collect())
-            }
-            other => Err(format!("{other:?}")),
-        };
-        let data = view.data();
-        let integers = match view.dtype() {
-            Dtype::I64 => Some(data.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect()),
-            Dtype::I32 => Some(data.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b).into()).collect()),
-            Dtype::U8 | Dtype::BOOL => Some(data.iter().map(|&b| b.into()).collect()),
-            _ => None,
-        };
-        HostTensor { dims: view.shape().to_vec(), values, integers }
+        element.tensor(dims, view.data())
     }
 }
 

@@ -1,0 +1,51 @@
+//! Files of `torch.save` (.pt, .pth): state dicts, checkpoints that hold them, and pickled modules, whose tensors are read as
+//! data. The forms are PyTorch's `torch/serialization.py`: a zip archive since 1.6, a sequence of pickles before.
+
+mod archive;
+mod legacy;
+mod names;
+mod pickle;
+mod view;
+
+use self::archive::Archive;
+use self::names::named;
+use self::pickle::{Arena, TensorData};
+use self::view::Memory;
+use super::safetensors::HostTensor;
+use std::collections::{BTreeMap, HashMap};
+
+/// Whether a file may be one of `torch.save`, by its first bytes.
+pub(super) fn is_torch(bytes: &[u8]) -> bool {
+    let first = || archive::first_name(bytes).is_some_and(|name| name.ends_with(b"data.pkl"));
+    let any = || Archive::read(bytes).is_ok_and(|archive| archive.root().is_ok());
+    legacy::is_legacy(bytes) || bytes.starts_with(b"PK\x03\x04") && (first() || any())
+}
+
+/// The tensors of a file.
+///
+/// # Errors
+/// What is damaged, or refused, in words.
+pub(super) fn tensors(bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>, String> {
+    if legacy::is_legacy(bytes) { legacy::tensors(bytes) } else { of_archive(bytes) }
+}
+
+fn of_archive(bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>, String> {
+    let archive = Archive::read(bytes)?;
+    let root = archive.root()?;
+    let entry = |name: &str| archive.get(&format!("{root}{name}"));
+    // Absent before PyTorch 2.0, which wrote the machine's order.
+    let big_endian = entry("byteorder").is_ok_and(|order| order == b"big");
+    let mut arena = Arena::default();
+    let (value, _) = pickle::read(entry("data.pkl")?, &mut arena)?;
+    let named = named(&arena, value)?;
+    let mut storages = HashMap::new();
+    for TensorData { storage, .. } in named.values() {
+        if !storages.contains_key(&storage.key) {
+            storages.insert(storage.key.clone(), entry(&format!("data/{}", storage.key))?);
+        }
+    }
+    Memory { storages, big_endian, file: bytes.len() }.tensors(named)
+}
+
+#[cfg(test)]
+mod tests;
