@@ -83,6 +83,10 @@ fn crates_depend_downwards_only() {
     absent("rnn-gpu", &[&["rnn-cpu"], &ABOVE[..]].concat());
     absent("rnn-runtime", &["rnn-api", "rnn-testing", "wgpu"]);
     absent("rnn-api", &["rnn-base", "rnn-cpu", "rnn-gpu", "rnn-testing", "wgpu"]);
+    absent(
+        "rnn-interop",
+        &["rnn-base", "rnn-cpu", "rnn-gpu", "rnn-runtime", "rnn-kernels", "rnn-testing", "wgpu"],
+    );
     absent("rnn-testing", &["rnn-base", "rnn-cpu", "rnn-gpu", "rnn-runtime", "rnn-api", "wgpu"]);
 }
 

@@ -118,6 +118,16 @@ fn said_of_gpu_tests() -> String {
     }
 }
 
+/// The trials of one case that is known only when the tests run: on the CPU and on the GPU.
+pub(crate) fn trials_of(name: &str, body: impl Fn(&Device) + Clone + Send + 'static) -> Vec<Trial> {
+    let ignored = !has_adapter() && !gpu_required();
+    let cpu = body.clone();
+    vec![
+        Trial::test(format!("{name}::cpu"), move || on(cpu_device(), cpu)),
+        Trial::test(format!("{name}::gpu"), move || on(gpu_device(), body)).with_ignored_flag(ignored),
+    ]
+}
+
 /// The trials of one test.
 pub(crate) fn trials(test: DeviceTest) -> Vec<Trial> {
     let DeviceTest { name, body, cpu, webgpu_limits } = test;
@@ -139,7 +149,7 @@ pub(crate) fn trials(test: DeviceTest) -> Vec<Trial> {
     trials
 }
 
-fn on(device: &Result<Device, String>, body: fn(&Device)) -> Result<(), Failed> {
+fn on(device: &Result<Device, String>, body: impl Fn(&Device)) -> Result<(), Failed> {
     match device {
         Ok(device) => {
             body(device);

@@ -1,0 +1,25 @@
+//! A model as a list of nodes in the order in which they run. Values are in numbered slots. The readers of every file format
+//! lower to it.
+
+mod convolve;
+mod host;
+mod model;
+mod op;
+mod pointwise;
+mod product;
+mod recurrent;
+mod reduce;
+mod shape;
+mod take;
+
+pub(crate) use convolve::Window;
+pub(crate) use host::Compare;
+pub use model::{Model, Outputs, Port};
+pub(crate) use model::{Node, Parts, Slot, Stored};
+pub(crate) use op::{Branch, Kind, Op};
+pub(crate) use pointwise::{Binary, Unary};
+pub(crate) use product::Gemm;
+pub(crate) use recurrent::{Direction, Recurrent};
+pub use recurrent::{Layer, OfLayer};
+pub(crate) use reduce::{Kind as ReduceKind, Reduce};
+pub(crate) use take::Slice;

@@ -1,0 +1,273 @@
+//! A model that runs.
+
+use super::op::{Branch, Op};
+use super::recurrent::{Layer, OfLayer};
+use crate::error::{Error, Result, Why};
+use crate::value::Value;
+use rnn_api::nn::{Module, Visitor};
+use rnn_api::{Device, Param};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Index;
+
+/// The number of a value.
+pub(crate) type Slot = usize;
+
+/// One step of a model.
+pub(crate) struct Node {
+    pub(crate) name: String,
+    /// Its kind in the file.
+    pub(crate) kind: String,
+    pub(crate) op: Op,
+    pub(crate) inputs: Vec<Option<Slot>>,
+    pub(crate) outputs: Vec<Option<Slot>>,
+}
+
+/// A value that a file holds.
+pub(crate) enum Stored {
+    /// It never changes.
+    Constant(Value),
+    /// It is trained.
+    Param(String, Param),
+}
+
+/// An input or output of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its type and shape, as the file has them.
+    pub shape: String,
+    pub(crate) slot: Slot,
+}
+
+/// What a reader makes of a file.
+pub(crate) struct Parts {
+    pub(crate) slots: usize,
+    pub(crate) stored: Vec<(Slot, Stored)>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) inputs: Vec<Port>,
+    pub(crate) outputs: Vec<Port>,
+}
+
+/// A model of another system. It is a [`Module`]: optimizers take it, and [`rnn_api::io::save`] writes its parameters.
+pub struct Model {
+    parts: Parts,
+    device: Device,
+    /// The last node that reads each slot.
+    last: Vec<Option<usize>>,
+}
+
+/// The results of a run, by name.
+pub struct Outputs(BTreeMap<String, Value>);
+
+impl Index<&str> for Outputs {
+    type Output = Value;
+
+    /// # Panics
+    /// There is no such output; see [`Outputs::get`].
+    fn index(&self, name: &str) -> &Value {
+        &self.0[name]
+    }
+}
+
+impl Outputs {
+    /// A result.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// A result of floating-point numbers.
+    ///
+    /// # Errors
+    /// [`Error::Missing`]: there is no such output, or it has integers.
+    pub fn tensor(&self, name: &str) -> Result<&rnn_api::Tensor> {
+        let missing = |why: String| Error::Missing { name: name.to_string(), why };
+        let names = || self.0.keys().cloned().collect::<Vec<_>>().join(", ");
+        match self.0.get(name) {
+            Some(Value::Float(tensor)) => Ok(tensor),
+            Some(other) => Err(missing(format!("the output has {}", other.kind()))),
+            None => Err(missing(format!("no such output; there are {}", names()))),
+        }
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+}
+
+impl Model {
+    pub(crate) fn new(parts: Parts, device: &Device) -> Self {
+        let mut last = vec![None; parts.slots];
+        for (n, node) in parts.nodes.iter().enumerate() {
+            node.each_read(&mut |slot| last[slot] = Some(n));
+        }
+        for port in &parts.outputs {
+            last[port.slot] = None;
+        }
+        Model { parts, device: device.clone(), last }
+    }
+
+    /// The inputs that a run needs.
+    pub fn inputs(&self) -> &[Port] {
+        &self.parts.inputs
+    }
+
+    /// The outputs of a run.
+    pub fn outputs(&self) -> &[Port] {
+        &self.parts.outputs
+    }
+
+    /// The device of the parameters.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Names of the recurrent layers.
+    pub fn layers(&self) -> Vec<(&str, &Layer)> {
+        let mut layers = Vec::new();
+        for node in &self.parts.nodes {
+            if let Op::Recurrent(recurrent) = &node.op {
+                layers.extend(recurrent.passes.iter().map(|(_, layer)| (node.name.as_str(), layer)));
+            }
+        }
+        layers
+    }
+
+    /// A recurrent layer, to be part of another model. It shares its parameters with this one.
+    ///
+    /// # Errors
+    /// [`Error::Missing`]: there is no layer of this name, or it is of another kind.
+    pub fn layer<L: OfLayer>(&self, name: &str) -> Result<L> {
+        let layers = self.layers();
+        let mut of_name = layers.iter().filter(|(own, _)| *own == name);
+        let missing = |why: String| Error::Missing { name: name.to_string(), why };
+        let names = || layers.iter().map(|(own, _)| *own).collect::<Vec<_>>().join(", ");
+        match (of_name.next(), of_name.next()) {
+            (Some((_, layer)), None) => L::of(layer)
+                .ok_or_else(|| missing(format!("the layer is {}, expected {}", layer.kind(), L::KIND))),
+            (Some(_), Some(_)) => {
+                Err(missing("its directions are layers of their own; see Model::layers".into()))
+            }
+            (None, _) => Err(missing(format!("no such layer; there are {}", names()))),
+        }
+    }
+
+    /// Runs the model. Gradients are recorded where they are asked for: of parameters always, of inputs that
+    /// [require them](rnn_api::Tensor::requires_grad), and of none within [`rnn_api::no_grad`].
+    ///
+    /// # Errors
+    /// An input is unknown, missing or of another type; a node cannot compute its result, with the node's name; or a
+    /// device fails.
+    pub fn run(&self, inputs: &[(&str, Value)]) -> Result<Outputs> {
+        let mut slots: Vec<Option<Value>> = vec![None; self.parts.slots];
+        for (slot, stored) in &self.parts.stored {
+            slots[*slot] = Some(match stored {
+                Stored::Constant(value) => value.clone(),
+                Stored::Param(_, param) => Value::Float(param.value()),
+            });
+        }
+        self.place(inputs, &mut slots)?;
+        for (n, node) in self.parts.nodes.iter().enumerate() {
+            node.run(&self.device, &mut slots)?;
+            node.each_read(&mut |slot| {
+                if self.last[slot] == Some(n) {
+                    slots[slot] = None;
+                }
+            });
+        }
+        let outputs =
+            self.parts.outputs.iter().filter_map(|port| Some((port.name.clone(), slots[port.slot].clone()?)));
+        Ok(Outputs(outputs.collect()))
+    }
+
+    fn place(&self, inputs: &[(&str, Value)], slots: &mut [Option<Value>]) -> Result<()> {
+        let names = || {
+            let names: Vec<_> =
+                self.parts.inputs.iter().map(|port| format!("{} {}", port.name, port.shape)).collect();
+            names.join(", ")
+        };
+        for (name, value) in inputs {
+            let port = self.parts.inputs.iter().find(|port| port.name == *name);
+            let port = port.ok_or_else(|| Error::Input {
+                name: (*name).to_string(),
+                why: format!("no such input; there are {}", names()),
+            })?;
+            slots[port.slot] = Some(value.to_device(&self.device)?);
+        }
+        match self.parts.inputs.iter().find(|port| slots[port.slot].is_none()) {
+            Some(port) => Err(Error::Input {
+                name: port.name.clone(),
+                why: format!("missing, expected {}", port.shape),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Node {
+    /// Calls `read` for every slot that the node reads, those of its branches among them.
+    pub(crate) fn each_read(&self, read: &mut dyn FnMut(Slot)) {
+        self.inputs.iter().flatten().for_each(|&slot| read(slot));
+        if let Op::If(branches) = &self.op {
+            for Branch { nodes, results } in branches.iter() {
+                nodes.iter().for_each(|node| node.each_read(read));
+                results.iter().for_each(|&slot| read(slot));
+            }
+        }
+    }
+
+    pub(crate) fn run(&self, device: &Device, slots: &mut Vec<Option<Value>>) -> Result<()> {
+        let inputs: Vec<Option<Value>> = self.inputs.iter().map(|slot| slots[(*slot)?].clone()).collect();
+        let results = match &self.op {
+            Op::If(branches) => self.branch(device, branches, &inputs, slots)?,
+            op => op.run(device, &inputs).map_err(|why| why.at(&self.name, &self.kind))?,
+        };
+        for (slot, value) in self.outputs.iter().zip(results) {
+            if let Some(slot) = slot {
+                slots[*slot] = Some(value);
+            }
+        }
+        Ok(())
+    }
+
+    fn branch(
+        &self,
+        device: &Device,
+        branches: &[Branch; 2],
+        inputs: &[Option<Value>],
+        slots: &mut Vec<Option<Value>>,
+    ) -> Result<Vec<Value>> {
+        let refuse = |why: &str| Why::from(why).at(&self.name, &self.kind);
+        let Some(Some(Value::Bool(condition))) = inputs.first() else {
+            return Err(refuse("the condition must be a boolean"));
+        };
+        let first = condition.values.first().ok_or_else(|| refuse("the condition is empty"))?;
+        let branch = &branches[usize::from(!first)];
+        for node in &branch.nodes {
+            node.run(device, slots)?;
+        }
+        let result = |&slot: &Slot| slots[slot].clone().ok_or_else(|| refuse("a branch lacks a result"));
+        branch.results.iter().map(result).collect()
+    }
+}
+
+impl Module for Model {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        for (_, stored) in &self.parts.stored {
+            if let Stored::Param(name, param) = stored {
+                visitor.param(name, param);
+            }
+        }
+        // Nodes may share a name, or have none.
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        for node in &self.parts.nodes {
+            if let Op::Recurrent(recurrent) = &node.op {
+                let count = seen.entry(&node.name).or_insert(0);
+                let name = if *count == 0 { node.name.clone() } else { format!("{}_{count}", node.name) };
+                *count += 1;
+                visitor.module(&name, &**recurrent);
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Recurrent networks of other systems: ONNX models become a [`Model`] that runs on every device of [`rnn_api`], trains with
+//! its optimizers, and gives its layers away.
+//!
+//! ```no_run
+//! use rnn_api::prelude::*;
+//! use rnn_interop::onnx;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = Device::cpu();
+//! let model = onnx::Model::load("vad.onnx", &device)?;
+//! let x = Tensor::zeros(&device, &[1, 512])?;
+//! let out = model.run(&[("x", x.into())])?;
+//! println!("{:?}", out.tensor("y")?.dims());
+//! # Ok(()) }
+//! ```
+//!
+//! A file that holds what is not supported is refused as a whole: the error lists every such node.
+
+// rustdoc asks whether a model is `Send`, and follows its device through the types of wgpu.
+#![recursion_limit = "256"]
+
+mod error;
+mod graph;
+#[cfg(feature = "onnx")]
+pub mod onnx;
+mod value;
+
+pub use error::{Error, Result};
+pub use graph::{Layer, Model, OfLayer, Outputs, Port};
+pub use value::{Host, Value};
