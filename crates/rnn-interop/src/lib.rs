@@ -19,10 +19,16 @@
 // rustdoc asks whether a model is `Send`, and follows its device through the types of wgpu.
 #![recursion_limit = "256"]
 
+#[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "without a reader nothing fails"))]
 mod error;
+#[cfg_attr(
+    not(feature = "onnx"),
+    allow(dead_code, unused_imports, reason = "without a reader nothing makes a model")
+)]
 mod graph;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+#[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "without a reader nothing makes a model"))]
 mod value;
 
 pub use error::{Error, Result};

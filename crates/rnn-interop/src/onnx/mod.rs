@@ -5,6 +5,7 @@
 
 mod attributes;
 mod build;
+mod export;
 mod ops;
 mod proto;
 mod quantized;
@@ -12,6 +13,7 @@ mod recurrent;
 mod tensor;
 
 pub use crate::graph::Model;
+pub use export::{Edge, Exporter, RecurrentEdges, export};
 
 use crate::error::{Error, Result};
 use prost::Message;

@@ -71,6 +71,8 @@ pub(super) struct AttributeProto {
     pub(super) ints: Vec<i64>,
     #[prost(bytes = "vec", repeated, tag = "9")]
     pub(super) strings: Vec<Vec<u8>>,
+    #[prost(int32, tag = "20")]
+    pub(super) r#type: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
