@@ -6,17 +6,17 @@ use std::path::PathBuf;
 /// Result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of this crate. `Debug` prints the same text as `Display`.
+/// An error of this crate. `Debug` prints the same text as `Display`, which has the causes.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// A file is damaged, or holds what is not supported. All problems are listed.
     #[error("{}: {}", path.display(), problems.join("; "))]
@@ -53,14 +53,14 @@ pub enum Error {
         why: String,
     },
     /// The engine refused a call, or a device failed.
-    #[error("node `{node}` ({op}): {source}")]
+    #[error("node `{node}` ({op}): {error}")]
     Engine {
         /// The node.
         node: String,
         /// Its kind.
         op: String,
         /// The engine's error.
-        source: Box<rnn_api::Error>,
+        error: Box<rnn_api::Error>,
     },
     /// A value could not be moved to a device.
     #[error(transparent)]
@@ -90,7 +90,7 @@ impl Why {
         let (node, op) = (node.to_string(), op.to_string());
         match self {
             Why::Text(why) => Error::Node { node, op, why },
-            Why::Engine(source) => Error::Engine { node, op, source: Box::new(source) },
+            Why::Engine(error) => Error::Engine { node, op, error: Box::new(error) },
         }
     }
 

@@ -103,7 +103,7 @@ pub fn export(path: impl AsRef<Path>, build: impl FnOnce(&mut Exporter) -> Resul
     let opset_import = vec![OperatorSetId { domain: String::new(), version: OPSET }];
     let bytes = ModelProto { ir_version: IR_VERSION, opset_import, graph: Some(graph) }.encode_to_vec();
     compare(path, &bytes, &exporter.inputs, &exporter.outputs)?;
-    write(path, &bytes).map_err(|source| Error::Io { path: path.to_path_buf(), source })
+    write(path, &bytes).map_err(|error| Error::Io { path: path.to_path_buf(), error })
 }
 
 /// Runs the file on the example inputs.
