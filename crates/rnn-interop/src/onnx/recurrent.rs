@@ -5,7 +5,7 @@ use super::proto::NodeProto;
 use super::quantized;
 use crate::graph::{Direction, Layer, Recurrent};
 use crate::value::Value;
-use rnn_api::nn::{GruConfig, LstmConfig, Module, RnnConfig};
+use rnn_api::nn::{GruConfig, LstmConfig, Module, RecurrentConfig, RnnConfig};
 use rnn_api::{Activation, Array, Device, Tensor};
 use std::collections::BTreeMap;
 
@@ -172,15 +172,11 @@ impl Settings {
                     .with_gate_activation(activations[0])
                     .with_candidate_activation(activations[1])
                     .with_reset_after(self.reset_after);
-                let config = config.with_bias(self.bias).with_bidirectional(both);
-                let config = if let Some(clip) = self.clip { config.with_clip(clip) } else { config };
-                config.init(device, 0).map(Layer::Gru)
+                self.common(config, both).init(device, 0).map(Layer::Gru)
             }
             "RNN" => {
                 let config = RnnConfig::new(input, hidden).with_activation(activations[0]);
-                let config = config.with_bias(self.bias).with_bidirectional(both);
-                let config = if let Some(clip) = self.clip { config.with_clip(clip) } else { config };
-                config.init(device, 0).map(Layer::Rnn)
+                self.common(config, both).init(device, 0).map(Layer::Rnn)
             }
             _ => {
                 let config = LstmConfig::new(input, hidden)
@@ -189,12 +185,15 @@ impl Settings {
                     .with_output_activation(activations[2])
                     .with_peephole(self.peephole)
                     .with_coupled_gates(self.coupled);
-                let config = config.with_bias(self.bias).with_bidirectional(both);
-                let config = if let Some(clip) = self.clip { config.with_clip(clip) } else { config };
-                config.init(device, 0).map(Layer::Lstm)
+                self.common(config, both).init(device, 0).map(Layer::Lstm)
             }
         };
         layer.map_err(|error| error.to_string())
+    }
+
+    fn common<C>(&self, config: RecurrentConfig<C>, both: bool) -> RecurrentConfig<C> {
+        let config = config.with_bias(self.bias).with_bidirectional(both);
+        if let Some(clip) = self.clip { config.with_clip(clip) } else { config }
     }
 }
 
