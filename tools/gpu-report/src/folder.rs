@@ -42,10 +42,10 @@ impl Folder {
     /// The summary of what has been run so far. It is written after every section.
     pub fn summary(&self, head: &str, outcomes: &[Outcome]) -> Result<()> {
         let mut text = format!("# GPU report\n\n{head}\n");
-        text += "\n| section | seconds | failures |\n|---|---|---|\n";
+        text += "\n| section | seconds | verdict |\n|---|---|---|\n";
         for outcome in outcomes {
-            let failures = outcome.findings.failures.len();
-            text += &format!("| {} | {:.1} | {failures} |\n", outcome.title, outcome.seconds);
+            let verdict = outcome.findings.verdict();
+            text += &format!("| {} | {:.1} | {verdict} |\n", outcome.title, outcome.seconds);
         }
         for outcome in outcomes {
             text += &format!("\n## {}\n\n", outcome.title);

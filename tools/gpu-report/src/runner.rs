@@ -36,6 +36,23 @@ pub struct Findings {
     pub text: Vec<String>,
     /// What failed; the section went on.
     pub failures: Vec<String>,
+    /// Checks that did not fit into the section's time.
+    pub not_run: usize,
+}
+
+impl Findings {
+    /// The section in a few words. Checks that did not run are no success.
+    pub fn verdict(&self) -> String {
+        let failures = match self.failures.len() {
+            0 => "no failure".to_string(),
+            count => format!("{count} FAILURES"),
+        };
+        match self.not_run {
+            0 if self.failures.is_empty() => "ok".into(),
+            0 => failures,
+            count => format!("{failures}, {count} checks did not fit into the time"),
+        }
+    }
 }
 
 type Body<T> = fn(&T, Clock) -> Result<Findings>;
@@ -95,8 +112,8 @@ pub fn run<T: Send + Sync + 'static>(
             false => guarded(setup, *section, share, grace.unwrap_or(GRACE)),
         };
         let findings = result.unwrap_or_else(|error| Findings {
-            text: Vec::new(),
             failures: vec![format!("the section ended early: {error:#}")],
+            ..Findings::default()
         });
         let seconds = start.elapsed().as_secs_f64();
         outcomes.push(Outcome { name: section.name, title: section.title, seconds, findings });

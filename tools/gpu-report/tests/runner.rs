@@ -15,7 +15,7 @@ fn section(name: &'static str, body: fn(&Setup, Clock) -> Result<Findings>) -> S
 
 fn well(setup: &Setup, _: Clock) -> Result<Findings> {
     setup.fetch_add(1, Ordering::Relaxed);
-    Ok(Findings { text: vec!["fine".into()], failures: Vec::new() })
+    Ok(Findings { text: vec!["fine".into()], ..Findings::default() })
 }
 
 #[test]
@@ -58,4 +58,16 @@ fn sections_without_time_are_named_and_not_run() {
     let outcomes = run(&setup, &sections, Duration::ZERO, None, |_| ());
     assert_eq!(setup.load(Ordering::Relaxed), 0);
     assert!(outcomes.iter().all(|outcome| outcome.findings.failures[0].contains("the time was over")));
+}
+
+#[test]
+fn checks_that_did_not_run_are_said() {
+    let findings = |failures: &[&str], not_run| Findings {
+        failures: failures.iter().map(ToString::to_string).collect(),
+        not_run,
+        ..Findings::default()
+    };
+    assert_eq!(findings(&[], 0).verdict(), "ok");
+    assert_eq!(findings(&["y"], 0).verdict(), "1 FAILURES");
+    assert_eq!(findings(&[], 16).verdict(), "no failure, 16 checks did not fit into the time");
 }

@@ -91,6 +91,7 @@ impl<'a> Checks<'a> {
             true => (format!("{count} of {of}"), "; then the time was over"),
             false => (count.to_string(), ""),
         };
+        findings.not_run += of.saturating_sub(count);
         findings.text.push(format!("- {label}: {done} checks, worst relative error {worst:.1e}{end}"));
     }
 }

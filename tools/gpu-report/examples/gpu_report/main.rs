@@ -165,8 +165,7 @@ fn run(args: &Args) -> Result<bool> {
     let outcomes = runner::run(&setup, &sections, Duration::from_secs(seconds), None, |outcomes| {
         let Some(last) = outcomes.last() else { return };
         let failures = &last.findings.failures;
-        let verdict = if failures.is_empty() { "ok".into() } else { format!("{} FAILURES", failures.len()) };
-        eprintln!("{:12} {:7.1} s  {verdict}", last.name, last.seconds);
+        eprintln!("{:12} {:7.1} s  {}", last.name, last.seconds, last.findings.verdict());
         for failure in failures.iter().take(3) {
             eprintln!("  {}", failure.lines().next().unwrap_or_default());
         }
