@@ -53,6 +53,9 @@ fn sequence(root: &Fields, confs: &[Value], unknown: &mut Vec<String>) -> Result
         seed = seed.or_else(|| conf.get("seed").and_then(Value::as_i64));
         let processor = root.get("inputPreProcessors").and_then(|all| all.get(n.to_string()));
         match of_conf(conf, &n.to_string(), vec![input], processor, unknown) {
+            Ok(Some(layer)) if layers.iter().any(|other| other.name == layer.name) => {
+                problem = problem.or(Some(format!("two layers are called `{}`", layer.name)));
+            }
             Ok(layer) => layers.extend(layer),
             Err(why) => problem = problem.or(Some(why)),
         }
@@ -122,11 +125,17 @@ fn of_conf(
     let Some((kind, mut settings)) =
         layer::read(class, fields).map_err(|why| format!("layer `{name}`: {why}"))?
     else {
-        unknown.push(format!("{class} `{name}`"));
+        unknown.push(format!("{} `{name}`", described(class, fields)));
         return Ok(None);
     };
     settings.preprocessor = processor.and_then(typed).map(|(class, _)| class.to_string());
     Ok(Some(Layer { name, kind, inputs, settings, parameters: BTreeMap::new() }))
+}
+
+/// A class, and what it wraps.
+fn described(class: &str, fields: &Fields) -> String {
+    let inner = fields.get("fwd").or_else(|| fields.get("underlying")).and_then(typed);
+    inner.map_or(class.to_string(), |(inner, fields)| format!("{class} of {}", described(inner, fields)))
 }
 
 fn description(

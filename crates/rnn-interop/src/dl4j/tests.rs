@@ -211,9 +211,13 @@ fn a_zip_bomb_is_refused() {
 #[test]
 fn unknown_layers_are_listed_together() {
     let conf = |class: &str| format!(r#"{{"layer": {{"@class": "a.b.{class}", "nin": 1, "nout": 1}}}}"#);
-    let confs = [conf("ConvolutionLayer"), conf("LSTM"), conf("Custom")].join(",");
+    let wrapped = r#"{"layer": {"@class": "x.LastTimeStep", "underlying": {"@class": "x.Own"}}}"#.to_string();
+    let confs = [conf("ConvolutionLayer"), conf("LSTM"), conf("Custom"), wrapped].join(",");
     let why = config::read(format!(r#"{{"confs": [{confs}]}}"#).as_bytes()).unwrap_err();
-    assert_eq!(why, "layers that are not understood: ConvolutionLayer `0`, Custom `2`");
+    assert_eq!(
+        why,
+        "layers that are not understood: ConvolutionLayer `0`, Custom `2`, LastTimeStep of Own `3`"
+    );
 }
 
 #[test]
