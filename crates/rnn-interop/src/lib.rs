@@ -1,4 +1,4 @@
-//! Recurrent networks of other systems: ONNX models become a [`Model`] that runs on every device of [`rnn_api`], trains with
+//! Recurrent networks of other systems: models of ONNX and Deeplearning4j become a [`Model`] that runs on every device of [`rnn_api`], trains with
 //! its optimizers, and gives its layers away.
 //!
 //! ```no_run
@@ -19,16 +19,24 @@
 // rustdoc asks whether a model is `Send`, and follows its device through the types of wgpu.
 #![recursion_limit = "256"]
 
-#[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "without a reader nothing fails"))]
+#[cfg(feature = "dl4j")]
+pub mod dl4j;
+#[cfg_attr(
+    not(any(feature = "dl4j", feature = "onnx")),
+    allow(dead_code, reason = "without a reader nothing fails")
+)]
 mod error;
 #[cfg_attr(
-    not(feature = "onnx"),
+    not(any(feature = "dl4j", feature = "onnx")),
     allow(dead_code, unused_imports, reason = "without a reader nothing makes a model")
 )]
 mod graph;
 #[cfg(feature = "onnx")]
 pub mod onnx;
-#[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "without a reader nothing makes a model"))]
+#[cfg_attr(
+    not(any(feature = "dl4j", feature = "onnx")),
+    allow(dead_code, reason = "without a reader nothing makes a model")
+)]
 mod value;
 
 pub use error::{Error, Result};

@@ -8,6 +8,7 @@
 mod common;
 
 mod arrays;
+mod deeplearning4j;
 
 use arrays::Array;
 use libtest_mimic::{Arguments, Trial};
@@ -33,6 +34,7 @@ fn main() {
     for case in node_cases(&folder).into_iter().chain(npz_cases(&folder)) {
         trials.extend(common::trials_of(&case.name.clone(), move |device| case.check(device)));
     }
+    trials.extend(deeplearning4j::trials(&folder));
     libtest_mimic::run(&arguments, trials).exit()
 }
 

@@ -1,0 +1,253 @@
+//! From the layers of a file to the nodes of a graph.
+
+use super::config::{Cell, Direction as Ways, Kind, Merge, Named, Pooling};
+use super::{Description, Layer};
+use crate::graph::{
+    Direction, Layer as Recurrence, Node, Op, Parts, Port, Recurrent, Reduce, ReduceKind, Slot, Stored, Unary,
+};
+use crate::value::{Host, Value};
+use rnn_api::nn::{LstmConfig, RnnConfig};
+use rnn_api::{Activation, Array, Device, Param, Tensor, UnaryOp};
+use std::collections::{BTreeMap, HashMap};
+
+/// The graph of a network. Sequences are `[T, B, features]`, as everywhere in this library.
+///
+/// # Errors
+/// Every layer that is not supported, or an engine that fails, in words.
+pub(super) fn parts(network: &Description, device: &Device) -> Result<Parts, Vec<String>> {
+    let mut builder =
+        Builder { device, slots: 0, names: HashMap::new(), stored: Vec::new(), nodes: Vec::new() };
+    let inputs: Vec<Port> = network.inputs.iter().map(|name| builder.port(name)).collect();
+    let mut problems = Vec::new();
+    for layer in &network.layers {
+        match builder.layer(layer) {
+            Ok(slot) => drop(builder.names.insert(layer.name.clone(), slot)),
+            Err(why) => {
+                problems.push(format!("layer `{}` ({:?}): {why}", layer.name, layer.kind));
+                let slot = builder.slot();
+                builder.names.insert(layer.name.clone(), slot);
+            }
+        }
+    }
+    let output = |name: &String| {
+        let slot = builder.names.get(name).copied();
+        Port { name: name.clone(), shape: String::new(), slot: slot.unwrap_or(0) }
+    };
+    let outputs = network.outputs.iter().map(output).collect();
+    match problems.is_empty() {
+        true => {
+            Ok(Parts { slots: builder.slots, stored: builder.stored, nodes: builder.nodes, inputs, outputs })
+        }
+        false => Err(problems),
+    }
+}
+
+struct Builder<'a> {
+    device: &'a Device,
+    slots: usize,
+    names: HashMap<String, Slot>,
+    stored: Vec<(Slot, Stored)>,
+    nodes: Vec<Node>,
+}
+
+impl Builder<'_> {
+    fn slot(&mut self) -> Slot {
+        self.slots += 1;
+        self.slots - 1
+    }
+
+    fn port(&mut self, name: &str) -> Port {
+        let slot = self.slot();
+        self.names.insert(name.to_string(), slot);
+        Port { name: name.to_string(), shape: "[T, B, features]".into(), slot }
+    }
+
+    /// A node with one result.
+    fn node(&mut self, layer: &Layer, op: Op, inputs: &[Slot]) -> Slot {
+        let slot = self.slot();
+        let inputs = inputs.iter().map(|&slot| Some(slot)).collect();
+        let (name, kind) = (layer.name.clone(), format!("{:?}", layer.kind));
+        self.nodes.push(Node { name, kind, op, inputs, outputs: vec![Some(slot)] });
+        slot
+    }
+
+    fn integers(&mut self, values: Vec<i64>) -> Slot {
+        let slot = self.slot();
+        self.stored.push((slot, Stored::Constant(Value::Int(Host::list(values)))));
+        slot
+    }
+
+    fn param(&mut self, layer: &Layer, name: &str) -> Result<Option<Slot>, String> {
+        let Some((dims, values)) = layer.parameters.get(name) else { return Ok(None) };
+        let param = Tensor::from_slice(self.device, values, dims).and_then(|tensor| Param::new(&tensor));
+        let param = param.map_err(|error| error.to_string())?;
+        let slot = self.slot();
+        self.stored.push((slot, Stored::Param(format!("{}.{name}", layer.name), param)));
+        Ok(Some(slot))
+    }
+
+    /// The slot of a layer's result.
+    fn layer(&mut self, layer: &Layer) -> Result<Slot, String> {
+        let inputs: Option<Vec<Slot>> =
+            layer.inputs.iter().map(|name| self.names.get(name).copied()).collect();
+        let inputs = inputs.ok_or_else(|| format!("nothing before it computes {:?}", layer.inputs))?;
+        let x = *inputs.first().ok_or("no input")?;
+        match layer.kind {
+            Kind::Recurrent { cell, direction, last_step } => {
+                let y = self.recurrent(layer, cell, direction, x)?;
+                if last_step { self.last_step(layer, y) } else { Ok(y) }
+            }
+            Kind::GlobalPooling(pooling) => self.pooling(layer, pooling, x),
+            Kind::Dense | Kind::Output | Kind::RnnOutput => {
+                let weight = self.param(layer, "weight")?.ok_or("no weight")?;
+                let turned = self.node(layer, Op::Transpose { perm: None }, &[weight]);
+                let mut y = self.node(layer, Op::MatMul, &[x, turned]);
+                if let Some(bias) = self.param(layer, "bias")? {
+                    y = self.node(layer, Op::Binary(crate::graph::Binary::Add), &[y, bias]);
+                }
+                self.activation(layer, y)
+            }
+            Kind::Embedding | Kind::EmbeddingSequence => {
+                let weight = self.param(layer, "weight")?.ok_or("no weight")?;
+                let mut y = self.node(layer, Op::Gather { axis: 0 }, &[weight, x]);
+                if let Some(bias) = self.param(layer, "bias")? {
+                    y = self.node(layer, Op::Binary(crate::graph::Binary::Add), &[y, bias]);
+                }
+                self.activation(layer, y)
+            }
+            Kind::Activation | Kind::Loss | Kind::RnnLoss => self.activation(layer, x),
+            // Inference: nothing is dropped.
+            Kind::Dropout => Ok(x),
+            Kind::MergeVertex => Ok(self.node(layer, Op::Concat { axis: -1 }, &inputs)),
+            Kind::LastTimeStepVertex => self.last_step(layer, x),
+        }
+    }
+
+    /// `[T, B, F]` to `[B, F]`.
+    fn last_step(&mut self, layer: &Layer, x: Slot) -> Result<Slot, String> {
+        let last = self.integers(vec![-1]);
+        let taken = self.node(layer, Op::Gather { axis: 0 }, &[x, last]);
+        Ok(self.node(layer, Op::Squeeze { axes: Some(vec![0]) }, &[taken]))
+    }
+
+    fn pooling(&mut self, layer: &Layer, pooling: Pooling, x: Slot) -> Result<Slot, String> {
+        let kind = match pooling {
+            Pooling::Avg => ReduceKind::Mean,
+            Pooling::Max => ReduceKind::Max,
+            Pooling::Sum => ReduceKind::Sum,
+            Pooling::PNorm(power) if power == 2.0 => ReduceKind::L2,
+            Pooling::PNorm(power) => return Err(format!("a norm of power {power} is not supported")),
+        };
+        let reduce = Reduce { kind, axes: Some(vec![0]), keep: false, none_is_identity: false };
+        Ok(self.node(layer, Op::Reduce(reduce), &[x]))
+    }
+
+    fn activation(&mut self, layer: &Layer, x: Slot) -> Result<Slot, String> {
+        let Some(Named { name, numbers }) = &layer.settings.activation else { return Ok(x) };
+        let alpha = |default: f32| numbers.get("alpha").map_or(default, |&alpha| alpha as f32);
+        let unary = |op| Op::Unary(Unary::Engine(op));
+        let op = match name.as_str() {
+            "identity" => return Ok(x),
+            "softmax" => Op::Softmax { axis: -1, log: false, flatten: false },
+            "tanh" => unary(UnaryOp::Tanh),
+            "sigmoid" => unary(UnaryOp::Sigmoid),
+            "relu" => unary(UnaryOp::Relu),
+            "softsign" => unary(UnaryOp::Softsign),
+            "softplus" => unary(UnaryOp::Softplus),
+            "hardsigmoid" => Op::Unary(Unary::HardSigmoid(0.2, 0.5)),
+            "hardtanh" => Op::Clip { min: Some(-1.0), max: Some(1.0) },
+            "lrelu" => Op::Unary(Unary::LeakyRelu(alpha(0.01))),
+            "elu" => Op::Unary(Unary::Elu(alpha(1.0))),
+            other => return Err(format!("activation {other} is not supported")),
+        };
+        Ok(self.node(layer, op, &[x]))
+    }
+
+    fn recurrent(&mut self, layer: &Layer, cell: Cell, ways: Ways, x: Slot) -> Result<Slot, String> {
+        let both = matches!(ways, Ways::Both(_));
+        let made = recurrence(layer, cell, both, self.device)?;
+        let direction = if both { Direction::Both } else { Direction::Forward };
+        let passes = vec![(direction, made)];
+        // [T, D, B, H]
+        let y = self.node(layer, Op::Recurrent(Box::new(Recurrent { passes, batch_first: false })), &[x]);
+        let reduce =
+            |kind| Op::Reduce(Reduce { kind, axes: Some(vec![1]), keep: false, none_is_identity: false });
+        Ok(match ways {
+            Ways::Forward => self.node(layer, Op::Squeeze { axes: Some(vec![1]) }, &[y]),
+            Ways::Both(Merge::Add) => self.node(layer, reduce(ReduceKind::Sum), &[y]),
+            Ways::Both(Merge::Average) => self.node(layer, reduce(ReduceKind::Mean), &[y]),
+            Ways::Both(Merge::Concat) => {
+                let turned = self.node(layer, Op::Transpose { perm: Some(vec![0, 2, 1, 3]) }, &[y]);
+                let sizes = self.integers(vec![0, 0, -1]);
+                self.node(layer, Op::Reshape { allow_zero: false }, &[turned, sizes])
+            }
+            Ways::Both(Merge::Mul) => {
+                let mut part = |n: i64| {
+                    let index = self.integers(vec![n]);
+                    let taken = self.node(layer, Op::Gather { axis: 1 }, &[y, index]);
+                    self.node(layer, Op::Squeeze { axes: Some(vec![1]) }, &[taken])
+                };
+                let parts = [part(0), part(1)];
+                self.node(layer, Op::Binary(crate::graph::Binary::Mul), &parts)
+            }
+        })
+    }
+}
+
+/// A recurrent layer with the weights of the file.
+fn recurrence(layer: &Layer, cell: Cell, both: bool, device: &Device) -> Result<Recurrence, String> {
+    let settings = &layer.settings;
+    let (inputs, hidden) = (settings.n_in, settings.n_out);
+    let main = of_cell(settings.activation.as_ref(), Activation::Tanh)?;
+    let gates = of_cell(settings.gate_activation.as_ref(), Activation::Sigmoid)?;
+    let made = match cell {
+        Cell::Lstm | Cell::GravesLstm => {
+            let config = LstmConfig::new(inputs, hidden)
+                .with_gate_activation(gates)
+                .with_candidate_activation(main)
+                .with_output_activation(main)
+                .with_peephole(cell == Cell::GravesLstm)
+                .with_bidirectional(both);
+            config.init(device, 0).map(Recurrence::Lstm)
+        }
+        Cell::SimpleRnn => {
+            let config = RnnConfig::new(inputs, hidden).with_activation(main).with_bidirectional(both);
+            config.init(device, 0).map(Recurrence::Rnn)
+        }
+    };
+    let made = made.map_err(|error| error.to_string())?;
+    let mut values: BTreeMap<String, Array> = BTreeMap::new();
+    for (name, param) in made.module().named_parameters() {
+        let array = match layer.parameters.get(&name) {
+            Some((dims, values)) => Tensor::from_slice(device, values, dims),
+            // DL4J has one bias: the second is zero and stays it.
+            None if name.starts_with("bias_hh") => {
+                param.set_trainable(false);
+                Tensor::zeros(device, param.dims())
+            }
+            None => return Err(format!("the file has no {name}")),
+        };
+        values.insert(name, array.map_err(|error| error.to_string())?.into_array());
+    }
+    made.module().load_state_dict(&values).map_err(|error| error.to_string())?;
+    Ok(made)
+}
+
+/// The activation of a cell.
+fn of_cell(named: Option<&Named>, default: Activation) -> Result<Activation, String> {
+    let Some(Named { name, numbers }) = named else { return Ok(default) };
+    let alpha = |default: f32| numbers.get("alpha").map_or(default, |&alpha| alpha as f32);
+    Ok(match name.as_str() {
+        "identity" => Activation::Identity,
+        "tanh" => Activation::Tanh,
+        "sigmoid" => Activation::Sigmoid,
+        "relu" => Activation::Relu,
+        "softsign" => Activation::Softsign,
+        "softplus" => Activation::Softplus,
+        "hardsigmoid" => Activation::HARD_SIGMOID_ONNX,
+        "hardtanh" => Activation::HardTanh,
+        "lrelu" => Activation::LeakyRelu { alpha: alpha(0.01) },
+        "elu" => Activation::Elu { alpha: alpha(1.0) },
+        other => return Err(format!("activation {other} is not supported in a cell")),
+    })
+}
