@@ -21,22 +21,13 @@
 
 #[cfg(feature = "dl4j")]
 pub mod dl4j;
-#[cfg_attr(
-    not(any(feature = "dl4j", feature = "onnx")),
-    allow(dead_code, reason = "without a reader nothing fails")
-)]
+#[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only ONNX has all of it"))]
 mod error;
-#[cfg_attr(
-    not(any(feature = "dl4j", feature = "onnx")),
-    allow(dead_code, unused_imports, reason = "without a reader nothing makes a model")
-)]
+#[cfg_attr(not(feature = "onnx"), allow(dead_code, unused_imports, reason = "only ONNX has all of it"))]
 mod graph;
 #[cfg(feature = "onnx")]
 pub mod onnx;
-#[cfg_attr(
-    not(any(feature = "dl4j", feature = "onnx")),
-    allow(dead_code, reason = "without a reader nothing makes a model")
-)]
+#[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only ONNX has all of it"))]
 mod value;
 
 pub use error::{Error, Result};

@@ -135,7 +135,7 @@ impl Builder<'_> {
             Pooling::Avg => ReduceKind::Mean,
             Pooling::Max => ReduceKind::Max,
             Pooling::Sum => ReduceKind::Sum,
-            Pooling::PNorm(power) if power == 2.0 => ReduceKind::L2,
+            Pooling::PNorm(2.0) => ReduceKind::L2,
             Pooling::PNorm(power) => return Err(format!("a norm of power {power} is not supported")),
         };
         let reduce = Reduce { kind, axes: Some(vec![0]), keep: false, none_is_identity: false };
