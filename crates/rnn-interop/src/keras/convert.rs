@@ -14,11 +14,11 @@ pub struct Cell {
     pub input: usize,
     /// H.
     pub hidden: usize,
-    /// [G·H, I].
+    /// `[G·H, I]`.
     pub weight_ih: Vec<f32>,
-    /// [G·H, H].
+    /// `[G·H, H]`.
     pub weight_hh: Vec<f32>,
-    /// Both [G·H]; zeros for a layer without bias.
+    /// Both `[G·H]`; zeros for a layer without bias.
     pub bias_ih: Vec<f32>,
     /// Zeros but for a GRU with `reset_after`.
     pub bias_hh: Vec<f32>,
@@ -141,7 +141,7 @@ fn matrix(array: &Array, expected: [Option<usize>; 2], name: &str) -> Result<[us
     })
 }
 
-/// [rows, columns] as [columns, rows].
+/// `[rows, columns]` as `[columns, rows]`.
 #[must_use]
 pub fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
@@ -152,7 +152,7 @@ fn gates(values: &[f32], order: &[usize], size: usize) -> Vec<f32> {
     order.iter().flat_map(|&gate| &values[gate * size..(gate + 1) * size]).copied().collect()
 }
 
-/// Weight [O, I] and bias [O] of a Dense layer.
+/// Weight `[O, I]` and bias `[O]` of a Dense layer.
 ///
 /// # Errors
 /// Arrays are missing, or have other dimensions.
@@ -176,7 +176,7 @@ pub fn dense(
     Ok((transposed(&kernel.values, input, units), bias.map(|bias| bias.values.clone())))
 }
 
-/// The table [vocabulary, size] of an Embedding layer, as it is.
+/// The table `[vocabulary, size]` of an Embedding layer, as it is.
 ///
 /// # Errors
 /// Arrays are missing, or have other dimensions.

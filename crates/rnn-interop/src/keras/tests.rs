@@ -60,6 +60,32 @@ fn every_file_is_read() {
     }
 }
 
+/// The sums of the bits of each array, computed by a few lines of Python that know nothing of this reader.
+#[test]
+fn arrays_have_the_bits_that_another_reader_finds() {
+    let Some(files) = files() else { return };
+    let (_, bytes) = files.iter().find(|(name, _)| name == "lstm_seq.h5").unwrap();
+    let (_, weights) = read(bytes).unwrap();
+    let expected: [(&str, &str, &[usize], u32); 8] = [
+        ("dense", "sequential/dense/kernel", &[3, 2], 1932598488),
+        ("dense", "sequential/dense/bias", &[2], 4249440304),
+        ("lstm", "sequential/lstm/lstm_cell/kernel", &[4, 20], 1831087810),
+        ("lstm", "sequential/lstm/lstm_cell/recurrent_kernel", &[5, 20], 1452569203),
+        ("lstm", "sequential/lstm/lstm_cell/bias", &[20], 1555158267),
+        ("lstm_1", "sequential/lstm_1/lstm_cell/kernel", &[5, 12], 323425716),
+        ("lstm_1", "sequential/lstm_1/lstm_cell/recurrent_kernel", &[3, 12], 1161038517),
+        ("lstm_1", "sequential/lstm_1/lstm_cell/bias", &[12], 1741564412),
+    ];
+    let arrays = weights.iter().flat_map(|(layer, arrays)| arrays.iter().map(move |array| (layer, array)));
+    let found: Vec<_> = arrays
+        .map(|(layer, weight)| {
+            let bits = weight.array.values.iter().map(|value| value.to_bits());
+            (&**layer, &*weight.name, &*weight.array.dims, bits.fold(0u32, u32::wrapping_add))
+        })
+        .collect();
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn the_three_forms_of_keras_3_hold_the_same_weights() {
     let Some(files) = files() else { return };
