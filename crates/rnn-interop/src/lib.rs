@@ -14,6 +14,8 @@
 //! # Ok(()) }
 //! ```
 //!
+//! Weights of Keras load into layers that a program makes.
+//!
 //! A file that holds what is not supported is refused as a whole: the error lists every such node.
 
 // rustdoc asks whether a model is `Send`, and follows its device through the types of wgpu.
@@ -25,6 +27,8 @@ pub mod dl4j;
 mod error;
 #[cfg_attr(not(feature = "onnx"), allow(dead_code, unused_imports, reason = "only ONNX has all of it"))]
 mod graph;
+#[cfg(feature = "keras")]
+pub mod keras;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 #[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only ONNX has all of it"))]

@@ -9,6 +9,7 @@ mod common;
 
 mod arrays;
 mod deeplearning4j;
+mod keras;
 
 use arrays::Array;
 use libtest_mimic::{Arguments, Trial};
@@ -35,6 +36,7 @@ fn main() {
         trials.extend(common::trials_of(&case.name.clone(), move |device| case.check(device)));
     }
     trials.extend(deeplearning4j::trials(&folder));
+    trials.extend(keras::trials(&folder));
     libtest_mimic::run(&arguments, trials).exit()
 }
 

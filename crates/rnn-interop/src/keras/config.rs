@@ -1,0 +1,100 @@
+//! Descriptions of models: what `model_config` or `config.json` says, with the defaults of the Keras that wrote it.
+
+mod layer;
+mod links;
+
+use self::layer::Reader;
+use serde_json::Value;
+
+pub use self::layer::{Bidirectional, Layer, Merge, Recurrent, RecurrentKind, Settings};
+pub use self::links::Source;
+
+/// A model of layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The first number of the Keras version that wrote the file.
+    pub keras: u32,
+    /// Whether each layer follows the one before it.
+    pub sequential: bool,
+    /// In the order of the file.
+    pub layers: Vec<Layer>,
+    /// The layers that inputs enter.
+    pub inputs: Vec<Source>,
+    /// The layers whose outputs are those of the model.
+    pub outputs: Vec<Source>,
+}
+
+/// Reads a model's config. `version` is the attribute `keras_version`.
+///
+/// # Errors
+/// The config is damaged, or has layers that are not known: all of them in one text.
+pub fn parse(json: &str, version: Option<&str>) -> Result<Model, String> {
+    let model: Value = serde_json::from_str(json).map_err(|error| format!("the model's config: {error}"))?;
+    let class = model["class_name"].as_str().ok_or("the model's config has no `class_name`")?;
+    let sequential = match class {
+        "Sequential" => true,
+        "Functional" | "Model" => false,
+        _ => return Err(format!("expected a Sequential or Functional model, got `{class}`")),
+    };
+    // Before Keras 2.2.3 the config of a Sequential model was the list of its layers.
+    let config = &model["config"];
+    let layers = config.as_array().or_else(|| config["layers"].as_array());
+    let layers = layers.ok_or("the model's config has no list of layers")?;
+    let keras = version.and_then(major).unwrap_or_else(|| guessed(&model));
+    let mut reader = Reader { keras, unknown: Vec::new() };
+    let mut read = Vec::new();
+    for layer in layers {
+        read.extend(reader.layer(layer)?);
+    }
+    if !reader.unknown.is_empty() {
+        return Err(format!("layers that are not supported: {}", reader.unknown.join(", ")));
+    }
+    let (mut inputs, mut outputs) =
+        (links::ends(&config["input_layers"])?, links::ends(&config["output_layers"])?);
+    if sequential {
+        chain(&mut read);
+        inputs = read.first().map(|layer| Source::of(&layer.name)).into_iter().collect();
+        outputs = read.last().map(|layer| Source::of(&layer.name)).into_iter().collect();
+    }
+    let model = Model { keras, sequential, layers: read, inputs, outputs };
+    links::check(&model)?;
+    Ok(model)
+}
+
+/// The version in `metadata.json`.
+///
+/// # Errors
+/// The text is no JSON.
+pub fn saved_by(metadata: &str) -> Result<Option<String>, String> {
+    let metadata: Value =
+        serde_json::from_str(metadata).map_err(|error| format!("metadata.json: {error}"))?;
+    Ok(metadata["keras_version"].as_str().map(str::to_string))
+}
+
+fn major(version: &str) -> Option<u32> {
+    version.split('.').next()?.parse().ok()
+}
+
+/// Files without a version: Keras 3 names modules, and Keras 1 has `output_dim` where later ones have `units`.
+fn guessed(model: &Value) -> u32 {
+    let layers = model["config"].as_array().or_else(|| model["config"]["layers"].as_array());
+    let config = |layer: &Value, name: &str| layer["config"].get(name).is_some();
+    let old = |layer: &Value| config(layer, "init") || config(layer, "inner_activation");
+    if model.get("module").is_some() {
+        3
+    } else if layers.is_some_and(|layers| layers.iter().any(old)) {
+        1
+    } else {
+        2
+    }
+}
+
+/// Each layer of a Sequential model follows the one before it.
+fn chain(layers: &mut [Layer]) {
+    for at in 1..layers.len() {
+        layers[at].inbound = vec![vec![Source::of(&layers[at - 1].name)]];
+    }
+}
+
+#[cfg(test)]
+mod tests;
