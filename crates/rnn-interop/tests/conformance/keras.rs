@@ -54,7 +54,7 @@ fn gru_reset_after(folder: &Path, device: &Device) {
     for form in ["keras", "h5"] {
         let dicts = keras::state_dicts(folder.join(format!("gru_reset_after.{form}")), device).unwrap();
         let first = GruConfig::new(4, 5).init(device, 1).unwrap();
-        let second = GruConfig::new(5, 3).init(device, 1).unwrap();
+        let second = GruConfig::new(5, 3).with_reset_after(false).init(device, 1).unwrap();
         let head = LinearConfig::new(3, 2).init(device, 1).unwrap();
         first.load_state_dict(&dicts["gru"]).unwrap();
         second.load_state_dict(&dicts["gru_1"]).unwrap();
