@@ -46,8 +46,8 @@ pub(super) fn lengths(values: &[i64]) -> Result<Vec<usize>, Why> {
     values.iter().map(length).collect()
 }
 
-/// The largest array that a file may ask for without its values.
-const MOST: usize = 1 << 26;
+/// The most elements that a file may ask for without their values.
+const MOST: usize = 1 << 28;
 
 pub(super) fn constant(device: &Device, dims: &Value, value: &Value) -> Result<Value, Why> {
     let dims = lengths(&dims.int()?.values)?;
@@ -165,7 +165,17 @@ pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Why> {
         (x, 1) => Ok(x),
         _ => Err(Why::Text(format!("{a:?} and {b:?} do not broadcast"))),
     };
-    (0..rank).map(both).collect()
+    let dims: Vec<usize> = (0..rank).map(both).collect::<Result<_, _>>()?;
+    bounded(&dims)?;
+    Ok(dims)
+}
+
+/// Small arrays may broadcast, or be gathered, to more than fits into memory.
+pub(super) fn bounded(dims: &[usize]) -> Result<(), Why> {
+    match elements(dims) {
+        Some(count) if count <= MOST => Ok(()),
+        _ => Err(Why::Text(format!("{dims:?} has too many elements"))),
+    }
 }
 
 /// The values of an array that is broadcast.
@@ -181,9 +191,6 @@ pub(super) fn broadcast_host<T: Copy>(host: &Host<T>, dims: &[usize]) -> Vec<T> 
 pub(super) fn expand(inputs: &Inputs<'_>) -> Result<Value, Why> {
     let value = inputs.need(0)?;
     let dims = broadcast(value.dims(), &lengths(&inputs.need(1)?.int()?.values)?)?;
-    if elements(&dims).is_none_or(|count| count > MOST) {
-        return Err(Why::Text(format!("{dims:?} has too many elements")));
-    }
     Ok(match value {
         Value::Float(tensor) => tensor.broadcast_to(&dims)?.into(),
         Value::Int(host) => Value::Int(Host { values: broadcast_host(host, &dims), dims }),

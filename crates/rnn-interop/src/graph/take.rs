@@ -1,13 +1,16 @@
 //! Nodes that take parts of arrays, or join them.
 
 use super::op::Inputs;
-use super::shape::{axis, strides, with_dims};
+use super::shape::{axis, bounded, strides, with_dims};
 use crate::error::Why;
 use crate::value::{Host, Value};
 use rnn_api::{Device, Tensor};
 
 /// The elements `indices` along an axis, in this order.
 pub(super) fn take(value: &Value, at: usize, indices: &[usize]) -> Result<Value, Why> {
+    let mut dims = value.dims().to_vec();
+    dims[at] = indices.len();
+    bounded(&dims)?;
     Ok(match value {
         Value::Float(tensor) => take_tensor(tensor, at, indices)?.into(),
         Value::Int(host) => Value::Int(take_host(host, at, indices)),

@@ -184,6 +184,16 @@ fn hostile_models_are_refused() {
     let one = floats("x", &[1], &[1.0]);
     let error = refusal(&model(vec![expand], vec![one, integers("shape", &[1 << 20, 1 << 20])], &[], &["y"]));
     assert!(error.contains("too many elements"), "{error}");
+    // 2^15 rows and columns are small, their sum is not; and so are rows that are gathered.
+    let long: Vec<i64> = vec![0; 1 << 15];
+    let column = TensorProto { dims: vec![1 << 15, 1], ..integers("a", &long) };
+    let sum = node("Add", &["a", "b"], &["y"], vec![]);
+    let error = refusal(&model(vec![sum], vec![column, integers("b", &long)], &[], &["y"]));
+    assert!(error.contains("[32768, 32768] has too many elements"), "{error}");
+    let row = TensorProto { dims: vec![1, 1 << 15], ..integers("a", &long) };
+    let gather = node("Gather", &["a", "b"], &["y"], vec![]);
+    let error = refusal(&model(vec![gather], vec![row, integers("b", &long)], &[], &["y"]));
+    assert!(error.contains("[32768, 32768] has too many elements"), "{error}");
     let sizes = TensorProto { dims: vec![1 << 40, 1 << 40], ..floats("x", &[], &[1.0]) };
     let copy = node("Identity", &["x"], &["y"], vec![]);
     let error = refusal(&model(vec![copy.clone()], vec![sizes], &[], &["y"]));
