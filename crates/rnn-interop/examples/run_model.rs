@@ -76,7 +76,7 @@ fn describe(model: &Model) {
             Layer::Gru(layer) => ("GRU", layer.spec()),
             Layer::Rnn(layer) => ("RNN", layer.spec()),
         };
-        let both = if spec.bidirectional { ", both directions" } else { "" };
+        let both = if spec.num_directions() == 2 { ", both directions" } else { "" };
         println!("   layer  {name}: {kind} {} -> {}{both}", spec.input_size, spec.hidden_size);
     }
     println!("  values  {} in {} parameters", model.num_parameters(), model.parameters().len());

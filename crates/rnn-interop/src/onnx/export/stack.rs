@@ -4,7 +4,7 @@ use super::nodes::{float, floats, int, ints, text, texts};
 use super::{Edge, Exporter, RecurrentEdges};
 use crate::error::{Error, Result};
 use rnn_api::nn::{Gru, Lstm, Module, Rnn};
-use rnn_api::{Activation, CellKind, CellSpec, Merge, StackSpec, Tensor};
+use rnn_api::{Activation, CellKind, CellSpec, Direction, Merge, StackSpec, Tensor};
 use std::collections::BTreeMap;
 
 /// The values of a stack's outputs.
@@ -166,7 +166,7 @@ fn missing_in_onnx(spec: &StackSpec, params: &BTreeMap<String, Tensor>) -> Optio
         (cell.cell_clip.is_some(), "bound of the cell state"),
         (cell.independent, "independent units"),
         (spec.regularization.zoneout_h > 0.0 || spec.regularization.zoneout_c > 0.0, "zoneout"),
-        (spec.bidirectional && spec.merge != Merge::Concat, "merged directions"),
+        (spec.merge != Merge::Concat, "merged directions"),
         (params.keys().any(|name| !name.contains("_l")), "learnt initial state"),
     ]
     .into_iter()
@@ -189,7 +189,11 @@ fn attributes(spec: &StackSpec) -> Result<Vec<super::super::proto::AttributeProt
             betas.extend(beta);
         }
     }
-    let direction = if spec.bidirectional { "bidirectional" } else { "forward" };
+    let direction = match spec.direction {
+        Direction::Forward => "forward",
+        Direction::Reverse => "reverse",
+        Direction::Bidirectional => "bidirectional",
+    };
     let mut all = vec![
         int("hidden_size", spec.hidden_size as i64),
         text("direction", direction),
