@@ -50,6 +50,9 @@ fn stacks_come_back() {
     let device = Device::cpu();
     let lstm = LstmConfig::new(3, 4).with_num_layers(2).with_bidirectional(true).init(&device, 1).unwrap();
     assert_eq!(bits(&round_trip!(lstm, lstm)), bits(&lstm));
+    let lstm = LstmConfig::new(3, 4).with_num_layers(2).with_direction(Direction::Reverse);
+    let lstm = lstm.init(&device, 6).unwrap();
+    assert_eq!(bits(&round_trip!(lstm, lstm)), bits(&lstm));
     let lstm = LstmConfig::new(3, 5)
         .with_peephole(true)
         .with_clip(0.3)
