@@ -1,11 +1,11 @@
 //! The models of the files, computed in f64 from the converted weights, give the outputs that Keras gave.
 
 use super::files;
-use crate::keras::archive::Archive;
 use crate::keras::config::{Merge, Recurrent, RecurrentKind, Settings};
 use crate::keras::convert::{Cell, cell, dense, embedding};
 use crate::keras::hdf5::{Array, File};
 use crate::keras::{read, weights::Weight};
+use rnn_api::io::Archive;
 
 /// One sequence: the values of each step, and whether the step counts.
 type Steps = Vec<(Vec<f64>, bool)>;
@@ -181,7 +181,7 @@ fn models_of_keras_3_give_its_outputs() {
     let bytes = |name: String| &files.iter().find(|(file, _)| *file == name).unwrap().1;
     for name in ["lstm_seq", "gru_reset_after", "bidi", "embed_mask"] {
         let archive = Archive::read(bytes(format!("{name}.npz"))).unwrap();
-        let array = |name: &str| npy(&archive.get(name).unwrap());
+        let array = |name: &str| npy(&archive.get(name).unwrap().unwrap());
         for form in ["h5", "keras"] {
             let outputs = outputs(bytes(format!("{name}.{form}")), &array("x0.npy"));
             let expected = array("y.npy").values;
