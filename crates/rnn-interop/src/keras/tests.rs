@@ -5,6 +5,7 @@ mod forward;
 use super::hdf5::{File, Group};
 use super::{config, read, weights};
 use rnn_api::io::Archive;
+use rnn_testing::data::changed_files;
 use rnn_testing::zip;
 use std::path::PathBuf;
 
@@ -158,7 +159,7 @@ fn changed_bytes_give_errors_and_no_panics() {
     let Some(files) = files() else { return };
     let small: Vec<_> = files.iter().filter(|(_, bytes)| bytes.len() < 45_000).collect();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for _ in 0..2_000 {
+    for _ in 0..changed_files(2_000) {
         let (name, bytes) = small[random.below(small.len())];
         let mut bytes = bytes.clone();
         for _ in 0..=random.below(8) {

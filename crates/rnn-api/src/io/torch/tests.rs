@@ -2,7 +2,7 @@
 //! `tests/pt_files.rs`.
 
 use super::{is_torch, tensors};
-use rnn_testing::data::SplitMix64;
+use rnn_testing::data::{SplitMix64, changed_files};
 use rnn_testing::zip;
 
 fn text(text: &str) -> Vec<u8> {
@@ -191,7 +191,7 @@ fn damaged_bytes_are_found() {
 /// number. An error or tensors of the right size, never a panic.
 #[test]
 fn changed_bytes_are_an_error_or_tensors() {
-    let count = std::env::var("RNN_FUZZ").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000);
+    let count = changed_files(20_000);
     let whole = file(dict(&[
         ("w", tensor("FloatStorage", "0", 0, &[2, 3], &[3, 1])),
         ("model", dict(&[("b", tensor("HalfStorage", "0", 1, &[5], &[2]))])),
