@@ -59,10 +59,12 @@ impl Exporter {
         for n in 0..spec.num_layers {
             let inputs = self.weights_of(name, spec, &params, n)?;
             let [y, h, c] = ["y", "h", "c"].map(|what| self.fresh(&format!("{name}_{what}_l{n}")));
-            let mut read = vec![from.as_str()];
-            read.extend(inputs.iter().map(String::as_str));
-            let outputs: &[&str] = if values.c.is_some() { &[&y, &h, &c] } else { &[&y, &h] };
-            self.node(op(spec.cell.kind), &read, outputs, attributes(spec)?);
+            let read = [vec![from], inputs].concat();
+            let mut outputs = vec![y.clone(), h.clone()];
+            outputs.extend(values.c.is_some().then(|| c.clone()));
+            let node = if spec.num_layers == 1 { name.to_string() } else { format!("{name}_l{n}") };
+            let node = if self.has_node(&node) { self.fresh(&node) } else { node };
+            self.named_node(node, op(spec.cell.kind), read, outputs, attributes(spec)?);
             from = self.joined(&y);
             hs.push(h);
             cs.push(c);

@@ -119,6 +119,7 @@ fn whole_models_come_back() {
     std::fs::remove_file(&path).unwrap();
     assert_eq!(bits(&model), bits(&(&embedding, &lstm, &head)));
     assert_eq!(model.inputs()[0].shape, "int64 [T, B]");
+    assert_eq!(model.layer::<Lstm>("rnn").unwrap().spec().hidden_size, 4);
     let out = model.run(&[("symbols", symbols.into())]).unwrap();
     assert_eq!(out["probabilities"].dims(), [3, 2, 7]);
 }
