@@ -1,0 +1,243 @@
+//! What the default forecast is made of, its intervals, and its file.
+
+use super::forecast::baselines::Simple;
+use super::forecast::choice::{self, Chosen};
+use super::forecast::combination::{Candidate, Pool, share, weights};
+use super::forecast::forecaster::{Forecaster, Mix};
+use super::forecast::interval::{Interval, Spread};
+use super::forecast::network::Trained;
+use super::forecast::options::MissingValues;
+use super::forecast::samples::Plan;
+use super::forecast::series::Series;
+use super::forecast::transform::Transform;
+use super::forecast::{self, parts, saved};
+use super::{file, options, table};
+use rnn_api::{Device, RngKey};
+use std::path::Path;
+
+fn series(values: Vec<f64>) -> Series {
+    Series { names: vec!["y".into()], columns: vec![values] }
+}
+
+/// Independent numbers with mean 0.
+fn noise(t: usize) -> f64 {
+    let key = RngKey::new(5).derive(1, 0);
+    f64::from(key.uniform(t as u32, 0) + key.uniform(t as u32, 1) - 1.0)
+}
+
+fn random_walk(steps: usize) -> Vec<f64> {
+    (0..steps).scan(50.0, |level, t| Some(std::mem::replace(level, *level + noise(t)))).collect()
+}
+
+/// What is chosen for a series whose last 20 steps are the test part.
+fn chosen(values: Vec<f64>, more: &str) -> Chosen {
+    let options = options(Path::new("unused"), &format!("--test 20 {more}")).unwrap();
+    let split = parts::split(values.len(), &options).unwrap();
+    choice::train(&series(values), split, &options).unwrap()
+}
+
+#[test]
+fn weights_fall_with_the_square_of_the_mean_squared_error() {
+    assert_eq!(weights(&[1.0, 2.0, f64::INFINITY]), [0.8, 0.2, 0.0]);
+    // Less than 1 % is nothing; a forecast without error is everything.
+    assert_eq!(weights(&[1.0, 11.0]), [1.0, 0.0]);
+    assert_eq!(weights(&[0.0, 1.0]), [1.0, 0.0]);
+    let candidates = [(1, [1.0, -1.0]), (2, [2.0_f64.sqrt(), 2.0_f64.sqrt()]), (3, [f64::NAN, 0.0])];
+    let candidates = candidates.map(|(of, rolled)| Candidate::new(of, rolled.to_vec(), &[0.0, 0.0]));
+    let one = candidates[0].clone();
+    let pool = Pool::new(candidates.into(), &[0.0, 0.0]);
+    assert_eq!(pool.members.iter().map(|(_, of)| *of).collect::<Vec<_>>(), [1, 2]);
+    let pool = pool.beside(one, 0.25);
+    let sum: f64 = pool.members.iter().map(|(weight, _)| weight).sum();
+    assert!((sum - 1.0).abs() < 1e-12 && pool.members[2] == (0.75, 1), "{:?}", pool.members);
+    // 0.25 (0.8 + 0.2 sqrt 2) + 0.75
+    assert!((pool.rolled[0] - 1.020_711).abs() < 1e-6, "{:?}", pool.rolled);
+}
+
+/// A share needs evidence: it is below the least-squares one, and nothing where the other forecast is better by chance.
+#[test]
+fn the_share_of_networks_is_that_of_least_squares_less_two_standard_errors() {
+    let truth: Vec<f64> = (0..40).map(noise).collect();
+    let base = vec![0.0; 40];
+    assert_eq!(share(&base, &truth, &truth, 1), 1.0);
+    // Steps x = 1 with targets of mean 0.5: the slope is 0.5, the standard error that of the mean.
+    let other = vec![1.0; 40];
+    let shifted: Vec<f64> = (0..40).map(|t| if t % 2 == 0 { 0.8 } else { 0.2 }).collect();
+    let expected = 0.5 - 2.0 * 0.3 / 39.0_f64.sqrt();
+    assert!((share(&base, &other, &shifted, 1) - expected).abs() < 1e-12);
+    // Two steps ahead: both errors of an origin cancel, in other data they are equal and count once for two origins.
+    assert!((share(&base, &other, &shifted, 2) - 0.5).abs() < 1e-12);
+    let pairs: Vec<f64> = (0..40).map(|t| if t / 2 % 2 == 0 { 0.8 } else { 0.2 }).collect();
+    let expected = 0.5 - 2.0 * 0.3 * (2.0_f64 / 19.0).sqrt();
+    assert!((share(&base, &other, &pairs, 2) - expected).abs() < 1e-12);
+    let unrelated: Vec<f64> = (40..80).map(noise).collect();
+    for (base, other) in [(&base, &unrelated), (&truth, &base), (&base, &base)] {
+        assert_eq!(share(base, other, &truth, 1), 0.0);
+    }
+    assert_eq!(share(&[0.0], &[1.0], &[1.0], 1), 0.0);
+}
+
+/// Doing nothing is best there, so it has most of the weight.
+#[test]
+fn a_random_walk_is_forecast_by_its_last_value() {
+    let Chosen { forecaster, .. } = chosen(random_walk(120), "--epochs 2");
+    let last = forecaster.mix.simple.iter().filter(|(_, simple)| *simple == Simple::Persistence);
+    let weight: f64 = last.map(|(weight, _)| weight).sum();
+    assert!(weight >= 0.75, "{}", forecaster.mix);
+    assert_eq!(forecaster.mix.scales, [], "{}", forecaster.mix);
+}
+
+/// x' = 3.8 x (1 - x): no linear forecast sees it, so the networks have a large share, and the test shows it.
+#[test]
+fn a_parabola_is_forecast_by_networks() {
+    let next = |x: &f64| Some(3.8 * x * (1.0 - x));
+    let values: Vec<f64> = std::iter::successors(Some(0.3), next).take(160).collect();
+    let data = table("parabola", 160, |t| format!("{},1", values[t]));
+    let more = "--window 2 --epochs 40 --lr 0.03 --folds 2 --test 30 --cell rnn";
+    let report = forecast::train(&options(&data, more).unwrap()).unwrap();
+    let skill = 1.0 - report.forecast.rmse / report.baselines[1].rmse;
+    assert!(skill > 0.5, "{skill} over {}", report.baselines[1].name);
+    std::fs::remove_file(data).unwrap();
+}
+
+/// Values of the test part may be anything: weights, networks and errors are the same.
+#[test]
+fn nothing_is_chosen_by_the_test_part() {
+    let values: Vec<f64> = (0..100).map(|t| 50.0 + (t as f64 * 0.7).sin() + 0.1 * noise(t)).collect();
+    let mut other = values.clone();
+    other[80..].iter_mut().enumerate().for_each(|(t, value)| *value = 1e3 + (t * t) as f64);
+    let more = "--window 4 --epochs 1 --period 9";
+    let [a, b] = [values, other].map(|values| chosen(values, more).forecaster);
+    assert_eq!((&a.mix, &a.config), (&b.mix, &b.config));
+}
+
+/// Interval of constant spread: the changes of this series deviate by 1 from their mean, everywhere from step 2 on.
+fn even(steps: usize) -> Vec<f64> {
+    (0..steps).map(|t| if t % 4 < 2 { 0.0 } else { 2.0 }).collect()
+}
+
+#[test]
+fn intervals_have_the_rank_of_conformal_prediction() {
+    let target = even(400);
+    // Errors of 1 to 19 in units of one spread, shuffled. All weights are nearly 1 for a level near 1.
+    let origins: Vec<usize> = (200..219).collect();
+    let interval = |level| {
+        let mut interval = Interval::fit(level, &target[..300], None, &origins, &[0.0; 19]);
+        interval.errors = (0..19).map(|i| f64::from((i * 7) % 19 + 1)).collect();
+        interval
+    };
+    let width = |interval: &Interval, origin| {
+        let forecasts = interval.around(&target, vec![origin], vec![10.0]);
+        assert!((forecasts.lower[0] + forecasts.upper[0] - 20.0).abs() < 1e-9);
+        (forecasts.upper[0] - 10.0) / interval.spread.at(&target, origin)
+    };
+    // The weights of 19 errors are 0.98 to 0.98^19: the infinite one of weight 1 is the upper 6 % of all.
+    assert!(!interval(0.9).is_short());
+    assert!((width(&interval(0.9), 299) - 19.0).abs() < 1e-9);
+    assert!((width(&interval(0.5), 299) - by_weights(&interval(0.5).errors, 0.5, 0.9)).abs() < 1e-9);
+    assert!((width(&interval(0.8), 299) - by_weights(&interval(0.8).errors, 0.8, 0.96)).abs() < 1e-9);
+    // 19 errors cannot tell 99 %: the interval is their range.
+    assert!(interval(0.99).is_short());
+    assert!((width(&interval(0.99), 299) - 19.0).abs() < 1e-9);
+}
+
+/// The smallest error such that those up to it have `level` of all weights and 1 more, by trying each.
+fn by_weights(errors: &[f64], level: f64, decay: f64) -> f64 {
+    let weight = |i: usize| decay.powi((errors.len() - i) as i32);
+    let all: f64 = 1.0 + (0..errors.len()).map(weight).sum::<f64>();
+    let up_to = |x: f64| (0..errors.len()).filter(|&i| errors[i] <= x).map(weight).sum::<f64>();
+    errors.iter().copied().filter(|&x| up_to(x) >= level * all).fold(f64::INFINITY, f64::min)
+}
+
+/// An interval knows the errors before its origin and none after; where errors grow, intervals do, and hold again.
+#[test]
+fn intervals_learn_from_errors_as_they_become_known() {
+    for horizon in [1, 3] {
+        let size = |t: usize| if t < 400 { 1.0 } else { 4.0 };
+        let target: Vec<f64> = (0..700).map(|t| size(t) * 10.0 * noise(t)).collect();
+        let (known, all): (Vec<usize>, Vec<usize>) = ((190..297).collect(), (299..690).collect());
+        let mut interval =
+            Interval::fit(0.9, &target[..300], None, &known, &vec![0.0; known.len() * horizon]);
+        // Nothing but the errors is to widen them: over one step the deviation is 0.
+        interval.spread = Spread { window: 1, floor: 1e6 };
+        let errors = known.iter().flat_map(|t| (1..=horizon).map(move |ahead| t + ahead));
+        interval.errors = errors.map(|t| target[t].abs() / 1e6).collect();
+        let around = |target: &[f64]| interval.around(target, all.clone(), vec![0.0; all.len() * horizon]);
+        let forecasts = around(&target);
+        let truth: Vec<f64> = all.iter().flat_map(|&t| target[t + 1..=t + horizon].to_vec()).collect();
+        let inside = |range: std::ops::Range<usize>| {
+            let held = range.clone().filter(|&i| truth[i].abs() <= forecasts.upper[i]).count();
+            held as f64 / range.len() as f64
+        };
+        // 100 and 140 origins: three standard errors of 90 % are 9 and 8 points.
+        assert!((inside(0..100 * horizon) - 0.9).abs() < 0.09, "{horizon}: {}", inside(0..100 * horizon));
+        let late = 250 * horizon..390 * horizon;
+        assert!((inside(late.clone()) - 0.9).abs() < 0.08, "{horizon}: {}", inside(late));
+        let mut later = target.clone();
+        later[500..].fill(1e9);
+        // Origin 499 is the last that knows none of them.
+        let until = (499 - 299 + 1) * horizon;
+        assert_eq!(around(&later).upper[..until], forecasts.upper[..until]);
+        assert_ne!(around(&later).upper[until..], forecasts.upper[until..]);
+    }
+}
+
+/// A network and linear forecasts together: the file gives back the same sum, and refuses what contradicts itself.
+#[test]
+fn a_combination_is_saved_whole_and_a_damaged_one_refused() {
+    let (values, device) = (random_walk(90), Device::cpu());
+    let series = series(values.clone());
+    let command = "--test 20 --epochs 1 --window 3 --horizon 2";
+    let options = options(Path::new("unused"), command).unwrap();
+    let split = parts::split(90, &options).unwrap();
+    let plan = Plan::new(&series, Transform { log: true, ..Transform::default() }, 3, 2);
+    let (trained, _) = Trained::fit(&series, &plan, split, &options, &options.common).unwrap();
+    let linear = Simple::linear(&series, &plan, 0..split.train).unwrap();
+    let simple = vec![(0.25, linear), (0.25, Simple::Season(7)), (0.25, Simple::Persistence)];
+    let origins = split.origins(2);
+    let known: Vec<usize> = (50..60).collect();
+    let interval = Interval::fit(0.8, &values[..split.train], None, &known, &[50.0; 20]);
+    let forecaster = Forecaster::new(simple, vec![(0.25, trained)], interval);
+    let before = forecaster.forecast(&series, origins, &device).unwrap();
+
+    let model = file("combination", "");
+    let predict = |rows: usize| {
+        let known = table("combination-rows", rows, |t| format!("{},0", values[t]));
+        let result = saved::predict(&model, &known, &options);
+        std::fs::remove_file(known).unwrap();
+        result
+    };
+    saved::save(&model, &forecaster, &series.names, MissingValues::Error).unwrap();
+    let after = predict(80).unwrap();
+    let last = before.origins.iter().position(|&origin| origin == 79).unwrap();
+    assert_eq!(after.origins, [79]);
+    for (before, after) in
+        [(&before.values, &after.values), (&before.lower, &after.lower), (&before.upper, &after.upper)]
+    {
+        for (before, after) in before[2 * last..2 * last + 2].iter().zip(after) {
+            // The table has f32 values, and products of other batch sizes are summed in another order.
+            assert!((before - after).abs() <= 1e-4 * before.abs(), "{before} {after}");
+        }
+    }
+    // Rows of the training part alone: their errors are not those of unseen steps.
+    assert_eq!(predict(60).unwrap().origins, [59]);
+
+    let mut damaged = forecaster;
+    let whole = damaged.mix.clone();
+    let mut refused = |damage: &dyn Fn(&mut Mix), expected: &str| {
+        damaged.mix = whole.clone();
+        damage(&mut damaged.mix);
+        saved::save(&model, &damaged, &series.names, MissingValues::Error).unwrap();
+        let error = format!("{:#}", predict(80).err().unwrap());
+        assert!(error.starts_with("--load") && error.contains(expected), "{expected}: {error}");
+    };
+    refused(&|mix| mix.simple[0].0 = 0.5, "do not sum to 1");
+    refused(&|mix| mix.simple[1].0 = -0.25, "do not sum to 1");
+    refused(&|mix| mix.scales.clear(), "0 scales for 1 networks");
+    refused(&|mix| mix.interval.horizon = 3, "do not fit 1 columns and a horizon of 3");
+    refused(&|mix| mix.interval.level = 1.0, "level 1");
+    refused(&|mix| _ = mix.interval.errors.pop(), "errors that are not [N, 2]");
+    refused(&|mix| mix.interval.spread.floor = 0.0, "without scale");
+    refused(&|mix| mix.simple[1].1 = Simple::Season(0), "do not fit");
+    std::fs::remove_file(model).unwrap();
+}
