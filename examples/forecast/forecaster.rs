@@ -97,7 +97,7 @@ fn described(kind: &str, members: &[(f64, String)]) -> Option<String> {
         [""] => Some(format!("{} {kind}", percent(""))),
         _ => {
             let each: Vec<String> = transforms.iter().map(|of| format!("{of} {}", percent(of))).collect();
-            Some(format!("{} {kind} ({})", percent(""), each.join(", ")))
+            Some(format!("{} {kind} (transform {})", percent(""), each.join(", ")))
         }
     }
 }

@@ -50,8 +50,9 @@ fn held_out(train: usize, options: &Options) -> usize {
     (train as f64 * options.data.validation) as usize
 }
 
-/// The folds of a rolling origin: parts of equal length that end with the training part, each forecast from the steps before
-/// it. There are as many as --folds, or as many as leave room for the plan.
+/// The folds of a rolling origin: parts of equal length that end with the training part. From each step of a fold the next
+/// steps are forecast, also those behind the fold, by models that know only the steps before it. There are as many folds as
+/// --folds, or as many as leave room for the plan.
 ///
 /// # Errors
 /// No fold leaves room.
@@ -60,7 +61,8 @@ pub(crate) fn folds(plan: &Plan, split: Split, options: &Options) -> Result<Vec<
     let fold = |back: usize| -> Option<Split> {
         let train = split.train.checked_sub(back.checked_mul(length)?)?;
         let held_out = held_out(train, options).max(plan.horizon);
-        Some(Split { learnt: train.checked_sub(held_out)?, train, end: train + length })
+        let end = split.train.min(train + length + plan.horizon - 1);
+        Some(Split { learnt: train.checked_sub(held_out)?, train, end })
     };
     let fits = |fold: &Split| room(plan, *fold).is_ok();
     let found: Vec<Split> = (1..=options.data.folds).map_while(|back| fold(back).filter(fits)).collect();

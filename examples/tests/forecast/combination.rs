@@ -36,6 +36,25 @@ fn chosen(values: Vec<f64>, more: &str) -> Chosen {
     choice::train(&series(values), split, &options).unwrap()
 }
 
+/// Each origin once, also where a fold is as short as the horizon; and no value of the test part.
+#[test]
+fn folds_have_every_origin_at_the_end_of_the_training_part() {
+    for (horizon, folds) in [(1, 4), (5, 4), (8, 3), (8, 1000)] {
+        let command = format!("--test 20 --horizon {horizon} --folds {folds} --window 3");
+        let options = options(Path::new("unused"), &command).unwrap();
+        let split = parts::split(100, &options).unwrap();
+        assert_eq!(split, parts::Split { learnt: 72, train: 80, end: 100 });
+        let plan = Plan::new(&series(vec![0.0; 100]), Transform::default(), 3, horizon);
+        let found = parts::folds(&plan, split, &options).unwrap();
+        assert!(found.len() == folds || folds > found.len() && found[0].train < 30, "{found:?}");
+        let origins: Vec<usize> = found.iter().flat_map(|fold| fold.origins(horizon)).collect();
+        assert_eq!(origins, (80 - 8 * found.len() - 1..80 - horizon).collect::<Vec<_>>());
+        for fold in found {
+            assert!(fold.learnt + horizon <= fold.train && parts::room(&plan, fold).is_ok(), "{fold:?}");
+        }
+    }
+}
+
 #[test]
 fn weights_fall_with_the_square_of_the_mean_squared_error() {
     assert_eq!(weights(&[1.0, 2.0, f64::INFINITY]), [0.8, 0.2, 0.0]);
