@@ -14,7 +14,7 @@ use std::fmt;
 
 model!(
     /// Networks with different transforms. There may be none.
-    pub(crate) struct Networks, NetworksConfig { networks: Vec<NetworkConfig> }
+    pub(crate) struct Networks, NetworksConfig { pub(crate) networks: Vec<NetworkConfig> }
 );
 
 /// What a model file keeps beside the networks. The weights of all forecasts sum to 1.

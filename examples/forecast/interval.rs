@@ -48,7 +48,7 @@ pub(crate) struct Interval {
     pub(crate) level: f64,
     /// Steps ahead, K.
     pub(crate) horizon: usize,
-    /// Steps of the training part. Errors of later ones are those of unseen steps.
+    /// Steps of the training part.
     pub(crate) known: usize,
     pub(crate) spread: Spread,
     /// Scaled absolute errors of the folds, oldest first, `[N, K]`.
@@ -83,8 +83,8 @@ impl Interval {
         quantile(&vec![0.0; self.errors.len() / self.horizon], self.level, self.decay()).is_none()
     }
 
-    /// Forecasts `[N, K]` from consecutive origins, with their intervals. An interval depends on what is known at its
-    /// origin, and on the forecasts before.
+    /// Forecasts `[N, K]` with their intervals, from a single origin, or from consecutive ones at the end of the training
+    /// part and behind it: only there are errors those of unseen steps. An interval depends on what is known at its origin.
     pub(crate) fn around(&self, target: &[f64], origins: Vec<usize>, values: Vec<f64>) -> Forecasts {
         let (mut lower, mut upper) = (values.clone(), values.clone());
         for ahead in 0..self.horizon {
@@ -92,9 +92,7 @@ impl Interval {
                 self.errors.iter().skip(ahead).step_by(self.horizon).copied().collect();
             for (row, &origin) in origins.iter().enumerate() {
                 // The newest forecast so many steps ahead whose value has come.
-                if let Some(past) = row.checked_sub(ahead + 1)
-                    && origins[past] + 1 >= self.known
-                {
+                if let Some(past) = row.checked_sub(ahead + 1) {
                     let index = past * self.horizon + ahead;
                     errors.push_back(scaled(
                         &self.spread,

@@ -4,14 +4,15 @@ use super::forecast::baselines::Simple;
 use super::forecast::choice::{self, Chosen};
 use super::forecast::combination::{Candidate, Pool, share, weights};
 use super::forecast::forecaster::{Forecaster, Mix};
-use super::forecast::interval::{Interval, Spread};
+use super::forecast::interval::{Forecasts, Interval, Spread};
 use super::forecast::network::Trained;
-use super::forecast::options::MissingValues;
+use super::forecast::options::{MissingValues, Options};
 use super::forecast::samples::Plan;
 use super::forecast::series::Series;
 use super::forecast::transform::Transform;
 use super::forecast::{self, parts, saved};
 use super::{file, options, table};
+use rnn_api::nn::ModelConfig as _;
 use rnn_api::{Device, RngKey};
 use std::path::Path;
 
@@ -130,6 +131,24 @@ fn nothing_is_chosen_by_the_test_part() {
     assert_eq!((&a.mix, &a.config), (&b.mix, &b.config));
 }
 
+/// The network that forecasts a fold knows no later value of the training part.
+#[test]
+fn a_fold_is_forecast_from_the_steps_before_it() {
+    let values: Vec<f64> = (0..100).map(|t| (t as f64 * 0.7).sin() + 0.1 * noise(t)).collect();
+    let mut other = values.clone();
+    // Of four folds of 8 steps the first begins with step 48.
+    other[56..80].fill(3.0);
+    let errors = |values: Vec<f64>| -> Vec<f64> {
+        let Interval { spread, errors, .. } =
+            chosen(values.clone(), "--window 4 --epochs 1 --transform none").forecaster.mix.interval;
+        errors.iter().zip(47..55).map(|(error, origin)| error * spread.at(&values, origin)).collect()
+    };
+    for (a, b) in errors(values).into_iter().zip(errors(other)) {
+        // Only the unit of the errors is different.
+        assert!((a - b).abs() < 1e-9, "{a} {b}");
+    }
+}
+
 /// Interval of constant spread: the changes of this series deviate by 1 from their mean, everywhere from step 2 on.
 fn even(steps: usize) -> Vec<f64> {
     (0..steps).map(|t| if t % 4 < 2 { 0.0 } else { 2.0 }).collect()
@@ -201,11 +220,9 @@ fn intervals_learn_from_errors_as_they_become_known() {
     }
 }
 
-/// A network and linear forecasts together: the file gives back the same sum, and refuses what contradicts itself.
-#[test]
-fn a_combination_is_saved_whole_and_a_damaged_one_refused() {
-    let (values, device) = (random_walk(90), Device::cpu());
-    let series = series(values.clone());
+/// A walk of 90 steps, options for its forecast, and a forecaster with a network and without.
+fn combined() -> (Series, Options, Forecaster) {
+    let series = series(random_walk(90));
     let command = "--test 20 --epochs 1 --window 3 --horizon 2";
     let options = options(Path::new("unused"), command).unwrap();
     let split = parts::split(90, &options).unwrap();
@@ -213,50 +230,83 @@ fn a_combination_is_saved_whole_and_a_damaged_one_refused() {
     let (trained, _) = Trained::fit(&series, &plan, split, &options, &options.common).unwrap();
     let linear = Simple::linear(&series, &plan, 0..split.train).unwrap();
     let simple = vec![(0.25, linear), (0.25, Simple::Season(7)), (0.25, Simple::Persistence)];
-    let origins = split.origins(2);
     let known: Vec<usize> = (50..60).collect();
-    let interval = Interval::fit(0.8, &values[..split.train], None, &known, &[50.0; 20]);
-    let forecaster = Forecaster::new(simple, vec![(0.25, trained)], interval);
-    let before = forecaster.forecast(&series, origins, &device).unwrap();
+    let interval = Interval::fit(0.8, &series.target()[..split.train], None, &known, &[50.0; 20]);
+    (series, options, Forecaster::new(simple, vec![(0.25, trained)], interval))
+}
 
+/// Forecasts after the first rows of a series.
+fn predict(model: &Path, series: &Series, rows: usize, options: &Options) -> anyhow::Result<Forecasts> {
+    let known = table("combination-rows", rows, |t| format!("{},0", series.target()[t]));
+    let result = saved::predict(model, &known, options);
+    std::fs::remove_file(known).unwrap();
+    result
+}
+
+#[test]
+fn a_combination_is_saved_whole() {
+    let (series, options, forecaster) = combined();
     let model = file("combination", "");
-    let predict = |rows: usize| {
-        let known = table("combination-rows", rows, |t| format!("{},0", values[t]));
-        let result = saved::predict(&model, &known, &options);
-        std::fs::remove_file(known).unwrap();
-        result
-    };
+    let split = parts::split(90, &options).unwrap();
+    let before = forecaster.forecast(&series, split.origins(2), &Device::cpu()).unwrap();
     saved::save(&model, &forecaster, &series.names, MissingValues::Error).unwrap();
-    let after = predict(80).unwrap();
-    let last = before.origins.iter().position(|&origin| origin == 79).unwrap();
+    let after = predict(&model, &series, 80, &options).unwrap();
+    let at = 2 * before.origins.iter().position(|&origin| origin == 79).unwrap();
     assert_eq!(after.origins, [79]);
     for (before, after) in
         [(&before.values, &after.values), (&before.lower, &after.lower), (&before.upper, &after.upper)]
     {
-        for (before, after) in before[2 * last..2 * last + 2].iter().zip(after) {
+        for (before, after) in before[at..at + 2].iter().zip(after) {
             // The table has f32 values, and products of other batch sizes are summed in another order.
             assert!((before - after).abs() <= 1e-4 * before.abs(), "{before} {after}");
         }
     }
     // Rows of the training part alone: their errors are not those of unseen steps.
-    assert_eq!(predict(60).unwrap().origins, [59]);
+    assert_eq!(predict(&model, &series, 60, &options).unwrap().origins, [59]);
+    std::fs::remove_file(model).unwrap();
+}
 
-    let mut damaged = forecaster;
-    let whole = damaged.mix.clone();
-    let mut refused = |damage: &dyn Fn(&mut Mix), expected: &str| {
-        damaged.mix = whole.clone();
-        damage(&mut damaged.mix);
-        saved::save(&model, &damaged, &series.names, MissingValues::Error).unwrap();
-        let error = format!("{:#}", predict(80).err().unwrap());
-        assert!(error.starts_with("--load") && error.contains(expected), "{expected}: {error}");
+#[test]
+fn damaged_models_are_refused() {
+    let (series, options, mut forecaster) = combined();
+    let model = file("damaged", "");
+    let whole = forecaster.mix.clone();
+    let refused = |forecaster: &Forecaster, expected: &str| {
+        saved::save(&model, forecaster, &series.names, MissingValues::Error).unwrap();
+        let error = predict(&model, &series, 80, &options).err();
+        let error = format!("{:#}", error.unwrap_or_else(|| panic!("{expected} is not refused")));
+        assert!(error.contains(expected), "{expected}: {error}");
     };
-    refused(&|mix| mix.simple[0].0 = 0.5, "do not sum to 1");
-    refused(&|mix| mix.simple[1].0 = -0.25, "do not sum to 1");
-    refused(&|mix| mix.scales.clear(), "0 scales for 1 networks");
-    refused(&|mix| mix.interval.horizon = 3, "do not fit 1 columns and a horizon of 3");
-    refused(&|mix| mix.interval.level = 1.0, "level 1");
-    refused(&|mix| _ = mix.interval.errors.pop(), "errors that are not [N, 2]");
-    refused(&|mix| mix.interval.spread.floor = 0.0, "without scale");
-    refused(&|mix| mix.simple[1].1 = Simple::Season(0), "do not fit");
+    let damages: [(fn(&mut Mix), &str); 8] = [
+        (|mix| mix.simple[0].0 = 0.5, "do not sum to 1"),
+        (|mix| mix.simple[1].0 = -0.25, "do not sum to 1"),
+        (|mix| mix.scales.clear(), "0 scales for 1 networks"),
+        (|mix| mix.interval.horizon = 3, "do not fit 1 columns and a horizon of 3"),
+        (|mix| mix.interval.level = 1.0, "level 1"),
+        (|mix| mix.interval.errors.truncate(19), "errors that are not [N, 2]"),
+        (|mix| mix.interval.spread.floor = 0.0, "without scale"),
+        (|mix| mix.simple[1].1 = Simple::Season(0), "do not fit"),
+    ];
+    for (damage, expected) in damages {
+        forecaster.mix = whole.clone();
+        damage(&mut forecaster.mix);
+        refused(&forecaster, expected);
+    }
+    // A network of another horizon.
+    let plan = Plan { horizon: 4, ..whole.scales[0].1.plan.clone() };
+    let split = parts::split(90, &options).unwrap();
+    let (wide, _) = Trained::fit(&series, &plan, split, &options, &options.common).unwrap();
+    let wide = Trained { scale: whole.scales[0].1.clone(), ..wide };
+    refused(&Forecaster::new(whole.simple.clone(), vec![(0.25, wide)], whole.interval.clone()), "44 outputs");
+    forecaster.mix = whole;
+    forecaster.config.networks[0].members.clear();
+    forecaster.networks = forecaster.config.init(&Device::cpu(), 1).unwrap();
+    refused(&forecaster, "without members");
+    let bytes = std::fs::read(&model).unwrap();
+    for length in [0, 7, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&model, &bytes[..length]).unwrap();
+        let error = predict(&model, &series, 80, &options).err().unwrap();
+        assert!(format!("{error:#}").contains("--load"), "{length}: {error:#}");
+    }
     std::fs::remove_file(model).unwrap();
 }
