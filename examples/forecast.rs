@@ -4,6 +4,7 @@
 //! cargo run --release --example forecast                                           # a generated season
 //! cargo run --release --example forecast -- --data Airline.csv --column Passengers --period 12 --test 24
 //! cargo run --release --example forecast -- --data sunspots.csv --column SUNACTIVITY --train 221 --test 35 --reference 280
+//! cargo run --release --example forecast -- --data sunspots.csv --column SUNACTIVITY --transform none    # one network
 //! cargo run --release --example forecast -- --data macrodata.csv --column realgdp --columns realcons,unemp --horizon 4 \
 //!     --out forecasts.csv --save gdp.safetensors
 //! cargo run --release --example forecast -- --load gdp.safetensors --predict newer.csv
@@ -40,6 +41,7 @@ use anyhow::Result;
 use choice::Chosen;
 use clap::Parser;
 use evaluation::{Errors, Test};
+use network::Task;
 use options::Options;
 use rnn_examples::common::print_result;
 use series::Series;
@@ -97,7 +99,8 @@ pub(crate) fn train(options: &Options) -> Result<Report> {
     ));
     let horizon = options.windows.horizon;
     let test = Test::new(&series, &split.origins(horizon), horizon, data.reference)?;
-    let Chosen { forecaster, plan } = choice::train(&series, split, options)?;
+    let Chosen { forecaster, plan } =
+        choice::train(Task { series: &series, options, device: &device }, split)?;
     options.common.say(format!("the forecast is made of {}", forecaster.mix));
 
     let forecasts = forecaster.forecast(&series, split.origins(horizon), &device)?;

@@ -4,14 +4,11 @@ use super::baselines::{Simple, persistence};
 use super::combination::{Candidate, Pool, mix, mse, share};
 use super::forecaster::Forecaster;
 use super::interval::Interval;
-use super::network::Trained;
-use super::options::Options;
+use super::network::{Task, Trained};
 use super::parts::{Split, folds, room};
 use super::samples::Plan;
-use super::series::Series;
 use super::transform::{NAMES, Transform};
 use anyhow::Result;
-use rnn_api::Device;
 use rnn_examples::flag::FlagError;
 
 /// Steps that linear forecasts see, beside --window: on short series few coefficients are estimated better.
@@ -32,21 +29,21 @@ pub(crate) struct Chosen {
 }
 
 /// Trains the network with the transform of the command line, or combines forecasts for auto.
-pub(crate) fn train(series: &Series, split: Split, options: &Options) -> Result<Chosen> {
-    let windows = &options.windows;
+pub(crate) fn train(task: Task<'_>, split: Split) -> Result<Chosen> {
+    let windows = &task.options.windows;
     let named = || Transform::named(&windows.transform, windows.period);
     match windows.parts() {
         None if windows.transform == "auto" => {
             // A season that does not fit is an error here, too: it was asked for.
             let season = Transform { season: windows.period, ..Transform::default() };
-            Search::new(series, split, season, options)?.combined()
+            Search::new(task, split, season)?.combined()
         }
         parts => {
             let Some(transform) = parts.or_else(named) else {
                 let expected = format!("a season's length for --transform {}", windows.transform);
                 return Err(FlagError::new("--period", expected, "none").into());
             };
-            Search::new(series, split, transform, options)?.single()
+            Search::new(task, split, transform)?.single()
         }
     }
 }
@@ -56,10 +53,8 @@ type Networks = (f64, Vec<(f64, Trained)>, Vec<f64>);
 
 /// A series with the folds that forecasts are compared on. Lists of forecasts are `[N, K]`, over all folds.
 struct Search<'a> {
-    series: &'a Series,
+    task: Task<'a>,
     split: Split,
-    options: &'a Options,
-    device: Device,
     plan: Plan,
     folds: Vec<Split>,
     origins: Vec<usize>,
@@ -68,7 +63,8 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     /// Folds that have room for a transform.
-    fn new(series: &'a Series, split: Split, transform: Transform, options: &'a Options) -> Result<Self> {
+    fn new(task: Task<'a>, split: Split, transform: Transform) -> Result<Self> {
+        let Task { series, options, .. } = task;
         let horizon = options.windows.horizon;
         let plan = Plan::new(series, transform, options.windows.window, horizon);
         room(&plan, split)?;
@@ -77,14 +73,13 @@ impl<'a> Search<'a> {
         let target = series.target();
         let truth =
             origins.iter().flat_map(|origin| &target[origin + 1..=origin + horizon]).copied().collect();
-        let device = options.common.device()?;
-        Ok(Search { series, split, options, device, plan, folds, origins, truth })
+        Ok(Search { task, split, plan, folds, origins, truth })
     }
 
     /// One network, with intervals from the folds.
     fn single(self) -> Result<Chosen> {
-        let (plan, common) = (self.plan.clone(), &self.options.common);
-        let (trained, interrupted) = Trained::fit(self.series, &plan, self.split, self.options, common)?;
+        let (plan, common) = (self.plan.clone(), &self.task.options.common);
+        let (trained, interrupted) = Trained::fit(self.task, &plan, self.split, common)?;
         let rolled = if interrupted { None } else { self.roll(&plan)? };
         let interval = match rolled {
             Some(values) => self.interval(&self.origins, &values),
@@ -92,7 +87,7 @@ impl<'a> Search<'a> {
             None => {
                 let part = Split { train: self.split.learnt, end: self.split.train, ..self.split };
                 let origins = part.origins(plan.horizon);
-                let values = trained.forecast(self.series, &origins, &self.device)?;
+                let values = trained.forecast(self.task, &origins)?;
                 self.interval(&origins, &values)
             }
         };
@@ -109,7 +104,7 @@ impl<'a> Search<'a> {
         let (share, trained, values) = match self.networks(plans, &simple.rolled)? {
             Some(networks) => networks,
             None => {
-                self.options.common.say("interrupted: the forecast is made without networks");
+                self.task.options.common.say("interrupted: the forecast is made without networks");
                 (0.0, Vec::new(), simple.rolled)
             }
         };
@@ -121,12 +116,12 @@ impl<'a> Search<'a> {
 
     /// A plan for each transform that the series and its folds allow.
     fn plans(&self) -> Result<Vec<Plan>> {
-        let windows = &self.options.windows;
+        let windows = &self.task.options.windows;
         // A logarithm needs every value, those that are forecast from included.
-        let positive = self.series.target().iter().all(|&value| value > 0.0);
+        let positive = self.task.series.target().iter().all(|&value| value > 0.0);
         let all = NAMES.iter().filter_map(|name| Transform::named(name, windows.period));
         let allowed = all.filter(|transform| positive || !transform.log);
-        let plans = allowed.map(|of| Plan::new(self.series, of, windows.window, windows.horizon));
+        let plans = allowed.map(|of| Plan::new(self.task.series, of, windows.window, windows.horizon));
         let plans: Vec<Plan> = plans.filter(|plan| room(plan, self.folds[0]).is_ok()).collect();
         match plans.is_empty() {
             true => Err(FlagError::new("--transform", "one that the series allows", "none of them").into()),
@@ -138,13 +133,13 @@ impl<'a> Search<'a> {
     fn simple(&self, plans: &[Plan], end: usize) -> Result<Vec<Simple>> {
         let window = self.plan.window;
         let mut simple = vec![Simple::Persistence];
-        simple.extend(self.options.windows.period.map(Simple::Season));
+        simple.extend(self.task.options.windows.period.map(Simple::Season));
         for plan in plans {
             // The same samples for each, so that a short window does not see older steps than a long one.
             let range = plan.first_origin() + 1..end;
             for order in [SHORT.min(window), window].into_iter().skip(usize::from(window <= SHORT)) {
                 let plan = Plan { window: order, ..plan.clone() };
-                simple.push(Simple::linear(self.series, &plan, range.clone())?);
+                simple.push(Simple::linear(self.task.series, &plan, range.clone())?);
             }
         }
         Ok(simple)
@@ -156,7 +151,7 @@ impl<'a> Search<'a> {
         let mut rolled = vec![Vec::new(); all.len()];
         for fold in &self.folds {
             for (simple, rolled) in self.simple(plans, fold.train)?.iter().zip(&mut rolled) {
-                rolled.extend(simple.forecast(self.series, &fold.origins(horizon), horizon)?);
+                rolled.extend(simple.forecast(self.task.series, &fold.origins(horizon), horizon)?);
             }
         }
         let candidate = |(of, rolled)| Candidate::new(of, rolled, &self.truth);
@@ -176,8 +171,8 @@ impl<'a> Search<'a> {
         let share = share(simple, &pool.rolled, &self.truth, self.plan.horizon);
         let mut trained = Vec::new();
         for (weight, plan) in pool.members.into_iter().filter(|_| share > 0.0) {
-            let common = self.options.common.part(&plan.target().to_string());
-            let (network, interrupted) = Trained::fit(self.series, &plan, self.split, self.options, &common)?;
+            let common = self.task.options.common.part(&plan.target().to_string());
+            let (network, interrupted) = Trained::fit(self.task, &plan, self.split, &common)?;
             if interrupted {
                 return Ok(None);
             }
@@ -191,21 +186,21 @@ impl<'a> Search<'a> {
     fn roll(&self, plan: &Plan) -> Result<Option<Vec<f64>>> {
         let mut values = Vec::new();
         for (index, &fold) in self.folds.iter().enumerate() {
-            let common = self.options.common.part(&format!("{}-fold-{}", plan.target(), index + 1));
-            let (trained, interrupted) = Trained::fit(self.series, plan, fold, self.options, &common)?;
+            let common = self.task.options.common.part(&format!("{}-fold-{}", plan.target(), index + 1));
+            let (trained, interrupted) = Trained::fit(self.task, plan, fold, &common)?;
             if interrupted {
                 return Ok(None);
             }
-            values.extend(trained.forecast(self.series, &fold.origins(plan.horizon), &self.device)?);
+            values.extend(trained.forecast(self.task, &fold.origins(plan.horizon))?);
         }
         Ok(Some(values))
     }
 
     /// Says what the shares come from.
     fn say_errors(&self, simple: &[f64], networks: &[f64]) {
-        let last = persistence(self.series.target(), &self.origins, self.plan.horizon);
+        let last = persistence(self.task.series.target(), &self.origins, self.plan.horizon);
         let rmse = |values: &[f64]| mse(values, &self.truth).sqrt();
-        self.options.common.say(format!(
+        self.task.options.common.say(format!(
             "RMSE in {} folds of the training part: persistence {:.4}, without networks {:.4}, networks {:.4}",
             self.folds.len(),
             rmse(&last),
@@ -216,9 +211,9 @@ impl<'a> Search<'a> {
 
     /// Intervals from forecasts of steps that these were not fitted on.
     fn interval(&self, origins: &[usize], forecasts: &[f64]) -> Interval {
-        let training = &self.series.target()[..self.split.train];
-        let level = self.options.learning.interval;
-        Interval::fit(level, training, self.options.windows.period, origins, forecasts)
+        let training = &self.task.series.target()[..self.split.train];
+        let level = self.task.options.learning.interval;
+        Interval::fit(level, training, self.task.options.windows.period, origins, forecasts)
     }
 }
 

@@ -100,6 +100,15 @@ impl Scale {
     }
 }
 
+/// What is forecast, how, and where.
+#[derive(Clone, Copy)]
+pub(crate) struct Task<'a> {
+    pub(crate) series: &'a Series,
+    pub(crate) options: &'a Options,
+    /// Opened once, because tensors of two openings of a GPU do not meet.
+    pub(crate) device: &'a Device,
+}
+
 /// A trained network, and what its inputs and outputs mean.
 pub(crate) struct Trained {
     pub(crate) config: NetworkConfig,
@@ -109,8 +118,8 @@ pub(crate) struct Trained {
 
 impl Trained {
     /// A new network, with normalisers fitted on windows and the inputs before `end`.
-    fn new(frame: &Frame<'_>, plan: &Plan, samples: &Samples, end: usize, options: &Options) -> Result<Self> {
-        let learning = &options.learning;
+    fn new(frame: &Frame<'_>, plan: &Plan, samples: &Samples, end: usize, task: Task<'_>) -> Result<Self> {
+        let learning = &task.options.learning;
         let linear = LinearConfig::new(plan.window * plan.transforms.len(), plan.horizon);
         let linear = linear.with_bias(false).with_init(Init::Zeros);
         let member = MemberConfig {
@@ -119,37 +128,31 @@ impl Trained {
             linear: learning.linear.then_some(linear),
         };
         let config = NetworkConfig { members: vec![member; learning.members] };
-        let network = config.init(&options.common.device()?, options.common.seed)?;
+        let network = config.init(task.device, task.options.common.seed)?;
         let (inputs, changes) = (frame.normaliser(end)?, samples.normaliser()?);
         Ok(Trained { config, network, scale: Scale { plan: plan.clone(), inputs, changes } })
     }
 
     /// Trains on the first part of the training part. The other part chooses the epoch. The flag says whether the user
     /// interrupted it.
-    pub(crate) fn fit(
-        series: &Series,
-        plan: &Plan,
-        split: Split,
-        options: &Options,
-        common: &Common,
-    ) -> Result<(Self, bool)> {
-        let frame = Frame::new(series, plan)?;
+    pub(crate) fn fit(task: Task<'_>, plan: &Plan, split: Split, common: &Common) -> Result<(Self, bool)> {
+        let frame = Frame::new(task.series, plan)?;
         let (learnt, held_out) = (frame.samples(0..split.learnt), frame.samples(split.learnt..split.train));
-        let trained = Self::new(&frame, plan, &learnt, split.learnt, options)?;
-        let interrupted = trained.train(learnt, held_out, options, common)?;
+        let trained = Self::new(&frame, plan, &learnt, split.learnt, task)?;
+        let interrupted = trained.train(learnt, held_out, task, common)?;
         Ok((trained, interrupted))
     }
 
     /// The values that it forecasts, `[N, K]`.
-    pub(crate) fn forecast(&self, series: &Series, origins: &[usize], device: &Device) -> Result<Vec<f64>> {
-        self.scale.forecast(&self.network, series, origins, device)
+    pub(crate) fn forecast(&self, task: Task<'_>, origins: &[usize]) -> Result<Vec<f64>> {
+        self.scale.forecast(&self.network, task.series, origins, task.device)
     }
 
     /// Trains, and keeps the weights of the epoch that is best on held-out windows.
-    fn train(&self, samples: Samples, held_out: Samples, options: &Options, common: &Common) -> Result<bool> {
+    fn train(&self, samples: Samples, held_out: Samples, task: Task<'_>, common: &Common) -> Result<bool> {
         let (learning, network, Scale { inputs, changes, .. }) =
-            (&options.learning, &self.network, &self.scale);
-        let device = common.device()?;
+            (&task.options.learning, &self.network, &self.scale);
+        let device = task.device;
         let samples = samples.normalised(inputs, changes)?;
         let held_out = held_out.normalised(inputs, changes)?;
         let epochs = common.epochs(150);
@@ -163,13 +166,13 @@ impl Trained {
         let adam = adam.with_clip_norm(1.0).init(network)?;
         let config = common.trainer(epochs).with_schedule(Schedule::cosine(learning.lr, 0.0, steps)?);
         let all: Vec<usize> = (0..held_out.len()).collect();
-        let (x, y) = (held_out.batch(&device, &all)?, held_out.truth(&device, &all)?);
+        let (x, y) = (held_out.batch(device, &all)?, held_out.truth(device, &all)?);
         let mut trainer = config.init(network, adam)?;
         trainer.keep("scale", &self.scale)?;
         trainer.validate(|| Ok(Score::min("mse", network.forward(&x)?.mse(&y)?.item()?.into())));
         common.equip(&mut trainer)?;
         let outcome = trainer.fit(batches, |batch| {
-            network.loss(&samples.batch(&device, &batch.indices)?, &samples.truth(&device, &batch.indices)?)
+            network.loss(&samples.batch(device, &batch.indices)?, &samples.truth(device, &batch.indices)?)
         })?;
         Ok(outcome.reason == StopReason::Interrupted)
     }

@@ -5,7 +5,7 @@ use super::forecast::choice::{self, Chosen};
 use super::forecast::combination::{Candidate, Pool, share, weights};
 use super::forecast::forecaster::{Forecaster, Mix};
 use super::forecast::interval::{Forecasts, Interval, Spread};
-use super::forecast::network::Trained;
+use super::forecast::network::{Task, Trained};
 use super::forecast::options::{MissingValues, Options};
 use super::forecast::samples::Plan;
 use super::forecast::series::Series;
@@ -30,11 +30,15 @@ fn random_walk(steps: usize) -> Vec<f64> {
     (0..steps).scan(50.0, |level, t| Some(std::mem::replace(level, *level + noise(t)))).collect()
 }
 
+fn task<'a>(series: &'a Series, options: &'a Options, device: &'a Device) -> Task<'a> {
+    Task { series, options, device }
+}
+
 /// What is chosen for a series whose last 20 steps are the test part.
 fn chosen(values: Vec<f64>, more: &str) -> Chosen {
     let options = options(Path::new("unused"), &format!("--test 20 {more}")).unwrap();
     let split = parts::split(values.len(), &options).unwrap();
-    choice::train(&series(values), split, &options).unwrap()
+    choice::train(task(&series(values), &options, &Device::cpu()), split).unwrap()
 }
 
 /// Each origin once, also where a fold is as short as the horizon; and no value of the test part.
@@ -227,7 +231,8 @@ fn combined() -> (Series, Options, Forecaster) {
     let options = options(Path::new("unused"), command).unwrap();
     let split = parts::split(90, &options).unwrap();
     let plan = Plan::new(&series, Transform { log: true, ..Transform::default() }, 3, 2);
-    let (trained, _) = Trained::fit(&series, &plan, split, &options, &options.common).unwrap();
+    let (trained, _) =
+        Trained::fit(task(&series, &options, &Device::cpu()), &plan, split, &options.common).unwrap();
     let linear = Simple::linear(&series, &plan, 0..split.train).unwrap();
     let simple = vec![(0.25, linear), (0.25, Simple::Season(7)), (0.25, Simple::Persistence)];
     let known: Vec<usize> = (50..60).collect();
@@ -295,7 +300,8 @@ fn damaged_models_are_refused() {
     // A network of another horizon.
     let plan = Plan { horizon: 4, ..whole.scales[0].1.plan.clone() };
     let split = parts::split(90, &options).unwrap();
-    let (wide, _) = Trained::fit(&series, &plan, split, &options, &options.common).unwrap();
+    let (wide, _) =
+        Trained::fit(task(&series, &options, &Device::cpu()), &plan, split, &options.common).unwrap();
     let wide = Trained { scale: whole.scales[0].1.clone(), ..wide };
     refused(&Forecaster::new(whole.simple.clone(), vec![(0.25, wide)], whole.interval.clone()), "44 outputs");
     forecaster.mix = whole;
