@@ -271,6 +271,8 @@ fn a_combination_is_saved_whole() {
     std::fs::remove_file(model).unwrap();
 }
 
+type Damage = fn(&mut Mix);
+
 #[test]
 fn damaged_models_are_refused() {
     let (series, options, mut forecaster) = combined();
@@ -282,7 +284,7 @@ fn damaged_models_are_refused() {
         let error = format!("{:#}", error.unwrap_or_else(|| panic!("{expected} is not refused")));
         assert!(error.contains(expected), "{expected}: {error}");
     };
-    let damages: [(fn(&mut Mix), &str); 8] = [
+    let damages: [(Damage, &str); 8] = [
         (|mix| mix.simple[0].0 = 0.5, "do not sum to 1"),
         (|mix| mix.simple[1].0 = -0.25, "do not sum to 1"),
         (|mix| mix.scales.clear(), "0 scales for 1 networks"),
