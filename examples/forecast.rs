@@ -122,8 +122,8 @@ fn say_intervals(options: &Options, interval: &interval::Interval, coverage: f64
     let errors = interval.errors.len() / interval.horizon;
     let range = if interval.is_short() { ", too few for this level" } else { "" };
     options.common.say(format!(
-        "intervals of {:.0} %, from {errors} errors in the folds{range}, and those known later: {:.1} % of the test values inside",
-        100.0 * interval.level,
+        "intervals of {} %, from {errors} errors in the folds{range}, and those known later: {:.1} % of the test values inside",
+        (1e4 * interval.level).round() / 1e2,
         100.0 * coverage
     ));
 }

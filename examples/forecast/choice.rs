@@ -1,7 +1,7 @@
 //! What forecasts a series: one network, or the combination that the folds of a rolling origin choose.
 
 use super::baselines::{Simple, persistence};
-use super::combination::{Candidate, Pool, mix, mse, share};
+use super::combination::{Candidate, Pool, evidence, mix, mse, share};
 use super::forecaster::Forecaster;
 use super::interval::Interval;
 use super::network::{Task, Trained};
@@ -14,9 +14,9 @@ use rnn_examples::flag::FlagError;
 /// Steps that linear forecasts see, beside --window: on short series few coefficients are estimated better.
 const SHORT: usize = 4;
 
-/// The weight that the others keep where the last value, or that of the last season, has a smaller error in the folds than
-/// all together.
-const BESIDE_NAIVE: f64 = 0.25;
+/// What the last value, or that of the last season, gets of the weight if the others together have no smaller error in the
+/// folds. On a random walk they look better in some folds by chance.
+const NAIVE: f64 = 0.75;
 
 /// Networks are trained for so many transforms: those with the best linear forecasts.
 const NETWORKS: usize = 2;
@@ -100,7 +100,7 @@ impl<'a> Search<'a> {
         let simple = self.simple_candidates(&plans)?;
         let plans = best_first(plans, &simple);
         let best = plans[0].clone();
-        let simple = pool(simple, &self.truth);
+        let simple = pool(simple, &self.truth, self.plan.horizon);
         let (share, trained, values) = match self.networks(plans, &simple.rolled)? {
             Some(networks) => networks,
             None => {
@@ -229,14 +229,13 @@ fn best_first(plans: Vec<Plan>, simple: &[Candidate<Simple>]) -> Vec<Plan> {
     plans.into_iter().map(|(_, plan)| plan).collect()
 }
 
-/// The weighted sum of all. Where the last value, or that of the last season, has a smaller error in the folds alone, it
-/// has most of the weight.
-fn pool(simple: Vec<Candidate<Simple>>, truth: &[f64]) -> Pool<Simple> {
+/// The weighted sum of all. The last value, or that of the last season, gets up to [`NAIVE`] of the weight more: all of it
+/// if the others together have no smaller error in the folds, none if theirs is smaller by two standard errors.
+fn pool(simple: Vec<Candidate<Simple>>, truth: &[f64], horizon: usize) -> Pool<Simple> {
     let naive = simple.iter().filter(|candidate| !matches!(candidate.of, Simple::Linear { .. }));
     let naive = naive.min_by(|a, b| a.error.total_cmp(&b.error)).cloned();
     let pool = Pool::new(simple, truth);
-    match naive {
-        Some(naive) if naive.error <= mse(&pool.rolled, truth) => pool.beside(naive, BESIDE_NAIVE),
-        _ => pool,
-    }
+    let Some(naive) = naive else { return pool };
+    let evidence = evidence(&naive.rolled, &pool.rolled, truth, horizon);
+    pool.beside(naive, NAIVE * (1.0 - (evidence / 2.0).clamp(0.0, 1.0)))
 }

@@ -56,6 +56,21 @@ pub(crate) fn share(base: &[f64], other: &[f64], truth: &[f64], horizon: usize) 
     if share > 0.0 { share.min(1.0) } else { 0.0 }
 }
 
+/// By how many standard errors a forecast has smaller squared errors than a base; all are `[N, K]`. Forecasts of K steps
+/// overlap, so N origins count as N / K. It is 0 where there is no difference, and for a single origin.
+pub(crate) fn evidence(base: &[f64], other: &[f64], truth: &[f64], horizon: usize) -> f64 {
+    let rows = base.iter().zip(other).zip(truth);
+    let gain =
+        |((base, other), truth): ((&f64, &f64), &f64)| (base - truth).powi(2) - (other - truth).powi(2);
+    let gains: Vec<f64> = rows.map(gain).collect();
+    let gains: Vec<f64> = gains.chunks(horizon).map(|gains| gains.iter().sum()).collect();
+    let n = gains.len() as f64;
+    let mean = gains.iter().sum::<f64>() / n;
+    let variance = gains.iter().map(|gain| (gain - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let evidence = mean / (variance * horizon as f64 / n).sqrt();
+    if evidence.is_nan() { 0.0 } else { evidence }
+}
+
 /// A forecast with what it said of the folds.
 #[derive(Clone)]
 pub(crate) struct Candidate<T> {
@@ -91,11 +106,11 @@ impl<T> Pool<T> {
         Pool { members: members.map(|(weight, candidate)| (weight, candidate.of)).collect(), rolled }
     }
 
-    /// Keeps this share of the weights; the rest is that of one candidate.
+    /// Gives this share to one candidate, in addition to what it has of the rest.
     pub(crate) fn beside(mut self, candidate: Candidate<T>, share: f64) -> Self {
-        self.members.iter_mut().for_each(|(weight, _)| *weight *= share);
-        self.members.push((1.0 - share, candidate.of));
-        self.rolled = mix([(share, &self.rolled[..]), (1.0 - share, &candidate.rolled)], self.rolled.len());
+        self.members.iter_mut().for_each(|(weight, _)| *weight *= 1.0 - share);
+        self.members.push((share, candidate.of));
+        self.rolled = mix([(1.0 - share, &self.rolled[..]), (share, &candidate.rolled)], self.rolled.len());
         self
     }
 }

@@ -18,9 +18,10 @@ use std::path::PathBuf;
 ///
 /// --transform auto forecasts with a weighted sum. Without networks it takes the last value, that of the last season, and
 /// linear autoregressions over 4 and over --window steps of every transform: the smaller the error in the folds, the larger
-/// the weight. If the last value or season alone has the smallest error, it gets three quarters of the weight. Networks for
-/// the two transforms with the best linear forecasts get the share of the sum that makes its error in the folds smallest,
-/// less two standard errors: often nothing, on short series. With another --transform one network forecasts alone.
+/// the weight. The last value or season gets up to three quarters of the weight more, unless the error of all together is
+/// smaller than its own by two standard errors. Networks for the two transforms with the best linear forecasts get the share
+/// of the sum that makes its error in the folds smallest, less two standard errors: often nothing, on short series. With
+/// another --transform one network forecasts alone.
 ///
 /// A network learns from all but the last part of what it may know; that part, as long as a fold, chooses the epoch.
 ///

@@ -2,7 +2,7 @@
 
 use super::forecast::baselines::Simple;
 use super::forecast::choice::{self, Chosen};
-use super::forecast::combination::{Candidate, Pool, share, weights};
+use super::forecast::combination::{Candidate, Pool, evidence, share, weights};
 use super::forecast::forecaster::{Forecaster, Mix};
 use super::forecast::interval::{Forecasts, Interval, Spread};
 use super::forecast::network::{Task, Trained};
@@ -71,7 +71,7 @@ fn weights_fall_with_the_square_of_the_mean_squared_error() {
     let one = candidates[0].clone();
     let pool = Pool::new(candidates.into(), &[0.0, 0.0]);
     assert_eq!(pool.members.iter().map(|(_, of)| *of).collect::<Vec<_>>(), [1, 2]);
-    let pool = pool.beside(one, 0.25);
+    let pool = pool.beside(one, 0.75);
     let sum: f64 = pool.members.iter().map(|(weight, _)| weight).sum();
     assert!((sum - 1.0).abs() < 1e-12 && pool.members[2] == (0.75, 1), "{:?}", pool.members);
     // 0.25 (0.8 + 0.2 sqrt 2) + 0.75
@@ -99,6 +99,22 @@ fn the_share_of_networks_is_that_of_least_squares_less_two_standard_errors() {
         assert_eq!(share(base, other, &truth, 1), 0.0);
     }
     assert_eq!(share(&[0.0], &[1.0], &[1.0], 1), 0.0);
+}
+
+/// The mean gain over its standard error, by hand.
+#[test]
+fn evidence_counts_standard_errors() {
+    let (base, other, truth) = ([1.0, 3.0, 1.0, 3.0], [0.0; 4], [0.0; 4]);
+    // Gains of 1, 9, 1, 9: mean 5, variance 64/3.
+    let expected = 5.0 / (64.0_f64 / 3.0 / 4.0).sqrt();
+    assert!((evidence(&base, &other, &truth, 1) - expected).abs() < 1e-12);
+    assert!((evidence(&other, &base, &truth, 1) + expected).abs() < 1e-12);
+    // Two steps ahead: both origins gain 10. And with gains of 2, 18, half as many origins count.
+    assert_eq!(evidence(&base, &other, &truth, 2), f64::INFINITY);
+    let expected = 10.0 / (128.0_f64 * 2.0 / 2.0).sqrt();
+    assert!((evidence(&[1.0, 1.0, 3.0, 3.0], &other, &truth, 2) - expected).abs() < 1e-12);
+    assert_eq!(evidence(&base, &base, &truth, 1), 0.0);
+    assert_eq!(evidence(&[1.0], &[0.0], &[0.0], 1), 0.0);
 }
 
 /// Doing nothing is best there, so it has most of the weight.
