@@ -121,7 +121,7 @@ def both(cases, version, keras):
         layers.SimpleRNN(2, name="of_joined")(joined),
         layers.LSTM(2, name="of_longer")(longer),
         layers.Average(name="of_pooled")([pooled, layers.GlobalMaxPooling1D()(a)]),
-        layers.Multiply(name="broadcast")([of_b, pooled]),
+        layers.Multiply(name="broadcast")([a, pooled]),
         layers.Subtract(name="difference")([pooled, layers.Flatten()(layers.Reshape((2, 1))(pooled))]),
         layers.Permute((2, 1), name="turned")(a),
     ]
@@ -132,9 +132,11 @@ def both(cases, version, keras):
         steps(2, 4, 5, 2, masked=first), steps(3, 4, 5, 2, masked=other), np.array(given, "int32")))
 
     x = keras.Input((None, 2), name="x")
-    lead, h, c = layers.LSTM(3, return_state=True, name="encoder", **sequences)(layers.Masking(0.5)(x))
+    encoder = layers.LSTM(3, return_state=True, name="encoder", **sequences)
+    lead, h, c = encoder(layers.Masking(0.5, name="masked_x")(x))
     y = keras.Input((None, 2), name="y")
-    held = layers.LSTM(3, name="decoder", return_state=True, **sequences)(layers.Masking(0.5)(y), initial_state=[h, c])
+    decoder = layers.LSTM(3, name="decoder", return_state=True, **sequences)
+    held = decoder(layers.Masking(0.5, name="masked_y")(y), initial_state=[h, c])
     two = layers.Bidirectional(layers.GRU(3, return_state=True, **sequences), merge_mode=None, name="two")
     two = two(lead, initial_state=[h, c])
     back = layers.SimpleRNN(3, go_backwards=True, name="back")(y, initial_state=c)

@@ -23,6 +23,9 @@ use std::time::Instant;
 struct Args {
     /// A model of ONNX, Keras or Deeplearning4j.
     model: PathBuf,
+    /// The config of a Keras model, the text of `model.to_json()`, for a file of weights alone.
+    #[arg(long)]
+    config: Option<PathBuf>,
     /// Runs the model on the tensors of this file (safetensors or .pt), which have the names of its inputs.
     #[arg(long)]
     inputs: Option<PathBuf>,
@@ -44,7 +47,13 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let device = Device::from_name(&args.device).context("--device")?;
     let started = Instant::now();
-    let (model, kind) = open(&args.model, &device)?;
+    let (model, kind) = match &args.config {
+        Some(config) => {
+            let config = std::fs::read_to_string(config).context("--config")?;
+            (keras::load_weights(&args.model, &config, &device)?, "Keras")
+        }
+        None => open(&args.model, &device)?,
+    };
     println!("{} ({kind}) on {}, read in {:.0} ms", args.model.display(), device.name(), millis(started));
     describe(&model);
     let Some(inputs) = &args.inputs else { return Ok(()) };

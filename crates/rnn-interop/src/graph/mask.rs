@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn any_is_over_one_axis() {
         let x = Value::Bool(Host::new(vec![F, T, F, F, F, F, T, F], [2, 2, 2]).unwrap());
-        for (axis, expected) in [(0, [T, T, F, F]), (1, [F, T, T, F]), (-1, [T, F, F, T])] {
+        for (axis, expected) in [(0, [F, T, T, F]), (1, [F, T, T, F]), (-1, [T, F, F, T])] {
             let Ok(results) = Mask::Any { axis }.run(&Inputs(&[Some(x.clone())])) else { panic!("{axis}") };
             let Value::Bool(host) = &results[0] else { panic!("{axis}") };
             assert_eq!((&host.dims[..], &host.values[..]), (&[2, 2][..], &expected[..]), "{axis}");

@@ -4,7 +4,8 @@ mod forward;
 
 use super::archive::Archive;
 use super::hdf5::{File, Group};
-use super::{config, read, weights};
+use super::{config, lower, read, weights};
+use rnn_api::Device;
 use std::path::PathBuf;
 
 /// Files of Keras; `None` where they are absent, which is said.
@@ -141,10 +142,10 @@ fn a_file_that_is_cut_off_is_refused() {
 }
 
 /// Numbers that look random (Marsaglia's xorshift).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         for (left, shift) in [(true, 13), (false, 7), (true, 17)] {
             self.0 ^= if left { self.0 << shift } else { self.0 >> shift };
         }
@@ -168,7 +169,8 @@ fn changed_bytes_give_errors_and_no_panics() {
             let _ = File::parse(&bytes).map(|file| walk(file.root()));
         }
         if is_model(name) {
-            let _ = read(&bytes);
+            let _ =
+                read(&bytes).map(|(model, weights)| lower::parts(&model, &weights, &Device::cpu()).is_ok());
         }
     }
 }

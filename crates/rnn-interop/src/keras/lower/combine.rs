@@ -20,6 +20,12 @@ impl Lowering<'_> {
             let values: Vec<Slot> = inputs.iter().map(|input| input.value).collect();
             return Ok(Flow { value: self.graph.node(Op::Concat { axis }, &values), mask, rank: Some(rank) });
         }
+        let masked = inputs.iter().any(|input| input.mask.is_some());
+        let replaces = matches!(combine, Combine::Multiply | Combine::Maximum | Combine::Minimum);
+        if masked && replaces && self.model.keras >= 3 {
+            // Later versions of Keras 3 take other values in place of those that are masked, earlier ones do not.
+            return Err("its inputs have masks, which is not supported for this class of Keras 3".to_string());
+        }
         // Keras inserts axes after the batch, where NumPy would before it.
         let values: Vec<Slot> = inputs.iter().map(|input| self.raised(*input, rank)).collect();
         let all = |op| Op::Binary(op);

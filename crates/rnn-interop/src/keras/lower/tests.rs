@@ -1,5 +1,7 @@
 //! Models against what Keras 2 and 3 computed (`tools/reference/keras_models.py`), and configs that are wrong.
 
+mod hostile;
+
 use super::parts;
 use crate::keras::config::{Settings, parse};
 use crate::keras::hdf5::Array;
@@ -175,7 +177,7 @@ fn changed(from: &str, to: &str) -> String {
 #[test]
 fn graphs_that_cannot_run_are_refused() {
     for (from, to, expected) in [
-        (r#"["masking", 0, 0]"#, r#"["encoder", 0, 0]"#, "in a cycle, or wait for one: `encoder`"),
+        (r#"["masked_x", 0, 0]"#, r#"["encoder", 0, 0]"#, "in a cycle, or wait for one: `encoder`"),
         (r#"["encoder", 0, 2]"#, r#"["encoder", 0, 3]"#, "reads output 3 of `encoder`, which has 3"),
         (
             r#"["encoder", 0, 2]"#,
@@ -195,6 +197,21 @@ fn graphs_that_cannot_run_are_refused() {
     ] {
         let found = changed(from, to);
         assert!(found.contains(expected), "{to}: {found}");
+    }
+}
+
+#[test]
+fn products_with_masks_are_refused_in_keras_3_alone() {
+    for (name, refused) in [("keras_3_masks_meet", true), ("keras_2_masks_meet", false)] {
+        let case = case(name);
+        let text =
+            case["config"].as_str().unwrap().replace(r#""class_name": "Add""#, r#""class_name": "Multiply""#);
+        let config = parse(&text, case["version"].as_str()).unwrap();
+        let made = parts(&config, &weights(&case["weights"]), &Device::cpu()).map(|_| ());
+        match refused {
+            true => assert!(made.unwrap_err()[0].contains("layer `add` (Multiply): its inputs have masks")),
+            false => made.unwrap(),
+        }
     }
 }
 
