@@ -5,7 +5,7 @@
     venv/bin/python tools/reference/keras_models.py
 
 The file holds, for each case: the Keras version, the text of `model.to_json()` without what no reader needs, the weights of
-each layer in the order of `get_weights`, and runs of inputs and outputs in the model's order.
+each layer in the order of `get_weights`, and runs of inputs and outputs in the model's order, and the gradients of the first run.
 """
 
 import json
@@ -17,6 +17,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import keras as keras_3
 import numpy as np
+import tensorflow as tf
 import tf_keras as keras_2
 
 OUT = pathlib.Path(__file__).parents[2] / "crates/rnn-interop/tests/fixtures/keras.json"
@@ -35,6 +36,22 @@ def stripped(value):
     return [stripped(item) for item in value] if isinstance(value, list) else value
 
 
+def run(model, inputs):
+    outputs = model(inputs[0] if len(inputs) == 1 else list(inputs))
+    return outputs if isinstance(outputs, (list, tuple)) else [outputs]
+
+
+def gradients(model, inputs):
+    """Those of each layer in the order of `get_weights`. The loss is the sum of the mean squares of all outputs."""
+    with tf.GradientTape() as tape:
+        loss = sum(tf.reduce_mean(tf.square(y)) for y in run(model, inputs))
+    layers = [layer for layer in model.layers if layer.trainable_weights]
+    return {
+        layer.name: [numbers(tf.convert_to_tensor(gradient)) for gradient in of_layer]
+        for layer, of_layer in zip(layers, tape.gradient(loss, [layer.trainable_weights for layer in layers]))
+    }
+
+
 class Cases:
     def __init__(self):
         self.cases = []
@@ -49,8 +66,7 @@ class Cases:
             weights[layer.name] = [numbers(array) for array in arrays]
         recorded = []
         for inputs in runs:
-            outputs = model(inputs[0] if len(inputs) == 1 else list(inputs))
-            outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+            outputs = run(model, inputs)
             recorded.append({"inputs": [numbers(x) for x in inputs], "outputs": [numbers(y) for y in outputs]})
         self.cases.append({
             "name": name,
@@ -58,6 +74,7 @@ class Cases:
             "config": json.dumps(stripped(json.loads(model.to_json()))),
             "weights": weights,
             "runs": recorded,
+            "gradients": gradients(model, runs[0]) if len(runs) == 1 else None,
         })
 
 
@@ -86,7 +103,7 @@ def both(cases, version, keras):
         layers.LSTM(3, recurrent_activation="hard_sigmoid", **sequences),
         layers.Dropout(0.5),
         layers.GRU(2, go_backwards=True, **sequences),
-        layers.SimpleRNN(2, use_bias=False, activation="relu"),
+        layers.SimpleRNN(2, use_bias=False, activation="softsign"),
         layers.Dense(3, activation="softmax"),
     ), (x,))
     cases.add(f"{version}_gru_reset_before", keras, masked(
@@ -102,7 +119,7 @@ def both(cases, version, keras):
         ), (x,))
     cases.add(f"{version}_two_cells", keras, masked(
         layers.Bidirectional(layers.LSTM(2, **sequences),
-                             backward_layer=layers.LSTM(3, activation="softsign", go_backwards=True, **sequences)),
+                             backward_layer=layers.LSTM(3, activation="relu", go_backwards=True, **sequences)),
     ), (x,))
 
     a, b = keras.Input((5, 2), name="a"), keras.Input((5, 2), name="b")

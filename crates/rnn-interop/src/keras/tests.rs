@@ -1,11 +1,11 @@
 //! Files of Keras itself, of all versions, and what becomes of them when they are cut or changed.
 
 mod forward;
+mod loaded;
 
 use super::archive::Archive;
 use super::hdf5::{File, Group};
-use super::{config, lower, read, weights};
-use rnn_api::Device;
+use super::{config, read, weights};
 use std::path::PathBuf;
 
 /// Files of Keras; `None` where they are absent, which is said.
@@ -169,8 +169,9 @@ fn changed_bytes_give_errors_and_no_panics() {
             let _ = File::parse(&bytes).map(|file| walk(file.root()));
         }
         if is_model(name) {
-            let _ =
-                read(&bytes).map(|(model, weights)| lower::parts(&model, &weights, &Device::cpu()).is_ok());
+            let _ = read(&bytes).map(|(model, weights)| {
+                super::lower::parts(&model, &weights, &rnn_api::Device::cpu()).is_ok()
+            });
         }
     }
 }

@@ -63,6 +63,10 @@ impl<'a> Lowering<'a> {
                 true => self.carried(layer, own[0]),
                 false => self.initial(part, kinds),
             };
+            if cells.len() > 1 {
+                let name = ["forward", "backward"][n];
+                self.graph.begin(&format!("{}.{name}", layer.name), &layer.class);
+            }
             let op = Op::Recurrent(cell.clone());
             let inputs = [&[Some(data), lengths], &state[..]].concat();
             let results = self.graph.nodes(op, inputs, 1 + kinds);
@@ -71,6 +75,7 @@ impl<'a> Lowering<'a> {
             }
             ways.extend((0..own.len()).map(|d| self.way(&results, own.len(), d)));
         }
+        self.graph.begin(&layer.name, &layer.class);
         let held = !states.is_empty() || stateful;
         let flipped = settings.len() == 1;
         let parts: Vec<Slot> = ways

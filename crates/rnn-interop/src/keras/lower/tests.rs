@@ -5,11 +5,13 @@ mod hostile;
 use super::parts;
 use crate::keras::config::{Settings, parse};
 use crate::keras::hdf5::Array;
+use crate::keras::layers::state_dict;
 use crate::keras::weights::{Weight, Weights};
 use crate::value::Value;
 use crate::{Model, Outputs};
 use rnn_api::nn::{Lstm, Module};
-use rnn_api::{Device, Tensor, no_grad};
+use rnn_api::optim::{Optimizer, SgdConfig};
+use rnn_api::{Device, Gradients, Tensor, no_grad};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
@@ -46,13 +48,17 @@ fn model(case: &Json) -> Model {
 }
 
 fn run(model: &Model, inputs: &Json, further: &[(&str, Value)]) -> Outputs {
+    no_grad(|| outputs(model, inputs, further))
+}
+
+fn outputs(model: &Model, inputs: &Json, further: &[(&str, Value)]) -> Outputs {
     let arrays: Vec<Array> = inputs.as_array().unwrap().iter().map(array).collect();
     let value =
         |array: &Array| Tensor::from_slice(model.device(), &array.values, &array.dims).unwrap().into();
     let names = model.inputs().iter().map(|port| port.name.as_str());
     let mut inputs: Vec<(&str, Value)> = names.zip(arrays.iter().map(value)).collect();
     inputs.extend_from_slice(further);
-    no_grad(|| model.run(&inputs)).unwrap()
+    model.run(&inputs).unwrap()
 }
 
 /// The largest difference over the largest value.
@@ -80,6 +86,75 @@ fn models_compute_what_keras_computes() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The gradients of the loss of `tools/reference/keras_models.py`.
+fn gradients(model: &Model, inputs: &Json) -> Gradients {
+    let outputs = outputs(model, inputs, &[]);
+    let squares = outputs.iter().map(|(_, y)| {
+        let y = y.float().unwrap_or_else(|why| panic!("{}", why.text()));
+        y.mul(y).unwrap().mean_all().unwrap()
+    });
+    squares.reduce(|a, b| a.add(&b).unwrap()).unwrap().backward().unwrap()
+}
+
+/// The gradient of each weight in Keras as that of a parameter here.
+fn expected_gradients(case: &Json) -> Vec<(String, Tensor)> {
+    let config = parse(case["config"].as_str().unwrap(), case["version"].as_str()).unwrap();
+    let mut expected = Vec::new();
+    for (name, arrays) in weights(&case["gradients"]) {
+        let layer = config.layers.iter().find(|layer| layer.name == name).unwrap();
+        let dict = state_dict(layer, &arrays, &Device::cpu()).unwrap();
+        expected.extend(
+            dict.into_iter().map(|(param, array)| (format!("{name}.{param}"), Tensor::from_array(array))),
+        );
+    }
+    expected
+}
+
+#[test]
+fn gradients_are_those_of_keras() {
+    let (mut wrong, mut compared) = (Vec::new(), 0);
+    for case in cases().iter().filter(|case| case["gradients"].is_object()) {
+        let model = model(case);
+        let found = gradients(&model, &case["runs"][0]["inputs"]);
+        let expected = expected_gradients(case);
+        for (path, param) in model.named_parameters().into_iter().filter(|(_, param)| param.is_trainable()) {
+            // Cells of their own for both directions.
+            let name = path.replace(".forward.", ".");
+            let name =
+                if name.contains(".backward.") { name.replace(".backward.", ".") + "_reverse" } else { name };
+            let (_, want) = expected.iter().find(|(known, _)| *known == name).unwrap();
+            let got =
+                found.get(&param).map_or_else(|| vec![0.0; param.len()], |tensor| tensor.to_vec().unwrap());
+            let want = want.to_vec().unwrap();
+            let largest = want.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+            let far = got.iter().zip(&want).map(|(got, want)| (got - want).abs()).fold(0.0, f32::max);
+            // Sums over steps and rows, some of which cancel.
+            if far > 1e-5 * largest {
+                wrong.push(format!("{}: {path} is off by {far:e} of {largest:e}", case["name"]));
+            }
+            compared += 1;
+        }
+    }
+    assert!(wrong.is_empty() && compared > 100, "{compared} compared\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_trained_model_is_saved_and_loaded() {
+    let case = case("keras_3_masks_meet");
+    let (trained_one, fresh) = (model(&case), model(&case));
+    let inputs = &case["runs"][0]["inputs"];
+    let step = gradients(&trained_one, inputs);
+    SgdConfig::new(0.1).init(&trained_one).unwrap().step(&step).unwrap();
+    let state =
+        trained_one.named_parameters().into_iter().map(|(name, param)| (name, param.value().into_array()));
+    fresh.load_state_dict(&state.collect()).unwrap();
+    let (a, b) = (run(&trained_one, inputs, &[]), run(&fresh, inputs, &[]));
+    for port in fresh.outputs() {
+        let [a, b] = [&a, &b].map(|outputs| outputs.tensor(&port.name).unwrap().to_vec().unwrap());
+        assert_eq!(a, b, "{}", port.name);
+    }
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn changed_configs_give_errors_and_no_panics() {
         let config: Json = serde_json::from_str(case["config"].as_str().unwrap()).unwrap();
         let weights = weights(&case["weights"]);
         let inputs: Vec<_> = case["runs"][0]["inputs"].as_array().unwrap().iter().map(array).collect();
-        for _ in 0..100 {
+        for _ in 0..20 {
             let text = mutated(&config, &mut random).to_string();
             let Ok(config) = parse(&text, case["version"].as_str()) else {
                 refused += 1;
@@ -88,5 +88,5 @@ fn changed_configs_give_errors_and_no_panics() {
             ran += usize::from(no_grad(|| model.run(&given)).is_ok());
         }
     }
-    assert!(refused > 200 && ran > 200, "{refused} refused, {ran} ran");
+    assert!(refused > 40 && ran > 40, "{refused} refused, {ran} ran");
 }
