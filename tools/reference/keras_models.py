@@ -133,13 +133,14 @@ def both(cases, version, keras):
     # Keras 2 joins no masks with what has none.
     longer = layers.Concatenate(axis=1)([of_a, table] if version == "keras_2" else [of_a, b, table])
     pooled = layers.GlobalAveragePooling1D()(layers.Dense(2)(of_b))
+    peak = layers.GlobalMaxPooling1D()(a)
     outputs = [
         layers.GRU(2, name="of_sum")(summed),
         layers.SimpleRNN(2, name="of_joined")(joined),
         layers.LSTM(2, name="of_longer")(longer),
-        layers.Average(name="of_pooled")([pooled, layers.GlobalMaxPooling1D()(a)]),
+        layers.Average(name="of_pooled")([pooled, peak]),
         layers.Multiply(name="broadcast")([a, pooled]),
-        layers.Subtract(name="difference")([pooled, layers.Flatten()(layers.Reshape((2, 1))(pooled))]),
+        layers.Subtract(name="difference")([pooled, layers.Flatten()(layers.Reshape((2, 1))(peak))]),
         layers.Permute((2, 1), name="turned")(a),
     ]
     other = [[1, 1, 0, 0, 1], [0, 1, 1, 1, 1], [1, 1, 1, 1, 1], [0, 0, 0, 1, 0]]
@@ -153,11 +154,15 @@ def both(cases, version, keras):
     lead, h, c = encoder(layers.Masking(0.5, name="masked_x")(x))
     y = keras.Input((None, 2), name="y")
     decoder = layers.LSTM(3, name="decoder", return_state=True, **sequences)
-    held = decoder(layers.Masking(0.5, name="masked_y")(y), initial_state=[h, c])
+    masking = layers.Masking(0.5, name="masked_y")
+    held = decoder(masking(y), initial_state=[h, c])
+    # Keras 3 hands no mask on to a call with states.
+    explicit = dict(mask=masking.compute_mask(y)) if version == "keras_3" else {}
+    last = layers.LSTM(3, name="last")(masking(y), initial_state=[h, c], **explicit)
     two = layers.Bidirectional(layers.GRU(3, return_state=True, **sequences), merge_mode=None, name="two")
     two = two(lead, initial_state=[h, c])
     back = layers.SimpleRNN(3, go_backwards=True, name="back")(y, initial_state=c)
-    cases.add(f"{version}_states", keras, keras.Model([x, y], [*held, *two, back]), (
+    cases.add(f"{version}_states", keras, keras.Model([x, y], [*held, *two, back, last]), (
         steps(4, 4, 5, 2, masked=PATTERN), steps(5, 4, 5, 2, masked=PATTERN[::-1])))
 
     x = keras.Input(batch_shape=(2, 3, 2), name="x")

@@ -116,22 +116,23 @@ impl Reader {
     }
 }
 
-/// A class of another package may have the name of a layer of Keras.
+/// A class of another package may have the name of a layer of Keras, and so may an operation.
 fn foreign(layer: &Value) -> Result<(), String> {
+    let combines = layer["class_name"].as_str().is_some_and(|class| COMBINED.contains(&class));
+    let own = |module: &str| {
+        let package = module.split('.').next().is_some_and(|package| PACKAGES.contains(&package));
+        package && !(combines && module.contains(".ops."))
+    };
+    let module = layer["module"].as_str().filter(|module| !own(module));
     let registered = layer["registered_name"].as_str().filter(|name| name.contains('>'));
-    let module = layer["module"].as_str().filter(|module| !module.starts_with("keras"));
-    // An operation and a layer may have one name.
-    let class = layer["class_name"].as_str();
-    let module = module.or_else(|| {
-        let operation = layer["module"].as_str().filter(|module| module.contains(".ops."));
-        operation.filter(|_| class.is_some_and(|class| COMBINED.contains(&class)))
-    });
     match registered.or(module) {
         Some(package) => Err(format!("the class of `{package}` is not supported")),
         None => Ok(()),
     }
 }
 
+/// Packages with the layers of Keras.
+const PACKAGES: [&str; 3] = ["keras", "tf_keras", "tensorflow"];
 /// Layers whose names are those of operations that broadcast by other rules.
 const COMBINED: [&str; 5] = ["Add", "Subtract", "Multiply", "Maximum", "Minimum"];
 

@@ -7,8 +7,10 @@ use crate::value::{Host, Value};
 
 impl Lowering<'_> {
     pub(super) fn combine(&mut self, combine: Combine, inputs: &[Flow]) -> Result<Flow, String> {
-        if inputs.len() < 2 || combine == Combine::Subtract && inputs.len() != 2 {
-            return Err(format!("got {} inputs", inputs.len()));
+        let most = if combine == Combine::Subtract { 2 } else { usize::MAX };
+        if !(2..=most).contains(&inputs.len()) {
+            let expected = if most == 2 { "two inputs" } else { "two inputs or more" };
+            return Err(format!("expected {expected}, got {}", inputs.len()));
         }
         let rank = inputs.iter().try_fold(0, |rank, input| Some(input.rank?.max(rank)));
         // Behind a layer that failed nothing is known.
@@ -28,15 +30,14 @@ impl Lowering<'_> {
         }
         // Keras inserts axes after the batch, where NumPy would before it.
         let values: Vec<Slot> = inputs.iter().map(|input| self.raised(*input, rank)).collect();
-        let all = |op| Op::Binary(op);
         let value = match combine {
-            Combine::Add => self.graph.node(all(Binary::Add), &values),
-            Combine::Multiply => self.graph.node(all(Binary::Mul), &values),
-            Combine::Maximum => self.graph.node(all(Binary::Max), &values),
-            Combine::Minimum => self.graph.node(all(Binary::Min), &values),
-            Combine::Subtract => self.graph.node(all(Binary::Sub), &values),
+            Combine::Add => self.graph.node(Op::Binary(Binary::Add), &values),
+            Combine::Multiply => self.graph.node(Op::Binary(Binary::Mul), &values),
+            Combine::Maximum => self.graph.node(Op::Binary(Binary::Max), &values),
+            Combine::Minimum => self.graph.node(Op::Binary(Binary::Min), &values),
+            Combine::Subtract => self.graph.node(Op::Binary(Binary::Sub), &values),
             Combine::Average | Combine::Concatenate(_) => {
-                let sum = self.graph.node(all(Binary::Add), &values);
+                let sum = self.graph.node(Op::Binary(Binary::Add), &values);
                 self.graph.scaled(sum, 1.0 / values.len() as f32)?
             }
         };
@@ -99,8 +100,7 @@ impl Lowering<'_> {
         inputs: &[Flow],
         numbers: &[f64],
     ) -> Result<Flow, String> {
-        let truths = |value| Op::ConstantOfShape(Value::Bool(Host::scalar(value)));
-        let got = || format!("got {} arrays and {} numbers", inputs.len(), numbers.len());
+        let filled = |value| Op::ConstantOfShape(Value::Bool(Host::scalar(value)));
         let (value, rank) = match (operation, inputs, numbers) {
             (Operation::NotEqual, [x], [number]) => {
                 let number = rnn_api::Tensor::full(self.graph.device, &[], *number as f32);
@@ -123,9 +123,14 @@ impl Lowering<'_> {
             }
             (Operation::ZerosLike | Operation::OnesLike, [x], []) => {
                 let shape = self.graph.node(Op::Shape { start: 0, end: None }, &[x.value]);
-                (self.graph.node(truths(operation == Operation::OnesLike), &[shape]), x.rank)
+                (self.graph.node(filled(operation == Operation::OnesLike), &[shape]), x.rank)
             }
-            _ => return Err(got()),
+            _ => {
+                let (arrays, numbers) = (inputs.len(), numbers.len());
+                return Err(format!(
+                    "{operation:?} of {arrays} arrays and {numbers} numbers is not supported"
+                ));
+            }
         };
         Ok(Flow { value, mask: None, rank })
     }

@@ -294,8 +294,8 @@ fn products_with_masks_are_refused_in_keras_3_alone() {
 fn inputs_that_do_not_fit_are_refused_by_name() {
     let model = model(&case("keras_3_masks_meet"));
     let of = |dims: &[usize], value: f32| Value::from(Tensor::full(model.device(), dims, value).unwrap());
-    let run = |a: Value, ids: Value| {
-        let inputs = [("a", a), ("b", of(&[4, 5, 2], 1.0)), ("ids", ids)];
+    let run = |b: Value, ids: Value| {
+        let inputs = [("a", of(&[4, 5, 2], 1.0)), ("b", b), ("ids", ids)];
         model.run(&inputs).map(|_| ()).unwrap_err().to_string()
     };
     let error = run(of(&[4, 5, 2], 1.0), of(&[4, 5], 7.0));
