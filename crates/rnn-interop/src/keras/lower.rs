@@ -2,6 +2,7 @@
 
 mod activation;
 mod arrange;
+mod cell;
 mod combine;
 mod order;
 mod recurrent;
@@ -47,6 +48,15 @@ struct Flow {
     mask: Option<Slot>,
     /// The number of axes, where it is known.
     rank: Option<usize>,
+}
+
+/// What enters a call.
+struct Entering {
+    inputs: Vec<Flow>,
+    /// The argument `initial_state`.
+    states: Vec<Flow>,
+    /// The argument `mask`.
+    mask: Option<Slot>,
 }
 
 /// The parameters of a layer, which all of its calls share.
@@ -96,7 +106,7 @@ impl<'a> Lowering<'a> {
             }
             // Keras names such an input so.
             let input = self.input(&format!("{}_input", layer.name), layer);
-            return self.layer(layer, &[input], &[], None);
+            return self.layer(layer, &Entering { inputs: vec![input], states: Vec::new(), mask: None });
         };
         let inputs = call.inputs.iter().map(|source| self.flow(source)).collect::<Result<Vec<_>, _>>()?;
         let states = call.states.iter().map(|source| self.flow(source)).collect::<Result<Vec<_>, _>>()?;
@@ -104,7 +114,7 @@ impl<'a> Lowering<'a> {
         if let Settings::Operation(operation) = layer.settings {
             return Ok(vec![self.operation(operation, &inputs, &call.numbers)?]);
         }
-        self.layer(layer, &inputs, &states, mask.map(|mask| mask.value))
+        self.layer(layer, &Entering { inputs, states, mask: mask.map(|mask| mask.value) })
     }
 
     fn input(&mut self, name: &str, layer: &Layer) -> Flow {
@@ -128,29 +138,23 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn layer(
-        &mut self,
-        layer: &'a Layer,
-        inputs: &[Flow],
-        states: &[Flow],
-        mask: Option<Slot>,
-    ) -> Result<Vec<Flow>, String> {
+    fn layer(&mut self, layer: &'a Layer, entering: &Entering) -> Result<Vec<Flow>, String> {
         match &layer.settings {
-            Settings::Recurrent(settings) => {
-                return self.recurrent(layer, &[settings], None, inputs, states, mask);
-            }
+            Settings::Recurrent(settings) => return self.recurrent(layer, &[settings], None, entering),
             Settings::Bidirectional(both) => {
                 let ways = [&both.forward, &both.backward];
-                return self.recurrent(layer, &ways, Some(both.merge), inputs, states, mask);
+                return self.recurrent(layer, &ways, Some(both.merge), entering);
             }
-            Settings::Combine(combine) => return Ok(vec![self.combine(*combine, inputs)?]),
+            Settings::Combine(combine) => return Ok(vec![self.combine(*combine, &entering.inputs)?]),
             _ => (),
         }
-        let [x] = *inputs else { return Err(format!("expected one input, got {}", inputs.len())) };
-        if !states.is_empty() {
+        let [x] = entering.inputs[..] else {
+            return Err(format!("expected one input, got {}", entering.inputs.len()));
+        };
+        if !entering.states.is_empty() {
             return Err("only recurrent layers have initial states".to_string());
         }
-        let mask = mask.or(x.mask);
+        let mask = entering.mask.or(x.mask);
         self.simple(layer, &layer.settings, Flow { mask, ..x }).map(|flow| vec![flow])
     }
 

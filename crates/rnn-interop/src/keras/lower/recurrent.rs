@@ -1,13 +1,30 @@
-//! Recurrent layers: cells, directions, masks, states.
+//! Recurrent layers: directions, masks, states.
 
-use super::activation::of_cell;
-use super::{Flow, Lowering, Made};
-use crate::graph::{Binary, Direction as Pass, Kind, Layer as Cell, Mask, Op, Port, Recurrent, Slot};
+use super::{Entering, Flow, Lowering};
+use crate::graph::{Binary, Kind, Mask, Op, Port, Recurrent, Slot};
 use crate::keras::config::{Layer, Merge, Recurrent as Settings, RecurrentKind};
-use crate::keras::layers::Dict;
-use rnn_api::nn::{GruConfig, LstmConfig, RnnConfig};
-use rnn_api::{Device, Direction};
 use std::sync::Arc;
+
+/// What the states of a layer are before its first step.
+enum Start {
+    Zero,
+    /// `[B, H]`: h, and c of an LSTM, for each direction.
+    Given(Vec<Slot>),
+    /// Those that the run before ended with.
+    Carried,
+}
+
+/// A call of a recurrent layer.
+struct Running<'s> {
+    layer: &'s Layer,
+    /// Of each direction.
+    settings: &'s [&'s Settings],
+    /// For each direction, or one for both.
+    cells: Vec<Arc<Recurrent>>,
+    x: Slot,
+    mask: Option<Slot>,
+    start: Start,
+}
 
 /// The results of one direction: y `[B, T, H]` in the order of time, and its last h and c `[B, H]`.
 struct Way {
@@ -22,79 +39,80 @@ impl<'a> Lowering<'a> {
         layer: &'a Layer,
         settings: &[&Settings],
         merge: Option<Merge>,
-        inputs: &[Flow],
-        states: &[Flow],
-        explicit: Option<Slot>,
+        entering: &Entering,
     ) -> Result<Vec<Flow>, String> {
         let cells = self.cells(layer, settings)?;
-        let (x, given) = inputs.split_first().ok_or("it has no input")?;
+        let x = *entering.inputs.first().ok_or("it has no input")?;
         // Keras 3 hands no mask on to a call with states unless the call names it.
-        let handed_on = x.mask.filter(|_| self.model.keras < 3 || states.is_empty());
-        let explicit = explicit.map(|mask| self.graph.node(Op::Cast(Kind::Bool), &[mask]));
-        let mask = explicit.or(handed_on);
-        let states: Vec<Slot> = given.iter().chain(states).map(|state| state.value).collect();
+        let handed_on = x.mask.filter(|_| self.model.keras < 3 || entering.states.is_empty());
+        let named = entering.mask.map(|mask| self.graph.node(Op::Cast(Kind::Bool), &[mask]));
+        let start = self.start(layer, settings, entering)?;
+        let running = Running { layer, settings, cells, x: x.value, mask: named.or(handed_on), start };
+        let ways = self.ways(&running);
+        let outputs = ways.iter().zip(settings).map(|(way, settings)| self.output(&running, way, settings));
+        let outputs = outputs.collect();
+        let (mask, rank) = if settings[0].return_sequences { (x.mask.or(named), 3) } else { (None, 2) };
+        let merged = self.merged(merge, outputs)?.into_iter();
+        let mut flows: Vec<Flow> = merged.map(|value| Flow { value, mask, rank: Some(rank) }).collect();
+        if settings[0].return_state {
+            let states = ways.into_iter().flat_map(|way| way.states);
+            flows.extend(states.map(|value| Flow { value, mask: None, rank: Some(2) }));
+        }
+        Ok(flows)
+    }
+
+    fn start(&self, layer: &Layer, settings: &[&Settings], entering: &Entering) -> Result<Start, String> {
+        // Before Keras 3 states are further inputs.
+        let states = entering.inputs[1..].iter().chain(&entering.states);
+        let states: Vec<Slot> = states.map(|state| state.value).collect();
         let count = settings.iter().map(|settings| kinds_of_state(settings)).sum::<usize>();
-        if !states.is_empty() && states.len() != count {
-            return Err(format!("expected {count} initial states, got {}", states.len()));
+        if !states.is_empty() {
+            return match states.len() == count {
+                true => Ok(Start::Given(states)),
+                false => Err(format!("expected {count} initial states, got {}", states.len())),
+            };
         }
-        let stateful = settings[0].stateful && states.is_empty();
-        if stateful
-            && (settings.len() > 1 || self.inputs.iter().any(|port| port.name == format!("{}.h", layer.name)))
-        {
-            return Err(
-                "`stateful` is not supported in both directions, or in a layer that is called twice".into()
-            );
+        let first = format!("{}.h", layer.name);
+        match settings {
+            [one] if one.stateful && self.inputs.iter().any(|port| port.name == first) => {
+                Err("`stateful` is not supported in a layer that is called twice".to_string())
+            }
+            [one] if one.stateful => Ok(Start::Carried),
+            [one, ..] if one.stateful => Err("`stateful` is not supported in both directions".to_string()),
+            _ => Ok(Start::Zero),
         }
-        let (data, lengths) = match mask {
-            None => (x.value, None),
+    }
+
+    fn ways(&mut self, running: &Running) -> Vec<Way> {
+        let Running { layer, settings, cells, x, mask, start } = running;
+        let (x, lengths) = match mask {
+            None => (*x, None),
             Some(mask) => {
-                let gathered = self.graph.nodes(Op::Mask(Mask::Gather), vec![Some(x.value), Some(mask)], 2);
+                let gathered = self.graph.nodes(Op::Mask(Mask::Gather), vec![Some(*x), Some(*mask)], 2);
                 (gathered[0], Some(gathered[1]))
             }
         };
+        let mut given = if let Start::Given(states) = start { &states[..] } else { &[] };
         let mut ways = Vec::new();
-        let mut rest = &states[..];
         for (n, cell) in cells.iter().enumerate() {
             let own = &settings[n..][..settings.len() / cells.len()];
             let kinds = kinds_of_state(own[0]);
-            let (part, after) = rest.split_at((kinds * own.len()).min(rest.len()));
-            rest = after;
-            let state = match stateful {
-                true => self.carried(layer, own[0]),
-                false => self.initial(part, kinds),
-            };
+            let (part, rest) = given.split_at(given.len().min(kinds * own.len()));
+            given = rest;
+            let carried = matches!(start, Start::Carried);
+            let states = if carried { self.carried(layer, own[0]) } else { self.initial(part, kinds) };
             if cells.len() > 1 {
-                let name = ["forward", "backward"][n];
-                self.graph.begin(&format!("{}.{name}", layer.name), &layer.class);
+                self.graph.begin(&format!("{}.{}", layer.name, ["forward", "backward"][n]), &layer.class);
             }
-            let op = Op::Recurrent(cell.clone());
-            let inputs = [&[Some(data), lengths], &state[..]].concat();
-            let results = self.graph.nodes(op, inputs, 1 + kinds);
-            if stateful {
+            let inputs = [&[Some(x), lengths], &states[..]].concat();
+            let results = self.graph.nodes(Op::Recurrent(cell.clone()), inputs, 1 + kinds);
+            if carried {
                 self.last_states(layer, &results[1..]);
             }
             ways.extend((0..own.len()).map(|d| self.way(&results, own.len(), d)));
         }
         self.graph.begin(&layer.name, &layer.class);
-        let held = !states.is_empty() || stateful;
-        let flipped = settings.len() == 1;
-        let parts: Vec<Slot> = ways
-            .iter()
-            .zip(settings)
-            .map(|(way, settings)| self.output(way, settings, mask, held, flipped))
-            .collect();
-        let sequences = settings[0].return_sequences;
-        let (mask, rank) = if sequences { (x.mask.or(explicit), Some(3)) } else { (None, Some(2)) };
-        let mut values = self.merged(merge, parts)?;
-        let merged = values.len();
-        if settings[0].return_state {
-            values.extend(ways.into_iter().flat_map(|way| way.states));
-        }
-        let flow = |(n, value)| match n < merged {
-            true => Flow { value, mask, rank },
-            false => Flow { value, mask: None, rank: Some(2) },
-        };
-        Ok(values.into_iter().enumerate().map(flow).collect())
+        ways
     }
 
     /// One node's results for one of its directions.
@@ -109,23 +127,18 @@ impl<'a> Lowering<'a> {
     }
 
     /// All steps, or the last one that the layer computes.
-    fn output(
-        &mut self,
-        way: &Way,
-        settings: &Settings,
-        mask: Option<Slot>,
-        held: bool,
-        flipped: bool,
-    ) -> Slot {
+    fn output(&mut self, running: &Running, way: &Way, settings: &Settings) -> Slot {
         let (backwards, zeros) = (settings.go_backwards, settings.zero_output_for_mask);
         let scatter = Op::Mask(Mask::Scatter { backwards, zeros });
         if settings.return_sequences {
-            let y = mask.map_or(way.y, |mask| self.graph.node(scatter, &[way.y, mask]));
-            return if backwards && flipped { self.reversed(y) } else { y };
+            let y = running.mask.map_or(way.y, |mask| self.graph.node(scatter, &[way.y, mask]));
+            // Only a layer in both directions turns the outputs back.
+            let alone = running.settings.len() == 1;
+            return if backwards && alone { self.reversed(y) } else { y };
         }
-        match mask {
+        match running.mask {
             // A row that is masked as a whole gives zeros, whatever its state is.
-            Some(mask) if held || zeros => {
+            Some(mask) if zeros || !matches!(running.start, Start::Zero) => {
                 let y = self.graph.node(scatter, &[way.y, mask]);
                 self.graph.at(y, 1, if backwards { 0 } else { -1 })
             }
@@ -187,106 +200,9 @@ impl<'a> Lowering<'a> {
             self.states.push(Port { name, shape: String::new(), slot, optional: false });
         }
     }
-
-    /// The layer with its weights. Two directions with the same settings are one layer.
-    fn cells(&mut self, layer: &'a Layer, settings: &[&Settings]) -> Result<Vec<Arc<Recurrent>>, String> {
-        if let Some(Made::Recurrent(cells)) = self.made.get(&*layer.name) {
-            return Ok(cells.clone());
-        }
-        let dict = self.dict(layer)?;
-        let (keras, device) = (self.model.keras, self.graph.device);
-        let cells = match settings {
-            [one] => {
-                let direction = if one.go_backwards { Direction::Reverse } else { Direction::Forward };
-                vec![(Pass::Forward, cell(one, direction, dict, keras, device)?)]
-            }
-            [forward, backward] if alike(forward, backward) => {
-                vec![(Pass::Both, cell(forward, Direction::Bidirectional, dict, keras, device)?)]
-            }
-            [forward, backward, ..] => {
-                let (back, ahead): (Dict, Dict) =
-                    dict.into_iter().partition(|(name, _)| name.ends_with(REVERSE));
-                let back = back.into_iter().map(|(name, array)| (name.replace(REVERSE, ""), array)).collect();
-                vec![
-                    (Pass::Forward, cell(forward, Direction::Forward, ahead, keras, device)?),
-                    (Pass::Forward, cell(backward, Direction::Reverse, back, keras, device)?),
-                ]
-            }
-            [] => return Err("it has no cell".to_string()),
-        };
-        let alone = |pass| Arc::new(Recurrent { passes: vec![pass], batch_first: true });
-        let cells: Vec<_> = cells.into_iter().map(alone).collect();
-        self.made.insert(&layer.name, Made::Recurrent(cells.clone()));
-        Ok(cells)
-    }
 }
-
-/// What the names of parameters of the second direction end in.
-const REVERSE: &str = "_reverse";
 
 /// h, and c of an LSTM.
 fn kinds_of_state(settings: &Settings) -> usize {
     if settings.kind == RecurrentKind::Lstm { 2 } else { 1 }
-}
-
-fn alike(a: &Settings, b: &Settings) -> bool {
-    let cell = |settings: &Settings| {
-        let activations = (settings.activation.clone(), settings.recurrent_activation.clone());
-        (settings.kind, settings.units, activations, settings.use_bias, settings.reset_after)
-    };
-    cell(a) == cell(b)
-}
-
-/// A cell with the weights of the file. Only a GRU with `reset_after` has two biases: that of the others is zero, and is not
-/// trained.
-fn cell(
-    settings: &Settings,
-    direction: Direction,
-    mut dict: Dict,
-    keras: u32,
-    device: &Device,
-) -> Result<Cell, String> {
-    let input =
-        dict.get("weight_ih_l0").and_then(|weight| weight.dims().get(1).copied()).ok_or("no weight_ih_l0")?;
-    let hidden = settings.units;
-    let main = of_cell("activation", &settings.activation, keras)?;
-    let gates = match settings.kind {
-        RecurrentKind::SimpleRnn => main,
-        _ => of_cell("recurrent_activation", &settings.recurrent_activation, keras)?,
-    };
-    if !settings.use_bias {
-        dict.retain(|name, _| !name.starts_with("bias"));
-    }
-    let made = match settings.kind {
-        RecurrentKind::Lstm => LstmConfig::new(input, hidden)
-            .with_gate_activation(gates)
-            .with_candidate_activation(main)
-            .with_output_activation(main)
-            .with_bias(settings.use_bias)
-            .with_direction(direction)
-            .init(device, 0)
-            .map(Cell::Lstm),
-        RecurrentKind::Gru => GruConfig::new(input, hidden)
-            .with_gate_activation(gates)
-            .with_candidate_activation(main)
-            .with_reset_after(settings.reset_after)
-            .with_bias(settings.use_bias)
-            .with_direction(direction)
-            .init(device, 0)
-            .map(Cell::Gru),
-        RecurrentKind::SimpleRnn => RnnConfig::new(input, hidden)
-            .with_activation(main)
-            .with_bias(settings.use_bias)
-            .with_direction(direction)
-            .init(device, 0)
-            .map(Cell::Rnn),
-    };
-    let made = made.map_err(|error| error.to_string())?;
-    made.module().load_state_dict(&dict).map_err(|error| error.to_string())?;
-    if !settings.reset_after {
-        let params = made.module().named_parameters();
-        let second = params.iter().filter(|(name, _)| name.starts_with("bias_hh"));
-        second.for_each(|(_, param)| param.set_trainable(false));
-    }
-    Ok(made)
 }
