@@ -223,13 +223,11 @@ impl<'a> Lowering<'a> {
 
     fn finish(mut self) -> Result<Parts, Vec<String>> {
         let mut outputs: Vec<Port> = Vec::new();
-        let mut names = HashSet::new();
+        let (mut names, mut counts) = (HashSet::new(), HashMap::new());
         for source in &self.model.outputs {
             match self.flow(source) {
                 Ok(flow) => {
-                    let numbered = (1..).map(|n| format!("{}_{n}", source.layer));
-                    let mut free = std::iter::once(source.layer.clone()).chain(numbered);
-                    let name = free.find(|name| names.insert(name.clone())).unwrap_or_default();
+                    let name = free_name(&source.layer, &mut names, counts.entry(&source.layer).or_insert(0));
                     outputs.push(Port { name, shape: String::new(), slot: flow.value, optional: false });
                 }
                 Err(why) => self.problems.push(format!("an output of the model: {why}")),
@@ -248,6 +246,17 @@ impl<'a> Lowering<'a> {
         match self.problems.is_empty() {
             true => Ok(self.graph.finish(self.inputs, outputs)),
             false => Err(self.problems),
+        }
+    }
+}
+
+/// The name of a layer's next output: its own, then with a number.
+fn free_name(layer: &str, names: &mut HashSet<String>, count: &mut usize) -> String {
+    loop {
+        let name = if *count == 0 { layer.to_string() } else { format!("{layer}_{count}") };
+        *count += 1;
+        if names.insert(name.clone()) {
+            return name;
         }
     }
 }
