@@ -32,7 +32,7 @@ fn of_h5(bytes: &[u8]) -> Result<(Model, Weights), String> {
     let file = File::parse(bytes)?;
     let text = |name: &str| file.root().attribute(name).map(|value| value?.into_text());
     let config = text("model_config")?
-        .ok_or("the file holds no model: it has no attribute `model_config`; is it one of save_weights?")?;
+        .ok_or("the file holds no model: it has no attribute `model_config`; a file of weights alone is for `load_weights`")?;
     let model = config::parse(&config, text("keras_version")?.as_deref())?;
     let weights = weights::read(&file, &model)?;
     Ok((model, weights))

@@ -48,3 +48,11 @@ fn loaded_models_compute_what_the_reference_computes() {
     }
     assert!(count == 0 || count == 22, "{count}");
 }
+
+#[test]
+fn a_file_of_weights_alone_is_sent_to_its_function() {
+    let Some(files) = files() else { return };
+    let (_, bytes) = files.iter().find(|(name, _)| name == "lstm_seq.weights.h5").unwrap();
+    let error = read(bytes).unwrap_err();
+    assert!(error.contains("no attribute `model_config`") && error.contains("load_weights"), "{error}");
+}
