@@ -20,14 +20,14 @@ use imported::Imported;
 use rnn_api::nn::Module;
 use rnn_api::prelude::*;
 use rnn_api::train::{Progress, Score, TrainerConfig};
-use rnn_interop::onnx;
+use rnn_interop::{Model, onnx};
 use samples::Samples;
 use std::path::PathBuf;
 
 /// Continues the training of an imported classifier on a `.ts` file.
 #[derive(Parser)]
 struct Args {
-    /// An ONNX model.
+    /// A model of ONNX, Keras or Deeplearning4j.
     model: PathBuf,
     /// Makes the model: trains a new LSTM on the data and exports it.
     #[arg(long, conflicts_with_all = ["test", "save", "only"])]
@@ -68,7 +68,7 @@ fn main() -> Result<()> {
     if args.create {
         return create(&args, &data, &device);
     }
-    let model = onnx::Model::load(&args.model, &device)?;
+    let model = rnn_interop::load(&args.model, &device)?;
     let imported = Imported::new(&model, &data)?;
     let test = args.test.as_ref().map(|path| Samples::read(path, Some(&data.classes), &device));
     let test = test.transpose().context("--test")?;
@@ -107,7 +107,7 @@ fn train(
 }
 
 /// Leaves the parameters as they are whose names begin otherwise.
-fn freeze(model: &onnx::Model, only: Option<&str>) -> Result<()> {
+fn freeze(model: &Model, only: Option<&str>) -> Result<()> {
     let Some(only) = only else { return Ok(()) };
     let named = model.named_parameters();
     let names: Vec<&str> = named.iter().map(|(name, _)| name.as_str()).collect();

@@ -1,5 +1,5 @@
-//! Recurrent networks of other systems: models of ONNX and Deeplearning4j become a [`Model`] that runs on every device of [`rnn_api`], trains with
-//! its optimizers, and gives its layers away.
+//! Recurrent networks of other systems: models of ONNX, Keras and Deeplearning4j become a [`Model`] that runs on every device
+//! of [`rnn_api`], trains with its optimizers, and gives its layers away.
 //!
 //! ```no_run
 //! use rnn_api::prelude::*;
@@ -14,8 +14,6 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Weights of Keras load into layers that a program makes.
-//!
 //! A file that holds what is not supported is refused as a whole: the error lists every such node.
 
 // rustdoc asks whether a model is `Send`, and follows its device through the types of wgpu.
@@ -25,10 +23,14 @@
 pub mod dl4j;
 #[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only ONNX has all of it"))]
 mod error;
-#[cfg_attr(not(feature = "onnx"), allow(dead_code, unused_imports, reason = "only ONNX has all of it"))]
+#[cfg_attr(
+    not(all(feature = "keras", feature = "onnx")),
+    allow(dead_code, unused_imports, reason = "each format has nodes of its own")
+)]
 mod graph;
 #[cfg(feature = "keras")]
 pub mod keras;
+mod kind;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 #[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only ONNX has all of it"))]
@@ -36,4 +38,7 @@ mod value;
 
 pub use error::{Error, Result};
 pub use graph::{Layer, Model, OfLayer, Outputs, Port};
+pub use kind::Kind;
+#[cfg(all(feature = "dl4j", feature = "keras", feature = "onnx"))]
+pub use kind::load;
 pub use value::{Host, Value};

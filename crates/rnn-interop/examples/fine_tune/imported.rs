@@ -3,7 +3,7 @@
 use super::samples::Samples;
 use anyhow::{Result, bail, ensure};
 use rnn_api::prelude::*;
-use rnn_interop::{Value, onnx::Model};
+use rnn_interop::{Model, Value};
 
 /// A model with one input of sequences and one output of classes.
 pub(crate) struct Imported<'a> {

@@ -4,9 +4,12 @@ pub mod config;
 pub mod convert;
 pub mod hdf5;
 mod layers;
+mod load;
+mod lower;
 pub mod weights;
 
 pub use self::layers::{StateDicts, state_dicts};
+pub use self::load::{load, load_weights};
 
 use self::config::Model;
 use self::hdf5::File;
@@ -28,7 +31,7 @@ fn of_h5(bytes: &[u8]) -> Result<(Model, Weights), String> {
     let file = File::parse(bytes)?;
     let text = |name: &str| file.root().attribute(name).map(|value| value?.into_text());
     let config = text("model_config")?
-        .ok_or("the file holds no model: it has no attribute `model_config`; is it one of save_weights?")?;
+        .ok_or("the file holds no model: it has no attribute `model_config`; a file of weights alone is for `load_weights`")?;
     let model = config::parse(&config, text("keras_version")?.as_deref())?;
     let weights = weights::read(&file, &model)?;
     Ok((model, weights))
