@@ -1,7 +1,7 @@
 //! Describes a model of another system, runs it, and compares the result with a recorded one.
 //!
 //! ```sh
-//! cargo run --release -p rnn-interop --example run_model -- MODEL.onnx
+//! cargo run --release -p rnn-interop --example run_model -- MODEL       # .onnx, .keras, .h5, a zip of Deeplearning4j
 //! cargo run --release -p rnn-interop --example run_model -- MODEL.onnx --inputs IN.safetensors --out OUT.safetensors
 //! cargo run --release -p rnn-interop --example run_model -- MODEL.onnx --inputs IN.safetensors --expect OUT.safetensors
 //! ```
@@ -11,16 +11,21 @@ use clap::Parser;
 use rnn_api::io::{self, TensorFile};
 use rnn_api::nn::Module;
 use rnn_api::{Device, Tensor, no_grad};
-use rnn_interop::{Host, Layer, Model, Outputs, Value};
+use rnn_interop::{Host, Layer, Model, Outputs, Value, dl4j, keras, onnx};
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Describes a model of another system, runs it, and compares the result with a recorded one.
 #[derive(Parser)]
 struct Args {
-    /// An ONNX model.
+    /// A model of ONNX, Keras or Deeplearning4j.
     model: PathBuf,
+    /// The config of a Keras model, the text of `model.to_json()`, for a file of weights alone.
+    #[arg(long)]
+    config: Option<PathBuf>,
     /// Runs the model on the tensors of this file (safetensors or .pt), which have the names of its inputs.
     #[arg(long)]
     inputs: Option<PathBuf>,
@@ -42,8 +47,14 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let device = Device::from_name(&args.device).context("--device")?;
     let started = Instant::now();
-    let model = Model::load(&args.model, &device)?;
-    println!("{} on {}, read in {:.0} ms", args.model.display(), device.name(), millis(started));
+    let (model, kind) = match &args.config {
+        Some(config) => {
+            let config = std::fs::read_to_string(config).context("--config")?;
+            (keras::load_weights(&args.model, &config, &device)?, "Keras")
+        }
+        None => open(&args.model, &device)?,
+    };
+    println!("{} ({kind}) on {}, read in {:.0} ms", args.model.display(), device.name(), millis(started));
     describe(&model);
     let Some(inputs) = &args.inputs else { return Ok(()) };
     let outputs = run(&model, &TensorFile::read(inputs).context("--inputs")?, &device)?;
@@ -58,6 +69,30 @@ fn main() -> Result<()> {
         io::write(path, &floats.collect::<BTreeMap<_, _>>(), HashMap::new()).context("--out")?;
     }
     Ok(())
+}
+
+/// The model and its kind, which the first bytes tell.
+fn open(path: &Path, device: &Device) -> Result<(Model, &'static str)> {
+    const ZIP: &[u8] = b"PK\x03\x04";
+    /// Where the name of the first entry of a zip archive starts.
+    const NAME: usize = 30;
+    let mut start = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(64).read_to_end(&mut start))
+        .with_context(|| path.display().to_string())?;
+    let first = start.strip_prefix(ZIP).and_then(|_| start.get(NAME..));
+    Ok(match first {
+        Some(name) if name.starts_with(b"configuration.json") || name.starts_with(b"coefficients.bin") => {
+            let (model, normalizer) = dl4j::load(path, device)?;
+            if normalizer.is_some() {
+                println!("the model has a normalizer: its inputs are scaled data");
+            }
+            (model, "Deeplearning4j")
+        }
+        Some(_) => (keras::load(path, device)?, "Keras"),
+        None if start.starts_with(b"\x89HDF") => (keras::load(path, device)?, "Keras"),
+        None => (onnx::Model::load(path, device)?, "ONNX"),
+    })
 }
 
 fn millis(since: Instant) -> f64 {

@@ -1,5 +1,5 @@
-//! Recurrent networks of other systems: models of ONNX and Deeplearning4j become a [`Model`] that runs on every device of [`rnn_api`], trains with
-//! its optimizers, and gives its layers away.
+//! Recurrent networks of other systems: models of ONNX, Keras and Deeplearning4j become a [`Model`] that runs on every device
+//! of [`rnn_api`], trains with its optimizers, and gives its layers away.
 //!
 //! ```no_run
 //! use rnn_api::prelude::*;
@@ -13,8 +13,6 @@
 //! println!("{:?}", out.tensor("y")?.dims());
 //! # Ok(()) }
 //! ```
-//!
-//! Weights of Keras load into layers that a program makes.
 //!
 //! A file that holds what is not supported is refused as a whole: the error lists every such node.
 

@@ -4,9 +4,12 @@ pub mod config;
 pub mod convert;
 pub mod hdf5;
 mod layers;
+mod load;
+mod lower;
 pub mod weights;
 
 pub use self::layers::{StateDicts, state_dicts};
+pub use self::load::{load, load_weights};
 
 use self::config::Model;
 use self::hdf5::File;

@@ -1,6 +1,7 @@
 //! Files of Keras itself, of all versions, and what becomes of them when they are cut or changed.
 
 mod forward;
+mod loaded;
 
 use super::hdf5::{File, Group};
 use super::{config, read, weights};
@@ -143,10 +144,10 @@ fn a_file_that_is_cut_off_is_refused() {
 }
 
 /// Numbers that look random (Marsaglia's xorshift).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         for (left, shift) in [(true, 13), (false, 7), (true, 17)] {
             self.0 ^= if left { self.0 << shift } else { self.0 >> shift };
         }
@@ -170,7 +171,9 @@ fn changed_bytes_give_errors_and_no_panics() {
             let _ = File::parse(&bytes).map(|file| walk(file.root()));
         }
         if is_model(name) {
-            let _ = read(&bytes);
+            let _ = read(&bytes).map(|(model, weights)| {
+                super::lower::parts(&model, &weights, &rnn_api::Device::cpu()).is_ok()
+            });
         }
     }
 }

@@ -134,6 +134,18 @@ fn layer(settings: &Settings, keras: u32, arrays: &[Weight], mut x: Steps) -> St
             }
             x
         }
+        Settings::Activation(activation) => {
+            x.iter_mut().for_each(|(x, _)| apply(activation, x));
+            x
+        }
+        Settings::Masking { mask_value } => {
+            let counts = |x: &[f64]| x.iter().any(|x| x != mask_value);
+            x.into_iter()
+                .map(|(x, _)| if counts(&x) { (x, true) } else { (vec![0.0; x.len()], false) })
+                .collect()
+        }
+        // Steps of one number are those already.
+        Settings::Reshape(target) if target[..] == [x.len() as i64, 1] => x,
         Settings::Flatten => vec![(x.into_iter().flat_map(|(x, _)| x).collect(), true)],
         other => panic!("{other:?}"),
     }
@@ -158,7 +170,7 @@ fn npy(bytes: &[u8]) -> Array {
 }
 
 /// The outputs of a model.
-fn outputs(file: &[u8], x: &Array) -> Vec<f64> {
+pub(super) fn outputs(file: &[u8], x: &Array) -> Vec<f64> {
     let (model, weights) = read(file).unwrap();
     let steps = x.dims[1];
     let width = x.dims.get(2).copied().unwrap_or(1);
