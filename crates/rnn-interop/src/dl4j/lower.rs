@@ -3,8 +3,7 @@
 use super::config::{Cell, Direction as Ways, Kind, Merge, Named, Pooling};
 use super::{Description, Layer};
 use crate::graph::{
-    Binary, Builder, Direction, Layer as Recurrence, Op, Parts, Port, Recurrent, Reduce, ReduceKind, Slot,
-    Unary,
+    Binary, Builder, Layer as Recurrence, Op, Parts, Port, Recurrent, Reduce, ReduceKind, Slot, Unary,
 };
 use rnn_api::nn::{LstmConfig, RnnConfig};
 use rnn_api::{Activation, Array, Device, Tensor, UnaryOp};
@@ -126,8 +125,7 @@ impl Lowering<'_> {
     fn recurrent(&mut self, layer: &Layer, cell: Cell, ways: Ways, x: Slot) -> Result<Slot, String> {
         let both = matches!(ways, Ways::Both(_));
         let made = recurrence(layer, cell, both, self.graph.device)?;
-        let direction = if both { Direction::Both } else { Direction::Forward };
-        let passes = vec![(direction, made)];
+        let passes = vec![made];
         // [T, D, B, H]
         let y = self.graph.node(Op::Recurrent(Arc::new(Recurrent { passes, batch_first: false })), &[x]);
         let reduce =

@@ -26,7 +26,7 @@ pub(crate) use model::{Node, Parts, Slot, Stored};
 pub(crate) use op::{Branch, Kind, Op};
 pub(crate) use pointwise::{Binary, Unary};
 pub(crate) use product::Gemm;
-pub(crate) use recurrent::{Direction, Recurrent};
+pub(crate) use recurrent::Recurrent;
 pub use recurrent::{Layer, OfLayer};
 pub(crate) use reduce::{Kind as ReduceKind, Reduce};
 pub(crate) use take::Slice;

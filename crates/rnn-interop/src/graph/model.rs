@@ -130,7 +130,7 @@ impl Model {
     pub fn layers(&self) -> Vec<(&str, &Layer)> {
         let mut layers = Vec::new();
         for (name, recurrent) in self.recurrent() {
-            layers.extend(recurrent.passes.iter().map(|(_, layer)| (name, layer)));
+            layers.extend(recurrent.passes.iter().map(|layer| (name, layer)));
         }
         layers
     }

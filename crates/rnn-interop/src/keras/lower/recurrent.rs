@@ -2,7 +2,7 @@
 
 use super::activation::of_cell;
 use super::{Flow, Lowering, Made};
-use crate::graph::{Binary, Direction as Pass, Kind, Layer as Cell, Mask, Op, Port, Recurrent, Slot};
+use crate::graph::{Binary, Kind, Layer as Cell, Mask, Op, Port, Recurrent, Slot};
 use crate::keras::config::{Layer, Merge, Recurrent as Settings, RecurrentKind};
 use crate::keras::layers::Dict;
 use rnn_api::nn::{GruConfig, LstmConfig, RnnConfig};
@@ -198,18 +198,18 @@ impl<'a> Lowering<'a> {
         let cells = match settings {
             [one] => {
                 let direction = if one.go_backwards { Direction::Reverse } else { Direction::Forward };
-                vec![(Pass::Forward, cell(one, direction, dict, keras, device)?)]
+                vec![cell(one, direction, dict, keras, device)?]
             }
             [forward, backward] if alike(forward, backward) => {
-                vec![(Pass::Both, cell(forward, Direction::Bidirectional, dict, keras, device)?)]
+                vec![cell(forward, Direction::Bidirectional, dict, keras, device)?]
             }
             [forward, backward, ..] => {
                 let (back, ahead): (Dict, Dict) =
                     dict.into_iter().partition(|(name, _)| name.ends_with(REVERSE));
                 let back = back.into_iter().map(|(name, array)| (name.replace(REVERSE, ""), array)).collect();
                 vec![
-                    (Pass::Forward, cell(forward, Direction::Forward, ahead, keras, device)?),
-                    (Pass::Forward, cell(backward, Direction::Reverse, back, keras, device)?),
+                    cell(forward, Direction::Forward, ahead, keras, device)?,
+                    cell(backward, Direction::Reverse, back, keras, device)?,
                 ]
             }
             [] => return Err("it has no cell".to_string()),
