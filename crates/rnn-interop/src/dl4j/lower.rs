@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub(super) fn parts(network: &Description, device: &Device) -> Result<Parts, Vec<String>> {
     let mut lowering = Lowering { graph: Builder::new(device), names: HashMap::new() };
     let port = |name: &String| {
-        let port = lowering.graph.port(name, "[T, B, features]".into());
+        let port = lowering.graph.port(name, Some(["T", "B", "features"].map(String::from).to_vec()));
         lowering.names.insert(name.clone(), port.slot);
         port
     };
@@ -34,7 +34,7 @@ pub(super) fn parts(network: &Description, device: &Device) -> Result<Parts, Vec
     }
     let output = |name: &String| {
         let slot = lowering.names.get(name).copied();
-        Port { name: name.clone(), shape: String::new(), slot: slot.unwrap_or(0), optional: false }
+        Port::new(name, slot.unwrap_or(0))
     };
     let outputs = network.outputs.iter().map(output).collect();
     if problems.is_empty() { Ok(lowering.graph.finish(inputs, outputs)) } else { Err(problems) }

@@ -23,7 +23,7 @@ pub(crate) use host::Compare;
 pub(crate) use mask::Mask;
 pub use model::{Model, Outputs, Port};
 pub(crate) use model::{Node, Parts, Slot, Stored};
-pub(crate) use op::{Branch, Kind, Op};
+pub(crate) use op::{Branch, Kind, Make, Op};
 pub(crate) use pointwise::{Binary, Unary};
 pub(crate) use product::Gemm;
 pub(crate) use recurrent::Recurrent;

@@ -1,6 +1,6 @@
 //! A model that runs.
 
-use super::op::{Branch, Op};
+use super::op::{Branch, Kind, Op};
 use super::recurrent::{Layer, OfLayer, Recurrent};
 use crate::error::{Error, Result, Why};
 use crate::value::Value;
@@ -41,6 +41,17 @@ pub struct Port {
     pub(crate) slot: Slot,
     /// Whether a run may leave it out.
     pub(crate) optional: bool,
+    /// Type of its elements, where the file has it.
+    pub(crate) kind: Option<Kind>,
+    /// A number, a name or `?` for each axis, where the number of axes is known.
+    pub(crate) sizes: Option<Vec<String>>,
+}
+
+impl Port {
+    /// A port of which nothing but the value is known.
+    pub(crate) fn new(name: &str, slot: Slot) -> Self {
+        Port { name: name.to_string(), shape: String::new(), slot, optional: false, kind: None, sizes: None }
+    }
 }
 
 /// What a reader makes of a file.
@@ -124,6 +135,11 @@ impl Model {
     /// The device of the parameters.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// What it is made of.
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// Names of the recurrent layers.

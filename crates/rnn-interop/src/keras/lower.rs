@@ -109,7 +109,7 @@ impl<'a> Lowering<'a> {
 
     fn input(&mut self, name: &str, layer: &Layer) -> Flow {
         let shape = layer.input_shape.as_deref();
-        let port = self.graph.port(name, shape.map_or_else(String::new, described));
+        let port = self.graph.port(name, shape.map(described));
         let value = port.slot;
         self.inputs.push(port);
         Flow { value, mask: None, rank: shape.map(<[_]>::len) }
@@ -226,7 +226,7 @@ impl<'a> Lowering<'a> {
                     let numbered = (1..).map(|n| format!("{}_{n}", source.layer));
                     let mut free = std::iter::once(source.layer.clone()).chain(numbered);
                     let name = free.find(|name| names.insert(name.clone())).unwrap_or_default();
-                    outputs.push(Port { name, shape: String::new(), slot: flow.value, optional: false });
+                    outputs.push(Port::new(&name, flow.value));
                 }
                 Err(why) => self.problems.push(format!("an output of the model: {why}")),
             }
@@ -248,15 +248,15 @@ impl<'a> Lowering<'a> {
     }
 }
 
-/// A shape with the batch, for people.
-fn described(shape: &[Option<usize>]) -> String {
+/// The sizes of a shape with the batch.
+fn described(shape: &[Option<usize>]) -> Vec<String> {
     let size = |(axis, size): (usize, &Option<usize>)| match (axis, size) {
         (_, Some(size)) => size.to_string(),
         (0, None) => "B".to_string(),
         (1, None) => "T".to_string(),
         _ => "?".to_string(),
     };
-    format!("[{}]", shape.iter().enumerate().map(size).collect::<Vec<_>>().join(", "))
+    shape.iter().enumerate().map(size).collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod recurrent;
 mod tensor;
 
 pub use crate::graph::Model;
-pub use export::{Edge, Exporter, RecurrentEdges, export};
+pub use export::{Edge, Exporter, RecurrentEdges, export, export_graph};
 
 use crate::error::{Error, Result};
 use prost::Message;

@@ -3,7 +3,7 @@
 use super::attributes::Attributes;
 use super::proto::NodeProto;
 use super::quantized;
-use crate::graph::{Layer, Recurrent};
+use crate::graph::{Layer, Make, Recurrent};
 use crate::value::Value;
 use rnn_api::nn::{GruConfig, LstmConfig, Module, RecurrentConfig, RnnConfig};
 use rnn_api::{Activation, Array, Device, Direction, Tensor};
@@ -70,6 +70,17 @@ impl Floats {
     fn part(&self, n: usize) -> &[f32] {
         let length = self.dims[1..].iter().product::<usize>();
         &self.values[n * length..(n + 1) * length]
+    }
+}
+
+/// A node whose weights are inputs of the run.
+pub(super) struct OfInputs {
+    pub(super) node: NodeProto,
+}
+
+impl Make for OfInputs {
+    fn make(&self, device: &Device, values: &[Option<Value>]) -> Result<Recurrent, String> {
+        layer(&self.node, &weights(&self.node, values)?, device)
     }
 }
 

@@ -1,0 +1,135 @@
+//! Recurrent nodes of a graph. Time is the first axis in the file: other programs have no other layout.
+
+use super::super::super::proto::DataType;
+use super::super::super::recurrent::OfInputs;
+use super::super::nodes::{int, ints};
+use super::super::stack::{attributes, missing_in_onnx, op};
+use super::Writer;
+use crate::graph::{Layer, Make, Node, Op, Recurrent};
+use rnn_api::{Direction, StackSpec, Tensor};
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The names of recurrent nodes.
+pub(super) fn titles(nodes: &[Node]) -> Vec<String> {
+    let own = nodes.iter().filter(|node| matches!(node.op, Op::Recurrent(_) | Op::RecurrentOf(_)));
+    own.map(|node| node.name.clone()).collect()
+}
+
+/// One layer for both directions, of which each may have activations of its own.
+fn joined(layer: &Recurrent) -> Result<(StackSpec, BTreeMap<String, Tensor>), String> {
+    let first = layer.passes.first().ok_or("a node without layers")?.spec();
+    let mut params = BTreeMap::new();
+    for (n, pass) in layer.passes.iter().enumerate() {
+        let suffix = if n == 1 { "_reverse" } else { "" };
+        let own = pass.module().named_parameters().into_iter();
+        params.extend(own.map(|(name, param)| (format!("{name}{suffix}"), param.value())));
+    }
+    let mut spec = first.clone();
+    if layer.passes.len() == 2 {
+        spec.direction = Direction::Bidirectional;
+    }
+    match missing_in_onnx(&spec, &params) {
+        Some(option) => Err(format!("ONNX has no {option}")),
+        None => Ok((spec, params)),
+    }
+}
+
+impl Writer<'_> {
+    pub(super) fn recurrent(&mut self, node: &Node, layer: &Arc<Recurrent>) -> Result<(), String> {
+        let (spec, params) = joined(layer)?;
+        let specs: Vec<&StackSpec> = layer.passes.iter().map(Layer::spec).collect();
+        let attributes = attributes(&specs).map_err(|error| error.to_string())?;
+        let mut inputs = vec![self.swapped_input(node, 0, layer.batch_first)];
+        inputs.extend(self.weights(&node.name, layer, &spec, &params)?);
+        inputs.resize(inputs.len().max(7), String::new());
+        inputs[4] = self.lengths(node, 1);
+        inputs[5] = self.swapped_input(node, 2, layer.batch_first);
+        inputs[6] = self.swapped_input(node, 3, layer.batch_first);
+        self.with_outputs(node, op(spec.cell.kind), &inputs, attributes, layer.batch_first);
+        Ok(())
+    }
+
+    /// W, R, B, and P behind four empty inputs. Nodes that share a layer share its weights.
+    fn weights(
+        &mut self,
+        name: &str,
+        layer: &Arc<Recurrent>,
+        spec: &StackSpec,
+        params: &BTreeMap<String, Tensor>,
+    ) -> Result<Vec<String>, String> {
+        if let Some(weights) = self.cells.get(&Arc::as_ptr(layer)) {
+            return Ok(weights.clone());
+        }
+        let weights = self.out.weights_of(name, spec, params, 0).map_err(|error| error.to_string())?;
+        self.cells.insert(Arc::as_ptr(layer), weights.clone());
+        Ok(weights)
+    }
+
+    /// A node whose weights are inputs, as it was read.
+    pub(super) fn recurrent_of(&mut self, node: &Node, make: &dyn Make) -> Result<(), String> {
+        let own = (make as &dyn Any).downcast_ref::<OfInputs>();
+        let own = &own.ok_or("weights that are inputs of the run are not supported")?.node;
+        if own.op_type == "DynamicQuantizeLSTM" {
+            return Err("quantised weights that are inputs of the run are not supported".to_string());
+        }
+        let batch_first =
+            own.attribute.iter().any(|attribute| attribute.name == "layout" && attribute.i != 0);
+        let attributes = own.attribute.iter().filter(|attribute| attribute.name != "layout").cloned();
+        let mut inputs = vec![self.swapped_input(node, 0, batch_first)];
+        for n in [4, 5, 6] {
+            inputs.push(self.input(node, n).unwrap_or_default());
+        }
+        inputs.push(self.lengths(node, 1));
+        inputs.push(self.swapped_input(node, 2, batch_first));
+        inputs.push(self.swapped_input(node, 3, batch_first));
+        inputs.push(self.input(node, 7).unwrap_or_default());
+        let attributes = attributes.collect();
+        self.with_outputs(node, &own.op_type, &inputs, attributes, batch_first);
+        Ok(())
+    }
+
+    /// ONNX has lengths in 32 bits.
+    fn lengths(&mut self, node: &Node, n: usize) -> String {
+        let Some(lengths) = self.input(node, n) else { return String::new() };
+        self.put("Cast", &[&lengths], vec![int("to", DataType::Int32 as i64)])
+    }
+
+    /// An input with the steps before the batch, or states with directions before it.
+    fn swapped_input(&mut self, node: &Node, n: usize, batch_first: bool) -> String {
+        let Some(value) = self.input(node, n) else { return String::new() };
+        if batch_first { self.put("Transpose", &[&value], vec![ints("perm", &[1, 0, 2])]) } else { value }
+    }
+
+    fn with_outputs(
+        &mut self,
+        node: &Node,
+        op: &str,
+        inputs: &[String],
+        attributes: Vec<super::AttributeProto>,
+        batch_first: bool,
+    ) {
+        let wanted = self.outputs(node);
+        let made: Vec<String> = match batch_first {
+            true => wanted
+                .iter()
+                .map(|name| if name.is_empty() { String::new() } else { self.out.fresh("swapped") })
+                .collect(),
+            false => wanted.clone(),
+        };
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let outputs: Vec<&str> = made.iter().map(String::as_str).collect();
+        self.node_of(node.name.clone(), op, &inputs, &outputs, attributes);
+        if !batch_first {
+            return;
+        }
+        // y is [T, D, B, H] in the file and [B, T, D, H] in the model.
+        for (n, (made, wanted)) in
+            made.iter().zip(&wanted).enumerate().filter(|(_, (made, _))| !made.is_empty())
+        {
+            let perm: &[i64] = if n == 0 { &[2, 0, 1, 3] } else { &[1, 0, 2] };
+            self.emit("Transpose", &[made], &[wanted], vec![ints("perm", perm)]);
+        }
+    }
+}
