@@ -2,11 +2,13 @@
 
 use super::proto::{DataType, GraphProto, NodeProto, ValueInfo};
 use super::{attributes::Attributes, ops, recurrent, tensor};
-use crate::graph::{Branch, Node, Op, Parts, Port, Slot, Stored};
+use crate::graph::{Branch, Node, Op, Parts, Port, Recurrent, Slot, Stored};
 use crate::value::Value;
+use prost::Message;
 use rnn_api::{Device, Param, Tensor};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 /// The graph of a file.
 ///
@@ -27,6 +29,7 @@ pub(super) fn parts(
         known: HashMap::new(),
         slots: 0,
         problems: Vec::new(),
+        layers: HashMap::new(),
     };
     let inputs = builder.inputs(graph);
     let nodes = builder.nodes(graph);
@@ -55,6 +58,8 @@ struct Builder<'a> {
     known: HashMap<Slot, Known>,
     slots: usize,
     problems: Vec<String>,
+    /// The layers by their weights and attributes: nodes that have the same share one.
+    layers: HashMap<(Vec<Option<Slot>>, Vec<u8>), Arc<Recurrent>>,
 }
 
 impl Builder<'_> {
@@ -223,11 +228,22 @@ impl Builder<'_> {
         let data = vec![at(0), at(4), state, cell];
         let constant = weights.iter().flatten().all(|slot| self.known.contains_key(slot));
         if constant {
+            *inputs = data;
+            let options = NodeProto {
+                op_type: node.op_type.clone(),
+                attribute: node.attribute.clone(),
+                ..Default::default()
+            };
+            let key = (weights.to_vec(), options.encode_to_vec());
+            if let Some(layer) = self.layers.get(&key) {
+                return Ok(Op::Recurrent(layer.clone()));
+            }
             let value = |slot: &Option<Slot>| Some(self.known.get(&(*slot)?)?.value.clone());
             let values: Vec<Option<Value>> = weights.iter().map(value).collect();
             let layer = recurrent::layer(node, &recurrent::weights(node, &values)?, self.device)?;
-            *inputs = data;
-            return Ok(Op::Recurrent(layer.into()));
+            let layer = Arc::new(layer);
+            self.layers.insert(key, layer.clone());
+            return Ok(Op::Recurrent(layer));
         }
         *inputs = [&data[..], &weights].concat();
         Ok(Op::RecurrentOf(Box::new(recurrent::OfInputs { node: node.clone() })))

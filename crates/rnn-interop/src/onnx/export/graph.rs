@@ -22,7 +22,8 @@ use types::Type;
 ///
 /// The file is read again before it gets its name. It has all parameters of layers and nodes that the outputs depend on.
 /// Weights that another system quantised are written in floating point. States that a run of a stateful Keras model may
-/// leave out are inputs that a run of the file must be given. Where all steps of a row are masked, the file's mean is zero.
+/// leave out are inputs that a run of the file must be given. An output with the name of an input is `NAME_out` in the file,
+/// because values of ONNX have one name each. Where all steps of a row are masked, the file's mean is zero.
 ///
 /// # Errors
 /// [`Error::File`]: the model has nodes that ONNX cannot say; all of them are listed. [`Error::Io`]: the file cannot be
@@ -33,14 +34,14 @@ pub fn export_graph(model: &Model, path: impl AsRef<Path>) -> Result<()> {
     let parts = model.parts();
     let mut writer = Writer::new(parts);
     let graph = writer.graph();
+    let outputs = std::mem::take(&mut writer.outputs);
     if !writer.problems.is_empty() {
         return Err(refused(writer.problems));
     }
     write(path, &encoded(graph, writer.opset), |bytes| {
         let again = Model::parse(path, bytes, &Device::cpu())?;
         let names = |ports: &[Port]| ports.iter().map(|port| port.name.clone()).collect::<Vec<_>>();
-        let same_ports = names(model.inputs()) == names(again.inputs())
-            && names(model.outputs()) == names(again.outputs());
+        let same_ports = names(model.inputs()) == names(again.inputs()) && outputs == names(again.outputs());
         match same_ports && parameters(model)? == parameters(&again)? {
             true => Ok(()),
             false => Err(refused(vec!["the file that was written does not hold the model".to_string()])),
@@ -91,10 +92,14 @@ struct Writer<'a> {
     types: HashMap<Slot, Type>,
     /// The names of nodes.
     titles: HashSet<String>,
+    /// Those of recurrent nodes that are written.
+    layers: HashSet<String>,
     /// The name of the node that is written.
     title: String,
     /// The weights of layers that are written: nodes may share a layer.
     cells: HashMap<*const Recurrent, Vec<String>>,
+    /// The names of the model's outputs.
+    outputs: Vec<String>,
     problems: Vec<String>,
 }
 
@@ -107,8 +112,10 @@ impl<'a> Writer<'a> {
             names: HashMap::new(),
             types: HashMap::new(),
             titles: HashSet::new(),
+            layers: HashSet::new(),
             title: String::new(),
             cells: HashMap::new(),
+            outputs: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -116,20 +123,19 @@ impl<'a> Writer<'a> {
     fn graph(&mut self) -> GraphProto {
         let parts = self.parts;
         self.types = types::of(parts);
-        for port in parts.inputs.iter().chain(&parts.outputs) {
-            self.out.taken.insert(port.name.clone());
-        }
+        self.out.taken.extend(parts.inputs.iter().map(|port| port.name.clone()));
+        self.outputs = parts.outputs.iter().map(|port| self.out.named_or(&port.name, "out")).collect();
         self.names.extend(parts.inputs.iter().map(|port| (port.slot, port.name.clone())));
         self.stored();
         self.name_outputs();
         // Layers keep their names, whatever the nodes around them are called.
         self.titles.extend(recurrent::titles(&parts.nodes));
         self.nodes(&parts.nodes);
-        for port in &parts.outputs {
-            if self.names.get(&port.slot) != Some(&port.name) {
+        for (port, name) in parts.outputs.iter().zip(self.outputs.clone()) {
+            if self.names.get(&port.slot) != Some(&name) {
                 let value = self.name(port.slot);
-                self.title = port.name.clone();
-                self.emit("Identity", &[&value], &[&port.name], vec![]);
+                self.title.clone_from(&name);
+                self.emit("Identity", &[&value], &[&name], vec![]);
             }
         }
         let several = parts.inputs.len() > 1;
@@ -137,10 +143,11 @@ impl<'a> Writer<'a> {
             let own = self.types.get(&port.slot).copied().unwrap_or_default();
             types::info(port, own, input && several)
         };
+        let output = |(own, name): (&Port, &String)| ValueInfo { name: name.clone(), ..port(own, false) };
         GraphProto {
             name: "model".into(),
             input: parts.inputs.iter().map(|own| port(own, true)).collect(),
-            output: parts.outputs.iter().map(|own| port(own, false)).collect(),
+            output: parts.outputs.iter().zip(&self.outputs).map(output).collect(),
             node: std::mem::take(&mut self.out.nodes),
             initializer: std::mem::take(&mut self.out.weights),
         }
@@ -167,8 +174,9 @@ impl<'a> Writer<'a> {
     fn name_outputs(&mut self) {
         let made: HashSet<Slot> =
             self.parts.nodes.iter().flat_map(|node| node.outputs.iter().flatten().copied()).collect();
-        for port in self.parts.outputs.iter().filter(|port| made.contains(&port.slot)) {
-            self.names.entry(port.slot).or_insert_with(|| port.name.clone());
+        let outputs = self.parts.outputs.iter().zip(&self.outputs);
+        for (port, name) in outputs.filter(|(port, _)| made.contains(&port.slot)) {
+            self.names.entry(port.slot).or_insert_with(|| name.clone());
         }
     }
 
@@ -273,3 +281,6 @@ fn known(parts: &Parts, slot: Slot) -> Option<&Value> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,6 +105,15 @@ impl Exporter {
         if self.taken.insert(name.to_string()) { name.to_string() } else { self.fresh(name) }
     }
 
+    /// This name, or one that ends in `_END` if another value has it.
+    pub(super) fn named_or(&mut self, name: &str, end: &str) -> String {
+        if self.taken.insert(name.to_string()) {
+            name.to_string()
+        } else {
+            self.unique(&format!("{name}_{end}"))
+        }
+    }
+
     pub(super) fn has_node(&self, name: &str) -> bool {
         self.nodes.iter().any(|node| node.name == name)
     }

@@ -5,7 +5,7 @@ use super::super::data;
 use super::super::nodes::{float, graph, int, ints, tensor, text};
 use super::{Writer, known};
 use crate::graph::{
-    Binary, Branch, Compare, Gemm, Kind, Node, Op, Parts, Reduce, ReduceKind, Slot, Unary, Window,
+    Binary, Branch, Compare, Gemm, Kind, Node, Op, Parts, Reduce, ReduceKind, Slot, Stored, Unary, Window,
 };
 use crate::value::Value;
 use rnn_api::UnaryOp;
@@ -277,7 +277,11 @@ impl Writer<'_> {
     /// The shape of scales: one, or one for each element of an axis.
     fn along(&mut self, node: &Node, axis: i64) -> Result<String, String> {
         let scale = node.inputs.get(1).copied().flatten();
-        let dims = scale.and_then(|slot| self.known(slot)).map(|value| value.dims().to_vec());
+        let stored = self.parts.stored.iter().find(|(slot, _)| Some(*slot) == scale);
+        let dims = stored.map(|(_, stored)| match stored {
+            Stored::Constant(value) => value.dims().to_vec(),
+            Stored::Param(_, param) => param.dims().to_vec(),
+        });
         let dims = dims.ok_or("scales that are no constants are not supported")?;
         let shape = match dims[..] {
             [length] if length > 1 => {

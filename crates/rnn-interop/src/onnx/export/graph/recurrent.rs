@@ -67,6 +67,14 @@ impl Writer<'_> {
         Ok(weights)
     }
 
+    /// The name of a layer, but for further nodes of the same layer: other programs want each name once.
+    fn layer_title(&mut self, name: &str) -> String {
+        let title =
+            if self.layers.insert(name.to_string()) { name.to_string() } else { self.out.fresh(name) };
+        self.titles.insert(title.clone());
+        title
+    }
+
     /// A node whose weights are inputs, as it was read.
     pub(super) fn recurrent_of(&mut self, node: &Node, make: &dyn Make) -> Result<(), String> {
         let own = (make as &dyn Any).downcast_ref::<OfInputs>();
@@ -120,7 +128,8 @@ impl Writer<'_> {
         };
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let outputs: Vec<&str> = made.iter().map(String::as_str).collect();
-        self.node_of(node.name.clone(), op, &inputs, &outputs, attributes);
+        let title = self.layer_title(&node.name);
+        self.node_of(title, op, &inputs, &outputs, attributes);
         if !batch_first {
             return;
         }
