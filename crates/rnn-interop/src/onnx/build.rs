@@ -49,6 +49,9 @@ struct Known {
     weight: Option<String>,
 }
 
+/// The slots of a layer's weights, and its attributes as the file has them.
+type LayerKey = (Vec<Option<Slot>>, Vec<u8>);
+
 struct Builder<'a> {
     opset: i64,
     folder: &'a Path,
@@ -59,7 +62,7 @@ struct Builder<'a> {
     slots: usize,
     problems: Vec<String>,
     /// The layers by their weights and attributes: nodes that have the same share one.
-    layers: HashMap<(Vec<Option<Slot>>, Vec<u8>), Arc<Recurrent>>,
+    layers: HashMap<LayerKey, Arc<Recurrent>>,
 }
 
 impl Builder<'_> {

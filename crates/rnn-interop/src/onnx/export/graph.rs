@@ -2,7 +2,9 @@
 
 mod masks;
 mod ops;
+mod products;
 mod recurrent;
+mod shapes;
 mod types;
 
 use super::super::proto::{AttributeProto, GraphProto, NodeProto, ValueInfo};
@@ -100,6 +102,8 @@ struct Writer<'a> {
     cells: HashMap<*const Recurrent, Vec<String>>,
     /// The names of the model's outputs.
     outputs: Vec<String>,
+    /// Lengths that are counted from masks.
+    masked: HashSet<Slot>,
     problems: Vec<String>,
 }
 
@@ -116,6 +120,7 @@ impl<'a> Writer<'a> {
             title: String::new(),
             cells: HashMap::new(),
             outputs: Vec::new(),
+            masked: HashSet::new(),
             problems: Vec::new(),
         }
     }

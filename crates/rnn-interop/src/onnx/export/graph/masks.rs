@@ -104,6 +104,7 @@ impl Writer<'_> {
             self.emit("MatMul", &[&moves, &x], &[name], vec![]);
         }
         if let Some(name) = outputs.get(1).filter(|name| !name.is_empty()) {
+            self.masked.extend(node.outputs.get(1).copied().flatten());
             let axis = self.out.integers(&[1]);
             let lengths = self.put("ReduceSum", &[&ones, &axis], vec![int("keepdims", 0)]);
             let to = super::types::data_type(Kind::Int) as i64;

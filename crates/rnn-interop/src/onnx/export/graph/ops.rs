@@ -1,12 +1,9 @@
 //! The nodes of ONNX for each op of the graph.
 
 use super::super::super::proto::AttributeProto;
-use super::super::data;
-use super::super::nodes::{float, graph, int, ints, tensor, text};
+use super::super::nodes::{float, graph, int, ints, text};
 use super::{Writer, known};
-use crate::graph::{
-    Binary, Branch, Compare, Gemm, Kind, Node, Op, Parts, Reduce, ReduceKind, Slot, Stored, Unary, Window,
-};
+use crate::graph::{Binary, Branch, Compare, Kind, Node, Op, Parts, Reduce, ReduceKind, Slot, Unary, Window};
 use crate::value::Value;
 use rnn_api::UnaryOp;
 
@@ -18,8 +15,10 @@ pub(super) fn opset(parts: &Parts, nodes: &[Node]) -> i64 {
             Op::Unary(Unary::Gelu { .. }) => 20,
             // Parts of which the last is shorter.
             Op::Split { sizes: None, .. } if given(1).is_none() => 18,
-            Op::Reduce(Reduce { kind, .. }) if *kind != ReduceKind::Sum => {
-                if given(1).is_some_and(|slot| known(parts, slot).is_none()) { 18 } else { 17 }
+            Op::Reduce(Reduce { kind, .. })
+                if *kind != ReduceKind::Sum && given(1).is_some_and(|slot| known(parts, slot).is_none()) =>
+            {
+                18
             }
             Op::Pad { .. } if given(3).is_some() => 18,
             Op::If(branches) => branches.iter().map(|branch| opset(parts, &branch.nodes)).max().unwrap_or(17),
@@ -29,7 +28,7 @@ pub(super) fn opset(parts: &Parts, nodes: &[Node]) -> i64 {
     nodes.iter().map(of).max().unwrap_or(17)
 }
 
-type Outcome = Result<(), String>;
+pub(super) type Outcome = Result<(), String>;
 
 impl Writer<'_> {
     pub(super) fn node(&mut self, node: &Node) -> Outcome {
@@ -79,7 +78,7 @@ impl Writer<'_> {
     }
 
     /// One node with the same inputs and outputs.
-    fn same(&mut self, node: &Node, op: &str, attributes: Vec<AttributeProto>) -> Outcome {
+    pub(super) fn same(&mut self, node: &Node, op: &str, attributes: Vec<AttributeProto>) -> Outcome {
         let inputs = self.inputs(node);
         self.last(node, op, &inputs, attributes)
     }
@@ -127,7 +126,7 @@ impl Writer<'_> {
     }
 
     /// The input where there is one, else the attribute as one.
-    fn or_integers(&mut self, node: &Node, n: usize, own: Option<&Vec<i64>>) -> String {
+    pub(super) fn or_integers(&mut self, node: &Node, n: usize, own: Option<&Vec<i64>>) -> String {
         let given = self.input(node, n);
         given.or_else(|| own.map(|own| self.out.integers(own))).unwrap_or_default()
     }
@@ -193,107 +192,6 @@ impl Writer<'_> {
         self.last(node, "Clip", &inputs, vec![])
     }
 
-    fn product(&mut self, node: &Node) -> Outcome {
-        match &node.op {
-            Op::Gemm(Gemm { alpha, beta, transpose_a, transpose_b }) => {
-                let attributes = vec![
-                    float("alpha", *alpha),
-                    float("beta", *beta),
-                    int("transA", (*transpose_a).into()),
-                    int("transB", (*transpose_b).into()),
-                ];
-                self.same(node, "Gemm", attributes)
-            }
-            Op::Embedding => {
-                let mut rows = self.cast_input(node, 1, Kind::Int)?;
-                // Numbers of rows may be given as floating-point ones, where the source of the model takes both.
-                if self.parts.inputs.iter().any(|port| port.kind.is_none() && port.name == rows) {
-                    rows = self.cast(&rows, Kind::Int);
-                }
-                let inputs = [self.need(node, 0)?, rows];
-                self.last(node, "Gather", &inputs, vec![int("axis", 0)])
-            }
-            Op::Linear if self.rank(node.inputs[0]) == Some(2) => {
-                self.same(node, "Gemm", vec![int("transB", 1)])
-            }
-            Op::Linear => {
-                let (x, weight) = (self.need(node, 0)?, self.need(node, 1)?);
-                let turned = self.put("Transpose", &[&weight], vec![ints("perm", &[1, 0])]);
-                let Some(bias) = self.input(node, 2) else {
-                    return self.last(node, "MatMul", &[x, turned], vec![]);
-                };
-                let product = self.put("MatMul", &[&x, &turned], vec![]);
-                self.last(node, "Add", &[product, bias], vec![])
-            }
-            _ => self.same(node, "MatMul", vec![]),
-        }
-    }
-
-    /// Integers are floating-point numbers without their zero point, as the model computes.
-    fn quantised(&mut self, node: &Node) -> Outcome {
-        match node.op {
-            Op::MatMulInteger => {
-                let factors = [self.centred(node, 0, 2)?, self.centred(node, 1, 3)?];
-                self.last(node, "MatMul", &factors, vec![])
-            }
-            Op::DequantizeLinear { axis } => {
-                let along = self.along(node, axis)?;
-                let [scale, zero] = [1, 2].map(|n| {
-                    let value = self.input(node, n)?;
-                    Some(self.put("Reshape", &[&value, &along], vec![]))
-                });
-                let mut x = self.cast_input(node, 0, Kind::Float)?;
-                if let Some(zero) = zero {
-                    let zero = self.cast(&zero, Kind::Float);
-                    x = self.put("Sub", &[&x, &zero], vec![]);
-                }
-                self.last(node, "Mul", &[x, scale.ok_or("no scale")?], vec![])
-            }
-            _ => {
-                let outputs = self.outputs(node);
-                let x = self.need(node, 0)?;
-                let one = self.number(1.0)?;
-                let zero = self.constant(&Value::Int(crate::Host::scalar(0)));
-                let zero = zero.map_err(|error| error.to_string())?;
-                for (value, output) in
-                    [x, one, zero].iter().zip(&outputs).filter(|(_, name)| !name.is_empty())
-                {
-                    self.emit("Identity", &[value], &[output], vec![]);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn centred(&mut self, node: &Node, n: usize, zero: usize) -> Result<String, String> {
-        let value = self.cast_input(node, n, Kind::Float)?;
-        if self.input(node, zero).is_none() {
-            return Ok(value);
-        }
-        let zero = self.cast_input(node, zero, Kind::Float)?;
-        Ok(self.put("Sub", &[&value, &zero], vec![]))
-    }
-
-    /// The shape of scales: one, or one for each element of an axis.
-    fn along(&mut self, node: &Node, axis: i64) -> Result<String, String> {
-        let scale = node.inputs.get(1).copied().flatten();
-        let stored = self.parts.stored.iter().find(|(slot, _)| Some(*slot) == scale);
-        let dims = stored.map(|(_, stored)| match stored {
-            Stored::Constant(value) => value.dims().to_vec(),
-            Stored::Param(_, param) => param.dims().to_vec(),
-        });
-        let dims = dims.ok_or("scales that are no constants are not supported")?;
-        let shape = match dims[..] {
-            [length] if length > 1 => {
-                let rank = self.rank(node.inputs[0]).ok_or("the number of axes of x is not known")?;
-                let at = if axis < 0 { axis + rank as i64 } else { axis };
-                (0..rank as i64).map(|n| if n == at { length as i64 } else { 1 }).collect()
-            }
-            _ => Vec::new(),
-        };
-        Ok(self.out.integers(&shape))
-    }
-
     /// Before opset 13 the axes from one on were one.
     fn softmax(&mut self, node: &Node, axis: i64, log: bool, flatten: bool) -> Outcome {
         let op = if log { "LogSoftmax" } else { "Softmax" };
@@ -339,67 +237,6 @@ impl Writer<'_> {
             attributes.push(ints("axes", &fixed));
         }
         self.last(node, op, &inputs, attributes)
-    }
-
-    /// Nodes that read or change shapes, or move elements.
-    fn shape(&mut self, node: &Node) -> Outcome {
-        match &node.op {
-            Op::Shape { start, end } => {
-                let end = end.map(|end| int("end", end));
-                self.same(node, "Shape", [int("start", *start)].into_iter().chain(end).collect())
-            }
-            Op::Size => self.same(node, "Size", vec![]),
-            Op::Cast(kind) => self.same(node, "Cast", vec![int("to", super::types::data_type(*kind) as i64)]),
-            Op::ConstantOfShape(value) => {
-                let mut one = data(value).map_err(|error| error.to_string())?;
-                one.dims = vec![1];
-                self.same(node, "ConstantOfShape", vec![tensor("value", one)])
-            }
-            Op::Range => self.same(node, "Range", vec![]),
-            Op::Gather { axis } => self.same(node, "Gather", vec![int("axis", *axis)]),
-            Op::Slice(slice) => {
-                let mut inputs = vec![self.need(node, 0)?];
-                let own = [&slice.starts, &slice.ends, &slice.axes];
-                inputs.extend((1..).zip(own).map(|(n, own)| self.or_integers(node, n, own.as_ref())));
-                inputs.push(self.input(node, 4).unwrap_or_default());
-                self.last(node, "Slice", &inputs, vec![])
-            }
-            Op::Split { axis, sizes, parts } => {
-                let sizes = self.or_integers(node, 1, sizes.as_ref());
-                let mut attributes = vec![int("axis", *axis)];
-                if sizes.is_empty() {
-                    attributes.push(int("num_outputs", *parts as i64));
-                }
-                let inputs = [self.need(node, 0)?, sizes];
-                self.last(node, "Split", &inputs, attributes)
-            }
-            Op::Concat { axis } => self.same(node, "Concat", vec![int("axis", *axis)]),
-            Op::Pad { mode, pads, value } => {
-                let filler = match self.input(node, 2) {
-                    Some(filler) => filler,
-                    None => self.number(*value)?,
-                };
-                let pads = self.or_integers(node, 1, pads.as_ref());
-                let axes = self.input(node, 3).unwrap_or_default();
-                let inputs = [self.need(node, 0)?, pads, filler, axes];
-                self.last(node, "Pad", &inputs, vec![text("mode", mode)])
-            }
-            Op::Reshape { allow_zero } => {
-                self.same(node, "Reshape", vec![int("allowzero", (*allow_zero).into())])
-            }
-            Op::Flatten { axis } => self.same(node, "Flatten", vec![int("axis", *axis)]),
-            Op::Transpose { perm } => {
-                self.same(node, "Transpose", perm.iter().map(|perm| ints("perm", perm)).collect())
-            }
-            Op::Expand => self.same(node, "Expand", vec![]),
-            Op::Unsqueeze { axes } | Op::Squeeze { axes } => {
-                let op = if matches!(node.op, Op::Squeeze { .. }) { "Squeeze" } else { "Unsqueeze" };
-                let inputs = [self.need(node, 0)?, self.or_integers(node, 1, axes.as_ref())];
-                self.last(node, op, &inputs, vec![])
-            }
-            Op::Identity => self.same(node, "Identity", vec![]),
-            _ => Err("ONNX has no such node".to_string()),
-        }
     }
 }
 

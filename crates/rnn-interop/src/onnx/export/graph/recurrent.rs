@@ -5,7 +5,7 @@ use super::super::super::recurrent::OfInputs;
 use super::super::nodes::{int, ints};
 use super::super::stack::{attributes, missing_in_onnx, op};
 use super::Writer;
-use crate::graph::{Layer, Make, Node, Op, Recurrent};
+use crate::graph::{Layer, Make, Node, Op, Recurrent, Slot};
 use rnn_api::{Direction, StackSpec, Tensor};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ fn joined(layer: &Recurrent) -> Result<(StackSpec, BTreeMap<String, Tensor>), St
         let own = pass.module().named_parameters().into_iter();
         params.extend(own.map(|(name, param)| (format!("{name}{suffix}"), param.value())));
     }
-    let mut spec = first.clone();
+    let mut spec = *first;
     if layer.passes.len() == 2 {
         spec.direction = Direction::Bidirectional;
     }
@@ -34,6 +34,14 @@ fn joined(layer: &Recurrent) -> Result<(StackSpec, BTreeMap<String, Tensor>), St
         Some(option) => Err(format!("ONNX has no {option}")),
         None => Ok((spec, params)),
     }
+}
+
+/// A last state that is the initial one where a row has no steps.
+struct Held {
+    slot: Slot,
+    initial: String,
+    last: String,
+    wanted: String,
 }
 
 impl Writer<'_> {
@@ -47,8 +55,9 @@ impl Writer<'_> {
         inputs[4] = self.lengths(node, 1);
         inputs[5] = self.swapped_input(node, 2, layer.batch_first);
         inputs[6] = self.swapped_input(node, 3, layer.batch_first);
+        let held = self.held(node);
         self.with_outputs(node, op(spec.cell.kind), &inputs, attributes, layer.batch_first);
-        Ok(())
+        self.choose(node, held, layer.batch_first)
     }
 
     /// W, R, B, and P behind four empty inputs. Nodes that share a layer share its weights.
@@ -95,6 +104,40 @@ impl Writer<'_> {
         inputs.push(self.input(node, 7).unwrap_or_default());
         let attributes = attributes.collect();
         self.with_outputs(node, &own.op_type, &inputs, attributes, batch_first);
+        Ok(())
+    }
+
+    /// Of a row that is masked as a whole other programs return zeros, whatever its initial states are. Here those stay: the
+    /// states that there are get another name, which the node computes, and a choice between both follows it.
+    fn held(&mut self, node: &Node) -> Vec<Held> {
+        let lengths = node.inputs.get(1).copied().flatten();
+        if !lengths.is_some_and(|slot| self.masked.contains(&slot)) {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        for (output, state) in [(1, 2), (2, 3)] {
+            let (Some(initial), Some(Some(slot))) = (self.input(node, state), node.outputs.get(output))
+            else {
+                continue;
+            };
+            let (wanted, last) = (self.name(*slot), self.out.fresh("last"));
+            self.names.insert(*slot, last.clone());
+            all.push(Held { slot: *slot, initial, last, wanted });
+        }
+        all
+    }
+
+    fn choose(&mut self, node: &Node, held: Vec<Held>, batch_first: bool) -> Result<(), String> {
+        let Some(lengths) = self.input(node, 1).filter(|_| !held.is_empty()) else { return Ok(()) };
+        let zero = self.constant(&crate::Host::scalar(0).into()).map_err(|error| error.to_string())?;
+        let runs = self.put("Greater", &[&lengths, &zero], vec![]);
+        // States are [B, D, H] or [D, B, H].
+        let axes = self.out.integers(if batch_first { &[1, 2] } else { &[1] });
+        let runs = self.put("Unsqueeze", &[&runs, &axes], vec![]);
+        for Held { slot, initial, last, wanted } in held {
+            self.emit("Where", &[&runs, &last, &initial], &[&wanted], vec![]);
+            self.names.insert(slot, wanted);
+        }
         Ok(())
     }
 

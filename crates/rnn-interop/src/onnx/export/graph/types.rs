@@ -84,8 +84,8 @@ fn results(parts: &Parts, node: &Node, types: &HashMap<Slot, Type>) -> Vec<Type>
     let (x, rank) = (at(0), at(0).rank);
     let of = |kind: Kind, rank: Option<usize>| vec![Type { kind, rank }];
     let broadcast = || {
-        let ranks = (0..node.inputs.len()).map(|n| at(n).rank);
-        ranks.fold(Some(0), |most, rank| Some(most?.max(rank?)))
+        let mut ranks = (0..node.inputs.len()).map(|n| at(n).rank);
+        ranks.try_fold(0, |most, rank| Some(most.max(rank?)))
     };
     let known = |n: usize| {
         let slot = node.inputs.get(n).copied().flatten()?;
