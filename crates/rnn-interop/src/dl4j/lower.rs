@@ -127,7 +127,9 @@ impl Lowering<'_> {
         let made = recurrence(layer, cell, both, self.graph.device)?;
         let passes = vec![made];
         // [T, D, B, H]
-        let y = self.graph.node(Op::Recurrent(Arc::new(Recurrent { passes, batch_first: false })), &[x]);
+        let y = self
+            .graph
+            .node(Op::Recurrent(Arc::new(Recurrent { passes, batch_first: false, above: Vec::new() })), &[x]);
         let reduce =
             |kind| Op::Reduce(Reduce { kind, axes: Some(vec![1]), keep: false, none_is_identity: false });
         Ok(match ways {

@@ -5,6 +5,7 @@
 mod builder;
 mod convolve;
 mod embedding;
+mod fuse;
 mod host;
 mod mask;
 mod model;

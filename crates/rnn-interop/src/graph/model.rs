@@ -111,7 +111,10 @@ impl Outputs {
 }
 
 impl Model {
-    pub(crate) fn new(parts: Parts, device: &Device) -> Self {
+    /// # Errors
+    /// A failing device.
+    pub(crate) fn new(mut parts: Parts, device: &Device) -> Result<Self> {
+        super::fuse::fuse(&mut parts, device)?;
         let mut last = vec![None; parts.slots];
         for (n, node) in parts.nodes.iter().enumerate() {
             node.each_read(&mut |slot| last[slot] = Some(n));
@@ -119,7 +122,7 @@ impl Model {
         for port in &parts.outputs {
             last[port.slot] = None;
         }
-        Model { parts, device: device.clone(), last }
+        Ok(Model { parts, device: device.clone(), last })
     }
 
     /// The inputs that a run needs.
@@ -161,7 +164,8 @@ impl Model {
         layers.collect()
     }
 
-    /// A recurrent layer, to be part of another model. It shares its parameters with this one.
+    /// A recurrent layer, to be part of another model. It shares its parameters with this one. Equal nodes in a row are one
+    /// stack with the name of the first.
     ///
     /// # Errors
     /// [`Error::Missing`]: there is no layer of this name, or it is of another kind.
@@ -176,7 +180,15 @@ impl Model {
             (Some(_), Some(_)) => {
                 Err(missing("its directions are layers of their own; see Model::layers".into()))
             }
-            (None, _) => Err(missing(format!("no such layer; there are {}", names()))),
+            (None, _) => {
+                let stacks = self.recurrent();
+                let mut above =
+                    stacks.iter().flat_map(|(stack, own)| (1..).zip(&own.above).map(move |n| (stack, n)));
+                Err(missing(match above.find(|(_, (_, own))| *own == name) {
+                    Some((stack, (n, _))) => format!("it is layer {n} of the stack `{stack}`"),
+                    None => format!("no such layer; there are {}", names()),
+                }))
+            }
         }
     }
 

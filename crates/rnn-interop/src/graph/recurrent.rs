@@ -54,9 +54,11 @@ pub(crate) struct Recurrent {
     pub(crate) passes: Vec<Layer>,
     /// Whether the batch is the first axis of all arrays.
     pub(crate) batch_first: bool,
+    /// The names of the nodes that became layers 1, 2, .. of a stack.
+    pub(crate) above: Vec<String>,
 }
 
-/// What a pass returns: `[T, B, D*H]`, `[D, B, H]`, `[D, B, H]`.
+/// What a pass returns: `[T, B, D*H]`, `[L*D, B, H]`, `[L*D, B, H]`.
 struct Run {
     y: Tensor,
     h: Tensor,
@@ -154,7 +156,7 @@ impl Module for Recurrent {
 }
 
 impl Recurrent {
-    /// Inputs: x `[T, B, I]`, lengths `[B]`, h `[D, B, H]`, c `[D, B, H]`, all but x optional. Outputs: y `[T, D, B, H]`,
+    /// Inputs: x `[T, B, I]`, lengths `[B]`, h `[L*D, B, H]`, c `[L*D, B, H]`, all but x optional. Outputs: y `[T, D, B, H]`,
     /// h, and c of an LSTM.
     pub(super) fn run(&self, inputs: &Inputs<'_>) -> Result<Vec<Value>, Why> {
         let swapped =
@@ -172,8 +174,9 @@ impl Recurrent {
         let (mut ys, mut hs, mut cs, mut first) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for layer in &self.passes {
             let (count, size) = (layer.spec().num_directions(), layer.spec().hidden_size);
+            let states = count * layer.spec().num_layers;
             let part = |state: &Option<Tensor>| {
-                state.as_ref().map(|state| state.slice(0, first..first + count)).transpose()
+                state.as_ref().map(|state| state.slice(0, first..first + states)).transpose()
             };
             let (h, c) = (part(&h)?, part(&c)?);
             let run = rows.pass(layer, &x, h.as_ref(), c.as_ref())?;
@@ -181,7 +184,7 @@ impl Recurrent {
             ys.push(run.y.reshape(&[steps, batch, count, size])?.permute(&[0, 2, 1, 3])?);
             hs.push(run.h);
             cs.extend(run.c);
-            first += count;
+            first += states;
         }
         let joined = |parts: &[Tensor], axis: usize| match parts {
             [one] => Ok(one.clone()),

@@ -46,7 +46,7 @@ impl Model {
         let graph = model.graph.ok_or_else(|| refused(vec!["an ONNX model without a graph".into()]))?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let parts = build::parts(&graph, opset, folder, device).map_err(refused)?;
-        Ok(Model::new(parts, device))
+        Model::new(parts, device)
     }
 }
 

@@ -128,7 +128,7 @@ pub(super) fn layer(node: &NodeProto, weights: &Weights, device: &Device) -> Res
         fill(&layer, weights, &kind, &settings, &parts, device)?;
         Ok(layer)
     });
-    Ok(Recurrent { passes: passes.collect::<Result<_, String>>()?, batch_first })
+    Ok(Recurrent { passes: passes.collect::<Result<_, String>>()?, batch_first, above: Vec::new() })
 }
 
 #[derive(Clone, Copy)]

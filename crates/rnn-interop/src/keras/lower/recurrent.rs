@@ -215,7 +215,7 @@ impl<'a> Lowering<'a> {
             }
             [] => return Err("it has no cell".to_string()),
         };
-        let alone = |pass| Arc::new(Recurrent { passes: vec![pass], batch_first: true });
+        let alone = |pass| Arc::new(Recurrent { passes: vec![pass], batch_first: true, above: Vec::new() });
         let cells: Vec<_> = cells.into_iter().map(alone).collect();
         self.made.insert(&layer.name, Made::Recurrent(cells.clone()));
         Ok(cells)

@@ -44,7 +44,7 @@ fn model(case: &Json) -> Model {
     let device = Device::cpu();
     let parts = parts(&config, &weights(&case["weights"]), &device);
     let parts = parts.unwrap_or_else(|problems| panic!("{}: {problems:?}", case["name"]));
-    Model::new(parts, &device)
+    Model::new(parts, &device).unwrap()
 }
 
 fn run(model: &Model, inputs: &Json, further: &[(&str, Value)]) -> Outputs {

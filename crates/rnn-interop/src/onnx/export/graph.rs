@@ -99,7 +99,7 @@ struct Writer<'a> {
     /// The name of the node that is written.
     title: String,
     /// The weights of layers that are written: nodes may share a layer.
-    cells: HashMap<*const Recurrent, Vec<String>>,
+    cells: HashMap<*const Recurrent, Vec<Vec<String>>>,
     /// The names of the model's outputs.
     outputs: Vec<String>,
     /// Lengths that are counted from masks.

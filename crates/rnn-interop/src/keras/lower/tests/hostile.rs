@@ -79,7 +79,7 @@ fn changed_configs_give_errors_and_no_panics() {
                 refused += 1;
                 continue;
             };
-            let model = Model::new(parts, &device);
+            let model = Model::new(parts, &device).unwrap();
             let value = |array: &crate::keras::hdf5::Array| {
                 Value::from(Tensor::from_slice(&device, &array.values, &array.dims).unwrap())
             };

@@ -45,19 +45,86 @@ struct Held {
 }
 
 impl Writer<'_> {
+    /// One node for each layer of a stack.
     pub(super) fn recurrent(&mut self, node: &Node, layer: &Arc<Recurrent>) -> Result<(), String> {
         let (spec, params) = joined(layer)?;
         let specs: Vec<&StackSpec> = layer.passes.iter().map(Layer::spec).collect();
         let attributes = attributes(&specs).map_err(|error| error.to_string())?;
-        let mut inputs = vec![self.swapped_input(node, 0, layer.batch_first)];
-        inputs.extend(self.weights(&node.name, layer, &spec, &params)?);
-        inputs.resize(inputs.len().max(7), String::new());
-        inputs[4] = self.lengths(node, 1);
-        inputs[5] = self.swapped_input(node, 2, layer.batch_first);
-        inputs[6] = self.swapped_input(node, 3, layer.batch_first);
+        let weights = self.weights(&node.name, layer, &spec, &params)?;
+        let lengths = self.lengths(node, 1);
+        let states = [2, 3].map(|n| self.swapped_input(node, n, layer.batch_first));
         let held = self.held(node);
-        self.with_outputs(node, op(spec.cell.kind), &inputs, attributes, layer.batch_first);
+        let wanted = self.outputs(node);
+        let mut x = self.swapped_input(node, 0, layer.batch_first);
+        let mut made: Vec<Vec<String>> = vec![Vec::new(); wanted.len()];
+        let names = std::iter::once(&node.name).chain(&layer.above);
+        for (n, (own, name)) in weights.iter().zip(names).enumerate() {
+            if n > 0 {
+                x = self.between(&made[0][n - 1], spec.num_directions());
+            }
+            let mut inputs = [&[x.clone()], &own[..]].concat();
+            inputs.resize(inputs.len().max(7), String::new());
+            inputs[4].clone_from(&lengths);
+            for (input, state) in [5, 6].into_iter().zip(&states) {
+                inputs[input] = self.state_of(state, n, weights.len(), spec.num_directions());
+            }
+            let last = n + 1 == weights.len();
+            let direct = |k: usize| !layer.batch_first && (k == 0 && last || weights.len() == 1);
+            let outputs: Vec<String> = (0..wanted.len())
+                .map(|k| match (k, last) {
+                    (0, false) => self.out.fresh("steps"),
+                    _ if wanted[k].is_empty() || direct(k) => wanted[k].clone(),
+                    _ => self.out.fresh("made"),
+                })
+                .collect();
+            let title = self.layer_title(name);
+            let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+            let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
+            self.node_of(title, op(spec.cell.kind), &inputs, &names, attributes.clone());
+            made.iter_mut().zip(outputs).for_each(|(all, own)| all.push(own));
+        }
+        for (n, (made, wanted)) in made.iter().zip(&wanted).enumerate() {
+            let parts = if n == 0 { &made[made.len() - 1..] } else { &made[..] };
+            if !wanted.is_empty() && *parts != [wanted.clone()] {
+                self.given(parts, wanted, n == 0, layer.batch_first);
+            }
+        }
         self.choose(node, held, layer.batch_first)
+    }
+
+    /// The steps `[T, D, B, H]` of one layer as the input `[T, B, D*H]` of the next.
+    fn between(&mut self, y: &str, directions: usize) -> String {
+        if directions == 1 {
+            let axis = self.out.integers(&[1]);
+            return self.put("Squeeze", &[y, &axis], vec![]);
+        }
+        let turned = self.put("Transpose", &[y], vec![ints("perm", &[0, 2, 1, 3])]);
+        let sizes = self.out.integers(&[0, 0, -1]);
+        self.put("Reshape", &[&turned, &sizes], vec![])
+    }
+
+    /// The part of initial states `[L*D, B, H]` that is one layer's.
+    fn state_of(&mut self, states: &str, layer: usize, layers: usize, directions: usize) -> String {
+        if states.is_empty() || layers == 1 {
+            return states.to_string();
+        }
+        let [from, to] = [layer, layer + 1].map(|n| self.out.integers(&[(n * directions) as i64]));
+        let axis = self.out.integers(&[0]);
+        self.put("Slice", &[states, &from, &to, &axis], vec![])
+    }
+
+    /// What the layers made, in the arrangement and under the name that the graph has.
+    fn given(&mut self, made: &[String], wanted: &str, steps: bool, batch_first: bool) {
+        let parts: Vec<&str> = made.iter().map(String::as_str).collect();
+        let perm: &[i64] = if steps { &[2, 0, 1, 3] } else { &[1, 0, 2] };
+        match (&parts[..], batch_first) {
+            ([one], true) => self.emit("Transpose", &[one], &[wanted], vec![ints("perm", perm)]),
+            (_, false) => self.emit("Concat", &parts, &[wanted], vec![int("axis", 0)]),
+            (_, true) => {
+                let joined = self.put("Concat", &parts, vec![int("axis", 0)]);
+                self.emit("Transpose", &[&joined], &[wanted], vec![ints("perm", perm)]);
+            }
+        }
     }
 
     /// W, R, B, and P behind four empty inputs. Nodes that share a layer share its weights.
@@ -67,11 +134,12 @@ impl Writer<'_> {
         layer: &Arc<Recurrent>,
         spec: &StackSpec,
         params: &BTreeMap<String, Tensor>,
-    ) -> Result<Vec<String>, String> {
+    ) -> Result<Vec<Vec<String>>, String> {
         if let Some(weights) = self.cells.get(&Arc::as_ptr(layer)) {
             return Ok(weights.clone());
         }
-        let weights = self.out.weights_of(name, spec, params, 0).map_err(|error| error.to_string())?;
+        let all = (0..spec.num_layers).map(|n| self.out.weights_of(name, spec, params, n));
+        let weights = all.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
         self.cells.insert(Arc::as_ptr(layer), weights.clone());
         Ok(weights)
     }

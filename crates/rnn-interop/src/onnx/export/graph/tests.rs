@@ -272,12 +272,13 @@ fn what_onnx_lacks_is_listed_at_once() {
         builder.begin(name, "LSTM");
         let lstm = LstmConfig::new(sizes[0], sizes[1]).with_candidate_activation(Activation::HardTanh);
         let layer = crate::graph::Layer::Lstm(lstm.init(&device, 1).unwrap());
-        let recurrent = crate::graph::Recurrent { passes: vec![layer], batch_first: false };
+        let recurrent =
+            crate::graph::Recurrent { passes: vec![layer], batch_first: false, above: Vec::new() };
         value = builder.node(crate::graph::Op::Recurrent(recurrent.into()), &[value]);
         value = builder.at(value, 1, 0);
     }
     let output = crate::Port::new("y", value);
-    let own = Model::new(builder.finish(vec![port], vec![output]), &device);
+    let own = Model::new(builder.finish(vec![port], vec![output]), &device).unwrap();
     let file = File::new("refused");
     let error = export_graph(&own, &file.0).unwrap_err().to_string();
     for node in ["node `one` (LSTM)", "node `two` (LSTM)"] {

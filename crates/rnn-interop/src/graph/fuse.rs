@@ -1,0 +1,355 @@
+//! Equal recurrent nodes, of which each reads nothing but the steps of the one before it, become one stack. Other systems write
+//! one node for each layer.
+
+use super::model::{Node, Parts, Slot, Stored};
+use super::op::Op;
+use super::recurrent::{Layer, Recurrent};
+use super::take::Slice;
+use crate::value::Value;
+use rnn_api::nn::{GruConfig, LstmConfig, RecurrentConfig, RnnConfig};
+use rnn_api::{Array, Device, Result, StackSpec};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// Fuses what can be fused. Results, values of parameters and what is trained stay the same; a parameter of the second node
+/// is one of layer 1 of the first.
+///
+/// # Errors
+/// A failing device.
+pub(super) fn fuse(parts: &mut Parts, device: &Device) -> Result<()> {
+    let chains = Links::of(parts).chains();
+    let mut nodes: Vec<Option<Node>> = std::mem::take(&mut parts.nodes).into_iter().map(Some).collect();
+    let mut placed: HashMap<usize, Vec<Node>> = HashMap::new();
+    let mut failed = None;
+    for chain in chains {
+        let members: Vec<&Node> = chain.members.iter().filter_map(|&n| nodes[n].as_ref()).collect();
+        match stack(&members, device) {
+            Ok(Some(stack)) => {
+                let new = replacement(parts, &members, stack);
+                chain.members.iter().chain(&chain.between).for_each(|&n| nodes[n] = None);
+                placed.insert(chain.place, new);
+            }
+            Ok(None) => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    for (n, node) in nodes.into_iter().enumerate() {
+        parts.nodes.extend(placed.remove(&n).into_iter().flatten());
+        parts.nodes.extend(node);
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Nodes that become one.
+struct Chain {
+    members: Vec<usize>,
+    /// The nodes that only rearrange the steps from one member to the next.
+    between: Vec<usize>,
+    /// The node in whose place the stack runs.
+    place: usize,
+}
+
+/// Who reads what.
+struct Links<'a> {
+    parts: &'a Parts,
+    makers: HashMap<Slot, usize>,
+    /// The nodes that read a slot; an output of the model counts as one behind all nodes.
+    readers: HashMap<Slot, Vec<usize>>,
+    /// How many nodes have a layer.
+    uses: HashMap<*const Recurrent, usize>,
+}
+
+fn layer_of(node: &Node) -> Option<&Arc<Recurrent>> {
+    if let Op::Recurrent(layer) = &node.op { Some(layer) } else { None }
+}
+
+fn at(node: &Node, n: usize) -> Option<Slot> {
+    node.inputs.get(n).copied().flatten()
+}
+
+impl<'a> Links<'a> {
+    fn of(parts: &'a Parts) -> Self {
+        let (mut makers, mut readers, mut uses) = (HashMap::new(), HashMap::new(), HashMap::new());
+        for (n, node) in parts.nodes.iter().enumerate() {
+            makers.extend(node.outputs.iter().flatten().map(|&slot| (slot, n)));
+            node.each_read(&mut |slot| readers.entry(slot).or_insert_with(Vec::new).push(n));
+            if let Some(layer) = layer_of(node) {
+                *uses.entry(Arc::as_ptr(layer)).or_insert(0) += 1;
+            }
+        }
+        for port in &parts.outputs {
+            readers.entry(port.slot).or_default().push(parts.nodes.len());
+        }
+        Links { parts, makers, readers, uses }
+    }
+
+    fn chains(&self) -> Vec<Chain> {
+        // The node after each, and what is between them.
+        let links: HashMap<usize, (usize, Vec<usize>)> = (0..self.parts.nodes.len())
+            .filter_map(|b| self.link(b).map(|(a, between)| (a, (b, between))))
+            .collect();
+        let inner: HashSet<usize> = links.values().map(|(b, _)| *b).collect();
+        let mut starts: Vec<usize> = links.keys().copied().filter(|a| !inner.contains(a)).collect();
+        starts.sort_unstable();
+        let mut chains = Vec::new();
+        for start in starts {
+            let mut chain = Chain { members: vec![start], between: Vec::new(), place: start };
+            let mut last = start;
+            while let Some((next, between)) = links.get(&last) {
+                let members = [&chain.members[..], &[*next]].concat();
+                match self.place(&members) {
+                    Some(place) => {
+                        chain = Chain { members, between: [&chain.between[..], between].concat(), place };
+                    }
+                    // The stack so far ends; another may begin.
+                    None => {
+                        let begun = Chain { members: vec![*next], between: Vec::new(), place: *next };
+                        chains.push(std::mem::replace(&mut chain, begun));
+                    }
+                }
+                last = *next;
+            }
+            chains.push(chain);
+        }
+        chains.retain(|chain| chain.members.len() > 1);
+        chains
+    }
+
+    /// The node before node `b` in a stack.
+    fn link(&self, b: usize) -> Option<(usize, Vec<usize>)> {
+        let second = &self.parts.nodes[b];
+        let below = layer_of(second)?;
+        let (a, between) = self.source(at(second, 0)?, b, below.batch_first)?;
+        let first = &self.parts.nodes[a];
+        let above = layer_of(first)?;
+        let ([one], [two]) = (&above.passes[..], &below.passes[..]) else { return None };
+        let alone = |layer: &Arc<Recurrent>| self.uses.get(&Arc::as_ptr(layer)) == Some(&1);
+        let spec = StackSpec { input_size: two.spec().input_size, ..*one.spec() };
+        let equal = spec == *two.spec()
+            && spec.input_size == one.spec().output_size()
+            && std::mem::discriminant(one) == std::mem::discriminant(two)
+            && above.batch_first == below.batch_first
+            && at(first, 1) == at(second, 1)
+            && at(first, 2).is_some() == at(second, 2).is_some()
+            && at(first, 3).is_some() == at(second, 3).is_some();
+        (equal && alone(above) && alone(below)).then_some((a, between))
+    }
+
+    /// The recurrent node whose steps `[T, D, B, H]`, or `[B, T, D, H]`, are `[T, B, D*H]` in a slot that node `reader` alone
+    /// reads, and the nodes between.
+    fn source(&self, slot: Slot, reader: usize, batch_first: bool) -> Option<(usize, Vec<usize>)> {
+        let n = self.only(slot, reader)?;
+        let node = &self.parts.nodes[n];
+        let directions =
+            |a: usize| layer_of(&self.parts.nodes[a]).map(|layer| layer.passes[0].spec().num_directions());
+        let axis = if batch_first { 2 } else { 1 };
+        match &node.op {
+            Op::Identity => {
+                let (a, between) = self.source(at(node, 0)?, n, batch_first)?;
+                Some((a, [&between[..], &[n]].concat()))
+            }
+            Op::Squeeze { axes } => {
+                let a = self.steps_of(at(node, 0)?, &[n])?;
+                let axes = self.integers(node, 1).or(axes.as_deref())?;
+                let one = directions(a) == Some(1) && (axes == [axis] || axes == [axis - 4]);
+                one.then(|| (a, vec![n]))
+            }
+            Op::Reshape { allow_zero: false } => {
+                let turn = if batch_first { None } else { Some(self.only(at(node, 0)?, n)?) };
+                let a = match turn {
+                    None => self.steps_of(at(node, 0)?, &[n])?,
+                    Some(turn) => {
+                        let Op::Transpose { perm: Some(perm) } = &self.parts.nodes[turn].op else {
+                            return None;
+                        };
+                        let turns = *perm == [0, 2, 1, 3];
+                        self.steps_of(at(&self.parts.nodes[turn], 0)?, &[turn]).filter(|_| turns)?
+                    }
+                };
+                let size = layer_of(&self.parts.nodes[a])?.passes[0].spec().output_size() as i64;
+                let sizes = self.integers(node, 1)?;
+                let joins = sizes == [0, 0, -1] || sizes == [0, 0, size];
+                joins.then(|| (a, turn.into_iter().chain([n]).collect()))
+            }
+            // Each direction for itself, and both side by side.
+            Op::Concat { axis: -1 | 2 } => {
+                let [Some(ahead), Some(back)] = node.inputs[..] else { return None };
+                let ways = [self.only(ahead, n)?, self.only(back, n)?];
+                let is_way = |d: i64| {
+                    let way = &self.parts.nodes[ways[d as usize]];
+                    matches!(way.op, Op::Gather { axis: own } if own == axis)
+                        && self.scalar(at(way, 1)) == Some(d)
+                };
+                let y = at(&self.parts.nodes[ways[0]], 0)?;
+                let a = self.steps_of(y, &ways)?;
+                let both = at(&self.parts.nodes[ways[1]], 0) == Some(y) && directions(a) == Some(2);
+                (both && is_way(0) && is_way(1)).then(|| (a, vec![ways[0], ways[1], n]))
+            }
+            _ => None,
+        }
+    }
+
+    /// The maker of a slot that node `reader` alone reads.
+    fn only(&self, slot: Slot, reader: usize) -> Option<usize> {
+        let alone = self.readers.get(&slot).is_some_and(|readers| *readers == [reader]);
+        self.makers.get(&slot).copied().filter(|_| alone)
+    }
+
+    /// The recurrent node whose steps are this slot, if only these nodes read them.
+    fn steps_of(&self, slot: Slot, readers: &[usize]) -> Option<usize> {
+        let n = *self.makers.get(&slot)?;
+        let node = &self.parts.nodes[n];
+        let own = layer_of(node).is_some_and(|layer| layer.passes.len() == 1);
+        let steps = own && node.outputs.first() == Some(&Some(slot));
+        let mut all = self.readers.get(&slot)?.clone();
+        all.sort_unstable();
+        let mut readers = readers.to_vec();
+        readers.sort_unstable();
+        (steps && all == readers).then_some(n)
+    }
+
+    fn known(&self, slot: Option<Slot>) -> Option<&Value> {
+        self.parts.stored.iter().find_map(|(own, stored)| match stored {
+            Stored::Constant(value) if Some(*own) == slot => Some(value),
+            _ => None,
+        })
+    }
+
+    fn integers(&self, node: &Node, n: usize) -> Option<&[i64]> {
+        match self.known(at(node, n)) {
+            Some(Value::Int(host)) => Some(&host.values),
+            _ => None,
+        }
+    }
+
+    fn scalar(&self, slot: Option<Slot>) -> Option<i64> {
+        match self.known(slot) {
+            Some(Value::Int(host)) if host.dims.is_empty() => host.values.first().copied(),
+            _ => None,
+        }
+    }
+
+    /// Where the stack can run: in place of its first node if what it reads is there by then, else in place of its last node
+    /// if nothing before that reads its states.
+    fn place(&self, members: &[usize]) -> Option<usize> {
+        let (first, last) = (*members.first()?, *members.last()?);
+        let nodes = || members.iter().map(|&n| &self.parts.nodes[n]);
+        let states = nodes().flat_map(|node| [at(node, 2), at(node, 3)]).flatten();
+        let mut read = states.chain(nodes().next().and_then(|node| at(node, 1)));
+        if read.all(|slot| self.makers.get(&slot).is_none_or(|&maker| maker < first)) {
+            return Some(first);
+        }
+        let mut made = nodes().flat_map(|node| node.outputs.iter().skip(1).flatten());
+        let later =
+            |slot: &Slot| self.readers.get(slot).is_none_or(|readers| readers.iter().all(|&n| n > last));
+        made.all(later).then_some(last)
+    }
+}
+
+/// The layers of the nodes as one, with their values; none if some option is not one of these configurations'.
+fn stack(members: &[&Node], device: &Device) -> Result<Option<Recurrent>> {
+    let layers: Vec<&Arc<Recurrent>> = members.iter().filter_map(|node| layer_of(node)).collect();
+    let Some(first) = layers.first() else { return Ok(None) };
+    let spec = StackSpec { num_layers: layers.len(), ..*first.passes[0].spec() };
+    let made = like(&first.passes[0], &spec, device)?;
+    if *made.spec() != spec {
+        return Ok(None);
+    }
+    let mut values: BTreeMap<String, Array> = BTreeMap::new();
+    let mut fixed = HashSet::new();
+    for (n, layer) in layers.iter().enumerate() {
+        for (name, param) in layer.passes[0].module().named_parameters() {
+            let name = name.replacen("_l0", &format!("_l{n}"), 1);
+            if !param.is_trainable() {
+                fixed.insert(name.clone());
+            }
+            values.insert(name, param.value().into_array());
+        }
+    }
+    made.module().load_state_dict(&values)?;
+    let params = made.module().named_parameters().into_iter();
+    params.filter(|(name, _)| fixed.contains(name)).for_each(|(_, param)| param.set_trainable(false));
+    let names = members.iter().skip(1).map(|node| node.name.clone()).collect();
+    Ok(Some(Recurrent { passes: vec![made], batch_first: first.batch_first, above: names }))
+}
+
+/// A layer with the options of another and the sizes of a stack.
+fn like(layer: &Layer, spec: &StackSpec, device: &Device) -> Result<Layer> {
+    fn sized<C>(config: RecurrentConfig<C>, spec: &StackSpec) -> RecurrentConfig<C> {
+        let config =
+            config.with_num_layers(spec.num_layers).with_direction(spec.direction).with_bias(spec.bias);
+        match spec.cell.clip {
+            Some(clip) => config.with_clip(clip),
+            None => config,
+        }
+    }
+    let (input, hidden, cell) = (spec.input_size, spec.hidden_size, &spec.cell);
+    Ok(match layer {
+        Layer::Lstm(_) => {
+            let config = LstmConfig::new(input, hidden)
+                .with_gate_activation(cell.gate_activation)
+                .with_candidate_activation(cell.candidate_activation)
+                .with_output_activation(cell.output_activation)
+                .with_peephole(cell.peephole)
+                .with_coupled_gates(cell.coupled);
+            Layer::Lstm(sized(config, spec).init(device, 0)?)
+        }
+        Layer::Gru(_) => {
+            let config = GruConfig::new(input, hidden)
+                .with_gate_activation(cell.gate_activation)
+                .with_candidate_activation(cell.candidate_activation)
+                .with_reset_after(cell.reset_after);
+            Layer::Gru(sized(config, spec).init(device, 0)?)
+        }
+        Layer::Rnn(_) => {
+            let config = RnnConfig::new(input, hidden).with_activation(cell.candidate_activation);
+            Layer::Rnn(sized(config, spec).init(device, 0)?)
+        }
+    })
+}
+
+/// The stack's node, behind nodes that join initial states and before nodes that take last states apart.
+fn replacement(parts: &mut Parts, members: &[&Node], stack: Recurrent) -> Vec<Node> {
+    let (first, last) = (members[0], members[members.len() - 1]);
+    let axis = i64::from(stack.batch_first);
+    let directions = stack.passes[0].spec().num_directions() as i64;
+    let node = |op: Op, inputs: Vec<Option<Slot>>, outputs: Vec<Option<Slot>>| Node {
+        name: first.name.clone(),
+        kind: first.kind.clone(),
+        op,
+        inputs,
+        outputs,
+    };
+    let mut slot = || {
+        parts.slots += 1;
+        parts.slots - 1
+    };
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    let mut inputs = vec![at(first, 0), at(first, 1), None, None];
+    for n in [2, 3] {
+        if at(first, n).is_some() {
+            let joined = Some(slot());
+            let states = members.iter().map(|member| at(member, n)).collect();
+            before.push(node(Op::Concat { axis }, states, vec![joined]));
+            inputs[n] = joined;
+        }
+    }
+    let mut outputs = vec![last.outputs.first().copied().flatten()];
+    for n in [1, 2] {
+        let states: Vec<Option<Slot>> =
+            members.iter().map(|member| member.outputs.get(n).copied().flatten()).collect();
+        let all = states.iter().any(Option::is_some).then(&mut slot);
+        for (layer, state) in (0..).zip(states).filter(|(_, state)| state.is_some()) {
+            let [from, to] = [layer, layer + 1].map(|layer: i64| Some(vec![layer * directions]));
+            let part = Slice { starts: from, ends: to, axes: Some(vec![axis]) };
+            after.push(node(Op::Slice(part), vec![all], vec![state]));
+        }
+        outputs.push(all);
+    }
+    before.push(node(Op::Recurrent(Arc::new(stack)), inputs, outputs));
+    before.extend(after);
+    before
+}
+
+#[cfg(test)]
+mod tests;
