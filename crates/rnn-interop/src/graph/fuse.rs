@@ -7,7 +7,7 @@ use super::recurrent::{Layer, Recurrent};
 use super::take::Slice;
 use crate::value::Value;
 use rnn_api::nn::{GruConfig, LstmConfig, RecurrentConfig, RnnConfig};
-use rnn_api::{Array, Device, Result, StackSpec};
+use rnn_api::{Array, Device, Init, Result, StackSpec};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -25,8 +25,10 @@ pub(super) fn fuse(parts: &mut Parts, device: &Device) -> Result<()> {
         let members: Vec<&Node> = chain.members.iter().filter_map(|&n| nodes[n].as_ref()).collect();
         match stack(&members, device) {
             Ok(Some(stack)) => {
-                let new = replacement(parts, &members, stack);
-                chain.members.iter().chain(&chain.between).for_each(|&n| nodes[n] = None);
+                let whole = chain.joined.map(|n| nodes[n?].as_ref()?.outputs.first().copied().flatten());
+                let new = replacement(parts, &members, stack, whole);
+                let gone = chain.members.iter().chain(&chain.between).chain(chain.joined.iter().flatten());
+                gone.for_each(|&n| nodes[n] = None);
                 placed.insert(chain.place, new);
             }
             Ok(None) => {}
@@ -47,6 +49,14 @@ struct Chain {
     between: Vec<usize>,
     /// The node in whose place the stack runs.
     place: usize,
+    /// The nodes that only join the last states of all members, h and c.
+    joined: [Option<usize>; 2],
+}
+
+impl Chain {
+    fn new(node: usize) -> Self {
+        Chain { members: vec![node], between: Vec::new(), place: node, joined: [None; 2] }
+    }
 }
 
 /// Who reads what.
@@ -93,18 +103,18 @@ impl<'a> Links<'a> {
         starts.sort_unstable();
         let mut chains = Vec::new();
         for start in starts {
-            let mut chain = Chain { members: vec![start], between: Vec::new(), place: start };
+            let mut chain = Chain::new(start);
             let mut last = start;
             while let Some((next, between)) = links.get(&last) {
                 let members = [&chain.members[..], &[*next]].concat();
                 match self.place(&members) {
                     Some(place) => {
-                        chain = Chain { members, between: [&chain.between[..], between].concat(), place };
+                        chain.between.extend(between);
+                        chain = Chain { members, place, ..chain };
                     }
                     // The stack so far ends; another may begin.
                     None => {
-                        let begun = Chain { members: vec![*next], between: Vec::new(), place: *next };
-                        chains.push(std::mem::replace(&mut chain, begun));
+                        chains.push(std::mem::replace(&mut chain, Chain::new(*next)));
                     }
                 }
                 last = *next;
@@ -112,7 +122,23 @@ impl<'a> Links<'a> {
             chains.push(chain);
         }
         chains.retain(|chain| chain.members.len() > 1);
+        for chain in &mut chains {
+            chain.joined = [1, 2].map(|n| self.joined(&chain.members, n));
+        }
         chains
+    }
+
+    /// The node that joins output `n` of all of these nodes in their order, if nothing else reads them.
+    fn joined(&self, members: &[usize], n: usize) -> Option<usize> {
+        let nodes = members.iter().map(|&member| &self.parts.nodes[member]);
+        let states: Vec<Option<Slot>> = nodes.map(|node| node.outputs.get(n).copied().flatten()).collect();
+        let [reader] = self.readers.get(&(*states.first()?)?)?[..] else { return None };
+        let node = self.parts.nodes.get(reader)?;
+        let axis = i64::from(layer_of(&self.parts.nodes[members[0]])?.batch_first);
+        let joins = matches!(node.op, Op::Concat { axis: own } if own == axis || own == axis - 3);
+        let alone =
+            states.iter().all(|slot| slot.and_then(|slot| self.readers.get(&slot)) == Some(&vec![reader]));
+        (joins && alone && node.inputs == states).then_some(reader)
     }
 
     /// The node before node `b` in a stack.
@@ -276,8 +302,12 @@ fn stack(members: &[&Node], device: &Device) -> Result<Option<Recurrent>> {
 /// A layer with the options of another and the sizes of a stack.
 fn like(layer: &Layer, spec: &StackSpec, device: &Device) -> Result<Layer> {
     fn sized<C>(config: RecurrentConfig<C>, spec: &StackSpec) -> RecurrentConfig<C> {
-        let config =
-            config.with_num_layers(spec.num_layers).with_direction(spec.direction).with_bias(spec.bias);
+        // All values are replaced: an orthogonal matrix would be made for nothing.
+        let config = config
+            .with_num_layers(spec.num_layers)
+            .with_direction(spec.direction)
+            .with_bias(spec.bias)
+            .with_recurrent_init(Init::Zeros);
         match spec.cell.clip {
             Some(clip) => config.with_clip(clip),
             None => config,
@@ -309,7 +339,13 @@ fn like(layer: &Layer, spec: &StackSpec, device: &Device) -> Result<Layer> {
 }
 
 /// The stack's node, behind nodes that join initial states and before nodes that take last states apart.
-fn replacement(parts: &mut Parts, members: &[&Node], stack: Recurrent) -> Vec<Node> {
+/// `whole` are the slots of all last states, where something has them.
+fn replacement(
+    parts: &mut Parts,
+    members: &[&Node],
+    stack: Recurrent,
+    whole: [Option<Slot>; 2],
+) -> Vec<Node> {
     let (first, last) = (members[0], members[members.len() - 1]);
     let axis = i64::from(stack.batch_first);
     let directions = stack.passes[0].spec().num_directions() as i64;
@@ -335,7 +371,11 @@ fn replacement(parts: &mut Parts, members: &[&Node], stack: Recurrent) -> Vec<No
         }
     }
     let mut outputs = vec![last.outputs.first().copied().flatten()];
-    for n in [1, 2] {
+    for (n, whole) in [1, 2].into_iter().zip(whole) {
+        if whole.is_some() {
+            outputs.push(whole);
+            continue;
+        }
         let states: Vec<Option<Slot>> =
             members.iter().map(|member| member.outputs.get(n).copied().flatten()).collect();
         let all = states.iter().any(Option::is_some).then(&mut slot);

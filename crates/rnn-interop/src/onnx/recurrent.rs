@@ -6,7 +6,7 @@ use super::quantized;
 use crate::graph::{Layer, Make, Recurrent};
 use crate::value::Value;
 use rnn_api::nn::{GruConfig, LstmConfig, Module, RecurrentConfig, RnnConfig};
-use rnn_api::{Activation, Array, Device, Direction, Tensor};
+use rnn_api::{Activation, Array, Device, Direction, Init, Tensor};
 use std::collections::BTreeMap;
 
 /// What an op has in common for all of its nodes.
@@ -203,7 +203,8 @@ impl Settings {
     }
 
     fn common<C>(&self, config: RecurrentConfig<C>, direction: Direction) -> RecurrentConfig<C> {
-        let config = config.with_bias(self.bias).with_direction(direction);
+        // All values are replaced: an orthogonal matrix would be made for nothing.
+        let config = config.with_bias(self.bias).with_direction(direction).with_recurrent_init(Init::Zeros);
         if let Some(clip) = self.clip { config.with_clip(clip) } else { config }
     }
 }

@@ -62,7 +62,8 @@ impl Exporter {
             let read = [vec![from], inputs].concat();
             let mut outputs = vec![y.clone(), h.clone()];
             outputs.extend(values.c.is_some().then(|| c.clone()));
-            let node = if spec.num_layers == 1 { name.to_string() } else { format!("{name}_l{n}") };
+            // A reader that makes one stack of them names it after the first.
+            let node = if n == 0 { name.to_string() } else { format!("{name}_l{n}") };
             let node = if self.has_node(&node) { self.fresh(&node) } else { node };
             self.named_node(node, op(spec.cell.kind), read, outputs, attributes(&[spec])?);
             from = self.joined(&y);
