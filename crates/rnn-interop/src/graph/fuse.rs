@@ -1,14 +1,14 @@
 //! Equal recurrent nodes, of which each reads nothing but the steps of the one before it, become one stack. Other systems write
 //! one node for each layer.
 
+mod stack;
+
 use super::model::{Node, Parts, Slot, Stored};
 use super::op::Op;
-use super::recurrent::{Layer, Recurrent};
-use super::take::Slice;
+use super::recurrent::Recurrent;
 use crate::value::Value;
-use rnn_api::nn::{GruConfig, LstmConfig, RecurrentConfig, RnnConfig};
-use rnn_api::{Array, Device, Init, Result, StackSpec};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use rnn_api::{Device, Result, StackSpec};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Fuses what can be fused. Results, values of parameters and what is trained stay the same; a parameter of the second node
@@ -23,10 +23,10 @@ pub(super) fn fuse(parts: &mut Parts, device: &Device) -> Result<()> {
     let mut failed = None;
     for chain in chains {
         let members: Vec<&Node> = chain.members.iter().filter_map(|&n| nodes[n].as_ref()).collect();
-        match stack(&members, device) {
+        match stack::stack(&members, device) {
             Ok(Some(stack)) => {
                 let whole = chain.joined.map(|n| nodes[n?].as_ref()?.outputs.first().copied().flatten());
-                let new = replacement(parts, &members, stack, whole);
+                let new = stack::replacement(parts, &members, stack, chain.given, whole);
                 let gone = chain.members.iter().chain(&chain.between).chain(chain.joined.iter().flatten());
                 gone.for_each(|&n| nodes[n] = None);
                 placed.insert(chain.place, new);
@@ -51,11 +51,13 @@ struct Chain {
     place: usize,
     /// The nodes that only join the last states of all members, h and c.
     joined: [Option<usize>; 2],
+    /// The values of which the initial states of all members are the parts in order, h and c.
+    given: [Option<Slot>; 2],
 }
 
 impl Chain {
     fn new(node: usize) -> Self {
-        Chain { members: vec![node], between: Vec::new(), place: node, joined: [None; 2] }
+        Chain { members: vec![node], between: Vec::new(), place: node, joined: [None; 2], given: [None; 2] }
     }
 }
 
@@ -124,6 +126,12 @@ impl<'a> Links<'a> {
         chains.retain(|chain| chain.members.len() > 1);
         for chain in &mut chains {
             chain.joined = [1, 2].map(|n| self.joined(&chain.members, n));
+            for (state, n) in chain.given.iter_mut().zip([2, 3]) {
+                if let Some((slot, slices)) = self.given(&chain.members, n) {
+                    *state = Some(slot);
+                    chain.between.extend(slices);
+                }
+            }
         }
         chains
     }
@@ -139,6 +147,30 @@ impl<'a> Links<'a> {
         let alone =
             states.iter().all(|slot| slot.and_then(|slot| self.readers.get(&slot)) == Some(&vec![reader]));
         (joins && alone && node.inputs == states).then_some(reader)
+    }
+
+    /// The value of which input `n` of these nodes are the parts in their order, and the nodes that take it apart.
+    fn given(&self, members: &[usize], n: usize) -> Option<(Slot, Vec<usize>)> {
+        let layer = layer_of(&self.parts.nodes[*members.first()?])?;
+        let (axis, rows) = (i64::from(layer.batch_first), layer.passes[0].spec().num_directions() as i64);
+        let mut whole = None;
+        let mut slices = Vec::new();
+        for (k, &member) in (0..).zip(members) {
+            let maker = self.only(at(&self.parts.nodes[member], n)?, member)?;
+            let node = &self.parts.nodes[maker];
+            let Op::Slice(slice) = &node.op else { return None };
+            let list = |n: usize, own: &'a Option<Vec<i64>>| self.integers(node, n).or(own.as_deref());
+            let part = [list(1, &slice.starts), list(2, &slice.ends), list(3, &slice.axes)];
+            let expected = [k * rows, (k + 1) * rows, axis];
+            let fits = part.iter().zip(expected).all(|(list, value)| *list == Some(&[value]));
+            let steps = at(node, 4).is_none() || self.integers(node, 4) == Some(&[1]);
+            let source = at(node, 0)?;
+            if !fits || !steps || *whole.get_or_insert(source) != source {
+                return None;
+            }
+            slices.push(maker);
+        }
+        Some((whole?, slices))
     }
 
     /// The node before node `b` in a stack.
@@ -260,8 +292,12 @@ impl<'a> Links<'a> {
     fn place(&self, members: &[usize]) -> Option<usize> {
         let (first, last) = (*members.first()?, *members.last()?);
         let nodes = || members.iter().map(|&n| &self.parts.nodes[n]);
-        let states = nodes().flat_map(|node| [at(node, 2), at(node, 3)]).flatten();
-        let mut read = states.chain(nodes().next().and_then(|node| at(node, 1)));
+        let states = |n: usize| match self.given(members, n) {
+            Some((whole, _)) => vec![whole],
+            None => nodes().filter_map(|node| at(node, n)).collect(),
+        };
+        let lengths = nodes().next().and_then(|node| at(node, 1));
+        let mut read = states(2).into_iter().chain(states(3)).chain(lengths);
         if read.all(|slot| self.makers.get(&slot).is_none_or(|&maker| maker < first)) {
             return Some(first);
         }
@@ -272,124 +308,5 @@ impl<'a> Links<'a> {
     }
 }
 
-/// The layers of the nodes as one, with their values; none if some option is not one of these configurations'.
-fn stack(members: &[&Node], device: &Device) -> Result<Option<Recurrent>> {
-    let layers: Vec<&Arc<Recurrent>> = members.iter().filter_map(|node| layer_of(node)).collect();
-    let Some(first) = layers.first() else { return Ok(None) };
-    let spec = StackSpec { num_layers: layers.len(), ..*first.passes[0].spec() };
-    let made = like(&first.passes[0], &spec, device)?;
-    if *made.spec() != spec {
-        return Ok(None);
-    }
-    let mut values: BTreeMap<String, Array> = BTreeMap::new();
-    let mut fixed = HashSet::new();
-    for (n, layer) in layers.iter().enumerate() {
-        for (name, param) in layer.passes[0].module().named_parameters() {
-            let name = name.replacen("_l0", &format!("_l{n}"), 1);
-            if !param.is_trainable() {
-                fixed.insert(name.clone());
-            }
-            values.insert(name, param.value().into_array());
-        }
-    }
-    made.module().load_state_dict(&values)?;
-    let params = made.module().named_parameters().into_iter();
-    params.filter(|(name, _)| fixed.contains(name)).for_each(|(_, param)| param.set_trainable(false));
-    let names = members.iter().skip(1).map(|node| node.name.clone()).collect();
-    Ok(Some(Recurrent { passes: vec![made], batch_first: first.batch_first, above: names }))
-}
-
-/// A layer with the options of another and the sizes of a stack.
-fn like(layer: &Layer, spec: &StackSpec, device: &Device) -> Result<Layer> {
-    fn sized<C>(config: RecurrentConfig<C>, spec: &StackSpec) -> RecurrentConfig<C> {
-        // All values are replaced: an orthogonal matrix would be made for nothing.
-        let config = config
-            .with_num_layers(spec.num_layers)
-            .with_direction(spec.direction)
-            .with_bias(spec.bias)
-            .with_recurrent_init(Init::Zeros);
-        match spec.cell.clip {
-            Some(clip) => config.with_clip(clip),
-            None => config,
-        }
-    }
-    let (input, hidden, cell) = (spec.input_size, spec.hidden_size, &spec.cell);
-    Ok(match layer {
-        Layer::Lstm(_) => {
-            let config = LstmConfig::new(input, hidden)
-                .with_gate_activation(cell.gate_activation)
-                .with_candidate_activation(cell.candidate_activation)
-                .with_output_activation(cell.output_activation)
-                .with_peephole(cell.peephole)
-                .with_coupled_gates(cell.coupled);
-            Layer::Lstm(sized(config, spec).init(device, 0)?)
-        }
-        Layer::Gru(_) => {
-            let config = GruConfig::new(input, hidden)
-                .with_gate_activation(cell.gate_activation)
-                .with_candidate_activation(cell.candidate_activation)
-                .with_reset_after(cell.reset_after);
-            Layer::Gru(sized(config, spec).init(device, 0)?)
-        }
-        Layer::Rnn(_) => {
-            let config = RnnConfig::new(input, hidden).with_activation(cell.candidate_activation);
-            Layer::Rnn(sized(config, spec).init(device, 0)?)
-        }
-    })
-}
-
-/// The stack's node, behind nodes that join initial states and before nodes that take last states apart.
-/// `whole` are the slots of all last states, where something has them.
-fn replacement(
-    parts: &mut Parts,
-    members: &[&Node],
-    stack: Recurrent,
-    whole: [Option<Slot>; 2],
-) -> Vec<Node> {
-    let (first, last) = (members[0], members[members.len() - 1]);
-    let axis = i64::from(stack.batch_first);
-    let directions = stack.passes[0].spec().num_directions() as i64;
-    let node = |op: Op, inputs: Vec<Option<Slot>>, outputs: Vec<Option<Slot>>| Node {
-        name: first.name.clone(),
-        kind: first.kind.clone(),
-        op,
-        inputs,
-        outputs,
-    };
-    let mut slot = || {
-        parts.slots += 1;
-        parts.slots - 1
-    };
-    let (mut before, mut after) = (Vec::new(), Vec::new());
-    let mut inputs = vec![at(first, 0), at(first, 1), None, None];
-    for n in [2, 3] {
-        if at(first, n).is_some() {
-            let joined = Some(slot());
-            let states = members.iter().map(|member| at(member, n)).collect();
-            before.push(node(Op::Concat { axis }, states, vec![joined]));
-            inputs[n] = joined;
-        }
-    }
-    let mut outputs = vec![last.outputs.first().copied().flatten()];
-    for (n, whole) in [1, 2].into_iter().zip(whole) {
-        if whole.is_some() {
-            outputs.push(whole);
-            continue;
-        }
-        let states: Vec<Option<Slot>> =
-            members.iter().map(|member| member.outputs.get(n).copied().flatten()).collect();
-        let all = states.iter().any(Option::is_some).then(&mut slot);
-        for (layer, state) in (0..).zip(states).filter(|(_, state)| state.is_some()) {
-            let [from, to] = [layer, layer + 1].map(|layer: i64| Some(vec![layer * directions]));
-            let part = Slice { starts: from, ends: to, axes: Some(vec![axis]) };
-            after.push(node(Op::Slice(part), vec![all], vec![state]));
-        }
-        outputs.push(all);
-    }
-    before.push(node(Op::Recurrent(Arc::new(stack)), inputs, outputs));
-    before.extend(after);
-    before
-}
-
-#[cfg(test)]
+#[cfg(all(test, any(feature = "dl4j", feature = "keras")))]
 mod tests;

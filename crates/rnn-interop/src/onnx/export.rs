@@ -147,6 +147,11 @@ fn compare(
 
 /// Beside the destination, read again and checked, then renamed.
 fn write(path: &Path, bytes: &[u8], check: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
+    // A message of protocol buffers has at most 2^31 - 1 bytes.
+    if i32::try_from(bytes.len()).is_err() {
+        let why = format!("the file would have {} bytes, expected less than 2 GiB", bytes.len());
+        return Err(Error::File { path: path.to_path_buf(), problems: vec![why] });
+    }
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}.tmp", std::process::id()));

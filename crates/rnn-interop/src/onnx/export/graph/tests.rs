@@ -261,7 +261,39 @@ fn shared_weights_stay_shared() {
     assert_eq!(proto.graph.unwrap().initializer.iter().filter(|w| w.name.contains(".l0.")).count(), 2);
 }
 
+/// A stack whose states are parts of one array, written and read any number of times, is one node.
+#[test]
+fn a_stack_with_states_does_not_grow() {
+    let part = |n: i64, name: &str| {
+        let ends = vec![ints("starts", &[n]), ints("ends", &[n + 1]), ints("axes", &[0])];
+        node("Slice", &["h0"], &[name], ends)
+    };
+    let recurrent = |x: &str, h: &str, y: &str, last: &str, w: &str| {
+        let inputs = [x, w, w, "", "", h];
+        node("RNN", &inputs, &[y, last], vec![int("hidden_size", 4)])
+    };
+    let nodes = vec![
+        part(0, "ha"),
+        recurrent("x", "ha", "ya", "la", "w"),
+        node("Squeeze", &["ya"], &["between"], vec![ints("axes", &[1])]),
+        part(1, "hb"),
+        recurrent("between", "hb", "y", "lb", "r"),
+        node("Concat", &["la", "lb"], &["last"], vec![int("axis", 0)]),
+    ];
+    let weights = vec![floats("w", &[1, 4, 4], &uniform(1, 16)), floats("r", &[1, 4, 4], &uniform(2, 16))];
+    let mut own = parse(&model(nodes, weights, &["x", "h0"], &["y", "last"])).unwrap();
+    let h0 = Tensor::from_slice(&Device::cpu(), &uniform(4, 24), &[2, 3, 4]).unwrap();
+    for _ in 0..3 {
+        assert_eq!(own.parts().nodes.len(), 1);
+        same_results("states", &own, &[("x", x()), ("h0", Value::from(&h0))]);
+        let file = File::new("grows");
+        export_graph(&own, &file.0).unwrap();
+        own = file.read().2;
+    }
+}
+
 /// All nodes that ONNX lacks are named, and there is no file.
+#[cfg(any(feature = "dl4j", feature = "keras"))]
 #[test]
 fn what_onnx_lacks_is_listed_at_once() {
     let device = Device::cpu();
