@@ -24,8 +24,8 @@ pub mod dl4j;
 #[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only ONNX has all of it"))]
 mod error;
 #[cfg_attr(
-    not(all(feature = "keras", feature = "onnx")),
-    allow(dead_code, unused_imports, reason = "each format has nodes of its own")
+    not(all(feature = "dl4j", feature = "keras", feature = "onnx")),
+    allow(dead_code, unused_imports, reason = "no reader has all of it")
 )]
 mod graph;
 #[cfg(feature = "keras")]

@@ -3,8 +3,7 @@
 use super::config::{Cell, Direction as Ways, Kind, Merge, Named, Pooling};
 use super::{Description, Layer};
 use crate::graph::{
-    Binary, Builder, Direction, Layer as Recurrence, Op, Parts, Port, Recurrent, Reduce, ReduceKind, Slot,
-    Unary,
+    Binary, Builder, Layer as Recurrence, Op, Parts, Port, Recurrent, Reduce, ReduceKind, Slot, Unary,
 };
 use rnn_api::nn::{LstmConfig, RnnConfig};
 use rnn_api::{Activation, Array, Device, Tensor, UnaryOp};
@@ -18,7 +17,7 @@ use std::sync::Arc;
 pub(super) fn parts(network: &Description, device: &Device) -> Result<Parts, Vec<String>> {
     let mut lowering = Lowering { graph: Builder::new(device), names: HashMap::new() };
     let port = |name: &String| {
-        let port = lowering.graph.port(name, "[T, B, features]".into());
+        let port = lowering.graph.port(name, Some(["T", "B", "features"].map(String::from).to_vec()));
         lowering.names.insert(name.clone(), port.slot);
         port
     };
@@ -35,7 +34,7 @@ pub(super) fn parts(network: &Description, device: &Device) -> Result<Parts, Vec
     }
     let output = |name: &String| {
         let slot = lowering.names.get(name).copied();
-        Port { name: name.clone(), shape: String::new(), slot: slot.unwrap_or(0), optional: false }
+        Port::new(name, slot.unwrap_or(0))
     };
     let outputs = network.outputs.iter().map(output).collect();
     if problems.is_empty() { Ok(lowering.graph.finish(inputs, outputs)) } else { Err(problems) }
@@ -126,10 +125,11 @@ impl Lowering<'_> {
     fn recurrent(&mut self, layer: &Layer, cell: Cell, ways: Ways, x: Slot) -> Result<Slot, String> {
         let both = matches!(ways, Ways::Both(_));
         let made = recurrence(layer, cell, both, self.graph.device)?;
-        let direction = if both { Direction::Both } else { Direction::Forward };
-        let passes = vec![(direction, made)];
+        let passes = vec![made];
         // [T, D, B, H]
-        let y = self.graph.node(Op::Recurrent(Arc::new(Recurrent { passes, batch_first: false })), &[x]);
+        let y = self
+            .graph
+            .node(Op::Recurrent(Arc::new(Recurrent { passes, batch_first: false, above: Vec::new() })), &[x]);
         let reduce =
             |kind| Op::Reduce(Reduce { kind, axes: Some(vec![1]), keep: false, none_is_identity: false });
         Ok(match ways {

@@ -34,7 +34,7 @@ pub fn load(path: impl AsRef<Path>, device: &Device) -> crate::Result<(Model, Op
     let refused = |problems: Vec<String>| Error::File { path: path.to_path_buf(), problems };
     let network = Description::read(&bytes).map_err(|why| refused(vec![why]))?;
     let parts = lower::parts(&network, device).map_err(refused)?;
-    Ok((Model::new(parts, device), network.normalizer))
+    Ok((Model::new(parts, device)?, network.normalizer))
 }
 
 /// The parameters of a layer by PyTorch's names: the shape, and the values in row-major order.

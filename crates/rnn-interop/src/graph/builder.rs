@@ -32,9 +32,10 @@ impl<'a> Builder<'a> {
         self.slots - 1
     }
 
-    /// A value that a run is given.
-    pub(crate) fn port(&mut self, name: &str, shape: String) -> Port {
-        Port { name: name.to_string(), shape, slot: self.slot(), optional: false }
+    /// A value that a run is given, with a number, a name or `?` for each axis.
+    pub(crate) fn port(&mut self, name: &str, sizes: Option<Vec<String>>) -> Port {
+        let shape = sizes.as_ref().map_or_else(String::new, |sizes| format!("[{}]", sizes.join(", ")));
+        Port { shape, sizes, ..Port::new(name, self.slot()) }
     }
 
     /// A node with one result.

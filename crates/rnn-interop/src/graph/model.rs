@@ -1,6 +1,6 @@
 //! A model that runs.
 
-use super::op::{Branch, Op};
+use super::op::{Branch, Kind, Op};
 use super::recurrent::{Layer, OfLayer, Recurrent};
 use crate::error::{Error, Result, Why};
 use crate::value::Value;
@@ -41,6 +41,17 @@ pub struct Port {
     pub(crate) slot: Slot,
     /// Whether a run may leave it out.
     pub(crate) optional: bool,
+    /// Type of its elements, where the file has it.
+    pub(crate) kind: Option<Kind>,
+    /// A number, a name or `?` for each axis, where the number of axes is known.
+    pub(crate) sizes: Option<Vec<String>>,
+}
+
+impl Port {
+    /// A port of which nothing but the value is known.
+    pub(crate) fn new(name: &str, slot: Slot) -> Self {
+        Port { name: name.to_string(), shape: String::new(), slot, optional: false, kind: None, sizes: None }
+    }
 }
 
 /// What a reader makes of a file.
@@ -100,7 +111,10 @@ impl Outputs {
 }
 
 impl Model {
-    pub(crate) fn new(parts: Parts, device: &Device) -> Self {
+    /// # Errors
+    /// A failing device.
+    pub(crate) fn new(mut parts: Parts, device: &Device) -> Result<Self> {
+        super::fuse::fuse(&mut parts, device)?;
         let mut last = vec![None; parts.slots];
         for (n, node) in parts.nodes.iter().enumerate() {
             node.each_read(&mut |slot| last[slot] = Some(n));
@@ -108,7 +122,7 @@ impl Model {
         for port in &parts.outputs {
             last[port.slot] = None;
         }
-        Model { parts, device: device.clone(), last }
+        Ok(Model { parts, device: device.clone(), last })
     }
 
     /// The inputs that a run needs.
@@ -126,11 +140,16 @@ impl Model {
         &self.device
     }
 
+    /// What it is made of.
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
     /// Names of the recurrent layers.
     pub fn layers(&self) -> Vec<(&str, &Layer)> {
         let mut layers = Vec::new();
         for (name, recurrent) in self.recurrent() {
-            layers.extend(recurrent.passes.iter().map(|(_, layer)| (name, layer)));
+            layers.extend(recurrent.passes.iter().map(|layer| (name, layer)));
         }
         layers
     }
@@ -145,7 +164,8 @@ impl Model {
         layers.collect()
     }
 
-    /// A recurrent layer, to be part of another model. It shares its parameters with this one.
+    /// A recurrent layer, to be part of another model. It shares its parameters with this one. Equal nodes in a row are one
+    /// stack with the name of the first.
     ///
     /// # Errors
     /// [`Error::Missing`]: there is no layer of this name, or it is of another kind.
@@ -160,7 +180,15 @@ impl Model {
             (Some(_), Some(_)) => {
                 Err(missing("its directions are layers of their own; see Model::layers".into()))
             }
-            (None, _) => Err(missing(format!("no such layer; there are {}", names()))),
+            (None, _) => {
+                let stacks = self.recurrent();
+                let mut above =
+                    stacks.iter().flat_map(|(stack, own)| (1..).zip(&own.above).map(move |n| (stack, n)));
+                Err(missing(match above.find(|(_, (_, own))| *own == name) {
+                    Some((stack, (n, _))) => format!("it is layer {n} of the stack `{stack}`"),
+                    None => format!("no such layer; there are {}", names()),
+                }))
+            }
         }
     }
 

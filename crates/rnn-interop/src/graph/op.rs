@@ -6,6 +6,7 @@ use super::{convolve, embedding, host, mask, pointwise, product, reduce, shape, 
 use crate::error::Why;
 use crate::value::Value;
 use rnn_api::Device;
+use std::any::Any;
 use std::sync::Arc;
 
 /// What a node computes from its inputs. Optional inputs are `None` where a file leaves them out.
@@ -13,7 +14,7 @@ pub(crate) enum Op {
     /// Nodes may share a layer.
     Recurrent(Arc<Recurrent>),
     /// A recurrent layer whose weights are inputs of the run, behind x, lengths, h and c. No gradient reaches them.
-    RecurrentOf(Box<Make>),
+    RecurrentOf(Box<dyn Make>),
     /// A function of one array, element by element.
     Unary(pointwise::Unary),
     /// A function of two arrays that broadcast, element by element.
@@ -104,7 +105,11 @@ pub(crate) enum Op {
 }
 
 /// Makes a layer from the weights among a node's inputs.
-pub(crate) type Make = dyn Fn(&Device, &[Option<Value>]) -> Result<Recurrent, String> + Send + Sync;
+pub(crate) trait Make: Any + Send + Sync {
+    /// # Errors
+    /// In words: weights of the wrong shape, or an option that is not supported.
+    fn make(&self, device: &Device, weights: &[Option<Value>]) -> Result<Recurrent, String>;
+}
 
 /// The type that a cast leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +151,7 @@ impl Op {
             Op::Recurrent(layer) => layer.run(&inputs),
             Op::RecurrentOf(make) => {
                 let (data, weights) = inputs.0.split_at_checked(4).ok_or("a layer without weights")?;
-                make(device, weights)?.run(&Inputs(data))
+                make.make(device, weights)?.run(&Inputs(data))
             }
             Op::Unary(op) => one(op.run(inputs.need(0)?)?),
             Op::Binary(op) => one(op.run_all(device, &inputs)?),

@@ -4,8 +4,8 @@ use super::host::select_floats;
 use super::op::Inputs;
 use crate::error::Why;
 use crate::value::{Host, Value};
-use rnn_api::Tensor;
 use rnn_api::nn::{ForwardArgs, Gru, HiddenState, Lengths, Lstm, LstmState, Module, Rnn, Visitor};
+use rnn_api::{Direction, StackSpec, Tensor};
 
 /// A recurrent layer of one model, whose parameters are PyTorch's.
 pub enum Layer {
@@ -49,23 +49,16 @@ impl OfLayer for Rnn {
     }
 }
 
-/// The order in which a pass sees the steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Forward,
-    Reverse,
-    /// Both, in one layer with twice the features.
-    Both,
-}
-
-/// Layers that run over the same input, one for each direction or one for both.
+/// Layers that run over the same input: one, or one for each direction where the directions differ.
 pub(crate) struct Recurrent {
-    pub(crate) passes: Vec<(Direction, Layer)>,
+    pub(crate) passes: Vec<Layer>,
     /// Whether the batch is the first axis of all arrays.
     pub(crate) batch_first: bool,
+    /// The names of the nodes that became layers 1, 2, .. of a stack.
+    pub(crate) above: Vec<String>,
 }
 
-/// What a pass returns: `[T, B, D*H]`, `[D, B, H]`, `[D, B, H]`.
+/// What a pass returns: `[T, B, D*H]`, `[L*D, B, H]`, `[L*D, B, H]`.
 struct Run {
     y: Tensor,
     h: Tensor,
@@ -73,11 +66,12 @@ struct Run {
 }
 
 impl Layer {
-    fn hidden_size(&self) -> usize {
+    /// Its sizes and options.
+    pub(crate) fn spec(&self) -> &StackSpec {
         match self {
-            Layer::Lstm(layer) => layer.spec().hidden_size,
-            Layer::Gru(layer) => layer.spec().hidden_size,
-            Layer::Rnn(layer) => layer.spec().hidden_size,
+            Layer::Lstm(layer) => layer.spec(),
+            Layer::Gru(layer) => layer.spec(),
+            Layer::Rnn(layer) => layer.spec(),
         }
     }
 
@@ -105,8 +99,8 @@ impl Layer {
         h: Option<&Tensor>,
         c: Option<&Tensor>,
         lengths: Option<&Lengths>,
-        directions: usize,
     ) -> Result<Run, Why> {
+        let directions = self.spec().num_directions();
         let hidden = h.map(|h| HiddenState::new(h.clone(), directions));
         let args = ForwardArgs { state: hidden.as_ref(), lengths, resets: None };
         Ok(match self {
@@ -150,11 +144,11 @@ impl Module for Layer {
 impl Module for Recurrent {
     fn visit(&self, visitor: &mut Visitor<'_>) {
         match &self.passes[..] {
-            [(_, layer)] => layer.visit(visitor),
+            [layer] => layer.visit(visitor),
             passes => {
-                for (direction, layer) in passes {
-                    visitor
-                        .module(if *direction == Direction::Reverse { "reverse" } else { "forward" }, layer);
+                for layer in passes {
+                    let reverse = layer.spec().direction == Direction::Reverse;
+                    visitor.module(if reverse { "reverse" } else { "forward" }, layer);
                 }
             }
         }
@@ -162,7 +156,7 @@ impl Module for Recurrent {
 }
 
 impl Recurrent {
-    /// Inputs: x `[T, B, I]`, lengths `[B]`, h `[D, B, H]`, c `[D, B, H]`, all but x optional. Outputs: y `[T, D, B, H]`,
+    /// Inputs: x `[T, B, I]`, lengths `[B]`, h `[L*D, B, H]`, c `[L*D, B, H]`, all but x optional. Outputs: y `[T, D, B, H]`,
     /// h, and c of an LSTM.
     pub(super) fn run(&self, inputs: &Inputs<'_>) -> Result<Vec<Value>, Why> {
         let swapped =
@@ -178,18 +172,19 @@ impl Recurrent {
         let (h, c) = (state(2)?, state(3)?);
         let rows = Rows::of(inputs.get(1), x.dims())?;
         let (mut ys, mut hs, mut cs, mut first) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        for (direction, layer) in &self.passes {
-            let count = if *direction == Direction::Both { 2 } else { 1 };
+        for layer in &self.passes {
+            let (count, size) = (layer.spec().num_directions(), layer.spec().hidden_size);
+            let states = count * layer.spec().num_layers;
             let part = |state: &Option<Tensor>| {
-                state.as_ref().map(|state| state.slice(0, first..first + count)).transpose()
+                state.as_ref().map(|state| state.slice(0, first..first + states)).transpose()
             };
             let (h, c) = (part(&h)?, part(&c)?);
-            let run = rows.pass(*direction, layer, &x, h.as_ref(), c.as_ref())?;
-            let (steps, batch, size) = (x.dims()[0], x.dims()[1], layer.hidden_size());
+            let run = rows.pass(layer, &x, h.as_ref(), c.as_ref())?;
+            let (steps, batch) = (x.dims()[0], x.dims()[1]);
             ys.push(run.y.reshape(&[steps, batch, count, size])?.permute(&[0, 2, 1, 3])?);
             hs.push(run.h);
             cs.extend(run.c);
-            first += count;
+            first += states;
         }
         let joined = |parts: &[Tensor], axis: usize| match parts {
             [one] => Ok(one.clone()),
@@ -231,40 +226,15 @@ impl Rows {
         Ok(Rows { steps: ragged.then_some(steps) })
     }
 
-    fn pass(
-        &self,
-        direction: Direction,
-        layer: &Layer,
-        x: &Tensor,
-        h: Option<&Tensor>,
-        c: Option<&Tensor>,
-    ) -> Result<Run, Why> {
+    fn pass(&self, layer: &Layer, x: &Tensor, h: Option<&Tensor>, c: Option<&Tensor>) -> Result<Run, Why> {
         // A layer takes no rows of length 0: they run for one step, and its results are replaced.
         let lengths = self
             .steps
             .as_ref()
             .map(|steps| Lengths::new(steps.iter().map(|&length| length.max(1)).collect::<Vec<_>>()));
         let lengths = lengths.transpose()?;
-        let directions = if direction == Direction::Both { 2 } else { 1 };
-        let reversed = direction == Direction::Reverse;
-        let x = if reversed { self.reversed(x)? } else { x.clone() };
-        let mut run = layer.run(&x, h, c, lengths.as_ref(), directions)?;
-        if reversed {
-            run.y = self.reversed(&run.y)?;
-        }
+        let run = layer.run(x, h, c, lengths.as_ref())?;
         self.without_empty_rows(run, h, c)
-    }
-
-    /// The valid steps of each row of `[T, B, F]` in the other order.
-    fn reversed(&self, x: &Tensor) -> Result<Tensor, Why> {
-        let [steps, batch, features] = *x.dims() else { return Err("three axes".into()) };
-        let source = |t: usize, row: usize| {
-            let length = self.steps.as_ref().map_or(steps, |lengths| lengths[row]);
-            (if t < length { length - 1 - t } else { t }) * batch + row
-        };
-        let rows: Vec<u32> = (0..steps * batch).map(|n| source(n / batch, n % batch) as u32).collect();
-        let rows = Tensor::from_indices(x.device(), &rows, &[rows.len()])?;
-        Ok(x.reshape(&[steps * batch, features])?.gather(&rows)?.reshape(&[steps, batch, features])?)
     }
 
     /// y of rows of length 0 is zero, their states are the initial ones.

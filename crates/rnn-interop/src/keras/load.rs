@@ -30,7 +30,7 @@ pub fn load(path: impl AsRef<Path>, device: &Device) -> crate::Result<Model> {
     let refused = |problems: Vec<String>| Error::File { path: path.to_path_buf(), problems };
     let (model, weights) = super::read(&bytes).map_err(|why| refused(vec![why]))?;
     let parts = lower::parts(&model, &weights, device).map_err(refused)?;
-    Ok(Model::new(parts, device))
+    Model::new(parts, device)
 }
 
 /// Reads a file that holds weights alone, `.weights.h5` of Keras 3 or `.h5` of `save_weights`, for the model that `config`
@@ -46,7 +46,7 @@ pub fn load_weights(path: impl AsRef<Path>, config: &str, device: &Device) -> cr
     let weights = File::parse(&bytes).and_then(|file| weights::read(&file, &model));
     let weights = weights.map_err(|why| refused(vec![why]))?;
     let parts = lower::parts(&model, &weights, device).map_err(refused)?;
-    Ok(Model::new(parts, device))
+    Model::new(parts, device)
 }
 
 fn bytes(path: &Path) -> crate::Result<Vec<u8>> {

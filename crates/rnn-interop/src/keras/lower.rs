@@ -119,7 +119,7 @@ impl<'a> Lowering<'a> {
 
     fn input(&mut self, name: &str, layer: &Layer) -> Flow {
         let shape = layer.input_shape.as_deref();
-        let port = self.graph.port(name, shape.map_or_else(String::new, described));
+        let port = self.graph.port(name, shape.map(described));
         let value = port.slot;
         self.inputs.push(port);
         Flow { value, mask: None, rank: shape.map(<[_]>::len) }
@@ -228,7 +228,7 @@ impl<'a> Lowering<'a> {
             match self.flow(source) {
                 Ok(flow) => {
                     let name = free_name(&source.layer, &mut names, counts.entry(&source.layer).or_insert(0));
-                    outputs.push(Port { name, shape: String::new(), slot: flow.value, optional: false });
+                    outputs.push(Port::new(&name, flow.value));
                 }
                 Err(why) => self.problems.push(format!("an output of the model: {why}")),
             }
@@ -261,15 +261,15 @@ fn free_name(layer: &str, names: &mut HashSet<String>, count: &mut usize) -> Str
     }
 }
 
-/// A shape with the batch, for people.
-fn described(shape: &[Option<usize>]) -> String {
+/// The sizes of a shape with the batch.
+fn described(shape: &[Option<usize>]) -> Vec<String> {
     let size = |(axis, size): (usize, &Option<usize>)| match (axis, size) {
         (_, Some(size)) => size.to_string(),
         (0, None) => "B".to_string(),
         (1, None) => "T".to_string(),
         _ => "?".to_string(),
     };
-    format!("[{}]", shape.iter().enumerate().map(size).collect::<Vec<_>>().join(", "))
+    shape.iter().enumerate().map(size).collect()
 }
 
 #[cfg(test)]

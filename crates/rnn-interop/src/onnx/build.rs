@@ -1,12 +1,14 @@
 //! From the nodes of a file to those of a graph.
 
-use super::proto::{GraphProto, NodeProto, ValueInfo};
+use super::proto::{DataType, GraphProto, NodeProto, ValueInfo};
 use super::{attributes::Attributes, ops, recurrent, tensor};
-use crate::graph::{Branch, Node, Op, Parts, Port, Slot, Stored};
+use crate::graph::{Branch, Node, Op, Parts, Port, Recurrent, Slot, Stored};
 use crate::value::Value;
+use prost::Message;
 use rnn_api::{Device, Param, Tensor};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 /// The graph of a file.
 ///
@@ -27,6 +29,7 @@ pub(super) fn parts(
         known: HashMap::new(),
         slots: 0,
         problems: Vec::new(),
+        layers: HashMap::new(),
     };
     let inputs = builder.inputs(graph);
     let nodes = builder.nodes(graph);
@@ -46,6 +49,9 @@ struct Known {
     weight: Option<String>,
 }
 
+/// The slots of a layer's weights, and its attributes as the file has them.
+type LayerKey = (Vec<Option<Slot>>, Vec<u8>);
+
 struct Builder<'a> {
     opset: i64,
     folder: &'a Path,
@@ -55,6 +61,8 @@ struct Builder<'a> {
     known: HashMap<Slot, Known>,
     slots: usize,
     problems: Vec<String>,
+    /// The layers by their weights and attributes: nodes that have the same share one.
+    layers: HashMap<LayerKey, Arc<Recurrent>>,
 }
 
 impl Builder<'_> {
@@ -69,15 +77,7 @@ impl Builder<'_> {
         self.initializers(graph);
         let given = graph.input.iter().filter(|input| !self.names.contains_key(&input.name));
         let given: Vec<ValueInfo> = given.cloned().collect();
-        given
-            .iter()
-            .map(|input| Port {
-                name: input.name.clone(),
-                shape: described(input),
-                slot: self.slot(&input.name),
-                optional: false,
-            })
-            .collect()
+        given.iter().map(|input| described(input, self.slot(&input.name))).collect()
     }
 
     fn initializers(&mut self, graph: &GraphProto) {
@@ -85,7 +85,7 @@ impl Builder<'_> {
             let slot = self.slot(&initializer.name);
             match tensor::value(initializer, self.folder) {
                 Ok(Some(value)) => {
-                    let weight = matches!(&value, Value::Float(tensor) if tensor.len() > 1);
+                    let weight = matches!(&value, Value::Float(tensor) if tensor.rank() > 0);
                     let weight = weight.then(|| initializer.name.clone());
                     self.known.insert(slot, Known { value, weight });
                 }
@@ -102,7 +102,7 @@ impl Builder<'_> {
             if slot.is_none() {
                 self.problems.push(format!("output `{}`: no node computes it", output.name));
             }
-            Some(Port { name: output.name.clone(), shape: described(output), slot: slot?, optional: false })
+            Some(described(output, slot?))
         };
         graph.output.iter().filter_map(port).collect()
     }
@@ -231,17 +231,25 @@ impl Builder<'_> {
         let data = vec![at(0), at(4), state, cell];
         let constant = weights.iter().flatten().all(|slot| self.known.contains_key(slot));
         if constant {
+            *inputs = data;
+            let options = NodeProto {
+                op_type: node.op_type.clone(),
+                attribute: node.attribute.clone(),
+                ..Default::default()
+            };
+            let key = (weights.to_vec(), options.encode_to_vec());
+            if let Some(layer) = self.layers.get(&key) {
+                return Ok(Op::Recurrent(layer.clone()));
+            }
             let value = |slot: &Option<Slot>| Some(self.known.get(&(*slot)?)?.value.clone());
             let values: Vec<Option<Value>> = weights.iter().map(value).collect();
             let layer = recurrent::layer(node, &recurrent::weights(node, &values)?, self.device)?;
-            *inputs = data;
-            return Ok(Op::Recurrent(layer.into()));
+            let layer = Arc::new(layer);
+            self.layers.insert(key, layer.clone());
+            return Ok(Op::Recurrent(layer));
         }
         *inputs = [&data[..], &weights].concat();
-        let node = node.clone();
-        Ok(Op::RecurrentOf(Box::new(move |device, values| {
-            recurrent::layer(&node, &recurrent::weights(&node, values)?, device)
-        })))
+        Ok(Op::RecurrentOf(Box::new(recurrent::OfInputs { node: node.clone() })))
     }
 
     /// An initial state that is zero is none.
@@ -292,18 +300,20 @@ fn live(nodes: Vec<Node>, outputs: &[Port]) -> Vec<Node> {
     kept
 }
 
-/// Type and shape of an input or output, for people.
-fn described(info: &ValueInfo) -> String {
-    let Some(tensor) = info.r#type.as_ref().and_then(|kind| kind.tensor.as_ref()) else {
-        return String::new();
-    };
-    let kind = super::proto::DataType::try_from(tensor.elem_type)
-        .map_or_else(|_| format!("type {}", tensor.elem_type), |kind| format!("{kind:?}").to_lowercase());
-    let Some(shape) = &tensor.shape else { return kind };
+/// An input or output.
+fn described(info: &ValueInfo, slot: Slot) -> Port {
+    let port = Port::new(&info.name, slot);
+    let Some(tensor) = info.r#type.as_ref().and_then(|kind| kind.tensor.as_ref()) else { return port };
+    let kind = DataType::try_from(tensor.elem_type);
+    let text =
+        kind.map_or_else(|_| format!("type {}", tensor.elem_type), |kind| format!("{kind:?}").to_lowercase());
+    let kind = kind.ok().and_then(ops::kind_of);
+    let Some(shape) = &tensor.shape else { return Port { shape: text, kind, ..port } };
     let sizes = shape.dim.iter().map(|dim| match (dim.value, &dim.param) {
         (Some(size), _) => size.to_string(),
         (None, Some(name)) => name.clone(),
         (None, None) => "?".into(),
     });
-    format!("{kind} [{}]", sizes.collect::<Vec<_>>().join(", "))
+    let sizes: Vec<String> = sizes.collect();
+    Port { shape: format!("{text} [{}]", sizes.join(", ")), kind, sizes: Some(sizes), ..port }
 }

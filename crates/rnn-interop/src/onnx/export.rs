@@ -2,8 +2,11 @@
 //! forward pass, and names outputs. Each call runs the layer and writes its nodes, so that the file can be compared with the
 //! model before it is there.
 
+mod graph;
 mod nodes;
 mod stack;
+
+pub use graph::export_graph;
 
 use super::proto::{
     DataType, Dimension, GraphProto, ModelProto, OperatorSetId, ShapeProto, TensorProto, TensorType,
@@ -12,13 +15,14 @@ use super::proto::{
 use crate::Model;
 use crate::error::{Error, Result};
 use crate::value::{Host, Value};
+use nodes::data;
 use prost::Message;
 use rnn_api::{Device, Tensor};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// Opset 17 has layer normalisation and every attribute of recurrent nodes; IR version 8 is its companion.
+/// Opset 17 has layer normalisation and every attribute of recurrent nodes.
 const OPSET: i64 = 17;
-const IR_VERSION: i64 = 8;
 
 /// Largest difference between the model and the file that is written from it, over the largest value: both compute in f32,
 /// in another order.
@@ -60,6 +64,8 @@ pub struct Exporter {
     inputs: Vec<(ValueInfo, Value)>,
     outputs: Vec<(ValueInfo, Value)>,
     names: usize,
+    /// Names of values.
+    taken: HashSet<String>,
 }
 
 /// Writes a model. The file is read again and run on the example inputs, compared with what the layers computed, and
@@ -100,10 +106,19 @@ pub fn export(path: impl AsRef<Path>, build: impl FnOnce(&mut Exporter) -> Resul
         input: exporter.inputs.iter().map(|(info, _)| info.clone()).collect(),
         output: exporter.outputs.iter().map(|(info, _)| info.clone()).collect(),
     };
-    let opset_import = vec![OperatorSetId { domain: String::new(), version: OPSET }];
-    let bytes = ModelProto { ir_version: IR_VERSION, opset_import, graph: Some(graph) }.encode_to_vec();
-    compare(path, &bytes, &exporter.inputs, &exporter.outputs)?;
-    write(path, &bytes).map_err(|error| Error::Io { path: path.to_path_buf(), error })
+    let bytes = encoded(graph, OPSET);
+    write(path, &bytes, |bytes| compare(path, bytes, &exporter.inputs, &exporter.outputs))
+}
+
+fn encoded(graph: GraphProto, opset: i64) -> Vec<u8> {
+    // The IR versions that came with the opsets.
+    let ir_version = match opset {
+        ..=18 => 8,
+        19 | 20 => 9,
+        _ => 10,
+    };
+    let opset_import = vec![OperatorSetId { domain: String::new(), version: opset }];
+    ModelProto { ir_version, opset_import, graph: Some(graph) }.encode_to_vec()
 }
 
 /// Runs the file on the example inputs.
@@ -130,17 +145,25 @@ fn compare(
     Ok(())
 }
 
-/// Beside the destination, then renamed.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Beside the destination, read again and checked, then renamed.
+fn write(path: &Path, bytes: &[u8], check: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
+    // A message of protocol buffers has at most 2^31 - 1 bytes.
+    if i32::try_from(bytes.len()).is_err() {
+        let why = format!("the file would have {} bytes, expected less than 2 GiB", bytes.len());
+        return Err(Error::File { path: path.to_path_buf(), problems: vec![why] });
+    }
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary: PathBuf = path.with_file_name(name);
+    let failed = |error| Error::Io { path: path.to_path_buf(), error };
     let written = std::fs::File::create_new(&temporary).and_then(|mut file| {
         std::io::Write::write_all(&mut file, bytes)?;
         file.sync_all()
     });
-    let renamed = written.and_then(|()| std::fs::rename(&temporary, path));
+    let read = written.and_then(|()| std::fs::read(&temporary)).map_err(failed);
+    let checked = read.and_then(|bytes| check(&bytes));
+    let renamed = checked.and_then(|()| std::fs::rename(&temporary, path).map_err(failed));
     if renamed.is_err() {
         // The first error is the one to report.
         drop(std::fs::remove_file(&temporary));
@@ -186,6 +209,7 @@ impl Exporter {
 
     fn place(&mut self, name: &str, value: Value, sizes: &[&str], own: Option<&Tensor>) -> Result<Edge> {
         self.inputs.push((port(name, &value, sizes)?, value.clone()));
+        self.taken.insert(name.to_string());
         // The layers compute on the device of the example.
         Ok(Edge { name: name.to_string(), value: own.map_or(value, Value::from) })
     }

@@ -13,7 +13,7 @@ mod recurrent;
 mod tensor;
 
 pub use crate::graph::Model;
-pub use export::{Edge, Exporter, RecurrentEdges, export};
+pub use export::{Edge, Exporter, RecurrentEdges, export, export_graph};
 
 use crate::error::{Error, Result};
 use prost::Message;
@@ -46,7 +46,7 @@ impl Model {
         let graph = model.graph.ok_or_else(|| refused(vec!["an ONNX model without a graph".into()]))?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let parts = build::parts(&graph, opset, folder, device).map_err(refused)?;
-        Ok(Model::new(parts, device))
+        Model::new(parts, device)
     }
 }
 

@@ -76,14 +76,18 @@ fn pointwise(node: &NodeProto, attributes: &Attributes<'_>) -> Option<Result<Op,
 fn cast(attributes: &Attributes<'_>) -> Result<Op, String> {
     attributes.ignore(&["saturate"]);
     let to = i32::try_from(attributes.int("to", 0)).ok().and_then(|to| DataType::try_from(to).ok());
-    Ok(Op::Cast(match to {
-        Some(DataType::Float | DataType::Float16 | DataType::Double | DataType::Bfloat16) => Kind::Float,
-        Some(DataType::Bool) => Kind::Bool,
-        None | Some(DataType::Undefined | DataType::String) => {
-            return Err("`to` must be a type of numbers".into());
-        }
-        Some(_) => Kind::Int,
-    }))
+    let kind = to.and_then(kind_of).ok_or("`to` must be a type of numbers")?;
+    Ok(Op::Cast(kind))
+}
+
+/// What the elements of a type are here.
+pub(super) fn kind_of(kind: DataType) -> Option<Kind> {
+    match kind {
+        DataType::Float | DataType::Float16 | DataType::Double | DataType::Bfloat16 => Some(Kind::Float),
+        DataType::Bool => Some(Kind::Bool),
+        DataType::Undefined | DataType::String => None,
+        _ => Some(Kind::Int),
+    }
 }
 
 fn shapes(

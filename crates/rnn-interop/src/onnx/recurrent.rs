@@ -3,10 +3,10 @@
 use super::attributes::Attributes;
 use super::proto::NodeProto;
 use super::quantized;
-use crate::graph::{Direction, Layer, Recurrent};
+use crate::graph::{Layer, Make, Recurrent};
 use crate::value::Value;
 use rnn_api::nn::{GruConfig, LstmConfig, Module, RecurrentConfig, RnnConfig};
-use rnn_api::{Activation, Array, Device, Tensor};
+use rnn_api::{Activation, Array, Device, Direction, Init, Tensor};
 use std::collections::BTreeMap;
 
 /// What an op has in common for all of its nodes.
@@ -73,6 +73,17 @@ impl Floats {
     }
 }
 
+/// A node whose weights are inputs of the run.
+pub(super) struct OfInputs {
+    pub(super) node: NodeProto,
+}
+
+impl Make for OfInputs {
+    fn make(&self, device: &Device, values: &[Option<Value>]) -> Result<Recurrent, String> {
+        layer(&self.node, &weights(&self.node, values)?, device)
+    }
+}
+
 /// The layer of a node.
 ///
 /// # Errors
@@ -109,15 +120,15 @@ pub(super) fn layer(node: &NodeProto, weights: &Weights, device: &Device) -> Res
     let passes: Vec<(Direction, Vec<usize>)> = match (directions, direction.as_str()) {
         (1, "reverse") => vec![(Direction::Reverse, vec![0])],
         (1, _) => vec![(Direction::Forward, vec![0])],
-        _ if activations[0] == activations[1] => vec![(Direction::Both, vec![0, 1])],
+        _ if activations[0] == activations[1] => vec![(Direction::Bidirectional, vec![0, 1])],
         _ => vec![(Direction::Forward, vec![0]), (Direction::Reverse, vec![1])],
     };
     let passes = passes.into_iter().map(|(direction, parts)| {
-        let layer = settings.layer(node, &activations[parts[0]], direction == Direction::Both, device)?;
+        let layer = settings.layer(node, &activations[parts[0]], direction, device)?;
         fill(&layer, weights, &kind, &settings, &parts, device)?;
-        Ok((direction, layer))
+        Ok(layer)
     });
-    Ok(Recurrent { passes: passes.collect::<Result<_, String>>()?, batch_first })
+    Ok(Recurrent { passes: passes.collect::<Result<_, String>>()?, batch_first, above: Vec::new() })
 }
 
 #[derive(Clone, Copy)]
@@ -162,7 +173,7 @@ impl Settings {
         &self,
         node: &NodeProto,
         activations: &[Activation],
-        both: bool,
+        direction: Direction,
         device: &Device,
     ) -> Result<Layer, String> {
         let Sizes { input, hidden } = self.sizes;
@@ -172,11 +183,11 @@ impl Settings {
                     .with_gate_activation(activations[0])
                     .with_candidate_activation(activations[1])
                     .with_reset_after(self.reset_after);
-                self.common(config, both).init(device, 0).map(Layer::Gru)
+                self.common(config, direction).init(device, 0).map(Layer::Gru)
             }
             "RNN" => {
                 let config = RnnConfig::new(input, hidden).with_activation(activations[0]);
-                self.common(config, both).init(device, 0).map(Layer::Rnn)
+                self.common(config, direction).init(device, 0).map(Layer::Rnn)
             }
             _ => {
                 let config = LstmConfig::new(input, hidden)
@@ -185,14 +196,15 @@ impl Settings {
                     .with_output_activation(activations[2])
                     .with_peephole(self.peephole)
                     .with_coupled_gates(self.coupled);
-                self.common(config, both).init(device, 0).map(Layer::Lstm)
+                self.common(config, direction).init(device, 0).map(Layer::Lstm)
             }
         };
         layer.map_err(|error| error.to_string())
     }
 
-    fn common<C>(&self, config: RecurrentConfig<C>, both: bool) -> RecurrentConfig<C> {
-        let config = config.with_bias(self.bias).with_bidirectional(both);
+    fn common<C>(&self, config: RecurrentConfig<C>, direction: Direction) -> RecurrentConfig<C> {
+        // All values are replaced: an orthogonal matrix would be made for nothing.
+        let config = config.with_bias(self.bias).with_direction(direction).with_recurrent_init(Init::Zeros);
         if let Some(clip) = self.clip { config.with_clip(clip) } else { config }
     }
 }

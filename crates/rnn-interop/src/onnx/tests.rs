@@ -12,28 +12,33 @@ use rnn_api::prelude::*;
 use rnn_testing::data::{SplitMix64, changed_files, uniform};
 use std::path::Path;
 
-fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
+pub(super) fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let (name, dims, data_type) = (name.into(), dims.to_vec(), DataType::Float as i32);
     TensorProto { name, dims, data_type, raw_data: Some(raw), ..Default::default() }
 }
 
-fn integers(name: &str, values: &[i64]) -> TensorProto {
+pub(super) fn integers(name: &str, values: &[i64]) -> TensorProto {
     let (name, dims, data_type) = (name.into(), vec![values.len() as i64], DataType::Int64 as i32);
     TensorProto { name, dims, data_type, int64_data: values.to_vec(), ..Default::default() }
 }
 
-fn int(name: &str, i: i64) -> AttributeProto {
+pub(super) fn int(name: &str, i: i64) -> AttributeProto {
     AttributeProto { name: name.into(), i, ..Default::default() }
 }
 
-fn node(op: &str, input: &[&str], output: &[&str], attribute: Vec<AttributeProto>) -> NodeProto {
+pub(super) fn node(op: &str, input: &[&str], output: &[&str], attribute: Vec<AttributeProto>) -> NodeProto {
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
     let (name, op_type) = (output[0].to_uppercase(), op.into());
     NodeProto { input: names(input), output: names(output), name, op_type, attribute, ..Default::default() }
 }
 
-fn model(node: Vec<NodeProto>, initializer: Vec<TensorProto>, input: &[&str], output: &[&str]) -> Vec<u8> {
+pub(super) fn model(
+    node: Vec<NodeProto>,
+    initializer: Vec<TensorProto>,
+    input: &[&str],
+    output: &[&str],
+) -> Vec<u8> {
     let ports =
         |names: &[&str]| names.iter().map(|name| ValueInfo { name: (*name).into(), r#type: None }).collect();
     let graph =
@@ -42,7 +47,7 @@ fn model(node: Vec<NodeProto>, initializer: Vec<TensorProto>, input: &[&str], ou
     ModelProto { ir_version: 8, opset_import, graph: Some(graph) }.encode_to_vec()
 }
 
-fn parse(bytes: &[u8]) -> crate::Result<Model> {
+pub(super) fn parse(bytes: &[u8]) -> crate::Result<Model> {
     Model::parse(Path::new("m.onnx"), bytes, &Device::cpu())
 }
 
@@ -57,7 +62,7 @@ fn refusal(bytes: &[u8]) -> String {
 const SIZES: (usize, usize, usize) = (3, 4, 2);
 
 /// GRU(3 -> 4), last state, linear layer to 2 by a transposed weight.
-fn classifier() -> Vec<u8> {
+pub(super) fn classifier() -> Vec<u8> {
     let nodes = vec![
         node(
             "GRU",

@@ -1,11 +1,11 @@
 //! Random recurrent nodes against ONNX Runtime, and steps of SGD against PyTorch, where Python has them: `RNN_PYTHON` names the
 //! interpreter, else `python3`.
 
-use super::{BOUND, Case, arrays, common, error, recorded, value};
+use super::{BOUND, Case, arrays, common, error, exported, keras, npz_cases, recorded, value};
 use libtest_mimic::Trial;
 use rnn_api::optim::{Optimizer, SgdConfig};
 use rnn_api::{Device, Tensor};
-use rnn_interop::{Value, onnx};
+use rnn_interop::{Model, Value, onnx};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,21 +13,56 @@ use std::process::Command;
 /// Nodes on the CPU. On a GPU every second node has kernels of its own, which take longer to compile than to run.
 const NODES: [usize; 2] = [1000, 12];
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn trials(folder: &Path) -> Vec<Trial> {
     let python = std::env::var_os("RNN_PYTHON").unwrap_or_else(|| "python3".into());
-    let trials = |name: &str, packages: &str, test: fn(&OsString, &Device)| {
-        let import = Command::new(&python).args(["-c", &format!("import numpy, onnx, {packages}")]).output();
-        if !import.is_ok_and(|output| output.status.success()) {
-            let python = python.display();
-            eprintln!("ignored: {python} lacks numpy, onnx or {packages}; see tools/reference");
-            return vec![Trial::test(name, || Ok(())).with_ignored_flag(true)];
-        }
-        let python = python.clone();
-        common::trials_of(name, move |device| test(&python, device))
-    };
-    let mut all = trials("live::random_nodes_of_onnxruntime", "onnxruntime", random_nodes);
-    all.extend(trials("live::steps_of_sgd_of_torch", "torch", steps_of_sgd));
+    let mut all = trials_of(&python, "live::random_nodes_of_onnxruntime", "onnxruntime", random_nodes);
+    all.extend(trials_of(&python, "live::steps_of_sgd_of_torch", "torch", steps_of_sgd));
+    let folder = folder.to_path_buf();
+    if folder.exists() {
+        let test = move |python: &OsString, device: &Device| exported_files(python, &folder, device);
+        all.extend(trials_of(&python, "live::exported_files_in_onnxruntime", "onnxruntime", test));
+    }
     all
+}
+
+fn trials_of(
+    python: &OsString,
+    name: &str,
+    packages: &str,
+    test: impl Fn(&OsString, &Device) + Clone + Send + 'static,
+) -> Vec<Trial> {
+    let import = Command::new(python).args(["-c", &format!("import numpy, onnx, {packages}")]).output();
+    if !import.is_ok_and(|output| output.status.success()) {
+        let python = python.display();
+        eprintln!("ignored: {python} lacks numpy, onnx or {packages}; see tools/reference");
+        return vec![Trial::test(name, || Ok(())).with_ignored_flag(true)];
+    }
+    let python = python.clone();
+    common::trials_of(name, move |device| test(&python, device))
+}
+
+/// ONNX Runtime computes from written files what was recorded of their sources.
+fn exported_files(python: &OsString, folder: &Path, device: &Device) {
+    let written = Folder(exported::path().with_extension(""));
+    std::fs::create_dir(&written.0).unwrap();
+    let mut arguments: Vec<OsString> = Vec::new();
+    let mut add = |model: &Model, arrays: PathBuf, bound: f64| {
+        let path = written.0.join(format!("{}.onnx", arguments.len()));
+        onnx::export_graph(model, &path).unwrap();
+        arguments.extend([path.into(), arrays.into(), bound.to_string().into()]);
+    };
+    // ONNX Runtime returns zero for the states of a row of length 0, where the specification has the initial ones.
+    for case in npz_cases(folder).into_iter().filter(|case| !case.name.ends_with("lens_zero")) {
+        let model = onnx::Model::load(&case.model, device).unwrap();
+        add(&model, case.model.with_extension("npz"), case.bound);
+    }
+    for path in keras::with_arrays(folder) {
+        let arrays = path.with_extension("npz");
+        add(&rnn_interop::keras::load(path, device).unwrap(), arrays, BOUND);
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/reference/onnx_check.py");
+    let checked = Command::new(python).arg(script).args(&arguments).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 /// What a script of `tools/reference` writes.

@@ -21,6 +21,13 @@ pub(crate) fn trials(folder: &Path) -> Vec<Trial> {
     trials
 }
 
+/// The models that have recorded arrays beside them, each in one form.
+pub(crate) fn with_arrays(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let beside = |path: &PathBuf| path.with_extension("npz").exists();
+    let own = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "keras");
+    sorted(&folder.join("keras")).into_iter().filter(move |path| own(path) && beside(path))
+}
+
 /// A `.weights.h5` file goes with the config in the `.keras` file beside it.
 fn load(path: &Path, device: &Device) -> Model {
     if !path.to_string_lossy().ends_with(".weights.h5") {
@@ -37,8 +44,23 @@ fn only_output(model: &Model, x: Value) -> Value {
 }
 
 fn of_keras_3(path: &Path, device: &Device) {
+    agrees_with_keras_3(path, &load(path, device), device);
+    if device.is_cpu() {
+        agrees_with_keras_3(path, &exported(path), device);
+    }
+}
+
+/// The model by way of a file of ONNX.
+fn exported(path: &Path) -> Model {
+    let model = load(path, &Device::cpu());
+    let again = super::exported::exported(&model);
+    assert_eq!(super::exported::unnamed(&again), super::exported::unnamed(&model));
+    again
+}
+
+fn agrees_with_keras_3(path: &Path, model: &Model, device: &Device) {
     let recorded = arrays::npz(&path.with_extension("").with_extension("npz"));
-    let y = only_output(&load(path, device), value(&recorded["x0"], device));
+    let y = only_output(model, value(&recorded["x0"], device));
     assert_eq!(y.dims(), recorded["y"].dims);
     let far = error(&host(&y), &recorded["y"].values);
     assert!(far <= BOUND, "off by {far:e}");
@@ -48,17 +70,23 @@ fn of_keras_3(path: &Path, device: &Device) {
 /// models compute on the CPU what the f64 reference of the unit tests computes. Here they compute the same on each device,
 /// and come near what they were trained for.
 fn before_keras_3(path: &Path, device: &Device) {
-    let model = load(path, device);
+    comes_near(path, &load(path, device), device);
+    if device.is_cpu() {
+        comes_near(path, &exported(path), device);
+    }
+}
+
+fn comes_near(path: &Path, model: &Model, device: &Device) {
     let name = path.file_name().unwrap().to_string_lossy().replace("_model.h5", "_inputs_and_outputs.h5");
     let beside: PathBuf = path.with_file_name(name);
     if beside == path || !beside.exists() {
-        return runs(path, &model, device);
+        return runs(path, model, device);
     }
     let bytes = std::fs::read(&beside).unwrap();
     let file = hdf5::File::parse(&bytes).unwrap();
     let only = |group: &str| file.root().group(group).unwrap().datasets().next().unwrap().1.read().unwrap();
     let (x, targets) = (only("inputs"), only("outputs"));
-    let y = as_on_the_cpu(path, &model, Tensor::from_slice(device, &x.values, &x.dims).unwrap().into());
+    let y = as_on_the_cpu(path, model, Tensor::from_slice(device, &x.values, &x.dims).unwrap().into());
     assert_eq!(y.dims(), targets.dims);
     // Far from zero they have not learnt it.
     let pairs = host(&y).into_iter().zip(targets.values).filter(|(_, target)| target.abs() < 3.0);
@@ -79,7 +107,8 @@ fn as_on_the_cpu(path: &Path, model: &Model, x: Value) -> Value {
 
 /// Models without arrays: the output has the shape of the config, and is finite.
 fn runs(path: &Path, model: &Model, device: &Device) {
-    let sizes = model.inputs()[0].shape.trim_matches(['[', ']']).split(", ");
+    let shape = &model.inputs()[0].shape;
+    let sizes = shape[shape.find('[').unwrap() + 1..].trim_end_matches(']').split(", ");
     let dims: Vec<usize> = sizes.map(|size| size.parse().unwrap_or(2)).collect();
     let count: usize = dims.iter().product();
     // Whole numbers, which may be ids.

@@ -11,12 +11,13 @@ mod common;
 mod arrays;
 mod deeplearning4j;
 mod differential;
+mod exported;
 mod keras;
 
 use arrays::Array;
 use libtest_mimic::{Arguments, Trial};
 use rnn_api::{Device, Tensor};
-use rnn_interop::{Host, Value, onnx};
+use rnn_interop::{Host, Model, Value, onnx};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,7 @@ const COARSE: f64 = 2e-3;
 fn main() {
     common::compile_kernels_quickly();
     let (folder, arguments) = (folder(), Arguments::from_args());
-    let mut trials = differential::trials();
+    let mut trials = differential::trials(&folder);
     if folder.exists() {
         trials.extend(recorded_trials(&folder));
     } else {
@@ -72,6 +73,15 @@ struct Run {
 impl Case {
     fn check(&self, device: &Device) {
         let model = onnx::Model::load(&self.model, device).unwrap();
+        self.agrees(&model, device);
+        if device.is_cpu() {
+            let again = exported::exported(&model);
+            assert_eq!(exported::parameters(&again), exported::parameters(&model));
+            self.agrees(&again, device);
+        }
+    }
+
+    fn agrees(&self, model: &Model, device: &Device) {
         for run in &self.runs {
             let inputs: Vec<(&str, Value)> =
                 run.inputs.iter().map(|(name, array)| (name.as_str(), value(array, device))).collect();

@@ -2,7 +2,7 @@
 
 use super::activation::of_cell;
 use super::{Lowering, Made};
-use crate::graph::{Direction as Pass, Layer as Cell, Recurrent};
+use crate::graph::{Layer as Cell, Recurrent};
 use crate::keras::config::{Layer, Recurrent as Settings, RecurrentKind};
 use crate::keras::layers::Dict;
 use rnn_api::nn::{GruConfig, LstmConfig, RnnConfig};
@@ -24,23 +24,23 @@ impl<'a> Lowering<'a> {
         let cells = match settings {
             [one] => {
                 let direction = if one.go_backwards { Direction::Reverse } else { Direction::Forward };
-                vec![(Pass::Forward, cell(one, direction, dict, keras, device)?)]
+                vec![cell(one, direction, dict, keras, device)?]
             }
             [forward, backward] if alike(forward, backward) => {
-                vec![(Pass::Both, cell(forward, Direction::Bidirectional, dict, keras, device)?)]
+                vec![cell(forward, Direction::Bidirectional, dict, keras, device)?]
             }
             [forward, backward, ..] => {
                 let (back, ahead): (Dict, Dict) =
                     dict.into_iter().partition(|(name, _)| name.ends_with(REVERSE));
                 let back = back.into_iter().map(|(name, array)| (name.replace(REVERSE, ""), array)).collect();
                 vec![
-                    (Pass::Forward, cell(forward, Direction::Forward, ahead, keras, device)?),
-                    (Pass::Forward, cell(backward, Direction::Reverse, back, keras, device)?),
+                    cell(forward, Direction::Forward, ahead, keras, device)?,
+                    cell(backward, Direction::Reverse, back, keras, device)?,
                 ]
             }
             [] => return Err("it has no cell".to_string()),
         };
-        let alone = |pass| Arc::new(Recurrent { passes: vec![pass], batch_first: true });
+        let alone = |pass| Arc::new(Recurrent { passes: vec![pass], batch_first: true, above: Vec::new() });
         let cells: Vec<_> = cells.into_iter().map(alone).collect();
         self.made.insert(&layer.name, Made::Recurrent(cells.clone()));
         Ok(cells)

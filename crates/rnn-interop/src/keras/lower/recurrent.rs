@@ -185,8 +185,9 @@ impl<'a> Lowering<'a> {
     fn carried(&mut self, layer: &Layer, settings: &Settings) -> Vec<Option<Slot>> {
         let names = ["h", "c"].into_iter().take(kinds_of_state(settings));
         let port = |name| {
-            let shape = format!("[B, 1, {}], optional", settings.units);
-            let port = Port { optional: true, ..self.graph.port(&format!("{}.{name}", layer.name), shape) };
+            let sizes = vec!["B".to_string(), "1".to_string(), settings.units.to_string()];
+            let port = self.graph.port(&format!("{}.{name}", layer.name), Some(sizes));
+            let port = Port { shape: format!("{}, optional", port.shape), optional: true, ..port };
             let slot = port.slot;
             self.inputs.push(port);
             Some(slot)
@@ -197,7 +198,7 @@ impl<'a> Lowering<'a> {
     fn last_states(&mut self, layer: &Layer, states: &[Slot]) {
         for (name, &slot) in ["h", "c"].iter().zip(states) {
             let name = format!("{}.{name}", layer.name);
-            self.states.push(Port { name, shape: String::new(), slot, optional: false });
+            self.states.push(Port::new(&name, slot));
         }
     }
 }

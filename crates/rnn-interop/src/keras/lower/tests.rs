@@ -44,7 +44,7 @@ fn model(case: &Json) -> Model {
     let device = Device::cpu();
     let parts = parts(&config, &weights(&case["weights"]), &device);
     let parts = parts.unwrap_or_else(|problems| panic!("{}: {problems:?}", case["name"]));
-    Model::new(parts, &device)
+    Model::new(parts, &device).unwrap()
 }
 
 fn run(model: &Model, inputs: &Json, further: &[(&str, Value)]) -> Outputs {
@@ -85,6 +85,38 @@ fn models_compute_what_keras_computes() {
             }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The same by way of a file of ONNX. States that a run may leave out are zero.
+#[cfg(feature = "onnx")]
+#[test]
+fn exported_models_compute_what_keras_computes() {
+    let path = std::env::temp_dir().join(format!("rnn-interop-keras-{}.onnx", std::process::id()));
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let own = model(&case);
+        crate::onnx::export_graph(&own, &path).unwrap();
+        let model = Model::load(&path, &Device::cpu()).unwrap();
+        let inputs = &case["runs"][0]["inputs"];
+        let batch = array(&inputs[0]).dims[0];
+        let zeros = own.inputs().iter().filter(|port| port.optional).map(|port| {
+            let units = port.sizes.as_ref().unwrap()[2].parse().unwrap();
+            (port.name.as_str(), Value::from(Tensor::zeros(&Device::cpu(), &[batch, 1, units]).unwrap()))
+        });
+        let outputs = run(&model, inputs, &zeros.collect::<Vec<_>>());
+        let expected = case["runs"][0]["outputs"].as_array().unwrap();
+        for (port, want) in model.outputs().iter().zip(expected) {
+            let far = error(&outputs[&port.name], want);
+            if far > BOUND {
+                wrong.push(format!("{}: {} is off by {far:e}", case["name"], port.name));
+            }
+        }
+        // A value of ONNX has one name and is made once.
+        let names = model.inputs().iter().chain(model.outputs()).map(|port| &port.name);
+        assert!(names.clone().collect::<BTreeSet<_>>().len() == names.count(), "{}", case["name"]);
+    }
+    std::fs::remove_file(&path).unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

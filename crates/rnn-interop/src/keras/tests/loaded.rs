@@ -34,7 +34,7 @@ fn loaded_models_compute_what_the_reference_computes() {
     for (name, bytes) in files().into_iter().flatten().filter(|(name, _)| is_model(name)) {
         let (described, weights) = read(&bytes).unwrap();
         let x = example(&described);
-        let model = crate::Model::new(lower::parts(&described, &weights, &device).unwrap(), &device);
+        let model = crate::Model::new(lower::parts(&described, &weights, &device).unwrap(), &device).unwrap();
         let input = Tensor::from_slice(&device, &x.values, &x.dims).unwrap();
         let results = no_grad(|| model.run(&[(&model.inputs()[0].name, input.into())])).unwrap();
         let results = results.tensor(&model.outputs()[0].name).unwrap().to_vec().unwrap();

@@ -1,6 +1,6 @@
 //! Single nodes and what they are made of.
 
-use super::super::proto::{AttributeProto, DataType, NodeProto, TensorProto};
+use super::super::proto::{AttributeProto, DataType, GraphProto, NodeProto, TensorProto};
 use super::{Edge, Exporter};
 use crate::error::Result;
 use crate::value::Value;
@@ -13,6 +13,8 @@ enum Kind {
     Float = 1,
     Int = 2,
     Text = 3,
+    Tensor = 4,
+    Graph = 5,
     Floats = 6,
     Ints = 7,
     Texts = 8,
@@ -34,6 +36,14 @@ pub(super) fn text(name: &str, text: &str) -> AttributeProto {
     AttributeProto { s: text.into(), ..attribute(name, Kind::Text) }
 }
 
+pub(super) fn tensor(name: &str, t: TensorProto) -> AttributeProto {
+    AttributeProto { t: Some(t), ..attribute(name, Kind::Tensor) }
+}
+
+pub(super) fn graph(name: &str, g: GraphProto) -> AttributeProto {
+    AttributeProto { g: Some(g), ..attribute(name, Kind::Graph) }
+}
+
 pub(super) fn ints(name: &str, ints: &[i64]) -> AttributeProto {
     AttributeProto { ints: ints.to_vec(), ..attribute(name, Kind::Ints) }
 }
@@ -49,11 +59,59 @@ pub(super) fn texts(name: &str, texts: &[&str]) -> AttributeProto {
     }
 }
 
+fn sizes(dims: &[usize]) -> Vec<i64> {
+    dims.iter().map(|&size| size as i64).collect()
+}
+
+fn of_floats(dims: &[usize], values: &[f32]) -> TensorProto {
+    let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let data_type = DataType::Float as i32;
+    TensorProto { dims: sizes(dims), data_type, raw_data: Some(raw), ..Default::default() }
+}
+
+fn of_integers(dims: &[usize], values: &[i64]) -> TensorProto {
+    let data_type = DataType::Int64 as i32;
+    TensorProto { dims: sizes(dims), data_type, int64_data: values.to_vec(), ..Default::default() }
+}
+
+/// A value without a name.
+pub(super) fn data(value: &Value) -> rnn_api::Result<TensorProto> {
+    Ok(match value {
+        Value::Float(tensor) => of_floats(tensor.dims(), &tensor.to_vec()?),
+        Value::Int(host) => of_integers(&host.dims, &host.values),
+        Value::Bool(host) => TensorProto {
+            dims: sizes(&host.dims),
+            data_type: DataType::Bool as i32,
+            raw_data: Some(host.values.iter().map(|&value| value.into()).collect()),
+            ..Default::default()
+        },
+    })
+}
+
 impl Exporter {
     /// A name that no other value has.
     pub(super) fn fresh(&mut self, what: &str) -> String {
-        self.names += 1;
-        format!("{what}_{}", self.names)
+        loop {
+            self.names += 1;
+            let name = format!("{what}_{}", self.names);
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
+    }
+
+    /// This name, or one like it if another value has it.
+    pub(super) fn unique(&mut self, name: &str) -> String {
+        if self.taken.insert(name.to_string()) { name.to_string() } else { self.fresh(name) }
+    }
+
+    /// This name, or one that ends in `_END` if another value has it.
+    pub(super) fn named_or(&mut self, name: &str, end: &str) -> String {
+        if self.taken.insert(name.to_string()) {
+            name.to_string()
+        } else {
+            self.unique(&format!("{name}_{end}"))
+        }
     }
 
     pub(super) fn has_node(&self, name: &str) -> bool {
@@ -101,31 +159,15 @@ impl Exporter {
 
     /// An initialiser of floating-point numbers.
     pub(super) fn weight(&mut self, name: &str, dims: &[usize], values: &[f32]) -> String {
-        let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let dims = dims.iter().map(|&size| size as i64).collect();
-        let (name, data_type) = (name.to_string(), DataType::Float as i32);
-        self.weights.push(TensorProto {
-            name: name.clone(),
-            dims,
-            data_type,
-            raw_data: Some(raw),
-            ..Default::default()
-        });
+        let name = self.unique(name);
+        self.weights.push(TensorProto { name: name.clone(), ..of_floats(dims, values) });
         name
     }
 
     /// An initialiser of integers.
     pub(super) fn integers(&mut self, values: &[i64]) -> String {
         let name = self.fresh("integers");
-        let (dims, data_type) = (vec![values.len() as i64], DataType::Int64 as i32);
-        let int64_data = values.to_vec();
-        self.weights.push(TensorProto {
-            name: name.clone(),
-            dims,
-            data_type,
-            int64_data,
-            ..Default::default()
-        });
+        self.weights.push(TensorProto { name: name.clone(), ..of_integers(&[values.len()], values) });
         name
     }
 

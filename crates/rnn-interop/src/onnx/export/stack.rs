@@ -62,9 +62,10 @@ impl Exporter {
             let read = [vec![from], inputs].concat();
             let mut outputs = vec![y.clone(), h.clone()];
             outputs.extend(values.c.is_some().then(|| c.clone()));
-            let node = if spec.num_layers == 1 { name.to_string() } else { format!("{name}_l{n}") };
+            // A reader that makes one stack of them names it after the first.
+            let node = if n == 0 { name.to_string() } else { format!("{name}_l{n}") };
             let node = if self.has_node(&node) { self.fresh(&node) } else { node };
-            self.named_node(node, op(spec.cell.kind), read, outputs, attributes(spec)?);
+            self.named_node(node, op(spec.cell.kind), read, outputs, attributes(&[spec])?);
             from = self.joined(&y);
             hs.push(h);
             cs.push(c);
@@ -89,7 +90,7 @@ impl Exporter {
     }
 
     /// W, R, B, and of peepholes the empty inputs before P, then P.
-    fn weights_of(
+    pub(super) fn weights_of(
         &mut self,
         name: &str,
         spec: &StackSpec,
@@ -140,7 +141,7 @@ impl Exporter {
     }
 }
 
-fn op(kind: CellKind) -> &'static str {
+pub(super) fn op(kind: CellKind) -> &'static str {
     match kind {
         CellKind::Gru => "GRU",
         CellKind::Rnn => "RNN",
@@ -159,7 +160,7 @@ fn blocks(cell: &CellSpec) -> &'static [Option<usize>] {
 }
 
 /// An option of the layer that changes its results and that ONNX cannot say.
-fn missing_in_onnx(spec: &StackSpec, params: &BTreeMap<String, Tensor>) -> Option<&'static str> {
+pub(super) fn missing_in_onnx(spec: &StackSpec, params: &BTreeMap<String, Tensor>) -> Option<&'static str> {
     let cell = &spec.cell;
     [
         (cell.kind == CellKind::Mgu, "minimal gated unit"),
@@ -175,23 +176,27 @@ fn missing_in_onnx(spec: &StackSpec, params: &BTreeMap<String, Tensor>) -> Optio
     .find_map(|(has, option)| has.then_some(option))
 }
 
-fn attributes(spec: &StackSpec) -> Result<Vec<super::super::proto::AttributeProto>> {
-    let cell = &spec.cell;
-    let own = match cell.kind {
-        CellKind::Gru => vec![cell.gate_activation, cell.candidate_activation],
-        CellKind::Rnn => vec![cell.candidate_activation],
-        _ => vec![cell.gate_activation, cell.candidate_activation, cell.output_activation],
-    };
+/// Of one layer, or of two that are the directions of one node.
+pub(super) fn attributes(specs: &[&StackSpec]) -> Result<Vec<super::super::proto::AttributeProto>> {
+    let [spec, ..] = specs else { return Ok(Vec::new()) };
     let (mut names, mut alphas, mut betas) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..spec.num_directions() {
-        for activation in &own {
-            let (name, alpha, beta) = named(*activation)?;
+    for spec in specs {
+        let cell = &spec.cell;
+        let own = match cell.kind {
+            CellKind::Gru => vec![cell.gate_activation, cell.candidate_activation],
+            CellKind::Rnn => vec![cell.candidate_activation],
+            _ => vec![cell.gate_activation, cell.candidate_activation, cell.output_activation],
+        };
+        for activation in own.repeat(spec.num_directions()) {
+            let (name, alpha, beta) = named(activation)?;
             names.push(name);
             alphas.extend(alpha);
             betas.extend(beta);
         }
     }
+    let cell = &spec.cell;
     let direction = match spec.direction {
+        _ if specs.len() == 2 => "bidirectional",
         Direction::Forward => "forward",
         Direction::Reverse => "reverse",
         Direction::Bidirectional => "bidirectional",

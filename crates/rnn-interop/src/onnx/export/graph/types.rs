@@ -1,0 +1,189 @@
+//! Which types the values of a graph have, and how many axes, as far as that follows from the graph.
+
+use super::super::super::proto::{DataType, Dimension, ShapeProto, TensorType, TypeProto, ValueInfo};
+use crate::graph::{Kind, Mask, Node, Op, Parts, Port, Reduce, Slot, Stored};
+use crate::value::Value;
+use std::collections::HashMap;
+
+/// The type of a value, and the number of its axes where it is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Type {
+    pub(super) kind: Kind,
+    pub(super) rank: Option<usize>,
+}
+
+impl Default for Type {
+    fn default() -> Self {
+        Type { kind: Kind::Float, rank: None }
+    }
+}
+
+impl Type {
+    fn of(value: &Value) -> Self {
+        let kind = match value {
+            Value::Float(_) => Kind::Float,
+            Value::Int(_) => Kind::Int,
+            Value::Bool(_) => Kind::Bool,
+        };
+        Type { kind, rank: Some(value.dims().len()) }
+    }
+}
+
+pub(super) fn data_type(kind: Kind) -> DataType {
+    match kind {
+        Kind::Float => DataType::Float,
+        Kind::Int => DataType::Int64,
+        Kind::Bool => DataType::Bool,
+    }
+}
+
+pub(super) fn of(parts: &Parts) -> HashMap<Slot, Type> {
+    let mut types = HashMap::new();
+    for port in &parts.inputs {
+        // Numbers of rows are integers, where the file does not say what an input is.
+        let rows = parts.nodes.iter().any(|node| match &node.op {
+            Op::Embedding | Op::Gather { .. } => node.inputs.get(1) == Some(&Some(port.slot)),
+            _ => false,
+        });
+        let kind = port.kind.unwrap_or(if rows { Kind::Int } else { Kind::Float });
+        types.insert(port.slot, Type { kind, rank: port.sizes.as_ref().map(Vec::len) });
+    }
+    for (slot, stored) in &parts.stored {
+        let own = match stored {
+            Stored::Constant(value) => Type::of(value),
+            Stored::Param(_, param) => Type { kind: Kind::Float, rank: Some(param.dims().len()) },
+        };
+        types.insert(*slot, own);
+    }
+    add(parts, &parts.nodes, &mut types);
+    types
+}
+
+fn add(parts: &Parts, nodes: &[Node], types: &mut HashMap<Slot, Type>) {
+    for node in nodes {
+        let results = match &node.op {
+            Op::If(branches) => {
+                branches.iter().for_each(|branch| add(parts, &branch.nodes, types));
+                let result = |&slot: &Slot| types.get(&slot).map(|own| Type { rank: None, ..*own });
+                branches[0].results.iter().map(|slot| result(slot).unwrap_or_default()).collect()
+            }
+            _ => results(parts, node, types),
+        };
+        let last = results.last().copied().unwrap_or_default();
+        let each = results.into_iter().chain(std::iter::repeat(last));
+        types.extend(node.outputs.iter().zip(each).filter_map(|(slot, own)| Some(((*slot)?, own))));
+    }
+}
+
+/// The types of a node's outputs; the last is that of all further ones.
+fn results(parts: &Parts, node: &Node, types: &HashMap<Slot, Type>) -> Vec<Type> {
+    let at = |n: usize| {
+        let slot = node.inputs.get(n).copied().flatten();
+        slot.and_then(|slot| types.get(&slot).copied()).unwrap_or_default()
+    };
+    let (x, rank) = (at(0), at(0).rank);
+    let of = |kind: Kind, rank: Option<usize>| vec![Type { kind, rank }];
+    let broadcast = || {
+        let mut ranks = (0..node.inputs.len()).map(|n| at(n).rank);
+        ranks.try_fold(0, |most, rank| Some(most.max(rank?)))
+    };
+    let known = |n: usize| {
+        let slot = node.inputs.get(n).copied().flatten()?;
+        match super::known(parts, slot) {
+            Some(Value::Int(host)) => Some(&host.values[..]),
+            _ => None,
+        }
+    };
+    // An input where there is one, else the attribute.
+    let axes = |own: &Option<Vec<i64>>| match node.inputs.get(1).copied().flatten() {
+        Some(_) => known(1).map(<[i64]>::len),
+        None => own.as_ref().map(Vec::len),
+    };
+    match &node.op {
+        Op::Recurrent(_) | Op::RecurrentOf(_) => {
+            let [y, state] = [4, 3].map(|rank| Type { kind: Kind::Float, rank: Some(rank) });
+            vec![y, state]
+        }
+        Op::Binary(_) => of(x.kind, broadcast()),
+        Op::Compare(_) => of(Kind::Bool, broadcast()),
+        Op::Where => of(at(1).kind, broadcast()),
+        Op::Linear | Op::Convolution(_) | Op::MaxPool(_) | Op::Softmax { .. } | Op::LayerNorm { .. } => {
+            of(Kind::Float, rank)
+        }
+        Op::DequantizeLinear { .. } => of(Kind::Float, rank),
+        Op::MatMul | Op::MatMulInteger => {
+            let both = rank.zip(at(1).rank).filter(|(a, b)| *a > 1 && *b > 1);
+            of(Kind::Float, both.map(|(a, b)| a.max(b)))
+        }
+        Op::Gemm(_) => of(Kind::Float, Some(2)),
+        Op::Embedding => of(Kind::Float, at(1).rank.map(|rank| rank + 1)),
+        Op::Mask(mask) => of_mask(*mask, rank),
+        Op::DynamicQuantizeLinear => {
+            let [scale, zero] = [Kind::Float, Kind::Int].map(|kind| Type { kind, rank: Some(0) });
+            vec![x, scale, zero]
+        }
+        Op::Reduce(Reduce { keep: true, .. }) | Op::ArgMax { keep: true, .. } => of(kind_of(node, x), rank),
+        Op::Reduce(reduce) => {
+            let rank = match (axes(&reduce.axes), reduce.none_is_identity) {
+                (Some(0), true) => rank,
+                (Some(0), false) => Some(0),
+                (Some(count), _) => rank.map(|rank| rank.saturating_sub(count)),
+                (None, true) if node.inputs.get(1).copied().flatten().is_none() => rank,
+                (None, false) if node.inputs.get(1).copied().flatten().is_none() => Some(0),
+                (None, _) => None,
+            };
+            of(x.kind, rank)
+        }
+        Op::ArgMax { .. } => of(Kind::Int, rank.map(|rank| rank.saturating_sub(1))),
+        Op::Shape { .. } | Op::Range => of(Kind::Int, Some(1)),
+        Op::Size => of(Kind::Int, Some(0)),
+        Op::Cast(kind) => of(*kind, rank),
+        Op::ConstantOfShape(value) => of(Type::of(value).kind, known(0).map(<[i64]>::len)),
+        Op::Gather { .. } => {
+            of(x.kind, rank.zip(at(1).rank).map(|(rank, indices)| (rank + indices).saturating_sub(1)))
+        }
+        Op::Reshape { .. } => of(x.kind, known(1).map(<[i64]>::len)),
+        Op::Expand => of(x.kind, rank.zip(known(1)).map(|(rank, dims)| rank.max(dims.len()))),
+        Op::Flatten { .. } => of(x.kind, Some(2)),
+        Op::Unsqueeze { axes: own } => of(x.kind, rank.zip(axes(own)).map(|(rank, count)| rank + count)),
+        Op::Squeeze { axes: own } => {
+            of(x.kind, rank.zip(axes(own)).map(|(rank, count)| rank.saturating_sub(count)))
+        }
+        Op::Unary(_) | Op::Not | Op::Clip { .. } | Op::Identity | Op::Pad { .. } => vec![x],
+        Op::Slice(_) | Op::Split { .. } | Op::Concat { .. } | Op::Transpose { .. } | Op::If(_) => vec![x],
+    }
+}
+
+fn kind_of(node: &Node, x: Type) -> Kind {
+    if matches!(node.op, Op::ArgMax { .. }) { Kind::Int } else { x.kind }
+}
+
+fn of_mask(mask: Mask, rank: Option<usize>) -> Vec<Type> {
+    let less = rank.map(|rank| rank.saturating_sub(1));
+    let float = |rank| Type { kind: Kind::Float, rank };
+    match mask {
+        Mask::Find(_) => vec![float(rank), Type { kind: Kind::Bool, rank: less }],
+        Mask::Gather => vec![float(Some(3)), Type { kind: Kind::Int, rank: Some(1) }],
+        Mask::Scatter { .. } => vec![float(Some(3))],
+        Mask::Mean => vec![float(Some(2))],
+        Mask::Any { .. } => vec![Type { kind: Kind::Bool, rank: less }],
+    }
+}
+
+/// A port of the file. `own` says that names of sizes are not those of other ports.
+pub(super) fn info(port: &Port, of: Type, own: bool) -> ValueInfo {
+    let dimension = |text: &String| match text.parse::<i64>() {
+        Ok(size) => Dimension { value: Some(size), param: None },
+        Err(_) if text == "?" => Dimension::default(),
+        // Readers of layers have no other names. Two sequences may differ in length.
+        Err(_) if own && ["T", "features"].contains(&text.as_str()) && port.kind.is_none() => {
+            Dimension { value: None, param: Some(format!("{}_{text}", port.name)) }
+        }
+        Err(_) => Dimension { value: None, param: Some(text.clone()) },
+    };
+    let open = || of.rank.map(|rank| vec![Dimension::default(); rank]);
+    let sizes = port.sizes.as_ref().map(|sizes| sizes.iter().map(dimension).collect());
+    let shape = sizes.or_else(open).map(|dim| ShapeProto { dim });
+    let tensor = TensorType { elem_type: data_type(port.kind.unwrap_or(of.kind)) as i32, shape };
+    ValueInfo { name: port.name.clone(), r#type: Some(TypeProto { tensor: Some(tensor) }) }
+}
