@@ -7,8 +7,9 @@ use super::team;
 use half::slice::HalfFloatSliceExt;
 use rnn_base::error::Result;
 
-/// A matrix `[K, N]` in panels `[panel][k][vector][lane]`, padded with zeros. All panels but the last
+/// Clones share the memory. A matrix `[K, N]` in panels `[panel][k][vector][lane]`, padded with zeros. All panels but the last
 /// have the same number of vectors.
+#[derive(Clone)]
 pub(crate) struct Panels {
     data: CpuBuffer,
     isa: Isa,
@@ -123,6 +124,15 @@ impl Panels {
         let out: &mut [half::bf16] = bytemuck::cast_slice_mut(data.make_mut()?);
         out[..self.data.len()].convert_from_f32_slice(&self.data);
         Ok(Bf16Panels { data, stride: self.stride })
+    }
+
+    /// The same panels with every weight rounded to bfloat16, in f32.
+    pub(super) fn rounded(&self) -> Result<Panels> {
+        let mut data = self.data.clone();
+        for weight in data.make_mut()? {
+            *weight = half::bf16::from_f32(*weight).to_f32();
+        }
+        Ok(Panels { data, ..*self })
     }
 
     pub(super) fn isa(&self) -> Isa {

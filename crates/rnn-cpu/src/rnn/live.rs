@@ -1,0 +1,332 @@
+//! A stack of recurrent layers that runs one row, one step at a time: after construction it takes no memory and no lock,
+//! and every step does the same work.
+//!
+//! The numbers are those of `forward`: its panels, its chains of multiply-adds, its cells. What a pass over many rows
+//! needs besides is left out: tasks, noise of training, and vectors with unused lanes. Rows of h and c are padded to whole
+//! vectors. Padding costs nothing, because vectors are computed whole anyway, and a masked store would delay the next
+//! step's loads.
+
+use super::super::cells::{CellMath, Element, Row, RowMemory, RowNoise, Slots, fused_cell};
+use super::super::memory::Aligned;
+use super::super::panels::{PanelStarts, Panels};
+use super::super::simd::{self, Simd, SimdKernel};
+use super::super::tile::multiply_panels;
+use super::pack::{
+    DriverWeights, ForwardWeights, LayerWeights, PanelRow, Sizes, panel_products, panel_slots,
+};
+use crate::memory::CpuBuffer;
+use rnn_base::error::Result;
+use rnn_kernels::cell::{CellSpec, Regularization};
+use std::ptr::null;
+
+/// A stack of layers with the state of one row.
+pub struct LiveStack {
+    /// From the input on; at least one.
+    layers: Vec<LiveLayer>,
+}
+
+impl LiveStack {
+    /// A stack in the zero state. The weights are shared with `layers`, or rounded to bfloat16 if `bf16`. Absent if a layer
+    /// runs in phases: with layer normalisation, a projection, or a reset before the product.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new(layers: &[LayerWeights], rates: Regularization, bf16: bool) -> Result<Option<Self>> {
+        let mut live = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let DriverWeights::Fused(directions) = &layer.forward else { return Ok(None) };
+            let [weights] = &directions[..] else { return Ok(None) };
+            live.push(LiveLayer::new(layer, weights, rates, bf16)?);
+        }
+        Ok(Some(LiveStack { layers: live }))
+    }
+
+    /// I
+    pub fn inputs(&self) -> usize {
+        self.layers[0].inputs
+    }
+
+    /// H
+    pub fn hidden(&self) -> usize {
+        self.layers[0].hidden
+    }
+
+    /// One step on `x` `[I]`; [`LiveStack::output`] has the result.
+    #[inline]
+    pub fn step(&mut self, x: &[f32]) {
+        let mut rest = &mut self.layers[..];
+        let mut below: Option<&LiveLayer> = None;
+        while let Some((layer, above)) = rest.split_first_mut() {
+            layer.step(below.map_or(x, LiveLayer::h));
+            (below, rest) = (Some(&*layer), above);
+        }
+    }
+
+    /// h `[H]` of the last layer after the last step.
+    #[inline]
+    pub fn output(&self) -> &[f32] {
+        self.layers[self.layers.len() - 1].h()
+    }
+
+    /// h and c `[H]` of a layer; c is empty for a cell without.
+    pub fn state(&self, layer: usize) -> (&[f32], &[f32]) {
+        let layer = &self.layers[layer];
+        (layer.h(), layer.c())
+    }
+
+    /// Continues from other values of a layer's h and c; c is not read for a cell without.
+    pub fn set_state(&mut self, layer: usize, h: &[f32], c: &[f32]) {
+        let layer = &mut self.layers[layer];
+        let (hidden, padded) = (layer.hidden, layer.padded);
+        let first = usize::from(layer.flipped) * padded;
+        layer.memory[first..][..hidden].copy_from_slice(h);
+        if layer.spec.kind.has_cell_state() {
+            layer.memory[2 * padded..][..hidden].copy_from_slice(c);
+        }
+    }
+
+    /// L
+    pub fn num_layers(&self) -> usize {
+        self.layers.len()
+    }
+}
+
+/// One layer, with the state of one row.
+struct LiveLayer {
+    spec: CellSpec,
+    inputs: usize,
+    hidden: usize,
+    /// H with the padding of the last panel.
+    padded: usize,
+    /// As in [`ForwardWeights`]
+    panels: Panels,
+    /// As in [`ForwardWeights`]
+    bias: CpuBuffer,
+    /// As in [`ForwardWeights`], with blocks of padded units.
+    per_unit: Aligned,
+    /// The rates of zoneout of h and of c, for all padded units each; empty without any.
+    zones: Aligned,
+    /// Two rows of h, a row of c, and the products of two panels.
+    memory: Aligned,
+    /// Whether h is in the second row.
+    flipped: bool,
+}
+
+impl LiveLayer {
+    fn new(
+        layer: &LayerWeights,
+        weights: &ForwardWeights,
+        rates: Regularization,
+        bf16: bool,
+    ) -> Result<Self> {
+        let (spec, sizes) = (layer.spec(), layer.sizes());
+        let panels = if bf16 { weights.panels.rounded()? } else { weights.panels.clone() };
+        let lanes = simd::lanes(panels.isa());
+        let products = panel_products(spec.gates());
+        let slots = panel_slots(spec.gates(), spec.linear_before_reset());
+        let padded = panels.cols() / products * (products / spec.gates());
+        let blocks = weights.per_unit.len() / sizes.hidden;
+        let mut per_unit = Aligned::zeros(blocks * padded)?;
+        for block in 0..blocks {
+            let given = &weights.per_unit[block * sizes.hidden..][..sizes.hidden];
+            per_unit[block * padded..][..sizes.hidden].copy_from_slice(given);
+        }
+        let zoned = rates.zoneout_h > 0.0 || rates.zoneout_c > 0.0;
+        let mut zones = Aligned::zeros(if zoned { 2 * padded } else { 0 })?;
+        if zoned {
+            zones[..padded].fill(rates.zoneout_h);
+            zones[padded..].fill(rates.zoneout_c);
+        }
+        let memory = Aligned::zeros(3 * padded + 2 * slots * lanes)?;
+        let Sizes { inputs, hidden, .. } = sizes;
+        let bias = weights.bias.clone();
+        Ok(LiveLayer { spec, inputs, hidden, padded, panels, bias, per_unit, zones, memory, flipped: false })
+    }
+
+    #[inline(always)]
+    fn h(&self) -> &[f32] {
+        &self.memory[usize::from(self.flipped) * self.padded..][..self.hidden]
+    }
+
+    fn c(&self) -> &[f32] {
+        let len = if self.spec.kind.has_cell_state() { self.hidden } else { 0 };
+        &self.memory[2 * self.padded..][..len]
+    }
+
+    #[inline]
+    fn step(&mut self, x: &[f32]) {
+        assert!(x.len() >= self.inputs);
+        let (padded, flipped) = (self.padded, self.flipped);
+        self.flipped = !flipped;
+        let (h, rest) = self.memory.split_at_mut(2 * padded);
+        let (c, tile) = rest.split_at_mut(padded);
+        let (first, second) = h.split_at_mut(padded);
+        let (h_in, h_out) = if flipped { (&*second, first) } else { (&*first, second) };
+        let row = Rows { inputs: self.inputs, hidden: self.hidden, x, h_in, h_out, c, tile };
+        let (panels, bias, zones, isa) =
+            (self.panels.starts(), &self.bias[..], &self.zones[..], self.panels.isa());
+        let per_unit = &self.per_unit[..];
+        macro_rules! run {
+            ($type:ty, $cell:expr) => {{
+                const GATES: usize = <$type as CellMath>::GATES;
+                const PRODUCTS: usize = panel_products(GATES);
+                const SLOTS: usize = panel_slots(GATES, <$type as CellMath>::LAST_GATE_IN_AUX);
+                let cell = $cell;
+                if cell == <$type>::PLAIN && zones.is_empty() {
+                    simd::dispatch(
+                        isa,
+                        LiveStep::<_, true, PRODUCTS, SLOTS> { cell, panels, bias, zones, row },
+                    );
+                } else {
+                    simd::dispatch(
+                        isa,
+                        LiveStep::<_, false, PRODUCTS, SLOTS> { cell, panels, bias, zones, row },
+                    );
+                }
+            }};
+        }
+        fused_cell!(&self.spec, per_unit, run)
+    }
+}
+
+/// The memory of a step. All rows but `x` are padded.
+struct Rows<'a> {
+    /// I
+    inputs: usize,
+    /// H
+    hidden: usize,
+    x: &'a [f32],
+    h_in: &'a [f32],
+    h_out: &'a mut [f32],
+    c: &'a mut [f32],
+    tile: &'a mut [f32],
+}
+
+/// One step of a layer; `PLAIN` if the cell has no options.
+struct LiveStep<'a, C, const PLAIN: bool, const NV: usize, const SLOTS: usize> {
+    cell: C,
+    panels: PanelStarts<f32>,
+    bias: &'a [f32],
+    zones: &'a [f32],
+    row: Rows<'a>,
+}
+
+impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> SimdKernel
+    for LiveStep<'_, C, PLAIN, NV, SLOTS>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self) {
+        let count = self.row.h_out.len() / (Self::GROUPS * S::LANES);
+        let pairs = count / 2;
+        // SAFETY: the layer was packed for these sizes, and its memory has a padded row for each array and a tile of two
+        // panels; see `LiveLayer::new`.
+        unsafe {
+            for pair in 0..pairs {
+                self.panels::<S, 2>(2 * pair);
+            }
+            if count % 2 == 1 {
+                self.panels::<S, 1>(count - 1);
+            }
+        }
+    }
+}
+
+impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> LiveStep<'_, C, PLAIN, NV, SLOTS> {
+    /// Vectors of units in a panel.
+    const GROUPS: usize = NV / C::GATES;
+
+    /// `P` panels from `first` on: products, then cells.
+    ///
+    /// # Safety
+    /// The panels exist, the tile has room for `P` of them, and all rows are padded.
+    #[inline(always)]
+    unsafe fn panels<S: Simd, const P: usize>(&mut self, first: usize) {
+        let depth = if C::RECURRENT_PRODUCT { self.row.hidden } else { 0 };
+        let (inputs, tile) = (self.row.inputs, self.row.tile.as_mut_ptr());
+        // SAFETY: a panel has I rows of W and then the rows of U; slots are below `SLOTS`.
+        unsafe {
+            let bias = |p: usize, slot: usize| {
+                S::load(self.bias.as_ptr().add(((first + p) * SLOTS + slot) * S::LANES))
+            };
+            let place = |p: usize, slot: usize| tile.add((p * SLOTS + slot) * S::LANES);
+            let mut acc = [[S::splat(0.0); NV]; P];
+            let mut weights = [null(); P];
+            for p in 0..P {
+                weights[p] = self.panels.panel(first + p);
+                for v in 0..NV {
+                    acc[p][v] = bias(p, PanelRow::<NV, SLOTS>::input_slot(v));
+                }
+            }
+            multiply_panels::<S, f32, P, NV>(&mut acc, self.row.x.as_ptr(), weights, inputs);
+            for p in 0..P {
+                weights[p] = weights[p].add(inputs * NV * S::LANES);
+                for v in 0..NV {
+                    if PanelRow::<NV, SLOTS>::apart(v) {
+                        S::store(place(p, PanelRow::<NV, SLOTS>::input_slot(v)), acc[p][v]);
+                        acc[p][v] = bias(p, PanelRow::<NV, SLOTS>::slot(v));
+                    }
+                }
+            }
+            multiply_panels::<S, f32, P, NV>(&mut acc, self.row.h_in.as_ptr(), weights, depth);
+            for p in 0..P {
+                for v in 0..NV {
+                    S::store(place(p, PanelRow::<NV, SLOTS>::slot(v)), acc[p][v]);
+                }
+            }
+            for p in 0..P {
+                self.cells::<S>(first + p, place(p, 0));
+            }
+        }
+    }
+
+    /// The cells of a panel.
+    ///
+    /// # Safety
+    /// The tile has the panel's products, and all rows are padded.
+    #[inline(always)]
+    unsafe fn cells<S: Simd>(&mut self, panel: usize, tile: *const f32) {
+        let group_slots = SLOTS / Self::GROUPS;
+        let cell = if PLAIN { C::PLAIN } else { self.cell };
+        // SAFETY: the rows are as long as h', and no other handle to them is in use. Cells without gates kept for a
+        // backward pass touch no other memory.
+        unsafe {
+            let at = Element::new(self.memory(), C::GATES, self.row.h_out.len());
+            let y = Row::new(self.row.h_out.as_mut_ptr(), self.row.h_out.len());
+            for group in 0..Self::GROUPS {
+                let j = (panel * Self::GROUPS + group) * S::LANES;
+                if j >= self.row.hidden {
+                    break;
+                }
+                let at = at.whole::<S>(j);
+                let product = Slots::new(tile.add(group * group_slots * S::LANES), group_slots * S::LANES);
+                let h = cell.forward::<S>(product, &at, false);
+                y.set::<S>(&at, at.mixed_h::<S>(h));
+            }
+        }
+    }
+
+    /// Where the arrays of the row are.
+    #[inline(always)]
+    fn memory(&mut self) -> RowMemory {
+        let zone = |half: usize| match self.zones.len() / 2 {
+            0 => null(),
+            // Without zoneout of this kind there is no row, as in `noise`.
+            len if self.zones[half * len] == 0.0 => null(),
+            len => self.zones[half * len..].as_ptr(),
+        };
+        let [zone_h, zone_c] = if PLAIN { [null(); 2] } else { [zone(0), zone(1)] };
+        let c = self.row.c.as_mut_ptr();
+        RowMemory {
+            gates: std::ptr::null_mut(),
+            aux: c,
+            aux_prev: c,
+            h_prev: self.row.h_in.as_ptr(),
+            noise: RowNoise { zone_h, zone_c, candidate: null(), mask: null() },
+            carry: std::ptr::null_mut(),
+            sums: std::ptr::null_mut(),
+            sum_blocks: 0,
+        }
+    }
+}
