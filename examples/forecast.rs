@@ -4,6 +4,7 @@
 //! cargo run --release --example forecast                                           # a generated season
 //! cargo run --release --example forecast -- --data Airline.csv --column Passengers --period 12 --test 24
 //! cargo run --release --example forecast -- --data sunspots.csv --column SUNACTIVITY --train 221 --test 35 --reference 280
+//! cargo run --release --example forecast -- --data sunspots.csv --column SUNACTIVITY --transform none    # one network
 //! cargo run --release --example forecast -- --data macrodata.csv --column realgdp --columns realcons,unemp --horizon 4 \
 //!     --out forecasts.csv --save gdp.safetensors
 //! cargo run --release --example forecast -- --load gdp.safetensors --predict newer.csv
@@ -13,14 +14,20 @@
 pub(crate) mod baselines;
 #[path = "forecast/choice.rs"]
 pub(crate) mod choice;
+#[path = "forecast/combination.rs"]
+pub(crate) mod combination;
 #[path = "forecast/evaluation.rs"]
 pub(crate) mod evaluation;
+#[path = "forecast/forecaster.rs"]
+pub(crate) mod forecaster;
 #[path = "forecast/interval.rs"]
 pub(crate) mod interval;
 #[path = "forecast/network.rs"]
 pub(crate) mod network;
 #[path = "forecast/options.rs"]
 pub(crate) mod options;
+#[path = "forecast/parts.rs"]
+pub(crate) mod parts;
 #[path = "forecast/samples.rs"]
 pub(crate) mod samples;
 #[path = "forecast/saved.rs"]
@@ -31,11 +38,12 @@ pub(crate) mod series;
 pub(crate) mod transform;
 
 use anyhow::Result;
+use choice::Chosen;
 use clap::Parser;
 use evaluation::{Errors, Test};
+use network::Task;
 use options::Options;
 use rnn_examples::common::print_result;
-use samples::Frame;
 use series::Series;
 use std::path::Path;
 use std::time::Instant;
@@ -46,7 +54,7 @@ fn main() -> Result<()> {
         (Some(model), Some(table)) => predict(model, table, &options),
         _ => {
             let report = train(&options)?;
-            print_result("arv", report.network.arv, report.baselines[0].arv, started);
+            print_result("arv", report.forecast.arv, report.baselines[0].arv, started);
             Ok(())
         }
     }
@@ -66,7 +74,7 @@ pub(crate) fn predict(model: &Path, table: &Path, options: &Options) -> Result<(
 pub(crate) struct Report {
     /// Persistence comes first.
     pub(crate) baselines: Vec<Errors>,
-    pub(crate) network: Errors,
+    pub(crate) forecast: Errors,
 }
 
 /// Trains, tests, and writes the files that were asked for.
@@ -79,7 +87,7 @@ pub(crate) fn train(options: &Options) -> Result<Report> {
         }
         _ => Series::generated(options.common.seed)?,
     };
-    let split = choice::split(series.len(), options)?;
+    let split = parts::split(series.len(), options)?;
     options.common.say(format!(
         "{} steps: {} to learn from, {} for validation, {} for the test, {} ahead from each; on {}",
         series.len(),
@@ -89,35 +97,33 @@ pub(crate) fn train(options: &Options) -> Result<Report> {
         options.windows.horizon,
         device.name()
     ));
-    let chosen = choice::train(&series, split, options)?;
-    let (forecaster, tried) = (chosen.forecaster, chosen.tried.len());
-    let plan = &forecaster.scale.plan;
-    options.common.say(format!("transform {}, the best of {tried} on the validation part", plan.target()));
+    let horizon = options.windows.horizon;
+    let test = Test::new(&series, &split.origins(horizon), horizon, data.reference)?;
+    let Chosen { forecaster, plan } =
+        choice::train(Task { series: &series, options, device: &device }, split)?;
+    options.common.say(format!("the forecast is made of {}", forecaster.mix));
 
-    let frame = Frame::new(&series, plan)?;
-    let forecasts = forecaster.forecast(&frame, frame.samples(split.train..split.end), &device)?;
-    let test = Test::new(&series, &forecasts.origins, plan.horizon, data.reference)?;
-    let baselines =
-        evaluation::baselines(&series, &test, &forecasts.origins, plan, split, options.windows.period)?;
-    let network = test.errors(format!("{:?}", options.learning.cell), &forecasts.values)?;
-    evaluation::print(options, &[&baselines[..], std::slice::from_ref(&network)].concat())?;
-    say_intervals(options, &forecaster.scale.interval, split, test.coverage(&forecasts));
+    let forecasts = forecaster.forecast(&series, split.origins(horizon), &device)?;
+    let baselines = evaluation::baselines(&series, &test, split, &plan, options.windows.period)?;
+    let errors = test.errors("forecast", &forecasts.values)?;
+    evaluation::print(options, &[&baselines[..], std::slice::from_ref(&errors)].concat())?;
+    say_intervals(options, &forecaster.mix.interval, test.coverage(&forecasts));
     if let Some(path) = &options.files.out {
         forecasts.write(path, series.target())?;
     }
     if let Some(path) = &options.files.save {
         saved::save(path, &forecaster, &series.names, data.missing)?;
     }
-    Ok(Report { baselines, network })
+    Ok(Report { baselines, forecast: errors })
 }
 
 /// Says how often the intervals held.
-fn say_intervals(options: &Options, interval: &interval::Interval, split: network::Split, coverage: f64) {
-    let residuals = split.train - split.learnt + 1 - options.windows.horizon;
-    let range = if residuals < interval.enough() { ", too few for more than their range" } else { "" };
+fn say_intervals(options: &Options, interval: &interval::Interval, coverage: f64) {
+    let errors = interval.errors.len() / interval.horizon;
+    let range = if interval.is_short() { ", too few for this level" } else { "" };
     options.common.say(format!(
-        "intervals of {:.0} %, from {residuals} residuals of the validation part{range}: {:.1} % of the test values inside",
-        100.0 * interval.level,
+        "intervals of {} %, from {errors} errors in the folds{range}, and those known later: {:.1} % of the test values inside",
+        (1e4 * interval.level).round() / 1e2,
         100.0 * coverage
     ));
 }

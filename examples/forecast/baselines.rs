@@ -1,8 +1,13 @@
-//! A series to learn, and forecasts to compare with.
+//! A series to learn, and forecasts without a network.
 
-use super::samples::Samples;
+use super::samples::{Frame, Plan, Samples};
+use super::series::Series;
+use anyhow::{Context, Result};
 use rnn_api::RngKey;
 use rnn_api::data::Normaliser;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::Range;
 
 /// A slow and a fast season with varying amplitudes, and noise.
 pub(crate) fn generated(steps: u32, seed: u64) -> Vec<f32> {
@@ -15,7 +20,67 @@ pub(crate) fn generated(steps: u32, seed: u64) -> Vec<f32> {
     (0..steps).map(value).collect()
 }
 
+/// A forecast without a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Simple {
+    /// The last known value.
+    Persistence,
+    /// The last known value of the same season, of this length.
+    Season(usize),
+    /// A linear forecast of transformed values. The window of the plan is its order.
+    Linear { plan: Plan, model: Autoregression },
+}
+
+impl Simple {
+    /// A linear forecast, fitted on the forecasts of the steps in `range`.
+    pub(crate) fn linear(series: &Series, plan: &Plan, range: Range<usize>) -> Result<Self> {
+        let frame = Frame::new(series, plan)?;
+        let inputs = frame.normaliser(range.end)?;
+        let model = Autoregression::fit(&frame.samples(range), inputs)?;
+        Ok(Simple::Linear { plan: plan.clone(), model })
+    }
+
+    /// The first step that it can forecast from.
+    pub(crate) fn first_origin(&self) -> usize {
+        match self {
+            Simple::Persistence => 0,
+            Simple::Season(period) => period - 1,
+            Simple::Linear { plan, .. } => plan.first_origin(),
+        }
+    }
+
+    /// The values, `[N, K]`.
+    pub(crate) fn forecast(&self, series: &Series, origins: &[usize], horizon: usize) -> Result<Vec<f64>> {
+        match self {
+            Simple::Persistence => Ok(persistence(series.target(), origins, horizon)),
+            Simple::Season(period) => seasonal(series.target(), origins, horizon, *period)
+                .with_context(|| format!("the series is shorter than a season of {period}")),
+            Simple::Linear { plan, model } => {
+                let frame = Frame::new(series, plan)?;
+                let changes = model.predict(&frame.windows(origins.to_vec()))?;
+                Ok(frame.values(origins, &changes))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Simple {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Simple::Persistence => f.write_str("persistence"),
+            Simple::Season(period) => write!(f, "season of {period}"),
+            Simple::Linear { plan, .. } => {
+                let (window, transform) = (plan.window, plan.target());
+                write!(f, "linear autoregression over {window} steps, transform {transform}")
+            }
+        }
+    }
+}
+
 /// A linear forecast: least squares on the values of the window and a constant, for each number of steps ahead.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Autoregression {
     inputs: Normaliser,
     /// `[T columns + 1, K]`; the constant comes last.
@@ -44,6 +109,13 @@ impl Autoregression {
         eliminate(&mut rows);
         let weights = rows.into_iter().map(|row| row[n..].to_vec()).collect();
         Ok(Autoregression { inputs, weights })
+    }
+
+    /// Whether the sizes are those of a plan.
+    pub(crate) fn fits(&self, plan: &Plan) -> bool {
+        self.inputs.features() == plan.transforms.len()
+            && self.weights.len() == plan.window.saturating_mul(plan.transforms.len()).saturating_add(1)
+            && self.weights.iter().all(|of_input| of_input.len() == plan.horizon)
     }
 
     /// The predicted changes, `[N, K]`.

@@ -1,10 +1,10 @@
 //! The test by a rolling origin: errors of forecasts from every step of a part, and the baselines beside them.
 
-use super::baselines::{Autoregression, persistence, seasonal};
+use super::baselines::Simple;
 use super::interval::Forecasts;
-use super::network::Split;
 use super::options::Options;
-use super::samples::{Frame, Plan};
+use super::parts::Split;
+use super::samples::Plan;
 use super::series::Series;
 use super::transform::Transform;
 use anyhow::{Context, Result};
@@ -74,43 +74,26 @@ impl Test {
     }
 }
 
-/// The errors of what does not need a network; persistence is the first.
+/// The errors of what does not need a network; persistence is the first. The linear forecasts are fitted on the whole
+/// training part, on the values and on the plan's transform.
 pub(crate) fn baselines(
     series: &Series,
     test: &Test,
-    origins: &[usize],
-    plan: &Plan,
     split: Split,
+    plan: &Plan,
     period: Option<usize>,
 ) -> Result<Vec<Errors>> {
-    let (target, horizon) = (series.target(), plan.horizon);
-    let mut found = vec![test.errors("persistence", &persistence(target, origins, horizon))?];
-    if let Some(period) = period
-        && let Some(values) = seasonal(target, origins, horizon, period)
-    {
-        found.push(test.errors(format!("season of {period}"), &values)?);
-    }
-    let plain = Plan::new(series, Transform::default(), plan.window, horizon);
-    found.push(linear(series, test, origins, &plain, split)?);
+    let plain = Plan::new(series, Transform::default(), plan.window, plan.horizon);
+    let mut found = vec![Simple::Persistence];
+    found.extend(period.filter(|&period| period <= split.train).map(Simple::Season));
+    found.push(Simple::linear(series, &plain, 0..split.train)?);
     if plan.target() != Transform::default() {
-        found.push(linear(series, test, origins, plan, split)?);
+        found.push(Simple::linear(series, plan, 0..split.train)?);
     }
-    Ok(found)
-}
-
-/// Linear autoregression on the same windows, fitted on the whole training part.
-fn linear(series: &Series, test: &Test, origins: &[usize], plan: &Plan, split: Split) -> Result<Errors> {
-    let frame = Frame::new(series, plan)?;
-    let model = Autoregression::fit(&frame.samples(0..split.train), frame.normaliser(split.train)?)?;
-    let changes = model.predict(&frame.windows(origins.to_vec()))?;
-    let value = |(index, &change): (usize, &f64)| {
-        frame.value(origins[index / plan.horizon], index % plan.horizon + 1, change)
-    };
-    let values: Vec<f64> = changes.iter().enumerate().map(value).collect();
-    test.errors(
-        format!("linear autoregression over {} steps, transform {}", plan.window, plan.target()),
-        &values,
-    )
+    let origins = split.origins(plan.horizon);
+    let errors =
+        |simple: &Simple| test.errors(simple.to_string(), &simple.forecast(series, &origins, plan.horizon)?);
+    found.iter().map(errors).collect()
 }
 
 /// Prints the errors, and the skill over the first.

@@ -1,10 +1,10 @@
 //! The network: recurrent layers over the window, each with a linear layer for all steps ahead; and its training.
 
-use super::interval::{Forecasts, Interval};
 use super::options::Options;
+use super::parts::Split;
 use super::samples::{Frame, Inputs, Plan, Samples};
 use super::series::Series;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rnn_api::data::{Batch, BatchConfig, Batches, Normaliser};
 use rnn_api::model;
 use rnn_api::nn::AnyRnnConfig;
@@ -23,7 +23,7 @@ model!(
 model!(
     /// Its forecast is the mean of the members' forecasts: they differ in their initial weights, and the mean has a
     /// smaller error than one of them.
-    pub(crate) struct Network, NetworkConfig { members: Vec<MemberConfig> }
+    pub(crate) struct Network, NetworkConfig { pub(crate) members: Vec<MemberConfig> }
 );
 
 impl Network {
@@ -62,18 +62,7 @@ fn mean(tensors: &[Tensor]) -> rnn_api::Result<Tensor> {
     sum.scale(1.0 / tensors.len() as f32)
 }
 
-/// The ends of the parts of a series, of which each starts where the one before it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Split {
-    /// The network learns from these steps.
-    pub(crate) learnt: usize,
-    /// Up to here is the training part. What is behind `learnt` is for validation.
-    pub(crate) train: usize,
-    /// Up to here is the test part.
-    pub(crate) end: usize,
-}
-
-/// What a model file keeps beside the network.
+/// What the inputs and outputs of a network mean. A model file keeps it beside the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Scale {
@@ -82,20 +71,55 @@ pub(crate) struct Scale {
     pub(crate) inputs: Normaliser,
     /// Of the changes to predict, `[K]`.
     pub(crate) changes: Normaliser,
-    pub(crate) interval: Interval,
+}
+
+impl Scale {
+    /// The values that a network forecasts, `[N, K]`.
+    pub(crate) fn forecast(
+        &self,
+        network: &Network,
+        series: &Series,
+        origins: &[usize],
+        device: &Device,
+    ) -> Result<Vec<f64>> {
+        let frame = Frame::new(series, &self.plan)?;
+        let samples = frame.windows(origins.to_vec()).normalised(&self.inputs, &self.changes)?;
+        let batches = Batches::new(samples.len(), &BatchConfig::new(256))?;
+        let forward = |batch: &Batch| network.forward(&samples.batch(device, &batch.indices)?);
+        let mut changes = predict(network, batches, forward)?.into_values();
+        let (expected, got) = (origins.len().saturating_mul(self.plan.horizon), changes.len());
+        ensure!(
+            got == expected,
+            "{got} outputs of the network for {} windows and a horizon of {}",
+            origins.len(),
+            self.plan.horizon
+        );
+        self.changes.invert(&mut changes)?;
+        let changes: Vec<f64> = changes.into_iter().map(f64::from).collect();
+        Ok(frame.values(origins, &changes))
+    }
+}
+
+/// What is forecast, how, and where.
+#[derive(Clone, Copy)]
+pub(crate) struct Task<'a> {
+    pub(crate) series: &'a Series,
+    pub(crate) options: &'a Options,
+    /// Opened once, because tensors of two openings of a GPU do not meet.
+    pub(crate) device: &'a Device,
 }
 
 /// A trained network, and what its inputs and outputs mean.
-pub(crate) struct Forecaster {
+pub(crate) struct Trained {
     pub(crate) config: NetworkConfig,
     pub(crate) network: Network,
     pub(crate) scale: Scale,
 }
 
-impl Forecaster {
+impl Trained {
     /// A new network, with normalisers fitted on windows and the inputs before `end`.
-    fn new(frame: &Frame<'_>, plan: &Plan, samples: &Samples, end: usize, options: &Options) -> Result<Self> {
-        let learning = &options.learning;
+    fn new(frame: &Frame<'_>, plan: &Plan, samples: &Samples, end: usize, task: Task<'_>) -> Result<Self> {
+        let learning = &task.options.learning;
         let linear = LinearConfig::new(plan.window * plan.transforms.len(), plan.horizon);
         let linear = linear.with_bias(false).with_init(Init::Zeros);
         let member = MemberConfig {
@@ -104,37 +128,31 @@ impl Forecaster {
             linear: learning.linear.then_some(linear),
         };
         let config = NetworkConfig { members: vec![member; learning.members] };
-        let network = config.init(&options.common.device()?, options.common.seed)?;
+        let network = config.init(task.device, task.options.common.seed)?;
         let (inputs, changes) = (frame.normaliser(end)?, samples.normaliser()?);
-        let interval = Interval { level: learning.interval, lower: Vec::new(), upper: Vec::new() };
-        Ok(Forecaster { config, network, scale: Scale { plan: plan.clone(), inputs, changes, interval } })
+        Ok(Trained { config, network, scale: Scale { plan: plan.clone(), inputs, changes } })
     }
 
-    /// Trains on the first part of the training part. The other part chooses the epoch, and its residuals are the interval.
-    /// The flag says whether the user interrupted it.
-    pub(crate) fn fit(
-        series: &Series,
-        plan: &Plan,
-        split: Split,
-        options: &Options,
-        common: &Common,
-    ) -> Result<(Self, bool)> {
-        let frame = Frame::new(series, plan)?;
+    /// Trains on the first part of the training part. The other part chooses the epoch. The flag says whether the user
+    /// interrupted it.
+    pub(crate) fn fit(task: Task<'_>, plan: &Plan, split: Split, common: &Common) -> Result<(Self, bool)> {
+        let frame = Frame::new(task.series, plan)?;
         let (learnt, held_out) = (frame.samples(0..split.learnt), frame.samples(split.learnt..split.train));
-        let mut forecaster = Self::new(&frame, plan, &learnt, split.learnt, options)?;
-        let interrupted = forecaster.train(learnt, held_out.clone(), options, common)?;
-        let truth: Vec<f64> = held_out.y.iter().map(|&y| f64::from(y)).collect();
-        let predicted = forecaster.changes(held_out, &common.device()?)?;
-        let level = options.learning.interval;
-        forecaster.scale.interval = Interval::fit(level, plan.horizon, &predicted, &truth);
-        Ok((forecaster, interrupted))
+        let trained = Self::new(&frame, plan, &learnt, split.learnt, task)?;
+        let interrupted = trained.train(learnt, held_out, task, common)?;
+        Ok((trained, interrupted))
+    }
+
+    /// The values that it forecasts, `[N, K]`.
+    pub(crate) fn forecast(&self, task: Task<'_>, origins: &[usize]) -> Result<Vec<f64>> {
+        self.scale.forecast(&self.network, task.series, origins, task.device)
     }
 
     /// Trains, and keeps the weights of the epoch that is best on held-out windows.
-    fn train(&self, samples: Samples, held_out: Samples, options: &Options, common: &Common) -> Result<bool> {
+    fn train(&self, samples: Samples, held_out: Samples, task: Task<'_>, common: &Common) -> Result<bool> {
         let (learning, network, Scale { inputs, changes, .. }) =
-            (&options.learning, &self.network, &self.scale);
-        let device = common.device()?;
+            (&task.options.learning, &self.network, &self.scale);
+        let device = task.device;
         let samples = samples.normalised(inputs, changes)?;
         let held_out = held_out.normalised(inputs, changes)?;
         let epochs = common.epochs(150);
@@ -148,40 +166,14 @@ impl Forecaster {
         let adam = adam.with_clip_norm(1.0).init(network)?;
         let config = common.trainer(epochs).with_schedule(Schedule::cosine(learning.lr, 0.0, steps)?);
         let all: Vec<usize> = (0..held_out.len()).collect();
-        let (x, y) = (held_out.batch(&device, &all)?, held_out.truth(&device, &all)?);
+        let (x, y) = (held_out.batch(device, &all)?, held_out.truth(device, &all)?);
         let mut trainer = config.init(network, adam)?;
         trainer.keep("scale", &self.scale)?;
         trainer.validate(|| Ok(Score::min("mse", network.forward(&x)?.mse(&y)?.item()?.into())));
         common.equip(&mut trainer)?;
         let outcome = trainer.fit(batches, |batch| {
-            network.loss(&samples.batch(&device, &batch.indices)?, &samples.truth(&device, &batch.indices)?)
+            network.loss(&samples.batch(device, &batch.indices)?, &samples.truth(device, &batch.indices)?)
         })?;
         Ok(outcome.reason == StopReason::Interrupted)
-    }
-
-    /// Forecasts from the last steps of windows.
-    pub(crate) fn forecast(&self, frame: &Frame<'_>, samples: Samples, device: &Device) -> Result<Forecasts> {
-        let (origins, horizon) = (samples.origins.clone(), self.scale.plan.horizon);
-        let changes = self.changes(samples, device)?;
-        let with = |offset: &[f64]| -> Vec<f64> {
-            let value = |(index, change): (usize, &f64)| {
-                let (origin, ahead) = (origins[index / horizon], index % horizon);
-                frame.value(origin, ahead + 1, change + offset[ahead])
-            };
-            changes.iter().enumerate().map(value).collect()
-        };
-        let Interval { lower, upper, .. } = &self.scale.interval;
-        let (values, lower, upper) = (with(&vec![0.0; horizon]), with(lower), with(upper));
-        Ok(Forecasts { origins, horizon, values, lower, upper })
-    }
-
-    /// The predicted changes, `[N, K]`.
-    fn changes(&self, samples: Samples, device: &Device) -> Result<Vec<f64>> {
-        let samples = samples.normalised(&self.scale.inputs, &self.scale.changes)?;
-        let batches = Batches::new(samples.len(), &BatchConfig::new(256))?;
-        let forward = |batch: &Batch| self.network.forward(&samples.batch(device, &batch.indices)?);
-        let mut changes = predict(&self.network, batches, forward)?.into_values();
-        self.scale.changes.invert(&mut changes)?;
-        Ok(changes.into_iter().map(f64::from).collect())
     }
 }

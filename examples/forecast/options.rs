@@ -13,9 +13,21 @@ use std::path::PathBuf;
 /// Forecasts a column of a table from windows of past values.
 ///
 /// The last steps of the series are held out: --test of them, by default 20 %. Nothing is chosen by them. Before them the
-/// last steps of the training part are held out for validation: --validation of it, by default 10 %. They choose the epoch
-/// and the transform, and their residuals make the intervals. The test is a rolling origin: from every step of the test
-/// part the next --horizon steps are forecast from the true values before, with the same weights.
+/// end of the training part is divided into --folds. Each is forecast by models that know only the steps before it, and
+/// these errors choose.
+///
+/// --transform auto forecasts with a weighted sum. Without networks it takes the last value, that of the last season, and
+/// linear autoregressions over 4 and over --window steps of every transform: the smaller the error in the folds, the larger
+/// the weight. The last value or season gets up to three quarters of the weight more, unless the error of all together is
+/// smaller than its own by two standard errors. Networks for the two transforms with the best linear forecasts get the share
+/// of the sum that makes its error in the folds smallest, less two standard errors: often nothing, on short series. With
+/// another --transform one network forecasts alone.
+///
+/// A network learns from all but the last part of what it may know; that part, as long as a fold, chooses the epoch.
+///
+/// An interval is as wide as --interval of the errors in the folds and of those known later, the newest with the largest
+/// weight, and is wider after restless steps. The test is a rolling origin: from every step of the test part the next
+/// --horizon steps are forecast from the true values before, with the same weights.
 #[derive(Parser)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Options {
@@ -54,9 +66,13 @@ pub(crate) struct Data {
     /// Steps of the test part, behind the training part; by default all others.
     #[arg(long, value_parser = size)]
     pub(crate) test: Option<usize>,
-    /// Share of the training part that is held out for validation: its end.
+    /// The length of a fold, as a share of the training part; and the share of what a network may know that chooses its
+    /// epoch.
     #[arg(long, default_value_t = 0.1, value_parser = share)]
     pub(crate) validation: f64,
+    /// Folds at the end of the training part; fewer if too few steps are left before them.
+    #[arg(long, default_value_t = 4, value_parser = size)]
+    pub(crate) folds: usize,
     /// The first steps whose variance the average relative variance refers to; by default all.
     #[arg(long, value_parser = size)]
     pub(crate) reference: Option<usize>,
@@ -110,8 +126,8 @@ pub(crate) struct WindowOptions {
     /// Length of the season, for seasonal differences and a further baseline.
     #[arg(long, value_parser = size)]
     pub(crate) period: Option<usize>,
-    /// What the network sees and predicts instead of the values; `auto` tries all and takes the one with the lowest RMSE
-    /// on the validation part. Seasonal and double differences (seasonal, then from step to step) need --period.
+    /// What the network sees and predicts instead of the values. `auto` combines forecasts with several.
+    /// Seasonal and double differences (seasonal, then from step to step) need --period.
     #[arg(long, default_value = "auto", value_parser = names())]
     pub(crate) transform: String,
     /// A transform by its parts: changes from step to step.
@@ -149,7 +165,7 @@ pub(crate) struct Learning {
     /// Units of the recurrent layer.
     #[arg(long, default_value_t = 32, value_parser = size)]
     pub(crate) hidden: usize,
-    /// Networks whose mean is the forecast, trained together from different weights.
+    /// Networks of each transform whose mean is the forecast, trained together from different weights.
     #[arg(long, default_value_t = 4, value_parser = size)]
     pub(crate) members: usize,
     /// Add a linear path from the window to the forecast, beside the recurrent layer.
@@ -184,7 +200,7 @@ pub(crate) struct Files {
     /// Forecast the steps after the last row of this table, with the model of --load. Columns, sizes and transform are those
     /// of the model.
     #[arg(long, requires = "load", conflicts_with_all = [
-        "data", "column", "columns", "missing", "train", "test", "validation", "reference", "window", "horizon",
+        "data", "column", "columns", "missing", "train", "test", "validation", "folds", "reference", "window", "horizon",
         "period", "transform", "difference", "seasonal_difference", "logarithm", "cell", "hidden", "members", "linear",
         "batch", "lr", "weight_decay", "interval",
     ])]

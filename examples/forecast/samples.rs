@@ -96,6 +96,15 @@ impl<'a> Frame<'a> {
         Samples { x, y: Vec::new(), origins, window, width, horizon: self.plan.horizon }
     }
 
+    /// The values of predicted changes, both `[N, K]`.
+    pub(crate) fn values(&self, origins: &[usize], changes: &[f64]) -> Vec<f64> {
+        let horizon = self.plan.horizon;
+        let value = |(index, &change): (usize, &f64)| {
+            self.value(origins[index / horizon], index % horizon + 1, change)
+        };
+        changes.iter().enumerate().map(value).collect()
+    }
+
     /// The value of a predicted change.
     pub(crate) fn value(&self, origin: usize, ahead: usize, change: f64) -> f64 {
         self.plan.target().value(self.anchor(origin, ahead) + change)

@@ -1,12 +1,14 @@
 //! The program `forecast` on small series with a known answer: transforms, errors of the command line, files.
 
+#[path = "forecast/combination.rs"]
+mod combination;
 #[allow(dead_code, reason = "main is for the program")]
 #[path = "../forecast.rs"]
 mod forecast;
 
 use clap::Parser as _;
 use forecast::baselines::{Autoregression, persistence, seasonal};
-use forecast::interval::{Forecasts, Interval};
+use forecast::interval::Forecasts;
 use forecast::options::Options;
 use forecast::samples::{Frame, Plan};
 use forecast::series::Series;
@@ -105,13 +107,7 @@ fn a_linear_recurrence_is_found_exactly() {
 }
 
 #[test]
-fn intervals_have_the_ranks_of_split_conformal_prediction() {
-    // Residuals 1 to 19, shuffled; for 80 % the ranks are 2 and 18 of 19.
-    let truth: Vec<f64> = (0..19).map(|i| f64::from((i * 7) % 19 + 1)).collect();
-    let interval = Interval::fit(0.8, 1, &[0.0; 19], &truth);
-    assert_eq!((interval.lower[0], interval.upper[0]), (2.0, 18.0));
-    let few = Interval::fit(0.99, 1, &[0.0; 19], &truth);
-    assert_eq!((few.lower[0], few.upper[0], few.enough()), (1.0, 19.0, 199));
+fn the_table_of_forecasts_has_their_rows() {
     let forecasts = Forecasts {
         origins: vec![3],
         horizon: 2,
@@ -130,7 +126,7 @@ fn intervals_have_the_ranks_of_split_conformal_prediction() {
 fn a_trend_with_a_season_is_forecast_better_than_by_persistence() {
     let data = table("trend", 80, seasonal_row);
     let report = forecast::train(&options(&data, "--period 4 --test 16 --epochs 3").unwrap()).unwrap();
-    let skill = 1.0 - report.network.rmse / report.baselines[0].rmse;
+    let skill = 1.0 - report.forecast.rmse / report.baselines[0].rmse;
     assert!(skill > 0.9, "{skill}");
     std::fs::remove_file(data).unwrap();
 }

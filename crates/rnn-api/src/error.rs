@@ -106,6 +106,10 @@ pub enum Error {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// An error of the program or of another crate, which a closure of this crate's caller met: in the loss of a training
+    /// step, or in a validation. [`Error::other`] makes one.
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl fmt::Debug for Error {
@@ -115,6 +119,17 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
+    /// An error of the program, for closures that return this crate's [`Result`].
+    ///
+    /// ```
+    /// use rnn_api::Error;
+    /// let error = Error::other("the sensor is unplugged");
+    /// assert_eq!(error.to_string(), "the sensor is unplugged");
+    /// ```
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error::Other(error.into())
+    }
+
     /// Whether the GPU is lost: reset by the driver, unplugged, or suspended. Host data is intact;
     /// [`Snapshot`](crate::Snapshot) tells how to continue.
     pub fn is_device_lost(&self) -> bool {

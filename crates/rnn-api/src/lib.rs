@@ -71,7 +71,8 @@ pub use warm_up::warm_up;
 pub use serde;
 
 pub use rnn_kernels::cell::{
-    Activation, CellKind, CellSpec, Merge, Parameter, Regularization, StackSpec, Storage, WeightFormat,
+    Activation, CellKind, CellSpec, Direction, Merge, Parameter, Regularization, StackSpec, Storage,
+    WeightFormat,
 };
 pub use rnn_runtime::ops::dropout::DropoutMask;
 pub use rnn_runtime::ops::loss::{
@@ -101,9 +102,9 @@ pub mod prelude {
         ReduceOnPlateau, Schedule,
     };
     pub use crate::{
-        Activation, CrossEntropyOptions, CtcOptions, DType, Device, Gradients, Init, LossOptions, Merge,
-        Param, Reduction, Regularization, RngKey, Sampling, Snapshot, Storage, Tensor, UnaryOp, WeightFormat,
-        model, module, no_grad, warm_up,
+        Activation, CrossEntropyOptions, CtcOptions, DType, Device, Direction, Gradients, Init, LossOptions,
+        Merge, Param, Reduction, Regularization, RngKey, Sampling, Snapshot, Storage, Tensor, UnaryOp,
+        WeightFormat, model, module, no_grad, warm_up,
     };
 }
 

@@ -16,6 +16,8 @@ mod sequences;
 
 use any::{Any, Case};
 use common::device_test;
+use rnn_api::StackSpec;
+use rnn_api::nn::AnyRnnConfig;
 use rnn_api::prelude::*;
 use rnn_testing::compare::max_rel_err;
 use rnn_testing::data::{to_f64, uniform};
@@ -28,6 +30,7 @@ fn main() {
         device_test!(a_stream_equals_the_batch),
         device_test!(a_learnt_state_is_used_and_learns),
         device_test!(configurations_survive_json),
+        device_test!(sequences::a_reverse_layer_is_a_forward_layer_on_turned_rows),
         device_test!(sequences::padding_is_invisible),
         device_test!(sequences::pooling_sees_valid_steps_only),
         device_test!(sequences::resets_separate_episodes),
@@ -147,7 +150,7 @@ fn combinations_with(device: &Device, every: Option<usize>) -> Vec<(&'static str
         ($($kind:ident: $configs:expr),*) => {{
             let mut all = Vec::new();
             $(for (name, mut config) in $configs {
-                config.checkpoint_every = every.filter(|_| !config.bidirectional);
+                config.checkpoint_every = every.filter(|_| config.direction == Direction::Forward);
                 all.push((name, Any::$kind(config.init(device, 1).unwrap())));
             })*
             all
@@ -161,7 +164,8 @@ fn combinations_with(device: &Device, every: Option<usize>) -> Vec<(&'static str
 
 /// Those of one direction, for tests of inference. That has kernels of its own: on a GPU every second must do.
 fn of_one_direction(device: &Device) -> Vec<(&'static str, Any)> {
-    let all = combinations(device).into_iter().filter(|(_, layer)| !layer.spec().bidirectional);
+    let all =
+        combinations(device).into_iter().filter(|(_, layer)| layer.spec().direction == Direction::Forward);
     all.step_by(if device.is_cpu() { 1 } else { 2 }).collect()
 }
 
@@ -319,6 +323,38 @@ fn configurations_survive_json(device: &Device) {
         a.forward(&x, None).unwrap().y.to_vec().unwrap(),
         b.forward(&x, None).unwrap().y.to_vec().unwrap()
     );
+    // A flag said whether there are both directions before there were three.
+    let backwards = GruConfig::new(3, 8).with_direction(Direction::Reverse);
+    let json = serde_json::to_string(&backwards).unwrap();
+    assert!(json.contains(r#""direction":"Reverse""#), "{json}");
+    assert_eq!(serde_json::from_str::<GruConfig>(&json).unwrap(), backwards);
+    for (given, direction) in [
+        (r#""bidirectional":true"#, Direction::Bidirectional),
+        (r#""bidirectional":false"#, Direction::Forward),
+        (r#""direction":"Bidirectional""#, Direction::Bidirectional),
+        (r#""bias":true"#, Direction::Forward),
+    ] {
+        let json = format!(r#"{{"input_size":3,"hidden_size":8,{given}}}"#);
+        let want = GruConfig::new(3, 8).with_direction(direction);
+        assert_eq!(serde_json::from_str::<GruConfig>(&json).unwrap(), want, "{json}");
+        let any = json.replacen('{', r#"{"cell":"gru","#, 1);
+        assert_eq!(serde_json::from_str::<AnyRnnConfig>(&any).unwrap(), want.clone().into(), "{any}");
+        let spec = *want.init(device, 1).unwrap().spec();
+        let now = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<StackSpec>(&now).unwrap(), spec);
+        let flag = direction == Direction::Bidirectional;
+        let then =
+            now.replace(&format!(r#""direction":"{direction:?}""#), &format!(r#""bidirectional":{flag}"#));
+        assert_ne!(now, then);
+        assert_eq!(serde_json::from_str::<StackSpec>(&then).unwrap(), spec);
+    }
+    for wrong in
+        [r#""direction":"Backward""#, r#""bidirectional":1"#, r#""bidirectional":true,"direction":"Reverse""#]
+    {
+        let json = format!(r#"{{"input_size":3,"hidden_size":8,{wrong}}}"#);
+        let error = serde_json::from_str::<GruConfig>(&json).unwrap_err().to_string();
+        assert!(error.contains("direction") || error.contains("Reverse"), "{error}");
+    }
     // A misspelt option is not a default.
     let wrong = r#"{"input_size":3,"hidden_size":8,"regularization":{"zoneout":0.1}}"#;
     assert!(serde_json::from_str::<LstmConfig>(wrong).unwrap_err().to_string().contains("zoneout"));

@@ -123,7 +123,7 @@ fn states_and_streams_of_impossible_batches_are_refused() {
     }
     // A spec that nothing has checked.
     let mut spec = StackSpec::new(CellSpec::gru(), usize::MAX, usize::MAX);
-    (spec.num_layers, spec.bidirectional) = (usize::MAX, true);
+    (spec.num_layers, spec.direction) = (usize::MAX, Direction::Bidirectional);
     refused(HiddenState::zeros(&spec, &cpu(), 2), &["batch = 2"]);
     assert_eq!(
         (spec.gate_rows(), spec.num_states(), spec.output_size()),
@@ -155,7 +155,8 @@ fn explain_counts_or_refuses_every_size() {
             let deep = StackSpec { num_layers: size, ..StackSpec::new(cell, 4, 4) };
             refused(explain(&deep, 5, 2), &["num_layers"]);
         }
-        let most = StackSpec { bidirectional: true, ..StackSpec::new(cell, 1 << 24, 1 << 24) };
+        let most =
+            StackSpec { direction: Direction::Bidirectional, ..StackSpec::new(cell, 1 << 24, 1 << 24) };
         let said = explain(&most, 1, u32::MAX as usize).unwrap();
         assert!(said.kept_bytes > said.weight_bytes && said.largest_array > 1 << 58, "{said}");
         let deep = StackSpec { num_layers: 1 << 16, ..most };

@@ -8,7 +8,7 @@ use rnn_cpu::internals::rnn::{
     run_forward, tasks, unit_blocks, weight_grads,
 };
 use rnn_cpu::rnn::{CellWeights, LayerWeights, Sizes};
-use rnn_kernels::cell::{CellKind, CellSpec, Parameter, Regularization};
+use rnn_kernels::cell::{CellKind, CellSpec, Direction, Parameter, Regularization};
 
 /// Uniform values in ±`scale`.
 fn values(len: usize, stream: u32, scale: f32) -> Vec<f32> {
@@ -18,7 +18,7 @@ fn values(len: usize, stream: u32, scale: f32) -> Vec<f32> {
 
 /// A pass over both directions of whole rows.
 fn plain(dims: LayerDims) -> Layer<'static> {
-    Layer { dims, ragged: None, direction: 0, noise: Noise::default() }
+    Layer { dims, order: Direction::Bidirectional, ragged: None, direction: 0, noise: Noise::default() }
 }
 
 fn dims([steps, batch, inputs, hidden, directions]: [usize; 5]) -> LayerDims {
@@ -207,9 +207,9 @@ fn bits_of_options_do_not_depend_on_the_number_of_threads() {
             }
             let lengths: Vec<usize> = (0..dims.batch).map(|b| 1 + (b * 7 + 3) % dims.steps).collect();
             let resets: Vec<bool> = (0..dims.steps * dims.batch).map(|n| n % 5 == 1).collect();
-            let ragged = PackedSequence::new(dims.steps, &lengths, Some(&resets), 0);
+            let ragged = PackedSequence::new(dims.steps, &lengths, Some(&resets), false);
             let ragged = (dims.directions == 1).then_some(&ragged);
-            let layer = Layer { dims, ragged, direction: 0, noise };
+            let layer = Layer { dims, order: Direction::Bidirectional, ragged, direction: 0, noise };
             let drawn = Drawn::new(spec, dims);
             let alone = run(&drawn, layer, 1);
             assert!(alone.iter().flatten().all(|x| x.is_finite()));

@@ -1,5 +1,5 @@
-//! What an imported model costs: time to read the file, and a run beside the layer that it holds, on the CPU. Least of 20
-//! rounds, in turn.
+//! The cost of an imported model on the CPU: the time to read its file, and the time of a run beside that of the layer which
+//! it holds. Each figure is the least of 20 rounds, measured in turn.
 //!
 //! ```sh
 //! RNN_THREADS=1 cargo bench -p rnn-interop --bench import

@@ -1,7 +1,7 @@
 //! Describes a model of another system, runs it, and compares the result with a recorded one.
 //!
 //! ```sh
-//! cargo run --release -p rnn-interop --example run_model -- MODEL.onnx
+//! cargo run --release -p rnn-interop --example run_model -- MODEL       # .onnx, .keras, .h5, a zip of Deeplearning4j
 //! cargo run --release -p rnn-interop --example run_model -- MODEL.onnx --inputs IN.safetensors --out OUT.safetensors
 //! cargo run --release -p rnn-interop --example run_model -- MODEL.onnx --inputs IN.safetensors --expect OUT.safetensors
 //! ```
@@ -11,7 +11,7 @@ use clap::Parser;
 use rnn_api::io::{self, TensorFile};
 use rnn_api::nn::Module;
 use rnn_api::{Device, Tensor, no_grad};
-use rnn_interop::{Host, Layer, Model, Outputs, Value};
+use rnn_interop::{Host, Kind, Layer, Model, Outputs, Value, keras};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -19,8 +19,11 @@ use std::time::Instant;
 /// Describes a model of another system, runs it, and compares the result with a recorded one.
 #[derive(Parser)]
 struct Args {
-    /// An ONNX model.
+    /// A model of ONNX, Keras or Deeplearning4j.
     model: PathBuf,
+    /// The config of a Keras model, the text of `model.to_json()`, for a file of weights alone.
+    #[arg(long)]
+    config: Option<PathBuf>,
     /// Runs the model on the tensors of this file (safetensors or .pt), which have the names of its inputs.
     #[arg(long)]
     inputs: Option<PathBuf>,
@@ -42,9 +45,18 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let device = Device::from_name(&args.device).context("--device")?;
     let started = Instant::now();
-    let model = Model::load(&args.model, &device)?;
-    println!("{} on {}, read in {:.0} ms", args.model.display(), device.name(), millis(started));
+    let (model, kind) = match &args.config {
+        Some(config) => {
+            let config = std::fs::read_to_string(config).context("--config")?;
+            (keras::load_weights(&args.model, &config, &device)?, Kind::Keras)
+        }
+        None => (rnn_interop::load(&args.model, &device)?, Kind::of(&args.model)?),
+    };
+    println!("{} ({kind}) on {}, read in {:.0} ms", args.model.display(), device.name(), millis(started));
     describe(&model);
+    if kind == Kind::Deeplearning4j {
+        println!("a normalizer of the file is not applied: inputs are scaled data");
+    }
     let Some(inputs) = &args.inputs else { return Ok(()) };
     let outputs = run(&model, &TensorFile::read(inputs).context("--inputs")?, &device)?;
     if let Some(path) = &args.expect {
@@ -76,7 +88,7 @@ fn describe(model: &Model) {
             Layer::Gru(layer) => ("GRU", layer.spec()),
             Layer::Rnn(layer) => ("RNN", layer.spec()),
         };
-        let both = if spec.bidirectional { ", both directions" } else { "" };
+        let both = if spec.num_directions() == 2 { ", both directions" } else { "" };
         println!("   layer  {name}: {kind} {} -> {}{both}", spec.input_size, spec.hidden_size);
     }
     println!("  values  {} in {} parameters", model.num_parameters(), model.parameters().len());

@@ -67,6 +67,17 @@ pub enum Error {
     Value(Box<rnn_api::Error>),
 }
 
+/// So that a training step of [`Trainer`](rnn_api::train::Trainer) can run an imported model with `?`. An error of the engine
+/// stays one, because a trainer looks at it: a lost device, or a value that is not finite.
+impl From<Error> for rnn_api::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Engine { error, .. } | Error::Value(error) => *error,
+            other => rnn_api::Error::other(other),
+        }
+    }
+}
+
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -1,5 +1,5 @@
-//! Recurrent networks of other systems: models of ONNX and Deeplearning4j become a [`Model`] that runs on every device of [`rnn_api`], trains with
-//! its optimizers, and gives its layers away.
+//! Recurrent networks of other systems: models of ONNX, Keras and Deeplearning4j become a [`Model`] that runs on every device
+//! of [`rnn_api`], trains with its optimizers, and gives its layers away.
 //!
 //! ```no_run
 //! use rnn_api::prelude::*;
@@ -14,8 +14,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Weights of Keras load into layers that a program makes. Networks of RTNeural become a
-//! [`Pipeline`](rnn_api::live::Pipeline) that runs in real time.
+//! Networks of RTNeural become a [`Pipeline`](rnn_api::live::Pipeline) that runs in real time.
 //!
 //! A file that holds what is not supported is refused as a whole: the error lists every such node.
 
@@ -26,10 +25,14 @@
 pub mod dl4j;
 #[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only ONNX has all of it"))]
 mod error;
-#[cfg_attr(not(feature = "onnx"), allow(dead_code, unused_imports, reason = "only ONNX has all of it"))]
+#[cfg_attr(
+    not(all(feature = "keras", feature = "onnx")),
+    allow(dead_code, unused_imports, reason = "each format has nodes of its own")
+)]
 mod graph;
 #[cfg(feature = "keras")]
 pub mod keras;
+mod kind;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 #[cfg(feature = "keras")]
@@ -39,4 +42,7 @@ mod value;
 
 pub use error::{Error, Result};
 pub use graph::{Layer, Model, OfLayer, Outputs, Port};
+pub use kind::Kind;
+#[cfg(all(feature = "dl4j", feature = "keras", feature = "onnx"))]
+pub use kind::load;
 pub use value::{Host, Value};

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{device_test, device_tests};
-use rnn_kernels::cell::{CellKind, CellSpec, Parameter, StackSpec, Storage, WeightFormat};
+use rnn_kernels::cell::{CellKind, CellSpec, Direction, Parameter, StackSpec, Storage, WeightFormat};
 use rnn_runtime::ops::rnn::{
     CellWeights, Packed, StackArgs, StackCotangents, StackDraws, StackGrads, StackOutput, Wanted, backward,
     forward, pack,
@@ -181,10 +181,12 @@ fn stacks_match_the_oracle(device: &Device) {
     let mut worst = 0f64;
     for (n, &shape) in RNN_SHAPES_SMALL.iter().enumerate() {
         for (cell_name, cell) in cells(device, n) {
-            for (layers, bidirectional, bias) in [(1, true, true), (2, false, false), (3, true, true)] {
-                let spec = StackSpec { bias, ..stack_spec(cell, shape, layers, bidirectional) };
+            let one = [Direction::Reverse, Direction::Forward][n % 2];
+            let both = Direction::Bidirectional;
+            for (layers, direction, bias) in [(1, both, true), (2, one, false), (3, both, true)] {
+                let spec = StackSpec { bias, direction, ..stack_spec(cell, shape, layers, false) };
                 let case = StackCase::random(spec, shape, true, 100 + n as u64);
-                let name = format!("{cell_name} {shape:?} L={layers} bi={bidirectional} bias={bias}");
+                let name = format!("{cell_name} {shape:?} L={layers} {direction:?} bias={bias}");
                 worst = worst.max(check(device, &name, &case));
             }
         }
@@ -196,10 +198,11 @@ fn stacks_match_the_oracle(device: &Device) {
 /// step or gate shows as a different bit.
 fn linear_cells_are_bit_exact(device: &Device) {
     for kind in CellKind::ALL {
-        for (shape, bidirectional) in
-            [(RnnShape { t: 3, b: 3, i: 5, h: 7 }, true), (RnnShape { t: 2, b: 18, i: 2, h: 33 }, false)]
+        let (few, many) = (RnnShape { t: 3, b: 3, i: 5, h: 7 }, RnnShape { t: 2, b: 18, i: 2, h: 33 });
+        for (shape, direction) in
+            [(few, Direction::Bidirectional), (many, Direction::Forward), (many, Direction::Reverse)]
         {
-            let spec = stack_spec(CellSpec::linear(kind), shape, 1, bidirectional);
+            let spec = StackSpec { direction, ..stack_spec(CellSpec::linear(kind), shape, 1, false) };
             let mut case = StackCase::random(spec, shape, true, 5);
             let mut seed = 0u64;
             // -1, 0 or 1, mostly 0: values stay far below 2^24, where f32 stops being exact.
@@ -235,7 +238,7 @@ fn linear_cells_are_bit_exact(device: &Device) {
                 let limit = want.iter().fold(0f64, |m, v| m.max(v.abs()));
                 assert!(limit < 16_777_216.0, "{kind:?}: {name} left the exact range");
                 let got: Vec<f64> = got.iter().map(|&x| f64::from(x)).collect();
-                assert_eq!(got, want, "{kind:?} bidirectional={bidirectional}: {name}");
+                assert_eq!(got, want, "{kind:?} {direction:?}: {name}");
             }
         }
     }
@@ -406,11 +409,12 @@ fn bad_arguments_are_refused(device: &Device) {
 /// Long enough for a GPU to project the input a piece at a time: the states go from piece to piece, and nothing
 /// shows. The CPU's result is the reference, which the other tests hold against the oracle.
 fn long_sequences_are_projected_in_pieces(device: &Device) {
-    for (cell, shape) in [
-        (CellSpec::rnn_tanh(), RnnShape { t: 131, b: 1030, i: 3, h: 64 }),
-        (CellSpec::lstm(), RnnShape { t: 67, b: 1030, i: 3, h: 32 }),
-    ] {
-        let spec = stack_spec(cell, shape, 1, false);
+    let elman = (CellSpec::rnn_tanh(), RnnShape { t: 131, b: 1030, i: 3, h: 64 });
+    let lstm = (CellSpec::lstm(), RnnShape { t: 67, b: 1030, i: 3, h: 32 });
+    for ((cell, shape), direction) in
+        [(elman, Direction::Forward), (lstm, Direction::Forward), (lstm, Direction::Reverse)]
+    {
+        let spec = StackSpec { direction, ..stack_spec(cell, shape, 1, false) };
         let case = StackCase::random(spec, shape, true, 11);
         let run = |device: &Device| {
             let out = OnDevice::new(device, &case).forward(&spec, false);
@@ -421,7 +425,7 @@ fn long_sequences_are_projected_in_pieces(device: &Device) {
             let want: Vec<f64> = want.iter().map(|&x| f64::from(x)).collect();
             if !want.is_empty() {
                 let error = max_rel_err(got, &want);
-                assert!(error <= 1e-5, "{cell:?}: {error:.2e}");
+                assert!(error <= 1e-5, "{cell:?} {direction:?}: {error:.2e}");
             }
         }
     }

@@ -77,6 +77,17 @@ pub fn to_f32(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&v| v as f32).collect()
 }
 
+/// How many changed files a test gives to a parser: `RNN_FUZZ`, else `few`. `tools/fuzz` sets it.
+///
+/// # Panics
+/// `RNN_FUZZ` is no number.
+pub fn changed_files(few: usize) -> usize {
+    match std::env::var("RNN_FUZZ") {
+        Ok(count) => count.parse().unwrap_or_else(|_| panic!("RNN_FUZZ must be a number, got `{count}`")),
+        Err(_) => few,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

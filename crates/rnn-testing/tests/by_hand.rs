@@ -1,6 +1,6 @@
 //! Single steps of linear cells computed by hand from the equations of the papers.
 
-use rnn_kernels::cell::{CellKind, CellSpec, Parameter, StackSpec};
+use rnn_kernels::cell::{CellKind, CellSpec, Direction, Parameter, StackSpec};
 use rnn_testing::compare::{Tolerance, assert_close};
 use rnn_testing::oracle::{CellWeights, Forward, StackInput, forward};
 
@@ -46,7 +46,7 @@ fn an_lstm_with_peepholes_and_clips() {
     let cell = CellSpec { peephole: true, ..CellSpec::linear(CellKind::Lstm) };
     let run = |cell: CellSpec| {
         let (input, out) = step(&unbiased(cell, 1), &weights, 1.0, &[1.0], Some(&[2.0]));
-        (out.gates(&input, 0, 1), out.h_n[0], out.c_n.unwrap()[0])
+        (out.gates(&input, 0, Direction::Forward), out.h_n[0], out.c_n.unwrap()[0])
     };
     // c~ = -1*2 + 3*4 = 10, o = 1 + 2.5, h = 3.5*10
     assert_eq!(run(cell), (vec![3.0, -1.0, 4.0, 3.5], 35.0, 10.0));

@@ -1,6 +1,6 @@
 //! What holds whatever the options are.
 
-use rnn_kernels::cell::{Merge, StackSpec};
+use rnn_kernels::cell::{Direction, Merge, StackSpec};
 use rnn_testing::data::SplitMix64;
 use rnn_testing::oracle::{Forward, Masks, StackCase, StackInput, forward, random_masks, random_spec};
 use rnn_testing::shapes::RnnShape;
@@ -96,7 +96,7 @@ fn a_split_sequence_is_the_whole() {
     let shape = RnnShape { t: 5, b: 3, i: 2, h: 4 };
     for n in 0..60 {
         let spec = random_spec(&mut rng, shape);
-        let spec = StackSpec { bidirectional: false, merge: Merge::Concat, ..spec };
+        let spec = StackSpec { direction: Direction::Forward, merge: Merge::Concat, ..spec };
         let case = noisy_case(spec, shape, n, &mut rng);
         let whole = case.forward();
         let part = |[from, to]: [usize; 2], h0: Option<Vec<f64>>, c0: Option<Vec<f64>>| -> Forward {
@@ -129,7 +129,8 @@ fn a_reset_before_the_first_step_concerns_the_forward_direction() {
     let shape = RnnShape { t: 3, b: 2, i: 2, h: 4 };
     for n in 0..20 {
         let spec = random_spec(&mut rng, shape);
-        let spec = StackSpec { num_layers: 1, bidirectional: true, merge: Merge::Concat, ..spec };
+        let spec =
+            StackSpec { num_layers: 1, direction: Direction::Bidirectional, merge: Merge::Concat, ..spec };
         let case = StackCase::random(spec, shape, true, n);
         let with_state = case.forward();
         let mut reset = case.clone();
@@ -143,6 +144,50 @@ fn a_reset_before_the_first_step_concerns_the_forward_direction() {
         assert_eq!(half(&cleared, 1), half(&with_state, 1), "{n}: {spec:?}");
         let grads = reset.backward(&cleared);
         assert!(grads.dh0[..shape.b * width].iter().all(|&d| d == 0.0), "{n}: {spec:?}");
+    }
+}
+
+/// The valid steps of each row of `[T, B, width]` in the opposite order; the padding stays.
+fn turned(values: &[f64], lengths: &[usize], width: usize) -> Vec<f64> {
+    let mut out = values.to_vec();
+    for (b, &length) in lengths.iter().enumerate() {
+        for t in 0..length {
+            let [from, to] = [t, length - 1 - t].map(|t| (t * lengths.len() + b) * width);
+            out[to..to + width].copy_from_slice(&values[from..from + width]);
+        }
+    }
+    out
+}
+
+/// A stack that runs backwards in time is one that runs forward over turned rows, states and noise included.
+#[test]
+fn a_reverse_stack_is_a_forward_stack_on_turned_rows() {
+    let mut rng = SplitMix64::new(12);
+    let shape = RnnShape { t: 5, b: 4, i: 3, h: 4 };
+    for n in 0..60 {
+        let spec = random_spec(&mut rng, shape);
+        let spec = StackSpec { direction: Direction::Reverse, merge: Merge::Concat, ..spec };
+        let mut reverse = StackCase::random(spec, shape, true, n);
+        let lengths = if n % 3 == 0 { vec![shape.t; shape.b] } else { vec![5, 2, 4, 1] };
+        reverse.input.lengths = Some(lengths.clone());
+        if n % 2 == 0 {
+            reverse.input.masks = random_masks(&spec, shape.t, shape.b, &mut rng);
+        }
+        let mut forward = reverse.clone();
+        forward.spec.direction = Direction::Forward;
+        let turn = |values: &[f64], width: usize| turned(values, &lengths, width);
+        forward.input.x = turn(&reverse.input.x, shape.i);
+        forward.dy = turn(&reverse.dy, spec.output_size());
+        // Masks between layers stand at the time of what they drop, those within the recurrence at its step.
+        for mask in forward.input.masks.between.iter_mut().flatten() {
+            *mask = turn(mask, spec.output_size());
+        }
+        let (got, want) = (reverse.forward(), forward.forward());
+        assert_eq!(got.y, turn(&want.y, spec.output_size()), "{n}: {spec:?}");
+        assert_eq!((&got.h_n, &got.c_n), (&want.h_n, &want.c_n), "{n}: {spec:?}");
+        let (got, want) = (reverse.backward(&got), forward.backward(&want));
+        assert_eq!(got.dx, turn(&want.dx, shape.i), "{n}: {spec:?}");
+        assert_eq!((got.dh0, got.dc0, got.weights), (want.dh0, want.dc0, want.weights), "{n}: {spec:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rnn_kernels::cell::{CellSpec, StackSpec};
+use rnn_kernels::cell::{CellSpec, Direction, StackSpec};
 use rnn_testing::compare::{Tolerance, assert_close};
 use rnn_testing::data::to_f64;
 use rnn_testing::fixture::{self, Fixture};
@@ -42,7 +42,10 @@ fn stack_of(fixture: &Fixture) -> Result<StackSpec, String> {
     let size = |name| fixture.parse_field("config", name);
     Ok(StackSpec {
         num_layers: fixture.parse_field("config", "num_layers")?,
-        bidirectional: fixture.parse_field("config", "bidirectional")?,
+        direction: match fixture.parse_field("config", "bidirectional")? {
+            true => Direction::Bidirectional,
+            false => Direction::Forward,
+        },
         bias: fixture.parse_field("config", "bias")?,
         proj_size: size("proj_size")?,
         ..StackSpec::new(cell, size("input_size")?, size("hidden_size")?)

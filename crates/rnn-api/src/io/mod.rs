@@ -1,6 +1,7 @@
 //! Files: safetensors with PyTorch's names, written atomically and checked before use; files of `torch.save` are read. [`save`] and [`load`] are for the
 //! weights of a model that a program makes itself, [`save_model`] and [`load_model`] for a model in one file.
 
+mod archive;
 mod atomic;
 mod checksum;
 mod element;
@@ -11,6 +12,7 @@ mod safetensors;
 mod stream;
 mod torch;
 
+pub use self::archive::Archive;
 pub(crate) use self::atomic::{expect_regular, not_regular, sync_folder, write_atomically};
 pub use self::model::{ModelFile, ModelWriter, load_model, save_model};
 pub(crate) use self::safetensors::not_finite;

@@ -5,6 +5,7 @@ use crate::autograd::LeafId;
 use crate::error::Result;
 use crate::nn::output::Trace;
 use crate::tensor::Tensor;
+use rnn_kernels::cell::Direction;
 use std::cell::RefCell;
 
 /// The layers' reports, in the order in which they ran.
@@ -103,7 +104,11 @@ pub(crate) fn in_state(state: &Tensor) -> Result<Option<Spot>> {
 }
 
 /// The first bad value of a layer, in the order in which each direction computes.
-pub(crate) fn in_trace(layer: usize, names: &'static [&'static str], trace: &Trace) -> Result<Option<Spot>> {
+pub(crate) fn in_trace(
+    (layer, order): (usize, Direction),
+    names: &'static [&'static str],
+    trace: &Trace,
+) -> Result<Option<Spot>> {
     let &[steps, batch, directions, _, units] = trace.gates.dims() else { return Ok(None) };
     let mut tensors = vec![(&trace.gates, names, units)];
     tensors.extend(trace.c.as_ref().map(|c| (c, &["c"][..], units)));
@@ -114,14 +119,15 @@ pub(crate) fn in_trace(layer: usize, names: &'static [&'static str], trace: &Tra
         let values = tensor.to_vec()?;
         let block = names.len() * width;
         for d in 0..directions {
+            let reverse = order.runs_backwards(d);
             let earlier = first.as_ref().map_or(steps, |(position, _)| *position);
             let found = (0..earlier).find_map(|position| {
-                let step = if d == 1 { steps - 1 - position } else { position };
+                let step = if reverse { steps - 1 - position } else { position };
                 let of_row = |row: usize| ((step * batch + row) * directions + d) * block;
                 let bad = |row: usize| Some((row, first_bad(&values[of_row(row)..of_row(row) + block])?));
                 let (row, at) = (0..batch).find_map(bad)?;
                 let (gate, unit) = (names[at / width], at % width);
-                Some((position, Spot::Unit { layer, reverse: d == 1, step, row, gate, unit }))
+                Some((position, Spot::Unit { layer, reverse, step, row, gate, unit }))
             });
             first = found.or(first);
         }

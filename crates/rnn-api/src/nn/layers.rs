@@ -100,7 +100,8 @@ impl<C: RecurrentCell> RecurrentLayer<C> {
     /// they change. It records no graph and applies no dropout.
     ///
     /// # Errors
-    /// A bidirectional layer ([`Error::Unsupported`](crate::Error::Unsupported)), a batch of zero, no memory.
+    /// A layer that runs backwards in time or in both directions ([`Error::Unsupported`](crate::Error::Unsupported)), a batch
+    /// of zero, no memory.
     pub fn stream(&self, batch: usize) -> Result<RecurrentStream<C>> {
         RecurrentStream::new(&self.0, batch)
     }

@@ -39,8 +39,8 @@ pub struct RecurrentOutput<S> {
     /// backward direction's; `[T, B, H]` if directions are merged by another op. With a projection P replaces
     /// H. Zero past the end of a row.
     pub y: Tensor,
-    /// The state after the last valid step (of the backward direction: after t = 0). Pass it to the next call
-    /// to continue the sequence.
+    /// The state after the last valid step; of a direction that runs backwards in time, after t = 0. Pass it to the next
+    /// call to continue the sequence: with later steps, or with earlier ones where the layer runs backwards.
     pub state: S,
     lengths: Option<Lengths>,
     merge: Merge,
@@ -51,9 +51,9 @@ impl<S: RecurrentState> RecurrentOutput<S> {
         RecurrentOutput { y, state, lengths, merge }
     }
 
-    /// The last layer's final state, `[B, D*H]`: both directions, merged as the layer merges its outputs. The
-    /// backward half is its state at t = 0; in `y` at the last step, that half has seen one step only. For
-    /// ragged rows it is the state after each row's own last step.
+    /// The last layer's final state, `[B, D*H]`: both directions, merged as the layer merges its outputs. That of a
+    /// direction that runs backwards in time is its state at t = 0; in `y` at the last step, it has seen one step only.
+    /// For ragged rows it is the state after each row's own last step.
     ///
     /// # Errors
     /// A failing device, or no memory.

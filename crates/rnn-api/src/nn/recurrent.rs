@@ -13,7 +13,7 @@ use crate::nn::state::{RecurrentState, expect_state_room};
 use crate::nn::{DROPOUT_STREAM, Draws, Mode, Module, Visitor, WEIGHT_DROPOUT_STREAM};
 use crate::param::Param;
 use crate::tensor::Tensor;
-use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
+use rnn_kernels::cell::{Direction, StackSpec, Storage, WeightFormat};
 use rnn_runtime::ops::rnn::{self, CellWeights, Packed, Sequences, StackDraws};
 use rnn_runtime::{Device, RngKey};
 use std::sync::{Mutex, PoisonError};
@@ -56,8 +56,9 @@ impl Recurrent {
         }
         if let Some(every) = parts.checkpoint_every {
             builder.check(every > 0, "checkpoint_every", "at least 1 step", every)?;
-            let expected = "absent with two directions";
-            builder.check(!spec.bidirectional, "checkpoint_every", expected, every)?;
+            let expected = "absent for a layer that runs backwards in time or in both directions";
+            let forward = spec.direction == Direction::Forward;
+            builder.check(forward, "checkpoint_every", expected, every)?;
         }
         if let Err(expected) = parts.storage.check(&spec) {
             builder.check(false, "storage", expected, format!("{:?}", parts.storage))?;
@@ -263,7 +264,10 @@ impl Recurrent {
         let (output, traces) = self.forward_traced(&probed, args, &layers)?;
         let gates = self.spec.cell.gate_names();
         for (layer, trace) in traces.iter().enumerate() {
-            first = first.map_or_else(|| inspect::in_trace(layer, gates, trace), |spot| Ok(Some(spot)))?;
+            first = first.map_or_else(
+                || inspect::in_trace((layer, self.spec.direction), gates, trace),
+                |spot| Ok(Some(spot)),
+            )?;
         }
         inspect::report(inspect::Seen { layer: self.cells[0].0[0].1.id(), gates, probe, first });
         Ok(output)

@@ -7,7 +7,7 @@ use crate::nn::config::RecurrentCell;
 use crate::nn::recurrent::{Recurrent, RunInput};
 use crate::nn::state::{RecurrentState, sealed::Sealed};
 use crate::tensor::Tensor;
-use rnn_kernels::cell::StackSpec;
+use rnn_kernels::cell::{Direction, StackSpec};
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,11 +30,14 @@ pub struct RecurrentStream<C: RecurrentCell> {
 
 impl<C: RecurrentCell> RecurrentStream<C> {
     pub(super) fn new(layer: &Arc<Recurrent>, batch: usize) -> Result<Self> {
-        if layer.spec.bidirectional {
-            return Err(Error::Unsupported {
-                what: "streaming a bidirectional layer".into(),
-                why: "the backward direction starts at the end of the sequence".into(),
-            });
+        let what = match layer.spec.direction {
+            Direction::Forward => None,
+            Direction::Reverse => Some("streaming a layer that runs backwards in time"),
+            Direction::Bidirectional => Some("streaming a bidirectional layer"),
+        };
+        if let Some(what) = what {
+            let why = "the backward direction starts at the end of the sequence".into();
+            return Err(Error::Unsupported { what: what.into(), why });
         }
         let state = layer.zero_state(batch)?;
         Ok(RecurrentStream { layer: layer.clone(), batch, state, live: LiveRow::new(layer)? })

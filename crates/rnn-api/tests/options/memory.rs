@@ -17,7 +17,7 @@ pub(crate) fn checkpoints_change_no_gradient(device: &Device) {
     for ((name, whole), (_, parts)) in
         combinations(device).into_iter().zip(combinations_with(device, Some(3)))
     {
-        if whole.spec().bidirectional {
+        if whole.spec().direction != Direction::Forward {
             continue;
         }
         for (lengths, resets) in [(None, None), (Some(&lengths), None), (Some(&lengths), Some(&resets))] {
@@ -57,8 +57,10 @@ pub(crate) fn checkpoints_change_no_gradient(device: &Device) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 
     let config = GruConfig::new(4, 8).with_checkpoint_every(3);
-    let error = config.clone().with_bidirectional(true).init(device, 1).unwrap_err();
-    assert!(matches!(error, Error::Config { field: "checkpoint_every", .. }), "{error}");
+    for direction in [Direction::Reverse, Direction::Bidirectional] {
+        let error = config.clone().with_direction(direction).init(device, 1).unwrap_err();
+        assert!(matches!(error, Error::Config { field: "checkpoint_every", .. }), "{error}");
+    }
     let error = config.clone().with_checkpoint_every(0).init(device, 1).unwrap_err();
     assert!(error.to_string().contains("at least 1 step"), "{error}");
     // The gradient of the last state alone.
@@ -148,13 +150,18 @@ pub(crate) fn what_cannot_be_cut_in_time_runs_in_groups_of_rows(device: &Device)
             GpuOptions { max_array_bytes: Some(bytes), cache_dir: CacheDir::Off, ..GpuOptions::default() };
         Device::gpu_with(GpuSelector::Best, options).unwrap()
     };
-    // A row of 13 steps has gates of 13 * 2 * 4 * 12 * 4 = 4992 bytes, three quarters of it in a GRU: two rows fit.
+    // A row of 13 steps has gates of 13 * 2 * 4 * 12 * 4 = 4992 bytes, half of it in one
+    // direction, three quarters of it in a GRU: two rows fit, four of one direction.
     let small = open(10_000);
     let lstm = || LstmConfig::new(3, 10).with_num_layers(2).with_bidirectional(true);
     let gru = || GruConfig::new(3, 10).with_num_layers(2).with_bidirectional(true);
     let layers = |device: &Device| {
         [
             ("lstm", Any::Lstm(lstm().init(device, 1).unwrap())),
+            (
+                "lstm, backwards",
+                Any::Lstm(lstm().with_direction(Direction::Reverse).init(device, 1).unwrap()),
+            ),
             ("gru", Any::Gru(gru().init(device, 1).unwrap())),
             ("gru, multiplied", Any::Gru(gru().with_merge(Merge::Mul).init(device, 1).unwrap())),
         ]
@@ -224,7 +231,7 @@ pub(crate) fn traces_match_the_oracle(device: &Device) {
             let case = Case::random(&layer, [6, 4], n as u64, lengths, interrupted);
             let (out, traces) = case.traced(device, &layer);
             let (spec, want) = (layer.spec(), case.of.forward());
-            let directions = spec.num_directions();
+            let (directions, direction) = (spec.num_directions(), spec.direction);
             for state in 0..spec.num_states() {
                 let trace = &traces[state / directions];
                 let [gates, h] = [&trace.gates, &trace.h].map(|t| t.select(2, state % directions).unwrap());
@@ -236,10 +243,10 @@ pub(crate) fn traces_match_the_oracle(device: &Device) {
                         failures.push(format!("{name}, {interrupted}: {what} of {state}: {error:.1e}"));
                     }
                 };
-                check("gates", &gates, want.gates(&case.of.input, state, directions));
+                check("gates", &gates, want.gates(&case.of.input, state, direction));
                 if let Some(c) = &trace.c {
                     let c = c.select(2, state % directions).unwrap();
-                    check("c", &c, want.cells(&case.of.input, state, directions));
+                    check("c", &c, want.cells(&case.of.input, state, direction));
                 }
             }
             assert_eq!(traces[0].c.is_some(), matches!(layer, Any::Lstm(_)));

@@ -43,6 +43,10 @@ pub(crate) fn bad_sequences_name_the_row(device: &Device) {
     let state = LstmState::new(random(device, 3, &[1, 2, 2]), random(device, 4, &[1, 2, 2]), 1);
     says(projected.forward(&x, Some(&state)), &["c0", "[L*D, B, H]", "[1, 2, 8]"]);
     says(lstm.stream(2), &["bidirectional"]);
+    let reverse = LstmConfig::new(3, 4).with_direction(Direction::Reverse).init(device, 1).unwrap();
+    let error = reverse.stream(2).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    says(reverse.stream(2), &["backwards in time", "starts at the end of the sequence"]);
 }
 
 /// NaN and infinity reach no parameter, whichever setting they come from.

@@ -48,6 +48,54 @@ pub(crate) fn padding_is_invisible(device: &Device) {
     }
 }
 
+/// The valid steps of each row of `[T, B, width]` in the opposite order.
+fn turned(x: &Tensor) -> Tensor {
+    let (values, width) = (x.to_vec().unwrap(), x.dims()[2]);
+    let mut out = values.clone();
+    for (row, &length) in LENGTHS.iter().enumerate() {
+        for t in 0..length {
+            let [from, to] = [t, length - 1 - t].map(|t| (t * LENGTHS.len() + row) * width);
+            out[to..to + width].copy_from_slice(&values[from..from + width]);
+        }
+    }
+    Tensor::from_vec(x.device(), out, x.dims()).unwrap()
+}
+
+/// Outputs, final states, pooling and gradients of ragged rows, with the same names of weights. PyTorch has no layer of
+/// only the reverse direction; a program turns the rows by itself, and its state dicts load.
+pub(crate) fn a_reverse_layer_is_a_forward_layer_on_turned_rows(device: &Device) {
+    let config = LstmConfig::new(4, 10).with_num_layers(2);
+    let forward = config.clone().init(device, 1).unwrap();
+    let reverse = config.with_direction(Direction::Reverse).init(device, 2).unwrap();
+    let names = |lstm: &Lstm| lstm.named_parameters().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    assert_eq!(names(&reverse), names(&forward));
+    reverse.load_state_dict(&forward.state_dict()).unwrap();
+    assert_eq!(reverse.spec().num_directions(), 1);
+    let lengths = Lengths::new(LENGTHS).unwrap();
+    let run = |lstm: &Lstm, turn: &dyn Fn(&Tensor) -> Tensor| {
+        let of = |seed: u64, dims: &[usize]| random(device, seed, dims);
+        let x = turn(&of(1, &[STEPS, 3, 4])).requires_grad();
+        let (h, c) = (of(2, &[2, 3, 10]).requires_grad(), of(3, &[2, 3, 10]).requires_grad());
+        let state = LstmState::new(h.clone(), c.clone(), 1);
+        let args = ForwardArgs { state: Some(&state), lengths: Some(&lengths), ..ForwardArgs::default() };
+        let out = lstm.forward_with(&x, args).unwrap();
+        let last = out.last().unwrap();
+        let cotangents = [(&out.y, 4), (&out.state.h, 5), (&out.state.c, 6), (&last, 7)];
+        let cotangents = cotangents.map(|(tensor, seed)| {
+            let cotangent = of(seed, tensor.dims());
+            (tensor.clone(), if seed == 4 { turn(&cotangent) } else { cotangent }.into_array())
+        });
+        let grads = backward(&cotangents).unwrap();
+        let mut all = vec![turn(&out.y), out.state.h, out.state.c, last, turn(&grads.get(&x).unwrap())];
+        all.extend([&h, &c].map(|state| grads.get(state).unwrap()));
+        all.extend(lstm.named_parameters().iter().map(|(_, param)| grads.get(param).unwrap()));
+        all
+    };
+    for (n, (got, want)) in run(&reverse, &Tensor::clone).iter().zip(&run(&forward, &turned)).enumerate() {
+        close(&n.to_string(), got, want);
+    }
+}
+
 /// The steps from which a row's feature is pooled, with their shares.
 type ByHand<'a> = Box<dyn Fn(usize, usize) -> Vec<(usize, f32)> + 'a>;
 

@@ -81,33 +81,30 @@ pub(crate) fn a_loss_is_traced_to_where_it_began(device: &Device) {
     assert_eq!(*origin(&outcome).1, Origin::Parameter { name: "first.weight_hh_l1_reverse".into() });
 
     // A state that grows tenfold a step: 1e33 at the start, 1e38 five steps later, then too large.
-    let model = RnnConfig::new(2, 5).with_activation(Activation::Identity).init(device, 2).unwrap();
-    let set = |name: &str, values: Vec<f32>| {
-        let (_, param) = model.named_parameters().into_iter().find(|(n, _)| n == name).unwrap();
-        param.set(&Tensor::from_vec(device, values, param.dims()).unwrap()).unwrap();
-    };
-    let outcome = train(&model, |first| {
-        if !first {
-            let mut diagonal = vec![0.0; 25];
-            diagonal[3 * 5 + 3] = 10.0;
-            set("weight_hh_l0", diagonal);
-        }
-        let mut h = vec![0.5; B * 5];
-        h[5 + 3] = if first { 1.0 } else { 1e33 };
-        let state = RnnState::new(Tensor::from_vec(device, h, &[1, B, 5])?, 1);
-        let x = Tensor::from_slice(device, &good, &[T, B, 2])?;
-        model.forward(&x, Some(&state))?.y.mean_all()
-    });
-    let wanted = Origin::Unit {
-        layer: "model".into(),
-        stack_layer: 0,
-        reverse: false,
-        step: 5,
-        row: 1,
-        gate: "h".into(),
-        unit: 3,
-    };
-    assert_eq!(*origin(&outcome).1, wanted);
+    for (direction, step, reverse) in [(Direction::Forward, 5, false), (Direction::Reverse, T - 1 - 5, true)]
+    {
+        let config = RnnConfig::new(2, 5).with_activation(Activation::Identity).with_direction(direction);
+        let model = config.init(device, 2).unwrap();
+        let set = |name: &str, values: Vec<f32>| {
+            let (_, param) = model.named_parameters().into_iter().find(|(n, _)| n == name).unwrap();
+            param.set(&Tensor::from_vec(device, values, param.dims()).unwrap()).unwrap();
+        };
+        let outcome = train(&model, |first| {
+            if !first {
+                let mut diagonal = vec![0.0; 25];
+                diagonal[3 * 5 + 3] = 10.0;
+                set("weight_hh_l0", diagonal);
+            }
+            let mut h = vec![0.5; B * 5];
+            h[5 + 3] = if first { 1.0 } else { 1e33 };
+            let state = RnnState::new(Tensor::from_vec(device, h, &[1, B, 5])?, 1);
+            let x = Tensor::from_slice(device, &good, &[T, B, 2])?;
+            model.forward(&x, Some(&state))?.y.mean_all()
+        });
+        let (layer, gate) = ("model".into(), "h".into());
+        let wanted = Origin::Unit { layer, stack_layer: 0, reverse, step, row: 1, gate, unit: 3 };
+        assert_eq!(*origin(&outcome).1, wanted);
+    }
 }
 
 /// A step whose loss and gradients are finite and whose weights are not must not replace good checkpoints.

@@ -21,14 +21,6 @@ pub struct LayerDims {
     pub directions: usize,
 }
 
-impl LayerDims {
-    /// The time step that direction `d` visits in its step `s`.
-    #[inline(always)]
-    pub fn time(&self, d: usize, s: usize) -> usize {
-        if d == 0 { s } else { self.steps - 1 - s }
-    }
-}
-
 /// A packed sequence: the ragged rows of a batch for one direction, in that direction's own order of steps.
 ///
 /// Rows are sorted by length, longest first. A layer's input and output are packed: the rows of step s that
@@ -54,10 +46,10 @@ pub struct PackedSequence {
 pub const NO_ROW: u32 = u32::MAX;
 
 impl PackedSequence {
-    /// The packed sequence of one direction over `lengths` `[B]`, each at most `steps`. `resets` `[T, B]`
-    /// says where the state is cleared before step t; the backward direction clears it after step t. A length
-    /// of zero is a row without steps.
-    pub fn new(steps: usize, lengths: &[usize], resets: Option<&[bool]>, direction: usize) -> Self {
+    /// The packed sequence of one direction over `lengths` `[B]`, each at most `steps`; `backwards` in time, a row starts
+    /// at its last step. `resets` `[T, B]` says where the state is cleared before step t; backwards in time, it is
+    /// cleared after step t. A length of zero is a row without steps.
+    pub fn new(steps: usize, lengths: &[usize], resets: Option<&[bool]>, backwards: bool) -> Self {
         let batch = lengths.len();
         let mut rows: Vec<usize> = (0..batch).collect();
         rows.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
@@ -66,12 +58,12 @@ impl PackedSequence {
         let mut keep = resets.map(|_| Vec::new());
         for s in 0..steps {
             for &b in rows.iter().take_while(|&&b| lengths[b] > s) {
-                let t = if direction == 0 { s } else { lengths[b] - 1 - s };
+                let t = if backwards { lengths[b] - 1 - s } else { s };
                 source.push((t * batch + b) as u32);
                 if let (Some(keep), Some(resets)) = (&mut keep, resets) {
-                    // For the backward direction, the boundary lies between t + 1 and t.
-                    let boundary = if direction == 0 { t } else { t + 1 };
-                    let cleared = (direction == 0 || s > 0) && resets[boundary * batch + b];
+                    // Backwards in time, the boundary lies between t + 1 and t.
+                    let boundary = if backwards { t + 1 } else { t };
+                    let cleared = (!backwards || s > 0) && resets[boundary * batch + b];
                     keep.push(if cleared { 0.0 } else { 1.0 });
                 }
             }
@@ -167,14 +159,14 @@ mod tests {
     /// Three rows, T = 4; the second row is the longest.
     #[test]
     fn rows_are_packed_longest_first() {
-        let forward = PackedSequence::new(4, &[2, 4, 1], None, 0);
+        let forward = PackedSequence::new(4, &[2, 4, 1], None, false);
         assert_eq!(forward.rows, [1, 0, 2]);
         assert_eq!(forward.offsets, [0, 3, 5, 6, 7]);
         assert_eq!(forward.source, [1, 0, 2, 4, 3, 7, 10]);
         assert_eq!(forward.final_rows(), [3 + 4, 3 + 6, 3 + 2]);
         let none = NO_ROW;
         assert_eq!(forward.packed_rows(), [1, 0, 2, 4, 3, none, none, 5, none, none, 6, none]);
-        let backward = PackedSequence::new(4, &[2, 4, 1], None, 1);
+        let backward = PackedSequence::new(4, &[2, 4, 1], None, true);
         assert_eq!(backward.source, [10, 3, 2, 7, 0, 4, 1]);
     }
 
@@ -182,16 +174,16 @@ mod tests {
     #[test]
     fn resets_lie_between_steps() {
         let resets = [true, false, false, false, true, false, false, false];
-        let forward = PackedSequence::new(4, &[4, 3], Some(&resets), 0);
+        let forward = PackedSequence::new(4, &[4, 3], Some(&resets), false);
         assert_eq!(forward.keep.as_deref(), Some(&[0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0][..]));
-        let backward = PackedSequence::new(4, &[4, 3], Some(&resets), 1);
+        let backward = PackedSequence::new(4, &[4, 3], Some(&resets), true);
         // Row 0 visits t = 3, 2, 1, 0; row 1 visits t = 2, 1, 0.
         assert_eq!(backward.keep.as_deref(), Some(&[1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0][..]));
     }
 
     #[test]
     fn a_row_without_steps_ends_where_it_began() {
-        let ragged = PackedSequence::new(2, &[0, 2], None, 0);
+        let ragged = PackedSequence::new(2, &[0, 2], None, false);
         assert_eq!((ragged.rows.clone(), ragged.offsets.clone()), (vec![1, 0], vec![0, 1, 2]));
         assert_eq!(ragged.final_rows(), [1, 2 + 1]);
     }

@@ -246,8 +246,8 @@ fn empty_grads(device: &CpuDevice, pass: &LayerPass<'_, LayerWeights>) -> Result
 
 /// The part of a pass that the loops need.
 fn layer_of<'a>(pass: &LayerPass<'a, LayerWeights>) -> Layer<'a> {
-    let LayerPass { ragged, direction, noise, .. } = *pass;
-    Layer { dims: pass.dims.layer(pass.inputs), ragged, direction, noise }
+    let LayerPass { spec, ragged, direction, noise, .. } = *pass;
+    Layer { dims: pass.dims.layer(pass.inputs), order: spec.direction, ragged, direction, noise }
 }
 
 /// `len` values of a state.

@@ -6,12 +6,15 @@ use super::super::tile::RowPointers;
 use super::noise::StepNoise;
 use super::schedule::Task;
 use rnn_base::args::recurrence::{LayerDims, Noise, PackedSequence};
+use rnn_kernels::cell::Direction;
 
 /// The parameters that forward and backward pass over a layer share.
 #[derive(Clone, Copy)]
 pub struct Layer<'a> {
     /// The sizes
     pub dims: LayerDims,
+    /// The order in which the stack visits the steps.
+    pub order: Direction,
     /// Lengths and resets of the rows, in a pass over one direction. Absent if every row has all steps and no reset.
     pub ragged: Option<&'a PackedSequence>,
     /// The first direction of the pass.
@@ -27,12 +30,18 @@ impl Layer<'_> {
         self.ragged.map_or(self.dims.steps * self.dims.batch, PackedSequence::len)
     }
 
+    /// The time of step `s` of direction `d`, and the step at that time, where all rows have all steps.
+    #[inline(always)]
+    pub(super) fn time(&self, d: usize, s: usize) -> usize {
+        if self.order.runs_backwards(d) { self.dims.steps - 1 - s } else { s }
+    }
+
     /// The first row of the `s`th step of direction `d`.
     #[inline(always)]
     pub(super) fn first_row(&self, d: usize, s: usize) -> usize {
         match self.ragged {
             Some(ragged) => ragged.offsets[s] as usize,
-            None => self.dims.time(d, s) * self.dims.batch,
+            None => self.time(d, s) * self.dims.batch,
         }
     }
 

@@ -184,16 +184,13 @@ impl LayerPass<'_> {
     /// Step and batch row of row `k`.
     #[inline(always)]
     fn place(&self, k: usize) -> (usize, usize) {
-        let LayerDims { steps, batch, .. } = self.layer.dims;
+        let LayerDims { batch, .. } = self.layer.dims;
         match self.layer.ragged {
             Some(ragged) => {
                 let s = self.steps_of_rows[k] as usize;
                 (s, k - ragged.offsets[s] as usize)
             }
-            None => {
-                let t = k / batch;
-                (if self.d == 0 { t } else { steps - 1 - t }, k % batch)
-            }
+            None => (self.layer.time(self.d, k / batch), k % batch),
         }
     }
 

@@ -16,7 +16,7 @@ use rnn_base::args::layer::{Dims, ForwardPass, LayerRun, SavedLayer, State};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::Result;
 use rnn_kernels::catalogue::rnn::Formats;
-use rnn_kernels::cell::{Storage, WeightFormat};
+use rnn_kernels::cell::{Direction, Storage, WeightFormat};
 use std::ops::Range;
 
 /// Runs the pass.
@@ -151,7 +151,13 @@ impl<'a> ForwardRun<'a> {
             {
                 *c0 = State { array: slice(self.args.pass.op, aux, 0..b)?, offset: 0 };
             }
-            let steps = start..(start + piece).min(t);
+            let end = (start + piece).min(t);
+            // The first piece to run is the last in time where the layer runs backwards.
+            let steps = if self.args.pass.spec.direction == Direction::Reverse {
+                t - end..t - start
+            } else {
+                start..end
+            };
             let rows = if steps.len() == t { 0..n } else { steps.start * b..steps.end * b };
             let project = || self.project(&w_ih, rows.clone());
             let done = self.run(&recurrent, c0.as_ref(), steps, project)?;

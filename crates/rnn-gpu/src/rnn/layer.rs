@@ -12,7 +12,7 @@ use rnn_base::args::gemm::{Operand, Output};
 use rnn_base::args::layer::{Dims, LayerPass, State};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::Result;
-use rnn_kernels::cell::StackSpec;
+use rnn_kernels::cell::{Direction, StackSpec};
 use std::ops::Range;
 
 /// Copies `rows` rows of `from` elements, the first at `offset`, into an f32 array with rows of `to`
@@ -64,9 +64,11 @@ pub(super) const PROJECTED_BYTES: usize = 32 << 20;
 /// ring slot where it began.
 pub(super) fn projected_steps(spec: &StackSpec, steps: usize, batch: usize) -> usize {
     let bytes = 4 * batch * spec.cell.gates() * padded(spec.hidden_size);
-    match spec.bidirectional {
-        true => steps,
-        false => (PROJECTED_BYTES / bytes.max(1) / 2 * 2).clamp(2, steps.max(2)).min(steps),
+    match spec.direction {
+        Direction::Bidirectional => steps,
+        Direction::Forward | Direction::Reverse => {
+            (PROJECTED_BYTES / bytes.max(1) / 2 * 2).clamp(2, steps.max(2)).min(steps)
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use rnn_base::args::recurrence::{LayerDims, Noise, PackedSequence};
 use rnn_base::error::{Error, Result};
 use rnn_base::rng::drop_threshold;
 use rnn_kernels::catalogue::rnn::constants::{Constant, DriverConstants, NoiseMode, OptionConstants};
-use rnn_kernels::cell::{Activation, CellKind, Parameter, StackSpec};
+use rnn_kernels::cell::{Activation, CellKind, Direction, Parameter, StackSpec};
 use rnn_kernels::params::rnn::OptionsParams;
 
 /// Override constants and parameters of one pass over a layer.
@@ -167,6 +167,11 @@ impl Setup {
             epsilon: EPSILON,
             clip: cell.clip.unwrap_or(f32::MAX),
             cell_clip: cell.cell_clip.unwrap_or(f32::MAX),
+            reversed_from: match spec.direction {
+                Direction::Forward => u32::MAX,
+                Direction::Reverse => 0,
+                Direction::Bidirectional => 1,
+            },
             ..OptionsParams::default()
         };
         if let Some(draws) = noise.draws {

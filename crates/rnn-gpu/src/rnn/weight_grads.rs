@@ -67,7 +67,7 @@ impl BackwardRun<'_> {
     fn recurrent_matrix(&self, run: &RecurrenceRun, direction: usize) -> Result<GpuArray> {
         let spec = self.layer.pass.spec;
         let Some(h_prev) = &run.h_prev else {
-            return self.recurrent_weights(direction, spec.bidirectional && direction == 1);
+            return self.recurrent_weights(direction, spec.direction.runs_backwards(direction));
         };
         let of_product = match spec.cell.layer_norm {
             true => (&run.ring, 4 * run.setup.params.raw as usize),

@@ -3,87 +3,56 @@
 use super::config::{Cell, Direction as Ways, Kind, Merge, Named, Pooling};
 use super::{Description, Layer};
 use crate::graph::{
-    Direction, Layer as Recurrence, Node, Op, Parts, Port, Recurrent, Reduce, ReduceKind, Slot, Stored, Unary,
+    Binary, Builder, Direction, Layer as Recurrence, Op, Parts, Port, Recurrent, Reduce, ReduceKind, Slot,
+    Unary,
 };
-use crate::value::{Host, Value};
 use rnn_api::nn::{LstmConfig, RnnConfig};
-use rnn_api::{Activation, Array, Device, Param, Tensor, UnaryOp};
+use rnn_api::{Activation, Array, Device, Tensor, UnaryOp};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// The graph of a network. Sequences are `[T, B, features]`, as everywhere in this library.
 ///
 /// # Errors
 /// Every layer that is not supported, or an engine that fails, in words.
 pub(super) fn parts(network: &Description, device: &Device) -> Result<Parts, Vec<String>> {
-    let mut builder =
-        Builder { device, slots: 0, names: HashMap::new(), stored: Vec::new(), nodes: Vec::new() };
-    let inputs: Vec<Port> = network.inputs.iter().map(|name| builder.port(name)).collect();
+    let mut lowering = Lowering { graph: Builder::new(device), names: HashMap::new() };
+    let port = |name: &String| {
+        let port = lowering.graph.port(name, "[T, B, features]".into());
+        lowering.names.insert(name.clone(), port.slot);
+        port
+    };
+    let inputs: Vec<Port> = network.inputs.iter().map(port).collect();
     let mut problems = Vec::new();
     for layer in &network.layers {
-        match builder.layer(layer) {
-            Ok(slot) => drop(builder.names.insert(layer.name.clone(), slot)),
-            Err(why) => {
-                problems.push(format!("layer `{}` ({:?}): {why}", layer.name, layer.kind));
-                let slot = builder.slot();
-                builder.names.insert(layer.name.clone(), slot);
-            }
-        }
+        let kind = format!("{:?}", layer.kind);
+        lowering.graph.begin(&layer.name, &kind);
+        let slot = lowering.layer(layer).unwrap_or_else(|why| {
+            problems.push(format!("layer `{}` ({kind}): {why}", layer.name));
+            lowering.graph.slot()
+        });
+        lowering.names.insert(layer.name.clone(), slot);
     }
     let output = |name: &String| {
-        let slot = builder.names.get(name).copied();
-        Port { name: name.clone(), shape: String::new(), slot: slot.unwrap_or(0) }
+        let slot = lowering.names.get(name).copied();
+        Port { name: name.clone(), shape: String::new(), slot: slot.unwrap_or(0), optional: false }
     };
     let outputs = network.outputs.iter().map(output).collect();
-    match problems.is_empty() {
-        true => {
-            Ok(Parts { slots: builder.slots, stored: builder.stored, nodes: builder.nodes, inputs, outputs })
-        }
-        false => Err(problems),
-    }
+    if problems.is_empty() { Ok(lowering.graph.finish(inputs, outputs)) } else { Err(problems) }
 }
 
-struct Builder<'a> {
-    device: &'a Device,
-    slots: usize,
+/// The graph so far, and the slots of the layers' results by name.
+struct Lowering<'a> {
+    graph: Builder<'a>,
     names: HashMap<String, Slot>,
-    stored: Vec<(Slot, Stored)>,
-    nodes: Vec<Node>,
 }
 
-impl Builder<'_> {
-    fn slot(&mut self) -> Slot {
-        self.slots += 1;
-        self.slots - 1
-    }
-
-    fn port(&mut self, name: &str) -> Port {
-        let slot = self.slot();
-        self.names.insert(name.to_string(), slot);
-        Port { name: name.to_string(), shape: "[T, B, features]".into(), slot }
-    }
-
-    /// A node with one result.
-    fn node(&mut self, layer: &Layer, op: Op, inputs: &[Slot]) -> Slot {
-        let slot = self.slot();
-        let inputs = inputs.iter().map(|&slot| Some(slot)).collect();
-        let (name, kind) = (layer.name.clone(), format!("{:?}", layer.kind));
-        self.nodes.push(Node { name, kind, op, inputs, outputs: vec![Some(slot)] });
-        slot
-    }
-
-    fn integers(&mut self, values: Vec<i64>) -> Slot {
-        let slot = self.slot();
-        self.stored.push((slot, Stored::Constant(Value::Int(Host::list(values)))));
-        slot
-    }
-
+impl Lowering<'_> {
     fn param(&mut self, layer: &Layer, name: &str) -> Result<Option<Slot>, String> {
         let Some((dims, values)) = layer.parameters.get(name) else { return Ok(None) };
-        let param = Tensor::from_slice(self.device, values, dims).and_then(|tensor| Param::new(&tensor));
-        let param = param.map_err(|error| error.to_string())?;
-        let slot = self.slot();
-        self.stored.push((slot, Stored::Param(format!("{}.{name}", layer.name), param)));
-        Ok(Some(slot))
+        let tensor =
+            Tensor::from_slice(self.graph.device, values, dims).map_err(|error| error.to_string())?;
+        self.graph.param(name, tensor.into_array()).map(Some)
     }
 
     /// The slot of a layer's result.
@@ -95,42 +64,33 @@ impl Builder<'_> {
         match layer.kind {
             Kind::Recurrent { cell, direction, last_step } => {
                 let y = self.recurrent(layer, cell, direction, x)?;
-                if last_step { self.last_step(layer, y) } else { Ok(y) }
+                Ok(if last_step { self.graph.at(y, 0, -1) } else { y })
             }
-            Kind::GlobalPooling(pooling) => self.pooling(layer, pooling, x),
+            Kind::GlobalPooling(pooling) => self.pooling(pooling, x),
             Kind::Dense | Kind::Output | Kind::RnnOutput => {
                 let weight = self.param(layer, "weight")?.ok_or("no weight")?;
-                let turned = self.node(layer, Op::Transpose { perm: None }, &[weight]);
-                let mut y = self.node(layer, Op::MatMul, &[x, turned]);
-                if let Some(bias) = self.param(layer, "bias")? {
-                    y = self.node(layer, Op::Binary(crate::graph::Binary::Add), &[y, bias]);
-                }
+                let bias = self.param(layer, "bias")?;
+                let y = self.graph.nodes(Op::Linear, vec![Some(x), Some(weight), bias], 1)[0];
                 self.activation(layer, y)
             }
             Kind::Embedding | Kind::EmbeddingSequence => {
                 let weight = self.param(layer, "weight")?.ok_or("no weight")?;
-                let mut y = self.node(layer, Op::Gather { axis: 0 }, &[weight, x]);
+                let mut y = self.graph.node(Op::Embedding, &[weight, x]);
                 if let Some(bias) = self.param(layer, "bias")? {
-                    y = self.node(layer, Op::Binary(crate::graph::Binary::Add), &[y, bias]);
+                    y = self.graph.node(Op::Binary(Binary::Add), &[y, bias]);
                 }
                 self.activation(layer, y)
             }
             Kind::Activation | Kind::Loss | Kind::RnnLoss => self.activation(layer, x),
             // Inference: nothing is dropped.
             Kind::Dropout => Ok(x),
-            Kind::MergeVertex => Ok(self.node(layer, Op::Concat { axis: -1 }, &inputs)),
-            Kind::LastTimeStepVertex => self.last_step(layer, x),
+            Kind::MergeVertex => Ok(self.graph.node(Op::Concat { axis: -1 }, &inputs)),
+            // `[T, B, F]` to `[B, F]`.
+            Kind::LastTimeStepVertex => Ok(self.graph.at(x, 0, -1)),
         }
     }
 
-    /// `[T, B, F]` to `[B, F]`.
-    fn last_step(&mut self, layer: &Layer, x: Slot) -> Result<Slot, String> {
-        let last = self.integers(vec![-1]);
-        let taken = self.node(layer, Op::Gather { axis: 0 }, &[x, last]);
-        Ok(self.node(layer, Op::Squeeze { axes: Some(vec![0]) }, &[taken]))
-    }
-
-    fn pooling(&mut self, layer: &Layer, pooling: Pooling, x: Slot) -> Result<Slot, String> {
+    fn pooling(&mut self, pooling: Pooling, x: Slot) -> Result<Slot, String> {
         let kind = match pooling {
             Pooling::Avg => ReduceKind::Mean,
             Pooling::Max => ReduceKind::Max,
@@ -139,7 +99,7 @@ impl Builder<'_> {
             Pooling::PNorm(power) => return Err(format!("a norm of power {power} is not supported")),
         };
         let reduce = Reduce { kind, axes: Some(vec![0]), keep: false, none_is_identity: false };
-        Ok(self.node(layer, Op::Reduce(reduce), &[x]))
+        Ok(self.graph.node(Op::Reduce(reduce), &[x]))
     }
 
     fn activation(&mut self, layer: &Layer, x: Slot) -> Result<Slot, String> {
@@ -160,35 +120,30 @@ impl Builder<'_> {
             "elu" => Op::Unary(Unary::Elu(alpha(1.0))),
             other => return Err(format!("activation {other} is not supported")),
         };
-        Ok(self.node(layer, op, &[x]))
+        Ok(self.graph.node(op, &[x]))
     }
 
     fn recurrent(&mut self, layer: &Layer, cell: Cell, ways: Ways, x: Slot) -> Result<Slot, String> {
         let both = matches!(ways, Ways::Both(_));
-        let made = recurrence(layer, cell, both, self.device)?;
+        let made = recurrence(layer, cell, both, self.graph.device)?;
         let direction = if both { Direction::Both } else { Direction::Forward };
         let passes = vec![(direction, made)];
         // [T, D, B, H]
-        let y = self.node(layer, Op::Recurrent(Box::new(Recurrent { passes, batch_first: false })), &[x]);
+        let y = self.graph.node(Op::Recurrent(Arc::new(Recurrent { passes, batch_first: false })), &[x]);
         let reduce =
             |kind| Op::Reduce(Reduce { kind, axes: Some(vec![1]), keep: false, none_is_identity: false });
         Ok(match ways {
-            Ways::Forward => self.node(layer, Op::Squeeze { axes: Some(vec![1]) }, &[y]),
-            Ways::Both(Merge::Add) => self.node(layer, reduce(ReduceKind::Sum), &[y]),
-            Ways::Both(Merge::Average) => self.node(layer, reduce(ReduceKind::Mean), &[y]),
+            Ways::Forward => self.graph.node(Op::Squeeze { axes: Some(vec![1]) }, &[y]),
+            Ways::Both(Merge::Add) => self.graph.node(reduce(ReduceKind::Sum), &[y]),
+            Ways::Both(Merge::Average) => self.graph.node(reduce(ReduceKind::Mean), &[y]),
             Ways::Both(Merge::Concat) => {
-                let turned = self.node(layer, Op::Transpose { perm: Some(vec![0, 2, 1, 3]) }, &[y]);
-                let sizes = self.integers(vec![0, 0, -1]);
-                self.node(layer, Op::Reshape { allow_zero: false }, &[turned, sizes])
+                let turned = self.graph.node(Op::Transpose { perm: Some(vec![0, 2, 1, 3]) }, &[y]);
+                let sizes = self.graph.integers(vec![0, 0, -1]);
+                self.graph.node(Op::Reshape { allow_zero: false }, &[turned, sizes])
             }
             Ways::Both(Merge::Mul) => {
-                let mut part = |n: i64| {
-                    let index = self.integers(vec![n]);
-                    let taken = self.node(layer, Op::Gather { axis: 1 }, &[y, index]);
-                    self.node(layer, Op::Squeeze { axes: Some(vec![1]) }, &[taken])
-                };
-                let parts = [part(0), part(1)];
-                self.node(layer, Op::Binary(crate::graph::Binary::Mul), &parts)
+                let parts = [self.graph.at(y, 1, 0), self.graph.at(y, 1, 1)];
+                self.graph.node(Op::Binary(Binary::Mul), &parts)
             }
         })
     }

@@ -1,7 +1,6 @@
 //! Models of Deeplearning4j 0.6 to 1.0: zip archives of `ModelSerializer` with a configuration in JSON, the coefficients of
 //! all layers in one vector, and, where they were saved, the updater's state and a normalizer.
 
-mod archive;
 mod array;
 mod config;
 mod graph;
@@ -14,10 +13,10 @@ pub use self::array::Array;
 pub use self::config::{Cell, Direction, Kind, Merge, Named, Pooling, Settings};
 pub use self::normalizer::{Normalizer, Statistics};
 
-use self::archive::Archive;
 use crate::Model;
 use crate::error::Error;
 use rnn_api::Device;
+use rnn_api::io::Archive;
 use std::collections::BTreeMap;
 use std::path::Path;
 

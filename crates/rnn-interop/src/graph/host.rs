@@ -46,7 +46,7 @@ fn numbers(value: &Value) -> Result<Host<f64>, Why> {
     Ok(Host { dims, values })
 }
 
-fn truths(value: &Value) -> Result<&Host<bool>, Why> {
+pub(super) fn truths(value: &Value) -> Result<&Host<bool>, Why> {
     match value {
         Value::Bool(host) => Ok(host),
         other => Err(Why::Text(format!("expected booleans, got {}", other.kind()))),

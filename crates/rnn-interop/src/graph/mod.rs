@@ -1,8 +1,12 @@
 //! A model as a list of nodes in the order in which they run. Values are in numbered slots. The readers of every file format
 //! lower to it.
 
+#[cfg(any(feature = "dl4j", feature = "keras"))]
+mod builder;
 mod convolve;
+mod embedding;
 mod host;
+mod mask;
 mod model;
 mod op;
 mod pointwise;
@@ -12,8 +16,11 @@ mod reduce;
 mod shape;
 mod take;
 
+#[cfg(any(feature = "dl4j", feature = "keras"))]
+pub(crate) use builder::Builder;
 pub(crate) use convolve::Window;
 pub(crate) use host::Compare;
+pub(crate) use mask::Mask;
 pub use model::{Model, Outputs, Port};
 pub(crate) use model::{Node, Parts, Slot, Stored};
 pub(crate) use op::{Branch, Kind, Op};

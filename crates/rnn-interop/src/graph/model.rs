@@ -1,13 +1,14 @@
 //! A model that runs.
 
 use super::op::{Branch, Op};
-use super::recurrent::{Layer, OfLayer};
+use super::recurrent::{Layer, OfLayer, Recurrent};
 use crate::error::{Error, Result, Why};
 use crate::value::Value;
 use rnn_api::nn::{Module, Visitor};
 use rnn_api::{Device, Param};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Index;
+use std::sync::Arc;
 
 /// The number of a value.
 pub(crate) type Slot = usize;
@@ -38,6 +39,8 @@ pub struct Port {
     /// Its type and shape, as the file has them.
     pub shape: String,
     pub(crate) slot: Slot,
+    /// Whether a run may leave it out.
+    pub(crate) optional: bool,
 }
 
 /// What a reader makes of a file.
@@ -126,12 +129,20 @@ impl Model {
     /// Names of the recurrent layers.
     pub fn layers(&self) -> Vec<(&str, &Layer)> {
         let mut layers = Vec::new();
-        for node in &self.parts.nodes {
-            if let Op::Recurrent(recurrent) = &node.op {
-                layers.extend(recurrent.passes.iter().map(|(_, layer)| (node.name.as_str(), layer)));
-            }
+        for (name, recurrent) in self.recurrent() {
+            layers.extend(recurrent.passes.iter().map(|(_, layer)| (name, layer)));
         }
         layers
+    }
+
+    /// The recurrent nodes by name, without those that share the layer of one before them.
+    fn recurrent(&self) -> Vec<(&str, &Recurrent)> {
+        let mut seen = HashSet::new();
+        let layers = self.parts.nodes.iter().filter_map(|node| match &node.op {
+            Op::Recurrent(layer) => seen.insert(Arc::as_ptr(layer)).then_some((node.name.as_str(), &**layer)),
+            _ => None,
+        });
+        layers.collect()
     }
 
     /// A recurrent layer, to be part of another model. It shares its parameters with this one.
@@ -195,7 +206,7 @@ impl Model {
             })?;
             slots[port.slot] = Some(value.to_device(&self.device)?);
         }
-        match self.parts.inputs.iter().find(|port| slots[port.slot].is_none()) {
+        match self.parts.inputs.iter().find(|port| slots[port.slot].is_none() && !port.optional) {
             Some(port) => Err(Error::Input {
                 name: port.name.clone(),
                 why: format!("missing, expected {}", port.shape),
@@ -261,13 +272,11 @@ impl Module for Model {
         }
         // Nodes may share a name, or have none.
         let mut seen: HashMap<&str, usize> = HashMap::new();
-        for node in &self.parts.nodes {
-            if let Op::Recurrent(recurrent) = &node.op {
-                let count = seen.entry(&node.name).or_insert(0);
-                let name = if *count == 0 { node.name.clone() } else { format!("{}_{count}", node.name) };
-                *count += 1;
-                visitor.module(&name, &**recurrent);
-            }
+        for (name, recurrent) in self.recurrent() {
+            let count = seen.entry(name).or_insert(0);
+            let unique = if *count == 0 { name.to_string() } else { format!("{name}_{count}") };
+            *count += 1;
+            visitor.module(&unique, recurrent);
         }
     }
 }

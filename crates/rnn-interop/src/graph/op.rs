@@ -2,14 +2,16 @@
 
 use super::model::{Node, Slot};
 use super::recurrent::Recurrent;
-use super::{convolve, host, pointwise, product, reduce, shape, take};
+use super::{convolve, embedding, host, mask, pointwise, product, reduce, shape, take};
 use crate::error::Why;
 use crate::value::Value;
 use rnn_api::Device;
+use std::sync::Arc;
 
 /// What a node computes from its inputs. Optional inputs are `None` where a file leaves them out.
 pub(crate) enum Op {
-    Recurrent(Box<Recurrent>),
+    /// Nodes may share a layer.
+    Recurrent(Arc<Recurrent>),
     /// A recurrent layer whose weights are inputs of the run, behind x, lengths, h and c. No gradient reaches them.
     RecurrentOf(Box<Make>),
     /// A function of one array, element by element.
@@ -26,6 +28,11 @@ pub(crate) enum Op {
     MatMul,
     /// `alpha A B + beta C`
     Gemm(product::Gemm),
+    /// `x W^T + b` over the last axis. Inputs: x, W `[O, I]` and, if there is one, b.
+    Linear,
+    /// Rows of a table. Inputs: the table, and their numbers.
+    Embedding,
+    Mask(mask::Mask),
     /// `A B` of integers without their zero points.
     MatMulInteger,
     /// Quantisation is left out: the value itself, scale 1 and zero point 0.
@@ -151,6 +158,12 @@ impl Op {
                 one(Value::Float(product::matmul(inputs.need(0)?.float()?, inputs.need(1)?.float()?)?))
             }
             Op::Gemm(gemm) => one(gemm.run(&inputs)?),
+            Op::Linear => {
+                let bias = inputs.get(2).map(Value::float).transpose()?;
+                one(inputs.need(0)?.float()?.linear(inputs.need(1)?.float()?, bias)?.into())
+            }
+            Op::Embedding => one(embedding::embedding(inputs.need(0)?.float()?, inputs.need(1)?)?),
+            Op::Mask(mask) => mask.run(&inputs),
             Op::MatMulInteger => one(product::matmul_integer(device, &inputs)?),
             Op::DynamicQuantizeLinear => {
                 let zero = Value::Int(crate::value::Host::scalar(0));

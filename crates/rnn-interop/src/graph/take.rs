@@ -1,5 +1,6 @@
 //! Nodes that take parts of arrays, or join them.
 
+use super::host::truths;
 use super::op::Inputs;
 use super::shape::{axis, bounded, strides, with_dims};
 use crate::error::Why;
@@ -165,11 +166,14 @@ pub(super) fn concat(inputs: &Inputs<'_>, at: i64) -> Result<Value, Why> {
             let parts: Vec<_> = values.iter().map(|value| value.int()).collect::<Result<_, _>>()?;
             Ok(Value::Int(join(&parts, at)?))
         }
-        Value::Bool(_) => Err("booleans cannot be joined".into()),
+        Value::Bool(_) => {
+            let parts: Vec<_> = values.iter().map(|value| truths(value)).collect::<Result<_, _>>()?;
+            Ok(Value::Bool(join(&parts, at)?))
+        }
     }
 }
 
-fn join(parts: &[&Host<i64>], at: usize) -> Result<Host<i64>, Why> {
+fn join<T: Copy>(parts: &[&Host<T>], at: usize) -> Result<Host<T>, Why> {
     let mut dims = parts[0].dims.clone();
     let rest = |dims: &[usize]| (dims.get(..at).map(<[_]>::to_vec), dims.get(at + 1..).map(<[_]>::to_vec));
     if parts.iter().any(|part| rest(&part.dims) != rest(&dims)) || dims.is_empty() {

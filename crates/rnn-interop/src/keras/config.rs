@@ -2,12 +2,13 @@
 
 mod layer;
 mod links;
+mod reader;
 
-use self::layer::Reader;
+use self::reader::Reader;
 use serde_json::Value;
 
-pub use self::layer::{Bidirectional, Layer, Merge, Recurrent, RecurrentKind, Settings};
-pub use self::links::Source;
+pub use self::layer::{Bidirectional, Combine, Layer, Merge, Operation, Recurrent, RecurrentKind, Settings};
+pub use self::links::{Call, Source};
 
 /// A model of layers.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,10 +25,11 @@ pub struct Model {
     pub outputs: Vec<Source>,
 }
 
-/// Reads a model's config. `version` is the attribute `keras_version`.
+/// Reads a model's config. `version` is the attribute `keras_version`. Layers that are not known, or have options that are
+/// not supported, are [`Settings::Unsupported`].
 ///
 /// # Errors
-/// The config is damaged, or has layers that are not known: all of them in one text.
+/// The config is damaged, or is none of a Sequential or Functional model.
 pub fn parse(json: &str, version: Option<&str>) -> Result<Model, String> {
     let model: Value = serde_json::from_str(json).map_err(|error| format!("the model's config: {error}"))?;
     let class = model["class_name"].as_str().ok_or("the model's config has no `class_name`")?;
@@ -40,15 +42,10 @@ pub fn parse(json: &str, version: Option<&str>) -> Result<Model, String> {
     let config = &model["config"];
     let layers = config.as_array().or_else(|| config["layers"].as_array());
     let layers = layers.ok_or("the model's config has no list of layers")?;
+    let version = version.or_else(|| model["keras_version"].as_str());
     let keras = version.and_then(major).unwrap_or_else(|| guessed(&model));
-    let mut reader = Reader { keras, unknown: Vec::new() };
-    let mut read = Vec::new();
-    for layer in layers {
-        read.extend(reader.layer(layer)?);
-    }
-    if !reader.unknown.is_empty() {
-        return Err(format!("layers that are not supported: {}", reader.unknown.join(", ")));
-    }
+    let reader = Reader { keras, zeros_in_both: keras > 2 || version.is_some_and(of_tensorflow) };
+    let mut read = layers.iter().map(|layer| reader.layer(layer)).collect::<Result<Vec<_>, _>>()?;
     let (mut inputs, mut outputs) =
         (links::ends(&config["input_layers"])?, links::ends(&config["output_layers"])?);
     if sequential {
@@ -75,6 +72,12 @@ fn major(version: &str) -> Option<u32> {
     version.split('.').next()?.parse().ok()
 }
 
+/// Keras 2 as a part of TensorFlow: `2.2.4-tf`, then from 2.4 on.
+fn of_tensorflow(version: &str) -> bool {
+    let minor = version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
+    version.ends_with("-tf") || major(version) == Some(2) && minor.is_some_and(|minor| minor >= 4)
+}
+
 /// Files without a version: Keras 3 names modules, and Keras 1 has `output_dim` where later ones have `units`.
 fn guessed(model: &Value) -> u32 {
     let layers = model["config"].as_array().or_else(|| model["config"]["layers"].as_array());
@@ -92,7 +95,7 @@ fn guessed(model: &Value) -> u32 {
 /// Each layer of a Sequential model follows the one before it.
 fn chain(layers: &mut [Layer]) {
     for at in 1..layers.len() {
-        layers[at].inbound = vec![vec![Source::of(&layers[at - 1].name)]];
+        layers[at].inbound = vec![Call::of(&layers[at - 1].name)];
     }
 }
 

@@ -1,7 +1,7 @@
 //! Weights in PyTorch's form: kernels are [I, G·H] in Keras and [G·H, I] in PyTorch, and gates have other orders.
 //!
-//! Gates of an LSTM are i, f, c, o in Keras and i, f, g, o in PyTorch; those of a GRU are z, r, h and r, z, n. In both a
-//! GRU's step is h' = (1 - z)·n + z·h.
+//! The gates of an LSTM are i, f, c, o in Keras and i, f, g, o in PyTorch. The gates of a GRU are z, r, h in Keras and r, z, n
+//! in PyTorch. Both systems compute a GRU's step as h' = (1 - z)·n + z·h.
 
 use super::config::{Recurrent, RecurrentKind};
 use super::hdf5::Array;

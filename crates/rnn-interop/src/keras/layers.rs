@@ -30,18 +30,23 @@ pub fn state_dicts(path: impl AsRef<Path>, device: &Device) -> crate::Result<Sta
     let (model, weights) = super::read(&bytes).map_err(|why| refused(vec![why]))?;
     let (mut dicts, mut problems) = (StateDicts::new(), Vec::new());
     for layer in &model.layers {
+        if let Settings::Unsupported(why) = &layer.settings {
+            problems.push(layer.problem(why));
+            continue;
+        }
         let Some(weights) = weights.get(&layer.name).filter(|weights| !weights.is_empty()) else { continue };
         match state_dict(layer, weights, device) {
             Ok(dict) => drop(dicts.insert(layer.name.clone(), dict)),
-            Err(why) => problems.push(format!("layer `{}` ({}): {why}", layer.name, layer.class)),
+            Err(why) => problems.push(layer.problem(&why)),
         }
     }
     if problems.is_empty() { Ok(dicts) } else { Err(refused(problems)) }
 }
 
-type Dict = BTreeMap<String, Array>;
+pub(super) type Dict = BTreeMap<String, Array>;
 
-fn state_dict(layer: &Layer, weights: &[Weight], device: &Device) -> Result<Dict, String> {
+/// The parameters of a layer by PyTorch's names.
+pub(super) fn state_dict(layer: &Layer, weights: &[Weight], device: &Device) -> Result<Dict, String> {
     let mut dict = Dict::new();
     let mut put = |name: String, values: &[f32], dims: &[usize]| {
         let tensor = Tensor::from_slice(device, values, dims).map_err(|error| error.to_string())?;

@@ -1,18 +1,20 @@
 //! Models of Keras 1, 2 and 3, as descriptions and arrays: `.h5` and `.keras`, and `.weights.h5` beside a model.
 
-pub mod archive;
 pub mod config;
 pub mod convert;
 pub mod hdf5;
 mod layers;
+mod load;
+mod lower;
 pub mod weights;
 
 pub use self::layers::{StateDicts, state_dicts};
+pub use self::load::{load, load_weights};
 
-use self::archive::Archive;
 use self::config::Model;
 use self::hdf5::File;
 use self::weights::Weights;
+use rnn_api::io::Archive;
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +31,7 @@ fn of_h5(bytes: &[u8]) -> Result<(Model, Weights), String> {
     let file = File::parse(bytes)?;
     let text = |name: &str| file.root().attribute(name).map(|value| value?.into_text());
     let config = text("model_config")?
-        .ok_or("the file holds no model: it has no attribute `model_config`; is it one of save_weights?")?;
+        .ok_or("the file holds no model: it has no attribute `model_config`; a file of weights alone is for `load_weights`")?;
     let model = config::parse(&config, text("keras_version")?.as_deref())?;
     let weights = weights::read(&file, &model)?;
     Ok((model, weights))
@@ -37,12 +39,12 @@ fn of_h5(bytes: &[u8]) -> Result<(Model, Weights), String> {
 
 fn of_archive(bytes: &[u8]) -> Result<(Model, Weights), String> {
     let archive = Archive::read(bytes)?;
-    let text = |name: &str| {
-        String::from_utf8(archive.get(name)?.into_owned()).map_err(|_| format!("`{name}` is not UTF-8"))
-    };
+    let entry = |name| archive.get(name)?.ok_or_else(|| format!("the archive has no entry `{name}`"));
+    let text =
+        |name| String::from_utf8(entry(name)?.into_owned()).map_err(|_| format!("`{name}` is not UTF-8"));
     let version = config::saved_by(&text("metadata.json")?)?;
     let model = config::parse(&text("config.json")?, version.as_deref())?;
-    let arrays = archive.get("model.weights.h5")?;
+    let arrays = entry("model.weights.h5")?;
     let weights = weights::read(&File::parse(&arrays)?, &model)?;
     Ok((model, weights))
 }

@@ -75,6 +75,7 @@ impl Builder<'_> {
                 name: input.name.clone(),
                 shape: described(input),
                 slot: self.slot(&input.name),
+                optional: false,
             })
             .collect()
     }
@@ -101,7 +102,7 @@ impl Builder<'_> {
             if slot.is_none() {
                 self.problems.push(format!("output `{}`: no node computes it", output.name));
             }
-            Some(Port { name: output.name.clone(), shape: described(output), slot: slot? })
+            Some(Port { name: output.name.clone(), shape: described(output), slot: slot?, optional: false })
         };
         graph.output.iter().filter_map(port).collect()
     }
@@ -234,7 +235,7 @@ impl Builder<'_> {
             let values: Vec<Option<Value>> = weights.iter().map(value).collect();
             let layer = recurrent::layer(node, &recurrent::weights(node, &values)?, self.device)?;
             *inputs = data;
-            return Ok(Op::Recurrent(Box::new(layer)));
+            return Ok(Op::Recurrent(layer.into()));
         }
         *inputs = [&data[..], &weights].concat();
         let node = node.clone();

@@ -9,7 +9,7 @@ use prost::Message;
 use rnn_api::nn::Module;
 use rnn_api::optim::SgdConfig;
 use rnn_api::prelude::*;
-use rnn_testing::data::{SplitMix64, uniform};
+use rnn_testing::data::{SplitMix64, changed_files, uniform};
 use std::path::Path;
 
 fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
@@ -220,7 +220,7 @@ fn hostile_models_are_refused() {
 /// 2,000 models with one to four bytes changed; `RNN_FUZZ` sets another number. They load and run, or there is an error.
 #[test]
 fn changed_bytes_are_an_error_or_a_model() {
-    let count = std::env::var("RNN_FUZZ").ok().and_then(|count| count.parse().ok()).unwrap_or(2_000);
+    let count = changed_files(2_000);
     let whole = classifier();
     let x = Tensor::zeros(&Device::cpu(), &[2, 1, 3]).unwrap();
     let (mut rng, mut errors) = (SplitMix64::new(7), 0);

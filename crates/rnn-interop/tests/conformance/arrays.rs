@@ -21,12 +21,12 @@ fn u32_at(bytes: &[u8], at: usize) -> usize {
     u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
 }
 
-/// The arrays of an `.npz` file by name.
-pub(crate) fn npz(path: &Path) -> BTreeMap<String, Array> {
+/// The entries of a zip file by name.
+pub(crate) fn zip(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let bytes = std::fs::read(path).unwrap();
     let end = bytes.windows(4).rposition(|part| part == b"PK\x05\x06").unwrap();
     let (count, mut at) = (u16_at(&bytes, end + 10), u32_at(&bytes, end + 16));
-    let mut arrays = BTreeMap::new();
+    let mut entries = BTreeMap::new();
     for _ in 0..count {
         let (method, packed, local) =
             (u16_at(&bytes, at + 10), u32_at(&bytes, at + 20), u32_at(&bytes, at + 42));
@@ -39,10 +39,16 @@ pub(crate) fn npz(path: &Path) -> BTreeMap<String, Array> {
             0 => whole.extend_from_slice(data),
             _ => drop(DeflateDecoder::new(data).read_to_end(&mut whole).unwrap()),
         }
-        arrays.insert(text.trim_end_matches(".npy").to_string(), npy(&whole));
+        entries.insert(text, whole);
         at += 46 + name + extra + comment;
     }
-    arrays
+    entries
+}
+
+/// The arrays of an `.npz` file by name.
+pub(crate) fn npz(path: &Path) -> BTreeMap<String, Array> {
+    let array = |(name, bytes): (String, Vec<u8>)| (name.trim_end_matches(".npy").to_string(), npy(&bytes));
+    zip(path).into_iter().map(array).collect()
 }
 
 fn npy(bytes: &[u8]) -> Array {

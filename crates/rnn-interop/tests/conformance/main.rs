@@ -1,7 +1,8 @@
 //! Files of other systems against what they compute there, each on the CPU and on a GPU.
 //!
 //! The files are looked for in `RNN_CONFORMANCE`, else in `../shared/conformance` beside the checkout. Without them there are
-//! no cases: one test that shows as ignored, and the run says so.
+//! no cases: one test that shows as ignored, and the run says so. Where Python has ONNX Runtime, random nodes are compared
+//! with it, too.
 
 #[path = "../../../rnn-runtime/tests/common/mod.rs"]
 #[allow(unused_macros, unused_imports, reason = "the cases are known only when the tests run")]
@@ -9,6 +10,7 @@ mod common;
 
 mod arrays;
 mod deeplearning4j;
+mod differential;
 mod keras;
 
 use arrays::Array;
@@ -26,18 +28,24 @@ const COARSE: f64 = 2e-3;
 fn main() {
     common::compile_kernels_quickly();
     let (folder, arguments) = (folder(), Arguments::from_args());
-    if !folder.exists() {
+    let mut trials = differential::trials();
+    if folder.exists() {
+        trials.extend(recorded_trials(&folder));
+    } else {
         eprintln!("ignored: no {}; set RNN_CONFORMANCE to the folder of recorded files", folder.display());
-        let absent = Trial::test("recorded_files", || Ok(())).with_ignored_flag(true);
-        libtest_mimic::run(&arguments, vec![absent]).exit();
+        trials.push(Trial::test("recorded_files", || Ok(())).with_ignored_flag(true));
     }
+    libtest_mimic::run(&arguments, trials).exit()
+}
+
+fn recorded_trials(folder: &Path) -> Vec<Trial> {
     let mut trials = Vec::new();
-    for case in node_cases(&folder).into_iter().chain(npz_cases(&folder)) {
+    for case in node_cases(folder).into_iter().chain(npz_cases(folder)) {
         trials.extend(common::trials_of(&case.name.clone(), move |device| case.check(device)));
     }
-    trials.extend(deeplearning4j::trials(&folder));
-    trials.extend(keras::trials(&folder));
-    libtest_mimic::run(&arguments, trials).exit()
+    trials.extend(deeplearning4j::trials(folder));
+    trials.extend(keras::trials(folder));
+    trials
 }
 
 fn folder() -> PathBuf {
@@ -128,30 +136,35 @@ fn node_cases(folder: &Path) -> Vec<Case> {
     sorted(&folder.join("onnx_node")).into_iter().map(case).collect()
 }
 
-/// Models beside an `.npz` file with arrays `inK.NAME` and `outK.NAME` for every run K.
+/// The runs of an `.npz` file with arrays `inK.NAME` and `outK.NAME` for every run K.
+fn recorded(path: &Path) -> Vec<Run> {
+    let mut runs: BTreeMap<String, Run> = BTreeMap::new();
+    for (name, array) in arrays::npz(path) {
+        let (kind, name) = name.split_once('.').unwrap();
+        if let Some(run) = kind.strip_prefix("in") {
+            runs.entry(run.into()).or_default().inputs.insert(name.into(), array);
+        } else if let Some(run) = kind.strip_prefix("out") {
+            runs.entry(run.into()).or_default().outputs.insert(name.into(), array);
+        }
+    }
+    assert!(runs.values().all(|run| !run.outputs.is_empty()), "{}", path.display());
+    runs.into_values().collect()
+}
+
+/// Models beside an `.npz` file.
 fn npz_cases(folder: &Path) -> Vec<Case> {
     let mut cases = Vec::new();
     for part in ["onnx_ops", "onnx_models", "onnx_models/external"] {
         for model in sorted(&folder.join(part)) {
-            let recorded = model.with_extension("npz");
-            if model.extension().is_none_or(|extension| extension != "onnx") || !recorded.exists() {
+            let beside = model.with_extension("npz");
+            if model.extension().is_none_or(|extension| extension != "onnx") || !beside.exists() {
                 continue;
             }
             let stem = model.file_stem().unwrap().to_string_lossy().into_owned();
-            let mut runs: BTreeMap<String, Run> = BTreeMap::new();
-            for (name, array) in arrays::npz(&recorded) {
-                let (kind, name) = name.split_once('.').unwrap();
-                if let Some(run) = kind.strip_prefix("in") {
-                    runs.entry(run.into()).or_default().inputs.insert(name.into(), array);
-                } else if let Some(run) = kind.strip_prefix("out") {
-                    runs.entry(run.into()).or_default().outputs.insert(name.into(), array);
-                }
-            }
-            assert!(runs.values().all(|run| !run.outputs.is_empty()), "{stem}");
             let coarse = stem.contains("f16") || stem.contains("int8");
             let name = format!("{}::{stem}", part.replace('/', "::"));
             let bound = if coarse { COARSE } else { BOUND };
-            cases.push(Case { name, model, runs: runs.into_values().collect(), bound });
+            cases.push(Case { name, model, runs: recorded(&beside), bound });
         }
     }
     cases

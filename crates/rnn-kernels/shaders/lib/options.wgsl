@@ -40,8 +40,8 @@ struct Options {
     fresh: u32,            // vec4 of ring: [D, B, H/4] c as computed by the cell; backward [3, D, B, H/4]
     stats: u32,            // element of option(): [N, D, 4], mean and 1/deviation of raw products and of c
     lag: u32,              // ticks from one direction to the next if these are layers, which all run in the same order of steps
+    reversed_from: u32,    // directions from this one on run backwards in time
     pad0: u32,
-    pad1: u32,
 }
 
 override RAGGED: bool;        // rows are packed and end at different steps
@@ -95,8 +95,7 @@ fn step_row(s: u32, row: u32, direction: u32) -> u32 {
     if RAGGED {
         return u32(option(params.options.offsets + s)) + row;
     }
-    let reversed = direction == 1u && params.options.lag == 0u;
-    let time = select(s, params.steps - 1u - s, reversed);
+    let time = select(s, params.steps - 1u - s, direction >= params.options.reversed_from);
     return (time * params.batch + row) * params.directions + direction;
 }
 

@@ -62,10 +62,9 @@ fn row_width() -> u32 {
     return params.hidden / 4u * GATES;
 }
 
-// Element of plane n of the state.
+// Element of plane n of arrays [N, D, B, H/4], as the state is.
 fn plane(n: u32, at: Place) -> u32 {
-    let line = at.direction * params.batch + at.row;
-    return (n * params.directions * params.batch + line) * (params.hidden / 4u) + at.unit;
+    return (n * params.directions * params.batch + line_of(at)) * (params.hidden / 4u) + at.unit;
 }
 
 // The weights of four units at four values along k.
@@ -89,8 +88,7 @@ fn before(at: Place, want_h: bool) -> vec4<f32> {
         return vec4<f32>();
     }
     if at.s == 0u {
-        let line = at.direction * params.batch + at.row;
-        return options[params.options.initial / 4u + line * (params.hidden / 4u) + at.unit];
+        return options[params.options.initial / 4u + plane(0u, at)];
     }
     let quad = step_row(at.s - 1u, at.row, at.direction) * (params.hidden / 4u) + at.unit;
     if want_h {
@@ -119,14 +117,12 @@ fn line_of(at: Place) -> u32 {
 
 // vec4 of the ring: gradients of the normalised product, and these times the normalised product, [2, D, B, H*G/4].
 fn norm_at(n: u32, at: Place) -> u32 {
-    let lines = params.directions * params.batch;
-    return params.options.norm + ((n * lines + line_of(at)) * (params.hidden / 4u) + at.unit) * GATES;
+    return params.options.norm + plane(n, at) * GATES;
 }
 
 // The same for c, [3, D, B, H/4]: gradient, gradient times the normalised c, dh.
 fn fresh_at(n: u32, at: Place) -> u32 {
-    let lines = params.directions * params.batch;
-    return params.options.fresh + (n * lines + line_of(at)) * (params.hidden / 4u) + at.unit;
+    return params.options.fresh + plane(n, at);
 }
 
 // vec4 of the ring: raw products of all steps, later replaced by their gradients, [N, D, H*G/4].

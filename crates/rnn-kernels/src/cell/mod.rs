@@ -4,10 +4,12 @@
 //! test oracle interprets it. It holds no weights.
 
 mod activation;
+mod direction;
 mod per_parameter;
 mod stack;
 
 pub use activation::Activation;
+pub use direction::Direction;
 pub use per_parameter::PerParameter;
 use serde::{Deserialize, Serialize};
 pub use stack::{Merge, Parameter, Regularization, StackSpec, Storage, WeightFormat};

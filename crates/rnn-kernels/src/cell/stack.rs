@@ -1,6 +1,6 @@
 //! A stack of cells: sizes, parameters, noise.
 
-use super::{CellKind, CellSpec, Problem};
+use super::{CellKind, CellSpec, Direction, Problem};
 use serde::{Deserialize, Serialize};
 
 /// Merging of the outputs of both directions.
@@ -162,8 +162,10 @@ pub struct StackSpec {
     pub hidden_size: usize,
     /// L: number of stacked layers.
     pub num_layers: usize,
-    /// Whether every layer has a second direction that runs backwards in time.
-    pub bidirectional: bool,
+    /// The order in which every layer visits the steps: forward, backwards in time, or both. Files of before there were
+    /// three have the flag `bidirectional`.
+    #[serde(alias = "bidirectional")]
+    pub direction: Direction,
     /// Whether `bias_ih` and `bias_hh` exist.
     pub bias: bool,
     /// P: number of features that `weight_hr` `[P, H]` projects h to (Sak 2014); 0 without a projection. LSTM
@@ -180,7 +182,7 @@ pub struct StackSpec {
 impl StackSpec {
     /// D: 2 when bidirectional, else 1.
     pub const fn num_directions(&self) -> usize {
-        if self.bidirectional { 2 } else { 1 }
+        self.direction.count()
     }
 
     /// P: features of h: `proj_size`, or H without a projection.
@@ -250,7 +252,7 @@ impl StackSpec {
             input_size,
             hidden_size,
             num_layers: 1,
-            bidirectional: false,
+            direction: Direction::Forward,
             bias: true,
             proj_size: 0,
             merge: Merge::Concat,
@@ -314,7 +316,7 @@ impl StackSpec {
         if noise.candidate_dropout > 0.0 && kind == CellKind::Rnn {
             return Err(Problem::new("candidate_dropout", "only for a cell with gates", "Rnn"));
         }
-        if self.merge != Merge::Concat && !self.bidirectional {
+        if self.merge != Merge::Concat && self.num_directions() == 1 {
             return Err(Problem::new("merge", "Concat with one direction", format!("{:?}", self.merge)));
         }
         self.cell.problem().map_or(Ok(()), Err)

@@ -74,10 +74,10 @@ params! {
         pub stats: u32,
         /// Wavefront lag in ticks: from one direction to the next, where directions are layers.
         pub lag: u32,
+        /// First direction that runs backwards in time; no direction has the number `u32::MAX`.
+        pub reversed_from: u32,
         /// Padding.
         pub pad0: u32,
-        /// Padding.
-        pub pad1: u32,
     }
 
     /// `rnn/forward.wgsl`

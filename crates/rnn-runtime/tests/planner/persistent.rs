@@ -3,7 +3,7 @@
 use super::planned::{adapter_of, line};
 use super::{open, options, training, y_and_error_of, zero_weights};
 use rnn_gpu::rnn::persistent_kernel;
-use rnn_kernels::cell::{CellKind, CellSpec, StackSpec, Storage};
+use rnn_kernels::cell::{CellKind, CellSpec, Direction, StackSpec, Storage};
 use rnn_runtime::ops::rnn::{forward, pack};
 use rnn_runtime::{Algorithm, Array, Device, Fault, FaultEffect, GpuOptions, Recurrence};
 use rnn_testing::oracle::stack_spec;
@@ -33,6 +33,10 @@ impl Layer {
 
     fn with(cell: CellSpec, shape: RnnShape, bidirectional: bool) -> Self {
         Layer { spec: stack_spec(cell, shape, 1, bidirectional), storage: Storage::F32, shape }
+    }
+
+    fn backwards(self) -> Self {
+        Layer { spec: StackSpec { direction: Direction::Reverse, ..self.spec }, ..self }
     }
 
     /// The bits of y after a training step, whose results are compared with the oracle.
@@ -94,7 +98,7 @@ pub(crate) fn workgroups_that_wait_for_each_other_compute_what_steps_compute(_: 
     let one_row = RnnShape { t: 7, b: 1, i: 5, h: 42 };
     let layers = [
         Layer::new(CellSpec::lstm()),
-        Layer::with(CellSpec::gru(), one_row, false),
+        Layer::with(CellSpec::gru(), one_row, false).backwards(),
         Layer { storage: Storage::Half, ..Layer::new(CellSpec::gru()) },
         Layer::with(CellSpec::rnn_tanh(), one_row, true),
     ];

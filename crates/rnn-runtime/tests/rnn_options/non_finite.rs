@@ -2,7 +2,7 @@
 //! rules and has no padding. Each result is NaN, an infinity or a number where the oracle's is.
 
 use crate::pass::{OnDevice, run};
-use rnn_kernels::cell::{Activation, CellKind, CellSpec, Parameter, StackSpec, Storage};
+use rnn_kernels::cell::{Activation, CellKind, CellSpec, Direction, Parameter, StackSpec, Storage};
 use rnn_runtime::Device;
 use rnn_runtime::ops::rnn::forward;
 use rnn_testing::compare::{first_of_another_kind, max_rel_err};
@@ -34,7 +34,7 @@ fn specs() -> Vec<(&'static str, StackSpec)> {
     vec![
         ("rnn", of(CellSpec::rnn_tanh())),
         ("relu, two layers", StackSpec { num_layers: 2, ..of(CellSpec::rnn_relu()) }),
-        ("lstm, both directions", StackSpec { bidirectional: true, ..of(CellSpec::lstm()) }),
+        ("lstm, both directions", StackSpec { direction: Direction::Bidirectional, ..of(CellSpec::lstm()) }),
         ("lstm with peepholes", of(CellSpec { peephole: true, ..CellSpec::lstm() })),
         ("lstm with a projection", StackSpec { proj_size: 3, ..of(CellSpec::lstm()) }),
         ("gru", of(gru)),

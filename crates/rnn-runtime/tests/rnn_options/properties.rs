@@ -1,7 +1,7 @@
 //! What holds whatever the options: a sequence may be cut, and padding is not seen.
 
 use crate::pass::{OnDevice, array};
-use rnn_kernels::cell::StackSpec;
+use rnn_kernels::cell::{Direction, StackSpec};
 use rnn_runtime::ops::rnn::{StackArgs, StackCotangents, StackDraws, Wanted, backward, forward};
 use rnn_runtime::{Array, Device, RngKey};
 use rnn_testing::compare::max_rel_err;
@@ -43,7 +43,7 @@ const CUT: usize = 2;
 /// Two parts with carried state, where there is noise with noise that is numbered on, give the values of the whole.
 pub(crate) fn a_split_sequence_is_the_whole(device: &Device) {
     let few_rows = |set: &KernelSet| set.is_whole() && set.rows() <= 4;
-    let cases = cases(device, 511, few_rows, |spec| !spec.bidirectional);
+    let cases = cases(device, 511, few_rows, |spec| spec.direction == Direction::Forward);
     for (n, (case, draws)) in cases.into_iter().enumerate() {
         let (spec, t, b) = (case.spec, case.input.t, case.input.b);
         let on_device = OnDevice::new(device, &case);

@@ -4,7 +4,7 @@
 use crate::half::HALF_BOUND;
 use crate::pass::{OnDevice, masks, run};
 use crate::{BOUND, Results};
-use rnn_kernels::cell::{Merge, StackSpec, Storage};
+use rnn_kernels::cell::{Direction, Merge, StackSpec, Storage};
 use rnn_runtime::ops::rnn::{StackDraws, forward};
 use rnn_runtime::{Algorithm, CacheDir, Device, GpuOptions, RngKey};
 use rnn_testing::compare::max_rel_err;
@@ -65,8 +65,8 @@ fn runs_side_by_side(device: &Device, case: &StackCase, draws: Option<StackDraws
 fn stack(set: &KernelSet, k: usize, rng: &mut SplitMix64) -> (StackCase, Option<StackDraws>) {
     let pass = set.case(rng);
     let dropout = if pass.draws { 0.4 } else { 0.0 };
-    let (bidirectional, merge) = (false, Merge::Concat);
-    let spec = StackSpec { num_layers: 2 + k % 2, bidirectional, merge, dropout, ..pass.case.spec };
+    let (direction, merge) = (Direction::Forward, Merge::Concat);
+    let spec = StackSpec { num_layers: 2 + k % 2, direction, merge, dropout, ..pass.case.spec };
     let mut case = StackCase::random(spec, pass.shape, !k.is_multiple_of(3), k as u64);
     let draws = StackDraws { key: RngKey::new(k as u64), first_step: 3, sequence: 5 };
     let draws = pass.draws.then_some(draws);

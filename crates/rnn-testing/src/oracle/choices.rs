@@ -1,13 +1,19 @@
 //! The options of a pass as numbers, so that pairs of them can be counted.
 
-use rnn_kernels::cell::{CellSpec, Merge, Regularization, StackSpec};
+use rnn_kernels::cell::{CellSpec, Direction, Merge, Regularization, StackSpec};
 
 use super::sample::RECURRENCES;
 use crate::shapes::RnnShape;
 
 /// One direction, or two and how their outputs become one.
-const DIRECTIONS: [Option<Merge>; 5] =
-    [None, Some(Merge::Concat), Some(Merge::Sum), Some(Merge::Mean), Some(Merge::Mul)];
+const DIRECTIONS: [(Direction, Merge); 6] = [
+    (Direction::Forward, Merge::Concat),
+    (Direction::Reverse, Merge::Concat),
+    (Direction::Bidirectional, Merge::Concat),
+    (Direction::Bidirectional, Merge::Sum),
+    (Direction::Bidirectional, Merge::Mean),
+    (Direction::Bidirectional, Merge::Mul),
+];
 
 /// Options of a pass: each is on or off, but for the first, [`DIRECTIONS`], and the layers: one, two, or two with
 /// dropout between them.
@@ -42,6 +48,11 @@ pub(super) const VALUES: [usize; 19] =
 /// A value of every option.
 pub(super) type Choices = [usize; VALUES.len()];
 
+/// Whether both directions are chosen.
+pub(super) fn has_two_directions(choices: &Choices) -> bool {
+    DIRECTIONS[choices[Choice::Directions as usize]].0 == Direction::Bidirectional
+}
+
 /// The stack that they stand for; `number` draws rates and bounds from a range.
 pub(super) fn spec_of(
     choices: &Choices,
@@ -66,13 +77,13 @@ pub(super) fn spec_of(
         cell_clip: on(Choice::CellClip).then(|| number(0.4, 0.6)),
         ..RECURRENCES[choices[Choice::Cell as usize]]
     };
-    let merge = DIRECTIONS[choices[Choice::Directions as usize]];
+    let (direction, merge) = DIRECTIONS[choices[Choice::Directions as usize]];
     let layers = choices[Choice::Layers as usize];
     StackSpec {
         num_layers: if layers > 0 { 2 } else { 1 },
         dropout: if layers == 2 { number(0.2, 0.4) } else { 0.0 },
-        bidirectional: merge.is_some(),
-        merge: merge.unwrap_or_default(),
+        direction,
+        merge,
         bias: on(Choice::Bias),
         proj_size: if on(Choice::Projection) { shape.h / 2 } else { 0 },
         regularization,

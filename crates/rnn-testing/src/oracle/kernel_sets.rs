@@ -3,7 +3,7 @@
 
 use rnn_kernels::cell::Activation;
 
-use super::choices::{Choice, Choices, VALUES, is_allowed, spec_of};
+use super::choices::{Choice, Choices, VALUES, has_two_directions, is_allowed, spec_of};
 use super::options::{ACTIVATIONS, add_lengths, add_resets};
 use super::sample::{GRU, RECURRENCES, StackCase};
 use crate::covering::{Row, allowed_rows, covering};
@@ -207,7 +207,7 @@ impl KernelSet {
     /// on two cores. Elsewhere they are as good, and there are other kernels.
     fn shape(&self, choices: &Choices, rng: &mut SplitMix64) -> RnnShape {
         // Ragged rows run one direction at a time.
-        let two = choices[Choice::Directions as usize] > 0 && self.is_whole();
+        let two = has_two_directions(choices) && self.is_whole();
         let (batches, units) = match self.rows {
             1 => (if two { [1, 1] } else { [2, 2] }, [9, 20]),
             4 => ([3, 4], [5, 8]),

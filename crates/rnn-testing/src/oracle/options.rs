@@ -1,6 +1,6 @@
 //! Random combinations of options, the same for every backend.
 
-use rnn_kernels::cell::{Activation, CellKind, CellSpec, Merge, Regularization, StackSpec};
+use rnn_kernels::cell::{Activation, CellKind, CellSpec, Direction, Merge, Regularization, StackSpec};
 
 use super::masks::Masks;
 use super::sample::StackCase;
@@ -70,7 +70,12 @@ fn draw(rng: &mut SplitMix64, shape: RnnShape) -> StackSpec {
         ..CellSpec::linear(kind)
     };
     let proj_size = if is_lstm && one_in(4) { shape.h / 2 } else { 0 };
-    let (bidirectional, bias, two_layers) = (one_in(2), !one_in(5), one_in(2));
+    let (both, bias, two_layers) = (one_in(2), !one_in(5), one_in(2));
+    let direction = match both {
+        true => Direction::Bidirectional,
+        false if one_in(2) => Direction::Reverse,
+        false => Direction::Forward,
+    };
     let mut rate = |n: u64, rate: f32| if one_in(n) { rate } else { 0.0 };
     let regularization = Regularization {
         input_dropout: rate(6, 0.3),
@@ -87,10 +92,10 @@ fn draw(rng: &mut SplitMix64, shape: RnnShape) -> StackSpec {
     let merges = [Merge::Concat, Merge::Concat, Merge::Sum, Merge::Mean, Merge::Mul];
     StackSpec {
         num_layers: if two_layers { 2 } else { 1 },
-        bidirectional,
+        direction,
         bias,
         proj_size,
-        merge: if bidirectional { merges[below(5) as usize] } else { Merge::Concat },
+        merge: if both { merges[below(5) as usize] } else { Merge::Concat },
         dropout,
         regularization,
         ..StackSpec::new(cell, shape.i, shape.h)

@@ -1,6 +1,6 @@
 //! Random recurrent cases, the same for every backend.
 
-use rnn_kernels::cell::{CellSpec, Parameter, StackSpec};
+use rnn_kernels::cell::{CellSpec, Direction, Parameter, StackSpec};
 
 use super::stack::{Forward, Grads, StackInput, backward, forward};
 use super::weights::{CellWeights, StackWeights};
@@ -32,7 +32,8 @@ pub(super) const GRU: usize = 2;
 
 /// A stack with biases and without dropout.
 pub fn stack_spec(cell: CellSpec, shape: RnnShape, num_layers: usize, bidirectional: bool) -> StackSpec {
-    StackSpec { num_layers, bidirectional, ..StackSpec::new(cell, shape.i, shape.h) }
+    let direction = if bidirectional { Direction::Bidirectional } else { Direction::Forward };
+    StackSpec { num_layers, direction, ..StackSpec::new(cell, shape.i, shape.h) }
 }
 
 /// A stack with all inputs of a forward and backward pass. All values are widened f32 values, so a backend computes

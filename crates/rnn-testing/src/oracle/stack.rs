@@ -1,6 +1,6 @@
 //! The whole recurrent stack over the whole sequence, forward and backward.
 
-use rnn_kernels::cell::{Merge, StackSpec};
+use rnn_kernels::cell::{Direction, Merge, StackSpec};
 
 use super::cell::{Cell, Step};
 use super::masks::Masks;
@@ -19,8 +19,8 @@ pub struct StackInput {
     pub h0: Option<Vec<f64>>,
     /// `[L*D, B, H]`; `None` is zero. Must be `None` for a cell without a cell state.
     pub c0: Option<Vec<f64>>,
-    /// `[B]`: the number of steps of each row; `None` is T for all. A row's reverse direction starts at its last
-    /// step.
+    /// `[B]`: the number of steps of each row; `None` is T for all. A direction that runs backwards in time
+    /// starts at a row's last step.
     pub lengths: Option<Vec<usize>>,
     /// `[T, B]`: where the state is cleared between t - 1 and t, in both directions of time.
     pub resets: Option<Vec<bool>>,
@@ -33,18 +33,18 @@ impl StackInput {
         self.lengths.as_ref().map_or(self.t, |lengths| lengths[b])
     }
 
-    /// The time of step number `order` of a row in one direction.
-    fn time(&self, order: usize, b: usize, direction: usize) -> usize {
-        if direction == 0 { order } else { self.length(b) - 1 - order }
+    /// The time of step number `order` of a row; `backwards` in time, the first one is the row's last.
+    fn time(&self, order: usize, b: usize, backwards: bool) -> usize {
+        if backwards { self.length(b) - 1 - order } else { order }
     }
 
-    /// Whether the state is cleared before step number `order` of a row in one direction.
-    fn cleared(&self, order: usize, b: usize, direction: usize) -> bool {
+    /// Whether the state is cleared before step number `order` of a row.
+    fn cleared(&self, order: usize, b: usize, backwards: bool) -> bool {
         let Some(resets) = &self.resets else { return false };
-        let t = self.time(order, b, direction);
-        match direction {
-            0 => resets[t * self.b + b],
-            _ => order > 0 && resets[(t + 1) * self.b + b],
+        let t = self.time(order, b, backwards);
+        match backwards {
+            false => resets[t * self.b + b],
+            true => order > 0 && resets[(t + 1) * self.b + b],
         }
     }
 }
@@ -69,20 +69,20 @@ pub struct Forward {
 impl Forward {
     /// The activated gates of one state (layer-major, then direction) for an input of T steps and B rows: `[T, B,
     /// G*H]`, zero after a row's end.
-    pub fn gates(&self, input: &StackInput, state: usize, directions: usize) -> Vec<f64> {
-        self.trace(input, state, directions, |step| &step.gates)
+    pub fn gates(&self, input: &StackInput, state: usize, direction: Direction) -> Vec<f64> {
+        self.trace(input, state, direction, |step| &step.gates)
     }
 
     /// c after every step of one state, `[T, B, H]`.
-    pub fn cells(&self, input: &StackInput, state: usize, directions: usize) -> Vec<f64> {
-        self.trace(input, state, directions, |step| &step.c)
+    pub fn cells(&self, input: &StackInput, state: usize, direction: Direction) -> Vec<f64> {
+        self.trace(input, state, direction, |step| &step.c)
     }
 
     fn trace(
         &self,
         input: &StackInput,
         state: usize,
-        directions: usize,
+        direction: Direction,
         what: impl Fn(&Step) -> &Vec<f64>,
     ) -> Vec<f64> {
         // A row without steps has no values.
@@ -90,7 +90,7 @@ impl Forward {
         let mut out = vec![0.0; input.t * input.b * width];
         for (b, row) in self.steps[state].iter().enumerate() {
             for (order, step) in row.iter().enumerate() {
-                let t = input.time(order, b, state % directions);
+                let t = input.time(order, b, direction.runs_backwards(state % direction.count()));
                 out[(t * input.b + b) * width..][..width].copy_from_slice(what(step));
             }
         }
@@ -224,7 +224,8 @@ fn run_direction(
 ) -> Vec<f64> {
     let (width, features) = (spec.state_size(), spec.layer_input_size(layer));
     let cells = if has_c(spec) { spec.hidden_size } else { 0 };
-    let state = layer * spec.num_directions() + direction;
+    let (state, backwards) =
+        (layer * spec.num_directions() + direction, spec.direction.runs_backwards(direction));
     let mut y = vec![0.0; input.t * input.b * width];
     let mut rows = Vec::with_capacity(input.b);
     let rates = rates(spec);
@@ -236,11 +237,11 @@ fn run_direction(
         let (mut h, mut c) = (row_of(&input.h0, width), row_of(&input.c0, cells));
         let mut steps = Vec::with_capacity(input.t);
         for order in 0..input.length(b) {
-            if input.cleared(order, b, direction) {
+            if input.cleared(order, b, backwards) {
                 h.fill(0.0);
                 c.fill(0.0);
             }
-            let row = input.time(order, b, direction) * input.b + b;
+            let row = input.time(order, b, backwards) * input.b + b;
             let x_t = &x[row * features..][..features];
             let cell = cell_of(spec, &weights[state], input, (state, b, order), &rates);
             let step = cell.forward(x_t, &h, &c);
@@ -313,14 +314,15 @@ fn run_direction_backward(
 ) {
     let (width, features) = (spec.state_size(), spec.layer_input_size(layer));
     let cells = if has_c(spec) { spec.hidden_size } else { 0 };
-    let state = layer * spec.num_directions() + direction;
+    let (state, backwards) =
+        (layer * spec.num_directions() + direction, spec.direction.runs_backwards(direction));
     let rates = rates(spec);
     for b in 0..input.b {
         let (at, at_c) = ((state * input.b + b) * width, (state * input.b + b) * cells);
         let mut dh = grads.dh0[at..at + width].to_vec();
         let mut dc = grads.dc0.as_ref().map_or(Vec::new(), |dc| dc[at_c..at_c + cells].to_vec());
         for order in (0..input.length(b)).rev() {
-            let row = input.time(order, b, direction) * input.b + b;
+            let row = input.time(order, b, backwards) * input.b + b;
             let x_t = &result.layer_inputs[layer][row * features..][..features];
             for k in 0..width {
                 dh[k] += d_out[row * width + k];
@@ -333,7 +335,7 @@ fn run_direction_backward(
                 grads.dx[row * features + k] += d.dx[k];
             }
             (dh, dc) = (d.dh_prev, d.dc_prev);
-            if input.cleared(order, b, direction) {
+            if input.cleared(order, b, backwards) {
                 dh.fill(0.0);
                 dc.fill(0.0);
             }

@@ -2,40 +2,8 @@
 //! `tests/pt_files.rs`.
 
 use super::{is_torch, tensors};
-use rnn_testing::data::SplitMix64;
-
-/// A zip archive of stored entries, with sizes in the directory alone, as torch writes them.
-fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
-    let (mut file, mut directory) = (Vec::new(), Vec::new());
-    for (name, data) in entries {
-        let (offset, crc) = (file.len() as u32, crc32fast::hash(data));
-        file.extend(b"PK\x03\x04\0\0\x08\x08\0\0\0\0\0\0");
-        file.extend([0; 12]);
-        file.extend((name.len() as u16).to_le_bytes());
-        file.extend(3u16.to_le_bytes());
-        file.extend(name.as_bytes());
-        file.extend(b"FB\0");
-        file.extend(*data);
-        directory.extend(b"PK\x01\x02\0\0\0\0\x08\x08\0\0\0\0\0\0");
-        directory.extend(crc.to_le_bytes());
-        directory.extend((data.len() as u32).to_le_bytes());
-        directory.extend((data.len() as u32).to_le_bytes());
-        directory.extend((name.len() as u16).to_le_bytes());
-        directory.extend([0; 12]);
-        directory.extend(offset.to_le_bytes());
-        directory.extend(name.as_bytes());
-    }
-    let start = file.len() as u32;
-    let count = (entries.len() as u16).to_le_bytes();
-    file.extend(&directory);
-    file.extend(b"PK\x05\x06\0\0\0\0");
-    file.extend(count);
-    file.extend(count);
-    file.extend((directory.len() as u32).to_le_bytes());
-    file.extend(start.to_le_bytes());
-    file.extend([0; 2]);
-    file
-}
+use rnn_testing::data::{SplitMix64, changed_files};
+use rnn_testing::zip;
 
 fn text(text: &str) -> Vec<u8> {
     let mut code = b"X".to_vec();
@@ -94,7 +62,7 @@ fn six() -> Vec<u8> {
 }
 
 fn file(value: Vec<u8>) -> Vec<u8> {
-    archive(&[("m/data.pkl", &pickle(value)), ("m/byteorder", b"little"), ("m/data/0", &six())])
+    zip(&[("m/data.pkl", &pickle(value)), ("m/byteorder", b"little"), ("m/data/0", &six())], false)
 }
 
 fn refusal(value: Vec<u8>) -> String {
@@ -119,7 +87,7 @@ fn views_share_their_storage() {
 fn the_byte_order_of_the_machine_counts() {
     let big: Vec<u8> = (0..6u8).flat_map(|n| f32::from(n).to_be_bytes()).collect();
     let value = pickle(dict(&[("w", tensor("FloatStorage", "0", 1, &[2], &[2]))]));
-    let file = archive(&[("m/data.pkl", &value), ("m/byteorder", b"big"), ("m/data/0", &big)]);
+    let file = zip(&[("m/data.pkl", &value), ("m/byteorder", b"big"), ("m/data/0", &big)], false);
     assert_eq!(tensors(&file).unwrap()["w"].values, Ok(vec![1.0, 3.0]));
 }
 
@@ -223,7 +191,7 @@ fn damaged_bytes_are_found() {
 /// number. An error or tensors of the right size, never a panic.
 #[test]
 fn changed_bytes_are_an_error_or_tensors() {
-    let count = std::env::var("RNN_FUZZ").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000);
+    let count = changed_files(20_000);
     let whole = file(dict(&[
         ("w", tensor("FloatStorage", "0", 0, &[2, 3], &[3, 1])),
         ("model", dict(&[("b", tensor("HalfStorage", "0", 1, &[5], &[2]))])),

@@ -4,7 +4,7 @@ use crate::init::Init;
 use crate::nn::config::any::AnyRnnConfig;
 use crate::nn::config::parts::{ForgetBias, Parts};
 use crate::nn::state::RecurrentState;
-use rnn_kernels::cell::{CellSpec, Merge, Regularization, StackSpec, Storage, WeightFormat};
+use rnn_kernels::cell::{CellSpec, Direction, Merge, Regularization, StackSpec, Storage, WeightFormat};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -60,10 +60,11 @@ pub struct RecurrentConfig<C> {
     /// L: number of stacked layers; 1 by default.
     #[serde(default = "default::one")]
     pub num_layers: usize,
-    /// Whether every layer also runs backwards in time; the outputs of both directions are
-    /// concatenated.
-    #[serde(default)]
-    pub bidirectional: bool,
+    /// Whether every layer runs forward in time, backwards, or in both directions, whose outputs are merged; forward by
+    /// default. [`Direction`] says what that means for outputs, states and names of weights. Files of before there were
+    /// three directions have a flag `bidirectional`, which is read.
+    #[serde(default, alias = "bidirectional")]
+    pub direction: Direction,
     /// Whether there are biases (two per cell, as in PyTorch); true by default.
     #[serde(default = "default::yes")]
     pub bias: bool,
@@ -99,7 +100,7 @@ pub struct RecurrentConfig<C> {
     /// Gradient checkpointing: number of steps between the states that a training pass keeps. The backward
     /// pass recomputes the steps between two of them, which costs another forward pass and saves memory: with
     /// k near the square root of T, the gates and states of 2 k steps are held instead of those of T (Chen et
-    /// al. 2016). One direction only. None by default: all steps are kept.
+    /// al. 2016). Only forward in time. None by default: all steps are kept.
     #[serde(default)]
     pub checkpoint_every: Option<usize>,
     /// Storage format of the values of all steps in a training pass; [`Storage::F32`] by default.
@@ -148,7 +149,7 @@ impl<C: Default> RecurrentConfig<C> {
             input_size,
             hidden_size,
             num_layers: default::one(),
-            bidirectional: false,
+            direction: Direction::default(),
             bias: default::yes(),
             dropout: 0.0,
             input_init: default::input_init(),
@@ -175,11 +176,17 @@ impl<C> RecurrentConfig<C> {
         self
     }
 
-    /// Whether the layer is bidirectional.
+    /// Forward in time, backwards, or both; see the field.
     #[must_use]
-    pub fn with_bidirectional(mut self, bidirectional: bool) -> Self {
-        self.bidirectional = bidirectional;
+    pub fn with_direction(mut self, direction: Direction) -> Self {
+        self.direction = direction;
         self
+    }
+
+    /// Whether the layer is bidirectional; else it runs forward in time.
+    #[must_use]
+    pub fn with_bidirectional(self, bidirectional: bool) -> Self {
+        self.with_direction(if bidirectional { Direction::Bidirectional } else { Direction::Forward })
     }
 
     /// Whether there are biases.
@@ -322,7 +329,7 @@ impl<C: CellOptions> RecurrentConfig<C> {
             config: C::CONFIG,
             spec: StackSpec {
                 num_layers: self.num_layers,
-                bidirectional: self.bidirectional,
+                direction: self.direction,
                 bias: self.bias,
                 dropout: self.dropout,
                 merge: self.merge,

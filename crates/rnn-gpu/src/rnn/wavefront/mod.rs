@@ -27,14 +27,14 @@ use rnn_base::args::layer::{Dims, LayerPass, SavedLayer, State};
 use rnn_base::args::recurrence::{LayerDims, Noise};
 use rnn_base::args::stack::{StackDraws, input_mask, layer_mask};
 use rnn_base::error::Result;
-use rnn_kernels::cell::{StackSpec, Storage};
+use rnn_kernels::cell::{Direction, StackSpec, Storage};
 use std::sync::{Mutex, PoisonError};
 
 /// A stack whose layers run side by side.
 pub struct Wavefront<'a> {
     /// The device.
     pub gpu: &'a GpuDevice,
-    /// Sizes and cell; one direction.
+    /// Sizes and cell; forward in time.
     pub spec: &'a StackSpec,
     /// Weights of every layer.
     pub layers: &'a [LayerWeights],
@@ -95,7 +95,7 @@ pub struct Mode {
     pub storage: Storage,
 }
 
-/// The lag for a stack whose layers should run side by side, else `None`. The conditions: one direction,
+/// The lag for a stack whose layers should run side by side, else `None`. The conditions: forward in time,
 /// steps of one phase, nothing drawn inside the recurrence, room for the gates of all layers, and a gain by
 /// the planner's estimate.
 ///
@@ -108,7 +108,8 @@ pub fn lag(gpu: &GpuDevice, spec: &StackSpec, [t, b]: [usize; 2], mode: Mode) ->
     let drawn =
         mode.draws && (inside.iter().any(|&rate| rate > 0.0) || (between && mode.storage == Storage::Half));
     let holds = holds(spec);
-    if spec.bidirectional || spec.num_layers < 2 || holds == Holds::Nothing || drawn || t * b == 0 {
+    let forward = spec.direction == Direction::Forward;
+    if !forward || spec.num_layers < 2 || holds == Holds::Nothing || drawn || t * b == 0 {
         return Ok(None);
     }
     let (hidden, g) = (padded(spec.hidden_size), spec.cell.gates());

@@ -15,6 +15,43 @@ pub struct Source {
     pub tensor: usize,
 }
 
+/// What enters one call of a layer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Call {
+    /// Its inputs. Behind those of a recurrent layer there may be initial states.
+    pub inputs: Vec<Source>,
+    /// The argument `initial_state`.
+    pub states: Vec<Source>,
+    /// The argument `mask`.
+    pub mask: Option<Source>,
+    /// The numbers among the arguments of an operation.
+    pub numbers: Vec<f64>,
+}
+
+impl Call {
+    pub(super) fn of(layer: &str) -> Self {
+        Call { inputs: vec![Source::of(layer)], ..Call::default() }
+    }
+
+    /// Everything that the call waits for.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.inputs.iter().chain(&self.states).chain(&self.mask)
+    }
+
+    /// An argument by name. What is not known must not be given.
+    fn named(&mut self, name: &str, value: &Value) -> Result<(), String> {
+        let links = found(value);
+        match name {
+            "inputs" | "sequences" => self.inputs.extend(links),
+            "initial_state" => self.states.extend(links),
+            "mask" if links.len() < 2 => self.mask = self.mask.take().or(links.into_iter().next()),
+            _ if value.is_null() || *value == Value::Bool(false) => (),
+            _ => return Err(format!("the argument `{name}` of a call is not supported")),
+        }
+        Ok(())
+    }
+}
+
 impl Source {
     pub(super) fn of(layer: &str) -> Self {
         Source { layer: layer.to_string(), node: 0, tensor: 0 }
@@ -29,17 +66,32 @@ impl Source {
 }
 
 /// What enters each call of a layer, by its `inbound_nodes`.
-pub(super) fn inbound(layer: &Value) -> Vec<Vec<Source>> {
-    let calls = layer["inbound_nodes"].as_array();
-    calls.into_iter().flatten().map(found).collect()
+pub(super) fn inbound(layer: &Value) -> Result<Vec<Call>, String> {
+    list(&layer["inbound_nodes"]).iter().map(call).collect()
 }
 
-/// All links in a value: those of Keras 3 lie under `keras_history`, those before it in lists. Arguments by name that are
-/// the states of a layer follow its inputs.
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Keras 3 has lists and names of arguments. Before it there is a list of links, each with further arguments by name.
+fn call(value: &Value) -> Result<Call, String> {
+    let mut call = Call { inputs: found(value.get("args").unwrap_or(value)), ..Call::default() };
+    call.numbers = list(&value["args"]).iter().filter_map(Value::as_f64).collect();
+    let links = if Source::read(value).is_some() { std::slice::from_ref(value) } else { list(value) };
+    let named = links.iter().filter_map(|link| link.get(3));
+    for arguments in value.get("kwargs").into_iter().chain(named).filter_map(Value::as_object) {
+        for (name, value) in arguments {
+            call.named(name, value)?;
+        }
+    }
+    Ok(call)
+}
+
+/// All links in a value: those of Keras 3 lie under `keras_history`, those before it in lists.
 fn found(value: &Value) -> Vec<Source> {
     if let Some(source) = Source::read(value) {
-        let named = value.as_array().and_then(|parts| parts.get(3)).map(found);
-        return std::iter::once(source).chain(named.into_iter().flatten()).collect();
+        return vec![source];
     }
     match value {
         Value::Array(items) => items.iter().flat_map(found).collect(),
@@ -66,7 +118,7 @@ pub(super) fn check(model: &Model) -> Result<(), String> {
             return Err(format!("two layers have the name `{}`", layer.name));
         }
     }
-    let inbound = model.layers.iter().flat_map(|layer| layer.inbound.iter().flatten());
+    let inbound = model.layers.iter().flat_map(|layer| layer.inbound.iter().flat_map(Call::sources));
     let mut links = inbound.chain(&model.inputs).chain(&model.outputs);
     match links.find(|link| !names.contains(&*link.layer)) {
         Some(link) => {

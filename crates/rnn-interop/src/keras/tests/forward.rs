@@ -1,11 +1,11 @@
 //! The models of the files, computed in f64 from the converted weights, give the outputs that Keras gave.
 
 use super::files;
-use crate::keras::archive::Archive;
 use crate::keras::config::{Merge, Recurrent, RecurrentKind, Settings};
 use crate::keras::convert::{Cell, cell, dense, embedding};
 use crate::keras::hdf5::{Array, File};
 use crate::keras::{read, weights::Weight};
+use rnn_api::io::Archive;
 
 /// One sequence: the values of each step, and whether the step counts.
 type Steps = Vec<(Vec<f64>, bool)>;
@@ -134,6 +134,18 @@ fn layer(settings: &Settings, keras: u32, arrays: &[Weight], mut x: Steps) -> St
             }
             x
         }
+        Settings::Activation(activation) => {
+            x.iter_mut().for_each(|(x, _)| apply(activation, x));
+            x
+        }
+        Settings::Masking { mask_value } => {
+            let counts = |x: &[f64]| x.iter().any(|x| x != mask_value);
+            x.into_iter()
+                .map(|(x, _)| if counts(&x) { (x, true) } else { (vec![0.0; x.len()], false) })
+                .collect()
+        }
+        // Steps of one number are those already.
+        Settings::Reshape(target) if target[..] == [x.len() as i64, 1] => x,
         Settings::Flatten => vec![(x.into_iter().flat_map(|(x, _)| x).collect(), true)],
         other => panic!("{other:?}"),
     }
@@ -158,7 +170,7 @@ fn npy(bytes: &[u8]) -> Array {
 }
 
 /// The outputs of a model.
-fn outputs(file: &[u8], x: &Array) -> Vec<f64> {
+pub(super) fn outputs(file: &[u8], x: &Array) -> Vec<f64> {
     let (model, weights) = read(file).unwrap();
     let steps = x.dims[1];
     let width = x.dims.get(2).copied().unwrap_or(1);
@@ -181,7 +193,7 @@ fn models_of_keras_3_give_its_outputs() {
     let bytes = |name: String| &files.iter().find(|(file, _)| *file == name).unwrap().1;
     for name in ["lstm_seq", "gru_reset_after", "bidi", "embed_mask"] {
         let archive = Archive::read(bytes(format!("{name}.npz"))).unwrap();
-        let array = |name: &str| npy(&archive.get(name).unwrap());
+        let array = |name: &str| npy(&archive.get(name).unwrap().unwrap());
         for form in ["h5", "keras"] {
             let outputs = outputs(bytes(format!("{name}.{form}")), &array("x0.npy"));
             let expected = array("y.npy").values;

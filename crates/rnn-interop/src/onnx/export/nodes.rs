@@ -56,10 +56,26 @@ impl Exporter {
         format!("{what}_{}", self.names)
     }
 
+    pub(super) fn has_node(&self, name: &str) -> bool {
+        self.nodes.iter().any(|node| node.name == name)
+    }
+
     pub(super) fn node(&mut self, op: &str, input: &[&str], output: &[&str], attribute: Vec<AttributeProto>) {
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
         let (input, output) = (names(input), names(output));
         let name = self.fresh(op);
+        self.named_node(name, op, input, output, attribute);
+    }
+
+    /// A node whose name tells a person, and a reader's layers, where it comes from.
+    pub(super) fn named_node(
+        &mut self,
+        name: String,
+        op: &str,
+        input: Vec<String>,
+        output: Vec<String>,
+        attribute: Vec<AttributeProto>,
+    ) {
         self.nodes.push(NodeProto {
             input,
             output,

@@ -4,7 +4,7 @@ use super::nodes::{float, floats, int, ints, text, texts};
 use super::{Edge, Exporter, RecurrentEdges};
 use crate::error::{Error, Result};
 use rnn_api::nn::{Gru, Lstm, Module, Rnn};
-use rnn_api::{Activation, CellKind, CellSpec, Merge, StackSpec, Tensor};
+use rnn_api::{Activation, CellKind, CellSpec, Direction, Merge, StackSpec, Tensor};
 use std::collections::BTreeMap;
 
 /// The values of a stack's outputs.
@@ -59,10 +59,12 @@ impl Exporter {
         for n in 0..spec.num_layers {
             let inputs = self.weights_of(name, spec, &params, n)?;
             let [y, h, c] = ["y", "h", "c"].map(|what| self.fresh(&format!("{name}_{what}_l{n}")));
-            let mut read = vec![from.as_str()];
-            read.extend(inputs.iter().map(String::as_str));
-            let outputs: &[&str] = if values.c.is_some() { &[&y, &h, &c] } else { &[&y, &h] };
-            self.node(op(spec.cell.kind), &read, outputs, attributes(spec)?);
+            let read = [vec![from], inputs].concat();
+            let mut outputs = vec![y.clone(), h.clone()];
+            outputs.extend(values.c.is_some().then(|| c.clone()));
+            let node = if spec.num_layers == 1 { name.to_string() } else { format!("{name}_l{n}") };
+            let node = if self.has_node(&node) { self.fresh(&node) } else { node };
+            self.named_node(node, op(spec.cell.kind), read, outputs, attributes(spec)?);
             from = self.joined(&y);
             hs.push(h);
             cs.push(c);
@@ -166,7 +168,7 @@ fn missing_in_onnx(spec: &StackSpec, params: &BTreeMap<String, Tensor>) -> Optio
         (cell.cell_clip.is_some(), "bound of the cell state"),
         (cell.independent, "independent units"),
         (spec.regularization.zoneout_h > 0.0 || spec.regularization.zoneout_c > 0.0, "zoneout"),
-        (spec.bidirectional && spec.merge != Merge::Concat, "merged directions"),
+        (spec.merge != Merge::Concat, "merged directions"),
         (params.keys().any(|name| !name.contains("_l")), "learnt initial state"),
     ]
     .into_iter()
@@ -189,7 +191,11 @@ fn attributes(spec: &StackSpec) -> Result<Vec<super::super::proto::AttributeProt
             betas.extend(beta);
         }
     }
-    let direction = if spec.bidirectional { "bidirectional" } else { "forward" };
+    let direction = match spec.direction {
+        Direction::Forward => "forward",
+        Direction::Reverse => "reverse",
+        Direction::Bidirectional => "bidirectional",
+    };
     let mut all = vec![
         int("hidden_size", spec.hidden_size as i64),
         text("direction", direction),

@@ -10,7 +10,7 @@ use crate::array::Array;
 use crate::ops::copy::slice;
 use crate::ops::widen;
 use rnn_base::error::{Error, Result};
-use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
+use rnn_kernels::cell::{Direction, StackSpec, Storage, WeightFormat};
 use std::ops::Range;
 
 const OP: &str = "rnn::forward_checkpointed";
@@ -40,8 +40,8 @@ struct Start {
 /// counts as true, and `saved` of the result is `None`.
 ///
 /// # Errors
-/// As [`forward`](super::forward). `every` of zero. Two directions, because the second one would start each
-/// segment from a state that only later segments compute.
+/// As [`forward`](super::forward). `every` of zero. A direction that runs backwards in time, because it
+/// would start each segment from a state that only later segments compute.
 pub fn forward_checkpointed(args: &StackArgs<'_>, every: usize) -> Result<(StackOutput, Checkpoints)> {
     let spec = args.spec;
     let error =
@@ -49,8 +49,9 @@ pub fn forward_checkpointed(args: &StackArgs<'_>, every: usize) -> Result<(Stack
     if every == 0 {
         return error("every", "at least 1 step", "0".into());
     }
-    if spec.bidirectional {
-        return error("every", "absent with two directions", every.to_string());
+    if spec.direction != Direction::Forward {
+        let expected = "absent for a stack that runs backwards in time or in both directions";
+        return error("every", expected, every.to_string());
     }
     super::forward::check_forward(OP, args)?;
     let x = widen(OP, "x", args.x)?.into_owned();

@@ -43,8 +43,8 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
     };
     let paths = match args.sequences.filter(|sequences| !sequences.is_plain()) {
         Some(of) => {
-            let paths = (0..dims.d).map(|d| Path::new(args.x.device(), of, d)).collect::<Result<Vec<_>>>()?;
-            Some(Arc::new(paths))
+            let paths = (0..dims.d).map(|d| Path::new(args.x.device(), of, spec.direction.runs_backwards(d)));
+            Some(Arc::new(paths.collect::<Result<Vec<_>>>()?))
         }
         None => None,
     };
@@ -379,7 +379,7 @@ fn copy_final(
     }
     let Some(states) = states else { unreachable!("allocated above") };
     for direction in 0..d {
-        let time = if direction == 0 && all_steps { t - 1 } else { 0 };
+        let time = if all_steps && !spec.direction.runs_backwards(direction) { t - 1 } else { 0 };
         copy_into(
             &StridedCopy {
                 dims: vec![b, to],

@@ -4,7 +4,12 @@ use super::StackArgs;
 use crate::device::Device;
 use rnn_base::error::Result;
 #[cfg(feature = "gpu")]
-use {rnn_base::error::Error, rnn_gpu::GpuDevice, rnn_gpu::rnn::Largest, rnn_kernels::cell::StackSpec};
+use {
+    rnn_base::error::Error,
+    rnn_gpu::GpuDevice,
+    rnn_gpu::rnn::Largest,
+    rnn_kernels::cell::{Direction, StackSpec},
+};
 
 /// Division of a pass over a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +94,8 @@ pub(super) fn on_gpu(
     if fits(steps, batch) {
         return Ok(Parts::Whole);
     }
-    // The states between segments belong to one direction, and inference would not need them.
-    let in_time = training && !spec.bidirectional;
+    // Segments follow each other forward in time, and inference would not need the states between them.
+    let in_time = training && spec.direction == Direction::Forward;
     let segment = |batch| most(steps, |steps| fits(steps, batch));
     if in_time && segment(batch) > 0 {
         let every = segment(batch);

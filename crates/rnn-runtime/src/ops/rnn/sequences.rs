@@ -146,10 +146,11 @@ pub(super) struct Path {
 }
 
 impl Path {
-    pub(super) fn new(device: &Device, of: &Sequences, direction: usize) -> Result<Self> {
+    /// `backwards` in time, each row starts at its last step.
+    pub(super) fn new(device: &Device, of: &Sequences, backwards: bool) -> Result<Self> {
         let ragged = PackedSequence {
             first_row: of.first_row as u32,
-            ..PackedSequence::new(of.steps, &of.lengths, of.resets.as_deref(), direction)
+            ..PackedSequence::new(of.steps, &of.lengths, of.resets.as_deref(), backwards)
         };
         let batch = of.lengths.len();
         let upload = |values: &[u32]| Array::from_u32(device, values, &[values.len()]);

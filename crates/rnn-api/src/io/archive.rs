@@ -1,18 +1,31 @@
-//! Zip archives as `torch.save` writes them: entries are stored, not compressed, and only the directory at the end of the
-//! file knows their sizes (PKWARE's APPNOTE 6.3, sections 4.3 to 4.5).
+//! Zip archives in memory (PKWARE's APPNOTE 6.3, sections 4.3 to 4.5), which several systems write models as: entries are
+//! stored or deflated, and only the directory at the end of the file is sure to know their sizes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// The entries of an archive by name.
-pub(super) struct Archive<'a> {
+/// The entries of a zip archive by name. Nothing is unpacked before it is asked for.
+#[derive(Debug)]
+pub struct Archive<'a> {
     bytes: &'a [u8],
     entries: HashMap<&'a str, Entry>,
 }
 
+#[derive(Debug)]
 struct Entry {
     data: Range<usize>,
+    method: Method,
+    size: u64,
     crc: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Method {
+    Stored,
+    Deflated,
+    Other(u16),
+    Encrypted,
 }
 
 const END: &[u8] = b"PK\x05\x06";
@@ -24,15 +37,24 @@ const LOCAL: &[u8] = b"PK\x03\x04";
 const COMMENT: usize = 0xffff;
 
 impl<'a> Archive<'a> {
+    /// Whether a file may be an archive, by its first bytes.
+    #[must_use]
+    pub fn is_zip(bytes: &[u8]) -> bool {
+        bytes.starts_with(LOCAL)
+    }
+
     /// Reads the directory and checks that every entry lies in the file.
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// In words: the archive is damaged or cut off, or names an entry twice.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, String> {
         let (count, start) = directory(bytes)?;
         let mut entries = HashMap::new();
         let mut rest = Fields(bytes.get(start..).ok_or("the archive's directory lies outside the file")?);
         for n in 0..count {
             let (name, entry) = listed(bytes, &mut rest).ok_or_else(|| {
                 format!("entry {n} of {count} in the archive's directory is cut off or damaged")
-            })??;
+            })?;
             if entries.insert(name, entry).is_some() {
                 return Err(format!("the archive holds `{name}` twice"));
             }
@@ -40,40 +62,77 @@ impl<'a> Archive<'a> {
         Ok(Archive { bytes, entries })
     }
 
-    /// The folder of `data.pkl`, with the slash after it.
-    pub(super) fn root(&self) -> Result<&'a str, String> {
-        let mut roots = self.entries.keys().filter_map(|name| name.strip_suffix("data.pkl"));
-        match (roots.next(), roots.next()) {
-            (Some(root), None) if root.matches('/').count() <= 1 => Ok(root),
-            (None, _) => Err("a zip archive without data.pkl is no file of torch.save".to_string()),
-            _ => Err("the archive must hold one `NAME/data.pkl`".to_string()),
+    /// The names of all entries, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.entries.keys().copied()
+    }
+
+    /// The bytes of an entry, whose size and checksum are right; `None` if there is no such entry. A checksum of zero says
+    /// that the writer computed none.
+    ///
+    /// # Errors
+    /// In words: the entry is damaged, encrypted or packed in another way, or it unpacks to far more than an archive of this
+    /// size should hold. Deflated entries need the feature `gzip`.
+    pub fn get(&self, name: &str) -> Result<Option<Cow<'a, [u8]>>, String> {
+        let Some(entry) = self.entries.get(name) else { return Ok(None) };
+        let packed = &self.bytes[entry.data.clone()];
+        let data = match entry.method {
+            Method::Stored => Cow::Borrowed(packed),
+            Method::Deflated => Cow::Owned(self.inflated(name, packed, entry.size)?),
+            Method::Other(method) => {
+                return Err(format!("entry `{name}` is packed by method {method}; 0 and 8 are read"));
+            }
+            Method::Encrypted => return Err(format!("entry `{name}` is encrypted")),
+        };
+        let whole = || entry.crc == 0 || crc32fast::hash(&data) == entry.crc;
+        match data.len() as u64 == entry.size && whole() {
+            true => Ok(Some(data)),
+            false => Err(format!(
+                "entry `{name}` is damaged: its size or checksum is not that of the {} bytes that the directory names",
+                entry.size
+            )),
         }
     }
 
-    /// The bytes of an entry, whose checksum is right.
-    pub(super) fn get(&self, name: &str) -> Result<&'a [u8], String> {
-        let entry = self.entries.get(name).ok_or_else(|| format!("the archive has no entry `{name}`"))?;
-        let data = &self.bytes[entry.data.clone()];
-        // Zero where torch was told not to compute checksums.
-        match entry.crc == 0 || crc32fast::hash(data) == entry.crc {
-            true => Ok(data),
-            false => Err(format!("entry `{name}` is damaged: its checksum is wrong")),
+    /// Unpacks no more than one byte beyond the size in the directory. An entry may have 64 MiB, and 64 times the bytes of the
+    /// archive: weights hardly shrink, but the zeros of an optimizer's state do.
+    #[cfg(feature = "gzip")]
+    fn inflated(&self, name: &str, packed: &[u8], size: u64) -> Result<Vec<u8>, String> {
+        use std::io::Read;
+        let held = self.bytes.len();
+        let limit = (held as u64).saturating_mul(64).saturating_add(64 << 20);
+        if size > limit {
+            return Err(format!(
+                "entry `{name}` unpacks to {size} bytes, more than the {limit} that an archive of {held} may hold: too many"
+            ));
         }
+        let mut data = Vec::new();
+        let read = flate2::read::DeflateDecoder::new(packed).take(size + 1).read_to_end(&mut data);
+        read.map_err(|why| format!("entry `{name}` is damaged: {why}"))?;
+        Ok(data)
+    }
+
+    #[cfg(not(feature = "gzip"))]
+    fn inflated(&self, name: &str, _: &[u8], _: u64) -> Result<Vec<u8>, String> {
+        Err(format!("entry `{name}` is deflated; the feature `gzip` reads such entries"))
     }
 }
 
 /// The number of entries, and where their list starts.
 fn directory(bytes: &[u8]) -> Result<(u64, usize), String> {
-    let cut = || "the zip archive has no end: it is cut off".to_string();
+    let cut = || "no zip archive, or one that is cut off: it has no end record".to_string();
     let from = bytes.len().saturating_sub(END.len() + 18 + COMMENT);
     let tail = &bytes[from..];
     let end = from + tail.windows(END.len()).rposition(|part| part == END).ok_or_else(cut)?;
     let mut fields = Fields(&bytes[end + END.len()..]);
     let mut record = || {
         fields.take(6)?;
-        Some((u64::from(fields.u16()?), fields.u32()?, fields.u32()?))
+        let (count, _, start) = (u64::from(fields.u16()?), fields.u32()?, fields.u32()?);
+        let comment = usize::from(fields.u16()?);
+        fields.take(comment)?;
+        Some((count, start))
     };
-    let (count, _, start) = record().ok_or_else(cut)?;
+    let (count, start) = record().ok_or_else(cut)?;
     let locator = end.checked_sub(20).filter(|&at| bytes[at..].starts_with(LOCATOR_64));
     let Some(locator) = locator else { return Ok((count, start as usize)) };
     directory_64(bytes, locator).ok_or_else(cut)
@@ -91,7 +150,7 @@ fn directory_64(bytes: &[u8], locator: usize) -> Option<(u64, usize)> {
 }
 
 /// The next entry of the directory; `None` where it is cut off.
-fn listed<'a>(bytes: &'a [u8], rest: &mut Fields<'a>) -> Option<Result<(&'a str, Entry), String>> {
+fn listed<'a>(bytes: &'a [u8], rest: &mut Fields<'a>) -> Option<(&'a str, Entry)> {
     rest.0 = rest.0.strip_prefix(LISTED)?;
     rest.take(4)?;
     let (flags, method) = (rest.u16()?, rest.u16()?);
@@ -105,12 +164,14 @@ fn listed<'a>(bytes: &'a [u8], rest: &mut Fields<'a>) -> Option<Result<(&'a str,
     rest.take(comment)?;
     let name = std::str::from_utf8(name).ok()?;
     let [size, packed, offset] = widened([size, packed, offset], extra)?;
-    if flags & 1 != 0 || method != 0 || packed != size {
-        let why = "compressed or encrypted; torch.save stores entries as they are";
-        return Some(Err(format!("entry `{name}` is {why}")));
-    }
-    let data = data(bytes, offset, size)?;
-    Some(Ok((name, Entry { data, crc })))
+    let method = match (flags & 1 != 0, method) {
+        (true, _) => Method::Encrypted,
+        (false, 0) => Method::Stored,
+        (false, 8) => Method::Deflated,
+        (false, other) => Method::Other(other),
+    };
+    let data = data(bytes, offset, packed)?;
+    Some((name, Entry { data, method, size, crc }))
 }
 
 /// Sizes and offset; the 64-bit ones of the extra field 1 where the short ones are full.
@@ -134,13 +195,13 @@ fn widened(short: [u64; 3], extra: &[u8]) -> Option<[u64; 3]> {
 }
 
 /// Where the data of an entry lies, behind its local header.
-fn data(bytes: &[u8], offset: u64, size: u64) -> Option<Range<usize>> {
+fn data(bytes: &[u8], offset: u64, packed: u64) -> Option<Range<usize>> {
     let start = usize::try_from(offset).ok()?;
     let mut fields = Fields(bytes.get(start..)?.strip_prefix(LOCAL)?);
     fields.take(22)?;
     let (name, extra) = (usize::from(fields.u16()?), usize::from(fields.u16()?));
     let from = start.checked_add(30 + name + extra)?;
-    let to = from.checked_add(usize::try_from(size).ok()?)?;
+    let to = from.checked_add(usize::try_from(packed).ok()?)?;
     (to <= bytes.len()).then_some(from..to)
 }
 
