@@ -54,6 +54,8 @@ fn layers_that_cannot_run_in_real_time_are_refused_by_their_option() {
     }
     let both = lstm().with_bidirectional(true).init(&cpu(), 1).unwrap();
     assert!(text(Pipeline::builder(1).unwrap().recurrent(&both)).contains("bidirectional"));
+    let reverse = lstm().with_direction(Direction::Reverse).init(&cpu(), 1).unwrap();
+    assert!(text(Pipeline::builder(1).unwrap().recurrent(&reverse)).contains("Reverse"));
 }
 
 #[test]

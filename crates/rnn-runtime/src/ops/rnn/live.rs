@@ -5,15 +5,19 @@ use crate::array::Array;
 use crate::device::on_device;
 use rnn_base::error::{Error, Result};
 use rnn_cpu::live::LiveStack;
-use rnn_kernels::cell::{StackSpec, WeightFormat};
+use rnn_kernels::cell::{Direction, StackSpec, WeightFormat};
 
 /// Why a stack with these weights cannot run as [`live_stack`].
 pub fn live_problem(spec: &StackSpec, packed: &Packed) -> Option<&'static str> {
     if !packed.device.is_cpu() {
         return Some("only on the CPU: a GPU's step waits for its driver");
     }
-    if spec.bidirectional {
-        return Some("bidirectional = true: the backward direction starts at the end of the sequence");
+    match spec.direction {
+        Direction::Forward => {}
+        Direction::Reverse => return Some("direction = Reverse: it starts at the end of the sequence"),
+        Direction::Bidirectional => {
+            return Some("bidirectional = true: the backward direction starts at the end of the sequence");
+        }
     }
     if spec.cell.layer_norm {
         return Some("layer_norm = true: only cells with one product per step");
