@@ -46,6 +46,7 @@ mod init;
 pub mod io;
 #[doc(hidden)]
 pub mod kept;
+pub mod live;
 pub mod metrics;
 pub mod nn;
 pub mod optim;

@@ -92,6 +92,12 @@ impl Tensor {
         &self.array
     }
 
+    /// The values of a tensor without a graph, to be changed in place.
+    pub(crate) fn array_mut(&mut self) -> &mut Array {
+        debug_assert!(self.edge.is_none());
+        &mut self.array
+    }
+
     /// The values, without the graph.
     pub fn into_array(self) -> Array {
         self.array

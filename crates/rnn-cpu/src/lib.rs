@@ -12,6 +12,7 @@ pub mod embed;
 pub mod gemm;
 mod handover;
 pub mod layer_norm;
+pub mod live;
 pub mod loss;
 mod math;
 mod memory;

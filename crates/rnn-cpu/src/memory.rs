@@ -7,7 +7,7 @@ use rnn_base::{ArrayOf, DType, host_memory};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -210,6 +210,40 @@ impl Deref for CpuBuffer {
 impl fmt::Debug for CpuBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CpuBuffer({} words)", self.len)
+    }
+}
+
+/// Cache-line aligned memory with one owner, outside the pool: for objects that must not take a lock to use it.
+pub(crate) struct Aligned {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+impl Aligned {
+    /// `len` zeros.
+    ///
+    /// # Errors
+    /// No memory.
+    pub(crate) fn zeros(len: usize) -> Result<Self> {
+        let what = || format!("{len} words");
+        let lines = host_memory::filled("allocate", what, len.div_ceil(16), Line([0.0; 16]))?;
+        Ok(Aligned { lines, len })
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+
+    #[inline(always)]
+    fn deref(&self) -> &[f32] {
+        &bytemuck::cast_slice(&self.lines)[..self.len]
+    }
+}
+
+impl DerefMut for Aligned {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
     }
 }
 

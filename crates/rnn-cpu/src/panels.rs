@@ -125,6 +125,11 @@ impl Panels {
         Ok(Bf16Panels { data, stride: self.stride })
     }
 
+    /// All panels in one piece.
+    pub(super) fn data(&self) -> &CpuBuffer {
+        &self.data
+    }
+
     pub(super) fn isa(&self) -> Isa {
         self.isa
     }

@@ -28,21 +28,36 @@ pub fn map2(dev: &CpuDevice, a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32 +
     Ok(out)
 }
 
+/// Runs `$run` with the scalar function of an op, known at compile time, so that loops over it vectorise.
+macro_rules! with_unary {
+    ($op:expr, $f:ident => $run:expr) => {
+        match $op {
+            UnaryOp::Neg => with_unary!(@ |x: f32| -x, $f => $run),
+            UnaryOp::Exp => with_unary!(@ math::exp, $f => $run),
+            UnaryOp::Log => with_unary!(@ f32::ln, $f => $run),
+            UnaryOp::Sqrt => with_unary!(@ f32::sqrt, $f => $run),
+            UnaryOp::Tanh => with_unary!(@ math::tanh, $f => $run),
+            UnaryOp::Sigmoid => with_unary!(@ math::sigmoid, $f => $run),
+            UnaryOp::Softsign => with_unary!(@ softsign, $f => $run),
+            // Written so that NaN goes through.
+            UnaryOp::Relu => with_unary!(@ |x: f32| if x <= 0.0 { 0.0 } else { x }, $f => $run),
+            UnaryOp::Softplus => with_unary!(@ math::softplus, $f => $run),
+        }
+    };
+    (@ $function:expr, $f:ident => $run:expr) => {{
+        let $f = $function;
+        $run
+    }};
+}
+
 /// `op(x)` of every element.
 pub fn unary(dev: &CpuDevice, op: UnaryOp, x: &CpuBuffer, n: usize) -> Result<CpuBuffer> {
-    let x = &x[..n];
-    match op {
-        UnaryOp::Neg => map(dev, x, |x| -x),
-        UnaryOp::Exp => map(dev, x, math::exp),
-        UnaryOp::Log => map(dev, x, f32::ln),
-        UnaryOp::Sqrt => map(dev, x, f32::sqrt),
-        UnaryOp::Tanh => map(dev, x, math::tanh),
-        UnaryOp::Sigmoid => map(dev, x, math::sigmoid),
-        UnaryOp::Softsign => map(dev, x, softsign),
-        // Written so that NaN goes through.
-        UnaryOp::Relu => map(dev, x, |x| if x <= 0.0 { 0.0 } else { x }),
-        UnaryOp::Softplus => map(dev, x, math::softplus),
-    }
+    with_unary!(op, f => map(dev, &x[..n], f))
+}
+
+/// The same on the calling thread, in place of the argument.
+pub fn unary_in_place(op: UnaryOp, values: &mut [f32]) {
+    with_unary!(op, f => values.iter_mut().for_each(|x| *x = f(*x)));
 }
 
 /// `x / (1 + |x|)`, with its limits at the infinities.

@@ -9,7 +9,7 @@ const LANES: usize = 32;
 
 /// Elements summed in f32 before the partial sum joins an f64 total: errors stay near the rounding
 /// of the result however long the sum is.
-const BLOCK: usize = 4096;
+pub(crate) const BLOCK: usize = 4096;
 
 /// Columns a tile of column sums works on.
 const TILE: usize = 64;

@@ -14,6 +14,19 @@ pub fn row_stats(row: &[f32]) -> [f32; 2] {
     [max, reduce::sum2(row, row, |x, _| math::exp(x - max)).ln() as f32]
 }
 
+/// Softmax of a row on the calling thread, whatever its length.
+pub fn softmax_in_place(row: &mut [f32]) {
+    softmax_row(row, |row| row.chunks(reduce::BLOCK).map(reduce::sum).sum());
+}
+
+/// Softmax of a row whose values `sum` adds up.
+fn softmax_row(row: &mut [f32], sum: impl Fn(&[f32]) -> f64) {
+    let max = row_max(row);
+    row.iter_mut().for_each(|x| *x = math::exp(*x - max));
+    let scale = (1.0 / sum(row)) as f32;
+    row.iter_mut().for_each(|x| *x *= scale);
+}
+
 /// Softmax of every row, or its logarithm.
 pub fn softmax(dev: &CpuDevice, x: &CpuBuffer, rows: usize, cols: usize, log: bool) -> Result<CpuBuffer> {
     let mut y = dev.alloc(rows * cols)?;
@@ -23,10 +36,8 @@ pub fn softmax(dev: &CpuDevice, x: &CpuBuffer, rows: usize, cols: usize, log: bo
             let [max, log_sum] = row_stats(x);
             y.iter_mut().zip(x).for_each(|(y, &x)| *y = x - max - log_sum);
         } else {
-            let max = row_max(x);
-            y.iter_mut().zip(x).for_each(|(y, &x)| *y = math::exp(x - max));
-            let scale = (1.0 / reduce::sum(y)) as f32;
-            y.iter_mut().for_each(|y| *y *= scale);
+            y.copy_from_slice(x);
+            softmax_row(y, reduce::sum);
         }
     });
     Ok(y)

@@ -14,6 +14,8 @@
 //! # Ok(()) }
 //! ```
 //!
+//! Networks of RTNeural become a [`Pipeline`](rnn_api::live::Pipeline) that runs in real time.
+//!
 //! A file that holds what is not supported is refused as a whole: the error lists every such node.
 
 // rustdoc asks whether a model is `Send`, and follows its device through the types of wgpu.
@@ -33,6 +35,8 @@ pub mod keras;
 mod kind;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+#[cfg(feature = "keras")]
+pub mod rtneural;
 #[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only ONNX has all of it"))]
 mod value;
 

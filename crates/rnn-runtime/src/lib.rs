@@ -6,6 +6,7 @@
 mod array;
 mod buffer;
 mod device;
+pub mod live;
 pub mod ops;
 
 pub use array::Array;

@@ -1,6 +1,7 @@
 //! Dropout as a layer.
 
 use crate::error::Result;
+use crate::live::PipelineBuilder;
 use crate::nn::builder::Builder;
 use crate::nn::{DROPOUT_STREAM, Draws, Layer, Mode, Module, Visitor};
 use crate::tensor::Tensor;
@@ -77,6 +78,11 @@ impl Dropout {
 }
 
 impl Layer for Dropout {
+    /// Appends nothing: in real time nothing is dropped.
+    fn add_to(&self, pipeline: PipelineBuilder) -> Result<PipelineBuilder> {
+        Ok(pipeline)
+    }
+
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.forward(x)
     }

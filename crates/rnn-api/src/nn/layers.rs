@@ -11,6 +11,8 @@ use crate::nn::{Module, Visitor};
 use crate::tensor::Tensor;
 use rnn_kernels::cell::StackSpec;
 use rnn_runtime::Device;
+use rnn_runtime::live::LiveStack;
+use rnn_runtime::ops::rnn::live_stack;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -102,6 +104,11 @@ impl<C: RecurrentCell> RecurrentLayer<C> {
     /// of zero, no memory.
     pub fn stream(&self, batch: usize) -> Result<RecurrentStream<C>> {
         RecurrentStream::new(&self.0, batch)
+    }
+
+    /// The stack in real time, with the current weights and the zero state.
+    pub(crate) fn live(&self) -> Result<LiveStack> {
+        Ok(live_stack(&self.0.spec, &self.0.packed()?, self.0.inference_weights())?)
     }
 
     /// Sizes and cell.

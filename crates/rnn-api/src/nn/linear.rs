@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::init::{Init, InitShape};
+use crate::live::PipelineBuilder;
 use crate::nn::Layer;
 use crate::nn::builder::{Builder, Planned};
 use crate::param::Param;
@@ -108,5 +109,9 @@ impl Linear {
 impl Layer for Linear {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.forward(x)
+    }
+
+    fn add_to(&self, pipeline: PipelineBuilder) -> Result<PipelineBuilder> {
+        pipeline.linear(self)
     }
 }

@@ -35,6 +35,7 @@ pub use model::{ModelConfig, Setting, part_seed};
 pub use module::{Found, Module, Visitor};
 pub(crate) use module::{draw_problems, mismatches, prefix_problem};
 pub use output::{RecurrentOutput, Trace};
+pub(crate) use recurrent::Recurrent;
 pub use sequences::{ForwardArgs, Lengths, Resets};
 pub use sequential::{Layer, Sequential};
 pub(crate) use state::sealed;

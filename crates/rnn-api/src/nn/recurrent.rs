@@ -132,6 +132,21 @@ impl Recurrent {
         Ok(packed)
     }
 
+    pub(crate) fn spec(&self) -> &StackSpec {
+        &self.spec
+    }
+
+    /// The current weights, packed.
+    pub(crate) fn packed(&self) -> Result<Packed> {
+        let Current { weights, versions, .. } = self.current();
+        self.pack(versions, &weights)
+    }
+
+    /// The storage format of the weights in inference.
+    pub(crate) fn inference_weights(&self) -> WeightFormat {
+        self.inference_weights
+    }
+
     /// All parameters at one moment.
     pub(super) fn current(&self) -> Current {
         let learnt = self.learnt.iter().flat_map(|(h, c)| [Some(h), c.as_ref()]).flatten();

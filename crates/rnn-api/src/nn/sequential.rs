@@ -1,6 +1,7 @@
 //! Layers one after another.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::live::PipelineBuilder;
 use crate::nn::{Module, Visitor};
 use crate::tensor::Tensor;
 use rnn_runtime::ops::pointwise::UnaryOp;
@@ -13,6 +14,20 @@ pub trait Layer: Module {
     /// # Errors
     /// Any error of the layer's ops.
     fn forward(&self, x: &Tensor) -> Result<Tensor>;
+
+    /// Appends the layer to a network that runs in real time, with the weights of the moment; see
+    /// [`Pipeline`](crate::live::Pipeline). A layer that is made of others appends these.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] unless the layer has its own implementation; a width that does not fit.
+    fn add_to(&self, _pipeline: PipelineBuilder) -> Result<PipelineBuilder> {
+        let name = std::any::type_name::<Self>();
+        Err(Error::Unsupported {
+            what: format!("a layer {name} in a Pipeline"),
+            why: "a pipeline has recurrent stacks, Linear, UnaryOp, activations, and Sequentials of them"
+                .into(),
+        })
+    }
 }
 
 /// An activation function is a layer without parameters: `UnaryOp::Relu`.
@@ -23,6 +38,10 @@ impl Module for UnaryOp {
 impl Layer for UnaryOp {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         x.unary(*self)
+    }
+
+    fn add_to(&self, pipeline: PipelineBuilder) -> Result<PipelineBuilder> {
+        Ok(pipeline.unary(*self))
     }
 }
 
@@ -88,6 +107,10 @@ impl Module for Sequential {
 impl Layer for Sequential {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.forward(x)
+    }
+
+    fn add_to(&self, pipeline: PipelineBuilder) -> Result<PipelineBuilder> {
+        self.layers.iter().try_fold(pipeline, |pipeline, layer| layer.add_to(pipeline))
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) mod sealed {
         /// `c` is `Some` exactly for LSTM.
         fn from_tensors(h: Tensor, c: Option<Tensor>, directions: usize) -> Self;
         fn cell(&self) -> Option<&Tensor>;
+        /// h and c, to be changed in place.
+        fn tensors_mut(&mut self) -> (&mut Tensor, Option<&mut Tensor>);
         fn directions(&self) -> usize;
         /// Index of the sequence, for masks that all of its steps share.
         fn sequence(&self) -> Option<u32>;
@@ -40,6 +42,7 @@ pub(crate) mod sealed {
         /// `c` is `Some` exactly for LSTM.
         fn from_tensor(c: Option<Tensor>) -> Self;
         fn tensor(&self) -> Option<&Tensor>;
+        fn tensor_mut(&mut self) -> Option<&mut Tensor>;
         #[must_use]
         fn detached(&self) -> Self;
         /// See [`Sealed::has_cell`].
@@ -129,6 +132,10 @@ impl<C: CellState> Sealed for StackState<C> {
         self.c.tensor()
     }
 
+    fn tensors_mut(&mut self) -> (&mut Tensor, Option<&mut Tensor>) {
+        (&mut self.h, self.c.tensor_mut())
+    }
+
     fn directions(&self) -> usize {
         self.directions
     }
@@ -178,6 +185,10 @@ impl CellState for Tensor {
         Some(self)
     }
 
+    fn tensor_mut(&mut self) -> Option<&mut Tensor> {
+        Some(self)
+    }
+
     fn detached(&self) -> Self {
         self.detach()
     }
@@ -193,6 +204,10 @@ impl CellState for () {
     fn from_tensor(_: Option<Tensor>) -> Self {}
 
     fn tensor(&self) -> Option<&Tensor> {
+        None
+    }
+
+    fn tensor_mut(&mut self) -> Option<&mut Tensor> {
         None
     }
 
@@ -212,6 +227,10 @@ impl CellState for Option<Tensor> {
 
     fn tensor(&self) -> Option<&Tensor> {
         self.as_ref()
+    }
+
+    fn tensor_mut(&mut self) -> Option<&mut Tensor> {
+        self.as_mut()
     }
 
     fn detached(&self) -> Self {

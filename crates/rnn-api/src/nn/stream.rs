@@ -2,6 +2,7 @@
 
 use crate::autograd::no_grad;
 use crate::error::{Error, Result};
+use crate::live::{LiveError, LiveRow, unshare};
 use crate::nn::config::RecurrentCell;
 use crate::nn::recurrent::{Recurrent, RunInput};
 use crate::nn::state::{RecurrentState, sealed::Sealed};
@@ -24,6 +25,7 @@ pub struct RecurrentStream<C: RecurrentCell> {
     layer: Arc<Recurrent>,
     batch: usize,
     state: C::State,
+    live: LiveRow,
 }
 
 impl<C: RecurrentCell> RecurrentStream<C> {
@@ -37,7 +39,8 @@ impl<C: RecurrentCell> RecurrentStream<C> {
             let why = "the backward direction starts at the end of the sequence".into();
             return Err(Error::Unsupported { what: what.into(), why });
         }
-        Ok(RecurrentStream { layer: layer.clone(), batch, state: layer.zero_state(batch)? })
+        let state = layer.zero_state(batch)?;
+        Ok(RecurrentStream { layer: layer.clone(), batch, state, live: LiveRow::new(layer)? })
     }
 
     /// Runs one step on `[B, I]` and returns the last layer's output `[B, H]`.
@@ -59,7 +62,52 @@ impl<C: RecurrentCell> RecurrentStream<C> {
             self.layer.run(self.layer.current(), &input)
         })?;
         self.state = C::State::from_tensors(out.h_n, out.c_n, 1);
+        self.live.forget();
         out.y.reshape(&[self.batch, spec.state_size()])
+    }
+
+    /// The step of [`step`](Self::step) from slice to slice, in real time: `x` is `[B, I]`, `y` is `[B, H]`, and the bits are
+    /// those of `step`. It takes no memory and no lock, and every step does the same work, row by row; so it is the faster
+    /// one for few rows. CPU only, without layer normalisation, projection or `reset_after = false`.
+    ///
+    /// The weights are those of the moment when the stream was made, or of the last [`refresh`](Self::refresh). A clone of
+    /// [`state`](Self::state) that is still in use makes the next call copy the state, once, into memory of its own.
+    ///
+    /// ```
+    /// use rnn_api::prelude::*;
+    /// # fn main() -> rnn_api::Result<()> {
+    /// let lstm = LstmConfig::new(1, 16).init(&Device::cpu(), 1)?;
+    /// let mut stream = lstm.stream(1)?;
+    /// let mut y = [0.0; 16];
+    /// stream.step_into(&[0.5], &mut y)?;
+    ///
+    /// let x = Tensor::from_slice(&Device::cpu(), &[0.5], &[1, 1])?;
+    /// assert_eq!(lstm.stream(1)?.step(&x)?.to_vec()?, y);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Slices of another length; a layer or a device that cannot run in real time. The state is then unchanged.
+    pub fn step_into(&mut self, x: &[f32], y: &mut [f32]) -> Result<(), LiveError> {
+        self.live.run("step_into", Some(1), self.state.tensors_mut(), (x, y))
+    }
+
+    /// As many steps as [`step_into`](Self::step_into) as `x` `[n, B, I]` has; `y` is `[n, B, H]`. An n of zero does nothing.
+    ///
+    /// # Errors
+    /// As [`step_into`](Self::step_into).
+    pub fn block_into(&mut self, x: &[f32], y: &mut [f32]) -> Result<(), LiveError> {
+        self.live.run("block_into", None, self.state.tensors_mut(), (x, y))
+    }
+
+    /// Takes the layer's current weights for [`step_into`](Self::step_into) and [`block_into`](Self::block_into). The state
+    /// stays. [`step`](Self::step) needs no refresh.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn refresh(&mut self) -> Result<()> {
+        self.live = LiveRow::new(&self.layer)?;
+        Ok(())
     }
 
     /// The number of rows.
@@ -92,7 +140,10 @@ impl<C: RecurrentCell> RecurrentStream<C> {
                 return Err(Error::shape("set_state", "state", expected, tensor.shape()));
             }
         }
-        self.state = state.detach();
+        let mut state = state.detach();
+        unshare(state.tensors_mut())?;
+        self.state = state;
+        self.live.forget();
         Ok(())
     }
 
@@ -102,6 +153,7 @@ impl<C: RecurrentCell> RecurrentStream<C> {
     /// No memory.
     pub fn reset(&mut self) -> Result<()> {
         self.state = self.layer.zero_state(self.batch)?;
+        self.live.forget();
         Ok(())
     }
 }

@@ -76,6 +76,13 @@ impl Element {
         Element { unit: j, lanes: S::LANES.min(end.saturating_sub(j)), ..*self }
     }
 
+    /// The vector of units that starts at `j`, of a row whose vectors are all whole.
+    #[inline(always)]
+    pub(crate) fn whole<S: Simd>(&self, j: usize) -> Element {
+        assert!(j + S::LANES <= self.hidden);
+        Element { unit: j, lanes: S::LANES, ..*self }
+    }
+
     /// H
     #[inline(always)]
     pub(crate) fn hidden(&self) -> usize {

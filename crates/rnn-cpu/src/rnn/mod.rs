@@ -18,6 +18,7 @@
 mod backward;
 mod forward;
 pub mod layer;
+mod live;
 mod noise;
 mod pack;
 mod part;
@@ -27,6 +28,7 @@ mod weight_grads;
 
 use backward::BackwardArgs;
 use forward::ForwardArgs;
+pub use live::LiveStack;
 use pack::{BackwardWeights, DriverWeights};
 pub use pack::{CellWeights, LayerWeights, Sizes};
 use part::Layer;

@@ -20,6 +20,38 @@ pub(super) const fn panel_slots(gates: usize, apart: bool) -> usize {
     panel_products(gates) / gates * (gates + apart as usize)
 }
 
+/// Where the products of a panel stand in a row of a tile: `NV` products in `SLOTS` vectors.
+pub(super) struct PanelRow<const NV: usize, const SLOTS: usize>;
+
+impl<const NV: usize, const SLOTS: usize> PanelRow<NV, SLOTS> {
+    /// Number of products whose two parts, the input's and the recurrent one, have slots of their own. It is one per group
+    /// of units: the last gate.
+    const APART: usize = SLOTS - NV;
+    /// Products of a group of units. The groups do not matter if every product has one slot.
+    const GROUP: usize = match NV.checked_div(Self::APART) {
+        Some(products) => products,
+        None => NV,
+    };
+
+    /// Whether the two parts of product `v`, the input's and the recurrent one, stay apart.
+    #[inline(always)]
+    pub(super) fn apart(v: usize) -> bool {
+        Self::APART > 0 && (v + 1).is_multiple_of(Self::GROUP)
+    }
+
+    /// Where the input's part of product `v` stands in a tile's row.
+    #[inline(always)]
+    pub(super) fn input_slot(v: usize) -> usize {
+        v + if Self::APART > 0 { v / Self::GROUP } else { 0 }
+    }
+
+    /// Where its recurrent part stands: with the input's, or after it.
+    #[inline(always)]
+    pub(super) fn slot(v: usize) -> usize {
+        Self::input_slot(v) + usize::from(Self::apart(v))
+    }
+}
+
 /// A new buffer with the same contents, or an empty one without an array.
 pub(super) fn copy(device: &CpuDevice, array: Option<&CpuArray>) -> Result<CpuBuffer> {
     let values = array.map_or(&[][..], |array| &array.buffer[..]);
@@ -151,6 +183,15 @@ impl LayerWeights {
             backward: Mutex::new(BackwardPack::Given(given)),
             bf16: Mutex::new(None),
         })
+    }
+
+    /// The cell.
+    pub(super) fn spec(&self) -> CellSpec {
+        self.spec
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        self.sizes
     }
 
     /// Floats of the weights for the forward pass.

@@ -2,39 +2,13 @@
 
 use super::super::super::simd::Simd;
 use super::super::super::tile::{
-    DEPTH, PanelPart, RowPointers, Weight, for_row_blocks, most_rows, multiply, multiply_pair,
+    DEPTH, PanelPart, RowPointers, Weight, for_row_blocks, most_rows, multiply, multiply_panels,
 };
+use super::super::pack::PanelRow;
 use super::ForwardPart;
 use std::ptr::null;
 
 impl<W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, W, NV, SLOTS> {
-    /// Number of products whose two parts, the input's and the recurrent one, have slots of their own. It is one per group
-    /// of units: the last gate.
-    const APART: usize = SLOTS - NV;
-    /// Products of a group of units. The groups do not matter if every product has one slot.
-    const GROUP: usize = match NV.checked_div(Self::APART) {
-        Some(products) => products,
-        None => NV,
-    };
-
-    /// Whether the two parts of product `v`, the input's and the recurrent one, stay apart.
-    #[inline(always)]
-    fn apart(v: usize) -> bool {
-        Self::APART > 0 && (v + 1).is_multiple_of(Self::GROUP)
-    }
-
-    /// Where the input's part of product `v` stands in a tile's row.
-    #[inline(always)]
-    fn input_slot(v: usize) -> usize {
-        v + if Self::APART > 0 { v / Self::GROUP } else { 0 }
-    }
-
-    /// Where its recurrent part stands: with the input's, or after it.
-    #[inline(always)]
-    fn slot(v: usize) -> usize {
-        Self::input_slot(v) + usize::from(Self::apart(v))
-    }
-
     /// Both products of R rows, which start from row `row` of the task; `x` and `h` are theirs.
     ///
     /// # Safety
@@ -56,10 +30,13 @@ impl<W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, W, NV, SLOT
             let mut acc = self.bias::<S, R>(panel);
             multiply::<S, W, R, NV>(&mut acc, x, PanelPart { start: weights, depth: inputs, next: null() });
             for v in 0..NV {
-                if Self::apart(v) {
-                    let apart = S::load(self.bias_slot(panel, S::LANES, Self::slot(v)));
+                if PanelRow::<NV, SLOTS>::apart(v) {
+                    let apart = S::load(self.bias_slot(panel, S::LANES, PanelRow::<NV, SLOTS>::slot(v)));
                     for r in 0..R {
-                        S::store(tile.add((r * SLOTS + Self::input_slot(v)) * S::LANES), acc[r][v]);
+                        S::store(
+                            tile.add((r * SLOTS + PanelRow::<NV, SLOTS>::input_slot(v)) * S::LANES),
+                            acc[r][v],
+                        );
                         acc[r][v] = apart;
                     }
                 }
@@ -68,7 +45,7 @@ impl<W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, W, NV, SLOT
             multiply::<S, W, R, NV>(&mut acc, h, PanelPart { start, depth, next: null() });
             for r in 0..R {
                 for v in 0..NV {
-                    S::store(tile.add((r * SLOTS + Self::slot(v)) * S::LANES), acc[r][v]);
+                    S::store(tile.add((r * SLOTS + PanelRow::<NV, SLOTS>::slot(v)) * S::LANES), acc[r][v]);
                 }
             }
         }
@@ -92,20 +69,24 @@ impl<W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, W, NV, SLOT
             let ([first], [second]) = (self.bias::<S, 1>(panel), self.bias::<S, 1>(panel + 1));
             let mut acc = [first, second];
             let weights = [self.panels.panel(panel), self.panels.panel(panel + 1)];
-            multiply_pair::<S, W, NV>(&mut acc, x, weights, inputs);
+            multiply_panels::<S, W, 2, NV>(&mut acc, x, weights, inputs);
             for p in 0..2 {
                 for v in 0..NV {
-                    if Self::apart(v) {
-                        S::store(tile.add((p * SLOTS + Self::input_slot(v)) * S::LANES), acc[p][v]);
-                        acc[p][v] = S::load(self.bias_slot(panel + p, S::LANES, Self::slot(v)));
+                    if PanelRow::<NV, SLOTS>::apart(v) {
+                        S::store(
+                            tile.add((p * SLOTS + PanelRow::<NV, SLOTS>::input_slot(v)) * S::LANES),
+                            acc[p][v],
+                        );
+                        acc[p][v] =
+                            S::load(self.bias_slot(panel + p, S::LANES, PanelRow::<NV, SLOTS>::slot(v)));
                     }
                 }
             }
             let recurrent = weights.map(|weights| weights.add(inputs * NV * S::LANES));
-            multiply_pair::<S, W, NV>(&mut acc, h, recurrent, depth);
+            multiply_panels::<S, W, 2, NV>(&mut acc, h, recurrent, depth);
             for p in 0..2 {
                 for v in 0..NV {
-                    S::store(tile.add((p * SLOTS + Self::slot(v)) * S::LANES), acc[p][v]);
+                    S::store(tile.add((p * SLOTS + PanelRow::<NV, SLOTS>::slot(v)) * S::LANES), acc[p][v]);
                 }
             }
         }
@@ -126,7 +107,7 @@ impl<W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, W, NV, SLOT
         let (inputs, depth) = (self.part.layer.dims.inputs, self.depth);
         // SAFETY: slots are below `SLOTS`, and U begins after the I rows of W.
         unsafe {
-            let at = |p: usize, v: usize| tile.add(p * apart + Self::slot(v) * S::LANES);
+            let at = |p: usize, v: usize| tile.add(p * apart + PanelRow::<NV, SLOTS>::slot(v) * S::LANES);
             let mut acc = [[S::splat(0.0); NV]; 2];
             for p in 0..2 {
                 for v in 0..NV {
@@ -134,7 +115,7 @@ impl<W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, W, NV, SLOT
                 }
             }
             let weights = [0, 1].map(|p| self.panels.panel(panel + p).add(inputs * NV * S::LANES));
-            multiply_pair::<S, W, NV>(&mut acc, h, weights, depth);
+            multiply_panels::<S, W, 2, NV>(&mut acc, h, weights, depth);
             for p in 0..2 {
                 for v in 0..NV {
                     S::store(at(p, v), acc[p][v]);
@@ -182,17 +163,21 @@ impl<W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, W, NV, SLOT
             if begun {
                 for r in 0..R {
                     for v in 0..NV {
-                        acc[r][v] = S::load(tile.add((r * SLOTS + Self::input_slot(v)) * S::LANES));
+                        acc[r][v] =
+                            S::load(tile.add((r * SLOTS + PanelRow::<NV, SLOTS>::input_slot(v)) * S::LANES));
                     }
                 }
             }
             multiply::<S, W, R, NV>(&mut acc, x, weights.at_row::<S, NV>(row));
             for r in 0..R {
                 for v in 0..NV {
-                    S::store(tile.add((r * SLOTS + Self::input_slot(v)) * S::LANES), acc[r][v]);
-                    if Self::apart(v) && !begun {
-                        let apart = S::load(self.bias_slot(panel, S::LANES, Self::slot(v)));
-                        S::store(tile.add((r * SLOTS + Self::slot(v)) * S::LANES), apart);
+                    S::store(
+                        tile.add((r * SLOTS + PanelRow::<NV, SLOTS>::input_slot(v)) * S::LANES),
+                        acc[r][v],
+                    );
+                    if PanelRow::<NV, SLOTS>::apart(v) && !begun {
+                        let apart = S::load(self.bias_slot(panel, S::LANES, PanelRow::<NV, SLOTS>::slot(v)));
+                        S::store(tile.add((r * SLOTS + PanelRow::<NV, SLOTS>::slot(v)) * S::LANES), apart);
                     }
                 }
             }
@@ -217,13 +202,13 @@ impl<W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, W, NV, SLOT
             let mut acc = [[S::splat(0.0); NV]; R];
             for r in 0..R {
                 for v in 0..NV {
-                    acc[r][v] = S::load(tile.add((r * SLOTS + Self::slot(v)) * S::LANES));
+                    acc[r][v] = S::load(tile.add((r * SLOTS + PanelRow::<NV, SLOTS>::slot(v)) * S::LANES));
                 }
             }
             multiply::<S, W, R, NV>(&mut acc, h, weights.at_row::<S, NV>(row));
             for r in 0..R {
                 for v in 0..NV {
-                    S::store(tile.add((r * SLOTS + Self::slot(v)) * S::LANES), acc[r][v]);
+                    S::store(tile.add((r * SLOTS + PanelRow::<NV, SLOTS>::slot(v)) * S::LANES), acc[r][v]);
                 }
             }
         }
@@ -258,7 +243,7 @@ impl<W: Weight, const NV: usize, const SLOTS: usize> ForwardPart<'_, W, NV, SLOT
         unsafe {
             let mut row = [S::splat(0.0); NV];
             for v in 0..NV {
-                row[v] = S::load(self.bias_slot(panel, S::LANES, Self::input_slot(v)));
+                row[v] = S::load(self.bias_slot(panel, S::LANES, PanelRow::<NV, SLOTS>::input_slot(v)));
             }
             [row; R]
         }

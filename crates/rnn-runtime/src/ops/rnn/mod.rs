@@ -13,6 +13,7 @@ mod comparison;
 #[cfg(feature = "gpu")]
 mod explain;
 mod forward;
+mod live;
 mod memory;
 mod merge;
 mod pack;
@@ -33,6 +34,7 @@ pub use comparison::Comparison;
 #[cfg(feature = "gpu")]
 pub use explain::Explanation;
 pub use forward::{forward, forward_in_parts};
+pub use live::{host_values, host_values_mut, live_problem, live_stack};
 pub use pack::pack;
 pub use packed::Packed;
 pub use parts::Parts;

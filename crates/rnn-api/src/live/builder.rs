@@ -1,0 +1,137 @@
+//! [`PipelineBuilder`]: the stages of a pipeline, checked one by one.
+
+use super::pipeline::Pipeline;
+use super::stage::{Kind, Stage};
+use crate::error::{Error, Result};
+use crate::nn::{Layer, Linear, RecurrentCell, RecurrentLayer, RecurrentState, sealed::Sealed};
+use crate::param::Param;
+use rnn_kernels::cell::Activation;
+use rnn_runtime::live::LiveDense;
+use rnn_runtime::ops::pointwise::UnaryOp;
+use std::fmt;
+
+const OP: &str = "PipelineBuilder";
+
+/// Makes a [`Pipeline`], stage by stage from the input on. It copies weights of the moment.
+pub struct PipelineBuilder {
+    inputs: usize,
+    stages: Vec<Stage>,
+    /// The initial state of the recurrent stages.
+    initial: Vec<f32>,
+}
+
+impl PipelineBuilder {
+    pub(super) fn new(inputs: usize) -> Result<Self> {
+        if inputs == 0 {
+            return Err(Error::value(OP, "input_size", "at least 1", inputs));
+        }
+        Ok(PipelineBuilder { inputs, stages: Vec::new(), initial: Vec::new() })
+    }
+
+    /// Values of a sample after the stages so far.
+    pub fn width(&self) -> usize {
+        self.stages.last().map_or(self.inputs, |stage| stage.width)
+    }
+
+    fn expect_width(&self, arg: &'static str, expected: usize) -> Result<()> {
+        if expected == self.width() {
+            return Ok(());
+        }
+        let given = format!("an input of {}, the width of the stage before it", self.width());
+        Err(Error::value(OP, arg, given, expected))
+    }
+
+    fn with(mut self, kind: Kind, width: usize) -> Self {
+        self.stages.push(Stage::new(kind, width));
+        self
+    }
+
+    /// A stack of recurrent layers, from its initial state.
+    ///
+    /// # Errors
+    /// Another input size; a layer on a GPU, in two directions, or with layer normalisation, a projection or
+    /// `reset_after = false` ([`Error::Unsupported`] with the option's name); no memory.
+    pub fn recurrent<C: RecurrentCell>(mut self, layer: &RecurrentLayer<C>) -> Result<Self> {
+        self.expect_width("layer", layer.spec().input_size)?;
+        let stack = layer.live()?;
+        let state = layer.zero_state(1)?;
+        self.initial.extend(state.hidden().to_vec()?);
+        if let Some(c) = state.cell() {
+            self.initial.extend(c.to_vec()?);
+        }
+        Ok(self.with(Kind::Recurrent(stack), layer.spec().hidden_size))
+    }
+
+    /// A layer without a state: [`Linear`], [`UnaryOp`], [`Dropout`](crate::nn::Dropout) (which does nothing here), or a
+    /// [`Sequential`](crate::nn::Sequential) of these.
+    ///
+    /// # Errors
+    /// Any other layer ([`Error::Unsupported`] with its type); another input size.
+    pub fn layer(self, layer: &dyn Layer) -> Result<Self> {
+        layer.add_to(self)
+    }
+
+    /// A fully connected layer.
+    ///
+    /// # Errors
+    /// Another input size, no memory, or a failing device.
+    pub fn linear(self, linear: &Linear) -> Result<Self> {
+        let params: Vec<&Param> = [&linear.weight].into_iter().chain(&linear.bias).collect();
+        let values = Param::snapshot_all(&params);
+        let of = |n: usize| values.get(n).map_or_else(|| Ok(Vec::new()), |(tensor, _)| tensor.to_vec());
+        let (weight, bias) = (of(0)?, of(1)?);
+        let inputs = values.first().and_then(|(weight, _)| weight.dims().last().copied()).unwrap_or(1);
+        self.expect_width("linear", inputs)?;
+        let dense = LiveDense::new(&weight, &bias, inputs)?;
+        let width = dense.outputs();
+        Ok(self.with(Kind::Linear(dense), width))
+    }
+
+    /// A pointwise op, with the bits of [`Tensor::unary`](crate::Tensor::unary).
+    #[must_use]
+    pub fn unary(self, op: UnaryOp) -> Self {
+        let width = self.width();
+        self.with(Kind::Unary(op), width)
+    }
+
+    /// An activation, as cells have it: within 3 units in the last place of a [`UnaryOp`] of the same name.
+    #[must_use]
+    pub fn activation(self, activation: Activation) -> Self {
+        let width = self.width();
+        self.with(Kind::Activation(activation), width)
+    }
+
+    /// Softmax over the values of a sample.
+    #[must_use]
+    pub fn softmax(self) -> Self {
+        let width = self.width();
+        self.with(Kind::Softmax, width)
+    }
+
+    /// Adds the pipeline's input. Where a sample has more inputs than values here, the first ones are added.
+    ///
+    /// # Errors
+    /// Fewer inputs than values.
+    pub fn residual(self) -> Result<Self> {
+        let width = self.width();
+        if width > self.inputs {
+            let expected = format!("at most the {} inputs of a sample", self.inputs);
+            return Err(Error::value(OP, "the width at the residual input", expected, width));
+        }
+        Ok(self.with(Kind::Residual, width))
+    }
+
+    /// The pipeline, in its initial state. Without stages it returns its input.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn build(self) -> Result<Pipeline> {
+        Ok(Pipeline::new(self.stages, self.inputs, self.initial))
+    }
+}
+
+impl fmt::Debug for PipelineBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PipelineBuilder({} stages, {} to {} values)", self.stages.len(), self.inputs, self.width())
+    }
+}

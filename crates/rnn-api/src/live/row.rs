@@ -1,0 +1,115 @@
+//! A recurrent layer in real time, for the streams of [`crate::nn`].
+
+use super::LiveError;
+use crate::error::Result;
+use crate::nn::Recurrent;
+use crate::tensor::Tensor;
+use rnn_runtime::live::{FlushSubnormals, LiveStack};
+use rnn_runtime::ops::rnn::{host_values, host_values_mut, live_problem, live_stack};
+
+/// The stack that a stream runs in real time. The stream's tensors hold the state between calls.
+pub(crate) struct LiveRow {
+    stack: std::result::Result<LiveStack, &'static str>,
+    /// Whether the stack has the state of the tensors. Always false where the batch has several rows, which share the
+    /// stack.
+    fresh: bool,
+}
+
+/// The state of a stream: h and c `[L, B, H]`.
+pub(crate) type StateTensors<'a> = (&'a mut Tensor, Option<&'a mut Tensor>);
+
+impl LiveRow {
+    /// # Errors
+    /// No memory.
+    pub(crate) fn new(layer: &Recurrent) -> Result<Self> {
+        let packed = layer.packed()?;
+        let spec = layer.spec();
+        let stack = match live_problem(spec, &packed) {
+            Some(why) => Err(why),
+            None => Ok(live_stack(spec, &packed, layer.inference_weights())?),
+        };
+        Ok(LiveRow { stack, fresh: false })
+    }
+
+    /// To be called when the state's tensors have changed elsewhere.
+    pub(crate) fn forget(&mut self) {
+        self.fresh = false;
+    }
+
+    /// Steps on `x` `[n, B, I]` to `y` `[n, B, H]`. Without an `n`, the number of steps is that of x.
+    pub(crate) fn run(
+        &mut self,
+        op: &'static str,
+        steps: Option<usize>,
+        (mut h, mut c): StateTensors<'_>,
+        (x, y): (&[f32], &mut [f32]),
+    ) -> std::result::Result<(), LiveError> {
+        let stack = self.stack.as_mut().map_err(|why| LiveError::Unsupported { op, why })?;
+        let (inputs, hidden) = (stack.inputs(), stack.hidden());
+        let batch = h.dims().get(1).copied().unwrap_or(1);
+        let of = batch * inputs;
+        let steps = match steps {
+            Some(steps) if x.len() == steps * of => steps,
+            Some(steps) => {
+                return Err(LiveError::Length { op, arg: "x", expected: steps * of, got: x.len() });
+            }
+            None if x.len().is_multiple_of(of) => x.len() / of,
+            None => return Err(LiveError::Samples { op, arg: "x", of, got: x.len() }),
+        };
+        let expected = steps * batch * hidden;
+        if y.len() != expected {
+            return Err(LiveError::Length { op, arg: "y", expected, got: y.len() });
+        }
+        // Both before any step, so that an error changes nothing.
+        let state = own(&mut h)?;
+        let cells = c.as_mut().map(own).transpose()?;
+        let cells = cells.unwrap_or(&mut []);
+        let _flushed = FlushSubnormals::on();
+        for row in 0..batch {
+            let places = |layer: usize| (layer * batch + row) * hidden;
+            if !self.fresh || batch > 1 {
+                for layer in 0..stack.num_layers() {
+                    let first = places(layer);
+                    stack.set_state(
+                        layer,
+                        &state[first..][..hidden],
+                        cells.get(first..first + hidden).unwrap_or(&[]),
+                    );
+                }
+            }
+            for step in 0..steps {
+                let at = step * batch + row;
+                stack.step(&x[at * inputs..][..inputs]);
+                y[at * hidden..][..hidden].copy_from_slice(stack.output());
+            }
+            for layer in 0..stack.num_layers() {
+                let (h, c) = stack.state(layer);
+                let first = places(layer);
+                state[first..][..hidden].copy_from_slice(h);
+                if !c.is_empty() {
+                    cells[first..][..hidden].copy_from_slice(c);
+                }
+            }
+        }
+        self.fresh = batch == 1;
+        Ok(())
+    }
+}
+
+/// The values of a state's tensor, to be written.
+fn own<'a>(tensor: &'a mut &mut Tensor) -> std::result::Result<&'a mut [f32], LiveError> {
+    host_values_mut(tensor.array_mut()).map_err(|_| LiveError::NoMemory)
+}
+
+/// Gives a state memory of its own, so that the next call in real time need not copy what a snapshot shares.
+///
+/// # Errors
+/// No memory.
+pub(crate) fn unshare((h, c): StateTensors<'_>) -> Result<()> {
+    for tensor in [Some(h), c].into_iter().flatten() {
+        if host_values(tensor.array()).is_some() {
+            host_values_mut(tensor.array_mut())?;
+        }
+    }
+    Ok(())
+}

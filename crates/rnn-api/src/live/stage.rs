@@ -1,0 +1,64 @@
+//! The stages of a pipeline: each has its own output, which the next one reads.
+
+use rnn_kernels::cell::Activation;
+use rnn_runtime::live::{LiveDense, LiveStack, activate_in_place, softmax_in_place, unary_in_place};
+use rnn_runtime::ops::pointwise::UnaryOp;
+
+/// What a stage computes.
+pub(super) enum Kind {
+    Recurrent(LiveStack),
+    Linear(LiveDense),
+    Unary(UnaryOp),
+    Activation(Activation),
+    Softmax,
+    /// Adds the first inputs of the pipeline.
+    Residual,
+}
+
+/// A stage and its output.
+pub(super) struct Stage {
+    pub(super) kind: Kind,
+    /// Values of a sample that it returns.
+    pub(super) width: usize,
+    /// `[width]`; empty for a recurrent stage, whose output is its state.
+    out: Vec<f32>,
+}
+
+impl Stage {
+    pub(super) fn new(kind: Kind, width: usize) -> Self {
+        let own = if matches!(kind, Kind::Recurrent(_)) { 0 } else { width };
+        Stage { kind, width, out: vec![0.0; own] }
+    }
+
+    /// L, H, and the number of arrays of a recurrent stage's state.
+    pub(super) fn state_layout(&self) -> Option<[usize; 3]> {
+        let Kind::Recurrent(stack) = &self.kind else { return None };
+        let parts = if stack.state(0).1.is_empty() { 1 } else { 2 };
+        Some([stack.num_layers(), stack.hidden(), parts])
+    }
+
+    pub(super) fn output(&self) -> &[f32] {
+        match &self.kind {
+            Kind::Recurrent(stack) => stack.output(),
+            _ => &self.out,
+        }
+    }
+
+    /// One sample. `input` is that of the pipeline.
+    #[inline]
+    pub(super) fn run(&mut self, x: &[f32], input: &[f32]) {
+        let out = &mut self.out[..];
+        match &mut self.kind {
+            Kind::Recurrent(stack) => return stack.step(x),
+            Kind::Linear(dense) => return dense.apply(x, out),
+            _ => out.copy_from_slice(x),
+        }
+        match &self.kind {
+            Kind::Unary(op) => unary_in_place(*op, out),
+            Kind::Activation(activation) => activate_in_place(*activation, out),
+            Kind::Softmax => softmax_in_place(out),
+            Kind::Residual => out.iter_mut().zip(input).for_each(|(out, input)| *out += input),
+            Kind::Recurrent(_) | Kind::Linear(_) => {}
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! A stack of recurrent layers that runs one row, one step at a time: after construction it takes no memory and no lock,
+//! and every step does the same work.
+//!
+//! The numbers are those of `forward`: its panels, its chains of multiply-adds, its cells. What a pass over many rows
+//! needs besides is left out: tasks, noise of training, and vectors with unused lanes. Rows of h and c are padded to whole
+//! vectors. Padding costs nothing, because vectors are computed whole anyway, and a masked store would delay the next
+//! step's loads.
+
+use super::super::cells::{CellMath, Element, Row, RowMemory, RowNoise, Slots, fused_cell};
+use super::super::memory::{Aligned, CpuBuffer, CpuDevice};
+use super::super::simd::{self, Isa, Simd, SimdKernel};
+use super::super::tile::multiply_panels;
+use super::pack::{
+    DriverWeights, ForwardWeights, LayerWeights, PanelRow, Sizes, panel_products, panel_slots,
+};
+use rnn_base::error::Result;
+use rnn_kernels::cell::{CellSpec, Regularization};
+use std::ptr::null;
+
+/// A stack of layers with the state of one row.
+pub struct LiveStack {
+    /// From the input on; at least one.
+    layers: Vec<LiveLayer>,
+}
+
+impl LiveStack {
+    /// A stack in the zero state. The weights are shared with `layers`, or rounded to bfloat16 if `bf16`. Absent if a layer
+    /// runs in phases: with layer normalisation, a projection, or a reset before the product.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new(
+        device: &CpuDevice,
+        layers: &[LayerWeights],
+        rates: Regularization,
+        bf16: bool,
+    ) -> Result<Option<Self>> {
+        let mut live = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let DriverWeights::Fused(directions) = &layer.forward else { return Ok(None) };
+            let [weights] = &directions[..] else { return Ok(None) };
+            live.push(LiveLayer::new(device, layer, weights, (rates, bf16))?);
+        }
+        Ok(Some(LiveStack { layers: live }))
+    }
+
+    /// I
+    pub fn inputs(&self) -> usize {
+        self.layers[0].inputs
+    }
+
+    /// H
+    pub fn hidden(&self) -> usize {
+        self.layers[0].hidden
+    }
+
+    /// One step on `x` `[I]`; [`LiveStack::output`] has the result.
+    #[inline]
+    pub fn step(&mut self, x: &[f32]) {
+        let mut rest = &mut self.layers[..];
+        let mut below: Option<&LiveLayer> = None;
+        while let Some((layer, above)) = rest.split_first_mut() {
+            layer.step(below.map_or(x, LiveLayer::h));
+            (below, rest) = (Some(&*layer), above);
+        }
+    }
+
+    /// h `[H]` of the last layer after the last step.
+    #[inline]
+    pub fn output(&self) -> &[f32] {
+        self.layers[self.layers.len() - 1].h()
+    }
+
+    /// h and c `[H]` of a layer; c is empty for a cell without.
+    pub fn state(&self, layer: usize) -> (&[f32], &[f32]) {
+        let layer = &self.layers[layer];
+        (layer.h(), layer.c())
+    }
+
+    /// Continues from other values of a layer's h and c; c is not read for a cell without.
+    pub fn set_state(&mut self, layer: usize, h: &[f32], c: &[f32]) {
+        let layer = &mut self.layers[layer];
+        let (hidden, padded) = (layer.hidden, layer.padded);
+        let first = usize::from(layer.flipped) * padded;
+        layer.memory[first..][..hidden].copy_from_slice(h);
+        if layer.spec.kind.has_cell_state() {
+            layer.memory[2 * padded..][..hidden].copy_from_slice(c);
+        }
+    }
+
+    /// L
+    pub fn num_layers(&self) -> usize {
+        self.layers.len()
+    }
+}
+
+/// One layer, with the state of one row.
+struct LiveLayer {
+    spec: CellSpec,
+    inputs: usize,
+    hidden: usize,
+    /// H with the padding of the last panel.
+    padded: usize,
+    isa: Isa,
+    /// As in [`ForwardWeights`]; shared with these if nothing is changed.
+    panels: CpuBuffer,
+    /// Floats of a panel.
+    stride: usize,
+    /// As in [`ForwardWeights`]
+    bias: CpuBuffer,
+    /// As in [`ForwardWeights`], with blocks of padded units.
+    per_unit: Aligned,
+    /// The rates of zoneout of h and of c, for all padded units each; empty without any.
+    zones: Aligned,
+    /// Whether the cell has no options.
+    plain: bool,
+    /// Two rows of h, a row of c, and the products of [`MOST_PANELS`].
+    memory: Aligned,
+    /// Whether h is in the second row.
+    flipped: bool,
+}
+
+/// Panels that are multiplied together.
+const MOST_PANELS: usize = 3;
+
+impl LiveLayer {
+    fn new(
+        device: &CpuDevice,
+        layer: &LayerWeights,
+        weights: &ForwardWeights,
+        (rates, bf16): (Regularization, bool),
+    ) -> Result<Self> {
+        let (spec, Sizes { inputs, hidden, .. }) = (layer.spec(), layer.sizes());
+        let gates = spec.gates();
+        let products = panel_products(gates);
+        let slots = panel_slots(gates, spec.linear_before_reset());
+        let groups = products / gates;
+        let given = weights.panels.isa();
+        let (mut panels, mut bias) = (weights.panels.data().clone(), weights.bias.clone());
+        let isa = best_isa(given, hidden);
+        let lanes = simd::lanes(isa);
+        let count = hidden.div_ceil(groups * lanes);
+        let depth = if spec.independent { inputs } else { inputs + hidden };
+        if isa != given {
+            let from = simd::lanes(given);
+            let order = Order { groups, hidden, rows: depth, vectors: gates };
+            panels = order.repack(device, &panels, [from, lanes])?;
+            let order = Order { rows: 1, vectors: slots / groups, ..order };
+            bias = order.repack(device, &bias, [from, lanes])?;
+        }
+        if bf16 {
+            for weight in panels.make_mut()? {
+                *weight = half::bf16::from_f32(*weight).to_f32();
+            }
+        }
+        let padded = count * groups * lanes;
+        let blocks = weights.per_unit.len() / hidden;
+        let mut per_unit = Aligned::zeros(blocks * padded)?;
+        for block in 0..blocks {
+            per_unit[block * padded..][..hidden]
+                .copy_from_slice(&weights.per_unit[block * hidden..][..hidden]);
+        }
+        let zoned = rates.zoneout_h > 0.0 || rates.zoneout_c > 0.0;
+        let mut zones = Aligned::zeros(if zoned { 2 * padded } else { 0 })?;
+        if zoned {
+            zones[..padded].fill(rates.zoneout_h);
+            zones[padded..].fill(rates.zoneout_c);
+        }
+        let memory = Aligned::zeros(3 * padded + MOST_PANELS * slots * lanes)?;
+        let stride = depth * products * lanes;
+        let plain = !zoned && is_plain(&spec, &per_unit);
+        Ok(LiveLayer {
+            spec,
+            inputs,
+            hidden,
+            padded,
+            isa,
+            panels,
+            stride,
+            bias,
+            per_unit,
+            zones,
+            plain,
+            memory,
+            flipped: false,
+        })
+    }
+
+    #[inline(always)]
+    fn h(&self) -> &[f32] {
+        &self.memory[usize::from(self.flipped) * self.padded..][..self.hidden]
+    }
+
+    fn c(&self) -> &[f32] {
+        let len = if self.spec.kind.has_cell_state() { self.hidden } else { 0 };
+        &self.memory[2 * self.padded..][..len]
+    }
+
+    #[inline]
+    fn step(&mut self, x: &[f32]) {
+        assert!(x.len() >= self.inputs);
+        let (padded, flipped) = (self.padded, self.flipped);
+        self.flipped = !flipped;
+        let (h, rest) = self.memory.split_at_mut(2 * padded);
+        let (c, tile) = rest.split_at_mut(padded);
+        let (first, second) = h.split_at_mut(padded);
+        let (h_in, h_out) = if flipped { (&*second, first) } else { (&*first, second) };
+        let row = Rows { inputs: self.inputs, hidden: self.hidden, x, h_in, h_out, c, tile };
+        let (panels, stride, isa) = (self.panels.as_ptr(), self.stride, self.isa);
+        let (bias, zones, per_unit) = (&self.bias[..], &self.zones[..], &self.per_unit[..]);
+        let plain = self.plain;
+        macro_rules! run {
+            ($type:ty, $cell:expr) => {{
+                const GATES: usize = <$type as CellMath>::GATES;
+                const PRODUCTS: usize = panel_products(GATES);
+                const SLOTS: usize = panel_slots(GATES, <$type as CellMath>::LAST_GATE_IN_AUX);
+                // The cell with options is not even made for a plain one: that would take as long as a small product.
+                if plain {
+                    let cell = <$type>::PLAIN;
+                    let step = LiveStep::<_, true, PRODUCTS, SLOTS> { cell, panels, stride, bias, zones, row };
+                    simd::dispatch(isa, step);
+                } else {
+                    let cell = $cell;
+                    let step = LiveStep::<_, false, PRODUCTS, SLOTS> { cell, panels, stride, bias, zones, row };
+                    simd::dispatch(isa, step);
+                }
+            }};
+        }
+        fused_cell!(&self.spec, per_unit, run)
+    }
+}
+
+/// Whether a cell has no options.
+fn is_plain(spec: &CellSpec, per_unit: &[f32]) -> bool {
+    macro_rules! compare {
+        ($type:ty, $cell:expr) => {
+            $cell == <$type>::PLAIN
+        };
+    }
+    fused_cell!(spec, per_unit, compare)
+}
+
+/// Shorter vectors where long ones would be half empty at the end. The bits are the same.
+fn best_isa(given: Isa, hidden: usize) -> Isa {
+    match given.halved() {
+        Some(isa)
+            if hidden.next_multiple_of(simd::lanes(isa)) < hidden.next_multiple_of(simd::lanes(given)) =>
+        {
+            isa
+        }
+        _ => given,
+    }
+}
+
+/// The order of values in panels: `[panel][row][group][vector][lane]`, units by panel, group and lane.
+#[derive(Clone, Copy)]
+struct Order {
+    groups: usize,
+    hidden: usize,
+    rows: usize,
+    /// Vectors of a group.
+    vectors: usize,
+}
+
+impl Order {
+    /// Where a value of a unit is.
+    fn place(&self, lanes: usize, unit: usize, row: usize, vector: usize) -> usize {
+        let (group, lane) = (unit / lanes, unit % lanes);
+        let row = group / self.groups * self.rows + row;
+        ((row * self.groups + group % self.groups) * self.vectors + vector) * lanes + lane
+    }
+
+    /// Panels of vectors of one length as panels of another.
+    fn repack(&self, device: &CpuDevice, values: &[f32], [from, to]: [usize; 2]) -> Result<CpuBuffer> {
+        let panels = self.hidden.div_ceil(self.groups * to);
+        let mut out = device.alloc_zeroed(panels * self.rows * self.groups * self.vectors * to)?;
+        let all = out.make_mut()?;
+        for unit in 0..self.hidden {
+            for row in 0..self.rows {
+                for vector in 0..self.vectors {
+                    all[self.place(to, unit, row, vector)] = values[self.place(from, unit, row, vector)];
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// The memory of a step. All rows but `x` are padded.
+struct Rows<'a> {
+    /// I
+    inputs: usize,
+    /// H
+    hidden: usize,
+    x: &'a [f32],
+    h_in: &'a [f32],
+    h_out: &'a mut [f32],
+    c: &'a mut [f32],
+    tile: &'a mut [f32],
+}
+
+/// One step of a layer; `PLAIN` if the cell has no options.
+struct LiveStep<'a, C, const PLAIN: bool, const NV: usize, const SLOTS: usize> {
+    cell: C,
+    panels: *const f32,
+    stride: usize,
+    bias: &'a [f32],
+    zones: &'a [f32],
+    row: Rows<'a>,
+}
+
+impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> SimdKernel
+    for LiveStep<'_, C, PLAIN, NV, SLOTS>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self) {
+        let count = self.row.h_out.len() / (Self::GROUPS * S::LANES);
+        // An odd panel goes with two others: alone it would leave the multipliers idle half of the time.
+        let odd = if count % 2 == 1 { count.min(MOST_PANELS) } else { 0 };
+        // SAFETY: the layer was packed for these sizes, and its memory has a padded row for each array and a tile of
+        // `MOST_PANELS` panels; see `LiveLayer::new`.
+        unsafe {
+            match odd {
+                0 => {}
+                1 => self.panels::<S, 1>(0),
+                _ => self.panels::<S, MOST_PANELS>(0),
+            }
+            for first in (odd..count).step_by(2) {
+                self.panels::<S, 2>(first);
+            }
+        }
+    }
+}
+
+impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> LiveStep<'_, C, PLAIN, NV, SLOTS> {
+    /// Vectors of units in a panel.
+    const GROUPS: usize = NV / C::GATES;
+
+    /// `P` panels from `first` on: products, then cells.
+    ///
+    /// # Safety
+    /// The panels exist, the tile has room for `P` of them, and all rows are padded.
+    #[inline(always)]
+    unsafe fn panels<S: Simd, const P: usize>(&mut self, first: usize) {
+        let depth = if C::RECURRENT_PRODUCT { self.row.hidden } else { 0 };
+        let (inputs, tile) = (self.row.inputs, self.row.tile.as_mut_ptr());
+        // SAFETY: a panel has I rows of W and then the rows of U; slots are below `SLOTS`.
+        unsafe {
+            let bias = |p: usize, slot: usize| {
+                S::load(self.bias.as_ptr().add(((first + p) * SLOTS + slot) * S::LANES))
+            };
+            let place = |p: usize, slot: usize| tile.add((p * SLOTS + slot) * S::LANES);
+            let mut acc = [[S::splat(0.0); NV]; P];
+            let mut weights = [null(); P];
+            for p in 0..P {
+                weights[p] = self.panels.add((first + p) * self.stride);
+                for v in 0..NV {
+                    acc[p][v] = bias(p, PanelRow::<NV, SLOTS>::input_slot(v));
+                }
+            }
+            multiply_panels::<S, f32, P, NV>(&mut acc, self.row.x.as_ptr(), weights, inputs);
+            for p in 0..P {
+                weights[p] = weights[p].add(inputs * NV * S::LANES);
+                for v in 0..NV {
+                    if PanelRow::<NV, SLOTS>::apart(v) {
+                        S::store(place(p, PanelRow::<NV, SLOTS>::input_slot(v)), acc[p][v]);
+                        acc[p][v] = bias(p, PanelRow::<NV, SLOTS>::slot(v));
+                    }
+                }
+            }
+            multiply_panels::<S, f32, P, NV>(&mut acc, self.row.h_in.as_ptr(), weights, depth);
+            for p in 0..P {
+                for v in 0..NV {
+                    S::store(place(p, PanelRow::<NV, SLOTS>::slot(v)), acc[p][v]);
+                }
+            }
+            for p in 0..P {
+                self.cells::<S>(first + p, place(p, 0));
+            }
+        }
+    }
+
+    /// The cells of a panel.
+    ///
+    /// # Safety
+    /// The tile has the panel's products, and all rows are padded.
+    #[inline(always)]
+    unsafe fn cells<S: Simd>(&mut self, panel: usize, tile: *const f32) {
+        let group_slots = SLOTS / Self::GROUPS;
+        let cell = if PLAIN { C::PLAIN } else { self.cell };
+        // SAFETY: the rows are as long as h', and no other handle to them is in use. Cells without gates kept for a
+        // backward pass touch no other memory.
+        unsafe {
+            let at = Element::new(self.memory(), C::GATES, self.row.h_out.len());
+            let y = Row::new(self.row.h_out.as_mut_ptr(), self.row.h_out.len());
+            for group in 0..Self::GROUPS {
+                let j = (panel * Self::GROUPS + group) * S::LANES;
+                if j >= self.row.hidden {
+                    break;
+                }
+                let at = at.whole::<S>(j);
+                let product = Slots::new(tile.add(group * group_slots * S::LANES), group_slots * S::LANES);
+                let h = cell.forward::<S>(product, &at, false);
+                y.set::<S>(&at, at.mixed_h::<S>(h));
+            }
+        }
+    }
+
+    /// Where the arrays of the row are.
+    #[inline(always)]
+    fn memory(&mut self) -> RowMemory {
+        let zone = |half: usize| match self.zones.len() / 2 {
+            0 => null(),
+            // Without zoneout of this kind there is no row, as in `noise`.
+            len if self.zones[half * len] == 0.0 => null(),
+            len => self.zones[half * len..].as_ptr(),
+        };
+        let [zone_h, zone_c] = if PLAIN { [null(); 2] } else { [zone(0), zone(1)] };
+        let c = self.row.c.as_mut_ptr();
+        RowMemory {
+            gates: std::ptr::null_mut(),
+            aux: c,
+            aux_prev: c,
+            h_prev: self.row.h_in.as_ptr(),
+            noise: RowNoise { zone_h, zone_c, candidate: null(), mask: null() },
+            carry: std::ptr::null_mut(),
+            sums: std::ptr::null_mut(),
+            sum_blocks: 0,
+        }
+    }
+}
