@@ -1,7 +1,7 @@
 //! The time of one step in real time on one core: a recurrent layer of one input and a linear layer to one output, as a
 //! [`Pipeline`], and the layer alone by `step_into` and by `step`. Times are in microseconds.
 //!
-//! - `median`: of calls of one sample, each the mean of 1000 calls in a row.
+//! - `min`, `median`: of calls of one sample, each the mean of 1000 calls in a row.
 //! - `p99.9`: of all calls, each timed alone, less the time of the clock. It counts what else the machine does: use an idle
 //!   core.
 //! - `block`: a sample of a block of 64.
@@ -43,8 +43,8 @@ struct Args {
 /// Calls whose mean is one value of the median.
 const CALLS: usize = 1000;
 
-/// Microseconds of a call: the median of the means of [`CALLS`] calls.
-fn median(steps: usize, mut call: impl FnMut()) -> f64 {
+/// Microseconds of a call: the smallest and the median of the means of [`CALLS`] calls.
+fn means(steps: usize, mut call: impl FnMut()) -> [f64; 2] {
     let mut means: Vec<f64> = (0..steps.div_ceil(CALLS))
         .map(|_| {
             let start = Instant::now();
@@ -53,7 +53,7 @@ fn median(steps: usize, mut call: impl FnMut()) -> f64 {
         })
         .collect();
     means.sort_by(f64::total_cmp);
-    means[means.len() / 2]
+    [means[0], means[means.len() / 2]]
 }
 
 /// Microseconds of the calls timed one by one, sorted.
@@ -88,17 +88,19 @@ fn line(cell: &str, units: usize, steps: usize, clock: f64) -> Result<()> {
         pipeline.process(black_box(&x), &mut y).expect("one sample");
         black_box(&y);
     };
-    let of_call = median(steps, &mut sample);
+    let [least, of_call] = means(steps, &mut sample);
     let all = each(steps, &mut sample);
     let p999 = all[(all.len() - 1) * 999 / 1000] - clock;
     let (x, mut block) = ([0.25; 64], [0.0; 64]);
     let of_block =
-        median(steps / 64, || pipeline.process(black_box(&x), &mut block).expect("a block")) / 64.0;
+        means(steps / 64, || pipeline.process(black_box(&x), &mut block).expect("a block"))[1] / 64.0;
     let (mut stream, mut h) = (layer.stream(1)?, vec![0.0; units]);
-    let into = median(steps, || stream.step_into(black_box(&[0.25]), &mut h).expect("one sample"));
+    let [_, into] = means(steps, || stream.step_into(black_box(&[0.25]), &mut h).expect("one sample"));
     let x = Tensor::from_slice(&Device::cpu(), &[0.25], &[1, 1])?;
-    let step = median(steps / 4, || drop(black_box(stream.step(&x).expect("one sample"))));
-    println!("{cell:<5} {units:>5} {of_call:>9.3} {p999:>9.3} {of_block:>9.3} {into:>9.3} {step:>9.3}");
+    let [_, step] = means(steps / 4, || drop(black_box(stream.step(&x).expect("one sample"))));
+    println!(
+        "{cell:<5} {units:>5} {least:>9.3} {of_call:>9.3} {p999:>9.3} {of_block:>9.3} {into:>9.3} {step:>9.3}"
+    );
     Ok(())
 }
 
@@ -107,7 +109,7 @@ fn main() -> Result<()> {
     Machine::new(&Device::cpu(), "f32").print();
     warn_of_load();
     let clock = each(args.steps, || {})[args.steps / 2];
-    println!("cell  units    median     p99.9     block step_into      step");
+    println!("cell  units       min    median     p99.9     block step_into      step");
     for cell in ["lstm", "gru"].into_iter().filter(|&cell| args.cell.as_deref().is_none_or(|own| own == cell))
     {
         for &units in &args.units {

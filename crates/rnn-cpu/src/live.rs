@@ -92,20 +92,31 @@ impl SimdKernel for Dots<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let stride = self.x.len().next_multiple_of(S::LANES);
-        let (whole, rest) = self.x.split_at(self.x.len() / S::LANES * S::LANES);
+        let (inputs, vectors) = (self.x.len(), self.x.len() / S::LANES);
+        let rest = inputs - vectors * S::LANES;
+        let stride = inputs.next_multiple_of(S::LANES);
         for ((row, bias), y) in self.weights.chunks_exact(stride).zip(self.bias).zip(self.y) {
             let mut sums = [S::splat(0.0); CHAINS];
-            let (row, last) = row.split_at(whole.len());
-            for (x, w) in whole.chunks(CHAINS * S::LANES).zip(row.chunks(CHAINS * S::LANES)) {
-                for (sum, (x, w)) in
-                    sums.iter_mut().zip(x.chunks_exact(S::LANES).zip(w.chunks_exact(S::LANES)))
-                {
-                    *sum = S::fma(S::load_slice(x), S::load_slice(w), *sum);
+            // SAFETY: a row has `vectors` whole vectors of weights, as x has, and one more if x has a rest.
+            unsafe {
+                let (x, w) = (self.x.as_ptr(), row.as_ptr());
+                let vector = |n: usize, sum: S::V| {
+                    S::fma(S::load(x.add(n * S::LANES)), S::load(w.add(n * S::LANES)), sum)
+                };
+                let chained = vectors / CHAINS * CHAINS;
+                for n in (0..chained).step_by(CHAINS) {
+                    for chain in 0..CHAINS {
+                        sums[chain] = vector(n + chain, sums[chain]);
+                    }
                 }
-            }
-            if !rest.is_empty() {
-                sums[CHAINS - 1] = S::fma(S::load_slice(rest), S::load_slice(last), sums[CHAINS - 1]);
+                for n in chained..vectors {
+                    sums[n - chained] = vector(n, sums[n - chained]);
+                }
+                if rest > 0 {
+                    let last = vectors * S::LANES;
+                    let x = S::load_partial(x.add(last), rest);
+                    sums[CHAINS - 1] = S::fma(x, S::load(w.add(last)), sums[CHAINS - 1]);
+                }
             }
             let [a, b, c, d] = sums;
             *y = bias + S::sum(S::add(S::add(a, b), S::add(c, d)));

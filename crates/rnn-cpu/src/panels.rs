@@ -7,9 +7,8 @@ use super::team;
 use half::slice::HalfFloatSliceExt;
 use rnn_base::error::Result;
 
-/// Clones share the memory. A matrix `[K, N]` in panels `[panel][k][vector][lane]`, padded with zeros. All panels but the last
+/// A matrix `[K, N]` in panels `[panel][k][vector][lane]`, padded with zeros. All panels but the last
 /// have the same number of vectors.
-#[derive(Clone)]
 pub(crate) struct Panels {
     data: CpuBuffer,
     isa: Isa,
@@ -126,13 +125,9 @@ impl Panels {
         Ok(Bf16Panels { data, stride: self.stride })
     }
 
-    /// The same panels with every weight rounded to bfloat16, in f32.
-    pub(super) fn rounded(&self) -> Result<Panels> {
-        let mut data = self.data.clone();
-        for weight in data.make_mut()? {
-            *weight = half::bf16::from_f32(*weight).to_f32();
-        }
-        Ok(Panels { data, ..*self })
+    /// All panels in one piece.
+    pub(super) fn data(&self) -> &CpuBuffer {
+        &self.data
     }
 
     pub(super) fn isa(&self) -> Isa {

@@ -7,14 +7,12 @@
 //! step's loads.
 
 use super::super::cells::{CellMath, Element, Row, RowMemory, RowNoise, Slots, fused_cell};
-use super::super::memory::Aligned;
-use super::super::panels::{PanelStarts, Panels};
-use super::super::simd::{self, Simd, SimdKernel};
+use super::super::memory::{Aligned, CpuBuffer, CpuDevice};
+use super::super::simd::{self, Isa, Simd, SimdKernel};
 use super::super::tile::multiply_panels;
 use super::pack::{
     DriverWeights, ForwardWeights, LayerWeights, PanelRow, Sizes, panel_products, panel_slots,
 };
-use crate::memory::CpuBuffer;
 use rnn_base::error::Result;
 use rnn_kernels::cell::{CellSpec, Regularization};
 use std::ptr::null;
@@ -31,12 +29,17 @@ impl LiveStack {
     ///
     /// # Errors
     /// No memory.
-    pub fn new(layers: &[LayerWeights], rates: Regularization, bf16: bool) -> Result<Option<Self>> {
+    pub fn new(
+        device: &CpuDevice,
+        layers: &[LayerWeights],
+        rates: Regularization,
+        bf16: bool,
+    ) -> Result<Option<Self>> {
         let mut live = Vec::with_capacity(layers.len());
         for layer in layers {
             let DriverWeights::Fused(directions) = &layer.forward else { return Ok(None) };
             let [weights] = &directions[..] else { return Ok(None) };
-            live.push(LiveLayer::new(layer, weights, rates, bf16)?);
+            live.push(LiveLayer::new(device, layer, weights, (rates, bf16))?);
         }
         Ok(Some(LiveStack { layers: live }))
     }
@@ -98,38 +101,64 @@ struct LiveLayer {
     hidden: usize,
     /// H with the padding of the last panel.
     padded: usize,
-    /// As in [`ForwardWeights`]
-    panels: Panels,
+    isa: Isa,
+    /// As in [`ForwardWeights`]; shared with these if nothing is changed.
+    panels: CpuBuffer,
+    /// Floats of a panel.
+    stride: usize,
     /// As in [`ForwardWeights`]
     bias: CpuBuffer,
     /// As in [`ForwardWeights`], with blocks of padded units.
     per_unit: Aligned,
     /// The rates of zoneout of h and of c, for all padded units each; empty without any.
     zones: Aligned,
-    /// Two rows of h, a row of c, and the products of two panels.
+    /// Whether the cell has no options.
+    plain: bool,
+    /// Two rows of h, a row of c, and the products of [`MOST_PANELS`].
     memory: Aligned,
     /// Whether h is in the second row.
     flipped: bool,
 }
 
+/// Panels that are multiplied together.
+const MOST_PANELS: usize = 3;
+
 impl LiveLayer {
     fn new(
+        device: &CpuDevice,
         layer: &LayerWeights,
         weights: &ForwardWeights,
-        rates: Regularization,
-        bf16: bool,
+        (rates, bf16): (Regularization, bool),
     ) -> Result<Self> {
-        let (spec, sizes) = (layer.spec(), layer.sizes());
-        let panels = if bf16 { weights.panels.rounded()? } else { weights.panels.clone() };
-        let lanes = simd::lanes(panels.isa());
-        let products = panel_products(spec.gates());
-        let slots = panel_slots(spec.gates(), spec.linear_before_reset());
-        let padded = panels.cols() / products * (products / spec.gates());
-        let blocks = weights.per_unit.len() / sizes.hidden;
+        let (spec, Sizes { inputs, hidden, .. }) = (layer.spec(), layer.sizes());
+        let gates = spec.gates();
+        let products = panel_products(gates);
+        let slots = panel_slots(gates, spec.linear_before_reset());
+        let groups = products / gates;
+        let given = weights.panels.isa();
+        let (mut panels, mut bias) = (weights.panels.data().clone(), weights.bias.clone());
+        let isa = best_isa(given, hidden);
+        let lanes = simd::lanes(isa);
+        let count = hidden.div_ceil(groups * lanes);
+        let depth = if spec.independent { inputs } else { inputs + hidden };
+        if isa != given {
+            let from = simd::lanes(given);
+            let order = Order { groups, hidden, rows: depth, vectors: gates };
+            panels = order.repack(device, &panels, [from, lanes])?;
+            let order = Order { rows: 1, vectors: slots / groups, ..order };
+            bias = order.repack(device, &bias, [from, lanes])?;
+        }
+        if bf16 {
+            for weight in panels.make_mut()? {
+                *weight = half::bf16::from_f32(*weight).to_f32();
+            }
+        }
+        let padded = count * groups * lanes;
+        let blocks = weights.per_unit.len() / hidden;
         let mut per_unit = Aligned::zeros(blocks * padded)?;
         for block in 0..blocks {
-            let given = &weights.per_unit[block * sizes.hidden..][..sizes.hidden];
-            per_unit[block * padded..][..sizes.hidden].copy_from_slice(given);
+            per_unit[block * padded..][..hidden]
+                .copy_from_slice(&weights.per_unit[block * hidden..][..hidden]);
         }
         let zoned = rates.zoneout_h > 0.0 || rates.zoneout_c > 0.0;
         let mut zones = Aligned::zeros(if zoned { 2 * padded } else { 0 })?;
@@ -137,10 +166,24 @@ impl LiveLayer {
             zones[..padded].fill(rates.zoneout_h);
             zones[padded..].fill(rates.zoneout_c);
         }
-        let memory = Aligned::zeros(3 * padded + 2 * slots * lanes)?;
-        let Sizes { inputs, hidden, .. } = sizes;
-        let bias = weights.bias.clone();
-        Ok(LiveLayer { spec, inputs, hidden, padded, panels, bias, per_unit, zones, memory, flipped: false })
+        let memory = Aligned::zeros(3 * padded + MOST_PANELS * slots * lanes)?;
+        let stride = depth * products * lanes;
+        let plain = !zoned && is_plain(&spec, &per_unit);
+        Ok(LiveLayer {
+            spec,
+            inputs,
+            hidden,
+            padded,
+            isa,
+            panels,
+            stride,
+            bias,
+            per_unit,
+            zones,
+            plain,
+            memory,
+            flipped: false,
+        })
     }
 
     #[inline(always)]
@@ -163,29 +206,83 @@ impl LiveLayer {
         let (first, second) = h.split_at_mut(padded);
         let (h_in, h_out) = if flipped { (&*second, first) } else { (&*first, second) };
         let row = Rows { inputs: self.inputs, hidden: self.hidden, x, h_in, h_out, c, tile };
-        let (panels, bias, zones, isa) =
-            (self.panels.starts(), &self.bias[..], &self.zones[..], self.panels.isa());
-        let per_unit = &self.per_unit[..];
+        let (panels, stride, isa) = (self.panels.as_ptr(), self.stride, self.isa);
+        let (bias, zones, per_unit) = (&self.bias[..], &self.zones[..], &self.per_unit[..]);
+        let plain = self.plain;
         macro_rules! run {
             ($type:ty, $cell:expr) => {{
                 const GATES: usize = <$type as CellMath>::GATES;
                 const PRODUCTS: usize = panel_products(GATES);
                 const SLOTS: usize = panel_slots(GATES, <$type as CellMath>::LAST_GATE_IN_AUX);
-                let cell = $cell;
-                if cell == <$type>::PLAIN && zones.is_empty() {
-                    simd::dispatch(
-                        isa,
-                        LiveStep::<_, true, PRODUCTS, SLOTS> { cell, panels, bias, zones, row },
-                    );
+                // The cell with options is not even made for a plain one: that would take as long as a small product.
+                if plain {
+                    let cell = <$type>::PLAIN;
+                    let step = LiveStep::<_, true, PRODUCTS, SLOTS> { cell, panels, stride, bias, zones, row };
+                    simd::dispatch(isa, step);
                 } else {
-                    simd::dispatch(
-                        isa,
-                        LiveStep::<_, false, PRODUCTS, SLOTS> { cell, panels, bias, zones, row },
-                    );
+                    let cell = $cell;
+                    let step = LiveStep::<_, false, PRODUCTS, SLOTS> { cell, panels, stride, bias, zones, row };
+                    simd::dispatch(isa, step);
                 }
             }};
         }
         fused_cell!(&self.spec, per_unit, run)
+    }
+}
+
+/// Whether a cell has no options.
+fn is_plain(spec: &CellSpec, per_unit: &[f32]) -> bool {
+    macro_rules! compare {
+        ($type:ty, $cell:expr) => {
+            $cell == <$type>::PLAIN
+        };
+    }
+    fused_cell!(spec, per_unit, compare)
+}
+
+/// Shorter vectors where long ones would be half empty at the end. The bits are the same.
+fn best_isa(given: Isa, hidden: usize) -> Isa {
+    match given.halved() {
+        Some(isa)
+            if hidden.next_multiple_of(simd::lanes(isa)) < hidden.next_multiple_of(simd::lanes(given)) =>
+        {
+            isa
+        }
+        _ => given,
+    }
+}
+
+/// The order of values in panels: `[panel][row][group][vector][lane]`, units by panel, group and lane.
+#[derive(Clone, Copy)]
+struct Order {
+    groups: usize,
+    hidden: usize,
+    rows: usize,
+    /// Vectors of a group.
+    vectors: usize,
+}
+
+impl Order {
+    /// Where a value of a unit is.
+    fn place(&self, lanes: usize, unit: usize, row: usize, vector: usize) -> usize {
+        let (group, lane) = (unit / lanes, unit % lanes);
+        let row = group / self.groups * self.rows + row;
+        ((row * self.groups + group % self.groups) * self.vectors + vector) * lanes + lane
+    }
+
+    /// Panels of vectors of one length as panels of another.
+    fn repack(&self, device: &CpuDevice, values: &[f32], [from, to]: [usize; 2]) -> Result<CpuBuffer> {
+        let panels = self.hidden.div_ceil(self.groups * to);
+        let mut out = device.alloc_zeroed(panels * self.rows * self.groups * self.vectors * to)?;
+        let all = out.make_mut()?;
+        for unit in 0..self.hidden {
+            for row in 0..self.rows {
+                for vector in 0..self.vectors {
+                    all[self.place(to, unit, row, vector)] = values[self.place(from, unit, row, vector)];
+                }
+            }
+        }
+        Ok(out)
     }
 }
 
@@ -205,7 +302,8 @@ struct Rows<'a> {
 /// One step of a layer; `PLAIN` if the cell has no options.
 struct LiveStep<'a, C, const PLAIN: bool, const NV: usize, const SLOTS: usize> {
     cell: C,
-    panels: PanelStarts<f32>,
+    panels: *const f32,
+    stride: usize,
     bias: &'a [f32],
     zones: &'a [f32],
     row: Rows<'a>,
@@ -219,15 +317,18 @@ impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> SimdKe
     #[inline(always)]
     fn run<S: Simd>(mut self) {
         let count = self.row.h_out.len() / (Self::GROUPS * S::LANES);
-        let pairs = count / 2;
-        // SAFETY: the layer was packed for these sizes, and its memory has a padded row for each array and a tile of two
-        // panels; see `LiveLayer::new`.
+        // An odd panel goes with two others: alone it would leave the multipliers idle half of the time.
+        let odd = if count % 2 == 1 { count.min(MOST_PANELS) } else { 0 };
+        // SAFETY: the layer was packed for these sizes, and its memory has a padded row for each array and a tile of
+        // `MOST_PANELS` panels; see `LiveLayer::new`.
         unsafe {
-            for pair in 0..pairs {
-                self.panels::<S, 2>(2 * pair);
+            match odd {
+                0 => {}
+                1 => self.panels::<S, 1>(0),
+                _ => self.panels::<S, MOST_PANELS>(0),
             }
-            if count % 2 == 1 {
-                self.panels::<S, 1>(count - 1);
+            for first in (odd..count).step_by(2) {
+                self.panels::<S, 2>(first);
             }
         }
     }
@@ -254,7 +355,7 @@ impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> LiveSt
             let mut acc = [[S::splat(0.0); NV]; P];
             let mut weights = [null(); P];
             for p in 0..P {
-                weights[p] = self.panels.panel(first + p);
+                weights[p] = self.panels.add((first + p) * self.stride);
                 for v in 0..NV {
                     acc[p][v] = bias(p, PanelRow::<NV, SLOTS>::input_slot(v));
                 }

@@ -207,6 +207,15 @@ impl std::fmt::Debug for Isa {
 }
 
 impl Isa {
+    /// The one with vectors of half the length, if there is one with the same bits.
+    pub(crate) fn halved(self) -> Option<Isa> {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => Some(Isa(Set::Avx2)),
+            _ => None,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]

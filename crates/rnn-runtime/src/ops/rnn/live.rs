@@ -2,6 +2,7 @@
 
 use super::Packed;
 use crate::array::Array;
+use crate::device::on_device;
 use rnn_base::error::{Error, Result};
 use rnn_cpu::live::LiveStack;
 use rnn_kernels::cell::{StackSpec, WeightFormat};
@@ -39,7 +40,12 @@ pub fn live_stack(spec: &StackSpec, packed: &Packed, format: WeightFormat) -> Re
     if let Some(why) = live_problem(spec, packed) {
         return Err(unsupported(why));
     }
-    let stack = LiveStack::new(packed.cpu(), spec.regularization, format == WeightFormat::Bf16)?;
+    let bf16 = format == WeightFormat::Bf16;
+    let stack = on_device!(
+        &packed.device,
+        Cpu(cpu) => LiveStack::new(cpu, packed.cpu(), spec.regularization, bf16)?,
+        Gpu(_) => None,
+    );
     stack.ok_or_else(|| unsupported("it runs in phases"))
 }
 
