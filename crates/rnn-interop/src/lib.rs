@@ -14,7 +14,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Weights of Keras load into layers that a program makes.
+//! Weights of Keras load into layers that a program makes. Networks of RTNeural become a
+//! [`Pipeline`](rnn_api::live::Pipeline) that runs in real time.
 //!
 //! A file that holds what is not supported is refused as a whole: the error lists every such node.
 
@@ -31,6 +32,8 @@ mod graph;
 pub mod keras;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+#[cfg(feature = "keras")]
+pub mod rtneural;
 #[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only ONNX has all of it"))]
 mod value;
 
