@@ -8,6 +8,7 @@ mod fit;
 mod foreign;
 mod model;
 mod safetensors;
+mod slots;
 mod stream;
 mod torch;
 
