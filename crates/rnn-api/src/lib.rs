@@ -52,6 +52,7 @@ pub mod nn;
 pub mod optim;
 mod param;
 mod sampling;
+mod slots;
 mod snapshot;
 mod tensor;
 pub mod train;
@@ -62,6 +63,7 @@ pub use error::{Error, Result};
 pub use init::Init;
 pub use param::Param;
 pub use sampling::Sampling;
+pub use slots::{SlotId, Slots};
 pub use snapshot::Snapshot;
 pub use tensor::Tensor;
 pub use warm_up::warm_up;
@@ -127,6 +129,11 @@ struct Devices;
 #[cfg(all(doctest, feature = "progress", feature = "ctrl-c"))]
 #[doc = include_str!("../../../docs/training.md")]
 struct Training;
+
+/// Compiles and runs the programs of docs/streaming.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/streaming.md")]
+struct Streaming;
 
 /// Compiles and runs the programs of docs/guide.md.
 #[cfg(all(doctest, feature = "progress", feature = "ctrl-c"))]

@@ -1,4 +1,4 @@
-//! Twin of `embed/{gather,scatter_add}.wgsl`.
+//! Twin of `embed/{gather,scatter,scatter_add}.wgsl`.
 
 use super::{CpuBuffer, CpuDevice, split};
 use rnn_base::error::Result;
@@ -20,6 +20,20 @@ pub fn gather(
         _ => out.fill(0.0),
     });
     Ok(out)
+}
+
+/// `table[indices[k], :] = rows[k, :]` for n indices, none of them twice, and rows of e elements.
+pub fn scatter(
+    table: &mut CpuBuffer,
+    rows: &CpuBuffer,
+    indices: &CpuBuffer,
+    [n, e]: [usize; 2],
+) -> Result<()> {
+    let table = table.make_mut()?;
+    for (row, &index) in rows[..n * e].chunks_exact(e).zip(indices.as_u32()) {
+        table[index as usize * e..][..e].copy_from_slice(row);
+    }
+    Ok(())
 }
 
 /// `out[indices[k], :] += dy[k, :]` over k in order, into v rows of zeros.

@@ -1,8 +1,8 @@
-//! Embedding tables: gather and scatter-add. Twin of `rnn-cpu/src/embed.rs`.
+//! Embedding tables: gather, scatter and scatter-add. Twin of `rnn-cpu/src/embed.rs`.
 
 use super::{GpuBuffer, GpuDevice, Launch};
 use rnn_base::error::Result;
-use rnn_kernels::catalogue::embed::{GATHER, SCATTER_ADD};
+use rnn_kernels::catalogue::embed::{GATHER, SCATTER, SCATTER_ADD};
 use rnn_kernels::grid;
 use rnn_kernels::params::{GatherParams, ScatterAddParams};
 
@@ -26,6 +26,25 @@ pub fn gather(
         work: (n * e) as u64,
     })?;
     Ok(out)
+}
+
+/// `table[indices[k], :] = rows[k, :]` for n indices, none of them twice, and v rows of e elements.
+pub fn scatter(
+    dev: &GpuDevice,
+    table: &mut GpuBuffer,
+    rows: &GpuBuffer,
+    indices: &GpuBuffer,
+    [n, e, v]: [usize; 3],
+) -> Result<()> {
+    table.make_unique(v * e)?;
+    dev.dispatch(Launch {
+        kernel: &SCATTER,
+        constants: &[],
+        params: bytemuck::bytes_of(&GatherParams { n: (n * e) as u32, width: e as u32, rows: v as u32 }),
+        buffers: &[rows, indices, table],
+        grid: grid::linear(n * e),
+        work: (n * e) as u64,
+    })
 }
 
 /// `out[indices[k], :] += dy[k, :]` for k in ascending order, into v rows of zeros.

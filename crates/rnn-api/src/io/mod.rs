@@ -9,6 +9,7 @@ mod fit;
 mod foreign;
 mod model;
 mod safetensors;
+mod slots;
 mod stream;
 mod torch;
 

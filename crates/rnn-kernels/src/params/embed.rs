@@ -3,9 +3,9 @@
 use super::params;
 
 params! {
-    /// `embed/gather.wgsl`
+    /// `embed/gather.wgsl` and `embed/scatter.wgsl`
     pub struct GatherParams {
-        /// Elements of the result.
+        /// Elements of the rows by index: gather's result, scatter's argument.
         pub n: u32,
         /// Elements of a table row.
         pub width: u32,

@@ -1,4 +1,4 @@
-//! Rows of a table by index, and the gradient of the table.
+//! Rows of a table by index, rows put into a table by index, and the gradient of the table.
 
 use super::{f32_array, widen};
 use crate::array::Array;
@@ -10,6 +10,7 @@ use rnn_base::error::{Error, Result};
 use rnn_cpu as cpu;
 #[cfg(feature = "gpu")]
 use rnn_gpu as gpu;
+use std::collections::HashMap;
 
 /// Rows of `table` `[V, E]` by `indices` (u32, any shape): the result is `[indices.., E]`.
 ///
@@ -44,6 +45,50 @@ pub(crate) fn rows_by(op: &'static str, table: &Array, [v, e]: [usize; 2], indic
         Gpu(dev) => gpu::embed::gather(dev, table.gpu(), indices.gpu(), n, e, v)?.into(),
     );
     Ok(f32_array(device, shape, buffer))
+}
+
+/// Overwrites rows of `table` `[V, E]`: row `indices[k]` becomes `rows[k]`, for `rows` `[N, E]` and `indices` `[N]` (u32).
+/// All other rows stay. A table whose memory is shared is copied first.
+///
+/// # Errors
+/// An index twice ([`Error::Value`] with both positions); otherwise as [`gather`]; a table that is not f32, or rows that are
+/// not `[N, E]`. The table is then unchanged.
+pub fn scatter(table: &mut Array, indices: &Array, rows: &Array) -> Result<()> {
+    const OP: &str = "scatter";
+    let &[v, e] = table.dims() else {
+        return Err(Error::Shape {
+            op: OP,
+            arg: "table".into(),
+            expected: "[V, E]".into(),
+            got: table.dims().to_vec(),
+        });
+    };
+    table.expect_dtype(OP, "table", DType::F32)?;
+    indices.expect_device(OP, "indices", table.device())?;
+    rows.expect_device(OP, "rows", table.device())?;
+    check_indices(OP, "indices", indices, v)?;
+    indices.expect_dims(OP, "indices", "[N]", &[indices.len()])?;
+    expect_once(OP, host_indices(OP, "indices", indices)?)?;
+    let rows = widen(OP, "rows", rows)?;
+    rows.expect_dims(OP, "rows", "[N, E]", &[indices.len(), e])?;
+    let device = table.device().clone();
+    on_device!(
+        &device,
+        Cpu(_) => cpu::embed::scatter(table.cpu_mut(), rows.cpu(), indices.cpu(), [indices.len(), e]),
+        Gpu(dev) => gpu::embed::scatter(dev, table.gpu_mut(), rows.gpu(), indices.gpu(), [indices.len(), e, v]),
+    )
+}
+
+/// Refuses an index that comes twice: which row would win is not defined.
+fn expect_once(op: &'static str, indices: &[u32]) -> Result<()> {
+    let mut seen = HashMap::with_capacity(indices.len());
+    for (position, &index) in indices.iter().enumerate() {
+        if let Some(first) = seen.insert(index, position) {
+            let got = format!("{index} at positions {first} and {position}");
+            return Err(Error::value(op, "indices", "every index once", got));
+        }
+    }
+    Ok(())
 }
 
 /// The gradient of [`gather`]: sums the rows of `dy` `[indices.., E]` into a `[V, E]` array of zeros, V =

@@ -2,14 +2,17 @@
 
 use crate::common::{DeviceTest, device_tests};
 use crate::helpers::*;
-use rnn_runtime::ops::embed::{gather, scatter_add};
-use rnn_runtime::{Device, Error};
+use rnn_runtime::ops::embed::{gather, scatter, scatter_add};
+use rnn_runtime::{Array, Device, Error};
 use rnn_testing::compare::Tolerance;
 use rnn_testing::data::{self, small_integers, uniform};
 
 pub(crate) fn tests() -> Vec<DeviceTest> {
     device_tests![
         gather_copies_rows,
+        scatter_overwrites_rows_and_nothing_else,
+        scatter_leaves_a_shared_table_to_its_owner,
+        scatter_refuses_bad_arguments,
         scatter_add_sums_rows,
         scatter_add_gives_the_same_bits_twice,
         gather_refuses_bad_indices,
@@ -40,6 +43,45 @@ fn gather_copies_rows(device: &Device) {
     assert_eq!(values(&got), [3.0, 4.0, 1.0, 2.0, 1.0, 2.0, 3.0, 4.0, 3.0, 4.0, 1.0, 2.0]);
     let one = gather(&table, &indices(device, &[1], &[])).unwrap();
     assert_eq!((one.dims(), values(&one)), (&[2][..], vec![3.0, 4.0]));
+}
+
+fn scatter_overwrites_rows_and_nothing_else(device: &Device) {
+    for &(v, e, n) in &[(1, 1, 1), (5, 3, 2), (300, 33, 300), (1000, 2, 257), (7, 700, 6)] {
+        let (before, rows) = (uniform(1, v * e), uniform(2, n * e));
+        // Every seventh row, modulo V, is another one while V is no multiple of 7.
+        let index: Vec<u32> = (0..n).map(|k| if v == 7 { k } else { 7 * k % v } as u32).collect();
+        let mut want = before.clone();
+        for (k, &row) in index.iter().enumerate() {
+            want[row as usize * e..][..e].copy_from_slice(&rows[k * e..][..e]);
+        }
+        let mut table = array(device, &before, &[v, e]);
+        scatter(&mut table, &indices(device, &index, &[n]), &array(device, &rows, &[n, e])).unwrap();
+        assert_eq!((table.dims(), values(&table)), (&[v, e][..], want), "V {v}, E {e}, N {n}");
+    }
+}
+
+fn scatter_leaves_a_shared_table_to_its_owner(device: &Device) {
+    let mut table = array(device, &[1.0, 2.0, 3.0, 4.0], &[2, 2]);
+    let owner = table.clone();
+    scatter(&mut table, &indices(device, &[1], &[1]), &array(device, &[7.0, 8.0], &[1, 2])).unwrap();
+    assert_eq!((values(&owner), values(&table)), (vec![1.0, 2.0, 3.0, 4.0], vec![1.0, 2.0, 7.0, 8.0]));
+}
+
+fn scatter_refuses_bad_arguments(device: &Device) {
+    let mut table = array(device, &[1.0; 15], &[5, 3]);
+    let rows = array(device, &[2.0; 6], &[2, 3]);
+    let index = |of: &[u32]| indices(device, of, &[of.len()]);
+    let mut put = |index: &Array, rows: &Array| scatter(&mut table, index, rows);
+    refused(put(&index(&[4, 4]), &rows), &["scatter", "every index once", "4 at positions 0 and 1"]);
+    refused(put(&index(&[4, 5]), &rows), &["scatter", "indices[1] is 5", "0..5"]);
+    refused(put(&index(&[4]), &rows), &["scatter", "rows must be [N, E] = [1, 3]", "[2, 3]"]);
+    refused(put(&indices(device, &[1, 2], &[2, 1]), &rows), &["scatter", "indices must be [N]"]);
+    refused(put(&rows, &rows), &["scatter", "indices must be u32"]);
+    assert_eq!(values(&table), [1.0; 15]);
+    let mut flat = array(device, &[1.0; 3], &[3]);
+    refused(scatter(&mut flat, &index(&[0]), &rows), &["scatter", "table must be [V, E]", "[3]"]);
+    let mut labels = indices(device, &[0, 1], &[1, 2]);
+    refused(scatter(&mut labels, &index(&[0]), &rows), &["scatter", "table must be f32"]);
 }
 
 fn scatter_add_sums_rows(device: &Device) {

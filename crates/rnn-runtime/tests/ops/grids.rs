@@ -5,7 +5,7 @@ use crate::common::{DeviceTest, device_test, device_tests};
 use crate::helpers::*;
 use rnn_runtime::ops::copy::{broadcast_to, concat, slice, slice_backward, transpose};
 use rnn_runtime::ops::dropout::{DropoutMask, dropout};
-use rnn_runtime::ops::embed::{gather, scatter_add};
+use rnn_runtime::ops::embed::{gather, scatter, scatter_add};
 use rnn_runtime::ops::gemm::{linear, matmul};
 use rnn_runtime::ops::layer_norm::{layer_norm, layer_norm_backward};
 use rnn_runtime::ops::loss::*;
@@ -97,6 +97,10 @@ fn ops_on_rows(device: &Device) -> Results {
     let (max, at) = max_axis(&x, 1).unwrap();
     let table: Vec<u32> = (0..500).map(|i| i * 7 % 20).collect();
     let table = indices(device, &table, &[500]);
+    // A permutation, because no row may come twice.
+    let once: Vec<u32> = (0..500).map(|i| i * 7 % 500).collect();
+    let mut moved = dy.clone();
+    scatter(&mut moved, &indices(device, &once, &[500]), &x).unwrap();
     vec![
         ("layer_norm", bits(&norm.y)),
         ("layer_norm_backward", bits(&norm_grads.dx)),
@@ -110,6 +114,7 @@ fn ops_on_rows(device: &Device) -> Results {
         ("max_axis", bits(&max)),
         ("max_axis_backward", bits(&max_axis_backward(&max, &at, &DIMS, 1).unwrap())),
         ("gather", bits(&gather(&x, &table).unwrap())),
+        ("scatter", bits(&moved)),
         ("scatter_add", bits(&scatter_add(&dy, &table, 20).unwrap())),
     ]
 }

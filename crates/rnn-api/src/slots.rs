@@ -1,0 +1,384 @@
+//! [`Slots`]: the states of many streams in a few arrays.
+
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+use crate::train::{Carried, StateParts};
+use rnn_runtime::ops::embed;
+use rnn_runtime::{Array, Device, Shape};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A stream of a [`Slots`]. It stays unique: the id of a closed stream is refused, also after its place has been taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotId {
+    owner: u64,
+    index: u32,
+    generation: u32,
+}
+
+/// The states of many streams of one model, of which any selection can make a step together.
+///
+/// S is whatever the model carries from step to step: the state of a layer, pairs and lists of states ([`Carried`]). Every
+/// array of it, `[L, 1, H]`, has an arena `[slots, L*H]` on the device; so a stream takes 4 bytes per number of its state,
+/// and the arenas have room for up to twice as many streams as were ever open.
+///
+/// ```
+/// use rnn_api::Slots;
+/// use rnn_api::prelude::*;
+/// # fn main() -> rnn_api::Result<()> {
+/// let device = Device::cpu();
+/// let gru = GruConfig::new(2, 8).init(&device, 1)?;
+/// let mut slots = Slots::new(&device, gru.zero_state(1)?);
+/// let (a, b) = (slots.open()?, slots.open()?);
+/// for ids in [vec![a, b], vec![b]] {
+///     let x = Tensor::ones(&device, &[1, ids.len(), 2])?; // [T = 1, B, I]
+///     let out = gru.forward(&x, Some(&slots.gather(&ids)?))?;
+///     slots.scatter(&ids, &out.state)?;
+/// }
+/// let branch = slots.fork(b)?;
+/// let kept = slots.save(a)?;
+/// slots.close(a)?;
+/// let again = slots.load(&kept)?;
+/// assert!(slots.gather(&[a]).is_err());
+/// assert_eq!(slots.gather(&[again, branch])?.h.dims(), [1, 2, 8]);
+/// # Ok(()) }
+/// ```
+///
+/// On the CPU the bits of a stream do not depend on which others share its batch, because no kernel of a recurrent layer
+/// or a linear one mixes rows. On a GPU they may: the number of rows chooses the kernel, and kernels sum in different
+/// orders.
+pub struct Slots<S> {
+    device: Device,
+    /// The parts of the initial state with one row, or why it has no such parts.
+    initial: Result<Initial, String>,
+    arenas: BTreeMap<String, Array>,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    capacity: usize,
+    limit: usize,
+    owner: u64,
+    state: PhantomData<fn() -> S>,
+}
+
+pub(crate) struct Initial {
+    /// `[L, 1, W]` each.
+    pub(crate) arrays: BTreeMap<String, Array>,
+    numbers: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    generation: u32,
+    open: bool,
+}
+
+const OP: &str = "Slots";
+
+impl<S: Carried> Slots<S> {
+    /// No streams yet; each will start from `initial`, a state of one row. A state that cannot be divided into rows is
+    /// refused by [`open`](Self::open).
+    pub fn new(device: &Device, initial: S) -> Self {
+        static OWNERS: AtomicU64 = AtomicU64::new(0);
+        Slots {
+            device: device.clone(),
+            initial: Initial::new(initial.detached().parts(), device),
+            arenas: BTreeMap::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            capacity: 0,
+            limit: u32::MAX as usize,
+            owner: OWNERS.fetch_add(1, Ordering::Relaxed),
+            state: PhantomData,
+        }
+    }
+
+    /// Refuses more than `limit` streams at a time.
+    #[must_use]
+    pub fn with_limit(self, limit: usize) -> Self {
+        Slots { limit: limit.min(u32::MAX as usize), ..self }
+    }
+
+    /// Starts a stream in the initial state.
+    ///
+    /// # Errors
+    /// As many streams as the limit allows, an initial state that is not one row, or no memory.
+    pub fn open(&mut self) -> Result<SlotId> {
+        let index = self.take_place()?;
+        self.put(index, |initial, name| initial.arrays[name].clone())?;
+        Ok(self.opened(index))
+    }
+
+    /// Starts a stream in the state of another one.
+    ///
+    /// # Errors
+    /// A closed or foreign id; otherwise as [`open`](Self::open).
+    pub fn fork(&mut self, id: SlotId) -> Result<SlotId> {
+        let row = self.row(id)?;
+        let index = self.take_place()?;
+        self.put(index, |_, name| row[name].clone())?;
+        Ok(self.opened(index))
+    }
+
+    /// Sets a stream back to the initial state.
+    ///
+    /// # Errors
+    /// A closed or foreign id, or no memory.
+    pub fn reset(&mut self, id: SlotId) -> Result<()> {
+        let index = self.index(id)?;
+        self.put(index, |initial, name| initial.arrays[name].clone())
+    }
+
+    /// Ends a stream. Its place is free for others.
+    ///
+    /// # Errors
+    /// A closed or foreign id.
+    pub fn close(&mut self, id: SlotId) -> Result<()> {
+        let index = self.index(id)?;
+        let entry = &mut self.entries[index as usize];
+        entry.open = false;
+        // A place whose generations are used up is not taken again.
+        if let Some(next) = entry.generation.checked_add(1) {
+            entry.generation = next;
+            self.free.push(index);
+        }
+        Ok(())
+    }
+
+    /// Whether the stream is open, and one of these.
+    pub fn is_open(&self, id: SlotId) -> bool {
+        self.index(id).is_ok()
+    }
+
+    /// Number of open streams.
+    pub fn len(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.open).count()
+    }
+
+    /// Whether no stream is open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of a stream's state on the device.
+    pub fn bytes_per_stream(&self) -> usize {
+        self.initial.as_ref().map_or(0, |initial| initial.arrays.values().map(|array| 4 * array.len()).sum())
+    }
+
+    /// The state of a batch whose rows are these streams, in this order.
+    ///
+    /// # Errors
+    /// No id, a closed or foreign id, or no memory.
+    pub fn gather(&self, ids: &[SlotId]) -> Result<S> {
+        let initial = self.initial()?;
+        let indices = self.indices(ids)?;
+        let rows = Array::from_u32(&self.device, &indices, &[ids.len()])?;
+        let mut parts = StateParts { numbers: initial.numbers.clone(), ..StateParts::default() };
+        for (name, one) in &initial.arrays {
+            let [layers, width] = sides(one);
+            let own = Tensor::from_array(embed::gather(&self.arenas[name], &rows)?);
+            let own = own.reshape(&[ids.len(), layers, width])?.transpose(0, 1)?;
+            parts.arrays.insert(name.clone(), own.into_array());
+        }
+        S::from_parts(&parts, &self.device)
+    }
+
+    /// Keeps the rows of a batch's state as the states of these streams, in this order.
+    ///
+    /// # Errors
+    /// No id, an id twice, a closed or foreign id; a state of another model, batch or device. No stream has changed then. No
+    /// memory, or a failing device.
+    pub fn scatter(&mut self, ids: &[SlotId], state: &S) -> Result<()> {
+        let initial = self.initial()?;
+        let indices = self.indices(ids)?;
+        let mut sorted: Vec<SlotId> = ids.to_vec();
+        sorted.sort_unstable();
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::value(OP, "ids", "every id once", format!("{:?} twice", pair[0])));
+        }
+        let mut given = state.detached().parts().arrays;
+        let mut rows = Vec::with_capacity(given.len());
+        for (name, one) in &initial.arrays {
+            let [layers, width] = sides(one);
+            let Some(array) = given.remove(name) else {
+                return Err(Error::value(OP, "state", format!("`{name}`, as the initial state has"), "none"));
+            };
+            array.expect_device(OP, "state", &self.device)?;
+            let expected = [layers, ids.len(), width];
+            if array.dims() != expected {
+                let expected = format!("[L, B, H] = {expected:?}");
+                return Err(Error::shape(OP, format!("state `{name}`"), expected, array.shape()));
+            }
+            let own = Tensor::from_array(array).transpose(0, 1)?.reshape(&[ids.len(), layers * width])?;
+            rows.push((name.clone(), own.into_array()));
+        }
+        if let Some(name) = given.keys().next() {
+            return Err(Error::value(
+                OP,
+                "state",
+                "the arrays of the initial state",
+                format!("also `{name}`"),
+            ));
+        }
+        let indices = Array::from_u32(&self.device, &indices, &[ids.len()])?;
+        for (name, own) in rows {
+            if let Some(arena) = self.arenas.get_mut(&name) {
+                embed::scatter(arena, &indices, &own)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The arrays of a stream, `[L, 1, W]`.
+    pub(crate) fn row(&self, id: SlotId) -> Result<BTreeMap<String, Array>> {
+        let initial = self.initial()?;
+        let index = Array::from_u32(&self.device, &[self.index(id)?], &[1])?;
+        let of = |(name, one): (&String, &Array)| {
+            let row = embed::gather(&self.arenas[name], &index)?.reshape(one.dims())?;
+            Ok((name.clone(), row))
+        };
+        initial.arrays.iter().map(of).collect()
+    }
+
+    /// Starts a stream with these arrays, `[L, 1, W]`.
+    pub(crate) fn open_with(&mut self, arrays: &BTreeMap<String, Array>) -> Result<SlotId> {
+        let index = self.take_place()?;
+        self.put(index, |_, name| arrays[name].clone())?;
+        Ok(self.opened(index))
+    }
+
+    pub(crate) fn initial(&self) -> Result<&Initial> {
+        let problem = |why: &String| Error::value(OP, "initial", "a state of one row", why);
+        self.initial.as_ref().map_err(problem)
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn index(&self, id: SlotId) -> Result<u32> {
+        if id.owner != self.owner {
+            return Err(Error::value(OP, "id", "a stream of these slots", "one of others"));
+        }
+        match self.entries.get(id.index as usize) {
+            Some(entry) if entry.open && entry.generation == id.generation => Ok(id.index),
+            _ => Err(Error::value(OP, "id", "an open stream", "a closed one")),
+        }
+    }
+
+    fn indices(&self, ids: &[SlotId]) -> Result<Vec<u32>> {
+        if ids.is_empty() {
+            return Err(Error::value(OP, "ids", "at least one", "none"));
+        }
+        ids.iter().map(|&id| self.index(id)).collect()
+    }
+
+    /// A place that no open stream has. It stays free until [`opened`](Self::opened).
+    fn take_place(&mut self) -> Result<u32> {
+        let initial = self.initial()?;
+        let open = self.len();
+        if open >= self.limit {
+            return Err(Error::value(OP, "open", format!("at most {} streams", self.limit), open + 1));
+        }
+        if let Some(&index) = self.free.last() {
+            return Ok(index);
+        }
+        let index = self.entries.len();
+        if index >= self.capacity {
+            let capacity = (2 * self.capacity).clamp(1, self.limit.max(index + 1));
+            let grown: Result<BTreeMap<String, Array>> = initial
+                .arrays
+                .iter()
+                .map(|(name, one)| Ok((name.clone(), grown(self.arenas.get(name), capacity, one)?)))
+                .collect();
+            self.arenas = grown?;
+            self.capacity = capacity;
+        }
+        Ok(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    fn opened(&mut self, index: u32) -> SlotId {
+        if self.free.last() == Some(&index) {
+            self.free.pop();
+            self.entries[index as usize].open = true;
+        } else {
+            self.entries.push(Entry { generation: 0, open: true });
+        }
+        SlotId { owner: self.owner, index, generation: self.entries[index as usize].generation }
+    }
+
+    /// Overwrites the state at a place.
+    fn put(&mut self, index: u32, values: impl Fn(&Initial, &str) -> Array) -> Result<()> {
+        let initial = self.initial()?;
+        let index = Array::from_u32(&self.device, &[index], &[1])?;
+        let rows: Result<Vec<(String, Array)>> = initial
+            .arrays
+            .keys()
+            .map(|name| {
+                let values = values(initial, name);
+                Ok((name.clone(), values.reshape(&[1, values.len()])?))
+            })
+            .collect();
+        for (name, row) in rows? {
+            if let Some(arena) = self.arenas.get_mut(&name) {
+                embed::scatter(arena, &index, &row)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A larger arena with the rows of the old one.
+fn grown(old: Option<&Array>, capacity: usize, one: &Array) -> Result<Array> {
+    let device = one.device();
+    let rows = capacity - old.map_or(0, |old| old.dims()[0]);
+    let fresh = Tensor::zeros(device, &[rows, one.len()])?;
+    match old {
+        Some(old) => Ok(Tensor::concat(&[&Tensor::from_array(old.clone()), &fresh], 0)?.into_array()),
+        None => Ok(fresh.into_array()),
+    }
+}
+
+/// L and W of `[L, B, W]`.
+fn sides(array: &Array) -> [usize; 2] {
+    match *array.dims() {
+        [layers, _, width] => [layers, width],
+        _ => [1, array.len()],
+    }
+}
+
+impl Initial {
+    fn new(parts: StateParts, device: &Device) -> Result<Self, String> {
+        let mut arrays = BTreeMap::new();
+        for (name, array) in parts.arrays {
+            if !matches!(array.dims(), [_, 1, _]) || array.dtype() != rnn_runtime::DType::F32 {
+                return Err(format!(
+                    "`{name}`, {} {:?}; it must be f32 [L, 1, H]",
+                    array.dtype(),
+                    array.dims()
+                ));
+            }
+            arrays.insert(name, array.to_device(device).map_err(|error| error.to_string())?);
+        }
+        // The number of a sequence is for dropout masks in training.
+        let numbers = parts
+            .numbers
+            .into_iter()
+            .filter(|(name, _)| name.rsplit('.').next() != Some("sequence"))
+            .collect();
+        Ok(Initial { arrays, numbers })
+    }
+
+    /// The arrays' names and shapes.
+    pub(crate) fn shapes(&self) -> Vec<(&str, &Shape)> {
+        self.arrays.iter().map(|(name, array)| (name.as_str(), array.shape())).collect()
+    }
+}
+
+impl<S> fmt::Debug for Slots<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open = self.entries.iter().filter(|entry| entry.open).count();
+        write!(f, "Slots({open} open, room for {} on {})", self.capacity, self.device.name())
+    }
+}
