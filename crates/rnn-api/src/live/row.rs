@@ -62,8 +62,8 @@ impl LiveRow {
         }
         // Both before any step, so that an error changes nothing.
         let state = own(&mut h)?;
-        let mut cells = c.as_mut().map(own).transpose()?;
-        let cells = cells.as_deref_mut().unwrap_or(&mut []);
+        let cells = c.as_mut().map(own).transpose()?;
+        let cells = cells.unwrap_or(&mut []);
         let _flushed = FlushSubnormals::on();
         for row in 0..batch {
             let places = |layer: usize| (layer * batch + row) * hidden;

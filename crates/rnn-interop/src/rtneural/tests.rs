@@ -86,7 +86,8 @@ fn a_network_of_all_layers_agrees_with_the_same_layers_here() {
 fn activations_are_those_of_keras() {
     let x = [-0.75f32, 0.5];
     let sum: f64 = x.iter().map(|&x| f64::from(x).exp()).sum();
-    let cases: [(&str, fn(f64) -> f64); 5] = [
+    type Case = (&'static str, fn(f64) -> f64);
+    let cases: [Case; 5] = [
         ("", |x| x),
         ("tanh", f64::tanh),
         ("relu", |x| x.max(0.0)),
