@@ -56,6 +56,8 @@ pub struct Slots<S> {
     arenas: BTreeMap<String, Array>,
     entries: Vec<Entry>,
     free: Vec<u32>,
+    /// Streams that are open.
+    count: usize,
     capacity: usize,
     limit: usize,
     owner: u64,
@@ -87,6 +89,7 @@ impl<S: Carried> Slots<S> {
             arenas: BTreeMap::new(),
             entries: Vec::new(),
             free: Vec::new(),
+            count: 0,
             capacity: 0,
             limit: u32::MAX as usize,
             owner: OWNERS.fetch_add(1, Ordering::Relaxed),
@@ -138,6 +141,7 @@ impl<S: Carried> Slots<S> {
         let index = self.index(id)?;
         let entry = &mut self.entries[index as usize];
         entry.open = false;
+        self.count -= 1;
         // A place whose generations are used up is not taken again.
         if let Some(next) = entry.generation.checked_add(1) {
             entry.generation = next;
@@ -153,7 +157,7 @@ impl<S: Carried> Slots<S> {
 
     /// Number of open streams.
     pub fn len(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.open).count()
+        self.count
     }
 
     /// Whether no stream is open.
@@ -299,6 +303,7 @@ impl<S: Carried> Slots<S> {
     }
 
     fn opened(&mut self, index: u32) -> SlotId {
+        self.count += 1;
         if self.free.last() == Some(&index) {
             self.free.pop();
             self.entries[index as usize].open = true;
