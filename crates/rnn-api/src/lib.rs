@@ -88,7 +88,7 @@ pub use rnn_runtime::{
     AdapterInfo, Algorithm, CacheDir, DeviceKind, GpuOptions, GpuSelector, Recurrence, Speed, SpeedReport,
     SpeedSource,
 };
-pub use rnn_runtime::{Array, DType, Device, DeviceStats, RngKey, Shape};
+pub use rnn_runtime::{Array, CpuOptions, DType, Device, DeviceStats, RngKey, Shape};
 
 /// Everything a program usually needs. [`train::prelude`] has that and what a training program needs.
 pub mod prelude {

@@ -41,7 +41,10 @@ struct Layers {
 
 impl Layers {
     fn new() -> Self {
-        let device = Device::cpu();
+        Self::on(Device::cpu())
+    }
+
+    fn on(device: Device) -> Self {
         let random = |seed, dims: &[usize]| {
             Tensor::from_vec(&device, uniform(seed, dims.iter().product()), dims).unwrap()
         };
@@ -78,6 +81,26 @@ fn a_child_of_fork_does_not_wait_for_its_parent_s_threads() {
     let bits = layers.bits();
     holds_in_a_child(|| layers.bits() == bits);
     // The parent's threads are as before.
+    assert_eq!(layers.bits(), bits);
+}
+
+/// The same for the threads of a device, which the child also gives back.
+#[test]
+fn a_child_of_fork_has_a_device_s_threads_of_its_own() {
+    let own = || Layers::on(Device::cpu_with(&rnn_api::CpuOptions::new().with_threads(3)).unwrap());
+    let (layers, bits) = (own(), Layers::new().bits());
+    assert_eq!(layers.bits(), bits);
+    holds_in_a_child(|| {
+        let of_parent = layers.bits() == bits;
+        of_parent && own().bits() == bits
+    });
+    let untouched = own();
+    untouched.bits();
+    // Dropping it where it has no threads must not wait for them.
+    holds_in_a_child(move || {
+        drop(untouched);
+        true
+    });
     assert_eq!(layers.bits(), bits);
 }
 

@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// those above it the number of the job.
 const OPEN: u64 = 1 << 31;
 
+/// The gate after the last job. No job has it: so many helpers are never inside.
+const ENDED: u64 = u64::MAX;
+
 /// What everybody works on: numbers are claimed from [`Handover::next`] until they run out.
 #[derive(Clone, Copy)]
 struct Job {
@@ -63,9 +66,10 @@ impl Handover {
         }
     }
 
-    /// A helper's turn: waits for a job other than `last`, takes part, leaves; returns the job's number.
-    pub(crate) fn help(&self, last: u64, parked: &AtomicBool) -> u64 {
-        let number = self.enter(last, parked);
+    /// A helper's turn: waits for a job other than `last`, takes part, leaves; returns the job's number, or none after
+    /// [`end`](Self::end).
+    pub(crate) fn help(&self, last: u64, parked: &AtomicBool) -> Option<u64> {
+        let number = self.enter(last, parked)?;
         // The lock only carries the pointer across. It is not held during the work.
         let job = *self.job.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(job) = job {
@@ -74,18 +78,20 @@ impl Handover {
             self.claim(work, job.count);
         }
         self.gate.fetch_sub(1, Ordering::AcqRel);
-        number
+        Some(number)
     }
 
-    /// Waits for an open job other than `last` and goes inside; returns its number.
-    fn enter(&self, last: u64, parked: &AtomicBool) -> u64 {
+    /// Waits for an open job other than `last` and goes inside; returns its number, or none after the last job.
+    fn enter(&self, last: u64, parked: &AtomicBool) -> Option<u64> {
         let mut spins = 0;
         loop {
             let gate = self.gate.load(Ordering::Acquire);
-            if gate & OPEN != 0 && gate >> 32 != last {
+            if gate == ENDED {
+                return None;
+            } else if gate & OPEN != 0 && gate >> 32 != last {
                 let inside = self.gate.compare_exchange(gate, gate + 1, Ordering::AcqRel, Ordering::Relaxed);
                 if inside.is_ok() {
-                    return gate >> 32;
+                    return Some(gate >> 32);
                 }
             } else if spins < SPINS {
                 spins += 1;
@@ -97,7 +103,7 @@ impl Handover {
                 parked.store(true, Ordering::Relaxed);
                 fence(Ordering::SeqCst);
                 let gate = self.gate.load(Ordering::Acquire);
-                if gate & OPEN == 0 || gate >> 32 == last {
+                if gate != ENDED && (gate & OPEN == 0 || gate >> 32 == last) {
                     park();
                 }
                 parked.store(false, Ordering::Relaxed);
@@ -137,17 +143,28 @@ impl Handover {
         let number = (self.gate.load(Ordering::Relaxed) >> 32).wrapping_add(1) & 0xffff_ffff;
         self.gate.store(number << 32 | OPEN, Ordering::Release);
         let close = Close(self);
-        fence(Ordering::SeqCst);
-        for helper in helpers.iter().take(count - 1) {
-            if helper.parked.load(Ordering::Relaxed) {
-                helper.thread.unpark();
-            }
-        }
+        wake(&helpers[..helpers.len().min(count - 1)]);
         self.claim(work, count);
         drop(close);
         if self.panicked.load(Ordering::Relaxed) {
             let payload = self.panic.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
             resume_unwind(payload.unwrap_or_else(|| unreachable!("`claim` keeps the payload first")));
+        }
+    }
+
+    /// Lets the helpers go. No job runs, and none comes after.
+    pub(crate) fn end(&self, helpers: &[Helper]) {
+        self.gate.store(ENDED, Ordering::Release);
+        wake(helpers);
+    }
+}
+
+/// Wakes helpers that sleep. What they shall see has been stored before.
+fn wake(helpers: &[Helper]) {
+    fence(Ordering::SeqCst);
+    for helper in helpers {
+        if helper.parked.load(Ordering::Relaxed) {
+            helper.thread.unpark();
         }
     }
 }

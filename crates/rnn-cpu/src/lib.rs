@@ -29,10 +29,12 @@ pub mod split;
 mod subnormals;
 mod sync;
 mod team;
+mod threads;
 mod tile;
 
 pub use memory::{CpuArray, CpuBuffer, CpuDevice};
 pub use subnormals::FlushSubnormals;
+pub use threads::{CpuOptions, Running};
 
 /// What the crate's own tests call beneath its operations.
 #[doc(hidden)]

@@ -1,6 +1,7 @@
 //! CPU memory: 64-byte aligned blocks from a pool, so that after the first steps training neither allocates nor causes page
 //! faults.
 
+use super::threads::{CpuOptions, Current, Running};
 use rnn_base::dims::Shape;
 use rnn_base::error::Result;
 use rnn_base::{ArrayOf, DType, host_memory};
@@ -21,11 +22,12 @@ unsafe impl bytemuck::Zeroable for Line {}
 // SAFETY: floats without padding, of which any bit pattern is valid.
 unsafe impl bytemuck::Pod for Line {}
 
-/// The CPU as a device: the pool of freed blocks. Cloning shares it.
+/// The CPU as a device: its threads and the pool of freed blocks. Cloning shares it.
 #[derive(Clone)]
 pub struct CpuDevice(Arc<Pool>);
 
 struct Pool {
+    threads: Current,
     free: Mutex<HashMap<usize, Vec<Vec<Line>>>>,
     created: AtomicUsize,
     created_bytes: AtomicUsize,
@@ -44,13 +46,38 @@ impl Default for CpuDevice {
 }
 
 impl CpuDevice {
-    /// The backend with an empty pool.
+    /// The backend with an empty pool and the threads of the process.
     pub fn new() -> Self {
+        Self::on(Current::Process)
+    }
+
+    /// The backend with an empty pool.
+    ///
+    /// # Errors
+    /// A number of threads that is not 1 to 1024.
+    pub fn with(options: &CpuOptions) -> Result<Self> {
+        Ok(Self::on(Current::of_device(options)?))
+    }
+
+    fn on(threads: Current) -> Self {
         CpuDevice(Arc::new(Pool {
+            threads,
             free: Mutex::default(),
             created: AtomicUsize::new(0),
             created_bytes: AtomicUsize::new(0),
         }))
+    }
+
+    /// For an op of this device: until the guard is dropped, jobs of the calling thread use the device's threads, unless
+    /// others are installed; subnormals count as zero.
+    pub fn enter(&self) -> Running {
+        Running::op(&self.0.threads)
+    }
+
+    /// Until the guard is dropped, all ops of the calling thread use the threads of this device, also those of other CPU
+    /// devices.
+    pub fn install(&self) -> Running {
+        Running::install(&self.0.threads)
     }
 
     /// Blocks that had to be requested from the system so far.
@@ -63,9 +90,9 @@ impl CpuDevice {
         self.0.created_bytes.load(Ordering::Relaxed)
     }
 
-    /// Number of worker threads for ops that split.
+    /// Number of threads that an op of the calling thread on this device uses, of those that have started.
     pub fn threads(&self) -> usize {
-        super::team::threads()
+        Current::installed().unwrap_or_else(|| self.0.threads.clone()).count()
     }
 
     /// Memory for `len` f32 with unspecified (but initialised) contents.

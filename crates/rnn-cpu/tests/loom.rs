@@ -102,14 +102,14 @@ fn a_failed_member_poisons_the_barrier() {
     });
 }
 
-/// A helper that takes turns until a part that it ran has set `last`.
+/// A helper that takes turns until the end, or until a part that it ran has set `last`.
 fn start_helper(handover: &Arc<Handover>, last: &Arc<AtomicBool>) -> (Helper, loom::thread::JoinHandle<()>) {
     let parked = Arc::new(AtomicBool::new(false));
     let (handover, last, own) = (handover.clone(), last.clone(), parked.clone());
     let handle = loom::thread::spawn(move || {
-        let mut number = 0;
-        while !last.load(Ordering::Relaxed) {
-            number = handover.help(number, &own);
+        let mut number = Some(0);
+        while let (Some(last), false) = (number, last.load(Ordering::Relaxed)) {
+            number = handover.help(last, &own);
         }
     });
     (Helper { thread: handle.thread().clone(), parked }, handle)
@@ -138,6 +138,21 @@ fn a_job_runs_once_and_is_let_go_of() {
             last.store(true, Ordering::Relaxed);
         });
         assert_eq!(claimed.load(Ordering::Relaxed), 2);
+        handle.join().unwrap();
+    });
+}
+
+/// A helper ends after the last job, whether it spins, is about to sleep, sleeps, or comes late from the job.
+#[test]
+fn the_end_reaches_every_helper() {
+    model(2, || {
+        let (handover, never) = (Arc::new(Handover::new()), Arc::new(AtomicBool::new(false)));
+        let (helper, handle) = start_helper(&handover, &never);
+        let helpers = [helper];
+        let calls = [Plain::default(), Plain::default()];
+        handover.run(&helpers, 2, &|part| calls[part].set(calls[part].get() + 1));
+        handover.end(&helpers);
+        assert_eq!([calls[0].get(), calls[1].get()], [1, 1]);
         handle.join().unwrap();
     });
 }

@@ -4,7 +4,7 @@ use crate::buffer::Buffer;
 use rnn_base::error::{Error, Result};
 use rnn_base::host_memory;
 use rnn_base::stats::DeviceStats;
-use rnn_cpu::{CpuBuffer, CpuDevice};
+use rnn_cpu::{CpuBuffer, CpuDevice, CpuOptions};
 #[cfg(feature = "gpu")]
 use rnn_gpu::{AdapterInfo, DeviceKind, GpuDevice, GpuOptions, GpuSelector};
 
@@ -18,12 +18,14 @@ pub enum Device {
     Gpu(GpuDevice),
 }
 
-/// Matches the device once per op; CPU-only builds omit the GPU arm. The CPU's kernels treat subnormals as zero.
+/// Matches the device once per op; CPU-only builds omit the GPU arm. On the CPU the device's threads work, and kernels treat
+/// subnormals as zero.
 macro_rules! on_device {
     ($device:expr, Cpu($cpu:pat) => $on_cpu:expr, Gpu($gpu:pat) => $on_gpu:expr $(,)?) => {
         match $device {
-            $crate::device::Device::Cpu($cpu) => {
-                let _flushed = rnn_cpu::FlushSubnormals::on();
+            $crate::device::Device::Cpu(device) => {
+                let _running = device.enter();
+                let $cpu = device;
                 $on_cpu
             }
             #[cfg(feature = "gpu")]
@@ -37,6 +39,30 @@ impl Device {
     /// The CPU backend.
     pub fn cpu() -> Self {
         Device::Cpu(CpuDevice::new())
+    }
+
+    /// The CPU backend with options: with a number of threads of its own.
+    ///
+    /// An op uses the threads of the device of its first array; [`Device::install`] overrides that. Initial values of
+    /// parameters are drawn by the threads of the process, or by installed ones. Arrays of different CPU devices can be
+    /// arguments of one op.
+    ///
+    /// # Errors
+    /// A number of threads that is not 1 to 1024.
+    pub fn cpu_with(options: &CpuOptions) -> Result<Self> {
+        Ok(Device::Cpu(CpuDevice::with(options)?))
+    }
+
+    /// Calls `work`. Every op on the CPU that the calling thread runs in it uses the threads of this device, whichever CPU
+    /// device its arrays are on. So several workers can share the weights of one model, and each has its own threads. On a
+    /// GPU device it changes nothing.
+    pub fn install<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _installed = match self {
+            Device::Cpu(cpu) => Some(cpu.install()),
+            #[cfg(feature = "gpu")]
+            Device::Gpu(_) => None,
+        };
+        work()
     }
 
     /// The fastest real GPU, else the CPU backend. On the web it is the CPU backend, because opening a GPU
@@ -162,7 +188,7 @@ impl Device {
 
     /// Whether this is the CPU backend.
     pub fn is_cpu(&self) -> bool {
-        on_device!(self, Cpu(_) => true, Gpu(_) => false)
+        matches!(self, Device::Cpu(_))
     }
 
     /// Whether both handles refer to the same device. All CPU handles do.

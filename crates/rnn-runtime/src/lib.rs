@@ -20,7 +20,7 @@ pub use rnn_base::error::debug_as_text;
 pub use rnn_base::files;
 pub use rnn_base::stats::DeviceStats;
 pub use rnn_base::{DType, Error, Result, RngKey, host_memory};
-pub use rnn_cpu::CpuDevice;
+pub use rnn_cpu::{CpuDevice, CpuOptions};
 #[cfg(feature = "gpu")]
 pub use rnn_gpu::rnn::{Algorithm, Recurrence};
 #[cfg(feature = "gpu")]
