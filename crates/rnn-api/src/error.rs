@@ -106,6 +106,32 @@ pub enum Error {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// As much waits or is open as may. Nothing was accepted; the same request can succeed later.
+    #[error("{op}: busy: {waiting} of at most {limit} {what}")]
+    Busy {
+        /// The request.
+        op: &'static str,
+        /// What there are too many of.
+        what: &'static str,
+        /// How many there are.
+        waiting: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The object has ended and accepts nothing more, or it ended before the request was done.
+    #[error("{op}: it has ended")]
+    Ended {
+        /// The request.
+        op: &'static str,
+    },
+    /// A function of the program panicked on a thread of this crate.
+    #[error("{op}: a panic: {message}")]
+    Panicked {
+        /// Where.
+        op: &'static str,
+        /// The text of the panic.
+        message: String,
+    },
     /// An error of the program or of another crate, which a closure of this crate's caller met: in the loss of a training
     /// step, or in a validation. [`Error::other`] makes one.
     #[error(transparent)]

@@ -38,6 +38,7 @@
 //! seed and a position, and a request that cannot be met is an error.
 
 mod autograd;
+mod batcher;
 pub mod data;
 mod error;
 mod flat;
@@ -59,6 +60,7 @@ pub mod train;
 mod warm_up;
 
 pub use autograd::{Gradients, Leaf, LeafId, backward, is_grad_enabled, no_grad};
+pub use batcher::{Batcher, BatcherConfig, BatcherStats, StreamId, Ticket};
 pub use error::{Error, Result};
 pub use init::Init;
 pub use param::Param;

@@ -155,6 +155,11 @@ impl<S: Carried> Slots<S> {
         self.index(id).is_ok()
     }
 
+    /// Refuses a closed or foreign id.
+    pub(crate) fn expect_open(&self, id: SlotId) -> Result<()> {
+        self.index(id).map(drop)
+    }
+
     /// Number of open streams.
     pub fn len(&self) -> usize {
         self.count

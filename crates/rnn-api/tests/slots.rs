@@ -5,7 +5,7 @@ mod common;
 
 use common::device_test;
 use rnn_api::prelude::*;
-use rnn_api::{Error, SlotId, Slots};
+use rnn_api::{BatcherConfig, Error, SlotId, Slots};
 use rnn_testing::data::{indices, uniform};
 
 fn main() {
@@ -14,6 +14,7 @@ fn main() {
         device_test!(states_of_every_form_are_kept),
         device_test!(forks_resets_and_loads_are_streams_of_their_own),
         device_test!(wrong_ids_and_states_are_refused_and_change_nothing),
+        device_test!(a_batcher_s_streams_are_streams_of_their_own),
     ]);
 }
 
@@ -173,4 +174,32 @@ fn wrong_ids_and_states_are_refused_and_change_nothing(device: &Device) {
     assert_eq!(values(&slots), before);
     let wide = model.0.zero_state(2).unwrap();
     refused(Slots::new(device, wide).open().map(drop), "a state of one row");
+}
+
+/// A worker for this device; several streams wait, so that they share batches.
+fn a_batcher_s_streams_are_streams_of_their_own(device: &Device) {
+    const STREAMS: usize = 5;
+    let model = model(device);
+    let start = |_: &Device| {
+        let model = (model.0.clone(), model.1.clone());
+        let initial = (model.0.zero_state(1)?, model.1.zero_state(1)?);
+        let rows = move |x: &[[f32; 2]], state: &State| {
+            let (y, state) = step(&model, x.as_flattened(), state);
+            Ok((y.chunks_exact(3).map(<[f32]>::to_vec).collect::<Vec<_>>(), state))
+        };
+        Ok((initial, rows))
+    };
+    let batcher = BatcherConfig::new().with_devices(vec![device.clone()]).start(start).unwrap();
+    let ids = [0; STREAMS].map(|_| batcher.open().unwrap().wait().unwrap());
+    let mut states = [0; STREAMS].map(|_| (model.0.zero_state(1).unwrap(), model.1.zero_state(1).unwrap()));
+    for round in 0..6 {
+        let x = uniform(round, 2 * STREAMS);
+        let rows = x.chunks_exact(2).map(|row| [row[0], row[1]]);
+        let tickets: Vec<_> = ids.iter().zip(rows).map(|(&id, x)| batcher.submit(id, x).unwrap()).collect();
+        for (n, ticket) in tickets.into_iter().enumerate() {
+            let (want, state) = step(&model, &x[2 * n..][..2], &states[n]);
+            same(device, &ticket.wait().unwrap(), &want, &format!("round {round}, stream {n}"));
+            states[n] = state;
+        }
+    }
 }

@@ -1,0 +1,162 @@
+//! [`BatcherConfig`]: how many workers, of which devices, and what may wait.
+
+use super::queue::Queue;
+use super::worker::{Counts, Worker};
+use super::{Batcher, Handle};
+use crate::error::{Error, Result};
+use crate::slots::Slots;
+use crate::train::Carried;
+use rnn_runtime::{CpuOptions, Device};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
+
+const CONFIG: &str = "BatcherConfig";
+
+/// The settings of a [`Batcher`].
+#[derive(Clone, Debug)]
+pub struct BatcherConfig {
+    devices: Option<Vec<Device>>,
+    workers: Option<usize>,
+    max_batch: usize,
+    max_streams: usize,
+    queue: usize,
+    queue_of_stream: usize,
+}
+
+impl Default for BatcherConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BatcherConfig {
+    /// A worker for every core, each with a CPU device of one thread; batches of up to 64 steps; any number of streams; up
+    /// to 1024 waiting steps a worker, and 16 a stream.
+    pub fn new() -> Self {
+        BatcherConfig {
+            devices: None,
+            workers: None,
+            max_batch: 64,
+            max_streams: usize::MAX,
+            queue: 1024,
+            queue_of_stream: 16,
+        }
+    }
+
+    /// So many workers, each with a CPU device of one thread.
+    #[must_use]
+    pub fn with_workers(self, workers: usize) -> Self {
+        BatcherConfig { workers: Some(workers), devices: None, ..self }
+    }
+
+    /// A worker for each of these devices, for example one for a GPU.
+    #[must_use]
+    pub fn with_devices(self, devices: Vec<Device>) -> Self {
+        BatcherConfig { devices: Some(devices), ..self }
+    }
+
+    /// Most rows of a batch. More rows share the reading of the weights; fewer end sooner.
+    #[must_use]
+    pub fn with_max_batch(self, max_batch: usize) -> Self {
+        BatcherConfig { max_batch, ..self }
+    }
+
+    /// Most streams that are open at a time, over all workers.
+    #[must_use]
+    pub fn with_max_streams(self, max_streams: usize) -> Self {
+        BatcherConfig { max_streams, ..self }
+    }
+
+    /// Most steps of a worker's streams that wait for a batch.
+    #[must_use]
+    pub fn with_queue(self, queue: usize) -> Self {
+        BatcherConfig { queue, ..self }
+    }
+
+    /// Most steps of one stream that wait for a batch.
+    #[must_use]
+    pub fn with_queue_of_stream(self, queue_of_stream: usize) -> Self {
+        BatcherConfig { queue_of_stream, ..self }
+    }
+
+    /// Starts the workers. `model` is called once for each, with the worker's device, and gives the state in which a
+    /// stream starts, of one row, and the function that makes a step of a batch: from the inputs and states of its
+    /// rows, in one order, to their outputs and new states.
+    ///
+    /// The step function runs on the worker's thread with the device's threads, so workers can share the weights of one
+    /// model, and without recording a graph. It must not depend on who shares a batch: where it fails, by an error or a
+    /// panic, it is called again with each row alone, so that only those rows fail that fail alone.
+    ///
+    /// # Errors
+    /// A limit of 0, no worker, an error of `model`, a state that is not of one row, or no thread.
+    pub fn start<S, X, Y, F>(&self, mut model: impl FnMut(&Device) -> Result<(S, F)>) -> Result<Batcher<X, Y>>
+    where
+        S: Carried + 'static,
+        X: Send + 'static,
+        Y: Send + 'static,
+        F: FnMut(&[X], &S) -> Result<(Vec<Y>, S)> + Send + 'static,
+    {
+        let mut batcher = Batcher {
+            workers: Vec::new(),
+            threads: Mutex::new(Vec::new()),
+            streams: Arc::new(AtomicUsize::new(0)),
+            max_streams: self.max_streams,
+        };
+        for (number, device) in self.devices()?.into_iter().enumerate() {
+            let (initial, step) = model(&device)?;
+            let mut slots = Slots::new(&device, initial);
+            // A state that cannot be divided into rows is found now.
+            let first = slots.open()?;
+            slots.close(first)?;
+            let queue = Arc::new(Queue::new(self.queue, self.queue_of_stream));
+            let counts = Arc::new(Counts::default());
+            let worker = Worker {
+                slots,
+                step,
+                queue: queue.clone(),
+                counts: counts.clone(),
+                max_batch: self.max_batch,
+            };
+            let name = format!("rnn-batcher-{number}");
+            let run = move || device.install(|| worker.run());
+            let thread = Builder::new().name(name).spawn(run).map_err(|error| Error::Unsupported {
+                what: format!("worker {number} of a batcher"),
+                why: format!("its thread does not start: {error}"),
+            })?;
+            batcher.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
+            batcher.workers.push(Handle { queue, counts, streams: Arc::default() });
+        }
+        Ok(batcher)
+    }
+
+    /// The device of each worker.
+    fn devices(&self) -> Result<Vec<Device>> {
+        let refused = |field, got: usize| Error::Config {
+            config: CONFIG,
+            field,
+            expected: "at least 1".into(),
+            got: got.to_string(),
+        };
+        let limits = [
+            ("max_batch", self.max_batch),
+            ("max_streams", self.max_streams),
+            ("queue", self.queue),
+            ("queue_of_stream", self.queue_of_stream),
+        ];
+        if let Some((field, got)) = limits.into_iter().find(|&(_, limit)| limit == 0) {
+            return Err(refused(field, got));
+        }
+        if let Some(devices) = &self.devices {
+            return if devices.is_empty() { Err(refused("devices", 0)) } else { Ok(devices.clone()) };
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        match self.workers.unwrap_or_else(cores) {
+            0 => Err(refused("workers", 0)),
+            workers => {
+                let one = CpuOptions::new().with_threads(1);
+                (0..workers).map(|_| Ok(Device::cpu_with(&one)?)).collect()
+            }
+        }
+    }
+}
