@@ -42,6 +42,7 @@ pub mod data;
 mod error;
 mod flat;
 mod functional;
+pub mod generate;
 mod init;
 pub mod io;
 #[doc(hidden)]
@@ -51,7 +52,6 @@ pub mod metrics;
 pub mod nn;
 pub mod optim;
 mod param;
-mod sampling;
 mod slots;
 mod snapshot;
 mod tensor;
@@ -60,9 +60,9 @@ mod warm_up;
 
 pub use autograd::{Gradients, Leaf, LeafId, backward, is_grad_enabled, no_grad};
 pub use error::{Error, Result};
+pub use generate::Sampling;
 pub use init::Init;
 pub use param::Param;
-pub use sampling::Sampling;
 pub use slots::{SlotId, Slots};
 pub use snapshot::Snapshot;
 pub use tensor::Tensor;
