@@ -16,6 +16,7 @@ use model::{CharLm, ModelConfig};
 use rnn_api::data::{
     Shares, StreamConfig, Streams, Vocabulary, VocabularyConfig, chronological_text, read_text,
 };
+use rnn_api::generate::Generation;
 use rnn_api::metrics::{Bigram, Likelihood};
 use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Event, Flow, Score};
@@ -96,6 +97,15 @@ struct Args {
     /// Sample only among the likeliest characters that together reach this probability.
     #[arg(long)]
     top_p: Option<f32>,
+    /// Sample only among characters at least this many times as likely as the likeliest.
+    #[arg(long)]
+    min_p: Option<f32>,
+    /// Divides the positive logits of characters that occurred, and multiplies their negative ones.
+    #[arg(long)]
+    repetition_penalty: Option<f32>,
+    /// How many of the latest characters that concerns; all by default.
+    #[arg(long, requires = "repetition_penalty")]
+    repetition_window: Option<usize>,
     #[command(flatten)]
     common: Common,
 }
@@ -106,8 +116,7 @@ fn main() -> Result<()> {
     match &args.generate {
         Some(path) => {
             let (model, vocabulary) = CharLm::load(path, &device)?;
-            println!("{}", generate(&model, &vocabulary, &args, &args.prompt)?);
-            Ok(())
+            generate(&model, &vocabulary, &args, &args.prompt, &device)
         }
         None => train(&args, &device),
     }
@@ -168,7 +177,7 @@ fn train(args: &Args, device: &Device) -> Result<()> {
     settings.early_stopping =
         args.updates.map_or_else(EarlyStopping::new, |n| EarlyStopping::new().with_max_steps(n));
     let mut trainer = settings.init(&model, optimizer)?;
-    trainer.validate(|| Ok(Score::min("nats", nats(&model, &validation)?).with_baseline(baseline)));
+    trainer.validate(|| Ok(Score::min("nats", nats(&model, &validation, device)?).with_baseline(baseline)));
     trainer.keep("config", &config)?.keep("vocabulary", &vocabulary)?;
     args.common.equip(&mut trainer)?;
     trainer.on_event(move |event: &Event<'_>| {
@@ -179,7 +188,7 @@ fn train(args: &Args, device: &Device) -> Result<()> {
         Ok(Flow::Continue)
     });
     trainer.fit_streams(&mut streams, |chunk, state| {
-        let (logits, state) = model.forward(chunk.x.values(), args.batch, state)?;
+        let (logits, state) = model.forward(&chunk.x.to_tensor(device)?, state)?;
         Ok((logits.cross_entropy(&chunk.y.to_tensor(device)?)?, state))
     })?;
 
@@ -188,46 +197,52 @@ fn train(args: &Args, device: &Device) -> Result<()> {
         args.common.say(format!("saved {}", path.display()));
     }
     if !args.common.quiet {
-        let prompt = if args.prompt.is_empty() { "\n" } else { &args.prompt };
-        println!("--- sample\n{}\n---", generate(&model, &vocabulary, args, prompt)?.trim());
+        println!("--- sample");
+        generate(&model, &vocabulary, args, &args.prompt, device)?;
+        println!("---");
     }
-    print_result("nats", nats(&model, &test)?, test_baseline, started);
+    print_result("nats", nats(&model, &test, device)?, test_baseline, started);
     Ok(())
 }
 
 /// Mean negative log-likelihood per character in nats, over the whole text.
-fn nats(model: &CharLm, text: &Streams<u32>) -> rnn_api::Result<f64> {
+fn nats(model: &CharLm, text: &Streams<u32>, device: &Device) -> rnn_api::Result<f64> {
     let (mut total, mut state) = (Likelihood::new(), None);
     no_grad(|| {
         for chunk in text.clone() {
-            let (logits, next) = model.forward(chunk.x.values(), chunk.x.dims()[1], state.as_ref())?;
+            let (logits, next) = model.forward(&chunk.x.to_tensor(device)?, state.as_ref())?;
             state = Some(next);
-            let mean = logits.cross_entropy(&chunk.y.to_tensor(logits.device())?)?.item()?;
+            let mean = logits.cross_entropy(&chunk.y.to_tensor(device)?)?.item()?;
             total.add_mean(mean.into(), chunk.x.values().len() as u64)?;
         }
         total.nats()
     })
 }
 
-fn generate(model: &CharLm, vocabulary: &Vocabulary, args: &Args, prompt: &str) -> Result<String> {
+/// Writes the prompt and what follows, symbol by symbol.
+fn generate(
+    model: &CharLm,
+    vocabulary: &Vocabulary,
+    args: &Args,
+    prompt: &str,
+    device: &Device,
+) -> Result<()> {
     let mut sampling = Sampling::new().with_temperature(args.temperature);
     sampling.top_k = args.top_k;
     sampling.top_p = args.top_p;
-    let key = RngKey::new(args.common.seed).derive(0x5341_4d50, 0);
+    sampling.min_p = args.min_p;
+    sampling.repetition_penalty = args.repetition_penalty;
+    sampling.repetition_window = args.repetition_window;
+    let generation = Generation::new(args.length).with_sampling(sampling).with_seed(args.common.seed);
     model.eval();
-    let (mut symbols, mut state) = (Vec::new(), None);
-    let mut next = vocabulary.encode(if prompt.is_empty() { "\n" } else { prompt })?;
-    no_grad(|| -> Result<()> {
-        for position in 0..args.length {
-            // The first pass reads the prompt, every later pass the character that was sampled.
-            let (logits, new_state) = model.forward(&next, 1, state.as_ref())?;
-            state = Some(new_state);
-            let all = logits.to_vec()?;
-            let symbol = sampling.sample(&all[all.len() - vocabulary.len()..], key, position as u64)?;
-            symbols.push(symbol as u32);
-            next = vec![symbol as u32];
-        }
-        Ok(())
-    })?;
-    Ok(format!("{prompt}{}", vocabulary.decode(&symbols)?))
+    let start = vocabulary.encode(if prompt.is_empty() { "\n" } else { prompt })?;
+    let step = |symbols: &Tensor, state: &AnyRnnState| model.forward(symbols, Some(state));
+    let mut out = std::io::stdout();
+    out.write_all(prompt.as_bytes())?;
+    for drawn in generation.symbols(device, &[start], model.start(1)?, step)? {
+        out.write_all(vocabulary.decode(&[drawn?.symbol])?.as_bytes())?;
+        out.flush()?;
+    }
+    writeln!(out)?;
+    Ok(())
 }

@@ -12,6 +12,7 @@ mod scenes;
 use anyhow::Result;
 use clap::Parser;
 use rnn_api::data::{BatchConfig, Batches, Shares, Vocabulary, VocabularyConfig, pad_indices, shuffled};
+use rnn_api::generate::Generation;
 use rnn_api::metrics::ExactMatch;
 use rnn_api::prelude::*;
 use rnn_api::train::{EarlyStopping, Score};
@@ -22,6 +23,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 const LONGEST: usize = 12;
+/// The word before the first and after the last.
+const END: u32 = 0;
 
 #[derive(Parser)]
 #[command(about = "Learns to put a vector of features into words")]
@@ -63,21 +66,11 @@ impl Describer {
 
     /// Generates the likeliest words, one after the other, for all rows at once.
     fn say(&self, features: &[f32], words: &Vocabulary, device: &Device) -> rnn_api::Result<Vec<String>> {
-        no_grad(|| {
-            let mut state = self.start(features, device)?;
-            let rows = features.len() / FEATURES;
-            let (mut last, mut said) = (vec![0u32; rows], vec![Vec::new(); rows]);
-            for _ in 0..LONGEST {
-                let (logits, next) =
-                    self.forward(&Tensor::from_indices(device, &last, &[1, rows])?, &state)?;
-                (last, state) = (logits.argmax(2)?, next);
-                said.iter_mut().zip(&last).for_each(|(said, &word)| said.push(word));
-            }
-            // Word 0 marks the start and the end of a sentence.
-            let until_end =
-                |said: Vec<u32>| said.into_iter().take_while(|&word| word != 0).collect::<Vec<_>>();
-            said.into_iter().map(|said| words.decode(&until_end(said))).collect()
-        })
+        let state = no_grad(|| self.start(features, device))?;
+        let starts = vec![[END]; features.len() / FEATURES];
+        let generation = Generation::greedy(LONGEST).with_stop([END]);
+        let said = generation.generate(device, &starts, state, |words, state| self.forward(words, state))?;
+        said.iter().map(|said| words.decode(&said.symbols)).collect()
     }
 }
 
@@ -128,9 +121,9 @@ fn main() -> Result<()> {
         let items = batch.copy(&split.train)?;
         let sentences = items.iter().map(|&item| words.encode(&scenes[item].1));
         let sentences: Vec<Vec<u32>> = sentences.collect::<rnn_api::Result<_>>()?;
-        let before = sentences.iter().map(|words| [&[0], &words[..]].concat()).collect::<Vec<_>>();
-        let after = sentences.iter().map(|words| [&words[..], &[0]].concat()).collect::<Vec<_>>();
-        let (x, y) = (pad_indices(&before, 0, None)?, pad_indices(&after, 0, None)?);
+        let before = sentences.iter().map(|words| [&[END], &words[..]].concat()).collect::<Vec<_>>();
+        let after = sentences.iter().map(|words| [&words[..], &[END]].concat()).collect::<Vec<_>>();
+        let (x, y) = (pad_indices(&before, END, None)?, pad_indices(&after, END, None)?);
         let (logits, _) =
             model.forward(&x.values.to_tensor(&device)?, &model.start(&features(&items), &device)?)?;
         let over = LossOptions::new().with_lengths(&x.lengths);

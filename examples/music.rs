@@ -5,14 +5,18 @@
 //! cargo run --release --example music -- --data JSB_Chorales.json         # Bach, in the networks of Chung et al. 2014
 //! cargo run --release --example music -- --data JSB_Chorales.json --cell gru --hidden 46 --save bach.safetensors
 //! cargo run --release --example music -- --load bach.safetensors --predict unfinished.json --out next.csv
+//! cargo run --release --example music -- --load bach.safetensors --predict unfinished.json --compose 32 --out finished.json
 //! ```
 
 #[path = "music/chords.rs"]
 mod chords;
+#[path = "music/compose.rs"]
+mod compose;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use rnn_api::data::{BatchConfig, Batches, Parts, PianoRolls, Sequence, pad, read_text};
+use rnn_api::generate::Generation;
 use rnn_api::io::{ModelFile, ModelWriter};
 use rnn_api::metrics::Likelihood;
 use rnn_api::prelude::*;
@@ -84,9 +88,19 @@ struct Files {
     /// written like --data.
     #[arg(long, value_name = "FILE", requires = "load", conflicts_with_all = ["Learning", "epochs", "log", "run"])]
     predict: Option<PathBuf>,
-    /// Write the predictions to this file, as CSV: a row per piece, the probability of every key.
-    #[arg(long, value_name = "CSV", requires = "predict")]
+    /// Write the predictions to this file, as CSV: a row per piece, the probability of every key. With --compose the
+    /// pieces, written like --predict.
+    #[arg(long, value_name = "FILE", requires = "predict")]
     out: Option<PathBuf>,
+    /// Continue every piece by this many chords instead: chords of the training part, which the model draws.
+    #[arg(long, value_name = "CHORDS", requires = "predict", value_parser = size)]
+    compose: Option<usize>,
+    /// Below 1 the draws of --compose favour likely chords, 0 always takes the likeliest.
+    #[arg(long, default_value_t = 1.0, requires = "compose")]
+    temperature: f32,
+    /// Draw only among the likeliest chords that together reach this probability.
+    #[arg(long, default_value_t = 0.9, requires = "compose")]
+    top_p: f32,
 }
 
 model!(struct Chords, ChordsConfig { rnn: AnyRnnConfig, head: LinearConfig });
@@ -182,7 +196,8 @@ fn train(Args { learning, files, common }: &Args, started: Instant) -> Result<()
     common.equip(&mut trainer)?;
     trainer.fit(batches, |batch| Ok(model.nats(&batch.pick(&train)?, &device)?.0))?;
     if let Some(path) = &files.save {
-        let writer = ModelWriter::new(&config)?.keep("lowest", &learning.lowest)?;
+        let chords = compose::chords(train.iter().flat_map(|(x, y)| [x, y]));
+        let writer = ModelWriter::new(&config)?.keep("lowest", &learning.lowest)?.keep("chords", &chords)?;
         writer.save(&model, path).with_context(|| format!("--save {}", path.display()))?;
     }
     print_result("nats", model.evaluate(&test, &device)?, baseline, started);
@@ -202,17 +217,43 @@ fn read_pieces(file: &Path, lowest: usize) -> Result<Parts<Vec<Sequence>>> {
     }
 }
 
-/// Predicts the chord after each piece of a file with a saved model.
+/// Predicts the chord after each piece of a file with a saved model, or continues the pieces.
 fn predict(model: &Path, file: &Path, args: &Args) -> Result<()> {
     let device = args.common.device()?;
     let saved = ModelFile::read(model).context("--load")?;
     let (model, lowest): (Chords, usize) = (saved.model::<ChordsConfig>(&device)?, saved.kept("lowest")?);
     let parts = read_pieces(file, lowest)?;
+    let text = match args.files.compose {
+        Some(chords) => {
+            let sampling = Sampling::new().with_temperature(args.files.temperature);
+            let sampling = sampling.with_top_p(args.files.top_p);
+            let generation = Generation::new(chords).with_sampling(sampling).with_seed(args.common.seed);
+            let pieces = [parts.train, parts.validation, parts.test].concat();
+            let known = saved.kept("chords")?;
+            let more = compose::compose(&model, known, &pieces, &generation, &device)?;
+            compose::json(&pieces, &more, lowest)
+        }
+        None => next_chords(&model, parts, lowest, &device)?,
+    };
+    match &args.files.out {
+        Some(path) => std::fs::write(path, text).with_context(|| format!("--out {}", path.display()))?,
+        None => print!("{text}"),
+    }
+    Ok(())
+}
+
+/// The probabilities of all keys after each piece as CSV.
+fn next_chords(
+    model: &Chords,
+    parts: Parts<Vec<Sequence>>,
+    lowest: usize,
+    device: &Device,
+) -> Result<String> {
     let keys: Vec<String> = (lowest..lowest + KEYS).map(|key| key.to_string()).collect();
     let mut text = format!("part,piece,{}\n", keys.join(","));
     for (part, pieces) in [("train", parts.train), ("valid", parts.validation), ("test", parts.test)] {
         for (number, piece) in pieces.iter().enumerate() {
-            let x = pad(&[piece], None)?.values.to_tensor(&device)?;
+            let x = pad(&[piece], None)?.values.to_tensor(device)?;
             let probabilities =
                 no_grad(|| model.head.forward(&model.rnn.forward(&x, None)?.last()?)?.sigmoid())?;
             let row: Vec<String> = probabilities.to_vec()?.iter().map(|p| format!("{p:.6}")).collect();
@@ -220,9 +261,5 @@ fn predict(model: &Path, file: &Path, args: &Args) -> Result<()> {
             let _ = writeln!(text, "{part},{},{}", number + 1, row.join(","));
         }
     }
-    match &args.files.out {
-        Some(path) => std::fs::write(path, text).with_context(|| format!("--out {}", path.display()))?,
-        None => print!("{text}"),
-    }
-    Ok(())
+    Ok(text)
 }

@@ -78,12 +78,12 @@ fn main() -> Result<()> {
     let model = TranslatorConfig::new(sources.len(), targets.len(), args.hidden).init(&device, seed)?;
     let source_of = |item: usize| &encoded[item].0[..];
     let translate = |items: &[usize], beam: usize| -> rnn_api::Result<Vec<Vec<u32>>> {
-        no_grad(|| match beam {
-            1 => {
-                model.greedy(&items.iter().map(|&item| source_of(item)).collect::<Vec<_>>(), longest, &device)
-            }
-            _ => items.iter().map(|&item| model.beam(source_of(item), beam, longest, &device)).collect(),
-        })
+        let mut all = Vec::with_capacity(items.len());
+        for items in items.chunks(1000_usize.div_ceil(beam)) {
+            let sources: Vec<&[u32]> = items.iter().map(|&item| source_of(item)).collect();
+            all.extend(model.translate(&sources, beam, longest, &device)?);
+        }
+        Ok(all)
     };
     let exact = |said: &[Vec<u32>], items: &[usize]| {
         let mut exact = ExactMatch::new();
@@ -118,8 +118,7 @@ fn main() -> Result<()> {
         let y = pad_indices(&after, END, None)?;
         let over = LossOptions::new().with_lengths(&y.lengths);
         let step = |before: &Tensor, state: &GruState| model.decode(before, &of, state);
-        let logits =
-            Decoding::new(END, END).forced(&device, y.values.values(), items.len(), &of.state, step)?;
+        let logits = Decoding::new(END).forced(&device, y.values.values(), items.len(), &of.state, step)?;
         logits.cross_entropy_over(&y.values.to_tensor(&device)?, &CrossEntropyOptions::default(), &over)
     })?;
 

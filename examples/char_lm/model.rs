@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use rnn_api::data::Vocabulary;
 use rnn_api::io;
+use rnn_api::nn::Visitor;
 use rnn_api::prelude::*;
 use rnn_examples::cell::{Cell, config};
 use serde::{Deserialize, Serialize};
@@ -23,24 +24,54 @@ pub(crate) struct ModelConfig {
 
 pub(crate) struct CharLm {
     config: ModelConfig,
-    device: Device,
-    embedding: Option<Embedding>,
+    embedding: Input,
     rnn: AnyRnn,
     head: Linear,
 }
 module!(CharLm { embedding, rnn, head });
+
+/// Vectors of symbols.
+enum Input {
+    Embedding(Embedding),
+    /// The rows of the unit matrix `[V, V]`.
+    OneHot(Tensor),
+}
+
+impl Module for Input {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        match self {
+            Input::Embedding(table) => table.visit(visitor),
+            Input::OneHot(_) => {}
+        }
+    }
+}
+
+impl Input {
+    fn new(symbols: usize, width: usize, device: &Device, seed: u64) -> rnn_api::Result<Self> {
+        if width > 0 {
+            return Ok(Input::Embedding(EmbeddingConfig::new(symbols, width).init(device, seed)?));
+        }
+        let unit = (0..symbols * symbols).map(|n| f32::from(u8::from(n / symbols == n % symbols)));
+        Ok(Input::OneHot(Tensor::from_vec(device, unit.collect(), &[symbols, symbols])?))
+    }
+
+    fn forward(&self, symbols: &Tensor) -> rnn_api::Result<Tensor> {
+        match self {
+            Input::Embedding(table) => table.forward(symbols),
+            Input::OneHot(rows) => rows.gather(symbols),
+        }
+    }
+}
 
 impl CharLm {
     pub(crate) fn new(config: ModelConfig, device: &Device, seed: u64) -> Result<Self> {
         let ModelConfig { cell, symbols, embedding, hidden, layers, dropout } = config;
         let inputs = if embedding == 0 { symbols } else { embedding };
         let rnn = config!(cell, inputs, hidden, with_num_layers(layers), with_dropout(dropout));
-        let table = EmbeddingConfig::new(symbols, embedding);
         Ok(CharLm {
-            embedding: (embedding > 0).then(|| table.init(device, seed + 1)).transpose()?,
+            embedding: Input::new(symbols, embedding, device, seed + 1)?,
             head: LinearConfig::new(hidden, symbols).init(device, seed + 2)?,
             rnn: rnn.init(device, seed)?,
-            device: device.clone(),
             config,
         })
     }
@@ -48,23 +79,16 @@ impl CharLm {
     /// Maps symbols `[T, B]` to logits `[T, B, V]` and returns the state after the last step.
     pub(crate) fn forward(
         &self,
-        symbols: &[u32],
-        batch: usize,
+        symbols: &Tensor,
         state: Option<&AnyRnnState>,
-    ) -> Result<(Tensor, AnyRnnState), rnn_api::Error> {
-        let (steps, width) = (symbols.len() / batch, self.config.symbols);
-        let x = match &self.embedding {
-            Some(table) => table.forward(&Tensor::from_indices(&self.device, symbols, &[steps, batch])?)?,
-            None => {
-                let mut rows = vec![0f32; symbols.len() * width];
-                for (row, &symbol) in rows.chunks_mut(width).zip(symbols) {
-                    row[symbol as usize] = 1.0;
-                }
-                Tensor::from_vec(&self.device, rows, &[steps, batch, width])?
-            }
-        };
-        let out = self.rnn.forward(&x, state)?;
+    ) -> rnn_api::Result<(Tensor, AnyRnnState)> {
+        let out = self.rnn.forward(&self.embedding.forward(symbols)?, state)?;
         Ok((self.head.forward(&out.y)?, out.state))
+    }
+
+    /// The state before the first symbol of as many rows.
+    pub(crate) fn start(&self, rows: usize) -> rnn_api::Result<AnyRnnState> {
+        self.rnn.zero_state(rows)
     }
 
     /// Saves the weights under PyTorch's names, and configuration and vocabulary as metadata.

@@ -1,7 +1,7 @@
 //! Encoder and decoder with attention (Bahdanau et al. 2015, in the multiplicative form of Luong et al. 2015).
 
 use rnn_api::data::pad_indices;
-use rnn_api::nn::Decoding;
+use rnn_api::generate::{BeamSearch, Generation};
 use rnn_api::prelude::*;
 
 /// Symbol 0 marks the start and the end of a target.
@@ -66,55 +66,26 @@ impl Translator {
         Ok((self.head.forward(&self.combine.forward(&both)?.tanh()?)?, out.state))
     }
 
-    /// Generates the likeliest symbols, one after the other, for all sources at once.
-    pub(crate) fn greedy(
+    /// The likeliest symbols, one after the other, or by beam search if `beam` is above 1; for all sources at once.
+    pub(crate) fn translate(
         &self,
         sources: &[&[u32]],
+        beam: usize,
         longest: usize,
         device: &Device,
     ) -> rnn_api::Result<Vec<Vec<u32>>> {
-        let of = self.encode(sources, device)?;
+        // Each beginning of a beam has its row of the encodings.
+        let rows: Vec<&[u32]> = sources.iter().flat_map(|&source| vec![source; beam]).collect();
+        let of = no_grad(|| self.encode(&rows, device))?;
         let step = |before: &Tensor, state: &GruState| self.decode(before, &of, state);
-        Decoding::new(END, END).greedy(device, sources.len(), longest, &of.state, step)
-    }
-
-    /// Beam search: at every step the `width` likeliest beginnings are kept.
-    pub(crate) fn beam(
-        &self,
-        source: &[u32],
-        width: usize,
-        longest: usize,
-        device: &Device,
-    ) -> rnn_api::Result<Vec<u32>> {
-        let of = self.encode(&[source], device)?;
-        let mut beams: Vec<(f32, Vec<u32>, GruState)> = vec![(0.0, Vec::new(), of.state.clone())];
-        let mut best: Option<(f32, Vec<u32>)> = None;
-        for _ in 0..=longest {
-            let mut grown = Vec::new();
-            for (total, symbols, state) in &beams {
-                let last = symbols.last().copied().unwrap_or(END);
-                let (logits, next) =
-                    self.decode(&Tensor::from_indices(device, &[last], &[1, 1])?, &of, state)?;
-                let logs = logits.log_softmax()?.to_vec()?;
-                grown.extend(
-                    (0u32..)
-                        .zip(logs)
-                        .map(|(symbol, log)| (total + log, symbols.clone(), symbol, next.clone())),
-                );
-            }
-            grown.sort_by(|a, b| b.0.total_cmp(&a.0));
-            beams.clear();
-            for (total, mut symbols, symbol, state) in grown.into_iter().take(width) {
-                if symbol != END {
-                    symbols.push(symbol);
-                    beams.push((total, symbols, state));
-                } else if best.as_ref().is_none_or(|(other, _)| total > *other) {
-                    best = Some((total, symbols));
-                }
-            }
-            // Scores only fall, so beginnings that are worse than the best complete result cannot overtake it.
-            beams.retain(|(total, ..)| best.as_ref().is_none_or(|(other, _)| total > other));
+        let prompts = vec![[END]; sources.len()];
+        if beam == 1 {
+            let greedy = Generation::greedy(longest).with_stop([END]);
+            let found = greedy.generate(device, &prompts, of.state.clone(), step)?;
+            return Ok(found.into_iter().map(|row| row.symbols).collect());
         }
-        Ok(best.map(|(_, symbols)| symbols).unwrap_or_default())
+        let search = BeamSearch::new(beam, longest).with_stop([END]);
+        let found = search.search(device, &prompts, &of.state, step)?;
+        Ok(found.into_iter().map(|mut best| best.swap_remove(0).symbols).collect())
     }
 }

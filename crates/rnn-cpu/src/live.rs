@@ -71,6 +71,7 @@ impl LiveDense {
     /// `y = W x + b`
     #[inline]
     pub fn apply(&self, x: &[f32], y: &mut [f32]) {
+        assert_eq!(y.len(), self.bias.len());
         let of = Dots { weights: &self.weights, bias: &self.bias, x: &x[..self.inputs], y };
         simd::dispatch(self.isa, of);
     }
@@ -95,11 +96,13 @@ impl SimdKernel for Dots<'_> {
         let (inputs, vectors) = (self.x.len(), self.x.len() / S::LANES);
         let rest = inputs - vectors * S::LANES;
         let stride = inputs.next_multiple_of(S::LANES);
-        for ((row, bias), y) in self.weights.chunks_exact(stride).zip(self.bias).zip(self.y) {
+        assert!(self.weights.len() >= self.y.len() * stride);
+        for (n, (bias, y)) in self.bias.iter().zip(self.y).enumerate() {
             let mut sums = [S::splat(0.0); CHAINS];
-            // SAFETY: a row has `vectors` whole vectors of weights, as x has, and one more if x has a rest.
+            // SAFETY: every output has a row, which has `vectors` whole vectors of weights, as x has, and one more if x has a
+            // rest.
             unsafe {
-                let (x, w) = (self.x.as_ptr(), row.as_ptr());
+                let (x, w) = (self.x.as_ptr(), self.weights.as_ptr().add(n * stride));
                 let vector = |n: usize, sum: S::V| {
                     S::fma(S::load(x.add(n * S::LANES)), S::load(w.add(n * S::LANES)), sum)
                 };

@@ -2,7 +2,7 @@
 
 use super::LiveError;
 use super::builder::PipelineBuilder;
-use super::stage::{Kind, Stage};
+use super::stage::{Kind, Stage, copy};
 use rnn_runtime::live::FlushSubnormals;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -95,22 +95,26 @@ impl Pipeline {
     /// Slices that do not have whole samples, or not as many. The state is then unchanged.
     pub fn process(&mut self, x: &[f32], y: &mut [f32]) -> Result<(), LiveError> {
         let (inputs, outputs, op) = (self.inputs, self.outputs, "process");
-        if !x.len().is_multiple_of(inputs) {
+        let Some(samples) = whole(x.len(), inputs) else {
             return Err(LiveError::Samples { op, arg: "x", of: inputs, got: x.len() });
-        }
-        let expected = (x.len() / inputs).saturating_mul(outputs);
+        };
+        let expected = samples.saturating_mul(outputs);
         if y.len() != expected {
             return Err(LiveError::Length { op, arg: "y", expected, got: y.len() });
         }
         let _flushed = FlushSubnormals::on();
-        for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs)) {
+        for n in 0..samples {
+            let (x, y) = (&x[n * inputs..][..inputs], &mut y[n * outputs..][..outputs]);
+            let Some((last, mut rest)) = self.stages.split_last_mut() else {
+                copy(y, x);
+                continue;
+            };
             let mut below: Option<&Stage> = None;
-            let mut rest = &mut self.stages[..];
             while let Some((stage, above)) = rest.split_first_mut() {
                 stage.run(below.map_or(x, Stage::output), x);
                 (below, rest) = (Some(&*stage), above);
             }
-            y.copy_from_slice(below.map_or(x, Stage::output));
+            last.run_into(below.map_or(x, Stage::output), x, y);
         }
         Ok(())
     }
@@ -167,6 +171,13 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// The number of samples in `len` values, if these are whole samples. A division would take as long as a tenth of a small
+/// network.
+#[inline]
+fn whole(len: usize, of: usize) -> Option<usize> {
+    if of == 1 { Some(len) } else { len.is_multiple_of(of).then(|| len / of) }
 }
 
 /// Gives all recurrent stages the state in `values`.

@@ -44,21 +44,48 @@ impl Stage {
         }
     }
 
-    /// One sample. `input` is that of the pipeline.
+    /// One sample, to [`output`](Self::output). `input` is that of the pipeline.
     #[inline]
     pub(super) fn run(&mut self, x: &[f32], input: &[f32]) {
-        let out = &mut self.out[..];
         match &mut self.kind {
-            Kind::Recurrent(stack) => return stack.step(x),
-            Kind::Linear(dense) => return dense.apply(x, out),
-            _ => out.copy_from_slice(x),
+            Kind::Recurrent(stack) => stack.step(x),
+            kind => kind.run_into(x, input, &mut self.out),
         }
-        match &self.kind {
+    }
+
+    /// The same to a slice.
+    #[inline]
+    pub(super) fn run_into(&mut self, x: &[f32], input: &[f32], out: &mut [f32]) {
+        self.kind.run_into(x, input, out);
+    }
+}
+
+impl Kind {
+    #[inline]
+    fn run_into(&mut self, x: &[f32], input: &[f32], out: &mut [f32]) {
+        match self {
+            Kind::Recurrent(stack) => {
+                stack.step(x);
+                return copy(out, stack.output());
+            }
+            Kind::Linear(dense) => return dense.apply(x, out),
+            _ => copy(out, x),
+        }
+        match self {
             Kind::Unary(op) => unary_in_place(*op, out),
             Kind::Activation(activation) => activate_in_place(*activation, out),
             Kind::Softmax => softmax_in_place(out),
             Kind::Residual => out.iter_mut().zip(input).for_each(|(out, input)| *out += input),
             Kind::Recurrent(_) | Kind::Linear(_) => {}
         }
+    }
+}
+
+/// A copy without a call for the most frequent case, one value.
+#[inline]
+pub(super) fn copy(to: &mut [f32], from: &[f32]) {
+    match (to, from) {
+        ([to], [from]) => *to = *from,
+        (to, from) => to.copy_from_slice(from),
     }
 }

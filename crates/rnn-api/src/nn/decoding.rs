@@ -1,14 +1,15 @@
-//! The decoder of an encoder-decoder: what it sees before each symbol, in training and in use.
+//! The decoder of an encoder-decoder: what it sees before each symbol in training.
 
-use crate::autograd::no_grad;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use rnn_runtime::{Device, RngKey};
 
-/// Decoding of symbols with a network of your own: `step(before, &state)` maps symbols `[S, B]` to the logits `[S, B, V]` of
-/// the symbol after each, and returns the state after them. The network is any function; the state is any type.
+/// Training of a decoder, a network of your own: `step(before, &state)` maps symbols `[S, B]` to the logits `[S, B, V]` of
+/// the symbol after each, and returns the state after them. The network is any function; the state is any type. In use,
+/// [`Generation`](crate::generate::Generation) runs the same function.
 ///
 /// ```
+/// use rnn_api::generate::Generation;
 /// use rnn_api::nn::Decoding;
 /// use rnn_api::prelude::*;
 /// # fn main() -> rnn_api::Result<()> {
@@ -21,28 +22,26 @@ use rnn_runtime::{Device, RngKey};
 ///     Ok((head.forward(&out.y)?, out.state))
 /// };
 /// let encoded = gru.zero_state(2)?; // the state of an encoder, for two rows
-/// let decoding = Decoding::new(0, 0);
+/// let decoding = Decoding::new(0); // symbol 0 starts a target, and ends it
 ///
 /// let targets = [3, 1, 2, 0, 0, 0]; // [T, B] = [3, 2]: rows 3 2 0 and 1 0 0
 /// let logits = decoding.forced(&device, &targets, 2, &encoded, step)?;
 /// let loss = logits.cross_entropy(&Tensor::from_indices(&device, &targets, &[3, 2])?)?;
 /// # let _ = loss;
-/// let symbols: Vec<Vec<u32>> = decoding.greedy(&device, 2, 10, &encoded, step)?;
-/// # assert_eq!(symbols.len(), 2);
+/// let rows = Generation::greedy(10).with_stop([0]).generate(&device, &[[0], [0]], encoded, step)?;
+/// # assert_eq!(rows.len(), 2);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoding {
     /// The symbol before the first.
     pub start: u32,
-    /// The symbol after the last. It may be the same.
-    pub end: u32,
 }
 
 impl Decoding {
-    /// With these symbols at the start and the end.
-    pub fn new(start: u32, end: u32) -> Self {
-        Decoding { start, end }
+    /// With this symbol at the start.
+    pub fn new(start: u32) -> Self {
+        Decoding { start }
     }
 
     /// Teacher forcing: the logits `[T, B, V]` of targets `[T, B]`, where the network sees the true symbol before each. It is
@@ -103,39 +102,6 @@ impl Decoding {
         }
         Tensor::concat(&all.iter().collect::<Vec<_>>(), 0)
     }
-
-    /// The likeliest symbol one after the other, for all rows at once, without a graph: per row the symbols before the end, at
-    /// most `longest`.
-    ///
-    /// # Errors
-    /// Any error of `step`.
-    pub fn greedy<S>(
-        &self,
-        device: &Device,
-        rows: usize,
-        longest: usize,
-        state: &S,
-        mut step: impl FnMut(&Tensor, &S) -> Result<(Tensor, S)>,
-    ) -> Result<Vec<Vec<u32>>> {
-        let (mut last, mut found) = (vec![self.start; rows], vec![Vec::new(); rows]);
-        let (mut ended, mut reached) = (vec![false; rows], None);
-        for _ in 0..longest {
-            let symbols = Tensor::from_indices(device, &last, &[1, rows])?;
-            let (logits, next) = no_grad(|| step(&symbols, reached.as_ref().unwrap_or(state)))?;
-            last = logits.argmax(2)?;
-            for ((&symbol, found), ended) in last.iter().zip(&mut found).zip(&mut ended) {
-                *ended |= symbol == self.end;
-                if !*ended {
-                    found.push(symbol);
-                }
-            }
-            if ended.iter().all(|&ended| ended) {
-                break;
-            }
-            reached = Some(next);
-        }
-        Ok(found)
-    }
 }
 
 /// T of targets `[T, B]`.
@@ -182,7 +148,7 @@ mod tests {
     #[test]
     fn teacher_forcing_sees_the_truth() {
         let device = Device::cpu();
-        let decoding = Decoding::new(START, 0);
+        let decoding = Decoding::new(START);
         let logits = decoding.forced(&device, &TARGETS, 2, &vec![0, 2], adding(&device)).unwrap();
         // Row 0 sees 1 3 2 4 from 0 on, row 1 sees 1 5 2 1 from 2 on.
         assert_eq!(logits.argmax(2).unwrap(), [1, 3, 4, 1, 6, 3, 3, 4]);
@@ -192,7 +158,7 @@ mod tests {
     #[test]
     fn scheduled_sampling_lies_between_truth_and_own_symbols() {
         let device = Device::cpu();
-        let decoding = Decoding::new(START, 0);
+        let decoding = Decoding::new(START);
         let scheduled = |truth: f32, key: u64| {
             let (state, step) = (vec![0, 2], adding(&device));
             let logits = decoding.scheduled(&device, &TARGETS, 2, truth, RngKey::new(key), &state, step);
@@ -206,19 +172,9 @@ mod tests {
     }
 
     #[test]
-    fn greedy_rows_end_on_their_own() {
-        let device = Device::cpu();
-        let rows = Decoding::new(START, 6).greedy(&device, 2, 5, &vec![0, 2], adding(&device)).unwrap();
-        // 1 2 4 1 2 never meets 6; 3 6 ends.
-        assert_eq!(rows, [vec![1, 2, 4, 1, 2], vec![3]]);
-        let none = Decoding::new(START, 6).greedy(&device, 2, 0, &vec![0, 2], adding(&device)).unwrap();
-        assert_eq!(none, [vec![0; 0], vec![]]);
-    }
-
-    #[test]
     fn targets_are_whole_steps() {
         let device = Device::cpu();
-        let decoding = Decoding::new(START, 0);
+        let decoding = Decoding::new(START);
         for (targets, rows) in [(&TARGETS[..7], 2), (&TARGETS, 0), (&[], 2)] {
             let error = decoding.forced(&device, targets, rows, &vec![0, 0], adding(&device)).unwrap_err();
             assert!(error.to_string().contains("targets must be [T, B] of whole steps"), "{error}");

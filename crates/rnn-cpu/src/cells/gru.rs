@@ -3,7 +3,7 @@
 //!
 //! `n = act(x_n + r*(U_n h + b_hn))` or `n = act(x_n + U_n (r*h) + b_hn)`, `h' = (1-z)*n + z*h`.
 
-use super::super::simd::Simd;
+use super::super::simd::{Simd, vecmath::activate};
 use super::rows::{Preactivations, RowGrads, RowOut, SLOTS, forward_units};
 use super::{CellMath, Clipped, Element, RowCellMath, Slots};
 use rnn_kernels::cell::{Activation, CellSpec};
@@ -67,6 +67,14 @@ impl CellMath for Gru {
             at.set_aux::<S>(un);
         }
         mix::<S>(z, n, at)
+    }
+
+    const FIRST: &'static [Activation] = &[Activation::Sigmoid; 2];
+
+    #[inline(always)]
+    fn finish<S: Simd>(product: Slots<'_>, at: &Element) -> S::V {
+        let [r, z, xn, un] = [0, 1, 2, 3].map(|slot| product.get::<S>(slot));
+        mix::<S>(z, activate::<S>(Activation::Tanh, S::fma(r, un, xn)), at)
     }
 
     #[inline(always)]

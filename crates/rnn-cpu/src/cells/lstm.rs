@@ -78,6 +78,21 @@ impl<const GATES: usize> CellMath for Lstm<'_, GATES> {
         S::mul(o, activate::<S>(self.output, c))
     }
 
+    const FIRST: &'static [Activation] = {
+        const GATE: Activation = Activation::Sigmoid;
+        if Self::COUPLED { &[GATE, Activation::Tanh, GATE] } else { &[GATE, GATE, Activation::Tanh, GATE] }
+    };
+
+    #[inline(always)]
+    fn finish<S: Simd>(gates: Slots<'_>, at: &Element) -> S::V {
+        let gate = |gate: usize| gates.get::<S>(gate);
+        let i = gate(0);
+        let f = if Self::COUPLED { S::sub(S::splat(1.0), i) } else { gate(1) };
+        let c = Self::PLAIN.state::<S>([i, f, gate(Self::G)], at.aux_prev::<S>(), at);
+        at.set_aux::<S>(c);
+        S::mul(gate(Self::O), activate::<S>(Activation::Tanh, c))
+    }
+
     #[inline(always)]
     fn backward<S: Simd>(&self, dh: S::V, at: &Element) {
         let c = self.new_state::<S>(at);

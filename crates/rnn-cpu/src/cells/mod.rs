@@ -75,6 +75,17 @@ pub(crate) trait CellMath: Copy + PartialEq + Send + Sync {
     /// One step.
     fn forward<S: Simd>(&self, product: Slots<'_>, at: &Element, training: bool) -> S::V;
 
+    /// The activations with which a step of a plain cell begins, in place of its first products, slot by slot: those that
+    /// need neither the state nor other gates. A driver that applies them to all units before it calls
+    /// [`finish`](Self::finish) has independent work for the processor. None if a step is not divided.
+    const FIRST: &'static [Activation] = &[];
+
+    /// The rest of the step of a plain cell, not in training; the bits are those of [`forward`](Self::forward).
+    #[inline(always)]
+    fn finish<S: Simd>(product: Slots<'_>, at: &Element) -> S::V {
+        Self::PLAIN.forward::<S>(product, at, false)
+    }
+
     /// The gradient of one step.
     fn backward<S: Simd>(&self, dh: S::V, at: &Element);
 }

@@ -8,7 +8,7 @@
 
 use super::super::cells::{CellMath, Element, Row, RowMemory, RowNoise, Slots, fused_cell};
 use super::super::memory::{Aligned, CpuBuffer, CpuDevice};
-use super::super::simd::{self, Isa, Simd, SimdKernel};
+use super::super::simd::{self, Isa, Simd, SimdKernel, vecmath};
 use super::super::tile::multiply_panels;
 use super::pack::{
     DriverWeights, ForwardWeights, LayerWeights, PanelRow, Sizes, panel_products, panel_slots,
@@ -114,7 +114,7 @@ struct LiveLayer {
     zones: Aligned,
     /// Whether the cell has no options.
     plain: bool,
-    /// Two rows of h, a row of c, and the products of [`MOST_PANELS`].
+    /// Two rows of h, a row of c, and the products of all panels.
     memory: Aligned,
     /// Whether h is in the second row.
     flipped: bool,
@@ -166,7 +166,7 @@ impl LiveLayer {
             zones[..padded].fill(rates.zoneout_h);
             zones[padded..].fill(rates.zoneout_c);
         }
-        let memory = Aligned::zeros(3 * padded + MOST_PANELS * slots * lanes)?;
+        let memory = Aligned::zeros(3 * padded + count * slots * lanes)?;
         let stride = depth * products * lanes;
         let plain = !zoned && is_plain(&spec, &per_unit);
         Ok(LiveLayer {
@@ -319,17 +319,23 @@ impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> SimdKe
         let count = self.row.h_out.len() / (Self::GROUPS * S::LANES);
         // An odd panel goes with two others: alone it would leave the multipliers idle half of the time.
         let odd = if count % 2 == 1 { count.min(MOST_PANELS) } else { 0 };
-        // SAFETY: the layer was packed for these sizes, and its memory has a padded row for each array and a tile of
-        // `MOST_PANELS` panels; see `LiveLayer::new`.
+        // SAFETY: the layer was packed for these sizes, and its memory has a padded row for each array and a tile of all
+        // panels; see `LiveLayer::new`.
         unsafe {
             match odd {
                 0 => {}
-                1 => self.panels::<S, 1>(0),
-                _ => self.panels::<S, MOST_PANELS>(0),
+                1 => self.products::<S, 1>(0),
+                _ => self.products::<S, MOST_PANELS>(0),
             }
             for first in (odd..count).step_by(2) {
-                self.panels::<S, 2>(first);
+                self.products::<S, 2>(first);
             }
+            // One pass over all units for each part of the cell. A unit's own activations wait for each other, so units
+            // that went through the whole cell one vector after the other would leave the processor idle.
+            if PLAIN && !C::FIRST.is_empty() {
+                (0..count).for_each(|panel| self.activate::<S>(panel));
+            }
+            (0..count).for_each(|panel| self.cells::<S>(panel));
         }
     }
 }
@@ -338,14 +344,20 @@ impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> LiveSt
     /// Vectors of units in a panel.
     const GROUPS: usize = NV / C::GATES;
 
-    /// `P` panels from `first` on: products, then cells.
+    /// Where a slot of a panel is in the tile.
+    #[inline(always)]
+    fn place<S: Simd>(&mut self, panel: usize, slot: usize) -> *mut f32 {
+        self.row.tile.as_mut_ptr().wrapping_add((panel * SLOTS + slot) * S::LANES)
+    }
+
+    /// The products of `P` panels from `first` on.
     ///
     /// # Safety
-    /// The panels exist, the tile has room for `P` of them, and all rows are padded.
+    /// The panels exist, the tile has room for them, and all rows are padded.
     #[inline(always)]
-    unsafe fn panels<S: Simd, const P: usize>(&mut self, first: usize) {
+    unsafe fn products<S: Simd, const P: usize>(&mut self, first: usize) {
         let depth = if C::RECURRENT_PRODUCT { self.row.hidden } else { 0 };
-        let (inputs, tile) = (self.row.inputs, self.row.tile.as_mut_ptr());
+        let (inputs, tile) = (self.row.inputs, self.place::<S>(first, 0));
         // SAFETY: a panel has I rows of W and then the rows of U; slots are below `SLOTS`.
         unsafe {
             let bias = |p: usize, slot: usize| {
@@ -376,8 +388,20 @@ impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> LiveSt
                     S::store(place(p, PanelRow::<NV, SLOTS>::slot(v)), acc[p][v]);
                 }
             }
-            for p in 0..P {
-                self.cells::<S>(first + p, place(p, 0));
+        }
+    }
+
+    /// The activations of a panel that need no state, in place.
+    ///
+    /// # Safety
+    /// The tile has the panel's products.
+    #[inline(always)]
+    unsafe fn activate<S: Simd>(&mut self, panel: usize) {
+        for group in 0..Self::GROUPS {
+            for (slot, &activation) in C::FIRST.iter().enumerate() {
+                let at = self.place::<S>(panel, group * (SLOTS / Self::GROUPS) + slot);
+                // SAFETY: a group has a slot for each of its first activations.
+                unsafe { S::store(at, vecmath::activate::<S>(activation, S::load(at))) };
             }
         }
     }
@@ -387,9 +411,9 @@ impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> LiveSt
     /// # Safety
     /// The tile has the panel's products, and all rows are padded.
     #[inline(always)]
-    unsafe fn cells<S: Simd>(&mut self, panel: usize, tile: *const f32) {
+    unsafe fn cells<S: Simd>(&mut self, panel: usize) {
         let group_slots = SLOTS / Self::GROUPS;
-        let cell = if PLAIN { C::PLAIN } else { self.cell };
+        let tile = self.place::<S>(panel, 0);
         // SAFETY: the rows are as long as h', and no other handle to them is in use. Cells without gates kept for a
         // backward pass touch no other memory.
         unsafe {
@@ -402,7 +426,11 @@ impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> LiveSt
                 }
                 let at = at.whole::<S>(j);
                 let product = Slots::new(tile.add(group * group_slots * S::LANES), group_slots * S::LANES);
-                let h = cell.forward::<S>(product, &at, false);
+                let h = if PLAIN {
+                    C::finish::<S>(product, &at)
+                } else {
+                    self.cell.forward::<S>(product, &at, false)
+                };
                 y.set::<S>(&at, at.mixed_h::<S>(h));
             }
         }

@@ -12,7 +12,12 @@ use rnn_kernels::cell::Activation;
 #[inline(always)]
 fn exp_parts<S: Simd>(x: S::V) -> (S::V, S::V) {
     // `min(a, b)` returns b for NaN, so the data stands second and NaN survives.
-    let x = S::max(S::splat(-87.3), S::min(S::splat(88.0), x));
+    exp_parts_within::<S>(S::max(S::splat(-87.3), S::min(S::splat(88.0), x)))
+}
+
+/// The same for x that is in the range, or NaN.
+#[inline(always)]
+fn exp_parts_within<S: Simd>(x: S::V) -> (S::V, S::V) {
     let n = S::round(S::mul(x, S::splat(std::f32::consts::LOG2_E)));
     // ln 2 in two parts: n * HIGH is exact for |n| < 2^15.
     let r = S::fma(n, S::splat(-0.693_359_4), x);
@@ -47,7 +52,7 @@ pub fn sigmoid<S: Simd>(x: S::V) -> S::V {
 #[inline(always)]
 pub fn tanh<S: Simd>(x: S::V) -> S::V {
     let a = S::min(S::splat(10.0), S::abs(x));
-    let (y, scale) = exp_parts::<S>(S::add(a, a));
+    let (y, scale) = exp_parts_within::<S>(S::add(a, a));
     let less_one = S::fma(y, scale, S::sub(scale, S::splat(1.0)));
     S::copysign(S::div(less_one, S::add(less_one, S::splat(2.0))), x)
 }

@@ -5,6 +5,7 @@ mod pcm;
 pub(super) mod wav;
 #[cfg(test)]
 mod wild;
+mod write;
 
 pub use log_mel::{LogMel, LogMelConfig};
 

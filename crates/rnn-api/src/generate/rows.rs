@@ -1,0 +1,59 @@
+//! Rows of a state.
+
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+use crate::train::{Carried, StateParts};
+use rnn_runtime::Device;
+
+/// B of the arrays `[L, B, H]` of a state: one of `possible`. Absent if it has no arrays.
+fn batch<S: Carried>(op: &'static str, state: &S, possible: [usize; 2]) -> Result<Option<usize>> {
+    let Some((name, array)) = state.parts().arrays.pop_first() else { return Ok(None) };
+    match *array.dims() {
+        [_, batch, _] if possible.contains(&batch) => Ok(Some(batch)),
+        _ => {
+            let [one, all] = possible;
+            let or = if all == one { String::new() } else { format!(" or {all}") };
+            let expected = format!("[L, B, H] with B = {one}{or}");
+            Err(Error::shape(op, format!("state `{name}`"), expected, array.shape()))
+        }
+    }
+}
+
+/// A state of `width` rows for each of `prompts`: from one row each, or from one that has them.
+pub(super) fn widened<S: Carried>(
+    op: &'static str,
+    device: &Device,
+    state: &S,
+    [prompts, width]: [usize; 2],
+) -> Result<S> {
+    let all = prompts * width;
+    let from = batch(op, state, [prompts, all])?.unwrap_or(all);
+    let rows: Vec<usize> = (0..all).map(|row| if from == all { row } else { row / width }).collect();
+    select(op, device, state, (from, &rows))
+}
+
+/// The state of a batch whose rows are these rows of `state`, `[L, from, H]` in every array.
+pub(super) fn select<S: Carried>(
+    op: &'static str,
+    device: &Device,
+    state: &S,
+    (from, rows): (usize, &[usize]),
+) -> Result<S> {
+    let StateParts { arrays, numbers } = state.detached().parts();
+    let mut parts = StateParts { numbers, ..StateParts::default() };
+    for (name, array) in arrays {
+        let [layers, batch, width] = *array.dims() else {
+            return Err(Error::shape(op, format!("state `{name}`"), "[L, B, H]", array.shape()));
+        };
+        if batch != from {
+            let expected = format!("[L, B, H] with B = {from}");
+            return Err(Error::shape(op, format!("state `{name}`"), expected, array.shape()));
+        }
+        let places = (0..layers).flat_map(|layer| rows.iter().map(move |row| (layer * from + row) as u32));
+        let places: Vec<u32> = places.collect();
+        let table = Tensor::from_array(array).reshape(&[layers * from, width])?;
+        let chosen = table.gather(&Tensor::from_indices(device, &places, &[places.len()])?)?;
+        parts.arrays.insert(name, chosen.reshape(&[layers, rows.len(), width])?.into_array());
+    }
+    S::from_parts(&parts, device)
+}
