@@ -100,6 +100,9 @@ struct Args {
     common: Common,
 }
 
+/// Characters over which a report shows the units of a layer.
+const SHOWN: usize = 100;
+
 fn main() -> Result<()> {
     let args = Args::parse();
     let device = args.common.device()?;
@@ -132,6 +135,7 @@ fn train(args: &Args, device: &Device) -> Result<()> {
         let rows = (part.len() / 400).clamp(1, 32);
         Streams::of_indices(vec![part], &StreamConfig::new(rows, 100))
     };
+    let start: Vec<u32> = parts.test.iter().copied().take(SHOWN).collect();
     let (validation, test) = (held_out(parts.validation)?, held_out(parts.test)?);
     let per_epoch = streams.chunks_per_epoch() as u64;
     let epochs = args.common.epochs(600u64.div_ceil(per_epoch).min(50));
@@ -170,7 +174,7 @@ fn train(args: &Args, device: &Device) -> Result<()> {
     let mut trainer = settings.init(&model, optimizer)?;
     trainer.validate(|| Ok(Score::min("nats", nats(&model, &validation)?).with_baseline(baseline)));
     trainer.keep("config", &config)?.keep("vocabulary", &vocabulary)?;
-    args.common.equip(&mut trainer)?;
+    let results = args.common.equip(&mut trainer)?;
     trainer.on_event(move |event: &Event<'_>| {
         if let (Event::Step(step), Some(file)) = (event, &mut losses) {
             let path = "--losses".into();
@@ -187,10 +191,17 @@ fn train(args: &Args, device: &Device) -> Result<()> {
         model.save(path, &vocabulary)?;
         args.common.say(format!("saved {}", path.display()));
     }
+    let prompt = if args.prompt.is_empty() { "\n" } else { &args.prompt };
     if !args.common.quiet {
-        let prompt = if args.prompt.is_empty() { "\n" } else { &args.prompt };
         println!("--- sample\n{}\n---", generate(&model, &vocabulary, args, prompt)?.trim());
     }
+    results.add(|page| {
+        page.text("Sample", generate(&model, &vocabulary, args, prompt)?.trim());
+        let characters: Vec<String> =
+            start.iter().map(|&symbol| vocabulary.decode(&[symbol])).collect::<rnn_api::Result<_>>()?;
+        let trace = model.trace(&start)?;
+        Ok(page.activations("The first layer while it reads the test part", &trace, 0, &characters)?)
+    })?;
     print_result("nats", nats(&model, &test)?, test_baseline, started);
     Ok(())
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use rnn_api::data::Vocabulary;
 use rnn_api::io;
+use rnn_api::nn::Trace;
 use rnn_api::prelude::*;
 use rnn_examples::cell::{Cell, config};
 use serde::{Deserialize, Serialize};
@@ -52,19 +53,30 @@ impl CharLm {
         batch: usize,
         state: Option<&AnyRnnState>,
     ) -> Result<(Tensor, AnyRnnState), rnn_api::Error> {
+        let out = self.rnn.forward(&self.inputs(symbols, batch)?, state)?;
+        Ok((self.head.forward(&out.y)?, out.state))
+    }
+
+    /// Gates and states of the first layer while it reads one row of symbols.
+    pub(crate) fn trace(&self, symbols: &[u32]) -> rnn_api::Result<Trace> {
+        let x = self.inputs(symbols, 1)?;
+        let (_, mut traces) = no_grad(|| self.rnn.forward_traced(&x, ForwardArgs::default(), &[0]))?;
+        Ok(traces.remove(0))
+    }
+
+    /// The input of the recurrent layers, `[T, B, I]`.
+    fn inputs(&self, symbols: &[u32], batch: usize) -> rnn_api::Result<Tensor> {
         let (steps, width) = (symbols.len() / batch, self.config.symbols);
-        let x = match &self.embedding {
-            Some(table) => table.forward(&Tensor::from_indices(&self.device, symbols, &[steps, batch])?)?,
+        match &self.embedding {
+            Some(table) => table.forward(&Tensor::from_indices(&self.device, symbols, &[steps, batch])?),
             None => {
                 let mut rows = vec![0f32; symbols.len() * width];
                 for (row, &symbol) in rows.chunks_mut(width).zip(symbols) {
                     row[symbol as usize] = 1.0;
                 }
-                Tensor::from_vec(&self.device, rows, &[steps, batch, width])?
+                Tensor::from_vec(&self.device, rows, &[steps, batch, width])
             }
-        };
-        let out = self.rnn.forward(&x, state)?;
-        Ok((self.head.forward(&out.y)?, out.state))
+        }
     }
 
     /// Saves the weights under PyTorch's names, and configuration and vocabulary as metadata.

@@ -51,6 +51,7 @@ pub mod prelude;
 #[cfg(feature = "progress")]
 mod progress;
 mod ratios;
+mod report;
 mod run;
 mod saving;
 mod score;
@@ -71,6 +72,7 @@ pub use log::JsonLog;
 pub use predict::{predict, predict_each};
 #[cfg(feature = "progress")]
 pub use progress::Progress;
+pub use report::{Page, Report, report_of_logs};
 pub use score::Score;
 pub use settings::Settings;
 pub use source::{Prepared, Source};

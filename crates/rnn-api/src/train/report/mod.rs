@@ -1,0 +1,20 @@
+//! Pages about runs, for people: [`Report`] writes one while a run lives, [`report_of_logs`] from logs.
+
+mod answer;
+mod chart;
+mod compare;
+mod curve;
+mod curves;
+mod entry;
+mod exhibit;
+mod heat;
+mod history;
+mod html;
+mod live;
+mod page;
+mod read;
+mod results;
+mod scale;
+mod tables;
+
+pub use live::{Page, Report, report_of_logs};
