@@ -8,6 +8,8 @@ use rnn_api::Device;
 use rnn_api::train::Interrupt;
 #[cfg(feature = "progress")]
 use rnn_api::train::Progress;
+#[cfg(feature = "tensorboard")]
+use rnn_api::train::TensorBoard;
 use rnn_api::train::{CheckpointConfig, Every, JsonLog, Page, Report, Trainer, TrainerConfig};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -33,6 +35,10 @@ pub struct Common {
     /// Write a page about the run to this file, which browsers show; it is renewed while the run lives.
     #[arg(long, value_name = "HTML")]
     report: Option<PathBuf>,
+    /// Write event files for TensorBoard into this folder.
+    #[cfg(feature = "tensorboard")]
+    #[arg(long, value_name = "FOLDER")]
+    tensorboard: Option<PathBuf>,
     /// Save checkpoints in this folder, and resume from the last one there.
     #[arg(long)]
     run: Option<PathBuf>,
@@ -57,7 +63,18 @@ impl Common {
             path.with_file_name(format!("{name}-{file}"))
         };
         let (log, report) = (self.log.as_ref().map(of_part), self.report.as_ref().map(of_part));
-        Common { quiet: true, log, report, run: self.run.as_ref().map(|run| run.join(name)), ..self.clone() }
+        let run = self.run.as_ref().map(|run| run.join(name));
+        #[cfg(feature = "tensorboard")]
+        let tensorboard = self.tensorboard.as_ref().map(|folder| folder.join(name));
+        Common {
+            quiet: true,
+            log,
+            report,
+            run,
+            #[cfg(feature = "tensorboard")]
+            tensorboard,
+            ..self.clone()
+        }
     }
 
     /// Prints a line, except with `--quiet`.
@@ -91,6 +108,10 @@ impl Common {
         }
         if let Some(path) = &self.log {
             trainer.on_event(JsonLog::new(path));
+        }
+        #[cfg(feature = "tensorboard")]
+        if let Some(folder) = &self.tensorboard {
+            trainer.on_event(TensorBoard::new(folder));
         }
         let report = self.report.as_ref().map(|path| {
             let command: Vec<String> = std::env::args().collect();

@@ -59,6 +59,8 @@ mod settings;
 mod source;
 mod steps;
 mod stopping;
+#[cfg(feature = "tensorboard")]
+mod tensorboard;
 mod trainer;
 
 pub use carried::{Carried, StateParts};
@@ -77,4 +79,6 @@ pub use score::Score;
 pub use settings::Settings;
 pub use source::{Prepared, Source};
 pub use stopping::EarlyStopping;
+#[cfg(feature = "tensorboard")]
+pub use tensorboard::{Board, TensorBoard};
 pub use trainer::Trainer;

@@ -38,6 +38,8 @@
 
 #[cfg(feature = "progress")]
 pub use super::Progress;
+#[cfg(feature = "tensorboard")]
+pub use super::TensorBoard;
 pub use super::{
     Callback, Checkpoint, CheckpointConfig, EarlyStopping, Event, Every, Flow, Interrupt, JsonLog, Outcome,
     Prepared, Report, Score, Source, StopReason, Trainer, TrainerConfig, predict, predict_each,

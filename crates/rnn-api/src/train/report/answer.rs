@@ -47,7 +47,7 @@ pub(super) fn versus_baseline(score: &Score) -> Option<(String, bool)> {
     let better = score.is_better_than(&Score { value: baseline, ..score.clone() }, 0.0);
     let text = match (better, score.skill()) {
         (true, Ok(skill)) if score.value >= 0.0 => {
-            format!("{:.0} % of the baseline's {} are gone", 100.0 * skill, number(baseline))
+            format!("{:.0} % below the baseline, {}", 100.0 * skill, number(baseline))
         }
         (true, _) => format!("better than the baseline, {}", number(baseline)),
         (false, _) => format!("not better than the baseline, {}", number(baseline)),

@@ -135,7 +135,7 @@ impl Chart {
         self.drawing(&axes, out);
         self.dots(&axes, out);
         out.push_str("</div><div class=\"xs\">");
-        for tick in axes.x.ticks(5) {
+        for tick in axes.x.ticks(7) {
             put(
                 out,
                 format_args!("<i style=\"left:{:.1}%\">{}</i>", 100.0 * axes.x.place(tick), number(tick)),

@@ -5,7 +5,7 @@ use super::chart::{Chart, Line};
 use super::curve::Curve;
 use super::curves::is_like_the_loss;
 use super::history::{History, Scores};
-use super::html::{duration, escape, grouped, number, put, shortened};
+use super::html::{breakable, duration, escape, grouped, number, put, shortened};
 use super::page::Origin;
 use crate::optim::Goal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -149,7 +149,7 @@ fn differences(runs: &[History], out: &mut String) {
         runs.iter().for_each(|run| put(out, format_args!("<th>{}</th>", escape(&run.name))));
         out.push_str("</tr>");
         for name in differing {
-            put(out, format_args!("<tr><th>{}</th>", escape(name)));
+            put(out, format_args!("<tr><th>{}</th>", breakable(name)));
             for settings in &all {
                 let value = settings.get(name).map_or("–".into(), |value| shortened(value, 300));
                 put(out, format_args!("<td>{}</td>", escape(&value)));
@@ -170,7 +170,11 @@ fn differences(runs: &[History], out: &mut String) {
             let value = all[0].get(name).map_or("", String::as_str);
             put(
                 out,
-                format_args!("<tr><th>{}</th><td>{}</td></tr>", escape(name), escape(&shortened(value, 300))),
+                format_args!(
+                    "<tr><th>{}</th><td>{}</td></tr>",
+                    breakable(name),
+                    escape(&shortened(value, 300))
+                ),
             );
         }
         out.push_str("</table></div></details>");

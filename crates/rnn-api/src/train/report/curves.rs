@@ -104,7 +104,7 @@ fn rate(run: &History) -> Chart {
         title: "Learning rate".into(),
         x_name: "step",
         lines: vec![Line::of("learning rate", 2, &run.rate, false)],
-        log_from: 1e3,
+        log_from: f64::INFINITY,
         ..Chart::default()
     }
 }

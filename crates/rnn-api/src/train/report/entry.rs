@@ -46,9 +46,9 @@ pub(super) struct Step {
     pub(super) step: u64,
     #[serde(default)]
     pub(super) epoch: u64,
-    pub(super) loss: Option<f64>,
+    pub(super) loss: Option<f32>,
     pub(super) lr: Option<f64>,
-    pub(super) grad_norm: Option<f64>,
+    pub(super) grad_norm: Option<f32>,
     #[serde(default)]
     pub(super) skipped: bool,
     pub(super) update_ratio: Option<f64>,
@@ -102,9 +102,9 @@ impl Step {
         Step {
             step: report.step,
             epoch: report.epoch,
-            loss: Some(report.loss.into()),
+            loss: Some(report.loss),
             lr: Some(report.lr),
-            grad_norm: Some(report.grad_norm.into()),
+            grad_norm: Some(report.grad_norm),
             skipped: report.skipped,
             update_ratio: report.update_ratio,
             update_ratios: report

@@ -79,42 +79,51 @@ impl Exhibit {
         Ok(Exhibit::Forecast { truth: curve(truth), predicted: curve(predicted), errors, from, to })
     }
 
-    /// Row `row` of h, or of c, if the cell has one.
+    /// What row `row` holds after every step: tanh(c), or h if the cell has no c.
     pub(super) fn activations(trace: &Trace, row: usize, labels: &[String]) -> Result<Self> {
+        const OP: &str = "Page::activations";
         let state = trace.c.as_ref().unwrap_or(&trace.h);
         let &[steps, batch, directions, width] = state.dims() else {
-            return Err(Error::value(
-                "Page::activations",
-                "trace",
-                "[T, B, D, H]",
-                format!("{:?}", state.dims()),
-            ));
+            return Err(Error::value(OP, "trace", "[T, B, D, H]", format!("{:?}", state.dims())));
         };
         if row >= batch {
-            return Err(Error::value("Page::activations", "row", format!("below the {batch} rows"), row));
+            return Err(Error::value(OP, "row", format!("below the number of rows, {batch}"), row));
         }
         if !labels.is_empty() && labels.len() != steps {
             let expected = format!("one for each of {steps} steps, or none");
-            return Err(Error::value("Page::activations", "labels", expected, labels.len()));
+            return Err(Error::value(OP, "labels", expected, labels.len()));
         }
-        let (values, all) = (state.to_vec()?, directions * width);
-        let (shown, steps_shown) = (all.min(MOST_UNITS), steps.min(MOST_STEPS));
-        let name = |unit: usize| match (unit / width, unit % width) {
-            (0, unit) => unit.to_string(),
-            (_, unit) => format!("{unit} ←"),
+        let (values, all, shown) = (state.to_vec()?, directions * width, steps.min(MOST_STEPS));
+        let held = |value: f32| if trace.c.is_some() { value.tanh() } else { value };
+        let of_unit = |unit: usize| -> Vec<Option<f32>> {
+            let value = |step: usize| held(values[(step * batch + row) * all + unit]);
+            (0..shown).map(|step| Some(value(step)).filter(|value| value.is_finite())).collect()
         };
-        let of_unit = |unit: usize| {
-            let value = |step: usize| values[(step * batch + row) * all + unit];
-            (0..steps_shown).map(|step| Some(value(step)).filter(|value| value.is_finite())).collect()
+        let mut units: Vec<(usize, Vec<Option<f32>>)> = (0..all).map(|unit| (unit, of_unit(unit))).collect();
+        if all > MOST_UNITS {
+            units.sort_by(|a, b| deviation(&b.1).total_cmp(&deviation(&a.1)));
+            units.truncate(MOST_UNITS);
+            units.sort_by_key(|(unit, _)| *unit);
+        }
+        let name = |unit: usize| match unit / width {
+            0 => unit.to_string(),
+            _ => format!("{} ←", unit % width),
         };
         Ok(Exhibit::Activations(Activations {
-            units: (0..shown).map(name).collect(),
-            values: (0..shown).map(of_unit).collect(),
-            labels: labels.iter().take(steps_shown).cloned().collect(),
-            units_left_out: all - shown,
-            steps_left_out: steps - steps_shown,
+            units_left_out: all - units.len(),
+            steps_left_out: steps - shown,
+            units: units.iter().map(|(unit, _)| name(*unit)).collect(),
+            values: units.into_iter().map(|(_, values)| values).collect(),
+            labels: labels.iter().take(shown).cloned().collect(),
         }))
     }
+}
+
+/// The standard deviation of the finite values.
+fn deviation(values: &[Option<f32>]) -> f32 {
+    let count = values.iter().flatten().count().max(1) as f32;
+    let mean = values.iter().flatten().sum::<f32>() / count;
+    (values.iter().flatten().map(|value| (value - mean).powi(2)).sum::<f32>() / count).sqrt()
 }
 
 /// Counts of the finite values in equal bins, and their range.

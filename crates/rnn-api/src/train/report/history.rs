@@ -107,11 +107,11 @@ impl History {
     fn stepped(&mut self, step: &Step) {
         (self.step, self.epoch) = (step.step, step.epoch);
         self.seconds = step.seconds.unwrap_or(self.seconds);
-        self.loss.push(step.step, step.loss.unwrap_or(f64::NAN));
+        self.loss.push(step.step, step.loss.map_or(f64::NAN, f64::from));
         if let Some(rate) = step.lr {
             self.rate.push(step.step, rate);
         }
-        let norm = step.grad_norm.unwrap_or(f64::NAN);
+        let norm = step.grad_norm.map_or(f64::NAN, f64::from);
         self.grad_norm.push(step.step, norm);
         if let Some(limit) = self.clip {
             self.clipped.push(step.step, f64::from(u8::from(norm > limit)));

@@ -20,6 +20,11 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
+/// A name with dots and underscores as HTML, which may break behind each of them.
+pub(super) fn breakable(name: &str) -> String {
+    escape(name).replace('.', ".<wbr>").replace('_', "_<wbr>")
+}
+
 /// JSON for a `script` element: no text in it can end the element.
 pub(super) fn json_for_script(json: &str) -> String {
     json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")

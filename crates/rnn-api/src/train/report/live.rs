@@ -169,8 +169,9 @@ impl Page {
         Ok(())
     }
 
-    /// Shows what the units of a layer hold after every step of a sequence: c of an LSTM, else h; row `row` of a trace of
-    /// `forward_traced`. `labels` are what was read at each step, or nothing. The first 48 units and 240 steps are shown.
+    /// Shows what the units of a layer hold after every step of a sequence, tanh(c) of an LSTM and h of other cells: row
+    /// `row` of a trace of `forward_traced`. `labels` are what was read at each step, or nothing. At most 48 units, those
+    /// that change most, and the first 240 steps are shown.
     ///
     /// # Errors
     /// A row that the trace lacks, another number of labels than steps, or a failing device.

@@ -135,8 +135,11 @@ fn strips(title: &str, activations: &Activations, out: &mut String) {
         None => step.to_string(),
     };
     let mut hint = "A strip for every unit: what the network holds, from step to step.".to_string();
-    if units_left_out + steps_left_out > 0 {
-        hint += &format!(" {units_left_out} further units and {steps_left_out} later steps are left out.");
+    if *units_left_out > 0 {
+        hint += &format!(" {units_left_out} units that change less are left out.");
+    }
+    if *steps_left_out > 0 {
+        hint += &format!(" {steps_left_out} later steps are left out.");
     }
     Heat {
         title: title.into(),

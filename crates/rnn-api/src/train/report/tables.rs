@@ -1,7 +1,7 @@
 //! The model, and the settings with which to repeat a run.
 
 use super::history::History;
-use super::html::{escape, grouped, put, shortened};
+use super::html::{breakable, escape, grouped, put, shortened};
 
 /// The most rows of the table of parameters.
 const MOST: usize = 200;
@@ -15,7 +15,11 @@ pub(super) fn write(run: &History, out: &mut String) {
     for (name, value) in &settings {
         put(
             out,
-            format_args!("<tr><th>{}</th><td>{}</td></tr>", escape(name), escape(&shortened(value, LONGEST))),
+            format_args!(
+                "<tr><th>{}</th><td>{}</td></tr>",
+                breakable(name),
+                escape(&shortened(value, LONGEST))
+            ),
         );
     }
     out.push_str("</table></div></section>");
