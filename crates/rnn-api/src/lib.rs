@@ -39,6 +39,7 @@
 
 mod autograd;
 pub mod data;
+pub mod doctor;
 mod error;
 mod flat;
 mod functional;
