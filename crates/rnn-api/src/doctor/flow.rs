@@ -72,8 +72,7 @@ impl GradientFlow {
     /// The farthest horizon of all layers ([`LayerFlow::horizon`]); `None` if the gradient of one of them does not fall
     /// below `fraction`, or there is no gradient.
     pub fn horizon(&self, fraction: f64) -> Option<usize> {
-        let horizons: Option<Vec<usize>> =
-            self.layers.iter().map(|layer| layer.horizon(fraction)).collect();
+        let horizons: Option<Vec<usize>> = self.layers.iter().map(|layer| layer.horizon(fraction)).collect();
         horizons?.into_iter().max()
     }
 }

@@ -2,44 +2,10 @@
 
 use super::history::History;
 use super::html::{duration, escape, grouped, number, put};
-use super::page::Origin;
+use super::memory::write_findings;
+use super::state::State;
 use crate::optim::Goal;
 use crate::train::score::Score;
-
-/// What became of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Running,
-    /// The log has no end.
-    Unfinished,
-    Ended,
-    /// It ended because a value was not finite.
-    Failed,
-}
-
-impl State {
-    pub(super) fn of(run: &History, origin: Origin) -> Self {
-        match (&run.end, origin) {
-            (Some(end), _) if end.failed() => State::Failed,
-            (Some(_), _) => State::Ended,
-            (None, Origin::Run) => State::Running,
-            (None, Origin::Log) => State::Unfinished,
-        }
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            State::Running => "running",
-            State::Unfinished => "unfinished",
-            State::Ended => "ended",
-            State::Failed => "failed",
-        }
-    }
-
-    pub(super) fn badge(self) -> String {
-        format!("<span class=\"state {0}\">{0}</span>", self.name())
-    }
-}
 
 /// How a score compares with its baseline, and whether it is better.
 pub(super) fn versus_baseline(score: &Score) -> Option<(String, bool)> {
@@ -60,6 +26,7 @@ pub(super) fn write(run: &History, state: State, out: &mut String) {
     lead(run, state, out);
     progress(run, state, out);
     tiles(run, out);
+    write_findings(&run.insight.findings, out);
     if !run.notes.is_empty() {
         out.push_str("<div class=\"notes\"><strong>To know</strong><ul>");
         for note in &run.notes {

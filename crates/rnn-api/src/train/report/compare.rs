@@ -1,12 +1,11 @@
 //! Several runs side by side.
 
-use super::answer::State;
 use super::chart::{Chart, Line};
 use super::curve::Curve;
 use super::curves::is_like_the_loss;
 use super::history::{History, Scores};
 use super::html::{breakable, duration, escape, grouped, number, put, shortened};
-use super::page::Origin;
+use super::state::{Origin, State};
 use crate::optim::Goal;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,6 +3,7 @@
 use super::curve::Curve;
 use super::entry::{End, Entry, Epoch, Start, Step};
 use super::exhibit::Exhibit;
+use super::insight::Insight;
 use crate::optim::Goal;
 use crate::train::event::Validation;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,7 @@ pub(super) struct History {
     pub(super) skipped: u64,
     pub(super) end: Option<End>,
     pub(super) notes: Vec<String>,
+    pub(super) insight: Insight,
     pub(super) exhibits: Vec<(String, Exhibit)>,
 }
 
@@ -78,6 +80,7 @@ impl History {
             skipped: 0,
             end: None,
             notes: Vec::new(),
+            insight: Insight::default(),
             exhibits: Vec::new(),
         }
     }

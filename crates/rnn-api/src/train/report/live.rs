@@ -2,8 +2,10 @@
 
 use super::exhibit::Exhibit;
 use super::history::History;
-use super::page::{self, Origin};
+use super::page;
 use super::read::runs_of;
+use super::state::Origin;
+use crate::doctor::{Finding, GateStatistics, GradientFlow, MemoryHorizon};
 use crate::error::{Error, Result};
 use crate::io::write_atomically;
 use crate::metrics::ConfusionMatrix;
@@ -13,7 +15,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use web_time::{Instant, SystemTime, UNIX_EPOCH};
+use web_time::{Instant, UNIX_EPOCH};
 
 /// The share of a run's time that writing pages may take.
 const SHARE: f64 = 0.01;
@@ -181,6 +183,30 @@ impl Page {
         Ok(())
     }
 
+    /// Shows how far back the gradient reaches, in the row of the current training step.
+    pub fn gradient_flow(&self, flow: &GradientFlow) {
+        let mut inner = self.lock();
+        let step = inner.run.step;
+        inner.run.insight.add_flow(step, flow);
+    }
+
+    /// Shows the gates and states of recurrent layers and the time constants of their units.
+    pub fn gates(&self, gates: &GateStatistics) {
+        let mut inner = self.lock();
+        let step = inner.run.step;
+        inner.run.insight.set_gates(step, gates);
+    }
+
+    /// Shows how far back the output depends on the input.
+    pub fn memory(&self, memory: &MemoryHorizon) {
+        self.lock().run.insight.memory = Some(memory.clone());
+    }
+
+    /// Shows what rules found, at the top of the page.
+    pub fn findings(&self, findings: &[Finding]) {
+        self.lock().run.insight.set_findings(findings);
+    }
+
     /// Adds a setting, see [`Report::with_setting`].
     pub fn setting(&self, name: &str, value: impl ToString) {
         self.lock().run.own_settings.insert(name.into(), value.to_string());
@@ -280,7 +306,7 @@ impl Inner {
 
 /// Milliseconds since 1970.
 fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = web_time::SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -10,11 +10,14 @@ mod exhibit;
 mod heat;
 mod history;
 mod html;
+mod insight;
 mod live;
+mod memory;
 mod page;
 mod read;
 mod results;
 mod scale;
+mod state;
 mod tables;
 
 pub use live::{Page, Report, report_of_logs};

@@ -5,7 +5,9 @@ use super::compare;
 use super::curves;
 use super::history::History;
 use super::html::{escape, json_for_script, put};
+use super::memory;
 use super::results;
+use super::state::{Origin, State};
 use super::tables;
 
 const STYLE: &str = include_str!("page.css");
@@ -14,22 +16,14 @@ const SCRIPT: &str = include_str!("page.js");
 /// Starts the data of a run inside its page, for a report that goes on after a resume.
 const DATA: &str = "<script type=\"application/json\" id=\"run\">";
 
-/// How a page came about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// By the run itself, which may not have ended.
-    Run,
-    /// From a log, whether or not it has an end.
-    Log,
-}
-
 /// The page of a run, written this many milliseconds after 1970.
 pub(super) fn of_run(run: &History, origin: Origin, written: u64) -> String {
-    let state = answer::State::of(run, origin);
+    let state = State::of(run, origin);
     let mut out = head(&run.name, state.name(), written);
     put(&mut out, format_args!("<div class=\"head\"><h1>{}</h1>{}</div>", escape(&run.name), state.badge()));
     answer::write(run, state, &mut out);
     curves::write(run, &mut out);
+    memory::write(&run.insight, &mut out);
     results::write(run, &mut out);
     tables::write(run, &mut out);
     foot(&mut out);

@@ -86,7 +86,19 @@ fn forecast(title: &str, truth: &Curve, predicted: &Curve) -> Chart {
 }
 
 /// A histogram over equal bins.
-pub(super) fn bars(title: &str, hint: &str, counts: &[u64], (from, to): (f64, f64), out: &mut String) {
+pub(super) fn bars(title: &str, hint: &str, counts: &[u64], range: (f64, f64), out: &mut String) {
+    bars_with(title, hint, counts, range, number, out);
+}
+
+/// The same with the values of the axis in words.
+pub(super) fn bars_with(
+    title: &str,
+    hint: &str,
+    counts: &[u64],
+    (from, to): (f64, f64),
+    number: impl Fn(f64) -> String,
+    out: &mut String,
+) {
     let Some(most) = counts.iter().max().filter(|most| **most > 0) else { return };
     put(
         out,

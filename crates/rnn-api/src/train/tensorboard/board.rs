@@ -10,7 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use web_time::{SystemTime, UNIX_EPOCH};
+use web_time::UNIX_EPOCH;
 
 /// Names to try for a new file: runs that start in one second.
 const NAMES: u32 = 1000;
@@ -160,7 +160,7 @@ impl Inner {
 
 /// Seconds since 1970.
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    web_time::SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// Equal buckets between the smallest and the largest finite value.
