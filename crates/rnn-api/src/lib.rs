@@ -131,6 +131,11 @@ struct Devices;
 #[doc = include_str!("../../../docs/training.md")]
 struct Training;
 
+/// Compiles the programs of docs/report.md.
+#[cfg(all(doctest, feature = "tensorboard"))]
+#[doc = include_str!("../../../docs/report.md")]
+struct Report;
+
 /// Compiles and runs the programs of docs/streaming.md.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/streaming.md")]

@@ -17,6 +17,8 @@ pub(super) struct Line {
     pub(super) band: Vec<(f64, f64)>,
     /// Where values were not finite.
     pub(super) bad: Vec<f64>,
+    /// Whether the values jump from step to step: a moving average is drawn over them.
+    pub(super) noisy: bool,
 }
 
 impl Line {
@@ -36,7 +38,24 @@ impl Line {
             points: buckets.iter().map(point).collect(),
             band: if wide { buckets.iter().map(range).collect() } else { Vec::new() },
             bad: buckets.iter().filter(|bucket| bucket.bad > 0).map(|bucket| bucket.middle()).collect(),
+            noisy: false,
         }
+    }
+
+    pub(super) fn noisy(self) -> Self {
+        Line { noisy: true, ..self }
+    }
+
+    /// The mean of the points around each, with those of the same side alone at the ends.
+    fn smooth(&self) -> Vec<(f64, f64)> {
+        let reach = self.points.len() / (2 * AVERAGES) + 1;
+        let around = |n: usize| {
+            let reach = reach.min(n).min(self.points.len() - 1 - n);
+            let finite = self.points[n - reach..=n + reach].iter().filter(|point| point.1.is_finite());
+            let (sum, count) = finite.fold((0.0, 0.0), |(sum, count), point| (sum + point.1, count + 1.0));
+            (self.points[n].0, sum / count)
+        };
+        (0..self.points.len()).map(around).collect()
     }
 
     pub(super) fn dashed(self, dashes: usize) -> Self {
@@ -63,6 +82,8 @@ pub(super) struct Chart {
     /// Horizontal lines.
     pub(super) levels: Vec<(String, f64)>,
     pub(super) marks: Vec<Mark>,
+    /// Whether the axis begins at 0.
+    pub(super) from_zero: bool,
     /// A logarithmic axis where the largest value is this many times the smallest.
     pub(super) log_from: f64,
 }
@@ -72,6 +93,8 @@ const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 400.0;
 /// Lines with at most this many points have dots.
 const FEW: usize = 40;
+/// Independent values of a moving average.
+const AVERAGES: usize = 20;
 
 /// The two axes.
 struct Axes {
@@ -99,7 +122,8 @@ impl Chart {
     fn axes(&self) -> Option<Axes> {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let levels = self.levels.iter().map(|level| level.1);
-        let y = Scale::fitting(points().map(|point| point.1).chain(levels), self.log_from)?;
+        let values = points().map(|point| point.1).chain(levels);
+        let y = Scale::fitting(values.chain(self.from_zero.then_some(0.0)), self.log_from)?;
         let (first, last) = points()
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(first, last), &(x, _)| (first.min(x), last.max(x)));
         (first <= last).then(|| Axes { x: Scale::exact(first, last), y })
@@ -202,9 +226,15 @@ impl Chart {
             );
         }
         for line in &self.lines {
-            put(out, format_args!("<path class=\"l c{} d{}\" d=\"", line.colour, line.dashes));
+            let raw = if line.noisy && line.points.len() > FEW { " raw" } else { "" };
+            put(out, format_args!("<path class=\"l c{} d{}{raw}\" d=\"", line.colour, line.dashes));
             path(line.points.iter().copied(), axes, out);
             out.push_str("\"/>");
+            if line.noisy && line.points.len() > FEW {
+                put(out, format_args!("<path class=\"l c{}\" d=\"", line.colour));
+                path(line.smooth().into_iter(), axes, out);
+                out.push_str("\"/>");
+            }
         }
         out.push_str("</svg>");
     }

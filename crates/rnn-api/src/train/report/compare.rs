@@ -23,7 +23,7 @@ fn best(runs: &[History], out: &mut String) {
     let names: BTreeSet<&str> =
         runs.iter().filter_map(|run| Some(run.best.as_ref()?.score.name.as_str())).collect();
     lead(runs, &names, out);
-    out.push_str("<div class=\"scroll\"><table><tr><th>run</th><th class=\"n\">best value</th><th class=\"n\">baseline</th><th class=\"n\">at step</th><th class=\"n\">steps</th><th class=\"n\">time</th><th>device</th><th>end</th></tr>");
+    out.push_str("<div class=\"scroll\"><table class=\"runs\"><tr><th>run</th><th class=\"n\">best value</th><th class=\"n\">baseline</th><th class=\"n\">at step</th><th class=\"n\">steps</th><th class=\"n\">time</th><th>device</th><th>end</th></tr>");
     for (n, run) in runs.iter().enumerate() {
         let (mut value, mut baseline, mut at) = ("–".to_string(), "–".to_string(), "–".to_string());
         if let Some(best) = &run.best {
@@ -102,6 +102,12 @@ fn overlaid<'a>(
     Chart { title, x_name: "step", lines, log_from: 30.0, ..Chart::default() }
 }
 
+/// The same with moving averages.
+fn noisy(chart: Chart) -> Chart {
+    let lines = chart.lines.into_iter().map(Line::noisy).collect();
+    Chart { lines, hint: "The bold lines are moving averages.".into(), ..chart }
+}
+
 fn charts(runs: &[History], out: &mut String) {
     out.push_str("<section><h2>Learning</h2><div class=\"charts\">");
     let names: BTreeSet<&str> =
@@ -127,9 +133,10 @@ fn charts(runs: &[History], out: &mut String) {
             true => "Training loss",
             false => "Training loss (another quantity than the score)",
         };
-    overlaid(title.into(), runs, |run| Some(&run.loss)).write(out);
-    overlaid("Learning rate".into(), runs, |run| Some(&run.rate)).write(out);
-    overlaid("Gradient norm".into(), runs, |run| Some(&run.grad_norm)).write(out);
+    noisy(overlaid(title.into(), runs, |run| Some(&run.loss))).write(out);
+    let rates = overlaid("Learning rate".into(), runs, |run| Some(&run.rate));
+    Chart { log_from: f64::INFINITY, from_zero: true, ..rates }.write(out);
+    noisy(overlaid("Gradient norm".into(), runs, |run| Some(&run.grad_norm))).write(out);
     overlaid("Update over parameters".into(), runs, |run| Some(&run.ratio)).write(out);
     out.push_str("</div></section>");
 }
@@ -144,7 +151,7 @@ fn differences(runs: &[History], out: &mut String) {
     if differing.is_empty() {
         out.push_str("<p>None: the logs have the same settings.</p>");
     } else {
-        out.push_str("<div class=\"scroll\"><table><tr><th>setting</th>");
+        out.push_str("<div class=\"scroll\"><table class=\"wide\"><tr><th>setting</th>");
         runs.iter().for_each(|run| put(out, format_args!("<th>{}</th>", escape(&run.name))));
         out.push_str("</tr>");
         for name in differing {

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The values of neighbouring steps.
+/// The values of neighbouring steps. In JSON they are a list, which is a third as long as an object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Listed", into = "Listed")]
 pub(super) struct Bucket {
     /// The first and the last step.
     pub(super) first: u64,
@@ -14,6 +15,20 @@ pub(super) struct Bucket {
     pub(super) sum: f64,
     pub(super) min: f64,
     pub(super) max: f64,
+}
+
+type Listed = (u64, u64, u64, u64, f64, f64, f64);
+
+impl From<Listed> for Bucket {
+    fn from((first, last, count, bad, sum, min, max): Listed) -> Self {
+        Bucket { first, last, count, bad, sum, min, max }
+    }
+}
+
+impl From<Bucket> for Listed {
+    fn from(Bucket { first, last, count, bad, sum, min, max }: Bucket) -> Self {
+        (first, last, count, bad, sum, min, max)
+    }
 }
 
 impl Bucket {

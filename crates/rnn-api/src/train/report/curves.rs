@@ -73,9 +73,9 @@ fn loss(run: &History, scores: &[&Scores]) -> Chart {
     };
     let wide = run.loss.buckets().iter().any(|bucket| bucket.count > 1);
     if wide {
-        chart.hint = "The pale area is the range of the single steps.".into();
+        chart.hint = "The pale area is the range of the single steps, the bold line a moving average.".into();
     }
-    chart.lines.push(Line::of("training loss", 0, &run.loss, true));
+    chart.lines.push(Line::of("training loss", 0, &run.loss, true).noisy());
     for (n, scores) in scores.iter().enumerate() {
         chart.lines.push(Line::of(format!("validation {}", scores.name), n + 1, &scores.values, false));
         add_best(&mut chart, run, scores, n + 1);
@@ -105,6 +105,7 @@ fn rate(run: &History) -> Chart {
         x_name: "step",
         lines: vec![Line::of("learning rate", 2, &run.rate, false)],
         log_from: f64::INFINITY,
+        from_zero: true,
         ..Chart::default()
     }
 }
@@ -114,7 +115,7 @@ fn gradients(run: &History) -> Chart {
         title: "Gradient norm".into(),
         hint: "Of all parameters together, before clipping.".into(),
         x_name: "step",
-        lines: vec![Line::of("norm", 3, &run.grad_norm, true)],
+        lines: vec![Line::of("norm", 3, &run.grad_norm, true).noisy()],
         log_from: SPREAD,
         ..Chart::default()
     };

@@ -3,20 +3,25 @@
 use super::curve::Curve;
 use super::entry::{End, Entry, Epoch, Start, Step};
 use super::exhibit::Exhibit;
+use super::html::shortened;
 use super::insight::Insight;
 use crate::optim::Goal;
 use crate::train::event::Validation;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Buckets of a curve, and of a row of a heat map.
 const FINE: usize = 400;
-const COARSE: usize = 80;
+const COARSE: usize = 60;
 /// The most of each that a report holds.
-const MOST_PARAMETERS: usize = 256;
+const MOST_PARAMETERS: usize = 128;
 const MOST_SCORES: usize = 8;
 const MOST_NOTES: usize = 20;
 const MOST_EXHIBITS: usize = 40;
+/// Characters of a title or a name, and of a note.
+const LONGEST_NAME: usize = 200;
+const LONGEST_NOTE: usize = 600;
 
 /// The scores of one name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,7 +66,7 @@ impl History {
     pub(super) fn new(name: impl Into<String>) -> Self {
         let [loss, rate, grad_norm, ratio, epoch_loss, clipped] = [FINE; 6].map(Curve::new);
         History {
-            name: name.into(),
+            name: shortened(&name.into(), LONGEST_NAME),
             start: Start::default(),
             clip: None,
             own_settings: BTreeMap::new(),
@@ -169,6 +174,7 @@ impl History {
 
     /// Adds a remark that the reader should see.
     pub(super) fn note(&mut self, text: String) {
+        let text = shortened(&text, LONGEST_NOTE);
         if self.notes.len() < MOST_NOTES && !self.notes.contains(&text) {
             self.notes.push(text);
         }
@@ -176,16 +182,23 @@ impl History {
 
     /// Adds or replaces what the program shows under a title.
     pub(super) fn show(&mut self, title: &str, exhibit: Exhibit) {
-        match self.exhibits.iter().position(|(name, _)| name == title) {
+        let title = shortened(title, LONGEST_NAME);
+        match self.exhibits.iter().position(|(name, _)| *name == title) {
             Some(at) => self.exhibits[at].1 = exhibit,
-            None if self.exhibits.len() < MOST_EXHIBITS => self.exhibits.push((title.into(), exhibit)),
+            None if self.exhibits.len() < MOST_EXHIBITS => self.exhibits.push((title, exhibit)),
             None => self.note(format!("a report shows at most {MOST_EXHIBITS} results; others are left out")),
         }
     }
 
-    /// Settings of the run and those of the program.
+    /// Settings of the run and those of the program. One that is a JSON object is a setting for each of its fields.
     pub(super) fn settings(&self) -> BTreeMap<String, String> {
-        let mut all = self.start.settings.clone();
+        let mut all = BTreeMap::new();
+        for (name, value) in &self.start.settings {
+            match serde_json::from_str(value) {
+                Ok(object @ Value::Object(_)) => flatten(name, &object, &mut all),
+                _ => drop(all.insert(name.clone(), value.clone())),
+            }
+        }
         all.insert("epochs".into(), self.start.epochs.to_string());
         all.insert("device".into(), self.start.device.clone());
         all.insert("parameters".into(), self.start.num_parameters.to_string());
@@ -214,5 +227,16 @@ impl History {
         let scores = self.scores.iter().flat_map(|scores| [&scores.values, &scores.baseline]);
         self.seconds.is_finite()
             && curves.into_iter().chain(self.ratios.values()).chain(scores).all(Curve::is_sound)
+    }
+}
+
+/// The leaves of a value by their paths.
+fn flatten(path: &str, value: &Value, all: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, value)| flatten(&format!("{path}.{name}"), value, all));
+        }
+        Value::String(text) => drop(all.insert(path.into(), text.clone())),
+        value => drop(all.insert(path.into(), value.to_string())),
     }
 }

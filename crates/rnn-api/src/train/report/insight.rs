@@ -1,7 +1,8 @@
 //! [`Insight`]: what examinations of a network found, over the steps of its training.
 
-use crate::doctor::{Finding, GateStatistics, GradientFlow, MemoryHorizon};
+use crate::doctor::{Finding, GateStatistics, GradientFlow, LayerFlow, MemoryHorizon};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The most examinations that are kept; of more, every second one stays.
 const MOST: usize = 24;
@@ -34,43 +35,61 @@ pub(super) struct Insight {
     pub(super) findings: Vec<Finding>,
 }
 
+impl Flow {
+    fn add(&mut self, step: u64, layer: &LayerFlow) {
+        let back = layer.back();
+        let width = back.len().div_ceil(MOST_BACK).max(1);
+        if self.width != width {
+            // Sequences of another length: columns would mean something else.
+            (self.width, self.norms) = (width, Vec::new());
+        }
+        if self.norms.len() >= MOST {
+            let mut keep = false;
+            self.norms.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        let largest =
+            |norms: &[f64]| norms.iter().copied().filter(|norm| norm.is_finite()).fold(0.0, f64::max);
+        self.norms.push((step, back.chunks(width).map(largest).collect()));
+        (self.steps, self.horizon) = (self.steps.max(back.len()), layer.horizon(0.01));
+    }
+}
+
 /// The name of a layer of a stack in one direction.
 pub(super) fn layer_name(path: &str, stack_layer: usize, reverse: bool) -> String {
     format!("{path}, layer {stack_layer}{}", if reverse { " backwards" } else { "" })
 }
 
 impl Insight {
+    /// Adds the gradients of a training step: of the longest call of every layer, the last one of several.
     pub(super) fn add_flow(&mut self, step: u64, flow: &GradientFlow) {
-        for layer in flow.layers.iter().filter(|layer| layer.call == 0) {
-            let back = layer.back();
-            let name = layer_name(&layer.layer, layer.stack_layer, layer.reverse);
-            let width = back.len().div_ceil(MOST_BACK).max(1);
-            let largest =
-                |norms: &[f64]| norms.iter().copied().filter(|norm| norm.is_finite()).fold(0.0, f64::max);
-            let norms: Vec<f64> = back.chunks(width).map(largest).collect();
+        let mut longest: BTreeMap<String, &LayerFlow> = BTreeMap::new();
+        for layer in &flow.layers {
+            let best =
+                longest.entry(layer_name(&layer.layer, layer.stack_layer, layer.reverse)).or_insert(layer);
+            if layer.h_back.len() >= best.h_back.len() {
+                *best = layer;
+            }
+        }
+        for (name, layer) in longest {
             let at = self.flows.iter().position(|flow| flow.layer == name);
-            let flow = match at {
-                Some(at) => &mut self.flows[at],
-                None if self.flows.len() < MOST_LAYERS => {
-                    self.flows.push(Flow { layer: name, norms: Vec::new(), width, steps: 0, horizon: None });
-                    let last = self.flows.len() - 1;
-                    &mut self.flows[last]
+            let at = match at {
+                None if self.flows.len() >= MOST_LAYERS => continue,
+                None => {
+                    self.flows.push(Flow {
+                        layer: name,
+                        norms: Vec::new(),
+                        width: 1,
+                        steps: 0,
+                        horizon: None,
+                    });
+                    self.flows.len() - 1
                 }
-                None => continue,
+                Some(at) => at,
             };
-            if flow.width != width {
-                // Sequences of another length: columns would mean something else.
-                (flow.width, flow.norms) = (width, Vec::new());
-            }
-            if flow.norms.len() >= MOST {
-                let mut keep = false;
-                flow.norms.retain(|_| {
-                    keep = !keep;
-                    keep
-                });
-            }
-            flow.norms.push((step, norms));
-            (flow.steps, flow.horizon) = (flow.steps.max(back.len()), layer.horizon(0.01));
+            self.flows[at].add(step, layer);
         }
     }
 

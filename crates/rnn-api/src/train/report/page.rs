@@ -13,6 +13,9 @@ use super::tables;
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
+/// The most bytes of a page.
+const MOST_BYTES: usize = 1_950_000;
+
 /// Starts the data of a run inside its page, for a report that goes on after a resume.
 const DATA: &str = "<script type=\"application/json\" id=\"run\">";
 
@@ -30,7 +33,11 @@ pub(super) fn of_run(run: &History, origin: Origin, written: u64) -> String {
     if origin == Origin::Run {
         // All fields of a run have a form in JSON.
         let data = serde_json::to_string(run).unwrap_or_default();
-        put(&mut out, format_args!("{DATA}{}</script>", json_for_script(&data)));
+        let data = json_for_script(&data);
+        // Without it a resumed run begins a new page.
+        if out.len() + data.len() < MOST_BYTES {
+            put(&mut out, format_args!("{DATA}{data}</script>"));
+        }
     }
     out.push_str("</body></html>\n");
     out

@@ -7,12 +7,25 @@ use super::heat::{Heat, Shades};
 use super::history::History;
 use super::html::{escape, grouped, number, put};
 
+/// The bytes of a page from which on no further result is added.
+const ROOM: usize = 1_000_000;
+
 pub(super) fn write(run: &History, out: &mut String) {
     if run.exhibits.is_empty() {
         return;
     }
     out.push_str("<section><h2>Results</h2>");
-    for (title, exhibit) in &run.exhibits {
+    for (n, (title, exhibit)) in run.exhibits.iter().enumerate() {
+        if out.len() > ROOM {
+            let more = run.exhibits.len() - n;
+            put(
+                out,
+                format_args!(
+                    "<p class=\"soft\">{more} further results are left out: the page would be too large.</p>"
+                ),
+            );
+            break;
+        }
         match exhibit {
             Exhibit::Text(text) => {
                 put(

@@ -18,29 +18,25 @@ impl Scale {
     /// An axis for these values with some room; logarithmic where they are positive and spread over more than
     /// `log_from` times. `None` without a finite value.
     pub(super) fn fitting(values: impl Iterator<Item = f64>, log_from: f64) -> Option<Self> {
-        let (mut low, mut high, mut least) = (f64::INFINITY, f64::NEG_INFINITY, f64::INFINITY);
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.filter(|value| value.is_finite()) {
             (low, high) = (low.min(value), high.max(value));
-            least = if value > 0.0 { least.min(value) } else { least };
         }
         if low > high {
             return None;
         }
         if low > 0.0 && high / low > log_from {
             // A few tiny values must not take most of the axis.
-            let (low, high) = (least.max(high * 1e-9).log10(), high.log10());
+            let (low, high) = (low.max(high * 1e-9).log10(), high.log10());
             let room = 0.04 * (high - low);
             return Some(Scale { from: low - room, to: high + room, log: true });
         }
-        let room = match high - low {
-            0.0 => {
-                if low == 0.0 {
-                    0.5
-                } else {
-                    0.1 * low.abs()
-                }
-            }
-            spread => 0.06 * spread,
+        // Values that hardly differ would need labels of many digits.
+        let least = 0.05 * low.abs().max(high.abs());
+        let room = match (high - low, least) {
+            (_, 0.0) => 0.5,
+            (spread, least) if spread < least => (least - spread) / 2.0,
+            (spread, _) => 0.06 * spread,
         };
         // Finite values may be further apart than any number.
         let from = (low - room).max(f64::MIN / 4.0);
@@ -98,6 +94,14 @@ mod tests {
         assert!(scale.is_log());
         assert!(scale.ticks(5).iter().all(|&tick| (0.0..=1.0).contains(&scale.place(tick))));
         assert!(scale.ticks(5).len() >= 3);
+    }
+
+    #[test]
+    fn values_that_hardly_differ_are_near_each_other() {
+        let scale = Scale::fitting([0.002_998, 0.003].into_iter(), 30.0).unwrap();
+        let labels: Vec<String> = scale.ticks(5).into_iter().map(super::super::html::number).collect();
+        assert!(labels.len() >= 2 && labels.iter().all(|label| label.len() <= 7), "{labels:?}");
+        assert!((scale.place(0.003) - scale.place(0.002_998)).abs() < 0.05);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use super::html::{breakable, escape, grouped, put, shortened};
 
 /// The most rows of the table of parameters.
 const MOST: usize = 200;
+/// The most settings.
+const MOST_SETTINGS: usize = 300;
 /// The most characters of a setting.
 const LONGEST: usize = 2000;
 
@@ -12,12 +14,12 @@ pub(super) fn write(run: &History, out: &mut String) {
     model(run, out);
     let settings = run.settings();
     out.push_str("<section><h2>Settings</h2><div class=\"scroll\"><table>");
-    for (name, value) in &settings {
+    for (name, value) in settings.iter().take(MOST_SETTINGS) {
         put(
             out,
             format_args!(
                 "<tr><th>{}</th><td>{}</td></tr>",
-                breakable(name),
+                breakable(&shortened(name, 200)),
                 escape(&shortened(value, LONGEST))
             ),
         );
