@@ -14,6 +14,7 @@
 //! cargo bench --bench streams -- --plot load.jsonl --svg docs/figures/load.svg
 //! ```
 
+#[path = "common"]
 mod common {
     pub(crate) mod machine;
 }
@@ -157,7 +158,9 @@ fn steps(args: &Args) -> Result<()> {
             let [carried, slots] = step_times([inputs, units, batch], streams, args.seconds)?;
             let served = batch as f64 * 1e6 / (slots * RATE);
             let cost = 100.0 * (slots / carried - 1.0);
-            println!("{units:>5} {inputs:>6} {batch:>6} {carried:>12.1} {slots:>12.1} {cost:>5.1}% {served:>9.0}");
+            println!(
+                "{units:>5} {inputs:>6} {batch:>6} {carried:>12.1} {slots:>12.1} {cost:>5.1}% {served:>9.0}"
+            );
         }
     }
     Ok(())

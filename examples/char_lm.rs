@@ -110,13 +110,16 @@ struct Args {
     common: Common,
 }
 
+/// Characters over which a report shows the units of a layer.
+const SHOWN: usize = 100;
+
 fn main() -> Result<()> {
     let args = Args::parse();
     let device = args.common.device()?;
     match &args.generate {
         Some(path) => {
             let (model, vocabulary) = CharLm::load(path, &device)?;
-            generate(&model, &vocabulary, &args, &args.prompt, &device)
+            generate(&model, &vocabulary, &args, &args.prompt, &device, &mut std::io::stdout())
         }
         None => train(&args, &device),
     }
@@ -141,6 +144,7 @@ fn train(args: &Args, device: &Device) -> Result<()> {
         let rows = (part.len() / 400).clamp(1, 32);
         Streams::of_indices(vec![part], &StreamConfig::new(rows, 100))
     };
+    let start: Vec<u32> = parts.test.iter().copied().take(SHOWN).collect();
     let (validation, test) = (held_out(parts.validation)?, held_out(parts.test)?);
     let per_epoch = streams.chunks_per_epoch() as u64;
     let epochs = args.common.epochs(600u64.div_ceil(per_epoch).min(50));
@@ -179,7 +183,7 @@ fn train(args: &Args, device: &Device) -> Result<()> {
     let mut trainer = settings.init(&model, optimizer)?;
     trainer.validate(|| Ok(Score::min("nats", nats(&model, &validation, device)?).with_baseline(baseline)));
     trainer.keep("config", &config)?.keep("vocabulary", &vocabulary)?;
-    args.common.equip(&mut trainer)?;
+    let results = args.common.equip(&mut trainer)?;
     trainer.on_event(move |event: &Event<'_>| {
         if let (Event::Step(step), Some(file)) = (event, &mut losses) {
             let path = "--losses".into();
@@ -196,11 +200,21 @@ fn train(args: &Args, device: &Device) -> Result<()> {
         model.save(path, &vocabulary)?;
         args.common.say(format!("saved {}", path.display()));
     }
+    let prompt = if args.prompt.is_empty() { "\n" } else { &args.prompt };
     if !args.common.quiet {
         println!("--- sample");
-        generate(&model, &vocabulary, args, &args.prompt, device)?;
+        generate(&model, &vocabulary, args, prompt, device, &mut std::io::stdout())?;
         println!("---");
     }
+    results.add(|page| {
+        let mut sample = Vec::new();
+        generate(&model, &vocabulary, args, prompt, device, &mut sample)?;
+        page.text("Sample", String::from_utf8_lossy(&sample).trim());
+        let characters: Vec<String> =
+            start.iter().map(|&symbol| vocabulary.decode(&[symbol])).collect::<rnn_api::Result<_>>()?;
+        let trace = model.trace(&Tensor::from_indices(device, &start, &[start.len(), 1])?)?;
+        Ok(page.activations("The first layer while it reads the test part", &trace, 0, &characters)?)
+    })?;
     print_result("nats", nats(&model, &test, device)?, test_baseline, started);
     Ok(())
 }
@@ -226,6 +240,7 @@ fn generate(
     args: &Args,
     prompt: &str,
     device: &Device,
+    out: &mut impl Write,
 ) -> Result<()> {
     let mut sampling = Sampling::new().with_temperature(args.temperature);
     sampling.top_k = args.top_k;
@@ -237,7 +252,6 @@ fn generate(
     model.eval();
     let start = vocabulary.encode(if prompt.is_empty() { "\n" } else { prompt })?;
     let step = |symbols: &Tensor, state: &AnyRnnState| model.forward(symbols, Some(state));
-    let mut out = std::io::stdout();
     out.write_all(prompt.as_bytes())?;
     for drawn in generation.symbols(device, &[start], model.start(1)?, step)? {
         out.write_all(vocabulary.decode(&[drawn?.symbol])?.as_bytes())?;

@@ -115,7 +115,7 @@ fn main() -> Result<()> {
     let mut trainer = config.init(&model, adam)?;
     trainer.keep("words", &words)?;
     trainer.validate(|| Ok(Score::max("exact", exact(&split.validation)?).with_baseline(baseline)));
-    args.common.equip(&mut trainer)?;
+    let results = args.common.equip(&mut trainer)?;
     let batches = Batches::new(split.train.len(), &BatchConfig::new(args.batch).with_shuffle(seed))?;
     trainer.fit(batches, |batch| {
         let items = batch.copy(&split.train)?;
@@ -130,9 +130,14 @@ fn main() -> Result<()> {
         logits.cross_entropy_over(&y.values.to_tensor(&device)?, &CrossEntropyOptions::default(), &over)
     })?;
     let few: Vec<usize> = split.test.iter().step_by(split.test.len().div_ceil(3)).copied().collect();
-    for (said, &item) in model.say(&features(&few), &words, &device)?.iter().zip(&few) {
-        args.common.say(format!("  {said} (truth: {})", scenes[item].1));
-    }
+    let said = model.say(&features(&few), &words, &device)?;
+    let said = said.iter().zip(&few).map(|(said, &item)| format!("  {said} (truth: {})", scenes[item].1));
+    let said = said.collect::<Vec<_>>().join("\n");
+    args.common.say(&said);
+    results.add(|page| {
+        page.text("Descriptions of the test part", &said);
+        Ok(())
+    })?;
     print_result("exact", exact(&split.test)?, baseline, started);
     Ok(())
 }

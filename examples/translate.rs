@@ -110,7 +110,7 @@ fn main() -> Result<()> {
         let said = translate(&split.validation, 1)?;
         Ok(Score::max("exact", exact(&said, &split.validation)?).with_baseline(baseline))
     });
-    args.common.equip(&mut trainer)?;
+    let results = args.common.equip(&mut trainer)?;
     trainer.fit(batches, |batch| {
         let items = batch.copy(&split.train)?;
         let of = model.encode(&items.iter().map(|&item| source_of(item)).collect::<Vec<_>>(), &device)?;
@@ -123,18 +123,19 @@ fn main() -> Result<()> {
     })?;
 
     let said = translate(&split.test, args.beam)?;
-    let mut edits = EditRate::new();
+    let (mut edits, mut samples) = (EditRate::new(), Vec::new());
     for (n, (said, &item)) in said.iter().zip(&split.test).enumerate() {
         edits.add(said, &encoded[item].1);
         if n < 5 {
-            args.common.say(format!(
-                "  {} -> {} (truth {})",
-                pairs[item].0,
-                targets.decode(said)?,
-                pairs[item].1
-            ));
+            let (source, truth) = &pairs[item];
+            samples.push(format!("  {source} -> {} (truth {truth})", targets.decode(said)?));
         }
     }
+    args.common.say(samples.join("\n"));
+    results.add(|page| {
+        page.text("Translations of the test part", &samples.join("\n"));
+        Ok(())
+    })?;
     args.common.say(format!("wrong letters: {:.2} %", 100.0 * edits.value()?));
     print_result("exact", exact(&said, &split.test)?, baseline, started);
     Ok(())

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use rnn_api::data::Vocabulary;
 use rnn_api::io;
-use rnn_api::nn::Visitor;
+use rnn_api::nn::{Trace, Visitor};
 use rnn_api::prelude::*;
 use rnn_examples::cell::{Cell, config};
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,13 @@ impl CharLm {
     ) -> rnn_api::Result<(Tensor, AnyRnnState)> {
         let out = self.rnn.forward(&self.embedding.forward(symbols)?, state)?;
         Ok((self.head.forward(&out.y)?, out.state))
+    }
+
+    /// Gates and states of the first layer while it reads one row of symbols, `[T, 1]`.
+    pub(crate) fn trace(&self, symbols: &Tensor) -> rnn_api::Result<Trace> {
+        let x = self.embedding.forward(symbols)?;
+        let (_, mut traces) = no_grad(|| self.rnn.forward_traced(&x, ForwardArgs::default(), &[0]))?;
+        Ok(traces.remove(0))
     }
 
     /// The state before the first symbol of as many rows.

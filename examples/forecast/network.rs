@@ -170,9 +170,14 @@ impl Trained {
         let mut trainer = config.init(network, adam)?;
         trainer.keep("scale", &self.scale)?;
         trainer.validate(|| Ok(Score::min("mse", network.forward(&x)?.mse(&y)?.item()?.into())));
-        common.equip(&mut trainer)?;
+        let results = common.equip(&mut trainer)?;
         let outcome = trainer.fit(batches, |batch| {
             network.loss(&samples.batch(device, &batch.indices)?, &samples.truth(device, &batch.indices)?)
+        })?;
+        results.add(|page| {
+            let (truth, forecast) = (y.to_vec()?, no_grad(|| network.forward(&x))?.to_vec()?);
+            let title = "Held-out windows, as the network sees them (normalised), one behind the other";
+            Ok(page.forecast(title, &truth, &forecast)?)
         })?;
         Ok(outcome.reason == StopReason::Interrupted)
     }

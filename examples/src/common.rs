@@ -8,7 +8,9 @@ use rnn_api::Device;
 use rnn_api::train::Interrupt;
 #[cfg(feature = "progress")]
 use rnn_api::train::Progress;
-use rnn_api::train::{CheckpointConfig, Every, JsonLog, Trainer, TrainerConfig};
+#[cfg(feature = "tensorboard")]
+use rnn_api::train::TensorBoard;
+use rnn_api::train::{CheckpointConfig, Every, JsonLog, Page, Report, Trainer, TrainerConfig};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -30,6 +32,13 @@ pub struct Common {
     /// Log every step to this file, as one JSON object per line.
     #[arg(long)]
     log: Option<PathBuf>,
+    /// Write a page about the run to this file, which browsers show; it is renewed while the run lives.
+    #[arg(long, value_name = "HTML")]
+    report: Option<PathBuf>,
+    /// Write event files for TensorBoard into this folder.
+    #[cfg(feature = "tensorboard")]
+    #[arg(long, value_name = "FOLDER")]
+    tensorboard: Option<PathBuf>,
     /// Save checkpoints in this folder, and resume from the last one there.
     #[arg(long)]
     run: Option<PathBuf>,
@@ -49,11 +58,23 @@ impl Common {
     /// The options of one run of several, without progress: its log and checkpoints have names of their own.
     #[must_use]
     pub fn part(&self, name: &str) -> Self {
-        let log = self.log.as_ref().map(|path| {
+        let of_part = |path: &PathBuf| {
             let file = path.file_name().unwrap_or_default().to_string_lossy();
             path.with_file_name(format!("{name}-{file}"))
-        });
-        Common { quiet: true, log, run: self.run.as_ref().map(|run| run.join(name)), ..self.clone() }
+        };
+        let (log, report) = (self.log.as_ref().map(of_part), self.report.as_ref().map(of_part));
+        let run = self.run.as_ref().map(|run| run.join(name));
+        #[cfg(feature = "tensorboard")]
+        let tensorboard = self.tensorboard.as_ref().map(|folder| folder.join(name));
+        Common {
+            quiet: true,
+            log,
+            report,
+            run,
+            #[cfg(feature = "tensorboard")]
+            tensorboard,
+            ..self.clone()
+        }
     }
 
     /// Prints a line, except with `--quiet`.
@@ -75,8 +96,12 @@ impl Common {
         }
     }
 
-    /// Adds progress, log, and a clean stop at Ctrl-C, as far as the features of this build go.
-    pub fn equip(&self, trainer: &mut Trainer<'_>) -> Result<()> {
+    /// Adds progress, log, report, and a clean stop at Ctrl-C, as far as the features of this build go. Results can be added to
+    /// the report.
+    ///
+    /// # Errors
+    /// The report cannot be written.
+    pub fn equip(&self, trainer: &mut Trainer<'_>) -> Result<Results> {
         #[cfg(feature = "progress")]
         if !self.quiet {
             trainer.on_event(Progress::new());
@@ -84,9 +109,40 @@ impl Common {
         if let Some(path) = &self.log {
             trainer.on_event(JsonLog::new(path));
         }
+        #[cfg(feature = "tensorboard")]
+        if let Some(folder) = &self.tensorboard {
+            trainer.on_event(TensorBoard::new(folder));
+        }
+        let report = self.report.as_ref().map(|path| {
+            let command: Vec<String> = std::env::args().collect();
+            Report::new(path)
+                .with_setting("command", command.join(" "))
+                .with_setting("seed of weights", self.seed)
+        });
+        let page = report.as_ref().map(Report::page);
+        if let Some((report, page)) = report.zip(page.as_ref()) {
+            page.save()?;
+            trainer.on_event(report);
+        }
         #[cfg(feature = "ctrl-c")]
         trainer.interrupt(&Interrupt::on_ctrl_c()?);
-        Ok(())
+        Ok(Results(page))
+    }
+}
+
+/// Where the results of a run are shown, if it has a report.
+#[derive(Clone, Debug)]
+pub struct Results(Option<Page>);
+
+impl Results {
+    /// Adds results to the report.
+    ///
+    /// # Errors
+    /// Those of `add`; the report cannot be written.
+    pub fn add(&self, add: impl FnOnce(&Page) -> Result<()>) -> Result<()> {
+        let Some(page) = &self.0 else { return Ok(()) };
+        add(page)?;
+        Ok(page.save()?)
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Files {
     /// model.
     #[arg(
         long, value_name = "FILE", requires = "load",
-        conflicts_with_all = ["Data", "ModelArgs", "Protocol", "Learning", "epochs", "log", "run"],
+        conflicts_with_all = ["Data", "ModelArgs", "Protocol", "Learning", "epochs", "log", "report", "run"],
     )]
     pub predict: Option<PathBuf>,
     /// Write the predictions to this file, as CSV with items numbered from 1: those of --predict, else those of the test

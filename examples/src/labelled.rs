@@ -1,7 +1,7 @@
 //! What all classifiers do: divide the items, train, choose the epoch, test, save, predict.
 
 use crate::classifier::ModelArgs;
-use crate::common::Common;
+use crate::common::{Common, Results};
 use crate::files::Files;
 use crate::flag::{not_negative, positive, size};
 use crate::protocol::{HeldOut, Items, Protocol};
@@ -221,7 +221,7 @@ impl Job<'_> {
         for (number, parts) in all_parts.iter().enumerate() {
             self.say_parts(parts);
             let task = start(&parts.train, classes)?;
-            let interrupted = match all_parts.len() {
+            let (interrupted, results) = match all_parts.len() {
                 1 => self.train(&task, parts, common)?,
                 _ => self.train(&task, parts, &common.part(&format!("fold-{}", number + 1)))?,
             };
@@ -232,6 +232,12 @@ impl Job<'_> {
             let rows = probabilities(&task, &parts.test)?;
             report.add(&most_probable(&rows), &self.labels(&parts.test), &self.labels(&parts.train))?;
             tested.extend(parts.test.iter().copied().zip(rows));
+            let title =
+                if number == 0 { "Test part".into() } else { format!("Test parts of {} folds", number + 1) };
+            results.add(|page| {
+                page.confusion(&title, report.confusion());
+                Ok(())
+            })?;
             self.save(&task)?;
             if interrupted && number + 1 < all_parts.len() {
                 common.say(format!("only {} of {} folds ran", number + 1, all_parts.len()));
@@ -254,7 +260,12 @@ impl Job<'_> {
 
     /// Whether training was interrupted. It chooses the epoch by the likelihood of the validation part, because the accuracy
     /// of few items has only few values.
-    fn train<T: Task>(&self, task: &T, parts: &Parts<Vec<usize>>, common: &Common) -> Result<bool> {
+    fn train<T: Task>(
+        &self,
+        task: &T,
+        parts: &Parts<Vec<usize>>,
+        common: &Common,
+    ) -> Result<(bool, Results)> {
         let learning = &self.options.learning;
         // Items of similar length share a batch, which reduces padding.
         let lengths: Vec<usize> = parts.train.iter().map(|&item| task.steps(item)).collect();
@@ -278,10 +289,10 @@ impl Job<'_> {
             }
             Ok(Score::min("nats", total).with_baseline((self.classes.len() as f64).ln()))
         });
-        common.equip(&mut trainer)?;
+        let results = common.equip(&mut trainer)?;
         let outcome = trainer.fit(batches, |batch| self.loss(task, &batch.copy(&parts.train)?))?;
         self.options.common.say(format!("{} after {} steps", outcome.reason, outcome.steps));
-        Ok(outcome.reason == StopReason::Interrupted)
+        Ok((outcome.reason == StopReason::Interrupted, results))
     }
 
     fn loss(&self, task: &impl Task, items: &[usize]) -> rnn_api::Result<Tensor> {

@@ -40,6 +40,11 @@ impl Report {
         Ok(())
     }
 
+    /// Counts of all test parts so far.
+    pub fn confusion(&self) -> &ConfusionMatrix {
+        &self.confusion
+    }
+
     /// Prints the confusion matrix where classes are few, else the scores of each; then the result line. Of folds it has mean
     /// and standard deviation.
     pub fn print(&self, common: &Common, started: Instant) {

@@ -40,6 +40,7 @@
 mod autograd;
 mod batcher;
 pub mod data;
+pub mod doctor;
 mod error;
 mod flat;
 mod functional;
@@ -131,6 +132,11 @@ struct Devices;
 #[cfg(all(doctest, feature = "progress", feature = "ctrl-c"))]
 #[doc = include_str!("../../../docs/training.md")]
 struct Training;
+
+/// Compiles the programs of docs/report.md.
+#[cfg(all(doctest, feature = "tensorboard"))]
+#[doc = include_str!("../../../docs/report.md")]
+struct Report;
 
 /// Compiles and runs the programs of docs/streaming.md.
 #[cfg(doctest)]

@@ -2,6 +2,7 @@
 
 use super::diagnose::NonFinite;
 use super::score::Score;
+use super::settings::Settings;
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,6 +55,10 @@ pub struct Started {
     pub resumed_step: u64,
     /// The largest number of steps that will be taken.
     pub planned_steps: u64,
+    /// The settings of data, optimizer and trainer by name, as a checkpoint keeps them.
+    pub settings: Settings,
+    /// The names of the parameters with their dimensions, each parameter once.
+    pub shapes: Vec<(String, Vec<usize>)>,
 }
 
 /// One optimizer step.
@@ -209,8 +214,8 @@ pub trait Callback {
     /// Any error; it ends the run.
     fn on_event(&mut self, event: &Event<'_>) -> Result<Flow>;
 
-    /// Whether it needs [`StepReport::update_ratio`], which costs a copy of the parameters and two reductions per
-    /// step.
+    /// Whether it needs [`StepReport::update_ratio`] of the next step, which costs a copy of the parameters and two
+    /// reductions. It is asked before every step.
     fn wants_update_ratios(&self) -> bool {
         false
     }

@@ -5,13 +5,13 @@ use super::event::{Callback, EpochReport, Event, Outcome, Started, StepReport, S
 use super::ratios::Ratios;
 use super::run::{Fit, Own, Run};
 use super::score::Score;
-use super::settings::Settings;
 use super::steps::{Place, Steps};
 use super::trainer::Trainer;
 use crate::autograd::{Gradients, no_grad};
 use crate::error::{Error, Result};
+use crate::nn::Module;
 use crate::optim::GradAccumulator;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Trainer<'_> {
     /// A whole run over these items, with the closures of this run beside those of the trainer.
@@ -28,10 +28,7 @@ impl Trainer<'_> {
             }
         }
         let run = Run { plateau: self.config.plateau.clone(), ..Run::default() };
-        let settings = match self.config.checkpoints {
-            Some(_) => self.settings(steps)?,
-            None => Settings::new(),
-        };
+        let settings = self.settings(steps)?;
         let mut fit = Fit::new(steps, run, settings, own);
         let (resumed, stop) = self.resume(&mut fit)?;
         if !resumed {
@@ -60,6 +57,8 @@ impl Trainer<'_> {
             steps_per_epoch,
             resumed_step: fit.run.step,
             planned_steps,
+            settings: fit.settings.clone(),
+            shapes: shapes(self.model),
         };
         self.emit(fit, &Event::Started(&started))
     }
@@ -318,4 +317,11 @@ impl Trainer<'_> {
         self.emit(&mut fit, &Event::Ended(&outcome))?;
         Ok(outcome)
     }
+}
+
+/// The names and dimensions of all parameters, each once.
+fn shapes(model: &dyn Module) -> Vec<(String, Vec<usize>)> {
+    let mut seen = BTreeSet::new();
+    let parameters = model.named_parameters().into_iter().filter(|(_, param)| seen.insert(param.id()));
+    parameters.map(|(name, param)| (name, param.array().dims().to_vec())).collect()
 }

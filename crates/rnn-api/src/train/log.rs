@@ -1,12 +1,15 @@
 //! [`JsonLog`]: logs a run as lines of JSON.
 
-use super::event::{Callback, Event, Flow};
+use super::event::{Callback, Event, Flow, Outcome, Started};
 use crate::error::{Error, Result};
 use crate::io::{expect_regular, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+
+/// The version of the format of a log. It is larger where an older reader would misunderstand a line.
+pub(super) const FORMAT: u32 = 1;
 
 /// Writes every event of a run to a file, one JSON object per line: `{"event":"step","step":1,"loss":..}`. The
 /// fields are those of [`StepReport`](super::StepReport) and the other reports; a number that is not finite is
@@ -93,6 +96,21 @@ struct Line<'a, T> {
 }
 
 #[derive(Serialize)]
+struct Start<'a> {
+    format: u32,
+    #[serde(flatten)]
+    started: &'a Started,
+}
+
+#[derive(Serialize)]
+struct End<'a> {
+    /// The reason in words.
+    why: String,
+    #[serde(flatten)]
+    outcome: &'a Outcome,
+}
+
+#[derive(Serialize)]
 struct Saved<'a> {
     step: u64,
     path: &'a Path,
@@ -124,7 +142,7 @@ impl Callback for JsonLog {
         match event {
             Event::Started(started) => {
                 self.open(started.resumed_step)?;
-                self.write("started", started)?;
+                self.write("started", &Start { format: FORMAT, started })?;
             }
             Event::Step(step) => self.write("step", step)?,
             Event::Validated(validation) => self.write("validated", validation)?,
@@ -133,7 +151,9 @@ impl Callback for JsonLog {
             Event::Damaged { path, error } => {
                 self.write("damaged", &Damaged { path, error: error.to_string() })?;
             }
-            Event::Ended(outcome) => self.write("ended", outcome)?,
+            Event::Ended(outcome) => {
+                self.write("ended", &End { why: outcome.reason.to_string(), outcome })?;
+            }
         }
         Ok(Flow::Continue)
     }

@@ -51,6 +51,7 @@ pub mod prelude;
 #[cfg(feature = "progress")]
 mod progress;
 mod ratios;
+mod report;
 mod run;
 mod saving;
 mod score;
@@ -58,6 +59,8 @@ mod settings;
 mod source;
 mod steps;
 mod stopping;
+#[cfg(feature = "tensorboard")]
+mod tensorboard;
 mod trainer;
 
 pub use carried::{Carried, StateParts};
@@ -71,8 +74,11 @@ pub use log::JsonLog;
 pub use predict::{predict, predict_each};
 #[cfg(feature = "progress")]
 pub use progress::Progress;
+pub use report::{Page, Report, report_of_logs};
 pub use score::Score;
 pub use settings::Settings;
 pub use source::{Prepared, Source};
 pub use stopping::EarlyStopping;
+#[cfg(feature = "tensorboard")]
+pub use tensorboard::{Board, TensorBoard};
 pub use trainer::Trainer;

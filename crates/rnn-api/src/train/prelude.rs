@@ -38,9 +38,11 @@
 
 #[cfg(feature = "progress")]
 pub use super::Progress;
+#[cfg(feature = "tensorboard")]
+pub use super::TensorBoard;
 pub use super::{
     Callback, Checkpoint, CheckpointConfig, EarlyStopping, Event, Every, Flow, Interrupt, JsonLog, Outcome,
-    Prepared, Score, Source, StopReason, Trainer, TrainerConfig, predict, predict_each,
+    Prepared, Report, Score, Source, StopReason, Trainer, TrainerConfig, predict, predict_each,
 };
 pub use crate::data::{
     Batch, BatchConfig, Batches, Chunk, Classes, Fill, HostArray, LabelledBatch, LabelledWindows, Labels,

@@ -1,0 +1,23 @@
+//! Pages about runs, for people: [`Report`] writes one while a run lives, [`report_of_logs`] from logs.
+
+mod answer;
+mod chart;
+mod compare;
+mod curve;
+mod curves;
+mod entry;
+mod exhibit;
+mod heat;
+mod history;
+mod html;
+mod insight;
+mod live;
+mod memory;
+mod page;
+mod read;
+mod results;
+mod scale;
+mod state;
+mod tables;
+
+pub use live::{Page, Report, report_of_logs};
