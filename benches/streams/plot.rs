@@ -86,7 +86,11 @@ fn panel(out: &mut String, units: usize, points: &[&Point]) -> std::fmt::Result 
         let places: Vec<[f64; 2]> =
             points.iter().map(|point| [x(point.streams as f64), y(value(point))]).collect();
         let line: Vec<String> = places.iter().map(|[x, y]| format!("{x:.1},{y:.1}")).collect();
-        writeln!(out, r#"<polyline points="{}" fill="none" stroke="{color}" stroke-width="2"/>"#, line.join(" "))?;
+        writeln!(
+            out,
+            r#"<polyline points="{}" fill="none" stroke="{color}" stroke-width="2"/>"#,
+            line.join(" ")
+        )?;
         for [x, y] in places {
             writeln!(out, r#"<circle cx="{x:.1}" cy="{y:.1}" r="3" fill="{color}"/>"#)?;
         }
