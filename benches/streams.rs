@@ -1,8 +1,9 @@
 //! How many streams of an LSTM one core serves.
 //!
 //! Without options: the time of a step of a batch by one thread, with the state carried from step to step, and with the
-//! states in [`Slots`], a random selection of the streams at each step. Medians, both sides in turn. `streams` is how many
-//! make 100 steps a second with slots.
+//! states in [`Slots`], a random selection of the streams at each step. Both sides take turns. The least time of each is
+//! printed, which other programs disturb least, and the median of the quotients of neighbouring turns as the cost. `streams`
+//! is how many make 100 steps a second with slots, by the least time.
 //!
 //! With `--load`: a [`Batcher`](rnn_api::Batcher) with one worker. Every stream has a step due every 10 ms, at an instant of
 //! its own; the latency of a step is the time from then until its output is delivered. A step that is refused as busy counts
@@ -18,14 +19,16 @@
 mod common {
     pub(crate) mod machine;
 }
-#[path = "streams/load.rs"]
-mod load;
-#[path = "streams/plot.rs"]
-mod plot;
+#[path = "streams"]
+mod parts {
+    pub(crate) mod load;
+    pub(crate) mod plot;
+}
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use common::machine::{Machine, warn_of_load};
+use parts::{load, plot};
 use rnn_api::prelude::*;
 use rnn_api::{CpuOptions, SlotId, Slots};
 use std::fs;
@@ -95,57 +98,55 @@ impl Layer {
     }
 }
 
-/// Steps of as many streams as fit the rate, of which a batch is selected at random, again and again.
-struct Selection {
-    ids: Vec<SlotId>,
-    draws: RngKey,
-    round: u32,
-}
-
-impl Selection {
-    /// Moves `count` streams to the front.
-    fn next(&mut self, count: usize) -> &[SlotId] {
-        self.round += 1;
-        for n in 0..count {
-            let last = self.ids.len() - 1;
-            let other = n + (self.draws.uniform(self.round, n as u32) * (last - n + 1) as f32) as usize;
-            self.ids.swap(n, other.min(last));
+/// Batches of streams, each without one twice; together they have most of the streams.
+fn selections(mut ids: Vec<SlotId>, batch: usize) -> Vec<Vec<SlotId>> {
+    let (draws, last) = (RngKey::new(1), ids.len() - 1);
+    let select = |round: u32| {
+        for n in 0..batch {
+            let other = n + (draws.uniform(round, n as u32) * (last - n + 1) as f32) as usize;
+            ids.swap(n, other.min(last));
         }
-        &self.ids[..count]
-    }
+        ids[..batch].to_vec()
+    };
+    (0..2 * last.div_ceil(batch) as u32 + 1).map(select).collect()
 }
 
-/// Microseconds of a step of a batch, with the state carried and with slots: medians of parts of 20 ms, in turn.
-fn step_times(sizes: [usize; 3], streams: usize, seconds: f64) -> Result<[f64; 2]> {
+/// A turn takes at least so long, and at least one step.
+const TURN: Duration = Duration::from_millis(2);
+
+/// Least microseconds of a step of a batch, with the state carried and with slots, and the median of their quotients.
+fn step_times(sizes: [usize; 3], streams: usize, seconds: f64) -> Result<[f64; 3]> {
     let device = Device::cpu_with(&CpuOptions::new().with_threads(1))?;
     let layer = Layer::new(&device, sizes)?;
     let mut state = layer.lstm.zero_state(sizes[2])?;
     let mut slots = Slots::new(&device, layer.lstm.zero_state(1)?);
     let ids: Result<Vec<SlotId>, _> = (0..streams.max(sizes[2])).map(|_| slots.open()).collect();
-    let mut selection = Selection { ids: ids?, draws: RngKey::new(1), round: 0 };
-    let (mut carried, mut with_slots) = (Vec::new(), Vec::new());
-    let part = |times: &mut Vec<f64>, step: &mut dyn FnMut() -> Result<()>| -> Result<()> {
+    let selections = selections(ids?, sizes[2]);
+    let mut next = selections.iter().cycle();
+    let turn = |step: &mut dyn FnMut() -> Result<()>| -> Result<f64> {
         let (start, mut count) = (Instant::now(), 0u32);
-        while start.elapsed() < Duration::from_millis(20) {
+        while start.elapsed() < TURN {
             step()?;
             count += 1;
         }
-        times.push(start.elapsed().as_secs_f64() * 1e6 / f64::from(count));
-        Ok(())
+        Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(count))
     };
+    let (mut least, mut quotients) = ([f64::INFINITY; 2], Vec::new());
     let start = Instant::now();
     while start.elapsed().as_secs_f64() < seconds {
-        part(&mut carried, &mut || {
+        let carried = turn(&mut || {
             state = layer.step(&state)?;
             Ok(())
         })?;
-        part(&mut with_slots, &mut || {
-            let ids = selection.next(sizes[2]);
+        let with_slots = turn(&mut || {
+            let ids = next.next().context("a selection")?;
             let state = layer.step(&slots.gather(ids)?)?;
             Ok(slots.scatter(ids, &state)?)
         })?;
+        least = [least[0].min(carried), least[1].min(with_slots)];
+        quotients.push(with_slots / carried);
     }
-    Ok([median(carried), median(with_slots)])
+    Ok([least[0], least[1], median(quotients)])
 }
 
 fn steps(args: &Args) -> Result<()> {
@@ -155,9 +156,9 @@ fn steps(args: &Args) -> Result<()> {
         for &batch in &args.batch {
             // As many as one core may serve, so that their states are not all in the nearest cache.
             let streams = 80_000_000 / (units * units);
-            let [carried, slots] = step_times([inputs, units, batch], streams, args.seconds)?;
+            let [carried, slots, quotient] = step_times([inputs, units, batch], streams, args.seconds)?;
             let served = batch as f64 * 1e6 / (slots * RATE);
-            let cost = 100.0 * (slots / carried - 1.0);
+            let cost = 100.0 * (quotient - 1.0);
             println!(
                 "{units:>5} {inputs:>6} {batch:>6} {carried:>12.1} {slots:>12.1} {cost:>5.1}% {served:>9.0}"
             );

@@ -1,6 +1,6 @@
 //! Latency under load: streams whose steps are due at fixed instants, whether or not the ones before are done.
 
-use super::RATE;
+use crate::RATE;
 use anyhow::{Context, Result, bail};
 use rnn_api::prelude::*;
 use rnn_api::{BatcherConfig, Error, StreamId};

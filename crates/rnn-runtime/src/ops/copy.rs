@@ -43,7 +43,7 @@ fn gather_view(src: &Array, shape: Shape, strides: &[usize], offset: usize) -> R
     Ok(out)
 }
 
-/// Reorders axes: axis `k` of the result is axis `perm[k]` of `x`.
+/// Reorders axes: axis `k` of the result is axis `perm[k]` of `x`. Where only axes of length 1 move, nothing is copied.
 ///
 /// # Errors
 /// `perm` must name every axis of `x` once.
@@ -62,6 +62,9 @@ pub fn transpose(x: &Array, perm: &[usize]) -> Result<Array> {
     let x = words(OP, "x", x)?;
     let strides = x.shape().strides();
     let dims: Vec<usize> = perm.iter().map(|&axis| x.dims()[axis]).collect();
+    if perm.iter().filter(|&&axis| x.dims()[axis] != 1).is_sorted() {
+        return x.reshape(&dims);
+    }
     let permuted: Vec<usize> = perm.iter().map(|&axis| strides[axis]).collect();
     gather_view(&x, Shape::new(OP, &dims)?, &permuted, 0)
 }

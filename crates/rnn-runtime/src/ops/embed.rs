@@ -10,7 +10,6 @@ use rnn_base::error::{Error, Result};
 use rnn_cpu as cpu;
 #[cfg(feature = "gpu")]
 use rnn_gpu as gpu;
-use std::collections::HashMap;
 
 /// Rows of `table` `[V, E]` by `indices` (u32, any shape): the result is `[indices.., E]`.
 ///
@@ -81,14 +80,13 @@ pub fn scatter(table: &mut Array, indices: &Array, rows: &Array) -> Result<()> {
 
 /// Refuses an index that comes twice: which row would win is not defined.
 fn expect_once(op: &'static str, indices: &[u32]) -> Result<()> {
-    let mut seen = HashMap::with_capacity(indices.len());
-    for (position, &index) in indices.iter().enumerate() {
-        if let Some(first) = seen.insert(index, position) {
-            let got = format!("{index} at positions {first} and {position}");
-            return Err(Error::value(op, "indices", "every index once", got));
-        }
-    }
-    Ok(())
+    let mut sorted = indices.to_vec();
+    sorted.sort_unstable();
+    let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) else { return Ok(()) };
+    let mut positions = (0..indices.len()).filter(|&position| indices[position] == twice[0]);
+    let [first, second] = [positions.next(), positions.next()].map(Option::unwrap_or_default);
+    let got = format!("{} at positions {first} and {second}", twice[0]);
+    Err(Error::value(op, "indices", "every index once", got))
 }
 
 /// The gradient of [`gather`]: sums the rows of `dy` `[indices.., E]` into a `[V, E]` array of zeros, V =

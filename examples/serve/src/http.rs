@@ -1,0 +1,132 @@
+//! The interface by HTTP.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /sessions`, `{"seed": 1}` or nothing | 201, `{"session": NAME}` |
+//! | `POST /sessions/NAME/generate`, `{"prompt": "..", "length": 100, "temperature": 1, "top_k", "top_p", "min_p"}` | the text, as it comes |
+//! | `GET /sessions/NAME/socket` | a WebSocket, see `socket.rs` |
+//! | `POST /sessions/NAME/reset` | 204 |
+//! | `DELETE /sessions/NAME` | 204 |
+//! | `GET /metrics`, `/health`, `/` | counts for Prometheus; `ok`; a page to try it |
+//!
+//! Errors are `{"error": ".."}`: 404 no such session, 409 it generates already, 413 and 422 a request that is too long or makes
+//! no sense, 429 too many sessions or generations, 503 the server ends.
+
+use crate::refused::Refused;
+use crate::session::{Generate, Piece};
+use crate::sessions::Sessions;
+use crate::socket;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use futures_util::StreamExt;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Pieces of text that wait for a client.
+pub(crate) const AHEAD: usize = 64;
+/// How long a client may take to send a request's body.
+const BODY: Duration = Duration::from_secs(10);
+
+pub(crate) type App = State<Arc<Sessions>>;
+
+pub(crate) fn routes(sessions: Arc<Sessions>) -> Router {
+    // A character takes at most 12 bytes in JSON.
+    let limit = 12 * sessions.stage.options.max_length + 4096;
+    Router::new()
+        .route("/", get(|| async { Html(include_str!("page.html")) }))
+        .route("/health", get(|| async { "ok" }))
+        .route("/metrics", get(metrics))
+        .route("/sessions", post(open))
+        .route("/sessions/{name}", delete(close))
+        .route("/sessions/{name}/reset", post(reset))
+        .route("/sessions/{name}/generate", post(generate))
+        .route("/sessions/{name}/socket", get(socket::upgrade))
+        .fallback(|| async { Refused::new(StatusCode::NOT_FOUND, "no such page") })
+        .layer(DefaultBodyLimit::max(limit))
+        .layer(middleware::from_fn_with_state(sessions.clone(), counted))
+        .with_state(sessions)
+}
+
+async fn counted(State(sessions): App, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    sessions.stage.metrics.request(response.status());
+    response
+}
+
+async fn metrics(State(sessions): App) -> Result<Response, Refused> {
+    let stage = &sessions.stage;
+    let text = stage.metrics.text(stage.engine.batcher.stats());
+    let text = text.map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Open {
+    seed: Option<u64>,
+}
+
+async fn open(State(sessions): App, request: Request) -> Result<(StatusCode, Json<Value>), Refused> {
+    let bytes = axum::body::to_bytes(request.into_body(), 4096);
+    let bytes: Bytes = tokio::time::timeout(BODY, bytes)
+        .await
+        .map_err(|_| Refused::new(StatusCode::REQUEST_TIMEOUT, "the request did not come"))?
+        .map_err(|error| Refused::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()))?;
+    let open: Open = match bytes.is_empty() {
+        true => Open::default(),
+        false => serde_json::from_slice(&bytes).map_err(Refused::invalid)?,
+    };
+    let session = sessions.open(open.seed).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "session": session.name }))))
+}
+
+async fn close(State(sessions): App, Path(name): Path<String>) -> Result<StatusCode, Refused> {
+    sessions.close(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn reset(State(sessions): App, Path(name): Path<String>) -> Result<StatusCode, Refused> {
+    sessions.reset(sessions.find(&name)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn generate(
+    State(sessions): App,
+    Path(name): Path<String>,
+    request: Result<Json<Generate>, JsonRejection>,
+) -> Result<Response, Refused> {
+    let session = sessions.find(&name)?;
+    let Json(request) = request?;
+    let generation = sessions.stage.admit(&session, &request)?;
+    let (out, mut pieces) = mpsc::channel(AHEAD);
+    let stage = sessions.stage.clone();
+    // A task of its own: a client that leaves must not interrupt a step.
+    tokio::spawn(async move { stage.generate(generation, out).await });
+    // What fails at once has a status of its own.
+    let first = match pieces.recv().await {
+        Some(Piece::Failed(refused)) => return Err(refused),
+        Some(piece) => piece,
+        None => return Err(Refused::ending()),
+    };
+    let rest = tokio_stream::once(first).chain(ReceiverStream::new(pieces));
+    // A text that breaks off ends the connection without the mark of its end, so that the client knows.
+    let body = rest.filter_map(|piece| async move {
+        match piece {
+            Piece::Text(text) => Some(Ok(Bytes::from(text))),
+            Piece::Done("stopped") => Some(Err(std::io::Error::other("stopped"))),
+            Piece::Done(_) => None,
+            Piece::Failed(refused) => Some(Err(std::io::Error::other(refused.message))),
+        }
+    });
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(body)).into_response())
+}

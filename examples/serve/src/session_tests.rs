@@ -1,0 +1,80 @@
+use super::*;
+use crate::engine::write_untrained;
+use std::time::Duration;
+
+/// A stage and a session, with a model of a few units.
+async fn stage(test: &str) -> (Arc<Stage>, Arc<Session>) {
+    let folder = std::env::temp_dir().join(format!("rnn-serve-session-{test}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let model = folder.join("model.safetensors");
+    write_untrained(&model, "\nabc", 8).unwrap();
+    let options = Options {
+        model,
+        sessions: folder.clone(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        workers: Some(1),
+        max_sessions: 4,
+        max_generations: 4,
+        max_batch: 4,
+        max_length: 1000,
+        save_seconds: Duration::from_secs(60),
+        idle_seconds: Duration::from_secs(60),
+        generation_seconds: Duration::from_secs(60),
+        stall_seconds: Duration::from_millis(100),
+    };
+    let engine = Engine::start(&options).unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+    let stream = engine.batcher.open().unwrap().await.unwrap();
+    let places = Arc::new(Semaphore::new(options.max_generations));
+    let ending = watch::Sender::new(false);
+    let stage = Stage { engine, metrics: Metrics::default(), places, options, ending };
+    (Arc::new(stage), Session::new("a".into(), stream, 1, Progress::default()))
+}
+
+fn request(length: usize) -> Generate {
+    serde_json::from_value(serde_json::json!({ "length": length })).unwrap()
+}
+
+/// A client that takes nothing for too long loses its generation, not its session, and holds nothing.
+#[tokio::test]
+async fn a_client_that_takes_nothing_loses_its_generation() {
+    let (stage, session) = stage("stall").await;
+    let (out, mut pieces) = mpsc::channel(3);
+    let generation = stage.admit(&session, &request(50)).unwrap();
+    stage.generate(generation, out).await;
+    assert_eq!(stage.metrics.stalled.load(Ordering::Relaxed), 1);
+    assert_eq!(session.progress.lock().await.drawn, 4, "three that wait and one that was refused");
+    let mut count = 0;
+    while let Some(Piece::Text(_)) = pieces.recv().await {
+        count += 1;
+    }
+    assert_eq!(count, 3);
+    assert_eq!([stage.places.available_permits(), session.turn.available_permits()], [4, 1]);
+    let (out, mut pieces) = mpsc::channel(60);
+    let generation = stage.admit(&session, &request(50)).unwrap();
+    stage.generate(generation, out).await;
+    let mut last = None;
+    while let Some(piece) = pieces.recv().await {
+        last = Some(piece);
+    }
+    assert!(matches!(last, Some(Piece::Done("length"))), "{last:?}");
+    assert_eq!(session.progress.lock().await.drawn, 54);
+}
+
+/// A session that is closed while it generates ends with an error, and nothing reads its stream any more.
+#[tokio::test]
+async fn what_is_closed_or_ending_generates_no_more() {
+    let (stage, session) = stage("closed").await;
+    let (out, mut pieces) = mpsc::channel(3);
+    let generation = stage.admit(&session, &request(50)).unwrap();
+    session.progress.lock().await.closed = true;
+    stage.generate(generation, out).await;
+    let first = pieces.recv().await;
+    assert!(matches!(&first, Some(Piece::Failed(refused)) if refused.status == 404), "{first:?}");
+    stage.ending.send_replace(true);
+    let refused = stage.admit(&session, &request(5)).map(drop).unwrap_err();
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    stage.engine.batcher.finish().unwrap();
+    let late = stage.engine.batcher.submit(session.stream, Input { symbol: 0, draw: None });
+    assert_eq!(Refused::from(late.unwrap_err()).status, StatusCode::SERVICE_UNAVAILABLE);
+}

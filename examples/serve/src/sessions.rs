@@ -1,0 +1,194 @@
+//! All sessions: opened, found, saved, closed.
+
+use crate::metrics::count;
+use crate::refused::Refused;
+use crate::session::{Progress, Session, Stage};
+use crate::store::{Saved, Store};
+use anyhow::{Context, Result};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+pub(crate) struct Sessions {
+    pub(crate) stage: Arc<Stage>,
+    store: Store,
+    open: Mutex<HashMap<String, Arc<Session>>>,
+}
+
+impl Sessions {
+    /// Restores what the directory has. What cannot be read stays there, and is reported.
+    pub(crate) async fn restore(stage: Arc<Stage>, store: Store) -> Result<Arc<Self>> {
+        let read = {
+            let store = store.clone();
+            tokio::task::spawn_blocking(move || store.read_all()).await??
+        };
+        let sessions = Sessions { stage, store, open: Mutex::default() };
+        for saved in read {
+            let restored = match saved {
+                Ok(saved) => sessions.restored(saved).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = restored {
+                eprintln!("a session is not restored: {error:#}");
+            }
+        }
+        Ok(Arc::new(sessions))
+    }
+
+    async fn restored(&self, saved: Saved) -> Result<()> {
+        let Saved { name, seed, progress, state } = saved;
+        let context = name.clone();
+        let stream = self.stage.engine.batcher.load(state).with_context(|| context.clone())?;
+        let stream = stream.await.with_context(|| context)?;
+        self.lock().insert(name.clone(), Session::new(name, stream, seed, progress));
+        count(&self.stage.metrics.restored);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
+        // No code that can panic runs under the lock.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a session whose name nobody can guess.
+    pub(crate) async fn open(self: &Arc<Self>, seed: Option<u64>) -> Result<Arc<Session>, Refused> {
+        if *self.stage.ending.borrow() {
+            return Err(Refused::ending());
+        }
+        let random = || {
+            let mut bytes = [0; 16];
+            getrandom::fill(&mut bytes).map(|()| u128::from_le_bytes(bytes)).map_err(|error| {
+                Refused::new(
+                    axum::http::StatusCode::INTERNAL_SERVER_ERROR,
+                    format!("no random numbers: {error}"),
+                )
+            })
+        };
+        let name = format!("{:032x}", random()?);
+        let seed = match seed {
+            Some(seed) => seed,
+            None => random()? as u64,
+        };
+        let stream = self.stage.engine.batcher.open()?;
+        // A task of its own, which goes on if the client leaves: the stream must not stay open without a session.
+        let all = self.clone();
+        let opened = tokio::spawn(async move {
+            let session = Session::new(name.clone(), stream.await?, seed, Progress::default());
+            all.lock().insert(name, session.clone());
+            Ok(session)
+        });
+        opened.await.unwrap_or_else(|_| Err(Refused::ending()))
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Session>, Refused> {
+        let session = self.lock().get(name).cloned().ok_or_else(Refused::unknown)?;
+        session.touch();
+        Ok(session)
+    }
+
+    /// Closes a session and forgets it. A generation of it ends.
+    pub(crate) async fn close(self: &Arc<Self>, name: &str) -> Result<(), Refused> {
+        let session = self.lock().remove(name).ok_or_else(Refused::unknown)?;
+        let all = self.clone();
+        let closed = tokio::spawn(async move {
+            session.progress.lock().await.closed = true;
+            all.stage.engine.batcher.close(session.stream)?.await?;
+            let (store, name) = (all.store.clone(), session.name.clone());
+            match tokio::task::spawn_blocking(move || store.remove(&name)).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(internal(format!("{error:#}"))),
+                Err(error) => Err(internal(error)),
+            }
+        });
+        closed.await.unwrap_or_else(|error| Err(internal(error)))
+    }
+
+    /// Sets a session back to the beginning of a text.
+    pub(crate) async fn reset(self: &Arc<Self>, session: Arc<Session>) -> Result<(), Refused> {
+        let turn = session
+            .turn
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Refused::new(axum::http::StatusCode::CONFLICT, "the session is generating"))?;
+        let all = self.clone();
+        let done = tokio::spawn(async move {
+            let _turn = turn;
+            let mut progress = session.progress.lock().await;
+            if progress.closed {
+                return Err(Refused::unknown());
+            }
+            all.stage.engine.batcher.reset(session.stream)?.await?;
+            *progress = Progress { changed: true, ..Progress::default() };
+            Ok(())
+        });
+        done.await.unwrap_or_else(|error| Err(internal(error)))
+    }
+
+    /// Saves the sessions that have changed; returns how many could not be saved.
+    pub(crate) async fn save(&self) -> usize {
+        let open: Vec<Arc<Session>> = self.lock().values().cloned().collect();
+        let mut failed = 0;
+        for session in open {
+            if let Err(error) = self.save_one(&session).await {
+                eprintln!("session {}: not saved: {error:#}", session.name);
+                count(&self.stage.metrics.save_errors);
+                failed += 1;
+            }
+        }
+        failed
+    }
+
+    async fn save_one(&self, session: &Session) -> Result<()> {
+        let mut progress = session.progress.lock().await;
+        if progress.closed || !progress.changed {
+            return Ok(());
+        }
+        let state = self.stage.engine.batcher.save(session.stream)?.await?;
+        let saved =
+            Saved { name: session.name.clone(), seed: session.seed, progress: progress.clone(), state };
+        // What happens from here on is for the next save.
+        progress.changed = false;
+        drop(progress);
+        let store = self.store.clone();
+        let written = tokio::task::spawn_blocking(move || store.write(&saved)).await;
+        let mut progress = session.progress.lock().await;
+        match written {
+            Ok(Ok(())) if progress.closed => self.store.remove(&session.name)?,
+            Ok(Ok(())) => count(&self.stage.metrics.saved),
+            Ok(Err(error)) => {
+                progress.changed = true;
+                return Err(error);
+            }
+            Err(error) => {
+                progress.changed = true;
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes sessions that nobody has used for long.
+    pub(crate) async fn expire(self: &Arc<Self>) {
+        let now = Instant::now();
+        let idle = |session: &Session| {
+            now.saturating_duration_since(session.used()) >= self.stage.options.idle_seconds
+                && session.turn.available_permits() > 0
+        };
+        let names: Vec<String> = self
+            .lock()
+            .values()
+            .filter(|session| idle(session))
+            .map(|session| session.name.clone())
+            .collect();
+        for name in names {
+            match self.close(&name).await {
+                Ok(()) => count(&self.stage.metrics.expired),
+                Err(refused) => eprintln!("session {name}: not closed: {}", refused.message),
+            }
+        }
+    }
+}
+
+fn internal(message: impl ToString) -> Refused {
+    Refused::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, message.to_string())
+}
