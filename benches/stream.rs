@@ -35,6 +35,9 @@ struct Args {
     /// lstm or gru; both by default.
     #[arg(long)]
     cell: Option<String>,
+    /// Time single samples through the pipeline alone, for `benches/peers/rtneural/stream.py`.
+    #[arg(long)]
+    only_pipeline: bool,
     /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -77,7 +80,7 @@ fn layer(cell: &str, units: usize) -> Result<AnyRnn> {
     Ok(config.init(&Device::cpu(), 1)?)
 }
 
-fn line(cell: &str, units: usize, steps: usize, clock: f64) -> Result<()> {
+fn line(cell: &str, units: usize, steps: usize, clock: Option<f64>) -> Result<()> {
     let layer = layer(cell, units)?;
     let head = LinearConfig::new(units, 1).init(&Device::cpu(), 2)?;
     let mut pipeline = Pipeline::builder(1)?.recurrent(&layer)?.layer(&head)?.build()?;
@@ -89,6 +92,10 @@ fn line(cell: &str, units: usize, steps: usize, clock: f64) -> Result<()> {
         black_box(&y);
     };
     let [least, of_call] = means(steps, &mut sample);
+    let Some(clock) = clock else {
+        println!("{cell:<5} {units:>5} {least:>9.4} {of_call:>9.4}");
+        return Ok(());
+    };
     let all = each(steps, &mut sample);
     let p999 = all[(all.len() - 1) * 999 / 1000] - clock;
     let (x, mut block) = ([0.25; 64], [0.0; 64]);
@@ -108,7 +115,7 @@ fn main() -> Result<()> {
     let args = Args::parse();
     Machine::new(&Device::cpu(), "f32").print();
     warn_of_load();
-    let clock = each(args.steps, || {})[args.steps / 2];
+    let clock = (!args.only_pipeline).then(|| each(args.steps, || {})[args.steps / 2]);
     println!("cell  units       min    median     p99.9     block step_into      step");
     for cell in ["lstm", "gru"].into_iter().filter(|&cell| args.cell.as_deref().is_none_or(|own| own == cell))
     {

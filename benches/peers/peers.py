@@ -42,14 +42,14 @@ def rust_rivals(features=()):
     return target / "release" / "rivals"
 
 
-def our_bench():
-    """Builds the grid bench and returns its executable."""
-    command = ["cargo", "bench", "--bench", "grid", "--no-run", "--message-format=json"]
+def our_bench(name="grid"):
+    """Builds a bench of this project and returns its executable."""
+    command = ["cargo", "bench", "--bench", name, "--no-run", "--message-format=json"]
     for line in reversed(run(command, cwd=ROOT).splitlines()):
         message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == "grid":
+        if message.get("executable") and message["target"]["name"] == name:
             return message["executable"]
-    raise SystemExit("cargo did not say where the grid bench is")
+    raise SystemExit(f"cargo did not say where the bench {name} is")
 
 
 class Peers:

@@ -143,6 +143,11 @@ struct Report;
 #[doc = include_str!("../../../docs/streaming.md")]
 struct Streaming;
 
+/// Compiles and runs the program of docs/generation.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/generation.md")]
+struct GenerationDocs;
+
 /// Compiles and runs the programs of docs/guide.md.
 #[cfg(all(doctest, feature = "progress", feature = "ctrl-c"))]
 #[doc = include_str!("../../../docs/guide.md")]

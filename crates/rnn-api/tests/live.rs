@@ -29,6 +29,7 @@ fn layers(inputs: usize, hidden: usize) -> Vec<(&'static str, AnyRnn)> {
         ("lstm", lstm.clone().into()),
         ("lstm, 3 layers, no bias", lstm.clone().with_num_layers(3).with_bias(false).into()),
         ("lstm, peephole", lstm.clone().with_peephole(true).with_cell_clip(0.4).into()),
+        ("lstm, coupled alone", lstm.clone().with_coupled_gates(true).into()),
         ("lstm, coupled", lstm.clone().with_coupled_gates(true).with_peephole(true).into()),
         ("lstm, zoneout", lstm.clone().with_zoneout(0.2, 0.1).into()),
         ("lstm, zoneout of c", lstm.clone().with_zoneout(0.0, 0.3).with_num_layers(2).into()),

@@ -73,7 +73,9 @@ impl CellMath for Gru {
 
     #[inline(always)]
     fn finish<S: Simd>(product: Slots<'_>, at: &Element) -> S::V {
-        let [r, z, xn, un] = [0, 1, 2, 3].map(|slot| product.get::<S>(slot));
+        // Not by `map` of an array, which is a function of its own, compiled without the instruction set.
+        let (r, z) = (product.get::<S>(0), product.get::<S>(1));
+        let (xn, un) = (product.get::<S>(2), product.get::<S>(3));
         mix::<S>(z, activate::<S>(Activation::Tanh, S::fma(r, un, xn)), at)
     }
 

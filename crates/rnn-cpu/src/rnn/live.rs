@@ -333,9 +333,13 @@ impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> SimdKe
             // One pass over all units for each part of the cell. A unit's own activations wait for each other, so units
             // that went through the whole cell one vector after the other would leave the processor idle.
             if PLAIN && !C::FIRST.is_empty() {
-                (0..count).for_each(|panel| self.activate::<S>(panel));
+                for panel in 0..count {
+                    self.activate::<S>(panel);
+                }
             }
-            (0..count).for_each(|panel| self.cells::<S>(panel));
+            for panel in 0..count {
+                self.cells::<S>(panel);
+            }
         }
     }
 }
