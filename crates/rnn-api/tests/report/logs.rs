@@ -126,6 +126,16 @@ fn a_log_without_its_beginning_or_of_the_first_version_has_a_page() {
 }
 
 #[test]
+fn findings_of_a_log_are_part_of_the_answer() {
+    let finding = "\"findings\":[{\"rule\":\"clipping\",\"severity\":\"warning\",\"sentence\":\"Clipped in most <steps>.\",\
+                   \"evidence\":\"90 %\",\"remedy\":\"A smaller rate.\",\"code\":\"\"}],";
+    let text = log(4, 2, 0.1, true).replace("\"last\":null,", &format!("\"last\":null,{finding}"));
+    let page = page(text).unwrap();
+    let answer = &page[..page.find("<h2>").unwrap()];
+    assert!(answer.contains("Clipped in most &lt;steps&gt;.") && answer.contains("A smaller rate."));
+}
+
+#[test]
 fn two_runs_in_a_log_are_two_runs() {
     let page = page(log(4, 2, 0.1, true) + &log(6, 2, 0.4, true)).unwrap();
     assert!(page.contains("2 runs side by side") && page.contains("the log holds 2 runs"));

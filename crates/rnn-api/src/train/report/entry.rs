@@ -1,5 +1,6 @@
 //! [`Entry`]: an event of a run as a report takes it, from the trainer or from a line of a log.
 
+use crate::doctor::Finding;
 use crate::train::event::{Event, StepReport, Validation};
 use crate::train::settings::Settings;
 use serde::{Deserialize, Serialize};
@@ -65,7 +66,7 @@ pub(super) struct Epoch {
     pub(super) seconds: Option<f64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct End {
     /// The reason in words; logs of the first version have only the name of the reason.
     #[serde(default)]
@@ -76,6 +77,9 @@ pub(super) struct End {
     pub(super) steps: u64,
     pub(super) best: Option<Validation>,
     pub(super) seconds: Option<f64>,
+    /// What rules found in the model and its run.
+    #[serde(default)]
+    pub(super) findings: Vec<Finding>,
 }
 
 impl End {
@@ -143,14 +147,11 @@ impl From<&Event<'_>> for Entry {
             Event::Damaged { path, error } => {
                 Entry::Damaged { path: path.display().to_string(), error: error.to_string() }
             }
-            Event::Ended(outcome) => Entry::Ended(End {
-                why: outcome.reason.to_string(),
-                // The kinds of reasons hold nothing that JSON refuses.
-                reason: serde_json::to_value(&outcome.reason).unwrap_or_default(),
-                steps: outcome.steps,
-                best: outcome.best.clone(),
-                seconds: Some(outcome.seconds),
-            }),
+            Event::Ended(outcome) => {
+                // As a log would have it, with whatever an outcome holds.
+                let value = serde_json::to_value(outcome).and_then(serde_json::from_value::<End>);
+                Entry::Ended(End { why: outcome.reason.to_string(), ..value.unwrap_or_default() })
+            }
         }
     }
 }

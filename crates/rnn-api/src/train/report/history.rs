@@ -169,6 +169,9 @@ impl History {
         self.step = self.step.max(end.steps);
         self.seconds = end.seconds.unwrap_or(self.seconds);
         self.best = end.best.clone().or(self.best.take());
+        if !end.findings.is_empty() {
+            self.insight.set_findings(&end.findings);
+        }
         self.end = Some(end);
     }
 

@@ -50,7 +50,7 @@ pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     let text = match size {
         0.0 => return "0".into(),
-        _ if size >= 1e7 || size < 1e-3 => return scientific(value),
+        _ if !(1e-3..1e7).contains(&size) => return scientific(value),
         _ if size >= 1000.0 && value.fract() == 0.0 => return sign(grouped(size as u64), value),
         _ if size >= 1000.0 => format!("{size:.0}"),
         _ => format!("{size:.*}", (3 - size.log10().floor() as i32).clamp(0, 6) as usize),

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use web_time::{Instant, UNIX_EPOCH};
 
 /// The share of a run's time that writing pages may take.
-const SHARE: f64 = 0.01;
+const SHARE: f64 = 0.005;
 /// By default the update-to-parameter ratios of every step of this many.
 const RATIOS_EVERY: u64 = 25;
 /// The most logs of one page.
@@ -47,9 +47,9 @@ const MOST_LOGS: usize = 24;
 /// **A run never stops because of its report.** If the file cannot be written, the run goes on and
 /// [`Page::problem`] says why; so does a warning of `tracing`. [`Page::save`] returns the error.
 ///
-/// **Cost.** Writing takes at most 1 % of the time of the run: pages after validations are left out where it would take more,
-/// except the first and the last. Update-to-parameter ratios are computed at every 25th step; another callback that wants them more
-/// often pays for them.
+/// **Cost.** Pages after validations are left out where writing would take more than half a percent of the run's time,
+/// except the one after the first validation. Update-to-parameter ratios are computed at every 25th step; another callback that wants
+/// them more often pays for them. `docs/report.md` has measurements.
 ///
 /// A resumed run continues the page that is there. A run that starts anew replaces it. Where two runs write to one file, the one that
 /// started later has it, and the other reports a problem.
