@@ -131,6 +131,11 @@ struct Devices;
 #[doc = include_str!("../../../docs/training.md")]
 struct Training;
 
+/// Compiles and runs the programs of docs/doctor.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/doctor.md")]
+struct DoctorPage;
+
 /// Compiles and runs the programs of docs/streaming.md.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/streaming.md")]
