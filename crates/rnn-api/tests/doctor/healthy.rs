@@ -67,7 +67,8 @@ fn ragged_tagger() -> Result<Vec<Finding>> {
         }
         let labels = Tensor::from_indices(&device, &labels, &[14, rows.len()])?;
         let valid = Lengths::new(lengths.clone())?;
-        let out = model.0.forward_with(&x, ForwardArgs { lengths: Some(&valid), ..ForwardArgs::default() })?;
+        let out =
+            model.0.forward_with(&x, ForwardArgs { lengths: Some(&valid), ..ForwardArgs::default() })?;
         let over = LossOptions::new().with_lengths(&lengths);
         model.1.forward(&out.y)?.cross_entropy_over(&labels, &CrossEntropyOptions::default(), &over)
     };

@@ -37,7 +37,11 @@ fn flow_and_memory_of_a_linear_unit_are_powers() -> Result<()> {
         let rows = lengths.iter().filter(|&&length| back < length).count() as f64;
         let want = 0.7f64.powi(back as i32) * rows.sqrt();
         assert!(close(layer.h_back[back], want), "{back}: {} and {want}", layer.h_back[back]);
-        let at_step: f64 = lengths.iter().filter(|&&length| back < length).map(|&length| 0.49f64.powi((length - 1 - back) as i32)).sum();
+        let at_step: f64 = lengths
+            .iter()
+            .filter(|&&length| back < length)
+            .map(|&length| 0.49f64.powi((length - 1 - back) as i32))
+            .sum();
         assert!(close(layer.h[back], at_step.sqrt()), "{:?}", layer.h);
     }
     // 0.7^k / sqrt(3) of the rows that are left falls below a tenth.
@@ -76,7 +80,10 @@ fn every_call_and_direction_has_its_flow() -> Result<()> {
     };
     assert_eq!(flow.layers.len(), 6);
     assert_eq!([of(0), of(1)], [("0", 0, 0, false, true), ("0", 0, 0, true, true)]);
-    assert_eq!([of(3), of(4), of(5)], [("0", 0, 1, true, true), ("1", 0, 0, false, false), ("1", 1, 0, false, false)]);
+    assert_eq!(
+        [of(3), of(4), of(5)],
+        [("0", 0, 1, true, true), ("1", 0, 0, false, false), ("1", 1, 0, false, false)]
+    );
     assert_eq!((flow.skipped.len(), flow.skipped[0].layer.as_str()), (1, "2"));
     assert!(flow.skipped[0].why.contains("layer normalisation"));
     assert!(flow.layers.iter().all(|layer| layer.h.iter().all(|norm| *norm > 0.0)));
