@@ -1,6 +1,9 @@
 //! Metal compiles shaders with fast math: its compiler may assume that no float is NaN or infinite, and drop what would
 //! only matter then. No shader may ask a float for that. Tests for NaN and infinity read the bits as integers
 //! (`is_nan`, `is_finite_` of `lib/math.wgsl`), and bounds of searches are finite numbers (`LOWEST`, `IMPOSSIBLE`).
+//!
+//! Vulkan lets a compiler drop NaN where a value is a minimum or a maximum, also one that is written as a comparison and
+//! a selection. NVIDIA's does. So functions that bound a value look at its bits (`or_nan`), or only take numbers.
 
 use naga::{BinaryOperator, Expression, Function, Handle, Literal, Module, ScalarKind, UnaryOperator};
 use rnn_kernels::catalogue;
@@ -29,11 +32,64 @@ fn problems_of(source: &str, module: &Module) -> BTreeSet<String> {
                 found.insert(format!("{name}: {problem}"));
             }
         }
+        let takes_numbers = OF_NUMBERS.iter().any(|&(known, _)| known == name);
+        if !takes_numbers && !asks_for_nan(module, function) {
+            let bound = |(_, expression)| bounds(function, expression, &is_float);
+            found.extend(function.expressions.iter().find_map(bound).map(|what| format!("{name}: {what}")));
+        }
         if ["is_nan", "is_finite_"].contains(&name) && !reads_bits(function) {
             found.insert(format!("{name}: does not read the bits"));
         }
     }
     found
+}
+
+/// Functions that take a minimum or a maximum of numbers, and why no NaN reaches them or matters.
+const OF_NUMBERS: [(&str, &str); 8] = [
+    ("larger", "its callers compare numbers, or add a term that is NaN too"),
+    ("smaller", "as larger"),
+    ("row_max", "its result is subtracted from the values, which stay NaN"),
+    ("gradient", "nothing is written where a gradient is not finite"),
+    ("squarable", "as gradient"),
+    ("barrier", "a kernel of the calibration, whose numbers are 0 to 1"),
+    ("product", "as barrier"),
+    ("read_all", "as barrier"),
+];
+
+/// Whether a function looks for NaN.
+fn asks_for_nan(module: &Module, function: &Function) -> bool {
+    function.expressions.iter().any(|(_, expression)| match expression {
+        Expression::CallResult(called) => {
+            ["is_nan", "or_nan"].contains(&module.functions[*called].name.as_deref().unwrap_or_default())
+        }
+        _ => false,
+    })
+}
+
+/// Whether an expression is a minimum or a maximum of floats.
+fn bounds(
+    function: &Function,
+    expression: &Expression,
+    is_float: &dyn Fn(Handle<Expression>) -> bool,
+) -> Option<&'static str> {
+    use naga::MathFunction::{Clamp, Max, Min};
+    match *expression {
+        Expression::Math { fun: Min | Max | Clamp, arg, .. } if is_float(arg) => Some("may drop NaN"),
+        Expression::Select { condition, accept, reject } if is_float(accept) => {
+            match function.expressions[condition] {
+                Expression::Binary { op, left, right }
+                    if is_ordering(op)
+                        && [[accept, reject], [reject, accept]]
+                            .iter()
+                            .any(|&[a, b]| same(function, left, a) && same(function, right, b)) =>
+                {
+                    Some("selects between what it compares, which may drop NaN")
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }
 
 /// What an expression asks of a float that a compiler may take for granted.
@@ -147,6 +203,10 @@ fn patterns_are_found() {
         ("var bits = 0x7f800000u; return x == bitcast<f32>(bits);", "made of bits"),
         ("return x > from_bits(0x7f800000u);", "made of bits"),
         ("var zero = 0.0; return x > zero && 1.0 / 0.0 * x > 0.0;", "zero"),
+        ("return max(x, 0.5) > 1.0;", "drop NaN"),
+        ("return clamp(vec2(x), vec2(0.0), vec2(1.0)).x > 1.0;", "drop NaN"),
+        ("return select(x, a[0], x < a[0]) > 1.0;", "selects"),
+        ("let low = 2.0; return select(low, x, x >= low) > 1.0;", "selects"),
     ] {
         let source = format!(
             "@group(0) @binding(0) var<storage, read> a: array<f32>;\n\
@@ -164,9 +224,12 @@ fn patterns_are_found() {
         let found = problems_of(&source, &module);
         assert!(found.iter().any(|problem| problem.contains(words)), "{body}: {found:?}");
     }
-    for body in
-        ["return is_nan(x);", "return x < 1.0 || x >= 2.0 || !is_nan(x);", "return a[i] != a[i + 1u];"]
-    {
+    for body in [
+        "return is_nan(x);",
+        "return x < 1.0 || x >= 2.0 || !is_nan(x);",
+        "return a[i] != a[i + 1u];",
+        "return select(max(x, 0.0), x, is_nan(x)) > 1.0 && max(i, 1u) > 0u;",
+    ] {
         let source = format!(
             "@group(0) @binding(0) var<storage, read> a: array<f32>;\n\
              fn is_nan(x: f32) -> bool {{ return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }}\n\

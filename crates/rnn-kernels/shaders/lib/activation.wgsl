@@ -26,10 +26,8 @@ const THRESHOLDED_RELU: u32 = 10u;
 const SOFTPLUS: u32 = 11u;
 const AFFINE: u32 = 12u;
 
-// Bounds by comparisons, because min, max and clamp may drop NaN.
 fn bounded(x: f32, low: f32, high: f32) -> f32 {
-    let raised = select(x, low, x < low);
-    return select(raised, high, raised > high);
+    return or_nan(clamp(x, low, high), x);
 }
 
 fn activate(kind: u32, alpha: f32, beta: f32, x: f32) -> f32 {
@@ -38,7 +36,7 @@ fn activate(kind: u32, alpha: f32, beta: f32, x: f32) -> f32 {
     } else if kind == TANH {
         return tanh_(x);
     } else if kind == RELU {
-        return select(x, 0.0, x < 0.0);
+        return or_nan(max(x, 0.0), x);
     } else if kind == HARD_SIGMOID {
         return bounded(fma(alpha, x, beta), 0.0, 1.0);
     } else if kind == HARD_TANH {
@@ -46,13 +44,13 @@ fn activate(kind: u32, alpha: f32, beta: f32, x: f32) -> f32 {
     } else if kind == SCALED_TANH {
         return alpha * tanh_(beta * x);
     } else if kind == SOFTSIGN {
-        return x / (1.0 + abs(x));
+        return softsign(x);
     } else if kind == LEAKY_RELU {
-        return select(x, alpha * x, x < 0.0);
+        return or_nan(select(x, alpha * x, x < 0.0), x);
     } else if kind == ELU {
-        return select(x, alpha * exp_less_one(x), x < 0.0);
+        return or_nan(select(x, alpha * exp_less_one(x), x < 0.0), x);
     } else if kind == THRESHOLDED_RELU {
-        return select(x, 0.0, x <= alpha);
+        return or_nan(select(x, 0.0, x <= alpha), x);
     } else if kind == SOFTPLUS {
         return softplus(x);
     } else if kind == AFFINE {

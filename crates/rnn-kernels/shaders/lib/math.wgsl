@@ -4,7 +4,8 @@
 // Measured on llvmpipe over every 97th f32 with a normal result, in units in the last place: exp 1.8,
 // log 0.9, sigmoid 3.1, tanh 1.2, softplus 2.2; where division is not exact, sigmoid and tanh have up
 // to 2.5 more. Infinities give 0, 1, -1 or infinity.
-// Defines: is_nan, is_finite_, exp_, exp_less_one, log_, sigmoid, tanh_, softplus.
+// Defines: is_nan, is_finite_, or_nan, larger, smaller, quotient, exp_, exp_less_one, log_, sigmoid, tanh_, softplus,
+// softsign.
 // CPU twin: crates/rnn-cpu/src/math.rs
 
 // On the bits, because a driver may assume that x != x is false.
@@ -14,6 +15,28 @@ fn is_nan(x: f32) -> bool {
 
 fn is_finite_(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
+}
+
+// `value`, or x where x is NaN. Compilers turn a comparison with a selection between its operands into a minimum or a
+// maximum, and that may drop NaN: NVIDIA's does. So a function that bounds its argument ends with this.
+fn or_nan(value: f32, x: f32) -> f32 {
+    return select(value, x, is_nan(x));
+}
+
+// The larger and the smaller of two numbers. Where one is NaN, the result differs between drivers.
+fn larger(a: f32, b: f32) -> f32 {
+    return max(a, b);
+}
+
+fn smaller(a: f32, b: f32) -> f32 {
+    return min(a, b);
+}
+
+// a / b for any divisor. From 2^126 on WGSL promises nothing of a division, because a driver may multiply by a reciprocal
+// that is flushed to 0: 1e38 / 2e38 is 0 on NVIDIA.
+fn quotient(a: f32, b: f32) -> f32 {
+    let scale = select(1.0, 0.0625, abs(b) > 0x1p+125);
+    return (scale * a) / (scale * b);
 }
 
 // A float from its bits, for values that WGSL rejects as constants: infinities and NaN.
@@ -63,7 +86,7 @@ fn exp_less_one(x: f32) -> f32 {
     p = fma(p, r, 1.6666665459e-1);
     p = fma(p, r, 5.0000001201e-1);
     let scale = bitcast<f32>(u32(i32(min(n, 0.0)) + 127) << 23u);
-    return fma(fma(p, r * r, r), scale, scale - 1.0);
+    return or_nan(fma(fma(p, r * r, r), scale, scale - 1.0), x);
 }
 
 // log(1 + f) for f in [sqrt(1/2) - 1, sqrt(2) - 1], coefficients of Cephes logf. The caller adds the larger part, f,
@@ -121,7 +144,7 @@ fn tanh_(x: f32) -> f32 {
     p = fma(p, z, -3.33332819422e-1);
     let small = fma(p * z, a, a);
     let y = select(large, small, a < 0.625);
-    return bitcast<f32>(bitcast<u32>(y) | (bitcast<u32>(x) & 0x80000000u));
+    return or_nan(bitcast<f32>(bitcast<u32>(y) | (bitcast<u32>(x) & 0x80000000u)), x);
 }
 
 // log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), which does not overflow.
@@ -130,5 +153,12 @@ fn softplus(x: f32) -> f32 {
     // 1 + u = 2 (1 + f) keeps f in the range of log_tail.
     let upper = u > 0.41421356;
     let f = select(u, 0.5 * u - 0.5, upper);
-    return select(x, 0.0, x < 0.0) + (select(0.0, 0.69314718, upper) + (f + log_tail(f)));
+    return larger(x, 0.0) + (select(0.0, 0.69314718, upper) + (f + log_tail(f)));
+}
+
+// x / (1 + |x|). From 2^26 on the result is +-1, so that no divisor is too large for a division; see `quotient`.
+fn softsign(x: f32) -> f32 {
+    let size = smaller(abs(x), 67108864.0);
+    let y = size / (1.0 + size);
+    return or_nan(bitcast<f32>(bitcast<u32>(y) | (bitcast<u32>(x) & 0x80000000u)), x);
 }

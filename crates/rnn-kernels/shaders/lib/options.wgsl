@@ -136,8 +136,8 @@ fn cell_clipped4(c: vec4<f32>) -> vec4<f32> {
 // 0 if y shows that its pre-activation was clipped, that is, if y does not lie between the two bounds. NaN is not
 // clipped.
 fn within(y: vec4<f32>, one: f32, other: f32, d: vec4<f32>) -> vec4<f32> {
-    let low = vec4(select(other, one, one < other));
-    let high = vec4(select(one, other, one < other));
+    let low = vec4(smaller(one, other));
+    let high = vec4(larger(one, other));
     return select(d, vec4<f32>(), (y <= low) | (y >= high));
 }
 

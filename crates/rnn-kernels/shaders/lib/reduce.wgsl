@@ -21,14 +21,14 @@ fn row_sum(lane: u32, value: f32) -> f32 {
     return result;
 }
 
-// Ignores NaN.
+// Of numbers: NaN may be lost or may win.
 fn row_max(lane: u32, value: f32) -> f32 {
     scratch[lane] = value;
     workgroupBarrier();
     for (var stride = LANES / 2u; stride > 0u; stride /= 2u) {
         if lane % LANES < stride {
             let other = scratch[lane + stride];
-            scratch[lane] = select(scratch[lane], other, other > scratch[lane]);
+            scratch[lane] = max(scratch[lane], other);
         }
         workgroupBarrier();
     }

@@ -85,7 +85,7 @@ fn clip_of(norm: Norm, limit: f32) -> Clip {
         }
         return Clip(coefficient, DOWN);
     }
-    return Clip(min(1.0, limit / (norm.root + 1e-6)), 1.0);
+    return Clip(smaller(1.0, limit / (norm.root + 1e-6)), 1.0);
 }
 
 // Both factors in turn. After clipping by `first` no norm is so large that `second` needs more than `first` lacks.

@@ -1,7 +1,6 @@
 // The costs of a prediction x for the target t, and their derivatives with respect to x. The cost numbers are those
 // of rnn_kernels::params::ElementwiseCost; constant is delta of the Huber cost and q of the quantile cost.
 //   0 (x - t)^2   1 |x - t|   2 Huber   3 softplus(x) - t x (BCE with logits), see below   4 pinball
-// The last branch of each comparison is the one that NaN takes, so NaN is passed on.
 // Defines: COST, cost, slope. Needs: lib/math.wgsl.
 // CPU twin: crates/rnn-cpu/src/loss.rs (with_cost, slope)
 
@@ -34,13 +33,7 @@ fn cost(x: f32, t: f32, constant: f32) -> f32 {
 
 // `high` for d above `beyond`, `low` for d below -`beyond`, else d. NaN is passed on.
 fn hold(d: f32, low: f32, high: f32, beyond: f32) -> f32 {
-    if d > beyond {
-        return high;
-    }
-    if d < -beyond {
-        return low;
-    }
-    return d;
+    return or_nan(select(select(d, low, d < -beyond), high, d > beyond), d);
 }
 
 fn slope(x: f32, t: f32, constant: f32) -> f32 {

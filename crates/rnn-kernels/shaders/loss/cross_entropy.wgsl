@@ -33,7 +33,7 @@ fn cross_entropy(
     let cols = select(0u, params.cols, row < params.rows);
     var largest = LOWEST;
     for (var c = first; c < cols; c += LANES) {
-        largest = select(largest, logits[base + c], logits[base + c] > largest);
+        largest = larger(largest, logits[base + c]);
     }
     largest = row_max(lane, largest);
     var sum = 0.0;

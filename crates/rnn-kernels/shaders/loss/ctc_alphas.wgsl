@@ -58,7 +58,7 @@ fn ctc_alphas(
             }
             value = hold(value + hold(log_probs[frame + class_of(row, s)]));
             alphas[now + s] = value;
-            largest = select(largest, value, value > largest);
+            largest = larger(largest, value);
         }
         offset += shift;
         largest = row_max(lane, largest);

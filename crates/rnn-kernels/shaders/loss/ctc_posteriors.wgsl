@@ -57,7 +57,7 @@ fn ctc_posteriors(
             ring[slot + s] = hold(value + hold(log_probs[frame + class_of(row, s)]));
             let both = hold(alphas[now + s] + value);
             posteriors[now + s] = both;
-            largest = select(largest, both, both > largest);
+            largest = larger(largest, both);
         }
         largest = row_max(lane, largest);
         let possible = largest >= FLOOR;

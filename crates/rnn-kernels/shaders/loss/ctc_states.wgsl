@@ -22,12 +22,10 @@ fn may_skip(row: u32, s: u32) -> bool {
 
 // log(e^a + e^b)
 fn log_add(a: f32, b: f32) -> f32 {
-    let high = select(b, a, a > b);
-    let low = select(a, b, a > b);
-    return high + softplus(low - high);
+    return larger(a, b) + softplus(-abs(a - b));
 }
 
 // Passes NaN on.
 fn hold(x: f32) -> f32 {
-    return select(x, IMPOSSIBLE, x < IMPOSSIBLE);
+    return or_nan(max(x, IMPOSSIBLE), x);
 }

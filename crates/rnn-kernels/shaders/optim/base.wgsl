@@ -6,7 +6,8 @@
 // Nothing is written when the gradients are not finite.
 // Rules that square the gradient take squarable(i): 2^60 stands for what is larger, because the mean of overflown squares
 // would stay infinite and stop the parameter for ever.
-// Defines: Base, control, grad, param, is_idle, gradient, squarable, decayed.   Needs: params with a Base as `base`.
+// Defines: Base, control, grad, param, is_idle, gradient, squarable, decayed. Needs: lib/math.wgsl, and params with a Base
+// as `base`.
 // CPU twin: crates/rnn-cpu/src/optim/steps.rs
 
 struct Base {
@@ -41,5 +42,5 @@ fn squarable(i: u32) -> f32 {
 
 fn decayed(i: u32) -> f32 {
     let p = params.base.shrink * param[i];
-    return sign(p) * max(abs(p) - params.base.threshold, 0.0);
+    return or_nan(sign(p) * max(abs(p) - params.base.threshold, 0.0), p);
 }

@@ -1,4 +1,4 @@
-// x = min(max(x, -limit), limit); NaN stays NaN. Needs: lib/index.wgsl.
+// x = min(max(x, -limit), limit); NaN stays NaN. Needs: lib/index.wgsl, lib/math.wgsl.
 // CPU twin: crates/rnn-cpu/src/optim/mod.rs (clip_value)
 
 struct Params {
@@ -19,10 +19,5 @@ fn clip_value(
     if i >= params.n {
         return;
     }
-    // Comparisons rather than clamp(), which may drop NaN.
-    if x[i] > params.limit {
-        x[i] = params.limit;
-    } else if x[i] < -params.limit {
-        x[i] = -params.limit;
-    }
+    x[i] = or_nan(clamp(x[i], -params.limit, params.limit), x[i]);
 }

@@ -1,5 +1,5 @@
 // out = op(a, b) with broadcasting; the numbers are those of rnn_kernels::params::BinaryOp. Axes and strides are
-// listed last axis first. Needs: lib/index.wgsl.
+// listed last axis first. Needs: lib/index.wgsl, lib/math.wgsl.
 // CPU twin: crates/rnn-cpu/src/pointwise.rs (binary)
 
 struct Params {
@@ -25,7 +25,7 @@ fn apply(x: f32, y: f32) -> f32 {
         case 0u: { return x + y; }
         case 1u: { return x - y; }
         case 2u: { return x * y; }
-        default: { return x / y; }
+        default: { return quotient(x, y); }
     }
 }
 

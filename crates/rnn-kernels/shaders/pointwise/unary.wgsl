@@ -12,14 +12,6 @@ override OP: u32;
 @group(1) @binding(0) var<storage, read> x: array<f32>;       // [n]
 @group(1) @binding(1) var<storage, read_write> y: array<f32>; // [n]
 
-// x / (1 + |x|), with its limits at the infinities.
-fn softsign(value: f32) -> f32 {
-    if is_nan(value) || is_finite_(value) {
-        return value / (1.0 + abs(value));
-    }
-    return select(1.0, -1.0, value < 0.0);
-}
-
 fn apply(value: f32) -> f32 {
     switch OP {
         case 0u: { return -value; }
@@ -29,8 +21,7 @@ fn apply(value: f32) -> f32 {
         case 4u: { return tanh_(value); }
         case 5u: { return sigmoid(value); }
         case 6u: { return softsign(value); }
-        // Not max(), which may return 0 for NaN.
-        case 7u: { return select(value, 0.0, value <= 0.0); }
+        case 7u: { return or_nan(max(value, 0.0), value); }
         default: { return softplus(value); }
     }
 }

@@ -20,14 +20,14 @@ fn apply(i: u32) -> f32 {
     switch OP {
         case 0u: { return -d; }
         case 1u: { return d * y[i]; }
-        case 2u: { return d / x[i]; }
+        case 2u: { return quotient(d, x[i]); }
         case 3u: { return d * 0.5 / y[i]; }
         case 4u: { return d * (1.0 - y[i] * y[i]); }
         case 5u: { return d * y[i] * (1.0 - y[i]); }
         case 6u: {
             // From x, because (1 - |y|)^2 cancels where y is close to 1.
             let size = 1.0 + abs(x[i]);
-            return d / size / size;
+            return quotient(quotient(d, size), size);
         }
         case 7u: { return select(d, 0.0, y[i] <= 0.0); }
         default: { return d * sigmoid(x[i]); }

@@ -25,7 +25,7 @@ fn softmax(
     let cols = select(0u, params.cols, row < params.rows);
     var largest = LOWEST;
     for (var c = first; c < cols; c += LANES) {
-        largest = select(largest, x[base + c], x[base + c] > largest);
+        largest = larger(largest, x[base + c]);
     }
     largest = row_max(lane, largest);
     var sum = 0.0;

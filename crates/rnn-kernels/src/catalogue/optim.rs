@@ -220,7 +220,7 @@ pub static SCALE: Kernel = Kernel {
 /// `optim/clip_value.wgsl`
 pub static CLIP_VALUE: Kernel = Kernel {
     label: "clip_value",
-    parts: &[part!("lib/index.wgsl"), part!("optim/clip_value.wgsl")],
+    parts: &[part!("lib/index.wgsl"), part!("lib/math.wgsl"), part!("optim/clip_value.wgsl")],
     entry: "clip_value",
     bindings: &[ReadWrite],
     params: ClipValueParams::LAYOUT,
@@ -244,7 +244,12 @@ pub static EMA: Kernel = Kernel {
 /// `optim/sgd.wgsl`
 pub static SGD: Kernel = Kernel {
     label: "sgd",
-    parts: &[part!("lib/index.wgsl"), part!("optim/base.wgsl"), part!("optim/sgd.wgsl")],
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("optim/base.wgsl"),
+        part!("optim/sgd.wgsl"),
+    ],
     entry: "sgd",
     bindings: &[Read, Read, ReadWrite, ReadWrite],
     params: SgdParams::LAYOUT,
@@ -260,7 +265,12 @@ pub static SGD: Kernel = Kernel {
 /// `optim/rmsprop.wgsl`
 pub static RMSPROP: Kernel = Kernel {
     label: "rmsprop",
-    parts: &[part!("lib/index.wgsl"), part!("optim/base.wgsl"), part!("optim/rmsprop.wgsl")],
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("optim/base.wgsl"),
+        part!("optim/rmsprop.wgsl"),
+    ],
     entry: "rmsprop",
     bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite],
     params: RmsPropParams::LAYOUT,
@@ -272,7 +282,12 @@ pub static RMSPROP: Kernel = Kernel {
 /// `optim/adagrad.wgsl`
 pub static ADAGRAD: Kernel = Kernel {
     label: "adagrad",
-    parts: &[part!("lib/index.wgsl"), part!("optim/base.wgsl"), part!("optim/adagrad.wgsl")],
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("optim/base.wgsl"),
+        part!("optim/adagrad.wgsl"),
+    ],
     entry: "adagrad",
     bindings: &[Read, Read, ReadWrite, ReadWrite],
     params: AdaGradParams::LAYOUT,
@@ -284,7 +299,12 @@ pub static ADAGRAD: Kernel = Kernel {
 /// `optim/adadelta.wgsl`
 pub static ADADELTA: Kernel = Kernel {
     label: "adadelta",
-    parts: &[part!("lib/index.wgsl"), part!("optim/base.wgsl"), part!("optim/adadelta.wgsl")],
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("optim/base.wgsl"),
+        part!("optim/adadelta.wgsl"),
+    ],
     entry: "adadelta",
     bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite],
     params: AdaDeltaParams::LAYOUT,
@@ -296,7 +316,12 @@ pub static ADADELTA: Kernel = Kernel {
 /// `optim/adam.wgsl`
 pub static ADAM: Kernel = Kernel {
     label: "adam",
-    parts: &[part!("lib/index.wgsl"), part!("optim/base.wgsl"), part!("optim/adam.wgsl")],
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("optim/base.wgsl"),
+        part!("optim/adam.wgsl"),
+    ],
     entry: "adam",
     bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite],
     params: AdamParams::LAYOUT,
@@ -308,7 +333,12 @@ pub static ADAM: Kernel = Kernel {
 /// `optim/lion.wgsl`
 pub static LION: Kernel = Kernel {
     label: "lion",
-    parts: &[part!("lib/index.wgsl"), part!("optim/base.wgsl"), part!("optim/lion.wgsl")],
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/math.wgsl"),
+        part!("optim/base.wgsl"),
+        part!("optim/lion.wgsl"),
+    ],
     entry: "lion",
     bindings: &[Read, Read, ReadWrite, ReadWrite],
     params: LionParams::LAYOUT,

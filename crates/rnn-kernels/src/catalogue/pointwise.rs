@@ -70,7 +70,7 @@ pub static AFFINE: Kernel = Kernel {
 /// `pointwise/binary.wgsl`
 pub static BINARY: Kernel = Kernel {
     label: "binary",
-    parts: &[part!("lib/index.wgsl"), part!("pointwise/binary.wgsl")],
+    parts: &[part!("lib/index.wgsl"), part!("lib/math.wgsl"), part!("pointwise/binary.wgsl")],
     entry: "binary",
     bindings: &[Read, Read, ReadWrite],
     params: BinaryParams::LAYOUT,
