@@ -280,14 +280,15 @@ fn gradients_between_steps() {
             let dh: Vec<f64> = rows(&grads.dh[0], shape.h).iter().zip(dy).map(|(dh, dy)| dh - dy).collect();
             let h0 = tail.h0.clone().unwrap();
             let name = format!("{:?} dh of step {t}", cell.kind);
-            let skipped = check_gradient_between_kinks(&name, &h0, &at_end(dh, &case.dh_n), &mut |h0| {
-                objective(&case, &case.weights, &StackInput { h0: Some(h0.to_vec()), ..tail.clone() })
-            });
+            let skipped =
+                check_gradient_between_kinks(&name, &h0, &at_end(dh, &case.dh_n), &mut |h0: &[f64]| {
+                    objective(&case, &case.weights, &StackInput { h0: Some(h0.to_vec()), ..tail.clone() })
+                });
             assert_eq!(skipped, 0);
             let (Some(dc), Some(c0), Some(dc_n)) = (grads.dc.first(), &tail.c0, &case.dc_n) else { continue };
             let name = format!("{:?} dc of step {t}", cell.kind);
             let dc = at_end(rows(dc, shape.h), dc_n);
-            let skipped = check_gradient_between_kinks(&name, c0, &dc, &mut |c0| {
+            let skipped = check_gradient_between_kinks(&name, c0, &dc, &mut |c0: &[f64]| {
                 objective(&case, &case.weights, &StackInput { c0: Some(c0.to_vec()), ..tail.clone() })
             });
             assert_eq!(skipped, 0);

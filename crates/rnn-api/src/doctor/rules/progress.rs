@@ -1,5 +1,6 @@
 //! Rules about the course of the loss and the scores.
 
+use super::super::history::Part;
 use super::{Finding, Rule, Severity, Symptoms, finding, percent, short};
 
 /// How far above that of chance a first loss is suspicious: this factor and one nat.
@@ -9,7 +10,7 @@ const FITTED: f64 = 0.7;
 const LOST: f64 = 0.2;
 /// A validation loss that is below the training loss by more than noise and dropout.
 const BELOW: f64 = 0.6;
-/// The change of the loss over the last 40 % of a run on a plateau, and the fewest steps of such a run.
+/// The change of the loss over the last 60 % of a run on a plateau beside its noise, and the fewest steps of such a run.
 const FLAT: f64 = 0.01;
 const STEPS: u64 = 100;
 
@@ -137,14 +138,22 @@ pub(super) fn validation_below_training(symptoms: &Symptoms) -> Option<Finding> 
     )
 }
 
+/// The mean loss of parts, and its standard error.
+fn mean(parts: &[Part]) -> Option<(f64, f64)> {
+    let count = parts.len() as f64;
+    let mean = parts.iter().map(|part| part.loss).sum::<f64>() / count;
+    let variance = parts.iter().map(|part| (part.loss - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    (parts.len() > 1).then(|| (mean, (variance / count).sqrt()))
+}
+
 pub(super) fn plateau(symptoms: &Symptoms) -> Option<Finding> {
     let history = &symptoms.history;
     if history.steps < STEPS || history.is_stuck() != Some(true) || symptoms.non_finite.is_some() {
         return None;
     }
-    let from = history.parts.len() * 6 / 10;
-    let (middle, last) = (history.parts.get(from)?.loss, history.last_loss()?);
-    if (middle - last).abs() > FLAT * middle.abs() {
+    let late = &history.parts[history.parts.len() * 4 / 10..];
+    let ((middle, noise), (last, more)) = (mean(&late[..late.len() / 2])?, mean(&late[late.len() / 2..])?);
+    if (middle - last).abs() > FLAT * middle.abs() + 2.0 * noise.hypot(more) {
         return None;
     }
     finding(
@@ -152,7 +161,7 @@ pub(super) fn plateau(symptoms: &Symptoms) -> Option<Finding> {
         Severity::Note,
         [
             "The training loss has not moved over the last part of the run.".into(),
-            format!("{} after 60 % of {} steps, {} at the end", short(middle), history.steps, short(last)),
+            format!("mean {} from 40 to 70 % of {} steps, {} after them", short(middle), history.steps, short(last)),
             "Find a rate by the range test, give the network more units, or lower the rate when the score stops improving.".into(),
             "TrainerConfig::new(epochs).with_plateau(ReduceOnPlateau::new(rate))".into(),
         ],
