@@ -1,9 +1,8 @@
 //! How many streams of an LSTM one core serves.
 //!
 //! Without options: the time of a step of a batch by one thread, with the state carried from step to step, and with the
-//! states in [`Slots`], a random selection of the streams at each step. Both sides take turns. The least time of each is
-//! printed, which other programs disturb least, and the median of the quotients of neighbouring turns as the cost. `streams`
-//! is how many make 100 steps a second with slots, by the least time.
+//! states in [`Slots`], a random selection of the streams at each step. Both sides take turns. The least time of each counts,
+//! which other programs disturb least. `streams` is how many make 100 steps a second with slots.
 //!
 //! With `--load`: a [`Batcher`](rnn_api::Batcher) with one worker. Every stream has a step due every 10 ms, at an instant of
 //! its own; the latency of a step is the time from then until its output is delivered. A step that is refused as busy counts
@@ -72,11 +71,6 @@ struct Args {
     bench: bool,
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 /// A layer and what it needs for steps of a batch.
 struct Layer {
     lstm: Lstm,
@@ -114,8 +108,8 @@ fn selections(mut ids: Vec<SlotId>, batch: usize) -> Vec<Vec<SlotId>> {
 /// A turn takes at least so long, and at least one step.
 const TURN: Duration = Duration::from_millis(2);
 
-/// Least microseconds of a step of a batch, with the state carried and with slots, and the median of their quotients.
-fn step_times(sizes: [usize; 3], streams: usize, seconds: f64) -> Result<[f64; 3]> {
+/// Least microseconds of a step of a batch, with the state carried and with slots.
+fn step_times(sizes: [usize; 3], streams: usize, seconds: f64) -> Result<[f64; 2]> {
     let device = Device::cpu_with(&CpuOptions::new().with_threads(1))?;
     let layer = Layer::new(&device, sizes)?;
     let mut state = layer.lstm.zero_state(sizes[2])?;
@@ -131,7 +125,7 @@ fn step_times(sizes: [usize; 3], streams: usize, seconds: f64) -> Result<[f64; 3
         }
         Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(count))
     };
-    let (mut least, mut quotients) = ([f64::INFINITY; 2], Vec::new());
+    let mut least = [f64::INFINITY; 2];
     let start = Instant::now();
     while start.elapsed().as_secs_f64() < seconds {
         let carried = turn(&mut || {
@@ -144,9 +138,8 @@ fn step_times(sizes: [usize; 3], streams: usize, seconds: f64) -> Result<[f64; 3
             Ok(slots.scatter(ids, &state)?)
         })?;
         least = [least[0].min(carried), least[1].min(with_slots)];
-        quotients.push(with_slots / carried);
     }
-    Ok([least[0], least[1], median(quotients)])
+    Ok(least)
 }
 
 fn steps(args: &Args) -> Result<()> {
@@ -156,9 +149,9 @@ fn steps(args: &Args) -> Result<()> {
         for &batch in &args.batch {
             // As many as one core may serve, so that their states are not all in the nearest cache.
             let streams = 80_000_000 / (units * units);
-            let [carried, slots, quotient] = step_times([inputs, units, batch], streams, args.seconds)?;
+            let [carried, slots] = step_times([inputs, units, batch], streams, args.seconds)?;
             let served = batch as f64 * 1e6 / (slots * RATE);
-            let cost = 100.0 * (quotient - 1.0);
+            let cost = 100.0 * (slots / carried - 1.0);
             println!(
                 "{units:>5} {inputs:>6} {batch:>6} {carried:>12.1} {slots:>12.1} {cost:>5.1}% {served:>9.0}"
             );

@@ -34,6 +34,11 @@ impl Client {
         Client { address: address.into() }
     }
 
+    /// The server's address.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Sends a request on a connection of its own; the body has not been read.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::session::{Generate, Piece};
 use crate::sessions::Sessions;
 use crate::socket;
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
@@ -28,14 +28,11 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Pieces of text that wait for a client.
 pub(crate) const AHEAD: usize = 64;
-/// How long a client may take to send a request's body.
-const BODY: Duration = Duration::from_secs(10);
 
 pub(crate) type App = State<Arc<Sessions>>;
 
@@ -57,8 +54,13 @@ pub(crate) fn routes(sessions: Arc<Sessions>) -> Router {
         .with_state(sessions)
 }
 
+/// Counts responses, and ends requests that do not come: the head of a response needs the whole request and one symbol.
 async fn counted(State(sessions): App, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+    let most = sessions.stage.options.body_seconds + sessions.stage.options.generation_seconds;
+    let response = match tokio::time::timeout(most, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refused::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response(),
+    };
     sessions.stage.metrics.request(response.status());
     response
 }
@@ -76,12 +78,11 @@ struct Open {
     seed: Option<u64>,
 }
 
-async fn open(State(sessions): App, request: Request) -> Result<(StatusCode, Json<Value>), Refused> {
-    let bytes = axum::body::to_bytes(request.into_body(), 4096);
-    let bytes: Bytes = tokio::time::timeout(BODY, bytes)
-        .await
-        .map_err(|_| Refused::new(StatusCode::REQUEST_TIMEOUT, "the request did not come"))?
-        .map_err(|error| Refused::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()))?;
+async fn open(
+    State(sessions): App,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Value>), Refused> {
+    let bytes = bytes.map_err(|error| Refused::new(error.status(), error.body_text()))?;
     let open: Open = match bytes.is_empty() {
         true => Open::default(),
         false => serde_json::from_slice(&bytes).map_err(Refused::invalid)?,

@@ -45,6 +45,9 @@ pub struct Options {
     /// A client that takes nothing for so long loses its generation; the session stays.
     #[arg(long, default_value = "10", value_parser = seconds)]
     pub stall_seconds: Duration,
+    /// A request that has not come whole after this time is refused.
+    #[arg(long, default_value = "10", value_parser = seconds)]
+    pub body_seconds: Duration,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -21,6 +21,7 @@ async fn stage(test: &str) -> (Arc<Stage>, Arc<Session>) {
         idle_seconds: Duration::from_secs(60),
         generation_seconds: Duration::from_secs(60),
         stall_seconds: Duration::from_millis(100),
+        body_seconds: Duration::from_secs(10),
     };
     let engine = Engine::start(&options).unwrap();
     std::fs::remove_dir_all(folder).unwrap();

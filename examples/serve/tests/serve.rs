@@ -77,6 +77,7 @@ impl Running {
             idle_seconds: Duration::from_secs(3600),
             generation_seconds: Duration::from_secs(60),
             stall_seconds: Duration::from_secs(10),
+            body_seconds: Duration::from_secs(10),
         };
         change(&mut options);
         let server = Server::start(options).await.unwrap();
@@ -188,6 +189,7 @@ async fn requests_that_make_no_sense_are_refused_and_change_nothing() {
         assert_eq!(answer.status, status, "{path}: {answer:?}");
     }
     assert_eq!(server.post("/sessions", "{\"seed\": \"x\"}").await.status, 422);
+    assert_eq!(server.post("/sessions", &"x".repeat(100_000)).await.status, 413);
     let mut socket = server.client.connect(&session).await.unwrap();
     for (message, part) in [
         ("nonsense", "expected"),
@@ -200,6 +202,28 @@ async fn requests_that_make_no_sense_are_refused_and_change_nothing() {
     }
     let second = socket.generate(&request("", 10)).await.unwrap();
     assert_eq!(first + &second, reference(&server.model(), 3, "dog", 20));
+    server.stop().await;
+}
+
+/// A request whose body never comes does not wait for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_do_not_come_end() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = Running::start("slow", |options| {
+        options.body_seconds = Duration::from_millis(200);
+        options.generation_seconds = Duration::from_millis(200);
+    })
+    .await;
+    let session = server.client.open(3).await.unwrap();
+    let mut stream = tokio::net::TcpStream::connect(server.client.address()).await.unwrap();
+    let head = format!(
+        "POST /sessions/{session}/generate HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_exact(&mut answer)).await;
+    read.expect("an answer").unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408");
     server.stop().await;
 }
 
