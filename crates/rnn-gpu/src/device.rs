@@ -1,6 +1,6 @@
 //! An opened GPU: options, resources, synchronisation and closing.
 
-use super::adapter::{AdapterInfo, GpuSelector, check_limits, describe, enumerate, rank};
+use super::adapter::{AdapterInfo, DeviceKind, GpuSelector, check_limits, describe, enumerate, rank};
 use super::base_test::BaseTests;
 use super::calibration::Calibration;
 use super::encoder::Recorder;
@@ -19,6 +19,11 @@ use rnn_base::stats::DeviceStats;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use web_time::Instant;
+
+/// How long a wait looks for the end of the work before the thread sleeps.
+const WATCH: Duration = Duration::from_micros(200);
 
 /// An opened GPU. Cloning shares it.
 #[derive(Clone)]
@@ -35,6 +40,7 @@ pub(super) struct Inner {
     pub(super) half: bool,
     /// Whether products of f16 may use matrix units.
     pub(super) matrix_units: bool,
+    pub(super) may_wait: bool,
     algorithm: Option<Algorithm>,
     pub(super) persistence: Persistence,
     pub(super) wavefront: Option<usize>,
@@ -215,6 +221,7 @@ impl GpuDevice {
             subgroup_size,
             half,
             matrix_units,
+            may_wait: options.may_wait,
             algorithm,
             persistence: Persistence::default(),
             wavefront: options.wavefront,
@@ -340,8 +347,22 @@ impl Inner {
     pub(super) fn wait(&self) -> Result<()> {
         expect_blocking("synchronize", "to_vec_async")?;
         Counters::count(&self.counters.waits);
+        self.watch()?;
         self.poll(wgpu::PollType::wait_indefinitely())?;
         self.recorder().queue_is_idle();
+        Ok(())
+    }
+
+    /// Looks for a short time whether the queue is idle. A driver wakes a thread that waits only some 0.1 ms after the
+    /// end of the work. A software adapter needs the processor itself.
+    fn watch(&self) -> Result<()> {
+        if self.info.kind == DeviceKind::Software {
+            return Ok(());
+        }
+        let end = Instant::now() + WATCH;
+        while !self.failure.look(&self.device)? && Instant::now() < end {
+            std::hint::spin_loop();
+        }
         Ok(())
     }
 

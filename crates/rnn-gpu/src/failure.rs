@@ -49,6 +49,16 @@ impl Failure {
         }
     }
 
+    /// Lets wgpu deliver callbacks, and returns whether the queue is empty.
+    pub(super) fn look(&self, device: &wgpu::Device) -> Result<bool> {
+        let looked = guard(|| device.poll(wgpu::PollType::Poll));
+        if let Err(message) = &looked {
+            self.record(Error::DeviceLost(message.clone()));
+        }
+        self.check()?;
+        Ok(!matches!(looked, Ok(Ok(wgpu::PollStatus::Poll))))
+    }
+
     /// Lets wgpu deliver callbacks, and with [`wgpu::PollType::Wait`] waits for the queue.
     pub(super) fn poll(&self, device: &wgpu::Device, poll: wgpu::PollType) -> Result<()> {
         match guard(|| device.poll(poll)) {

@@ -21,9 +21,11 @@ pub(super) use self_test::{ask_for_self_tests, half_products};
 /// A product of arrays on a GPU.
 pub type GemmArgs<'a> = Product<&'a GpuArray>;
 
-/// Most multiply-adds of one dispatch: about 20 ms at the slowest rate of a real GPU. Larger products are
-/// split by rows.
-const MAX_WORK: usize = 1 << 30;
+/// Multiply-adds that every dispatch may have: about 20 ms at the slowest rate of a real GPU.
+const LEAST_WORK: f64 = (1 << 30) as f64;
+
+/// Longest dispatch in seconds. Larger products are split by rows.
+const MAX_SECONDS: f64 = 0.02;
 
 /// Smallest part of a sum over k: a sum below twice this length is not divided.
 const MIN_PART: usize = 256;
@@ -288,6 +290,15 @@ fn run(
     })
 }
 
+/// Most multiply-adds of one dispatch. Where the adapter was not measured, it may be eight times slower than assumed.
+fn most_work(device: &GpuDevice) -> usize {
+    let (speed, share) = match device.known_speed() {
+        Some(speed) => (speed, 1.0),
+        None => (Speed::assumed(device.info().kind), 0.125),
+    };
+    (MAX_SECONDS * share * speed.cores as f64 * speed.fma).max(LEAST_WORK) as usize
+}
+
 fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form) -> Result<()> {
     let [tile, columns] = form.tile;
     let strides =
@@ -295,7 +306,9 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
     let [a_offset, a_row_stride, a_col_stride, a_batch_stride] = strides(&args.a);
     let [b_offset, b_row_stride, b_col_stride, b_batch_stride] = strides(&args.b);
     // Whole tiles per dispatch; one dispatch where the work and the device's limit allow it.
-    let rows = (MAX_WORK / (args.n * args.k).max(1)).max(tile);
+    let most = (most_work(device) / (args.n * args.k).max(1)).max(tile);
+    // Equal parts: a small last one would leave most of the device idle.
+    let rows = args.m.div_ceil(args.m.div_ceil(most).max(1)).next_multiple_of(tile);
     // A sum over k in parts is of one batch.
     let extent = [args.n, args.m, args.batch * c.parts];
     for block in grid::blocks(device.max_groups(), extent, [columns, tile, 1], [usize::MAX, rows, usize::MAX])

@@ -1,9 +1,9 @@
 //! What `tracing` is told.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata};
+use tracing::{Dispatch, Event, Level, Metadata};
 
 /// The warnings of this project's crates on this thread while `body` runs: fields and values of each in one text.
 ///
@@ -18,6 +18,12 @@ pub fn warnings(body: impl FnOnce()) -> Vec<String> {
 /// # Panics
 /// As `body`.
 pub fn events(level: Level, body: impl FnOnce()) -> Vec<String> {
+    // With a single subscriber, `tracing` asks that of the thread that meets an event first, which may have none, and
+    // remembers the answer for all threads.
+    static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
+    OTHERS.get_or_init(|| {
+        [(); 2].map(|()| Dispatch::new(Collect { level: Level::ERROR, said: Arc::default() }))
+    });
     let said = Arc::new(Mutex::new(Vec::new()));
     tracing::subscriber::with_default(Collect { level, said: said.clone() }, body);
     let said = said.lock().unwrap();

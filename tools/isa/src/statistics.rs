@@ -58,7 +58,8 @@ impl Figures {
         Figures {
             registers: first(REGISTERS),
             spills: (!spilled.is_empty()).then(|| spilled.iter().sum()),
-            scratch: first(SCRATCH),
+            // NVIDIA's driver writes 32 of the 64 bits.
+            scratch: first(SCRATCH).map(|bytes| bytes & 0xffff_ffff),
             workgroup: first(WORKGROUP),
             waves: first(WAVES),
             instructions: first(INSTRUCTIONS),

@@ -129,14 +129,22 @@ impl GpuDevice {
             // Layers that are further apart than the sequence is long run one after the other, as with its length.
             return Ok((lag > 0).then_some(lag.min(dims.steps)));
         }
-        // Layers side by side cannot be persistent.
         if self.forced_algorithm() == Some(Algorithm::Persistent) {
             return Ok(None);
         }
         let facts = self.facts(false)?;
         let mut best = (0.0, None);
         for &(pass, work) in passes {
-            best.0 += layers as f64 * facts.seconds(&self.plan(pass, dims, work)?, dims, work);
+            // Layers side by side cannot be persistent.
+            let persistent = match pass {
+                PassKind::Forward => self.persistent_plan(dims, work)?,
+                PassKind::Backward => None,
+            };
+            let plan = match persistent {
+                Some(plan) => plan,
+                None => self.plan(pass, dims, work)?,
+            };
+            best.0 += layers as f64 * facts.seconds(&plan, dims, work);
         }
         // The gain must outweigh the larger arrays.
         best.0 *= 0.85;
@@ -189,6 +197,9 @@ impl GpuDevice {
             Fetch::Workgroup => "rows through workgroup memory",
             Fetch::Held => "rows stay in workgroup memory",
             Fetch::HeldWeights => "rows and weights stay in workgroup memory",
+            Fetch::KeptWeights if plan.algorithm == Algorithm::Persistent => {
+                "rows through workgroup memory and weights in registers"
+            }
             Fetch::KeptWeights => "rows stay in workgroup memory and weights in registers",
         }
         .to_string();
@@ -199,6 +210,10 @@ impl GpuDevice {
             (Some(forced), _) if forced == plan.algorithm => format!("asked for; {fetch}"),
             (Some(Algorithm::Persistent), _) => format!("{}; {fetch}", self.why_not_persistent()),
             (_, Some(_)) => format!("the fastest of those measured; {fetch}"),
+            (None, None) if plan.algorithm == Algorithm::Persistent => format!(
+                "workgroups that wait for each other, by estimate faster than {:.3} ms; {fetch}",
+                self.usual_seconds(&facts, dims, work)? * 1e3
+            ),
             (forced, None)
                 if forced.is_some() || (sequence <= step) != (plan.algorithm == Algorithm::Sequence) =>
             {

@@ -1,11 +1,12 @@
 //! The persistent recurrence: dispatches of many steps whose workgroups share the units and wait for each other's values
-//! (`lib/ring_persistent.wgsl`). Only where it is asked for, and only forward: the backward pass overwrites the gates
-//! that it needs, so it could not start again after a failure.
+//! (`lib/ring_persistent.wgsl`). Only forward: the backward pass overwrites the gates that it needs, so it could not start
+//! again after a failure.
 
 use super::algorithm::Algorithm;
 use super::plan::{Facts, Holds, Plan, Work};
 use super::recurrence::{ForwardArrays, forward_work, persistent_ring, plan_groups, run_forward};
 use super::self_test;
+use super::tuning::{Case, PassKind};
 use crate::adapter::DeviceKind;
 use crate::array::to_vec;
 use crate::calibration::Speed;
@@ -45,6 +46,9 @@ pub(super) enum Outcome {
 /// Most batch rows of a workgroup.
 const MOST_ROWS: usize = 8;
 
+/// Invocations of a workgroup whose weights are in registers.
+const KEPT_WORKGROUP: usize = 256;
+
 /// Units of the smallest workgroup.
 const LEAST_UNITS: usize = 8;
 
@@ -80,27 +84,64 @@ pub(super) fn persistent_plan(facts: &Facts, kind: DeviceKind, dims: LayerDims, 
         plan.workgroup /= 2;
     }
     plan = Plan { algorithm: Algorithm::Persistent, across: across(&plan).min(most), ..plan };
+    if let Some(kept) = kept_plan(&facts, &plan, dims, work, cores(kind, &facts.speed)) {
+        plan = kept;
+    }
     if plan.across < 2 || !facts.allows(&plan, work) {
         return None;
     }
     Some(Plan { count: facts.count(&plan, dims, work).min(dims.steps), ..plan })
 }
 
+/// The plan with all weights in registers and the fewest rows in a workgroup for which all workgroups run at the same
+/// time, if there is one. On an NVIDIA H200 such plans were the fastest of those tried.
+fn kept_plan(facts: &Facts, plan: &Plan, dims: LayerDims, work: Work, cores: usize) -> Option<Plan> {
+    let workgroup = KEPT_WORKGROUP.max(LEAST_UNITS * plan.split);
+    [1, 4, MOST_ROWS].into_iter().filter(|&rows| rows < 2 * dims.batch).find_map(|rows| {
+        let kept = Plan { fetch: Fetch::KeptWeights, rows, workgroup, ..*plan };
+        let kept = Plan { across: work.lanes.div_ceil(kept.units()), ..kept };
+        let groups = kept.across * dims.batch.div_ceil(rows) * dims.directions;
+        (kept.across >= 2 && groups <= cores && facts.allows(&kept, work)).then_some(kept)
+    })
+}
+
 impl GpuDevice {
-    /// The persistent plan of a forward recurrence, where it is asked for and possible.
+    /// The persistent plan of a forward recurrence where it is possible, and asked for or estimated to be faster than the
+    /// usual plan.
     ///
     /// # Errors
     /// A lost device.
     pub(super) fn persistent_plan(&self, dims: LayerDims, work: Work) -> Result<Option<Plan>> {
-        let asked = self.forced_algorithm() == Some(Algorithm::Persistent);
+        let forced = self.forced_algorithm();
+        let may_be = match forced {
+            Some(forced) => forced == Algorithm::Persistent,
+            None => self.0.may_wait,
+        };
         // A browser's thread cannot wait for the outcome.
-        if !asked || !CAN_WAIT || self.has_given_up() {
+        if !may_be || !CAN_WAIT || self.has_given_up() {
             return Ok(None);
         }
         let limit = self.max_groups() as usize;
         let fits = |plan: &Plan| plan_groups(plan, dims).into_iter().all(|groups| groups <= limit);
-        let plan = persistent_plan(&self.facts(false)?, self.info().kind, dims, work).filter(fits);
-        Ok(if plan.is_some() && self.persistence_works()? { plan } else { None })
+        let facts = self.facts(false)?;
+        let Some(plan) = persistent_plan(&facts, self.info().kind, dims, work).filter(fits) else {
+            return Ok(None);
+        };
+        // Workgroups that read their weights in every step were slower than a dispatch per step on an NVIDIA H200.
+        let is_faster = || -> Result<bool> {
+            let usual = self.usual_seconds(&facts, dims, work)?;
+            Ok(plan.fetch == Fetch::KeptWeights && facts.seconds(&plan, dims, work) < usual)
+        };
+        let wanted = forced.is_some() || is_faster()?;
+        Ok((wanted && self.persistence_works()?).then_some(plan))
+    }
+
+    /// The seconds of a forward recurrence that is not persistent: as measured, else as estimated.
+    pub(super) fn usual_seconds(&self, facts: &Facts, dims: LayerDims, work: Work) -> Result<f64> {
+        let plan = self.plan(PassKind::Forward, dims, work)?;
+        let tuned = self.0.tuning.get(&Case::new(PassKind::Forward, dims, work));
+        let measured = tuned.filter(|tuned| tuned.plan == plan).map(|tuned| tuned.seconds);
+        Ok(measured.unwrap_or_else(|| facts.seconds(&plan, dims, work)))
     }
 
     fn has_given_up(&self) -> bool {
@@ -127,7 +168,10 @@ impl GpuDevice {
             across: 2,
             count: dims.steps,
         };
-        self.passes(PERSISTENT, || Ok(vec![self_test::trial(self, &plan, Formats::Single)?]))
+        // It passes over its units once.
+        let kept = Plan { fetch: Fetch::KeptWeights, workgroup: 32, ..plan };
+        let trial = |plan| self_test::trial(self, plan, Formats::Single);
+        self.passes(PERSISTENT, || Ok(vec![trial(&plan)?, trial(&kept)?]))
     }
 
     /// Runs the forward recurrence by a persistent plan, where there is one. Waits for the outcome.

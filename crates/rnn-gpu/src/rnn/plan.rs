@@ -33,6 +33,24 @@ const MAX_DISPATCH_SECONDS: f64 = 0.02;
 /// Invocations per workgroup that every adapter supports.
 const USUAL_WORKGROUP: usize = 256;
 
+/// Invocations that keep a core busy at most. One workgroup that reads weights is faster with more on an NVIDIA H200, but
+/// steps of a recurrence, which have eight rows and four gates to an invocation, are not.
+const MOST_LANES: usize = 256;
+
+/// Largest workgroup whose invocations have registers for KEPT_TURNS vectors of four gates and their sums, where a core has
+/// 65,536 registers. Larger ones keep half of them elsewhere.
+const LARGEST_KEPT: usize = 512;
+
+/// Dispatches that a step costs: its own, and the time of reads that wait for each other at its start, 2.5 us on an NVIDIA
+/// H200, where a dispatch takes 1.9.
+const STARTS: f64 = 2.0;
+
+/// The same for a value that a workgroup of a persistent plan waits for.
+const EXCHANGE: f64 = 1.25;
+
+/// Seconds that the host waits for a persistent recurrence.
+const HOST_WAIT: f64 = 1e-4;
+
 /// Most plans of one algorithm and fetch that are measured.
 const MOST_OF_A_KIND: usize = 5;
 
@@ -45,15 +63,17 @@ impl Plan {
         self.workgroup / self.split
     }
 
-    /// Whether the invocations of a workgroup have registers for all weights.
-    fn keeps_all_weights(&self, work: Work) -> bool {
-        self.units() >= work.lanes && work.depth <= 4 * KEPT_DEPTH && self.turns(work) <= KEPT_TURNS
+    /// Whether the invocations have registers for all weights.
+    pub(super) fn keeps_all_weights(&self, work: Work) -> bool {
+        self.units() * self.across >= work.lanes
+            && work.depth <= 4 * KEPT_DEPTH
+            && work.depth.div_ceil(4 * self.split) <= KEPT_TURNS
     }
 
     /// Barriers of a step on an adapter with this many bytes of workgroup memory.
     fn barriers(&self, work: Work, memory: usize) -> f64 {
         let turns = work.lanes.div_ceil(self.units() * self.across);
-        let staged = if self.fetch == Fetch::Workgroup { 2 * work.depth.div_ceil(4 * CHUNK) } else { 0 };
+        let staged = if self.stages() { 2 * work.depth.div_ceil(4 * self.chunk(work, memory)) } else { 0 };
         let shared = match self.split {
             1 => 0,
             _ => 2 * self.rows.div_ceil(self.rows_at_once(work, memory)),
@@ -84,9 +104,6 @@ const LARGEST_WITH_PHASES: usize = 256;
 /// Rows whose sums stay in registers.
 const ROWS_IN_REGISTERS: usize = 16;
 
-/// Vectors of four along k that kernels stage in workgroup memory at a time.
-const CHUNK: usize = 32;
-
 /// The planner's facts about an adapter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
@@ -112,21 +129,26 @@ impl Facts {
     /// Whether the adapter can run a plan's kernels and has workgroup memory for their arrays.
     pub(super) fn allows(&self, plan: &Plan, work: Work) -> bool {
         // Arrays that stay there from step to step, beside sums.
+        let alone = plan.algorithm == Algorithm::Sequence;
         let fits = || {
-            plan.array_bytes(work) + plan.least_sum_bytes(work.outputs) <= self.held_bytes
-                && plan.algorithm == Algorithm::Sequence
+            plan.array_bytes(work, self.workgroup_bytes) + plan.least_sum_bytes(work.outputs)
+                <= self.held_bytes
         };
         let shares = work.holds == Holds::All && plan.fetch != Fetch::Subgroup;
         plan.workgroup <= self.largest(work.holds)
-            && plan.least_bytes(work) <= self.workgroup_bytes
+            && plan.least_bytes(work, self.workgroup_bytes) <= self.workgroup_bytes
             && (plan.split == 1 || shares)
             && match plan.fetch {
                 Fetch::Workgroup => true,
                 Fetch::Subgroup => self.fetch() == Fetch::Subgroup,
-                Fetch::Held => work.holds != Holds::Nothing && fits(),
-                Fetch::HeldWeights => work.holds == Holds::All && fits(),
+                Fetch::Held => work.holds != Holds::Nothing && alone && fits(),
+                Fetch::HeldWeights => work.holds == Holds::All && alone && fits(),
                 Fetch::KeptWeights => {
-                    self.keeps_weights && work.holds == Holds::All && fits() && plan.keeps_all_weights(work)
+                    self.keeps_weights
+                        && work.holds == Holds::All
+                        && plan.algorithm != Algorithm::Step
+                        && fits()
+                        && plan.keeps_all_weights(work)
                 }
             }
     }
@@ -141,17 +163,18 @@ impl Facts {
 
     /// Invocations that keep a core busy. With shuffles a subgroup is the vector of a CPU, and needs no company.
     fn lanes(&self) -> usize {
-        if self.fetch() == Fetch::Subgroup { 8 } else { self.speed.lanes }
+        if self.fetch() == Fetch::Subgroup { 8 } else { self.speed.lanes.min(MOST_LANES) }
     }
 
     /// The plan with the lowest estimate for a recurrence over `dims`. Its product computes `outputs` values per row of
     /// an invocation from `depth` inputs; `lanes` invocations cover all units.
     pub(crate) fn plan(&self, dims: LayerDims, work: Work, forced: Option<Algorithm>) -> Plan {
-        // Larger workgroups than keep a core busy only wait longer for each other.
-        let largest = self.lanes().max(USUAL_WORKGROUP);
+        // Larger workgroups than keep a core busy only wait longer for each other, except where they hold what others
+        // have to read.
+        let fits = |plan: &Plan| plan.workgroup <= USUAL_WORKGROUP || plan.fetch.are_held();
         let plans = self.plans(dims, work, forced);
         let seconds = |plan: &Plan| self.seconds(plan, dims, work);
-        let plans = plans.filter(|plan| plan.workgroup <= largest).map(|plan| (seconds(&plan), plan));
+        let plans = plans.filter(fits).map(|plan| (seconds(&plan), plan));
         // The first of equal ones, so that every process takes the same.
         let best = plans.reduce(|best, plan| if plan.0 < best.0 { plan } else { best });
         best.map_or_else(|| self.simplest(forced), |(_, plan)| plan)
@@ -251,6 +274,9 @@ impl Facts {
         let busy = (plan.workgroup as f64 * rounds / self.lanes() as f64).min(1.0);
         let products = per_row * plan.rows as f64 / (speed.fma * busy);
         let weights = match plan.fetch {
+            Fetch::KeptWeights if plan.workgroup > LARGEST_KEPT => {
+                0.5 * 4.0 * per_row * speed.cores as f64 / speed.memory
+            }
             Fetch::HeldWeights | Fetch::KeptWeights => 0.0,
             // The sums of more rows do not fit in registers, which costs what reading the weights again would.
             _ => {
@@ -266,8 +292,16 @@ impl Facts {
 
     /// Estimated seconds of the whole recurrence.
     pub(super) fn seconds(&self, plan: &Plan, dims: LayerDims, work: Work) -> f64 {
-        let dispatches = dims.steps.div_ceil(plan.count) as f64;
-        dispatches * self.speed.dispatch + dims.steps as f64 * self.dispatch_seconds(plan, dims, work)
+        let (steps, dispatches) = (dims.steps as f64, dims.steps.div_ceil(plan.count) as f64);
+        let waits = match plan.algorithm {
+            // A subgroup that is the vector of a CPU waits for no memory.
+            Algorithm::Step if plan.fetch != Fetch::Subgroup => STARTS * dispatches * self.speed.dispatch,
+            Algorithm::Step | Algorithm::Sequence => dispatches * self.speed.dispatch,
+            Algorithm::Persistent => {
+                (dispatches + EXCHANGE * steps) * self.speed.dispatch + dispatches * HOST_WAIT
+            }
+        };
+        waits + steps * self.dispatch_seconds(plan, dims, work)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{GpuBuffer, GpuDevice, Launch, StepLaunch};
 use rnn_base::args::recurrence::{LayerDims, Noise};
 use rnn_base::error::{Error, Result};
 use rnn_kernels::Kernel;
-use rnn_kernels::catalogue::rnn::constants::{Constant, held_rows, held_weights, polls, training};
+use rnn_kernels::catalogue::rnn::constants::{Constant, held_rows, held_weights, polls, staged, training};
 use rnn_kernels::catalogue::rnn::{
     Fetch, Formats, backward as backward_kernel, forward as forward_kernel, persistent as persistent_kernel,
 };
@@ -115,6 +115,11 @@ fn held_constants(plan: &Plan, depth: usize, width: usize, ring_values: usize) -
     constants
 }
 
+/// Size of the rows that pass through workgroup memory.
+fn staged_constant(plan: &Plan, work: Work, target: Target) -> Option<Constant> {
+    plan.stages().then(|| staged(plan.rows * plan.chunk(work, target.workgroup_bytes)))
+}
+
 /// Elements of the ring of a persistent plan: h0, h of every step, and the sign of a failure.
 pub(super) fn persistent_ring(dims: LayerDims) -> usize {
     (dims.steps + 1) * dims.directions * dims.batch * dims.state + 1
@@ -165,11 +170,12 @@ pub(super) fn forward_choice(
     let work = forward_work(dims.hidden, spec.gates(), setup.holds);
     let mut constants = setup.driver_constants(plan, work, target.workgroup_bytes);
     constants.push(training(is_training));
-    constants.extend(held_constants(plan, dims.state, spec.gates() * dims.hidden, 1));
+    constants.extend(staged_constant(plan, work, target));
     if plan.algorithm == Algorithm::Persistent {
         constants.push(polls(most_polls(target.kind)));
-        return (persistent_kernel(spec, formats), constants);
+        return (persistent_kernel(spec, formats, plan.fetch == Fetch::KeptWeights), constants);
     }
+    constants.extend(held_constants(plan, dims.state, spec.gates() * dims.hidden, 1));
     (forward_kernel(spec, formats, plan.fetch, target.immediates), constants)
 }
 
@@ -183,6 +189,7 @@ pub(super) fn backward_choice(
 ) -> (&'static Kernel, Vec<Constant>) {
     let work = backward_work(dims.hidden, spec.gates(), setup.holds);
     let mut constants = setup.driver_constants(plan, work, target.workgroup_bytes);
+    constants.extend(staged_constant(plan, work, target));
     constants.extend(held_constants(plan, spec.gates() * dims.hidden, dims.state, 4));
     (backward_kernel(spec, half, plan.fetch, target.immediates), constants)
 }

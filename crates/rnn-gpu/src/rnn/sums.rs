@@ -1,24 +1,47 @@
 //! What a kernel learns of its plan: the arrays in workgroup memory, the sums of a product on their way to the cell
 //! (`lib/sums_shared.wgsl`), and the turns of its innermost loop.
 
+use super::algorithm::Algorithm;
 use super::plan::{OTHER_BYTES, Plan, Work};
 use rnn_kernels::catalogue::rnn::Fetch;
 
 /// Bytes that the planner reserves for sums before it keeps other arrays: half of the least workgroup memory.
 const LEAST_BYTES: usize = 8192;
 
-/// Values along k of a row that `lib/rows_workgroup.wgsl` holds at a time.
-const STAGED: usize = 128;
+/// Least vectors of four along k in a part.
+const LEAST_CHUNK: usize = 32;
+
+/// Most of them: more would leave no other work to a core.
+const MOST_CHUNK: usize = 256;
 
 impl Plan {
-    /// Bytes of the rows and weights in workgroup memory.
-    pub(super) fn array_bytes(&self, work: Work) -> usize {
+    /// Whether rows pass through workgroup memory.
+    pub(super) fn stages(&self) -> bool {
+        self.fetch == Fetch::Workgroup || self.algorithm == Algorithm::Persistent
+    }
+
+    /// Vectors of four along k in a part, of an adapter with `memory` bytes of workgroup memory: all of k where weights
+    /// are in registers. Rows that pass through workgroup memory may have a third of it, as every part costs a read that
+    /// all invocations wait for.
+    pub(super) fn chunk(&self, work: Work, memory: usize) -> usize {
+        let all = (work.depth / 4).next_power_of_two();
+        if self.fetch == Fetch::KeptWeights {
+            return all.max(LEAST_CHUNK);
+        }
+        let room = memory / 3 / (16 * self.rows);
+        let most = if self.stages() && room > 0 { 1 << room.ilog2() } else { LEAST_CHUNK };
+        all.min(most).clamp(LEAST_CHUNK, MOST_CHUNK)
+    }
+
+    /// Bytes of the rows and weights in workgroup memory, of which the adapter has `memory` bytes.
+    pub(super) fn array_bytes(&self, work: Work, memory: usize) -> usize {
         let rows = 4 * 2 * self.rows * work.depth;
         match self.fetch {
             Fetch::Subgroup => 0,
-            Fetch::Workgroup => 4 * self.rows * STAGED,
+            _ if self.stages() => 16 * self.rows * self.chunk(work, memory),
             Fetch::Held | Fetch::KeptWeights => rows,
             Fetch::HeldWeights => rows + 4 * work.lanes * work.outputs * work.depth,
+            Fetch::Workgroup => unreachable!("rows are staged"),
         }
     }
 
@@ -34,9 +57,9 @@ impl Plan {
     }
 
     /// Least workgroup memory of the kernel: its arrays, and the sums of one row.
-    pub(super) fn least_bytes(&self, work: Work) -> usize {
+    pub(super) fn least_bytes(&self, work: Work, memory: usize) -> usize {
         let sums = if self.fetch == Fetch::Subgroup { 0 } else { self.row_bytes(work.outputs) };
-        OTHER_BYTES + self.array_bytes(work) + sums
+        OTHER_BYTES + self.array_bytes(work, memory) + sums
     }
 
     /// Rows whose sums are in workgroup memory at the same time.
@@ -51,28 +74,30 @@ impl Plan {
             // lib/sums_own.wgsl has none there.
             return 1;
         }
-        let free = memory.saturating_sub(OTHER_BYTES + self.array_bytes(work));
+        let free = memory.saturating_sub(OTHER_BYTES + self.array_bytes(work, memory));
         let most = (free.min(memory / 2) / self.row_bytes(work.outputs)).clamp(1, self.rows);
         self.workgroup * self.rows.div_ceil(self.rows.div_ceil(most))
     }
 }
 
+/// Most turns that are unrolled.
+const MOST_TURNS: usize = 2;
+
 impl Plan {
     /// Turns of the loop over a part of k, if they are constant; else 0. Where weights are in registers, a part is all of
     /// k. Elsewhere there are one or two turns in each part; more, unrolled, would need more registers than a GPU has.
-    pub(super) fn turns(&self, work: Work) -> usize {
+    pub(super) fn turns(&self, work: Work, memory: usize) -> usize {
         if self.fetch == Fetch::KeptWeights {
             return work.depth.div_ceil(4 * self.split);
         }
-        let quads = STAGED / 4;
-        let few = self.split <= quads && 2 * self.split >= quads;
-        if few && work.depth.is_multiple_of(STAGED) { quads / self.split } else { 0 }
+        let chunk = self.chunk(work, memory);
+        let few = self.split <= chunk && MOST_TURNS * self.split >= chunk;
+        if few && work.depth.is_multiple_of(4 * chunk) { chunk / self.split } else { 0 }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::algorithm::Algorithm;
     use super::super::plan::Holds;
     use super::*;
 
@@ -84,9 +109,10 @@ mod tests {
 
     #[test]
     fn a_loop_has_constant_turns_only_if_each_part_of_k_has_as_many() {
-        let turns =
-            |depth, split| shared(split).turns(Work { lanes: 64, outputs: 4, depth, holds: Holds::All });
-        assert_eq!([8, 16, 32, 64].map(|split| turns(256, split)), [0, 2, 1, 0]);
+        let turns = |depth, split| {
+            shared(split).turns(Work { lanes: 64, outputs: 4, depth, holds: Holds::All }, 16_384)
+        };
+        assert_eq!([16, 32, 64, 128].map(|split| turns(256, split)), [0, 2, 1, 0]);
         assert_eq!([4, 124, 132, 128].map(|depth| turns(depth, 16)), [0, 0, 0, 2]);
     }
 

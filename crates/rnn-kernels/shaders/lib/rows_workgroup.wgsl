@@ -1,9 +1,12 @@
 // The left operand of a recurrent product, $ROWS rows of four values along k at a time, through workgroup memory,
-// which holds 128 values of k at a time.
+// which holds CHUNK vectors along k at a time. To fetch the next ones costs two barriers and a read of memory, for which
+// all invocations wait.
 // Defines: begin_rows, stage_rows, fetch_rows, row, release_rows, part_of. Needs: lib/ring_*.wgsl, and of the driver:
 // WORKGROUP, CHUNK.
 
-var<workgroup> staged: array<vec4<f32>, $ROWS * CHUNK>; // [row][k / 4]
+override STAGED: u32; // $ROWS CHUNK
+
+var<workgroup> staged: array<vec4<f32>, STAGED>; // [row][k / 4]
 var<private> first_row: u32;
 var<private> of_direction: u32;
 var<private> of_slot: u32;

@@ -1,9 +1,8 @@
 // Recurrent weights in registers, read once per dispatch. An invocation keeps those of its unit at its TURNS values of k,
-// so a workgroup must hold all units, and a part of k all of it.
-// Defines: CHUNK, KEPT, hold_weights, held_weight, turn_weights. Needs: lib/weights_*.wgsl, and of the
+// so a workgroup must pass over its units once, and a part of k is all of it.
+// Defines: KEPT, hold_weights, held_weight, turn_weights. Needs: lib/weights_*.wgsl, and of the
 // driver: Kept, weights_place, weights_at, WORKGROUP, SPLIT, TURNS.
 
-const CHUNK: u32 = 64u; // vec4 along k in a part
 const KEPT: bool = true;
 
 // Registers cannot be indexed: the loop over turns is short, and compilers unroll it.
@@ -12,10 +11,11 @@ var<private> kept_1: Kept;
 var<private> kept_2: Kept;
 var<private> kept_3: Kept;
 
-// Reads what an invocation needs of the weights of a direction, `depth` by `width` places.
-fn hold_weights(direction: u32, width: u32, depth: u32, lane: u32) {
+// Reads what an invocation needs of the weights of a direction, `depth` by `width` places. The workgroup's first unit is
+// `first`.
+fn hold_weights(direction: u32, first: u32, width: u32, depth: u32, lane: u32) {
     let units = WORKGROUP / SPLIT;
-    let unit = min(lane % units, width - 1u);
+    let unit = min(first + lane % units, width - 1u);
     for (var turn = 0u; turn < TURNS; turn++) {
         let k = part_of(lane, units) + turn * SPLIT;
         if k < depth {

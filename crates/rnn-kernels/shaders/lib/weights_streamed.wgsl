@@ -1,10 +1,9 @@
 // Recurrent weights are read from memory in every step; if they are few, from a cache.
 // Defines and needs: as lib/weights_registers.wgsl.
 
-const CHUNK: u32 = 32u; // vec4 along k in a part
 const KEPT: bool = false;
 
-fn hold_weights(direction: u32, width: u32, depth: u32, lane: u32) {}
+fn hold_weights(direction: u32, first: u32, width: u32, depth: u32, lane: u32) {}
 
 fn held_weight(at: u32) -> vec4<f32> {
     return weight(at);

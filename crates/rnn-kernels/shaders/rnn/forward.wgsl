@@ -31,6 +31,7 @@ override PROJECTED: bool;    // LSTM: h is a projection of the cell's output
 override PHASES: u32;        // phases per step
 override SPLIT: u32;         // invocations that share a unit's product, each with some of k; 1 if a step has phases
 override TURNS: u32;         // turns of the loop over a part of k, if they are constant; else 0
+override CHUNK: u32;         // vec4 along k in a part
 override PARTIALS: u32;      // sums in workgroup memory: WORKGROUP times the rows at a time
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -312,7 +313,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         return;
     }
     let depth = select(params.state / 4u, 0u, INDEPENDENT);
-    hold_weights(weights_direction, params.hidden, depth, lane);
+    hold_weights(weights_direction, group.x * (WORKGROUP / SPLIT), params.hidden, depth, lane);
     begin_ring(row0, direction, first / PHASES % 2u, lane);
     for (var tick = first; tick < last; tick++) {
         let s = tick / PHASES;

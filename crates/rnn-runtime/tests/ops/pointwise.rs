@@ -15,6 +15,7 @@ pub(crate) fn tests() -> Vec<DeviceTest> {
         unary_backward_matches_the_oracle,
         unary_nan_goes_through,
         unary_saturates_at_the_infinities,
+        divisors_may_be_as_large_as_f32_allows,
         unary_refuses_indices_and_mixed_shapes,
         affine_scales_and_shifts,
         binary_broadcasts,
@@ -102,6 +103,28 @@ fn unary_saturates_at_the_infinities(device: &Device) {
     assert_eq!(softplus[3..], [200.0, max, inf]);
     let softsign = of(UnaryOp::Softsign);
     assert!(softsign[1] <= -0.99 && softsign[4] >= 0.99, "{softsign:?}");
+}
+
+/// WGSL promises nothing of a division by 2^126 or more, whose reciprocal is subnormal.
+fn divisors_may_be_as_large_as_f32_allows(device: &Device) {
+    let (inf, max) = (f32::INFINITY, f32::MAX);
+    let a = [1e38, max, -1e38, 1.0, 0.75, -3e38, 1e38, 0.0];
+    let b = [2e38, max, 1.7e38, inf, -max, 1e38, 4e37, max];
+    let (x, y) = (array(device, &a, &[8]), array(device, &b, &[8]));
+    let quotients = values(&pointwise::binary(BinaryOp::Div, &x, &y).unwrap());
+    let slopes = values(&pointwise::unary_backward(UnaryOp::Log, &y, &y, &x).unwrap());
+    for n in 0..8 {
+        let want = f64::from(a[n]) / f64::from(b[n]);
+        for got in [quotients[n], slopes[n]] {
+            // Results below the smallest normal number may be flushed to 0.
+            let bound = 4e-7 * want.abs() + f64::from(f32::MIN_POSITIVE);
+            assert!((f64::from(got) - want).abs() <= bound, "{} / {} is {want}, got {got}", a[n], b[n]);
+        }
+    }
+    let softsign = values(&pointwise::unary(UnaryOp::Softsign, &y).unwrap());
+    assert_eq!(softsign, [1.0, 1.0, 1.0, 1.0, -1.0, 1.0, 1.0, 1.0]);
+    let slopes = values(&pointwise::unary_backward(UnaryOp::Softsign, &y, &y, &x).unwrap());
+    assert!(slopes.iter().all(|slope| slope.abs() < 1e-30), "{slopes:?}");
 }
 
 fn unary_refuses_indices_and_mixed_shapes(device: &Device) {

@@ -3,6 +3,7 @@
 //!
 //! ```sh
 //! cargo run --release --example gpu_report -- OUT [--quick] [--seconds N] [--gpu gpu|gpu:N|gpu:NAME] [--only SECTION]...
+//!   [--case NAME]...
 //! ```
 //! It takes at most 20 minutes, needs neither network nor compiler once built, and goes on after any failure.
 //! `OUT/summary.md` is for reading, `OUT/report.jsonl` for programs; plots are SVG files. docs/devices.md says more.
@@ -93,6 +94,9 @@ struct Args {
     /// Only this section; may be given several times.
     #[arg(long)]
     only: Vec<String>,
+    /// Only this case of the grid; may be given several times.
+    #[arg(long)]
+    case: Vec<String>,
 }
 
 /// In order of what is worth most if the time is short.
@@ -153,7 +157,7 @@ fn run(args: &Args) -> Result<bool> {
          libvulkan1), and a driver's manifest in /usr/share/vulkan/icd.d, /etc/vulkan/icd.d or VK_DRIVER_FILES"
     );
     warn_of_load();
-    let setup = Arc::new(Setup::new(&args.gpu, args.quick, Folder::create(&args.out)?)?);
+    let setup = Arc::new(Setup::new(&args.gpu, args.quick, &args.case, Folder::create(&args.out)?)?);
     let seconds = args.seconds.unwrap_or(if args.quick { 150 } else { 1080 });
     // Failures of checks are collected; their backtraces would drown the report.
     let usual = std::panic::take_hook();

@@ -27,13 +27,18 @@ fn seconds<T>(device: &Device, mut work: impl FnMut() -> Result<T>) -> Result<f6
 pub(crate) fn dispatch(setup: &Setup, _: Clock) -> Result<Findings> {
     const COUNT: usize = 1000;
     let mut findings = Findings::default();
-    let device = setup.open(GpuOptions { algorithm: Some(Algorithm::Step), ..Setup::aside() })?;
-    let x = Tensor::full(&device, &[COUNT, 1, 4], 0.5)?;
-    let layer = RnnConfig::new(4, 8).init(&device, 1)?;
-    let steps = seconds(&device, || {
-        no_grad(|| layer.forward(&x, None))?;
-        Ok(())
-    })?;
+    let chain = |immediates| -> Result<f64> {
+        let options = GpuOptions { algorithm: Some(Algorithm::Step), immediates, ..Setup::aside() };
+        let device = setup.open(options)?;
+        let x = Tensor::full(&device, &[COUNT, 1, 4], 0.5)?;
+        let layer = RnnConfig::new(4, 8).init(&device, 1)?;
+        seconds(&device, || {
+            no_grad(|| layer.forward(&x, None))?;
+            Ok(())
+        })
+    };
+    let (steps, by_uniform) = (chain(true)?, chain(false)?);
+    let device = setup.open(Setup::aside())?;
     let start = Tensor::full(&device, &[64], 1.0)?;
     let ops = seconds(&device, || {
         let mut value = start.clone();
@@ -42,7 +47,12 @@ pub(crate) fn dispatch(setup: &Setup, _: Clock) -> Result<Findings> {
         }
         Ok(())
     })?;
-    for (name, seconds) in [("steps of a recurrence, one dispatch each", steps), ("elementwise ops", ops)] {
+    let chains = [
+        ("steps of a recurrence, one dispatch each", steps),
+        ("the same with step numbers in a uniform", by_uniform),
+        ("elementwise ops", ops),
+    ];
+    for (name, seconds) in chains {
         let micros = seconds / COUNT as f64 * 1e6;
         findings.text.push(format!("- chain of {COUNT} {name}: {micros:.2} us each"));
         setup.folder.line("dispatch", json!({ "chain": name, "count": COUNT, "us_each": micros }))?;

@@ -11,7 +11,7 @@ use serde_json::json;
 use tracing::Level;
 
 /// The cases of the grid whose plans differ most.
-const CASES: [&str; 5] = ["tiny", "medium", "gru_medium", "charlm", "lstm"];
+const CASES: [&str; 7] = ["tiny", "medium", "gru_medium", "charlm", "lstm", "long", "rnn_medium"];
 
 pub(crate) fn sweep(setup: &Setup, clock: Clock) -> Result<Findings> {
     let mut findings = Findings::default();

@@ -3,7 +3,7 @@
 use crate::common::case::{Case, GRID, read_grid};
 use crate::common::machine::Machine;
 use crate::parts::job::Budget;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use report::folder::Folder;
 use rnn_api::{AdapterInfo, CacheDir, Device, DeviceKind, GpuOptions, GpuSelector};
 use std::time::Duration;
@@ -14,13 +14,15 @@ const SMALL_GRID: &str = include_str!("../../../../benches/cpu_vs_gpu.json");
 pub(crate) struct Setup {
     pub(crate) folder: Folder,
     pub(crate) quick: bool,
+    /// Names of cases; all where there are none.
+    only: Vec<String>,
     selector: GpuSelector,
     /// None if the adapter cannot be opened; then the sections fail one by one and say why.
     info: Option<AdapterInfo>,
 }
 
 impl Setup {
-    pub(crate) fn new(gpu: &str, quick: bool, folder: Folder) -> Result<Self> {
+    pub(crate) fn new(gpu: &str, quick: bool, only: &[String], folder: Folder) -> Result<Self> {
         let selector = match gpu.strip_prefix("gpu:").unwrap_or(gpu) {
             "gpu" => GpuSelector::Best,
             name => name.parse().map_or_else(|_| GpuSelector::Name(name.into()), GpuSelector::Index),
@@ -33,7 +35,7 @@ impl Setup {
             Device::Gpu(gpu) => Some(gpu.info().clone()),
             Device::Cpu(_) => None,
         });
-        Ok(Setup { folder, quick, selector, info })
+        Ok(Setup { folder, quick, only: only.to_vec(), selector, info })
     }
 
     /// A device of a section's own.
@@ -56,7 +58,12 @@ impl Setup {
 
     /// The cases to time.
     pub(crate) fn cases(&self) -> Result<Vec<Case>> {
-        read_grid(None, if self.quick || self.is_software() { SMALL_GRID } else { GRID })
+        let mut cases = read_grid(None, if self.quick || self.is_software() { SMALL_GRID } else { GRID })?;
+        for name in &self.only {
+            ensure!(cases.iter().any(|case| case.name == *name), "--case: the grid has no {name:?}");
+        }
+        cases.retain(|case| self.only.is_empty() || self.only.contains(&case.name));
+        Ok(cases)
     }
 
     /// Of one measurement.

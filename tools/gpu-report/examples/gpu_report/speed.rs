@@ -20,40 +20,53 @@ const MOST_CHECKED: f64 = 2e8;
 const BOUND: f64 = 1e-4;
 const HALF_BOUND: f64 = 4e-3;
 
-/// Median milliseconds of `work` with a wait for the device, after a warm-up.
+/// Runs that are queued before the device is waited for, as `benches/peers/torch_cuda.py` does.
+const QUEUED: usize = 10;
+
+/// Median milliseconds of a run of `work` among several in the queue, after a warm-up.
 fn timed<T>(device: &Device, budget: Budget, mut work: impl FnMut() -> Result<T>) -> Result<f64> {
     let (mut times, mut start) = (Vec::new(), Instant::now());
     let mut warm = false;
     while times.len() < budget.turns || start.elapsed() < budget.time {
         let begin = Instant::now();
-        drop(work()?);
+        for _ in 0..QUEUED {
+            drop(work()?);
+        }
         device.synchronize()?;
         match warm {
-            true => times.push(begin.elapsed().as_secs_f64() * 1e3),
+            true => times.push(begin.elapsed().as_secs_f64() * 1e3 / QUEUED as f64),
             false => (warm, start) = (true, Instant::now()),
         }
     }
     Ok(median(times))
 }
 
-/// Forward and training of every case in f32 and f16, verified where the oracle is fast enough.
+/// Forward and training of every case in f32, also where passes may wait for the device, in f16 and in f16 with products on matrix units, verified where the oracle is fast enough.
 pub(crate) fn grid(setup: &Setup, clock: Clock) -> Result<Findings> {
     let mut findings = Findings::default();
     let device = setup.open(GpuOptions::default())?;
+    let matrix = setup.open(GpuOptions { matrix_units: true, ..GpuOptions::default() })?;
+    let waiting = setup.open(GpuOptions { may_wait: true, ..GpuOptions::default() })?;
+    let mut kinds = vec![
+        ("f32", WeightFormat::F32, Storage::F32, &device),
+        ("f32-may-wait", WeightFormat::F32, Storage::F32, &waiting),
+        ("f16", WeightFormat::F16, Storage::Half, &device),
+    ];
+    if matches!(&matrix, Device::Gpu(gpu) if gpu.has_matrix_units()) {
+        kinds.push(("f16-matrix", WeightFormat::F16, Storage::Half, &matrix));
+    }
     findings.text.push(
         "| case | storage | forward ms | train ms | forward GFLOP/s | error |\n|---|---|---|---|---|---|"
             .into(),
     );
     for case in setup.cases()? {
-        for (name, format, storage) in
-            [("f32", WeightFormat::F32, Storage::F32), ("f16", WeightFormat::F16, Storage::Half)]
-        {
+        for &(name, format, storage, device) in &kinds {
             if clock.is_over() {
                 findings.text.push(format!("| {} | {name} | | | | the time was over |", case.name));
                 continue;
             }
-            let layer = || Layer::stored(&case, format, storage, &device);
-            match without_panic(|| time_layer(setup, &case, name, &layer()?, &device)) {
+            let layer = || Layer::stored(&case, format, storage, device);
+            match without_panic(|| time_layer(setup, &case, name, &layer()?, device)) {
                 Ok(row) => findings.text.push(row),
                 Err(error) => {
                     findings.failures.push(format!("{} {name}: {error:#}", case.name));
@@ -68,7 +81,7 @@ pub(crate) fn grid(setup: &Setup, clock: Clock) -> Result<Findings> {
 }
 
 fn time_layer(setup: &Setup, case: &Case, storage: &str, layer: &Layer, device: &Device) -> Result<String> {
-    let bound = if storage == "f32" { BOUND } else { HALF_BOUND };
+    let bound = if storage.starts_with("f32") { BOUND } else { HALF_BOUND };
     let rows = case.B.min(2) as f64 / case.B as f64;
     let error = match case.flops() * rows <= MOST_CHECKED {
         true => Some(verify_within(bound, case, layer, device)?),

@@ -46,6 +46,8 @@ pub struct DriverConstants {
     pub phases: usize,
     /// Invocations that share the product of a unit.
     pub split: usize,
+    /// Vectors of four along k in a part.
+    pub chunk: usize,
     /// Turns of the loop over a part of k, if they are constant; else 0.
     pub turns: usize,
     /// Sums of products in workgroup memory at the same time, a multiple of `workgroup`. [`super::Fetch::Subgroup`] keeps
@@ -88,11 +90,12 @@ impl OptionConstants {
 
 impl DriverConstants {
     /// The constants with their names.
-    pub const fn list(&self) -> [Constant; 7] {
+    pub const fn list(&self) -> [Constant; 8] {
         [
             ("PROJECTED", flag(self.projected)),
             ("PHASES", self.phases as f64),
             ("SPLIT", self.split as f64),
+            ("CHUNK", self.chunk as f64),
             ("TURNS", self.turns as f64),
             ("PARTIALS", self.partials as f64),
             ("WORKGROUP", self.workgroup as f64),
@@ -109,6 +112,11 @@ pub const fn training(is: bool) -> Constant {
 /// Persistent kernels only: how often an invocation looks for a value of another workgroup before it gives up.
 pub const fn polls(most: u32) -> Constant {
     ("POLLS", most as f64)
+}
+
+/// Size of a part of k of all rows of a workgroup, in vectors of four, where rows pass through workgroup memory.
+pub const fn staged(vectors: usize) -> Constant {
+    ("STAGED", vectors as f64)
 }
 
 /// Size of the rows that a workgroup keeps from step to step, in elements of the ring: scalars forward, vectors of four
@@ -132,6 +140,7 @@ const SETS: [(OptionConstants, DriverConstants); 4] = [
             projected: false,
             phases: 1,
             split: 1,
+            chunk: 32,
             turns: 0,
             partials: 256,
             workgroup: 256,
@@ -144,6 +153,7 @@ const SETS: [(OptionConstants, DriverConstants); 4] = [
             projected: false,
             phases: 1,
             split: 16,
+            chunk: 32,
             turns: 2,
             partials: 64,
             workgroup: 64,
@@ -156,6 +166,7 @@ const SETS: [(OptionConstants, DriverConstants); 4] = [
             projected: false,
             phases: 1,
             split: 2,
+            chunk: 32,
             turns: 0,
             partials: 64,
             workgroup: 32,
@@ -168,6 +179,7 @@ const SETS: [(OptionConstants, DriverConstants); 4] = [
             projected: false,
             phases: 3,
             split: 1,
+            chunk: 32,
             turns: 0,
             partials: 256,
             workgroup: 32,
@@ -194,7 +206,7 @@ const fn options(
     }
 }
 
-/// All constants of one of the validated sets; N is 23 plus the number of `others`.
+/// All constants of one of the validated sets; N is 24 plus the number of `others`.
 pub(super) const fn validated<const N: usize>(set: usize, others: &[Constant]) -> [Constant; N] {
     let (options, driver) = (SETS[set].0.list(), SETS[set].1.list());
     let mut all = [("", 0.0); N];
@@ -202,8 +214,8 @@ pub(super) const fn validated<const N: usize>(set: usize, others: &[Constant]) -
     while n < N {
         all[n] = match n {
             0..16 => options[n],
-            16..23 => driver[n - 16],
-            _ => others[n - 23],
+            16..24 => driver[n - 16],
+            _ => others[n - 24],
         };
         n += 1;
     }

@@ -9,7 +9,7 @@ use crate::params::rnn::{
     BackwardParams, ForwardParams, InterleaveParams, NormRowsParams, PackBiasParams, PackRecurrentParams,
     PreviousParams, ReplaceLastGateParams,
 };
-use constants::{held_rows, held_weights, polls, training};
+use constants::{held_rows, held_weights, polls, staged, training};
 
 /// Source of the recurrent product's operand rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +39,7 @@ impl Fetch {
 pub const KEPT_TURNS: usize = 4;
 
 /// Vectors of four along k that `lib/weights_registers.wgsl` allows.
-pub const KEPT_DEPTH: usize = 64;
+pub const KEPT_DEPTH: usize = 128;
 
 /// Storage formats of a recurrence's arrays. Its arithmetic, the ring and c are f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,26 +56,26 @@ pub enum Formats {
 macro_rules! variants {
     ($count:literal, $others:expr) => {
         &[
-            &constants::validated::<{ 23 + $count }>(0, $others),
-            &constants::validated::<{ 23 + $count }>(1, $others),
-            &constants::validated::<{ 23 + $count }>(2, $others),
-            &constants::validated::<{ 23 + $count }>(3, $others),
+            &constants::validated::<{ 24 + $count }>(0, $others),
+            &constants::validated::<{ 24 + $count }>(1, $others),
+            &constants::validated::<{ 24 + $count }>(2, $others),
+            &constants::validated::<{ 24 + $count }>(3, $others),
         ]
     };
 }
 
 /// By [`Fetch`].
 const FORWARD_VARIANTS: [&[Constants]; 5] = [
-    variants!(1, &[training(true)]),
+    variants!(2, &[training(true), staged(512)]),
     variants!(1, &[training(true)]),
     variants!(2, &[training(true), held_rows(256)]),
     variants!(3, &[training(true), held_rows(256), held_weights(320)]),
     variants!(2, &[training(true), held_rows(256)]),
 ];
-const PERSISTENT_VARIANTS: &[Constants] = variants!(2, &[training(true), polls(65536)]);
+const PERSISTENT_VARIANTS: &[Constants] = variants!(3, &[training(true), polls(65536), staged(512)]);
 /// By [`Fetch`].
 const BACKWARD_VARIANTS: [&[Constants]; 5] = [
-    variants!(0, &[]),
+    variants!(1, &[staged(512)]),
     variants!(0, &[]),
     variants!(1, &[held_rows(256)]),
     variants!(2, &[held_rows(256), held_weights(320)]),
@@ -120,6 +120,7 @@ macro_rules! recurrence {
         }
     };
     (@variants Persistent, $variants:expr) => { PERSISTENT_VARIANTS };
+    (@variants PersistentKept, $variants:expr) => { PERSISTENT_VARIANTS };
     (@variants $rows:ident, $variants:expr) => { $variants[Fetch::$rows as usize] };
     (@subgroups Subgroup) => { true };
     (@subgroups $other:ident) => { false };
@@ -127,6 +128,7 @@ macro_rules! recurrence {
     (@memory "backward", $gates:tt) => { part!("lib/quads_" $gates ".wgsl") };
     (@elements "forward", Subgroup) => { part!("lib/ring_quads.wgsl") };
     (@elements "forward", Persistent) => { part!("lib/ring_atomics.wgsl") };
+    (@elements "forward", PersistentKept) => { part!("lib/ring_atomics.wgsl") };
     (@elements "forward", $other:ident) => { part!("lib/ring_scalars.wgsl") };
     (@elements "backward", $rows:ident) => { part!("lib/ring_quads.wgsl") };
     (@stores "forward", Subgroup) => { part!("lib/stores_lanes.wgsl") };
@@ -137,16 +139,19 @@ macro_rules! recurrence {
     (@step Immediate) => { part!("lib/step_immediate.wgsl") };
     (@step Uniform) => { part!("lib/step_uniform.wgsl") };
     (@rows Persistent) => { part!("lib/rows_workgroup.wgsl") };
+    (@rows PersistentKept) => { part!("lib/rows_workgroup.wgsl") };
     (@rows Workgroup) => { part!("lib/rows_workgroup.wgsl") };
     (@rows Subgroup) => { part!("lib/rows_subgroup.wgsl") };
     (@rows $held:ident) => { part!("lib/rows_held.wgsl") };
     (@sums Subgroup) => { part!("lib/sums_own.wgsl") };
     (@sums $other:ident) => { part!("lib/sums_shared.wgsl") };
     (@ring Persistent) => { part!("lib/ring_persistent.wgsl") };
+    (@ring PersistentKept) => { part!("lib/ring_persistent.wgsl") };
     (@ring Workgroup) => { part!("lib/ring_storage.wgsl") };
     (@ring Subgroup) => { part!("lib/ring_storage.wgsl") };
     (@ring $held:ident) => { part!("lib/ring_held.wgsl") };
     (@held HeldWeights) => { part!("lib/weights_held.wgsl") };
+    (@held PersistentKept) => { part!("lib/weights_registers.wgsl") };
     (@held KeptWeights) => { part!("lib/weights_registers.wgsl") };
     (@held $other:ident) => { part!("lib/weights_streamed.wgsl") };
 }
@@ -168,6 +173,11 @@ macro_rules! cell {
                 cell!(@forward $cell, "f32", "f32", Persistent, Uniform),
                 cell!(@forward $cell, "f16", "f32", Persistent, Uniform),
                 cell!(@forward $cell, "f16", "f16", Persistent, Uniform),
+            ],
+            persistent_kept: [
+                cell!(@forward $cell, "f32", "f32", PersistentKept, Uniform),
+                cell!(@forward $cell, "f16", "f32", PersistentKept, Uniform),
+                cell!(@forward $cell, "f16", "f16", PersistentKept, Uniform),
             ],
         };
     };
@@ -223,6 +233,8 @@ struct Cell {
     backward: [[Kernel; 10]; 2],
     /// Indexed by [`Formats`].
     persistent: [Kernel; 3],
+    /// The same with weights in registers.
+    persistent_kept: [Kernel; 3],
 }
 
 // Name, number of gates in memory, and the parts in `shaders/cells/`.
@@ -256,9 +268,12 @@ pub fn forward(spec: &CellSpec, formats: Formats, rows: Fetch, immediates: bool)
 }
 
 /// The forward recurrence whose workgroups wait for each other's values. Few dispatches run all steps, so the step number
-/// is a uniform, which every adapter has.
-pub fn persistent(spec: &CellSpec, formats: Formats) -> &'static Kernel {
-    &cell(spec).persistent[formats as usize]
+/// is a uniform, which every adapter has. With `kept` every invocation keeps its weights in registers, as in
+/// [`Fetch::KeptWeights`].
+pub fn persistent(spec: &CellSpec, formats: Formats, kept: bool) -> &'static Kernel {
+    let cell = cell(spec);
+    let kernels = if kept { &cell.persistent_kept } else { &cell.persistent };
+    &kernels[formats as usize]
 }
 
 /// The backward recurrence of a cell, with weights, gates and y in f16 or all in f32.
@@ -375,9 +390,10 @@ pub static REPLACE_LAST_GATE_HALF: Kernel = Kernel {
 
 /// Every kernel of the family.
 pub fn all() -> Vec<&'static Kernel> {
-    let recurrences = CELLS
-        .iter()
-        .flat_map(|cell| cell.forward.iter().chain(&cell.backward).flatten().chain(&cell.persistent));
+    let recurrences = CELLS.iter().flat_map(|cell| {
+        let waiting = cell.persistent.iter().chain(&cell.persistent_kept);
+        cell.forward.iter().chain(&cell.backward).flatten().chain(waiting)
+    });
     let others = [
         &NORM_ROWS,
         &NORM_ROWS_BACKWARD,
