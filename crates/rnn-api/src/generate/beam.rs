@@ -241,10 +241,10 @@ impl Beams {
         }
         // A log-probability only falls, so its best score is that at the maximum length.
         let reach = |log_prob: f64| search.score(log_prob, search.max_length);
-        if let (Some(best), Some(worst)) = (next.first(), self.complete.get(search.results - 1)) {
-            if reach(best.log_prob) <= worst.score {
-                next.clear();
-            }
+        if let (Some(best), Some(worst)) = (next.first(), self.complete.get(search.results - 1))
+            && reach(best.log_prob) <= worst.score
+        {
+            next.clear();
         }
         let grown = next.iter().map(|candidate| {
             let mut symbols = self.live[candidate.parent].symbols.clone();

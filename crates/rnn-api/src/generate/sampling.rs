@@ -237,5 +237,4 @@ fn uniform(key: RngKey, step: u64) -> f64 {
 }
 
 #[cfg(test)]
-#[path = "sampling_tests.rs"]
 mod tests;

@@ -25,7 +25,7 @@ impl Network {
         // Large weights, so that symbols depend on those before.
         for (seed, (_, param)) in (10..).zip(network.named_parameters()) {
             let values = scaled(seed, param.dims().iter().product(), 1.2);
-            param.set(&Tensor::from_vec(device, values, &param.dims()).unwrap()).unwrap();
+            param.set(&Tensor::from_vec(device, values, param.dims()).unwrap()).unwrap();
         }
         network
     }
