@@ -136,6 +136,11 @@ struct Training;
 #[doc = include_str!("../../../docs/report.md")]
 struct Report;
 
+/// Compiles and runs the programs of docs/doctor.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/doctor.md")]
+struct DoctorPage;
+
 /// Compiles and runs the programs of docs/streaming.md.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/streaming.md")]

@@ -6,6 +6,8 @@
 //! random combinations, on the GPU too: as many as there is time for, before a release.
 
 mod common;
+#[path = "rnn_options/flow.rs"]
+mod flow;
 #[path = "rnn_options/half.rs"]
 mod half;
 #[path = "rnn_options/non_finite.rs"]
@@ -39,6 +41,9 @@ fn main() {
         every_activation_at_every_place,
         first_half_of_random_combinations,
         second_half_of_random_combinations,
+        flow::flow_of_whole_sequences,
+        flow::flow_of_ragged_and_interrupted_sequences,
+        flow::flow_names_what_it_cannot_measure,
         half::half_gates_cost_their_rounding,
         half::half_storage_costs_its_rounding,
         half::half_storage_is_refused_by_name,

@@ -244,3 +244,53 @@ fn random_combinations_of_options() {
     }
     assert!(skipped * 1000 <= checked, "{skipped} of {checked} elements lie on a kink");
 }
+
+/// The gradients of h and c between two steps are those of the initial state of the steps behind them.
+#[test]
+fn gradients_between_steps() {
+    let (shape, lengths) = (RnnShape { t: 4, b: 3, i: 3, h: 5 }, [4, 1, 3]);
+    let peephole = CellSpec { peephole: true, ..CellSpec::lstm() };
+    let cells = [CellSpec::lstm(), peephole, CellSpec::gru(), CellSpec::mgu(), CellSpec::rnn_tanh()];
+    for (n, cell) in cells.into_iter().enumerate() {
+        let spec = rnn_kernels::cell::StackSpec::new(cell, shape.i, shape.h);
+        let mut case = StackCase::random(spec, shape, true, 70 + n as u64);
+        case.input.lengths = Some(lengths.to_vec());
+        let out = case.forward();
+        let grads = case.backward(&out);
+        for t in 0..shape.t {
+            let rows =
+                |values: &[f64], width: usize| values[t * shape.b * width..][..shape.b * width].to_vec();
+            let tail = StackInput {
+                t: shape.t - t - 1,
+                x: case.input.x[(t + 1) * shape.b * shape.i..].to_vec(),
+                h0: Some(rows(&out.y, shape.h)),
+                c0: cell.kind.has_cell_state().then(|| {
+                    rows(&out.cells(&case.input, 0, rnn_kernels::cell::Direction::Forward), shape.h)
+                }),
+                lengths: Some(lengths.iter().map(|length| length.saturating_sub(t + 1)).collect()),
+                ..case.input.clone()
+            };
+            let case = StackCase { dy: case.dy[(t + 1) * shape.b * shape.h..].to_vec(), ..case.clone() };
+            // Past its end a row has no gradient of its own, and its tail hands the final cotangent on.
+            let at_end = |values: Vec<f64>, last: &[f64]| -> Vec<f64> {
+                let over = |k: usize| lengths[k / shape.h] < t + 1;
+                (0..values.len()).map(|k| if over(k) { last[k] } else { values[k] }).collect()
+            };
+            let dy = rows(&StackCase::random(spec, shape, true, 70 + n as u64).dy, shape.h);
+            let dh: Vec<f64> = rows(&grads.dh[0], shape.h).iter().zip(dy).map(|(dh, dy)| dh - dy).collect();
+            let h0 = tail.h0.clone().unwrap();
+            let name = format!("{:?} dh of step {t}", cell.kind);
+            let skipped = check_gradient_between_kinks(&name, &h0, &at_end(dh, &case.dh_n), &mut |h0| {
+                objective(&case, &case.weights, &StackInput { h0: Some(h0.to_vec()), ..tail.clone() })
+            });
+            assert_eq!(skipped, 0);
+            let (Some(dc), Some(c0), Some(dc_n)) = (grads.dc.first(), &tail.c0, &case.dc_n) else { continue };
+            let name = format!("{:?} dc of step {t}", cell.kind);
+            let dc = at_end(rows(dc, shape.h), dc_n);
+            let skipped = check_gradient_between_kinks(&name, c0, &dc, &mut |c0| {
+                objective(&case, &case.weights, &StackInput { c0: Some(c0.to_vec()), ..tail.clone() })
+            });
+            assert_eq!(skipped, 0);
+        }
+    }
+}

@@ -15,50 +15,73 @@ pub enum Severity {
     Problem,
 }
 
-/// What a rule is about.
+/// What a rule is about. Among findings of the same severity, those of earlier rules come first: they are causes of later
+/// ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Rule {
-    /// A value was not finite.
-    NonFinite,
-    /// The gradient grows on its way back in time.
-    GradientExplodes,
-    /// The gradient vanishes on its way back in time.
-    GradientVanishes,
+    /// The state is carried from batch to batch, but the batches are shuffled.
+    ShuffledStreams,
     /// Inputs of a recurrent layer are far from unit scale.
     InputScale,
     /// The learning rate is too high.
     RateTooHigh,
     /// The learning rate is too low.
     RateTooLow,
-    /// Gates are saturated.
-    SaturatedGates,
+    /// A value was not finite.
+    NonFinite,
     /// Forget gates are shut, so the memory is short.
     ShortMemory,
+    /// The gradient grows on its way back in time.
+    GradientExplodes,
+    /// The gradient vanishes on its way back in time.
+    GradientVanishes,
     /// Relu units are always zero.
     DeadUnits,
+    /// Gates are saturated.
+    SaturatedGates,
     /// The first loss is far from what chance gives.
     FirstLoss,
+    /// Most labels are of one class.
+    UnbalancedLabels,
     /// The score is not better than the baseline.
     NotBetterThanBaseline,
-    /// The validation loss rises while the training loss falls.
+    /// The validation score gets worse while the training loss falls.
     Overfitting,
     /// The validation loss is far below the training loss.
     ValidationBelowTraining,
-    /// Most labels are of one class.
-    UnbalancedLabels,
-    /// The state is carried from batch to batch, but the batches are shuffled.
-    ShuffledStreams,
-    /// Most steps of the batch are padding.
-    Padding,
     /// The gradient is clipped in most steps.
     Clipping,
-    /// The score has stopped improving.
+    /// Most steps of the batch are padding.
+    Padding,
+    /// The loss has stopped falling.
     Plateau,
 }
 
 impl Rule {
+    /// All rules.
+    pub const ALL: [Rule; 18] = [
+        Rule::ShuffledStreams,
+        Rule::InputScale,
+        Rule::RateTooHigh,
+        Rule::RateTooLow,
+        Rule::NonFinite,
+        Rule::ShortMemory,
+        Rule::GradientExplodes,
+        Rule::GradientVanishes,
+        Rule::DeadUnits,
+        Rule::SaturatedGates,
+        Rule::FirstLoss,
+        Rule::UnbalancedLabels,
+        Rule::NotBetterThanBaseline,
+        Rule::Overfitting,
+        Rule::ValidationBelowTraining,
+        Rule::Clipping,
+        Rule::Padding,
+        Rule::Plateau,
+    ];
+
     /// The name in JSON, which is also that of its section in `docs/doctor.md`.
     pub fn name(self) -> &'static str {
         match self {

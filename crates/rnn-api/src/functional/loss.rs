@@ -4,7 +4,9 @@
 
 use crate::autograd::record;
 use crate::error::{Error, Result};
+use crate::nn::observe::{self, SeenLabels};
 use crate::tensor::Tensor;
+use rnn_runtime::Array;
 use rnn_runtime::ops::loss::{self, CrossEntropyOptions, CtcOptions, Elementwise, LossOptions, Spread};
 use rnn_runtime::ops::pointwise;
 
@@ -17,6 +19,25 @@ fn expect_data(op: &str, targets: &Tensor) -> Result<()> {
         what: format!("{op} with targets that require a gradient"),
         why: "targets are data; use detach()".into(),
     })
+}
+
+/// The labels of a cross entropy that count, for an observation.
+fn seen_labels(
+    logits: &Array,
+    labels: &Array,
+    options: &CrossEntropyOptions,
+    over: &LossOptions<'_>,
+) -> Option<SeenLabels> {
+    let all = labels.host_indices()?;
+    let batch = labels.dims().get(1).copied().unwrap_or(1).max(1);
+    let inner = labels.dims().iter().skip(2).product::<usize>().max(1);
+    let counts = |at: usize| {
+        let (t, b) = (at / inner / batch, at / inner % batch);
+        over.lengths.and_then(|lengths| lengths.get(b)).is_none_or(|&length| t < length)
+    };
+    let kept =
+        all.iter().enumerate().filter(|&(at, label)| counts(at) && options.ignore_index != Some(*label));
+    Some(SeenLabels { classes: *logits.dims().last()?, labels: kept.map(|(_, &label)| label).collect() })
 }
 
 impl Tensor {
@@ -63,6 +84,9 @@ impl Tensor {
         over: &LossOptions<'_>,
     ) -> Result<Tensor> {
         let (logits, labels, options) = (self.array().clone(), labels.array().clone(), *options);
+        if let Some(observer) = observe::current() {
+            observer.get().labels.extend(seen_labels(&logits, &labels, &options, over));
+        }
         let forward = loss::cross_entropy(&logits, &labels, &options, over)?;
         Ok(record("cross_entropy", [self], forward.loss.clone(), move |dloss, _| {
             Ok([Some(loss::cross_entropy_backward(&logits, &labels, &options, &forward, &dloss)?)])

@@ -2,11 +2,13 @@
 
 use crate::autograd::{is_recorded, record_many};
 use crate::error::{Error, Result};
+use crate::nn::observe::{FlowSink, SeenFlow};
 use crate::tensor::Tensor;
 use rnn_kernels::cell::{Parameter, StackSpec, Storage, WeightFormat};
 use rnn_runtime::Array;
 use rnn_runtime::ops::rnn::{
-    self, Kept, LayerTrace, Packed, Parts, Sequences, StackArgs, StackCotangents, StackDraws, Wanted,
+    self, CellWeights, Kept, LayerTrace, Packed, Parts, Saved, Sequences, StackArgs, StackCotangents,
+    StackDraws, StackGrads, Wanted,
 };
 
 /// The parameters of one layer and direction, as tensors of the graph, in the order of [`Parameter::ALL`].
@@ -34,6 +36,43 @@ pub(crate) struct StackInput<'a> {
     pub(crate) storage: Storage,
     /// Layers whose gates and states are traced. If there are any, the pass keeps all steps.
     pub(crate) traced: &'a [usize],
+    /// The place for the gradients by time step; with it, all layers are traced.
+    pub(crate) flow: Option<&'a FlowSink>,
+}
+
+/// What the gradients by time step need besides what a pass saves.
+struct FlowOf {
+    sink: FlowSink,
+    weights: Vec<CellWeights>,
+    traces: Vec<LayerTrace>,
+    sequences: Option<Sequences>,
+}
+
+impl FlowOf {
+    fn new(sink: &FlowSink, input: &StackInput<'_>, traces: &[LayerTrace]) -> Self {
+        let of_cell =
+            |cell: &CellTensors| cell.iter().map(|(p, tensor)| (*p, tensor.array().clone())).collect();
+        FlowOf {
+            sink: sink.clone(),
+            weights: input.weights.iter().map(of_cell).collect(),
+            traces: traces.to_vec(),
+            sequences: input.sequences.cloned(),
+        }
+    }
+
+    fn backward(
+        self,
+        (spec, packed): (&StackSpec, &Packed),
+        saved: Saved,
+        cotangents: &StackCotangents<'_>,
+        wanted: Wanted,
+    ) -> Result<StackGrads> {
+        let saved = (saved, self.sequences.as_ref());
+        let of = (&self.weights[..], &self.traces[..]);
+        let (grads, flow) = rnn::backward_with_flow(spec, packed, saved, of, cotangents, wanted)?;
+        self.sink.set(SeenFlow::Of(flow));
+        Ok(grads)
+    }
 }
 
 /// Output of [`stack`].
@@ -77,7 +116,12 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
             parts = parts.with_segments(every);
         }
     }
-    let (out, kept) = rnn::forward_in_parts(&args, parts)?;
+    let draws = input.draws.is_some();
+    let flow = input.flow.filter(|_| recorded && rnn::flow_problem(input.spec, draws).is_none());
+    let (out, kept) = match flow {
+        Some(_) => rnn::forward_for_flow(&args)?,
+        None => rnn::forward_in_parts(&args, parts)?,
+    };
     let mut traces = Vec::with_capacity(input.traced.len());
     if let Some(Kept::Whole(saved)) = &kept {
         for &layer in input.traced {
@@ -96,11 +140,17 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
     let (spec, packed) = (*input.spec, input.packed.clone());
     let tracked = |state: Option<&Tensor>| state.is_some_and(Tensor::is_tracked);
     let wanted = Wanted { dx: input.x.is_tracked(), states: tracked(input.h0) || tracked(input.c0) };
+    let flow = flow.map(|sink| FlowOf::new(sink, input, &traces));
     let (has_h0, has_c0) = (input.h0.is_some(), input.c0.is_some());
     let backward = move |outputs: Vec<Option<Array>>| -> Result<Vec<Option<Array>>> {
         let cotangent = |n: usize| outputs.get(n).and_then(Option::as_ref);
         let cotangents = StackCotangents { dy: cotangent(0), dh_n: cotangent(1), dc_n: cotangent(2) };
-        let grads = rnn::backward_in_parts(&spec, &packed, kept, &cotangents, wanted)?;
+        let grads = match (flow, kept) {
+            (Some(flow), Kept::Whole(saved)) => {
+                flow.backward((&spec, &packed), saved, &cotangents, wanted)?
+            }
+            (_, kept) => rnn::backward_in_parts(&spec, &packed, kept, &cotangents, wanted)?,
+        };
         let mut inputs = vec![grads.dx];
         if has_h0 {
             inputs.push(grads.dh0);

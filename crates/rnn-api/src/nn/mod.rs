@@ -14,6 +14,7 @@ mod linear;
 mod mode;
 mod model;
 mod module;
+pub(crate) mod observe;
 mod output;
 mod recurrent;
 mod sequences;

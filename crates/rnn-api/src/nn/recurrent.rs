@@ -7,6 +7,7 @@ use crate::nn::builder::Builder;
 use crate::nn::cell::{Cell, cell_weights, drop_weights, planned};
 use crate::nn::config::{ForgetBias, Parts};
 use crate::nn::inspect;
+use crate::nn::observe::{self, FlowSink, Observer, SeenFlow, SeenPass};
 use crate::nn::output::{RecurrentOutput, Trace};
 use crate::nn::sequences::{ForwardArgs, Lengths, Resets};
 use crate::nn::state::{RecurrentState, expect_state_room};
@@ -14,7 +15,7 @@ use crate::nn::{DROPOUT_STREAM, Draws, Mode, Module, Visitor, WEIGHT_DROPOUT_STR
 use crate::param::Param;
 use crate::tensor::Tensor;
 use rnn_kernels::cell::{Direction, StackSpec, Storage, WeightFormat};
-use rnn_runtime::ops::rnn::{self, CellWeights, Packed, Sequences, StackDraws};
+use rnn_runtime::ops::rnn::{self, CellWeights, Packed, Sequences, StackDraws, flow_problem};
 use rnn_runtime::{Device, RngKey};
 use std::sync::{Mutex, PoisonError};
 
@@ -194,6 +195,7 @@ impl Recurrent {
             checkpoint_every: self.checkpoint_every,
             storage: self.storage,
             traced: input.traced,
+            flow: input.flow,
         })
     }
 
@@ -220,7 +222,38 @@ impl Recurrent {
         if inspect::is_on() {
             return self.forward_inspected(x, args);
         }
+        if let Some(observer) = observe::current() {
+            return self.forward_observed(x, args, &observer);
+        }
         Ok(self.forward_traced(x, args, &[])?.0)
+    }
+
+    /// The same, and records it.
+    fn forward_observed<S: RecurrentState>(
+        &self,
+        x: &Tensor,
+        args: ForwardArgs<'_, S>,
+        observer: &Observer,
+    ) -> Result<RecurrentOutput<S>> {
+        let layers: Vec<usize> = (0..self.spec.num_layers).collect();
+        let lengths = args.lengths.map(|lengths| lengths.as_slice().to_vec());
+        let given = args.state.map(S::hidden).filter(|h| !h.is_tracked()).cloned();
+        let sink = FlowSink::new(observer);
+        let (output, traces) = self.forward_recorded(x, args, &layers, Some(&sink))?;
+        observer.get().passes.push(SeenPass {
+            layer: self.cells[0].0[0].1.id(),
+            spec: self.spec,
+            x: x.detach(),
+            lengths,
+            given,
+            last: output.state.hidden().detach(),
+            traces,
+            flow: match flow_problem(&self.spec, self.is_noisy() && self.mode.is_training()) {
+                Some(why) => SeenFlow::Skipped(why),
+                None => SeenFlow::None,
+            },
+        });
+        Ok(output)
     }
 
     /// Refuses input or a state on another device than the parameters, and a state of another kind of cell.
@@ -279,6 +312,16 @@ impl Recurrent {
         args: ForwardArgs<'_, S>,
         traced: &[usize],
     ) -> Result<(RecurrentOutput<S>, Vec<Trace>)> {
+        self.forward_recorded(x, args, traced, None)
+    }
+
+    fn forward_recorded<S: RecurrentState>(
+        &self,
+        x: &Tensor,
+        args: ForwardArgs<'_, S>,
+        traced: &[usize],
+        flow: Option<&FlowSink>,
+    ) -> Result<(RecurrentOutput<S>, Vec<Trace>)> {
         self.check_devices("forward", Some(x), args.state)?;
         if let Some(layer) = traced.iter().find(|&&layer| layer >= self.spec.num_layers) {
             let expected = format!("below the number of layers, {}", self.spec.num_layers);
@@ -311,7 +354,7 @@ impl Recurrent {
             Some((h, c)) => (Some(h), c.as_ref()),
             None => (args.state.map(S::hidden), args.state.and_then(S::cell)),
         };
-        let out = self.run(current, &RunInput { x, h0, c0, sequences, draws, traced })?;
+        let out = self.run(current, &RunInput { x, h0, c0, sequences, draws, traced, flow })?;
         let state = S::from_tensors(out.h_n, out.c_n, self.spec.num_directions());
         let state = state.with_sequence(draws.map(|draws| draws.sequence));
         let traces = out.traces.into_iter().map(Trace::new).collect();
@@ -358,6 +401,7 @@ pub(super) struct RunInput<'a> {
     pub(super) sequences: Option<&'a Sequences>,
     pub(super) draws: Option<StackDraws>,
     pub(super) traced: &'a [usize],
+    pub(super) flow: Option<&'a FlowSink>,
 }
 
 /// Parameters have PyTorch's names, so that its checkpoints load unchanged.

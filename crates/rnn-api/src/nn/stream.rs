@@ -58,7 +58,7 @@ impl<C: RecurrentCell> RecurrentStream<C> {
         let out = no_grad(|| {
             let x = x.reshape(&[1, self.batch, spec.input_size])?;
             let (h0, c0) = (Some(self.state.hidden()), self.state.cell());
-            let input = RunInput { x: &x, h0, c0, sequences: None, draws: None, traced: &[] };
+            let input = RunInput { x: &x, h0, c0, sequences: None, draws: None, traced: &[], flow: None };
             self.layer.run(self.layer.current(), &input)
         })?;
         self.state = C::State::from_tensors(out.h_n, out.c_n, 1);

@@ -43,6 +43,14 @@ pub struct TrainerConfig {
     pub ema: Option<EmaConfig>,
     /// Where and how often to save checkpoints.
     pub checkpoints: Option<CheckpointConfig>,
+    /// Whether the [`Doctor`](crate::doctor::Doctor) examines the model at the end of a run, on its last item; true by
+    /// default. It computes one more loss with its gradients, two if a state is passed in.
+    #[serde(default = "yes")]
+    pub doctor: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl TrainerConfig {
@@ -58,6 +66,7 @@ impl TrainerConfig {
             backward_steps: None,
             ema: None,
             checkpoints: None,
+            doctor: true,
         }
     }
 
@@ -109,6 +118,12 @@ impl TrainerConfig {
     #[must_use]
     pub fn with_checkpoints(self, checkpoints: CheckpointConfig) -> Self {
         TrainerConfig { checkpoints: Some(checkpoints), ..self }
+    }
+
+    /// Sets whether the [`Doctor`](crate::doctor::Doctor) examines the model at the end of a run.
+    #[must_use]
+    pub fn with_doctor(self, doctor: bool) -> Self {
+        TrainerConfig { doctor, ..self }
     }
 
     /// Refuses invalid or contradictory settings.

@@ -4,6 +4,7 @@ use crate::autograd::Gradients;
 use crate::error::Result;
 use crate::nn::Module;
 use crate::nn::inspect::{Inspection, Seen, Spot, inspect};
+use crate::nn::observe::path_of;
 use crate::tensor::Tensor;
 use serde::Serialize;
 use std::fmt;
@@ -179,23 +180,12 @@ fn search(
     let loss = loss?;
     let forward = inspection.layers.iter().find_map(|seen| Some((seen, seen.first.clone()?)));
     if let Some((seen, spot)) = forward {
-        return Ok(Some(of_spot(path_of(model, seen), spot)));
+        return Ok(Some(of_spot(path_of(model, seen.layer), spot)));
     }
     if matches!(symptom, Symptom::Gradients { .. }) {
         return in_gradients(model, &inspection, &loss.backward()?);
     }
     Ok(None)
-}
-
-/// The path of a layer in the model.
-fn path_of(model: &dyn Module, seen: &Seen) -> String {
-    let params = model.named_parameters();
-    let name = params.iter().find(|(_, param)| param.id() == seen.layer).map(|(name, _)| name.as_str());
-    match name {
-        // Without a dot, the layer is the whole model.
-        Some(name) => name.rsplit_once('.').map_or("model", |(path, _)| path).to_string(),
-        None => "a layer that is no part of the model".into(),
-    }
 }
 
 fn of_spot(layer: String, spot: Spot) -> Origin {
@@ -221,7 +211,7 @@ fn in_gradients(
         let Some(at) = values.iter().rposition(|value| !value.is_finite()) else { continue };
         let step = at / (values.len() / steps);
         return Ok(Some(Origin::Gradient {
-            layer: path_of(model, seen),
+            layer: path_of(model, seen.layer),
             step,
             gates: bad_gates(model, seen, gradients)?,
         }));
@@ -231,7 +221,7 @@ fn in_gradients(
 
 /// The gates whose recurrent weights have gradients that are not finite.
 fn bad_gates(model: &dyn Module, seen: &Seen, gradients: &Gradients) -> Result<Vec<String>> {
-    let prefix = format!("{}.weight_hh_l", path_of(model, seen));
+    let prefix = format!("{}.weight_hh_l", path_of(model, seen.layer));
     let mut found = Vec::new();
     for (name, param) in model.named_parameters() {
         let own = name.starts_with(&prefix) || (!name.contains('.') && name.starts_with("weight_hh_l"));

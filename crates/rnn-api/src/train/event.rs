@@ -3,6 +3,7 @@
 use super::diagnose::NonFinite;
 use super::score::Score;
 use super::settings::Settings;
+use crate::doctor::Finding;
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -180,6 +181,9 @@ pub struct Outcome {
     pub epochs: Vec<EpochReport>,
     /// Seconds since the start, over all parts of a resumed run.
     pub seconds: f64,
+    /// What the [`Doctor`](crate::doctor::Doctor) found, the most serious first; empty for a healthy run, or without
+    /// [`TrainerConfig::doctor`](super::TrainerConfig::doctor).
+    pub findings: Vec<Finding>,
 }
 
 /// The continuation of a run after an event.

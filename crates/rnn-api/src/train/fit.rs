@@ -8,9 +8,10 @@ use super::score::Score;
 use super::steps::{Place, Steps};
 use super::trainer::Trainer;
 use crate::autograd::{Gradients, no_grad};
+use crate::doctor::History;
 use crate::error::{Error, Result};
 use crate::nn::Module;
-use crate::optim::GradAccumulator;
+use crate::optim::{Goal, GradAccumulator};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Trainer<'_> {
@@ -27,7 +28,10 @@ impl Trainer<'_> {
                 return Err(Error::config("TrainerConfig", field, "absent without Trainer::validate", "set"));
             }
         }
-        let run = Run { plateau: self.config.plateau.clone(), ..Run::default() };
+        let clip_norm =
+            self.optimizer.settings().get("optimizer.clip_norm").and_then(|bound| bound.parse().ok());
+        let history = History::new(clip_norm);
+        let run = Run { plateau: self.config.plateau.clone(), history, ..Run::default() };
         let settings = self.settings(steps)?;
         let mut fit = Fit::new(steps, run, settings, own);
         let (resumed, stop) = self.resume(&mut fit)?;
@@ -160,7 +164,8 @@ impl Trainer<'_> {
         let mut callbacks = self.callbacks.iter().map(|callback| &**callback as &dyn Callback);
         let ratios = callbacks.any(Callback::wants_update_ratios)
             || fit.own.callbacks.iter().any(|callback| callback.wants_update_ratios());
-        let ratios = ratios.then(|| Ratios::before(self.model));
+        let sampled = self.config.doctor && History::wants_ratio(fit.run.step + 1);
+        let before = (ratios || sampled).then(|| Ratios::before(self.model));
         let skipped = self.optimizer.skipped_steps();
         match self.optimizer.step(gradients) {
             Err(Error::NonFinite { parameters, .. }) => {
@@ -171,10 +176,12 @@ impl Trainer<'_> {
         if let Some(ema) = &mut self.ema {
             ema.update()?;
         }
-        let (update_ratio, update_ratios) = match ratios {
-            Some(ratios) => ratios.after()?,
+        let (measured, update_ratios) = match before {
+            Some(before) => before.after()?,
             None => (None, BTreeMap::new()),
         };
+        let (update_ratio, update_ratios) =
+            if ratios { (measured, update_ratios) } else { (None, BTreeMap::new()) };
         fit.run.step += 1;
         fit.run.losses.0 += loss;
         fit.run.losses.1 += 1;
@@ -189,6 +196,10 @@ impl Trainer<'_> {
             update_ratios,
             seconds: fit.seconds(),
         };
+        if self.config.doctor {
+            let measured = measured.filter(|_| sampled && !report.skipped);
+            fit.run.history.step(loss, report.grad_norm.into(), measured);
+        }
         let stop = self.emit(fit, &Event::Step(&report))?;
         match self.config.validate_every {
             Some(every) if fit.run.step.is_multiple_of(every) => Ok(stop.or(self.score(fit, epoch, true)?)),
@@ -245,6 +256,10 @@ impl Trainer<'_> {
             (fit.run.best, fit.best) = (Some(validation.clone()), Some(weights));
         }
         (fit.run.last, fit.run.validated_step) = (Some(score.clone()), Some(fit.run.step));
+        if self.config.doctor {
+            let lower = score.goal == Goal::Min;
+            fit.run.history.score(&score.name, score.value, lower, score.baseline);
+        }
         let stop = self.emit(fit, &Event::Validated(&validation))?;
         if !steers {
             return Ok(None);
@@ -311,9 +326,10 @@ impl Trainer<'_> {
             (None, None) => {}
         }
         self.model.eval();
+        let findings = if self.config.doctor { self.examine(&mut fit, &reason) } else { Vec::new() };
         let seconds = fit.seconds();
         let Run { step: steps, best, last, epochs, .. } = std::mem::take(&mut fit.run);
-        let outcome = Outcome { reason, steps, best, last, epochs, seconds };
+        let outcome = Outcome { reason, steps, best, last, epochs, seconds, findings };
         self.emit(&mut fit, &Event::Ended(&outcome))?;
         Ok(outcome)
     }

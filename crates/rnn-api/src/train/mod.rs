@@ -42,6 +42,7 @@ mod checkpoint;
 mod config;
 mod diagnose;
 mod event;
+mod examination;
 mod fit;
 mod fitting;
 mod interrupt;

@@ -113,6 +113,7 @@ impl Progress {
         let best = outcome.best.as_ref().map(|best| format!(", best {}", best.score)).unwrap_or_default();
         let (steps, seconds) = (outcome.steps, outcome.seconds);
         self.line(&format!("{}: {steps}{of} steps in {seconds:.1} s{best}", outcome.reason));
+        outcome.findings.iter().for_each(|finding| self.line(&finding.to_string()));
     }
 }
 

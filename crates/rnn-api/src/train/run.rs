@@ -6,6 +6,7 @@ use super::score::Score;
 use super::settings::Settings;
 use super::steps::Steps;
 use super::stopping::Watch;
+use crate::doctor::History;
 use crate::error::Result;
 use crate::optim::ReduceOnPlateau;
 use rnn_runtime::Array;
@@ -27,6 +28,9 @@ pub(super) struct Run {
     /// Sum and number of the losses of the current epoch.
     pub(super) losses: (f64, u64),
     pub(super) ema_updates: Option<u64>,
+    /// Absent in checkpoints of earlier versions.
+    #[serde(default)]
+    pub(super) history: History,
 }
 
 /// A validation.

@@ -17,6 +17,10 @@ pub(crate) trait Steps {
     fn next(&mut self) -> Result<bool>;
     /// The loss of the current item.
     fn loss(&mut self) -> Result<Tensor>;
+    /// The loss of the last item that was taken, also after the end of an epoch; `None` before the first one.
+    fn last_loss(&mut self) -> Result<Option<Tensor>>;
+    /// Whether a state is carried from item to item as it should be.
+    fn carries_state(&self) -> bool;
     /// The weight of that loss among those that are accumulated.
     fn weight(&self) -> f32;
     /// The epoch of the next item.
@@ -55,8 +59,20 @@ impl<S: Source, F> Independent<S, F> {
 
 impl<S: Source, F: FnMut(&S::Item) -> Result<(Tensor, Option<f32>)>> Steps for Independent<S, F> {
     fn next(&mut self) -> Result<bool> {
-        self.item = self.source.next_item()?;
-        Ok(self.item.is_some())
+        match self.source.next_item()? {
+            Some(item) => self.item = Some(item),
+            // The last item stays for `last_loss`.
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn last_loss(&mut self) -> Result<Option<Tensor>> {
+        if self.item.is_some() { self.loss().map(Some) } else { Ok(None) }
+    }
+
+    fn carries_state(&self) -> bool {
+        false
     }
 
     fn loss(&mut self) -> Result<Tensor> {
@@ -119,6 +135,8 @@ pub(crate) struct Streamed<'a, T: Copy, C, F> {
     /// The state after the first chunk of the window. Once the window is full, it is the state before the next
     /// window.
     after_first: Option<C>,
+    /// The last window of the epoch before, and the state before it.
+    ended: Option<(VecDeque<Placed<T>>, Option<C>)>,
 }
 
 impl<'a, T: Copy, C: Carried, F> Streamed<'a, T, C, F> {
@@ -136,7 +154,7 @@ impl<'a, T: Copy, C: Carried, F> Streamed<'a, T, C, F> {
         }
         // The window grows with the chunks that there are, which may be fewer.
         let window = VecDeque::new();
-        Ok(Streamed { streams, step, backward, full, window, before: None, after_first: None })
+        Ok(Streamed { streams, step, backward, full, window, before: None, after_first: None, ended: None })
     }
 }
 
@@ -149,10 +167,11 @@ where
     fn next(&mut self) -> Result<bool> {
         let cursor = self.streams.cursor();
         let Some(chunk) = self.streams.next() else {
-            self.window.clear();
-            (self.before, self.after_first) = (None, None);
+            self.ended = Some((std::mem::take(&mut self.window), self.before.take()));
+            self.after_first = None;
             return Ok(false);
         };
+        self.ended = None;
         if chunk.first {
             self.window.clear();
             (self.before, self.after_first) = (None, None);
@@ -183,6 +202,25 @@ where
             (state, last) = (Some(next), Some(loss));
         }
         last.ok_or_else(no_item)
+    }
+
+    fn last_loss(&mut self) -> Result<Option<Tensor>> {
+        let after_first = self.after_first.clone();
+        if !self.window.is_empty() {
+            let loss = self.loss();
+            self.after_first = after_first;
+            return loss.map(Some);
+        }
+        let Some((window, before)) = self.ended.take() else { return Ok(None) };
+        (self.window, self.before) = (window, before);
+        let loss = self.loss();
+        self.ended = Some((std::mem::take(&mut self.window), self.before.take()));
+        self.after_first = after_first;
+        loss.map(Some)
+    }
+
+    fn carries_state(&self) -> bool {
+        true
     }
 
     /// The steps with a loss. All of them have the same number of rows.

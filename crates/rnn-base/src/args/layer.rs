@@ -255,13 +255,16 @@ pub struct LayerGrads<A> {
     pub dx: Option<A>,
     /// Per direction
     pub weights: Vec<PerParameter<A>>,
+    /// The arrays of the forward pass, with gradients in place of the gates; of a cell that is linear before reset, aux
+    /// holds the recurrent gradient of the last gate.
+    pub kept: SavedLayer<A>,
 }
 
 impl<A> LayerGrads<A> {
     /// The same with other arrays.
     pub fn map<B>(self, mut of: impl FnMut(A) -> B) -> LayerGrads<B> {
-        let LayerGrads { state, dx, weights } = self;
+        let LayerGrads { state, dx, weights, kept } = self;
         let weights = weights.into_iter().map(|cell| cell.map(&mut of)).collect();
-        LayerGrads { state: of(state), dx: dx.map(&mut of), weights }
+        LayerGrads { state: of(state), dx: dx.map(&mut of), weights, kept: kept.map(of) }
     }
 }

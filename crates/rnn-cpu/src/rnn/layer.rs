@@ -126,7 +126,7 @@ pub fn backward(
         made.weights(device, direction, &kept, own)?;
         made.per_unit(direction, own)?;
     }
-    Ok(LayerGrads { state, dx, weights: grads })
+    Ok(LayerGrads { state, dx, weights: grads, kept })
 }
 
 /// Results of the backward loops other than the gradients of gates and states.

@@ -40,7 +40,7 @@ pub fn backward(
     let dx = if want_dx { Some(backward.input(&products.gates)?) } else { None };
     let x = (Operand::rows(&backward.kept.x, layer.widths().inputs), pass.inputs);
     let weights = backward.weight_gradients(&run, &products, &vec![x; d])?;
-    Ok(LayerGrads { state: backward.cut_flow(&run.flow)?, dx, weights })
+    Ok(LayerGrads { state: backward.cut_flow(&run.flow)?, dx, weights, kept: backward.kept })
 }
 
 /// A pass with its arrays.

@@ -98,6 +98,81 @@ impl Activation {
         }
     }
 
+    /// The value at `x`.
+    pub fn value(self, x: f64) -> f64 {
+        match self {
+            Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Activation::Tanh => x.tanh(),
+            Activation::Relu => x.max(0.0),
+            Activation::Identity => x,
+            Activation::HardSigmoid { alpha, beta } => {
+                (f64::from(alpha) * x + f64::from(beta)).clamp(0.0, 1.0)
+            }
+            Activation::HardTanh => x.clamp(-1.0, 1.0),
+            Activation::ScaledTanh { alpha, beta } => f64::from(alpha) * (f64::from(beta) * x).tanh(),
+            Activation::Softsign => x / (1.0 + x.abs()),
+            Activation::LeakyRelu { alpha } if x < 0.0 => f64::from(alpha) * x,
+            Activation::Elu { alpha } if x < 0.0 => f64::from(alpha) * x.exp_m1(),
+            Activation::LeakyRelu { .. } | Activation::Elu { .. } => x,
+            Activation::ThresholdedRelu { alpha } => {
+                if x > f64::from(alpha) {
+                    x
+                } else {
+                    0.0
+                }
+            }
+            Activation::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+            Activation::Affine { alpha, beta } => f64::from(alpha) * x + f64::from(beta),
+        }
+    }
+
+    /// The derivative where the value is `y`.
+    pub fn slope(self, y: f64) -> f64 {
+        let inside = |is: bool, slope: f64| if is { slope } else { 0.0 };
+        match self {
+            Activation::Sigmoid => y * (1.0 - y),
+            Activation::Tanh => 1.0 - y * y,
+            Activation::Relu | Activation::ThresholdedRelu { .. } => inside(y > 0.0, 1.0),
+            Activation::Identity => 1.0,
+            Activation::HardSigmoid { alpha, .. } => inside(y > 0.0 && y < 1.0, f64::from(alpha)),
+            Activation::HardTanh => inside(y.abs() < 1.0, 1.0),
+            Activation::ScaledTanh { alpha, beta } => {
+                let alpha = f64::from(alpha);
+                f64::from(beta) * (alpha - y * y / alpha)
+            }
+            Activation::Softsign => (1.0 - y.abs()).powi(2),
+            Activation::LeakyRelu { alpha } => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    f64::from(alpha)
+                }
+            }
+            Activation::Elu { alpha } => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    y + f64::from(alpha)
+                }
+            }
+            Activation::Softplus => -(-y).exp_m1(),
+            Activation::Affine { alpha, .. } => f64::from(alpha),
+        }
+    }
+
+    /// The least and the greatest value; `None` for an activation without either.
+    pub fn range(self) -> Option<[f64; 2]> {
+        match self {
+            Activation::Sigmoid | Activation::HardSigmoid { .. } => Some([0.0, 1.0]),
+            Activation::Tanh | Activation::HardTanh | Activation::Softsign => Some([-1.0, 1.0]),
+            Activation::ScaledTanh { alpha, .. } => {
+                let alpha = f64::from(alpha).abs();
+                Some([-alpha, alpha])
+            }
+            _ => None,
+        }
+    }
+
     /// The first problem of the parameters, if any.
     pub(super) fn problem(self, option: &'static str) -> Option<Problem> {
         let [alpha, beta] = self.parameters();

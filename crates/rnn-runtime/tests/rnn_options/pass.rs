@@ -116,6 +116,10 @@ impl OnDevice {
         }
     }
 
+    pub(crate) fn sequences(&self) -> Option<&Sequences> {
+        self.sequences.as_ref()
+    }
+
     pub(crate) fn args<'a>(
         &'a self,
         spec: &'a StackSpec,

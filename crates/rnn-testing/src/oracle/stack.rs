@@ -109,6 +109,10 @@ pub struct Grads {
     pub dc0: Option<Vec<f64>>,
     /// As [`StackWeights`], with the same parameters.
     pub weights: StackWeights,
+    /// `[L*D][T, B, P]`: of h after each step, with that of y; zero after a row's end.
+    pub dh: Vec<Vec<f64>>,
+    /// `[L*D][T, B, H]`: of c after each step, where h of that step is fixed; empty for cells without a cell state.
+    pub dc: Vec<Vec<f64>>,
 }
 
 /// Runs the stack. The rates in `spec` matter only for zoneout without masks. The caller applies DropConnect, which
@@ -289,6 +293,11 @@ pub fn backward(
         dh0: dh_n.to_vec(),
         dc0: result.c_n.as_ref().map(|c_n| dc_n.map_or(vec![0.0; c_n.len()], <[_]>::to_vec)),
         weights: weights.iter().map(zeros_like).collect(),
+        dh: vec![vec![0.0; input.t * input.b * spec.state_size()]; spec.num_states()],
+        dc: match has_c(spec) {
+            true => vec![vec![0.0; input.t * input.b * spec.hidden_size]; spec.num_states()],
+            false => Vec::new(),
+        },
     };
     for layer in (0..spec.num_layers).rev() {
         let d_out = merge_backward(spec, &result.outputs[layer], &grads.dx);
@@ -326,6 +335,10 @@ fn run_direction_backward(
             let x_t = &result.layer_inputs[layer][row * features..][..features];
             for k in 0..width {
                 dh[k] += d_out[row * width + k];
+            }
+            grads.dh[state][row * width..][..width].copy_from_slice(&dh);
+            if let Some(all) = grads.dc.get_mut(state) {
+                all[row * cells..][..cells].copy_from_slice(&dc);
             }
             let step = &result.steps[state][b][order];
             let dw = &mut grads.weights[state];

@@ -1,6 +1,7 @@
 //! The backward pass of a stack.
 
 use super::checkpoint::backward_checkpointed;
+use super::flow::Recorder;
 use super::forward::with_gates;
 use super::merge::merge_backward;
 use super::packed::Packed;
@@ -35,6 +36,18 @@ pub fn backward(
     cotangents: &StackCotangents<'_>,
     wanted: Wanted,
 ) -> Result<StackGrads> {
+    backward_recorded(spec, packed, saved, cotangents, wanted, None)
+}
+
+/// [`backward`], which gives the gradients of the gates of every pass to a recorder.
+pub(super) fn backward_recorded(
+    spec: &StackSpec,
+    packed: &Packed,
+    saved: Saved,
+    cotangents: &StackCotangents<'_>,
+    wanted: Wanted,
+    mut recorder: Option<&mut Recorder<'_>>,
+) -> Result<StackGrads> {
     let device = packed.device.clone();
     check_cotangents(OP, spec, [saved.dims.t, saved.dims.b], &device, cotangents)?;
     #[cfg(feature = "gpu")]
@@ -63,8 +76,8 @@ pub fn backward(
         let want_dx = wanted.dx || layer > 0;
         let call = LayerCall { spec, packed, layer, dims, draws, zero_h0, want_dx, cotangents };
         let (mut below, own) = match &paths {
-            None => call.run_plain(kept, &dy, &mut states)?,
-            Some(paths) => call.run_paths(kept, paths, &dy, &mut states)?,
+            None => call.run_plain(kept, &dy, &mut states, recorder.as_deref_mut())?,
+            Some(paths) => call.run_paths(kept, paths, &dy, &mut states, recorder.as_deref_mut())?,
         };
         // Weights are collected from the last cell to the first and reversed below.
         weights.extend(own.into_iter().rev());
@@ -198,7 +211,13 @@ struct LayerCall<'a> {
 
 impl<'a> LayerCall<'a> {
     /// The layer without packed sequences: one pass for both directions.
-    fn run_plain(&self, kept: SavedPasses, dy: &Array, states: &mut StateGrads) -> Result<InputAndWeights> {
+    fn run_plain(
+        &self,
+        kept: SavedPasses,
+        dy: &Array,
+        states: &mut StateGrads,
+        recorder: Option<&mut Recorder<'_>>,
+    ) -> Result<InputAndWeights> {
         let (dims, merge) = (self.dims, self.spec.merge);
         let dy = match dims.d == 2 && merge != Merge::Concat {
             true => {
@@ -208,7 +227,7 @@ impl<'a> LayerCall<'a> {
             false => dy.clone(),
         };
         let Some(saved) = kept.passes.into_iter().next() else { unreachable!("a layer has a pass") };
-        let grads = self.run((0, None), saved, &dy)?;
+        let grads = self.run((0, None), saved, &dy, recorder)?;
         states.copy(dims, &grads.state, self.layer * dims.d)?;
         Ok((grads.dx, grads.weights))
     }
@@ -220,6 +239,7 @@ impl<'a> LayerCall<'a> {
         paths: &'a [Path],
         dy: &Array,
         states: &mut StateGrads,
+        mut recorder: Option<&mut Recorder<'_>>,
     ) -> Result<InputAndWeights> {
         let (dims, merge) = (self.dims, self.spec.merge);
         let parts = match dims.d == 2 {
@@ -230,7 +250,7 @@ impl<'a> LayerCall<'a> {
         let mut weights = Vec::with_capacity(dims.d);
         for (d, (path, saved)) in paths.iter().zip(kept.passes).enumerate() {
             let dy = path.pack(OP, &parts[d])?;
-            let grads = self.run((d, Some(path)), saved, &dy)?;
+            let grads = self.run((d, Some(path)), saved, &dy, recorder.as_deref_mut())?;
             states.copy_path(dims.of_ragged(&path.ragged), &grads.state, self.layer * dims.d + d, path)?;
             weights.extend(grads.weights);
             let Some(part) = grads.dx else { continue };
@@ -249,16 +269,18 @@ impl<'a> LayerCall<'a> {
         (direction, path): (usize, Option<&'a Path>),
         saved: SavedPass,
         dy: &Array,
-    ) -> Result<LayerGrads<Array>> {
+        recorder: Option<&mut Recorder<'_>>,
+    ) -> Result<PassGrads> {
         let SavedPass { kept, h0, c0 } = saved;
         // Kernels that stored y in f16 read the gates in f16 as well.
         let kept = if kept.y.dtype() == DType::F16 { kept } else { with_gates(kept, DType::F32)? };
         let of_path = path.map(|path| (direction, path));
-        run(BackwardPass {
+        let dims = path.map_or(self.dims, |path| self.dims.of_ragged(&path.ragged));
+        let grads = run(BackwardPass {
             pass: LayerPass {
                 op: OP,
                 spec: self.spec,
-                dims: path.map_or(self.dims, |path| self.dims.of_ragged(&path.ragged)),
+                dims,
                 layer: self.layer,
                 inputs: self.spec.layer_input_size(self.layer),
                 weights: self.packed,
@@ -273,8 +295,21 @@ impl<'a> LayerCall<'a> {
             dy,
             state: final_cotangents(&self.packed.device, self.dims, self.layer, self.cotangents, of_path)?,
             want_dx: self.want_dx,
-        })
+        })?;
+        let LayerGrads { state, dx, weights, kept } = grads;
+        if let Some(recorder) = recorder {
+            recorder.pass((self.layer, direction), dims, &kept, dy, path)?;
+        }
+        Ok(PassGrads { state, dx, weights })
     }
+}
+
+/// The gradients of a pass.
+struct PassGrads {
+    /// h `[D, B, P]`, then c `[D, B, H]`
+    state: Array,
+    dx: Option<Array>,
+    weights: Vec<CellWeights>,
 }
 
 /// A layer's backward pass on its device.

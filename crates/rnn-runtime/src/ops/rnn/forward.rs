@@ -29,6 +29,11 @@ const OP: &str = "rnn::forward";
 /// Shapes that do not fit `spec`, a `c0` for a cell without one, different devices, index arrays; in training
 /// weights other than f32; a weight format of the other backend.
 pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
+    forward_layers(args, true)
+}
+
+/// [`forward`], which runs layers side by side only if `wavefront` allows it.
+pub(super) fn forward_layers(args: &StackArgs<'_>, wavefront: bool) -> Result<StackOutput> {
     let spec = args.spec;
     let mut input = widen(OP, "x", args.x)?.into_owned();
     let dims = check_forward(OP, args)?;
@@ -48,8 +53,11 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
         }
         None => None,
     };
+    #[cfg(not(feature = "gpu"))]
+    let _ = wavefront;
     #[cfg(feature = "gpu")]
     if let (crate::device::Device::Gpu(gpu), None) = (args.x.device(), &paths)
+        && wavefront
         && let Some(out) = super::wavefront::forward(gpu, args, dims, &initial)?
     {
         return Ok(out);

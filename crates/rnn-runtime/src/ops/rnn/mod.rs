@@ -12,6 +12,7 @@ mod checkpoint;
 mod comparison;
 #[cfg(feature = "gpu")]
 mod explain;
+mod flow;
 mod forward;
 mod live;
 mod memory;
@@ -33,6 +34,7 @@ pub use checkpoint::{Checkpoints, backward_checkpointed, forward_checkpointed};
 pub use comparison::Comparison;
 #[cfg(feature = "gpu")]
 pub use explain::Explanation;
+pub use flow::{StateFlow, backward_with_flow, flow_problem, forward_for_flow};
 pub use forward::{forward, forward_in_parts};
 pub use live::{host_values, host_values_mut, live_problem, live_stack};
 pub use pack::pack;

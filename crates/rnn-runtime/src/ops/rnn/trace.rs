@@ -4,7 +4,7 @@ use super::sequences::Path;
 use super::types::Saved;
 use crate::array::Array;
 use crate::device::{Device, on_device};
-use crate::ops::copy::{concat, copy_into};
+use crate::ops::copy::{concat, copy_into, slice};
 use rnn_base::args::copy::StridedCopy;
 use rnn_base::args::layer::{Dims, SavedLayer};
 use rnn_base::error::{Error, Result};
@@ -100,23 +100,71 @@ fn trace_pass(
     (first, of): (usize, usize),
     path: Option<&Path>,
 ) -> Result<LayerTrace> {
-    let Dims { h, p, d, g, n, .. } = dims;
-    let layout = Layout::new(kept.gates.device(), dims);
-    let unpacked = |array: Array| match path {
-        Some(path) => path.unpack(OP, &array, dims),
-        None => array.reshape(&[dims.t, dims.b, array.len() / n]),
-    };
-    let (gate, unit) = if layout.interleaved { (1, g) } else { (layout.hidden, 1) };
-    let own = layout.hidden * g;
-    let gates = view(&kept.gates, &[n, d, g, h], &[of * own, own, gate, unit], first * own)?;
-    let rows = |array: &Array, width: usize, padded: usize| {
-        view(array, &[n, d, width], &[of * padded, padded, 1], first * padded)
-    };
+    let pass = PassView { dims, layout: Layout::new(kept.gates.device(), dims), first, of, path };
     let c = match (&kept.aux, spec.cell.kind) {
-        (Some(aux), CellKind::Lstm) => Some(unpacked(rows(aux, h, layout.hidden)?)?),
+        (Some(aux), CellKind::Lstm) => Some(pass.units(aux)?),
         _ => None,
     };
-    Ok(LayerTrace { gates: unpacked(gates)?, h: unpacked(rows(&kept.y, p, layout.state)?)?, c })
+    let h = pass.rows(&kept.y, dims.p, pass.layout.state)?;
+    Ok(LayerTrace { gates: pass.gates(&kept.gates)?, h, c })
+}
+
+/// Gradients of the recurrent product of one pass after its backward pass, `[T, B, D*G*H]`.
+pub(super) fn product_gradients(
+    spec: &StackSpec,
+    dims: Dims,
+    kept: &SavedLayer<Array>,
+    path: Option<&Path>,
+) -> Result<Array> {
+    let Dims { t, b, h, d, g, .. } = dims;
+    let pass = PassView { dims, layout: Layout::new(kept.gates.device(), dims), first: 0, of: d, path };
+    let gates = pass.gates(&kept.gates)?;
+    match &kept.aux {
+        Some(aux) if spec.cell.linear_before_reset() => {
+            let others = slice(&gates.reshape(&[t * b * d, g * h])?, 1, 0, (g - 1) * h)?;
+            let last = pass.units(aux)?.reshape(&[t * b * d, h])?;
+            concat(&[&others, &last], 1)?.reshape(&[t, b, d * g * h])
+        }
+        _ => Ok(gates),
+    }
+}
+
+/// The arrays of one pass.
+struct PassView<'a> {
+    dims: Dims,
+    layout: Layout,
+    first: usize,
+    of: usize,
+    path: Option<&'a Path>,
+}
+
+impl PassView<'_> {
+    /// `[T, B, D*G*H]`
+    fn gates(&self, gates: &Array) -> Result<Array> {
+        let Dims { h, d, g, n, .. } = self.dims;
+        let (gate, unit) = if self.layout.interleaved { (1, g) } else { (self.layout.hidden, 1) };
+        let own = self.layout.hidden * g;
+        self.unpacked(view(gates, &[n, d, g, h], &[self.of * own, own, gate, unit], self.first * own)?)
+    }
+
+    /// `[T, B, D*H]` of an array with a value per unit.
+    fn units(&self, array: &Array) -> Result<Array> {
+        self.rows(array, self.dims.h, self.layout.hidden)
+    }
+
+    /// `[T, B, D*width]`
+    fn rows(&self, array: &Array, width: usize, padded: usize) -> Result<Array> {
+        let Dims { d, n, .. } = self.dims;
+        self.unpacked(view(array, &[n, d, width], &[self.of * padded, padded, 1], self.first * padded)?)
+    }
+
+    fn unpacked(&self, array: Array) -> Result<Array> {
+        let Dims { t, b, n, .. } = self.dims;
+        match self.path {
+            Some(path) => path.unpack(OP, &array, self.dims),
+            None => array.reshape(&[t, b, array.len() / n]),
+        }
+    }
 }
 
 /// A contiguous copy of a strided view.

@@ -1,0 +1,336 @@
+//! The gradient with respect to h and c after every step, from what the backward pass leaves behind.
+//!
+//! The backward pass overwrites the gates with the gradients of the pre-activations. With `a` for the products
+//! `U h` of step t + 1, the gradient of h after step t is that of y plus `da U`, which is one product over all
+//! steps, plus what a GRU or MGU passes by its gates. That of c is a recurrence over units: forget gate,
+//! output, peepholes.
+
+use super::backward::backward_recorded;
+use super::forward::forward_layers;
+use super::packed::Packed;
+use super::sequences::{Path, Sequences};
+use super::trace::{LayerTrace, product_gradients};
+use super::types::{Kept, Saved, StackArgs, StackCotangents, StackGrads, StackOutput, Wanted};
+use super::weights::CellWeights;
+use crate::array::Array;
+use crate::ops::copy::slice;
+use crate::ops::gemm::matmul;
+use rnn_base::args::layer::{Dims, SavedLayer};
+use rnn_base::error::{Error, Result};
+use rnn_kernels::cell::{CellKind, Parameter, StackSpec};
+
+const OP: &str = "rnn::flow";
+
+/// Squares of the gradients with respect to the state of one layer in one direction, summed over units; zero past
+/// the end of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StateFlow {
+    /// `[T, B]`: of h after each step. It contains the gradient of y.
+    pub h: Vec<f64>,
+    /// `[T, B]`: of c after each step, where h of this step is fixed; LSTM only.
+    pub c: Option<Vec<f64>>,
+}
+
+/// Why the flow of this stack cannot be taken from its backward pass; `None` if it can.
+/// `draws` says whether the pass draws masks.
+pub fn flow_problem(spec: &StackSpec, draws: bool) -> Option<&'static str> {
+    let noise = &spec.regularization;
+    if spec.cell.layer_norm {
+        Some("layer normalisation between the gates and the recurrent product")
+    } else if noise.zoneout_h > 0.0 || noise.zoneout_c > 0.0 {
+        Some("zoneout, which passes a share of the state around the cell")
+    } else if noise.recurrent_dropout > 0.0 && draws {
+        Some("recurrent dropout in training mode; in evaluation mode it is off")
+    } else {
+        None
+    }
+}
+
+/// [`forward_in_parts`](super::forward_in_parts) for [`backward_with_flow`]: all steps at once, layer by layer.
+///
+/// # Errors
+/// As [`forward`](super::forward).
+pub fn forward_for_flow(args: &StackArgs<'_>) -> Result<(StackOutput, Option<Kept>)> {
+    let StackOutput { y, h_n, c_n, saved } = forward_layers(args, false)?;
+    Ok((StackOutput { y, h_n, c_n, saved: None }, saved.map(Kept::Whole)))
+}
+
+/// [`backward`](super::backward) after [`forward_for_flow`], and the flow per layer and direction, layer-major.
+/// `traces` are those of all layers, `weights` those that were packed.
+///
+/// # Errors
+/// As [`backward`](super::backward); a stack with a [`flow_problem`], traces or weights of another stack.
+pub fn backward_with_flow(
+    spec: &StackSpec,
+    packed: &Packed,
+    (saved, sequences): (Saved, Option<&Sequences>),
+    (weights, traces): (&[CellWeights], &[LayerTrace]),
+    cotangents: &StackCotangents<'_>,
+    wanted: Wanted,
+) -> Result<(StackGrads, Vec<StateFlow>)> {
+    if let Some(why) = flow_problem(spec, saved.draws.is_some()) {
+        return Err(Error::Unsupported { op: OP, what: "the gradient by time step".into(), why: why.into() });
+    }
+    let sizes = [("weights", weights.len(), spec.num_states()), ("traces", traces.len(), spec.num_layers)];
+    for (arg, got, expected) in sizes {
+        if got != expected {
+            return Err(Error::Value { op: OP, arg, expected: expected.to_string(), got: got.to_string() });
+        }
+    }
+    let rows = Rows::new(saved.dims, sequences);
+    let mut recorder = Recorder { spec, weights, traces, rows, cotangents, flows: Vec::new() };
+    let grads = backward_recorded(spec, packed, saved, cotangents, wanted, Some(&mut recorder))?;
+    let mut flows = recorder.flows;
+    flows.sort_by_key(|(state, _)| *state);
+    Ok((grads, flows.into_iter().map(|(_, flow)| flow).collect()))
+}
+
+/// Lengths and resets of the rows.
+struct Rows {
+    steps: usize,
+    lengths: Vec<usize>,
+    resets: Option<Vec<bool>>,
+}
+
+impl Rows {
+    fn new(dims: Dims, sequences: Option<&Sequences>) -> Self {
+        match sequences {
+            Some(of) => Rows {
+                steps: dims.t,
+                lengths: of.lengths().to_vec(),
+                resets: of.resets().map(<[bool]>::to_vec),
+            },
+            None => Rows { steps: dims.t, lengths: vec![dims.t; dims.b], resets: None },
+        }
+    }
+
+    fn batch(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// The steps of row `b` from the last that is computed to the first, each with whether the state is cleared before
+    /// it. Steps are rows of `[T*B, ..]`.
+    fn back(&self, b: usize, backwards: bool) -> impl Iterator<Item = (usize, bool)> {
+        let (length, batch) = (self.lengths[b], self.batch());
+        (0..length).rev().map(move |order| {
+            let t = if backwards { length - 1 - order } else { order };
+            let cleared = self.resets.as_ref().is_some_and(|resets| match backwards {
+                false => resets[t * batch + b],
+                true => order > 0 && resets[(t + 1) * batch + b],
+            });
+            (t * batch + b, cleared)
+        })
+    }
+}
+
+/// Collects the flow of the passes of a stack, from the last layer to the first.
+pub(super) struct Recorder<'a> {
+    spec: &'a StackSpec,
+    weights: &'a [CellWeights],
+    traces: &'a [LayerTrace],
+    rows: Rows,
+    cotangents: &'a StackCotangents<'a>,
+    /// With the number of the state, layer-major.
+    flows: Vec<(usize, StateFlow)>,
+}
+
+impl Recorder<'_> {
+    /// A pass whose backward pass is done: `kept` has gradients in place of the gates, and `dy` is `[T, B, D*P]`
+    /// of the pass, or packed.
+    pub(super) fn pass(
+        &mut self,
+        (layer, direction): (usize, usize),
+        dims: Dims,
+        kept: &SavedLayer<Array>,
+        dy: &Array,
+        path: Option<&Path>,
+    ) -> Result<()> {
+        let Dims { t, b, h, p, d, g, .. } = dims;
+        let products = product_gradients(self.spec, dims, kept, path)?;
+        let dy = match path {
+            Some(path) => path.unpack(OP, dy, dims)?,
+            None => dy.clone(),
+        };
+        for own in 0..d {
+            let state = layer * self.spec.num_directions() + direction + own;
+            let products = slice(&products, 2, own * g * h, (own + 1) * g * h)?.reshape(&[t * b, g * h])?;
+            let dy = slice(&dy, 2, own * p, (own + 1) * p)?.to_vec()?;
+            let flow = self.state((layer, direction + own), state, &products, dy)?;
+            self.flows.push((state, flow));
+        }
+        Ok(())
+    }
+
+    fn state(
+        &self,
+        (layer, direction): (usize, usize),
+        state: usize,
+        products: &Array,
+        mut dh: Vec<f32>,
+    ) -> Result<StateFlow> {
+        let spec = self.spec;
+        let gates = self.of_direction(&self.traces[layer].gates, direction)?;
+        let backwards = spec.direction.runs_backwards(direction);
+        let back = self.before(&self.weights[state], products, &gates)?;
+        let h = self.h(state, backwards, &mut dh, (&back, &gates))?;
+        let Some(c) = &self.traces[layer].c else { return Ok(StateFlow { h, c: None }) };
+        let c = self.of_direction(c, direction)?;
+        let dh = match self.weights[state].get(Parameter::WeightHr) {
+            Some(w_hr) => {
+                let rows = dh.len() / spec.state_size();
+                let dh = Array::from_f32(products.device(), &dh, &[rows, spec.state_size()])?;
+                matmul(&dh, w_hr, false, false)?.to_vec()?
+            }
+            None => dh,
+        };
+        let peephole = self.weights[state].get(Parameter::Peephole).map(Array::to_vec).transpose()?;
+        let seen = peephole.is_some().then(|| products.to_vec()).transpose()?;
+        let cell = CellFlow {
+            spec,
+            gates: &gates,
+            c: &c,
+            dh: &dh,
+            peepholes: peephole.as_deref().zip(seen.as_deref()),
+        };
+        Ok(StateFlow { h, c: Some(self.c(state, backwards, &cell)?) })
+    }
+
+    /// One direction of an array `[T, B, D, ..]` on the host, `[T, B, ..]`.
+    fn of_direction(&self, array: &Array, direction: usize) -> Result<Vec<f32>> {
+        Ok(slice(array, 2, direction, direction + 1)?.to_vec()?)
+    }
+
+    /// `[T*B, P]`: the gradient of h before each step that comes from its products. `products` `[T*B, G*H]` are their
+    /// gradients.
+    fn before(&self, weights: &CellWeights, products: &Array, gates: &[f32]) -> Result<Vec<f32>> {
+        let (h, cell) = (self.spec.hidden_size, &self.spec.cell);
+        let Some(u) = weights.get(Parameter::WeightHh) else { unreachable!("every cell has U") };
+        if cell.independent {
+            let (u, mut back) = (u.to_vec()?, products.to_vec()?);
+            back.chunks_mut(h).for_each(|row| row.iter_mut().zip(&u).for_each(|(d, u)| *d *= u));
+            return Ok(back);
+        }
+        if cell.kind != CellKind::Gru || cell.reset_after {
+            return Ok(matmul(products, u, false, false)?.to_vec()?);
+        }
+        // The product of the last gate is with r h.
+        let part = |gates: std::ops::Range<usize>| {
+            let own = slice(products, 1, gates.start * h, gates.end * h)?;
+            matmul(&own, &slice(u, 0, gates.start * h, gates.end * h)?, false, false)?.to_vec()
+        };
+        let (mut back, of_reset) = (part(0..2)?, part(2..3)?);
+        for (row, back) in back.chunks_mut(h).enumerate() {
+            let reset = &gates[row * 3 * h..][..h];
+            for k in 0..h {
+                back[k] += reset[k] * of_reset[row * h + k];
+            }
+        }
+        Ok(back)
+    }
+
+    /// The share of the gradient of h that goes to h of the step before without a product, for a unit at a row of
+    /// `[T*B, G*H]`.
+    fn direct(&self, gates: &[f32], row: usize, unit: usize) -> f64 {
+        let h = self.spec.hidden_size;
+        match self.spec.cell.kind {
+            CellKind::Gru => f64::from(gates[row * 3 * h + h + unit]),
+            CellKind::Mgu => 1.0 - f64::from(gates[row * 2 * h + unit]),
+            CellKind::Lstm | CellKind::Rnn => 0.0,
+        }
+    }
+
+    /// Squares `[T, B]` of the gradients of h. On entry `dh` `[T*B, P]` holds those of y, afterwards those of h.
+    fn h(
+        &self,
+        state: usize,
+        backwards: bool,
+        dh: &mut [f32],
+        (back, gates): (&[f32], &[f32]),
+    ) -> Result<Vec<f64>> {
+        let (p, batch) = (self.spec.state_size(), self.rows.batch());
+        let last = self.last(self.cotangents.dh_n, state, p)?;
+        let mut squares = vec![0.0; self.rows.steps * batch];
+        for b in 0..batch {
+            let mut flow: Vec<f64> = of_row(&last, b, p);
+            for (row, cleared) in self.rows.back(b, backwards) {
+                for (unit, flow) in flow.iter_mut().enumerate() {
+                    let dy = &mut dh[row * p + unit];
+                    let whole = *flow + f64::from(*dy);
+                    squares[row] += whole * whole;
+                    *dy = whole as f32;
+                    let earlier = f64::from(back[row * p + unit]) + self.direct(gates, row, unit) * whole;
+                    *flow = if cleared { 0.0 } else { earlier };
+                }
+            }
+        }
+        Ok(squares)
+    }
+
+    /// Squares `[T, B]` of the gradients of c.
+    fn c(&self, state: usize, backwards: bool, cell: &CellFlow<'_>) -> Result<Vec<f64>> {
+        let (h, batch) = (self.spec.hidden_size, self.rows.batch());
+        let last = self.last(self.cotangents.dc_n, state, h)?;
+        let mut squares = vec![0.0; self.rows.steps * batch];
+        for b in 0..batch {
+            let mut flow: Vec<f64> = of_row(&last, b, h);
+            for (row, cleared) in self.rows.back(b, backwards) {
+                for (unit, flow) in flow.iter_mut().enumerate() {
+                    squares[row] += *flow * *flow;
+                    *flow = if cleared { 0.0 } else { cell.before(row, unit, *flow) };
+                }
+            }
+        }
+        Ok(squares)
+    }
+
+    /// The cotangent of one state after the last step, `[B, width]` on the host.
+    fn last(&self, of: Option<&Array>, state: usize, width: usize) -> Result<Vec<f32>> {
+        match of {
+            Some(of) => Ok(slice(of, 0, state, state + 1)?.to_vec()?),
+            None => Ok(vec![0.0; self.rows.batch() * width]),
+        }
+    }
+}
+
+fn of_row(states: &[f32], b: usize, width: usize) -> Vec<f64> {
+    states[b * width..][..width].iter().map(|&value| f64::from(value)).collect()
+}
+
+/// The gradient of c from step to step.
+struct CellFlow<'a> {
+    spec: &'a StackSpec,
+    /// `[T*B, G*H]`
+    gates: &'a [f32],
+    /// `[T*B, H]`
+    c: &'a [f32],
+    /// `[T*B, H]`: the gradient of the cell's output, before a projection
+    dh: &'a [f32],
+    /// Weights by blocks of H, and the gradients of the pre-activations `[T*B, G*H]`
+    peepholes: Option<(&'a [f32], &'a [f32])>,
+}
+
+impl CellFlow<'_> {
+    /// The gradient of c before a step, from that after it, for a unit at a row of `[T*B, ..]`.
+    fn before(&self, row: usize, unit: usize, after: f64) -> f64 {
+        let (h, cell) = (self.spec.hidden_size, &self.spec.cell);
+        let blocks = cell.gates();
+        let at = |gate: usize| (row * blocks + gate) * h + unit;
+        let gate = |gate: usize| f64::from(self.gates[at(gate)]);
+        let forget = if cell.coupled { 1.0 - gate(0) } else { gate(1) };
+        // The gradient of a gate's pre-activation, through the peephole of this block.
+        let seen = |gate: usize, block: usize| {
+            self.peepholes.map_or(0.0, |(weights, gradients)| {
+                f64::from(weights[block * h + unit]) * f64::from(gradients[at(gate)])
+            })
+        };
+        let c = f64::from(self.c[row * h + unit]);
+        let slope = cell.output_activation.slope(cell.output_activation.value(c));
+        let through_h = f64::from(self.dh[row * h + unit]) * gate(blocks - 1) * slope;
+        let mut fresh = after + through_h + seen(blocks - 1, cell.peepholes() - 1);
+        if cell.cell_clip.is_some_and(|clip| c.abs() >= f64::from(clip)) {
+            fresh = 0.0;
+        }
+        let of_forget = if cell.coupled { 0.0 } else { seen(1, 1) };
+        fresh * forget + seen(0, 0) + of_forget
+    }
+}
