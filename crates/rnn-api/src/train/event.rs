@@ -1,6 +1,7 @@
 //! Events of a run, and the callbacks that receive them.
 
 use super::diagnose::NonFinite;
+use super::internals::Internals;
 use super::score::Score;
 use super::settings::Settings;
 use crate::doctor::Finding;
@@ -18,6 +19,8 @@ pub enum Event<'a> {
     Started(&'a Started),
     /// After an optimizer step.
     Step(&'a StepReport),
+    /// Before [`Event::Step`] of the same step, if a callback asked for it.
+    Internals(&'a Internals),
     /// After a validation.
     Validated(&'a Validation),
     /// After the last item of an epoch, and its validation.
@@ -221,6 +224,12 @@ pub trait Callback {
     /// Whether it needs [`StepReport::update_ratio`] of the next step, which costs a copy of the parameters and two
     /// reductions. It is asked before every step.
     fn wants_update_ratios(&self) -> bool {
+        false
+    }
+
+    /// Whether it needs [`Event::Internals`] of the next step, which costs about as much as two further steps and keeps the gates
+    /// of all time steps in memory. It is asked before every step.
+    fn wants_internals(&self) -> bool {
         false
     }
 }

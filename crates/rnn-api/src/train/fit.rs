@@ -2,6 +2,7 @@
 
 use super::diagnose::{NonFinite, Symptom, diagnose};
 use super::event::{Callback, EpochReport, Event, Outcome, Started, StepReport, StopReason, Validation};
+use super::internals::Internals;
 use super::ratios::Ratios;
 use super::run::{Fit, Own, Run};
 use super::score::Score;
@@ -11,7 +12,9 @@ use crate::autograd::{Gradients, no_grad};
 use crate::doctor::History;
 use crate::error::{Error, Result};
 use crate::nn::Module;
+use crate::nn::observe::{Observer, observe};
 use crate::optim::{Goal, GradAccumulator};
+use crate::tensor::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Trainer<'_> {
@@ -84,16 +87,19 @@ impl Trainer<'_> {
         let (mut gradients, mut mean) = (GradAccumulator::new(), None);
         let (mut losses, mut weights, mut items, mut ended) = (0.0f64, 0.0f64, 0u64, false);
         // Positions of the last item's random draws, to repeat its masks.
-        let mut draws = BTreeMap::new();
+        let (mut draws, mut stop) = (BTreeMap::new(), None);
         while items < self.config.accumulate {
             if !fit.steps.next()? {
                 ended = true;
                 break;
             }
             draws = self.model.draw_positions();
-            let loss = fit.steps.loss()?;
+            let (loss, observer) = self.loss(fit, items == 0, &draws)?;
             // Enqueue the backward pass before waiting for the loss.
             let gradient = self.optimizer.scale_loss(&loss)?.backward()?;
+            if let Some(observer) = observer {
+                stop = stop.or(self.report_internals(fit, &observer)?);
+            }
             let weight = fit.steps.weight();
             gradients.add_weighted(gradient, weight)?;
             if items + 1 == self.config.accumulate {
@@ -110,7 +116,6 @@ impl Trainer<'_> {
             weights += f64::from(weight);
             items += 1;
         }
-        let mut stop = None;
         if items > 0 {
             let mean = match mean {
                 Some(mean) => mean,
@@ -120,7 +125,8 @@ impl Trainer<'_> {
                     mean
                 }
             };
-            stop = self.update(fit, epoch, &mean, losses / weights, &draws)?;
+            let after = self.update(fit, epoch, &mean, losses / weights, &draws)?;
+            stop = if matches!(after, Some(StopReason::NonFinite(_))) { after } else { stop.or(after) };
         }
         if matches!(stop, Some(StopReason::NonFinite(_))) {
             return Ok(stop);
@@ -132,6 +138,39 @@ impl Trainer<'_> {
             return Ok(stop);
         }
         Ok(stop.or(self.save_when_due(fit, ended.then_some(epoch))?))
+    }
+
+    /// The loss of the current item; recorded if it is the first of its step and a callback wants that.
+    fn loss(
+        &self,
+        fit: &mut Fit<'_>,
+        first: bool,
+        draws: &BTreeMap<String, u64>,
+    ) -> Result<(Tensor, Option<Observer>)> {
+        let mut callbacks = self.callbacks.iter().chain(&fit.own.callbacks);
+        if !first || !callbacks.any(|callback| callback.wants_internals()) {
+            return Ok((fit.steps.loss()?, None));
+        }
+        let (loss, observer) = observe(|| fit.steps.loss());
+        match loss {
+            Ok(loss) => Ok((loss, Some(observer))),
+            // Such as memory for all gates, which the step itself does not need.
+            Err(error) => {
+                tracing::warn!(%error, "a step could not be recorded; it is taken without");
+                self.model.set_draw_positions(draws)?;
+                Ok((fit.steps.loss()?, None))
+            }
+        }
+    }
+
+    fn report_internals(&mut self, fit: &mut Fit<'_>, observer: &Observer) -> Result<Option<StopReason>> {
+        match Internals::new(fit.run.step + 1, self.model, &observer.take()) {
+            Ok(internals) => self.emit(fit, &Event::Internals(&internals)),
+            Err(error) => {
+                tracing::warn!(%error, "what a step recorded cannot be read");
+                Ok(None)
+            }
+        }
     }
 
     /// Stop conditions that need no new score.

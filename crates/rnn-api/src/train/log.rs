@@ -145,6 +145,7 @@ impl Callback for JsonLog {
                 self.write("started", &Start { format: FORMAT, started })?;
             }
             Event::Step(step) => self.write("step", step)?,
+            Event::Internals(internals) => self.write("internals", internals)?,
             Event::Validated(validation) => self.write("validated", validation)?,
             Event::Epoch(epoch) => self.write("epoch", epoch)?,
             Event::Saved { path, step } => self.write("saved", &Saved { step: *step, path })?,

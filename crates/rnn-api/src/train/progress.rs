@@ -127,7 +127,7 @@ impl Callback for Progress {
                 self.draw();
             }
             Event::Epoch(epoch) => self.epoch(epoch),
-            Event::Saved { .. } => {}
+            Event::Saved { .. } | Event::Internals(_) => {}
             Event::Damaged { path, error } => {
                 self.line(&format!("damaged checkpoint {}: {error}", path.display()));
             }

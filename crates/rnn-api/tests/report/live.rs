@@ -153,6 +153,48 @@ fn a_resumed_run_goes_on_with_its_page() {
     assert!(second.contains("&quot;x&quot;:[1.0,2.0,3.0,4.0,5.0,6.0,7.0,8.0,9.0,10.0,11.0,12.0]"));
 }
 
+/// A network whose layers are watched in every second step takes the steps that it takes unwatched, with the same dropout.
+#[test]
+fn a_watched_network_takes_the_same_steps_and_shows_its_gates() {
+    let (folder, device) = (Folder::new(), Device::cpu());
+    let (steps, batch) = (7, 3);
+    let x = Tensor::from_vec(&device, uniform(7, steps * batch * 2), &[steps, batch, 2]).unwrap();
+    let run = |watched: bool| {
+        let config = LstmConfig::new(2, 5).with_num_layers(2).with_dropout(0.3);
+        let model = config.init(&device, 1).unwrap();
+        let adam = AdamConfig::new(0.01).init(&model).unwrap();
+        let mut trainer = TrainerConfig::new(3).with_accumulate(2).init(&model, adam).unwrap();
+        if watched {
+            let report = Report::new(folder.join("x.html")).with_internals_every(2);
+            trainer.on_event(report).on_event(JsonLog::new(folder.join("x.jsonl")));
+        }
+        let batches = Batches::new(12, &BatchConfig::new(2)).unwrap();
+        let loss = || {
+            let last = model.forward(&x, None)?.last()?;
+            last.mul(&last)?.mean_all()
+        };
+        trainer.fit(batches, |_| loss()).unwrap();
+        let bits = |array: rnn_api::Array| array.to_vec().unwrap().into_iter().map(f32::to_bits).collect();
+        model.state_dict().into_values().map(bits).collect::<Vec<Vec<u32>>>()
+    };
+    assert!(run(false) == run(true));
+    report_of_logs(&[folder.join("x.jsonl")], folder.join("log.html")).unwrap();
+    for page in ["x.html", "log.html"].map(|name| folder.read(name)) {
+        check_page(&page);
+        for found in
+            ["Gradient by time step: model, layer 1", "forget gate", "Time constants", "Openness of gates"]
+        {
+            assert!(page.contains(found), "{found}");
+        }
+        // Nine steps, of which those with odd numbers were watched.
+        let rows = page.split("Gradient by time step: model, layer 0").nth(1).unwrap();
+        let rows = &rows[..rows.find("</figure>").unwrap()];
+        let names: Vec<&str> =
+            rows.split("data-n=\"").skip(1).map(|row| &row[..row.find('"').unwrap()]).collect();
+        assert_eq!(names, ["1", "3", "5", "7", "9"]);
+    }
+}
+
 #[test]
 fn a_page_that_cannot_be_written_stops_no_run() {
     let (folder, rows, model) = (Folder::new(), Rows::new(), model());

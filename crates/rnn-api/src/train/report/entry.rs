@@ -2,6 +2,7 @@
 
 use crate::doctor::Finding;
 use crate::train::event::{Event, StepReport, Validation};
+use crate::train::internals::Internals;
 use crate::train::settings::Settings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 pub(super) enum Entry {
     Started(Start),
     Step(Step),
+    Internals(Box<Internals>),
     Validated(Validation),
     Epoch(Epoch),
     Saved {
@@ -136,6 +138,7 @@ impl From<&Event<'_>> for Entry {
                 shapes: started.shapes.clone(),
             }),
             Event::Step(report) => Entry::Step(Step::of(report)),
+            Event::Internals(internals) => Entry::Internals(Box::new((*internals).clone())),
             Event::Validated(validation) => Entry::Validated((*validation).clone()),
             Event::Epoch(report) => Entry::Epoch(Epoch {
                 epoch: report.epoch,

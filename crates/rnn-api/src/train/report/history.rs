@@ -94,6 +94,10 @@ impl History {
         match entry {
             Entry::Started(start) => self.started(start),
             Entry::Step(step) => self.stepped(&step),
+            Entry::Internals(internals) => {
+                self.insight.add_flow(internals.step, &internals.gradient);
+                self.insight.set_gates(internals.step, &internals.gates);
+            }
             Entry::Validated(validation) => self.validated(validation),
             Entry::Epoch(epoch) => self.epoch_ended(&epoch),
             Entry::Damaged { path, error } => self.note(format!("damaged checkpoint {path}: {error}")),

@@ -2,6 +2,7 @@
 
 use super::exhibit::Exhibit;
 use super::history::History;
+use super::pace::{Pace, Steps};
 use super::page;
 use super::read::runs_of;
 use super::state::Origin;
@@ -17,8 +18,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use web_time::{Instant, UNIX_EPOCH};
 
-/// The share of a run's time that writing pages may take.
-const SHARE: f64 = 0.005;
 /// By default the update-to-parameter ratios of every step of this many.
 const RATIOS_EVERY: u64 = 25;
 /// The most logs of one page.
@@ -57,10 +56,7 @@ const MOST_LOGS: usize = 24;
 pub struct Report {
     page: Page,
     ratios_every: u64,
-    /// The steps of this part of the run.
-    steps: u64,
-    started: Option<Instant>,
-    spent: f64,
+    pace: Pace,
     written: bool,
 }
 
@@ -71,7 +67,7 @@ impl Report {
         let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let inner = Inner { run: History::new(name), path, problem: None, last: None };
         let page = Page { inner: Arc::new(Mutex::new(inner)) };
-        Report { page, ratios_every: RATIOS_EVERY, steps: 0, started: None, spent: 0.0, written: false }
+        Report { page, ratios_every: RATIOS_EVERY, pace: Pace::new(Steps::Paced), written: false }
     }
 
     /// Sets the title; by default the name of the file.
@@ -99,27 +95,36 @@ impl Report {
         self.page.clone()
     }
 
+    /// Watches gates and gradients by time step at every step of this many; never for 0. By default it watches as many
+    /// steps as one percent of the run's time allows, evenly, at most 24, and none of fewer than 200 steps.
+    #[must_use]
+    pub fn with_internals_every(self, steps: u64) -> Self {
+        Report { pace: Pace::new(Steps::Every(steps)), ..self }
+    }
+
     /// Writes the page, unless it would take too much of the run's time.
     fn write(&mut self, must: bool) {
-        let elapsed = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64());
-        if !must && self.written && self.spent > SHARE * elapsed {
+        if !must && self.written && !self.pace.may_write() {
             return;
         }
         let before = Instant::now();
         self.page.lock().write();
-        self.spent += before.elapsed().as_secs_f64();
+        self.pace.wrote(before);
         self.written = true;
     }
 }
 
 impl Callback for Report {
     fn on_event(&mut self, event: &Event<'_>) -> Result<Flow> {
-        if let Event::Started(started) = event {
-            (self.steps, self.spent, self.written) = (0, 0.0, false);
-            self.started = Some(Instant::now());
-            self.page.lock().begin(started.resumed_step);
+        match event {
+            Event::Started(started) => {
+                self.pace.start(started.planned_steps.saturating_sub(started.resumed_step));
+                self.page.lock().begin(started.resumed_step);
+            }
+            Event::Internals(_) => self.pace.watched(),
+            Event::Step(_) => self.pace.step(),
+            _ => {}
         }
-        self.steps += u64::from(matches!(event, Event::Step(_)));
         self.page.lock().run.add(event.into());
         match event {
             Event::Started(_) => {
@@ -129,13 +134,20 @@ impl Callback for Report {
             }
             Event::Ended(_) => self.write(true),
             Event::Validated(_) | Event::Epoch(_) => self.write(false),
+            // The step goes on.
+            Event::Internals(_) => return Ok(Flow::Continue),
             _ => {}
         }
+        self.pace.mark();
         Ok(Flow::Continue)
     }
 
     fn wants_update_ratios(&self) -> bool {
-        self.ratios_every > 0 && self.steps.is_multiple_of(self.ratios_every)
+        self.ratios_every > 0 && self.pace.steps().is_multiple_of(self.ratios_every)
+    }
+
+    fn wants_internals(&self) -> bool {
+        self.pace.wants_watch()
     }
 }
 

@@ -13,6 +13,7 @@ mod html;
 mod insight;
 mod live;
 mod memory;
+mod pace;
 mod page;
 mod read;
 mod results;

@@ -129,7 +129,7 @@ impl Callback for TensorBoard {
             }
             Event::Epoch(report) => self.epoch(report.step, report.loss),
             Event::Ended(outcome) => self.ended(outcome),
-            Event::Saved { .. } | Event::Damaged { .. } => Ok(()),
+            Event::Saved { .. } | Event::Damaged { .. } | Event::Internals(_) => Ok(()),
         };
         if let Err(error) = written {
             self.board.fail(&error);
