@@ -104,7 +104,7 @@ impl History {
         self.since = (self.since.0 + loss, self.since.1 + 1);
         let full = self.parts.last().is_none_or(|part| part.steps >= self.part_steps);
         if full && self.parts.len() == PARTS {
-            self.parts = self.parts.chunks(2).map(|pair| Part::join(pair)).collect();
+            self.parts = self.parts.chunks(2).map(Part::join).collect();
             self.part_steps *= 2;
         }
         if full {

@@ -16,11 +16,13 @@ impl Trainer<'_> {
         }
         let _span = tracing::debug_span!("examine").entered();
         let settings = fit.steps.settings();
-        let mut known = Symptoms::default();
-        known.history = fit.run.history.clone();
-        known.non_finite = is_non_finite(reason).then(|| reason.to_string());
-        known.shuffled = settings.contains_key("seed") && !fit.steps.carries_state();
-        known.samples = settings.get("items").and_then(|items| items.parse().ok());
+        let known = Symptoms {
+            history: fit.run.history.clone(),
+            non_finite: is_non_finite(reason).then(|| reason.to_string()),
+            shuffled: settings.contains_key("seed") && !fit.steps.carries_state(),
+            samples: settings.get("items").and_then(|items| items.parse().ok()),
+            ..Symptoms::default()
+        };
         match self.symptoms(fit, known.clone()) {
             Ok(symptoms) => Doctor::findings(&symptoms),
             Err(error) => {

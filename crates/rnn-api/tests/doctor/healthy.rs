@@ -109,9 +109,11 @@ fn network_without_recurrence() -> Result<Vec<Finding>> {
     Ok(outcome.findings)
 }
 
+type Run = fn() -> Result<Vec<Finding>>;
+
 #[test]
 fn healthy_runs_raise_nothing() {
-    let runs: [(&str, fn() -> Result<Vec<Finding>>); 6] = [
+    let runs: [(&str, Run); 6] = [
         ("lstm_with_clipping", lstm_with_clipping),
         ("bidirectional_gru", bidirectional_gru_with_dropout_until_no_improvement),
         ("elman_network", elman_network_on_a_short_task),

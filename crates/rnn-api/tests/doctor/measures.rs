@@ -30,7 +30,7 @@ fn flow_and_memory_of_a_linear_unit_are_powers() -> Result<()> {
         rnn.forward_with(x, ForwardArgs { lengths: Some(&rows), ..ForwardArgs::default() })?.last()
     };
     let (flow, gradients) = GradientFlow::of(&rnn, || last(&x)?.sum_all())?;
-    assert_eq!((flow.layers.len(), flow.skipped.len(), gradients.len() > 0), (1, 0, true));
+    assert_eq!((flow.layers.len(), flow.skipped.len(), gradients.is_empty()), (1, 0, false));
     let layer = &flow.layers[0];
     assert_eq!((layer.layer.as_str(), layer.call, layer.reverse, &layer.c), ("model", 0, false, &None));
     for back in 0..steps {

@@ -197,7 +197,7 @@ impl Recorder<'_> {
 
     /// One direction of an array `[T, B, D, ..]` on the host, `[T, B, ..]`.
     fn of_direction(&self, array: &Array, direction: usize) -> Result<Vec<f32>> {
-        Ok(slice(array, 2, direction, direction + 1)?.to_vec()?)
+        slice(array, 2, direction, direction + 1)?.to_vec()
     }
 
     /// `[T*B, P]`: the gradient of h before each step that comes from its products. `products` `[T*B, G*H]` are their
@@ -211,7 +211,7 @@ impl Recorder<'_> {
             return Ok(back);
         }
         if cell.kind != CellKind::Gru || cell.reset_after {
-            return Ok(matmul(products, u, false, false)?.to_vec()?);
+            return matmul(products, u, false, false)?.to_vec();
         }
         // The product of the last gate is with r h.
         let part = |gates: std::ops::Range<usize>| {
@@ -286,7 +286,7 @@ impl Recorder<'_> {
     /// The cotangent of one state after the last step, `[B, width]` on the host.
     fn last(&self, of: Option<&Array>, state: usize, width: usize) -> Result<Vec<f32>> {
         match of {
-            Some(of) => Ok(slice(of, 0, state, state + 1)?.to_vec()?),
+            Some(of) => slice(of, 0, state, state + 1)?.to_vec(),
             None => Ok(vec![0.0; self.rows.batch() * width]),
         }
     }
