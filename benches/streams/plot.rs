@@ -81,10 +81,9 @@ fn panel(out: &mut String, units: usize, points: &[&Point]) -> std::fmt::Result 
         out,
         r#"<text transform="translate(18 {middle}) rotate(-90)" text-anchor="middle">latency, ms</text>"#
     )?;
-    let lines: [(&str, fn(&Point) -> f64); 2] = [(P50, |point| point.p50), (P99, |point| point.p99)];
-    for (color, value) in lines {
+    for (color, index) in [(P50, 0), (P99, 1)] {
         let places: Vec<[f64; 2]> =
-            points.iter().map(|point| [x(point.streams as f64), y(value(point))]).collect();
+            points.iter().map(|point| [x(point.streams as f64), y([point.p50, point.p99][index])]).collect();
         let line: Vec<String> = places.iter().map(|[x, y]| format!("{x:.1},{y:.1}")).collect();
         writeln!(
             out,
