@@ -50,7 +50,9 @@ impl Scale {
     /// The place from 0 to 1; outside for values outside.
     pub(super) fn place(&self, value: f64) -> f64 {
         let value = if self.log { value.max(f64::MIN_POSITIVE).log10() } else { value };
-        (value - self.from) / (self.to - self.from)
+        // A difference of values may overflow. Axes are at least a twentieth as long as their values are large.
+        let length = self.to - self.from;
+        value / length - self.from / length
     }
 
     /// Round values along the axis, at most about `most`.
@@ -60,7 +62,8 @@ impl Scale {
 
     fn decades(&self, most: usize) -> Vec<f64> {
         let (first, last) = (self.from.floor() as i32, self.to.ceil() as i32);
-        let every = ((last - first) as usize / most.max(1) + 1) as i32;
+        let inside = (self.to.floor() - self.from.ceil()).max(0.0) as usize;
+        let every = (inside / most.max(1) + 1) as i32;
         let factors: &[f64] = if self.to - self.from < 2.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let decades = (first..=last).filter(|decade| decade % every == 0);
         let values = decades.flat_map(|decade| factors.iter().map(move |factor| factor * 10f64.powi(decade)));
