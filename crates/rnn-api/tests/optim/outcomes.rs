@@ -153,13 +153,13 @@ pub(crate) fn a_prepared_step_refuses_at_once(device: &Device) {
     assert_eq!(adam.steps(), 5);
 }
 
-/// The trainer waits for the loss, and for nothing else.
+/// The trainer waits for the loss, and for nothing else; its doctor also for the updates of steps 1, 2, 4, 8 and so on.
 pub(crate) fn a_trainer_waits_once_a_step(device: &Device) {
     let device = &own_device(device);
     let cell = Cell::new(device);
     let waits = |items: usize| {
         let sgd = SgdConfig::new(0.01).init(&cell).unwrap();
-        let mut trainer = TrainerConfig::new(1).init(&cell, sgd).unwrap();
+        let mut trainer = TrainerConfig::new(1).with_doctor(false).init(&cell, sgd).unwrap();
         let batches = Batches::new(items, &BatchConfig::new(1)).unwrap();
         let before = device.waits();
         trainer.fit(batches, |_| cell.weight_ih_l0.value().scale(0.5)?.sum_all()).unwrap();
