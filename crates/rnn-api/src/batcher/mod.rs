@@ -41,13 +41,13 @@ pub struct BatcherStats {
 
 /// Makes the steps of many streams on worker threads. X is the input of a step, Y its output, of one row.
 ///
-/// Every stream belongs to a worker, which has the states of its streams as [`Slots`] on a device of its own. A worker takes
+/// Every stream belongs to a worker, which has the states of its streams as [`Slots`](crate::Slots) on a device of its own. A worker takes
 /// all steps that are ready, up to a maximum, at most one of a stream, and makes them as one batch; meanwhile the next ones
 /// come. So batches grow with the load, and nobody waits for a batch to fill. Requests of one stream take effect in the order
 /// in which they came.
 ///
 /// Queues are bounded: a step that finds one full is refused with [`Error::Busy`]. On the CPU the bits of a stream do not
-/// depend on who shares its batches, see [`Slots`].
+/// depend on who shares its batches, see [`Slots`](crate::Slots).
 ///
 /// ```
 /// use rnn_api::BatcherConfig;
@@ -123,7 +123,7 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
     /// Starts a stream in the state that [`save`](Self::save) returned, also by another batcher.
     ///
     /// # Errors
-    /// As [`open`](Self::open). In the ticket: as [`Slots::load`].
+    /// As [`open`](Self::open). In the ticket: as [`Slots::load`](crate::Slots::load).
     pub fn load(&self, bytes: Vec<u8>) -> Result<Ticket<StreamId>> {
         self.opening("Batcher::load", self.idlest(), None, move |streams| streams.load(&bytes))
     }
@@ -179,7 +179,7 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
     /// The state of a stream as bytes, after the steps that it has been given so far.
     ///
     /// # Errors
-    /// [`Error::Ended`]. In the ticket: as [`Slots::save`].
+    /// [`Error::Ended`]. In the ticket: as [`Slots::save`](crate::Slots::save).
     pub fn save(&self, id: StreamId) -> Result<Ticket<Vec<u8>>> {
         let call =
             move |streams: &mut dyn Streams, promise: Promise<Vec<u8>>| promise.keep(streams.save(id.slot));
