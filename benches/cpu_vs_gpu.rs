@@ -13,6 +13,7 @@ mod common {
     pub(crate) mod machine;
     pub(crate) mod memory;
     pub(crate) mod peak;
+    pub(crate) mod svg;
     pub(crate) mod verify;
 }
 #[path = "../crates/rnn-cpu/src/simd/mod.rs"]

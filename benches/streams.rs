@@ -17,6 +17,7 @@
 #[path = "common"]
 mod common {
     pub(crate) mod machine;
+    pub(crate) mod svg;
 }
 #[path = "streams"]
 mod parts {

@@ -2,6 +2,7 @@
 
 use super::crossover::Crossover;
 use crate::common::machine::Machine;
+use crate::common::svg;
 use std::fmt::Write;
 
 const CPU: &str = "#1f5fa8";
@@ -119,15 +120,7 @@ fn panel(out: &mut String, sweep: &Crossover) -> std::fmt::Result {
     for (color, times) in [(CPU, cpu), (GPU, gpu)] {
         let places: Vec<[f64; 2]> =
             points.iter().zip(times).map(|(point, ms)| [x(point.batch as f64), y(ms)]).collect();
-        let line: Vec<String> = places.iter().map(|[x, y]| format!("{x:.1},{y:.1}")).collect();
-        writeln!(
-            out,
-            r#"<polyline points="{}" fill="none" stroke="{color}" stroke-width="2"/>"#,
-            line.join(" ")
-        )?;
-        for [x, y] in places {
-            writeln!(out, r#"<circle cx="{x:.1}" cy="{y:.1}" r="3" fill="{color}"/>"#)?;
-        }
+        svg::curve(out, color, &places)?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Latency over the number of streams as an SVG: a panel for each size of the layer.
 
 use super::load::Point;
+use crate::common::svg;
 use std::fmt::{Error, Write};
 
 const P50: &str = "#1f5fa8";
@@ -84,15 +85,7 @@ fn panel(out: &mut String, units: usize, points: &[&Point]) -> std::fmt::Result 
     for (color, index) in [(P50, 0), (P99, 1)] {
         let places: Vec<[f64; 2]> =
             points.iter().map(|point| [x(point.streams as f64), y([point.p50, point.p99][index])]).collect();
-        let line: Vec<String> = places.iter().map(|[x, y]| format!("{x:.1},{y:.1}")).collect();
-        writeln!(
-            out,
-            r#"<polyline points="{}" fill="none" stroke="{color}" stroke-width="2"/>"#,
-            line.join(" ")
-        )?;
-        for [x, y] in places {
-            writeln!(out, r#"<circle cx="{x:.1}" cy="{y:.1}" r="3" fill="{color}"/>"#)?;
-        }
+        svg::curve(out, color, &places)?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@
 mod common {
     pub(crate) mod case;
     pub(crate) mod machine;
+    pub(crate) mod svg;
     #[path = "../../crates/rnn-runtime/tests/common/mod.rs"]
     mod tests;
     pub(crate) mod verify;
