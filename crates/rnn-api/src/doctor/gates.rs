@@ -41,8 +41,8 @@ pub struct LayerGates {
     pub stack_layer: usize,
     /// Whether it belongs to the direction that runs backwards in time.
     pub reverse: bool,
-    /// The gates under PyTorch's names and in its order, then the states: i, f, g, o, c, h of an LSTM; r, z, n, h of a GRU;
-    /// f, n, h of an MGU; h of an Elman network.
+    /// The gates under PyTorch's names and in its order, then the states. An LSTM has i, f, g, o, c, h, and a GRU r, z, n, h.
+    /// An MGU has f, n, h, and an Elman network h.
     pub gates: Vec<GateSummary>,
     /// `[H]`: the steps after which a unit has forgotten all but 1/e of its state if its gate stays at its mean:
     /// `1 / (1 - f)` of an LSTM, `1 / (1 - z)` of a GRU, `1 / f` of an MGU. Empty for an Elman network.

@@ -23,10 +23,6 @@ pub(super) const BARRIERS: [usize; 2] = [64, 256];
 /// The size of a workgroup where the size itself is not what is measured.
 pub(super) const USUAL: usize = 256;
 
-/// Share of the best rate from which a size counts as almost as fast. An NVIDIA H200 reaches about 0.85 of it with 256
-/// invocations, and its recurrences are fastest with that size; a bound close to 0.85 would let chance choose.
-const ENOUGH: f64 = 0.7;
-
 /// Most iterations of a loop, and most dispatches of a submit.
 const MOST_ITERATIONS: u32 = 1 << 22;
 const MOST_DISPATCHES: u32 = 1024;
@@ -120,6 +116,6 @@ fn lanes<P: Probe>(meter: &mut Meter<'_, P>, largest: usize) -> Result<(usize, f
         rates.push((workgroup, (workgroup * PRODUCT_ROWS * 4) as f64 / each));
     }
     let best = rates.iter().map(|&(_, rate)| rate).fold(0.0, f64::max);
-    let enough = rates.iter().find(|&&(_, rate)| rate >= ENOUGH * best);
+    let enough = rates.iter().find(|&&(_, rate)| rate >= 0.85 * best);
     Ok((enough.map_or(USUAL, |&(workgroup, _)| workgroup), best))
 }

@@ -36,12 +36,13 @@ impl Plan {
     /// Bytes of the rows and weights in workgroup memory, of which the adapter has `memory` bytes.
     pub(super) fn array_bytes(&self, work: Work, memory: usize) -> usize {
         let rows = 4 * 2 * self.rows * work.depth;
+        if self.stages() {
+            return 16 * self.rows * self.chunk(work, memory);
+        }
         match self.fetch {
-            Fetch::Subgroup => 0,
-            _ if self.stages() => 16 * self.rows * self.chunk(work, memory),
+            Fetch::Subgroup | Fetch::Workgroup => 0,
             Fetch::Held | Fetch::KeptWeights => rows,
             Fetch::HeldWeights => rows + 4 * work.lanes * work.outputs * work.depth,
-            Fetch::Workgroup => unreachable!("rows are staged"),
         }
     }
 

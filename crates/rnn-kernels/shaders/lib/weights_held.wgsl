@@ -8,7 +8,7 @@ override HELD_WEIGHTS: u32; // vectors of four per direction
 var<workgroup> held_weights: array<vec4<f32>, HELD_WEIGHTS>;
 var<private> held_first: u32;
 
-fn hold_weights(direction: u32, first: u32, width: u32, depth: u32, lane: u32) {
+fn hold_weights(direction: u32, group: u32, width: u32, depth: u32, lane: u32) {
     held_first = weights_place(direction, 0u, 0u);
     let count = weights_place(direction + 1u, 0u, 0u) - held_first;
     for (var i = lane; i < count; i += WORKGROUP) {

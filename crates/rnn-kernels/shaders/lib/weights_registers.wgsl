@@ -11,11 +11,11 @@ var<private> kept_1: Kept;
 var<private> kept_2: Kept;
 var<private> kept_3: Kept;
 
-// Reads what an invocation needs of the weights of a direction, `depth` by `width` places. The workgroup's first unit is
-// `first`.
-fn hold_weights(direction: u32, first: u32, width: u32, depth: u32, lane: u32) {
+// Reads what an invocation needs of the weights of a direction, `depth` by `width` places. `group` is the number of the
+// workgroup along the units.
+fn hold_weights(direction: u32, group: u32, width: u32, depth: u32, lane: u32) {
     let units = WORKGROUP / SPLIT;
-    let unit = min(first + lane % units, width - 1u);
+    let unit = min(group * units + lane % units, width - 1u);
     for (var turn = 0u; turn < TURNS; turn++) {
         let k = part_of(lane, units) + turn * SPLIT;
         if k < depth {

@@ -3,7 +3,7 @@
 
 const KEPT: bool = false;
 
-fn hold_weights(direction: u32, first: u32, width: u32, depth: u32, lane: u32) {}
+fn hold_weights(direction: u32, group: u32, width: u32, depth: u32, lane: u32) {}
 
 fn held_weight(at: u32) -> vec4<f32> {
     return weight(at);

@@ -23,7 +23,7 @@ override PROJECTED: bool;
 override PHASES: u32;
 override SPLIT: u32;    // as in rnn/forward.wgsl
 override TURNS: u32;
-override CHUNK: u32;         // vec4 along k in a part
+override CHUNK: u32;
 override PARTIALS: u32;
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -42,7 +42,6 @@ override PARTIALS: u32;
 
 alias Sum = vec4<f32>; // see rnn/forward.wgsl
 alias Kept = mat4x4<f32>;
-
 const SECOND: u32 = 2u;
 
 fn option(i: u32) -> f32 {
@@ -391,8 +390,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let ticks = min(step_count() - skipped, first + 1u);
-    let first_quad = group.x * (WORKGROUP / SPLIT);
-    hold_weights(weights_direction, first_quad, params.state / 4u, select(row_width(), 0u, INDEPENDENT), lane);
+    hold_weights(weights_direction, group.x, params.state / 4u, select(row_width(), 0u, INDEPENDENT), lane);
     begin_ring(row0, direction, first / PHASES % 2u, lane);
     for (var n = 0u; n < ticks; n++) {
         let later = (first - n) / PHASES;

@@ -313,7 +313,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         return;
     }
     let depth = select(params.state / 4u, 0u, INDEPENDENT);
-    hold_weights(weights_direction, group.x * (WORKGROUP / SPLIT), params.hidden, depth, lane);
+    hold_weights(weights_direction, group.x, params.hidden, depth, lane);
     begin_ring(row0, direction, first / PHASES % 2u, lane);
     for (var tick = first; tick < last; tick++) {
         let s = tick / PHASES;

@@ -329,8 +329,8 @@ fn now() -> u64 {
 /// gives several.
 ///
 /// # Errors
-/// No log, or more than 24 runs; a file that cannot be read or is no log; a log of a later format; a page that cannot be
-/// written.
+/// There is no log, or there are more than 24 runs. A file cannot be read, is no log, or is a log of a later format. The page
+/// cannot be written.
 pub fn report_of_logs(logs: &[impl AsRef<Path>], to: impl AsRef<Path>) -> Result<()> {
     let mut runs = Vec::new();
     for log in logs {
