@@ -41,7 +41,8 @@ fn timed<T>(device: &Device, budget: Budget, mut work: impl FnMut() -> Result<T>
     Ok(median(times))
 }
 
-/// Forward and training of every case in f32, also where passes may wait for the device, in f16 and in f16 with products on matrix units, verified where the oracle is fast enough.
+/// Forward and training of every case, verified where the oracle is fast enough. There are four kinds: f32, f32 where a
+/// pass may wait for the device, f16, and f16 with products on matrix units.
 pub(crate) fn grid(setup: &Setup, clock: Clock) -> Result<Findings> {
     let mut findings = Findings::default();
     let device = setup.open(GpuOptions::default())?;
