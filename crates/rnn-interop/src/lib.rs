@@ -14,7 +14,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Networks of RTNeural become a [`Pipeline`](rnn_api::live::Pipeline) that runs in real time.
+//! Networks of RTNeural become a [`Pipeline`](rnn_api::live::Pipeline) that runs in real time; the LSTMs of Neural Amp Modeler
+//! become layers, which can be trained further, and a pipeline.
 //!
 //! A file that holds what is not supported is refused as a whole: the error lists every such node.
 
@@ -33,6 +34,8 @@ mod graph;
 #[cfg(feature = "keras")]
 pub mod keras;
 mod kind;
+#[cfg(feature = "keras")]
+pub mod nam;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 #[cfg(feature = "keras")]
