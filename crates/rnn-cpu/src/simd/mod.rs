@@ -277,6 +277,18 @@ pub(crate) fn lanes(isa: Isa) -> usize {
     }
 }
 
+/// Asks for the first lines of `row`, up to 2 KiB, in the second-level cache; what follows is found by the hardware.
+#[inline]
+pub(crate) fn prefetch(row: &[f32]) {
+    const LINE: usize = 64 / size_of::<f32>();
+    for line in row.chunks(LINE).take(32) {
+        #[cfg(target_arch = "x86_64")]
+        x86::prefetch(line.as_ptr());
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = line;
+    }
+}
+
 /// Runs a kernel on `isa`.
 pub fn dispatch<K: SimdKernel>(isa: Isa, kernel: K) -> K::Output {
     match isa.0 {

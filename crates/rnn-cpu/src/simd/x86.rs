@@ -20,7 +20,7 @@ pub(super) fn run_avx2<K: SimdKernel>(kernel: K) -> K::Output {
 
 /// See [`Simd::prefetch`].
 #[inline(always)]
-fn prefetch(p: *const f32) {
+pub(super) fn prefetch(p: *const f32) {
     // SAFETY: SSE is part of every x86-64 machine, and a hint may name any address.
     unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
 }
