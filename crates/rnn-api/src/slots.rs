@@ -201,10 +201,11 @@ impl<S: Carried> Slots<S> {
     pub fn scatter(&mut self, ids: &[SlotId], state: &S) -> Result<()> {
         let initial = self.initial()?;
         let indices = self.indices(ids)?;
-        let mut sorted: Vec<SlotId> = ids.to_vec();
+        let mut sorted = indices.clone();
         sorted.sort_unstable();
-        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::value(OP, "ids", "every id once", format!("{:?} twice", pair[0])));
+        let twice = sorted.windows(2).find(|pair| pair[0] == pair[1]);
+        if let Some(id) = twice.and_then(|pair| ids.iter().find(|id| id.index == pair[0])) {
+            return Err(Error::value(OP, "ids", "every id once", format!("{id:?} twice")));
         }
         let mut given = state.detached().parts().arrays;
         let mut rows = Vec::with_capacity(given.len());
@@ -220,7 +221,7 @@ impl<S: Carried> Slots<S> {
                 return Err(Error::shape(OP, format!("state `{name}`"), expected, array.shape()));
             }
             let own = Tensor::from_array(array).transpose(0, 1)?.reshape(&[ids.len(), layers * width])?;
-            rows.push((name.clone(), own.into_array()));
+            rows.push(own.into_array());
         }
         if let Some(name) = given.keys().next() {
             return Err(Error::value(
@@ -231,12 +232,9 @@ impl<S: Carried> Slots<S> {
             ));
         }
         let indices = Array::from_u32(&self.device, &indices, &[ids.len()])?;
-        for (name, own) in rows {
-            if let Some(arena) = self.arenas.get_mut(&name) {
-                embed::scatter(arena, &indices, &own)?;
-            }
-        }
-        Ok(())
+        // Arenas and initial arrays have the same names, so the same order.
+        let mut arenas: Vec<(&mut Array, &Array)> = self.arenas.values_mut().zip(&rows).collect();
+        Ok(embed::scatter_all(&mut arenas, &indices)?)
     }
 
     /// The arrays of a stream, `[L, 1, W]`.

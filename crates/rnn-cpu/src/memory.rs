@@ -229,6 +229,7 @@ impl CpuBuffer {
 impl Deref for CpuBuffer {
     type Target = [f32];
 
+    #[inline]
     fn deref(&self) -> &[f32] {
         &bytemuck::cast_slice(&self.block.lines)[..self.len]
     }

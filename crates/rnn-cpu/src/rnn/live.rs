@@ -46,12 +46,12 @@ impl LiveStack {
 
     /// I
     pub fn inputs(&self) -> usize {
-        self.layers[0].inputs
+        self.layers[0].fixed.inputs
     }
 
     /// H
     pub fn hidden(&self) -> usize {
-        self.layers[0].hidden
+        self.layers[0].fixed.hidden
     }
 
     /// One step on `x` `[I]`; [`LiveStack::output`] has the result.
@@ -80,10 +80,10 @@ impl LiveStack {
     /// Continues from other values of a layer's h and c; c is not read for a cell without.
     pub fn set_state(&mut self, layer: usize, h: &[f32], c: &[f32]) {
         let layer = &mut self.layers[layer];
-        let (hidden, padded) = (layer.hidden, layer.padded);
+        let Fixed { hidden, padded, .. } = layer.fixed;
         let first = usize::from(layer.flipped) * padded;
         layer.memory[first..][..hidden].copy_from_slice(h);
-        if layer.spec.kind.has_cell_state() {
+        if layer.fixed.spec.kind.has_cell_state() {
             layer.memory[2 * padded..][..hidden].copy_from_slice(c);
         }
     }
@@ -96,6 +96,15 @@ impl LiveStack {
 
 /// One layer, with the state of one row.
 struct LiveLayer {
+    fixed: Fixed,
+    /// Two rows of h, a row of c, and the products of all panels.
+    memory: Aligned,
+    /// Whether h is in the second row.
+    flipped: bool,
+}
+
+/// What no step changes.
+struct Fixed {
     spec: CellSpec,
     inputs: usize,
     hidden: usize,
@@ -114,10 +123,6 @@ struct LiveLayer {
     zones: Aligned,
     /// Whether the cell has no options.
     plain: bool,
-    /// Two rows of h, a row of c, and the products of all panels.
-    memory: Aligned,
-    /// Whether h is in the second row.
-    flipped: bool,
 }
 
 /// Panels that are multiplied together.
@@ -169,64 +174,43 @@ impl LiveLayer {
         let memory = Aligned::zeros(3 * padded + count * slots * lanes)?;
         let stride = depth * products * lanes;
         let plain = !zoned && is_plain(&spec, &per_unit);
-        Ok(LiveLayer {
-            spec,
-            inputs,
-            hidden,
-            padded,
-            isa,
-            panels,
-            stride,
-            bias,
-            per_unit,
-            zones,
-            plain,
-            memory,
-            flipped: false,
-        })
+        let fixed = Fixed { spec, inputs, hidden, padded, isa, panels, stride, bias, per_unit, zones, plain };
+        Ok(LiveLayer { fixed, memory, flipped: false })
     }
 
     #[inline(always)]
     fn h(&self) -> &[f32] {
-        &self.memory[usize::from(self.flipped) * self.padded..][..self.hidden]
+        let Fixed { hidden, padded, .. } = self.fixed;
+        &self.memory[usize::from(self.flipped) * padded..][..hidden]
     }
 
     fn c(&self) -> &[f32] {
-        let len = if self.spec.kind.has_cell_state() { self.hidden } else { 0 };
-        &self.memory[2 * self.padded..][..len]
+        let Fixed { spec, hidden, padded, .. } = &self.fixed;
+        let len = if spec.kind.has_cell_state() { *hidden } else { 0 };
+        &self.memory[2 * padded..][..len]
     }
 
     #[inline]
     fn step(&mut self, x: &[f32]) {
-        assert!(x.len() >= self.inputs);
-        let (padded, flipped) = (self.padded, self.flipped);
+        let (fixed, flipped) = (&self.fixed, self.flipped);
         self.flipped = !flipped;
-        let (h, rest) = self.memory.split_at_mut(2 * padded);
-        let (c, tile) = rest.split_at_mut(padded);
-        let (first, second) = h.split_at_mut(padded);
-        let (h_in, h_out) = if flipped { (&*second, first) } else { (&*first, second) };
-        let row = Rows { inputs: self.inputs, hidden: self.hidden, x, h_in, h_out, c, tile };
-        let (panels, stride, isa) = (self.panels.as_ptr(), self.stride, self.isa);
-        let (bias, zones, per_unit) = (&self.bias[..], &self.zones[..], &self.per_unit[..]);
-        let plain = self.plain;
+        let memory = &mut self.memory;
         macro_rules! run {
             ($type:ty, $cell:expr) => {{
                 const GATES: usize = <$type as CellMath>::GATES;
                 const PRODUCTS: usize = panel_products(GATES);
                 const SLOTS: usize = panel_slots(GATES, <$type as CellMath>::LAST_GATE_IN_AUX);
                 // The cell with options is not even made for a plain one: that would take as long as a small product.
-                if plain {
-                    let cell = <$type>::PLAIN;
-                    let step = LiveStep::<_, true, PRODUCTS, SLOTS> { cell, panels, stride, bias, zones, row };
-                    simd::dispatch(isa, step);
+                if fixed.plain {
+                    let call = Call { cell: None::<$type>, fixed, memory, flipped, x };
+                    simd::dispatch(fixed.isa, StepOf::<_, true, PRODUCTS, SLOTS>(call));
                 } else {
-                    let cell = $cell;
-                    let step = LiveStep::<_, false, PRODUCTS, SLOTS> { cell, panels, stride, bias, zones, row };
-                    simd::dispatch(isa, step);
+                    let call = Call { cell: Some($cell), fixed, memory, flipped, x };
+                    simd::dispatch(fixed.isa, StepOf::<_, false, PRODUCTS, SLOTS>(call));
                 }
             }};
         }
-        fused_cell!(&self.spec, per_unit, run)
+        fused_cell!(&fixed.spec, &fixed.per_unit[..], run)
     }
 }
 
@@ -286,6 +270,46 @@ impl Order {
     }
 }
 
+/// What a step is called with: few words, because they pass through memory.
+struct Call<'a, C> {
+    /// Absent for a plain cell.
+    cell: Option<C>,
+    fixed: &'a Fixed,
+    /// As in [`LiveLayer`]
+    memory: &'a mut [f32],
+    flipped: bool,
+    x: &'a [f32],
+}
+
+/// A step of a layer; `PLAIN` if the cell has no options.
+struct StepOf<'a, C, const PLAIN: bool, const NV: usize, const SLOTS: usize>(Call<'a, C>);
+
+impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> SimdKernel
+    for StepOf<'_, C, PLAIN, NV, SLOTS>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Call { cell, fixed, memory, flipped, x } = self.0;
+        let &Fixed { inputs, hidden, padded, stride, .. } = fixed;
+        assert!(x.len() >= inputs);
+        let (h, rest) = memory.split_at_mut(2 * padded);
+        let (c, tile) = rest.split_at_mut(padded);
+        let (first, second) = h.split_at_mut(padded);
+        let (h_in, h_out) = if flipped { (&*second, first) } else { (&*first, second) };
+        let step = LiveStep::<_, PLAIN, NV, SLOTS> {
+            cell: cell.unwrap_or(C::PLAIN),
+            panels: fixed.panels.as_ptr(),
+            stride,
+            bias: &fixed.bias,
+            zones: &fixed.zones,
+            row: Rows { inputs, hidden, x, h_in, h_out, c, tile },
+        };
+        step.run::<S>();
+    }
+}
+
 /// The memory of a step. All rows but `x` are padded.
 struct Rows<'a> {
     /// I
@@ -309,29 +333,57 @@ struct LiveStep<'a, C, const PLAIN: bool, const NV: usize, const SLOTS: usize> {
     row: Rows<'a>,
 }
 
-impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> SimdKernel
-    for LiveStep<'_, C, PLAIN, NV, SLOTS>
-{
-    type Output = ();
+impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> LiveStep<'_, C, PLAIN, NV, SLOTS> {
+    /// Vectors of units in a panel.
+    const GROUPS: usize = NV / C::GATES;
 
     #[inline(always)]
     fn run<S: Simd>(mut self) {
         let count = self.row.h_out.len() / (Self::GROUPS * S::LANES);
-        // An odd panel goes with two others: alone it would leave the multipliers idle half of the time.
-        let odd = if count % 2 == 1 { count.min(MOST_PANELS) } else { 0 };
         // SAFETY: the layer was packed for these sizes, and its memory has a padded row for each array and a tile of all
         // panels; see `LiveLayer::new`.
         unsafe {
-            match odd {
-                0 => {}
-                1 => self.products::<S, 1>(0),
-                _ => self.products::<S, MOST_PANELS>(0),
+            match count {
+                // Known numbers of panels keep the products in registers until the cell has them.
+                1 => return self.panels::<S, 1>(),
+                2 => return self.panels::<S, 2>(),
+                _ => {}
+            }
+            // An odd panel goes with two others: alone it would leave the multipliers idle half of the time.
+            let odd = if count % 2 == 1 { MOST_PANELS } else { 0 };
+            if odd > 0 {
+                self.products::<S, MOST_PANELS>(0);
             }
             for first in (odd..count).step_by(2) {
                 self.products::<S, 2>(first);
             }
-            // One pass over all units for each part of the cell. A unit's own activations wait for each other, so units
-            // that went through the whole cell one vector after the other would leave the processor idle.
+            self.finish::<S>(count);
+        }
+    }
+
+    /// A step of a layer of `P` panels.
+    ///
+    /// # Safety
+    /// As for [`products`](Self::products).
+    #[inline(always)]
+    unsafe fn panels<S: Simd, const P: usize>(&mut self) {
+        // SAFETY: the caller's.
+        unsafe {
+            self.products::<S, P>(0);
+            self.finish::<S>(P);
+        }
+    }
+
+    /// What follows the products of `count` panels. There is one pass over all units for each part of the cell: a unit's own
+    /// activations wait for each other, so units that went through the whole cell one vector after the other would leave the
+    /// processor idle.
+    ///
+    /// # Safety
+    /// The tile has the products of all panels, and all rows are padded.
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&mut self, count: usize) {
+        // SAFETY: the caller's.
+        unsafe {
             if PLAIN && !C::FIRST.is_empty() {
                 for panel in 0..count {
                     self.activate::<S>(panel);
@@ -342,11 +394,6 @@ impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> SimdKe
             }
         }
     }
-}
-
-impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> LiveStep<'_, C, PLAIN, NV, SLOTS> {
-    /// Vectors of units in a panel.
-    const GROUPS: usize = NV / C::GATES;
 
     /// Where a slot of a panel is in the tile.
     #[inline(always)]

@@ -53,29 +53,44 @@ pub(crate) fn rows_by(op: &'static str, table: &Array, [v, e]: [usize; 2], indic
 /// An index twice ([`Error::Value`] with both positions); otherwise as [`gather`]; a table that is not f32, or rows that are
 /// not `[N, E]`. The table is then unchanged.
 pub fn scatter(table: &mut Array, indices: &Array, rows: &Array) -> Result<()> {
+    scatter_all(&mut [(table, rows)], indices)
+}
+
+/// [`scatter`] of rows into several tables at the same indices, which are checked once.
+///
+/// # Errors
+/// As [`scatter`]. All tables are unchanged then, unless a device fails.
+pub fn scatter_all(tables: &mut [(&mut Array, &Array)], indices: &Array) -> Result<()> {
     const OP: &str = "scatter";
-    let &[v, e] = table.dims() else {
-        return Err(Error::Shape {
-            op: OP,
-            arg: "table".into(),
-            expected: "[V, E]".into(),
-            got: table.dims().to_vec(),
-        });
-    };
-    table.expect_dtype(OP, "table", DType::F32)?;
-    indices.expect_device(OP, "indices", table.device())?;
-    rows.expect_device(OP, "rows", table.device())?;
-    check_indices(OP, "indices", indices, v)?;
+    let mut wide = Vec::with_capacity(tables.len());
+    for (table, rows) in tables.iter() {
+        let &[v, e] = table.dims() else {
+            return Err(Error::Shape {
+                op: OP,
+                arg: "table".into(),
+                expected: "[V, E]".into(),
+                got: table.dims().to_vec(),
+            });
+        };
+        table.expect_dtype(OP, "table", DType::F32)?;
+        indices.expect_device(OP, "indices", table.device())?;
+        rows.expect_device(OP, "rows", table.device())?;
+        check_indices(OP, "indices", indices, v)?;
+        let rows = widen(OP, "rows", rows)?;
+        rows.expect_dims(OP, "rows", "[N, E]", &[indices.len(), e])?;
+        wide.push((rows, [v, e]));
+    }
     indices.expect_dims(OP, "indices", "[N]", &[indices.len()])?;
     expect_once(OP, host_indices(OP, "indices", indices)?)?;
-    let rows = widen(OP, "rows", rows)?;
-    rows.expect_dims(OP, "rows", "[N, E]", &[indices.len(), e])?;
-    let device = table.device().clone();
-    on_device!(
-        &device,
-        Cpu(_) => cpu::embed::scatter(table.cpu_mut(), rows.cpu(), indices.cpu(), [indices.len(), e]),
-        Gpu(dev) => gpu::embed::scatter(dev, table.gpu_mut(), rows.gpu(), indices.gpu(), [indices.len(), e, v]),
-    )
+    for ((table, _), (rows, [v, e])) in tables.iter_mut().zip(&wide) {
+        let device = table.device().clone();
+        on_device!(
+            &device,
+            Cpu(_) => cpu::embed::scatter(table.cpu_mut(), rows.cpu(), indices.cpu(), [indices.len(), *e]),
+            Gpu(dev) => gpu::embed::scatter(dev, table.gpu_mut(), rows.gpu(), indices.gpu(), [indices.len(), *e, *v]),
+        )?;
+    }
+    Ok(())
 }
 
 /// Refuses an index that comes twice: which row would win is not defined.
