@@ -12,7 +12,7 @@ const PANEL: [f64; 2] = [440.0, 330.0];
 const PLANE: [f64; 4] = [62.0, 420.0, 34.0, 270.0];
 const HEAD: f64 = 56.0;
 /// Milliseconds on the vertical axis, which is logarithmic.
-const TICKS: [f64; 10] = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
+const TICKS: [f64; 13] = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0];
 
 pub(crate) fn svg(points: &[Point]) -> Result<String, Error> {
     let mut units: Vec<usize> = points.iter().map(|point| point.units).collect();

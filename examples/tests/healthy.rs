@@ -27,7 +27,7 @@ const RUNS: [(&str, &str); 24] = [
     ("describe", "describe"),
     ("feedforward", "feedforward --data @digits8x8/digits.csv.gz --train 1437"),
     ("forecast", "forecast"),
-    ("forecast_airline", "forecast --data @series/Airline.csv"),
+    ("forecast_airline", "forecast --data @series/Airline.csv --column Passengers"),
     ("image_rows", "image_rows"),
     ("image_rows_digits", "image_rows --data @digits8x8/digits.csv.gz --train 1437"),
     ("image_patches_digits", "image_rows --data @digits8x8/digits.csv.gz --train 1437 --patch 2"),
