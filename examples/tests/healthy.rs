@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Names of the runs, and their command lines after the name of the example. `@` is the folder of data.
-const RUNS: [(&str, &str); 24] = [
+const RUNS: [(&str, &str); 23] = [
     ("amp", "amp"),
     ("char_lm", "char_lm"),
     ("char_lm_shakespeare", "char_lm --text @tinyshakespeare/input.txt --epochs 1"),
@@ -27,7 +27,6 @@ const RUNS: [(&str, &str); 24] = [
     ("describe", "describe"),
     ("feedforward", "feedforward --data @digits8x8/digits.csv.gz --train 1437"),
     ("forecast", "forecast"),
-    ("forecast_airline", "forecast --data @series/Airline.csv --column Passengers"),
     ("image_rows", "image_rows"),
     ("image_rows_digits", "image_rows --data @digits8x8/digits.csv.gz --train 1437"),
     ("image_patches_digits", "image_rows --data @digits8x8/digits.csv.gz --train 1437 --patch 2"),

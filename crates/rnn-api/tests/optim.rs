@@ -331,6 +331,9 @@ fn a_range_test_suggests_a_rate_and_restores(device: &Device) {
     assert!((5e-4..0.2).contains(&suggestion), "{suggestion}");
     assert!(range.lowest_loss.unwrap() >= suggestion);
     assert!(range.trials.windows(2).all(|pair| pair[0].lr < pair[1].lr));
+    let drawing = range.svg();
+    assert_eq!(drawing.matches("<circle").count(), range.trials.len());
+    assert!(drawing.contains(&format!("suggested rate: {suggestion:.2e}")) && !drawing.contains("NaN"));
 
     // A loss that explodes ends the test; another error passes, and everything is put back, too.
     let mut k = 0;
@@ -341,6 +344,13 @@ fn a_range_test_suggests_a_rate_and_restores(device: &Device) {
     });
     let exploding = exploding.unwrap();
     assert!(exploding.diverged && exploding.trials.len() == 8 && exploding.suggestion.is_some());
+    // One trial has no range, none has no axes.
+    for few in [1, 0] {
+        let mut range = exploding.clone();
+        range.trials.truncate(few);
+        let drawing = range.svg();
+        assert!(drawing.ends_with("</svg>\n") && !drawing.contains("NaN") && !drawing.contains("inf"));
+    }
     let failed = LrRangeTest::new().run(&model, &mut adam, |adam| {
         adam.step(&model.loss(device, 1)?.backward()?)?;
         model.loss(device, 2)?.reshape(&[7])?.item()

@@ -12,6 +12,7 @@ mod ledger;
 mod loss_scale;
 mod optimizer;
 mod plateau;
+mod range_plot;
 mod range_test;
 mod restore;
 mod rule;
