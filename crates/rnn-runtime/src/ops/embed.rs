@@ -19,17 +19,23 @@ use rnn_gpu as gpu;
 /// table that is not `[V, E]`; wrong element types or devices.
 pub fn gather(table: &Array, indices: &Array) -> Result<Array> {
     const OP: &str = "gather";
-    let &[v, e] = table.dims() else {
-        return Err(Error::Shape {
-            op: OP,
-            arg: "table".into(),
-            expected: "[V, E]".into(),
-            got: table.dims().to_vec(),
-        });
-    };
+    let [v, e] = table_sizes(OP, table)?;
     indices.expect_device(OP, "indices", table.device())?;
     check_indices(OP, "indices", indices, v)?;
     rows_by(OP, table, [v, e], indices)
+}
+
+/// V and E of a table `[V, E]`.
+fn table_sizes(op: &'static str, table: &Array) -> Result<[usize; 2]> {
+    match *table.dims() {
+        [v, e] => Ok([v, e]),
+        _ => Err(Error::Shape {
+            op,
+            arg: "table".into(),
+            expected: "[V, E]".into(),
+            got: table.dims().to_vec(),
+        }),
+    }
 }
 
 /// [`gather`] without checks: zeros where an index is not below v.
@@ -64,14 +70,7 @@ pub fn scatter_all(tables: &mut [(&mut Array, &Array)], indices: &Array) -> Resu
     const OP: &str = "scatter";
     let mut wide = Vec::with_capacity(tables.len());
     for (table, rows) in tables.iter() {
-        let &[v, e] = table.dims() else {
-            return Err(Error::Shape {
-                op: OP,
-                arg: "table".into(),
-                expected: "[V, E]".into(),
-                got: table.dims().to_vec(),
-            });
-        };
+        let [v, e] = table_sizes(OP, table)?;
         table.expect_dtype(OP, "table", DType::F32)?;
         indices.expect_device(OP, "indices", table.device())?;
         rows.expect_device(OP, "rows", table.device())?;
