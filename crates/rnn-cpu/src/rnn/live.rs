@@ -6,6 +6,8 @@
 //! vectors. Padding costs nothing, because vectors are computed whole anyway, and a masked store would delay the next
 //! step's loads.
 
+mod order;
+
 use super::super::cells::{CellMath, Element, Row, RowMemory, RowNoise, Slots, fused_cell};
 use super::super::memory::{Aligned, CpuBuffer, CpuDevice};
 use super::super::simd::{self, Isa, Simd, SimdKernel, vecmath};
@@ -13,6 +15,7 @@ use super::super::tile::multiply_panels;
 use super::pack::{
     DriverWeights, ForwardWeights, LayerWeights, PanelRow, Sizes, panel_products, panel_slots,
 };
+use order::{Order, best_isa};
 use rnn_base::error::Result;
 use rnn_kernels::cell::{CellSpec, Regularization};
 use std::ptr::null;
@@ -202,11 +205,13 @@ impl LiveLayer {
                 const SLOTS: usize = panel_slots(GATES, <$type as CellMath>::LAST_GATE_IN_AUX);
                 // The cell with options is not even made for a plain one: that would take as long as a small product.
                 if fixed.plain {
-                    let call = Call { cell: None::<$type>, fixed, memory, flipped, x };
-                    simd::dispatch(fixed.isa, StepOf::<_, true, PRODUCTS, SLOTS>(call));
+                    let cell = None::<$type>;
+                    let call = Call::<_, true, PRODUCTS, SLOTS> { cell, fixed, memory, flipped, x };
+                    simd::dispatch(fixed.isa, call);
                 } else {
-                    let call = Call { cell: Some($cell), fixed, memory, flipped, x };
-                    simd::dispatch(fixed.isa, StepOf::<_, false, PRODUCTS, SLOTS>(call));
+                    let cell = Some($cell);
+                    let call = Call::<_, false, PRODUCTS, SLOTS> { cell, fixed, memory, flipped, x };
+                    simd::dispatch(fixed.isa, call);
                 }
             }};
         }
@@ -224,54 +229,8 @@ fn is_plain(spec: &CellSpec, per_unit: &[f32]) -> bool {
     fused_cell!(spec, per_unit, compare)
 }
 
-/// Shorter vectors where long ones would be half empty at the end. The bits are the same.
-fn best_isa(given: Isa, hidden: usize) -> Isa {
-    match given.halved() {
-        Some(isa)
-            if hidden.next_multiple_of(simd::lanes(isa)) < hidden.next_multiple_of(simd::lanes(given)) =>
-        {
-            isa
-        }
-        _ => given,
-    }
-}
-
-/// The order of values in panels: `[panel][row][group][vector][lane]`, units by panel, group and lane.
-#[derive(Clone, Copy)]
-struct Order {
-    groups: usize,
-    hidden: usize,
-    rows: usize,
-    /// Vectors of a group.
-    vectors: usize,
-}
-
-impl Order {
-    /// Where a value of a unit is.
-    fn place(&self, lanes: usize, unit: usize, row: usize, vector: usize) -> usize {
-        let (group, lane) = (unit / lanes, unit % lanes);
-        let row = group / self.groups * self.rows + row;
-        ((row * self.groups + group % self.groups) * self.vectors + vector) * lanes + lane
-    }
-
-    /// Panels of vectors of one length as panels of another.
-    fn repack(&self, device: &CpuDevice, values: &[f32], [from, to]: [usize; 2]) -> Result<CpuBuffer> {
-        let panels = self.hidden.div_ceil(self.groups * to);
-        let mut out = device.alloc_zeroed(panels * self.rows * self.groups * self.vectors * to)?;
-        let all = out.make_mut()?;
-        for unit in 0..self.hidden {
-            for row in 0..self.rows {
-                for vector in 0..self.vectors {
-                    all[self.place(to, unit, row, vector)] = values[self.place(from, unit, row, vector)];
-                }
-            }
-        }
-        Ok(out)
-    }
-}
-
-/// What a step is called with: few words, because they pass through memory.
-struct Call<'a, C> {
+/// A step as it is called, with few words, because they pass through memory; `PLAIN` if the cell has no options.
+struct Call<'a, C, const PLAIN: bool, const NV: usize, const SLOTS: usize> {
     /// Absent for a plain cell.
     cell: Option<C>,
     fixed: &'a Fixed,
@@ -281,17 +240,14 @@ struct Call<'a, C> {
     x: &'a [f32],
 }
 
-/// A step of a layer; `PLAIN` if the cell has no options.
-struct StepOf<'a, C, const PLAIN: bool, const NV: usize, const SLOTS: usize>(Call<'a, C>);
-
 impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> SimdKernel
-    for StepOf<'_, C, PLAIN, NV, SLOTS>
+    for Call<'_, C, PLAIN, NV, SLOTS>
 {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Call { cell, fixed, memory, flipped, x } = self.0;
+        let Call { cell, fixed, memory, flipped, x } = self;
         let &Fixed { inputs, hidden, padded, stride, .. } = fixed;
         assert!(x.len() >= inputs);
         let (h, rest) = memory.split_at_mut(2 * padded);
