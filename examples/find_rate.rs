@@ -1,21 +1,23 @@
-//! Finds a learning rate: takes some hundred training steps at rising rates, suggests one, and draws the curve.
+//! Finds a learning rate for `char_lm`: takes some hundred training steps at rising rates, suggests one, and draws the curve.
 //!
 //! ```sh
 //! cargo run --release --example find_rate -- --svg rate.svg
 //! cargo run --release --example find_rate -- --text input.txt --cell gru --hidden 256 --optimizer sgd
 //! ```
 
+#[allow(dead_code, reason = "char_lm also saves and traces it")]
+#[path = "char_lm/model.rs"]
+mod model;
+
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
+use model::{CharLm, ModelConfig};
 use rnn_api::data::{StreamConfig, Streams, VocabularyConfig, read_text};
-use rnn_api::nn::ForwardArgs;
 use rnn_api::optim::{LrRange, LrRangeTest};
 use rnn_api::prelude::*;
-use rnn_examples::cell::{Cell, config};
-use rnn_examples::common::print_result;
+use rnn_examples::cell::Cell;
 use rnn_examples::flag::{positive, size};
 use std::path::PathBuf;
-use std::time::Instant;
 
 /// The optimizers that can be tried.
 #[derive(Clone, Copy, ValueEnum)]
@@ -35,6 +37,8 @@ struct Args {
     cell: Cell,
     #[arg(long, default_value_t = 128, value_parser = size)]
     hidden: usize,
+    #[arg(long, default_value_t = 1, value_parser = size)]
+    layers: usize,
     #[arg(long, default_value_t = 32, value_parser = size)]
     batch: usize,
     #[arg(long, value_enum, default_value = "adam")]
@@ -58,24 +62,10 @@ struct Args {
     seed: u64,
 }
 
-struct Predictor {
-    embedding: Embedding,
-    rnn: AnyRnn,
-    head: Linear,
-}
-module!(Predictor { embedding, rnn, head });
-
-impl Predictor {
-    fn loss(&self, x: &Tensor, y: &Tensor) -> rnn_api::Result<Tensor> {
-        let hidden = self.rnn.forward_with(&self.embedding.forward(x)?, ForwardArgs::default())?.y;
-        self.head.forward(&hidden)?.cross_entropy(y)
-    }
-}
-
 /// Runs the test with one optimizer. The batches come in turn, again and again.
 fn test(
     args: &Args,
-    model: &Predictor,
+    model: &CharLm,
     optimizer: &mut impl Optimizer,
     batches: &[(Tensor, Tensor)],
 ) -> Result<LrRange> {
@@ -85,14 +75,14 @@ fn test(
     Ok(test.run(model, optimizer, |optimizer| {
         let (x, y) = &batches[next % batches.len()];
         next += 1;
-        let loss = model.loss(x, y)?;
+        let loss = model.forward(x, None)?.0.cross_entropy(y)?;
         optimizer.step(&loss.backward()?)?;
         loss.item()
     })?)
 }
 
 fn main() -> Result<()> {
-    let (args, started) = (Args::parse(), Instant::now());
+    let args = Args::parse();
     let device = Device::from_name(&args.device)?;
     let text = match &args.text {
         Some(path) => read_text(path)?,
@@ -105,12 +95,15 @@ fn main() -> Result<()> {
         .take(args.tries)
         .map(|chunk| Ok((chunk.x.to_tensor(&device)?, chunk.y.to_tensor(&device)?)))
         .collect();
-    let (width, seed) = (64, args.seed);
-    let model = Predictor {
-        embedding: EmbeddingConfig::new(vocabulary.len(), width).init(&device, seed)?,
-        rnn: config!(args.cell, width, args.hidden).init(&device, seed + 1)?,
-        head: LinearConfig::new(args.hidden, vocabulary.len()).init(&device, seed + 2)?,
+    let config = ModelConfig {
+        cell: args.cell,
+        symbols: vocabulary.len(),
+        embedding: 64,
+        hidden: args.hidden,
+        layers: args.layers,
+        dropout: 0.0,
     };
+    let model = CharLm::new(config, &device, args.seed)?;
     let batches = batches?;
     let range = match args.optimizer {
         Choice::Adam => test(&args, &model, &mut AdamConfig::new(1e-3).init(&model)?, &batches)?,
@@ -128,6 +121,5 @@ fn main() -> Result<()> {
     let show = |rate: Option<f64>| rate.map_or("none".into(), |rate| format!("{rate:.1e}"));
     println!("suggested rate: {}, where the loss falls fastest", show(range.suggestion));
     println!("highest useful rate: {}, where the loss is lowest", show(range.lowest_loss));
-    print_result("lr", range.suggestion.unwrap_or(f64::NAN), args.min_lr, started);
     Ok(())
 }
