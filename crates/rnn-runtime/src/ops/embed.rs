@@ -81,12 +81,14 @@ pub fn scatter_all(tables: &mut [(&mut Array, &Array)], indices: &Array) -> Resu
     }
     indices.expect_dims(OP, "indices", "[N]", &[indices.len()])?;
     expect_once(OP, host_indices(OP, "indices", indices)?)?;
-    for ((table, _), (rows, [v, e])) in tables.iter_mut().zip(&wide) {
+    let n = indices.len();
+    for ((table, _), (rows, sizes)) in tables.iter_mut().zip(&wide) {
         let device = table.device().clone();
+        let e = sizes[1];
         on_device!(
             &device,
-            Cpu(_) => cpu::embed::scatter(table.cpu_mut(), rows.cpu(), indices.cpu(), [indices.len(), *e]),
-            Gpu(dev) => gpu::embed::scatter(dev, table.gpu_mut(), rows.gpu(), indices.gpu(), [indices.len(), *e, *v]),
+            Cpu(_) => cpu::embed::scatter(table.cpu_mut(), rows.cpu(), indices.cpu(), [n, e]),
+            Gpu(dev) => gpu::embed::scatter(dev, table.gpu_mut(), rows.gpu(), indices.gpu(), [n, e, sizes[0]]),
         )?;
     }
     Ok(())
