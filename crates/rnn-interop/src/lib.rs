@@ -34,7 +34,7 @@ mod graph;
 #[cfg(feature = "keras")]
 pub mod keras;
 mod kind;
-#[cfg(feature = "keras")]
+#[cfg(feature = "nam")]
 pub mod nam;
 #[cfg(feature = "onnx")]
 pub mod onnx;
