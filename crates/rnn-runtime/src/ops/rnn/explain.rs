@@ -1,6 +1,6 @@
 //! Report on a recurrent stack's plans and memory on a device.
 
-use super::memory::LayerSizes;
+use super::memory::{LayerSizes, all_bytes};
 use super::pack::check_spec;
 use super::parts::{self, Parts};
 use super::sequences::check_sizes;
@@ -117,15 +117,7 @@ impl Device {
         let layers = (0..spec.num_layers)
             .map(|n| LayerSizes::new(spec, n, [steps, batch], on))
             .collect::<Result<Vec<_>>>()?;
-        // A single layer's sizes are below 2^62, see `StackSpec::check`; those of all layers may not be.
-        let bytes = |elements: u128| {
-            u64::try_from(4 * elements).map_err(|_| Error::TooLarge {
-                op: OP,
-                what: format!("a pass of {steps} steps and {batch} rows over {} layers", spec.num_layers),
-                needed: 4 * elements,
-                limit: u64::MAX,
-            })
-        };
+        let bytes = |elements: u128| all_bytes(OP, spec, [steps, batch], elements);
         let each = |size: &dyn Fn(&LayerSizes) -> usize| -> Vec<u128> {
             layers.iter().map(|layer| size(layer) as u128).collect()
         };

@@ -37,6 +37,7 @@ pub use explain::Explanation;
 pub use flow::{StateFlow, backward_with_flow, flow_problem, forward_for_flow};
 pub use forward::{forward, forward_in_parts};
 pub use live::{host_values, host_values_mut, live_problem, live_stack};
+pub use memory::kept_bytes;
 pub use pack::pack;
 pub use packed::Packed;
 pub use parts::Parts;
