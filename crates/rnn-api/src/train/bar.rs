@@ -8,6 +8,8 @@ const BAR: std::ops::RangeInclusive<usize> = 10..=30;
 
 /// What a line shows of a run.
 pub(super) struct View<'a> {
+    /// The number of the epoch, from 1, and how many there are.
+    pub(super) epoch: Option<[u64; 2]>,
     pub(super) step: u64,
     pub(super) total: u64,
     pub(super) loss: Option<f32>,
@@ -22,6 +24,7 @@ pub(super) struct View<'a> {
 enum Without {
     Nothing,
     Baseline,
+    Epoch,
     Rate,
     TimeLeft,
     Loss,
@@ -32,9 +35,9 @@ impl View<'_> {
     /// A line of fewer than `columns` columns: with all of them, some terminals begin a new line. The position, and the
     /// score if there is one, are always there; a score that is too long is cut.
     pub(super) fn line(&self, columns: usize) -> String {
-        use Without::{Bar, Baseline, Loss, Nothing, Rate, TimeLeft};
+        use Without::{Bar, Baseline, Epoch, Loss, Nothing, Rate, TimeLeft};
         let room = columns.saturating_sub(1);
-        for without in [Nothing, Baseline, Rate, TimeLeft, Loss] {
+        for without in [Nothing, Baseline, Epoch, Rate, TimeLeft, Loss] {
             let text = self.text(without);
             let left = room.saturating_sub(measure_text_width(&text) + 1);
             if left >= *BAR.start() {
@@ -61,7 +64,9 @@ impl View<'_> {
             .map(|seconds| format!("{} left", clock(seconds)));
         let parts: Vec<String> = [loss, score, rate, left].into_iter().flatten().collect();
         let (step, total) = (self.step, self.total);
-        format!("{step}/{total} {}", parts.join(", ")).trim_end().to_string()
+        let epoch = self.epoch.filter(|_| without < Without::Epoch);
+        let epoch = epoch.map(|[epoch, epochs]| format!("epoch {epoch}/{epochs}, step ")).unwrap_or_default();
+        format!("{epoch}{step}/{total} {}", parts.join(", ")).trim_end().to_string()
     }
 
     /// `[====>   ]`, in ASCII, which has one width in every terminal.
@@ -90,6 +95,7 @@ mod tests {
 
     fn line(columns: usize, score: &Score) -> String {
         let view = View {
+            epoch: Some([2, 5]),
             step: 4987,
             total: 19950,
             loss: Some(1.23456),
@@ -103,9 +109,9 @@ mod tests {
     #[test]
     fn lines_say_what_there_is_room_for() {
         let score = Score::min("nats", 1.5).with_baseline(2.474);
-        let all = "[======>                     ] 4987/19950 loss 1.2346, nats 1.5000 (baseline 2.4740), \
-                   152.0 steps/s, 1:38 left";
-        assert_eq!(line(120, &score), all);
+        let all = "[======>                     ] epoch 2/5, step 4987/19950 loss 1.2346, \
+                   nats 1.5000 (baseline 2.4740), 152.0 steps/s, 1:38 left";
+        assert_eq!(line(140, &score), all);
         let usual = "[===>           ] 4987/19950 loss 1.2346, nats 1.5000, 152.0 steps/s, 1:38 left";
         assert_eq!(line(80, &score), usual);
         assert_eq!(line(60, &score), "[==>       ] 4987/19950 loss 1.2346, nats 1.5000, 1:38 left");
@@ -131,7 +137,8 @@ mod tests {
     #[test]
     fn the_ends_of_a_run() {
         let at = |step, total| {
-            View { step, total, loss: None, score: None, steps_per_second: 0.0, left: None }.line(40)
+            View { epoch: None, step, total, loss: None, score: None, steps_per_second: 0.0, left: None }
+                .line(40)
         };
         assert_eq!(at(0, 8), "[                     ] 0/8 0.0 steps/s");
         assert_eq!(at(8, 8), "[=====================] 8/8 0.0 steps/s");

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write, stderr};
 use web_time::Instant;
 
-/// Shows a run on standard error. In a terminal it is a bar with position, loss, last score and its baseline, steps per
+/// Shows a run on standard error. In a terminal it is a bar with epoch, step, loss, last score and its baseline, steps per
 /// second and remaining time, as far as there are columns for them; a line for each epoch stands above. At the end the bar
 /// goes, and a line says how the run ended. Elsewhere, such as in a file, it is a line for each epoch. Without this callback
 /// nothing is shown.
@@ -18,6 +18,8 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     total: u64,
     epochs: u64,
+    /// The number of the epoch, from 1; 0 before the first step.
+    epoch: u64,
     first_step: u64,
     step: u64,
     started: Option<Instant>,
@@ -49,6 +51,7 @@ impl Progress {
         let Some(bar) = &self.bar else { return };
         let done = self.step.saturating_sub(self.first_step);
         let view = View {
+            epoch: (self.epoch > 0).then_some([self.epoch, self.epochs]),
             step: self.step,
             total: self.total,
             loss: self.loss,
@@ -95,6 +98,7 @@ impl Progress {
 
     fn step(&mut self, report: &StepReport) {
         self.step = report.step;
+        self.epoch = report.epoch + 1;
         let mean = self.loss.map_or(report.loss, |mean| mean + 0.05 * (report.loss - mean));
         self.loss = Some(mean);
         self.draw();
