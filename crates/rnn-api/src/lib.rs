@@ -58,6 +58,7 @@ mod slots;
 mod snapshot;
 mod tensor;
 pub mod train;
+mod units;
 mod warm_up;
 
 pub use autograd::{Gradients, Leaf, LeafId, backward, is_grad_enabled, no_grad};
@@ -99,7 +100,8 @@ pub mod prelude {
     pub use crate::nn::{
         Attended, Attention, AttentionConfig, AttentionMemory, Dropout, DropoutConfig, Embedding,
         EmbeddingConfig, ForgetBias, ForwardArgs, HiddenState, Layer, LayerNorm, LayerNormConfig, Lengths,
-        Linear, LinearConfig, ModelConfig, Module, RecurrentState, Resets, Sequential, Setting, Trace,
+        Linear, LinearConfig, ModelConfig, Module, RecurrentState, Resets, Sequential, Setting, Summary,
+        Trace, summary,
     };
     pub use crate::optim::rules::*;
     pub use crate::optim::{

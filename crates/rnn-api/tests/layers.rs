@@ -2,12 +2,15 @@
 
 #[path = "../../rnn-runtime/tests/common/mod.rs"]
 mod common;
+#[path = "layers/summary.rs"]
+mod summary;
 
 use common::device_test;
 use rnn_api::prelude::*;
 use rnn_api::{Error, backward};
 use rnn_testing::compare::{Tolerance, assert_close};
 use rnn_testing::data::{to_f64, uniform};
+use summary::*;
 
 fn main() {
     common::run(vec![
@@ -25,6 +28,10 @@ fn main() {
         device_test!(modules_name_their_parts),
         device_test!(frozen_parameters_get_no_gradient),
         device_test!(parameters_keep_their_shape),
+        device_test!(a_summary_counts_by_definition),
+        device_test!(a_traced_summary_sees_the_calls),
+        device_test!(a_summary_is_a_table),
+        device_test!(summaries_refuse_other_shapes),
     ]);
 }
 

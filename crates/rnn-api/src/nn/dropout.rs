@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::live::PipelineBuilder;
 use crate::nn::builder::Builder;
-use crate::nn::{DROPOUT_STREAM, Draws, Layer, Mode, Module, Visitor};
+use crate::nn::{DROPOUT_STREAM, Draws, Layer, LayerKind, Mode, Module, Visitor};
 use crate::tensor::Tensor;
 use rnn_runtime::ops::dropout::DropoutMask;
 use rnn_runtime::{Device, RngKey};
@@ -49,6 +49,7 @@ pub struct Dropout {
 
 impl Module for Dropout {
     fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.layer(LayerKind::Dropout { probability: self.probability });
         visitor.mode(&self.mode);
         visitor.draws(&self.draws);
     }

@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::init::{Init, InitShape};
-use crate::nn::Layer;
 use crate::nn::builder::{Builder, Planned};
+use crate::nn::{Layer, LayerKind, Module, Visitor, calls};
 use crate::param::Param;
 use crate::tensor::Tensor;
 use rnn_runtime::Device;
@@ -64,7 +64,12 @@ pub struct Embedding {
     pub weight: Param,
 }
 
-crate::module!(Embedding { weight });
+impl Module for Embedding {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.layer(self.kind());
+        visitor.module("weight", &self.weight);
+    }
+}
 
 impl Embedding {
     /// Maps indices of any shape (see [`Tensor::from_indices`]) to `[.., E]`.
@@ -72,7 +77,15 @@ impl Embedding {
     /// # Errors
     /// An index outside `0..V`, values that are not indices, another device.
     pub fn forward(&self, indices: &Tensor) -> Result<Tensor> {
-        self.weight.value().gather(indices)
+        let rows = self.weight.value().gather(indices)?;
+        calls::note(&self.weight, self.kind(), indices, &rows);
+        Ok(rows)
+    }
+
+    fn kind(&self) -> LayerKind {
+        let dims = self.weight.shape().dims();
+        let size = |axis: usize| dims.get(axis).copied().unwrap_or(0);
+        LayerKind::Embedding { num_embeddings: size(0), embedding_size: size(1) }
     }
 }
 

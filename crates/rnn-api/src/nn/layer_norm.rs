@@ -1,8 +1,8 @@
 //! Layer normalisation.
 
 use crate::error::Result;
-use crate::nn::Layer;
 use crate::nn::builder::{Builder, Planned};
+use crate::nn::{Layer, LayerKind, Module, Visitor, calls};
 use crate::param::Param;
 use crate::tensor::Tensor;
 use rnn_runtime::Device;
@@ -65,7 +65,13 @@ pub struct LayerNorm {
     eps: f32,
 }
 
-crate::module!(LayerNorm { weight, bias });
+impl Module for LayerNorm {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.layer(self.kind());
+        visitor.module("weight", &self.weight);
+        visitor.module("bias", &self.bias);
+    }
+}
 
 impl LayerNorm {
     /// Normalises `[.., C]`; the shape stays the same.
@@ -76,7 +82,13 @@ impl LayerNorm {
         let [(weight, _), (bias, _)] = &Param::snapshot_all(&[&self.weight, &self.bias])[..] else {
             unreachable!("two parameters")
         };
-        x.layer_norm(weight, bias, self.eps)
+        let y = x.layer_norm(weight, bias, self.eps)?;
+        calls::note(&self.weight, self.kind(), x, &y);
+        Ok(y)
+    }
+
+    fn kind(&self) -> LayerKind {
+        LayerKind::LayerNorm { size: self.weight.len() }
     }
 }
 

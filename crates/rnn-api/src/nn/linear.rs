@@ -3,8 +3,8 @@
 use crate::error::Result;
 use crate::init::{Init, InitShape};
 use crate::live::PipelineBuilder;
-use crate::nn::Layer;
 use crate::nn::builder::{Builder, Planned};
+use crate::nn::{Layer, LayerKind, Module, Visitor, calls};
 use crate::param::Param;
 use crate::tensor::Tensor;
 use rnn_runtime::Device;
@@ -89,7 +89,13 @@ pub struct Linear {
     pub bias: Option<Param>,
 }
 
-crate::module!(Linear { weight, bias });
+impl Module for Linear {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.layer(self.kind());
+        visitor.module("weight", &self.weight);
+        visitor.module("bias", &self.bias);
+    }
+}
 
 impl Linear {
     /// Maps `[.., I]` to `[.., O]`.
@@ -98,11 +104,19 @@ impl Linear {
     /// Another last axis, another device, or index data.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let params: Vec<&Param> = [&self.weight].into_iter().chain(&self.bias).collect();
-        match &Param::snapshot_all(&params)[..] {
-            [(weight, _), (bias, _)] => x.linear(weight, Some(bias)),
-            [(weight, _), ..] => x.linear(weight, None),
+        let y = match &Param::snapshot_all(&params)[..] {
+            [(weight, _), (bias, _)] => x.linear(weight, Some(bias))?,
+            [(weight, _), ..] => x.linear(weight, None)?,
             [] => unreachable!("there is a weight"),
-        }
+        };
+        calls::note(&self.weight, self.kind(), x, &y);
+        Ok(y)
+    }
+
+    fn kind(&self) -> LayerKind {
+        let dims = self.weight.shape().dims();
+        let size = |axis: usize| dims.get(axis).copied().unwrap_or(0);
+        LayerKind::Linear { input_size: size(1), output_size: size(0) }
     }
 }
 

@@ -2,12 +2,14 @@
 
 mod attention;
 mod builder;
+mod calls;
 mod cell;
 pub(crate) mod config;
 mod decoding;
 mod dropout;
 mod embedding;
 pub(crate) mod inspect;
+mod kind;
 mod layer_norm;
 mod layers;
 mod linear;
@@ -21,6 +23,7 @@ mod sequences;
 mod sequential;
 mod state;
 mod stream;
+mod summary;
 
 pub use attention::{Attended, Attention, AttentionConfig, AttentionMemory, AttentionScore};
 pub use config::cells::*;
@@ -28,6 +31,7 @@ pub use config::{ForgetBias, RecurrentCell, RecurrentConfig};
 pub use decoding::Decoding;
 pub use dropout::{Dropout, DropoutConfig};
 pub use embedding::{Embedding, EmbeddingConfig};
+pub use kind::LayerKind;
 pub use layer_norm::{LayerNorm, LayerNormConfig};
 pub use layers::RecurrentLayer;
 pub use linear::{Linear, LinearConfig};
@@ -42,6 +46,7 @@ pub use sequential::{Layer, Sequential};
 pub(crate) use state::sealed;
 pub use state::{HiddenState, RecurrentState, StackState};
 pub use stream::RecurrentStream;
+pub use summary::{LayerCalls, LayerSummary, Summary, summary};
 
 /// Streams of random draws, one per purpose, so that one seed serves a whole layer.
 pub(crate) const WEIGHTS_STREAM: u32 = 1;

@@ -1,6 +1,7 @@
 //! [`Module`]: layers and models with parameters.
 
 use crate::error::{Error, Result};
+use crate::nn::LayerKind;
 use crate::nn::mode::{Draws, Mode};
 use crate::param::{Param, pinned};
 use crate::tensor::Tensor;
@@ -8,7 +9,10 @@ use rnn_runtime::{Array, Device, Shape};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A part of a module that a visit finds.
+#[non_exhaustive]
 pub enum Found<'a> {
+    /// A layer, or a struct of layers. Its parts follow.
+    Layer(LayerKind),
     /// A parameter.
     Param(&'a Param),
     /// The training switch of one layer.
@@ -42,6 +46,11 @@ impl Visitor<'_> {
     /// Visits a parameter.
     pub fn param(&mut self, name: &str, param: &Param) {
         self.at(name, |visitor| (visitor.visit)(&visitor.path, Found::Param(param)));
+    }
+
+    /// Says what the module is, before its parts are visited.
+    pub fn layer(&mut self, kind: LayerKind) {
+        (self.visit)(&self.path, Found::Layer(kind));
     }
 
     /// Visits a training switch.
@@ -357,6 +366,7 @@ macro_rules! module {
     ($name:ident { $($field:ident),* $(,)? }) => {
         impl $crate::nn::Module for $name {
             fn visit(&self, visitor: &mut $crate::nn::Visitor<'_>) {
+                visitor.layer($crate::nn::LayerKind::Struct(stringify!($name)));
                 $(visitor.module(stringify!($field), &self.$field);)*
             }
         }

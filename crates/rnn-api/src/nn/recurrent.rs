@@ -4,6 +4,7 @@ use crate::autograd::{is_grad_enabled, no_grad};
 use crate::error::{Error, Result};
 use crate::functional::rnn::{CellTensors, StackInput, StackTensors, stack};
 use crate::nn::builder::Builder;
+use crate::nn::calls;
 use crate::nn::cell::{Cell, cell_weights, drop_weights, planned};
 use crate::nn::config::{ForgetBias, Parts};
 use crate::nn::inspect;
@@ -11,7 +12,7 @@ use crate::nn::observe::{self, FlowSink, Observer, SeenFlow, SeenPass};
 use crate::nn::output::{RecurrentOutput, Trace};
 use crate::nn::sequences::{ForwardArgs, Lengths, Resets};
 use crate::nn::state::{RecurrentState, expect_state_room};
-use crate::nn::{DROPOUT_STREAM, Draws, Mode, Module, Visitor, WEIGHT_DROPOUT_STREAM};
+use crate::nn::{DROPOUT_STREAM, Draws, LayerKind, Mode, Module, Visitor, WEIGHT_DROPOUT_STREAM};
 use crate::param::Param;
 use crate::tensor::Tensor;
 use rnn_kernels::cell::{Direction, StackSpec, Storage, WeightFormat};
@@ -113,8 +114,13 @@ impl Recurrent {
         })
     }
 
+    /// Its first parameter, by which passes are told apart.
+    fn first(&self) -> &Param {
+        &self.cells[0].0[0].1
+    }
+
     fn device(&self) -> Device {
-        self.cells[0].0[0].1.device()
+        self.first().device()
     }
 
     /// Packs the weights again only if one of them has changed.
@@ -219,13 +225,15 @@ impl Recurrent {
         x: &Tensor,
         args: ForwardArgs<'_, S>,
     ) -> Result<RecurrentOutput<S>> {
-        if inspect::is_on() {
-            return self.forward_inspected(x, args);
-        }
-        if let Some(observer) = observe::current() {
-            return self.forward_observed(x, args, &observer);
-        }
-        Ok(self.forward_traced(x, args, &[])?.0)
+        let output = if inspect::is_on() {
+            self.forward_inspected(x, args)?
+        } else if let Some(observer) = observe::current() {
+            self.forward_observed(x, args, &observer)?
+        } else {
+            self.forward_traced(x, args, &[])?.0
+        };
+        calls::note(self.first(), LayerKind::Recurrent(self.spec), x, &output.y);
+        Ok(output)
     }
 
     /// The same, and records it.
@@ -241,7 +249,7 @@ impl Recurrent {
         let sink = FlowSink::new(observer);
         let (output, traces) = self.forward_recorded(x, args, &layers, Some(&sink))?;
         observer.get().passes.push(SeenPass {
-            layer: self.cells[0].0[0].1.id(),
+            layer: self.first().id(),
             spec: self.spec,
             x: x.detach(),
             lengths,
@@ -302,7 +310,7 @@ impl Recurrent {
                 |spot| Ok(Some(spot)),
             )?;
         }
-        inspect::report(inspect::Seen { layer: self.cells[0].0[0].1.id(), gates, probe, first });
+        inspect::report(inspect::Seen { layer: self.first().id(), gates, probe, first });
         Ok(output)
     }
 
@@ -407,6 +415,7 @@ pub(super) struct RunInput<'a> {
 /// Parameters have PyTorch's names, so that its checkpoints load unchanged.
 impl Module for Recurrent {
     fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.layer(LayerKind::Recurrent(self.spec));
         for (n, cell) in self.cells.iter().enumerate() {
             let directions = self.spec.num_directions();
             let reverse = if n % directions == 1 { "_reverse" } else { "" };

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::live::PipelineBuilder;
-use crate::nn::{Module, Visitor};
+use crate::nn::{LayerKind, Module, Visitor};
 use crate::tensor::Tensor;
 use rnn_runtime::ops::pointwise::UnaryOp;
 use std::fmt;
@@ -32,7 +32,9 @@ pub trait Layer: Module {
 
 /// An activation function is a layer without parameters: `UnaryOp::Relu`.
 impl Module for UnaryOp {
-    fn visit(&self, _visitor: &mut Visitor<'_>) {}
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.layer(LayerKind::Unary(*self));
+    }
 }
 
 impl Layer for UnaryOp {
@@ -98,6 +100,7 @@ impl Sequential {
 
 impl Module for Sequential {
     fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.layer(LayerKind::Struct("Sequential"));
         for (n, layer) in self.layers.iter().enumerate() {
             visitor.module(&n.to_string(), &**layer);
         }

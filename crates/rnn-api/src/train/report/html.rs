@@ -1,5 +1,6 @@
 //! Text of a page: what comes from outside is escaped here, and numbers are written for people.
 
+use crate::units;
 use std::fmt::Write;
 
 /// Text as HTML, also for attributes in double quotes.
@@ -75,15 +76,7 @@ fn scientific(value: f64) -> String {
 
 /// A count with a thin space between groups of three digits.
 pub(super) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    text
+    units::grouped(count, '\u{202f}')
 }
 
 /// Seconds as a person says them.

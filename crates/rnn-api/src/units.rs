@@ -1,0 +1,54 @@
+//! Numbers for people.
+
+/// A count with `separator` between groups of three digits.
+pub(crate) fn grouped(count: u64, separator: char) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(separator);
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Three digits, a decimal prefix and the unit: `8.06 kB`, `34.2 MB`, `640 B`.
+pub(crate) fn prefixed(value: u64, unit: &str) -> String {
+    if value < 1000 {
+        return format!("{value} {unit}");
+    }
+    let mut scaled = value as f64;
+    for prefix in ["k", "M", "G", "T", "P"] {
+        scaled /= 1000.0;
+        // What rounds to 1000 has the next prefix.
+        let decimals = match scaled {
+            ..9.995 => 2,
+            ..99.95 => 1,
+            ..999.5 => 0,
+            _ => continue,
+        };
+        return format!("{scaled:.decimals$} {prefix}{unit}");
+    }
+    format!("{:.1} E{unit}", scaled / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_have_three_digits() {
+        assert_eq!([7, 1000, 1234567].map(|count| grouped(count, ',')), ["7", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn prefixes_leave_three_digits() {
+        let values = [0, 999, 1000, 9_994, 9_996, 99_960, 999_600, 34_210_000, 1_500_000_000_000, u64::MAX];
+        let texts = [
+            "0 B", "999 B", "1.00 kB", "9.99 kB", "10.0 kB", "100 kB", "1.00 MB", "34.2 MB", "1.50 TB",
+            "18.4 EB",
+        ];
+        assert_eq!(values.map(|value| prefixed(value, "B")), texts);
+    }
+}
