@@ -1,6 +1,7 @@
 //! [`Batcher`]: threads that make the steps of many streams, as many in a batch as are ready.
 
 mod config;
+mod ids;
 mod queue;
 mod ticket;
 mod worker;

@@ -1,9 +1,10 @@
 //! The queue of a worker: requests in the order in which they came.
 
+use super::ids::IdMap;
 use super::ticket::Promise;
 use crate::error::{Error, Result};
 use crate::slots::SlotId;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// What a worker does outside of batches, with its streams.
@@ -53,14 +54,14 @@ struct Inner<X, Y> {
     requests: VecDeque<Request<X, Y>>,
     /// Steps that no batch has taken yet, also those that the worker has taken out of `requests`.
     waiting: usize,
-    waiting_of: HashMap<SlotId, usize>,
+    waiting_of: IdMap<usize>,
     ended: bool,
 }
 
 impl<X, Y> Queue<X, Y> {
     pub(super) fn new(limit: usize, limit_of_stream: usize) -> Self {
         let requests = VecDeque::new();
-        let inner = Inner { requests, waiting: 0, waiting_of: HashMap::new(), ended: false };
+        let inner = Inner { requests, waiting: 0, waiting_of: IdMap::default(), ended: false };
         Queue { inner: Mutex::new(inner), came: Condvar::new(), limit, limit_of_stream }
     }
 

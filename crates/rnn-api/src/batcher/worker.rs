@@ -1,12 +1,13 @@
 //! The thread that makes the steps of its streams, batch by batch.
 
+use super::ids::IdSet;
 use super::queue::{Queue, Request, Step, Streams};
 use crate::autograd::no_grad;
 use crate::error::{Error, Result};
 use crate::slots::{SlotId, Slots};
 use crate::train::Carried;
 use std::any::Any;
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,7 +48,7 @@ where
 
     /// Takes the steps out of `pending` that can be made now, at most one of a stream, and does the calls whose turn it is.
     fn next_batch(&mut self, pending: &mut VecDeque<Request<X, Y>>) -> Vec<Step<X, Y>> {
-        let (mut batch, mut held, mut later) = (Vec::new(), HashSet::new(), Vec::new());
+        let (mut batch, mut held, mut later) = (Vec::new(), IdSet::default(), Vec::new());
         while batch.len() < self.max_batch
             && let Some(request) = pending.pop_front()
         {
