@@ -118,7 +118,9 @@ impl<M: Module + ?Sized> Drop for Evaluation<'_, M> {
     fn drop(&mut self) {
         let mut before = self.before.iter();
         self.model.for_each(&mut |_, found| {
-            if let (Found::Mode(mode), Some(&training)) = (found, before.next()) {
+            if let Found::Mode(mode) = found
+                && let Some(&training) = before.next()
+            {
                 mode.set(training);
             }
         });
@@ -129,7 +131,7 @@ impl<M: Module + ?Sized> Drop for Evaluation<'_, M> {
 mod tests {
     use super::*;
     use crate::data::BatchConfig;
-    use crate::nn::{Dropout, DropoutConfig};
+    use crate::nn::{Dropout, DropoutConfig, LstmConfig};
     use rnn_runtime::Device;
 
     fn batches(config: &BatchConfig) -> Batches {
@@ -171,7 +173,10 @@ mod tests {
     fn the_model_is_evaluated_and_then_as_before() {
         let (a, b) = (dropout(), dropout());
         b.eval();
-        let model = (&a, &b);
+        // Its parameters come before its mode.
+        let lstm =
+            LstmConfig::new(2, 3).with_num_layers(2).with_dropout(0.5).init(&Device::cpu(), 1).unwrap();
+        let model = (&a, &lstm, &b);
         let training = || {
             let mut modes = Vec::new();
             model.for_each(&mut |_, found| {
@@ -184,17 +189,17 @@ mod tests {
         let x = Tensor::ones(&Device::cpu(), &[3, 64]).unwrap();
         let config = BatchConfig::new(3);
         let y = predict(&model, Batches::new(3, &config).unwrap(), |_| {
-            assert_eq!(training(), [false, false]);
+            assert_eq!(training(), [false; 3]);
             assert!(!crate::is_grad_enabled());
             b.forward(&a.forward(&x)?)
         });
         assert_eq!(y.unwrap().values(), [1.0; 3 * 64], "no dropout");
-        assert_eq!(training(), [true, false]);
+        assert_eq!(training(), [true, true, false]);
         let failed = predict(&model, Batches::new(3, &config).unwrap(), |_| {
             Err(Error::value("forward", "x", "good", "bad"))
         });
         assert!(failed.unwrap_err().to_string().contains("bad"));
-        assert_eq!(training(), [true, false], "after an error");
+        assert_eq!(training(), [true, true, false], "after an error");
     }
 
     #[test]
