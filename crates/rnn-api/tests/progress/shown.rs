@@ -82,13 +82,15 @@ fn the_bar_fits_its_line_and_goes_at_the_end() {
     for columns in [60, 80, 120] {
         let text = in_terminal(columns, u64::MAX);
         let bars = bars(&text);
-        assert!(bars.iter().any(|bar| bar.contains(">") && bar.contains("] 1/12 loss ")), "{bars:?}");
+        assert!(bars.iter().any(|bar| bar.contains(">") && bar.contains(" 1/12 loss ")), "{bars:?}");
         assert!(bars.iter().all(|bar| bar.len() < columns.into()), "{columns}: {bars:?}");
         // The last score stands in every bar after the first validation.
         let late: Vec<_> = bars.iter().filter(|bar| bar.contains(" 9/12 ")).collect();
         assert!(!late.is_empty() && late.iter().all(|bar| bar.contains("squares 0.")), "{columns}: {bars:?}");
         let baseline = bars.iter().any(|bar| bar.contains("(baseline 0.5000)"));
         assert_eq!(baseline, columns == 120, "{columns}: {bars:?}");
+        let epoch = late.iter().all(|bar| bar.contains("] epoch 3/3, step 9/12 "));
+        assert_eq!(epoch, columns == 120, "{columns}: {bars:?}");
 
         let lines = Screen::after(&text, columns).lines();
         assert!(lines[0].starts_with("2 parameters on ") && lines[0].ends_with(", 3 epochs"), "{lines:#?}");
@@ -108,7 +110,7 @@ fn an_interrupted_run_stays_at_its_step() {
     for columns in [60, 80, 120] {
         let text = in_terminal(columns, 6);
         let bars = bars(&text);
-        assert!(bars.iter().any(|bar| bar.contains("] 6/12 ")), "{bars:?}");
+        assert!(bars.iter().any(|bar| bar.contains(" 6/12 ")), "{bars:?}");
         assert!(!text.contains("12/12"), "{bars:?}");
         let lines = Screen::after(&text, columns).lines();
         // The last line may be longer than the terminal is wide.
