@@ -33,6 +33,20 @@ pub(crate) fn prefixed(value: u64, unit: &str) -> String {
     format!("{:.1} E{unit}", scaled / 1000.0)
 }
 
+/// At most about `most` values from `from` to `to`: multiples of 1, 2 or 5 times a power of ten.
+pub(crate) fn round_values(from: f64, to: f64, most: usize) -> Vec<f64> {
+    let rough = (to - from) / most.max(1) as f64;
+    let power = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|&step| step >= rough);
+    let Some(step) = step.filter(|step| step.is_finite() && *step > 0.0) else { return vec![from] };
+    let first = (from / step).ceil();
+    let values = (0..=most + 1).map(|n| (first + n as f64) * step);
+    values
+        .take_while(|&value| value <= to + 1e-9 * step)
+        .map(|value| if value.abs() < 1e-9 * step { 0.0 } else { value })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +64,11 @@ mod tests {
             "18.4 EB",
         ];
         assert_eq!(values.map(|value| prefixed(value, "B")), texts);
+    }
+
+    #[test]
+    fn values_along_an_axis_are_round_and_inside() {
+        assert_eq!(round_values(0.0, 1.0, 4), [0.0, 0.5, 1.0]);
+        assert_eq!(round_values(-3.0, 12.0, 4), [0.0, 5.0, 10.0]);
     }
 }

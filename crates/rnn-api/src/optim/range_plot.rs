@@ -1,6 +1,7 @@
 //! The curve of a range test as a drawing.
 
 use super::range_test::LrRange;
+use crate::units::round_values;
 use std::fmt::{Result, Write};
 
 const SIZE: [f64; 2] = [640.0, 360.0];
@@ -87,7 +88,8 @@ impl Axes {
     fn of(range: &LrRange) -> Option<Self> {
         let (first, last) = (range.trials.first()?, range.trials.last()?);
         let smoothed = || range.trials.iter().map(|trial| trial.smoothed);
-        let low = smoothed().fold(f64::INFINITY, f64::min);
+        let single = range.trials.iter().map(|trial| trial.loss).filter(|loss| loss.is_finite());
+        let low = smoothed().chain(single).fold(f64::INFINITY, f64::min);
         // What explodes at the end would press the fall before it flat.
         let high =
             smoothed().fold(f64::NEG_INFINITY, f64::max).min(first.smoothed + (first.smoothed - low) / 2.0);
@@ -111,13 +113,16 @@ impl Axes {
             writeln!(out, r##"<path d="M{x:.1} {top}V{bottom}" stroke="#ddd"/>"##)?;
             writeln!(out, r#"<text x="{x:.1}" y="{}" text-anchor="middle">1e{power}</text>"#, bottom + 18.0)?;
         }
-        for n in 0..=4 {
-            let loss = self.loss[0] + (self.loss[1] - self.loss[0]) * f64::from(n) / 4.0;
+        let losses = round_values(self.loss[0], self.loss[1], 6);
+        let apart = losses.windows(2).map(|pair| pair[1] - pair[0]).fold(1.0, f64::min);
+        // As many digits as neighbours need to differ.
+        let digits = (-apart.log10().floor()).clamp(0.0, 12.0) as usize;
+        for loss in losses {
             let [_, y] = self.place(self.lr[0], loss);
             writeln!(out, r##"<path d="M{left} {y:.1}H{right}" stroke="#ddd"/>"##)?;
             writeln!(
                 out,
-                r#"<text x="{}" y="{:.1}" text-anchor="end">{loss:.3}</text>"#,
+                r#"<text x="{}" y="{:.1}" text-anchor="end">{loss:.digits$}</text>"#,
                 left - 6.0,
                 y + 4.0
             )?;

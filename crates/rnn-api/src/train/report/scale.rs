@@ -1,5 +1,7 @@
 //! [`Scale`]: the place of a value on an axis, and the values to write beside it.
 
+use crate::units::round_values;
+
 /// An axis from `from` to `to`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Scale {
@@ -57,7 +59,7 @@ impl Scale {
 
     /// Round values along the axis, at most about `most`.
     pub(super) fn ticks(&self, most: usize) -> Vec<f64> {
-        if self.log { self.decades(most) } else { steps(self.from, self.to, most) }
+        if self.log { self.decades(most) } else { round_values(self.from, self.to, most) }
     }
 
     fn decades(&self, most: usize) -> Vec<f64> {
@@ -71,28 +73,12 @@ impl Scale {
     }
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten.
-fn steps(from: f64, to: f64, most: usize) -> Vec<f64> {
-    let rough = (to - from) / most.max(1) as f64;
-    let power = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|&step| step >= rough);
-    let Some(step) = step.filter(|step| step.is_finite() && *step > 0.0) else { return vec![from] };
-    let first = (from / step).ceil();
-    let values = (0..=most + 1).map(|n| (first + n as f64) * step);
-    values
-        .take_while(|&value| value <= to + 1e-9 * step)
-        .map(|value| if value.abs() < 1e-9 * step { 0.0 } else { value })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn ticks_are_round_and_inside() {
-        assert_eq!(steps(0.0, 1.0, 4), [0.0, 0.5, 1.0]);
-        assert_eq!(steps(-3.0, 12.0, 4), [0.0, 5.0, 10.0]);
         let scale = Scale::fitting([1e-5, 0.02].into_iter(), 30.0).unwrap();
         assert!(scale.is_log());
         assert!(scale.ticks(5).iter().all(|&tick| (0.0..=1.0).contains(&scale.place(tick))));
