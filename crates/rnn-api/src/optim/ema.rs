@@ -149,12 +149,14 @@ impl Ema {
     /// Puts the model's own weights back.
     ///
     /// # Errors
-    /// The averages are not swapped in; or a failing device.
+    /// The averages are not swapped in; or a failing device. The own weights are kept for another attempt then.
     pub fn swap_out(&mut self) -> Result<()> {
-        let Some(kept) = self.kept.take() else {
+        let Some(kept) = &self.kept else {
             return Err(Error::value("Ema::swap_out", "self", "swapped in", "swapped out"));
         };
-        assign(&self.slots, |n| kept[n].clone())
+        assign(&self.slots, |n| kept[n].clone())?;
+        self.kept = None;
+        Ok(())
     }
 
     /// Runs `evaluate` while the model has the averages, and returns its result. The model's own weights are
