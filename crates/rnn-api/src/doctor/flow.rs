@@ -130,8 +130,7 @@ impl GradientFlow {
     /// gradients can make a training step. The flow costs a product with the recurrent weights and a readback beside it.
     ///
     /// Take a loss of the last step to see how far back learning reaches: the gradient of a loss at every step does not
-    /// fall, because each step receives its own. Layers with layer normalisation or zoneout, or with recurrent dropout in
-    /// training mode, are [`skipped`](Self::skipped).
+    /// fall, because each step receives its own. Layers with layer normalisation are [`skipped`](Self::skipped).
     ///
     /// # Errors
     /// Those of `loss`; a loss without a graph; no memory for the gates of all steps.

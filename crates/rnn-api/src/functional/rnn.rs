@@ -116,8 +116,7 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
             parts = parts.with_segments(every);
         }
     }
-    let draws = input.draws.is_some();
-    let flow = input.flow.filter(|_| recorded && rnn::flow_problem(input.spec, draws).is_none());
+    let flow = input.flow.filter(|_| recorded && rnn::flow_problem(input.spec).is_none());
     let (out, kept) = match flow {
         Some(_) => rnn::forward_for_flow(&args)?,
         None => rnn::forward_in_parts(&args, parts)?,

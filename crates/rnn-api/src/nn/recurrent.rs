@@ -256,7 +256,7 @@ impl Recurrent {
             given,
             last: output.state.hidden().detach(),
             traces,
-            flow: match flow_problem(&self.spec, self.is_noisy() && self.mode.is_training()) {
+            flow: match flow_problem(&self.spec) {
                 Some(why) => SeenFlow::Skipped(why),
                 None => SeenFlow::None,
             },

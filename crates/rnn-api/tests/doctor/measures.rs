@@ -63,7 +63,8 @@ fn flow_and_memory_of_a_linear_unit_are_powers() -> Result<()> {
 #[test]
 fn every_call_and_direction_has_its_flow() -> Result<()> {
     let device = Device::cpu();
-    let lstm = LstmConfig::new(1, 3).with_num_layers(2).with_bidirectional(true).init(&device, 1)?;
+    let lstm = LstmConfig::new(1, 3).with_num_layers(2).with_bidirectional(true).with_zoneout(0.2, 0.3);
+    let lstm = lstm.with_recurrent_dropout(0.2).init(&device, 1)?;
     let gru = GruConfig::new(6, 4).init(&device, 2)?;
     let normal = GruConfig::new(4, 4).with_layer_norm(true).init(&device, 3)?;
     let (x, _) = Data::new(2, 5, 3, |x| x[0]).all()?;

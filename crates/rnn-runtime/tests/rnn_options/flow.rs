@@ -1,11 +1,11 @@
 //! The gradients with respect to h and c at every step, against the oracle.
 
-use crate::pass::{OnDevice, array, weights};
-use rnn_kernels::cell::{Activation, CellKind, CellSpec, Direction, Merge, StackSpec};
-use rnn_runtime::Device;
+use crate::pass::{OnDevice, array, masks, weights};
+use rnn_kernels::cell::{Activation, CellKind, CellSpec, Direction, Merge, Regularization, StackSpec};
 use rnn_runtime::ops::rnn::{
     Kept, StackCotangents, StackDraws, Wanted, backward_with_flow, flow_problem, forward_for_flow,
 };
+use rnn_runtime::{Device, RngKey};
 use rnn_testing::compare::max_rel_err;
 use rnn_testing::oracle::{KernelSet, StackCase};
 use rnn_testing::shapes::RnnShape;
@@ -65,15 +65,15 @@ fn cell_of(kind: CellKind) -> CellSpec {
 fn check_sets(device: &Device, accepts: impl Fn(&KernelSet) -> bool) {
     let mut cells = Vec::new();
     for (n, set) in KernelSet::array().iter().enumerate().filter(|(_, set)| accepts(set)) {
-        for pass in set.cases(n, 6).filter(|pass| flow_problem(&pass.case.spec, false).is_none()) {
-            check(device, &pass.case);
+        for pass in set.cases(n, 6).filter(|pass| flow_problem(&pass.case.spec).is_none()) {
+            check(device, &pass.case, pass.draws);
             cells.push(pass.case.spec.cell.kind);
         }
     }
     // A cell whose sets all have options that cannot be measured.
     for kind in CellKind::ALL.into_iter().filter(|kind| !cells.contains(kind)) {
         let spec = StackSpec::new(cell_of(kind), SHAPES[0].i, SHAPES[0].h);
-        check(device, &StackCase::random(spec, SHAPES[0], true, 7));
+        check(device, &StackCase::random(spec, SHAPES[0], true, 7), false);
     }
 }
 
@@ -83,7 +83,12 @@ pub(crate) fn flow_of_whole_sequences(device: &Device) {
     }
     for (n, &shape) in SHAPES.iter().enumerate() {
         for (k, spec) in specs(shape).into_iter().enumerate() {
-            check(device, &StackCase::random(spec, shape, k % 3 > 0, (100 * n + k) as u64));
+            check(device, &StackCase::random(spec, shape, k % 3 > 0, (100 * n + k) as u64), false);
+        }
+        for (k, spec) in noisy_specs(shape).into_iter().enumerate() {
+            let case = StackCase::random(spec, shape, k % 3 > 0, (900 * n + k) as u64);
+            check(device, &case, false);
+            check(device, &case, true);
         }
     }
 }
@@ -93,14 +98,52 @@ pub(crate) fn flow_of_ragged_and_interrupted_sequences(device: &Device) {
         return check_sets(device, |set| !set.is_whole());
     }
     let shape = SHAPES[1];
-    for (k, spec) in specs(shape).into_iter().enumerate() {
+    let plain = specs(shape).into_iter().map(|spec| (spec, false));
+    let noisy = noisy_specs(shape).into_iter().map(|spec| (spec, true));
+    for (k, (spec, drawn)) in plain.chain(noisy).enumerate() {
         let mut case = StackCase::random(spec, shape, k % 3 > 0, 500 + k as u64);
         case.input.lengths = Some(vec![9, 1, 4, 7, 2]);
         if k % 2 == 0 {
             case.input.resets = Some((0..shape.t * shape.b).map(|at| at % 7 == 3).collect());
         }
-        check(device, &case);
+        check(device, &case, drawn);
     }
+}
+
+/// Zoneout and dropout of every cell. Without draws zoneout mixes by its rates.
+fn noisy_specs(shape: RnnShape) -> Vec<StackSpec> {
+    let none = Regularization::default();
+    let noises = [
+        Regularization { zoneout_h: 0.3, ..none },
+        Regularization { zoneout_c: 0.4, ..none },
+        Regularization { recurrent_dropout: 0.4, ..none },
+        Regularization { zoneout_c: 0.4, candidate_dropout: 0.3, ..none },
+        Regularization { zoneout_h: 0.2, zoneout_c: 0.35, recurrent_dropout: 0.3, ..none },
+    ];
+    let lstm = CellSpec::lstm();
+    let cells = [
+        lstm,
+        CellSpec { peephole: true, cell_clip: Some(0.3), ..lstm },
+        CellSpec { coupled: true, peephole: true, ..lstm },
+        CellSpec::gru(),
+        CellSpec { reset_after: false, ..CellSpec::gru() },
+        CellSpec::mgu(),
+        CellSpec::rnn_tanh(),
+        CellSpec { independent: true, ..CellSpec::rnn_relu() },
+    ];
+    let mut specs = Vec::new();
+    for cell in cells {
+        let allowed = |noise: &&Regularization| noise.zoneout_c == 0.0 || cell.kind.has_cell_state();
+        for &regularization in noises.iter().filter(allowed) {
+            let one = StackSpec { regularization, ..StackSpec::new(cell, shape.i, shape.h) };
+            specs.push(one);
+            specs.push(StackSpec { direction: Direction::Bidirectional, num_layers: 2, ..one });
+            if cell == lstm {
+                specs.push(StackSpec { proj_size: shape.h - 3, ..one });
+            }
+        }
+    }
+    specs
 }
 
 /// What cannot be measured is refused by name.
@@ -108,23 +151,22 @@ pub(crate) fn flow_names_what_it_cannot_measure(_: &Device) {
     let lstm = StackSpec::new(CellSpec::lstm(), 3, 4);
     let mut normal = lstm;
     normal.cell.layer_norm = true;
-    let (mut zoneout, mut dropout) = (lstm, lstm);
-    zoneout.regularization.zoneout_c = 0.1;
-    dropout.regularization.recurrent_dropout = 0.1;
-    assert_eq!(flow_problem(&lstm, true), None);
-    assert!(flow_problem(&normal, false).unwrap().contains("layer normalisation"));
-    assert!(flow_problem(&zoneout, false).unwrap().contains("zoneout"));
-    assert!(flow_problem(&dropout, true).unwrap().contains("recurrent dropout"));
-    assert_eq!(flow_problem(&dropout, false), None);
+    assert_eq!(flow_problem(&lstm), None);
+    assert!(flow_problem(&normal).unwrap().contains("layer normalisation"));
 }
 
-fn check(device: &Device, case: &StackCase) {
-    let (spec, input) = (&case.spec, &case.input);
+/// Checks the flow of a pass, with draws or without.
+fn check(device: &Device, case: &StackCase, drawn: bool) {
+    let mut case = case.clone();
+    let draws = drawn.then_some(StackDraws { key: RngKey::new(77), first_step: 3, sequence: 5 });
+    if let Some(draws) = draws {
+        case.input.masks = masks(&case.spec, case.input.t, case.input.b, draws);
+    }
+    let (case, spec, input) = (&case, &case.spec, &case.input);
     let want = case.forward();
     let want = case.backward(&want);
     let on_device = OnDevice::new(device, case);
-    let none: Option<StackDraws> = None;
-    let (_, kept) = forward_for_flow(&on_device.args(spec, none, true)).unwrap();
+    let (_, kept) = forward_for_flow(&on_device.args(spec, draws, true)).unwrap();
     let Some(Kept::Whole(saved)) = kept else { panic!("a whole pass") };
     let traces: Vec<_> = (0..spec.num_layers).map(|layer| saved.trace(spec, layer).unwrap()).collect();
     let states = |values: &Vec<f64>, width| array(device, values, &[spec.num_states(), input.b, width]);

@@ -276,6 +276,7 @@ impl<'a> LayerCall<'a> {
         let kept = if kept.y.dtype() == DType::F16 { kept } else { with_gates(kept, DType::F32)? };
         let of_path = path.map(|path| (direction, path));
         let dims = path.map_or(self.dims, |path| self.dims.of_ragged(&path.ragged));
+        let noise = pass_noise(self.spec, self.draws, self.layer, direction);
         let grads = run(BackwardPass {
             pass: LayerPass {
                 op: OP,
@@ -286,7 +287,7 @@ impl<'a> LayerCall<'a> {
                 weights: self.packed,
                 direction,
                 ragged: path.map(|path| &path.ragged),
-                noise: pass_noise(self.spec, self.draws, self.layer, direction),
+                noise,
             },
             kept,
             h0: h0.as_ref(),
@@ -298,7 +299,7 @@ impl<'a> LayerCall<'a> {
         })?;
         let LayerGrads { state, dx, weights, kept } = grads;
         if let Some(recorder) = recorder {
-            recorder.pass((self.layer, direction), dims, &kept, dy, path)?;
+            recorder.pass((self.layer, direction), dims, &kept, (dy, &noise), path)?;
         }
         Ok(PassGrads { state, dx, weights })
     }

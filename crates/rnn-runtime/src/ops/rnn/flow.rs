@@ -2,10 +2,11 @@
 //!
 //! The backward pass overwrites the gates with the gradients of the pre-activations. With `a` for the products
 //! `U h` of step t + 1, the gradient of h after step t is that of y plus `da U`, which is one product over all
-//! steps, plus what a GRU or MGU passes by its gates. That of c is a recurrence over units: forget gate,
-//! output, peepholes.
+//! steps, plus what a GRU or MGU passes by its gates, and zoneout around the cell. That of c is a recurrence over
+//! units: forget gate, output, peepholes, zoneout.
 
 use super::backward::backward_recorded;
+use super::flow_noise::{HostNoise, Spot};
 use super::forward::forward_layers;
 use super::packed::Packed;
 use super::sequences::{Path, Sequences};
@@ -16,6 +17,7 @@ use crate::array::Array;
 use crate::ops::copy::slice;
 use crate::ops::gemm::matmul;
 use rnn_base::args::layer::{Dims, SavedLayer};
+use rnn_base::args::recurrence::Noise;
 use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::{CellKind, Parameter, StackSpec};
 
@@ -32,18 +34,8 @@ pub struct StateFlow {
 }
 
 /// Why the flow of this stack cannot be taken from its backward pass; `None` if it can.
-/// `draws` says whether the pass draws masks.
-pub fn flow_problem(spec: &StackSpec, draws: bool) -> Option<&'static str> {
-    let noise = &spec.regularization;
-    if spec.cell.layer_norm {
-        Some("layer normalisation between the gates and the recurrent product")
-    } else if noise.zoneout_h > 0.0 || noise.zoneout_c > 0.0 {
-        Some("zoneout, which passes a share of the state around the cell")
-    } else if noise.recurrent_dropout > 0.0 && draws {
-        Some("recurrent dropout in training mode; in evaluation mode it is off")
-    } else {
-        None
-    }
+pub fn flow_problem(spec: &StackSpec) -> Option<&'static str> {
+    spec.cell.layer_norm.then_some("layer normalisation between the gates and the recurrent product")
 }
 
 /// [`forward_in_parts`](super::forward_in_parts) for [`backward_with_flow`]: all steps at once, layer by layer.
@@ -68,7 +60,7 @@ pub fn backward_with_flow(
     cotangents: &StackCotangents<'_>,
     wanted: Wanted,
 ) -> Result<(StackGrads, Vec<StateFlow>)> {
-    if let Some(why) = flow_problem(spec, saved.draws.is_some()) {
+    if let Some(why) = flow_problem(spec) {
         return Err(Error::Unsupported { op: OP, what: "the gradient by time step".into(), why: why.into() });
     }
     let sizes = [("weights", weights.len(), spec.num_states()), ("traces", traces.len(), spec.num_layers)];
@@ -108,9 +100,9 @@ impl Rows {
         self.lengths.len()
     }
 
-    /// The steps of row `b` from the last that is computed to the first, each with whether the state is cleared before
-    /// it. Steps are rows of `[T*B, ..]`.
-    fn back(&self, b: usize, backwards: bool) -> impl Iterator<Item = (usize, bool)> {
+    /// The steps of row `b` from the last that is computed to the first, each with its number in this order, its row of
+    /// `[T*B, ..]`, and whether the state is cleared before it.
+    fn back(&self, b: usize, backwards: bool) -> impl Iterator<Item = (usize, usize, bool)> {
         let (length, batch) = (self.lengths[b], self.batch());
         (0..length).rev().map(move |order| {
             let t = if backwards { length - 1 - order } else { order };
@@ -118,7 +110,7 @@ impl Rows {
                 false => resets[t * batch + b],
                 true => order > 0 && resets[(t + 1) * batch + b],
             });
-            (t * batch + b, cleared)
+            (order, t * batch + b, cleared)
         })
     }
 }
@@ -142,7 +134,7 @@ impl Recorder<'_> {
         (layer, direction): (usize, usize),
         dims: Dims,
         kept: &SavedLayer<Array>,
-        dy: &Array,
+        (dy, noise): (&Array, &Noise),
         path: Option<&Path>,
     ) -> Result<()> {
         let Dims { t, b, h, p, d, g, .. } = dims;
@@ -155,7 +147,8 @@ impl Recorder<'_> {
             let state = layer * self.spec.num_directions() + direction + own;
             let products = slice(&products, 2, own * g * h, (own + 1) * g * h)?.reshape(&[t * b, g * h])?;
             let dy = slice(&dy, 2, own * p, (own + 1) * p)?.to_vec()?;
-            let flow = self.state((layer, direction + own), state, &products, dy)?;
+            let noise = HostNoise::new(noise, own, dims);
+            let flow = self.state((layer, direction + own), state, (&products, &noise), dy)?;
             self.flows.push((state, flow));
         }
         Ok(())
@@ -165,14 +158,14 @@ impl Recorder<'_> {
         &self,
         (layer, direction): (usize, usize),
         state: usize,
-        products: &Array,
+        (products, noise): (&Array, &HostNoise),
         mut dh: Vec<f32>,
     ) -> Result<StateFlow> {
         let spec = self.spec;
         let gates = self.of_direction(&self.traces[layer].gates, direction)?;
         let backwards = spec.direction.runs_backwards(direction);
         let back = self.before(&self.weights[state], products, &gates)?;
-        let h = self.h(state, backwards, &mut dh, (&back, &gates))?;
+        let h = self.h((state, backwards), &mut dh, (&back, &gates), noise)?;
         let Some(c) = &self.traces[layer].c else { return Ok(StateFlow { h, c: None }) };
         let c = self.of_direction(c, direction)?;
         let dh = match self.weights[state].get(Parameter::WeightHr) {
@@ -190,6 +183,7 @@ impl Recorder<'_> {
             gates: &gates,
             c: &c,
             dh: &dh,
+            noise,
             peepholes: peephole.as_deref().zip(seen.as_deref()),
         };
         Ok(StateFlow { h, c: Some(self.c(state, backwards, &cell)?) })
@@ -239,26 +233,31 @@ impl Recorder<'_> {
         }
     }
 
-    /// Squares `[T, B]` of the gradients of h. On entry `dh` `[T*B, P]` holds those of y, afterwards those of h.
+    /// Squares `[T, B]` of the gradients of h. On entry `dh` `[T*B, P]` holds those of y, afterwards those of h before
+    /// zoneout.
     fn h(
         &self,
-        state: usize,
-        backwards: bool,
+        (state, backwards): (usize, bool),
         dh: &mut [f32],
         (back, gates): (&[f32], &[f32]),
+        noise: &HostNoise,
     ) -> Result<Vec<f64>> {
         let (p, batch) = (self.spec.state_size(), self.rows.batch());
         let last = self.last(self.cotangents.dh_n, state, p)?;
         let mut squares = vec![0.0; self.rows.steps * batch];
         for b in 0..batch {
             let mut flow: Vec<f64> = of_row(&last, b, p);
-            for (row, cleared) in self.rows.back(b, backwards) {
+            for (step, row, cleared) in self.rows.back(b, backwards) {
                 for (unit, flow) in flow.iter_mut().enumerate() {
+                    let at = Spot { step, row: b, unit };
                     let dy = &mut dh[row * p + unit];
                     let whole = *flow + f64::from(*dy);
                     squares[row] += whole * whole;
-                    *dy = whole as f32;
-                    let earlier = f64::from(back[row * p + unit]) + self.direct(gates, row, unit) * whole;
+                    let around = noise.zoned_h(at) * whole;
+                    let fresh = whole - around;
+                    *dy = fresh as f32;
+                    let product = f64::from(back[row * p + unit]) * noise.recurrent(at);
+                    let earlier = product + self.direct(gates, row, unit) * fresh + around;
                     *flow = if cleared { 0.0 } else { earlier };
                 }
             }
@@ -273,10 +272,11 @@ impl Recorder<'_> {
         let mut squares = vec![0.0; self.rows.steps * batch];
         for b in 0..batch {
             let mut flow: Vec<f64> = of_row(&last, b, h);
-            for (row, cleared) in self.rows.back(b, backwards) {
+            for (step, row, cleared) in self.rows.back(b, backwards) {
                 for (unit, flow) in flow.iter_mut().enumerate() {
                     squares[row] += *flow * *flow;
-                    *flow = if cleared { 0.0 } else { cell.before(row, unit, *flow) };
+                    let at = Spot { step, row: b, unit };
+                    *flow = if cleared { 0.0 } else { cell.before(row, at, *flow) };
                 }
             }
         }
@@ -303,16 +303,17 @@ struct CellFlow<'a> {
     gates: &'a [f32],
     /// `[T*B, H]`
     c: &'a [f32],
-    /// `[T*B, H]`: the gradient of the cell's output, before a projection
+    /// `[T*B, H]`: the gradient of the cell's output, before a projection and zoneout
     dh: &'a [f32],
+    noise: &'a HostNoise,
     /// Weights by blocks of H, and the gradients of the pre-activations `[T*B, G*H]`
     peepholes: Option<(&'a [f32], &'a [f32])>,
 }
 
 impl CellFlow<'_> {
-    /// The gradient of c before a step, from that after it, for a unit at a row of `[T*B, ..]`.
-    fn before(&self, row: usize, unit: usize, after: f64) -> f64 {
-        let (h, cell) = (self.spec.hidden_size, &self.spec.cell);
+    /// The gradient of c before a step, from that after it, for a value at a row of `[T*B, ..]`.
+    fn before(&self, row: usize, at_step: Spot, after: f64) -> f64 {
+        let (h, cell, unit) = (self.spec.hidden_size, &self.spec.cell, at_step.unit);
         let blocks = cell.gates();
         let at = |gate: usize| (row * blocks + gate) * h + unit;
         let gate = |gate: usize| f64::from(self.gates[at(gate)]);
@@ -323,14 +324,24 @@ impl CellFlow<'_> {
                 f64::from(weights[block * h + unit]) * f64::from(gradients[at(gate)])
             })
         };
-        let c = f64::from(self.c[row * h + unit]);
-        let slope = cell.output_activation.slope(cell.output_activation.value(c));
+        let zoned = self.noise.zoned_c(at_step);
+        let fresh_c = match f64::from(self.c[row * h + unit]) {
+            c if zoned == 0.0 => c,
+            // c = zoned c_prev + (1 - zoned) fresh_c, and fresh_c = forget c_prev + added.
+            c => {
+                let added = gate(0) * gate(blocks - 2) * self.noise.candidate(at_step);
+                let c_prev = (c - (1.0 - zoned) * added) / (zoned + (1.0 - zoned) * forget);
+                let fresh_c = forget * c_prev + added;
+                cell.cell_clip.map_or(fresh_c, |clip| fresh_c.clamp(-f64::from(clip), f64::from(clip)))
+            }
+        };
+        let slope = cell.output_activation.slope(cell.output_activation.value(fresh_c));
         let through_h = f64::from(self.dh[row * h + unit]) * gate(blocks - 1) * slope;
-        let mut fresh = after + through_h + seen(blocks - 1, cell.peepholes() - 1);
-        if cell.cell_clip.is_some_and(|clip| c.abs() >= f64::from(clip)) {
+        let mut fresh = (1.0 - zoned) * after + through_h + seen(blocks - 1, cell.peepholes() - 1);
+        if cell.cell_clip.is_some_and(|clip| fresh_c.abs() >= f64::from(clip)) {
             fresh = 0.0;
         }
         let of_forget = if cell.coupled { 0.0 } else { seen(1, 1) };
-        fresh * forget + seen(0, 0) + of_forget
+        fresh * forget + zoned * after + seen(0, 0) + of_forget
     }
 }

@@ -13,6 +13,7 @@ mod comparison;
 #[cfg(feature = "gpu")]
 mod explain;
 mod flow;
+mod flow_noise;
 mod forward;
 mod live;
 mod memory;
