@@ -1,10 +1,11 @@
 //! The doctor finds nothing in healthy runs of all examples, to their end. These take minutes, so they are ignored by default:
 //!
 //! ```sh
+//! cargo build --release --examples
 //! cargo test --release --test healthy -- --ignored
 //! ```
 //!
-//! Cargo builds the examples for it. Data are looked for in `RNN_DATA`, else in `../shared/data` beside the checkout.
+//! Cargo does not build examples for a single test. Data are looked for in `RNN_DATA`, else in `../shared/data` beside the checkout.
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::path::{Path, PathBuf};
@@ -49,7 +50,11 @@ fn data() -> PathBuf {
 fn program(example: &str) -> Result<PathBuf, Failed> {
     let own = std::env::current_exe()?;
     let built = own.parent().and_then(Path::parent).ok_or("the test is in no folder of builds")?;
-    Ok(built.join("examples").join(example).with_extension(std::env::consts::EXE_EXTENSION))
+    let program = built.join("examples").join(example).with_extension(std::env::consts::EXE_EXTENSION);
+    if !program.is_file() {
+        return Err(format!("no {}: first `cargo build --release --examples`", program.display()).into());
+    }
+    Ok(program)
 }
 
 /// All findings in the logs of a folder. A run of several networks has several logs.
