@@ -19,7 +19,7 @@ use clap::Parser;
 use imported::Imported;
 use rnn_api::nn::Module;
 use rnn_api::prelude::*;
-use rnn_api::train::{Progress, Score, TrainerConfig};
+use rnn_api::train::{Progress, Report, Score, TrainerConfig};
 use rnn_interop::{Model, onnx};
 use samples::Samples;
 use std::path::PathBuf;
@@ -56,6 +56,9 @@ struct Args {
     /// Writes the parameters to this safetensors file; `rnn_api::io::load` reads them into the imported model.
     #[arg(long)]
     save: Option<PathBuf>,
+    /// Writes a page about the training to this file, `.html`.
+    #[arg(long)]
+    report: Option<PathBuf>,
     /// Device: auto, cpu, gpu, gpu:INDEX or gpu:NAME.
     #[arg(long, default_value = "auto")]
     device: String,
@@ -99,6 +102,9 @@ fn train(
     let mut trainer = TrainerConfig::new(args.epochs).init(model, adam)?;
     trainer.validate(|| Ok(Score::min("nats", held_out.loss(logits)?)));
     trainer.on_event(Progress::new());
+    if let Some(path) = &args.report {
+        trainer.on_event(Report::new(path));
+    }
     trainer.fit(learnt.batches(args.seed)?, |batch| {
         let (x, classes) = learnt.group(batch.indices[0])?;
         logits(&x)?.cross_entropy(&classes)
