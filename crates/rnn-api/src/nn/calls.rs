@@ -3,6 +3,7 @@
 
 use crate::autograd::LeafId;
 use crate::nn::LayerKind;
+use crate::nn::scoped::with_value;
 use crate::param::Param;
 use crate::tensor::Tensor;
 use std::cell::RefCell;
@@ -33,18 +34,8 @@ thread_local! {
 
 /// Runs `body` and returns the calls of layers in it, in the order of the first ones.
 pub(super) fn record<R>(body: impl FnOnce() -> R) -> (R, Vec<Calls>) {
-    /// Ends the recording also when `body` panics, and goes on with the one around it.
-    struct Guard(Option<Vec<Calls>>);
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            RUNNING.replace(self.0.take());
-        }
-    }
-    let guard = Guard(RUNNING.replace(Some(Vec::new())));
-    let result = body();
-    let calls = RUNNING.take().unwrap_or_default();
-    drop(guard);
-    (result, calls)
+    let (result, calls) = with_value(&RUNNING, Vec::new(), body);
+    (result, calls.unwrap_or_default())
 }
 
 /// Notes a call of a layer with `x` that returned `y`.

@@ -4,6 +4,7 @@
 use crate::autograd::LeafId;
 use crate::error::Result;
 use crate::nn::output::Trace;
+use crate::nn::scoped::with_value;
 use crate::tensor::Tensor;
 use rnn_kernels::cell::Direction;
 use std::cell::RefCell;
@@ -55,19 +56,8 @@ thread_local! {
 
 /// Runs `body` under inspection.
 pub(crate) fn inspect<R>(body: impl FnOnce() -> R) -> (R, Inspection) {
-    /// Ends the inspection also when `body` panics.
-    struct Guard;
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            RUNNING.take();
-        }
-    }
-    RUNNING.replace(Some(Inspection::default()));
-    let guard = Guard;
-    let result = body();
-    let seen = RUNNING.take().unwrap_or_default();
-    drop(guard);
-    (result, seen)
+    let (result, seen) = with_value(&RUNNING, Inspection::default(), body);
+    (result, seen.unwrap_or_default())
 }
 
 pub(crate) fn is_on() -> bool {

@@ -19,6 +19,7 @@ mod module;
 pub(crate) mod observe;
 mod output;
 mod recurrent;
+mod scoped;
 mod sequences;
 mod sequential;
 mod state;

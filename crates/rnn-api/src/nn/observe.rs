@@ -4,6 +4,7 @@
 use crate::autograd::LeafId;
 use crate::nn::Module;
 use crate::nn::output::Trace;
+use crate::nn::scoped::with_value;
 use crate::tensor::Tensor;
 use rnn_kernels::cell::StackSpec;
 use rnn_runtime::ops::rnn::StateFlow;
@@ -95,16 +96,9 @@ thread_local! {
 
 /// Runs `body` and records it. The gradients arrive when a backward pass of its result runs.
 pub(crate) fn observe<R>(body: impl FnOnce() -> R) -> (R, Observer) {
-    /// Ends the observation also when `body` panics, and goes on with the one around it.
-    struct Guard(Option<Observer>);
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            RUNNING.replace(self.0.take());
-        }
-    }
     let observer = Observer::default();
-    let _guard = Guard(RUNNING.replace(Some(observer.clone())));
-    (body(), observer)
+    let (result, _) = with_value(&RUNNING, observer.clone(), body);
+    (result, observer)
 }
 
 /// The observation of this thread.
