@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::init::{Init, InitShape};
 use crate::nn::builder::{Builder, Planned};
+use crate::nn::kind::sides;
 use crate::nn::{Layer, LayerKind, Module, Visitor, calls};
 use crate::param::Param;
 use crate::tensor::Tensor;
@@ -83,9 +84,8 @@ impl Embedding {
     }
 
     fn kind(&self) -> LayerKind {
-        let dims = self.weight.shape().dims();
-        let size = |axis: usize| dims.get(axis).copied().unwrap_or(0);
-        LayerKind::Embedding { num_embeddings: size(0), embedding_size: size(1) }
+        let [num_embeddings, embedding_size] = sides(&self.weight);
+        LayerKind::Embedding { num_embeddings, embedding_size }
     }
 }
 

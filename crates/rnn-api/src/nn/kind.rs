@@ -1,5 +1,6 @@
 //! [`LayerKind`]: what a layer is.
 
+use crate::param::Param;
 use rnn_kernels::cell::{Direction, StackSpec};
 use rnn_runtime::ops::pointwise::UnaryOp;
 use std::fmt;
@@ -38,6 +39,14 @@ pub enum LayerKind {
     },
     /// An activation function.
     Unary(UnaryOp),
+}
+
+/// Rows and columns of a weight. A field that a program has filled with something else has none.
+pub(super) fn sides(weight: &Param) -> [usize; 2] {
+    match *weight.shape().dims() {
+        [rows, columns] => [rows, columns],
+        _ => [0, 0],
+    }
 }
 
 impl LayerKind {

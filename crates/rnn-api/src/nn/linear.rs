@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::init::{Init, InitShape};
 use crate::live::PipelineBuilder;
 use crate::nn::builder::{Builder, Planned};
+use crate::nn::kind::sides;
 use crate::nn::{Layer, LayerKind, Module, Visitor, calls};
 use crate::param::Param;
 use crate::tensor::Tensor;
@@ -114,9 +115,8 @@ impl Linear {
     }
 
     fn kind(&self) -> LayerKind {
-        let dims = self.weight.shape().dims();
-        let size = |axis: usize| dims.get(axis).copied().unwrap_or(0);
-        LayerKind::Linear { input_size: size(1), output_size: size(0) }
+        let [output_size, input_size] = sides(&self.weight);
+        LayerKind::Linear { input_size, output_size }
     }
 }
 

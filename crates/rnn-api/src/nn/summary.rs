@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::param::Param;
 use crate::units::{grouped, prefixed};
 use rnn_runtime::ops::rnn::kept_bytes;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Layers, shapes, parameters, memory and work of a model for an input `[T, B, I]`, or symbols `[T, B]`. Nothing is computed:
@@ -176,13 +177,13 @@ impl Summary {
         parts: &[Part],
         layers: Vec<LayerSummary>,
     ) -> Result<Summary> {
-        let mut distinct: Vec<&Param> = Vec::new();
-        let mut seen = std::collections::BTreeSet::new();
-        distinct.extend(parts.iter().flat_map(|part| &part.params).filter(|param| seen.insert(param.id())));
-        let count =
-            |params: &mut dyn Iterator<Item = &&Param>| params.map(|param| param.len() as u64).sum::<u64>();
-        let num_parameters = count(&mut distinct.iter());
-        let num_trainable = count(&mut distinct.iter().filter(|param| param.is_trainable()));
+        let mut seen = BTreeSet::new();
+        let params = parts.iter().flat_map(|part| &part.params);
+        let distinct: Vec<&Param> = params.filter(|param| seen.insert(param.id())).collect();
+        let len_of = |counts: fn(&Param) -> bool| -> u64 {
+            distinct.iter().filter(|param| counts(param)).map(|param| param.len() as u64).sum()
+        };
+        let (num_parameters, num_trainable) = (len_of(|_| true), len_of(Param::is_trainable));
         let sum = |of: fn(&LayerSummary) -> u64| {
             layers.iter().map(of).try_fold(0u64, u64::checked_add).ok_or_else(too_large)
         };
