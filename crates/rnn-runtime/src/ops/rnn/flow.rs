@@ -100,19 +100,29 @@ impl Rows {
         self.lengths.len()
     }
 
-    /// The steps of row `b` from the last that is computed to the first, each with its number in this order, its row of
-    /// `[T*B, ..]`, and whether the state is cleared before it.
-    fn back(&self, b: usize, backwards: bool) -> impl Iterator<Item = (usize, usize, bool)> {
+    /// The steps of row `b` from the last that is computed to the first.
+    fn back(&self, b: usize, backwards: bool) -> impl Iterator<Item = Visit> {
         let (length, batch) = (self.lengths[b], self.batch());
         (0..length).rev().map(move |order| {
             let t = if backwards { length - 1 - order } else { order };
-            let cleared = self.resets.as_ref().is_some_and(|resets| match backwards {
-                false => resets[t * batch + b],
-                true => order > 0 && resets[(t + 1) * batch + b],
-            });
-            (order, t * batch + b, cleared)
+            let before = (order > 0).then(|| if backwards { t + 1 } else { t - 1 });
+            // A reset lies before the later of two steps in time.
+            let kept = |before: &usize| {
+                self.resets.as_ref().is_none_or(|resets| !resets[t.max(*before) * batch + b])
+            };
+            let before = before.filter(kept).map(|before| before * batch + b);
+            Visit { step: order, row: t * batch + b, before }
         })
     }
+}
+
+/// A step of a row. Rows are those of `[T*B, ..]`.
+struct Visit {
+    /// Its number in the direction's own order.
+    step: usize,
+    row: usize,
+    /// The row of the step before, whose state this one has; absent for the first step and after a reset.
+    before: Option<usize>,
 }
 
 /// Collects the flow of the passes of a stack, from the last layer to the first.
@@ -247,7 +257,7 @@ impl Recorder<'_> {
         let mut squares = vec![0.0; self.rows.steps * batch];
         for b in 0..batch {
             let mut flow: Vec<f64> = of_row(&last, b, p);
-            for (step, row, cleared) in self.rows.back(b, backwards) {
+            for Visit { step, row, before } in self.rows.back(b, backwards) {
                 for (unit, flow) in flow.iter_mut().enumerate() {
                     let at = Spot { step, row: b, unit };
                     let dy = &mut dh[row * p + unit];
@@ -258,7 +268,7 @@ impl Recorder<'_> {
                     *dy = fresh as f32;
                     let product = f64::from(back[row * p + unit]) * noise.recurrent(at);
                     let earlier = product + self.direct(gates, row, unit) * fresh + around;
-                    *flow = if cleared { 0.0 } else { earlier };
+                    *flow = before.map_or(0.0, |_| earlier);
                 }
             }
         }
@@ -272,11 +282,11 @@ impl Recorder<'_> {
         let mut squares = vec![0.0; self.rows.steps * batch];
         for b in 0..batch {
             let mut flow: Vec<f64> = of_row(&last, b, h);
-            for (step, row, cleared) in self.rows.back(b, backwards) {
+            for Visit { step, row, before } in self.rows.back(b, backwards) {
                 for (unit, flow) in flow.iter_mut().enumerate() {
                     squares[row] += *flow * *flow;
                     let at = Spot { step, row: b, unit };
-                    *flow = if cleared { 0.0 } else { cell.before(row, at, *flow) };
+                    *flow = before.map_or(0.0, |before| cell.before([before, row], at, *flow));
                 }
             }
         }
@@ -311,9 +321,10 @@ struct CellFlow<'a> {
 }
 
 impl CellFlow<'_> {
-    /// The gradient of c before a step, from that after it, for a value at a row of `[T*B, ..]`.
-    fn before(&self, row: usize, at_step: Spot, after: f64) -> f64 {
-        let (h, cell, unit) = (self.spec.hidden_size, &self.spec.cell, at_step.unit);
+    /// The gradient of c before a step, from that after it. The rows of `[T*B, ..]` are those of the step before and of
+    /// this one.
+    fn before(&self, [previous, row]: [usize; 2], spot: Spot, after: f64) -> f64 {
+        let (h, cell, unit) = (self.spec.hidden_size, &self.spec.cell, spot.unit);
         let blocks = cell.gates();
         let at = |gate: usize| (row * blocks + gate) * h + unit;
         let gate = |gate: usize| f64::from(self.gates[at(gate)]);
@@ -324,16 +335,15 @@ impl CellFlow<'_> {
                 f64::from(weights[block * h + unit]) * f64::from(gradients[at(gate)])
             })
         };
-        let zoned = self.noise.zoned_c(at_step);
-        let fresh_c = match f64::from(self.c[row * h + unit]) {
-            c if zoned == 0.0 => c,
-            // c = zoned c_prev + (1 - zoned) fresh_c, and fresh_c = forget c_prev + added.
-            c => {
-                let added = gate(0) * gate(blocks - 2) * self.noise.candidate(at_step);
-                let c_prev = (c - (1.0 - zoned) * added) / (zoned + (1.0 - zoned) * forget);
-                let fresh_c = forget * c_prev + added;
-                cell.cell_clip.map_or(fresh_c, |clip| fresh_c.clamp(-f64::from(clip), f64::from(clip)))
-            }
+        let c = |row: usize| f64::from(self.c[row * h + unit]);
+        let zoned = self.noise.zoned_c(spot);
+        // c before zoneout
+        let fresh_c = if zoned == 0.0 {
+            c(row)
+        } else {
+            let added = gate(0) * gate(blocks - 2) * self.noise.candidate(spot);
+            let bound = cell.cell_clip.map_or(f64::INFINITY, f64::from);
+            (forget * c(previous) + added).clamp(-bound, bound)
         };
         let slope = cell.output_activation.slope(cell.output_activation.value(fresh_c));
         let through_h = f64::from(self.dh[row * h + unit]) * gate(blocks - 1) * slope;
