@@ -40,7 +40,7 @@ pub(super) struct Inner {
     pub(super) half: bool,
     /// Whether products of f16 may use matrix units.
     pub(super) matrix_units: bool,
-    pub(super) may_wait: bool,
+    pub(super) persistent: bool,
     algorithm: Option<Algorithm>,
     pub(super) persistence: Persistence,
     pub(super) wavefront: Option<usize>,
@@ -221,7 +221,7 @@ impl GpuDevice {
             subgroup_size,
             half,
             matrix_units,
-            may_wait: options.may_wait,
+            persistent: options.persistent,
             algorithm,
             persistence: Persistence::default(),
             wavefront: options.wavefront,

@@ -45,6 +45,22 @@ pub(crate) struct StepLaunch<'a> {
     pub(crate) launch: Launch<'a>,
     /// The values that the kernel reads as `step`, in order.
     pub(crate) steps: &'a mut dyn Iterator<Item = [u32; 4]>,
+    /// Where the device finds the number of workgroups; `None` if it is the grid's.
+    pub(crate) sizes: Option<Sizes<'a>>,
+}
+
+/// Workgroups along x, y and z that a kernel has written, at most those of the launch's grid.
+#[derive(Clone, Copy)]
+pub(crate) struct Sizes<'a> {
+    /// Of [`GpuDevice::alloc_sizes`].
+    pub(crate) buffer: &'a GpuBuffer,
+    /// Which three words of the buffer.
+    pub(crate) index: usize,
+}
+
+impl Sizes<'_> {
+    /// Bytes of the three words.
+    const BYTES: u64 = 12;
 }
 
 /// The open command list.
@@ -130,6 +146,7 @@ impl Recorder {
         if inner.check().is_ok() {
             let times = self.timestamps.as_mut();
             let times = times.and_then(|times| times.copy_out(&inner.device, &inner.counters, &mut encoder));
+            let is_told = inner.persistence.copy_out(&mut encoder);
             if !self.shadow.is_empty() {
                 inner.queue.write_buffer(&self.ring, 0, &self.shadow);
             }
@@ -137,6 +154,9 @@ impl Recorder {
             Counters::count(&inner.counters.submits);
             if let (Some(timestamps), Some(times)) = (&self.timestamps, times) {
                 timestamps.collect(times);
+            }
+            if is_told {
+                inner.persistence.collect(&inner.info.name);
             }
             // Lets finished submits release their resources and deliver callbacks. The device keeps an error,
             // and every later call returns it.
@@ -212,7 +232,7 @@ impl GpuDevice {
     /// # Errors
     /// A failure that the driver reported earlier, or a kernel that does not compile.
     pub(crate) fn dispatch(&self, launch: Launch<'_>) -> Result<()> {
-        self.dispatch_steps(StepLaunch { launch, steps: &mut std::iter::once([0; 4]) })
+        self.dispatch_steps(StepLaunch { launch, steps: &mut std::iter::once([0; 4]), sizes: None })
     }
 
     /// Enqueues the same dispatch once per step.
@@ -220,7 +240,7 @@ impl GpuDevice {
     /// # Errors
     /// As [`GpuDevice::dispatch`].
     pub(crate) fn dispatch_steps(&self, request: StepLaunch<'_>) -> Result<()> {
-        let StepLaunch { launch, steps } = request;
+        let StepLaunch { launch, steps, sizes } = request;
         let inner = &*self.0;
         inner.check()?;
         let mut groups = self.check_launch(&launch)?;
@@ -255,7 +275,7 @@ impl GpuDevice {
             let first = bound_in != Some(recorder.epoch);
             if first {
                 params_at = recorder.push(launch.params);
-                for buffer in launch.buffers {
+                for &buffer in launch.buffers.iter().chain(sizes.iter().map(|sizes| &sizes.buffer)) {
                     buffer.mark_used(recorder.epoch);
                 }
             }
@@ -275,7 +295,12 @@ impl GpuDevice {
             if launch.kernel.step == StepSource::Immediate {
                 pass.set_immediates(0, bytemuck::cast_slice(&step));
             }
-            pass.dispatch_workgroups(x, y, z);
+            match sizes {
+                None => pass.dispatch_workgroups(x, y, z),
+                Some(Sizes { buffer, index }) => {
+                    pass.dispatch_workgroups_indirect(buffer.raw(), index as u64 * Sizes::BYTES);
+                }
+            }
             Counters::count(&inner.counters.dispatches);
             bound_in = Some(recorder.epoch);
             recorder.dispatches += 1;

@@ -29,10 +29,9 @@ pub struct GpuOptions {
     /// The algorithm of recurrences. `None` takes it from the environment variable `RNN_GPU_ALGO` (`step`,
     /// `sequence` or `persistent`), else the planner chooses.
     pub algorithm: Option<Algorithm>,
-    /// Whether a forward pass may wait for the device. The planner then also chooses [`Algorithm::Persistent`], where it
-    /// estimates a gain. On an NVIDIA H200 such passes of 128 to 512 units take 0.50 to 0.65 of the time. Off
-    /// by default: a program may count on passes that only enqueue their work.
-    pub may_wait: bool,
+    /// Whether the planner may choose [`Algorithm::Persistent`] on a discrete GPU. It does so where it estimates a gain: on
+    /// an NVIDIA H200 forward passes of 128 to 512 units took 0.50 to 0.65 of the time.
+    pub persistent: bool,
     /// Wavefront lag: time steps between a layer of a stack and the next one. The layers then run side by
     /// side where their options allow it. 0 runs one layer after the other; so does a lag of the sequence's length
     /// or more, window by window. `None` leaves the choice to the planner.
@@ -66,7 +65,7 @@ impl Default for GpuOptions {
             max_array_bytes: None,
             max_groups: None,
             algorithm: None,
-            may_wait: false,
+            persistent: true,
             wavefront: None,
             timestamps: false,
             cache_dir: CacheDir::User,

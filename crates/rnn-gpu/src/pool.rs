@@ -16,6 +16,8 @@ use std::task::{Context, Poll, Waker};
 
 const STORAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
+/// Of words that are also the sizes of dispatches. wgpu keeps a bind group of its own with each such buffer.
+const SIZES: wgpu::BufferUsages = STORAGE.union(wgpu::BufferUsages::INDIRECT);
 const STAGING: wgpu::BufferUsages = wgpu::BufferUsages::MAP_READ.union(wgpu::BufferUsages::COPY_DST);
 
 /// Freed buffers by (usage, size).
@@ -61,7 +63,7 @@ impl Inner {
             return Ok((free, class));
         }
         let raw = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(if usage == STORAGE { "rnn array" } else { "rnn readback" }),
+            label: Some(if usage == STAGING { "rnn readback" } else { "rnn array" }),
             size: class,
             usage,
             mapped_at_creation: false,
@@ -83,6 +85,8 @@ pub struct GpuBuffer(Arc<Block>);
 struct Block {
     raw: wgpu::Buffer,
     class: u64,
+    /// `None` for memory that is not the pool's.
+    usage: Option<wgpu::BufferUsages>,
     /// Number of the submit that last used the buffer; see [`super::encoder::Recorder`].
     last_use: AtomicU64,
     device: GpuDevice,
@@ -90,22 +94,40 @@ struct Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
+        let Some(usage) = self.usage else { return };
         let last_use = self.last_use.load(Ordering::Relaxed);
         let free = FreeBuffer { raw: self.raw.clone(), last_use };
-        self.device.0.put(STORAGE, self.class, free);
+        self.device.0.put(usage, self.class, free);
     }
 }
 
 impl GpuDevice {
     /// Memory for `len` 4-byte words with unspecified contents.
     pub fn alloc(&self, len: usize) -> Result<GpuBuffer> {
-        let (free, class) = self.0.take(STORAGE, 4 * len as u64)?;
+        self.alloc_for(STORAGE, len)
+    }
+
+    /// Memory for the workgroups along x, y and z of `count` dispatches, with unspecified contents.
+    pub(crate) fn alloc_sizes(&self, count: usize) -> Result<GpuBuffer> {
+        self.alloc_for(SIZES, 3 * count)
+    }
+
+    fn alloc_for(&self, usage: wgpu::BufferUsages, len: usize) -> Result<GpuBuffer> {
+        let (free, class) = self.0.take(usage, 4 * len as u64)?;
+        let last_use = AtomicU64::new(free.last_use);
         Ok(GpuBuffer(Arc::new(Block {
             raw: free.raw,
             class,
-            last_use: AtomicU64::new(free.last_use),
+            usage: Some(usage),
+            last_use,
             device: self.clone(),
         })))
+    }
+
+    /// A handle to memory that stays its owner's. Uploads must not overwrite it.
+    pub(crate) fn lend(&self, raw: &wgpu::Buffer) -> GpuBuffer {
+        let (raw, class, last_use) = (raw.clone(), raw.size(), AtomicU64::new(0));
+        GpuBuffer(Arc::new(Block { raw, class, usage: None, last_use, device: self.clone() }))
     }
 
     /// Memory for `len` words, all zero.

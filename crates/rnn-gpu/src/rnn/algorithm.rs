@@ -12,11 +12,11 @@ pub enum Algorithm {
     /// As many steps per dispatch as fit in 20 ms.
     Sequence,
     /// Forward, as many steps per dispatch as fit in 20 ms, by workgroups that share the units and wait for each other's
-    /// values. The planner chooses it only with `GpuOptions::may_wait`. The weights must fit in the registers of workgroups
-    /// that all run at the same time, and the estimate must be better.
+    /// values. The planner chooses it on discrete GPUs, unless `GpuOptions::persistent` is off. The weights must fit in the
+    /// registers of workgroups that all run at the same time, and the estimate must be better.
     ///
-    /// Each recurrence waits for the device, to learn whether its workgroups ran side by side. If they did not, it starts
-    /// again with one dispatch per step. So do all later ones.
+    /// Workgroups that wait in vain for 0.1 s give up. The device then repeats the recurrence by one workgroup to the
+    /// rows of several units, without the host. Once the host knows of it, all recurrences run one dispatch per step.
     ///
     /// What cannot be persistent runs one dispatch per step: the backward pass, steps of several phases, ragged rows,
     /// inference in pieces, stacks with a wavefront lag, and layers too large for one workgroup per core.

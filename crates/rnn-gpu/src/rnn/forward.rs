@@ -3,7 +3,6 @@
 
 use super::layer::{Layer, Widths, padded_input, padded_state, projected_steps, with_width};
 use super::options::{RingParts, Setup};
-use super::persistent::Outcome;
 use super::recurrence;
 use super::rows::{Previous, previous};
 use super::weights::LayerWeights;
@@ -159,9 +158,9 @@ impl<'a> ForwardRun<'a> {
                 start..end
             };
             let rows = if steps.len() == t { 0..n } else { steps.start * b..steps.end * b };
-            let project = || self.project(&w_ih, rows.clone());
-            let done = self.run(&recurrent, c0.as_ref(), steps, project)?;
-            gates = self.args.training.then_some(done);
+            let projected = self.project(&w_ih, rows)?;
+            self.run(&recurrent, c0.as_ref(), steps, &projected)?;
+            gates = self.args.training.then_some(projected);
         }
         Ok(gates)
     }
@@ -177,26 +176,20 @@ impl<'a> ForwardRun<'a> {
         Ok(raw)
     }
 
-    /// Runs the recurrence over some steps, whose input `project` multiplies. Returns the gates.
+    /// Runs the recurrence over some steps, whose projected input are the gates.
     fn run(
         &self,
         weights: &GpuArray,
         c0: Option<&State<GpuArray>>,
         steps: Range<usize>,
-        project: impl Fn() -> Result<GpuArray>,
-    ) -> Result<GpuArray> {
-        let gpu = self.layer.gpu;
-        let mut gates = project()?;
+        gates: &GpuArray,
+    ) -> Result<()> {
+        let arrays = self.arrays(weights, gates, c0, &steps);
         // A piece leaves h in the ring for the next one, which a persistent recurrence does not.
-        if steps.len() == self.args.pass.dims.t {
-            match gpu.run_persistent(&self.arrays(weights, &gates, c0, &steps))? {
-                Outcome::Done => return Ok(gates),
-                Outcome::NotTried => {}
-                Outcome::GaveUp => gates = project()?,
-            }
+        if steps.len() == self.args.pass.dims.t && self.layer.gpu.run_persistent(&arrays)? {
+            return Ok(());
         }
-        recurrence::forward(gpu, &self.arrays(weights, &gates, c0, &steps))?;
-        Ok(gates)
+        recurrence::forward(self.layer.gpu, &arrays)
     }
 
     /// The arrays of the recurrence over some steps.

@@ -48,8 +48,9 @@ const STARTS: f64 = 2.0;
 /// The same for a value that a workgroup of a persistent plan waits for.
 const EXCHANGE: f64 = 1.25;
 
-/// Seconds that the host waits for a persistent recurrence.
-const HOST_WAIT: f64 = 1e-4;
+/// Dispatches beside a persistent recurrence: its start, the verdict, and the repetition that has no workgroups, with the
+/// kernels by which wgpu checks sizes that a kernel has written.
+const AROUND_PERSISTENT: f64 = 6.0;
 
 /// Most plans of one algorithm and fetch that are measured.
 const MOST_OF_A_KIND: usize = 5;
@@ -300,7 +301,10 @@ impl Facts {
             }
             Algorithm::Step | Algorithm::Sequence => STARTS * dispatches * self.speed.dispatch,
             Algorithm::Persistent => {
-                (STARTS * dispatches + EXCHANGE * steps) * self.speed.dispatch + dispatches * HOST_WAIT
+                // A training pass copies the gates.
+                let gates = 4 * dims.steps * dims.batch * dims.directions * work.lanes * work.outputs;
+                let starts = STARTS * dispatches + EXCHANGE * steps + AROUND_PERSISTENT;
+                starts * self.speed.dispatch + 2.0 * gates as f64 / self.speed.memory
             }
         };
         waits + steps * self.dispatch_seconds(plan, dims, work)

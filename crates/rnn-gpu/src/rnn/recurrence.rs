@@ -8,6 +8,7 @@ use super::options::{RingParts, Setup};
 use super::plan::{Holds, Plan, Work};
 use super::tuning::PassKind;
 use crate::adapter::DeviceKind;
+use crate::encoder::Sizes;
 use crate::{GpuBuffer, GpuDevice, Launch, StepLaunch};
 use rnn_base::args::recurrence::{LayerDims, Noise};
 use rnn_base::error::{Error, Result};
@@ -122,7 +123,12 @@ fn staged_constant(plan: &Plan, work: Work, target: Target) -> Option<Constant> 
 
 /// Elements of the ring of a persistent plan: h0, h of every step, and the sign of a failure.
 pub(super) fn persistent_ring(dims: LayerDims) -> usize {
-    (dims.steps + 1) * dims.directions * dims.batch * dims.state + 1
+    persistent_failure(dims) + 1
+}
+
+/// Index of the sign of a failure in the ring of a persistent plan.
+pub(super) fn persistent_failure(dims: LayerDims) -> usize {
+    (dims.steps + 1) * dims.directions * dims.batch * dims.state
 }
 
 /// How often an invocation of a persistent plan looks for a value before it gives up. A GPU's cores run all the time, and
@@ -203,6 +209,25 @@ pub(crate) fn forward(device: &GpuDevice, args: &ForwardArrays<'_>) -> Result<()
 
 /// [`forward`] by the given plan.
 pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &Plan) -> Result<()> {
+    enqueue_forward(device, args, plan, None)
+}
+
+/// The same, where the device decides whether it runs.
+pub(super) fn run_forward_if(
+    device: &GpuDevice,
+    args: &ForwardArrays<'_>,
+    plan: &Plan,
+    sizes: Sizes<'_>,
+) -> Result<()> {
+    enqueue_forward(device, args, plan, Some(sizes))
+}
+
+fn enqueue_forward(
+    device: &GpuDevice,
+    args: &ForwardArrays<'_>,
+    plan: &Plan,
+    sizes: Option<Sizes<'_>>,
+) -> Result<()> {
     let dims = args.dims;
     let setup = args.setup;
     let ticks = plan_ticks(plan, setup);
@@ -245,6 +270,7 @@ pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &P
             .clone()
             .step_by(ticks)
             .map(|tick| [tick, ticks.min(range.end - tick), 0, 0].map(|n| n as u32)),
+        sizes,
     })
 }
 
@@ -295,6 +321,7 @@ fn run_backward(device: &GpuDevice, args: &BackwardArrays<'_>, plan: &Plan) -> R
             .rev()
             .step_by(ticks)
             .map(|tick| [tick, ticks.min(tick + 1 - range.start), 0, 0].map(|n| n as u32)),
+        sizes: None,
     })
 }
 

@@ -219,4 +219,35 @@ params! {
         /// G
         pub gates: u32,
     }
+    /// `rnn/persistent_start.wgsl`
+    pub struct PersistentStartParams {
+        /// Elements of h0.
+        pub initial: u32,
+        /// Index of the sign of a failure.
+        pub failure: u32,
+    }
+
+    /// `rnn/persistent_settle.wgsl`
+    pub struct PersistentSettleParams {
+        /// Index of the sign of a failure.
+        pub failure: u32,
+        /// Workgroups along x that restore the gates.
+        pub restore_x: u32,
+        /// The same along y.
+        pub restore_y: u32,
+        /// The same along z.
+        pub restore_z: u32,
+        /// Workgroups along x of the repeated recurrence.
+        pub repeat_x: u32,
+        /// The same along y.
+        pub repeat_y: u32,
+        /// The same along z.
+        pub repeat_z: u32,
+    }
+
+    /// `rnn/persistent_restore.wgsl`
+    pub struct PersistentRestoreParams {
+        /// Words to copy.
+        pub count: u32,
+    }
 }

@@ -41,16 +41,16 @@ fn timed<T>(device: &Device, budget: Budget, mut work: impl FnMut() -> Result<T>
     Ok(median(times))
 }
 
-/// Forward and training of every case, verified where the oracle is fast enough. There are four kinds: f32, f32 where a
-/// pass may wait for the device, f16, and f16 with products on matrix units.
+/// Forward and training of every case, verified where the oracle is fast enough. There are four kinds: f32, f32 without
+/// persistent recurrences, f16, and f16 with products on matrix units.
 pub(crate) fn grid(setup: &Setup, clock: Clock) -> Result<Findings> {
     let mut findings = Findings::default();
     let device = setup.open(GpuOptions::default())?;
     let matrix = setup.open(GpuOptions { matrix_units: true, ..GpuOptions::default() })?;
-    let waiting = setup.open(GpuOptions { may_wait: true, ..GpuOptions::default() })?;
+    let alone = setup.open(GpuOptions { persistent: false, ..GpuOptions::default() })?;
     let mut kinds = vec![
         ("f32", WeightFormat::F32, Storage::F32, &device),
-        ("f32-may-wait", WeightFormat::F32, Storage::F32, &waiting),
+        ("f32-not-persistent", WeightFormat::F32, Storage::F32, &alone),
         ("f16", WeightFormat::F16, Storage::Half, &device),
     ];
     if matches!(&matrix, Device::Gpu(gpu) if gpu.has_matrix_units()) {

@@ -1,6 +1,6 @@
 //! Plans on adapters that exist only here.
 
-use super::super::persistent::persistent_plan;
+use super::super::persistent::{MOST_REPEAT_SECONDS, persistent_plan, repeat_plan};
 use super::*;
 use crate::adapter::DeviceKind;
 
@@ -228,7 +228,8 @@ fn repeated_calibrations_give_the_same_plans() {
     }
 }
 
-/// Workgroups that wait for each other, and none that has no core to run on. Sums have the order of a dispatch per step.
+/// Workgroups that wait for each other, and none that has no core to run on. Sums have the order of a dispatch per step;
+/// so do those of the repetition, which ends before a driver would end it.
 #[test]
 fn every_workgroup_of_a_persistent_plan_has_a_core() {
     for facts in all_facts() {
@@ -238,17 +239,23 @@ fn every_workgroup_of_a_persistent_plan_has_a_core() {
             let dims = LayerDims { directions, ..dims(50, batch, hidden) };
             for work in works(hidden).into_iter().filter(|work| work.lanes == hidden) {
                 let plan = persistent_plan(&facts, DeviceKind::Discrete, dims, work);
-                let middle = hidden >= 128 && batch * directions <= 32 && work.holds != Holds::Nothing;
+                let middle =
+                    (128..=512).contains(&hidden) && batch * directions <= 32 && work.holds != Holds::Nothing;
                 assert!(plan.is_some() || !middle, "{facts:?} {dims:?} {work:?}");
                 let Some(plan) = plan else { continue };
                 let groups = plan.across * batch.div_ceil(plan.rows) * directions;
                 assert!(plan.across > 1 && groups <= facts.speed.cores, "{plan:?}");
                 assert!((1..=50).contains(&plan.count), "{plan:?}");
                 assert!(plan.workgroup <= facts.largest_workgroup, "{plan:?}");
-                assert!(
-                    declared_bytes(&plan, work, facts.workgroup_bytes) <= facts.workgroup_bytes,
-                    "{plan:?}"
-                );
+                let repeat = repeat_plan(&facts, &plan, dims, work).unwrap();
+                for plan in [&plan, &repeat] {
+                    let bytes = declared_bytes(plan, work, facts.workgroup_bytes);
+                    assert!(bytes <= facts.workgroup_bytes, "{plan:?}");
+                }
+                let order = |plan: &Plan| (plan.rows, plan.workgroup, plan.split);
+                assert_eq!((repeat.algorithm, repeat.across), (Algorithm::Sequence, 1));
+                assert_eq!(order(&repeat), order(&plan));
+                assert!(facts.seconds(&repeat, dims, work) <= MOST_REPEAT_SECONDS, "{repeat:?}");
                 let step = Facts { subgroup_size: None, ..facts }.plan(dims, work, Some(Algorithm::Step));
                 assert!([step.fetch, Fetch::KeptWeights].contains(&plan.fetch), "{plan:?}");
                 assert_eq!(plan.split, step.split, "{plan:?}");

@@ -7,7 +7,8 @@ use crate::cell::{CellKind, CellSpec};
 use crate::kernel::{Access::*, Constants, Kernel, StepSource, part};
 use crate::params::rnn::{
     BackwardParams, ForwardParams, InterleaveParams, NormRowsParams, PackBiasParams, PackRecurrentParams,
-    PreviousParams, ReplaceLastGateParams,
+    PersistentRestoreParams, PersistentSettleParams, PersistentStartParams, PreviousParams,
+    ReplaceLastGateParams,
 };
 use constants::{held_rows, held_weights, polls, staged, training};
 
@@ -388,6 +389,36 @@ pub static REPLACE_LAST_GATE_HALF: Kernel = Kernel {
     ..REPLACE_LAST_GATE
 };
 
+/// Fills the ring of a persistent recurrence.
+pub static PERSISTENT_START: Kernel = Kernel {
+    label: "persistent_start",
+    parts: &[part!("lib/index.wgsl"), part!("rnn/persistent_start.wgsl")],
+    entry: "persistent_start",
+    bindings: &[Read, Read, ReadWrite], // h0, gave_up, ring
+    params: PersistentStartParams::LAYOUT,
+    ..Kernel::PLAIN
+};
+
+/// Decides whether a persistent recurrence is repeated.
+pub static PERSISTENT_SETTLE: Kernel = Kernel {
+    label: "persistent_settle",
+    parts: &[part!("rnn/persistent_settle.wgsl")],
+    entry: "persistent_settle",
+    bindings: &[Read, ReadWrite, ReadWrite], // ring, gave_up, sizes
+    params: PersistentSettleParams::LAYOUT,
+    ..Kernel::PLAIN
+};
+
+/// Restores the gates for a repetition.
+pub static PERSISTENT_RESTORE: Kernel = Kernel {
+    label: "persistent_restore",
+    parts: &[part!("lib/index.wgsl"), part!("rnn/persistent_restore.wgsl")],
+    entry: "persistent_restore",
+    bindings: &[Read, ReadWrite], // saved, gates
+    params: PersistentRestoreParams::LAYOUT,
+    ..Kernel::PLAIN
+};
+
 /// Every kernel of the family.
 pub fn all() -> Vec<&'static Kernel> {
     let recurrences = CELLS.iter().flat_map(|cell| {
@@ -404,6 +435,9 @@ pub fn all() -> Vec<&'static Kernel> {
         &INTERLEAVE,
         &REPLACE_LAST_GATE,
         &REPLACE_LAST_GATE_HALF,
+        &PERSISTENT_START,
+        &PERSISTENT_SETTLE,
+        &PERSISTENT_RESTORE,
     ];
     recurrences.chain(others).collect()
 }

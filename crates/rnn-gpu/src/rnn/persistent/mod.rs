@@ -1,47 +1,29 @@
 //! The persistent recurrence: dispatches of many steps whose workgroups share the units and wait for each other's values
-//! (`lib/ring_persistent.wgsl`). Only forward: the backward pass overwrites the gates that it needs, so it could not start
-//! again after a failure.
+//! (`lib/ring_persistent.wgsl`). Only forward. `run` enqueues it, with the dispatches that repeat it after a failure;
+//! `verdict` tells the host of a failure.
+
+mod run;
+mod verdict;
 
 use super::algorithm::Algorithm;
 use super::plan::{Facts, Holds, Plan, Work};
-use super::recurrence::{ForwardArrays, forward_work, persistent_ring, plan_groups, run_forward};
+use super::recurrence::{ForwardArrays, forward_work, persistent_failure, plan_groups};
 use super::self_test;
 use super::tuning::{Case, PassKind};
+use crate::GpuDevice;
 use crate::adapter::DeviceKind;
-use crate::array::to_vec;
 use crate::calibration::Speed;
-use crate::copy::{copy_strided, slice};
 use crate::device::CAN_WAIT;
-use crate::{GpuArray, GpuDevice};
-use rnn_base::args::copy::StridedCopy;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::Result;
 use rnn_kernels::catalogue::rnn::{Fetch, Formats};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+pub(crate) use verdict::Persistence;
 
 /// The kernels, as named in their self-test.
 const PERSISTENT: &str = "rnn/persistent";
 
-/// What a device knows of its persistent recurrences.
-#[derive(Default)]
-pub(crate) struct Persistence {
-    /// Whether workgroups have waited in vain.
-    gave_up: AtomicBool,
-    /// Held while one runs: two at a time could have more workgroups than there are cores.
-    running: Mutex<()>,
-}
-
-/// What becomes of a recurrence that may be persistent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It has run.
-    Done,
-    /// Workgroups waited in vain: the arrays that it writes, gates among them, hold anything.
-    GaveUp,
-    /// Nothing was written.
-    NotTried,
-}
+/// Longest repetition of a failed recurrence in seconds: drivers end what takes about two.
+pub(super) const MOST_REPEAT_SECONDS: f64 = 0.5;
 
 /// Most batch rows of a workgroup.
 const MOST_ROWS: usize = 8;
@@ -90,7 +72,17 @@ pub(super) fn persistent_plan(facts: &Facts, kind: DeviceKind, dims: LayerDims, 
     if plan.across < 2 || !facts.allows(&plan, work) {
         return None;
     }
-    Some(Plan { count: facts.count(&plan, dims, work).min(dims.steps), ..plan })
+    let plan = Plan { count: facts.count(&plan, dims, work).min(dims.steps), ..plan };
+    repeat_plan(&facts, &plan, dims, work).map(|_| plan)
+}
+
+/// The plan that repeats a recurrence whose workgroups waited in vain: one workgroup passes over all units. Its sums have
+/// the same order. `None` if it would take too long.
+pub(super) fn repeat_plan(facts: &Facts, plan: &Plan, dims: LayerDims, work: Work) -> Option<Plan> {
+    let repeat = Plan { algorithm: Algorithm::Sequence, fetch: Fetch::Workgroup, across: 1, ..*plan };
+    let repeat = Plan { count: facts.count(&repeat, dims, work).min(dims.steps), ..repeat };
+    let is_short = facts.seconds(&repeat, dims, work) <= MOST_REPEAT_SECONDS;
+    (facts.allows(&repeat, work) && is_short).then_some(repeat)
 }
 
 /// The plan with all weights in registers and the fewest rows in a workgroup for which all workgroups run at the same
@@ -115,9 +107,9 @@ impl GpuDevice {
         let forced = self.forced_algorithm();
         let may_be = match forced {
             Some(forced) => forced == Algorithm::Persistent,
-            None => self.0.may_wait,
+            None => self.0.persistent && self.info().kind == DeviceKind::Discrete,
         };
-        // A browser's thread cannot wait for the outcome.
+        // Nothing is estimated in a browser, where nothing is measured.
         if !may_be || !CAN_WAIT || self.has_given_up() {
             return Ok(None);
         }
@@ -145,7 +137,7 @@ impl GpuDevice {
     }
 
     fn has_given_up(&self) -> bool {
-        self.0.persistence.gave_up.load(Ordering::Relaxed)
+        self.0.persistence.has_given_up()
     }
 
     /// Why a recurrence is not persistent although it was asked for.
@@ -174,47 +166,24 @@ impl GpuDevice {
         self.passes(PERSISTENT, || Ok(vec![trial(&plan)?, trial(&kept)?]))
     }
 
-    /// Runs the forward recurrence by a persistent plan, where there is one. Waits for the outcome.
+    /// Enqueues the forward recurrence by a persistent plan, where there is one; returns whether there is.
     ///
     /// # Errors
     /// No memory, or a lost device.
-    pub(super) fn run_persistent(&self, args: &ForwardArrays<'_>) -> Result<Outcome> {
+    pub(super) fn run_persistent(&self, args: &ForwardArrays<'_>) -> Result<bool> {
         let dims = args.dims;
-        let work = forward_work(dims.hidden, args.spec.gates(), args.setup.holds);
-        let Some(plan) = self.persistent_plan(dims, work)? else { return Ok(Outcome::NotTried) };
         if args.setup.constants.ragged || args.ticks.is_some() || !self.has_room(dims) {
-            return Ok(Outcome::NotTried);
+            return Ok(false);
         }
-        let mut ring = self.zeroed_array("rnn", &[persistent_ring(dims)])?;
-        let h0 = StridedCopy::flat(dims.directions * dims.batch * dims.state, 0, 0);
-        copy_strided(self, &h0, (args.ring, false), &mut ring.buffer)?;
-        let running = self.0.persistence.running.lock().unwrap_or_else(PoisonError::into_inner);
-        run_forward(self, &ForwardArrays { ring: &ring.buffer, ..args.clone() }, &plan)?;
-        let failed = has_failed(&ring)?;
-        drop(running);
-        if !failed {
-            return Ok(Outcome::Done);
-        }
-        if !self.0.persistence.gave_up.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                adapter = self.info().name,
-                workgroups = plan_groups(&plan, dims).into_iter().product::<usize>(),
-                "workgroups of a persistent recurrence waited for each other in vain; from now on this device runs one \
-                 dispatch per step"
-            );
-        }
-        Ok(Outcome::GaveUp)
+        let work = forward_work(dims.hidden, args.spec.gates(), args.setup.holds);
+        let Some(plan) = self.persistent_plan(dims, work)? else { return Ok(false) };
+        let Some(repeat) = repeat_plan(&self.facts(false)?, &plan, dims, work) else { return Ok(false) };
+        run::run(self, args, &plan, &repeat)?;
+        Ok(true)
     }
 
     /// Whether the ring fits in an array.
     fn has_room(&self, dims: LayerDims) -> bool {
-        let row = (dims.directions * dims.batch * dims.state) as u64;
-        4 * ((dims.steps as u64 + 1) * row + 1) <= self.max_array_bytes()
+        4 * (persistent_failure(dims) as u64 + 1) <= self.max_array_bytes()
     }
-}
-
-/// Whether an invocation has given up. Waits for the device.
-fn has_failed(ring: &GpuArray) -> Result<bool> {
-    let end = ring.len();
-    Ok(to_vec(&slice("rnn", ring, end - 1..end)?)? != [0.0])
 }

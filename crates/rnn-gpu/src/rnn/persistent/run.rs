@@ -1,0 +1,126 @@
+//! The dispatches of a persistent recurrence. Nothing waits for its outcome: a kernel reads it, and writes the number of
+//! workgroups of the dispatches that repeat the recurrence, which is zero unless workgroups waited in vain.
+
+use super::super::plan::Plan;
+use super::super::recurrence::{
+    ForwardArrays, persistent_failure, persistent_ring, plan_groups, run_forward, run_forward_if,
+};
+use crate::encoder::{Sizes, StepLaunch};
+use crate::{GpuBuffer, GpuDevice, Launch};
+use rnn_base::args::recurrence::LayerDims;
+use rnn_base::error::{Error, Result};
+use rnn_kernels::catalogue::rnn::{Formats, PERSISTENT_RESTORE, PERSISTENT_SETTLE, PERSISTENT_START};
+use rnn_kernels::cell::CellSpec;
+use rnn_kernels::grid::{self, Grid};
+use rnn_kernels::params::rnn::{PersistentRestoreParams, PersistentSettleParams, PersistentStartParams};
+
+/// Places in the buffer of sizes, as in `rnn/persistent_settle.wgsl`.
+const RESTORE: usize = 0;
+const REPEAT: usize = 1;
+
+/// Runs the recurrence by a persistent plan, and enqueues its repetition by another one.
+///
+/// # Errors
+/// No memory, or a lost device.
+pub(super) fn run(gpu: &GpuDevice, args: &ForwardArrays<'_>, plan: &Plan, repeat: &Plan) -> Result<()> {
+    let ring = gpu.alloc(persistent_ring(args.dims))?;
+    let sizes = gpu.alloc_sizes(2)?;
+    let saved = Saved::new(gpu, args)?;
+    let persistence = &gpu.0.persistence;
+    let (gave_up, _recording) = persistence.begin(gpu);
+    start(gpu, args, &gave_up, &ring)?;
+    run_forward(gpu, &ForwardArrays { ring: &ring, ..args.clone() }, plan)?;
+    let groups = |grid: Grid| grid.fit(gpu.max_groups()).ok_or_else(|| no_grid(grid));
+    let repeated = grid::within(gpu.max_groups(), plan_groups(repeat, args.dims));
+    let params = {
+        let [restore_x, restore_y, restore_z] =
+            saved.as_ref().map_or(Ok([0; 3]), |saved| groups(saved.grid()))?;
+        let [repeat_x, repeat_y, repeat_z] = groups(repeated.ok_or_else(|| no_grid(repeat))?)?;
+        let failure = persistent_failure(args.dims) as u32;
+        PersistentSettleParams { failure, restore_x, restore_y, restore_z, repeat_x, repeat_y, repeat_z }
+    };
+    gpu.dispatch(Launch {
+        kernel: &PERSISTENT_SETTLE,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        buffers: &[&ring, &gave_up, &sizes],
+        grid: grid::groups(1),
+        work: 1,
+    })?;
+    persistence.recorded();
+    if let Some(saved) = saved {
+        saved.restore(gpu, args.gates, Sizes { buffer: &sizes, index: RESTORE })?;
+    }
+    run_forward_if(gpu, args, repeat, Sizes { buffer: &sizes, index: REPEAT })
+}
+
+/// A persistent plan has at least as many workgroups as its repetition, and was checked.
+fn no_grid(what: impl std::fmt::Debug) -> Error {
+    Error::Gpu {
+        kind: "launch",
+        message: format!("{what:?} repeats a persistent recurrence in too many workgroups"),
+    }
+}
+
+/// Fills the ring; see `rnn/persistent_start.wgsl`.
+fn start(gpu: &GpuDevice, args: &ForwardArrays<'_>, gave_up: &GpuBuffer, ring: &GpuBuffer) -> Result<()> {
+    let LayerDims { directions, batch, state, .. } = args.dims;
+    let length = persistent_ring(args.dims);
+    let params = PersistentStartParams {
+        initial: (directions * batch * state) as u32,
+        failure: persistent_failure(args.dims) as u32,
+    };
+    gpu.dispatch(Launch {
+        kernel: &PERSISTENT_START,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        buffers: &[args.ring, gave_up, ring],
+        grid: grid::linear(length),
+        work: length as u64,
+    })
+}
+
+/// Bytes of the gates, which a training pass overwrites.
+pub(super) fn gates_bytes(dims: LayerDims, spec: &CellSpec, formats: Formats) -> usize {
+    let count = dims.steps * dims.batch * dims.directions * dims.hidden * spec.gates();
+    count * if formats == Formats::Half { 2 } else { 4 }
+}
+
+/// The gates as they were before the recurrence.
+struct Saved {
+    gates: GpuBuffer,
+    words: usize,
+}
+
+impl Saved {
+    /// `None` where the recurrence only reads them.
+    fn new(gpu: &GpuDevice, args: &ForwardArrays<'_>) -> Result<Option<Self>> {
+        if !args.training {
+            return Ok(None);
+        }
+        let words = gates_bytes(args.dims, args.spec, args.formats).div_ceil(4);
+        let gates = gpu.alloc(words)?;
+        gpu.0.recorder().copy(&gpu.0, args.gates, &gates, 4 * words as u64);
+        Ok(Some(Saved { gates, words }))
+    }
+
+    fn grid(&self) -> Grid {
+        grid::linear(self.words)
+    }
+
+    fn restore(&self, gpu: &GpuDevice, gates: &GpuBuffer, sizes: Sizes<'_>) -> Result<()> {
+        let params = PersistentRestoreParams { count: self.words as u32 };
+        gpu.dispatch_steps(StepLaunch {
+            launch: Launch {
+                kernel: &PERSISTENT_RESTORE,
+                constants: &[],
+                params: bytemuck::bytes_of(&params),
+                buffers: &[&self.gates, gates],
+                grid: self.grid(),
+                work: self.words as u64,
+            },
+            steps: &mut std::iter::once([0; 4]),
+            sizes: Some(sizes),
+        })
+    }
+}
