@@ -18,18 +18,23 @@ struct LstmForward {
 
 // If the gates are coupled, f is not used.
 fn lstm_forward(pre: vec4<f32>, coupled: bool, c_prev: f32, at: Place) -> LstmForward {
-    var see = vec3<f32>(); // peephole terms of i, f, o
+    // Without peepholes nothing is added: a weight of 0 would make NaN of an infinite c.
+    var sum = pre;
     if PEEPHOLE {
-        see = vec3(cell_param(0u, at), cell_param(1u, at), cell_param(2u, at));
+        sum.x = fma(cell_param(0u, at), c_prev, pre.x);
+        sum.y = fma(cell_param(1u, at), c_prev, pre.y);
     }
-    let i = gate_act(clipped(fma(see.x, c_prev, pre.x)));
+    let i = gate_act(clipped(sum.x));
     var f = 1.0 - i;
     if !coupled {
-        f = gate_act(clipped(fma(see.y, c_prev, pre.y)));
+        f = gate_act(clipped(sum.y));
     }
     let g = candidate_act(clipped(pre.z));
     let c = cell_clipped(fma(f, c_prev, i * (g * candidate_scale(at))));
-    let o = gate_act(clipped(fma(see.z, c, pre.w)));
+    if PEEPHOLE {
+        sum.w = fma(cell_param(2u, at), c, pre.w);
+    }
+    let o = gate_act(clipped(sum.w));
     return LstmForward(o * output_act(c), c, vec4(i, f, g, o));
 }
 
