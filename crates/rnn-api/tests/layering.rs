@@ -6,8 +6,10 @@ mod imports;
 mod tokens;
 
 use imports::{cycle, floor_cycle, import_cycle};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
@@ -50,6 +52,35 @@ fn only_the_gpu_backend_names_wgpu() {
     assert_eq!(offenders("crates", &["wgpu::"], &["rnn-gpu/src/", "tests/layering.rs"]), [""; 0]);
     // The rule can fail: the GPU backend itself does name it.
     assert!(!offenders("crates/rnn-gpu/src", &["wgpu::"], &[]).is_empty());
+}
+
+/// See the comment in Cargo.toml: in development builds the kernels of the CPU would call unoptimised functions of a crate
+/// that is not in the list.
+#[test]
+fn crates_below_the_cpu_kernels_are_optimised_in_development_builds() {
+    let tree = [
+        "tree",
+        "--offline",
+        "-p",
+        "rnn-cpu",
+        "-e",
+        "normal,no-proc-macro",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ];
+    let output = Command::new(env!("CARGO")).args(tree).current_dir(root()).output().unwrap();
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let below: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(below.contains("rnn-base") && below.contains("half"), "{tree}{:?}", output.stderr);
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let is_slow = |name: &&&str| {
+        let section = format!("[profile.dev.package.{name}]\nopt-level = 2\n");
+        **name != "rnn-cpu" && !name.is_empty() && !manifest.contains(&section)
+    };
+    let missing: Vec<&&str> = below.iter().filter(is_slow).collect();
+    assert!(missing.is_empty(), "opt-level 2 in the dev profile is missing for {missing:?}");
 }
 
 #[test]
