@@ -30,36 +30,13 @@ pub(super) fn run(gpu: &GpuDevice, args: &ForwardArrays<'_>, plan: &Plan, repeat
     let (gave_up, _recording) = persistence.begin(gpu);
     start(gpu, args, &gave_up, &ring)?;
     run_forward(gpu, &ForwardArrays { ring: &ring, ..args.clone() }, plan)?;
-    let groups = |grid: Grid| grid.fit(gpu.max_groups()).ok_or_else(|| no_grid(grid));
-    let repeated = grid::within(gpu.max_groups(), plan_groups(repeat, args.dims));
-    let params = {
-        let [restore_x, restore_y, restore_z] =
-            saved.as_ref().map_or(Ok([0; 3]), |saved| groups(saved.grid()))?;
-        let [repeat_x, repeat_y, repeat_z] = groups(repeated.ok_or_else(|| no_grid(repeat))?)?;
-        let failure = persistent_failure(args.dims) as u32;
-        PersistentSettleParams { failure, restore_x, restore_y, restore_z, repeat_x, repeat_y, repeat_z }
-    };
-    gpu.dispatch(Launch {
-        kernel: &PERSISTENT_SETTLE,
-        constants: &[],
-        params: bytemuck::bytes_of(&params),
-        buffers: &[&ring, &gave_up, &sizes],
-        grid: grid::groups(1),
-        work: 1,
-    })?;
+    let repeated = plan_groups(repeat, args.dims);
+    settle(gpu, args.dims, [&ring, &gave_up, &sizes], saved.as_ref().map(Saved::grid), repeated)?;
     persistence.recorded();
     if let Some(saved) = saved {
         saved.restore(gpu, args.gates, Sizes { buffer: &sizes, index: RESTORE })?;
     }
     run_forward_if(gpu, args, repeat, Sizes { buffer: &sizes, index: REPEAT })
-}
-
-/// A persistent plan has at least as many workgroups as its repetition, and was checked.
-fn no_grid(what: impl std::fmt::Debug) -> Error {
-    Error::Gpu {
-        kind: "launch",
-        message: format!("{what:?} repeats a persistent recurrence in too many workgroups"),
-    }
 }
 
 /// Fills the ring; see `rnn/persistent_start.wgsl`.
@@ -80,8 +57,38 @@ fn start(gpu: &GpuDevice, args: &ForwardArrays<'_>, gave_up: &GpuBuffer, ring: &
     })
 }
 
+/// Writes the sizes of the repetition; see `rnn/persistent_settle.wgsl`. Without `restore` there are no gates to restore.
+fn settle(
+    gpu: &GpuDevice,
+    dims: LayerDims,
+    buffers: [&GpuBuffer; 3],
+    restore: Option<Grid>,
+    repeat: [usize; 3],
+) -> Result<()> {
+    let limit = gpu.max_groups();
+    // A persistent plan has at least as many workgroups in each dimension, and was checked.
+    let too_many = || Error::Gpu {
+        kind: "launch",
+        message: format!("{repeat:?} workgroups, at most {limit} a dimension"),
+    };
+    let groups = |grid: Grid| grid.fit(limit).ok_or_else(too_many);
+    let [restore_x, restore_y, restore_z] = restore.map_or(Ok([0; 3]), groups)?;
+    let [repeat_x, repeat_y, repeat_z] = groups(grid::within(limit, repeat).ok_or_else(too_many)?)?;
+    let failure = persistent_failure(dims) as u32;
+    let params =
+        PersistentSettleParams { failure, restore_x, restore_y, restore_z, repeat_x, repeat_y, repeat_z };
+    gpu.dispatch(Launch {
+        kernel: &PERSISTENT_SETTLE,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        buffers: &buffers,
+        grid: grid::groups(1),
+        work: 1,
+    })
+}
+
 /// Bytes of the gates, which a training pass overwrites.
-pub(super) fn gates_bytes(dims: LayerDims, spec: &CellSpec, formats: Formats) -> usize {
+fn gates_bytes(dims: LayerDims, spec: &CellSpec, formats: Formats) -> usize {
     let count = dims.steps * dims.batch * dims.directions * dims.hidden * spec.gates();
     count * if formats == Formats::Half { 2 } else { 4 }
 }
