@@ -124,7 +124,7 @@ impl GpuDevice {
         })))
     }
 
-    /// A handle to memory that stays its owner's. Uploads must not overwrite it.
+    /// A handle to memory that stays its owner's. Nothing may be uploaded to it, because its last use is not known.
     pub(crate) fn lend(&self, raw: &wgpu::Buffer) -> GpuBuffer {
         let (raw, class, last_use) = (raw.clone(), raw.size(), AtomicU64::new(0));
         GpuBuffer(Arc::new(Block { raw, class, usage: None, last_use, device: self.clone() }))

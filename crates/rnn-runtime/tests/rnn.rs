@@ -248,8 +248,8 @@ fn linear_cells_are_bit_exact(device: &Device) {
     }
 }
 
-/// Other rows of a batch do not change the bits of a row. Alone it has the same bits on the CPU; a GPU may add up its sums in
-/// another order, because the plan depends on the number of rows.
+/// Other rows of a batch do not change the bits of a row. On the CPU a row alone has the same bits, too. On a GPU the plan
+/// depends on the number of rows, and with it the order of sums.
 fn batch_rows_are_independent(device: &Device) {
     let shape = RnnShape { t: 6, b: 21, i: 3, h: 19 };
     let spec = stack_spec(CellSpec::gru(), shape, 2, true);

@@ -72,16 +72,6 @@ pub(crate) fn checkpoints_change_no_gradient(device: &Device) {
     super::close("through last()", &gradient(&config.init(device, 1).unwrap()), &gradient(&plain));
 }
 
-#[cfg(feature = "gpu")]
-fn stores_half(device: &Device) -> bool {
-    matches!(device, Device::Gpu(gpu) if gpu.has_half())
-}
-
-#[cfg(not(feature = "gpu"))]
-fn stores_half(_: &Device) -> bool {
-    false
-}
-
 /// Bytes that a training step takes from the system, where T = 2000: everything kept is 18 arrays of T*B*H in
 /// three layers, kept with checkpoints are x, y and two of 45 parts of that. Gates in f16 are 12 half arrays less, but
 /// four whole ones more while a layer runs; where kernels store f16, nothing is more.
@@ -104,7 +94,7 @@ pub(crate) fn checkpoints_save_memory(device: &Device) {
     println!("{}: KiB as it is, with checkpoints, gates in f16, all in f16: {kib:?}", device.name());
     assert!(gates < all, "{gates} bytes with half gates, {all} without");
     // The CPU and adapters without f16 keep their gates so, and no more. Elsewhere c and cotangents stay f32.
-    let is_less = if stores_half(device) { 10 * half < 7 * all } else { half == gates };
+    let is_less = if crate::common::stores_half(device) { 10 * half < 7 * all } else { half == gates };
     assert!(is_less, "{half} of {all} bytes in f16, {gates} with half gates");
     assert!(4 * some < all, "{some} bytes with checkpoints, {all} without");
 }

@@ -204,25 +204,11 @@ pub(super) fn backward_choice(
 pub(crate) fn forward(device: &GpuDevice, args: &ForwardArrays<'_>) -> Result<()> {
     let work = forward_work(args.dims.hidden, args.spec.gates(), args.setup.holds);
     let plan = device.plan(PassKind::Forward, args.dims, work)?;
-    run_forward(device, args, &plan)
+    run_forward(device, args, &plan, None)
 }
 
-/// [`forward`] by the given plan.
-pub(super) fn run_forward(device: &GpuDevice, args: &ForwardArrays<'_>, plan: &Plan) -> Result<()> {
-    enqueue_forward(device, args, plan, None)
-}
-
-/// The same, where the device decides whether it runs.
-pub(super) fn run_forward_if(
-    device: &GpuDevice,
-    args: &ForwardArrays<'_>,
-    plan: &Plan,
-    sizes: Sizes<'_>,
-) -> Result<()> {
-    enqueue_forward(device, args, plan, Some(sizes))
-}
-
-fn enqueue_forward(
+/// [`forward`] by the given plan. With `sizes` the device decides whether it runs.
+pub(super) fn run_forward(
     device: &GpuDevice,
     args: &ForwardArrays<'_>,
     plan: &Plan,
@@ -363,7 +349,7 @@ pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> R
                 training: true,
                 ticks: None,
             };
-            run_forward(device, &args, plan)
+            run_forward(device, &args, plan, None)
         }
         PassKind::Backward => {
             setup.place_ring(dims, RingParts::backward(dims, case.spec, dims.steps * dims.batch));

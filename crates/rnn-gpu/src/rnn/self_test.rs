@@ -83,7 +83,7 @@ pub(super) fn trial(gpu: &GpuDevice, plan: &Plan, formats: Formats) -> Result<Tr
         training: false,
         ticks: None,
     };
-    run_forward(gpu, &args, plan)?;
+    run_forward(gpu, &args, plan, None)?;
     want.truncate(exact * BATCH * HIDDEN);
     Ok(Trial { got: y, want })
 }

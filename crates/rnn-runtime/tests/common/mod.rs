@@ -72,6 +72,18 @@ macro_rules! device_tests {
 #[allow(unused_imports, reason = "for binaries with many tests")]
 pub(crate) use device_tests;
 
+/// Whether kernels of the device keep values in f16.
+#[cfg(feature = "gpu")]
+pub(crate) fn stores_half(device: &Device) -> bool {
+    matches!(device, Device::Gpu(gpu) if gpu.has_half())
+}
+
+/// Whether kernels of the device keep values in f16.
+#[cfg(not(feature = "gpu"))]
+pub(crate) fn stores_half(_: &Device) -> bool {
+    false
+}
+
 /// Runs all tests on all their devices and exits.
 pub(crate) fn run(tests: Vec<DeviceTest>) -> ! {
     run_where(|| true, tests)

@@ -49,16 +49,6 @@ fn is_refused(device: &Device, case: &StackCase, storage: Storage) -> bool {
     true
 }
 
-#[cfg(feature = "gpu")]
-fn stores_half(device: &Device) -> bool {
-    matches!(device, Device::Gpu(gpu) if gpu.has_half())
-}
-
-#[cfg(not(feature = "gpu"))]
-fn stores_half(_: &Device) -> bool {
-    false
-}
-
 /// The largest relative error; none is above the bound.
 fn worst_error(n: usize, case: &StackCase, results: &Results) -> f64 {
     results.iter().fold(0.0, |worst, (name, got, want)| {
@@ -108,7 +98,7 @@ pub(crate) fn half_storage_costs_its_rounding(device: &Device) {
         device.name()
     );
     // A GPU with f16 stores it; one without and the CPU store f32, and the CPU rounds its gates.
-    assert_eq!(rounded, if stores_half(device) { compared } else { 0 });
+    assert_eq!(rounded, if crate::common::stores_half(device) { compared } else { 0 });
     assert!(compared >= 12);
 }
 

@@ -109,7 +109,7 @@ impl GpuDevice {
             Some(forced) => forced == Algorithm::Persistent,
             None => self.0.persistent && self.info().kind == DeviceKind::Discrete,
         };
-        // Nothing is estimated in a browser, where nothing is measured.
+        // In a browser no adapter is measured, so an estimate says little.
         if !may_be || !CAN_WAIT || self.has_given_up() {
             return Ok(None);
         }

@@ -3,14 +3,14 @@
 
 use super::super::plan::Plan;
 use super::super::recurrence::{
-    ForwardArrays, persistent_failure, persistent_ring, plan_groups, run_forward, run_forward_if,
+    ForwardArrays, persistent_failure, persistent_ring, plan_groups, run_forward,
 };
 use crate::encoder::{Sizes, StepLaunch};
 use crate::{GpuBuffer, GpuDevice, Launch};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::{Error, Result};
+use rnn_base::{DType, words};
 use rnn_kernels::catalogue::rnn::{Formats, PERSISTENT_RESTORE, PERSISTENT_SETTLE, PERSISTENT_START};
-use rnn_kernels::cell::CellSpec;
 use rnn_kernels::grid::{self, Grid};
 use rnn_kernels::params::rnn::{PersistentRestoreParams, PersistentSettleParams, PersistentStartParams};
 
@@ -29,14 +29,14 @@ pub(super) fn run(gpu: &GpuDevice, args: &ForwardArrays<'_>, plan: &Plan, repeat
     let persistence = &gpu.0.persistence;
     let (gave_up, _recording) = persistence.begin(gpu);
     start(gpu, args, &gave_up, &ring)?;
-    run_forward(gpu, &ForwardArrays { ring: &ring, ..args.clone() }, plan)?;
+    run_forward(gpu, &ForwardArrays { ring: &ring, ..args.clone() }, plan, None)?;
     let repeated = plan_groups(repeat, args.dims);
     settle(gpu, args.dims, [&ring, &gave_up, &sizes], saved.as_ref().map(Saved::grid), repeated)?;
     persistence.recorded();
     if let Some(saved) = saved {
         saved.restore(gpu, args.gates, Sizes { buffer: &sizes, index: RESTORE })?;
     }
-    run_forward_if(gpu, args, repeat, Sizes { buffer: &sizes, index: REPEAT })
+    run_forward(gpu, args, repeat, Some(Sizes { buffer: &sizes, index: REPEAT }))
 }
 
 /// Fills the ring; see `rnn/persistent_start.wgsl`.
@@ -87,12 +87,6 @@ fn settle(
     })
 }
 
-/// Bytes of the gates, which a training pass overwrites.
-fn gates_bytes(dims: LayerDims, spec: &CellSpec, formats: Formats) -> usize {
-    let count = dims.steps * dims.batch * dims.directions * dims.hidden * spec.gates();
-    count * if formats == Formats::Half { 2 } else { 4 }
-}
-
 /// The gates as they were before the recurrence.
 struct Saved {
     gates: GpuBuffer,
@@ -105,7 +99,9 @@ impl Saved {
         if !args.training {
             return Ok(None);
         }
-        let words = gates_bytes(args.dims, args.spec, args.formats).div_ceil(4);
+        let LayerDims { steps, batch, directions, hidden, .. } = args.dims;
+        let dtype = if args.formats == Formats::Half { DType::F16 } else { DType::F32 };
+        let words = words(steps * batch * directions * hidden * args.spec.gates(), dtype);
         let gates = gpu.alloc(words)?;
         gpu.0.recorder().copy(&gpu.0, args.gates, &gates, 4 * words as u64);
         Ok(Some(Saved { gates, words }))
