@@ -1,5 +1,4 @@
-//! The planner: what it says is what happens, what it measured is kept, and kernels that fail their self-test
-//! are replaced by others that compute the same.
+//! The planner: what it says is what happens, what it measured is kept, and every plan computes the same.
 
 mod common;
 #[path = "planner/few_groups.rs"]
@@ -13,13 +12,13 @@ mod persistent;
 #[path = "planner/planned.rs"]
 mod planned;
 
-use common::{DeviceTest, device_test};
+use common::{DeviceTest, device_test, options};
 use planned::packed;
 use rnn_kernels::cell::{CellSpec, Parameter, StackSpec, Storage, WeightFormat};
 use rnn_runtime::ops::rnn::{
     CellWeights, Comparison, Packed, StackArgs, StackCotangents, StackDraws, Wanted, backward, forward, pack,
 };
-use rnn_runtime::{Algorithm, Array, CacheDir, Device, Error, GpuOptions, RngKey};
+use rnn_runtime::{Algorithm, Array, Device, Error, GpuOptions, RngKey};
 use rnn_testing::compare::max_rel_err;
 use rnn_testing::data::{SplitMix64, to_f32};
 use rnn_testing::oracle::{StackCase, random_spec, stack_spec};
@@ -27,11 +26,9 @@ use rnn_testing::shapes::RnnShape;
 
 fn main() {
     let tests: Vec<DeviceTest> = vec![
-        device_test!(kernels_that_fail_their_self_test_are_replaced),
         device_test!(shared_products_are_those_of_one_invocation),
         device_test!(kept::weights_in_registers_compute_the_same),
         device_test!(what_just_fits_workgroup_memory_runs),
-        device_test!(every_form_of_the_kernels_stores_f16),
         device_test!(planned::the_kernels_planned_without_a_device_are_those_that_run),
         device_test!(an_explanation_counts_what_runs),
         device_test!(layers_side_by_side_take_fewer_dispatches),
@@ -57,10 +54,6 @@ fn main() {
 
 fn open(options: GpuOptions) -> Device {
     Device::gpu_with((), options).unwrap()
-}
-
-fn options() -> GpuOptions {
-    GpuOptions { cache_dir: CacheDir::Off, ..GpuOptions::default() }
 }
 
 /// Few rows: kernels have a copy of their code for every row of an invocation, and a software driver compiles it. Tests of rows
@@ -119,38 +112,6 @@ fn y_and_error_of(device: &Device, spec: StackSpec, storage: Storage, shape: Rnn
     (y, worst)
 }
 
-fn kernels_that_fail_their_self_test_are_replaced(_: &Device) {
-    const FAMILIES: [&[&str]; 7] = [
-        &["rnn/subgroup"],
-        &["rnn/subgroup", "rnn/registers"],
-        &["rnn/subgroup", "rnn/held"],
-        &["rnn/sequence"],
-        &["gemm/subgroup"],
-        &["gemm/subgroup", "gemm/aligned"],
-        &["rnn/subgroup", "rnn/sequence", "gemm/subgroup"],
-    ];
-    let cells = [[CellSpec::lstm(), CellSpec::mgu()], [CellSpec::gru(), CellSpec::rnn_tanh()]];
-    let Device::Gpu(gpu) = open(options()) else { unreachable!("the test opens a GPU") };
-    let has_subgroups = gpu.subgroup_size() == Some(8);
-    // Two cells for every family, in turn: each cell meets simpler kernels of every kind.
-    for (distrust, cells) in FAMILIES.into_iter().zip(cells.into_iter().cycle()) {
-        let device = open(GpuOptions { distrust, algorithm: Some(Algorithm::Sequence), ..options() });
-        let spec = stack_spec(CellSpec::lstm(), SHAPE, 1, true);
-        let said = device.explain(&spec, SHAPE.t, SHAPE.b).unwrap().recurrences[0][0].clone();
-        let sequence = !distrust.contains(&"rnn/sequence");
-        assert_eq!(said.algorithm == Algorithm::Sequence, sequence, "{distrust:?}: {said}");
-        let subgroups = has_subgroups && !distrust.contains(&"rnn/subgroup");
-        assert_eq!(said.reason.contains("subgroups"), subgroups, "{distrust:?}: {said}");
-        // Subgroups of eight are preferred to rows that stay.
-        let held = !subgroups && sequence && !distrust.contains(&"rnn/held");
-        assert_eq!(said.reason.contains("stay in workgroup memory"), held, "{distrust:?}: {said}");
-        for cell in cells {
-            let error = error(&device, cell, Storage::F32);
-            assert!(error < 1e-4, "{distrust:?} {cell:?}: {error}");
-        }
-    }
-}
-
 /// Layers so small that several invocations share the product of a unit, by every kind of kernel that can.
 fn shared_products_are_those_of_one_invocation(_: &Device) {
     // Units that fill no workgroup; rows that fill no tile; a depth that the parts do not divide.
@@ -199,32 +160,6 @@ fn what_just_fits_workgroup_memory_runs(_: &Device) {
                 assert!(error < 1e-4, "{cell:?} {h}: {error}");
             }
         }
-    }
-}
-
-/// With and without subgroups and tiles, by both algorithms; and not at all where f16 is not to be had, or not trusted.
-fn every_form_of_the_kernels_stores_f16(_: &Device) {
-    // y in f16 is off by 2^-12 of itself at least somewhere; gradients by more, see tests/rnn_options.rs.
-    let half = |error: f64| (1e-4..4e-3).contains(&error);
-    let cells = [CellSpec::lstm(), CellSpec::gru(), CellSpec::mgu(), CellSpec::rnn_tanh()];
-    for (n, distrust) in [&["gemm/none"][..], &["gemm/aligned"]].into_iter().enumerate() {
-        for subgroups in [true, false] {
-            for algorithm in [Algorithm::Step, Algorithm::Sequence] {
-                let options = GpuOptions { subgroups, distrust, algorithm: Some(algorithm), ..options() };
-                let device = open(options);
-                for cell in cells.iter().skip(2 * n).take(2) {
-                    let error = error(&device, *cell, Storage::Half);
-                    assert!(half(error), "{distrust:?} {subgroups} {algorithm} {cell:?}: {error}");
-                }
-            }
-        }
-    }
-    let without =
-        [GpuOptions { half: false, ..options() }, GpuOptions { distrust: &["rnn/half"], ..options() }];
-    for options in without {
-        let device = open(options);
-        let [gates, all] = [Storage::HalfGates, Storage::Half].map(|of| error(&device, CellSpec::lstm(), of));
-        assert_eq!(gates, all);
     }
 }
 

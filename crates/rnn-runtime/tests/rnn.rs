@@ -2,6 +2,9 @@
 //! non-zero states and cotangents on every output.
 
 mod common;
+#[cfg(feature = "gpu")]
+#[path = "rnn/forms.rs"]
+mod forms;
 
 use common::{device_test, device_tests};
 use rnn_kernels::cell::{CellKind, CellSpec, Direction, Parameter, StackSpec, Storage, WeightFormat};
@@ -464,5 +467,10 @@ fn main() {
         bad_arguments_are_refused,
     ];
     tests.push(stacks);
-    common::run(tests);
+    #[cfg(feature = "gpu")]
+    tests.extend([
+        device_test!(forms::kernels_that_fail_their_self_test_are_replaced).gpu_only(),
+        device_test!(forms::every_form_of_the_kernels_stores_f16).gpu_only(),
+    ]);
+    common::run_in_subgroups_of_eight(tests);
 }

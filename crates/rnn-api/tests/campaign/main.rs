@@ -22,7 +22,7 @@ mod target;
 use libtest_mimic::Arguments;
 
 fn main() {
-    common::compile_kernels_quickly();
+    common::set_up_software_driver();
     let arguments = Arguments::from_args();
     let mut trials: Vec<_> =
         files::targets().into_iter().chain(models::targets()).map(target::trial).collect();

@@ -27,7 +27,7 @@ const BOUND: f64 = 1e-5;
 const COARSE: f64 = 2e-3;
 
 fn main() {
-    common::compile_kernels_quickly();
+    common::set_up_software_driver();
     let (folder, arguments) = (folder(), Arguments::from_args());
     let mut trials = differential::trials(&folder);
     if folder.exists() {

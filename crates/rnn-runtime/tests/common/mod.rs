@@ -91,7 +91,17 @@ pub(crate) fn run(tests: Vec<DeviceTest>) -> ! {
 
 /// As [`run`]; where `possible` says no, the tests show as ignored.
 pub(crate) fn run_where(possible: fn() -> bool, tests: Vec<DeviceTest>) -> ! {
+    set_up_software_driver();
+    run_trials(possible, tests)
+}
+
+/// As [`run`], where Mesa's software driver has subgroups of eight. Kernels for these are of its own kind: few GPUs have them.
+pub(crate) fn run_in_subgroups_of_eight(tests: Vec<DeviceTest>) -> ! {
     compile_kernels_quickly();
+    run_trials(|| true, tests)
+}
+
+fn run_trials(possible: fn() -> bool, tests: Vec<DeviceTest>) -> ! {
     let arguments = Arguments::from_args();
     if !arguments.list {
         eprintln!("{}", said_of_gpu_tests());
@@ -102,14 +112,29 @@ pub(crate) fn run_where(possible: fn() -> bool, tests: Vec<DeviceTest>) -> ! {
     libtest_mimic::run(&arguments, trials.collect()).exit()
 }
 
-/// Tells Mesa's software driver to leave out LLVM's optimisations, unless the variable is set: tests run each kernel for
-/// moments, and it then compiles a third faster. Other drivers do not read the variable.
-pub(crate) fn compile_kernels_quickly() {
-    const PASSES: &str = "GALLIVM_PERF";
-    if std::env::var_os(PASSES).is_none() {
+/// Makes Mesa's software driver fast at what tests do. Its vectors have four lanes, as its subgroups do then: it compiles
+/// kernels in half of the time, and the planner chooses those that discrete GPUs have. Crates above `rnn-runtime` train
+/// over thousands of tiny dispatches, so workgroups run on the queue's thread: to wake two others takes longer. Other drivers do
+/// not read these variables.
+pub(crate) fn set_up_software_driver() {
+    compile_kernels_quickly();
+    set_where_unset("LP_NATIVE_VECTOR_WIDTH", "128");
+    if env!("CARGO_PKG_NAME") != "rnn-runtime" {
+        set_where_unset("LP_NUM_THREADS", "0");
+    }
+}
+
+/// Tells Mesa's software driver to leave out LLVM's optimisations: tests run each kernel for moments, and it then compiles a
+/// third faster.
+fn compile_kernels_quickly() {
+    set_where_unset("GALLIVM_PERF", "nopt");
+}
+
+fn set_where_unset(variable: &str, value: &str) {
+    if std::env::var_os(variable).is_none() {
         // SAFETY: `main` calls this before it starts a thread or loads a driver, so nothing reads the environment
         // meanwhile.
-        unsafe { std::env::set_var(PASSES, "nopt") };
+        unsafe { std::env::set_var(variable, value) };
     }
 }
 
@@ -182,6 +207,11 @@ pub(crate) fn own_device(device: &Device) -> Device {
     if device.is_cpu() { Device::cpu() } else { own_gpu() }
 }
 
+/// A device that runs recurrences by `algorithm`, unless `RNN_GPU_ALGO` names another; the CPU has no choice.
+pub(crate) fn with_algorithm(device: &Device, algorithm: &str) -> Device {
+    if device.is_cpu() { device.clone() } else { gpu_with_algorithm(algorithm) }
+}
+
 /// Every other device is opened once, by the first test that needs it.
 type Slot = OnceLock<Result<Device, String>>;
 
@@ -202,10 +232,16 @@ fn cpu_device() -> &'static Result<Device, String> {
     CPU.get_or_init(|| Ok(Device::cpu()))
 }
 
+/// Of devices that tests open: these leave nothing in the user's directories.
+#[cfg(feature = "gpu")]
+pub(crate) fn options() -> rnn_runtime::GpuOptions {
+    rnn_runtime::GpuOptions { cache_dir: rnn_runtime::CacheDir::Off, ..rnn_runtime::GpuOptions::default() }
+}
+
 #[cfg(feature = "gpu")]
 mod gpu {
-    use super::{DEVICES, Slot, of_thread};
-    use rnn_runtime::{CacheDir, Device, GpuOptions, GpuSelector};
+    use super::{DEVICES, Slot, of_thread, options};
+    use rnn_runtime::{Device, GpuOptions, GpuSelector};
     use std::sync::OnceLock;
 
     static GPUS: [Slot; DEVICES] = [const { OnceLock::new() }; DEVICES];
@@ -217,23 +253,27 @@ mod gpu {
     }
 
     fn open(options: GpuOptions) -> Result<Device, String> {
-        // Tests leave nothing in the user's directories.
-        let options = GpuOptions { cache_dir: CacheDir::Off, ..options };
         Device::gpu_with(GpuSelector::Best, options).map_err(|error| error.to_string())
     }
 
     /// A device that no other test uses.
     pub(crate) fn own_gpu() -> Device {
-        open(GpuOptions::default()).unwrap()
+        open(options()).unwrap()
+    }
+
+    pub(crate) fn gpu_with_algorithm(algorithm: &str) -> Device {
+        let is_forced = std::env::var_os("RNN_GPU_ALGO").is_some();
+        let algorithm = (!is_forced).then(|| algorithm.parse().unwrap());
+        open(GpuOptions { algorithm, ..options() }).unwrap()
     }
 
     /// One of those that tests use.
     pub(crate) fn first_gpu() -> &'static Result<Device, String> {
-        GPUS[0].get_or_init(|| open(GpuOptions::default()))
+        GPUS[0].get_or_init(|| open(options()))
     }
 
     pub(crate) fn gpu_device() -> &'static Result<Device, String> {
-        of_thread(&GPUS).get_or_init(|| open(GpuOptions::default()))
+        of_thread(&GPUS).get_or_init(|| open(options()))
     }
 
     pub(crate) fn limited_device() -> &'static Result<Device, String> {
@@ -243,7 +283,7 @@ mod gpu {
                 subgroups: false,
                 half: false,
                 adapter_limits: false,
-                ..GpuOptions::default()
+                ..options()
             })
         })
     }
@@ -272,10 +312,14 @@ mod gpu {
         unreachable!("this build has no `gpu` feature")
     }
 
+    pub(crate) fn gpu_with_algorithm(_: &str) -> Device {
+        own_gpu()
+    }
+
     pub(crate) fn limited_device() -> &'static Result<Device, String> {
         gpu_device()
     }
 }
 
-use gpu::{first_gpu, gpu_device, limited_device};
+use gpu::{first_gpu, gpu_device, gpu_with_algorithm, limited_device};
 pub(crate) use gpu::{has_adapter, own_gpu};

@@ -39,5 +39,5 @@ fn main() {
     tests.extend(non_finite::tests());
     #[cfg(feature = "gpu")]
     tests.extend(grids::tests());
-    common::run(tests);
+    common::run_in_subgroups_of_eight(tests);
 }

@@ -1,0 +1,87 @@
+//! Forms of the recurrent kernels that the planner does not choose by itself on the adapter at hand.
+
+use super::common::options;
+use super::{BOUND, OnDevice, expected, results};
+use rnn_kernels::cell::{CellSpec, Storage};
+use rnn_runtime::ops::rnn::{StackArgs, StackOutput, forward};
+use rnn_runtime::{Algorithm, Device, GpuOptions};
+use rnn_testing::compare::max_rel_err;
+use rnn_testing::oracle::{StackCase, stack_spec};
+use rnn_testing::shapes::RnnShape;
+
+/// Few rows: kernels have a copy of their code for every row of an invocation, and a software driver compiles it.
+const SHAPE: RnnShape = RnnShape { t: 5, b: 3, i: 6, h: 13 };
+
+/// They take turns, because each has kernels of its own to compile.
+const CELLS: [CellSpec; 4] = [CellSpec::lstm(), CellSpec::gru(), CellSpec::mgu(), CellSpec::rnn_tanh()];
+
+fn open(options: GpuOptions) -> Device {
+    Device::gpu_with((), options).unwrap()
+}
+
+/// A training step on the device; the worst error against the oracle over all results.
+fn error(device: &Device, cell: CellSpec, storage: Storage) -> f64 {
+    let case = StackCase::random(stack_spec(cell, SHAPE, 1, true), SHAPE, true, 3);
+    let on_device = OnDevice::new(device, &case);
+    let args = StackArgs { training: true, storage, ..on_device.args(&case.spec) };
+    let StackOutput { y, h_n, c_n, saved } = forward(&args).unwrap();
+    let kept = StackOutput { y: y.clone(), h_n: h_n.clone(), c_n: c_n.clone(), saved: None };
+    let grads = on_device.backward(&case.spec, StackOutput { y, h_n, c_n, saved });
+    let errors = results(&kept, &grads);
+    let errors = errors.iter().zip(expected(&case)).map(|((_, got), want)| max_rel_err(got, &want));
+    errors.fold(0.0, f64::max)
+}
+
+pub(crate) fn kernels_that_fail_their_self_test_are_replaced(_: &Device) {
+    const FAMILIES: [&[&str]; 7] = [
+        &["rnn/subgroup"],
+        &["rnn/subgroup", "rnn/registers"],
+        &["rnn/subgroup", "rnn/held"],
+        &["rnn/sequence"],
+        &["gemm/subgroup"],
+        &["gemm/subgroup", "gemm/aligned"],
+        &["rnn/subgroup", "rnn/sequence", "gemm/subgroup"],
+    ];
+    let Device::Gpu(gpu) = open(options()) else { unreachable!("the test opens a GPU") };
+    let has_subgroups = gpu.subgroup_size() == Some(8);
+    for (distrust, cell) in FAMILIES.into_iter().zip(CELLS.into_iter().cycle()) {
+        let device = open(GpuOptions { distrust, algorithm: Some(Algorithm::Sequence), ..options() });
+        let spec = stack_spec(CellSpec::lstm(), SHAPE, 1, true);
+        let said = device.explain(&spec, SHAPE.t, SHAPE.b).unwrap().recurrences[0][0].clone();
+        let sequence = !distrust.contains(&"rnn/sequence");
+        assert_eq!(said.algorithm == Algorithm::Sequence, sequence, "{distrust:?}: {said}");
+        let subgroups = has_subgroups && !distrust.contains(&"rnn/subgroup");
+        assert_eq!(said.reason.contains("subgroups"), subgroups, "{distrust:?}: {said}");
+        // Subgroups of eight are preferred to rows that stay.
+        let held = !subgroups && sequence && !distrust.contains(&"rnn/held");
+        assert_eq!(said.reason.contains("stay in workgroup memory"), held, "{distrust:?}: {said}");
+        let error = error(&device, cell, Storage::F32);
+        assert!(error < BOUND, "{distrust:?} {cell:?}: {error}");
+    }
+}
+
+/// With and without subgroups and tiles, by both algorithms; and not at all where f16 is not to be had, or not trusted.
+pub(crate) fn every_form_of_the_kernels_stores_f16(_: &Device) {
+    // y in f16 is off by 2^-12 of itself at least somewhere; gradients by more, see tests/rnn_options.rs.
+    let half = |error: f64| (1e-4..4e-3).contains(&error);
+    let mut forms = 0;
+    for distrust in [&["gemm/none"][..], &["gemm/aligned"]] {
+        for subgroups in [true, false] {
+            for algorithm in [Algorithm::Step, Algorithm::Sequence] {
+                let options = GpuOptions { subgroups, distrust, algorithm: Some(algorithm), ..options() };
+                // Each cell meets two of these eight forms, which differ in all three.
+                let cell = CELLS[if forms < 4 { forms } else { 7 - forms }];
+                forms += 1;
+                let error = error(&open(options), cell, Storage::Half);
+                assert!(half(error), "{distrust:?} {subgroups} {algorithm} {cell:?}: {error}");
+            }
+        }
+    }
+    let without =
+        [GpuOptions { half: false, ..options() }, GpuOptions { distrust: &["rnn/half"], ..options() }];
+    for options in without {
+        let device = open(options);
+        let [gates, all] = [Storage::HalfGates, Storage::Half].map(|of| error(&device, CellSpec::lstm(), of));
+        assert_eq!(gates, all);
+    }
+}
