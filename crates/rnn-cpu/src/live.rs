@@ -3,7 +3,7 @@
 use super::memory::Aligned;
 pub use super::pointwise::unary_in_place;
 pub use super::rnn::LiveStack;
-use super::simd::{self, Isa, Simd, SimdKernel, vecmath};
+use super::simd::{self, Entry, Simd, SimdKernel, SimdStep, vecmath};
 pub use super::softmax::softmax_in_place;
 use rnn_base::error::Result;
 use rnn_kernels::cell::Activation;
@@ -38,7 +38,7 @@ pub struct LiveDense {
     /// `[O]`
     bias: Aligned,
     inputs: usize,
-    isa: Isa,
+    entry: Entry<LiveDense>,
 }
 
 impl LiveDense {
@@ -55,7 +55,7 @@ impl LiveDense {
         }
         let mut all = Aligned::zeros(outputs)?;
         all[..bias.len()].copy_from_slice(bias);
-        Ok(LiveDense { weights, bias: all, inputs, isa })
+        Ok(LiveDense { weights, bias: all, inputs, entry: Entry::new::<Dots>(isa) })
     }
 
     /// I
@@ -70,59 +70,68 @@ impl LiveDense {
 
     /// `y = W x + b`
     #[inline]
-    pub fn apply(&self, x: &[f32], y: &mut [f32]) {
-        assert_eq!(y.len(), self.bias.len());
-        let of = Dots { weights: &self.weights, bias: &self.bias, x: &x[..self.inputs], y };
-        simd::dispatch(self.isa, of);
+    pub fn apply(&mut self, x: &[f32], y: &mut [f32]) {
+        self.entry.call(self, x, y);
     }
 }
 
-/// A product of a matrix with padded rows and a vector.
-struct Dots<'a> {
-    weights: &'a [f32],
-    bias: &'a [f32],
-    x: &'a [f32],
-    y: &'a mut [f32],
-}
+/// The product of the matrix and a vector.
+struct Dots;
 
 /// Chains of a sum: their latency hides in each other.
 const CHAINS: usize = 4;
 
-impl SimdKernel for Dots<'_> {
-    type Output = ();
+impl SimdStep for Dots {
+    type State = LiveDense;
 
     #[inline(always)]
-    fn run<S: Simd>(self) {
-        let (inputs, vectors) = (self.x.len(), self.x.len() / S::LANES);
-        let rest = inputs - vectors * S::LANES;
+    fn run<S: Simd>(dense: &mut LiveDense, x: &[f32], y: &mut [f32]) {
+        let LiveDense { weights, bias, inputs, .. } = dense;
+        let (inputs, weights, bias) = (*inputs, &weights[..], &bias[..]);
         let stride = inputs.next_multiple_of(S::LANES);
-        assert!(self.weights.len() >= self.y.len() * stride);
-        for (n, (bias, y)) in self.bias.iter().zip(self.y).enumerate() {
-            let mut sums = [S::splat(0.0); CHAINS];
-            // SAFETY: every output has a row, which has `vectors` whole vectors of weights, as x has, and one more if x has a
-            // rest.
-            unsafe {
-                let (x, w) = (self.x.as_ptr(), self.weights.as_ptr().add(n * stride));
-                let vector = |n: usize, sum: S::V| {
-                    S::fma(S::load(x.add(n * S::LANES)), S::load(w.add(n * S::LANES)), sum)
-                };
-                let chained = vectors / CHAINS * CHAINS;
-                for n in (0..chained).step_by(CHAINS) {
-                    for chain in 0..CHAINS {
-                        sums[chain] = vector(n + chain, sums[chain]);
-                    }
-                }
-                for n in chained..vectors {
-                    sums[n - chained] = vector(n, sums[n - chained]);
-                }
-                if rest > 0 {
-                    let last = vectors * S::LANES;
-                    let x = S::load_partial(x.add(last), rest);
-                    sums[CHAINS - 1] = S::fma(x, S::load(w.add(last)), sums[CHAINS - 1]);
+        assert!(x.len() == inputs && y.len() == bias.len() && weights.len() >= y.len() * stride);
+        // SAFETY: every output has a row of weights.
+        let product = |n: usize| unsafe { dot::<S>(x, weights.as_ptr().add(n * stride)) };
+        match (bias, y) {
+            // One output, as networks for sound have it: what a loop prepares would take longer than the product.
+            ([bias], [y]) => *y = bias + product(0),
+            (bias, y) => {
+                for (n, (bias, y)) in bias.iter().zip(y).enumerate() {
+                    *y = bias + product(n);
                 }
             }
-            let [a, b, c, d] = sums;
-            *y = bias + S::sum(S::add(S::add(a, b), S::add(c, d)));
         }
     }
+}
+
+/// The product of `x` and a row of weights.
+///
+/// # Safety
+/// The row is as long as x, and goes on to a whole vector.
+#[inline(always)]
+unsafe fn dot<S: Simd>(x: &[f32], w: *const f32) -> f32 {
+    let (vectors, rest) = (x.len() / S::LANES, x.len() % S::LANES);
+    let x = x.as_ptr();
+    let mut sums = [S::splat(0.0); CHAINS];
+    // SAFETY: x and the row have `vectors` whole vectors; if x has a rest, the row has one more.
+    unsafe {
+        let vector =
+            |n: usize, sum: S::V| S::fma(S::load(x.add(n * S::LANES)), S::load(w.add(n * S::LANES)), sum);
+        let chained = vectors / CHAINS * CHAINS;
+        for n in (0..chained).step_by(CHAINS) {
+            for chain in 0..CHAINS {
+                sums[chain] = vector(n + chain, sums[chain]);
+            }
+        }
+        for n in chained..vectors {
+            sums[n - chained] = vector(n, sums[n - chained]);
+        }
+        if rest > 0 {
+            let last = vectors * S::LANES;
+            sums[CHAINS - 1] =
+                S::fma(S::load_partial(x.add(last), rest), S::load(w.add(last)), sums[CHAINS - 1]);
+        }
+    }
+    let [a, b, c, d] = sums;
+    S::sum(S::add(S::add(a, b), S::add(c, d)))
 }

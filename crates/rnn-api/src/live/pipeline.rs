@@ -103,18 +103,20 @@ impl Pipeline {
             return Err(LiveError::Length { op, arg: "y", expected, got: y.len() });
         }
         let _flushed = FlushSubnormals::on();
-        for n in 0..samples {
-            let (x, y) = (&x[n * inputs..][..inputs], &mut y[n * outputs..][..outputs]);
-            let Some((last, mut rest)) = self.stages.split_last_mut() else {
-                copy(y, x);
-                continue;
-            };
-            let mut below: Option<&Stage> = None;
-            while let Some((stage, above)) = rest.split_first_mut() {
-                stage.run(below.map_or(x, Stage::output), x);
-                (below, rest) = (Some(&*stage), above);
+        let Some((last, before)) = self.stages.split_last_mut() else {
+            copy(y, x);
+            return Ok(());
+        };
+        let (mut x, mut y) = (x, y);
+        for _ in 0..samples {
+            let (input, later) = x.split_at(inputs);
+            let (output, free) = y.split_at_mut(outputs);
+            (x, y) = (later, free);
+            let mut below = input;
+            for stage in &mut *before {
+                below = stage.run(below, input);
             }
-            last.run_into(below.map_or(x, Stage::output), x, y);
+            last.run_into(below, input, output);
         }
         Ok(())
     }

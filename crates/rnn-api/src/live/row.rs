@@ -79,8 +79,8 @@ impl LiveRow {
             }
             for step in 0..steps {
                 let at = step * batch + row;
-                stack.step(&x[at * inputs..][..inputs]);
-                y[at * hidden..][..hidden].copy_from_slice(stack.output());
+                let h = stack.step(&x[at * inputs..][..inputs]);
+                y[at * hidden..][..hidden].copy_from_slice(h);
             }
             for layer in 0..stack.num_layers() {
                 let (h, c) = stack.state(layer);

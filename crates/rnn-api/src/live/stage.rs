@@ -37,19 +37,15 @@ impl Stage {
         Some([stack.num_layers(), stack.hidden(), parts])
     }
 
-    pub(super) fn output(&self) -> &[f32] {
-        match &self.kind {
-            Kind::Recurrent(stack) => stack.output(),
-            _ => &self.out,
-        }
-    }
-
-    /// One sample, to [`output`](Self::output). `input` is that of the pipeline.
+    /// One sample; the stage's output. `input` is that of the pipeline.
     #[inline]
-    pub(super) fn run(&mut self, x: &[f32], input: &[f32]) {
+    pub(super) fn run<'a>(&'a mut self, x: &'a [f32], input: &[f32]) -> &'a [f32] {
         match &mut self.kind {
             Kind::Recurrent(stack) => stack.step(x),
-            kind => kind.run_into(x, input, &mut self.out),
+            kind => {
+                kind.run_into(x, input, &mut self.out);
+                &self.out
+            }
         }
     }
 
@@ -64,13 +60,15 @@ impl Kind {
     #[inline]
     fn run_into(&mut self, x: &[f32], input: &[f32], out: &mut [f32]) {
         match self {
-            Kind::Recurrent(stack) => {
-                stack.step(x);
-                return copy(out, stack.output());
-            }
-            Kind::Linear(dense) => return dense.apply(x, out),
-            _ => copy(out, x),
+            Kind::Linear(dense) => dense.apply(x, out),
+            Kind::Recurrent(stack) => copy(out, stack.step(x)),
+            kind => kind.change(x, input, out),
         }
+    }
+
+    /// What changes a copy of x.
+    fn change(&mut self, x: &[f32], input: &[f32], out: &mut [f32]) {
+        copy(out, x);
         match self {
             Kind::Unary(op) => unary_in_place(*op, out),
             Kind::Activation(activation) => activate_in_place(*activation, out),

@@ -6,7 +6,7 @@
 
 use super::super::simd::{
     Simd,
-    vecmath::{activate, d_activate},
+    vecmath::{activate, d_activate, tanh_times},
 };
 use super::rows::{
     Moments, NormBackward, Preactivations, RowCellMath, RowGrads, RowOut, SLOTS, forward_units,
@@ -90,7 +90,7 @@ impl<const GATES: usize> CellMath for Lstm<'_, GATES> {
         let f = if Self::COUPLED { S::sub(S::splat(1.0), i) } else { gate(1) };
         let c = Self::PLAIN.state::<S>([i, f, gate(Self::G)], at.aux_prev::<S>(), at);
         at.set_aux::<S>(c);
-        S::mul(gate(Self::O), activate::<S>(Activation::Tanh, c))
+        tanh_times::<S>(c, gate(Self::O))
     }
 
     #[inline(always)]

@@ -10,7 +10,7 @@ mod order;
 
 use super::super::cells::{CellMath, Element, Row, RowMemory, RowNoise, Slots, fused_cell};
 use super::super::memory::{Aligned, CpuBuffer, CpuDevice};
-use super::super::simd::{self, Isa, Simd, SimdKernel, vecmath};
+use super::super::simd::{self, Entry, Isa, Simd, SimdKernel, SimdStep, vecmath};
 use super::super::tile::multiply_panels;
 use super::pack::{
     DriverWeights, ForwardWeights, LayerWeights, PanelRow, Sizes, panel_products, panel_slots,
@@ -18,6 +18,7 @@ use super::pack::{
 use order::{Order, best_isa};
 use rnn_base::error::Result;
 use rnn_kernels::cell::{CellSpec, Regularization};
+use std::marker::PhantomData;
 use std::ptr::null;
 
 /// A stack of layers with the state of one row.
@@ -57,15 +58,14 @@ impl LiveStack {
         self.layers[0].fixed.hidden
     }
 
-    /// One step on `x` `[I]`; [`LiveStack::output`] has the result.
+    /// One step on `x` `[I]`; h `[H]` of the last layer.
     #[inline]
-    pub fn step(&mut self, x: &[f32]) {
-        let mut rest = &mut self.layers[..];
-        let mut below: Option<&LiveLayer> = None;
-        while let Some((layer, above)) = rest.split_first_mut() {
-            layer.step(below.map_or(x, LiveLayer::h));
-            (below, rest) = (Some(&*layer), above);
+    pub fn step<'a>(&'a mut self, x: &'a [f32]) -> &'a [f32] {
+        let mut below = x;
+        for layer in &mut self.layers {
+            below = layer.step(below);
         }
+        below
     }
 
     /// h `[H]` of the last layer after the last step.
@@ -124,8 +124,8 @@ struct Fixed {
     per_unit: Aligned,
     /// The rates of zoneout of h and of c, for all padded units each; empty without any.
     zones: Aligned,
-    /// Whether the cell has no options.
-    plain: bool,
+    /// The step of a cell without options.
+    plain: Option<Entry<LiveLayer>>,
 }
 
 /// Panels that are multiplied together.
@@ -176,7 +176,7 @@ impl LiveLayer {
         }
         let memory = Aligned::zeros(3 * padded + count * slots * lanes)?;
         let stride = depth * products * lanes;
-        let plain = !zoned && is_plain(&spec, &per_unit);
+        let plain = (!zoned).then(|| plain_step(&spec, &per_unit, isa)).flatten();
         let fixed = Fixed { spec, inputs, hidden, padded, isa, panels, stride, bias, per_unit, zones, plain };
         Ok(LiveLayer { fixed, memory, flipped: false })
     }
@@ -193,46 +193,51 @@ impl LiveLayer {
         &self.memory[2 * padded..][..len]
     }
 
+    /// One step; h after it.
     #[inline]
-    fn step(&mut self, x: &[f32]) {
-        let (fixed, flipped) = (&self.fixed, self.flipped);
-        self.flipped = !flipped;
-        let memory = &mut self.memory;
+    fn step(&mut self, x: &[f32]) -> &[f32] {
+        match self.fixed.plain {
+            // With few arguments and no choice: either takes as long as a small product.
+            Some(entry) => entry.call(self, x, &mut []),
+            None => self.step_with_options(x),
+        }
+        self.flipped = !self.flipped;
+        self.h()
+    }
+
+    fn step_with_options(&mut self, x: &[f32]) {
+        let LiveLayer { fixed, memory, flipped } = self;
         macro_rules! run {
             ($type:ty, $cell:expr) => {{
                 const GATES: usize = <$type as CellMath>::GATES;
                 const PRODUCTS: usize = panel_products(GATES);
                 const SLOTS: usize = panel_slots(GATES, <$type as CellMath>::LAST_GATE_IN_AUX);
-                // The cell with options is not even made for a plain one: that would take as long as a small product.
-                if fixed.plain {
-                    let cell = None::<$type>;
-                    let call = Call::<_, true, PRODUCTS, SLOTS> { cell, fixed, memory, flipped, x };
-                    simd::dispatch(fixed.isa, call);
-                } else {
-                    let cell = Some($cell);
-                    let call = Call::<_, false, PRODUCTS, SLOTS> { cell, fixed, memory, flipped, x };
-                    simd::dispatch(fixed.isa, call);
-                }
+                let (cell, flipped) = ($cell, *flipped);
+                let call = Call::<_, PRODUCTS, SLOTS> { cell, fixed, memory, flipped, x };
+                simd::dispatch(fixed.isa, call);
             }};
         }
         fused_cell!(&fixed.spec, &fixed.per_unit[..], run)
     }
 }
 
-/// Whether a cell has no options.
-fn is_plain(spec: &CellSpec, per_unit: &[f32]) -> bool {
-    macro_rules! compare {
-        ($type:ty, $cell:expr) => {
-            $cell == <$type>::PLAIN
-        };
+/// The step of a cell, if it has no options.
+fn plain_step(spec: &CellSpec, per_unit: &[f32], isa: Isa) -> Option<Entry<LiveLayer>> {
+    macro_rules! entry {
+        ($type:ty, $cell:expr) => {{
+            const GATES: usize = <$type as CellMath>::GATES;
+            const PRODUCTS: usize = panel_products(GATES);
+            const SLOTS: usize = panel_slots(GATES, <$type as CellMath>::LAST_GATE_IN_AUX);
+            let is_plain = $cell == <$type>::PLAIN;
+            is_plain.then(|| Entry::new::<PlainStep<$type, PRODUCTS, SLOTS>>(isa))
+        }};
     }
-    fused_cell!(spec, per_unit, compare)
+    fused_cell!(spec, per_unit, entry)
 }
 
-/// A step as it is called, with few words, because they pass through memory; `PLAIN` if the cell has no options.
-struct Call<'a, C, const PLAIN: bool, const NV: usize, const SLOTS: usize> {
-    /// Absent for a plain cell.
-    cell: Option<C>,
+/// A step of a cell with options.
+struct Call<'a, C, const NV: usize, const SLOTS: usize> {
+    cell: C,
     fixed: &'a Fixed,
     /// As in [`LiveLayer`]
     memory: &'a mut [f32],
@@ -240,29 +245,28 @@ struct Call<'a, C, const PLAIN: bool, const NV: usize, const SLOTS: usize> {
     x: &'a [f32],
 }
 
-impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> SimdKernel
-    for Call<'_, C, PLAIN, NV, SLOTS>
-{
+impl<C: CellMath, const NV: usize, const SLOTS: usize> SimdKernel for Call<'_, C, NV, SLOTS> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Call { cell, fixed, memory, flipped, x } = self;
-        let &Fixed { inputs, hidden, padded, stride, .. } = fixed;
-        assert!(x.len() >= inputs);
-        let (h, rest) = memory.split_at_mut(2 * padded);
-        let (c, tile) = rest.split_at_mut(padded);
-        let (first, second) = h.split_at_mut(padded);
-        let (h_in, h_out) = if flipped { (&*second, first) } else { (&*first, second) };
-        let step = LiveStep::<_, PLAIN, NV, SLOTS> {
-            cell: cell.unwrap_or(C::PLAIN),
-            panels: fixed.panels.as_ptr(),
-            stride,
-            bias: &fixed.bias,
-            zones: &fixed.zones,
-            row: Rows { inputs, hidden, x, h_in, h_out, c, tile },
-        };
-        step.run::<S>();
+        let row = Rows::new(fixed, memory, flipped, x);
+        LiveStep::<_, false, NV, SLOTS>::new(cell, fixed, row).run::<S>();
+    }
+}
+
+/// A step of a cell without options.
+struct PlainStep<C, const NV: usize, const SLOTS: usize>(PhantomData<C>);
+
+impl<C: CellMath, const NV: usize, const SLOTS: usize> SimdStep for PlainStep<C, NV, SLOTS> {
+    type State = LiveLayer;
+
+    #[inline(always)]
+    fn run<S: Simd>(layer: &mut LiveLayer, x: &[f32], _: &mut [f32]) {
+        let LiveLayer { fixed, memory, flipped } = layer;
+        let row = Rows::new(fixed, memory, *flipped, x);
+        LiveStep::<_, true, NV, SLOTS>::new(C::PLAIN, fixed, row).run::<S>();
     }
 }
 
@@ -279,6 +283,20 @@ struct Rows<'a> {
     tile: &'a mut [f32],
 }
 
+impl<'a> Rows<'a> {
+    /// Of a layer whose h is in the second row if `flipped`.
+    #[inline(always)]
+    fn new(fixed: &Fixed, memory: &'a mut [f32], flipped: bool, x: &'a [f32]) -> Self {
+        let &Fixed { inputs, hidden, padded, .. } = fixed;
+        assert!(x.len() >= inputs);
+        let (h, rest) = memory.split_at_mut(2 * padded);
+        let (c, tile) = rest.split_at_mut(padded);
+        let (first, second) = h.split_at_mut(padded);
+        let (h_in, h_out) = if flipped { (&*second, first) } else { (&*first, second) };
+        Rows { inputs, hidden, x, h_in, h_out, c, tile }
+    }
+}
+
 /// One step of a layer; `PLAIN` if the cell has no options.
 struct LiveStep<'a, C, const PLAIN: bool, const NV: usize, const SLOTS: usize> {
     cell: C,
@@ -289,9 +307,17 @@ struct LiveStep<'a, C, const PLAIN: bool, const NV: usize, const SLOTS: usize> {
     row: Rows<'a>,
 }
 
-impl<C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize> LiveStep<'_, C, PLAIN, NV, SLOTS> {
+impl<'a, C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize>
+    LiveStep<'a, C, PLAIN, NV, SLOTS>
+{
     /// Vectors of units in a panel.
     const GROUPS: usize = NV / C::GATES;
+
+    #[inline(always)]
+    fn new(cell: C, fixed: &'a Fixed, row: Rows<'a>) -> Self {
+        let Fixed { panels, stride, bias, zones, .. } = fixed;
+        LiveStep { cell, panels: panels.as_ptr(), stride: *stride, bias, zones, row }
+    }
 
     #[inline(always)]
     fn run<S: Simd>(mut self) {

@@ -304,6 +304,47 @@ pub fn dispatch<K: SimdKernel>(isa: Isa, kernel: K) -> K::Output {
     }
 }
 
+/// A step on a state that stays, compiled once per instruction set: what [`Entry`] calls.
+pub(crate) trait SimdStep {
+    /// What stays from call to call.
+    type State;
+    /// The body; must be `#[inline(always)]`, as [`SimdKernel::run`].
+    fn run<S: Simd>(state: &mut Self::State, x: &[f32], y: &mut [f32]);
+}
+
+/// A [`SimdStep`] for an instruction set that was chosen before. A step of 70 ns has no time for the choice, and passes few
+/// arguments, which stay in registers.
+pub(crate) struct Entry<T>(unsafe fn(&mut T, &[f32], &mut [f32]));
+
+impl<T> Entry<T> {
+    pub(crate) fn new<K: SimdStep<State = T>>(isa: Isa) -> Self {
+        match isa.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => Entry(x86::step_avx512::<K>),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => Entry(x86::step_avx2::<K>),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => Entry(K::run::<neon::Neon>),
+            Set::Scalar => Entry(K::run::<scalar::Scalar>),
+        }
+    }
+
+    /// One step.
+    #[inline(always)]
+    pub(crate) fn call(self, state: &mut T, x: &[f32], y: &mut [f32]) {
+        // SAFETY: `new` was given an `Isa`, so the machine has the instructions of the function.
+        unsafe { (self.0)(state, x, y) }
+    }
+}
+
+impl<T> Clone for Entry<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Entry<T> {}
+
 /// Enters a kernel that needs no instructions beyond the baseline.
 #[inline(never)]
 fn run_plain<S: Simd, K: SimdKernel>(kernel: K) -> K::Output {

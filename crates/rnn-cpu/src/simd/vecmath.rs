@@ -6,30 +6,31 @@
 
 use super::{MOST_LANES, Simd, SimdKernel, dispatch};
 use rnn_kernels::cell::Activation;
+use std::f32::consts::LOG2_E;
 
 /// e^x as (e^r - 1, 2^n) with x = n ln 2 + r, for x in [-87.3, 88.0], clamped to that range outside
 /// (no overflow, no subnormals).
 #[inline(always)]
 fn exp_parts<S: Simd>(x: S::V) -> (S::V, S::V) {
     // `min(a, b)` returns b for NaN, so the data stands second and NaN survives.
-    exp_parts_within::<S>(S::max(S::splat(-87.3), S::min(S::splat(88.0), x)))
+    let x = S::max(S::splat(-87.3), S::min(S::splat(88.0), x));
+    exp_parts_by::<S>(x, S::round(S::mul(x, S::splat(LOG2_E))))
 }
 
-/// The same for x that is in the range, or NaN.
+/// The same for x that is in the range, or NaN, and its n. A recurrent step waits for its activations one after the other, so
+/// what counts here is the longest chain: n is often known before x is, and the polynomial has three levels (Estrin 1960).
 #[inline(always)]
-fn exp_parts_within<S: Simd>(x: S::V) -> (S::V, S::V) {
-    let n = S::round(S::mul(x, S::splat(std::f32::consts::LOG2_E)));
+fn exp_parts_by<S: Simd>(x: S::V, n: S::V) -> (S::V, S::V) {
     // ln 2 in two parts: n * HIGH is exact for |n| < 2^15.
     let r = S::fma(n, S::splat(-0.693_359_4), x);
     let r = S::fma(n, S::splat(2.121_944_4e-4), r);
     // Minimax polynomial of (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2, coefficients of Cephes expf.
-    let p = S::splat(1.987_569_1e-4);
-    let p = S::fma(p, r, S::splat(1.398_2e-3));
-    let p = S::fma(p, r, S::splat(8.333_452e-3));
-    let p = S::fma(p, r, S::splat(4.166_579_6e-2));
-    let p = S::fma(p, r, S::splat(1.666_666_5e-1));
-    let p = S::fma(p, r, S::splat(5.0e-1));
-    (S::fma(p, S::mul(r, r), r), S::pow2(n))
+    let pair = |one: f32, r1: f32| S::fma(S::splat(r1), r, S::splat(one));
+    let [low, middle, high] =
+        [pair(5.0e-1, 1.666_666_5e-1), pair(4.166_579_6e-2, 8.333_452e-3), pair(1.398_2e-3, 1.987_569_1e-4)];
+    let r2 = S::mul(r, r);
+    let p = S::fma(high, S::mul(r2, r2), S::fma(middle, r2, low));
+    (S::fma(p, r2, r), S::pow2(n))
 }
 
 /// e^x, with x clamped to [-87.3, 88.0]: no overflow, no subnormals.
@@ -43,18 +44,35 @@ pub fn exp<S: Simd>(x: S::V) -> S::V {
 #[inline(always)]
 pub fn sigmoid<S: Simd>(x: S::V) -> S::V {
     let one = S::splat(1.0);
-    let negative = S::sub(S::splat(0.0), x);
-    S::div(one, S::add(one, exp::<S>(negative)))
+    let x = S::max(S::splat(-88.0), S::min(S::splat(87.3), x));
+    let n = S::round(S::mul(x, S::splat(-LOG2_E)));
+    let (y, scale) = exp_parts_by::<S>(S::sub(S::splat(0.0), x), n);
+    S::div(one, S::fma(y, scale, S::add(scale, one)))
 }
 
-/// `(e^2|x| - 1) / (e^2|x| + 1)` with e^2|x| - 1 computed without cancellation, so that one formula is
-/// accurate from 0 to 9.02, where f32 tanh becomes 1.
+/// `tanh(x)`
 #[inline(always)]
 pub fn tanh<S: Simd>(x: S::V) -> S::V {
+    S::copysign(abs_tanh::<S>(x), x)
+}
+
+/// `y tanh(x)` for y >= 0, with the bits of the product. y takes the sign of x while the rest is computed.
+#[inline(always)]
+pub fn tanh_times<S: Simd>(x: S::V, y: S::V) -> S::V {
+    S::mul(S::copysign(y, x), abs_tanh::<S>(x))
+}
+
+/// `tanh(|x|) = (e^2|x| - 1) / (e^2|x| + 1)` with e^2|x| - 1 computed without cancellation, so that one formula is
+/// accurate from 0 to 9.02, where f32 tanh becomes 1.
+#[inline(always)]
+fn abs_tanh<S: Simd>(x: S::V) -> S::V {
+    let one = S::splat(1.0);
     let a = S::min(S::splat(10.0), S::abs(x));
-    let (y, scale) = exp_parts_within::<S>(S::add(a, a));
-    let less_one = S::fma(y, scale, S::sub(scale, S::splat(1.0)));
-    S::copysign(S::div(less_one, S::add(less_one, S::splat(2.0))), x)
+    let n = S::round(S::mul(a, S::splat(2.0 * LOG2_E)));
+    let (y, scale) = exp_parts_by::<S>(S::add(a, a), n);
+    let less_one = S::fma(y, scale, S::sub(scale, one));
+    let and_one = S::fma(y, scale, S::add(scale, one));
+    S::div(less_one, and_one)
 }
 
 /// e^x - 1 for x <= 0, without cancellation.

@@ -1,6 +1,6 @@
 //! AVX-512 and AVX2 vectors.
 
-use super::{Isa, Set, Simd, SimdKernel};
+use super::{Isa, Set, Simd, SimdKernel, SimdStep};
 use std::arch::x86_64::*;
 
 /// Runs a kernel that is compiled for AVX-512. Never inlined: a kernel that calls another one this way contains no copy of
@@ -16,6 +16,18 @@ pub(super) fn run_avx512<K: SimdKernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn run_avx2<K: SimdKernel>(kernel: K) -> K::Output {
     kernel.run::<Avx2>()
+}
+
+/// A step that is compiled for AVX-512.
+#[target_feature(enable = "avx512f,avx2,fma")]
+pub(super) fn step_avx512<K: SimdStep>(state: &mut K::State, x: &[f32], y: &mut [f32]) {
+    K::run::<Avx512>(state, x, y);
+}
+
+/// A step that is compiled for AVX2 with FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn step_avx2<K: SimdStep>(state: &mut K::State, x: &[f32], y: &mut [f32]) {
+    K::run::<Avx2>(state, x, y);
 }
 
 /// See [`Simd::prefetch`].
