@@ -3,7 +3,7 @@
 use super::exhibit::Exhibit;
 use super::history::History;
 use super::pace::{Pace, Steps};
-use super::page;
+use super::page::{self, Written};
 use super::read::runs_of;
 use super::state::Origin;
 use crate::doctor::{Finding, GateStatistics, GradientFlow, MemoryHorizon};
@@ -13,6 +13,7 @@ use crate::metrics::ConfusionMatrix;
 use crate::nn::Trace;
 use crate::train::event::{Callback, Event, Flow};
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,7 +66,8 @@ impl Report {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let inner = Inner { run: History::new(name), path, problem: None, last: None };
+        let id = RandomState::new().hash_one(&path);
+        let inner = Inner { run: History::new(name), path, problem: None, id, last: None };
         let page = Page { inner: Arc::new(Mutex::new(inner)) };
         Report { page, ratios_every: RATIOS_EVERY, pace: Pace::new(Steps::Paced), written: false }
     }
@@ -243,6 +245,8 @@ struct Inner {
     run: History,
     path: PathBuf,
     problem: Option<String>,
+    /// Names this report in its pages.
+    id: u64,
     /// When this run last wrote the page.
     last: Option<u64>,
 }
@@ -289,16 +293,20 @@ impl Inner {
         }
         self.expect_own()?;
         // A page is never older than the one before, whatever the clock does.
-        let now = now().max(self.last.map_or(0, |last| last + 1));
-        write_atomically(&self.path, page::of_run(&self.run, Origin::Run, now).as_bytes())?;
-        self.last = Some(now);
+        let written = self.written(now().max(self.last.unwrap_or(0)));
+        write_atomically(&self.path, page::of_run(&self.run, Origin::Run, written).as_bytes())?;
+        self.last = Some(written.at);
         Ok(())
+    }
+
+    fn written(&self, at: u64) -> Written {
+        Written { at, by: self.id }
     }
 
     /// Refuses to replace the page of a run that started later.
     fn expect_own(&self) -> Result<()> {
         let Some(last) = self.last else { return Ok(()) };
-        let own = format!("data-written=\"{last}\"");
+        let own = self.written(last).mark();
         // The mark is behind the style, which is shorter than this.
         const START: u64 = 64 << 10;
         let mut start = Vec::new();
@@ -337,10 +345,11 @@ pub fn report_of_logs(logs: &[impl AsRef<Path>], to: impl AsRef<Path>) -> Result
         runs.extend(runs_of(log.as_ref())?);
     }
     name_apart(&mut runs);
+    let written = Written { at: now(), by: 0 };
     let page = match &runs[..] {
         [] => return Err(Error::value("report_of_logs", "logs", "at least one", 0)),
-        [run] => page::of_run(run, Origin::Log, now()),
-        runs if runs.len() <= MOST_LOGS => page::of_runs(runs, now()),
+        [run] => page::of_run(run, Origin::Log, written),
+        runs if runs.len() <= MOST_LOGS => page::of_runs(runs, written),
         runs => {
             return Err(Error::value(
                 "report_of_logs",

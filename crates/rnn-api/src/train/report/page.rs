@@ -19,8 +19,24 @@ const MOST_BYTES: usize = 1_950_000;
 /// Starts the data of a run inside its page, for a report that goes on after a resume.
 const DATA: &str = "<script type=\"application/json\" id=\"run\">";
 
-/// The page of a run, written this many milliseconds after 1970.
-pub(super) fn of_run(run: &History, origin: Origin, written: u64) -> String {
+/// What a page says of its making.
+#[derive(Clone, Copy)]
+pub(super) struct Written {
+    /// Milliseconds after 1970.
+    pub(super) at: u64,
+    /// The report that wrote it: random, because two may write in the same millisecond. Zero for a page of logs.
+    pub(super) by: u64,
+}
+
+impl Written {
+    /// How the page names its report.
+    pub(super) fn mark(self) -> String {
+        format!("data-report=\"{:016x}\"", self.by)
+    }
+}
+
+/// The page of a run.
+pub(super) fn of_run(run: &History, origin: Origin, written: Written) -> String {
     let state = State::of(run, origin);
     let mut out = head(&run.name, state.name(), written);
     put(&mut out, format_args!("<div class=\"head\"><h1>{}</h1>{}</div>", escape(&run.name), state.badge()));
@@ -44,7 +60,7 @@ pub(super) fn of_run(run: &History, origin: Origin, written: u64) -> String {
 }
 
 /// A page that compares runs.
-pub(super) fn of_runs(runs: &[History], written: u64) -> String {
+pub(super) fn of_runs(runs: &[History], written: Written) -> String {
     let title = format!("{} runs", runs.len());
     let mut out = head(&title, "ended", written);
     put(&mut out, format_args!("<div class=\"head\"><h1>{title} side by side</h1></div>"));
@@ -61,12 +77,13 @@ pub(super) fn read_back(page: &str) -> Option<History> {
     serde_json::from_str(data).ok().filter(History::is_sound)
 }
 
-fn head(title: &str, state: &str, written: u64) -> String {
+fn head(title: &str, state: &str, written: Written) -> String {
+    let (at, mark) = (written.at, written.mark());
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta name=\"color-scheme\" content=\"light dark\"><title>{}</title><style>{STYLE}</style></head>\n\
-         <body data-state=\"{state}\" data-written=\"{written}\"><main>",
+         <body data-state=\"{state}\" data-written=\"{at}\" {mark}><main>",
         escape(title)
     )
 }
