@@ -40,7 +40,6 @@ fn main() {
         device_test!(kept::workgroups_beyond_256_compute_the_same),
         device_test!(a_comparison_measures_both_sides),
         device_test!(an_unknown_algorithm_is_refused_by_name),
-        device_test!(few_groups::recurrences_need_no_more_workgroups_than_there_are),
         device_test!(few_groups::more_rows_than_a_pass_can_have_run_in_groups),
         device_test!(few_groups::a_limit_of_one_workgroup_is_refused),
         device_test!(matrix_units::matrix_units_are_used_or_reported),

@@ -5,6 +5,12 @@ mod common;
 #[cfg(feature = "gpu")]
 #[path = "rnn/forms.rs"]
 mod forms;
+#[cfg(feature = "gpu")]
+#[path = "rnn_options/pass.rs"]
+mod pass;
+#[cfg(feature = "gpu")]
+#[path = "rnn/side_by_side.rs"]
+mod side_by_side;
 
 use common::{device_test, device_tests};
 use rnn_kernels::cell::{CellKind, CellSpec, Direction, Parameter, StackSpec, Storage, WeightFormat};
@@ -471,6 +477,9 @@ fn main() {
     tests.extend([
         device_test!(forms::kernels_that_fail_their_self_test_are_replaced).gpu_only(),
         device_test!(forms::every_form_of_the_kernels_stores_f16).gpu_only(),
+        device_test!(forms::recurrences_need_no_more_workgroups_than_there_are).gpu_only(),
+        device_test!(side_by_side::layers_side_by_side_match_the_oracle).gpu_only(),
+        device_test!(side_by_side::layers_side_by_side_match_the_oracle_without_subgroups).gpu_only(),
     ]);
     common::run_in_subgroups_of_eight(tests);
 }

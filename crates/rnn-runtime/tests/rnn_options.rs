@@ -16,12 +16,9 @@ mod non_finite;
 mod pass;
 #[path = "rnn_options/properties.rs"]
 mod properties;
-#[cfg(feature = "gpu")]
-#[path = "rnn_options/side_by_side.rs"]
-mod side_by_side;
 
-use common::{device_test, device_tests};
-use pass::{Results, masks, run};
+use common::device_tests;
+use pass::{masks, run};
 use rnn_kernels::cell::{CellSpec, StackSpec, Storage};
 use rnn_runtime::ops::rnn::StackDraws;
 use rnn_runtime::{Device, RngKey};
@@ -31,8 +28,7 @@ use rnn_testing::oracle::{CASES, EVERY_ACTIVATION, KernelSet, StackCase, random_
 use rnn_testing::shapes::RnnShape;
 
 fn main() {
-    #[allow(unused_mut, reason = "CPU-only builds add none")]
-    let mut tests = device_tests![
+    common::run(device_tests![
         first_quarter_of_all_pairs_of_options,
         second_quarter_of_all_pairs_of_options,
         third_quarter_of_all_pairs_of_options,
@@ -53,13 +49,7 @@ fn main() {
         non_finite::subnormal_inputs_change_nothing_that_can_be_seen,
         properties::a_split_sequence_is_the_whole,
         properties::padding_is_invisible,
-    ];
-    #[cfg(feature = "gpu")]
-    tests.extend([
-        device_test!(side_by_side::layers_side_by_side_match_the_oracle).gpu_only(),
-        device_test!(side_by_side::layers_side_by_side_match_the_oracle_without_subgroups).gpu_only(),
     ]);
-    common::run(tests);
 }
 
 /// As in `tests/rnn.rs`. A normalisation of a few units that are nearly alike magnifies rounding by the inverse of

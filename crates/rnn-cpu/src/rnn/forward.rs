@@ -9,7 +9,7 @@ use super::super::panels::{Bf16Panels, PanelStarts};
 use super::super::simd::{self, Simd, SimdKernel};
 use super::super::tile::{DEPTH, RowPointers, Weight, for_row_blocks, most_rows};
 use super::noise::TaskNoise;
-use super::pack::{ForwardWeights, LayerWeights, panel_products, panel_slots};
+use super::pack::{ForwardWeights, LayerWeights, products_of, slots_of};
 use super::part::{Layer, Part, Pointers, Step};
 use super::schedule::{Projection, projection, run_tasks};
 use cells::{Cells, CellsOf, Panel};
@@ -91,10 +91,9 @@ fn run_part<W: Weight>(
     let per_unit = &weights.per_unit[..];
     macro_rules! run {
         ($type:ty, $cell:expr) => {{
-            const GATES: usize = <$type as CellMath>::GATES;
-            const PRODUCTS: usize = panel_products(GATES);
-            const SLOTS: usize = panel_slots(GATES, <$type as CellMath>::LAST_GATE_IN_AUX);
-            let (cell, groups) = ($cell, PRODUCTS / GATES);
+            const PRODUCTS: usize = products_of::<$type>();
+            const SLOTS: usize = slots_of::<$type>();
+            let (cell, groups) = ($cell, PRODUCTS / <$type>::GATES);
             let cells: &dyn Cells = match is_plain(&cell) {
                 true => &CellsOf::<$type, true> { cell, training, groups, slots: SLOTS },
                 false => &CellsOf::<$type, false> { cell, training, groups, slots: SLOTS },
@@ -111,11 +110,11 @@ fn run_part<W: Weight>(
 }
 
 /// Whether a cell has no options.
-fn is_plain<C: CellMath>(cell: &C) -> bool {
+pub(super) fn is_plain<C: CellMath>(cell: &C) -> bool {
     *cell == C::PLAIN
 }
 
-/// One thread's part. A row of a tile has `NV` products in `SLOTS` vectors; see [`panel_slots`]. Cells with the same
+/// One thread's part. A row of a tile has `NV` products in `SLOTS` vectors; see [`slots_of`]. Cells with the same
 /// two numbers share the compiled loop, which calls their pointwise parts through `cells`.
 struct ForwardPart<'a, W, const NV: usize, const SLOTS: usize> {
     part: Part<'a>,

@@ -12,8 +12,10 @@ use super::super::cells::{CellMath, Element, Row, RowMemory, RowNoise, Slots, fu
 use super::super::memory::{Aligned, CpuBuffer, CpuDevice};
 use super::super::simd::{self, Entry, Isa, Simd, SimdKernel, SimdStep, vecmath};
 use super::super::tile::multiply_panels;
+use super::forward::is_plain;
 use super::pack::{
-    DriverWeights, ForwardWeights, LayerWeights, PanelRow, Sizes, panel_products, panel_slots,
+    DriverWeights, ForwardWeights, LayerWeights, PanelRow, Sizes, panel_products, panel_slots, products_of,
+    slots_of,
 };
 use order::{Order, best_isa};
 use rnn_base::error::Result;
@@ -66,12 +68,6 @@ impl LiveStack {
             below = layer.step(below);
         }
         below
-    }
-
-    /// h `[H]` of the last layer after the last step.
-    #[inline]
-    pub fn output(&self) -> &[f32] {
-        self.layers[self.layers.len() - 1].h()
     }
 
     /// h and c `[H]` of a layer; c is empty for a cell without.
@@ -197,7 +193,7 @@ impl LiveLayer {
     #[inline]
     fn step(&mut self, x: &[f32]) -> &[f32] {
         match self.fixed.plain {
-            // With few arguments and no choice: either takes as long as a small product.
+            // A call with more arguments, and a choice by the cell, would each take as long as a small product.
             Some(entry) => entry.call(self, x, &mut []),
             None => self.step_with_options(x),
         }
@@ -209,9 +205,8 @@ impl LiveLayer {
         let LiveLayer { fixed, memory, flipped } = self;
         macro_rules! run {
             ($type:ty, $cell:expr) => {{
-                const GATES: usize = <$type as CellMath>::GATES;
-                const PRODUCTS: usize = panel_products(GATES);
-                const SLOTS: usize = panel_slots(GATES, <$type as CellMath>::LAST_GATE_IN_AUX);
+                const PRODUCTS: usize = products_of::<$type>();
+                const SLOTS: usize = slots_of::<$type>();
                 let (cell, flipped) = ($cell, *flipped);
                 let call = Call::<_, PRODUCTS, SLOTS> { cell, fixed, memory, flipped, x };
                 simd::dispatch(fixed.isa, call);
@@ -225,11 +220,9 @@ impl LiveLayer {
 fn plain_step(spec: &CellSpec, per_unit: &[f32], isa: Isa) -> Option<Entry<LiveLayer>> {
     macro_rules! entry {
         ($type:ty, $cell:expr) => {{
-            const GATES: usize = <$type as CellMath>::GATES;
-            const PRODUCTS: usize = panel_products(GATES);
-            const SLOTS: usize = panel_slots(GATES, <$type as CellMath>::LAST_GATE_IN_AUX);
-            let is_plain = $cell == <$type>::PLAIN;
-            is_plain.then(|| Entry::new::<PlainStep<$type, PRODUCTS, SLOTS>>(isa))
+            const PRODUCTS: usize = products_of::<$type>();
+            const SLOTS: usize = slots_of::<$type>();
+            is_plain(&$cell).then(|| Entry::new::<PlainStep<$type, PRODUCTS, SLOTS>>(isa))
         }};
     }
     fused_cell!(spec, per_unit, entry)

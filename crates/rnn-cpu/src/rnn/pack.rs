@@ -1,5 +1,6 @@
 //! The weights of one layer in the order in which its passes read them.
 
+use super::super::cells::CellMath;
 use super::super::memory::{CpuArray, CpuBuffer, CpuDevice};
 use super::super::panels::{Bf16Panels, Panels};
 use super::super::simd;
@@ -18,6 +19,16 @@ pub(super) const fn panel_products(gates: usize) -> usize {
 /// `apart`, as those of a GRU do: first the input's, then the recurrent one.
 pub(super) const fn panel_slots(gates: usize, apart: bool) -> usize {
     panel_products(gates) / gates * (gates + apart as usize)
+}
+
+/// [`panel_products`] of a cell.
+pub(super) const fn products_of<C: CellMath>() -> usize {
+    panel_products(C::GATES)
+}
+
+/// [`panel_slots`] of a cell.
+pub(super) const fn slots_of<C: CellMath>() -> usize {
+    panel_slots(C::GATES, C::LAST_GATE_IN_AUX)
 }
 
 /// Where the products of a panel stand in a row of a tile: `NV` products in `SLOTS` vectors.

@@ -17,8 +17,10 @@ fn exp_parts<S: Simd>(x: S::V) -> (S::V, S::V) {
     exp_parts_by::<S>(x, S::round(S::mul(x, S::splat(LOG2_E))))
 }
 
-/// The same for x that is in the range, or NaN, and its n. A recurrent step waits for its activations one after the other, so
-/// what counts here is the longest chain: n is often known before x is, and the polynomial has three levels (Estrin 1960).
+/// The same for x in the range, or NaN, with its n.
+///
+/// In a recurrent step each activation waits for the one before, so the longest chain of operations counts. The polynomial
+/// has three levels (Estrin 1960), and callers compute n from what they have before x.
 #[inline(always)]
 fn exp_parts_by<S: Simd>(x: S::V, n: S::V) -> (S::V, S::V) {
     // ln 2 in two parts: n * HIGH is exact for |n| < 2^15.

@@ -1,27 +1,11 @@
 //! Recurrences that need more workgroups than a device allows along one dimension.
 
-use super::{error_of, open, options, training, zero_weights};
-use rnn_kernels::cell::{CellSpec, Storage};
+use super::{open, options, training, zero_weights};
+use rnn_kernels::cell::CellSpec;
 use rnn_runtime::ops::rnn::{Parts, StackArgs, forward, forward_in_parts, pack};
-use rnn_runtime::{Algorithm, Array, Device, Error, GpuOptions};
+use rnn_runtime::{Array, Device, Error, GpuOptions};
 use rnn_testing::oracle::stack_spec;
 use rnn_testing::shapes::RnnShape;
-
-/// Workgroups along batch rows take more rows each.
-pub(crate) fn recurrences_need_no_more_workgroups_than_there_are(_: &Device) {
-    for (algorithm, shape) in [
-        (Algorithm::Step, RnnShape { t: 3, b: 22, i: 5, h: 20 }),
-        (Algorithm::Sequence, RnnShape { t: 3, b: 22, i: 5, h: 20 }),
-        (Algorithm::Step, RnnShape { t: 2, b: 9, i: 3, h: 70 }),
-    ] {
-        for subgroups in [true, false] {
-            let algorithm = Some(algorithm);
-            let device = open(GpuOptions { max_groups: Some(3), subgroups, algorithm, ..options() });
-            let error = error_of(&device, CellSpec::rnn_tanh(), Storage::F32, shape);
-            assert!(error < 1e-4, "{algorithm:?} {subgroups} {shape:?}: {error}");
-        }
-    }
-}
 
 /// Three workgroups of eight rows.
 pub(crate) fn more_rows_than_a_pass_can_have_run_in_groups(_: &Device) {

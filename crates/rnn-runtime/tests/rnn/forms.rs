@@ -1,9 +1,10 @@
-//! Forms of the recurrent kernels that the planner does not choose by itself on the adapter at hand.
+//! Forms of the recurrent kernels that the planner does not choose by itself on the adapter at hand, with and without
+//! subgroups.
 
-use super::common::options;
-use super::{BOUND, OnDevice, expected, results};
+use crate::BOUND;
+use crate::common::options;
+use crate::pass::run;
 use rnn_kernels::cell::{CellSpec, Storage};
-use rnn_runtime::ops::rnn::{StackArgs, StackOutput, forward};
 use rnn_runtime::{Algorithm, Device, GpuOptions};
 use rnn_testing::compare::max_rel_err;
 use rnn_testing::oracle::{StackCase, stack_spec};
@@ -19,17 +20,11 @@ fn open(options: GpuOptions) -> Device {
     Device::gpu_with((), options).unwrap()
 }
 
-/// A training step on the device; the worst error against the oracle over all results.
-fn error(device: &Device, cell: CellSpec, storage: Storage) -> f64 {
-    let case = StackCase::random(stack_spec(cell, SHAPE, 1, true), SHAPE, true, 3);
-    let on_device = OnDevice::new(device, &case);
-    let args = StackArgs { training: true, storage, ..on_device.args(&case.spec) };
-    let StackOutput { y, h_n, c_n, saved } = forward(&args).unwrap();
-    let kept = StackOutput { y: y.clone(), h_n: h_n.clone(), c_n: c_n.clone(), saved: None };
-    let grads = on_device.backward(&case.spec, StackOutput { y, h_n, c_n, saved });
-    let errors = results(&kept, &grads);
-    let errors = errors.iter().zip(expected(&case)).map(|((_, got), want)| max_rel_err(got, &want));
-    errors.fold(0.0, f64::max)
+/// The worst error of a training step against the oracle, over all results.
+fn error(device: &Device, cell: CellSpec, storage: Storage, shape: RnnShape) -> f64 {
+    let case = StackCase::random(stack_spec(cell, shape, 1, true), shape, true, 3);
+    let results = run(device, &case, None, storage, false);
+    results.iter().map(|(_, got, want)| max_rel_err(got, want)).fold(0.0, f64::max)
 }
 
 pub(crate) fn kernels_that_fail_their_self_test_are_replaced(_: &Device) {
@@ -55,7 +50,7 @@ pub(crate) fn kernels_that_fail_their_self_test_are_replaced(_: &Device) {
         // Subgroups of eight are preferred to rows that stay.
         let held = !subgroups && sequence && !distrust.contains(&"rnn/held");
         assert_eq!(said.reason.contains("stay in workgroup memory"), held, "{distrust:?}: {said}");
-        let error = error(&device, cell, Storage::F32);
+        let error = error(&device, cell, Storage::F32, SHAPE);
         assert!(error < BOUND, "{distrust:?} {cell:?}: {error}");
     }
 }
@@ -72,7 +67,7 @@ pub(crate) fn every_form_of_the_kernels_stores_f16(_: &Device) {
                 // Each cell meets two of these eight forms, which differ in all three.
                 let cell = CELLS[if forms < 4 { forms } else { 7 - forms }];
                 forms += 1;
-                let error = error(&open(options), cell, Storage::Half);
+                let error = error(&open(options), cell, Storage::Half, SHAPE);
                 assert!(half(error), "{distrust:?} {subgroups} {algorithm} {cell:?}: {error}");
             }
         }
@@ -81,7 +76,24 @@ pub(crate) fn every_form_of_the_kernels_stores_f16(_: &Device) {
         [GpuOptions { half: false, ..options() }, GpuOptions { distrust: &["rnn/half"], ..options() }];
     for options in without {
         let device = open(options);
-        let [gates, all] = [Storage::HalfGates, Storage::Half].map(|of| error(&device, CellSpec::lstm(), of));
+        let [gates, all] =
+            [Storage::HalfGates, Storage::Half].map(|of| error(&device, CellSpec::lstm(), of, SHAPE));
         assert_eq!(gates, all);
+    }
+}
+
+/// Workgroups along batch rows take more rows each.
+pub(crate) fn recurrences_need_no_more_workgroups_than_there_are(_: &Device) {
+    for (algorithm, shape) in [
+        (Algorithm::Step, RnnShape { t: 3, b: 22, i: 5, h: 20 }),
+        (Algorithm::Sequence, RnnShape { t: 3, b: 22, i: 5, h: 20 }),
+        (Algorithm::Step, RnnShape { t: 2, b: 9, i: 3, h: 70 }),
+    ] {
+        for subgroups in [true, false] {
+            let algorithm = Some(algorithm);
+            let device = open(GpuOptions { max_groups: Some(3), subgroups, algorithm, ..options() });
+            let error = error(&device, CellSpec::rnn_tanh(), Storage::F32, shape);
+            assert!(error < BOUND, "{algorithm:?} {subgroups} {shape:?}: {error}");
+        }
     }
 }

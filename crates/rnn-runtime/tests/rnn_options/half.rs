@@ -1,16 +1,12 @@
 //! Storage in f16.
 
-use crate::pass::{OnDevice, Results, masks, run};
+use crate::pass::{HALF_BOUND, OnDevice, Results, masks, run};
 use rnn_kernels::cell::Storage;
 use rnn_runtime::ops::rnn::{StackArgs, StackDraws, forward};
 use rnn_runtime::{Device, RngKey};
 use rnn_testing::compare::max_rel_err;
 use rnn_testing::data::SplitMix64;
 use rnn_testing::oracle::{KernelSet, StackCase, random_spec, with_options};
-
-/// Gates that are kept in f16 have an error of 2^-12 of their size; derivatives that are made from them, over a few steps
-/// and layers, one of some times that. Outputs and states have none of it.
-pub(crate) const HALF_BOUND: f64 = 4e-3;
 
 /// A random case without draws on the CPU; on a GPU one of a set, whose kernels the tests in f32 compile anyway.
 fn cases(device: &Device, sets: Vec<KernelSet>, seed: u64) -> Vec<(StackCase, Option<StackDraws>)> {

@@ -1,12 +1,12 @@
 //! Stacks whose layers run side by side, some steps apart: with a lag that divides T and one that does not, of one step
 //! and beyond T; with the options that allow it, and dropout between the layers.
 
-use crate::half::HALF_BOUND;
-use crate::pass::{OnDevice, masks, run};
-use crate::{BOUND, Results};
+use crate::BOUND;
+use crate::common::options;
+use crate::pass::{HALF_BOUND, OnDevice, Results, masks, run};
 use rnn_kernels::cell::{Direction, Merge, StackSpec, Storage};
 use rnn_runtime::ops::rnn::{StackDraws, forward};
-use rnn_runtime::{Algorithm, CacheDir, Device, GpuOptions, RngKey};
+use rnn_runtime::{Algorithm, Device, GpuOptions, RngKey};
 use rnn_testing::compare::max_rel_err;
 use rnn_testing::data::SplitMix64;
 use rnn_testing::oracle::{KernelSet, StackCase};
@@ -25,13 +25,7 @@ fn matches_the_oracle(lags: [usize; 2], subgroups: bool) {
     let mut rng = SplitMix64::new(516);
     let (mut worst, mut together) = (0f64, 0);
     for (n, (lag, algorithm)) in lags.into_iter().zip([Algorithm::Step, Algorithm::Sequence]).enumerate() {
-        let options = GpuOptions {
-            wavefront: Some(lag),
-            algorithm: Some(algorithm),
-            subgroups,
-            cache_dir: CacheDir::Off,
-            ..GpuOptions::default()
-        };
+        let options = GpuOptions { wavefront: Some(lag), algorithm: Some(algorithm), subgroups, ..options() };
         let device = &Device::gpu_with((), options).unwrap();
         for (k, set) in KernelSet::of_layers_side_by_side().iter().enumerate() {
             // Both algorithms have the same kernels with subgroups, and others without: half of the stacks must do.
