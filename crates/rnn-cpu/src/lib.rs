@@ -41,7 +41,7 @@ pub use threads::{CpuOptions, Running};
 pub mod internals {
     pub use crate::barrier::Barrier;
     pub use crate::rnn::internals as rnn;
-    pub use crate::simd::{Isa, MOST_LANES, Simd, SimdKernel, dispatch, vecmath};
+    pub use crate::simd::{Isa, MOST_LANES, Simd, SimdKernel, dispatch, run_in_plain_rust, vecmath};
 
     /// Scalar functions.
     pub mod math {

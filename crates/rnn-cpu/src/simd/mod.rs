@@ -3,7 +3,7 @@
 //! A kernel is written once, generic over [`Simd`], as a struct with [`SimdKernel::run`]. [`dispatch`]
 //! picks the instruction set at run time and enters through a function that enables it, so that
 //! everything inlined below is compiled for it. The environment variable `RNN_SIMD` (`avx512`,
-//! `avx2`, `neon`, `scalar`) forces a choice that the machine supports.
+//! `avx2`, `sse2`; `neon`, `scalar`) forces a choice that the machine supports.
 //!
 //! Arithmetic on vectors is safe, although it needs instructions that not every machine has. Two private things see
 //! to it: the types that implement [`Simd`] can be named in this module only, and an [`Isa`] can be made here only,
@@ -35,10 +35,16 @@ macro_rules! intrinsics {
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod sse2;
 pub mod vecmath;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+#[cfg(not(target_arch = "x86_64"))]
+use scalar::Scalar as Baseline;
+#[cfg(target_arch = "x86_64")]
+use sse2::Sse2 as Baseline;
 use std::sync::OnceLock;
 
 /// A vector of f32.
@@ -197,7 +203,8 @@ enum Set {
     Avx2,
     #[cfg(target_arch = "aarch64")]
     Neon,
-    Scalar,
+    /// [`Baseline`]: what every machine of the architecture has.
+    Baseline,
 }
 
 impl std::fmt::Debug for Isa {
@@ -224,7 +231,8 @@ impl Isa {
             Set::Avx2 => "avx2",
             #[cfg(target_arch = "aarch64")]
             Set::Neon => "neon",
-            Set::Scalar => "scalar",
+            Set::Baseline if cfg!(target_arch = "x86_64") => "sse2",
+            Set::Baseline => "scalar",
         }
     }
 
@@ -243,7 +251,7 @@ impl Isa {
         }
         #[cfg(target_arch = "aarch64")]
         sets.push(Set::Neon);
-        sets.push(Set::Scalar);
+        sets.push(Set::Baseline);
         sets.into_iter().map(Isa).collect()
     }
 }
@@ -273,7 +281,7 @@ pub(crate) fn lanes(isa: Isa) -> usize {
         Set::Avx2 => x86::Avx2::LANES,
         #[cfg(target_arch = "aarch64")]
         Set::Neon => neon::Neon::LANES,
-        Set::Scalar => scalar::Scalar::LANES,
+        Set::Baseline => Baseline::LANES,
     }
 }
 
@@ -300,8 +308,13 @@ pub fn dispatch<K: SimdKernel>(isa: Isa, kernel: K) -> K::Output {
         Set::Avx2 => unsafe { x86::run_avx2(kernel) },
         #[cfg(target_arch = "aarch64")]
         Set::Neon => run_plain::<neon::Neon, K>(kernel),
-        Set::Scalar => run_plain::<scalar::Scalar, K>(kernel),
+        Set::Baseline => run_plain::<Baseline, K>(kernel),
     }
+}
+
+/// Runs a kernel in plain Rust, which gives the bits of the baseline of every architecture.
+pub fn run_in_plain_rust<K: SimdKernel>(kernel: K) -> K::Output {
+    run_plain::<scalar::Scalar, K>(kernel)
 }
 
 /// A step on a state that stays, compiled once per instruction set: what [`Entry`] calls.
@@ -325,7 +338,7 @@ impl<T> Entry<T> {
             Set::Avx2 => Entry(x86::step_avx2::<K>),
             #[cfg(target_arch = "aarch64")]
             Set::Neon => Entry(K::run::<neon::Neon>),
-            Set::Scalar => Entry(K::run::<scalar::Scalar>),
+            Set::Baseline => Entry(K::run::<Baseline>),
         }
     }
 

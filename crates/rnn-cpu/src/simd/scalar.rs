@@ -1,4 +1,4 @@
-//! Plain Rust in groups of four lanes: for machines without a vector form of their own, and the
+//! Plain Rust in groups of four lanes: for architectures without a vector form of their own, and the
 //! reference for the others. No `mul_add`: without the instruction it is a library call.
 
 use super::{Isa, Set, Simd};
@@ -17,7 +17,7 @@ fn zip(a: V4, b: V4, f: impl Fn(f32, f32) -> f32) -> V4 {
 unsafe impl Simd for Scalar {
     type V = V4;
     type D = [f64; 2];
-    const ISA: Isa = Isa(Set::Scalar);
+    const ISA: Isa = Isa(Set::Baseline);
     const LANES: usize = 4;
     const WIDE: bool = false;
 
