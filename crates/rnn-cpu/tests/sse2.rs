@@ -20,7 +20,7 @@ impl Results {
     }
 }
 
-/// Every operation on four numbers with each of three others.
+/// Every operation, with `a` as the first operand.
 struct Operations {
     a: [f32; LANES],
     others: [[f32; LANES]; 3],

@@ -5,157 +5,56 @@ mod common;
 #[cfg(feature = "gpu")]
 #[path = "rnn/forms.rs"]
 mod forms;
-#[cfg(feature = "gpu")]
-#[path = "rnn_options/pass.rs"]
+#[allow(dead_code, reason = "tests/rnn_options.rs has more cases")]
 mod pass;
 #[cfg(feature = "gpu")]
 #[path = "rnn/side_by_side.rs"]
 mod side_by_side;
 
 use common::{device_test, device_tests};
+use pass::{OnDevice, Results, run, weights};
 use rnn_kernels::cell::{CellKind, CellSpec, Direction, Parameter, StackSpec, Storage, WeightFormat};
 use rnn_runtime::ops::rnn::{
-    CellWeights, Packed, StackArgs, StackCotangents, StackDraws, StackGrads, StackOutput, Wanted, backward,
-    forward, pack,
+    StackArgs, StackCotangents, StackDraws, StackOutput, Wanted, backward, forward, pack,
 };
 use rnn_runtime::{Array, Device, RngKey};
 use rnn_testing::compare::{Tolerance, assert_close, max_rel_err};
-use rnn_testing::data::to_f32;
 use rnn_testing::oracle::{CELLS, StackCase, stack_spec};
 use rnn_testing::shapes::{RNN_SHAPES, RNN_SHAPES_SMALL, RnnShape};
-
-const ALL: Wanted = Wanted { dx: true, states: true };
 
 /// The bound of the project: maximal difference over the largest value of the tensor. f32 sums of a
 /// few hundred terms of size 1 stay two orders below it.
 const BOUND: f64 = 1e-4;
 
-fn array(device: &Device, values: &[f64], dims: &[usize]) -> Array {
-    Array::from_f32(device, &to_f32(values), dims).unwrap()
+/// A training pass.
+fn train(device: &Device, case: &StackCase) -> Results {
+    run(device, case, None, Storage::F32, false)
 }
 
-/// A case on a device.
-struct OnDevice {
-    weights: Vec<CellWeights>,
-    packed: Packed,
-    x: Array,
-    h0: Option<Array>,
-    c0: Option<Array>,
-    dy: Array,
-    dh_n: Array,
-    dc_n: Option<Array>,
+fn infer(device: &Device, case: &StackCase) -> StackOutput {
+    forward(&OnDevice::new(device, case).args(&case.spec, None, false)).unwrap()
 }
 
-impl OnDevice {
-    fn new(device: &Device, case: &StackCase) -> Self {
-        let spec = &case.spec;
-        let (t, b, h) = (case.input.t, case.input.b, spec.hidden_size);
-        let states = [spec.num_states(), b, h];
-        let weights: Vec<CellWeights> = case
-            .weights
-            .iter()
-            .enumerate()
-            .map(|(n, w)| {
-                let dims = |parameter| spec.parameter_dims(n / spec.num_directions(), parameter).unwrap();
-                w.all()
-                    .map(|(parameter, values)| (parameter, array(device, values, &dims(parameter))))
-                    .collect()
-            })
-            .collect();
-        OnDevice {
-            packed: pack(spec, &weights).unwrap(),
-            weights,
-            x: array(device, &case.input.x, &[t, b, spec.input_size]),
-            h0: case.input.h0.as_ref().map(|h0| array(device, h0, &states)),
-            c0: case.input.c0.as_ref().map(|c0| array(device, c0, &states)),
-            dy: array(device, &case.dy, &[t, b, spec.output_size()]),
-            dh_n: array(device, &case.dh_n, &states),
-            dc_n: case.dc_n.as_ref().map(|dc_n| array(device, dc_n, &states)),
-        }
-    }
-
-    /// The arguments of an inference pass.
-    fn args<'a>(&'a self, spec: &'a StackSpec) -> StackArgs<'a> {
-        StackArgs {
-            spec,
-            packed: &self.packed,
-            x: &self.x,
-            h0: self.h0.as_ref(),
-            c0: self.c0.as_ref(),
-            training: false,
-            weights: WeightFormat::F32,
-            storage: Storage::F32,
-            sequences: None,
-            draws: None,
-        }
-    }
-
-    fn forward(&self, spec: &StackSpec, training: bool) -> StackOutput {
-        forward(&StackArgs { training, ..self.args(spec) }).unwrap()
-    }
-
-    fn backward(&self, spec: &StackSpec, out: StackOutput) -> StackGrads {
-        let cotangents =
-            StackCotangents { dy: Some(&self.dy), dh_n: Some(&self.dh_n), dc_n: self.dc_n.as_ref() };
-        backward(spec, &self.packed, out.saved.unwrap(), &cotangents, ALL).unwrap()
-    }
-}
-
-/// Everything a pass yields, by name, in the order of [`expected`].
-fn results(out: &StackOutput, grads: &StackGrads) -> Vec<(String, Vec<f32>)> {
-    let mut all = vec![
-        ("y".to_string(), out.y.to_vec().unwrap()),
-        ("h_n".into(), out.h_n.to_vec().unwrap()),
-        ("dx".into(), grads.dx.as_ref().unwrap().to_vec().unwrap()),
-        ("dh0".into(), grads.dh0.as_ref().unwrap().to_vec().unwrap()),
-    ];
-    if let (Some(c_n), Some(dc0)) = (&out.c_n, &grads.dc0) {
-        all.push(("c_n".into(), c_n.to_vec().unwrap()));
-        all.push(("dc0".into(), dc0.to_vec().unwrap()));
-    }
-    for (n, w) in grads.weights.iter().enumerate() {
-        for (parameter, grad) in w.all() {
-            all.push((format!("d{}[{n}]", parameter.name()), grad.to_vec().unwrap()));
-        }
-    }
-    all
-}
-
-fn expected(case: &StackCase) -> Vec<Vec<f64>> {
-    let out = case.forward();
-    let grads = case.backward(&out);
-    let mut all = vec![out.y, out.h_n, grads.dx, grads.dh0];
-    if let (Some(c_n), Some(dc0)) = (out.c_n, grads.dc0) {
-        all.extend([c_n, dc0]);
-    }
-    for w in grads.weights {
-        all.extend(w.all().map(|(_, grad)| grad.clone()));
-    }
-    all
+/// What the device and the oracle have of this name.
+fn named<'a>(results: &'a Results, name: &str) -> Option<(&'a [f32], &'a [f64])> {
+    results.iter().find(|(of, ..)| of == name).map(|(_, got, want)| (&got[..], &want[..]))
 }
 
 /// Runs a case both ways; returns the worst relative error.
 fn check(device: &Device, name: &str, case: &StackCase) -> f64 {
-    let on_device = OnDevice::new(device, case);
-    let out = on_device.forward(&case.spec, true);
     // Inference has kernels of its own on a GPU; those for many rows or units take longest to compile.
-    if device.is_cpu() || case.input.b <= 3 && case.spec.hidden_size <= 65 {
-        let inference = on_device.forward(&case.spec, false);
-        assert_eq!(
-            out.y.to_vec().unwrap(),
-            inference.y.to_vec().unwrap(),
-            "{name}: training and inference give different bits"
-        );
-        if let (Some(a), Some(b)) = (&out.c_n, &inference.c_n) {
-            assert_eq!(a.to_vec().unwrap(), b.to_vec().unwrap(), "{name}: c_n in inference");
+    let inference = device.is_cpu() || case.input.b <= 3 && case.spec.hidden_size <= 65;
+    let results = run(device, case, None, Storage::F32, inference);
+    if inference {
+        for tensor in ["y", "h_n", "c_n"] {
+            let [training, inference] =
+                ["", " in inference"].map(|of| named(&results, &format!("{tensor}{of}")));
+            assert_eq!(training, inference, "{name}: training and inference give different bits of {tensor}");
         }
     }
-    let (y, h_n, c_n) = (out.y.clone(), out.h_n.clone(), out.c_n.clone());
-    let grads = on_device.backward(&case.spec, out);
-    let out = StackOutput { y, h_n, c_n, saved: None };
     let mut worst = 0f64;
-    for ((tensor, got), want) in results(&out, &grads).iter().zip(expected(case)) {
-        let error = max_rel_err(got, &want);
+    for (tensor, got, want) in &results {
+        let error = max_rel_err(got, want);
         assert!(error <= BOUND, "{name}: {tensor} has relative error {error:.2e}");
         worst = worst.max(error);
     }
@@ -242,12 +141,7 @@ fn linear_cells_are_bit_exact(device: &Device) {
             sparse(&mut case.dy);
             sparse(&mut case.dh_n);
             case.dc_n.as_mut().map(&mut sparse);
-            let on_device = OnDevice::new(device, &case);
-            let out = on_device.forward(&case.spec, true);
-            let kept =
-                StackOutput { saved: None, y: out.y.clone(), h_n: out.h_n.clone(), c_n: out.c_n.clone() };
-            let grads = on_device.backward(&case.spec, out);
-            for ((name, got), want) in results(&kept, &grads).iter().zip(expected(&case)) {
+            for (name, got, want) in train(device, &case) {
                 let limit = want.iter().fold(0f64, |m, v| m.max(v.abs()));
                 assert!(limit < 16_777_216.0, "{kind:?}: {name} left the exact range");
                 let got: Vec<f64> = got.iter().map(|&x| f64::from(x)).collect();
@@ -263,7 +157,7 @@ fn batch_rows_are_independent(device: &Device) {
     let shape = RnnShape { t: 6, b: 21, i: 3, h: 19 };
     let spec = stack_spec(CellSpec::gru(), shape, 2, true);
     let case = StackCase::random(spec, shape, true, 9);
-    let outputs = |case: &StackCase| OnDevice::new(device, case).forward(&spec, false).y.to_vec().unwrap();
+    let outputs = |case: &StackCase| infer(device, case).y.to_vec().unwrap();
     let row_of = |values: &[f32], row: usize| -> Vec<f32> {
         let width = 2 * shape.h;
         values.chunks(shape.b * width).flat_map(|step| step[row * width..][..width].to_vec()).collect()
@@ -328,7 +222,7 @@ fn rounded_weights_round_and_nothing_else(device: &Device) {
             }
             let y = |case: &StackCase, weights: WeightFormat| {
                 let on_device = OnDevice::new(device, case);
-                let out = forward(&StackArgs { weights, ..on_device.args(&spec) });
+                let out = forward(&StackArgs { weights, ..on_device.args(&spec, None, false) });
                 out.map(|out| out.y.to_vec().unwrap())
             };
             let text = y(&case, other).unwrap_err().to_string();
@@ -373,19 +267,15 @@ fn dropout_between_layers_matches_the_oracle_with_the_same_masks(device: &Device
 
     let mut case = case;
     case.input.masks.between = Some(masks);
-    let want = case.forward();
-    let want_grads = case.backward(&want);
-    let on_device = OnDevice::new(device, &case);
     let draws = Some(StackDraws { key, first_step, sequence: 0 });
-    let out = forward(&StackArgs { training: true, draws, ..on_device.args(&spec) }).unwrap();
+    let results = run(device, &case, draws, Storage::F32, false);
     let tolerance = Tolerance { abs: 2e-6, rel: 2e-5 }; // f32 sums of at most 56 terms of size 1
-    let y = out.y.to_vec().unwrap();
-    assert_close("y", &y, &want.y, &[shape.t, shape.b, spec.output_size()], tolerance);
-    let grads = on_device.backward(&spec, out);
-    let dx = grads.dx.unwrap().to_vec().unwrap();
-    assert_close("dx", &dx, &want_grads.dx, &[shape.t, shape.b, shape.i], tolerance);
-    let dw = grads.weights[0][Parameter::WeightIh].to_vec().unwrap();
-    assert!(max_rel_err(&dw, &want_grads.weights[0][Parameter::WeightIh]) < BOUND);
+    for (tensor, width) in [("y", spec.output_size()), ("dx", shape.i)] {
+        let (got, want) = named(&results, tensor).unwrap();
+        assert_close(tensor, got, want, &[shape.t, shape.b, width], tolerance);
+    }
+    let (got, want) = named(&results, &format!("d {} of 0", Parameter::WeightIh.name())).unwrap();
+    assert!(max_rel_err(got, want) < BOUND);
 }
 
 /// The same input twice gives the same bits, forward and backward.
@@ -393,13 +283,7 @@ fn results_are_deterministic(device: &Device) {
     let shape = RnnShape { t: 9, b: 33, i: 17, h: 40 };
     let spec = stack_spec(CellSpec::lstm(), shape, 2, true);
     let case = StackCase::random(spec, shape, true, 1);
-    let on_device = OnDevice::new(device, &case);
-    let run = || {
-        let out = on_device.forward(&spec, true);
-        let kept = StackOutput { saved: None, y: out.y.clone(), h_n: out.h_n.clone(), c_n: out.c_n.clone() };
-        results(&kept, &on_device.backward(&spec, out))
-    };
-    assert_eq!(run(), run());
+    assert_eq!(train(device, &case), train(device, &case));
 }
 
 /// Wrong arguments are refused with the argument's name, what was expected and what came.
@@ -409,29 +293,32 @@ fn bad_arguments_are_refused(device: &Device) {
     let case = StackCase::random(spec, shape, true, 1);
     let ok = OnDevice::new(device, &case);
     let message = |result: Result<StackOutput, rnn_runtime::Error>| result.unwrap_err().to_string();
-    let args = |x, h0, c0| StackArgs { x, h0, c0, ..ok.args(&spec) };
+    let inputs = ok.args(&spec, None, false);
+    let args = |x, h0, c0| StackArgs { x, h0, c0, ..ok.args(&spec, None, false) };
     let wrong = Array::from_f32(device, &[0.0; 30], &[2, 3, 5]).unwrap();
     let text = message(forward(&args(&wrong, None, None)));
     assert!(text.contains("x must be [T, B, I] = [2, 3, 4], got [2, 3, 5]"), "{text}");
-    let text = message(forward(&args(&ok.x, Some(&wrong), None)));
+    let text = message(forward(&args(inputs.x, Some(&wrong), None)));
     assert!(text.contains("h0 must be [L*D, B, P] = [1, 3, 5]"), "{text}");
-    let text = message(forward(&args(&ok.x, None, ok.h0.as_ref())));
+    let text = message(forward(&args(inputs.x, None, inputs.h0)));
     assert!(text.contains("only an LSTM has a cell state"), "{text}");
 
-    let mut weights = ok.weights.clone();
+    let right = weights(device, &case);
+    let mut weights = right.clone();
     weights[0][Parameter::WeightHh] = wrong.clone();
     let text = pack(&spec, &weights).unwrap_err().to_string();
     assert!(text.contains("weight_hh_l0 must be [G*H, H] = [15, 5]"), "{text}");
-    let text = pack(&StackSpec { bias: false, ..spec }, &ok.weights).unwrap_err().to_string();
+    let text = pack(&StackSpec { bias: false, ..spec }, &right).unwrap_err().to_string();
     assert!(text.contains("bias_ih must be absent"), "{text}");
-    let text = pack(&StackSpec { hidden_size: 0, ..spec }, &ok.weights).unwrap_err().to_string();
+    let text = pack(&StackSpec { hidden_size: 0, ..spec }, &right).unwrap_err().to_string();
     assert!(text.contains("hidden_size"), "{text}");
     let text = pack(&spec, &[]).unwrap_err().to_string();
     assert!(text.contains("L*D = 1 cells"), "{text}");
 
-    let out = ok.forward(&spec, true);
-    let cotangents = StackCotangents { dy: Some(&ok.x), ..Default::default() };
-    let text = backward(&spec, &ok.packed, out.saved.unwrap(), &cotangents, ALL).unwrap_err().to_string();
+    let out = forward(&ok.args(&spec, None, true)).unwrap();
+    let cotangents = StackCotangents { dy: Some(inputs.x), ..Default::default() };
+    let wanted = Wanted { dx: true, states: true };
+    let text = backward(&spec, &ok.packed, out.saved.unwrap(), &cotangents, wanted).unwrap_err().to_string();
     assert!(text.contains("dy must be [T, B, D*P]"), "{text}");
 }
 
@@ -446,7 +333,7 @@ fn long_sequences_are_projected_in_pieces(device: &Device) {
         let spec = StackSpec { direction, ..stack_spec(cell, shape, 1, false) };
         let case = StackCase::random(spec, shape, true, 11);
         let run = |device: &Device| {
-            let out = OnDevice::new(device, &case).forward(&spec, false);
+            let out = infer(device, &case);
             let c_n = out.c_n.map(|c_n| c_n.to_vec().unwrap()).unwrap_or_default();
             [out.y.to_vec().unwrap(), out.h_n.to_vec().unwrap(), c_n]
         };

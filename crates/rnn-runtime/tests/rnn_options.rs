@@ -12,7 +12,6 @@ mod flow;
 mod half;
 #[path = "rnn_options/non_finite.rs"]
 mod non_finite;
-#[path = "rnn_options/pass.rs"]
 mod pass;
 #[path = "rnn_options/properties.rs"]
 mod properties;

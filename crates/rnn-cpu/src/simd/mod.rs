@@ -312,7 +312,7 @@ pub fn dispatch<K: SimdKernel>(isa: Isa, kernel: K) -> K::Output {
     }
 }
 
-/// Runs a kernel in plain Rust, which gives the bits of the baseline of every architecture.
+/// Runs a kernel in plain Rust, whose bits every baseline has.
 pub fn run_in_plain_rust<K: SimdKernel>(kernel: K) -> K::Output {
     run_plain::<scalar::Scalar, K>(kernel)
 }

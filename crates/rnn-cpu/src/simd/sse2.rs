@@ -1,5 +1,5 @@
-//! SSE2 vectors, which every x86-64 machine has. They give the bits of `scalar.rs` (`tests/sse2.rs`). The compiler takes half
-//! of the time for a kernel, because an operation on a vector is one instruction to it and not four.
+//! SSE2 vectors, which every x86-64 machine has. They give the bits of `scalar.rs` (`tests/sse2.rs`). The crate compiles in
+//! three quarters of the time, because an operation on a vector is one instruction to the compiler and not four.
 
 use super::{Isa, Set, Simd};
 use std::arch::x86_64::*;

@@ -48,7 +48,7 @@ mod loss;
 mod non_finite;
 #[path = "../../../../crates/rnn-runtime/tests/ops/optim.rs"]
 mod optim;
-#[path = "../../../../crates/rnn-runtime/tests/rnn_options/pass.rs"]
+#[path = "../../../../crates/rnn-runtime/tests/pass/mod.rs"]
 #[allow(dead_code, reason = "the test's own file; a part of it is needed")]
 mod pass;
 #[path = "../../../../crates/rnn-runtime/tests/ops/pointwise.rs"]

@@ -1,6 +1,6 @@
 //! A case on a device: its arrays, the masks of its draws, and everything a pass yields beside the oracle's results.
 
-use rnn_kernels::cell::{Parameter, StackSpec, Storage, WeightFormat};
+use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
 use rnn_runtime::ops::rnn::{
     CellWeights, DROPOUT_STREAM, INPUT_STREAM, NOISE_STREAM, OUTPUT_STREAM, Packed, Sequences, StackArgs,
     StackCotangents, StackDraws, StackOutput, Wanted, backward, forward, pack,
@@ -20,17 +20,8 @@ pub(crate) fn array(device: &Device, values: &[f64], dims: &[usize]) -> Array {
 pub(crate) fn weights(device: &Device, case: &StackCase) -> Vec<CellWeights> {
     let spec = &case.spec;
     let each = case.weights.iter().enumerate().map(|(n, w)| {
-        let of = |parameter| {
-            let dims = spec.parameter_dims(n / spec.num_directions(), parameter)?;
-            Some(array(device, w.get(parameter).unwrap(), &dims))
-        };
-        let mut cell = CellWeights::new(of(Parameter::WeightIh).unwrap(), of(Parameter::WeightHh).unwrap());
-        for parameter in Parameter::ALL {
-            if let Some(values) = of(parameter) {
-                cell.set(parameter, values);
-            }
-        }
-        cell
+        let dims = |parameter| spec.parameter_dims(n / spec.num_directions(), parameter).unwrap();
+        w.all().map(|(parameter, values)| (parameter, array(device, values, &dims(parameter)))).collect()
     });
     each.collect()
 }
@@ -120,7 +111,6 @@ impl OnDevice {
         }
     }
 
-    #[allow(dead_code, reason = "tests/rnn.rs does not call it")]
     pub(crate) fn sequences(&self) -> Option<&Sequences> {
         self.sequences.as_ref()
     }
