@@ -203,6 +203,15 @@ fn a_line_is_located_in_its_part() {
     assert_eq!((path, part.text.lines().nth(line - 1)), ("reduce/softmax.wgsl", Some("fn softmax(")));
 }
 
+/// A grid may be folded into three dimensions. Only `lib/index.wgsl` turns it back into an index.
+#[test]
+fn no_kernel_folds_a_grid_back_by_itself() {
+    for part in catalogue::all().iter().flat_map(|kernel| kernel.parts) {
+        let own = part.text.contains("groups.") && part.path != "lib/index.wgsl";
+        assert!(!own, "{} computes with the numbers of workgroups", part.path);
+    }
+}
+
 /// Every file is part of a kernel, says what it is for, and has no directive that would only be
 /// allowed at the top of a module.
 #[test]

@@ -365,6 +365,7 @@ fn main() {
         device_test!(forms::kernels_that_fail_their_self_test_are_replaced).gpu_only(),
         device_test!(forms::every_form_of_the_kernels_stores_f16).gpu_only(),
         device_test!(forms::recurrences_need_no_more_workgroups_than_there_are).gpu_only(),
+        device_test!(forms::kernels_around_a_recurrence_need_no_more_workgroups_than_there_are).gpu_only(),
         device_test!(side_by_side::layers_side_by_side_match_the_oracle).gpu_only(),
         device_test!(side_by_side::layers_side_by_side_match_the_oracle_without_subgroups).gpu_only(),
     ]);

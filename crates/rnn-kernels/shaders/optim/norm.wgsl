@@ -36,7 +36,7 @@ fn norm(
         sums += vec4(squares(g), select(0.0, 1.0, bad));
     }
     let total = sum_squares(lane, sums);
-    if lane == 0u {
+    if lane == 0u && start < params.n {
         partials[params.first + item] = total;
     }
 }

@@ -1,6 +1,6 @@
 // Layer normalisation of the input product of every step. Rows have H*G values with the gates of a unit side by side;
 // H is padded to a multiple of 4 with zeros. out = normal * gain + bias. LANES lanes per row and direction.
-// Needs: lib/sum_lanes.wgsl, lib/row_norm.wgsl.
+// Needs: lib/index.wgsl, lib/sum_lanes.wgsl, lib/row_norm.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/phases/forward.rs
 
 struct Params {
@@ -23,7 +23,7 @@ fn norm_rows(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row = (group.y * groups.x + group.x) * (256u / LANES) + lane / LANES;
+    let row = linear_group(group, groups) * (256u / LANES) + lane / LANES;
     // Lanes without a row take part in the sums.
     let live = row < params.rows;
     let end = select(0u, params.count, live);

@@ -1,6 +1,6 @@
 // The backward pass of rnn/norm_rows.wgsl. From its input x (computed again) and the gradient d of its output: the
 // gradient of x, in the place of x, and d * normal, whose sum over the rows is the gradient of the gain.
-// Needs: lib/sum_lanes.wgsl, lib/row_norm.wgsl.
+// Needs: lib/index.wgsl, lib/sum_lanes.wgsl, lib/row_norm.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/phases/norms.rs (input_norm_grads)
 
 struct Params {
@@ -24,7 +24,7 @@ fn norm_rows_backward(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row = (group.y * groups.x + group.x) * (256u / LANES) + lane / LANES;
+    let row = linear_group(group, groups) * (256u / LANES) + lane / LANES;
     // Lanes without a row take part in the sums.
     let live = row < params.rows;
     let end = select(0u, params.count, live);

@@ -4,7 +4,7 @@
 use crate::BOUND;
 use crate::common::options;
 use crate::pass::{HALF_BOUND, run};
-use rnn_kernels::cell::{CellSpec, Storage};
+use rnn_kernels::cell::{CellSpec, StackSpec, Storage};
 use rnn_runtime::{Algorithm, Device, GpuOptions};
 use rnn_testing::compare::max_rel_err;
 use rnn_testing::oracle::{StackCase, stack_spec};
@@ -12,6 +12,9 @@ use rnn_testing::shapes::RnnShape;
 
 /// Few rows: kernels have a copy of their code for every row of an invocation, and a software driver compiles it.
 const SHAPE: RnnShape = RnnShape { t: 5, b: 3, i: 6, h: 13 };
+
+/// Normalisation amplifies rounding, as in `rnn_options`.
+const NORM_BOUND: f64 = 2e-3;
 
 /// They take turns, because each has kernels of its own to compile.
 const CELLS: [CellSpec; 4] = [CellSpec::lstm(), CellSpec::gru(), CellSpec::mgu(), CellSpec::rnn_tanh()];
@@ -94,6 +97,27 @@ pub(crate) fn recurrences_need_no_more_workgroups_than_there_are(_: &Device) {
             let device = open(GpuOptions { max_groups: Some(3), subgroups, algorithm, ..options() });
             let error = error(&device, CellSpec::rnn_tanh(), Storage::F32, shape);
             assert!(error < BOUND, "{algorithm:?} {subgroups} {shape:?}: {error}");
+        }
+    }
+}
+
+/// Grids that are folded into all three dimensions, of every kernel that a layer has besides its recurrence.
+pub(crate) fn kernels_around_a_recurrence_need_no_more_workgroups_than_there_are(_: &Device) {
+    // [T*B, 2] rows of a normalisation are ten workgroups of 16.
+    let shape = RnnShape { t: 8, b: 10, i: 3, h: 5 };
+    let lstm = CellSpec::lstm();
+    let device = open(GpuOptions { max_groups: Some(3), ..options() });
+    for (cell, proj_size, bound) in [
+        (CellSpec { layer_norm: true, peephole: true, ..lstm }, 0, NORM_BOUND),
+        (lstm, 3, BOUND),
+        (CellSpec { layer_norm: true, ..CellSpec::gru() }, 0, NORM_BOUND),
+        (CellSpec { reset_after: false, ..CellSpec::gru() }, 0, BOUND),
+    ] {
+        let spec = StackSpec { proj_size, ..stack_spec(cell, shape, 2, true) };
+        let case = StackCase::random(spec, shape, true, 5);
+        for (name, got, want) in run(&device, &case, None, Storage::F32, false) {
+            let error = max_rel_err(&got, &want);
+            assert!(error < bound, "{cell:?}, {name}: {error}");
         }
     }
 }

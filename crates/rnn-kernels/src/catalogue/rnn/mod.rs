@@ -333,7 +333,12 @@ pub static PREVIOUS_HALF: Kernel = Kernel {
 /// Layer normalisation of the input's product, in place.
 pub static NORM_ROWS: Kernel = Kernel {
     label: "norm_rows",
-    parts: &[part!("lib/sum_lanes.wgsl"), part!("lib/row_norm.wgsl"), part!("rnn/norm_rows.wgsl")],
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/sum_lanes.wgsl"),
+        part!("lib/row_norm.wgsl"),
+        part!("rnn/norm_rows.wgsl"),
+    ],
     entry: "norm_rows",
     bindings: &[Read, Read, ReadWrite], // gain, bias, x
     params: NormRowsParams::LAYOUT,
@@ -343,7 +348,12 @@ pub static NORM_ROWS: Kernel = Kernel {
 /// The gradient of [`NORM_ROWS`].
 pub static NORM_ROWS_BACKWARD: Kernel = Kernel {
     label: "norm_rows_backward",
-    parts: &[part!("lib/sum_lanes.wgsl"), part!("lib/row_norm.wgsl"), part!("rnn/norm_rows_backward.wgsl")],
+    parts: &[
+        part!("lib/index.wgsl"),
+        part!("lib/sum_lanes.wgsl"),
+        part!("lib/row_norm.wgsl"),
+        part!("rnn/norm_rows_backward.wgsl"),
+    ],
     entry: "norm_rows_backward",
     bindings: &[Read, Read, ReadWrite, ReadWrite], // gain, d, x, of_gain
     params: NormRowsParams::LAYOUT,
