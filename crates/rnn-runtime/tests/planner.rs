@@ -37,6 +37,7 @@ fn main() {
         device_test!(an_explanation_names_sizes_beyond_the_adapter),
         device_test!(kept::measured_plans_are_kept_and_a_bad_table_is_replaced),
         device_test!(kept::an_explanation_says_where_its_facts_come_from),
+        device_test!(kept::an_adapter_with_few_workgroups_is_not_measured),
         device_test!(kept::workgroups_beyond_256_compute_the_same),
         device_test!(a_comparison_measures_both_sides),
         device_test!(an_unknown_algorithm_is_refused_by_name),

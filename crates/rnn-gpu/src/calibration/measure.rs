@@ -14,6 +14,9 @@ const CHAIN_GROUPS: usize = 8;
 /// Most invocations that are run side by side.
 pub(super) const MOST_LANES: usize = 1 << 18;
 
+/// Most workgroups of a dispatch: of the smallest size.
+pub(super) const MOST_GROUPS: u32 = (MOST_LANES / WORKGROUPS[0]) as u32;
+
 /// Sizes of workgroups to compare. On a CPU eight invocations may be all that run at once.
 pub(super) const WORKGROUPS: [usize; 4] = [8, 64, 256, 1024];
 

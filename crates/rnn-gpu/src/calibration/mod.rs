@@ -141,9 +141,12 @@ impl GpuDevice {
 
     fn calibrate(&self) -> Result<SpeedReport> {
         let largest = self.largest_workgroup();
-        let result = match self.max_array_bytes() < LARGEST {
-            true => Ok(Err("arrays are limited to less than the measurements need")),
-            false => GpuProbe::new(self, largest).and_then(|mut probe| measure::measure(&mut probe, largest)),
+        let result = if self.max_array_bytes() < LARGEST {
+            Ok(Err("arrays are limited to less than the measurements need"))
+        } else if self.max_groups() < measure::MOST_GROUPS {
+            Ok(Err("workgroups are limited to fewer than the measurements need"))
+        } else {
+            GpuProbe::new(self, largest).and_then(|mut probe| measure::measure(&mut probe, largest))
         };
         let reason = match result {
             Ok(Ok(mut speed)) => {

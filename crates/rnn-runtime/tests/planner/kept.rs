@@ -165,3 +165,16 @@ pub(crate) fn weights_in_registers_compute_the_same(device: &Device) {
         assert!(error < 1e-4, "{cell:?} {shape:?}: {error}");
     }
 }
+
+/// The measurements would need more workgroups than the device allows. It works with constants.
+pub(crate) fn an_adapter_with_few_workgroups_is_not_measured(_: &Device) {
+    let folder = Folder::new("few-groups");
+    for max_groups in [3, 1000] {
+        let options = GpuOptions { max_groups: Some(max_groups), calibrate: Some(true), ..folder.options() };
+        let Device::Gpu(gpu) = open(options) else { unreachable!("a GPU was opened") };
+        let SpeedSource::Constants(reason) = gpu.speed().unwrap().source else { panic!("measured") };
+        assert!(reason.contains("fewer than the measurements need"), "{reason}");
+        assert!(error(&Device::Gpu(gpu), CellSpec::rnn_tanh(), Storage::F32) < 1e-4);
+    }
+    assert_eq!(folder.files("calibration"), Vec::<PathBuf>::new());
+}
