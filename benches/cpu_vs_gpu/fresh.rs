@@ -42,7 +42,7 @@ pub(crate) fn answer(request: &str) -> Result<()> {
         cold_ms = (open + start.elapsed()).as_secs_f64() * 1e3;
         job.run(pass)?;
         job.run(pass)?;
-        pool_mb = device.stats().bytes_created as f64 / f64::from(1 << 20);
+        pool_mb = device.stats().bytes_held as f64 / f64::from(1 << 20);
         Ok(())
     })?;
     println!("{}", serde_json::to_string(&Fresh { cold_ms, pool_mb, growth_mb })?);

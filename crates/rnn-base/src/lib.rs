@@ -11,6 +11,7 @@ pub mod dims;
 pub mod dtype;
 pub mod error;
 pub mod files;
+pub mod free_blocks;
 pub mod host_memory;
 pub mod rng;
 pub mod stats;

@@ -5,8 +5,11 @@
 pub struct DeviceStats {
     /// Blocks of memory requested from the system or driver.
     pub buffers_created: usize,
-    /// Bytes of those blocks. Pools keep them until the device is closed, so this is also the peak.
+    /// Bytes of those blocks.
     pub bytes_created: usize,
+    /// Bytes of the blocks that exist: in use, or kept for the next arrays. A device keeps what it has freed, so that all
+    /// blocks together take at most twice the bytes that were ever in use at a time, and 256 MiB more.
+    pub bytes_held: usize,
     /// Pipelines compiled.
     pub pipelines_created: usize,
     /// Bytes of compiled pipelines loaded from the cache directory.

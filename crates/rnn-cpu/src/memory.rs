@@ -4,9 +4,9 @@
 use super::threads::{CpuOptions, Current, Running};
 use rnn_base::dims::Shape;
 use rnn_base::error::Result;
+use rnn_base::free_blocks::FreeBlocks;
 use rnn_base::{ArrayOf, DType, host_memory};
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +28,8 @@ pub struct CpuDevice(Arc<Pool>);
 
 struct Pool {
     threads: Current,
-    free: Mutex<HashMap<usize, Vec<Vec<Line>>>>,
+    /// Blocks by their lines.
+    free: Mutex<FreeBlocks<usize, Vec<Line>>>,
     created: AtomicUsize,
     created_bytes: AtomicUsize,
 }
@@ -90,6 +91,11 @@ impl CpuDevice {
         self.0.created_bytes.load(Ordering::Relaxed)
     }
 
+    /// Bytes of the blocks that exist, in use or free.
+    pub fn bytes_held(&self) -> usize {
+        self.0.lock().held() as usize
+    }
+
     /// Number of threads that an op of the calling thread on this device uses, of those that have started.
     pub fn threads(&self) -> usize {
         Current::installed().unwrap_or_else(|| self.0.threads.clone()).count()
@@ -101,16 +107,10 @@ impl CpuDevice {
     /// The system does not have the memory, see [`host_memory`].
     pub fn alloc(&self, len: usize) -> Result<CpuBuffer> {
         let lines = size_class(len.div_ceil(16).max(1));
-        let recycled = self.0.lock().get_mut(&lines).and_then(Vec::pop);
+        let recycled = self.0.lock().take(lines);
         let block = match recycled {
             Some(block) => block,
-            None => {
-                let what = || format!("an array of {len} words");
-                let block = host_memory::filled("allocate", what, lines, Line([0.0; 16]))?;
-                self.0.created.fetch_add(1, Ordering::Relaxed);
-                self.0.created_bytes.fetch_add(lines * size_of::<Line>(), Ordering::Relaxed);
-                block
-            }
+            None => self.0.create(len, lines)?,
         };
         Ok(CpuBuffer { block: Arc::new(Block { lines: block, pool: self.0.clone() }), len })
     }
@@ -149,9 +149,33 @@ impl CpuDevice {
 }
 
 impl Pool {
-    fn lock(&self) -> MutexGuard<'_, HashMap<usize, Vec<Vec<Line>>>> {
-        // The map holds plain memory: a panic elsewhere cannot have left it inconsistent.
+    fn lock(&self) -> MutexGuard<'_, FreeBlocks<usize, Vec<Line>>> {
+        // The lists hold plain memory: a panic elsewhere cannot have left them inconsistent.
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new block for an array of `len` words. What is kept is given back where the system has no other memory.
+    fn create(&self, len: usize, lines: usize) -> Result<Vec<Line>> {
+        let request = || {
+            let what = || format!("an array of {len} words");
+            host_memory::filled("allocate", what, lines, Line([0.0; 16]))
+        };
+        let block = request().or_else(|error| match self.give_back() {
+            true => request(),
+            false => Err(error),
+        })?;
+        let bytes = lines * size_of::<Line>();
+        self.created.fetch_add(1, Ordering::Relaxed);
+        self.created_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let too_many = self.lock().add(bytes as u64);
+        drop(too_many);
+        Ok(block)
+    }
+
+    /// Gives all free blocks back to the system; returns whether there were any.
+    fn give_back(&self) -> bool {
+        let free = self.lock().take_all();
+        !free.is_empty()
     }
 }
 
@@ -170,7 +194,7 @@ struct Block {
 impl Drop for Block {
     fn drop(&mut self) {
         let lines = std::mem::take(&mut self.lines);
-        self.pool.lock().entry(lines.len()).or_default().push(lines);
+        self.pool.lock().put(lines.len(), size_of_val(&lines[..]) as u64, lines);
     }
 }
 

@@ -283,6 +283,7 @@ impl GpuDevice {
         DeviceStats {
             buffers_created: read(&counters.buffers),
             bytes_created: read(&counters.bytes),
+            bytes_held: self.0.pool.held() as usize,
             pipelines_created: read(&counters.pipelines),
             cached_pipeline_bytes: self.0.pipelines.cache.as_ref().map_or(0, |cache| cache.loaded_bytes),
             bind_group_layouts_created: read(&counters.layouts),
@@ -345,11 +346,18 @@ impl Inner {
 
     /// Blocks until the queue is idle.
     pub(super) fn wait(&self) -> Result<()> {
+        self.wait_for(None)
+    }
+
+    /// Blocks until a submit has run, or without one until the queue is idle.
+    pub(super) fn wait_for(&self, submit: Option<wgpu::SubmissionIndex>) -> Result<()> {
         expect_blocking("synchronize", "to_vec_async")?;
         Counters::count(&self.counters.waits);
         self.watch()?;
-        self.poll(wgpu::PollType::wait_indefinitely())?;
-        self.recorder().queue_is_idle();
+        self.poll(wgpu::PollType::Wait { submission_index: submit, timeout: None })?;
+        if self.failure.look(&self.device)? {
+            self.recorder().queue_is_idle();
+        }
         Ok(())
     }
 

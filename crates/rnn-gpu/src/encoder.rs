@@ -138,10 +138,11 @@ impl Recorder {
         self.epoch
     }
 
-    /// Submits everything recorded so far.
-    pub(super) fn flush(&mut self, inner: &Inner) {
+    /// Submits everything recorded so far. Returns the submit, unless there was nothing or the device has failed.
+    pub(super) fn flush(&mut self, inner: &Inner) -> Option<wgpu::SubmissionIndex> {
         self.pass = None;
-        let Some(mut encoder) = self.encoder.take() else { return };
+        let mut encoder = self.encoder.take()?;
+        let mut submit = None;
         // After a failure nothing is submitted: the commands are dropped with their encoder.
         if inner.check().is_ok() {
             let times = self.timestamps.as_mut();
@@ -150,7 +151,7 @@ impl Recorder {
             if !self.shadow.is_empty() {
                 inner.queue.write_buffer(&self.ring, 0, &self.shadow);
             }
-            inner.queue.submit([encoder.finish()]);
+            submit = Some(inner.queue.submit([encoder.finish()]));
             Counters::count(&inner.counters.submits);
             if let (Some(timestamps), Some(times)) = (&self.timestamps, times) {
                 timestamps.collect(times);
@@ -167,6 +168,7 @@ impl Recorder {
         self.dispatches = 0;
         self.seconds = 0.0;
         self.limit = MAX_DISPATCHES;
+        submit
     }
 
     fn encoder(&mut self, inner: &Inner) -> &mut wgpu::CommandEncoder {

@@ -104,10 +104,26 @@ pub(super) fn attempt<R>(device: &wgpu::Device, make: impl FnOnce() -> R) -> Res
     }
 }
 
+/// The kind of an [`Error::Gpu`] for memory that the driver does not have.
+pub(super) const OUT_OF_MEMORY: &str = "out of memory";
+
+/// As [`attempt`], for a request that may meet the end of the memory.
+pub(super) fn attempt_to_allocate<R>(device: &wgpu::Device, make: impl FnOnce() -> R) -> Result<R> {
+    if !CAN_WAIT {
+        return Ok(make());
+    }
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let made = make();
+    match pollster::block_on(memory.pop()) {
+        Some(error) => Err(describe(error)),
+        None => Ok(made),
+    }
+}
+
 /// Converts a wgpu error into an [`Error`].
 fn describe(error: wgpu::Error) -> Error {
     let (kind, message) = match error {
-        wgpu::Error::OutOfMemory { .. } => ("out of memory", error.to_string()),
+        wgpu::Error::OutOfMemory { .. } => (OUT_OF_MEMORY, error.to_string()),
         wgpu::Error::Validation { description, .. } => ("validation", description),
         wgpu::Error::Internal { description, .. } => ("internal", description),
     };

@@ -47,7 +47,7 @@ pub use calibration::{Speed, SpeedReport, SpeedSource};
 pub use device::GpuDevice;
 pub use fault::{Fault, FaultEffect};
 pub use gpu_options::GpuOptions;
-pub use pool::{GpuBuffer, PendingRead};
+pub use pool::{GpuBuffer, PendingRead, Staging};
 #[cfg(not(target_arch = "wasm32"))]
 pub use specialise::specialise;
 

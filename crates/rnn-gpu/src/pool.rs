@@ -5,9 +5,10 @@
 //! overtake commands that are recorded but not submitted, hence `last_use`.
 
 use super::device::{GpuDevice, Inner, expect_blocking};
+use super::failure::{OUT_OF_MEMORY, attempt_to_allocate};
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use rnn_base::error::{Error, Result};
-use std::collections::HashMap;
+use rnn_base::free_blocks::FreeBlocks;
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,9 +23,9 @@ const STAGING: wgpu::BufferUsages = wgpu::BufferUsages::MAP_READ.union(wgpu::Buf
 
 /// Freed buffers by (usage, size).
 #[derive(Default)]
-pub(super) struct Pool(Mutex<FreeLists>);
+pub(super) struct Pool(Mutex<FreeBuffers>);
 
-type FreeLists = HashMap<(wgpu::BufferUsages, u64), Vec<FreeBuffer>>;
+type FreeBuffers = FreeBlocks<(wgpu::BufferUsages, u64), FreeBuffer>;
 
 struct FreeBuffer {
     raw: wgpu::Buffer,
@@ -32,9 +33,14 @@ struct FreeBuffer {
 }
 
 impl Pool {
-    fn lock(&self) -> MutexGuard<'_, FreeLists> {
+    fn lock(&self) -> MutexGuard<'_, FreeBuffers> {
         // The lists hold only handles, so a panic in another thread leaves them consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of all buffers, in use or free.
+    pub(super) fn held(&self) -> u64 {
+        self.lock().held()
     }
 }
 
@@ -59,22 +65,70 @@ impl Inner {
                 limit,
             });
         }
-        if let Some(free) = self.pool.lock().get_mut(&(usage, class)).and_then(Vec::pop) {
-            return Ok((free, class));
+        // The lock ends with the statement.
+        let free = self.pool.lock().take((usage, class));
+        let free = match free {
+            Some(free) => free,
+            None => FreeBuffer { raw: self.create(usage, class)?, last_use: 0 },
+        };
+        Ok((free, class))
+    }
+
+    /// A new buffer. Free ones are given back where the driver has no other memory. A refusal does not count as a failure of
+    /// the device: what it has is still there.
+    fn create(&self, usage: wgpu::BufferUsages, bytes: u64) -> Result<wgpu::Buffer> {
+        let raw = match self.request(usage, bytes) {
+            Err(Error::Gpu { kind: OUT_OF_MEMORY, .. }) if self.give_back()? => self.request(usage, bytes),
+            other => other,
+        }?;
+        self.counters.count_buffer(bytes);
+        let too_many = self.pool.lock().add(bytes);
+        drop(too_many);
+        self.check()?;
+        Ok(raw)
+    }
+
+    /// Asks the driver for a buffer.
+    fn request(&self, usage: wgpu::BufferUsages, bytes: u64) -> Result<wgpu::Buffer> {
+        let refused = |message: &str| Error::Gpu {
+            kind: OUT_OF_MEMORY,
+            message: format!(
+                "{} has no {bytes} bytes besides the {} of this device: {message}",
+                self.info.name,
+                self.pool.held()
+            ),
+        };
+        if self.fault.is_some_and(|fault| fault.has_no_memory(self.pool.held() + bytes)) {
+            return Err(refused("a fault of a test"));
         }
-        let raw = self.device.create_buffer(&wgpu::BufferDescriptor {
+        let descriptor = wgpu::BufferDescriptor {
             label: Some(if usage == STAGING { "rnn readback" } else { "rnn array" }),
-            size: class,
+            size: bytes,
             usage,
             mapped_at_creation: false,
-        });
-        self.counters.count_buffer(class);
-        self.check()?;
-        Ok((FreeBuffer { raw, last_use: 0 }, class))
+        };
+        attempt_to_allocate(&self.device, || self.device.create_buffer(&descriptor)).map_err(|error| {
+            match error {
+                Error::Gpu { kind: OUT_OF_MEMORY, message } => refused(&message),
+                other => other,
+            }
+        })
+    }
+
+    /// Gives all free buffers back to the driver, once the commands that use them have run. Returns whether there were any.
+    fn give_back(&self) -> Result<bool> {
+        let free = self.pool.lock().take_all();
+        if free.is_empty() {
+            return Ok(false);
+        }
+        self.flush()?;
+        drop(free);
+        self.wait()?;
+        Ok(true)
     }
 
     fn put(&self, usage: wgpu::BufferUsages, class: u64, buffer: FreeBuffer) {
-        self.pool.lock().entry((usage, class)).or_default().push(buffer);
+        self.pool.lock().put((usage, class), class, buffer);
     }
 }
 
@@ -205,61 +259,101 @@ impl GpuBuffer {
 
     /// Enqueues a copy of the first `bytes` bytes to the host and submits.
     pub fn start_read(&self, bytes: usize) -> Result<PendingRead> {
-        Self::start_reads(&[(self, bytes)])
+        let staging = Staging::new(self.device(), bytes, 0)?;
+        Ok(staging.start(&[(self, bytes)]))
+    }
+}
+
+/// Host memory for a read that may start later.
+pub struct Staging {
+    /// `None` once it has been taken out.
+    buffer: Option<FreeBuffer>,
+    class: u64,
+    bytes: usize,
+    /// Whether it may be used again.
+    is_clean: bool,
+    device: GpuDevice,
+}
+
+impl Staging {
+    /// Memory for `bytes` bytes, and at least for `least`.
+    fn new(device: &GpuDevice, bytes: usize, least: u64) -> Result<Self> {
+        let padded = (bytes as u64).next_multiple_of(4);
+        let (buffer, class) = device.0.take(STAGING, padded.max(least))?;
+        Ok(Staging { buffer: Some(buffer), class, bytes, is_clean: true, device: device.clone() })
     }
 
-    /// Enqueues copies of the first bytes of several buffers of a device to the host, one after the other, and submits.
-    /// All but the last are whole words.
-    pub fn start_reads(sources: &[(&GpuBuffer, usize)]) -> Result<PendingRead> {
-        let bytes = sources.iter().map(|(_, bytes)| bytes).sum();
-        let device = sources[0].0.0.device.clone();
-        let padded = (bytes as u64).next_multiple_of(4);
-        // Reads of several buffers stay under way for long, and have staging buffers of their own size: a steady step
-        // then finds those of short reads unused.
-        let least = if sources.len() > 1 { 512 } else { 0 };
-        let (staging, class) = device.0.take(STAGING, padded.max(least))?;
-        {
-            let mut recorder = device.0.recorder();
-            let mut at = 0;
-            for (source, bytes) in sources {
-                let bytes = (*bytes as u64).next_multiple_of(4);
-                recorder.copy_raw(&device.0, source, (&staging.raw, at), bytes);
-                at += bytes;
-            }
-            recorder.flush(&device.0);
+    /// For a read of `bytes` bytes of several buffers. Such reads stay under way for long, and have memory of their own
+    /// size: a steady step then finds that of short reads unused.
+    pub fn of_several(device: &GpuDevice, bytes: usize) -> Result<Self> {
+        Self::new(device, bytes, 512)
+    }
+
+    fn raw(&self) -> &wgpu::Buffer {
+        match &self.buffer {
+            Some(buffer) => &buffer.raw,
+            None => unreachable!("only dropping takes it out"),
         }
+    }
+
+    /// Enqueues copies of the first bytes of several buffers of the device to the host, one after the other, and submits.
+    /// All but the last are whole words; together they are the bytes asked for.
+    pub fn start(mut self, sources: &[(&GpuBuffer, usize)]) -> PendingRead {
+        let inner = &*self.device.0;
+        let mut recorder = inner.recorder();
+        let mut at = 0;
+        for (source, bytes) in sources {
+            let bytes = (*bytes as u64).next_multiple_of(4);
+            recorder.copy_raw(inner, source, (self.raw(), at), bytes);
+            at += bytes;
+        }
+        let submit = recorder.flush(inner);
+        drop(recorder);
         let (sender, receiver) = oneshot_channel();
-        staging.raw.map_async(wgpu::MapMode::Read, ..padded, move |result| {
+        self.raw().map_async(wgpu::MapMode::Read, ..at, move |result| {
             // The receiver is gone only when the read was cancelled.
             let _ = sender.send(result);
         });
-        Ok(PendingRead { staging: Some(staging), class, bytes, receiver, device })
+        self.is_clean = false;
+        PendingRead { staging: self, receiver, submit }
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        match self.buffer.take() {
+            Some(buffer) if self.is_clean => self.device.0.put(STAGING, self.class, buffer),
+            _ => self.device.0.pool.lock().forget(self.class),
+        }
     }
 }
 
 /// A readback under way.
 pub struct PendingRead {
-    staging: Option<FreeBuffer>,
-    class: u64,
-    bytes: usize,
+    staging: Staging,
     receiver: OneshotReceiver<Result<(), wgpu::BufferAsyncError>>,
-    device: GpuDevice,
+    /// The submit that ends with the copy; `None` on a failed device.
+    submit: Option<wgpu::SubmissionIndex>,
 }
 
 impl PendingRead {
     /// Blocks until the bytes arrive. `out` must have the length given to `start_read`.
     pub fn wait(self, out: &mut [u8]) -> Result<()> {
-        self.device.0.wait()?;
+        self.inner().wait_for(self.submit.clone())?;
         pollster::block_on(self.finish(out))
+    }
+
+    fn inner(&self) -> &Inner {
+        &self.staging.device.0
     }
 
     /// As [`PendingRead::wait`] for `patient`, else without blocking; returns whether the bytes have arrived. Afterwards
     /// the read is used up.
     pub fn look(&mut self, out: &mut [u8], patient: bool) -> Result<bool> {
         match patient {
-            true => self.device.0.wait()?,
+            true => self.inner().wait_for(self.submit.clone())?,
             // Lets wgpu deliver what has arrived. A browser does so by itself.
-            false => self.device.0.poll(wgpu::PollType::Poll)?,
+            false => self.inner().poll(wgpu::PollType::Poll)?,
         }
         let mut received = Box::pin(self.receiver.receive());
         let Poll::Ready(mapped) = received.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
@@ -273,7 +367,7 @@ impl PendingRead {
     /// Completes when the bytes arrive, without blocking the thread.
     pub async fn finish(mut self, out: &mut [u8]) -> Result<()> {
         let mut received = Box::pin(self.receiver.receive());
-        let device = self.device.clone();
+        let device = self.staging.device.clone();
         let mapped = std::future::poll_fn(|context| {
             if let Poll::Ready(mapped) = received.as_mut().poll(context) {
                 return Poll::Ready(mapped);
@@ -301,31 +395,31 @@ impl PendingRead {
         if !matches!(mapped, Some(Ok(()))) {
             // A refused mapping usually means that the device is lost; the callback that reports it may still
             // be waiting for a poll.
-            self.device.0.poll(wgpu::PollType::Poll)?;
+            self.inner().poll(wgpu::PollType::Poll)?;
         }
-        self.device.0.check()?;
+        self.inner().check()?;
         match mapped {
             Some(Ok(())) => {}
             Some(Err(error)) => return Err(lost(error.to_string())),
             None => return Err(lost("the mapping was abandoned".into())),
         }
-        let Some(staging) = self.staging.take() else {
-            return Err(Error::Consumed { op: "readback", what: "the staging buffer" });
-        };
-        let padded = (self.bytes as u64).next_multiple_of(4);
-        {
-            let view = staging.raw.get_mapped_range(..padded).map_err(|error| lost(error.to_string()))?;
-            out.copy_from_slice(&view[..self.bytes]);
+        if self.staging.is_clean {
+            return Err(Error::Consumed { op: "readback", what: "the read" });
         }
-        staging.raw.unmap();
-        self.device.0.put(STAGING, self.class, staging);
+        let (raw, bytes) = (self.staging.raw(), self.staging.bytes);
+        let padded = (bytes as u64).next_multiple_of(4);
+        let view = raw.get_mapped_range(..padded).map_err(|error| lost(error.to_string()))?;
+        out.copy_from_slice(&view[..bytes]);
+        drop(view);
+        raw.unmap();
+        self.staging.is_clean = true;
         Ok(())
     }
 }
 
 impl fmt::Debug for PendingRead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PendingRead({} bytes)", self.bytes)
+        write!(f, "PendingRead({} bytes)", self.staging.bytes)
     }
 }
 

@@ -209,6 +209,7 @@ impl Device {
             Cpu(cpu) => DeviceStats {
                 buffers_created: cpu.buffers_created(),
                 bytes_created: cpu.bytes_created(),
+                bytes_held: cpu.bytes_held(),
                 ..Default::default()
             },
             Gpu(gpu) => gpu.stats(),

@@ -56,6 +56,29 @@ fn long_chains_are_submitted_in_chunks_and_reuse_memory(device: &Device) {
     }
 }
 
+/// What is held is what was created and has not gone since.
+fn memory_in_use_and_free_is_counted(device: &Device) {
+    let device = &common::own_device(device);
+    let held = || device.stats().bytes_held;
+    let x = full(device, &[100_000], 1.0).unwrap();
+    let (before, created) = (held(), device.stats().bytes_created);
+    assert!(before >= 400_000, "{before}");
+    let y = affine(&x, 2.0, 0.0).unwrap();
+    let with_both = held();
+    assert!((400_000..=450_000).contains(&(with_both - before)), "{before} {with_both}");
+    assert_eq!(device.stats().bytes_created - created, with_both - before);
+    drop(x);
+    let z = affine(&y, 2.0, 0.0).unwrap();
+    assert_eq!(held(), with_both, "a freed array serves again");
+    // A read that nobody waits for takes its memory with it.
+    use std::future::Future;
+    let mut reading = Box::pin(z.to_vec_async());
+    let _ = reading.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    drop(reading);
+    assert_eq!(held(), with_both);
+    assert_eq!(z.to_vec().unwrap()[99_999], 4.0);
+}
+
 /// `exp` stays exact to a few units where drivers that fold its two-part ln 2 lose digits.
 fn exp_is_accurate_over_its_whole_range(device: &Device) {
     let inputs: Vec<f32> = (0..20_000).map(|i| -87.0 + i as f32 * (175.0 / 20_000.0)).collect();
@@ -250,12 +273,15 @@ fn main() {
         readback_agrees_async_and_blocking,
         uploads_do_not_overtake_pending_work,
         long_chains_are_submitted_in_chunks_and_reuse_memory,
+        memory_in_use_and_free_is_counted,
         exp_is_accurate_over_its_whole_range,
         impossible_requests_are_errors,
     ];
     #[cfg(feature = "gpu")]
     {
         let gpu = device_tests![
+            faults::a_driver_without_memory_refuses_one_call,
+            faults::freed_memory_is_given_back_before_a_call_is_refused,
             handles_of_one_adapter_are_named_apart,
             a_missing_adapter_is_an_error_that_lists_the_others,
             kernel_time_lies_below_wall_time,

@@ -1,6 +1,7 @@
 //! Drivers that compute nothing, or something else, end in a typed error before anything trains on them.
 
 use rnn_kernels::cell::{CellSpec, Parameter, StackSpec};
+use rnn_runtime::ops::pointwise::{BinaryOp, affine, full};
 use rnn_runtime::ops::rnn::{CellWeights, Packed, pack};
 use rnn_runtime::{Array, CacheDir, Device, Error, Fault, FaultEffect, GpuOptions};
 
@@ -98,4 +99,49 @@ pub(crate) fn wrong_kernels_around_the_recurrence_are_seen(_: &Device) {
         FAULT.set(kernels, FaultEffect::Fills(0.0));
         expect_wrong_results(kernels, first_use(&device, CellSpec::lstm()), "lstm ", "0");
     }
+}
+
+/// Bytes of a million floats, which is a size of the pool.
+const MILLION: u64 = 4_000_000u64.next_multiple_of(1 << 18);
+
+/// Memory that is not there ends a call, not the device.
+pub(crate) fn a_driver_without_memory_refuses_one_call(_: &Device) {
+    static FAULT: Fault = Fault::none();
+    let device = Device::gpu_with((), options(&FAULT)).unwrap();
+    let held = || device.stats().bytes_held as u64;
+    let first = full(&device, &[1_000_000], 2.0).unwrap();
+    FAULT.set_memory(held() + MILLION);
+    let second = affine(&first, 3.0, 0.0).unwrap();
+    match affine(&second, 1.0, 1.0) {
+        Err(Error::Gpu { kind: "out of memory", message }) => {
+            assert!(message.contains(&Device::adapters()[0].name), "{message}");
+            assert!(message.contains(&format!("no {MILLION} bytes")), "{message}");
+        }
+        other => panic!("{:?}", other.map(|y| y.to_vec())),
+    }
+    // What is there stays right, small arrays still fit, and freed memory serves again.
+    FAULT.set_memory(held() + 4096);
+    assert_eq!(second.to_vec().map(|_| ()).unwrap_err().to_string().contains("out of memory"), true);
+    assert_eq!(affine(&full(&device, &[4], 1.0).unwrap(), 1.0, 1.0).unwrap().to_vec().unwrap(), [2.0; 4]);
+    drop(first);
+    let third = affine(&second, 1.0, 1.0).unwrap();
+    drop(second);
+    assert_eq!(third.to_vec().unwrap()[999_999], 7.0);
+}
+
+/// Arrays of a new size take the memory of freed ones of other sizes, where commands that use it have not even been
+/// submitted.
+pub(crate) fn freed_memory_is_given_back_before_a_call_is_refused(_: &Device) {
+    static FAULT: Fault = Fault::none();
+    let device = Device::gpu_with((), options(&FAULT)).unwrap();
+    FAULT.set_memory(device.stats().bytes_held as u64 + 3 * MILLION);
+    let mut sum = full(&device, &[1], 0.0).unwrap();
+    for size in [1_000_000, 900_000, 750_000, 600_000, 1_000_000, 1_400_000] {
+        let x = full(&device, &[size], size as f32).unwrap();
+        let y = affine(&x, 0.5, 1.0).unwrap();
+        drop(x);
+        let last = rnn_runtime::ops::copy::slice(&y, 0, size - 1, size).unwrap();
+        sum = rnn_runtime::ops::pointwise::binary(BinaryOp::Add, &sum, &last).unwrap();
+    }
+    assert_eq!(sum.to_vec().unwrap(), [5_650_000.0 * 0.5 + 6.0]);
 }

@@ -1,0 +1,170 @@
+//! [`FreeBlocks`]: memory that a device keeps for its next arrays.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// Bytes that may be kept besides twice the most that was in use.
+const SPARE: u64 = 256 << 20;
+
+/// Freed blocks of memory by kind, of which a block of the same kind is made.
+///
+/// A training step with the sizes of the one before finds all its blocks here. Sequences of varying lengths need blocks of
+/// many sizes, so what is kept has a bound: the blocks of a device, in use or free, take at most twice the bytes that were
+/// ever in use at the same time, and 256 MiB more. Above that those go first that were not used for the longest time.
+#[derive(Debug)]
+pub struct FreeBlocks<K, B> {
+    lists: HashMap<K, Vec<Free<B>>>,
+    spare: u64,
+    /// Bytes of the lists.
+    free: u64,
+    /// Bytes of all blocks that exist.
+    held: u64,
+    most_used: u64,
+    /// Blocks freed so far.
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Free<B> {
+    block: B,
+    bytes: u64,
+    /// The clock when it was freed.
+    since: u64,
+}
+
+impl<K, B> Default for FreeBlocks<K, B> {
+    fn default() -> Self {
+        FreeBlocks { lists: HashMap::new(), spare: SPARE, free: 0, held: 0, most_used: 0, clock: 0 }
+    }
+}
+
+impl<K: Copy + Eq + Hash, B> FreeBlocks<K, B> {
+    /// A block of this kind that is free, the last one freed.
+    #[inline]
+    pub fn take(&mut self, kind: K) -> Option<B> {
+        let Free { block, bytes, .. } = self.lists.get_mut(&kind)?.pop()?;
+        self.free -= bytes;
+        self.most_used = self.most_used.max(self.held - self.free);
+        Some(block)
+    }
+
+    /// Counts a new block. Returns blocks to be given back to the system, so that the bound holds.
+    #[must_use = "blocks are freed where they are dropped"]
+    pub fn add(&mut self, bytes: u64) -> Vec<B> {
+        self.held += bytes;
+        self.most_used = self.most_used.max(self.held - self.free);
+        let mut too_many = Vec::new();
+        while self.held > 2 * self.most_used + self.spare {
+            let Some(oldest) = self.oldest() else { break };
+            self.drop_from_counts(oldest.bytes);
+            too_many.push(oldest.block);
+        }
+        too_many
+    }
+
+    /// Keeps a block of `bytes` bytes that is no longer in use.
+    #[inline]
+    pub fn put(&mut self, kind: K, bytes: u64, block: B) {
+        self.clock += 1;
+        self.free += bytes;
+        self.lists.entry(kind).or_default().push(Free { block, bytes, since: self.clock });
+    }
+
+    /// Takes out all free blocks, to be given back to a system that has no memory left.
+    #[must_use = "blocks are freed where they are dropped"]
+    pub fn take_all(&mut self) -> Vec<B> {
+        self.held -= self.free;
+        self.free = 0;
+        self.lists.drain().flat_map(|(_, list)| list).map(|free| free.block).collect()
+    }
+
+    /// Counts a block in use that has gone without coming back.
+    pub fn forget(&mut self, bytes: u64) {
+        self.held -= bytes;
+    }
+
+    /// Bytes of all blocks that exist, in use or free.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Takes out the block that has been free for the longest time.
+    fn oldest(&mut self) -> Option<Free<B>> {
+        let first = |list: &Vec<Free<B>>| list.first().map(|free| free.since);
+        let (_, list) =
+            self.lists.iter_mut().filter(|(_, list)| !list.is_empty()).min_by_key(|(_, list)| first(list))?;
+        Some(list.remove(0))
+    }
+
+    fn drop_from_counts(&mut self, bytes: u64) {
+        self.free -= bytes;
+        self.held -= bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_spare(spare: u64) -> FreeBlocks<u64, u64> {
+        FreeBlocks { spare, ..FreeBlocks::default() }
+    }
+
+    /// A block of `bytes` bytes, and what was given back for it.
+    fn block(blocks: &mut FreeBlocks<u64, u64>, bytes: u64) -> Vec<u64> {
+        match blocks.take(bytes) {
+            Some(block) => {
+                assert_eq!(block, bytes);
+                Vec::new()
+            }
+            None => blocks.add(bytes),
+        }
+    }
+
+    #[test]
+    fn steps_of_equal_sizes_find_their_blocks() {
+        let mut blocks = with_spare(0);
+        for step in 0..3 {
+            for bytes in [100, 40, 40, 7] {
+                assert!(block(&mut blocks, bytes).is_empty(), "step {step}");
+            }
+            for bytes in [40, 7, 100, 40] {
+                blocks.put(bytes, bytes, bytes);
+            }
+            assert_eq!(blocks.held(), 187);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_has_a_bound_and_the_oldest_goes_first() {
+        let mut blocks = with_spare(50);
+        for bytes in 1..=100 {
+            for given_back in block(&mut blocks, bytes) {
+                assert!(given_back < bytes);
+            }
+            blocks.put(bytes, bytes, bytes);
+            // One block is in use at a time.
+            assert!(blocks.held() <= 2 * bytes + 50, "{bytes}: {}", blocks.held());
+        }
+        // 100, 99 and 51 at most: the last ones freed are there.
+        assert_eq!(blocks.take(100), Some(100));
+        assert_eq!(blocks.take(99), Some(99));
+        assert_eq!(blocks.take(40), None);
+    }
+
+    #[test]
+    fn a_block_in_use_is_not_given_back() {
+        let mut blocks = with_spare(0);
+        assert!(block(&mut blocks, 1000).is_empty());
+        assert!(block(&mut blocks, 10).is_empty());
+        blocks.put(10, 10, 10);
+        assert!(block(&mut blocks, 20).is_empty());
+        assert_eq!(blocks.held(), 1030);
+        assert_eq!(blocks.take_all(), [10]);
+        assert_eq!((blocks.held(), blocks.take(10)), (1020, None));
+        blocks.put(20, 20, 20);
+        blocks.forget(1000);
+        assert_eq!(blocks.take_all(), [20]);
+        assert_eq!(blocks.held(), 0);
+    }
+}
