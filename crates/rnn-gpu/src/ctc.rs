@@ -36,7 +36,7 @@ pub fn forward(
         params: bytemuck::bytes_of(&params),
         buffers: &[log_probs, labels, sizes, weights, &alphas, &costs, &parts],
         grid: grid::groups(batch),
-        work: (STATE_WORK * states) as u64,
+        work: (STATE_WORK as u64) * states as u64,
     })?;
     let loss = sum_axis(dev, &parts, 1, batch, 1, 1.0)?;
     Ok([loss, costs, alphas])
@@ -65,7 +65,7 @@ pub fn backward(
         params: bytemuck::bytes_of(&params),
         buffers: &[log_probs, labels, sizes, alphas, &ring, &posteriors],
         grid: grid::groups(batch),
-        work: (STATE_WORK * states) as u64,
+        work: (STATE_WORK as u64) * states as u64,
     })?;
     let dlogits = dev.alloc(n)?;
     dev.dispatch(Launch {
@@ -74,7 +74,7 @@ pub fn backward(
         params: bytemuck::bytes_of(&params),
         buffers: &[log_probs, labels, sizes, weights, &posteriors, costs, dloss, &dlogits],
         grid: grid::groups(steps * batch),
-        work: (20 * n + 4 * states) as u64,
+        work: 20 * n as u64 + 4 * states as u64,
     })?;
     Ok(dlogits)
 }

@@ -1,5 +1,6 @@
 //! Embedding tables: gather, scatter and scatter-add. Twin of `rnn-cpu/src/embed.rs`.
 
+use super::gemm::most_work;
 use super::{GpuBuffer, GpuDevice, Launch};
 use rnn_base::error::Result;
 use rnn_kernels::catalogue::embed::{GATHER, SCATTER, SCATTER_ADD};
@@ -47,6 +48,9 @@ pub fn scatter(
     })
 }
 
+/// Multiply-adds in whose time a workgroup of `embed/scatter_add.wgsl` reads an index: most of it is two barriers for 256.
+const SCAN_WORK: usize = 8;
+
 /// `out[indices[k], :] += dy[k, :]` for k in ascending order, into v rows of zeros.
 pub fn scatter_add(
     dev: &GpuDevice,
@@ -58,15 +62,25 @@ pub fn scatter_add(
 ) -> Result<GpuBuffer> {
     let out = dev.alloc(v * e)?;
     let tiles = e.div_ceil(grid::WORKGROUP);
-    let params = ScatterAddParams { count: n as u32, width: e as u32, rows: v as u32, tiles: tiles as u32 };
-    dev.dispatch(Launch {
-        kernel: &SCATTER_ADD,
-        constants: &[],
-        params: bytemuck::bytes_of(&params),
-        buffers: &[dy, indices, &out],
-        grid: grid::groups(v * tiles),
-        // Every row of the table reads every index.
-        work: (v * tiles * n + n * e) as u64,
-    })?;
+    // Every row of the table reads every index.
+    let most = (most_work(dev) / SCAN_WORK.saturating_mul(n).max(1)).max(1);
+    for first in (0..v * tiles).step_by(most) {
+        let items = most.min(v * tiles - first);
+        let params = ScatterAddParams {
+            count: n as u32,
+            width: e as u32,
+            rows: v as u32,
+            tiles: tiles as u32,
+            first: first as u32,
+        };
+        dev.dispatch(Launch {
+            kernel: &SCATTER_ADD,
+            constants: &[],
+            params: bytemuck::bytes_of(&params),
+            buffers: &[dy, indices, &out],
+            grid: grid::groups(items),
+            work: [items, SCAN_WORK, n].map(|n| n as u64).iter().product(),
+        })?;
+    }
     Ok(out)
 }

@@ -291,12 +291,26 @@ fn run(
 }
 
 /// Most multiply-adds of one dispatch. Where the adapter was not measured, it may be eight times slower than assumed.
-fn most_work(device: &GpuDevice) -> usize {
+pub(super) fn most_work(device: &GpuDevice) -> usize {
     let (speed, share) = match device.known_speed() {
         Some(speed) => (speed, 1.0),
         None => (Speed::assumed(device.info().kind), 0.125),
     };
-    (MAX_SECONDS * share * speed.cores as f64 * speed.fma).max(LEAST_WORK) as usize
+    let most = (MAX_SECONDS * share * speed.cores as f64 * speed.fma).max(LEAST_WORK) as usize;
+    device.0.fault.map_or(most, |fault| most.min(fault.most_work()))
+}
+
+/// Most columns, rows and batches of one dispatch of tiles of `tile` rows and `columns` columns.
+fn most_extent(args: &GemmArgs<'_>, [tile, columns]: [usize; 2], parts: usize, work: usize) -> [usize; 3] {
+    let work = work / args.k.max(1);
+    // All columns, where a row of tiles is not too much.
+    let own_columns = (work / tile).max(columns).min(args.n.max(1));
+    let most = (work / own_columns).max(tile);
+    // Equal parts: a small last one would leave most of the device idle.
+    let rows = args.m.div_ceil(args.m.div_ceil(most).max(1)).next_multiple_of(tile);
+    let batches = work / own_columns / rows.min(args.m).max(1);
+    // A sum over k in parts is of one batch, and its tiles are few.
+    [own_columns, rows, if parts == 1 { batches.max(1) } else { usize::MAX }]
 }
 
 fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form) -> Result<()> {
@@ -306,13 +320,10 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
     let [a_offset, a_row_stride, a_col_stride, a_batch_stride] = strides(&args.a);
     let [b_offset, b_row_stride, b_col_stride, b_batch_stride] = strides(&args.b);
     // Whole tiles per dispatch; one dispatch where the work and the device's limit allow it.
-    let most = (most_work(device) / (args.n * args.k).max(1)).max(tile);
-    // Equal parts: a small last one would leave most of the device idle.
-    let rows = args.m.div_ceil(args.m.div_ceil(most).max(1)).next_multiple_of(tile);
+    let most = most_extent(args, form.tile, c.parts, most_work(device));
     // A sum over k in parts is of one batch.
     let extent = [args.n, args.m, args.batch * c.parts];
-    for block in grid::blocks(device.max_groups(), extent, [columns, tile, 1], [usize::MAX, rows, usize::MAX])
-    {
+    for block in grid::blocks(device.max_groups(), extent, [columns, tile, 1], most) {
         let [own_columns, own_rows, batches] = block.range;
         let (first, batch) = (own_columns.start, if c.parts == 1 { batches.start } else { 0 });
         let params = GemmParams {
@@ -352,7 +363,10 @@ fn product(device: &GpuDevice, args: &GemmArgs<'_>, c: &Target<'_>, form: &Form)
             params: bytemuck::bytes_of(&params),
             buffers: &[&args.a.memory.buffer, &args.b.memory.buffer, bias, c.buffer],
             grid: block.grid,
-            work: (2 * batches.len() * own_rows.len() * own_columns.len() * args.k) as u64,
+            work: [2, batches.len(), own_rows.len(), own_columns.len(), args.k]
+                .map(|n| n as u64)
+                .iter()
+                .product(),
         })?;
     }
     Ok(())

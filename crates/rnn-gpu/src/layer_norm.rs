@@ -28,7 +28,7 @@ pub fn layer_norm(
         params: bytemuck::bytes_of(&LayerNormParams { rows: rows as u32, cols: cols as u32, eps }),
         buffers: &[x, gamma, beta, &y, &mean, &rstd],
         grid: row_grid(rows, lanes),
-        work: (8 * rows * cols) as u64,
+        work: 8 * (rows * cols) as u64,
     })?;
     Ok((y, mean, rstd))
 }
@@ -48,7 +48,7 @@ pub fn layer_norm_backward(
         params: bytemuck::bytes_of(&RowsParams { rows: rows as u32, cols: cols as u32 }),
         buffers: &[x, gamma, mean, rstd, dy, &dx],
         grid: row_grid(rows, lanes),
-        work: (12 * rows * cols) as u64,
+        work: 12 * (rows * cols) as u64,
     })?;
     let tiles = cols.div_ceil(WIDTH);
     let (chunk, chunks) = chunks(rows, tiles, grid::WORKGROUP / WIDTH);
@@ -65,7 +65,7 @@ pub fn layer_norm_backward(
         params: bytemuck::bytes_of(&params),
         buffers: &[x, mean, rstd, dy, &dgamma, &dbeta],
         grid: grid::groups(tiles * chunks),
-        work: (5 * rows * cols) as u64,
+        work: 5 * (rows * cols) as u64,
     })?;
     if chunks == 1 {
         return Ok((dx, dgamma, dbeta));

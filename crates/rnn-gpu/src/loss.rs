@@ -33,7 +33,7 @@ pub fn cross_entropy(
         params: bytemuck::bytes_of(&params),
         buffers: &[logits, labels, weights.unwrap_or(logits), &stats, &costs],
         grid: row_grid(rows, lanes),
-        work: (20 * rows * cols) as u64,
+        work: 20 * (rows * cols) as u64,
     })?;
     let loss = sum_axis(dev, &costs, 1, rows, 1, scale)?;
     Ok((loss, stats))

@@ -97,8 +97,8 @@ impl Pipelines {
         checks.force_loop_bounding = false;
         checks.bounds_checks = !kernel.trusted;
         let compile = || {
-            // SAFETY: every loop of these kernels counts up to a bound read once from the parameters, so it
-            // ends without the 64-bit counter that wgpu would add to it. Bounds checks stay on, except for
+            // SAFETY: every loop of these kernels counts up by one step or more to a bound that is a constant or read once from
+            // the parameters, so it ends without the 64-bit counter that wgpu would add to it. Bounds checks stay on, except for
             // kernels whose indices follow from sizes that the ops of `rnn-runtime` checked against the
             // buffers.
             let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };

@@ -127,7 +127,7 @@ pub fn max_axis(
         params: bytemuck::bytes_of(&params),
         buffers: &[x, &values, &positions],
         grid: grid::groups(outputs.div_ceil(width)),
-        work: (4 * outputs * n) as u64,
+        work: 4 * (outputs * n) as u64,
     })?;
     Ok((values, positions))
 }

@@ -17,7 +17,7 @@ pub fn softmax(dev: &GpuDevice, x: &GpuBuffer, rows: usize, cols: usize, log: bo
         params: bytemuck::bytes_of(&RowsParams { rows: rows as u32, cols: cols as u32 }),
         buffers: &[x, &y],
         grid: row_grid(rows, lanes),
-        work: (32 * rows * cols) as u64,
+        work: 32 * (rows * cols) as u64,
     })?;
     Ok(y)
 }
@@ -39,7 +39,7 @@ pub fn softmax_backward(
         params: bytemuck::bytes_of(&RowsParams { rows: rows as u32, cols: cols as u32 }),
         buffers: &[y, dy, &dx],
         grid: row_grid(rows, lanes),
-        work: (20 * rows * cols) as u64,
+        work: 20 * (rows * cols) as u64,
     })?;
     Ok(dx)
 }

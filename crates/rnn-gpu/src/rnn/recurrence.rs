@@ -143,7 +143,8 @@ fn most_polls(kind: DeviceKind) -> u32 {
 
 /// Rough number of operations of one dispatch.
 fn plan_work(plan: &Plan, dims: LayerDims, gates: usize) -> u64 {
-    (2 * plan.count * dims.batch * dims.directions * gates * dims.hidden * dims.hidden) as u64
+    let factors = [2, plan.count, dims.batch, dims.directions, gates, dims.hidden, dims.hidden];
+    factors.map(|n| n as u64).iter().product()
 }
 
 /// What the kernels depend on besides plan and layer.

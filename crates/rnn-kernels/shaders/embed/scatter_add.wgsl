@@ -8,6 +8,7 @@ struct Params {
     width: u32, // E
     rows: u32,  // V
     tiles: u32, // ceil(E / 256)
+    first: u32, // of the items [V, tiles] that the dispatch has
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -25,7 +26,7 @@ fn scatter_add(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let item = linear_group(group, groups);
+    let item = params.first + linear_group(group, groups);
     let row = item / params.tiles;
     let column = item % params.tiles * 256u + lane;
     if lane == 0u {

@@ -76,11 +76,14 @@ fn gemm_matrix(
     if lane == 0u {
         results[0] = vec4(f32(number));
     }
-    let count = u32(workgroupUniformLoad(&results[0]).x);
+    let subgroups = u32(workgroupUniformLoad(&results[0]).x);
+    // Parts of a turn: a number that divides them, whatever an adapter says of its subgroups, so that the loop ends at the
+    // last part.
+    let count = select(select(1u, 2u, subgroups >= 2u), PARTS, subgroups >= PARTS);
     let end = k_end(group);
     let a_start = params.a_offset + batch_of(group) * params.a_batch_stride;
     let b_start = params.b_offset + batch_of(group) * params.b_batch_stride;
-    let to = subgroup * 64u;
+    let to = min(subgroup, PARTS - 1u) * 64u;
     for (var first = 0u; first < PARTS; first += count) {
         // Blocks beyond the last repeat it and are not stored.
         let part = origin(group, first + subgroup);

@@ -23,5 +23,7 @@ params! {
         pub rows: u32,
         /// Column tiles of a row.
         pub tiles: u32,
+        /// First of the rows' tiles that a dispatch has.
+        pub first: u32,
     }
 }

@@ -13,12 +13,15 @@ use rnn_runtime::ops::optim::{self, ClipOptions, StepOptions, UpdateRule};
 use rnn_runtime::ops::pointwise::*;
 use rnn_runtime::ops::reduce::{max_axis, max_axis_backward, sum_axis};
 use rnn_runtime::ops::softmax::{log_softmax, log_softmax_backward, softmax, softmax_backward};
-use rnn_runtime::{CacheDir, DType, Device, GpuOptions, RngKey};
-use rnn_testing::data::{scaled, uniform};
+use rnn_runtime::{CacheDir, DType, Device, Fault, GpuOptions, RngKey};
+use rnn_testing::data::{scaled, to_f64, uniform};
+use rnn_testing::oracle::matmul::{Matmul, matmul as oracle};
 
 pub(crate) fn tests() -> Vec<DeviceTest> {
     let tests = device_tests![
         ops_fold_and_split_their_grids,
+        a_folded_norm_counts_every_chunk,
+        what_takes_long_is_split,
         products_split_their_rows_columns_and_batches,
         a_linear_layer_over_millions_of_rows,
     ];
@@ -55,6 +58,66 @@ fn ops_fold_and_split_their_grids(_: &Device) {
         results.extend(optimizers(device));
         results
     });
+}
+
+/// 256 chunks in 10 x 9 x 3 workgroups: 14 workgroups have no chunk.
+fn a_folded_norm_counts_every_chunk(_: &Device) {
+    let mut last = vec![0.0; 1 << 16];
+    last[(1 << 16) - 1] = f32::NAN;
+    let first = scaled(1, 1 << 16, 1.0);
+    let [few, many] = [Some(10), None].map(|groups| {
+        let device = open(groups, GpuOptions::default());
+        let grads = [array(&device, &first, &[1 << 16]), array(&device, &last, &[1 << 16])];
+        let norm = optim::grad_norm(&grads.each_ref(), &ClipOptions::default()).unwrap();
+        assert_eq!(values(&norm.control)[2], 0.0, "{groups:?}: a NaN in the last chunk");
+        (bits(&norm.control), bits(&norm.norms))
+    });
+    assert_eq!(few, many);
+}
+
+/// Dispatches of at most a few thousand multiply-adds: products in blocks of columns, rows and batches, and the rows of a
+/// table in parts.
+fn what_takes_long_is_split(_: &Device) {
+    static FAULT: Fault = Fault::none();
+    FAULT.set_most_work(5000);
+    let device = open(None, GpuOptions { fault: Some(&FAULT), ..GpuOptions::default() });
+    let dispatches = |work: &dyn Fn()| {
+        let before = device.stats().dispatches;
+        work();
+        device.stats().dispatches - before
+    };
+    for (a, b) in [
+        ([1, 130, 3], [1, 3, 257]),
+        ([5, 8, 12], [5, 12, 8]),
+        ([3, 40, 300], [3, 300, 72]),
+        ([40, 1, 1], [40, 1, 1]),
+    ] {
+        let integers = |dims: [usize; 3], seed: usize| {
+            (0..dims.iter().product())
+                .map(|i: usize| ((i + seed) * 7 % 11) as f32 - 5.0)
+                .collect::<Vec<f32>>()
+        };
+        let (x, y) = (integers(a, 0), integers(b, 3));
+        let count = dispatches(&|| {
+            let got = matmul(&array(&device, &x, &a), &array(&device, &y, &b), false, false).unwrap();
+            let case = Matmul { batch: a[0], m: a[1], n: b[2], k: a[2], trans_a: false, trans_b: false };
+            let want: Vec<f32> = oracle(&case, &to_f64(&x), &to_f64(&y)).iter().map(|&v| v as f32).collect();
+            assert_eq!(values(&got), want, "{a:?} x {b:?}");
+        });
+        assert!(count > 1 || a[1] == 1, "{a:?} x {b:?}: {count} dispatches");
+    }
+    let table: Vec<u32> = (0..60).map(|k| k * 7 % 50).collect();
+    let dy: Vec<f32> = (0..60 * 300).map(|k| (k % 13) as f32 - 6.0).collect();
+    let mut want = vec![0.0; 50 * 300];
+    for (k, &row) in table.iter().enumerate() {
+        (0..300).for_each(|column| want[300 * row as usize + column] += dy[300 * k + column]);
+    }
+    let count = dispatches(&|| {
+        let got =
+            scatter_add(&array(&device, &dy, &[60, 300]), &indices(&device, &table, &[60]), 50).unwrap();
+        assert_eq!(values(&got), want);
+    });
+    assert_eq!(count, 10, "ten of 100 tiles of rows each");
 }
 
 fn pointwise_ops(device: &Device) -> Results {
