@@ -217,6 +217,14 @@ impl Locked<'_> {
         self.0.version += 1;
         change(&mut self.0.array)
     }
+
+    /// Gives the value memory of its own, so that a change in place asks for none.
+    ///
+    /// # Errors
+    /// A failing device, or no memory.
+    pub(crate) fn make_unique(&mut self) -> Result<()> {
+        Ok(self.0.array.make_unique()?)
+    }
 }
 
 /// Locks every parameter once, in the order of the ids, so that no two threads wait for each other.

@@ -30,6 +30,7 @@ fn main() {
         device_test!(outcomes::a_nan_in_mid_run_leaves_the_state_before_it),
         device_test!(outcomes::a_nan_in_the_last_step_is_not_saved),
         device_test!(outcomes::a_steady_step_waits_for_nothing).gpu_only(),
+        device_test!(outcomes::a_step_without_memory_changes_nothing).gpu_only(),
         device_test!(outcomes::training_with_async_reads_never_waits),
         device_test!(outcomes::a_prepared_step_refuses_at_once),
         device_test!(outcomes::a_trainer_waits_once_a_step),

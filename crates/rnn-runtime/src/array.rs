@@ -335,6 +335,21 @@ impl Array {
         }
     }
 
+    /// Gives the array memory of its own where another handle shares it. An op in place asks for no memory afterwards.
+    ///
+    /// # Errors
+    /// No memory, or a lost device.
+    pub fn make_unique(&mut self) -> Result<()> {
+        match &mut self.data {
+            Data::Cpu(array) => array.buffer.make_mut().map(|_| ()),
+            #[cfg(feature = "gpu")]
+            Data::Gpu(array) => {
+                let words = array.words();
+                array.buffer.make_unique(words)
+            }
+        }
+    }
+
     /// The array of the GPU backend. Call only after matching the device.
     #[cfg(feature = "gpu")]
     pub(crate) fn gpu_array(&self) -> &GpuArray {

@@ -13,8 +13,8 @@ use crate::optim::optimizer::Optimizer;
 use crate::optim::rule::Rule;
 use crate::optim::slot::Slot;
 use crate::optim::state::{OptimizerState, state_problem};
-use crate::param::Param;
-use rnn_runtime::ops::optim::{ClipOptions, GradNorm, NormOutcome, NormReading, StepOptions};
+use crate::param::{Locked, Param};
+use rnn_runtime::ops::optim::{ClipOptions, GradNorm, NormMemory, NormOutcome, NormReading, StepOptions};
 use rnn_runtime::{Array, ops};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -122,6 +122,9 @@ impl<R: Rule> Optimizer for Optim<R> {
         let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
         let rates = chosen.iter().map(|&n| self.slots[n].next_lr(&self.rule, self.lr, ledger.counts[n]));
         let rates = rates.collect::<Result<Vec<f64>>>()?;
+        // So is the memory: a step that has begun is not refused any more.
+        self.own(&chosen)?;
+        let memory = NormMemory::new(grads[0].device(), grads.len())?;
         let (clip, _) = self.clip_now();
         let (norm, outcome) = match prepared {
             Some(Prepared { norm, mut outcome, .. }) => (norm, Some(known(&mut outcome)?)),
@@ -133,10 +136,14 @@ impl<R: Rule> Optimizer for Optim<R> {
             return Ok(());
         }
         let before = self.count(&chosen);
-        self.update(&chosen, &grads, &rates, (&norm, &clip))?;
+        if let Err(error) = self.update(&chosen, &grads, &rates, (&norm, &clip)) {
+            let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
+            ledger.take_back(before);
+            return Err(error);
+        }
         if outcome.is_none() {
             // After the updates, so that one submit takes all of them.
-            let outcome = norm.start_read()?;
+            let outcome = norm.start_read_into(memory)?;
             let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
             ledger.add(UnderWay { step: ledger.steps, outcome, before });
         }
@@ -332,6 +339,15 @@ impl<R: Rule> Optim<R> {
         before
     }
 
+    /// Gives parameters and states that other handles share memory of their own.
+    fn own(&mut self, chosen: &[usize]) -> Result<()> {
+        for &n in chosen {
+            self.slots[n].states.iter_mut().try_for_each(Array::make_unique)?;
+        }
+        let params = chosen.iter().map(|&n| &self.slots[n].param);
+        Param::lock_all(params).into_values().try_for_each(|mut param| param.make_unique())
+    }
+
     /// Enqueues the updates of a step that has been counted.
     fn update(
         &mut self,
@@ -344,6 +360,8 @@ impl<R: Rule> Optim<R> {
         // All parameters are locked, so that no reader sees some before the step and others after it.
         let params: Vec<Param> = chosen.iter().map(|&n| self.slots[n].param.clone()).collect();
         let mut locked = Param::lock_all(&params);
+        // Another thread may have taken a handle meanwhile. What fails for want of memory fails before the first change.
+        locked.values_mut().try_for_each(Locked::make_unique)?;
         for (tensor, (&n, grad)) in chosen.iter().zip(grads).enumerate() {
             let Slot { states, settings, .. } = &mut self.slots[n];
             let options = StepOptions {

@@ -12,8 +12,8 @@ use rnn_runtime::Array;
 use rnn_runtime::ops::optim::{NormOutcome, NormReading};
 use std::collections::VecDeque;
 
-/// Most steps under way. One more waits for all of them, so that a program that never reads a result does not fill the
-/// memory with commands.
+/// Most steps under way. One more waits for the older half of them, so that a program that never reads a result does not fill
+/// the memory with commands, and the device does not run out of them.
 const MOST_UNDER_WAY: usize = 16;
 
 /// Counts of a parameter.
@@ -95,11 +95,17 @@ impl Ledger {
         !self.under_way.is_empty()
     }
 
-    /// Learns the outcomes that have arrived; if `patient` or if too many are under way, it waits for all.
+    /// Learns the outcomes that have arrived. If `patient` it waits for all, and if too many are under way for half of them.
     pub(super) fn learn(&mut self, patient: bool) -> Result<()> {
-        let patient = patient || self.under_way.len() >= MOST_UNDER_WAY;
-        while let Some(first) = self.under_way.front_mut() {
-            let outcome = match patient {
+        let may_stay = match (patient, self.under_way.len() < MOST_UNDER_WAY) {
+            (true, _) => 0,
+            (false, true) => MOST_UNDER_WAY,
+            (false, false) => MOST_UNDER_WAY / 2,
+        };
+        while !self.under_way.is_empty() {
+            let waits = self.under_way.len() > may_stay;
+            let Some(first) = self.under_way.front_mut() else { break };
+            let outcome = match waits {
                 true => known(&mut first.outcome)?,
                 false => match first.outcome.poll()? {
                     Some(outcome) => outcome,
@@ -116,6 +122,12 @@ impl Ledger {
     /// Counts a step whose outcome is not known.
     pub(super) fn add(&mut self, step: UnderWay) {
         self.under_way.push_back(step);
+    }
+
+    /// Takes a counted step back that was not made.
+    pub(super) fn take_back(&mut self, before: Vec<(usize, Count)>) {
+        self.steps -= 1;
+        before.into_iter().for_each(|(slot, count)| self.counts[slot] = count);
     }
 
     /// The first step that was refused since the last call.

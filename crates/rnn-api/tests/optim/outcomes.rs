@@ -5,7 +5,8 @@ use rnn_api::data::{BatchConfig, Batches};
 use rnn_api::optim::Optimizer;
 use rnn_api::prelude::*;
 use rnn_api::train::TrainerConfig;
-use rnn_api::{Error, Result};
+use rnn_api::{CacheDir, Error, GpuOptions, Result};
+use rnn_runtime::Fault;
 
 /// A step with gradients of these sizes.
 fn step(cell: &Cell, optimizer: &mut dyn Optimizer, sizes: [f32; 3]) -> Result<()> {
@@ -91,6 +92,44 @@ pub(crate) fn a_nan_in_the_last_step_is_not_saved(device: &Device) {
     step(&cell, &mut adam, GOOD[0]).unwrap();
     adam.settle().unwrap();
     assert_eq!(adam.steps(), 2);
+}
+
+/// Wherever in the step the memory ends: every further round has room for one or two more small arrays.
+pub(crate) fn a_step_without_memory_changes_nothing(_: &Device) {
+    static FAULT: Fault = Fault::none();
+    let options = GpuOptions { fault: Some(&FAULT), cache_dir: CacheDir::Off, ..GpuOptions::default() };
+    let device = Device::gpu_with((), options).unwrap();
+    let cells = [Cell::new(&device), Cell::new(&device)];
+    let mut optimizers = cells.each_ref().map(|cell| AdamConfig::new(0.1).init(cell).unwrap());
+    for (cell, adam) in cells.iter().zip(&mut optimizers) {
+        (0..2).for_each(|_| step(cell, adam, GOOD[0]).unwrap());
+    }
+    let ([cell, wanted], [mut adam, mut always]) = (cells, optimizers);
+    let gradients = cell.gradients(GOOD[1]);
+    let before = state(&cell, &adam);
+    for room in 0.. {
+        // Handles of the state, so that the step needs memory for all of it.
+        let shared = adam.state_dict();
+        FAULT.set_memory(0);
+        let mut taken = Vec::new();
+        while let Ok(array) = Tensor::zeros(&device, &[4]) {
+            taken.push(array);
+        }
+        FAULT.set_memory(device.stats().bytes_held as u64 + 512 * room);
+        let result = adam.step(&gradients);
+        FAULT.set_memory(u64::MAX);
+        drop((taken, shared));
+        match result {
+            Ok(()) => {
+                assert!(room > 4, "nine arrays of parameters and state, and those of the norm: {room}");
+                break;
+            }
+            Err(error) => assert!(error.to_string().contains("out of memory"), "{error}"),
+        }
+        assert!(state(&cell, &adam) == before, "{room}");
+    }
+    step(&wanted, &mut always, GOOD[1]).unwrap();
+    assert_eq!(state(&cell, &adam), state(&wanted, &always));
 }
 
 pub(crate) fn a_steady_step_waits_for_nothing(device: &Device) {

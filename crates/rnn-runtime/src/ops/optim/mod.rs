@@ -8,7 +8,7 @@ mod reading;
 
 pub use options::{ClipOptions, StepOptions};
 use options::{check_scale_and_value, expect_positive};
-pub use reading::{NormOutcome, NormReading};
+pub use reading::{NormMemory, NormOutcome, NormReading};
 pub use rnn_base::args::optim::{UpdateRule, nadam_momentum};
 
 use super::{expect_same_shape, f32_array, widen};

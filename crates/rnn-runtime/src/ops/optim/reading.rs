@@ -1,9 +1,10 @@
 //! [`NormReading`]: the outcome of a norm on its way to the host.
 
 use super::{GradNorm, NormSummary};
+use crate::Device;
 use rnn_base::error::Result;
 #[cfg(feature = "gpu")]
-use rnn_gpu::{GpuBuffer, PendingRead};
+use rnn_gpu::{PendingRead, Staging};
 
 /// What the host learns of [`grad_norm`](super::grad_norm).
 #[derive(Clone, Debug)]
@@ -36,17 +37,51 @@ impl NormOutcome {
     }
 }
 
+/// Memory for the outcome of a norm: with it the reading starts without a request that may be refused.
+pub struct NormMemory {
+    #[cfg(feature = "gpu")]
+    staging: Option<Staging>,
+}
+
+impl NormMemory {
+    /// For the norm of so many gradients on this device.
+    ///
+    /// # Errors
+    /// No memory, or a lost device.
+    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU needs memory of its own"))]
+    pub fn new(device: &Device, gradients: usize) -> Result<Self> {
+        #[cfg(feature = "gpu")]
+        let staging = match device {
+            Device::Gpu(gpu) => Some(Staging::of_several(gpu, 4 * (4 + gradients))?),
+            Device::Cpu(_) => None,
+        };
+        Ok(NormMemory {
+            #[cfg(feature = "gpu")]
+            staging,
+        })
+    }
+}
+
 impl GradNorm {
     /// Starts to read the outcome, and submits everything enqueued so far. Does not wait.
     ///
     /// # Errors
     /// A lost device, or no memory.
     pub fn start_read(&self) -> Result<NormReading> {
+        self.start_read_into(NormMemory::new(self.control.device(), self.norms.len())?)
+    }
+
+    /// As [`GradNorm::start_read`], with memory for as many gradients on the same device.
+    ///
+    /// # Errors
+    /// A lost device.
+    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU needs memory of its own"))]
+    pub fn start_read_into(&self, memory: NormMemory) -> Result<NormReading> {
         #[cfg(feature = "gpu")]
-        if !self.control.device().is_cpu() {
+        if let Some(staging) = memory.staging {
             let len = 4 + self.norms.len();
             let sources = [(self.control.gpu(), 4 * 4), (self.norms.gpu(), 4 * self.norms.len())];
-            return Ok(NormReading(State::Pending { read: GpuBuffer::start_reads(&sources)?, len }));
+            return Ok(NormReading(State::Pending { read: staging.start(&sources), len }));
         }
         let outcome = NormOutcome::new(&self.control.to_vec()?, &self.norms.to_vec()?);
         Ok(NormReading(State::Ready(outcome)))
