@@ -30,7 +30,8 @@ pub struct GpuOptions {
     /// `sequence` or `persistent`), else the planner chooses.
     pub algorithm: Option<Algorithm>,
     /// Whether the planner may choose [`Algorithm::Persistent`] on a discrete GPU. It does so where it estimates a gain: on
-    /// an NVIDIA H200 forward passes of 128 to 512 units took 0.50 to 0.65 of the time.
+    /// an NVIDIA H200 forward passes of 128 to 512 units took 0.50 to 0.65 of the time. Off by default: no specification
+    /// promises that workgroups run side by side, and where they do not, the first such pass takes a tenth of a second.
     pub persistent: bool,
     /// Wavefront lag: time steps between a layer of a stack and the next one. The layers then run side by
     /// side where their options allow it. 0 runs one layer after the other; so does a lag of the sequence's length
@@ -65,7 +66,7 @@ impl Default for GpuOptions {
             max_array_bytes: None,
             max_groups: None,
             algorithm: None,
-            persistent: true,
+            persistent: false,
             wavefront: None,
             timestamps: false,
             cache_dir: CacheDir::User,

@@ -78,6 +78,11 @@ impl Speed {
         }
     }
 
+    /// Workgroups that surely run side by side: rounding raised the measured number by the fourth root of two at most.
+    pub(crate) fn sure_cores(&self) -> usize {
+        (self.cores as f64 * (-0.25f64).exp2()) as usize
+    }
+
     /// Whether an adapter can be like that: the slowest software and GPUs of the next decade are.
     pub(super) fn is_plausible(&self) -> bool {
         (1..=4096).contains(&self.cores)

@@ -34,12 +34,12 @@ const KEPT_WORKGROUP: usize = 256;
 /// Units of the smallest workgroup.
 const LEAST_UNITS: usize = 8;
 
-/// Workgroups that run at the same time. A software adapter runs one on each thread of the machine; a measurement of a
-/// busy machine would find fewer.
+/// Workgroups that surely run at the same time. A software adapter runs one on each thread of the machine; a measurement of
+/// a busy machine would find fewer.
 fn cores(kind: DeviceKind, speed: &Speed) -> usize {
     match kind {
         DeviceKind::Software => Speed::assumed(kind).cores,
-        _ => speed.cores,
+        _ => speed.sure_cores(),
     }
 }
 
