@@ -19,19 +19,39 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder, and the file for lines in it.
+    /// Makes the folder, and an empty file for lines in it.
+    ///
+    /// # Errors
+    /// The folder or the file cannot be written.
     pub fn create(path: &Path) -> Result<Self> {
         std::fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
         let file = path.join(LINES);
-        let lines = File::create(&file).with_context(|| format!("writing {}", file.display()))?;
+        File::create(&file).with_context(|| format!("writing {}", file.display()))?;
+        Self::open(path)
+    }
+
+    /// A folder that another process has made. Lines are added to those in it.
+    ///
+    /// # Errors
+    /// The file for lines cannot be written.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = path.join(LINES);
+        let lines = File::options().append(true).open(&file);
+        let lines = lines.with_context(|| format!("writing {}", file.display()))?;
         Ok(Folder { path: path.to_path_buf(), lines: Mutex::new(lines) })
+    }
+
+    /// Where a section's process leaves its findings.
+    pub fn findings(&self) -> PathBuf {
+        self.path.join("section.json")
     }
 
     /// Adds a line at once, so that it is there whatever happens next.
     pub fn line(&self, section: &str, mut value: Value) -> Result<()> {
         value["section"] = json!(section);
         let mut file = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        writeln!(file, "{value}").context(LINES)
+        // In one write, so that a process that is ended leaves whole lines.
+        file.write_all(format!("{value}\n").as_bytes()).context(LINES)
     }
 
     /// Writes a file of the folder.

@@ -2,5 +2,6 @@
 //! are in `examples/gpu_report/`.
 
 pub mod chart;
+pub mod child;
 pub mod folder;
 pub mod runner;

@@ -1,9 +1,8 @@
-//! Runs the sections of the report. A section that fails, panics, hangs or loses its device ends alone: the next one
-//! starts with a device of its own.
+//! Runs the sections of the report in order. A section that fails ends alone, and the next one starts.
 
 use anyhow::{Result, anyhow};
+use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// The time that a section has; it looks at the clock between pieces of work.
@@ -30,18 +29,18 @@ impl Clock {
 }
 
 /// What a section has to say at its end: one line each.
-#[derive(Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Findings {
     /// For the summary, as Markdown.
     pub text: Vec<String>,
     /// What failed; the section went on.
     pub failures: Vec<String>,
-    /// Checks that did not fit into the section's time.
+    /// Checks and measurements that did not fit into the section's time.
     pub not_run: usize,
 }
 
 impl Findings {
-    /// The section in a few words. Checks that did not run are no success.
+    /// The section in a few words. What did not run is no success.
     pub fn verdict(&self) -> String {
         let failures = match self.failures.len() {
             0 => "no failure".to_string(),
@@ -50,7 +49,7 @@ impl Findings {
         match self.not_run {
             0 if self.failures.is_empty() => "ok".into(),
             0 => failures,
-            count => format!("{failures}, {count} checks did not fit into the time"),
+            count => format!("{failures}, {count} of its parts did not fit into the time"),
         }
     }
 }
@@ -89,16 +88,12 @@ pub struct Outcome {
     pub findings: Findings,
 }
 
-/// A section that does not look at its clock has this much longer; after that it is left behind.
-const GRACE: Duration = Duration::from_secs(60);
-
-/// Runs the sections in order, all together in about `time`. Time that one leaves goes to those after it. `done` sees
-/// all outcomes so far at the end of each.
-pub fn run<T: Send + Sync + 'static>(
-    setup: &Arc<T>,
+/// Runs the sections in order, all together in about `time`. Time that one leaves goes to those after it. `execute` runs
+/// one in its share of the time. `done` sees all outcomes so far at the end of each.
+pub fn run<T>(
     sections: &[Section<T>],
     time: Duration,
-    grace: Option<Duration>,
+    mut execute: impl FnMut(&Section<T>, Duration) -> Result<Findings>,
     mut done: impl FnMut(&[Outcome]),
 ) -> Vec<Outcome> {
     let all = Clock::new(time);
@@ -109,7 +104,7 @@ pub fn run<T: Send + Sync + 'static>(
         let start = Instant::now();
         let result = match share.is_zero() {
             true => Err(anyhow!("not run: the time was over")),
-            false => guarded(setup, *section, share, grace.unwrap_or(GRACE)),
+            false => execute(section, share),
         };
         let findings = result.unwrap_or_else(|error| Findings {
             failures: vec![format!("the section ended early: {error:#}")],
@@ -120,26 +115,6 @@ pub fn run<T: Send + Sync + 'static>(
         done(&outcomes);
     }
     outcomes
-}
-
-/// Runs a section in a thread of its own, which is left behind if it does not end: nobody can stop a call that waits for
-/// a driver.
-fn guarded<T: Send + Sync + 'static>(
-    setup: &Arc<T>,
-    section: Section<T>,
-    share: Duration,
-    grace: Duration,
-) -> Result<Findings> {
-    let (sender, receiver) = mpsc::channel();
-    let setup = setup.clone();
-    let work = move || {
-        // The receiver is gone if the section was left behind.
-        let _ = sender.send(without_panic(|| (section.body)(&setup, Clock::new(share))));
-    };
-    std::thread::Builder::new().name(section.name.into()).spawn(work)?;
-    receiver.recv_timeout(share + grace).unwrap_or_else(|_| {
-        Err(anyhow!("it did not end in {:.0} s and was left behind", (share + grace).as_secs_f64()))
-    })
 }
 
 /// A panic as an error with its message.

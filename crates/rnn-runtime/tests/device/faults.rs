@@ -121,7 +121,7 @@ pub(crate) fn a_driver_without_memory_refuses_one_call(_: &Device) {
     }
     // What is there stays right, small arrays still fit, and freed memory serves again.
     FAULT.set_memory(held() + 4096);
-    assert_eq!(second.to_vec().map(|_| ()).unwrap_err().to_string().contains("out of memory"), true);
+    assert!(second.to_vec().map(|_| ()).unwrap_err().to_string().contains("out of memory"));
     assert_eq!(affine(&full(&device, &[4], 1.0).unwrap(), 1.0, 1.0).unwrap().to_vec().unwrap(), [2.0; 4]);
     drop(first);
     let third = affine(&second, 1.0, 1.0).unwrap();

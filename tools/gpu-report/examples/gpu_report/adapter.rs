@@ -2,7 +2,7 @@
 
 use crate::common::case::Layer;
 use crate::common::machine::threads;
-use crate::setup::Setup;
+use crate::setup::{Setup, Survivor};
 use anyhow::Result;
 use report::runner::{Clock, Findings};
 use rnn_api::{Device, GpuOptions, SpeedReport, WeightFormat};
@@ -43,19 +43,22 @@ pub(crate) fn adapter(setup: &Setup, _: Clock) -> Result<Findings> {
 
 /// The planner's facts about the adapter and its plans for the grid.
 pub(crate) fn facts(setup: &Setup, clock: Clock) -> Result<Findings> {
-    let device = setup.open(GpuOptions::default())?;
+    let mut device = Survivor::new(setup, GpuOptions::default())?;
     let mut findings = Findings::default();
-    for line in planner_facts(&device)? {
+    for line in planner_facts(device.device())? {
         findings.text.push(format!("Speed: {line}\n"));
         setup.folder.line("facts", line)?;
     }
     for case in setup.cases()? {
         if clock.is_over() {
-            findings.text.push("\nNot all cases: the time was over.".into());
-            break;
+            findings.not_run += 1;
+            continue;
         }
-        let layer = Layer::new(&case, WeightFormat::F32, &device)?;
-        let said = device.explain(layer.spec(), case.T, case.B)?;
+        let said = device.run(&mut findings, &case.name, |device| {
+            let layer = Layer::new(&case, WeightFormat::F32, device)?;
+            Ok(device.explain(layer.spec(), case.T, case.B)?)
+        })?;
+        let Some(said) = said else { continue };
         for [forward, backward] in &said.recurrences {
             for (pass, plan) in [("forward", forward), ("backward", backward)] {
                 findings.text.push(format!("- {} {pass}: {plan}", case.name));

@@ -1,10 +1,10 @@
 //! Whether every kernel computes the right values, by the oracle and the tests of the library.
 
 use crate::common::DeviceTest;
-use crate::setup::Setup;
+use crate::setup::{Setup, Survivor};
 use crate::{pass, pointwise, reduce};
-use anyhow::{Result, bail, ensure};
-use report::runner::{Clock, Findings, without_panic};
+use anyhow::{Result, ensure};
+use report::runner::{Clock, Findings};
 use rnn_api::{Algorithm, Array, CellSpec, Device, GpuOptions, RngKey, Storage};
 use rnn_runtime::ops::gemm;
 use rnn_runtime::ops::rnn::StackDraws;
@@ -25,20 +25,23 @@ struct Checks<'a> {
     setup: &'a Setup,
     section: &'static str,
     label: String,
-    options: GpuOptions,
-    device: Device,
+    /// None once the driver was given up.
+    device: Option<Survivor<'a>>,
     count: usize,
     worst: f64,
-    losses: usize,
 }
 
-/// A driver that loses its device this often in a row of checks is given up.
-const MOST_LOSSES: usize = 3;
-
 impl<'a> Checks<'a> {
-    fn new(setup: &'a Setup, section: &'static str, label: &str, options: GpuOptions) -> Result<Self> {
-        let device = setup.open(options.clone())?;
-        Ok(Checks { setup, section, label: label.into(), options, device, count: 0, worst: 0.0, losses: 0 })
+    /// A device that cannot be opened is a failure; its checks do not run.
+    fn new(
+        setup: &'a Setup,
+        findings: &mut Findings,
+        section: &'static str,
+        (label, options): (&str, GpuOptions),
+    ) -> Self {
+        let opened = Survivor::new(setup, options);
+        let device = opened.map_err(|error| findings.failures.push(format!("{label}: {error:#}"))).ok();
+        Checks { setup, section, label: label.into(), device, count: 0, worst: 0.0 }
     }
 
     /// Runs a check, which gives its largest error and the bound. A failure is written down, and a lost device replaced.
@@ -48,46 +51,36 @@ impl<'a> Checks<'a> {
         name: &str,
         check: impl FnOnce(&Device) -> Result<[f64; 2]>,
     ) -> Result<()> {
+        let Some(device) = &mut self.device else { return Ok(()) };
         self.count += 1;
-        let result = without_panic(|| {
-            let [error, bound] = check(&self.device)?;
-            self.device.synchronize()?;
+        let before = findings.failures.len();
+        let result = device.run(findings, &format!("{}, {name}", self.label), |device| {
+            let [error, bound] = check(device)?;
+            device.synchronize()?;
             // Also refuses NaN.
             ensure!(error <= bound, "error {error:.1e}, at most {bound:.0e} is right");
             Ok(error)
         });
-        let (error, problem) = match &result {
-            Ok(error) => (Some(*error), None),
-            Err(problem) => (None, Some(format!("{problem:#}"))),
+        let error = match result {
+            Ok(error) => error,
+            Err(given_up) => {
+                findings.failures.push(format!("{}: {given_up:#}", self.label));
+                self.device = None;
+                None
+            }
         };
         self.worst = self.worst.max(error.unwrap_or(0.0));
+        let problem = findings.failures.get(before);
         self.setup.folder.line(
             self.section,
             json!({ "options": self.label, "check": name, "error": error, "failure": problem }),
-        )?;
-        if let Some(problem) = problem {
-            findings.failures.push(format!("{}, {name}: {problem}", self.label));
-            self.reopen()?;
-        }
-        Ok(())
-    }
-
-    /// After a failure: a device that no longer answers is opened again.
-    fn reopen(&mut self) -> Result<()> {
-        if self.device.synchronize().is_ok() {
-            return Ok(());
-        }
-        self.losses += 1;
-        if self.losses > MOST_LOSSES {
-            bail!("{}: the device was lost {} times", self.label, self.losses);
-        }
-        self.device = self.setup.open(self.options.clone())?;
-        Ok(())
+        )
     }
 
     fn say(self, findings: &mut Findings, of: usize) {
-        let Checks { label, count, worst, .. } = self;
+        let Checks { label, device, count, worst, .. } = self;
         let (done, end) = match count < of {
+            true if device.is_none() => (format!("{count} of {of}"), "; then the driver was given up"),
             true => (format!("{count} of {of}"), "; then the time was over"),
             false => (count.to_string(), ""),
         };
@@ -120,7 +113,7 @@ fn error_of(
     Ok([worst, bound])
 }
 
-/// Every algorithm and every fallback, in f32 and f16: names and options.
+/// Every algorithm and every fallback, in f32 and f16: names and options. `few` has the algorithms alone.
 fn ways(few: bool) -> Vec<(&'static str, GpuOptions)> {
     let plain = Setup::aside;
     let forced = |algorithm| GpuOptions { algorithm: Some(algorithm), ..plain() };
@@ -129,10 +122,11 @@ fn ways(few: bool) -> Vec<(&'static str, GpuOptions)> {
         ("as planned", plain()),
         ("step", forced(Algorithm::Step)),
         ("sequence", forced(Algorithm::Sequence)),
+        ("persistent", forced(Algorithm::Persistent)),
     ];
     if !few {
         ways.extend([
-            ("persistent", forced(Algorithm::Persistent)),
+            (MATRIX_UNITS, GpuOptions { matrix_units: true, ..plain() }),
             (
                 "weights not in registers",
                 GpuOptions { distrust: &["rnn/registers"], ..forced(Algorithm::Sequence) },
@@ -148,14 +142,19 @@ fn ways(few: bool) -> Vec<(&'static str, GpuOptions)> {
     ways
 }
 
+/// Only layers of whole blocks of 16 use them. An adapter without them takes other kernels, which are checked again.
+const MATRIX_UNITS: &str = "matrix units";
+
 pub(crate) fn recurrences(setup: &Setup, clock: Clock) -> Result<Findings> {
     let mut findings = Findings::default();
     let shapes = [RnnShape { t: 5, b: 3, i: 6, h: 13 }, RnnShape { t: 4, b: 11, i: 5, h: 75 }];
     let all = [CellSpec::lstm(), CellSpec::gru(), CellSpec::mgu(), CellSpec::rnn_tanh()];
+    let blocks = [RnnShape { t: 4, b: 16, i: 32, h: 48 }];
     let (shapes, cells) = if setup.quick { (&shapes[..1], &all[..2]) } else { (&shapes[..], &all[..]) };
     for (label, options) in ways(setup.quick) {
         let layers = if options.wavefront.is_some() { 2 } else { 1 };
-        let mut checks = Checks::new(setup, "recurrences", label, options)?;
+        let shapes = if label == MATRIX_UNITS { &blocks } else { shapes };
+        let mut checks = Checks::new(setup, &mut findings, "recurrences", (label, options));
         let mut of = 0;
         for &shape in shapes {
             for &cell in cells {
@@ -188,7 +187,7 @@ pub(crate) fn options(setup: &Setup, clock: Clock) -> Result<Findings> {
     let count = if setup.quick { 6 } else { 200 };
     let mut checks = Vec::new();
     for (label, options) in ways(true) {
-        checks.push(Checks::new(setup, "options", label, options)?);
+        checks.push(Checks::new(setup, &mut findings, "options", (label, options)));
     }
     let mut rng = SplitMix64::new(2026);
     for n in 0..count {
@@ -212,15 +211,15 @@ pub(crate) fn options(setup: &Setup, clock: Clock) -> Result<Findings> {
 /// Products of awkward sizes, by every form of the kernels.
 pub(crate) fn products(setup: &Setup, clock: Clock) -> Result<Findings> {
     let mut findings = Findings::default();
-    let ways = ways(false)
-        .into_iter()
-        .filter(|(_, options)| options.algorithm.is_none() && options.wavefront.is_none());
+    let ways = ways(false).into_iter().filter(|(_, options)| {
+        options.algorithm.is_none() && options.wavefront.is_none() && !options.matrix_units
+    });
     // The oracle takes seconds for the large ones.
     let most = if setup.quick { 1 << 18 } else { usize::MAX };
     let shapes: Vec<GemmShape> =
         GEMM_SHAPES.iter().copied().filter(|shape| shape.m * shape.n * shape.k <= most).collect();
     for (label, options) in ways.take(if setup.quick { 2 } else { usize::MAX }) {
-        let mut checks = Checks::new(setup, "products", label, options)?;
+        let mut checks = Checks::new(setup, &mut findings, "products", (label, options));
         for &shape in &shapes {
             if clock.is_over() {
                 break;
@@ -259,7 +258,7 @@ pub(crate) fn ops(setup: &Setup, clock: Clock) -> Result<Findings> {
     let mut findings = Findings::default();
     let tests: Vec<DeviceTest> =
         if setup.quick { [pointwise::tests(), reduce::tests()].concat() } else { all_tests() };
-    let mut checks = Checks::new(setup, "ops", "every op", Setup::aside())?;
+    let mut checks = Checks::new(setup, &mut findings, "ops", ("every op", Setup::aside()));
     for test in &tests {
         if clock.is_over() {
             break;

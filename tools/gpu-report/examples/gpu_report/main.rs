@@ -67,16 +67,15 @@ mod plans;
 mod setup;
 mod speed;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use common::machine::warn_of_load;
+use report::child;
 use report::folder::Folder;
-use report::runner::{self, Section};
-use rnn_api::Device;
+use report::runner::{self, Clock, Findings, Section, without_panic};
 use setup::Setup;
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 #[derive(Parser)]
@@ -98,6 +97,9 @@ struct Args {
     /// Only this case of the grid; may be given several times.
     #[arg(long)]
     case: Vec<String>,
+    /// For the report's own processes: runs one section in so many seconds, and leaves its findings in the folder.
+    #[arg(long, hide = true)]
+    section: Option<String>,
 }
 
 /// In order of what is worth most if the time is short.
@@ -131,8 +133,23 @@ const SECTIONS: [Section<Setup>; 13] = [
 const CROSSOVER: Section<Setup> =
     Section { name: "cpu_vs_gpu", title: "CPU against GPU", weight: 10, body: speed::cpu_vs_gpu };
 
+/// Before all sections: whether there is a GPU, and the head of the summary.
+const HEAD: Section<Setup> = Section { name: "head", title: "Head", weight: 0, body: setup::head };
+
+/// A section that does not look at its clock has this much longer; after that its process is ended.
+const GRACE: Duration = Duration::from_secs(60);
+
+fn all_sections() -> Vec<Section<Setup>> {
+    [&SECTIONS[..], &[CROSSOVER]].concat()
+}
+
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    let result = match &args.section {
+        Some(name) => run_section(&args, name).map(|()| true),
+        None => run(&args),
+    };
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -142,9 +159,38 @@ fn main() -> ExitCode {
     }
 }
 
+/// One section, in a process that the report has started.
+fn run_section(args: &Args, name: &str) -> Result<()> {
+    let section = all_sections().into_iter().chain([HEAD]).find(|section| section.name == name);
+    let section = section.with_context(|| format!("--section: there is no {name:?}"))?;
+    let clock = Clock::new(Duration::from_secs(args.seconds.unwrap_or(60)));
+    // Failures of checks are collected; their backtraces would drown the report.
+    std::panic::set_hook(Box::new(|_| ()));
+    let setup = Setup::new(&args.gpu, args.quick, &args.case, Folder::open(&args.out)?);
+    let findings = without_panic(|| (section.body)(&setup, clock)).unwrap_or_else(|error| Findings {
+        failures: vec![format!("the section ended early: {error:#}")],
+        ..Findings::default()
+    });
+    child::leave(&findings, &setup.folder.findings())
+}
+
+/// The process of a section.
+fn process(args: &Args, name: &str, share: Duration) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("this program's own file")?);
+    command.arg(&args.out).args(["--section", name, "--gpu", &args.gpu]);
+    command.arg("--seconds").arg(share.as_secs().max(1).to_string());
+    if args.quick {
+        command.arg("--quick");
+    }
+    for case in &args.case {
+        command.args(["--case", case]);
+    }
+    Ok(command)
+}
+
 /// Whether nothing failed.
 fn run(args: &Args) -> Result<bool> {
-    let all = [&SECTIONS[..], &[CROSSOVER]].concat();
+    let all = all_sections();
     let known = |name: &String| all.iter().any(|section| section.name == name);
     let names: Vec<&str> = all.iter().map(|section| section.name).collect();
     for name in &args.only {
@@ -152,29 +198,29 @@ fn run(args: &Args) -> Result<bool> {
     }
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
     let sections: Vec<_> = all.into_iter().filter(|section| wanted(section.name)).collect();
-    ensure!(
-        !Device::adapters().is_empty(),
-        "no GPU: no driver offers one. On Linux a program finds GPUs through the Vulkan loader, libvulkan.so.1 (Debian: \
-         libvulkan1), and a driver's manifest in /usr/share/vulkan/icd.d, /etc/vulkan/icd.d or VK_DRIVER_FILES"
-    );
     warn_of_load();
-    let setup = Arc::new(Setup::new(&args.gpu, args.quick, &args.case, Folder::create(&args.out)?)?);
+    let folder = Folder::create(&args.out)?;
+    let execute = |section: &Section<Setup>, share: Duration| {
+        child::run(&mut process(args, section.name, share)?, &folder.findings(), share + GRACE)
+    };
+    let head = execute(&HEAD, Duration::from_secs(60)).unwrap_or_else(|error| Findings {
+        text: vec![format!("An adapter that fails: {error:#}")],
+        ..Findings::default()
+    });
+    if let Some(failure) = head.failures.first() {
+        bail!("{failure}");
+    }
+    let head = head.text.join("\n\n");
+    eprintln!("{head}");
     let seconds = args.seconds.unwrap_or(if args.quick { 150 } else { 1080 });
-    // Failures of checks are collected; their backtraces would drown the report.
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        if std::thread::current().name() == Some("main") {
-            usual(panic);
-        }
-    }));
-    let outcomes = runner::run(&setup, &sections, Duration::from_secs(seconds), None, |outcomes| {
+    let outcomes = runner::run(&sections, Duration::from_secs(seconds), execute, |outcomes| {
         let Some(last) = outcomes.last() else { return };
         let failures = &last.findings.failures;
         eprintln!("{:12} {:7.1} s  {}", last.name, last.seconds, last.findings.verdict());
         for failure in failures.iter().take(3) {
             eprintln!("  {}", failure.lines().next().unwrap_or_default());
         }
-        if let Err(error) = setup.folder.summary(&setup.head(), outcomes) {
+        if let Err(error) = folder.summary(&head, outcomes) {
             eprintln!("gpu_report: {error:#}");
         }
     });

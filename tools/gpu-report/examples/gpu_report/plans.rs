@@ -2,7 +2,7 @@
 //! workgroups across the units.
 
 use crate::common::case::{Case, Layer};
-use crate::setup::Setup;
+use crate::setup::{Setup, Survivor};
 use anyhow::Result;
 use report::runner::{Clock, Findings};
 use rnn_api::WeightFormat;
@@ -23,15 +23,20 @@ pub(crate) fn sweep(setup: &Setup, clock: Clock) -> Result<Findings> {
     for case in &cases {
         if clock.is_over() {
             findings.text.push(format!("- {}: the time was over", case.name));
+            findings.not_run += 1;
             continue;
         }
         // Without a cache, so that nothing measured here changes the plans of other programs.
-        let device = setup.open(Setup::aside())?;
-        let layer = Layer::new(case, WeightFormat::F32, &device)?;
-        let mut tuned = Ok(());
-        // The library tells its log of every plan that it measures.
-        let said = events(Level::DEBUG, || tuned = device.tune(layer.spec(), case.T, case.B).map(drop));
-        tuned?;
+        let mut device = Survivor::new(setup, Setup::aside())?;
+        let measured_plans = device.run(&mut findings, &case.name, |device| {
+            let layer = Layer::new(case, WeightFormat::F32, device)?;
+            let mut tuned = Ok(());
+            // The library tells its log of every plan that it measures.
+            let said = events(Level::DEBUG, || tuned = device.tune(layer.spec(), case.T, case.B).map(drop));
+            tuned?;
+            Ok((said, device.explain(layer.spec(), case.T, case.B)?))
+        })?;
+        let Some((said, explained)) = measured_plans else { continue };
         let plans: Vec<(&str, f64)> = said.iter().filter_map(|event| measured(event)).collect();
         for (plan, seconds) in &plans {
             setup.folder.line("plans", json!({ "case": case, "plan": plan, "ms": seconds * 1e3 }))?;
@@ -43,7 +48,7 @@ pub(crate) fn sweep(setup: &Setup, clock: Clock) -> Result<Findings> {
             plans.len(),
             best * 1e3
         ));
-        for [forward, backward] in device.explain(layer.spec(), case.T, case.B)?.recurrences {
+        for [forward, backward] in explained.recurrences {
             findings.text.push(format!("  - forward: {forward}\n  - backward: {backward}"));
         }
     }

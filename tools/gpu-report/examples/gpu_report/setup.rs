@@ -1,10 +1,11 @@
-//! What every section knows: the adapter, the folder, and how long to measure.
+//! What every section knows: the adapter, the folder, and how long to measure; and a device that survives its loss.
 
 use crate::common::case::{Case, GRID, read_grid};
 use crate::common::machine::Machine;
 use crate::parts::job::Budget;
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use report::folder::Folder;
+use report::runner::{Clock, Findings, without_panic};
 use rnn_api::{AdapterInfo, CacheDir, Device, DeviceKind, GpuOptions, GpuSelector};
 use std::time::Duration;
 
@@ -22,20 +23,17 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    pub(crate) fn new(gpu: &str, quick: bool, only: &[String], folder: Folder) -> Result<Self> {
+    pub(crate) fn new(gpu: &str, quick: bool, only: &[String], folder: Folder) -> Self {
         let selector = match gpu.strip_prefix("gpu:").unwrap_or(gpu) {
             "gpu" => GpuSelector::Best,
             name => name.parse().map_or_else(|_| GpuSelector::Name(name.into()), GpuSelector::Index),
         };
-        let opened = Device::gpu_with(selector.clone(), GpuOptions::default());
-        if let Ok(device) = &opened {
-            Machine::new(device, "f32").print();
-        }
+        let opened = without_panic(|| Ok(Device::gpu_with(selector.clone(), GpuOptions::default())?));
         let info = opened.ok().and_then(|device| match device {
             Device::Gpu(gpu) => Some(gpu.info().clone()),
             Device::Cpu(_) => None,
         });
-        Ok(Setup { folder, quick, only: only.to_vec(), selector, info })
+        Setup { folder, quick, only: only.to_vec(), selector, info }
     }
 
     /// A device of a section's own.
@@ -74,8 +72,7 @@ impl Setup {
         }
     }
 
-    /// The head of the summary.
-    pub(crate) fn head(&self) -> String {
+    fn head(&self) -> String {
         let adapter =
             self.info.as_ref().map_or("an adapter that cannot be opened".into(), ToString::to_string);
         let version = env!("CARGO_PKG_VERSION");
@@ -84,5 +81,81 @@ impl Setup {
             false => "",
         };
         format!("Version {version} on {adapter}{software}")
+    }
+}
+
+/// The head of the summary. A failure is that there is no GPU at all.
+pub(crate) fn head(setup: &Setup, _: Clock) -> Result<Findings> {
+    let mut findings = Findings::default();
+    if Device::adapters().is_empty() {
+        findings.failures.push(
+            "no GPU: no driver offers one. On Linux a program finds GPUs through the Vulkan loader, libvulkan.so.1 \
+             (Debian: libvulkan1), and a driver's manifest in /usr/share/vulkan/icd.d, /etc/vulkan/icd.d or \
+             VK_DRIVER_FILES"
+                .into(),
+        );
+        return Ok(findings);
+    }
+    if let Ok(device) = setup.open(GpuOptions::default()) {
+        Machine::new(&device, "f32").print();
+    }
+    findings.text.push(setup.head());
+    Ok(findings)
+}
+
+/// A driver that loses its device this often is given up.
+const MOST_LOSSES: usize = 3;
+
+/// A device that is opened again when it was lost.
+pub(crate) struct Survivor<'a> {
+    setup: &'a Setup,
+    options: GpuOptions,
+    device: Device,
+    losses: usize,
+}
+
+impl<'a> Survivor<'a> {
+    pub(crate) fn new(setup: &'a Setup, options: GpuOptions) -> Result<Self> {
+        let device = without_panic(|| setup.open(options.clone()))?;
+        Ok(Survivor { setup, options, device, losses: 0 })
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Does a piece of work. An error or a panic is written down, and a lost device replaced; the result is `None` then.
+    pub(crate) fn run<R>(
+        &mut self,
+        findings: &mut Findings,
+        name: &str,
+        work: impl FnOnce(&Device) -> Result<R>,
+    ) -> Result<Option<R>> {
+        let done = without_panic(|| {
+            let result = work(&self.device)?;
+            self.device.synchronize()?;
+            Ok(result)
+        });
+        match done {
+            Ok(result) => Ok(Some(result)),
+            Err(error) => {
+                findings.failures.push(format!("{name}: {error:#}"));
+                self.reopen()?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// After a failure: a device that no longer answers is opened again.
+    fn reopen(&mut self) -> Result<()> {
+        if without_panic(|| Ok(self.device.synchronize()?)).is_ok() {
+            return Ok(());
+        }
+        self.losses += 1;
+        if self.losses > MOST_LOSSES {
+            bail!("the device was lost {} times", self.losses);
+        }
+        self.device = without_panic(|| self.setup.open(self.options.clone()))?;
+        Ok(())
     }
 }

@@ -5,9 +5,9 @@ use crate::common::machine::Machine;
 use crate::common::verify::verify_within;
 use crate::parts::job::{Budget, Job, Pass, kernel_ms, median};
 use crate::parts::{crossover, plot};
-use crate::setup::Setup;
+use crate::setup::{Setup, Survivor};
 use anyhow::Result;
-use report::runner::{Clock, Findings, without_panic};
+use report::runner::{Clock, Findings};
 use rnn_api::GpuOptions;
 use rnn_api::prelude::*;
 use serde_json::json;
@@ -41,43 +41,51 @@ fn timed<T>(device: &Device, budget: Budget, mut work: impl FnMut() -> Result<T>
     Ok(median(times))
 }
 
-/// Forward and training of every case, verified where the oracle is fast enough. There are four kinds: f32, f32 without
+/// Forward and training of every case, verified where the oracle is fast enough. There are four kinds: f32, f32 with
 /// persistent recurrences, f16, and f16 with products on matrix units.
 pub(crate) fn grid(setup: &Setup, clock: Clock) -> Result<Findings> {
     let mut findings = Findings::default();
-    let device = setup.open(GpuOptions::default())?;
-    let matrix = setup.open(GpuOptions { matrix_units: true, ..GpuOptions::default() })?;
-    let alone = setup.open(GpuOptions { persistent: false, ..GpuOptions::default() })?;
-    let mut kinds = vec![
-        ("f32", WeightFormat::F32, Storage::F32, &device),
-        ("f32-not-persistent", WeightFormat::F32, Storage::F32, &alone),
-        ("f16", WeightFormat::F16, Storage::Half, &device),
-    ];
-    if matches!(&matrix, Device::Gpu(gpu) if gpu.has_matrix_units()) {
-        kinds.push(("f16-matrix", WeightFormat::F16, Storage::Half, &matrix));
+    let usual = GpuOptions::default;
+    let matrix = GpuOptions { matrix_units: true, ..usual() };
+    let mut kinds = Vec::new();
+    for (name, format, storage, options) in [
+        ("f32", WeightFormat::F32, Storage::F32, usual()),
+        ("f32-persistent", WeightFormat::F32, Storage::F32, GpuOptions { persistent: true, ..usual() }),
+        ("f16", WeightFormat::F16, Storage::Half, usual()),
+        ("f16-matrix", WeightFormat::F16, Storage::Half, matrix),
+    ] {
+        let needs_matrix_units = options.matrix_units;
+        match Survivor::new(setup, options) {
+            Ok(device) => {
+                let has = matches!(device.device(), Device::Gpu(gpu) if gpu.has_matrix_units());
+                if has || !needs_matrix_units {
+                    kinds.push((name, format, storage, device));
+                }
+            }
+            Err(error) => findings.failures.push(format!("{name}: {error:#}")),
+        }
     }
     findings.text.push(
         "| case | storage | forward ms | train ms | forward GFLOP/s | error |\n|---|---|---|---|---|---|"
             .into(),
     );
     for case in setup.cases()? {
-        for &(name, format, storage, device) in &kinds {
+        for (name, format, storage, device) in &mut kinds {
             if clock.is_over() {
                 findings.text.push(format!("| {} | {name} | | | | the time was over |", case.name));
+                findings.not_run += 1;
                 continue;
             }
-            let layer = || Layer::stored(&case, format, storage, device);
-            match without_panic(|| time_layer(setup, &case, name, &layer()?, device)) {
-                Ok(row) => findings.text.push(row),
-                Err(error) => {
-                    findings.failures.push(format!("{} {name}: {error:#}", case.name));
-                    // A lost device ends the section.
-                    device.synchronize()?;
-                }
-            }
+            let row = device.run(&mut findings, &format!("{} {name}", case.name), |device| {
+                let layer = Layer::stored(&case, *format, *storage, device)?;
+                time_layer(setup, &case, name, &layer, device)
+            })?;
+            findings.text.extend(row);
         }
     }
-    device.save_pipelines();
+    for (_, _, _, device) in &kinds {
+        device.device().save_pipelines();
+    }
     Ok(findings)
 }
 
@@ -109,8 +117,8 @@ fn time_layer(setup: &Setup, case: &Case, storage: &str, layer: &Layer, device: 
 /// The time of whole passes, and of their products alone, by the GPU's own clock.
 pub(crate) fn kernels(setup: &Setup, clock: Clock) -> Result<Findings> {
     let mut findings = Findings::default();
-    let device = setup.open(GpuOptions { timestamps: true, ..GpuOptions::default() })?;
-    if device.kernel_seconds()?.is_none() {
+    let mut device = Survivor::new(setup, GpuOptions { timestamps: true, ..GpuOptions::default() })?;
+    if device.device().kernel_seconds()?.is_none() {
         findings.text.push("Not known: the adapter has no timestamps.".into());
         return Ok(findings);
     }
@@ -121,19 +129,22 @@ pub(crate) fn kernels(setup: &Setup, clock: Clock) -> Result<Findings> {
     );
     for case in setup.cases()? {
         if clock.is_over() {
-            findings.text.push("\nNot all cases: the time was over.".into());
-            break;
+            findings.not_run += 1;
+            continue;
         }
-        let job = Job::new(&case, &device)?;
-        let mut passes = Vec::new();
-        for pass in Pass::BOTH {
-            passes.extend(kernel_ms(&job, pass, setup.budget())?);
-        }
-        let (rows, gates) = (case.T * case.B, case.gates() * case.H);
-        let sizes =
-            [[rows, gates, case.I], [rows, case.I, gates], [gates, case.I, rows], [gates, case.H, rows]];
-        let products: Vec<f64> =
-            sizes.into_iter().map(|size| product_ms(&device, size)).collect::<Result<_>>()?;
+        let times = device.run(&mut findings, &case.name, |device| {
+            let job = Job::new(&case, device)?;
+            let mut passes = Vec::new();
+            for pass in Pass::BOTH {
+                passes.extend(kernel_ms(&job, pass, setup.budget())?);
+            }
+            let (rows, gates) = (case.T * case.B, case.gates() * case.H);
+            let sizes =
+                [[rows, gates, case.I], [rows, case.I, gates], [gates, case.I, rows], [gates, case.H, rows]];
+            let products = sizes.into_iter().map(|size| product_ms(device, size));
+            Ok((passes, products.collect::<Result<Vec<f64>>>()?))
+        })?;
+        let Some((passes, products)) = times else { continue };
         let cells: Vec<String> = passes.iter().chain(&products).map(|ms| format!("{ms:.3}")).collect();
         findings.text.push(format!("| {} | {} |", case.name, cells.join(" | ")));
         setup.folder.line(
@@ -160,30 +171,30 @@ fn product_ms(device: &Device, [m, n, k]: [usize; 3]) -> Result<f64> {
 /// The batch size from which on the GPU is faster than the CPU, with its plot.
 pub(crate) fn cpu_vs_gpu(setup: &Setup, clock: Clock) -> Result<Findings> {
     let mut findings = Findings::default();
-    let (cpu, gpu) = (Device::cpu(), setup.open(GpuOptions::default())?);
+    let (cpu, mut gpu) = (Device::cpu(), Survivor::new(setup, GpuOptions::default())?);
     let largest = if setup.quick { 8 } else { 256 };
     let mut sweeps = Vec::new();
     let mut cells: Vec<String> = Vec::new();
     for case in setup.cases()?.iter().filter(|case| case.T > 1) {
-        if clock.is_over() || cells.contains(&case.cell) {
+        if cells.contains(&case.cell) {
             continue;
         }
         cells.push(case.cell.clone());
-        let budget = Budget { time: setup.budget().time / 4, turns: 3 };
-        match without_panic(|| crossover::measure(case, [&cpu, &gpu], largest, budget)) {
-            Ok(both) => sweeps.extend(both),
-            Err(error) => {
-                findings.failures.push(format!("{}: {error:#}", case.name));
-                gpu.synchronize()?;
-            }
+        if clock.is_over() {
+            findings.not_run += 1;
+            continue;
         }
+        let budget = Budget { time: setup.budget().time / 4, turns: 3 };
+        let both =
+            gpu.run(&mut findings, &case.name, |gpu| crossover::measure(case, [&cpu, gpu], largest, budget))?;
+        sweeps.extend(both.into_iter().flatten());
     }
     for sweep in &sweeps {
         findings.text.push(format!("- {}: {}", sweep.title(), sweep.verdict()));
         setup.folder.line("cpu_vs_gpu", serde_json::to_value(sweep)?)?;
     }
     if !sweeps.is_empty() {
-        setup.folder.file("cpu_vs_gpu.svg", &plot::svg(&sweeps, &Machine::new(&gpu, "f32"))?)?;
+        setup.folder.file("cpu_vs_gpu.svg", &plot::svg(&sweeps, &Machine::new(gpu.device(), "f32"))?)?;
         findings.text.push("\n![time over the batch size](cpu_vs_gpu.svg)".into());
     }
     Ok(findings)
