@@ -34,7 +34,7 @@ impl Server {
             let options = options.clone();
             tokio::task::spawn_blocking(move || Engine::start(&options)).await??
         };
-        let store = Store::open(&options.sessions, engine.model)?;
+        let store = Store::open(&options.sessions, engine.model, engine.vocabulary.len())?;
         let listener = TcpListener::bind(options.listen);
         let listener = listener.await.with_context(|| options.listen.to_string())?;
         let stage = Stage {

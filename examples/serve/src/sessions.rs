@@ -3,7 +3,7 @@
 use crate::metrics::count;
 use crate::refused::Refused;
 use crate::session::{Progress, Session, Stage};
-use crate::store::{Saved, Store};
+use crate::store::{DIGITS, Saved, Store};
 use anyhow::{Context, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,7 +64,7 @@ impl Sessions {
                 )
             })
         };
-        let name = format!("{:032x}", random()?);
+        let name = format!("{:0DIGITS$x}", random()?);
         let seed = match seed {
             Some(seed) => seed,
             None => random()? as u64,

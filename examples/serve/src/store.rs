@@ -1,14 +1,20 @@
-//! Sessions as files: a line of JSON, then the state of the stream as the library writes it.
+//! Sessions as files: a line of JSON, the state of the stream as the library writes it, and a checksum of both.
 
 use crate::session::Progress;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const EXTENSION: &str = "session";
+
+/// Digits of a session's name.
+pub(crate) const DIGITS: usize = 32;
+
+/// No session draws as many symbols, and one that goes on from there does not overflow.
+const MOST_DRAWN: u64 = 1 << 56;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,9 +25,12 @@ struct Head {
     seed: u64,
     drawn: u64,
     next: Option<u32>,
-    /// Checksum of the state and its length, so that the file is known to be whole.
-    state: u32,
-    bytes: usize,
+}
+
+/// What every version of the first line has.
+#[derive(Debug, Deserialize)]
+struct Version {
+    version: u32,
 }
 
 /// A session as it was saved.
@@ -38,36 +47,33 @@ pub(crate) struct Saved {
 pub(crate) struct Store {
     folder: PathBuf,
     model: u32,
+    /// The symbols of the model.
+    symbols: usize,
 }
 
 impl Store {
-    pub(crate) fn open(folder: &Path, model: u32) -> Result<Self> {
+    pub(crate) fn open(folder: &Path, model: u32, symbols: usize) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        Ok(Store { folder: folder.to_path_buf(), model })
+        Ok(Store { folder: folder.to_path_buf(), model, symbols })
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name).with_extension(EXTENSION)
+        self.folder.join(format!("{name}.{EXTENSION}"))
     }
 
     /// Writes a session. A process that is killed leaves the old file or the new one.
     pub(crate) fn write(&self, saved: &Saved) -> Result<()> {
         let Saved { name, seed, progress, state } = saved;
-        let head = Head {
-            version: VERSION,
-            model: self.model,
-            seed: *seed,
-            drawn: progress.drawn,
-            next: progress.next,
-            state: crc32fast::hash(state),
-            bytes: state.len(),
-        };
+        let Progress { drawn, next, .. } = *progress;
+        let head = Head { version: VERSION, model: self.model, seed: *seed, drawn, next };
+        let mut bytes = serde_json::to_vec(&head)?;
+        bytes.push(b'\n');
+        bytes.extend_from_slice(state);
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         let path = self.path(name);
-        let fresh = path.with_extension("new");
+        let fresh = self.folder.join(format!("{name}.new"));
         let mut file = File::create(&fresh).with_context(|| fresh.display().to_string())?;
-        serde_json::to_writer(&mut file, &head)?;
-        file.write_all(b"\n")?;
-        file.write_all(state)?;
+        file.write_all(&bytes)?;
         file.sync_all()?;
         fs::rename(&fresh, &path).with_context(|| path.display().to_string())
     }
@@ -97,60 +103,43 @@ impl Store {
     }
 
     fn read(&self, path: &Path) -> Result<Saved> {
-        let Some(name) = path.file_stem().and_then(|name| name.to_str()) else { bail!("not a name") };
+        let name = path.file_stem().and_then(|name| name.to_str()).filter(|name| is_name(name));
+        let Some(name) = name else {
+            bail!("no name of a session: {DIGITS} hexadecimal digits are expected")
+        };
+        ensure!(fs::metadata(path)?.is_file(), "not a file");
         let bytes = fs::read(path)?;
         let Some(line) = bytes.iter().position(|&byte| byte == b'\n') else { bail!("the file is cut off") };
-        let head: Head = serde_json::from_slice(&bytes[..line]).context("the first line")?;
-        let state = bytes[line + 1..].to_vec();
-        if head.version != VERSION {
-            bail!("version {}; this program reads version {VERSION}", head.version);
-        }
-        if head.model != self.model {
-            bail!("a session of another model");
-        }
-        if (head.bytes, head.state) != (state.len(), crc32fast::hash(&state)) {
-            bail!("the state is damaged");
-        }
-        let progress = Progress { next: head.next, drawn: head.drawn, changed: false, closed: false };
-        Ok(Saved { name: name.to_string(), seed: head.seed, progress, state })
+        // Another version can have another checksum.
+        let Version { version } = serde_json::from_slice(&bytes[..line]).context("the first line")?;
+        ensure!(version == VERSION, "version {version}; this program reads version {VERSION}");
+        let Some((content, checksum)) = bytes.split_last_chunk() else { bail!("the file is cut off") };
+        let whole = crc32fast::hash(content) == u32::from_le_bytes(*checksum);
+        ensure!(whole && line < content.len(), "the file is damaged");
+        let head: Head = serde_json::from_slice(&content[..line]).context("the first line")?;
+        ensure!(head.model == self.model, "a session of another model");
+        let progress = self.progress(&head)?;
+        Ok(Saved { name: name.to_string(), seed: head.seed, progress, state: content[line + 1..].to_vec() })
     }
+
+    /// The progress of a file, if a session can have it.
+    fn progress(&self, head: &Head) -> Result<Progress> {
+        let Head { next, drawn, .. } = *head;
+        let symbols = self.symbols;
+        if let Some(next) = next {
+            ensure!((next as usize) < symbols, "symbol {next} is next; the model has {symbols} symbols");
+            ensure!(drawn > 0, "symbol {next} is next, but none was drawn");
+        }
+        ensure!(drawn < MOST_DRAWN, "{drawn} symbols were drawn, more than can be");
+        Ok(Progress { next, drawn, changed: false, closed: false })
+    }
+}
+
+/// Whether the server gives sessions such names.
+fn is_name(name: &str) -> bool {
+    name.len() == DIGITS && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn saved(state: &[u8]) -> Saved {
-        let progress = Progress { next: Some(3), drawn: 7, changed: true, closed: false };
-        Saved { name: "a1".into(), seed: u64::MAX, progress, state: state.to_vec() }
-    }
-
-    #[test]
-    fn what_is_written_comes_back_and_what_is_damaged_is_named() {
-        let folder = std::env::temp_dir().join(format!("rnn-serve-store-{}", std::process::id()));
-        let store = Store::open(&folder, 9).unwrap();
-        store.write(&saved(b"first")).unwrap();
-        store.write(&saved(b"a state\nof bytes\0")).unwrap();
-        let read = store.read_all().unwrap().pop().unwrap().unwrap();
-        assert_eq!(
-            (&read.name[..], read.seed, &read.state[..]),
-            ("a1", u64::MAX, &b"a state\nof bytes\0"[..])
-        );
-        assert_eq!((read.progress.next, read.progress.drawn, read.progress.changed), (Some(3), 7, false));
-        let problem = |store: &Store| format!("{:#}", store.read_all().unwrap().pop().unwrap().unwrap_err());
-        let other = Store::open(&folder, 8).unwrap();
-        assert!(problem(&other).contains("a session of another model"));
-        let path = folder.join("a1.session");
-        let whole = fs::read(&path).unwrap();
-        for cut in [0, 10, whole.len() - 1] {
-            fs::write(&path, &whole[..cut]).unwrap();
-            let problem = problem(&store);
-            let named = ["is cut off", "is damaged"].iter().any(|part| problem.contains(part));
-            assert!(named && problem.contains("a1.session"), "{cut}: {problem}");
-        }
-        store.remove("a1").unwrap();
-        store.remove("a1").unwrap();
-        assert!(store.read_all().unwrap().is_empty());
-        fs::remove_dir_all(folder).unwrap();
-    }
-}
+#[path = "store_tests.rs"]
+mod tests;
