@@ -73,7 +73,9 @@ impl Sessions {
         // A task of its own, which goes on if the client leaves: the stream must not stay open without a session.
         let all = self.clone();
         let opened = tokio::spawn(async move {
-            let session = Session::new(name.clone(), stream.await?, seed, Progress::default());
+            // It has no file yet.
+            let progress = Progress { changed: true, ..Progress::default() };
+            let session = Session::new(name.clone(), stream.await?, seed, progress);
             all.lock().insert(name, session.clone());
             Ok(session)
         });

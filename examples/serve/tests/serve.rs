@@ -283,6 +283,8 @@ async fn a_new_server_goes_on_with_the_sessions() {
         let text = server.client.generate(&session, &request("fox ", 10 + seed as usize)).await.unwrap();
         sessions.push((seed, session, text));
     }
+    // One that nobody has used yet.
+    sessions.push((5, server.client.open(5).await.unwrap(), String::new()));
     let folder = server.folder.join("sessions");
     server.stop().await;
     std::fs::write(folder.join("ff.session"), "{}").unwrap();
@@ -291,18 +293,19 @@ async fn a_new_server_goes_on_with_the_sessions() {
     let again = Running::start("restart", |options| options.workers = Some(1)).await;
     assert_eq!(
         [again.metric("serve_restored_total").await, again.metric("serve_sessions").await],
-        [5.0, 5.0]
+        [6.0, 6.0]
     );
     for (seed, session, text) in sessions {
-        let more = again.client.generate(&session, &request("", 12)).await.unwrap();
-        assert_eq!(text + &more, reference(&model, seed, "fox ", 22 + seed as usize));
+        let (prompt, drawn) = if text.is_empty() { ("fox ", 0) } else { ("", 10 + seed as usize) };
+        let more = again.client.generate(&session, &request(prompt, 12)).await.unwrap();
+        assert_eq!(text + &more, reference(&model, seed, "fox ", drawn + 12));
     }
     again.stop().await;
     write_untrained(&model, &format!("{TEXT}XY"), 24).unwrap();
     let other = Running::start("restart", |_| {}).await;
     assert_eq!(other.metric("serve_sessions").await, 0.0);
     other.stop().await;
-    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 7, "nothing was deleted");
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 8, "nothing was deleted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,7 +320,9 @@ async fn killed_servers_go_on_from_the_last_save() {
         sessions.push(client.open(seed).await.unwrap());
         client.generate(&sessions[seed as usize], &request("the ", 30)).await.unwrap();
     }
-    process.wait_for_saves(8).await;
+    for session in &sessions {
+        process::wait_until_saved(&folder, session, 30).await;
+    }
     // Texts are being written when it is killed.
     let tasks: Vec<_> = sessions
         .iter()

@@ -41,18 +41,6 @@ impl Process {
         Client::new(self.address.clone())
     }
 
-    pub(crate) async fn wait_for_saves(&self, count: usize) {
-        for _ in 0..2000 {
-            let text = self.client().ask(hyper::Method::GET, "/metrics", "").await.unwrap().text;
-            let saved = text.lines().find_map(|line| line.strip_prefix("serve_saved_total "));
-            if saved.unwrap().parse::<usize>().unwrap() >= count {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("no {count} saves");
-    }
-
     /// As `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -76,6 +64,18 @@ impl Drop for Process {
         let _ended = self.child.kill();
         let _ended = self.child.wait();
     }
+}
+
+/// Returns when a session was saved with at least so many symbols.
+pub(crate) async fn wait_until_saved(folder: &Path, session: &str, least: usize) {
+    for _ in 0..2000 {
+        let exists = folder.join("sessions").join(format!("{session}.session")).exists();
+        if exists && drawn(folder, session) >= least {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{session} is not saved");
 }
 
 /// The symbols that a session had drawn when it was saved.
