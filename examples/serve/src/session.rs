@@ -244,4 +244,4 @@ impl Stage {
 
 #[cfg(test)]
 #[path = "session_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 /// A stage and a session, with a model of a few units.
 async fn stage(test: &str) -> (Arc<Stage>, Arc<Session>) {
+    stage_with(test, |_| {}).await
+}
+
+pub(crate) async fn stage_with(test: &str, change: impl FnOnce(&mut Options)) -> (Arc<Stage>, Arc<Session>) {
     let folder = std::env::temp_dir().join(format!("rnn-serve-session-{test}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let model = folder.join("model.safetensors");
     write_untrained(&model, "\nabc", 8).unwrap();
-    let options = Options {
+    let mut options = Options {
         model,
         sessions: folder.clone(),
         listen: "127.0.0.1:0".parse().unwrap(),
@@ -23,6 +27,7 @@ async fn stage(test: &str) -> (Arc<Stage>, Arc<Session>) {
         stall_seconds: Duration::from_millis(100),
         body_seconds: Duration::from_secs(10),
     };
+    change(&mut options);
     let engine = Engine::start(&options).unwrap();
     std::fs::remove_dir_all(folder).unwrap();
     let stream = engine.batcher.open().unwrap().await.unwrap();

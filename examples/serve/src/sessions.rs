@@ -7,7 +7,7 @@ use crate::store::{DIGITS, Saved, Store};
 use anyhow::{Context, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use tokio::sync::OwnedSemaphorePermit;
 
 pub(crate) struct Sessions {
     pub(crate) stage: Arc<Stage>,
@@ -83,15 +83,23 @@ impl Sessions {
     }
 
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Session>, Refused> {
-        let session = self.lock().get(name).cloned().ok_or_else(Refused::unknown)?;
+        let open = self.lock();
+        let session = open.get(name).ok_or_else(Refused::unknown)?;
+        // Under the lock: a session that was found does not expire.
         session.touch();
-        Ok(session)
+        Ok(session.clone())
     }
 
     /// Closes a session and forgets it. A generation of it ends.
     pub(crate) async fn close(self: &Arc<Self>, name: &str) -> Result<(), Refused> {
         let session = self.lock().remove(name).ok_or_else(Refused::unknown)?;
+        self.forget(session).await
+    }
+
+    /// Ends the stream of a session that nobody finds any more, and removes its file.
+    async fn forget(self: &Arc<Self>, session: Arc<Session>) -> Result<(), Refused> {
         let all = self.clone();
+        // A task of its own, which goes on if the client leaves.
         let closed = tokio::spawn(async move {
             session.progress.lock().await.closed = true;
             all.stage.engine.batcher.close(session.stream)?.await?;
@@ -171,26 +179,39 @@ impl Sessions {
 
     /// Closes sessions that nobody has used for long.
     pub(crate) async fn expire(self: &Arc<Self>) {
-        let now = Instant::now();
-        let idle = |session: &Session| {
-            now.saturating_duration_since(session.used()) >= self.stage.options.idle_seconds
-                && session.turn.available_permits() > 0
-        };
-        let names: Vec<String> = self
-            .lock()
-            .values()
-            .filter(|session| idle(session))
-            .map(|session| session.name.clone())
-            .collect();
-        for name in names {
-            match self.close(&name).await {
+        for name in self.unused() {
+            let Some((session, _turn)) = self.take_unused(&name) else { continue };
+            match self.forget(session).await {
                 Ok(()) => count(&self.stage.metrics.expired),
                 Err(refused) => eprintln!("session {name}: not closed: {}", refused.message),
             }
         }
+    }
+
+    fn unused(&self) -> Vec<String> {
+        let most = self.stage.options.idle_seconds;
+        let open = self.lock();
+        let unused = open.values().filter(|session| session.used().elapsed() >= most);
+        unused.map(|session| session.name.clone()).collect()
+    }
+
+    /// Takes a session away if nobody uses it even now: closing the ones before it can take time. No generation of it begins
+    /// while its turn is held.
+    fn take_unused(&self, name: &str) -> Option<(Arc<Session>, OwnedSemaphorePermit)> {
+        let mut open = self.lock();
+        let session = open.get(name)?;
+        let turn = session.turn.clone().try_acquire_owned().ok()?;
+        if session.used().elapsed() < self.stage.options.idle_seconds {
+            return None;
+        }
+        Some((open.remove(name)?, turn))
     }
 }
 
 fn internal(message: impl ToString) -> Refused {
     Refused::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, message.to_string())
 }
+
+#[cfg(test)]
+#[path = "sessions_tests.rs"]
+mod tests;
