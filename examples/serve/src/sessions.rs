@@ -5,9 +5,13 @@ use crate::refused::Refused;
 use crate::session::{Progress, Session, Stage};
 use crate::store::{DIGITS, Saved, Store};
 use anyhow::{Context, Result};
+use futures_util::{StreamExt, stream};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;
+
+/// Sessions that are saved at a time: each waits for the disk.
+const SAVES: usize = 16;
 
 pub(crate) struct Sessions {
     pub(crate) stage: Arc<Stage>,
@@ -134,24 +138,31 @@ impl Sessions {
         done.await.unwrap_or_else(|error| Err(internal(error)))
     }
 
-    /// Saves the sessions that have changed; returns how many could not be saved.
-    pub(crate) async fn save(&self) -> usize {
+    /// Saves the sessions that have changed, several at a time; returns how many could not be saved.
+    pub(crate) async fn save(self: &Arc<Self>) -> usize {
         let open: Vec<Arc<Session>> = self.lock().values().cloned().collect();
-        let mut failed = 0;
-        for session in open {
-            if let Err(error) = self.save_one(&session).await {
-                eprintln!("session {}: not saved: {error:#}", session.name);
-                count(&self.stage.metrics.save_errors);
-                failed += 1;
+        let saves = open.into_iter().map(|session| {
+            let all = self.clone();
+            async move {
+                let saved = all.save_one(&session).await;
+                saved.with_context(|| format!("session {}: not saved", session.name))
             }
+        });
+        let mut results: Vec<Result<bool>> = stream::iter(saves).buffer_unordered(SAVES).collect().await;
+        if results.iter().flatten().any(|&written| written) {
+            let store = self.store.clone();
+            let synced = tokio::task::spawn_blocking(move || store.sync()).await;
+            results.push(synced.map_err(Into::into).flatten().map(|()| false));
         }
-        failed
+        let failed = results.into_iter().filter_map(Result::err);
+        failed.map(|error| eprintln!("{error:#}")).map(|()| count(&self.stage.metrics.save_errors)).count()
     }
 
-    async fn save_one(&self, session: &Session) -> Result<()> {
+    /// Whether the session had changed and was written.
+    async fn save_one(&self, session: &Session) -> Result<bool> {
         let mut progress = session.progress.lock().await;
         if progress.closed || !progress.changed {
-            return Ok(());
+            return Ok(false);
         }
         let state = self.stage.engine.batcher.save(session.stream)?.await?;
         let saved =
@@ -162,19 +173,16 @@ impl Sessions {
         let store = self.store.clone();
         let written = tokio::task::spawn_blocking(move || store.write(&saved)).await;
         let mut progress = session.progress.lock().await;
-        match written {
-            Ok(Ok(())) if progress.closed => self.store.remove(&session.name)?,
-            Ok(Ok(())) => count(&self.stage.metrics.saved),
-            Ok(Err(error)) => {
-                progress.changed = true;
-                return Err(error);
-            }
-            Err(error) => {
-                progress.changed = true;
-                return Err(error.into());
-            }
+        if let Err(error) = written.map_err(Into::into).flatten() {
+            progress.changed = true;
+            return Err(error);
         }
-        Ok(())
+        if progress.closed {
+            self.store.remove(&session.name)?;
+            return Ok(false);
+        }
+        count(&self.stage.metrics.saved);
+        Ok(true)
     }
 
     /// Closes sessions that nobody has used for long.

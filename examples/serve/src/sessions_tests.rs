@@ -25,3 +25,19 @@ async fn sessions_that_are_used_again_do_not_expire() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+/// Sessions that cannot be written are counted, and are written by the next save.
+#[tokio::test]
+async fn what_was_not_saved_is_saved_the_next_time() {
+    let (stage, _) = stage_with("unsaved", |_| {}).await;
+    let folder = stage.options.sessions.clone();
+    let store = Store::open(&folder, 0, 4).unwrap();
+    let sessions = Sessions::restore(stage, store).await.unwrap();
+    let names = [sessions.open(Some(1)).await.unwrap(), sessions.open(Some(2)).await.unwrap()];
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(sessions.save().await, 2);
+    std::fs::create_dir_all(&folder).unwrap();
+    assert_eq!(sessions.save().await, 0);
+    assert!(names.iter().all(|session| folder.join(format!("{}.session", session.name)).exists()));
+    std::fs::remove_dir_all(folder).unwrap();
+}

@@ -78,6 +78,16 @@ impl Store {
         fs::rename(&fresh, &path).with_context(|| path.display().to_string())
     }
 
+    /// Makes the names of the files that were written survive a loss of power, where the system can.
+    pub(crate) fn sync(&self) -> Result<()> {
+        // Only there is a directory a file that can be opened.
+        #[cfg(unix)]
+        File::open(&self.folder)
+            .and_then(|folder| folder.sync_all())
+            .with_context(|| self.folder.display().to_string())?;
+        Ok(())
+    }
+
     /// Forgets a session.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         let path = self.path(name);

@@ -28,6 +28,7 @@ fn what_is_written_comes_back() {
     let store = store("back");
     store.write(&saved(b"first")).unwrap();
     store.write(&saved(b"a state\nof bytes\0")).unwrap();
+    store.sync().unwrap();
     let read = only(&store).unwrap();
     assert_eq!((&read.name[..], read.seed, &read.state[..]), (NAME, u64::MAX, &b"a state\nof bytes\0"[..]));
     assert_eq!((read.progress.next, read.progress.drawn, read.progress.changed), (Some(3), 7, false));
