@@ -23,6 +23,11 @@ impl Refused {
         Self::new(StatusCode::TOO_MANY_REQUESTS, message)
     }
 
+    /// What it asks for waits for the end of something else.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, message)
+    }
+
     pub(crate) fn unknown() -> Self {
         Self::new(StatusCode::NOT_FOUND, "no such session")
     }

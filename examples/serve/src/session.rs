@@ -4,7 +4,6 @@ use crate::engine::{Draw, Engine, Input};
 use crate::metrics::{Metrics, count};
 use crate::options::Options;
 use crate::refused::Refused;
-use axum::http::StatusCode;
 use rnn_api::StreamId;
 use rnn_api::prelude::*;
 use serde::Deserialize;
@@ -56,6 +55,26 @@ pub(crate) struct Generate {
     pub(crate) top_p: Option<f32>,
     #[serde(default)]
     pub(crate) min_p: Option<f32>,
+}
+
+impl Generate {
+    /// How symbols are drawn, if that makes sense.
+    fn sampling(&self) -> Result<Sampling, Refused> {
+        let given = [("temperature", Some(self.temperature)), ("top_p", self.top_p), ("min_p", self.min_p)];
+        for (name, value) in given {
+            // The threads that draw take such a number as 0.
+            if let Some(value) = value.filter(|value| value.is_subnormal()) {
+                let least = f32::MIN_POSITIVE;
+                return Err(Refused::invalid(format!(
+                    "the least {name} above 0 is {least:e}, got {value:e}"
+                )));
+            }
+        }
+        let mut sampling = Sampling::new().with_temperature(self.temperature);
+        (sampling.top_k, sampling.top_p, sampling.min_p) = (self.top_k, self.top_p, self.min_p);
+        sampling.check().map_err(Refused::invalid)?;
+        Ok(sampling)
+    }
 }
 
 fn hundred() -> usize {
@@ -129,6 +148,24 @@ impl Stage {
         if *self.ending.borrow() {
             return Err(Refused::ending());
         }
+        let sampling = request.sampling()?;
+        let prompt = self.prompt(request)?;
+        let turn = session
+            .turn
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Refused::conflict("the session is generating already"))?;
+        let place = self.places.clone().try_acquire_owned().map_err(|_| {
+            Refused::busy(format!("{} sessions are generating, as many as may", self.options.max_generations))
+        })?;
+        session.touch();
+        let session = session.clone();
+        let length = request.length;
+        Ok(Generation { session, prompt, length, sampling, _turn: turn, _place: place })
+    }
+
+    /// The symbols of the prompt of a request that is not too long.
+    fn prompt(&self, request: &Generate) -> Result<Vec<u32>, Refused> {
         let most = self.options.max_length;
         if !(1..=most).contains(&request.length) {
             return Err(Refused::invalid(format!("length must be 1 to {most}, got {}", request.length)));
@@ -139,24 +176,10 @@ impl Stage {
                 "prompt must have at most {most} characters, got {characters}"
             )));
         }
-        let mut sampling = Sampling::new().with_temperature(request.temperature);
-        (sampling.top_k, sampling.top_p, sampling.min_p) = (request.top_k, request.top_p, request.min_p);
-        sampling.check().map_err(Refused::invalid)?;
-        let prompt = match &request.prompt[..] {
-            "" => Vec::new(),
-            prompt => self.engine.vocabulary.encode(prompt).map_err(Refused::invalid)?,
-        };
-        let turn = session
-            .turn
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| Refused::new(StatusCode::CONFLICT, "the session is generating already"))?;
-        let place = self.places.clone().try_acquire_owned().map_err(|_| {
-            Refused::busy(format!("{} sessions are generating, as many as may", self.options.max_generations))
-        })?;
-        session.touch();
-        let session = session.clone();
-        Ok(Generation { session, prompt, length: request.length, sampling, _turn: turn, _place: place })
+        match &request.prompt[..] {
+            "" => Ok(Vec::new()),
+            prompt => self.engine.vocabulary.encode(prompt).map_err(Refused::invalid),
+        }
     }
 
     /// Runs a generation to its end. Dropping the receiver stops it between two steps.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::engine::write_untrained;
+use axum::http::StatusCode;
 use std::time::Duration;
 
 /// A stage and a session, with a model of a few units.
@@ -83,4 +84,23 @@ async fn what_is_closed_or_ending_generates_no_more() {
     stage.engine.batcher.finish().unwrap();
     let late = stage.engine.batcher.submit(session.stream, Input { symbol: 0, draw: None });
     assert_eq!(Refused::from(late.unwrap_err()).status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+/// Threads that draw take subnormal numbers as 0: what passes the check here must pass it there.
+#[tokio::test]
+async fn settings_that_become_zero_where_they_are_used_are_refused() {
+    let (stage, session) = stage("subnormal").await;
+    for name in ["temperature", "top_p", "min_p"] {
+        let ask = |value: f64| {
+            let request = serde_json::from_value(serde_json::json!({ "length": 1, name: value })).unwrap();
+            stage.admit(&session, &request)
+        };
+        let refused = ask(1e-40).map(drop).unwrap_err();
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(refused.message.contains(name) && refused.message.contains("1e-40"), "{}", refused.message);
+        let (out, mut pieces) = mpsc::channel(3);
+        stage.generate(ask(1.2e-38).unwrap(), out).await;
+        let first = pieces.recv().await;
+        assert!(matches!(&first, Some(Piece::Text(_))), "{name}: {first:?}");
+    }
 }

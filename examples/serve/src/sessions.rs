@@ -123,7 +123,7 @@ impl Sessions {
             .turn
             .clone()
             .try_acquire_owned()
-            .map_err(|_| Refused::new(axum::http::StatusCode::CONFLICT, "the session is generating"))?;
+            .map_err(|_| Refused::conflict("the session is generating"))?;
         let all = self.clone();
         let done = tokio::spawn(async move {
             let _turn = turn;

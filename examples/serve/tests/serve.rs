@@ -99,6 +99,7 @@ async fn requests_that_make_no_sense_are_refused_and_change_nothing() {
         ("{\"temperature\": -1}", 422, "temperature must be"),
         ("{\"top_k\": 0}", 422, "top_k must be"),
         ("{\"top_p\": 1.5}", 422, "top_p must be"),
+        ("{\"top_p\": 1e-40}", 422, "the least top_p above 0 is"),
         ("{\"prompt\": \"X\"}", 422, "X"),
         (&format!("{{\"prompt\": \"{long}\"}}"), 422, "at most 5000 characters, got 5001"),
         (&format!("{{\"prompt\": \"{}\"}}", "a".repeat(100_000)), 413, "length limit"),
