@@ -12,12 +12,13 @@
 //! Errors are `{"error": ".."}`: 404 no such session, 409 it generates already, 413 and 422 a request that is too long or makes
 //! no sense, 429 too many sessions or generations, 503 the server ends.
 
+use crate::options::Options;
 use crate::refused::Refused;
 use crate::session::{Generate, Piece};
 use crate::sessions::Sessions;
 use crate::socket;
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::{BytesRejection, JsonRejection};
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
@@ -25,10 +26,12 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use futures_util::StreamExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Pieces of text that wait for a client.
@@ -37,8 +40,6 @@ pub(crate) const AHEAD: usize = 64;
 pub(crate) type App = State<Arc<Sessions>>;
 
 pub(crate) fn routes(sessions: Arc<Sessions>) -> Router {
-    // A character takes at most 12 bytes in JSON.
-    let limit = 12 * sessions.stage.options.max_length + 4096;
     Router::new()
         .route("/", get(|| async { Html(include_str!("page.html")) }))
         .route("/health", get(|| async { "ok" }))
@@ -49,20 +50,37 @@ pub(crate) fn routes(sessions: Arc<Sessions>) -> Router {
         .route("/sessions/{name}/generate", post(generate))
         .route("/sessions/{name}/socket", get(socket::upgrade))
         .fallback(|| async { Refused::new(StatusCode::NOT_FOUND, "no such page") })
-        .layer(DefaultBodyLimit::max(limit))
-        .layer(middleware::from_fn_with_state(sessions.clone(), counted))
+        // `whole` has its own limit.
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(sessions.clone(), received))
         .with_state(sessions)
 }
 
-/// Counts responses, and ends requests that do not come: the head of a response needs the whole request and one symbol.
-async fn counted(State(sessions): App, request: Request, next: Next) -> Response {
-    let most = sessions.stage.options.body_seconds + sessions.stage.options.generation_seconds;
-    let response = match tokio::time::timeout(most, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Refused::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response(),
+/// Answers a request when it has come whole, and counts the responses.
+async fn received(State(sessions): App, request: Request, next: Next) -> Response {
+    let response = match whole(request, &sessions.stage.options).await {
+        Ok(request) => next.run(request).await,
+        Err(refused) => refused.into_response(),
     };
     sessions.stage.metrics.request(response.status());
     response
+}
+
+/// The request with its whole body, if that comes in time.
+async fn whole(request: Request, options: &Options) -> Result<Request, Refused> {
+    let (head, body) = request.into_parts();
+    let most = options.max_bytes();
+    match timeout(options.body_seconds, Limited::new(body, most).collect()).await {
+        Ok(Ok(body)) => Ok(Request::from_parts(head, Body::from(body.to_bytes()))),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("length limit exceeded: a body has at most {most} bytes"),
+        )),
+        Ok(Err(error)) => Err(Refused::new(StatusCode::BAD_REQUEST, error.to_string())),
+        Err(_) => {
+            Err(Refused::new(StatusCode::REQUEST_TIMEOUT, "the body of the request did not come in time"))
+        }
+    }
 }
 
 async fn metrics(State(sessions): App) -> Result<Response, Refused> {
@@ -78,11 +96,7 @@ struct Open {
     seed: Option<u64>,
 }
 
-async fn open(
-    State(sessions): App,
-    bytes: Result<Bytes, BytesRejection>,
-) -> Result<(StatusCode, Json<Value>), Refused> {
-    let bytes = bytes.map_err(|error| Refused::new(error.status(), error.body_text()))?;
+async fn open(State(sessions): App, bytes: Bytes) -> Result<(StatusCode, Json<Value>), Refused> {
     let open: Open = match bytes.is_empty() {
         true => Open::default(),
         false => serde_json::from_slice(&bytes).map_err(Refused::invalid)?,

@@ -7,11 +7,13 @@
 //! | `engine.rs` | the model and its batches |
 //! | `sessions.rs`, `session.rs` | the sessions; one session and its generations |
 //! | `store.rs` | sessions as files |
+//! | `server.rs`, `connections.rs`, `taken.rs` | the server from start to end; its connections; clients that take nothing |
 //! | `http.rs`, `socket.rs` | the interface |
 //! | `refused.rs`, `metrics.rs` | errors as responses; counts for Prometheus |
 //! | `client.rs` | what the tests and `load` talk to the server with |
 
 pub mod client;
+mod connections;
 mod engine;
 mod http;
 mod metrics;
@@ -22,6 +24,7 @@ mod session;
 mod sessions;
 mod socket;
 mod store;
+mod taken;
 
 #[path = "../../char_lm/model.rs"]
 #[allow(dead_code, reason = "char_lm also trains and saves it")]

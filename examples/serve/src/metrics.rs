@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     requests: Mutex<BTreeMap<u16, u64>>,
     buckets: [AtomicU64; BOUNDS.len() + 1],
     micros: AtomicU64,
+    pub(crate) connections: AtomicU64,
     pub(crate) generating: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) stalled: AtomicU64,
@@ -52,7 +53,8 @@ impl Metrics {
     /// Never, as text grows in memory.
     pub(crate) fn text(&self, stats: BatcherStats) -> std::result::Result<String, std::fmt::Error> {
         let mut out = String::new();
-        let simple: [(&str, &str, &str, u64); 12] = [
+        let simple: [(&str, &str, &str, u64); 13] = [
+            ("connections", "gauge", "Open connections, WebSockets included.", get(&self.connections)),
             ("sessions", "gauge", "Open sessions.", stats.streams as u64),
             ("generating", "gauge", "Sessions that generate.", get(&self.generating)),
             ("steps_waiting", "gauge", "Steps that wait for a batch.", stats.waiting as u64),

@@ -1,5 +1,6 @@
 //! The options of the program.
 
+use anyhow::{Result, ensure};
 use clap::Parser;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +22,9 @@ pub struct Options {
     /// Threads that compute; by default one for every core.
     #[arg(long)]
     pub workers: Option<usize>,
+    /// Connections that are open at a time, each an open file; others wait. Many systems allow a process 1024 files.
+    #[arg(long, default_value_t = 900)]
+    pub max_connections: usize,
     /// Sessions that are open at a time.
     #[arg(long, default_value_t = 1000)]
     pub max_sessions: usize,
@@ -45,12 +49,36 @@ pub struct Options {
     /// A client that takes nothing for so long loses its generation; the session stays.
     #[arg(long, default_value = "10", value_parser = seconds)]
     pub stall_seconds: Duration,
-    /// A request that has not come whole after this time is refused.
+    /// The head of a request must come within this time, and then its body.
     #[arg(long, default_value = "10", value_parser = seconds)]
     pub body_seconds: Duration,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// The most of what can be counted.
+const MOST: usize = 1_000_000;
+
+impl Options {
+    /// Checks the limits.
+    pub(crate) fn check(&self) -> Result<()> {
+        for (name, value) in [
+            ("max-connections", self.max_connections),
+            ("max-sessions", self.max_sessions),
+            ("max-generations", self.max_generations),
+            ("max-batch", self.max_batch),
+            ("max-length", self.max_length),
+        ] {
+            ensure!((1..=MOST).contains(&value), "--{name} must be 1 to {MOST}, got {value}");
+        }
+        Ok(())
+    }
+
+    /// Bytes of a request's body, and of a WebSocket's message: a character takes at most 12 bytes in JSON.
+    pub(crate) fn max_bytes(&self) -> usize {
+        12 * self.max_length + 4096
+    }
+}
+
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.001..1e9).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "seconds, at least 0.001".into())
 }

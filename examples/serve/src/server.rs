@@ -1,21 +1,21 @@
 //! The server from its start to its end.
 
+use crate::connections;
 use crate::engine::Engine;
-use crate::http;
-use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::session::{Stage, ended};
 use crate::sessions::Sessions;
 use crate::store::Store;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-/// How long connections may take to end.
+/// How long connections and generations may take to end.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A server that listens.
@@ -28,8 +28,9 @@ impl Server {
     /// Loads the model, restores the saved sessions and listens.
     ///
     /// # Errors
-    /// The model or the directory cannot be read, or the address is in use.
+    /// An option is out of its range, the model or the directory cannot be read, or the address is in use.
     pub async fn start(options: Options) -> Result<Self> {
+        options.check()?;
         let engine = {
             let options = options.clone();
             tokio::task::spawn_blocking(move || Engine::start(&options)).await??
@@ -37,14 +38,7 @@ impl Server {
         let store = Store::open(&options.sessions, engine.model, engine.vocabulary.len())?;
         let listener = TcpListener::bind(options.listen);
         let listener = listener.await.with_context(|| options.listen.to_string())?;
-        let stage = Stage {
-            engine,
-            metrics: Metrics::default(),
-            places: Arc::new(Semaphore::new(options.max_generations)),
-            options,
-            ending: watch::Sender::new(false),
-        };
-        let sessions = Sessions::restore(Arc::new(stage), store).await?;
+        let sessions = Sessions::restore(Arc::new(Stage::new(engine, options)), store).await?;
         Ok(Server { sessions, listener })
     }
 
@@ -59,38 +53,41 @@ impl Server {
     /// Serves until `end` returns; then generations stop after their current symbol, and all sessions are saved.
     ///
     /// # Errors
-    /// A session could not be saved, or the system does not accept connections any more.
+    /// A session could not be saved.
     pub async fn run(self, end: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         let Server { sessions, listener } = self;
         let stage = sessions.stage.clone();
         let keeper = tokio::spawn(keep(sessions.clone()));
-        let mut over = stage.ending.subscribe();
-        let ending = {
-            let stage = stage.clone();
-            async move {
-                end.await;
-                stage.ending.send_replace(true);
-            }
+        let end = async {
+            end.await;
+            stage.ending.send_replace(true);
         };
-        let serve = axum::serve(listener, http::routes(sessions.clone())).with_graceful_shutdown(ending);
-        let served = tokio::select! {
-            served = async { serve.await } => served,
-            // A connection that does not end must not keep the sessions from being saved.
-            () = async {
-                ended(&mut over).await;
-                tokio::time::sleep(GRACE).await;
-            } => Ok(()),
-        };
-        keeper.await?;
-        let failed = sessions.save().await;
-        let finished = tokio::task::spawn_blocking(move || stage.engine.batcher.finish()).await?;
-        served?;
-        finished?;
-        if failed > 0 {
-            bail!("{failed} sessions could not be saved");
-        }
+        tokio::join!(connections::accept(listener, sessions.clone()), end);
+        // A connection that does not end must not keep the sessions from being saved.
+        let _all_ended = timeout(GRACE, quiet(&stage)).await.is_ok();
+        let saved = last_save(sessions, keeper).await;
+        tokio::task::spawn_blocking(move || stage.engine.batcher.finish()).await??;
+        saved?;
         Ok(())
     }
+}
+
+/// Returns when all connections and generations have ended.
+async fn quiet(stage: &Stage) {
+    let options = &stage.options;
+    let all = [(&stage.connections, options.max_connections), (&stage.places, options.max_generations)];
+    for (places, count) in all {
+        // `Options::check` has limited the number. Nobody closes the semaphores.
+        let _all_free = places.acquire_many(count as u32).await.is_ok();
+    }
+}
+
+/// Saves after the save that may be under way.
+async fn last_save(sessions: Arc<Sessions>, keeper: JoinHandle<()>) -> Result<()> {
+    keeper.await?;
+    let failed = sessions.save().await;
+    ensure!(failed == 0, "{failed} sessions could not be saved");
+    Ok(())
 }
 
 /// Saves and closes sessions from time to time, until the server ends.

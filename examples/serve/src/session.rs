@@ -130,6 +130,8 @@ pub(crate) struct Stage {
     pub(crate) engine: Engine,
     pub(crate) metrics: Metrics,
     pub(crate) options: Options,
+    /// Places for connections.
+    pub(crate) connections: Arc<Semaphore>,
     /// Places for generations.
     pub(crate) places: Arc<Semaphore>,
     /// True when the server ends.
@@ -143,6 +145,17 @@ pub(crate) async fn ended(ending: &mut watch::Receiver<bool>) {
 }
 
 impl Stage {
+    pub(crate) fn new(engine: Engine, options: Options) -> Self {
+        Stage {
+            engine,
+            metrics: Metrics::default(),
+            connections: Arc::new(Semaphore::new(options.max_connections)),
+            places: Arc::new(Semaphore::new(options.max_generations)),
+            options,
+            ending: watch::Sender::new(false),
+        }
+    }
+
     /// Checks a request and takes a place for it.
     pub(crate) fn admit(&self, session: &Arc<Session>, request: &Generate) -> Result<Generation, Refused> {
         if *self.ending.borrow() {

@@ -18,6 +18,7 @@ pub(crate) async fn stage_with(test: &str, change: impl FnOnce(&mut Options)) ->
         sessions: folder.clone(),
         listen: "127.0.0.1:0".parse().unwrap(),
         workers: Some(1),
+        max_connections: 4,
         max_sessions: 4,
         max_generations: 4,
         max_batch: 4,
@@ -32,10 +33,7 @@ pub(crate) async fn stage_with(test: &str, change: impl FnOnce(&mut Options)) ->
     let engine = Engine::start(&options).unwrap();
     std::fs::remove_dir_all(folder).unwrap();
     let stream = engine.batcher.open().unwrap().await.unwrap();
-    let places = Arc::new(Semaphore::new(options.max_generations));
-    let ending = watch::Sender::new(false);
-    let stage = Stage { engine, metrics: Metrics::default(), places, options, ending };
-    (Arc::new(stage), Session::new("a".into(), stream, 1, Progress::default()))
+    (Arc::new(Stage::new(engine, options)), Session::new("a".into(), stream, 1, Progress::default()))
 }
 
 fn request(length: usize) -> Generate {

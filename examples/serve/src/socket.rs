@@ -2,12 +2,13 @@
 //! server sends `{"text": ".."}` for every symbol, then `{"done": "length"}` (or `time`, `stopped`), or `{"error": "..",
 //! "status": 429}`.
 
+use crate::connections::Place;
 use crate::http::{AHEAD, App};
 use crate::refused::Refused;
 use crate::session::{Generate, Piece, Session, ended};
 use crate::sessions::Sessions;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -29,6 +30,7 @@ enum Asked {
 pub(crate) async fn upgrade(
     State(sessions): App,
     Path(name): Path<String>,
+    Extension(place): Extension<Arc<Place>>,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Refused> {
     let session = sessions.find(&name)?;
@@ -36,7 +38,7 @@ pub(crate) async fn upgrade(
     let most = 12 * sessions.stage.options.max_length + 4096;
     Ok(upgrade.max_message_size(most).on_upgrade(move |socket| {
         let ending = sessions.stage.ending.subscribe();
-        Talk { sessions, session, socket }.run(ending)
+        Talk { sessions, session, socket, _place: place }.run(ending)
     }))
 }
 
@@ -45,6 +47,7 @@ struct Talk {
     sessions: Arc<Sessions>,
     session: Arc<Session>,
     socket: WebSocket,
+    _place: Arc<Place>,
 }
 
 impl Talk {

@@ -1,5 +1,7 @@
 //! The server, by its interface: texts against those of the model itself, refusals, clients that leave, and servers that end.
 
+#[path = "serve/connections.rs"]
+mod connections;
 #[path = "../../char_lm/model.rs"]
 #[allow(dead_code, reason = "only a part is needed")]
 mod model;
@@ -134,28 +136,6 @@ async fn requests_that_make_no_sense_are_refused_and_change_nothing() {
     }
     let second = socket.generate(&request("", 10)).await.unwrap();
     assert_eq!(first + &second, reference(&server.model(), 3, "dog", 20));
-    server.stop().await;
-}
-
-/// A request whose body never comes does not wait for ever.
-#[tokio::test(flavor = "multi_thread")]
-async fn requests_that_do_not_come_end() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let server = Running::start("slow", |options| {
-        options.body_seconds = Duration::from_millis(200);
-        options.generation_seconds = Duration::from_millis(200);
-    })
-    .await;
-    let session = server.client.open(3).await.unwrap();
-    let mut stream = tokio::net::TcpStream::connect(server.client.address()).await.unwrap();
-    let head = format!(
-        "POST /sessions/{session}/generate HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{{"
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = [0; 12];
-    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_exact(&mut answer)).await;
-    read.expect("an answer").unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 408");
     server.stop().await;
 }
 

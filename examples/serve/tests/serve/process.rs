@@ -21,7 +21,20 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(folder: &Path, options: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_serve"))
+        Self::start_as(Command::new(env!("CARGO_BIN_EXE_serve")), folder, options)
+    }
+
+    /// One that may have so many files open.
+    #[cfg(unix)]
+    pub(crate) fn start_with_files(files: usize, folder: &Path) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]);
+        shell.arg(env!("CARGO_BIN_EXE_serve"));
+        Self::start_as(shell, folder, &[])
+    }
+
+    fn start_as(mut command: Command, folder: &Path, options: &[&str]) -> Self {
+        let mut child = command
             .arg("--model")
             .arg(folder.join("model.safetensors"))
             .arg("--sessions")

@@ -29,6 +29,7 @@ impl Running {
             sessions: folder.join("sessions"),
             listen: "127.0.0.1:0".parse().unwrap(),
             workers: Some(2),
+            max_connections: 200,
             max_sessions: 100,
             max_generations: 50,
             max_batch: 16,
