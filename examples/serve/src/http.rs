@@ -12,6 +12,7 @@
 //! Errors are `{"error": ".."}`: 404 no such session, 409 it generates already, 413 and 422 a request that is too long or makes
 //! no sense, 429 too many sessions or generations, 503 the server ends.
 
+use crate::object::Object;
 use crate::options::Options;
 use crate::refused::Refused;
 use crate::session::{Generate, Piece};
@@ -19,7 +20,8 @@ use crate::sessions::Sessions;
 use crate::socket;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
@@ -39,6 +41,18 @@ pub(crate) const AHEAD: usize = 64;
 
 pub(crate) type App = State<Arc<Sessions>>;
 
+/// The name in an address. One that is no text is that of no session.
+pub(crate) struct Name(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let name = Path::from_request_parts(parts, state).await;
+        name.map(|Path(name)| Name(name)).map_err(|_| Refused::unknown())
+    }
+}
+
 pub(crate) fn routes(sessions: Arc<Sessions>) -> Router {
     Router::new()
         .route("/", get(|| async { Html(include_str!("page.html")) }))
@@ -50,6 +64,9 @@ pub(crate) fn routes(sessions: Arc<Sessions>) -> Router {
         .route("/sessions/{name}/generate", post(generate))
         .route("/sessions/{name}/socket", get(socket::upgrade))
         .fallback(|| async { Refused::new(StatusCode::NOT_FOUND, "no such page") })
+        .method_not_allowed_fallback(|| async {
+            Refused::new(StatusCode::METHOD_NOT_ALLOWED, "no such method of this page")
+        })
         // `whole` has its own limit.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(sessions.clone(), received))
@@ -97,31 +114,31 @@ struct Open {
 }
 
 async fn open(State(sessions): App, bytes: Bytes) -> Result<(StatusCode, Json<Value>), Refused> {
-    let open: Open = match bytes.is_empty() {
-        true => Open::default(),
+    let Object(open) = match bytes.is_empty() {
+        true => Object(Open::default()),
         false => serde_json::from_slice(&bytes).map_err(Refused::invalid)?,
     };
     let session = sessions.open(open.seed).await?;
     Ok((StatusCode::CREATED, Json(json!({ "session": session.name }))))
 }
 
-async fn close(State(sessions): App, Path(name): Path<String>) -> Result<StatusCode, Refused> {
+async fn close(State(sessions): App, Name(name): Name) -> Result<StatusCode, Refused> {
     sessions.close(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn reset(State(sessions): App, Path(name): Path<String>) -> Result<StatusCode, Refused> {
+async fn reset(State(sessions): App, Name(name): Name) -> Result<StatusCode, Refused> {
     sessions.reset(sessions.find(&name)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn generate(
     State(sessions): App,
-    Path(name): Path<String>,
-    request: Result<Json<Generate>, JsonRejection>,
+    Name(name): Name,
+    request: Result<Json<Object<Generate>>, JsonRejection>,
 ) -> Result<Response, Refused> {
     let session = sessions.find(&name)?;
-    let Json(request) = request?;
+    let Json(Object(request)) = request?;
     let generation = sessions.stage.admit(&session, &request)?;
     let (out, mut pieces) = mpsc::channel(AHEAD);
     let stage = sessions.stage.clone();

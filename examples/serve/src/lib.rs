@@ -8,7 +8,7 @@
 //! | `sessions.rs`, `session.rs` | the sessions; one session and its generations |
 //! | `store.rs` | sessions as files |
 //! | `server.rs`, `connections.rs`, `taken.rs` | the server from start to end; its connections; clients that take nothing |
-//! | `http.rs`, `socket.rs` | the interface |
+//! | `http.rs`, `socket.rs`, `object.rs` | the interface; requests as JSON |
 //! | `refused.rs`, `metrics.rs` | errors as responses; counts for Prometheus |
 //! | `client.rs` | what the tests and `load` talk to the server with |
 
@@ -17,6 +17,7 @@ mod connections;
 mod engine;
 mod http;
 mod metrics;
+mod object;
 mod options;
 mod refused;
 mod server;

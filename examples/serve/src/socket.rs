@@ -3,12 +3,12 @@
 //! "status": 429}`.
 
 use crate::connections::Place;
-use crate::http::{AHEAD, App};
+use crate::http::{AHEAD, App, Name};
 use crate::refused::Refused;
 use crate::session::{Generate, Piece, Session, ended};
 use crate::sessions::Sessions;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ enum Asked {
 
 pub(crate) async fn upgrade(
     State(sessions): App,
-    Path(name): Path<String>,
+    Name(name): Name,
     Extension(place): Extension<Arc<Place>>,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Refused> {

@@ -94,6 +94,7 @@ async fn requests_that_make_no_sense_are_refused_and_change_nothing() {
     for (body, status, part) in [
         ("{", 400, "EOF"),
         ("7", 422, "invalid type: integer `7`"),
+        ("[]", 422, "invalid type: sequence, expected an object"),
         ("{\"lenght\": 3}", 422, "unknown field `lenght`"),
         ("{\"length\": -1}", 422, "invalid value"),
         ("{\"length\": 0}", 422, "length must be 1 to 5000, got 0"),
@@ -115,14 +116,18 @@ async fn requests_that_make_no_sense_are_refused_and_change_nothing() {
         (Method::POST, "/sessions/00/generate", 404),
         (Method::DELETE, "/sessions/..%2f..%2fmodel", 404),
         (Method::POST, "/sessions/00/reset", 404),
+        (Method::POST, "/sessions/%ff/reset", 404),
         (Method::GET, "/sessions/00/socket", 404),
         (Method::GET, "/nothing", 404),
         (Method::GET, "/sessions", 405),
     ] {
         let answer = server.client.ask(method, path, "{}").await.unwrap();
         assert_eq!(answer.status, status, "{path}: {answer:?}");
+        let value: Value = serde_json::from_str(&answer.text).unwrap();
+        assert!(value["error"].is_string(), "{path}: {answer:?}");
     }
     assert_eq!(server.post("/sessions", "{\"seed\": \"x\"}").await.status, 422);
+    assert_eq!(server.post("/sessions", "[1]").await.status, 422);
     assert_eq!(server.post("/sessions", &"x".repeat(100_000)).await.status, 413);
     let mut socket = server.client.connect(&session).await.unwrap();
     for (message, part) in [
