@@ -9,8 +9,11 @@
 //! | `DELETE /sessions/NAME` | 204 |
 //! | `GET /metrics`, `/health`, `/` | counts for Prometheus; `ok`; a page to try it |
 //!
-//! Errors are `{"error": ".."}`: 404 no such session, 409 it generates already, 413 and 422 a request that is too long or makes
-//! no sense, 429 too many sessions or generations, 503 the server ends.
+//! Errors are `{"error": ".."}`: 404 no such session, 408 the body did not come, 409 it generates already, 413 and 422 a
+//! request that is too long or makes no sense, 429 too many sessions, generations or WebSockets, 503 the server ends.
+//!
+//! A text has a mark of its end, the last chunk of the body, only where it has all its symbols. Where the time was over, the
+//! server ends or the client took nothing for too long, the connection ends without it.
 
 use crate::object::Object;
 use crate::options::Options;
@@ -27,10 +30,11 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::io;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -147,18 +151,54 @@ async fn generate(
     // What fails at once has a status of its own.
     let first = match pieces.recv().await {
         Some(Piece::Failed(refused)) => return Err(refused),
+        Some(Piece::Done("stopped")) | None => return Err(Refused::ending()),
         Some(piece) => piece,
-        None => return Err(Refused::ending()),
     };
-    let rest = tokio_stream::once(first).chain(ReceiverStream::new(pieces));
-    // A text that breaks off ends the connection without the mark of its end, so that the client knows.
-    let body = rest.filter_map(|piece| async move {
-        match piece {
-            Piece::Text(text) => Some(Ok(Bytes::from(text))),
-            Piece::Done("stopped") => Some(Err(std::io::Error::other("stopped"))),
-            Piece::Done(_) => None,
-            Piece::Failed(refused) => Some(Err(std::io::Error::other(refused.message))),
+    let all = tokio_stream::once(first).chain(ReceiverStream::new(pieces));
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(text(all))).into_response())
+}
+
+/// The text of a generation. An error ends the connection without the mark of the text's end, so that the client knows.
+fn text(pieces: impl Stream<Item = Piece>) -> impl Stream<Item = io::Result<Bytes>> {
+    // A generation whose client took nothing has no last piece.
+    let pieces = pieces.chain(tokio_stream::once(Piece::Done("stopped")));
+    pieces.scan(false, |over, piece| {
+        let before = std::mem::replace(over, !matches!(piece, Piece::Text(_)));
+        async move {
+            let problem = match piece {
+                _ if before => return None,
+                Piece::Text(text) => return Some(Ok(Bytes::from(text))),
+                Piece::Done("length") => return None,
+                Piece::Done(reason) => reason.to_string(),
+                Piece::Failed(refused) => refused.message,
+            };
+            // An error discards what the connection has not written yet. It writes when the text is not ready.
+            tokio::task::yield_now().await;
+            Some(Err(io::Error::other(problem)))
         }
-    });
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(body)).into_response())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only a text with all its symbols ends without an error.
+    #[tokio::test]
+    async fn a_text_without_its_last_piece_is_no_whole_text() {
+        let piece = |text: &str| Piece::Text(text.into());
+        for (last, whole) in [
+            (Some(Piece::Done("length")), true),
+            (Some(Piece::Done("time")), false),
+            (Some(Piece::Done("stopped")), false),
+            (Some(Piece::Failed(Refused::unknown())), false),
+            (None, false),
+        ] {
+            let pieces = [piece("a"), piece("b")].into_iter().chain(last.clone());
+            let sent: Vec<_> = text(futures_util::stream::iter(pieces)).collect().await;
+            let texts: Vec<_> = sent.iter().flatten().collect();
+            assert_eq!(texts, ["a", "b"]);
+            assert_eq!(sent.iter().filter(|piece| piece.is_err()).count(), usize::from(!whole), "{last:?}");
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! Connections: too many, too slow, and those that take nothing.
 
-use crate::TEXT;
 use crate::process::{Process, temporary};
 use crate::running::Running;
+use crate::{TEXT, reference, request};
+use http_body_util::BodyExt;
 use hyper::Method;
 use rnn_serve::write_untrained;
 use std::time::Duration;
@@ -86,6 +87,35 @@ async fn connections_of_clients_that_take_nothing_end() {
         async { stream.write_all(pages.as_bytes()).await.is_ok() && stream.readable().await.is_ok() };
     timeout(LONG, asking).await.expect("an answer");
     server.wait_for("serve_connections", 1.0).await;
+    server.stop().await;
+}
+
+/// A text that the time limit has cut is not taken for a whole one, and what was drawn of it arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_without_its_end_is_known() {
+    let server = Running::start("cut", |options| {
+        options.max_length = 1_000_000;
+        options.generation_seconds = Duration::from_millis(200);
+    })
+    .await;
+    let session = server.client.open(7).await.unwrap();
+    let path = format!("/sessions/{session}/generate");
+    let body = request("", 1_000_000).to_string();
+    let mut response = server.client.send(Method::POST, &path, &body).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let mut text = Vec::new();
+    let cut = loop {
+        match response.frame().await {
+            Some(Ok(frame)) => text.extend_from_slice(&frame.into_data().unwrap()),
+            Some(Err(_)) => break true,
+            None => break false,
+        }
+    };
+    assert!(cut, "the text looks whole");
+    let drawn = server.metric("serve_symbol_seconds_count").await as usize;
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(text.chars().count(), drawn);
+    assert_eq!(text, reference(&server.model(), 7, "", drawn));
     server.stop().await;
 }
 
