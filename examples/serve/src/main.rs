@@ -8,29 +8,63 @@
 use anyhow::Result;
 use clap::Parser;
 use rnn_serve::{Options, Server};
-use std::io::Write;
+use std::io::{self, Write};
 
-#[tokio::main(flavor = "multi_thread")]
-async fn main() -> Result<()> {
-    let server = Server::start(Options::parse()).await?;
-    println!("listening on http://{}", server.address()?);
-    std::io::stdout().flush()?;
-    server.run(asked_to_end()).await
+fn main() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(serve());
+    // What was given up must not keep the process: a disk that does not answer, a thread that computes for ever.
+    runtime.shutdown_background();
+    served
 }
 
-/// Returns at Ctrl-C, or when the system asks the process to end.
-async fn asked_to_end() {
-    let ctrl_c = tokio::signal::ctrl_c();
+async fn serve() -> Result<()> {
+    let server = Server::start(Options::parse()).await?;
+    println!("listening on http://{}", server.address()?);
+    io::stdout().flush()?;
+    let mut asked = Asked::new()?;
+    let end = async move {
+        asked.wait().await;
+        tokio::spawn(async move {
+            asked.wait().await;
+            eprintln!("asked to end a second time: sessions may not be saved");
+            std::process::exit(1);
+        });
+    };
+    server.run(end).await
+}
+
+/// Ctrl-C, and the system that asks the process to end.
+struct Asked {
     #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+    signals: [tokio::signal::unix::Signal; 2],
+    #[cfg(windows)]
+    ctrl_c: tokio::signal::windows::CtrlC,
+}
+
+#[cfg(unix)]
+impl Asked {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Asked { signals: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?] })
+    }
+
+    async fn wait(&mut self) {
+        let [interrupt, terminate] = &mut self.signals;
         tokio::select! {
-            _ = ctrl_c => {}
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        return;
     }
-    // An error means that no signal can be waited for; the process then ends as the system ends it.
-    if ctrl_c.await.is_err() {
-        std::future::pending::<()>().await;
+}
+
+#[cfg(windows)]
+impl Asked {
+    fn new() -> io::Result<Self> {
+        Ok(Asked { ctrl_c: tokio::signal::windows::ctrl_c()? })
+    }
+
+    async fn wait(&mut self) {
+        self.ctrl_c.recv().await;
     }
 }

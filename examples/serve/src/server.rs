@@ -18,6 +18,12 @@ use tokio::time::timeout;
 /// How long connections and generations may take to end.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long the last save may take.
+const SAVE: Duration = Duration::from_secs(60);
+
+/// How long the threads that compute may take to end, when nobody waits for them any more.
+const FINISH: Duration = Duration::from_secs(10);
+
 /// A server that listens.
 pub struct Server {
     sessions: Arc<Sessions>,
@@ -53,7 +59,7 @@ impl Server {
     /// Serves until `end` returns; then generations stop after their current symbol, and all sessions are saved.
     ///
     /// # Errors
-    /// A session could not be saved.
+    /// A session could not be saved, or the disk or the threads that compute take too long.
     pub async fn run(self, end: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         let Server { sessions, listener } = self;
         let stage = sessions.stage.clone();
@@ -65,9 +71,11 @@ impl Server {
         tokio::join!(connections::accept(listener, sessions.clone()), end);
         // A connection that does not end must not keep the sessions from being saved.
         let _all_ended = timeout(GRACE, quiet(&stage)).await.is_ok();
-        let saved = last_save(sessions, keeper).await;
-        tokio::task::spawn_blocking(move || stage.engine.batcher.finish()).await??;
-        saved?;
+        let saved = timeout(SAVE, last_save(sessions, keeper)).await;
+        let finish = tokio::task::spawn_blocking(move || stage.engine.batcher.finish());
+        let finished = timeout(FINISH, finish).await;
+        saved.with_context(|| format!("sessions are not saved after {SAVE:?}"))??;
+        finished.with_context(|| format!("threads still compute after {FINISH:?}"))???;
         Ok(())
     }
 }

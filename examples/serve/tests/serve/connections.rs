@@ -137,3 +137,24 @@ async fn a_server_without_files_recovers() {
     let answer = timeout(LONG, client.ask(Method::GET, "/health", "")).await.expect("an answer").unwrap();
     assert_eq!(answer.text, "ok");
 }
+
+/// Who asks a second time does not wait for a connection that does not end.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg(unix)]
+async fn a_second_request_to_end_is_obeyed_at_once() {
+    let folder = temporary("twice");
+    write_untrained(&folder.join("model.safetensors"), TEXT, 24).unwrap();
+    let mut process = Process::start(&folder, &["--body-seconds", "3600"]);
+    let address = process.client().address().to_string();
+    let _stream = sent(&address, "POST /sessions HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\n\r\n{").await;
+    process.client().ask(Method::GET, "/health", "").await.unwrap();
+    let start = std::time::Instant::now();
+    process.ask_to_end();
+    while TcpStream::connect(&address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    process.ask_to_end();
+    let ended = tokio::task::spawn_blocking(move || process.ended()).await.unwrap();
+    assert_eq!(ended.code(), Some(1));
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+}
