@@ -133,6 +133,27 @@ impl Socket {
         Ok(None)
     }
 
+    /// Reads until the server closes the connection; returns the code that says why.
+    ///
+    /// # Errors
+    /// The connection breaks off.
+    pub async fn closed(&mut self) -> Result<u16> {
+        while let Some(message) = self.0.next().await {
+            if let Message::Close(Some(frame)) = message? {
+                return Ok(frame.code.into());
+            }
+        }
+        bail!("the connection has ended without a reason")
+    }
+
+    /// Sends a ping, or bytes that are no text.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn send_raw(&mut self, message: Message) -> Result<()> {
+        Ok(self.0.send(message).await?)
+    }
+
     /// Sends a request; returns the text when it is complete.
     ///
     /// # Errors

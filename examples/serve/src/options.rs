@@ -40,7 +40,7 @@ pub struct Options {
     /// Sessions that have changed are saved this often.
     #[arg(long, default_value = "10", value_parser = seconds)]
     pub save_seconds: Duration,
-    /// Sessions that nobody uses for so long are closed.
+    /// Sessions that nobody uses for so long are closed, and so are WebSockets without a request.
     #[arg(long, default_value = "3600", value_parser = seconds)]
     pub idle_seconds: Duration,
     /// A generation ends after this time.

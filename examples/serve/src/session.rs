@@ -7,11 +7,14 @@ use crate::refused::Refused;
 use rnn_api::StreamId;
 use rnn_api::prelude::*;
 use serde::Deserialize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant as Deadline, timeout};
+
+/// WebSockets of a session at a time. A page that is loaded anew opens one before its old one is gone.
+pub(crate) const SOCKETS: usize = 4;
 
 /// A stream of text. The state of the network is in the batcher.
 pub(crate) struct Session {
@@ -22,6 +25,8 @@ pub(crate) struct Session {
     pub(crate) progress: tokio::sync::Mutex<Progress>,
     /// One generation at a time.
     pub(crate) turn: Arc<Semaphore>,
+    /// Places for WebSockets.
+    pub(crate) sockets: Arc<Semaphore>,
     used: Mutex<Instant>,
 }
 
@@ -100,6 +105,8 @@ pub(crate) struct Generation {
     prompt: Vec<u32>,
     length: usize,
     sampling: Sampling,
+    /// Set by a client that wants no more.
+    pub(crate) stop: Arc<AtomicBool>,
     _turn: OwnedSemaphorePermit,
     _place: OwnedSemaphorePermit,
 }
@@ -112,6 +119,7 @@ impl Session {
             seed,
             progress: tokio::sync::Mutex::new(progress),
             turn: Arc::new(Semaphore::new(1)),
+            sockets: Arc::new(Semaphore::new(SOCKETS)),
             used: Mutex::new(Instant::now()),
         })
     }
@@ -172,9 +180,9 @@ impl Stage {
             Refused::busy(format!("{} sessions are generating, as many as may", self.options.max_generations))
         })?;
         session.touch();
-        let session = session.clone();
+        let (session, stop) = (session.clone(), Arc::default());
         let length = request.length;
-        Ok(Generation { session, prompt, length, sampling, _turn: turn, _place: place })
+        Ok(Generation { session, prompt, length, sampling, stop, _turn: turn, _place: place })
     }
 
     /// The symbols of the prompt of a request that is not too long.
@@ -218,10 +226,11 @@ impl Stage {
         let mut prompt = generation.prompt.iter().copied().peekable();
         let mut drawn = 0;
         while drawn < generation.length {
-            if *self.ending.borrow() || out.is_closed() {
-                if out.is_closed() {
-                    count(&self.metrics.disconnected);
-                }
+            if *self.ending.borrow() || generation.stop.load(Ordering::Relaxed) {
+                return Ok("stopped");
+            }
+            if out.is_closed() {
+                count(&self.metrics.disconnected);
                 return Ok("stopped");
             }
             if Deadline::now() >= end {

@@ -84,6 +84,25 @@ async fn what_is_closed_or_ending_generates_no_more() {
     assert_eq!(Refused::from(late.unwrap_err()).status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
+/// A client that says stop has not gone away.
+#[tokio::test]
+async fn a_client_that_stops_is_not_counted_as_gone() {
+    let (stage, session) = stage("stop").await;
+    for (stop, gone) in [(true, 0), (false, 1)] {
+        let (out, mut pieces) = mpsc::channel(3);
+        let generation = stage.admit(&session, &request(50)).unwrap();
+        if stop {
+            generation.stop.store(true, Ordering::Relaxed);
+        } else {
+            pieces.close();
+        }
+        stage.generate(generation, out).await;
+        assert_eq!(matches!(pieces.recv().await, Some(Piece::Done("stopped"))), stop);
+        assert_eq!(stage.metrics.disconnected.load(Ordering::Relaxed), gone);
+    }
+    assert_eq!(session.progress.lock().await.drawn, 0);
+}
+
 /// Threads that draw take subnormal numbers as 0: what passes the check here must pass it there.
 #[tokio::test]
 async fn settings_that_become_zero_where_they_are_used_are_refused() {

@@ -9,6 +9,8 @@ mod model;
 mod process;
 #[path = "serve/running.rs"]
 mod running;
+#[path = "serve/sockets.rs"]
+mod sockets;
 
 use hyper::Method;
 use model::CharLm;
@@ -134,6 +136,9 @@ async fn requests_that_make_no_sense_are_refused_and_change_nothing() {
         ("nonsense", "expected"),
         ("{\"lenght\": 3}", "unknown field `lenght`"),
         ("{\"top_p\": 7}", "top_p must be"),
+        ("{\"stop\": false}", "stop must be true"),
+        ("[true]", "invalid type: sequence, expected an object"),
+        ("{\"stop\": true, \"prompt\": \"dog\"}", "unknown field `stop`"),
     ] {
         socket.send(message).await.unwrap();
         let answer = socket.next().await.unwrap().unwrap();
@@ -229,6 +234,7 @@ async fn clients_that_leave_end_their_generation_only() {
     let all = server.metric("serve_symbol_seconds_count").await as usize;
     assert!(all >= drawn + count);
     known(&socket.generate(&request("", 5)).await.unwrap(), all);
+    assert_eq!(server.metric("serve_disconnected_total").await, 1.0, "only one has left");
     server.stop().await;
 }
 
@@ -336,7 +342,8 @@ async fn killed_servers_go_on_from_the_last_save() {
     }
 }
 
-/// The system asks the process to end while texts are being written: every session is saved behind what its client has read.
+/// The system asks the process to end while texts are being written: every session is saved behind what its client has
+/// read, and every client is told.
 #[tokio::test(flavor = "multi_thread")]
 #[cfg(unix)]
 async fn a_server_that_is_asked_to_end_saves_everything() {
@@ -346,24 +353,28 @@ async fn a_server_that_is_asked_to_end_saves_everything() {
     let mut process = Process::start(&folder, &["--save-seconds", "3600"]);
     let client = process.client();
     let mut sockets = Vec::new();
-    for seed in 0..6 {
+    for seed in 0..12 {
         let session = client.open(seed).await.unwrap();
         let mut socket = client.connect(&session).await.unwrap();
         socket.send(&request("", 100_000).to_string()).await.unwrap();
         socket.next().await.unwrap().unwrap();
-        sockets.push((session, socket));
+        // Each session has a connection that asks for nothing, too.
+        let other = client.connect(&session).await.unwrap();
+        sockets.push((session, socket, other));
     }
     process.ask_to_end();
     let mut read = Vec::new();
-    for (session, mut socket) in sockets {
+    for (session, mut socket, mut other) in sockets {
         let mut count = 1;
-        while let Ok(Some(message)) = socket.next().await {
+        let done = loop {
+            let message = socket.next().await.unwrap().expect("the text has an end");
             if message["text"].is_null() {
-                assert_eq!(message["done"], "stopped");
-                break;
+                break message;
             }
             count += 1;
-        }
+        };
+        assert_eq!(done["done"], "stopped");
+        assert_eq!([socket.closed().await.unwrap(), other.closed().await.unwrap()], [1001; 2]);
         read.push((session, count));
     }
     assert!(process.ended().success());

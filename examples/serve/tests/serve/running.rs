@@ -53,8 +53,13 @@ impl Running {
     }
 
     pub(crate) async fn stop(self) {
+        self.ask_to_end().await.unwrap().unwrap();
+    }
+
+    /// The task ends when the server has ended.
+    pub(crate) fn ask_to_end(self) -> JoinHandle<anyhow::Result<()>> {
         drop(self.end);
-        self.done.await.unwrap().unwrap();
+        self.done
     }
 
     pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
