@@ -160,9 +160,10 @@ fn parse(text: &str) -> Result<BTreeMap<Case, Tuned>, String> {
             // A persistent plan is never measured.
             algorithm: algorithm.parse().ok().filter(|&algorithm| algorithm != Algorithm::Persistent)?,
             fetch,
-            rows: number(rows).filter(|&rows| rows <= 32)?,
-            workgroup: number(workgroup).filter(|&size| size <= 1024)?,
-            split: number(split)?,
+            // Kernels are written for these numbers, and their indices are not checked.
+            rows: number(rows).filter(|&rows| rows <= 32 && rows.is_power_of_two())?,
+            workgroup: number(workgroup).filter(|&size| size <= 1024 && size.is_multiple_of(8))?,
+            split: number(split).filter(|&split| split <= 32 && split.is_power_of_two())?,
             across: number(across)?,
             count: number(count)?,
         };
@@ -255,6 +256,8 @@ mod tests {
             ("sequence", "persistent"),
             (" 16 ", " 0 "),
             (" 16 ", " 33 "),
+            (" 16 ", " 12 "),
+            (" 64 1 1 25 ", " 60 1 1 25 "),
             (" 64 1 1 25 ", " 2048 1 1 25 "),
             (" 64 1 1 25 ", " 64 3 1 25 "),
             (" 64 1 1 25 ", " 64 1 2 25 "),
