@@ -4,7 +4,7 @@ use super::nodes::{float, floats, int, ints, text, texts};
 use super::{Edge, Exporter, RecurrentEdges};
 use crate::error::{Error, Result};
 use rnn_api::nn::{Gru, Lstm, Module, Rnn};
-use rnn_api::{Activation, CellKind, CellSpec, Direction, Merge, StackSpec, Tensor};
+use rnn_api::{Activation, CellKind, CellSpec, Direction, Merge, Regularization, StackSpec, Tensor};
 use std::collections::BTreeMap;
 
 /// The values of a stack's outputs.
@@ -53,8 +53,9 @@ impl Exporter {
         let params: BTreeMap<String, Tensor> =
             layer.named_parameters().into_iter().map(|(name, param)| (name, param.value())).collect();
         if let Some(option) = missing_in_onnx(spec, &params) {
-            return Err(Error::Missing { name: name.to_string(), why: format!("ONNX has no {option}") });
+            return Err(missing(name, option));
         }
+        let operator = Operator::of(&spec.cell).map_err(|option| missing(name, option))?;
         let (mut from, mut hs, mut cs) = (x.name.clone(), Vec::new(), Vec::new());
         for n in 0..spec.num_layers {
             let inputs = self.weights_of(name, spec, &params, n)?;
@@ -65,7 +66,7 @@ impl Exporter {
             // A reader that makes one stack of them names it after the first.
             let node = if n == 0 { name.to_string() } else { format!("{name}_l{n}") };
             let node = if self.has_node(&node) { self.fresh(&node) } else { node };
-            self.named_node(node, op(spec.cell.kind), read, outputs, attributes(&[spec])?);
+            self.named_node(node, operator.name, read, outputs, attributes(&[spec])?);
             from = self.joined(&y);
             hs.push(h);
             cs.push(c);
@@ -97,7 +98,7 @@ impl Exporter {
         params: &BTreeMap<String, Tensor>,
         layer: usize,
     ) -> Result<Vec<String>> {
-        let order = blocks(&spec.cell);
+        let order = Operator::of(&spec.cell).map_err(|option| missing(name, option))?.blocks;
         let directions = spec.num_directions();
         let of = |parameter: &str, order: &[Option<usize>]| -> Result<Vec<f32>> {
             let mut all = Vec::new();
@@ -141,39 +142,101 @@ impl Exporter {
     }
 }
 
-pub(super) fn op(kind: CellKind) -> &'static str {
-    match kind {
-        CellKind::Gru => "GRU",
-        CellKind::Rnn => "RNN",
-        _ => "LSTM",
+/// ONNX's operator for a cell.
+pub(super) struct Operator {
+    pub(super) name: &'static str,
+    /// The gates of this library in ONNX's order of blocks; `None` where a coupled cell has no forget gate.
+    blocks: &'static [Option<usize>],
+    /// In ONNX's order.
+    activations: Vec<Activation>,
+}
+
+impl Operator {
+    /// # Errors
+    /// The name of a cell that ONNX lacks.
+    pub(super) fn of(cell: &CellSpec) -> Result<Self, &'static str> {
+        let &CellSpec {
+            gate_activation: gate,
+            candidate_activation: candidate,
+            output_activation: output,
+            ..
+        } = cell;
+        Ok(match cell.kind {
+            CellKind::Lstm => Operator {
+                name: "LSTM",
+                blocks: match cell.coupled {
+                    true => &[Some(0), Some(2), None, Some(1)],
+                    false => &[Some(0), Some(3), Some(1), Some(2)],
+                },
+                activations: vec![gate, candidate, output],
+            },
+            CellKind::Gru => Operator {
+                name: "GRU",
+                blocks: &[Some(1), Some(0), Some(2)],
+                activations: vec![gate, candidate],
+            },
+            CellKind::Rnn => Operator { name: "RNN", blocks: &[Some(0)], activations: vec![candidate] },
+            CellKind::Mgu => return Err("minimal gated unit"),
+        })
     }
 }
 
-/// The gates of this library in ONNX's order of blocks.
-fn blocks(cell: &CellSpec) -> &'static [Option<usize>] {
-    match cell.kind {
-        CellKind::Gru => &[Some(1), Some(0), Some(2)],
-        CellKind::Rnn => &[Some(0)],
-        _ if cell.coupled => &[Some(0), Some(2), None, Some(1)],
-        _ => &[Some(0), Some(3), Some(1), Some(2)],
-    }
+fn missing(name: &str, option: &str) -> Error {
+    Error::Missing { name: name.to_string(), why: format!("ONNX has no {option}") }
 }
 
-/// An option of the layer that changes its results and that ONNX cannot say.
+/// An option of the layer that changes its results and that ONNX lacks.
 pub(super) fn missing_in_onnx(spec: &StackSpec, params: &BTreeMap<String, Tensor>) -> Option<&'static str> {
-    let cell = &spec.cell;
-    [
-        (cell.kind == CellKind::Mgu, "minimal gated unit"),
-        (spec.proj_size > 0, "projection"),
-        (cell.layer_norm, "layer normalisation within a cell"),
-        (cell.cell_clip.is_some(), "bound of the cell state"),
-        (cell.independent, "independent units"),
-        (spec.regularization.zoneout_h > 0.0 || spec.regularization.zoneout_c > 0.0, "zoneout"),
-        (spec.merge != Merge::Concat, "merged directions"),
+    // Every option by name, so that a new one does not compile before it is written to the file or refused.
+    let &StackSpec {
+        cell,
+        proj_size,
+        merge,
+        regularization,
+        // They are shapes, numbers of nodes, and attributes.
+        input_size: _,
+        hidden_size: _,
+        num_layers: _,
+        direction: _,
+        bias: _,
+        // It acts in training alone.
+        dropout: _,
+    } = spec;
+    let CellSpec {
+        kind: _,
+        layer_norm,
+        cell_clip,
+        independent,
+        // Operators and their attributes have these.
+        gate_activation: _,
+        candidate_activation: _,
+        output_activation: _,
+        peephole: _,
+        coupled: _,
+        reset_after: _,
+        clip: _,
+    } = cell;
+    let Regularization {
+        zoneout_h,
+        zoneout_c,
+        // They act in training alone.
+        input_dropout: _,
+        output_dropout: _,
+        recurrent_dropout: _,
+        candidate_dropout: _,
+        weight_dropout: _,
+    } = regularization;
+    let missing = [
+        (proj_size > 0, "projection"),
+        (layer_norm, "layer normalisation within a cell"),
+        (cell_clip.is_some(), "bound of the cell state"),
+        (independent, "independent units"),
+        (zoneout_h > 0.0 || zoneout_c > 0.0, "zoneout"),
+        (merge != Merge::Concat, "merged directions"),
         (params.keys().any(|name| !name.contains("_l")), "learnt initial state"),
-    ]
-    .into_iter()
-    .find_map(|(has, option)| has.then_some(option))
+    ];
+    let option = missing.into_iter().find_map(|(has, option)| has.then_some(option));
+    Operator::of(&cell).err().or(option)
 }
 
 /// Of one layer, or of two that are the directions of one node.
@@ -181,13 +244,8 @@ pub(super) fn attributes(specs: &[&StackSpec]) -> Result<Vec<super::super::proto
     let [spec, ..] = specs else { return Ok(Vec::new()) };
     let (mut names, mut alphas, mut betas) = (Vec::new(), Vec::new(), Vec::new());
     for spec in specs {
-        let cell = &spec.cell;
-        let own = match cell.kind {
-            CellKind::Gru => vec![cell.gate_activation, cell.candidate_activation],
-            CellKind::Rnn => vec![cell.candidate_activation],
-            _ => vec![cell.gate_activation, cell.candidate_activation, cell.output_activation],
-        };
-        for activation in own.repeat(spec.num_directions()) {
+        let operator = Operator::of(&spec.cell).map_err(|option| missing("activations", option))?;
+        for activation in operator.activations.repeat(spec.num_directions()) {
             let (name, alpha, beta) = named(activation)?;
             names.push(name);
             alphas.extend(alpha);
@@ -238,7 +296,7 @@ fn named(activation: Activation) -> Result<(&'static str, Option<f32>, Option<f3
         Activation::Softplus => ("Softplus", None, None),
         Activation::Affine { alpha, beta } => ("Affine", Some(alpha), Some(beta)),
         other => {
-            return Err(Error::Missing { name: "activations".into(), why: format!("ONNX has no {other:?}") });
+            return Err(missing("activations", &format!("{other:?}")));
         }
     })
 }

@@ -3,7 +3,7 @@
 use super::super::super::proto::DataType;
 use super::super::super::recurrent::OfInputs;
 use super::super::nodes::{int, ints};
-use super::super::stack::{attributes, missing_in_onnx, op};
+use super::super::stack::{Operator, attributes, missing_in_onnx};
 use super::Writer;
 use crate::graph::{Layer, Make, Node, Op, Recurrent, Slot};
 use rnn_api::{Direction, StackSpec, Tensor};
@@ -49,6 +49,7 @@ impl Writer<'_> {
     pub(super) fn recurrent(&mut self, node: &Node, layer: &Arc<Recurrent>) -> Result<(), String> {
         let (spec, params) = joined(layer)?;
         let specs: Vec<&StackSpec> = layer.passes.iter().map(Layer::spec).collect();
+        let operator = Operator::of(&spec.cell)?;
         let attributes = attributes(&specs).map_err(|error| error.to_string())?;
         let weights = self.weights(&node.name, layer, &spec, &params)?;
         let lengths = self.lengths(node, 1);
@@ -80,7 +81,7 @@ impl Writer<'_> {
             let title = self.layer_title(name);
             let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
             let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
-            self.node_of(title, op(spec.cell.kind), &inputs, &names, attributes.clone());
+            self.node_of(title, operator.name, &inputs, &names, attributes.clone());
             made.iter_mut().zip(outputs).for_each(|(all, own)| all.push(own));
         }
         for (n, (made, wanted)) in made.iter().zip(&wanted).enumerate() {
