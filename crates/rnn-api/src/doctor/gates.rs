@@ -212,16 +212,10 @@ fn range_of(cell: &CellSpec, name: &str) -> Option<[f64; 2]> {
 
 /// See [`LayerGates::time_constants`].
 fn time_constants(cell: &CellSpec, gates: &[GateSummary]) -> Vec<f64> {
-    // The gate, and whether it is the share that is forgotten.
-    let (name, forgets) = match cell.kind {
-        CellKind::Lstm if cell.coupled => ("i", true),
-        CellKind::Lstm => ("f", false),
-        CellKind::Gru => ("z", false),
-        CellKind::Mgu => ("f", true),
-        CellKind::Rnn => return Vec::new(),
-    };
+    let Some(keep) = cell.keep_gate() else { return Vec::new() };
+    let name = cell.gate_names()[keep.block];
     let units = gates.iter().find(|gate| gate.name == name).map_or(&[][..], |gate| &gate.units);
-    let lost = |mean: f64| if forgets { mean } else { 1.0 - mean };
+    let lost = |mean: f64| if keep.inverted { mean } else { 1.0 - mean };
     // A gate that is open to the last bit would give infinity, which JSON cannot hold.
     units.iter().map(|unit| 1.0 / lost(unit.mean).max(1e-9)).collect()
 }

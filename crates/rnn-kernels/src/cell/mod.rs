@@ -141,12 +141,17 @@ impl CellSpec {
 
     /// G: number of blocks of H rows in the weights.
     pub const fn gates(&self) -> usize {
+        self.gate_names().len()
+    }
+
+    /// The gate that decides which share of its state a unit keeps from one step to the next; `None` without gates. The
+    /// state is c in a cell that has it, else h.
+    pub const fn keep_gate(&self) -> Option<KeepGate> {
         match self.kind {
-            CellKind::Lstm if self.coupled => 3,
-            CellKind::Lstm => 4,
-            CellKind::Gru => 3,
-            CellKind::Mgu => 2,
-            CellKind::Rnn => 1,
+            CellKind::Lstm if self.coupled => Some(KeepGate { block: 0, inverted: true }),
+            CellKind::Lstm | CellKind::Gru => Some(KeepGate { block: 1, inverted: false }),
+            CellKind::Mgu => Some(KeepGate { block: 0, inverted: true }),
+            CellKind::Rnn => None,
         }
     }
 
@@ -192,6 +197,22 @@ impl CellSpec {
                 (self.layer_norm && self.independent)
                     .then(|| Problem::new("layer_norm", "a recurrent product", "independent = true"))
             })
+    }
+}
+
+/// See [`CellSpec::keep_gate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepGate {
+    /// Its block of H rows in the weights.
+    pub block: usize,
+    /// Whether the share is 1 minus the gate.
+    pub inverted: bool,
+}
+
+impl KeepGate {
+    /// The share that is kept, from the gate's value.
+    pub fn share(self, gate: f64) -> f64 {
+        if self.inverted { 1.0 - gate } else { gate }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::ops::gemm::matmul;
 use rnn_base::args::layer::{Dims, SavedLayer};
 use rnn_base::args::recurrence::Noise;
 use rnn_base::error::{Error, Result};
-use rnn_kernels::cell::{CellKind, Parameter, StackSpec};
+use rnn_kernels::cell::{CellKind, CellSpec, Parameter, StackSpec};
 
 const OP: &str = "rnn::flow";
 
@@ -35,7 +35,23 @@ pub struct StateFlow {
 
 /// Why the flow of this stack cannot be taken from its backward pass; `None` if it can.
 pub fn flow_problem(spec: &StackSpec) -> Option<&'static str> {
-    spec.cell.layer_norm.then_some("layer normalisation between the gates and the recurrent product")
+    // Every option by name, so that a new one does not compile before its part of the flow is decided on here.
+    let CellSpec {
+        // The gradients that the backward pass leaves contain the part of these.
+        kind: _,
+        gate_activation: _,
+        candidate_activation: _,
+        clip: _,
+        // This module computes their part.
+        output_activation: _,
+        peephole: _,
+        coupled: _,
+        reset_after: _,
+        independent: _,
+        cell_clip: _,
+        layer_norm,
+    } = spec.cell;
+    layer_norm.then_some("layer normalisation between the gates and the recurrent product")
 }
 
 /// [`forward_in_parts`](super::forward_in_parts) for [`backward_with_flow`]: all steps at once, layer by layer.
@@ -235,12 +251,10 @@ impl Recorder<'_> {
     /// The share of the gradient of h that goes to h of the step before without a product, for a unit at a row of
     /// `[T*B, G*H]`.
     fn direct(&self, gates: &[f32], row: usize, unit: usize) -> f64 {
-        let h = self.spec.hidden_size;
-        match self.spec.cell.kind {
-            CellKind::Gru => f64::from(gates[row * 3 * h + h + unit]),
-            CellKind::Mgu => 1.0 - f64::from(gates[row * 2 * h + unit]),
-            CellKind::Lstm | CellKind::Rnn => 0.0,
-        }
+        let (h, cell) = (self.spec.hidden_size, &self.spec.cell);
+        // A cell with c keeps a share of c.
+        let keep = cell.keep_gate().filter(|_| !cell.kind.has_cell_state());
+        keep.map_or(0.0, |keep| keep.share(f64::from(gates[(row * cell.gates() + keep.block) * h + unit])))
     }
 
     /// Squares `[T, B]` of the gradients of h. On entry `dh` `[T*B, P]` holds those of y, afterwards those of h before
@@ -328,7 +342,7 @@ impl CellFlow<'_> {
         let blocks = cell.gates();
         let at = |gate: usize| (row * blocks + gate) * h + unit;
         let gate = |gate: usize| f64::from(self.gates[at(gate)]);
-        let forget = if cell.coupled { 1.0 - gate(0) } else { gate(1) };
+        let forget = cell.keep_gate().map_or(0.0, |keep| keep.share(gate(keep.block)));
         // The gradient of a gate's pre-activation, through the peephole of this block.
         let seen = |gate: usize, block: usize| {
             self.peepholes.map_or(0.0, |(weights, gradients)| {
