@@ -1,8 +1,8 @@
 //! The test of the kernels that every other way falls back to: an adapter that computes nothing, or computes wrongly,
 //! must not train.
 //!
-//! Optional kernels have tests of their own (`self_test.rs`), and what fails there is replaced. Behind the simplest
-//! kernels is nothing, so a wrong answer is an error. Opening a device tests an elementwise kernel and the plain
+//! Optional kernels have tests of their own (`self_test.rs`), and simpler kernels replace those that fail. Nothing
+//! replaces the simplest kernels, so a wrong result of theirs is an error. Opening a device tests an elementwise kernel and the plain
 //! product. A cell is tested where its weights are first packed, forward and backward (`rnn/base_test.rs`). A pass counts
 //! for all devices that the process opens on the adapter with the same options.
 
@@ -14,7 +14,8 @@ use super::trial::Trial;
 use super::{GpuDevice, rnn};
 use rnn_base::args::gemm::{Operand, Output};
 use rnn_base::error::{Error, Result};
-use rnn_kernels::cell::{CellKind, CellSpec};
+use rnn_kernels::catalogue::rnn::{CELLS, CellKernels};
+use rnn_kernels::cell::CellSpec;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,48 +26,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) enum Part {
     /// An elementwise kernel and the plain product.
     Plain,
-    Lstm,
-    LstmCoupled,
-    Gru,
-    GruBefore,
-    Mgu,
-    Rnn,
+    /// A cell, by its number in [`CELLS`].
+    Cell(usize),
 }
 
 impl Part {
-    const CELLS: [Part; 6] =
-        [Part::Lstm, Part::LstmCoupled, Part::Gru, Part::GruBefore, Part::Mgu, Part::Rnn];
-
     fn of(cell: &CellSpec) -> Self {
-        match cell.kind {
-            CellKind::Lstm if cell.coupled => Part::LstmCoupled,
-            CellKind::Lstm => Part::Lstm,
-            CellKind::Gru if !cell.reset_after => Part::GruBefore,
-            CellKind::Gru => Part::Gru,
-            CellKind::Mgu => Part::Mgu,
-            CellKind::Rnn => Part::Rnn,
-        }
+        let kernels = CellKernels::of(cell);
+        let number = CELLS.iter().position(|listed| std::ptr::eq(*listed, kernels));
+        Part::Cell(number.unwrap_or_else(|| unreachable!("CELLS has every cell")))
     }
 
-    /// The cell without options.
-    fn cell(self) -> Option<CellSpec> {
-        Some(match self {
-            Part::Plain => return None,
-            Part::Lstm => CellSpec::lstm(),
-            Part::LstmCoupled => CellSpec { coupled: true, ..CellSpec::lstm() },
-            Part::Gru => CellSpec::gru(),
-            Part::GruBefore => CellSpec { reset_after: false, ..CellSpec::gru() },
-            Part::Mgu => CellSpec::mgu(),
-            Part::Rnn => CellSpec::rnn_tanh(),
-        })
+    /// Its bit in [`BaseTests`].
+    fn bit(self) -> u32 {
+        match self {
+            Part::Plain => 1,
+            Part::Cell(number) => 2 << number,
+        }
     }
 
     /// Enqueues the kernels.
     fn cases(self, gpu: &GpuDevice) -> Result<Vec<Case>> {
         let _simplest = Simplest::on();
-        match self.cell() {
-            None => plain(gpu),
-            Some(cell) => rnn::base_test::cases(gpu, cell),
+        match self {
+            Part::Plain => plain(gpu),
+            Part::Cell(number) => rnn::base_test::cases(gpu, CELLS[number]),
         }
     }
 }
@@ -105,11 +89,11 @@ pub(super) struct BaseTests(AtomicU32);
 
 impl BaseTests {
     fn passed(&self, part: Part) -> bool {
-        self.0.load(Ordering::Relaxed) & 1 << part as u32 != 0
+        self.0.load(Ordering::Relaxed) & part.bit() != 0
     }
 
     fn pass(&self, part: Part) {
-        self.0.fetch_or(1 << part as u32, Ordering::Relaxed);
+        self.0.fetch_or(part.bit(), Ordering::Relaxed);
     }
 }
 
@@ -169,8 +153,8 @@ impl GpuDevice {
     /// # Errors
     /// As [`GpuDevice::test_base`].
     pub(super) async fn test_base_async(&self) -> Result<()> {
-        let cells: &[Part] = if CAN_WAIT { &[] } else { &Part::CELLS };
-        for &part in [Part::Plain].iter().chain(cells) {
+        let cells = if CAN_WAIT { 0 } else { CELLS.len() };
+        for part in std::iter::once(Part::Plain).chain((0..cells).map(Part::Cell)) {
             for case in part.cases(self)? {
                 case.judge(self, &case.trial.values_async().await?)?;
             }

@@ -8,6 +8,7 @@ use crate::{GpuArray, GpuDevice};
 use rnn_base::args::layer::{BackwardPass, Dims, ForwardPass, LayerPass, State};
 use rnn_base::args::recurrence::Noise;
 use rnn_base::error::Result;
+use rnn_kernels::catalogue::rnn::CellKernels;
 use rnn_kernels::cell::{CellKind, CellSpec, Parameter, StackSpec, Storage, WeightFormat};
 use std::ops::Range;
 
@@ -158,7 +159,10 @@ fn value(i: usize) -> f64 {
 }
 
 /// Runs a layer of the cell forward and backward, and computes what is right.
-pub(crate) fn cases(gpu: &GpuDevice, cell: CellSpec) -> Result<Vec<Case>> {
+pub(crate) fn cases(
+    gpu: &GpuDevice,
+    &CellKernels { name, plain: cell, .. }: &CellKernels,
+) -> Result<Vec<Case>> {
     let layer = &Layer::new(cell);
     let all: Vec<f64> = (0..layer.b_hh.end).map(value).collect();
     // Cotangents of y and of the last c; other cells than the LSTM pass c on, which no result sees.
@@ -224,7 +228,7 @@ pub(crate) fn cases(gpu: &GpuDevice, cell: CellSpec) -> Result<Vec<Case>> {
         }
     }
     let case = |(direction, what, got, want): (&str, &str, GpuArray, Vec<f32>)| Case {
-        what: format!("{} {direction}, {what}", name(&cell)),
+        what: format!("{name} {direction}, {what}"),
         trial: Trial { got, want },
         tolerance: TOLERANCE,
     };
@@ -252,16 +256,5 @@ fn pass<'a>(spec: &'a StackSpec, weights: &'a LayerWeights) -> LayerPass<'a, Lay
         direction: 0,
         ragged: None,
         noise: Noise::default(),
-    }
-}
-
-fn name(cell: &CellSpec) -> &'static str {
-    match cell.kind {
-        CellKind::Lstm if cell.coupled => "lstm with coupled gates",
-        CellKind::Lstm => "lstm",
-        CellKind::Gru if !cell.reset_after => "gru with reset before the product",
-        CellKind::Gru => "gru",
-        CellKind::Mgu => "mgu",
-        CellKind::Rnn => "elman",
     }
 }

@@ -16,11 +16,11 @@ fn options(fault: &'static Fault) -> GpuOptions {
 fn cells() -> [(&'static str, CellSpec); 6] {
     [
         ("lstm", CellSpec::lstm()),
-        ("lstm with coupled gates", CellSpec { coupled: true, ..CellSpec::lstm() }),
+        ("lstm_coupled", CellSpec { coupled: true, ..CellSpec::lstm() }),
         ("gru", CellSpec::gru()),
-        ("gru with reset before the product", CellSpec { reset_after: false, ..CellSpec::gru() }),
+        ("gru_before", CellSpec { reset_after: false, ..CellSpec::gru() }),
         ("mgu", CellSpec::mgu()),
-        ("elman", CellSpec::rnn_tanh()),
+        ("rnn", CellSpec::rnn_tanh()),
     ]
 }
 

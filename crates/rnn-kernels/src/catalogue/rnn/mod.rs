@@ -159,8 +159,10 @@ macro_rules! recurrence {
 
 /// Both drivers with one cell, for all formats, every [`Fetch`] and every source of the step number.
 macro_rules! cell {
-    ($name:ident, $cell:tt) => {
-        static $name: Cell = Cell {
+    ($name:ident, $plain:expr, $cell:tt) => {
+        static $name: CellKernels = CellKernels {
+            name: cell!(@name $cell),
+            plain: $plain,
             forward: [
                 cell!(@every @forward $cell, "f32", "f32"),
                 cell!(@every @forward $cell, "f16", "f32"),
@@ -182,6 +184,7 @@ macro_rules! cell {
             ],
         };
     };
+    (@name [$cell:literal, $($part:literal),*]) => { $cell };
     (@every @$direction:ident $cell:tt, $weights:tt, $store:tt) => {
         [
             cell!(@$direction $cell, $weights, $store, Workgroup, Uniform),
@@ -227,7 +230,11 @@ macro_rules! cell {
 }
 
 /// The kernels of one cell, for every [`Fetch`] and every source of the step number.
-struct Cell {
+pub struct CellKernels {
+    /// The cell's name in the labels of its kernels.
+    pub name: &'static str,
+    /// The cell without options, apart from those that choose these kernels.
+    pub plain: CellSpec,
     /// Indexed by [`Formats`].
     forward: [[Kernel; 10]; 3],
     /// [`Formats::Single`] and [`Formats::Half`].
@@ -238,24 +245,36 @@ struct Cell {
     persistent_kept: [Kernel; 3],
 }
 
-// Name, number of gates in memory, and the parts in `shaders/cells/`.
-cell!(LSTM, ["lstm", "4", "no_second", "lstm", "lstm_gates"]);
-cell!(LSTM_COUPLED, ["lstm_coupled", "3", "no_second", "lstm", "lstm_coupled"]);
-cell!(GRU, ["gru", "3", "no_second", "no_c", "gru"]);
-cell!(GRU_BEFORE, ["gru_before", "3", "gru_before", "no_c", "gru"]);
-cell!(MGU, ["mgu", "2", "no_second", "no_c", "mgu"]);
-cell!(RNN, ["rnn", "1", "no_second", "no_c", "rnn"]);
+// The cell; its name, number of gates in memory, and parts in `shaders/cells/`.
+cell!(LSTM, CellSpec::lstm(), ["lstm", "4", "no_second", "lstm", "lstm_gates"]);
+cell!(
+    LSTM_COUPLED,
+    CellSpec { coupled: true, ..CellSpec::lstm() },
+    ["lstm_coupled", "3", "no_second", "lstm", "lstm_coupled"]
+);
+cell!(GRU, CellSpec::gru(), ["gru", "3", "no_second", "no_c", "gru"]);
+cell!(
+    GRU_BEFORE,
+    CellSpec { reset_after: false, ..CellSpec::gru() },
+    ["gru_before", "3", "gru_before", "no_c", "gru"]
+);
+cell!(MGU, CellSpec::mgu(), ["mgu", "2", "no_second", "no_c", "mgu"]);
+cell!(RNN, CellSpec::rnn_tanh(), ["rnn", "1", "no_second", "no_c", "rnn"]);
 
-static CELLS: [&Cell; 6] = [&LSTM, &LSTM_COUPLED, &GRU, &GRU_BEFORE, &MGU, &RNN];
+/// Every cell that has kernels of its own.
+pub static CELLS: [&CellKernels; 6] = [&LSTM, &LSTM_COUPLED, &GRU, &GRU_BEFORE, &MGU, &RNN];
 
-fn cell(spec: &CellSpec) -> &'static Cell {
-    match spec.kind {
-        CellKind::Lstm if spec.coupled => &LSTM_COUPLED,
-        CellKind::Lstm => &LSTM,
-        CellKind::Gru if spec.reset_after => &GRU,
-        CellKind::Gru => &GRU_BEFORE,
-        CellKind::Mgu => &MGU,
-        CellKind::Rnn => &RNN,
+impl CellKernels {
+    /// The kernels of a cell.
+    pub fn of(spec: &CellSpec) -> &'static Self {
+        match spec.kind {
+            CellKind::Lstm if spec.coupled => &LSTM_COUPLED,
+            CellKind::Lstm => &LSTM,
+            CellKind::Gru if spec.reset_after => &GRU,
+            CellKind::Gru => &GRU_BEFORE,
+            CellKind::Mgu => &MGU,
+            CellKind::Rnn => &RNN,
+        }
     }
 }
 
@@ -265,21 +284,21 @@ fn pick(kernels: &'static [Kernel; 10], rows: Fetch, immediates: bool) -> &'stat
 
 /// The forward recurrence of a cell. With `immediates` the step number is an immediate, else a uniform.
 pub fn forward(spec: &CellSpec, formats: Formats, rows: Fetch, immediates: bool) -> &'static Kernel {
-    pick(&cell(spec).forward[formats as usize], rows, immediates)
+    pick(&CellKernels::of(spec).forward[formats as usize], rows, immediates)
 }
 
 /// The forward recurrence whose workgroups wait for each other's values. Few dispatches run all steps, so the step number
 /// is a uniform, which every adapter has. With `kept` every invocation keeps its weights in registers, as in
 /// [`Fetch::KeptWeights`].
 pub fn persistent(spec: &CellSpec, formats: Formats, kept: bool) -> &'static Kernel {
-    let cell = cell(spec);
+    let cell = CellKernels::of(spec);
     let kernels = if kept { &cell.persistent_kept } else { &cell.persistent };
     &kernels[formats as usize]
 }
 
 /// The backward recurrence of a cell, with weights, gates and y in f16 or all in f32.
 pub fn backward(spec: &CellSpec, half: bool, rows: Fetch, immediates: bool) -> &'static Kernel {
-    pick(&cell(spec).backward[usize::from(half)], rows, immediates)
+    pick(&CellKernels::of(spec).backward[usize::from(half)], rows, immediates)
 }
 
 /// Packs recurrent weights in the order of the recurrence.
