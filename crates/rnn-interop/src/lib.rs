@@ -44,7 +44,7 @@ pub mod rtneural;
 mod value;
 
 pub use error::{Error, Result};
-pub use graph::{Layer, Model, OfLayer, Outputs, Port};
+pub use graph::{Layer, LayerType, Model, Outputs, Port};
 pub use kind::Kind;
 #[cfg(all(feature = "dl4j", feature = "keras", feature = "onnx"))]
 pub use kind::load;

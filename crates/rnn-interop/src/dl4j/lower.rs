@@ -3,7 +3,7 @@
 use super::config::{Cell, Direction as Ways, Kind, Merge, Named, Pooling};
 use super::{Description, Layer};
 use crate::graph::{
-    Binary, Builder, Layer as Recurrence, Op, Parts, Port, Recurrent, Reduce, ReduceKind, Slot, Unary,
+    Binary, Builder, Layer as Recurrence, ModelParts, Op, Port, Recurrent, Reduce, ReduceKind, Slot, Unary,
 };
 use rnn_api::nn::{LstmConfig, RnnConfig};
 use rnn_api::{Activation, Array, Device, Tensor, UnaryOp};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// Every layer that is not supported, or an engine that fails, in words.
-pub(super) fn parts(network: &Description, device: &Device) -> Result<Parts, Vec<String>> {
+pub(super) fn parts(network: &Description, device: &Device) -> Result<ModelParts, Vec<String>> {
     let mut lowering = Lowering { graph: Builder::new(device), names: HashMap::new() };
     let port = |name: &String| {
         let port = lowering.graph.port(name, Some(["T", "B", "features"].map(String::from).to_vec()));

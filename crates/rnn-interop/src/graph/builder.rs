@@ -1,6 +1,6 @@
 //! How the readers of layers, as opposed to nodes, make a graph.
 
-use super::model::{Node, Parts, Port, Slot, Stored};
+use super::model::{ModelParts, Node, Port, Slot, Stored};
 use super::op::Op;
 use super::pointwise::Binary;
 use crate::value::{Host, Value};
@@ -89,7 +89,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The graph. Nodes whose results nothing reads are left out.
-    pub(crate) fn finish(mut self, inputs: Vec<Port>, outputs: Vec<Port>) -> Parts {
+    pub(crate) fn finish(mut self, inputs: Vec<Port>, outputs: Vec<Port>) -> ModelParts {
         let mut needed = vec![false; self.slots];
         outputs.iter().for_each(|port| needed[port.slot] = true);
         let mut kept = Vec::with_capacity(self.nodes.len());
@@ -100,6 +100,6 @@ impl<'a> Builder<'a> {
             }
         }
         kept.reverse();
-        Parts { slots: self.slots, stored: self.stored, nodes: kept, inputs, outputs }
+        ModelParts { slots: self.slots, stored: self.stored, nodes: kept, inputs, outputs }
     }
 }

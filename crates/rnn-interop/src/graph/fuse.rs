@@ -3,7 +3,7 @@
 
 mod stack;
 
-use super::model::{Node, Parts, Slot, Stored};
+use super::model::{ModelParts, Node, Slot, Stored};
 use super::op::Op;
 use super::recurrent::Recurrent;
 use crate::value::Value;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// A failing device.
-pub(super) fn fuse(parts: &mut Parts, device: &Device) -> Result<()> {
+pub(super) fn fuse(parts: &mut ModelParts, device: &Device) -> Result<()> {
     let chains = Links::of(parts).chains();
     let mut nodes: Vec<Option<Node>> = std::mem::take(&mut parts.nodes).into_iter().map(Some).collect();
     let mut placed: HashMap<usize, Vec<Node>> = HashMap::new();
@@ -63,7 +63,7 @@ impl Chain {
 
 /// Who reads what.
 struct Links<'a> {
-    parts: &'a Parts,
+    parts: &'a ModelParts,
     makers: HashMap<Slot, usize>,
     /// The nodes that read a slot; an output of the model counts as one behind all nodes.
     readers: HashMap<Slot, Vec<usize>>,
@@ -80,7 +80,7 @@ fn at(node: &Node, n: usize) -> Option<Slot> {
 }
 
 impl<'a> Links<'a> {
-    fn of(parts: &'a Parts) -> Self {
+    fn of(parts: &'a ModelParts) -> Self {
         let (mut makers, mut readers, mut uses) = (HashMap::new(), HashMap::new(), HashMap::new());
         for (n, node) in parts.nodes.iter().enumerate() {
             makers.extend(node.outputs.iter().flatten().map(|&slot| (slot, n)));

@@ -1,6 +1,6 @@
 //! Nodes on integers and booleans in host memory, and on their way to tensors and back.
 
-use super::op::{Inputs, Kind};
+use super::op::{Inputs, ValueType};
 use super::shape::{broadcast, broadcast_host};
 use crate::error::Why;
 use crate::value::{Host, Value};
@@ -86,25 +86,25 @@ pub(super) fn select_floats(chosen: &[bool], a: &Tensor, b: &Tensor, dims: &[usi
     Ok(table.gather(&rows)?.reshape(dims)?)
 }
 
-pub(super) fn cast(device: &Device, value: &Value, kind: Kind) -> Result<Value, Why> {
+pub(super) fn cast(device: &Device, value: &Value, kind: ValueType) -> Result<Value, Why> {
     let dims = value.dims().to_vec();
     Ok(match (kind, value) {
-        (Kind::Float, Value::Float(_)) | (Kind::Int, Value::Int(_)) | (Kind::Bool, Value::Bool(_)) => {
-            value.clone()
-        }
-        (Kind::Float, _) => {
+        (ValueType::Float, Value::Float(_))
+        | (ValueType::Int, Value::Int(_))
+        | (ValueType::Bool, Value::Bool(_)) => value.clone(),
+        (ValueType::Float, _) => {
             let values: Vec<f32> = numbers(value)?.values.into_iter().map(|value| value as f32).collect();
             Tensor::from_slice(device, &values, &dims)?.into()
         }
         // `as` truncates, and keeps what is too large at the ends.
-        (Kind::Int, Value::Bool(host)) => {
+        (ValueType::Int, Value::Bool(host)) => {
             Value::Int(Host { dims, values: host.values.iter().map(|&value| value.into()).collect() })
         }
-        (Kind::Int, _) => Value::Int(Host {
+        (ValueType::Int, _) => Value::Int(Host {
             dims,
             values: numbers(value)?.values.into_iter().map(|value| value as i64).collect(),
         }),
-        (Kind::Bool, _) => Value::Bool(Host {
+        (ValueType::Bool, _) => Value::Bool(Host {
             dims,
             values: numbers(value)?.values.into_iter().map(|value| value != 0.0).collect(),
         }),

@@ -1,7 +1,7 @@
 //! A model that runs.
 
-use super::op::{Branch, Kind, Op};
-use super::recurrent::{Layer, OfLayer, Recurrent};
+use super::op::{Branch, Op, ValueType};
+use super::recurrent::{Layer, LayerType, Recurrent};
 use crate::error::{Error, Result, Why};
 use crate::value::Value;
 use rnn_api::nn::{Module, Visitor};
@@ -42,7 +42,7 @@ pub struct Port {
     /// Whether a run may leave it out.
     pub(crate) optional: bool,
     /// Type of its elements, where the file has it.
-    pub(crate) kind: Option<Kind>,
+    pub(crate) kind: Option<ValueType>,
     /// A number, a name or `?` for each axis, where the number of axes is known.
     pub(crate) sizes: Option<Vec<String>>,
 }
@@ -55,7 +55,7 @@ impl Port {
 }
 
 /// What a reader makes of a file.
-pub(crate) struct Parts {
+pub(crate) struct ModelParts {
     pub(crate) slots: usize,
     pub(crate) stored: Vec<(Slot, Stored)>,
     pub(crate) nodes: Vec<Node>,
@@ -65,7 +65,7 @@ pub(crate) struct Parts {
 
 /// A model of another system. It is a [`Module`]: optimizers take it, and [`rnn_api::io::save`] writes its parameters.
 pub struct Model {
-    parts: Parts,
+    parts: ModelParts,
     device: Device,
     /// The last node that reads each slot.
     last: Vec<Option<usize>>,
@@ -113,7 +113,7 @@ impl Outputs {
 impl Model {
     /// # Errors
     /// A failing device.
-    pub(crate) fn new(mut parts: Parts, device: &Device) -> Result<Self> {
+    pub(crate) fn new(mut parts: ModelParts, device: &Device) -> Result<Self> {
         super::fuse::fuse(&mut parts, device)?;
         let mut last = vec![None; parts.slots];
         for (n, node) in parts.nodes.iter().enumerate() {
@@ -141,7 +141,7 @@ impl Model {
     }
 
     /// What it is made of.
-    pub(crate) fn parts(&self) -> &Parts {
+    pub(crate) fn parts(&self) -> &ModelParts {
         &self.parts
     }
 
@@ -169,7 +169,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Missing`]: there is no layer of this name, or it is of another kind.
-    pub fn layer<L: OfLayer>(&self, name: &str) -> Result<L> {
+    pub fn layer<L: LayerType>(&self, name: &str) -> Result<L> {
         let layers = self.layers();
         let mut of_name = layers.iter().filter(|(own, _)| *own == name);
         let missing = |why: String| Error::Missing { name: name.to_string(), why };

@@ -64,7 +64,7 @@ pub(crate) enum Op {
     },
     Size,
     /// Integers, booleans or floats.
-    Cast(Kind),
+    Cast(ValueType),
     ConstantOfShape(Value),
     Range,
     Gather {
@@ -113,7 +113,7 @@ pub(crate) trait Make: Any + Send + Sync {
 
 /// The type that a cast leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ValueType {
     Float,
     Int,
     Bool,
@@ -224,7 +224,7 @@ impl Op {
                 | Op::Squeeze { .. }
                 | Op::Unsqueeze { .. }
                 | Op::Flatten { .. }
-                | Op::Cast(Kind::Float)
+                | Op::Cast(ValueType::Float)
         )
     }
 }

@@ -86,10 +86,10 @@ impl Gemm {
 fn centred(device: &Device, value: &Value, zero: Option<&Value>) -> Result<Tensor, Why> {
     let tensor = match value {
         Value::Float(tensor) => tensor.clone(),
-        other => super::host::cast(device, other, super::op::Kind::Float)?.float()?.clone(),
+        other => super::host::cast(device, other, super::op::ValueType::Float)?.float()?.clone(),
     };
     let Some(zero) = zero else { return Ok(tensor) };
-    let zero = super::host::cast(device, zero, super::op::Kind::Float)?;
+    let zero = super::host::cast(device, zero, super::op::ValueType::Float)?;
     Ok(tensor.sub(zero.float()?)?)
 }
 

@@ -18,14 +18,14 @@ pub enum Layer {
 }
 
 /// The types of layer that [`Model::layer`](super::Model::layer) gives.
-pub trait OfLayer: Sized {
+pub trait LayerType: Sized {
     /// Its name.
     const KIND: &'static str;
     /// The layer, if it is of this type. Its parameters are shared.
     fn of(layer: &Layer) -> Option<Self>;
 }
 
-impl OfLayer for Lstm {
+impl LayerType for Lstm {
     const KIND: &'static str = "an Lstm";
 
     fn of(layer: &Layer) -> Option<Self> {
@@ -33,7 +33,7 @@ impl OfLayer for Lstm {
     }
 }
 
-impl OfLayer for Gru {
+impl LayerType for Gru {
     const KIND: &'static str = "a Gru";
 
     fn of(layer: &Layer) -> Option<Self> {
@@ -41,7 +41,7 @@ impl OfLayer for Gru {
     }
 }
 
-impl OfLayer for Rnn {
+impl LayerType for Rnn {
     const KIND: &'static str = "an Rnn";
 
     fn of(layer: &Layer) -> Option<Self> {
@@ -170,7 +170,7 @@ impl Recurrent {
         }
         let x = swapped(x)?;
         let (h, c) = (state(2)?, state(3)?);
-        let rows = Rows::of(inputs.get(1), x.dims())?;
+        let rows = RowLengths::of(inputs.get(1), x.dims())?;
         let (mut ys, mut hs, mut cs, mut first) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for layer in &self.passes {
             let (count, size) = (layer.spec().num_directions(), layer.spec().hidden_size);
@@ -201,14 +201,14 @@ impl Recurrent {
 }
 
 /// The rows of a batch.
-struct Rows {
+struct RowLengths {
     /// Steps of each row; `None` where all have all steps.
     steps: Option<Vec<usize>>,
 }
 
-impl Rows {
+impl RowLengths {
     fn of(lengths: Option<&Value>, dims: &[usize]) -> Result<Self, Why> {
-        let Some(value) = lengths else { return Ok(Rows { steps: None }) };
+        let Some(value) = lengths else { return Ok(RowLengths { steps: None }) };
         let given: &Host<i64> = value.int()?;
         let steps: Option<Vec<usize>> = given
             .values
@@ -223,7 +223,7 @@ impl Rows {
             ))
         })?;
         let ragged = steps.iter().any(|&length| length < dims[0]);
-        Ok(Rows { steps: ragged.then_some(steps) })
+        Ok(RowLengths { steps: ragged.then_some(steps) })
     }
 
     fn pass(&self, layer: &Layer, x: &Tensor, h: Option<&Tensor>, c: Option<&Tensor>) -> Result<Run, Why> {

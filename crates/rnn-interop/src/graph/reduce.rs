@@ -8,7 +8,7 @@ use rnn_api::{Device, Tensor};
 
 /// What a reduction computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ReduceKind {
     Mean,
     Sum,
     Max,
@@ -20,7 +20,7 @@ pub(crate) enum Kind {
 
 /// A reduction over axes.
 pub(crate) struct Reduce {
-    pub(crate) kind: Kind,
+    pub(crate) kind: ReduceKind,
     /// Before opset 13 or 18 an attribute, since then an input.
     pub(crate) axes: Option<Vec<i64>>,
     pub(crate) keep: bool,
@@ -56,21 +56,21 @@ impl Reduce {
 
     fn of_floats(&self, tensor: &Tensor, axes: &[usize]) -> Result<Tensor, Why> {
         let mut x = match self.kind {
-            Kind::Min => tensor.neg()?,
-            Kind::L2 => tensor.mul(tensor)?,
+            ReduceKind::Min => tensor.neg()?,
+            ReduceKind::L2 => tensor.mul(tensor)?,
             _ => tensor.clone(),
         };
         for &at in axes.iter().rev() {
             x = match self.kind {
-                Kind::Mean => x.mean_axis(at)?,
-                Kind::Sum | Kind::L2 => x.sum_axis(at)?,
-                Kind::Max | Kind::Min => x.max_axis(at)?,
-                Kind::Prod => return Err("a product of floating-point numbers".into()),
+                ReduceKind::Mean => x.mean_axis(at)?,
+                ReduceKind::Sum | ReduceKind::L2 => x.sum_axis(at)?,
+                ReduceKind::Max | ReduceKind::Min => x.max_axis(at)?,
+                ReduceKind::Prod => return Err("a product of floating-point numbers".into()),
             };
         }
         Ok(match self.kind {
-            Kind::Min => x.neg()?,
-            Kind::L2 => x.sqrt()?,
+            ReduceKind::Min => x.neg()?,
+            ReduceKind::L2 => x.sqrt()?,
             _ => x,
         })
     }
@@ -82,11 +82,11 @@ impl Reduce {
         }
         let values = host.values.iter().copied();
         let result = match self.kind {
-            Kind::Sum => values.map(Some).try_fold(0i64, |sum, value| sum.checked_add(value?)),
-            Kind::Prod => values.map(Some).try_fold(1i64, |product, value| product.checked_mul(value?)),
-            Kind::Max => values.max(),
-            Kind::Min => values.min(),
-            Kind::Mean | Kind::L2 => None,
+            ReduceKind::Sum => values.map(Some).try_fold(0i64, |sum, value| sum.checked_add(value?)),
+            ReduceKind::Prod => values.map(Some).try_fold(1i64, |product, value| product.checked_mul(value?)),
+            ReduceKind::Max => values.max(),
+            ReduceKind::Min => values.min(),
+            ReduceKind::Mean | ReduceKind::L2 => None,
         };
         Ok(Host::scalar(result.ok_or_else(|| Why::Text(format!("{:?} of these integers", self.kind)))?))
     }

@@ -111,7 +111,7 @@ fn permuted<T: Copy>(host: &Host<T>, perm: &[usize]) -> Result<Host<T>, Why> {
     let dims: Vec<usize> = perm.iter().map(|&at| host.dims[at]).collect();
     let strides = strides(&host.dims);
     let strides: Vec<usize> = perm.iter().map(|&at| strides[at]).collect();
-    let values = Walk::new(&dims, &strides).map(|at| host.values[at]).collect();
+    let values = StridedPositions::new(&dims, &strides).map(|at| host.values[at]).collect();
     Ok(Host { dims, values })
 }
 
@@ -125,20 +125,20 @@ pub(super) fn strides(dims: &[usize]) -> Vec<usize> {
 }
 
 /// The positions of a strided view in row-major order.
-pub(super) struct Walk<'a> {
+pub(super) struct StridedPositions<'a> {
     dims: &'a [usize],
     strides: &'a [usize],
     index: Vec<usize>,
     left: usize,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> StridedPositions<'a> {
     pub(super) fn new(dims: &'a [usize], strides: &'a [usize]) -> Self {
-        Walk { dims, strides, index: vec![0; dims.len()], left: dims.iter().product() }
+        StridedPositions { dims, strides, index: vec![0; dims.len()], left: dims.iter().product() }
     }
 }
 
-impl Iterator for Walk<'_> {
+impl Iterator for StridedPositions<'_> {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
@@ -185,7 +185,7 @@ pub(super) fn broadcast_host<T: Copy>(host: &Host<T>, dims: &[usize]) -> Vec<T> 
     let steps: Vec<usize> = (0..dims.len())
         .map(|n| n.checked_sub(skip).map_or(0, |at| if host.dims[at] == 1 { 0 } else { own[at] }))
         .collect();
-    Walk::new(dims, &steps).map(|at| host.values[at]).collect()
+    StridedPositions::new(dims, &steps).map(|at| host.values[at]).collect()
 }
 
 pub(super) fn expand(inputs: &Inputs<'_>) -> Result<Value, Why> {

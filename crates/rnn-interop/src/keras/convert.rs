@@ -9,7 +9,7 @@ use super::weights::Weight;
 
 /// A recurrent layer in PyTorch's form.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cell {
+pub struct CellArrays {
     /// I.
     pub input: usize,
     /// H.
@@ -46,7 +46,7 @@ fn order(kind: RecurrentKind) -> &'static [usize] {
 ///
 /// # Errors
 /// Arrays are missing, or have other dimensions.
-pub fn cell(settings: &Recurrent, weights: &[Weight]) -> Result<Cell, String> {
+pub fn cell(settings: &Recurrent, weights: &[Weight]) -> Result<CellArrays, String> {
     let count = letters(settings.kind).len();
     if count > 1 && weights.len() == 3 * count {
         return cell_of_gates(settings, weights);
@@ -65,7 +65,7 @@ pub fn cell(settings: &Recurrent, weights: &[Weight]) -> Result<Cell, String> {
     matrix(recurrent, [Some(hidden), Some(width)], "recurrent kernel")?;
     let (bias_ih, bias_hh) = biases(settings, bias, width)?;
     let rows = |array: &Array, rows| gates(&transposed(&array.values, rows, width), order, hidden * rows);
-    Ok(Cell {
+    Ok(CellArrays {
         input,
         hidden,
         weight_ih: rows(kernel, input),
@@ -92,14 +92,14 @@ fn biases(settings: &Recurrent, bias: Option<&Array>, width: usize) -> Result<(V
 }
 
 /// A layer of Keras 1: `W_x`, `U_x` and `b_x` of each gate x. Their order in files varies, so names count.
-fn cell_of_gates(settings: &Recurrent, weights: &[Weight]) -> Result<Cell, String> {
+fn cell_of_gates(settings: &Recurrent, weights: &[Weight]) -> Result<CellArrays, String> {
     let hidden = settings.units;
     let first = named(weights, "W", letters(settings.kind)[0])?;
     let [input, _] = matrix(first, [None, Some(hidden)], "W")?;
     // Now the units are known to be no more than the values of the file.
     let zeros = vec![0.0; width(letters(settings.kind).len(), hidden)?];
     let (weight_ih, weight_hh, bias_ih) = (Vec::new(), Vec::new(), Vec::new());
-    let mut cell = Cell { input, hidden, weight_ih, weight_hh, bias_ih, bias_hh: zeros };
+    let mut cell = CellArrays { input, hidden, weight_ih, weight_hh, bias_ih, bias_hh: zeros };
     for &gate in letters(settings.kind) {
         let (kernel, recurrent) = (named(weights, "W", gate)?, named(weights, "U", gate)?);
         matrix(kernel, [Some(input), Some(hidden)], &format!("W_{gate}"))?;

@@ -1,7 +1,7 @@
 //! The weights of a file as state dicts of layers.
 
 use super::config::{Layer, Recurrent, Settings};
-use super::convert::{Cell, cell, dense, embedding};
+use super::convert::{CellArrays, cell, dense, embedding};
 use super::weights::Weight;
 use crate::error::Error;
 use rnn_api::{Array, Device, Tensor};
@@ -83,7 +83,7 @@ fn direction(
     suffix: &str,
     put: &mut impl FnMut(String, &[f32], &[usize]) -> Result<(), String>,
 ) -> Result<(), String> {
-    let Cell { input, hidden, weight_ih, weight_hh, bias_ih, bias_hh } = cell(settings, weights)?;
+    let CellArrays { input, hidden, weight_ih, weight_hh, bias_ih, bias_hh } = cell(settings, weights)?;
     let rows = bias_ih.len();
     put(format!("weight_ih_l0{suffix}"), &weight_ih, &[rows, input])?;
     put(format!("weight_hh_l0{suffix}"), &weight_hh, &[rows, hidden])?;

@@ -10,7 +10,7 @@ mod recurrent;
 use super::config::{Call, Layer, Model, Settings, Source};
 use super::layers;
 use super::weights::Weights;
-use crate::graph::{Builder, Mask, Op, Parts, Port, Recurrent, Slot};
+use crate::graph::{Builder, Mask, ModelParts, Op, Port, Recurrent, Slot};
 use crate::value::{Host, Value};
 use rnn_api::Device;
 use std::collections::{HashMap, HashSet};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// Every layer that is not supported, calls in a cycle, weights that are missing or of another shape, an engine that fails.
-pub(super) fn parts(model: &Model, weights: &Weights, device: &Device) -> Result<Parts, Vec<String>> {
+pub(super) fn parts(model: &Model, weights: &Weights, device: &Device) -> Result<ModelParts, Vec<String>> {
     let mut lowering = Lowering {
         graph: Builder::new(device),
         model,
@@ -221,7 +221,7 @@ impl<'a> Lowering<'a> {
         layers::state_dict(layer, weights, self.graph.device)
     }
 
-    fn finish(mut self) -> Result<Parts, Vec<String>> {
+    fn finish(mut self) -> Result<ModelParts, Vec<String>> {
         let mut outputs: Vec<Port> = Vec::new();
         let (mut names, mut counts) = (HashSet::new(), HashMap::new());
         for source in &self.model.outputs {

@@ -2,7 +2,7 @@
 
 use super::proto::{DataType, GraphProto, NodeProto, ValueInfo};
 use super::{attributes::Attributes, ops, recurrent, tensor};
-use crate::graph::{Branch, Node, Op, Parts, Port, Recurrent, Slot, Stored};
+use crate::graph::{Branch, ModelParts, Node, Op, Port, Recurrent, Slot, Stored};
 use crate::value::Value;
 use prost::Message;
 use rnn_api::{Device, Param, Tensor};
@@ -19,7 +19,7 @@ pub(super) fn parts(
     opset: i64,
     folder: &Path,
     device: &Device,
-) -> Result<Parts, Vec<String>> {
+) -> Result<ModelParts, Vec<String>> {
     let mut builder = Builder {
         opset,
         folder,
@@ -39,7 +39,7 @@ pub(super) fn parts(
     }
     let nodes = live(nodes, &outputs);
     let stored = builder.stored(&nodes, &outputs).map_err(|error| vec![error.to_string()])?;
-    Ok(Parts { slots: builder.slots, stored, nodes, inputs, outputs })
+    Ok(ModelParts { slots: builder.slots, stored, nodes, inputs, outputs })
 }
 
 /// A value that does not depend on the inputs.

@@ -3,7 +3,7 @@
 use super::attributes::Attributes;
 use super::proto::{DataType, NodeProto};
 use super::tensor;
-use crate::graph::{Binary, Compare, Gemm, Kind, Op, Reduce, ReduceKind, Slice, Unary, Window};
+use crate::graph::{Binary, Compare, Gemm, Op, Reduce, ReduceKind, Slice, Unary, ValueType, Window};
 use crate::value::{Host, Value};
 use rnn_api::{Device, Tensor, UnaryOp};
 use std::path::Path;
@@ -81,12 +81,12 @@ fn cast(attributes: &Attributes<'_>) -> Result<Op, String> {
 }
 
 /// What the elements of a type are here.
-pub(super) fn kind_of(kind: DataType) -> Option<Kind> {
+pub(super) fn kind_of(kind: DataType) -> Option<ValueType> {
     match kind {
-        DataType::Float | DataType::Float16 | DataType::Double | DataType::Bfloat16 => Some(Kind::Float),
-        DataType::Bool => Some(Kind::Bool),
+        DataType::Float | DataType::Float16 | DataType::Double | DataType::Bfloat16 => Some(ValueType::Float),
+        DataType::Bool => Some(ValueType::Bool),
         DataType::Undefined | DataType::String => None,
-        _ => Some(Kind::Int),
+        _ => Some(ValueType::Int),
     }
 }
 

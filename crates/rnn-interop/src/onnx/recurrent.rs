@@ -10,7 +10,7 @@ use rnn_api::{Activation, Array, Device, Direction, Init, Tensor};
 use std::collections::BTreeMap;
 
 /// What an op has in common for all of its nodes.
-struct Kind {
+struct OperatorShape {
     /// The gates of this crate in ONNX's order of blocks.
     blocks: &'static [usize],
     /// ONNX's number of gates.
@@ -18,11 +18,12 @@ struct Kind {
     activations: &'static [&'static str],
 }
 
-const LSTM: Kind = Kind { blocks: &[0, 2, 3, 1], gates: 4, activations: &["Sigmoid", "Tanh", "Tanh"] };
+const LSTM: OperatorShape =
+    OperatorShape { blocks: &[0, 2, 3, 1], gates: 4, activations: &["Sigmoid", "Tanh", "Tanh"] };
 /// f = 1 - i: the forget gate's block has no meaning.
-const COUPLED: Kind = Kind { blocks: &[0, 3, 1], ..LSTM };
-const GRU: Kind = Kind { blocks: &[1, 0, 2], gates: 3, activations: &["Sigmoid", "Tanh"] };
-const RNN: Kind = Kind { blocks: &[0], gates: 1, activations: &["Tanh"] };
+const COUPLED: OperatorShape = OperatorShape { blocks: &[0, 3, 1], ..LSTM };
+const GRU: OperatorShape = OperatorShape { blocks: &[1, 0, 2], gates: 3, activations: &["Sigmoid", "Tanh"] };
+const RNN: OperatorShape = OperatorShape { blocks: &[0], gates: 1, activations: &["Tanh"] };
 
 /// The constant arrays of a node: `[D, G*H, I]`, `[D, G*H, H]`, `[D, 2*G*H]`, `[D, 3*H]`.
 pub(super) struct Weights {
@@ -138,7 +139,12 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(weights: &Weights, kind: &Kind, directions: usize, hidden: Option<i64>) -> Result<Self, String> {
+    fn of(
+        weights: &Weights,
+        kind: &OperatorShape,
+        directions: usize,
+        hidden: Option<i64>,
+    ) -> Result<Self, String> {
         let [_, rows, input] = weights.w.dims[..] else {
             return Err(format!("W must have three axes, got {:?}", weights.w.dims));
         };
@@ -219,7 +225,7 @@ fn blocks(values: &[f32], order: &[usize], gates: usize) -> Vec<f32> {
 fn fill(
     layer: &Layer,
     weights: &Weights,
-    kind: &Kind,
+    kind: &OperatorShape,
     settings: &Settings,
     directions: &[usize],
     device: &Device,
@@ -253,7 +259,7 @@ fn fill(
 /// The activations of each direction. The lists of alpha and beta have values for those alone that take one, in order.
 fn activations(
     attributes: &Attributes<'_>,
-    kind: &Kind,
+    kind: &OperatorShape,
     directions: usize,
 ) -> Result<Vec<Vec<Activation>>, String> {
     let default = || kind.activations.repeat(directions).iter().map(ToString::to_string).collect();

@@ -2,7 +2,7 @@
 
 use super::width;
 use crate::keras::config::{Recurrent, RecurrentKind};
-use crate::keras::convert::{Cell, cell, dense};
+use crate::keras::convert::{CellArrays, cell, dense};
 use crate::keras::hdf5::Array;
 use crate::keras::weights::Weight;
 use rnn_api::live::PipelineBuilder;
@@ -12,26 +12,26 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A layer of a file.
-pub(super) struct Layer {
-    kind: Kind,
+pub(super) struct FileLayer {
+    kind: LayerKind,
     width: usize,
-    activation: Option<Shape>,
+    activation: Option<LayerActivation>,
 }
 
-enum Kind {
+enum LayerKind {
     Dense { weight: Vec<f32>, bias: Option<Vec<f32>> },
-    Recurrent(RecurrentKind, Cell),
+    Recurrent(RecurrentKind, CellArrays),
     Activation,
 }
 
 /// An activation.
 #[derive(Clone, Copy)]
-enum Shape {
+enum LayerActivation {
     Of(Activation),
     Softmax,
 }
 
-impl Layer {
+impl FileLayer {
     pub(super) fn parse(layer: &Value) -> Result<Self, String> {
         let text = |name: &str| layer.get(name).and_then(Value::as_str);
         let class = text("type").ok_or("`type` must be a text")?;
@@ -40,31 +40,31 @@ impl Layer {
         let weights: Vec<Weight> = weights.iter().map(weight).collect::<Result<_, _>>()?;
         let name = text("activation").unwrap_or_default();
         let recurrent = |kind| match name {
-            "" | "tanh" => Ok(Kind::Recurrent(kind, cell(&settings(kind, width, &weights)?, &weights)?)),
+            "" | "tanh" => Ok(LayerKind::Recurrent(kind, cell(&settings(kind, width, &weights)?, &weights)?)),
             other => Err(format!("a {class} with the activation `{other}`; only tanh is known")),
         };
         let mut own = activation(name)?;
         let kind = match class {
             "dense" | "time-distributed-dense" => {
                 let (weight, bias) = dense(width, weights.len() > 1, &weights)?;
-                Kind::Dense { weight, bias }
+                LayerKind::Dense { weight, bias }
             }
             "lstm" => recurrent(RecurrentKind::Lstm)?,
             "gru" => recurrent(RecurrentKind::Gru)?,
-            "activation" => Kind::Activation,
+            "activation" => LayerKind::Activation,
             other => return Err(format!("layers of type `{other}` are not supported")),
         };
-        if matches!(kind, Kind::Recurrent(..)) {
+        if matches!(kind, LayerKind::Recurrent(..)) {
             own = None;
         }
-        Ok(Layer { kind, width, activation: own })
+        Ok(FileLayer { kind, width, activation: own })
     }
 
     pub(super) fn add_to(self, pipeline: PipelineBuilder) -> Result<PipelineBuilder, String> {
         let text = |error: rnn_api::Error| error.to_string();
         let input = pipeline.width();
         let pipeline = match self.kind {
-            Kind::Dense { weight, bias } => {
+            LayerKind::Dense { weight, bias } => {
                 let inputs = weight.len() / self.width;
                 expect(inputs, input)?;
                 let config =
@@ -75,18 +75,18 @@ impl Layer {
                 fill(&linear, values).map_err(text)?;
                 pipeline.linear(&linear).map_err(text)?
             }
-            Kind::Recurrent(kind, cell) => {
+            LayerKind::Recurrent(kind, cell) => {
                 expect(cell.input, input)?;
                 recurrent(kind, cell, pipeline).map_err(text)?
             }
-            Kind::Activation if self.width == input => pipeline,
-            Kind::Activation => {
+            LayerKind::Activation if self.width == input => pipeline,
+            LayerKind::Activation => {
                 return Err(format!("`shape` ends with {}, the input has {input}", self.width));
             }
         };
         Ok(match self.activation {
-            Some(Shape::Of(activation)) => pipeline.activation(activation),
-            Some(Shape::Softmax) => pipeline.softmax(),
+            Some(LayerActivation::Of(activation)) => pipeline.activation(activation),
+            Some(LayerActivation::Softmax) => pipeline.softmax(),
             None => pipeline,
         })
     }
@@ -119,20 +119,24 @@ fn settings(kind: RecurrentKind, units: usize, weights: &[Weight]) -> Result<Rec
     })
 }
 
-fn activation(name: &str) -> Result<Option<Shape>, String> {
+fn activation(name: &str) -> Result<Option<LayerActivation>, String> {
     Ok(Some(match name {
         "" | "linear" => return Ok(None),
-        "tanh" => Shape::Of(Activation::Tanh),
-        "relu" => Shape::Of(Activation::Relu),
-        "sigmoid" => Shape::Of(Activation::Sigmoid),
-        "elu" => Shape::Of(Activation::Elu { alpha: 1.0 }),
-        "softmax" => Shape::Softmax,
+        "tanh" => LayerActivation::Of(Activation::Tanh),
+        "relu" => LayerActivation::Of(Activation::Relu),
+        "sigmoid" => LayerActivation::Of(Activation::Sigmoid),
+        "elu" => LayerActivation::Of(Activation::Elu { alpha: 1.0 }),
+        "softmax" => LayerActivation::Softmax,
         other => return Err(format!("the activation `{other}` is not supported")),
     }))
 }
 
-fn recurrent(kind: RecurrentKind, cell: Cell, pipeline: PipelineBuilder) -> rnn_api::Result<PipelineBuilder> {
-    let Cell { input, hidden, weight_ih, weight_hh, bias_ih, bias_hh } = cell;
+fn recurrent(
+    kind: RecurrentKind,
+    cell: CellArrays,
+    pipeline: PipelineBuilder,
+) -> rnn_api::Result<PipelineBuilder> {
+    let CellArrays { input, hidden, weight_ih, weight_hh, bias_ih, bias_hh } = cell;
     let rows = bias_ih.len();
     let values = vec![
         ("weight_ih_l0", weight_ih, vec![rows, input]),

@@ -8,7 +8,7 @@
 mod layer;
 
 use crate::error::{Error, Result};
-use layer::Layer;
+use layer::FileLayer;
 use rnn_api::live::Pipeline;
 use serde_json::Value;
 use std::path::Path;
@@ -53,7 +53,7 @@ fn read(text: &str) -> Result<Pipeline, Vec<String>> {
     let layers = layers.ok_or_else(|| one("`layers` must be a list".into()))?;
     let (mut parsed, mut problems) = (Vec::new(), Vec::new());
     for (n, layer) in layers.iter().enumerate() {
-        match Layer::parse(layer) {
+        match FileLayer::parse(layer) {
             Ok(layer) => parsed.push(layer),
             Err(why) => problems.push(format!("layer {n}: {why}")),
         }

@@ -1,6 +1,6 @@
 //! The node of a stack.
 
-use super::super::model::{Node, Parts, Slot};
+use super::super::model::{ModelParts, Node, Slot};
 use super::super::op::Op;
 use super::super::recurrent::{Layer, Recurrent};
 use super::super::take::Slice;
@@ -79,7 +79,7 @@ fn like(layer: &Layer, spec: &StackSpec, device: &Device) -> Result<Layer> {
 /// The stack's node, behind nodes that join initial states and before nodes that take last states apart.
 /// `given` and `whole` are the slots of all initial and all last states, where something has them.
 pub(super) fn replacement(
-    parts: &mut Parts,
+    parts: &mut ModelParts,
     members: &[&Node],
     stack: Recurrent,
     given: [Option<Slot>; 2],

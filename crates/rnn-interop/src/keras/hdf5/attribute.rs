@@ -2,7 +2,7 @@
 
 use super::bytes::Fields;
 use super::dataset::numbers;
-use super::datatype::{self, Datatype, Kind};
+use super::datatype::{self, Datatype, ElementKind};
 use super::header::{ATTRIBUTE, Message};
 use super::heap::Heap;
 
@@ -27,7 +27,7 @@ impl Value {
 }
 
 /// An attribute message in its parts.
-struct Parts<'a> {
+struct AttributeParts<'a> {
     name: &'a [u8],
     datatype: &'a [u8],
     dataspace: &'a [u8],
@@ -53,7 +53,7 @@ pub(super) fn read(file: &[u8], messages: &[Message], name: &str) -> Result<Opti
     Ok(None)
 }
 
-fn parts<'a>(message: &Message<'a>) -> Result<Parts<'a>, String> {
+fn parts<'a>(message: &Message<'a>) -> Result<AttributeParts<'a>, String> {
     let damaged = "the HDF5 file is damaged: an attribute is cut off";
     if message.is_shared() {
         return Err(
@@ -78,18 +78,20 @@ fn parts<'a>(message: &Message<'a>) -> Result<Parts<'a>, String> {
     let [name, datatype, dataspace] = lengths;
     let (name, datatype, dataspace) = (part(name)?, part(datatype)?, part(dataspace)?);
     let name = name.strip_suffix(b"\0").unwrap_or(name);
-    Ok(Parts { name, datatype, dataspace, data: fields.0 })
+    Ok(AttributeParts { name, datatype, dataspace, data: fields.0 })
 }
 
-fn value(file: &[u8], parts: &Parts) -> Result<Value, String> {
+fn value(file: &[u8], parts: &AttributeParts) -> Result<Value, String> {
     let datatype = datatype::datatype(parts.datatype)?;
     let (_, bytes) = datatype::extent(&datatype::dims(parts.dataspace)?, &datatype)?;
     let data = parts.data.get(..bytes).ok_or_else(|| {
         format!("the HDF5 file is damaged: expected {bytes} bytes, got {}", parts.data.len())
     })?;
     match datatype.kind {
-        Kind::Float | Kind::Integer { .. } => Ok(Value::Numbers(numbers(data, &datatype, |value| value)?)),
-        Kind::Text { .. } | Kind::LongText => texts(file, data, &datatype).map(Value::Texts),
+        ElementKind::Float | ElementKind::Integer { .. } => {
+            Ok(Value::Numbers(numbers(data, &datatype, |value| value)?))
+        }
+        ElementKind::Text { .. } | ElementKind::LongText => texts(file, data, &datatype).map(Value::Texts),
     }
 }
 
@@ -97,12 +99,12 @@ fn texts(file: &[u8], data: &[u8], datatype: &Datatype) -> Result<Vec<String>, S
     let mut heap = Heap::of(file);
     let mut text = |element| {
         let bytes = match datatype.kind {
-            Kind::LongText => heap.get(element)?,
+            ElementKind::LongText => heap.get(element)?,
             _ => element,
         };
         let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
         let text = std::str::from_utf8(&bytes[..end]).map_err(|_| "the text is not UTF-8".to_string())?;
-        let padded = matches!(datatype.kind, Kind::Text { space_padded: true });
+        let padded = matches!(datatype.kind, ElementKind::Text { space_padded: true });
         Ok(if padded { text.trim_end_matches(' ') } else { text }.to_string())
     };
     data.chunks_exact(datatype.size).map(&mut text).collect()

@@ -2,7 +2,7 @@
 
 use super::attribute::{self, Value};
 use super::bytes::{Fields, part};
-use super::datatype::{self, Datatype, Kind};
+use super::datatype::{self, Datatype, ElementKind};
 use super::header::{DATASPACE, DATATYPE, EXTERNAL, FILTERS, LAYOUT, Message};
 
 /// An array of a file that is decoded when it is asked for.
@@ -40,11 +40,13 @@ impl<'a> Dataset<'a> {
     /// As [`Dataset::read`], and where the elements are not 16-bit integers.
     pub fn read_bf16(&self) -> Result<Array, String> {
         let (dims, datatype, data) = self.data()?;
-        if !matches!(datatype, Datatype { kind: Kind::Integer { .. }, size: 2, .. }) {
+        if !matches!(datatype, Datatype { kind: ElementKind::Integer { .. }, size: 2, .. }) {
             return Err("bf16 must be stored as integers of 16 bits".to_string());
         }
         let bits =
-            numbers(data, &Datatype { kind: Kind::Integer { signed: false }, ..datatype }, |value| value)?;
+            numbers(data, &Datatype { kind: ElementKind::Integer { signed: false }, ..datatype }, |value| {
+                value
+            })?;
         Ok(Array { dims, values: bits.into_iter().map(|bits| f32::from_bits((bits as u32) << 16)).collect() })
     }
 
@@ -109,10 +111,12 @@ fn stored<'a>(file: &'a [u8], layout: &'a [u8], size: usize) -> Result<&'a [u8],
 pub(super) fn numbers<T>(data: &[u8], datatype: &Datatype, from: fn(f64) -> T) -> Result<Vec<T>, String> {
     let size = datatype.size;
     let decode = match datatype.kind {
-        Kind::Float => float,
-        Kind::Integer { signed: true } => signed,
-        Kind::Integer { signed: false } => unsigned,
-        Kind::Text { .. } | Kind::LongText => return Err("expected numbers, got texts".to_string()),
+        ElementKind::Float => float,
+        ElementKind::Integer { signed: true } => signed,
+        ElementKind::Integer { signed: false } => unsigned,
+        ElementKind::Text { .. } | ElementKind::LongText => {
+            return Err("expected numbers, got texts".to_string());
+        }
     };
     let mut values = Vec::new();
     let count = data.len() / size;

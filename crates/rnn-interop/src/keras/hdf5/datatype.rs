@@ -4,7 +4,7 @@ use super::bytes::Fields;
 
 /// What an element is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum ElementKind {
     Float,
     Integer {
         signed: bool,
@@ -20,7 +20,7 @@ pub(super) enum Kind {
 /// The type of the elements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Datatype {
-    pub(super) kind: Kind,
+    pub(super) kind: ElementKind,
     /// Bytes of an element.
     pub(super) size: usize,
     pub(super) big_endian: bool,
@@ -47,10 +47,10 @@ pub(super) fn datatype(data: &[u8]) -> Result<Datatype, String> {
         0 => integer(&mut fields, bits, size).ok_or_else(cut)??,
         1 if bits & 0x40 != 0 => return Err("the HDF5 file has floats of a VAX".to_string()),
         1 => float(&mut fields, size).ok_or_else(cut)??,
-        3 => Kind::Text { space_padded: bits & 0x0f == 2 },
+        3 => ElementKind::Text { space_padded: bits & 0x0f == 2 },
         // An enumeration, as h5py stores booleans: the values' own type comes first.
         8 => return boolean(fields.0, size),
-        9 if bits & 0x0f == 1 && size == 16 => Kind::LongText,
+        9 if bits & 0x0f == 1 && size == 16 => ElementKind::LongText,
         9 => {
             return Err(
                 "the HDF5 file has sequences of variable length, which Keras does not write".to_string()
@@ -69,17 +69,17 @@ pub(super) fn datatype(data: &[u8]) -> Result<Datatype, String> {
     }
 }
 
-fn integer(fields: &mut Fields, bits: u8, size: usize) -> Option<Result<Kind, String>> {
+fn integer(fields: &mut Fields, bits: u8, size: usize) -> Option<Result<ElementKind, String>> {
     let (offset, precision) = (fields.u16()?, fields.u16()?);
     if !matches!(size, 1 | 2 | 4 | 8) || offset != 0 || usize::from(precision) != 8 * size {
         return Some(Err(format!(
             "integers must fill 1, 2, 4 or 8 bytes, got {precision} bits in {size} bytes"
         )));
     }
-    Some(Ok(Kind::Integer { signed: bits & 8 != 0 }))
+    Some(Ok(ElementKind::Integer { signed: bits & 8 != 0 }))
 }
 
-fn float(fields: &mut Fields, size: usize) -> Option<Result<Kind, String>> {
+fn float(fields: &mut Fields, size: usize) -> Option<Result<ElementKind, String>> {
     let (offset, precision) = (fields.u16()?, fields.u16()?);
     let parts = (offset, precision, [fields.u8()?, fields.u8()?, fields.u8()?, fields.u8()?], fields.u32()?);
     let expected = match size {
@@ -89,7 +89,7 @@ fn float(fields: &mut Fields, size: usize) -> Option<Result<Kind, String>> {
         _ => return Some(Err(format!("floats must have 2, 4 or 8 bytes, got {size}"))),
     };
     let wrong = || format!("floats of {size} bytes must be those of IEEE 754, got parts {parts:?}");
-    Some(if parts == expected { Ok(Kind::Float) } else { Err(wrong()) })
+    Some(if parts == expected { Ok(ElementKind::Float) } else { Err(wrong()) })
 }
 
 fn boolean(base: &[u8], size: usize) -> Result<Datatype, String> {

@@ -2,7 +2,7 @@
 
 use super::activation::of_cell;
 use super::{Lowering, Made};
-use crate::graph::{Layer as Cell, Recurrent};
+use crate::graph::{Layer as Recurrence, Recurrent};
 use crate::keras::config::{Layer, Recurrent as Settings, RecurrentKind};
 use crate::keras::layers::Dict;
 use rnn_api::nn::{GruConfig, LstmConfig, RnnConfig};
@@ -66,7 +66,7 @@ fn cell(
     mut dict: Dict,
     keras: u32,
     device: &Device,
-) -> Result<Cell, String> {
+) -> Result<Recurrence, String> {
     let input =
         dict.get("weight_ih_l0").and_then(|weight| weight.dims().get(1).copied()).ok_or("no weight_ih_l0")?;
     let hidden = settings.units;
@@ -86,7 +86,7 @@ fn cell(
             .with_bias(settings.use_bias)
             .with_direction(direction)
             .init(device, 0)
-            .map(Cell::Lstm),
+            .map(Recurrence::Lstm),
         RecurrentKind::Gru => GruConfig::new(input, hidden)
             .with_gate_activation(gates)
             .with_candidate_activation(main)
@@ -94,13 +94,13 @@ fn cell(
             .with_bias(settings.use_bias)
             .with_direction(direction)
             .init(device, 0)
-            .map(Cell::Gru),
+            .map(Recurrence::Gru),
         RecurrentKind::SimpleRnn => RnnConfig::new(input, hidden)
             .with_activation(main)
             .with_bias(settings.use_bias)
             .with_direction(direction)
             .init(device, 0)
-            .map(Cell::Rnn),
+            .map(Recurrence::Rnn),
     };
     let made = made.map_err(|error| error.to_string())?;
     made.module().load_state_dict(&dict).map_err(|error| error.to_string())?;

@@ -1,7 +1,7 @@
 //! Recurrent layers: directions, masks, states.
 
 use super::{Entering, Flow, Lowering};
-use crate::graph::{Binary, Kind, Mask, Op, Port, Recurrent, Slot};
+use crate::graph::{Binary, Mask, Op, Port, Recurrent, Slot, ValueType};
 use crate::keras::config::{Layer, Merge, Recurrent as Settings, RecurrentKind};
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 enum Start {
     Zero,
     /// `[B, H]`: h, and c of an LSTM, for each direction.
-    Given(Vec<Slot>),
+    Inputs(Vec<Slot>),
     /// Those that the run before ended with.
     Carried,
 }
@@ -45,7 +45,7 @@ impl<'a> Lowering<'a> {
         let x = *entering.inputs.first().ok_or("it has no input")?;
         // Keras 3 hands no mask on to a call with states unless the call names it.
         let handed_on = x.mask.filter(|_| self.model.keras < 3 || entering.states.is_empty());
-        let named = entering.mask.map(|mask| self.graph.node(Op::Cast(Kind::Bool), &[mask]));
+        let named = entering.mask.map(|mask| self.graph.node(Op::Cast(ValueType::Bool), &[mask]));
         let start = self.start(layer, settings, entering)?;
         let running = Running { layer, settings, cells, x: x.value, mask: named.or(handed_on), start };
         let ways = self.ways(&running);
@@ -68,7 +68,7 @@ impl<'a> Lowering<'a> {
         let count = settings.iter().map(|settings| kinds_of_state(settings)).sum::<usize>();
         if !states.is_empty() {
             return match states.len() == count {
-                true => Ok(Start::Given(states)),
+                true => Ok(Start::Inputs(states)),
                 false => Err(format!("expected {count} initial states, got {}", states.len())),
             };
         }
@@ -92,7 +92,7 @@ impl<'a> Lowering<'a> {
                 (gathered[0], Some(gathered[1]))
             }
         };
-        let mut given = if let Start::Given(states) = start { &states[..] } else { &[] };
+        let mut given = if let Start::Inputs(states) = start { &states[..] } else { &[] };
         let mut ways = Vec::new();
         for (n, cell) in cells.iter().enumerate() {
             let own = &settings[n..][..settings.len() / cells.len()];

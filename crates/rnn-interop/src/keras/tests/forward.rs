@@ -2,7 +2,7 @@
 
 use super::files;
 use crate::keras::config::{Merge, Recurrent, RecurrentKind, Settings};
-use crate::keras::convert::{Cell, cell, dense, embedding};
+use crate::keras::convert::{CellArrays, cell, dense, embedding};
 use crate::keras::hdf5::{Array, File};
 use crate::keras::{read, weights::Weight};
 use rnn_api::io::Archive;
@@ -46,7 +46,7 @@ fn sum(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| a + b).collect()
 }
 
-fn step(settings: &Recurrent, keras: u32, p: &Cell, x: &[f64], h: &mut Vec<f64>, c: &mut [f64]) {
+fn step(settings: &Recurrent, keras: u32, p: &CellArrays, x: &[f64], h: &mut Vec<f64>, c: &mut [f64]) {
     let n = p.hidden;
     let wx = affine(&p.weight_ih, &p.bias_ih, x);
     let uh = affine(&p.weight_hh, &p.bias_hh, h);

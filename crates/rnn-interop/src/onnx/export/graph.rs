@@ -11,7 +11,7 @@ use super::super::proto::{AttributeProto, GraphProto, NodeProto, ValueInfo};
 use super::{Exporter, data, encoded, write};
 use crate::Model;
 use crate::error::{Error, Result};
-use crate::graph::{Node, Parts, Port, Recurrent, Slot, Stored};
+use crate::graph::{ModelParts, Node, Port, Recurrent, Slot, Stored};
 use crate::value::Value;
 use rnn_api::Device;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -78,7 +78,7 @@ fn mixed(bits: u32) -> u64 {
     z ^ (z >> 31)
 }
 
-fn read_slots(parts: &Parts) -> HashSet<Slot> {
+fn read_slots(parts: &ModelParts) -> HashSet<Slot> {
     let mut read: HashSet<Slot> = parts.outputs.iter().map(|port| port.slot).collect();
     parts.nodes.iter().for_each(|node| node.each_read(&mut |slot| read.extend([slot])));
     read
@@ -86,7 +86,7 @@ fn read_slots(parts: &Parts) -> HashSet<Slot> {
 
 /// The file so far.
 struct Writer<'a> {
-    parts: &'a Parts,
+    parts: &'a ModelParts,
     out: Exporter,
     opset: i64,
     /// The names of values.
@@ -108,7 +108,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(parts: &'a Parts) -> Self {
+    fn new(parts: &'a ModelParts) -> Self {
         Writer {
             parts,
             out: Exporter::default(),
@@ -280,7 +280,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn known(parts: &Parts, slot: Slot) -> Option<&Value> {
+fn known(parts: &ModelParts, slot: Slot) -> Option<&Value> {
     parts.stored.iter().find_map(|(own, stored)| match stored {
         Stored::Constant(value) if *own == slot => Some(value),
         _ => None,

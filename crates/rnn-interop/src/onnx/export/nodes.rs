@@ -9,7 +9,7 @@ use rnn_api::nn::{Embedding, Linear};
 
 /// The types of attributes in `onnx.proto`.
 #[derive(Clone, Copy)]
-enum Kind {
+enum AttributeType {
     Float = 1,
     Int = 2,
     Text = 3,
@@ -20,42 +20,42 @@ enum Kind {
     Texts = 8,
 }
 
-fn attribute(name: &str, kind: Kind) -> AttributeProto {
+fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
     AttributeProto { name: name.into(), r#type: kind as i32, ..Default::default() }
 }
 
 pub(super) fn int(name: &str, i: i64) -> AttributeProto {
-    AttributeProto { i, ..attribute(name, Kind::Int) }
+    AttributeProto { i, ..attribute(name, AttributeType::Int) }
 }
 
 pub(super) fn float(name: &str, f: f32) -> AttributeProto {
-    AttributeProto { f, ..attribute(name, Kind::Float) }
+    AttributeProto { f, ..attribute(name, AttributeType::Float) }
 }
 
 pub(super) fn text(name: &str, text: &str) -> AttributeProto {
-    AttributeProto { s: text.into(), ..attribute(name, Kind::Text) }
+    AttributeProto { s: text.into(), ..attribute(name, AttributeType::Text) }
 }
 
 pub(super) fn tensor(name: &str, t: TensorProto) -> AttributeProto {
-    AttributeProto { t: Some(t), ..attribute(name, Kind::Tensor) }
+    AttributeProto { t: Some(t), ..attribute(name, AttributeType::Tensor) }
 }
 
 pub(super) fn graph(name: &str, g: GraphProto) -> AttributeProto {
-    AttributeProto { g: Some(g), ..attribute(name, Kind::Graph) }
+    AttributeProto { g: Some(g), ..attribute(name, AttributeType::Graph) }
 }
 
 pub(super) fn ints(name: &str, ints: &[i64]) -> AttributeProto {
-    AttributeProto { ints: ints.to_vec(), ..attribute(name, Kind::Ints) }
+    AttributeProto { ints: ints.to_vec(), ..attribute(name, AttributeType::Ints) }
 }
 
 pub(super) fn floats(name: &str, floats: Vec<f32>) -> AttributeProto {
-    AttributeProto { floats, ..attribute(name, Kind::Floats) }
+    AttributeProto { floats, ..attribute(name, AttributeType::Floats) }
 }
 
 pub(super) fn texts(name: &str, texts: &[&str]) -> AttributeProto {
     AttributeProto {
         strings: texts.iter().map(|text| text.as_bytes().to_vec()).collect(),
-        ..attribute(name, Kind::Texts)
+        ..attribute(name, AttributeType::Texts)
     }
 }
 

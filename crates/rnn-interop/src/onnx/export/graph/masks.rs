@@ -3,7 +3,7 @@
 
 use super::super::nodes::{int, ints};
 use super::Writer;
-use crate::graph::{Kind, Mask, Node};
+use crate::graph::{Mask, Node, ValueType};
 
 /// What follows from a mask `[B, T]`.
 struct Counts {
@@ -23,10 +23,15 @@ impl Writer<'_> {
             Mask::Scatter { backwards, zeros } => self.scatter(node, backwards, zeros),
             Mask::Mean => self.mean(node),
             Mask::Any { axis } => {
-                let truths = self.cast_input(node, 0, Kind::Float)?;
+                let truths = self.cast_input(node, 0, ValueType::Float)?;
                 let axes = vec![ints("axes", &[axis]), int("keepdims", 0)];
                 let any = self.largest(&truths, axes);
-                self.last(node, "Cast", &[any], vec![int("to", super::types::data_type(Kind::Bool) as i64)])
+                self.last(
+                    node,
+                    "Cast",
+                    &[any],
+                    vec![int("to", super::types::data_type(ValueType::Bool) as i64)],
+                )
             }
         }
     }
@@ -48,7 +53,7 @@ impl Writer<'_> {
         let value = self.number(value)?;
         let equal = self.put("Equal", &[&x, &value], vec![]);
         let differs = self.put("Not", &[&equal], vec![]);
-        let differs = self.cast(&differs, Kind::Float);
+        let differs = self.cast(&differs, ValueType::Float);
         let kept = self.largest(&differs, vec![ints("axes", &[-1]), int("keepdims", 1)]);
         let outputs = self.outputs(node);
         if let Some(name) = outputs.first().filter(|name| !name.is_empty()) {
@@ -57,7 +62,7 @@ impl Writer<'_> {
         if let Some(name) = outputs.get(1).filter(|name| !name.is_empty()) {
             let last = self.out.integers(&[-1]);
             let rows = self.put("Squeeze", &[&kept, &last], vec![]);
-            let to = super::types::data_type(Kind::Bool) as i64;
+            let to = super::types::data_type(ValueType::Bool) as i64;
             self.emit("Cast", &[&rows], &[name], vec![int("to", to)]);
         }
         Ok(())
@@ -65,7 +70,7 @@ impl Writer<'_> {
 
     fn counts(&mut self, node: &Node) -> Result<Counts, String> {
         let mask = self.need(node, 1)?;
-        let ones = self.cast(&mask, Kind::Float);
+        let ones = self.cast(&mask, ValueType::Float);
         let shape = self.put("Shape", &[&mask], vec![int("start", 1)]);
         let none = self.out.integers(&[0]);
         let steps = self.put("Squeeze", &[&shape, &none], vec![]);
@@ -76,9 +81,9 @@ impl Writer<'_> {
         let column = self.out.integers(&[1]);
         let column = self.put("Unsqueeze", &[&times, &column], vec![]);
         let upper = self.put("LessOrEqual", &[&column, &times], vec![]);
-        let upper = self.cast(&upper, Kind::Float);
+        let upper = self.cast(&upper, ValueType::Float);
         let sums = self.put("MatMul", &[&ones, &upper], vec![]);
-        let times = self.cast(&times, Kind::Float);
+        let times = self.cast(&times, ValueType::Float);
         Ok(Counts { ones, sums, times })
     }
 
@@ -98,7 +103,7 @@ impl Writer<'_> {
             let places = self.put("Sub", &[&sums, &one], vec![]);
             let (places, rows) = (self.raised(&places, 1), self.raised(&times, 1));
             let chosen = self.put("Equal", &[&places, &rows], vec![]);
-            let chosen = self.cast(&chosen, Kind::Float);
+            let chosen = self.cast(&chosen, ValueType::Float);
             let counting = self.raised(&ones, 1);
             let moves = self.put("Mul", &[&chosen, &counting], vec![]);
             self.emit("MatMul", &[&moves, &x], &[name], vec![]);
@@ -107,7 +112,7 @@ impl Writer<'_> {
             self.masked.extend(node.outputs.get(1).copied().flatten());
             let axis = self.out.integers(&[1]);
             let lengths = self.put("ReduceSum", &[&ones, &axis], vec![int("keepdims", 0)]);
-            let to = super::types::data_type(Kind::Int) as i64;
+            let to = super::types::data_type(ValueType::Int) as i64;
             self.emit("Cast", &[&lengths], &[name], vec![int("to", to)]);
         }
         Ok(())
@@ -122,7 +127,7 @@ impl Writer<'_> {
         let sources = self.put("Sub", &[&sums, &less], vec![]);
         let sources = self.raised(&sources, 2);
         let chosen = self.put("Equal", &[&sources, &times], vec![]);
-        let mut moves = self.cast(&chosen, Kind::Float);
+        let mut moves = self.cast(&chosen, ValueType::Float);
         if zeros {
             let counting = self.raised(&ones, 2);
             moves = self.put("Mul", &[&moves, &counting], vec![]);
@@ -134,7 +139,7 @@ impl Writer<'_> {
     fn mean(&mut self, node: &Node) -> Result<(), String> {
         let x = self.need(node, 0)?;
         let mask = self.need(node, 1)?;
-        let ones = self.cast(&mask, Kind::Float);
+        let ones = self.cast(&mask, ValueType::Float);
         let axis = self.out.integers(&[1]);
         let count = self.put("ReduceSum", &[&ones, &axis], vec![int("keepdims", 1)]);
         let one = self.number(1.0)?;

@@ -3,17 +3,19 @@
 use super::super::super::proto::AttributeProto;
 use super::super::nodes::{float, graph, int, ints, text};
 use super::{Writer, known};
-use crate::graph::{Binary, Branch, Compare, Kind, Node, Op, Parts, Reduce, ReduceKind, Slot, Unary, Window};
+use crate::graph::{
+    Binary, Branch, Compare, ModelParts, Node, Op, Reduce, ReduceKind, Slot, Unary, ValueType, Window,
+};
 use crate::value::Value;
 use rnn_api::UnaryOp;
 
 /// The smallest opset from 17 on that has these nodes.
-pub(super) fn opset(parts: &Parts, nodes: &[Node]) -> i64 {
+pub(super) fn opset(parts: &ModelParts, nodes: &[Node]) -> i64 {
     let of = |node: &Node| {
         let given = |n: usize| node.inputs.get(n).copied().flatten();
         match &node.op {
             Op::Unary(Unary::Gelu { .. }) => 20,
-            // Parts of which the last is shorter.
+            // ModelParts of which the last is shorter.
             Op::Split { sizes: None, .. } if given(1).is_none() => 18,
             Op::Reduce(Reduce { kind, .. })
                 if *kind != ReduceKind::Sum && given(1).is_some_and(|slot| known(parts, slot).is_none()) =>
@@ -106,7 +108,7 @@ impl Writer<'_> {
         self.input(node, n).ok_or_else(|| format!("input {n} is missing"))
     }
 
-    pub(super) fn kind(&self, node: &Node, n: usize) -> Kind {
+    pub(super) fn kind(&self, node: &Node, n: usize) -> ValueType {
         let slot = node.inputs.get(n).copied().flatten();
         slot.and_then(|slot| self.types.get(&slot)).copied().unwrap_or_default().kind
     }
@@ -116,12 +118,12 @@ impl Writer<'_> {
     }
 
     /// An input as another type.
-    pub(super) fn cast_input(&mut self, node: &Node, n: usize, to: Kind) -> Result<String, String> {
+    pub(super) fn cast_input(&mut self, node: &Node, n: usize, to: ValueType) -> Result<String, String> {
         let name = self.need(node, n)?;
         Ok(if self.kind(node, n) == to { name } else { self.cast(&name, to) })
     }
 
-    pub(super) fn cast(&mut self, name: &str, to: Kind) -> String {
+    pub(super) fn cast(&mut self, name: &str, to: ValueType) -> String {
         self.put("Cast", &[name], vec![int("to", super::types::data_type(to) as i64)])
     }
 
@@ -170,9 +172,11 @@ impl Writer<'_> {
         };
         let kinds = [self.kind(node, 0), self.kind(node, 1)];
         let common = match (op, kinds) {
-            (Compare::And | Compare::Or, _) | (Compare::Equal, [Kind::Bool, Kind::Bool]) => Kind::Bool,
-            (_, [Kind::Float, _] | [_, Kind::Float]) => Kind::Float,
-            _ => Kind::Int,
+            (Compare::And | Compare::Or, _) | (Compare::Equal, [ValueType::Bool, ValueType::Bool]) => {
+                ValueType::Bool
+            }
+            (_, [ValueType::Float, _] | [_, ValueType::Float]) => ValueType::Float,
+            _ => ValueType::Int,
         };
         let inputs = [self.cast_input(node, 0, common)?, self.cast_input(node, 1, common)?];
         self.last(node, name, &inputs, vec![])

@@ -3,7 +3,7 @@
 use super::super::nodes::{float, int, ints};
 use super::Writer;
 use super::ops::Outcome;
-use crate::graph::{Gemm, Kind, Node, Op, Stored};
+use crate::graph::{Gemm, Node, Op, Stored, ValueType};
 use crate::value::Value;
 
 impl Writer<'_> {
@@ -19,10 +19,10 @@ impl Writer<'_> {
                 self.same(node, "Gemm", attributes)
             }
             Op::Embedding => {
-                let mut rows = self.cast_input(node, 1, Kind::Int)?;
+                let mut rows = self.cast_input(node, 1, ValueType::Int)?;
                 // Numbers of rows may be given as floating-point ones, where the source of the model takes both.
                 if self.parts.inputs.iter().any(|port| port.kind.is_none() && port.name == rows) {
-                    rows = self.cast(&rows, Kind::Int);
+                    rows = self.cast(&rows, ValueType::Int);
                 }
                 let inputs = [self.need(node, 0)?, rows];
                 self.last(node, "Gather", &inputs, vec![int("axis", 0)])
@@ -56,9 +56,9 @@ impl Writer<'_> {
                     let value = self.input(node, n)?;
                     Some(self.put("Reshape", &[&value, &along], vec![]))
                 });
-                let mut x = self.cast_input(node, 0, Kind::Float)?;
+                let mut x = self.cast_input(node, 0, ValueType::Float)?;
                 if let Some(zero) = zero {
-                    let zero = self.cast(&zero, Kind::Float);
+                    let zero = self.cast(&zero, ValueType::Float);
                     x = self.put("Sub", &[&x, &zero], vec![]);
                 }
                 self.last(node, "Mul", &[x, scale.ok_or("no scale")?], vec![])
@@ -80,11 +80,11 @@ impl Writer<'_> {
     }
 
     fn centred(&mut self, node: &Node, n: usize, zero: usize) -> Result<String, String> {
-        let value = self.cast_input(node, n, Kind::Float)?;
+        let value = self.cast_input(node, n, ValueType::Float)?;
         if self.input(node, zero).is_none() {
             return Ok(value);
         }
-        let zero = self.cast_input(node, zero, Kind::Float)?;
+        let zero = self.cast_input(node, zero, ValueType::Float)?;
         Ok(self.put("Sub", &[&value, &zero], vec![]))
     }
 

@@ -1,43 +1,43 @@
 //! Which types the values of a graph have, and how many axes, as far as that follows from the graph.
 
 use super::super::super::proto::{DataType, Dimension, ShapeProto, TensorType, TypeProto, ValueInfo};
-use crate::graph::{Kind, Mask, Node, Op, Parts, Port, Reduce, Slot, Stored};
+use crate::graph::{Mask, ModelParts, Node, Op, Port, Reduce, Slot, Stored, ValueType};
 use crate::value::Value;
 use std::collections::HashMap;
 
 /// The type of a value, and the number of its axes where it is known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Type {
-    pub(super) kind: Kind,
+    pub(super) kind: ValueType,
     pub(super) rank: Option<usize>,
 }
 
 impl Default for Type {
     fn default() -> Self {
-        Type { kind: Kind::Float, rank: None }
+        Type { kind: ValueType::Float, rank: None }
     }
 }
 
 impl Type {
     fn of(value: &Value) -> Self {
         let kind = match value {
-            Value::Float(_) => Kind::Float,
-            Value::Int(_) => Kind::Int,
-            Value::Bool(_) => Kind::Bool,
+            Value::Float(_) => ValueType::Float,
+            Value::Int(_) => ValueType::Int,
+            Value::Bool(_) => ValueType::Bool,
         };
         Type { kind, rank: Some(value.dims().len()) }
     }
 }
 
-pub(super) fn data_type(kind: Kind) -> DataType {
+pub(super) fn data_type(kind: ValueType) -> DataType {
     match kind {
-        Kind::Float => DataType::Float,
-        Kind::Int => DataType::Int64,
-        Kind::Bool => DataType::Bool,
+        ValueType::Float => DataType::Float,
+        ValueType::Int => DataType::Int64,
+        ValueType::Bool => DataType::Bool,
     }
 }
 
-pub(super) fn of(parts: &Parts) -> HashMap<Slot, Type> {
+pub(super) fn of(parts: &ModelParts) -> HashMap<Slot, Type> {
     let mut types = HashMap::new();
     for port in &parts.inputs {
         // Numbers of rows are integers, where the file does not say what an input is.
@@ -45,13 +45,13 @@ pub(super) fn of(parts: &Parts) -> HashMap<Slot, Type> {
             Op::Embedding | Op::Gather { .. } => node.inputs.get(1) == Some(&Some(port.slot)),
             _ => false,
         });
-        let kind = port.kind.unwrap_or(if rows { Kind::Int } else { Kind::Float });
+        let kind = port.kind.unwrap_or(if rows { ValueType::Int } else { ValueType::Float });
         types.insert(port.slot, Type { kind, rank: port.sizes.as_ref().map(Vec::len) });
     }
     for (slot, stored) in &parts.stored {
         let own = match stored {
             Stored::Constant(value) => Type::of(value),
-            Stored::Param(_, param) => Type { kind: Kind::Float, rank: Some(param.dims().len()) },
+            Stored::Param(_, param) => Type { kind: ValueType::Float, rank: Some(param.dims().len()) },
         };
         types.insert(*slot, own);
     }
@@ -59,7 +59,7 @@ pub(super) fn of(parts: &Parts) -> HashMap<Slot, Type> {
     types
 }
 
-fn add(parts: &Parts, nodes: &[Node], types: &mut HashMap<Slot, Type>) {
+fn add(parts: &ModelParts, nodes: &[Node], types: &mut HashMap<Slot, Type>) {
     for node in nodes {
         let results = match &node.op {
             Op::If(branches) => {
@@ -76,13 +76,13 @@ fn add(parts: &Parts, nodes: &[Node], types: &mut HashMap<Slot, Type>) {
 }
 
 /// The types of a node's outputs; the last is that of all further ones.
-fn results(parts: &Parts, node: &Node, types: &HashMap<Slot, Type>) -> Vec<Type> {
+fn results(parts: &ModelParts, node: &Node, types: &HashMap<Slot, Type>) -> Vec<Type> {
     let at = |n: usize| {
         let slot = node.inputs.get(n).copied().flatten();
         slot.and_then(|slot| types.get(&slot).copied()).unwrap_or_default()
     };
     let (x, rank) = (at(0), at(0).rank);
-    let of = |kind: Kind, rank: Option<usize>| vec![Type { kind, rank }];
+    let of = |kind: ValueType, rank: Option<usize>| vec![Type { kind, rank }];
     let broadcast = || {
         let mut ranks = (0..node.inputs.len()).map(|n| at(n).rank);
         ranks.try_fold(0, |most, rank| Some(most.max(rank?)))
@@ -101,25 +101,25 @@ fn results(parts: &Parts, node: &Node, types: &HashMap<Slot, Type>) -> Vec<Type>
     };
     match &node.op {
         Op::Recurrent(_) | Op::RecurrentOf(_) => {
-            let [y, state] = [4, 3].map(|rank| Type { kind: Kind::Float, rank: Some(rank) });
+            let [y, state] = [4, 3].map(|rank| Type { kind: ValueType::Float, rank: Some(rank) });
             vec![y, state]
         }
         Op::Binary(_) => of(x.kind, broadcast()),
-        Op::Compare(_) => of(Kind::Bool, broadcast()),
+        Op::Compare(_) => of(ValueType::Bool, broadcast()),
         Op::Where => of(at(1).kind, broadcast()),
         Op::Linear | Op::Convolution(_) | Op::MaxPool(_) | Op::Softmax { .. } | Op::LayerNorm { .. } => {
-            of(Kind::Float, rank)
+            of(ValueType::Float, rank)
         }
-        Op::DequantizeLinear { .. } => of(Kind::Float, rank),
+        Op::DequantizeLinear { .. } => of(ValueType::Float, rank),
         Op::MatMul | Op::MatMulInteger => {
             let both = rank.zip(at(1).rank).filter(|(a, b)| *a > 1 && *b > 1);
-            of(Kind::Float, both.map(|(a, b)| a.max(b)))
+            of(ValueType::Float, both.map(|(a, b)| a.max(b)))
         }
-        Op::Gemm(_) => of(Kind::Float, Some(2)),
-        Op::Embedding => of(Kind::Float, at(1).rank.map(|rank| rank + 1)),
+        Op::Gemm(_) => of(ValueType::Float, Some(2)),
+        Op::Embedding => of(ValueType::Float, at(1).rank.map(|rank| rank + 1)),
         Op::Mask(mask) => of_mask(*mask, rank),
         Op::DynamicQuantizeLinear => {
-            let [scale, zero] = [Kind::Float, Kind::Int].map(|kind| Type { kind, rank: Some(0) });
+            let [scale, zero] = [ValueType::Float, ValueType::Int].map(|kind| Type { kind, rank: Some(0) });
             vec![x, scale, zero]
         }
         Op::Reduce(Reduce { keep: true, .. }) | Op::ArgMax { keep: true, .. } => of(kind_of(node, x), rank),
@@ -134,9 +134,9 @@ fn results(parts: &Parts, node: &Node, types: &HashMap<Slot, Type>) -> Vec<Type>
             };
             of(x.kind, rank)
         }
-        Op::ArgMax { .. } => of(Kind::Int, rank.map(|rank| rank.saturating_sub(1))),
-        Op::Shape { .. } | Op::Range => of(Kind::Int, Some(1)),
-        Op::Size => of(Kind::Int, Some(0)),
+        Op::ArgMax { .. } => of(ValueType::Int, rank.map(|rank| rank.saturating_sub(1))),
+        Op::Shape { .. } | Op::Range => of(ValueType::Int, Some(1)),
+        Op::Size => of(ValueType::Int, Some(0)),
         Op::Cast(kind) => of(*kind, rank),
         Op::ConstantOfShape(value) => of(Type::of(value).kind, known(0).map(<[i64]>::len)),
         Op::Gather { .. } => {
@@ -154,19 +154,19 @@ fn results(parts: &Parts, node: &Node, types: &HashMap<Slot, Type>) -> Vec<Type>
     }
 }
 
-fn kind_of(node: &Node, x: Type) -> Kind {
-    if matches!(node.op, Op::ArgMax { .. }) { Kind::Int } else { x.kind }
+fn kind_of(node: &Node, x: Type) -> ValueType {
+    if matches!(node.op, Op::ArgMax { .. }) { ValueType::Int } else { x.kind }
 }
 
 fn of_mask(mask: Mask, rank: Option<usize>) -> Vec<Type> {
     let less = rank.map(|rank| rank.saturating_sub(1));
-    let float = |rank| Type { kind: Kind::Float, rank };
+    let float = |rank| Type { kind: ValueType::Float, rank };
     match mask {
-        Mask::Find(_) => vec![float(rank), Type { kind: Kind::Bool, rank: less }],
-        Mask::Gather => vec![float(Some(3)), Type { kind: Kind::Int, rank: Some(1) }],
+        Mask::Find(_) => vec![float(rank), Type { kind: ValueType::Bool, rank: less }],
+        Mask::Gather => vec![float(Some(3)), Type { kind: ValueType::Int, rank: Some(1) }],
         Mask::Scatter { .. } => vec![float(Some(3))],
         Mask::Mean => vec![float(Some(2))],
-        Mask::Any { .. } => vec![Type { kind: Kind::Bool, rank: less }],
+        Mask::Any { .. } => vec![Type { kind: ValueType::Bool, rank: less }],
     }
 }
 
