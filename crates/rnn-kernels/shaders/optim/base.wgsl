@@ -21,7 +21,7 @@ struct Base {
     threshold: f32,
 }
 
-@group(1) @binding(0) var<storage, read> control: array<f32>;     // [4 + 2P], see optim/norm_finish.wgsl
+@group(1) @binding(0) var<storage, read> control: array<f32>;     // [4 + 2M], see optim/norm_finish.wgsl
 @group(1) @binding(1) var<storage, read> grad: array<f32>;        // [n]
 @group(1) @binding(2) var<storage, read_write> param: array<f32>; // [n]
 

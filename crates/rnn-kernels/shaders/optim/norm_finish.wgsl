@@ -8,7 +8,7 @@
 // CPU twin: crates/rnn-cpu/src/optim/norm.rs (grad_norm)
 
 struct Params {
-    tensors: u32, // P
+    tensors: u32, // M
     has_max_norm: u32,
     max_norm: f32,
     has_max_tensor_norm: u32,
@@ -17,9 +17,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> partials: array<vec4<f32>>; // [P, 256]: three ranges, count
-@group(1) @binding(1) var<storage, read_write> norms: array<f32>;    // [P]
-@group(1) @binding(2) var<storage, read_write> control: array<f32>;  // [4 + 2P]
+@group(1) @binding(0) var<storage, read> partials: array<vec4<f32>>; // [M, 256]: three ranges, count
+@group(1) @binding(1) var<storage, read_write> norms: array<f32>;    // [M]
+@group(1) @binding(2) var<storage, read_write> control: array<f32>;  // [4 + 2M]
 @group(1) @binding(3) var<storage, read_write> gate: array<f32>;     // [1]: 0, or 1 after gradients that are not finite
 
 // The norm of a gradient of which `bad` elements are not finite.

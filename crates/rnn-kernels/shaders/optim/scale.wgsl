@@ -6,7 +6,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> control: array<f32>; // [4 + 2P], see optim/norm_finish.wgsl
+@group(1) @binding(0) var<storage, read> control: array<f32>; // [4 + 2M], see optim/norm_finish.wgsl
 @group(1) @binding(1) var<storage, read_write> x: array<f32>; // [n]
 
 @compute @workgroup_size(256)

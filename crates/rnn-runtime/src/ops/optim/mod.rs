@@ -27,7 +27,7 @@ use rnn_gpu::{self as gpu, GpuBuffer};
 pub struct GradNorm {
     /// The 2-norm of every gradient `[P]`, divided by the loss scale and clipped by value.
     pub norms: Array,
-    /// `[4 + 2P]`, for the steps: the norm of all gradients before clipping by norm; the coefficient of its clip
+    /// `[4 + 2M]`, for the steps: the norm of all gradients before clipping by norm; the coefficient of its clip
     /// factor; 1 when everything is finite, else 0; the other part of the clip factor; then for every gradient the
     /// coefficient and the other part of the product of both clip factors. A factor is the product of its two
     /// numbers, because f32 does not hold every factor that brings down a finite norm.
@@ -133,7 +133,7 @@ pub fn gated_grad_norm(
 /// Applies the clip factor of all gradients together of [`grad_norm`].
 ///
 /// # Errors
-/// `x` must be f32 and `control` f32 `[4 + 2P]`, on one device.
+/// `x` must be f32 and `control` f32 `[4 + 2M]`, on one device.
 pub fn scale_by_control(x: &mut Array, control: &Array) -> Result<()> {
     const OP: &str = "scale_by_control";
     x.expect_dtype(OP, "x", DType::F32)?;
@@ -239,6 +239,6 @@ fn expect_control(op: &'static str, control: &Array, like: &Array, gradients: us
     if control.dims().len() == 1 && control.len() >= 4 + 2 * gradients {
         return Ok(());
     }
-    let expected = format!("[4 + 2P], [norm, coefficient, finite, ..], of P >= {gradients} gradients");
+    let expected = format!("[4 + 2M], [norm, coefficient, finite, ..], of M >= {gradients} gradients");
     Err(Error::Shape { op, arg: "control".into(), expected, got: control.dims().to_vec() })
 }
