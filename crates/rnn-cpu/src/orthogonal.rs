@@ -20,13 +20,13 @@ use rnn_base::host_memory;
 /// Reflections in a block: a multiple of the rows of every tile.
 const BLOCK: usize = 48;
 
-/// Rows of V and of the matrix are padded with zeros to a multiple of this, so that all tiles are whole.
+/// LeftRows of V and of the matrix are padded with zeros to a multiple of this, so that all tiles are whole.
 const ROWS: usize = 6;
 
 /// A block of reflections. They do not touch the elements before `first`.
 struct Block {
     first: usize,
-    /// Rows of V, padded.
+    /// LeftRows of V, padded.
     rows: usize,
     /// V `[rows, BLOCK]`: column i begins at row i.
     v: Vec<f64>,
@@ -178,9 +178,9 @@ impl SimdKernel for Stripe<'_> {
     }
 }
 
-/// Rows of a left operand: the first element, the distance of rows, and the distance of elements in a row.
+/// LeftRows of a left operand: the first element, the distance of rows, and the distance of elements in a row.
 #[derive(Clone, Copy)]
-struct Rows {
+struct LeftRows {
     start: *const f64,
     stride: usize,
     step: usize,
@@ -199,16 +199,16 @@ unsafe fn apply<S: Simd>(block: &Block, c: *mut f64, products: *mut f64) {
     // SAFETY: `BLOCK` and `rows` are multiples of a tile's rows; V is [rows, BLOCK] and T is [BLOCK, BLOCK].
     unsafe {
         for i in (0..BLOCK).step_by(step) {
-            let columns = Rows { start: v.add(i), stride: 1, step: BLOCK };
+            let columns = LeftRows { start: v.add(i), stride: 1, step: BLOCK };
             tile::<S>(product.add(i * width), false, columns, c, rows);
         }
         for i in (0..BLOCK).step_by(step) {
             // T is upper triangular.
-            let of = Rows { start: t.add(i * BLOCK + i), stride: BLOCK, step: 1 };
+            let of = LeftRows { start: t.add(i * BLOCK + i), stride: BLOCK, step: 1 };
             tile::<S>(scaled.add(i * width), false, of, product.add(i * width), BLOCK - i);
         }
         for r in (0..rows).step_by(step) {
-            let of = Rows { start: v.add(r * BLOCK), stride: BLOCK, step: 1 };
+            let of = LeftRows { start: v.add(r * BLOCK), stride: BLOCK, step: 1 };
             tile::<S>(c.add(r * width), true, of, scaled, BLOCK);
         }
     }
@@ -219,7 +219,7 @@ unsafe fn apply<S: Simd>(block: &Block, c: *mut f64, products: *mut f64) {
 /// # Safety
 /// As [`tile_of`].
 #[inline(always)]
-unsafe fn tile<S: Simd>(out: *mut f64, old: bool, a: Rows, b: *const f64, depth: usize) {
+unsafe fn tile<S: Simd>(out: *mut f64, old: bool, a: LeftRows, b: *const f64, depth: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         if S::WIDE { tile_of::<S, 6>(out, old, a, b, depth) } else { tile_of::<S, 3>(out, old, a, b, depth) }
@@ -231,7 +231,13 @@ unsafe fn tile<S: Simd>(out: *mut f64, old: bool, a: Rows, b: *const f64, depth:
 /// # Safety
 /// There are R rows of `depth` elements; panels of four vectors: `out` with R rows, `b` with `depth`.
 #[inline(always)]
-unsafe fn tile_of<S: Simd, const R: usize>(out: *mut f64, old: bool, a: Rows, b: *const f64, depth: usize) {
+unsafe fn tile_of<S: Simd, const R: usize>(
+    out: *mut f64,
+    old: bool,
+    a: LeftRows,
+    b: *const f64,
+    depth: usize,
+) {
     let at = |r: usize, v: usize| (r * 4 + v) * S::LANES / 2;
     // SAFETY: the caller's promise.
     unsafe {

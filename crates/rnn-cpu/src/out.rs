@@ -24,26 +24,26 @@ pub(super) struct Out {
 }
 
 impl Out {
-    /// All rows against one panel of `panel_vectors(cols)` vectors. Rows with `stride` 1 lie in packs of
+    /// All rows against one panel of `panel_vectors(cols)` vectors. RowsByPanel with `stride` 1 lie in packs of
     /// `most_rows`, `depth` times that apart.
     ///
     /// # Safety
     /// C has the rows and columns, A the rows (packs padded to full tiles), and the panel its depth.
     #[inline(always)]
     pub(super) unsafe fn rows<S: Simd>(self, rows: usize, a: RowPointers, panel: PanelPart<f32>) {
-        simd::dispatch(S::ISA, Rows { out: self, rows, a, panel });
+        simd::dispatch(S::ISA, RowsByPanel { out: self, rows, a, panel });
     }
 }
 
 /// [`Out::rows`] as a kernel of its own, so that the register tiles are compiled once for all products.
-struct Rows {
+struct RowsByPanel {
     out: Out,
     rows: usize,
     a: RowPointers,
     panel: PanelPart<f32>,
 }
 
-impl SimdKernel for Rows {
+impl SimdKernel for RowsByPanel {
     type Output = ();
 
     #[inline(always)]
@@ -59,7 +59,7 @@ impl SimdKernel for Rows {
     }
 }
 
-impl Rows {
+impl RowsByPanel {
     /// # Safety
     /// As [`Out::rows`]; the panel has NV vectors.
     #[inline(always)]

@@ -148,23 +148,23 @@ unsafe fn multiply_one<S: Simd, W: Weight, const R: usize, const NV: usize>(
     }
 }
 
-/// One row by `P` panels, `acc[p][v] += sum over k of row[k] * panels[p][k][v]`. The sums of one row and one panel would
+/// One row by `NP` panels, `acc[p][v] += sum over k of row[k] * panels[p][k][v]`. The sums of one row and one panel would
 /// be too few to hide the latency of a multiply-add.
 ///
 /// # Safety
 /// As [`multiply`], for all panels.
 #[inline(always)]
-pub(crate) unsafe fn multiply_panels<S: Simd, W: Weight, const P: usize, const NV: usize>(
-    acc: &mut [[S::V; NV]; P],
+pub(crate) unsafe fn multiply_panels<S: Simd, W: Weight, const NP: usize, const NV: usize>(
+    acc: &mut [[S::V; NV]; NP],
     row: *const f32,
-    panels: [*const W; P],
+    panels: [*const W; NP],
     depth: usize,
 ) {
     // SAFETY: k is below the depth of the row and of all panels.
     unsafe {
         for k in 0..depth {
             let x = S::splat(*row.add(k));
-            for p in 0..P {
+            for p in 0..NP {
                 for v in 0..NV {
                     let w = W::load::<S>(panels[p].add((k * NV + v) * S::LANES));
                     acc[p][v] = S::fma(x, w, acc[p][v]);

@@ -8,8 +8,9 @@ use super::super::simd::{self, Simd, SimdKernel};
 use super::super::team::Shared;
 use super::super::tile::{DEPTH, PanelPart, RowPointers, most_rows};
 use super::noise::TaskNoise;
-use super::pack::{BackwardWeights, LayerWeights, unit_blocks};
+use super::pack::{BackwardWeights, DriverWeights, LayerWeights, unit_blocks};
 use super::part::{Layer, Part, Pointers, RowFlow, Step};
+use super::phases;
 use super::schedule::run_tasks;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
@@ -48,8 +49,15 @@ pub struct BackwardArgs<'a> {
     pub products: &'a mut [f32],
 }
 
-/// Runs the fused loop on up to `threads` threads.
-pub(super) fn backward_fused(threads: usize, args: BackwardArgs<'_>) {
+/// Runs the backward recurrence on up to `threads` threads, with the driver of the forward pass.
+pub fn run_backward(threads: usize, args: BackwardArgs<'_>) {
+    match &args.forward.forward {
+        DriverWeights::Fused(_) => backward_fused(threads, args),
+        DriverWeights::Phased(weights) => phases::backward(threads, args, weights),
+    }
+}
+
+fn backward_fused(threads: usize, args: BackwardArgs<'_>) {
     let LayerDims { batch, hidden, directions, .. } = args.layer.dims;
     let (kind, gates, rows) = (args.spec.kind, args.spec.gates(), args.layer.len());
     let (width, cells) = (directions * hidden, batch * directions * hidden);

@@ -9,8 +9,9 @@ use super::super::panels::{Bf16Panels, PanelStarts};
 use super::super::simd::{self, Simd, SimdKernel};
 use super::super::tile::{DEPTH, RowPointers, Weight, for_row_blocks, most_rows};
 use super::noise::TaskNoise;
-use super::pack::{ForwardWeights, LayerWeights, products_of, slots_of};
+use super::pack::{DriverWeights, ForwardWeights, LayerWeights, products_of, slots_of};
 use super::part::{Layer, Part, Pointers, Step};
+use super::phases;
 use super::schedule::{Projection, projection, run_tasks};
 use cells::{Cells, CellsOf, Panel};
 use rnn_base::args::recurrence::LayerDims;
@@ -42,8 +43,15 @@ pub struct ForwardArgs<'a> {
     pub training: bool,
 }
 
-/// Runs the fused loop on up to `threads` threads.
-pub(super) fn forward_fused(threads: usize, args: ForwardArgs<'_>, weights: &[ForwardWeights]) {
+/// Runs a layer forward on up to `threads` threads, with the driver that its weights are packed for.
+pub fn run_forward(threads: usize, args: ForwardArgs<'_>) {
+    match &args.weights.forward {
+        DriverWeights::Fused(weights) => forward_fused(threads, args, weights),
+        DriverWeights::Phased(weights) => phases::forward(threads, args, weights),
+    }
+}
+
+fn forward_fused(threads: usize, args: ForwardArgs<'_>, weights: &[ForwardWeights]) {
     let LayerDims { batch, inputs, hidden, directions, .. } = args.layer.dims;
     let (kind, gates, rows) = (args.spec.kind, args.spec.gates(), args.layer.len());
     let width = directions * hidden;

@@ -1,13 +1,13 @@
 //! A layer's pass: allocates its memory, runs the loops, collects the gradients. `rnn-gpu` has a file of the same name
 //! for the GPU.
 
-use super::backward::BackwardArgs;
-use super::forward::ForwardArgs;
+use super::backward::{BackwardArgs, run_backward};
+use super::forward::{ForwardArgs, run_forward};
 use super::pack::{LayerWeights, unit_blocks, unit_parameters};
 use super::part::Layer;
 use super::phases::{NormGrads, input_norm_grads};
 use super::weight_grads::{WeightGrads, weight_grads};
-use super::{input_grads, projection_grads, run_backward, run_forward, sum_rows};
+use super::{input_grads, projection_grads, sum_rows};
 use crate::memory::{CpuArray, CpuDevice};
 use rnn_base::args::layer::{
     BackwardPass, Dims, ForwardPass, LayerGrads, LayerPass, LayerRun, SavedLayer, State,

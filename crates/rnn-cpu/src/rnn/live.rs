@@ -2,7 +2,7 @@
 //! and every step does the same work.
 //!
 //! The numbers are those of `forward`: its panels, its chains of multiply-adds, its cells. What a pass over many rows
-//! needs besides is left out: tasks, noise of training, and vectors with unused lanes. Rows of h and c are padded to whole
+//! needs besides is left out: tasks, noise of training, and vectors with unused lanes. StepMemory of h and c are padded to whole
 //! vectors. Padding costs nothing, because vectors are computed whole anyway, and a masked store would delay the next
 //! step's loads.
 
@@ -244,7 +244,7 @@ impl<C: CellMath, const NV: usize, const SLOTS: usize> SimdKernel for Call<'_, C
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Call { cell, fixed, memory, flipped, x } = self;
-        let row = Rows::new(fixed, memory, flipped, x);
+        let row = StepMemory::new(fixed, memory, flipped, x);
         LiveStep::<_, false, NV, SLOTS>::new(cell, fixed, row).run::<S>();
     }
 }
@@ -258,13 +258,13 @@ impl<C: CellMath, const NV: usize, const SLOTS: usize> SimdStep for PlainStep<C,
     #[inline(always)]
     fn run<S: Simd>(layer: &mut LiveLayer, x: &[f32], _: &mut [f32]) {
         let LiveLayer { fixed, memory, flipped } = layer;
-        let row = Rows::new(fixed, memory, *flipped, x);
+        let row = StepMemory::new(fixed, memory, *flipped, x);
         LiveStep::<_, true, NV, SLOTS>::new(C::PLAIN, fixed, row).run::<S>();
     }
 }
 
 /// The memory of a step. All rows but `x` are padded.
-struct Rows<'a> {
+struct StepMemory<'a> {
     /// I
     inputs: usize,
     /// H
@@ -276,7 +276,7 @@ struct Rows<'a> {
     tile: &'a mut [f32],
 }
 
-impl<'a> Rows<'a> {
+impl<'a> StepMemory<'a> {
     /// Of a layer whose h is in the second row if `flipped`.
     #[inline(always)]
     fn new(fixed: &Fixed, memory: &'a mut [f32], flipped: bool, x: &'a [f32]) -> Self {
@@ -286,7 +286,7 @@ impl<'a> Rows<'a> {
         let (c, tile) = rest.split_at_mut(padded);
         let (first, second) = h.split_at_mut(padded);
         let (h_in, h_out) = if flipped { (&*second, first) } else { (&*first, second) };
-        Rows { inputs, hidden, x, h_in, h_out, c, tile }
+        StepMemory { inputs, hidden, x, h_in, h_out, c, tile }
     }
 }
 
@@ -297,7 +297,7 @@ struct LiveStep<'a, C, const PLAIN: bool, const NV: usize, const SLOTS: usize> {
     stride: usize,
     bias: &'a [f32],
     zones: &'a [f32],
-    row: Rows<'a>,
+    row: StepMemory<'a>,
 }
 
 impl<'a, C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize>
@@ -307,7 +307,7 @@ impl<'a, C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize>
     const GROUPS: usize = NV / C::GATES;
 
     #[inline(always)]
-    fn new(cell: C, fixed: &'a Fixed, row: Rows<'a>) -> Self {
+    fn new(cell: C, fixed: &'a Fixed, row: StepMemory<'a>) -> Self {
         let Fixed { panels, stride, bias, zones, .. } = fixed;
         LiveStep { cell, panels: panels.as_ptr(), stride: *stride, bias, zones, row }
     }
@@ -336,16 +336,16 @@ impl<'a, C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize>
         }
     }
 
-    /// A step of a layer of `P` panels.
+    /// A step of a layer of `NP` panels.
     ///
     /// # Safety
     /// As for [`products`](Self::products).
     #[inline(always)]
-    unsafe fn panels<S: Simd, const P: usize>(&mut self) {
+    unsafe fn panels<S: Simd, const NP: usize>(&mut self) {
         // SAFETY: the caller's.
         unsafe {
-            self.products::<S, P>(0);
-            self.finish::<S>(P);
+            self.products::<S, NP>(0);
+            self.finish::<S>(NP);
         }
     }
 
@@ -376,12 +376,12 @@ impl<'a, C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize>
         self.row.tile.as_mut_ptr().wrapping_add((panel * SLOTS + slot) * S::LANES)
     }
 
-    /// The products of `P` panels from `first` on.
+    /// The products of `NP` panels from `first` on.
     ///
     /// # Safety
     /// The panels exist, the tile has room for them, and all rows are padded.
     #[inline(always)]
-    unsafe fn products<S: Simd, const P: usize>(&mut self, first: usize) {
+    unsafe fn products<S: Simd, const NP: usize>(&mut self, first: usize) {
         let depth = if C::RECURRENT_PRODUCT { self.row.hidden } else { 0 };
         let (inputs, tile) = (self.row.inputs, self.place::<S>(first, 0));
         // SAFETY: a panel has I rows of W and then the rows of U; slots are below `SLOTS`.
@@ -390,16 +390,16 @@ impl<'a, C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize>
                 S::load(self.bias.as_ptr().add(((first + p) * SLOTS + slot) * S::LANES))
             };
             let place = |p: usize, slot: usize| tile.add((p * SLOTS + slot) * S::LANES);
-            let mut acc = [[S::splat(0.0); NV]; P];
-            let mut weights = [null(); P];
-            for p in 0..P {
+            let mut acc = [[S::splat(0.0); NV]; NP];
+            let mut weights = [null(); NP];
+            for p in 0..NP {
                 weights[p] = self.panels.add((first + p) * self.stride);
                 for v in 0..NV {
                     acc[p][v] = bias(p, PanelRow::<NV, SLOTS>::input_slot(v));
                 }
             }
-            multiply_panels::<S, f32, P, NV>(&mut acc, self.row.x.as_ptr(), weights, inputs);
-            for p in 0..P {
+            multiply_panels::<S, f32, NP, NV>(&mut acc, self.row.x.as_ptr(), weights, inputs);
+            for p in 0..NP {
                 weights[p] = weights[p].add(inputs * NV * S::LANES);
                 for v in 0..NV {
                     if PanelRow::<NV, SLOTS>::apart(v) {
@@ -408,8 +408,8 @@ impl<'a, C: CellMath, const PLAIN: bool, const NV: usize, const SLOTS: usize>
                     }
                 }
             }
-            multiply_panels::<S, f32, P, NV>(&mut acc, self.row.h_in.as_ptr(), weights, depth);
-            for p in 0..P {
+            multiply_panels::<S, f32, NP, NV>(&mut acc, self.row.h_in.as_ptr(), weights, depth);
+            for p in 0..NP {
                 for v in 0..NV {
                     S::store(place(p, PanelRow::<NV, SLOTS>::slot(v)), acc[p][v]);
                 }

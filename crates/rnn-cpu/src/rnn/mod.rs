@@ -26,10 +26,8 @@ mod phases;
 mod schedule;
 mod weight_grads;
 
-use backward::BackwardArgs;
-use forward::ForwardArgs;
 pub use live::LiveStack;
-use pack::{BackwardWeights, DriverWeights};
+use pack::BackwardWeights;
 pub use pack::{CellWeights, LayerWeights, Sizes};
 use part::Layer;
 use rnn_base::args::recurrence::LayerDims;
@@ -38,29 +36,13 @@ use rnn_kernels::cell::CellSpec;
 /// What the crate's own tests call beneath [`layer`].
 #[doc(hidden)]
 pub mod internals {
-    pub use super::backward::BackwardArgs;
-    pub use super::forward::ForwardArgs;
+    pub use super::backward::{BackwardArgs, run_backward};
+    pub use super::forward::{ForwardArgs, run_forward};
+    pub use super::input_grads;
     pub use super::pack::{BackwardWeights, unit_blocks};
     pub use super::part::Layer;
     pub use super::schedule::{Projection, Task, projection, tasks};
     pub use super::weight_grads::{WeightGrads, weight_grads};
-    pub use super::{input_grads, run_backward, run_forward};
-}
-
-/// Runs a layer forward on up to `threads` threads, with the driver that its weights are packed for.
-pub fn run_forward(threads: usize, args: ForwardArgs<'_>) {
-    match &args.weights.forward {
-        DriverWeights::Fused(weights) => forward::forward_fused(threads, args, weights),
-        DriverWeights::Phased(weights) => phases::forward(threads, args, weights),
-    }
-}
-
-/// Runs the backward recurrence on up to `threads` threads, with the driver of the forward pass.
-pub fn run_backward(threads: usize, args: BackwardArgs<'_>) {
-    match &args.forward.forward {
-        DriverWeights::Fused(_) => backward::backward_fused(threads, args),
-        DriverWeights::Phased(weights) => phases::backward(threads, args, weights),
-    }
 }
 
 /// Floats that an inference pass allocates beside its arrays and tiles.

@@ -142,7 +142,7 @@ pub(super) enum DriverWeights {
 }
 
 enum BackwardPack {
-    Given(Vec<CellWeights>),
+    Unpacked(Vec<CellWeights>),
     Packed(Arc<BackwardWeights>),
 }
 
@@ -191,7 +191,7 @@ impl LayerWeights {
             spec: *spec,
             sizes,
             forward,
-            backward: Mutex::new(BackwardPack::Given(given)),
+            backward: Mutex::new(BackwardPack::Unpacked(given)),
             bf16: Mutex::new(None),
         })
     }
@@ -253,7 +253,7 @@ impl LayerWeights {
         let mut later = self.backward.lock().unwrap_or_else(PoisonError::into_inner);
         let given = match &*later {
             BackwardPack::Packed(ready) => return Ok(ready.clone()),
-            BackwardPack::Given(given) => given,
+            BackwardPack::Unpacked(given) => given,
         };
         let Sizes { inputs, hidden, state } = self.sizes;
         let rows = self.spec.gates() * hidden;
