@@ -7,7 +7,7 @@ use crate::tensor::Tensor;
 use rnn_kernels::cell::{Parameter, StackSpec, Storage, WeightFormat};
 use rnn_runtime::Array;
 use rnn_runtime::ops::rnn::{
-    self, CellWeights, Kept, LayerTrace, Packed, Parts, Saved, Sequences, StackArgs, StackCotangents,
+    self, CellWeights, Division, Kept, LayerTrace, Packed, Saved, Sequences, StackArgs, StackCotangents,
     StackDraws, StackGrads, Wanted,
 };
 
@@ -109,9 +109,9 @@ pub(crate) fn stack(input: &StackInput<'_>) -> Result<StackTensors> {
         sequences: input.sequences,
         draws: input.draws,
     };
-    let mut parts = Parts::Whole;
+    let mut parts = Division::Whole;
     if input.traced.is_empty() {
-        parts = Parts::that_fit(&args)?;
+        parts = Division::that_fit(&args)?;
         if let Some(every) = input.checkpoint_every.filter(|_| recorded) {
             parts = parts.with_segments(every);
         }

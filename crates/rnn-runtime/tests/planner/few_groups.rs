@@ -2,7 +2,7 @@
 
 use super::{open, options, training, zero_weights};
 use rnn_kernels::cell::CellSpec;
-use rnn_runtime::ops::rnn::{Parts, StackArgs, forward, forward_in_parts, pack};
+use rnn_runtime::ops::rnn::{Division, StackArgs, forward, forward_in_parts, pack};
 use rnn_runtime::{Array, Device, Error, GpuOptions};
 use rnn_testing::oracle::stack_spec;
 use rnn_testing::shapes::RnnShape;
@@ -19,11 +19,11 @@ pub(crate) fn more_rows_than_a_pass_can_have_run_in_groups(_: &Device) {
         let h0: Vec<f32> = (0..shape.b * shape.h).map(|i| i as f32).collect();
         let h0 = Array::from_f32(device, &h0, &[1, shape.b, shape.h]).unwrap();
         let args = StackArgs { h0: Some(&h0), ..training(&spec, &packed, &x) };
-        let parts = Parts::that_fit(&args).unwrap();
+        let parts = Division::that_fit(&args).unwrap();
         (parts, forward_in_parts(&args, parts).unwrap().0.y.to_vec().unwrap(), forward(&args).map(drop))
     };
     let (parts, y, whole) = of(&device);
-    assert_eq!(parts, Parts::Groups { rows: 15, segment: None });
+    assert_eq!(parts, Division::Groups { rows: 15, segment: None });
     // Zero weights halve h at every step.
     assert_eq!(y, of(&Device::cpu()).1);
     match whole {

@@ -16,7 +16,7 @@ use rnn_gpu as gpu;
 /// Options of [`cross_entropy`]; by default both are off.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CrossEntropyOptions {
-    /// Rows with this label are left out of the sum and of the mean; the label need not be a class.
+    /// RowOrder with this label are left out of the sum and of the mean; the label need not be a class.
     pub ignore_index: Option<u32>,
     /// Share of the target that is spread evenly over all classes (Szegedy et al. 2016), in
     /// `[0, 1]`.

@@ -66,7 +66,7 @@ impl<'a> LossOptions<'a> {
 /// Order of a loss's rows in time: row r belongs to step `r / (batch * inner)` of sequence
 /// `r / inner % batch`.
 #[derive(Clone, Copy, Debug)]
-struct Rows {
+struct RowOrder {
     rows: usize,
     /// Costs of a row.
     cols: usize,
@@ -74,7 +74,7 @@ struct Rows {
     time: Option<[usize; 2]>,
 }
 
-impl Rows {
+impl RowOrder {
     fn sequence(&self, row: usize) -> usize {
         self.time.map_or(0, |[batch, inner]| row / inner % batch)
     }
@@ -108,9 +108,9 @@ impl Weighting {
         let layout = match *dims {
             [steps, batch, ..] if options.lengths.is_some() || dims.len() > 2 => {
                 let rows = steps * batch;
-                Rows { rows, cols: n / rows, time: Some([batch, 1]) }
+                RowOrder { rows, cols: n / rows, time: Some([batch, 1]) }
             }
-            _ => Rows { rows: 1, cols: n, time: None },
+            _ => RowOrder { rows: 1, cols: n, time: None },
         };
         Self::new(op, device, dims, layout, options, |_| false, |_| ())
     }
@@ -130,19 +130,19 @@ impl Weighting {
             [steps, batch, ..] => Some([batch, rows / (steps * batch)]),
             _ => None,
         };
-        Self::new(op, device, dims, Rows { rows, cols: 1, time }, options, ignored, each)
+        Self::new(op, device, dims, RowOrder { rows, cols: 1, time }, options, ignored, each)
     }
 
     fn new(
         op: &'static str,
         device: &Device,
         dims: &[usize],
-        layout: Rows,
+        layout: RowOrder,
         options: &LossOptions<'_>,
         ignored: impl Fn(usize) -> bool,
         mut each: impl FnMut(usize),
     ) -> Result<Self> {
-        let Rows { rows, cols, time } = layout;
+        let RowOrder { rows, cols, time } = layout;
         let by_sequence = matches!(options.reduction, Reduction::SequenceMean | Reduction::BatchMean);
         if time.is_none() && (options.lengths.is_some() || by_sequence) {
             let why = if by_sequence { "for a reduction over sequences" } else { "where there are lengths" };

@@ -3,11 +3,12 @@
 use super::checkpoint::backward_checkpointed;
 use super::flow::Recorder;
 use super::forward::with_gates;
+use super::kept::Kept;
 use super::merge::merge_backward;
 use super::packed::Packed;
 use super::rows;
 use super::sequences::Path;
-use super::types::{Kept, Saved, SavedPass, SavedPasses, StackCotangents, StackGrads, Wanted};
+use super::types::{Saved, SavedPass, SavedPasses, StackCotangents, StackGrads, Wanted};
 use super::weights::CellWeights;
 use crate::array::Array;
 use crate::device::{Device, on_device};

@@ -2,7 +2,7 @@
 
 use super::memory::{LayerSizes, all_bytes};
 use super::pack::check_spec;
-use super::parts::{self, Parts};
+use super::parts::{self, Division};
 use super::sequences::check_sizes;
 use crate::device::Device;
 use rnn_base::error::{Error, Result};
@@ -43,7 +43,7 @@ pub struct Explanation {
     pub array_limit: Option<u64>,
     /// The parts that a training pass runs in because of that limit; `None` where not even one batch row
     /// fits.
-    pub parts: Option<Parts>,
+    pub parts: Option<Division>,
 }
 
 impl fmt::Display for Explanation {
@@ -83,12 +83,14 @@ impl fmt::Display for Explanation {
                 write!(f, ", more than the adapter's limit of {:.1} MB: ", mb(limit))?;
                 match self.parts {
                     None => write!(f, "refused"),
-                    Some(Parts::Whole) => write!(f, "its weights are refused"),
-                    Some(Parts::Segments(steps)) => write!(f, "training runs in segments of {steps} steps"),
-                    Some(Parts::Groups { rows, segment: None }) => {
+                    Some(Division::Whole) => write!(f, "its weights are refused"),
+                    Some(Division::Segments(steps)) => {
+                        write!(f, "training runs in segments of {steps} steps")
+                    }
+                    Some(Division::Groups { rows, segment: None }) => {
                         write!(f, "training runs in groups of {rows} rows")
                     }
-                    Some(Parts::Groups { rows, segment: Some(steps) }) => {
+                    Some(Division::Groups { rows, segment: Some(steps) }) => {
                         write!(f, "training runs in groups of {rows} rows and segments of {steps} steps")
                     }
                 }
@@ -157,8 +159,8 @@ impl Device {
     }
 
     /// The parts that a training pass runs in.
-    fn parts(&self, spec: &StackSpec, steps_rows: [usize; 2]) -> Result<Option<Parts>> {
-        let Device::Gpu(gpu) = self else { return Ok(Some(Parts::Whole)) };
+    fn parts(&self, spec: &StackSpec, steps_rows: [usize; 2]) -> Result<Option<Division>> {
+        let Device::Gpu(gpu) = self else { return Ok(Some(Division::Whole)) };
         match parts::on_gpu(spec, parts::Limits::of(gpu), steps_rows, true, false) {
             Ok(parts) => Ok(Some(parts)),
             Err(Error::TooLarge { .. }) => Ok(None),

@@ -8,10 +8,11 @@
 use super::backward::backward_recorded;
 use super::flow_noise::{HostNoise, Spot};
 use super::forward::forward_layers;
+use super::kept::Kept;
 use super::packed::Packed;
 use super::sequences::{Path, Sequences};
 use super::trace::{LayerTrace, product_gradients};
-use super::types::{Kept, Saved, StackArgs, StackCotangents, StackGrads, StackOutput, Wanted};
+use super::types::{Saved, StackArgs, StackCotangents, StackGrads, StackOutput, Wanted};
 use super::weights::CellWeights;
 use crate::array::Array;
 use crate::ops::copy::slice;
@@ -85,7 +86,7 @@ pub fn backward_with_flow(
             return Err(Error::Value { op: OP, arg, expected: expected.to_string(), got: got.to_string() });
         }
     }
-    let rows = Rows::new(saved.dims, sequences);
+    let rows = RowSteps::new(saved.dims, sequences);
     let mut recorder = Recorder { spec, weights, traces, rows, cotangents, flows: Vec::new() };
     let grads = backward_recorded(spec, packed, saved, cotangents, wanted, Some(&mut recorder))?;
     let mut flows = recorder.flows;
@@ -94,21 +95,21 @@ pub fn backward_with_flow(
 }
 
 /// Lengths and resets of the rows.
-struct Rows {
+struct RowSteps {
     steps: usize,
     lengths: Vec<usize>,
     resets: Option<Vec<bool>>,
 }
 
-impl Rows {
+impl RowSteps {
     fn new(dims: Dims, sequences: Option<&Sequences>) -> Self {
         match sequences {
-            Some(of) => Rows {
+            Some(of) => RowSteps {
                 steps: dims.t,
                 lengths: of.lengths().to_vec(),
                 resets: of.resets().map(<[bool]>::to_vec),
             },
-            None => Rows { steps: dims.t, lengths: vec![dims.t; dims.b], resets: None },
+            None => RowSteps { steps: dims.t, lengths: vec![dims.t; dims.b], resets: None },
         }
     }
 
@@ -146,7 +147,7 @@ pub(super) struct Recorder<'a> {
     spec: &'a StackSpec,
     weights: &'a [CellWeights],
     traces: &'a [LayerTrace],
-    rows: Rows,
+    rows: RowSteps,
     cotangents: &'a StackCotangents<'a>,
     /// With the number of the state, layer-major.
     flows: Vec<(usize, StateFlow)>,

@@ -1,12 +1,13 @@
 //! The forward pass of a stack.
 
 use super::checkpoint::forward_checkpointed;
+use super::kept::Kept;
 use super::merge::{merge, split};
 use super::packed::Packed;
-use super::parts::Parts;
+use super::parts::Division;
 use super::rows;
 use super::sequences::{Path, Sequences};
-use super::types::{Kept, Saved, SavedPass, SavedPasses, StackArgs, StackOutput};
+use super::types::{Saved, SavedPass, SavedPasses, StackArgs, StackOutput};
 use crate::array::Array;
 use crate::device::on_device;
 use crate::ops::copy::{copy_into, slice, stack};
@@ -100,18 +101,18 @@ pub(super) fn forward_layers(args: &StackArgs<'_>, wavefront: bool) -> Result<St
 ///
 /// # Errors
 /// As [`forward()`] and, in segments, [`forward_checkpointed`].
-pub fn forward_in_parts(args: &StackArgs<'_>, parts: Parts) -> Result<(StackOutput, Option<Kept>)> {
+pub fn forward_in_parts(args: &StackArgs<'_>, parts: Division) -> Result<(StackOutput, Option<Kept>)> {
     match parts {
-        Parts::Groups { rows, segment } => {
+        Division::Groups { rows, segment } => {
             let (out, kept) = rows::forward(args, rows, segment)?;
             Ok((out, kept.map(Kept::Groups)))
         }
         // The arrays between two checkpoints are kept anyway, so a single segment is an undivided pass.
-        Parts::Segments(every) if args.training && every < args.x.dims().first().copied().unwrap_or(0) => {
+        Division::Segments(every) if args.training && every < args.x.dims().first().copied().unwrap_or(0) => {
             let (out, kept) = forward_checkpointed(args, every)?;
             Ok((out, Some(Kept::Segments(kept))))
         }
-        Parts::Whole | Parts::Segments(_) => {
+        Division::Whole | Division::Segments(_) => {
             let StackOutput { y, h_n, c_n, saved } = forward(args)?;
             Ok((StackOutput { y, h_n, c_n, saved: None }, saved.map(Kept::Whole)))
         }

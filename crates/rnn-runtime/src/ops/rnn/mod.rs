@@ -15,6 +15,7 @@ mod explain;
 mod flow;
 mod flow_noise;
 mod forward;
+mod kept;
 mod live;
 mod memory;
 mod merge;
@@ -37,16 +38,16 @@ pub use comparison::Comparison;
 pub use explain::Explanation;
 pub use flow::{StateFlow, backward_with_flow, flow_problem, forward_for_flow};
 pub use forward::{forward, forward_in_parts};
+pub use kept::{Groups, Kept};
 pub use live::{host_values, host_values_mut, live_problem, live_stack};
 pub use memory::kept_bytes;
 pub use pack::pack;
 pub use packed::Packed;
-pub use parts::Parts;
-pub use rows::Groups;
+pub use parts::Division;
 pub use sequences::Sequences;
 pub use trace::LayerTrace;
 pub use types::{
-    DROPOUT_STREAM, INPUT_STREAM, Kept, NOISE_STREAM, OUTPUT_STREAM, Saved, StackArgs, StackCotangents,
-    StackDraws, StackGrads, StackOutput, Wanted,
+    DROPOUT_STREAM, INPUT_STREAM, NOISE_STREAM, OUTPUT_STREAM, Saved, StackArgs, StackCotangents, StackDraws,
+    StackGrads, StackOutput, Wanted,
 };
 pub use weights::CellWeights;

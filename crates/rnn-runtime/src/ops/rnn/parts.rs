@@ -13,7 +13,7 @@ use {
 
 /// Division of a pass over a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parts {
+pub enum Division {
     /// Undivided.
     Whole,
     /// In segments of this many steps; a training pass keeps the states between segments.
@@ -27,12 +27,12 @@ pub enum Parts {
     },
 }
 
-impl Parts {
+impl Division {
     /// The largest parts whose arrays fit the device; on the CPU the whole pass.
     ///
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) where not even one row fits.
-    pub fn that_fit(args: &StackArgs<'_>) -> Result<Parts> {
+    pub fn that_fit(args: &StackArgs<'_>) -> Result<Division> {
         match (args.x.device(), args.x.dims()) {
             #[cfg(feature = "gpu")]
             (Device::Gpu(gpu), &[steps, batch, _]) => {
@@ -41,20 +41,20 @@ impl Parts {
                 on_gpu(args.spec, Limits::of(gpu), [steps, batch], args.training, pieces)
             }
             // On the CPU memory is the only limit. An invalid shape is refused by the pass itself.
-            (Device::Cpu(_), _) => Ok(Parts::Whole),
+            (Device::Cpu(_), _) => Ok(Division::Whole),
             #[cfg(feature = "gpu")]
-            (Device::Gpu(_), _) => Ok(Parts::Whole),
+            (Device::Gpu(_), _) => Ok(Division::Whole),
         }
     }
 
     /// These parts, in segments of at most `every` steps.
     #[must_use]
-    pub fn with_segments(self, every: usize) -> Parts {
+    pub fn with_segments(self, every: usize) -> Division {
         match self {
-            Parts::Whole => Parts::Segments(every),
-            Parts::Segments(steps) => Parts::Segments(steps.min(every)),
-            Parts::Groups { rows, segment } => {
-                Parts::Groups { rows, segment: Some(segment.map_or(every, |steps| steps.min(every))) }
+            Division::Whole => Division::Segments(every),
+            Division::Segments(steps) => Division::Segments(steps.min(every)),
+            Division::Groups { rows, segment } => {
+                Division::Groups { rows, segment: Some(segment.map_or(every, |steps| steps.min(every))) }
             }
         }
     }
@@ -85,14 +85,14 @@ pub(super) fn on_gpu(
     [steps, batch]: [usize; 2],
     training: bool,
     pieces: bool,
-) -> Result<Parts> {
+) -> Result<Division> {
     let largest = Largest::new(spec, training, pieces)?;
     let limit = limits.bytes;
     let fits = |steps: usize, batch: usize| {
         batch <= limits.rows && largest.bytes(spec, steps, batch) <= u128::from(limit)
     };
     if fits(steps, batch) {
-        return Ok(Parts::Whole);
+        return Ok(Division::Whole);
     }
     // Segments follow each other forward in time, and inference would not need the states between them.
     let in_time = training && spec.direction == Direction::Forward;
@@ -100,7 +100,7 @@ pub(super) fn on_gpu(
     if in_time && segment(batch) > 0 {
         let every = segment(batch);
         tracing::debug!(steps, every, "a pass in segments: its arrays are above the adapter's limit");
-        return Ok(Parts::Segments(every));
+        return Ok(Division::Segments(every));
     }
     let together = if in_time { 1 } else { steps };
     let rows = most(batch, |rows| fits(together, rows));
@@ -116,7 +116,7 @@ pub(super) fn on_gpu(
     let rows = batch.div_ceil(batch.div_ceil(rows));
     tracing::debug!(batch, rows, "a pass in groups of rows: it is above the adapter's limits");
     let segment = in_time.then(|| segment(rows)).filter(|&every| every < steps);
-    Ok(Parts::Groups { rows, segment })
+    Ok(Division::Groups { rows, segment })
 }
 
 /// The largest number up to `end` for which `fits` is true; 0 if there is none. If a number fits, so do all

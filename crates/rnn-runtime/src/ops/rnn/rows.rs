@@ -1,9 +1,10 @@
 //! Groups of batch rows, one group after the other: rows do not interact inside a stack. A group has the draws that
 //! its rows have in the whole batch. The weight gradients are the sum over the groups, in order.
 
+use super::kept::Groups;
 use super::weights::add_weights;
 use super::{
-    Kept, Packed, Parts, Sequences, StackArgs, StackCotangents, StackGrads, StackOutput, Wanted,
+    Division, Packed, Sequences, StackArgs, StackCotangents, StackGrads, StackOutput, Wanted,
     backward_in_parts, forward_in_parts,
 };
 use crate::array::Array;
@@ -12,14 +13,6 @@ use rnn_base::args::copy::StridedCopy;
 use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::StackSpec;
 use std::ops::Range;
-
-/// State that groups of batch rows keep for the backward pass.
-#[derive(Debug)]
-pub struct Groups {
-    /// T and B of the whole batch.
-    dims: [usize; 2],
-    of: Vec<(Range<usize>, Kept)>,
-}
 
 pub(super) fn forward(
     args: &StackArgs<'_>,
@@ -39,7 +32,7 @@ pub(super) fn forward(
         _ => None,
     };
     let sequences = args.sequences.or(counted.as_ref());
-    let parts = segment.map_or(Parts::Whole, Parts::Segments);
+    let parts = segment.map_or(Division::Whole, Division::Segments);
     let [mut y, mut h_n, mut c_n] = [None, None, None];
     let mut groups = Groups { dims: [steps, batch], of: Vec::new() };
     for start in (0..batch).step_by(rows) {

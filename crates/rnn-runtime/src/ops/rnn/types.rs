@@ -1,8 +1,6 @@
 //! Arguments and results of the passes over a stack.
 
-use super::checkpoint::Checkpoints;
 use super::packed::Packed;
-use super::rows::Groups;
 use super::sequences::{Path, Sequences};
 use super::weights::CellWeights;
 use crate::array::Array;
@@ -110,15 +108,4 @@ pub struct StackGrads {
     pub dc0: Option<Array>,
     /// Per cell, layer-major, then direction
     pub weights: Vec<CellWeights>,
-}
-
-/// State that a training pass keeps for its backward pass.
-#[derive(Debug)]
-pub enum Kept {
-    /// State of an undivided pass.
-    Whole(Saved),
-    /// State of a pass in segments.
-    Segments(Checkpoints),
-    /// State of a pass in groups of batch rows.
-    Groups(Groups),
 }
