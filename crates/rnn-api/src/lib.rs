@@ -39,6 +39,7 @@
 
 mod autograd;
 mod batcher;
+mod carried;
 pub mod data;
 pub mod doctor;
 mod error;

@@ -5,7 +5,7 @@ mod imports;
 #[path = "layering/tokens.rs"]
 mod tokens;
 
-use imports::{cycle, floor_cycle, import_cycle};
+use imports::{cycle, floor_cycle, import_cycle, reached};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -225,6 +225,21 @@ fn floors_do_not_import_in_circles() {
     let circle = |name| Some((name, floor_cycle(&root().join(format!("crates/{name}/src")))?));
     let found: Vec<_> = crates.into_iter().filter_map(circle).collect();
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The arguments and results of a stack's passes do not know the passes, and the states that streams carry do not know the
+/// trainer.
+#[test]
+fn shared_types_import_only_types() {
+    let below = |folder: &str, name: &str| reached(&root().join(folder), name);
+    let types = below("crates/rnn-runtime/src/ops/rnn", "types");
+    assert_eq!(types, ["packed", "sequences", "weights"]);
+    let carried = below("crates/rnn-api/src", "carried");
+    assert!(carried.contains(&"nn::state".to_string()), "{carried:?}");
+    let above = ["batcher", "generate", "io", "optim", "slots", "train"];
+    let found: Vec<_> =
+        carried.iter().filter(|name| above.iter().any(|above| name.starts_with(above))).collect();
+    assert!(found.is_empty(), "{found:?}");
 }
 
 /// The circle among modules of a folder `a` with these texts, without the names that all have in common.

@@ -1,12 +1,12 @@
 //! The calls that train: [`Trainer::fit`] and its forms, and [`TrainerRun`] for closures of one run.
 
-use super::carried::Carried;
 use super::event::{Callback, Outcome};
 use super::run::Own;
 use super::score::Score;
 use super::source::Source;
 use super::steps::{Independent, Streamed};
 use super::trainer::Trainer;
+use crate::carried::Carried;
 use crate::data::{Chunk, Streams};
 use crate::error::Result;
 use crate::tensor::Tensor;

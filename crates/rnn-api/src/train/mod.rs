@@ -37,7 +37,6 @@
 
 #[cfg(feature = "progress")]
 mod bar;
-mod carried;
 mod checkpoint;
 mod config;
 mod diagnose;
@@ -65,7 +64,7 @@ mod stopping;
 mod tensorboard;
 mod trainer;
 
-pub use carried::{Carried, StateParts};
+pub use crate::carried::{Carried, StateParts};
 pub use checkpoint::{Checkpoint, CheckpointConfig, Every};
 pub use config::TrainerConfig;
 pub use diagnose::{NonFinite, Origin, Symptom};

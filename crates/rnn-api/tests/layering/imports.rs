@@ -30,6 +30,20 @@ pub(crate) fn floor_cycle(source: &Path) -> Option<Vec<String>> {
     cycle_in(&floors)
 }
 
+/// The modules below `folder` that its module `name` imports, directly or through others, by their paths from `folder`.
+pub(crate) fn reached(folder: &Path, name: &str) -> Vec<String> {
+    let texts = texts(folder);
+    let graph = graph(&texts);
+    let root = texts.keys().min_by_key(|module| module.len()).expect("a module").clone();
+    let start = [root.as_slice(), &[name.to_string()]].concat();
+    let (mut found, mut next) = (BTreeSet::new(), vec![start.clone()]);
+    while let Some(module) = next.pop() {
+        next.extend(graph[&module].iter().filter(|to| found.insert((*to).clone())).cloned());
+    }
+    found.remove(&start);
+    found.iter().map(|module| module[root.len()..].join("::")).collect()
+}
+
 /// The texts of the modules below a folder.
 fn texts(folder: &Path) -> BTreeMap<Module, String> {
     let source = folder.ancestors().find(|path| path.ends_with("src")).expect("a folder in `src`");

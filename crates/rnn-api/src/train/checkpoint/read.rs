@@ -3,11 +3,11 @@
 use super::content::{Arrays, BEST, MODEL, RunFile, value_problem};
 use super::folder::{Listed, Listing, list};
 use super::manifest::{Closed, Manifest, RUN, bad, tensors};
+use crate::carried::StateParts;
 use crate::error::{Error, Result};
 use crate::io::{self, TensorFile};
 use crate::kept::from_kept;
 use crate::nn::Module;
-use crate::train::carried::StateParts;
 use rnn_runtime::{DType, Device};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
