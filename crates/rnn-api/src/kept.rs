@@ -95,15 +95,15 @@ struct Check {
 
 impl Check {
     /// One level deeper.
-    fn inner(self) -> Result<Parts, Problem> {
+    fn inner(self) -> Result<PartsCheck, Problem> {
         if self.depth == MAX_DEPTH {
             return Err(Problem(format!("more than {MAX_DEPTH} lists and objects in each other")));
         }
-        Ok(Parts { inside: Check { depth: self.depth + 1 }, keys: BTreeSet::new() })
+        Ok(PartsCheck { inside: Check { depth: self.depth + 1 }, keys: BTreeSet::new() })
     }
 
     /// Two levels deeper: a variant with several parts is an object of one entry.
-    fn variant(self) -> Result<Parts, Problem> {
+    fn variant(self) -> Result<PartsCheck, Problem> {
         self.inner()?.inside.inner()
     }
 
@@ -117,13 +117,13 @@ impl Check {
 }
 
 /// The parts of a list or object.
-struct Parts {
+struct PartsCheck {
     inside: Check,
     /// Keys of a map as JSON writes them.
     keys: BTreeSet<String>,
 }
 
-impl Parts {
+impl PartsCheck {
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Problem> {
         value.serialize(self.inside).map(drop)
     }
@@ -152,13 +152,13 @@ macro_rules! scalars {
 impl Serializer for Check {
     type Ok = Written;
     type Error = Problem;
-    type SerializeSeq = Parts;
-    type SerializeTuple = Parts;
-    type SerializeTupleStruct = Parts;
-    type SerializeTupleVariant = Parts;
-    type SerializeMap = Parts;
-    type SerializeStruct = Parts;
-    type SerializeStructVariant = Parts;
+    type SerializeSeq = PartsCheck;
+    type SerializeTuple = PartsCheck;
+    type SerializeTupleStruct = PartsCheck;
+    type SerializeTupleVariant = PartsCheck;
+    type SerializeMap = PartsCheck;
+    type SerializeStruct = PartsCheck;
+    type SerializeStructVariant = PartsCheck;
 
     scalars!(
         serialize_bool: bool, serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
@@ -218,15 +218,15 @@ impl Serializer for Check {
         Ok(Written::Other)
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Parts, Problem> {
+    fn serialize_seq(self, _: Option<usize>) -> Result<PartsCheck, Problem> {
         self.inner()
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Parts, Problem> {
+    fn serialize_tuple(self, _: usize) -> Result<PartsCheck, Problem> {
         self.inner()
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Parts, Problem> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<PartsCheck, Problem> {
         self.inner()
     }
 
@@ -236,15 +236,15 @@ impl Serializer for Check {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Parts, Problem> {
+    ) -> Result<PartsCheck, Problem> {
         self.variant()
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Parts, Problem> {
+    fn serialize_map(self, _: Option<usize>) -> Result<PartsCheck, Problem> {
         self.inner()
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Parts, Problem> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<PartsCheck, Problem> {
         self.inner()
     }
 
@@ -254,7 +254,7 @@ impl Serializer for Check {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Parts, Problem> {
+    ) -> Result<PartsCheck, Problem> {
         self.variant()
     }
 }
@@ -262,7 +262,7 @@ impl Serializer for Check {
 /// Implements the traits of lists, whose parts have no names.
 macro_rules! lists {
     ($($trait:ident $method:ident),*) => {
-        $(impl ser::$trait for Parts {
+        $(impl ser::$trait for PartsCheck {
             type Ok = Written;
             type Error = Problem;
 
@@ -284,7 +284,7 @@ lists!(
 /// Implements the traits of structs.
 macro_rules! structs {
     ($($trait:ident),*) => {
-        $(impl ser::$trait for Parts {
+        $(impl ser::$trait for PartsCheck {
             type Ok = Written;
             type Error = Problem;
 
@@ -300,7 +300,7 @@ macro_rules! structs {
 }
 structs!(SerializeStruct, SerializeStructVariant);
 
-impl ser::SerializeMap for Parts {
+impl ser::SerializeMap for PartsCheck {
     type Ok = Written;
     type Error = Problem;
 

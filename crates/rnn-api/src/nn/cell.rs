@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::functional::rnn::CellTensors;
 use crate::init::InitShape;
 use crate::nn::builder::{Builder, Planned};
-use crate::nn::config::{ForgetBias, Parts};
+use crate::nn::config::{ForgetBias, StackConfig};
 use crate::param::Param;
 use rnn_kernels::cell::{CellKind, Parameter, StackSpec};
 use rnn_runtime::RngKey;
@@ -12,14 +12,14 @@ use rnn_runtime::ops::dropout::DropoutMask;
 use rnn_runtime::ops::rnn::{CellWeights, StackDraws};
 
 /// The parameters of one layer and direction, in the order of [`Parameter::ALL`].
-pub(super) struct Cell(pub(super) Vec<(Parameter, Param)>);
+pub(super) struct CellParams(pub(super) Vec<(Parameter, Param)>);
 
 /// Positions in PyTorch's order i, f, g, o.
 const INPUT_GATE: usize = 0;
 const FORGET_GATE: usize = 1;
 
-impl Cell {
-    pub(super) fn new(parts: &Parts, layer: usize, builder: &mut Builder<'_>) -> Result<Self> {
+impl CellParams {
+    pub(super) fn new(parts: &StackConfig, layer: usize, builder: &mut Builder<'_>) -> Result<Self> {
         let spec = &parts.spec;
         let mut params = Vec::new();
         for parameter in Parameter::ALL {
@@ -42,12 +42,17 @@ impl Cell {
                 _ => add(parameter, matrix(parts, parameter, &dims, builder)?),
             }
         }
-        Ok(Cell(params))
+        Ok(CellParams(params))
     }
 }
 
 /// Draws a matrix; for an independent recurrence its diagonal.
-fn matrix(parts: &Parts, parameter: Parameter, dims: &[usize], builder: &mut Builder<'_>) -> Result<Param> {
+fn matrix(
+    parts: &StackConfig,
+    parameter: Parameter,
+    dims: &[usize],
+    builder: &mut Builder<'_>,
+) -> Result<Param> {
     let spec = &parts.spec;
     let (init, field) = match parameter {
         Parameter::WeightHh => (parts.recurrent_init, "recurrent_init"),
@@ -69,7 +74,7 @@ fn matrix(parts: &Parts, parameter: Parameter, dims: &[usize], builder: &mut Bui
 }
 
 /// Draws the two biases; their sum has the forget gate's initial value.
-fn biases(parts: &Parts, builder: &mut Builder<'_>) -> Result<[(Parameter, Vec<f32>); 2]> {
+fn biases(parts: &StackConfig, builder: &mut Builder<'_>) -> Result<[(Parameter, Vec<f32>); 2]> {
     let spec = &parts.spec;
     let rows = spec.hidden_size;
     let shape = InitShape { blocks: spec.cell.gates(), rows, cols: 0, pytorch_fan: rows };

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::nn::config::cells::{AnyRnn, AnyRnnConfig};
-use crate::nn::config::{CellOptions, Parts, RecurrentCell, RecurrentConfig};
+use crate::nn::config::{CellOptions, RecurrentCell, RecurrentConfig, StackConfig};
 use crate::nn::output::{RecurrentOutput, Trace};
 use crate::nn::recurrent::Recurrent;
 use crate::nn::sequences::ForwardArgs;
@@ -45,7 +45,7 @@ impl AnyRnnConfig {
 }
 
 impl<C: RecurrentCell> RecurrentLayer<C> {
-    fn new(parts: &Parts, device: &Device, seed: u64) -> Result<Self> {
+    fn new(parts: &StackConfig, device: &Device, seed: u64) -> Result<Self> {
         Ok(RecurrentLayer(Arc::new(Recurrent::new(parts, device, seed)?), PhantomData))
     }
 

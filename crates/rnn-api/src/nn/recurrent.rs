@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::functional::rnn::{CellTensors, StackInput, StackTensors, stack};
 use crate::nn::builder::Builder;
 use crate::nn::calls;
-use crate::nn::cell::{Cell, cell_weights, drop_weights, planned};
-use crate::nn::config::{ForgetBias, Parts};
+use crate::nn::cell::{CellParams, cell_weights, drop_weights, planned};
+use crate::nn::config::{ForgetBias, StackConfig};
 use crate::nn::inspect;
 use crate::nn::observe::{self, FlowSink, Observer, SeenFlow, SeenPass};
 use crate::nn::output::{RecurrentOutput, Trace};
@@ -25,7 +25,7 @@ pub(crate) struct Recurrent {
     pub(super) spec: StackSpec,
     inference_weights: WeightFormat,
     /// Layer-major, then direction.
-    cells: Vec<Cell>,
+    cells: Vec<CellParams>,
     /// The weights packed for the kernels, and the versions they were packed from.
     packed: Mutex<Option<(Vec<u64>, Packed)>>,
     /// The learned initial state: h `[L*D, 1, P]`, and c `[L*D, 1, H]` of an LSTM.
@@ -37,7 +37,7 @@ pub(crate) struct Recurrent {
 }
 
 impl Recurrent {
-    pub(super) fn new(parts: &Parts, device: &Device, seed: u64) -> Result<Self> {
+    pub(super) fn new(parts: &StackConfig, device: &Device, seed: u64) -> Result<Self> {
         let mut builder = Builder::new(device, seed, parts.config);
         let spec = parts.spec;
         spec.check().map_err(|problem| Error::Config {
@@ -89,7 +89,7 @@ impl Recurrent {
         let mut cells = Vec::with_capacity(spec.num_states());
         for layer in 0..spec.num_layers {
             for _ in 0..spec.num_directions() {
-                cells.push(Cell::new(parts, layer, &mut builder)?);
+                cells.push(CellParams::new(parts, layer, &mut builder)?);
             }
         }
         let state = |width: usize| builder.constant(0.0, &[spec.num_states(), 1, width]);

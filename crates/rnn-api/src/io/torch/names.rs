@@ -13,7 +13,7 @@ const DEPTH: usize = 64;
 /// # Errors
 /// No tensor, a name twice, or dicts that contain themselves.
 pub(super) fn named(arena: &Arena, value: Id) -> Result<BTreeMap<String, TensorData>, String> {
-    let mut walk = Walk { arena, tensors: BTreeMap::new(), path: String::new(), depth: 0, visits: 0 };
+    let mut walk = NamedTensors { arena, tensors: BTreeMap::new(), path: String::new(), depth: 0, visits: 0 };
     match arena.get(value) {
         Value::Tensor(_) => walk.at("tensor", value)?,
         _ => walk.value(value)?,
@@ -24,7 +24,7 @@ pub(super) fn named(arena: &Arena, value: Id) -> Result<BTreeMap<String, TensorD
     }
 }
 
-struct Walk<'a> {
+struct NamedTensors<'a> {
     arena: &'a Arena,
     tensors: BTreeMap<String, TensorData>,
     path: String,
@@ -32,7 +32,7 @@ struct Walk<'a> {
     visits: usize,
 }
 
-impl Walk<'_> {
+impl NamedTensors<'_> {
     fn at(&mut self, name: &str, value: Id) -> Result<(), String> {
         let length = self.path.len();
         if length > 0 && !name.is_empty() {

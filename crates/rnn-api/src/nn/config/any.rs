@@ -4,7 +4,7 @@ use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sea
 use crate::nn::config::gru::GruConfig;
 use crate::nn::config::lstm::LstmConfig;
 use crate::nn::config::mgu::MguConfig;
-use crate::nn::config::parts::Parts;
+use crate::nn::config::parts::StackConfig;
 use crate::nn::config::rnn::RnnConfig;
 use crate::nn::layers::RecurrentLayer;
 use crate::nn::output::RecurrentOutput;
@@ -70,7 +70,7 @@ pub enum AnyRnnConfig {
 }
 
 impl AnyRnnConfig {
-    pub(crate) fn parts(&self) -> Parts {
+    pub(crate) fn parts(&self) -> StackConfig {
         match self {
             AnyRnnConfig::Lstm(config) => config.parts(),
             AnyRnnConfig::Gru(config) => config.parts(),

@@ -2,7 +2,7 @@
 
 use crate::init::Init;
 use crate::nn::config::any::AnyRnnConfig;
-use crate::nn::config::parts::{ForgetBias, Parts};
+use crate::nn::config::parts::{ForgetBias, StackConfig};
 use crate::nn::state::RecurrentState;
 use rnn_kernels::cell::{CellSpec, Direction, Merge, Regularization, StackSpec, Storage, WeightFormat};
 use serde::{Deserialize, Serialize};
@@ -323,9 +323,9 @@ impl<C> RecurrentConfig<C> {
 
 impl<C: CellOptions> RecurrentConfig<C> {
     /// The configuration without the cell's type.
-    pub(crate) fn parts(&self) -> Parts {
+    pub(crate) fn parts(&self) -> StackConfig {
         let cell = CellSpec { layer_norm: self.layer_norm, clip: self.clip, ..self.cell.spec() };
-        Parts {
+        StackConfig {
             config: C::CONFIG,
             spec: StackSpec {
                 num_layers: self.num_layers,

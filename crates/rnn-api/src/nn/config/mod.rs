@@ -12,7 +12,7 @@ mod rnn;
 pub(super) use common::CellOptions;
 pub use common::{RecurrentCell, RecurrentConfig};
 pub use parts::ForgetBias;
-pub(crate) use parts::Parts;
+pub(crate) use parts::StackConfig;
 
 /// The public names of every cell.
 pub(crate) mod cells {

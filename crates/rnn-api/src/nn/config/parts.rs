@@ -1,4 +1,4 @@
-//! [`Parts`]: a configuration in a form that does not depend on the cell type.
+//! [`StackConfig`]: a configuration in a form that does not depend on the cell type.
 
 use crate::init::Init;
 use rnn_kernels::cell::{StackSpec, Storage, WeightFormat};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The settings that [`Recurrent`](crate::nn::recurrent::Recurrent) is built from.
 #[derive(Clone, Debug)]
-pub(crate) struct Parts {
+pub(crate) struct StackConfig {
     /// Name of the configuration, for errors.
     pub(crate) config: &'static str,
     pub(crate) spec: StackSpec,
