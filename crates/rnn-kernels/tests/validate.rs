@@ -168,13 +168,16 @@ fn parameters_are_laid_out_as_in_rust() {
 /// The catalogue finds its kernels by their place in lists.
 #[test]
 fn a_recurrence_is_the_one_that_is_asked_for() {
-    use catalogue::rnn::{Fetch, Formats, backward, forward};
+    use catalogue::rnn::{Fetch, RecurrenceFormats, backward, forward};
     let spec = rnn_kernels::cell::CellSpec::gru();
     for rows in [Fetch::Workgroup, Fetch::Subgroup, Fetch::Held, Fetch::HeldWeights, Fetch::KeptWeights] {
         for (immediates, step) in [(false, "Uniform"), (true, "Immediate")] {
             let name = |direction, formats| format!("gru_{direction}_{formats}_{rows:?}_{step}");
-            let formats =
-                [(Formats::Single, "f32_f32"), (Formats::HalfWeights, "f16_f32"), (Formats::Half, "f16_f16")];
+            let formats = [
+                (RecurrenceFormats::Single, "f32_f32"),
+                (RecurrenceFormats::HalfWeights, "f16_f32"),
+                (RecurrenceFormats::Half, "f16_f16"),
+            ];
             for (of, text) in formats {
                 assert_eq!(forward(&spec, of, rows, immediates).label, name("forward", text));
             }

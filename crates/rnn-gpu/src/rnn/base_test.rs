@@ -27,7 +27,7 @@ const TOLERANCE: f32 = 1e-4;
 const DIFFERENCE: f64 = 1e-4;
 
 /// The places of all numbers that the results depend on, in one vector.
-struct Layer {
+struct TestLayer {
     cell: CellSpec,
     /// `[T, B, I]`
     x: Range<usize>,
@@ -44,7 +44,7 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-impl Layer {
+impl TestLayer {
     fn new(cell: CellSpec) -> Self {
         let mut end = 0;
         let mut take = |count: usize| {
@@ -52,7 +52,7 @@ impl Layer {
             end - count..end
         };
         let rows = cell.gates() * HIDDEN;
-        Layer {
+        TestLayer {
             cell,
             x: take(STEPS * BATCH * INPUTS),
             h0: take(BATCH * HIDDEN),
@@ -163,7 +163,7 @@ pub(crate) fn cases(
     gpu: &GpuDevice,
     &CellKernels { name, plain: cell, .. }: &CellKernels,
 ) -> Result<Vec<Case>> {
-    let layer = &Layer::new(cell);
+    let layer = &TestLayer::new(cell);
     let all: Vec<f64> = (0..layer.b_hh.end).map(value).collect();
     // Cotangents of y and of the last c; other cells than the LSTM pass c on, which no result sees.
     let weights: Vec<f64> = (0..(STEPS + 1) * BATCH * HIDDEN).map(|i| value(3 * i + 1)).collect();

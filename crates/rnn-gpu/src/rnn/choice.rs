@@ -10,7 +10,7 @@ use crate::GpuDevice;
 use crate::gemm::half_products;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::Result;
-use rnn_kernels::catalogue::rnn::{Fetch, Formats};
+use rnn_kernels::catalogue::rnn::{Fetch, RecurrenceFormats};
 use std::fmt;
 
 /// Wavefront lags to try. A lag's steps should still fill a tile of the products between layers.
@@ -276,7 +276,7 @@ impl GpuDevice {
             across: 1,
             count,
         };
-        self.passes(family, || Ok(vec![self_test::trial(self, &plan, Formats::Single)?]))
+        self.passes(family, || Ok(vec![self_test::trial(self, &plan, RecurrenceFormats::Single)?]))
     }
 
     /// Whether kernels can read and write f16 on this device; a self-test decides at the first call.
@@ -288,7 +288,7 @@ impl GpuDevice {
         let work = forward_work(dims.hidden, 1, Holds::Nothing);
         let plan = self.plan(PassKind::Forward, dims, work)?;
         self.passes(HALF, || {
-            let recurrence = self_test::trial(self, &plan, Formats::Half)?;
+            let recurrence = self_test::trial(self, &plan, RecurrenceFormats::Half)?;
             Ok(half_products(self)?.into_iter().chain([recurrence]).collect())
         })
     }

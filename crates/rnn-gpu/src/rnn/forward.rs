@@ -14,7 +14,7 @@ use rnn_base::args::copy::StridedCopy;
 use rnn_base::args::layer::{Dims, ForwardPass, LayerRun, SavedLayer, State};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::Result;
-use rnn_kernels::catalogue::rnn::Formats;
+use rnn_kernels::catalogue::rnn::RecurrenceFormats;
 use rnn_kernels::cell::{Direction, Storage, WeightFormat};
 use std::ops::Range;
 
@@ -37,11 +37,11 @@ pub(super) fn formats(
     training: bool,
     storage: Storage,
     weights: WeightFormat,
-) -> Result<Formats> {
+) -> Result<RecurrenceFormats> {
     Ok(match weights {
-        _ if training && storage == Storage::Half && gpu.half_storage()? => Formats::Half,
-        WeightFormat::F16 => Formats::HalfWeights,
-        _ => Formats::Single,
+        _ if training && storage == Storage::Half && gpu.half_storage()? => RecurrenceFormats::Half,
+        WeightFormat::F16 => RecurrenceFormats::HalfWeights,
+        _ => RecurrenceFormats::Single,
     })
 }
 
@@ -49,7 +49,7 @@ pub(super) fn formats(
 struct ForwardRun<'a> {
     layer: Layer<'a>,
     args: &'a ForwardPass<'a, GpuArray, LayerWeights>,
-    formats: Formats,
+    formats: RecurrenceFormats,
     setup: Setup,
     /// `[N, I]`
     x: GpuArray,
@@ -70,7 +70,7 @@ impl<'a> ForwardRun<'a> {
         let Dims { b, h, p, d, n, .. } = args.pass.dims;
         let (op, spec, Widths { hidden, state, .. }) = (args.pass.op, args.pass.spec, layer.widths());
         let formats = formats(gpu, args.training, args.storage, args.format)?;
-        let dtype = if formats == Formats::Half { DType::F16 } else { DType::F32 };
+        let dtype = if formats == RecurrenceFormats::Half { DType::F16 } else { DType::F32 };
         let x = cast(&padded_input(op, args.x, n, args.pass.inputs)?, dtype)?;
         let aux = match spec.cell.kind.has_aux() {
             true => Some(gpu.array(op, &[if args.training { n } else { b }, d, hidden])?),
@@ -117,7 +117,7 @@ impl<'a> ForwardRun<'a> {
                 h0_offset: h0.offset,
                 out: &self.ring.buffer,
                 to_ring: true,
-                half: self.formats == Formats::Half,
+                half: self.formats == RecurrenceFormats::Half,
             },
         )
     }
@@ -138,9 +138,9 @@ impl<'a> ForwardRun<'a> {
         let Dims { t, b, n, .. } = self.args.pass.dims;
         let (weights, piece) = (self.args.pass.weights, self.piece());
         let (w_ih, recurrent) = match self.formats {
-            Formats::Single => (weights.w_ih.clone(), weights.forward.clone()),
-            Formats::HalfWeights => (weights.rounded_w_ih()?, weights.half_forward()?),
-            Formats::Half => (weights.half_w_ih()?, weights.half_forward()?),
+            RecurrenceFormats::Single => (weights.w_ih.clone(), weights.forward.clone()),
+            RecurrenceFormats::HalfWeights => (weights.rounded_w_ih()?, weights.half_forward()?),
+            RecurrenceFormats::Half => (weights.half_w_ih()?, weights.half_forward()?),
         };
         let mut c0 = self.c0.clone();
         let mut gates = None;

@@ -13,8 +13,8 @@ use crate::gemm::aligned_choice;
 use rnn_base::args::recurrence::{LayerDims, Noise};
 use rnn_base::error::Result;
 use rnn_kernels::Kernel;
-use rnn_kernels::catalogue::gemm::Formats as Products;
-use rnn_kernels::catalogue::rnn::Formats;
+use rnn_kernels::catalogue::gemm::Formats;
+use rnn_kernels::catalogue::rnn::RecurrenceFormats;
 use rnn_kernels::cell::StackSpec;
 
 /// The properties of an adapter that the planner depends on.
@@ -77,8 +77,11 @@ pub fn layer_kernels(
     half: bool,
 ) -> Result<Vec<PlannedKernel>> {
     let pass = Pass::new(adapter, spec, steps_rows)?;
-    let (inference, training) =
-        if half { (Formats::HalfWeights, Formats::Half) } else { (Formats::Single, Formats::Single) };
+    let (inference, training) = if half {
+        (RecurrenceFormats::HalfWeights, RecurrenceFormats::Half)
+    } else {
+        (RecurrenceFormats::Single, RecurrenceFormats::Single)
+    };
     let mut all = vec![
         pass.forward(Role::Inference, inference),
         pass.forward(Role::Forward, training),
@@ -99,7 +102,7 @@ pub fn persistent_kernel(
     steps_rows: [usize; 2],
     half: bool,
 ) -> Result<Option<PlannedKernel>> {
-    let formats = if half { Formats::Half } else { Formats::Single };
+    let formats = if half { RecurrenceFormats::Half } else { RecurrenceFormats::Single };
     Ok(Pass::new(adapter, spec, steps_rows)?.persistent(formats))
 }
 
@@ -147,7 +150,7 @@ impl<'a> Pass<'a> {
         self.facts.plan(dims, work, None)
     }
 
-    fn forward(&self, role: Role, formats: Formats) -> PlannedKernel {
+    fn forward(&self, role: Role, formats: RecurrenceFormats) -> PlannedKernel {
         let (cell, is_training) = (&self.spec.cell, role == Role::Forward);
         let steps = if is_training { self.dims.steps } else { self.piece() };
         let dims = LayerDims { steps, ..self.dims };
@@ -157,7 +160,7 @@ impl<'a> Pass<'a> {
         PlannedKernel { role, kernel, constants }
     }
 
-    fn persistent(&self, formats: Formats) -> Option<PlannedKernel> {
+    fn persistent(&self, formats: RecurrenceFormats) -> Option<PlannedKernel> {
         let (cell, dims) = (&self.spec.cell, self.dims);
         let work = forward_work(dims.hidden, cell.gates(), holds(self.spec));
         let plan = persistent_plan(&self.facts, self.adapter.kind, dims, work)?;
@@ -187,11 +190,8 @@ impl<'a> Pass<'a> {
     fn products(&self, half: bool) -> Vec<PlannedKernel> {
         let LayerDims { steps, batch, inputs, hidden, state, directions } = self.dims;
         let (all, rows) = (steps * batch, hidden * self.spec.cell.gates());
-        let (whole, sums) = if half {
-            (Products::Half, Products::HalfOperands)
-        } else {
-            (Products::Single, Products::Single)
-        };
+        let (whole, sums) =
+            if half { (Formats::Half, Formats::HalfOperands) } else { (Formats::Single, Formats::Single) };
         let bytes = u32::try_from(self.adapter.workgroup_bytes).unwrap_or(u32::MAX);
         let how = (self.adapter.subgroup_size == Some(8), bytes);
         let product = |role, sizes, along_k, formats| {
@@ -201,7 +201,7 @@ impl<'a> Pass<'a> {
         let columns = directions * rows;
         vec![
             // Inference rounds weights to f16 and multiplies them in f32.
-            product(Role::InputProduct, [self.piece() * batch, columns], [true, true], Products::Single),
+            product(Role::InputProduct, [self.piece() * batch, columns], [true, true], Formats::Single),
             product(Role::InputProduct, [all, columns], [true, true], whole),
             product(Role::InputGradient, [all, inputs], [true, false], sums),
             product(Role::WeightGradient, [rows, inputs], [false, false], sums),

@@ -15,7 +15,8 @@ use rnn_base::error::{Error, Result};
 use rnn_kernels::Kernel;
 use rnn_kernels::catalogue::rnn::constants::{Constant, held_rows, held_weights, polls, staged, training};
 use rnn_kernels::catalogue::rnn::{
-    Fetch, Formats, backward as backward_kernel, forward as forward_kernel, persistent as persistent_kernel,
+    Fetch, RecurrenceFormats, backward as backward_kernel, forward as forward_kernel,
+    persistent as persistent_kernel,
 };
 use rnn_kernels::cell::{CellSpec, StackSpec};
 use rnn_kernels::grid::{self, Grid};
@@ -30,7 +31,7 @@ pub(crate) struct ForwardArrays<'a> {
     pub(crate) setup: &'a Setup,
     /// f32, or f16 as the formats say; so are gates and y
     pub(crate) weights: &'a GpuBuffer,
-    pub(crate) formats: Formats,
+    pub(crate) formats: RecurrenceFormats,
     /// See `lib/options.wgsl`; `None` where the setup needs none.
     pub(crate) options: Option<&'a GpuBuffer>,
     pub(crate) gates: &'a GpuBuffer,
@@ -171,7 +172,7 @@ pub(super) fn forward_choice(
     plan: &Plan,
     setup: &Setup,
     (spec, dims): (&CellSpec, LayerDims),
-    (formats, is_training): (Formats, bool),
+    (formats, is_training): (RecurrenceFormats, bool),
     target: Target,
 ) -> (&'static Kernel, Vec<Constant>) {
     let work = forward_work(dims.hidden, spec.gates(), setup.holds);
@@ -337,7 +338,7 @@ pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> R
                 spec,
                 setup,
                 weights,
-                formats: Formats::Single,
+                formats: RecurrenceFormats::Single,
                 options: Some(options),
                 gates,
                 aux,

@@ -12,7 +12,7 @@ use crate::trial::Trial;
 use rnn_base::DType;
 use rnn_base::args::recurrence::{LayerDims, Noise};
 use rnn_base::error::Result;
-use rnn_kernels::catalogue::rnn::Formats;
+use rnn_kernels::catalogue::rnn::RecurrenceFormats;
 use rnn_kernels::cell::{CellKind, CellSpec, StackSpec};
 
 const STEPS: usize = 3;
@@ -31,7 +31,7 @@ fn value(i: usize, seed: usize) -> f32 {
 }
 
 /// Runs `h' = x + U h` by `plan` and on the host. With f16 only the steps count whose values f16 can represent.
-pub(super) fn trial(gpu: &GpuDevice, plan: &Plan, formats: Formats) -> Result<Trial> {
+pub(super) fn trial(gpu: &GpuDevice, plan: &Plan, formats: RecurrenceFormats) -> Result<Trial> {
     const OP: &str = "self-test";
     let spec = StackSpec { bias: false, ..StackSpec::new(CellSpec::linear(CellKind::Rnn), 1, HIDDEN) };
     let values = |count: usize, seed| (0..count).map(|i| value(i, seed)).collect::<Vec<f32>>();
@@ -55,7 +55,7 @@ pub(super) fn trial(gpu: &GpuDevice, plan: &Plan, formats: Formats) -> Result<Tr
     ring.resize(length, 0.0);
     let ring = gpu.array_of(OP, &ring, &[ring.len()])?;
     let (dtype, exact) = match formats {
-        Formats::Half => (DType::F16, 2),
+        RecurrenceFormats::Half => (DType::F16, 2),
         _ => (DType::F32, STEPS),
     };
     let gates = cast(&gpu.array_of(OP, &x, &[STEPS, BATCH, HIDDEN])?, dtype)?;

@@ -57,7 +57,7 @@ struct HalfWeights {
 
 /// U for the backward recurrence.
 enum Backward {
-    Given(Recurrent),
+    Unpacked(Recurrent),
     Packed {
         single: GpuArray,
         /// Rounded to f16; made at the first pass that needs it.
@@ -146,7 +146,7 @@ impl LayerWeights {
         };
         let recurrent = Recurrent::new(spec, cells);
         let forward = pack_recurrent(gpu, &recurrent.matrices(spec, false), false)?;
-        let backward = Mutex::new(Backward::Given(recurrent));
+        let backward = Mutex::new(Backward::Unpacked(recurrent));
         Ok(LayerWeights { w_ih, bias, per_unit, norm, forward, half: Mutex::default(), backward })
     }
 
@@ -207,7 +207,7 @@ impl LayerWeights {
     pub(super) fn backward(&self, gpu: &GpuDevice, spec: &StackSpec, want_half: bool) -> Result<GpuArray> {
         // A panic while packing leaves the weights as given, so no value is lost.
         let mut backward = self.backward.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Backward::Given(given) = &*backward {
+        if let Backward::Unpacked(given) = &*backward {
             let single = pack_recurrent(gpu, &given.matrices(spec, true), true)?;
             *backward = Backward::Packed { single, half: None };
         }

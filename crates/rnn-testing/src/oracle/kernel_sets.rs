@@ -32,7 +32,7 @@ enum Clip {
 
 /// How rows of a batch run through time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Walk {
+enum RowKind {
     Whole,
     Ragged,
     /// With resets.
@@ -48,7 +48,7 @@ pub struct KernelSet {
     activations: [Activation; 3],
     clip: Clip,
     noise: Noise,
-    walk: Walk,
+    row_kind: RowKind,
     /// Rows of an invocation: 1, 4, 8, 16 or 32.
     rows: usize,
 }
@@ -75,11 +75,11 @@ const ROWS: [usize; 3] = [1, 4, 8];
 
 const NOISES: [Noise; 3] = [Noise::None, Noise::Mean, Noise::Draws];
 const CLIPS: [Clip; 3] = [Clip::None, Clip::Sums, Clip::Cells];
-const WALKS: [Walk; 3] = [Walk::Whole, Walk::Ragged, Walk::Interrupted];
+const ROW_KINDS: [RowKind; 3] = [RowKind::Whole, RowKind::Ragged, RowKind::Interrupted];
 
-/// Values of a set's options: [`FIXED`], then clip, noise, walk, rows.
+/// Values of a set's options: [`FIXED`], then clip, noise, row_kind, rows.
 const SET_VALUES: [usize; 8] =
-    [RECURRENCES.len(), 2, 2, 2, CLIPS.len(), NOISES.len(), WALKS.len(), ROWS.len()];
+    [RECURRENCES.len(), 2, 2, 2, CLIPS.len(), NOISES.len(), ROW_KINDS.len(), ROWS.len()];
 
 impl KernelSet {
     /// Sets in which every two constants meet that may meet.
@@ -118,7 +118,7 @@ impl KernelSet {
             fixed: [set.fixed[0], set.fixed[1], 0, 0],
             clip: CLIPS[usize::from(n % 3 == 1)],
             noise: NOISES[n / 2 % 2],
-            walk: Walk::Whole,
+            row_kind: RowKind::Whole,
             rows: [4, 1][n % 2],
             ..*set
         });
@@ -147,7 +147,7 @@ impl KernelSet {
             activations: ACTIVATIONS[n % (ACTIVATIONS.len() - 1)],
             clip: CLIPS[row[4]],
             noise: NOISES[row[5]],
-            walk: WALKS[row[6]],
+            row_kind: ROW_KINDS[row[6]],
             rows: ROWS[row[7]],
         }
     }
@@ -159,12 +159,12 @@ impl KernelSet {
 
     /// Whether all rows have all steps and keep their state.
     pub fn is_whole(&self) -> bool {
-        self.walk == Walk::Whole
+        self.row_kind == RowKind::Whole
     }
 
     /// Whether rows are ragged and keep their state.
     pub fn is_ragged(&self) -> bool {
-        self.walk == Walk::Ragged
+        self.row_kind == RowKind::Ragged
     }
 
     /// Whether a pass with these options needs this set's kernels, but for [`FIXED`].
@@ -177,17 +177,17 @@ impl KernelSet {
             false if zoneout => Noise::Mean,
             _ => Noise::None,
         };
-        let walk = match (on(Choice::Lengths), on(Choice::Resets)) {
-            (_, true) => Walk::Interrupted,
-            (true, false) => Walk::Ragged,
-            (false, false) => Walk::Whole,
+        let row_kind = match (on(Choice::Lengths), on(Choice::Resets)) {
+            (_, true) => RowKind::Interrupted,
+            (true, false) => RowKind::Ragged,
+            (false, false) => RowKind::Whole,
         };
         let clip = match (on(Choice::Clip), on(Choice::CellClip)) {
             (_, true) => Clip::Cells,
             (true, false) => Clip::Sums,
             (false, false) => Clip::None,
         };
-        (clip, noise, walk) == (self.clip, self.noise, self.walk)
+        (clip, noise, row_kind) == (self.clip, self.noise, self.row_kind)
     }
 
     /// Draws the options that are no constants, until they go together.
@@ -319,8 +319,8 @@ mod tests {
             }
             println!("{} sets", sets.len());
         }
-        let walks: Vec<Walk> = KernelSet::of_half_storage().iter().map(|set| set.walk).collect();
-        assert!(WALKS.iter().all(|walk| walks.contains(walk)));
+        let row_kinds: Vec<RowKind> = KernelSet::of_half_storage().iter().map(|set| set.row_kind).collect();
+        assert!(ROW_KINDS.iter().all(|row_kind| row_kinds.contains(row_kind)));
         assert!(KernelSet::of_layers_side_by_side().iter().all(|set| set.noise != Noise::Draws));
     }
 

@@ -2,7 +2,7 @@
 
 use rnn_kernels::cell::{Direction, Merge, StackSpec};
 
-use super::cell::{Cell, Step};
+use super::cell::{CellStep, Step};
 use super::masks::Masks;
 use super::weights::{CellWeights, StackWeights, zeros_like};
 
@@ -196,12 +196,12 @@ fn cell_of<'a>(
     input: &'a StackInput,
     (state, b, order): (usize, usize, usize),
     rates: &'a [Vec<f64>; 2],
-) -> Cell<'a> {
+) -> CellStep<'a> {
     let at = |masks: &'a Option<Vec<Vec<f64>>>, row: usize, width: usize| {
         masks.as_ref().map(|masks| &masks[state][row * width..][..width])
     };
     let (step, masks) = (order * input.b + b, &input.masks);
-    Cell {
+    CellStep {
         spec,
         w,
         candidate: at(&masks.candidate, step, spec.hidden_size),

@@ -16,7 +16,7 @@ use crate::calibration::Speed;
 use crate::device::CAN_WAIT;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::Result;
-use rnn_kernels::catalogue::rnn::{Fetch, Formats};
+use rnn_kernels::catalogue::rnn::{Fetch, RecurrenceFormats};
 pub(crate) use verdict::Persistence;
 
 /// The kernels, as named in their self-test.
@@ -162,7 +162,7 @@ impl GpuDevice {
         };
         // It passes over its units once.
         let kept = Plan { fetch: Fetch::KeptWeights, workgroup: 32, ..plan };
-        let trial = |plan| self_test::trial(self, plan, Formats::Single);
+        let trial = |plan| self_test::trial(self, plan, RecurrenceFormats::Single);
         self.passes(PERSISTENT, || Ok(vec![trial(&plan)?, trial(&kept)?]))
     }
 

@@ -10,7 +10,9 @@ use crate::{GpuBuffer, GpuDevice, Launch};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::{Error, Result};
 use rnn_base::{DType, words};
-use rnn_kernels::catalogue::rnn::{Formats, PERSISTENT_RESTORE, PERSISTENT_SETTLE, PERSISTENT_START};
+use rnn_kernels::catalogue::rnn::{
+    PERSISTENT_RESTORE, PERSISTENT_SETTLE, PERSISTENT_START, RecurrenceFormats,
+};
 use rnn_kernels::grid::{self, Grid};
 use rnn_kernels::params::rnn::{PersistentRestoreParams, PersistentSettleParams, PersistentStartParams};
 
@@ -100,7 +102,7 @@ impl Saved {
             return Ok(None);
         }
         let LayerDims { steps, batch, directions, hidden, .. } = args.dims;
-        let dtype = if args.formats == Formats::Half { DType::F16 } else { DType::F32 };
+        let dtype = if args.formats == RecurrenceFormats::Half { DType::F16 } else { DType::F32 };
         let words = words(steps * batch * directions * hidden * args.spec.gates(), dtype);
         let gates = gpu.alloc(words)?;
         gpu.0.recorder().copy(&gpu.0, args.gates, &gates, 4 * words as u64);

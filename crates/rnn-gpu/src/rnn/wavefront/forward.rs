@@ -17,7 +17,7 @@ use rnn_base::args::gemm::{Operand, Output as Place};
 use rnn_base::args::layer::{Dims, SavedLayer, State};
 use rnn_base::args::stack::{StackDraws, input_mask, output_mask};
 use rnn_base::error::Result;
-use rnn_kernels::catalogue::rnn::Formats;
+use rnn_kernels::catalogue::rnn::RecurrenceFormats;
 use rnn_kernels::cell::{Storage, WeightFormat};
 use std::ops::Range;
 
@@ -60,7 +60,7 @@ struct Run<'a> {
     wave: &'a Wavefront<'a>,
     args: &'a ForwardArgs<'a>,
     layer: Layer<'a>,
-    formats: Formats,
+    formats: RecurrenceFormats,
     setup: Setup,
     /// `[N, I]`
     x: GpuArray,
@@ -104,7 +104,7 @@ impl<'a> Run<'a> {
         let (gpu, spec, layers, hidden) = (wave.gpu, wave.spec, wave.spec.num_layers, wave.hidden());
         let layer = wave.layer(OP);
         let formats = formats(gpu, args.training, args.storage, args.weights)?;
-        let dtype = if formats == Formats::Half { DType::F16 } else { DType::F32 };
+        let dtype = if formats == RecurrenceFormats::Half { DType::F16 } else { DType::F32 };
         let x = match input_mask(spec, args.draws, 0, wave.dims) {
             Some(mask) => dropout_array(args.x, &mask)?,
             None => args.x.clone(),
@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
             h0,
             c0,
             per_unit: wave.per_unit()?,
-            recurrent: wave.recurrent(false, formats != Formats::Single)?,
+            recurrent: wave.recurrent(false, formats != RecurrenceFormats::Single)?,
             ring,
             aux,
             y: gpu.array_in(OP, &[n, layers, hidden], dtype)?,
@@ -177,9 +177,9 @@ impl<'a> Run<'a> {
         let (columns, inputs) =
             (self.wave.hidden() * spec.cell.gates(), padded(spec.layer_input_size(layer)));
         let w_ih = match self.formats {
-            Formats::Single => weights.w_ih.clone(),
-            Formats::HalfWeights => weights.rounded_w_ih()?,
-            Formats::Half => weights.half_w_ih()?,
+            RecurrenceFormats::Single => weights.w_ih.clone(),
+            RecurrenceFormats::HalfWeights => weights.rounded_w_ih()?,
+            RecurrenceFormats::Half => weights.half_w_ih()?,
         };
         let ldc = spec.num_layers * columns;
         let args = GemmArgs {

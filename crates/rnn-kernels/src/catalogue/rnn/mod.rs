@@ -44,7 +44,7 @@ pub const KEPT_DEPTH: usize = 128;
 
 /// Storage formats of a recurrence's arrays. Its arithmetic, the ring and c are f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Formats {
+pub enum RecurrenceFormats {
     /// All in f32.
     Single,
     /// Weights in f16: inference.
@@ -235,11 +235,11 @@ pub struct CellKernels {
     pub name: &'static str,
     /// The cell without options, apart from those that choose these kernels.
     pub plain: CellSpec,
-    /// Indexed by [`Formats`].
+    /// Indexed by [`RecurrenceFormats`].
     forward: [[Kernel; 10]; 3],
-    /// [`Formats::Single`] and [`Formats::Half`].
+    /// [`RecurrenceFormats::Single`] and [`RecurrenceFormats::Half`].
     backward: [[Kernel; 10]; 2],
-    /// Indexed by [`Formats`].
+    /// Indexed by [`RecurrenceFormats`].
     persistent: [Kernel; 3],
     /// The same with weights in registers.
     persistent_kept: [Kernel; 3],
@@ -283,14 +283,19 @@ fn pick(kernels: &'static [Kernel; 10], rows: Fetch, immediates: bool) -> &'stat
 }
 
 /// The forward recurrence of a cell. With `immediates` the step number is an immediate, else a uniform.
-pub fn forward(spec: &CellSpec, formats: Formats, rows: Fetch, immediates: bool) -> &'static Kernel {
+pub fn forward(
+    spec: &CellSpec,
+    formats: RecurrenceFormats,
+    rows: Fetch,
+    immediates: bool,
+) -> &'static Kernel {
     pick(&CellKernels::of(spec).forward[formats as usize], rows, immediates)
 }
 
 /// The forward recurrence whose workgroups wait for each other's values. Few dispatches run all steps, so the step number
 /// is a uniform, which every adapter has. With `kept` every invocation keeps its weights in registers, as in
 /// [`Fetch::KeptWeights`].
-pub fn persistent(spec: &CellSpec, formats: Formats, kept: bool) -> &'static Kernel {
+pub fn persistent(spec: &CellSpec, formats: RecurrenceFormats, kept: bool) -> &'static Kernel {
     let cell = CellKernels::of(spec);
     let kernels = if kept { &cell.persistent_kept } else { &cell.persistent };
     &kernels[formats as usize]

@@ -3,10 +3,10 @@
 
 use super::super::weights::CellWeights;
 use super::activation::{activate, bounded, derivative, within};
-use super::{Cell, LocalGrads, Step, affine, affine_backward};
+use super::{CellStep, LocalGrads, Step, affine, affine_backward};
 use rnn_kernels::cell::Parameter;
 
-impl Cell<'_> {
+impl CellStep<'_> {
     /// U_n `[H, H]`
     fn candidate_weights(&self) -> &[f64] {
         let hidden = self.spec.hidden_size;

@@ -3,7 +3,7 @@
 use super::super::weights::CellWeights;
 use super::activation::{activate, bounded, derivative, within};
 use super::norm::Norm;
-use super::{Cell, LocalGrads, Step, share};
+use super::{CellStep, LocalGrads, Step, share};
 use rnn_kernels::cell::Parameter;
 
 /// Rows of the gates i, f, g, o, and of the peepholes of i, f, o.
@@ -12,7 +12,7 @@ struct Layout {
     peepholes: [Option<usize>; 3],
 }
 
-impl Cell<'_> {
+impl CellStep<'_> {
     fn layout(&self) -> Layout {
         let cell = &self.spec.cell;
         let see = |block| cell.peephole.then_some(block);

@@ -1,9 +1,9 @@
 //! Minimal gated unit. f = gate(a_f)    n = candidate(ax_n + f ah_n)    h' = (1 - f) h + f m n
 
 use super::activation::{activate, bounded, derivative, within};
-use super::{Cell, LocalGrads, Step};
+use super::{CellStep, LocalGrads, Step};
 
-impl Cell<'_> {
+impl CellStep<'_> {
     pub(super) fn mgu(&self, ax: &[f64], ah: &[f64], step: &mut Step) -> Vec<f64> {
         let (hidden, cell) = (self.spec.hidden_size, &self.spec.cell);
         let (mut pre, mut gates) = (vec![0.0; 2 * hidden], vec![0.0; 2 * hidden]);

@@ -14,7 +14,7 @@ use norm::Norm;
 
 /// The parameters and factors of a step, besides its input and state.
 #[derive(Clone, Copy)]
-pub(super) struct Cell<'a> {
+pub(super) struct CellStep<'a> {
     pub(super) spec: &'a StackSpec,
     pub(super) w: &'a CellWeights,
     /// Factors of the candidate, `[H]`.
@@ -68,7 +68,7 @@ struct LocalGrads {
     dc_prev: Vec<f64>,
 }
 
-impl Cell<'_> {
+impl CellStep<'_> {
     /// `x` `[I]`, `h` `[P]`, `c` `[H]` or empty.
     pub(super) fn forward(&self, x: &[f64], h: &[f64], c: &[f64]) -> Step {
         let masked: Vec<f64> = match self.recurrent {

@@ -1,9 +1,9 @@
 //! Elman network. h' = candidate(ax + ah)
 
 use super::activation::{activate, bounded, derivative, within};
-use super::{Cell, LocalGrads, Step};
+use super::{CellStep, LocalGrads, Step};
 
-impl Cell<'_> {
+impl CellStep<'_> {
     pub(super) fn rnn(&self, ax: &[f64], ah: &[f64], step: &mut Step) -> Vec<f64> {
         let cell = &self.spec.cell;
         step.pre = ax.iter().zip(ah).map(|(x, h)| x + h).collect();
