@@ -3,7 +3,7 @@
 //! The network and the batches are those of the example `char_lm` (LSTM with 128 units, 32 rows of 50 characters, a
 //! validation after every 14 steps). Blocks of steps with the callback and without it alternate within one run, so that both
 //! see the same machine. The figure is the median of the quotients of neighbouring blocks. Times are CPU times of the process
-//! where the system tells them (Linux); with `RNN_THREADS=1` no thread waits in a loop. A report sees the time of all blocks but
+//! where the system has them (Linux); with `RNN_THREADS=1` no thread waits in a loop. A report sees the time of all blocks but
 //! the events of half of them, so it writes twice as many pages per step as in a run of its own.
 
 use rnn_api::data::{StreamConfig, Streams};

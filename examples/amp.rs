@@ -35,7 +35,7 @@ struct Args {
     /// The sound before the device, as WAV; by default generated strings.
     #[arg(long, value_name = "WAV", requires = "wet")]
     dry: Option<PathBuf>,
-    /// The same sound behind it, as long and of the same rate.
+    /// The sound after the device, with the same length and sample rate.
     #[arg(long, value_name = "WAV", requires = "dry")]
     wet: Option<PathBuf>,
     /// Units of the LSTM.
@@ -78,7 +78,7 @@ impl Amp {
         Ok((self.head.forward(&out.y)?.add(dry)?, out.state))
     }
 
-    /// The same, sample by sample in real time.
+    /// The model as a pipeline, which runs sample by sample in real time.
     fn pipeline(&self) -> rnn_api::Result<Pipeline> {
         Pipeline::builder(1)?.recurrent(&self.lstm)?.layer(&self.head)?.residual()?.build()
     }

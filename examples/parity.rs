@@ -79,7 +79,7 @@ impl Config {
     }
 }
 
-/// What a forward pass gives, whatever the cell.
+/// The results of a forward pass, for every cell.
 struct Outputs {
     y: Tensor,
     h_n: Tensor,

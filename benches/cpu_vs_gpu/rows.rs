@@ -49,7 +49,7 @@ pub(crate) struct Row {
 pub(crate) struct Bench {
     pub(crate) cpu: Device,
     pub(crate) gpu: Device,
-    /// The same adapter with timestamps. A separate device, so that timing costs the other one nothing.
+    /// A second device on the adapter of `gpu`, with timestamps, so that timing does not slow the first one down.
     timed: Device,
     gpu_name: String,
     pub(crate) budget: Budget,

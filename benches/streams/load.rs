@@ -39,7 +39,7 @@ impl fmt::Display for Point {
     }
 }
 
-/// An output that knows when it was due. Nobody holds its ticket, so it is dropped where it is delivered.
+/// An output with the time at which it was due. No program holds its ticket, so it is dropped when it is delivered.
 struct Delivered {
     due: Instant,
     latencies: Arc<Mutex<Vec<f32>>>,

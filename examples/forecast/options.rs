@@ -23,7 +23,8 @@ use std::path::PathBuf;
 /// of the sum that makes its error in the folds smallest, less two standard errors: often nothing, on short series. With
 /// another --transform one network forecasts alone.
 ///
-/// A network learns from all but the last part of what it may know; that part, as long as a fold, chooses the epoch.
+/// A network learns from the data before its fold without their last part, which is as long as a fold. That part chooses
+/// the epoch.
 ///
 /// An interval is as wide as --interval of the errors in the folds and of those known later, the newest with the largest
 /// weight, and is wider after restless steps. The test is a rolling origin: from every step of the test part the next

@@ -151,7 +151,7 @@ pub fn print_result(metric: &str, value: f64, baseline: f64, started: Instant) {
     print_result_with(metric, value, baseline, "", started);
 }
 
-/// The same with more values, such as `deviation=0.0100 `.
+/// The last line of every example, with more values such as `deviation=0.0100 `.
 pub fn print_result_with(metric: &str, value: f64, baseline: f64, more: &str, started: Instant) {
     let seconds = started.elapsed().as_secs_f64();
     println!("result {metric}={value:.4} baseline={baseline:.4} {more}seconds={seconds:.1}");

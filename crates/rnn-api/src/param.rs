@@ -247,7 +247,7 @@ fn pinned_value(id: LeafId) -> Option<(Array, u64)> {
     PINNED.with_borrow(|pinned| pinned.iter().rev().find_map(|values| values.get(&id).cloned()))
 }
 
-/// Calls `read`, for which these parameters have the values of one moment, whatever other threads do to them.
+/// Calls `read`. Inside it these parameters keep the values of one moment, also if other threads change them.
 pub(crate) fn pinned<R>(params: &[Param], read: impl FnOnce() -> R) -> R {
     /// Also when `read` panics.
     struct Unpin;

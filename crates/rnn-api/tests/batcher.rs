@@ -70,7 +70,7 @@ fn refused<T>(result: Result<T>, part: &str) -> Error {
     error
 }
 
-/// Many threads submit steps of their own streams; the batches are whatever comes together.
+/// Many threads submit steps of their own streams. Which steps become one batch depends on their times.
 #[test]
 fn bits_do_not_depend_on_who_shares_a_batch() {
     const STREAMS: usize = 24;

@@ -1,5 +1,5 @@
 //! The options of recurrent layers through the public interface, on every device: against the f64 oracle, and the
-//! properties that hold whatever the options.
+//! properties that hold with all options.
 
 #[path = "options/any.rs"]
 mod any;
@@ -73,7 +73,7 @@ fn combinations(device: &Device) -> Vec<(&'static str, Any)> {
     combinations_with(device, None)
 }
 
-/// The same, those of one direction with checkpoints.
+/// These combinations, the ones of one direction with a checkpoint at every `every`th step.
 fn combinations_with(device: &Device, every: Option<usize>) -> Vec<(&'static str, Any)> {
     let lstm = || LstmConfig::new(4, 10);
     let gru = || GruConfig::new(4, 10);

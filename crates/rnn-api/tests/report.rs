@@ -1,5 +1,5 @@
-//! Reports: what a page shows of a run while it lives and of a log, whatever is wrong with either; and that a run is the same
-//! with a report.
+//! Reports: what a page shows of a live run and of a log, also if files are damaged or absent. A report does not change the
+//! results of a run.
 
 #[path = "report/folder.rs"]
 mod folder;

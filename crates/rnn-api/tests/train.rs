@@ -147,7 +147,7 @@ fn every_optimizer_solves_rosenbrock(device: &Device) {
         // It starts at 83; the minimum is 0 at (1, 1).
         assert!(left < 1e-2, "{name}: {left} at {:?}", point.values());
         if !device.is_cpu() {
-            // The same way; the valley's walls magnify rounding.
+            // CPU and GPU take the same path at first. Later the steep walls of the valley magnify differences of rounding.
             let (there, here) = (walk(make, device, SHORT), walk(make, &Device::cpu(), SHORT));
             for (a, b) in there.values().concat().into_iter().zip(here.values().concat()) {
                 assert!((a - b).abs() < 1e-4, "{name}: {a} {b}");
@@ -203,7 +203,7 @@ fn parameters_without_a_gradient_are_skipped(device: &Device) {
     adam.step(&only_a).unwrap();
     let [a, b] = point.values();
     assert!(a[0] < 1.0 && b == [1.0; 2], "no decay without a gradient");
-    // Gradients of strangers are ignored; with those alone there is nothing to do.
+    // Gradients of parameters of other models are ignored; a step with those alone changes nothing.
     let other = Point::new(device, [1.0; 2], [1.0; 2]);
     adam.step(&slope(&other)).unwrap();
     assert_eq!((point.values(), adam.steps()), ([a, b], 1));

@@ -1,7 +1,7 @@
 //! Matrix products: `C = A B` with any strides, packed into panels for a register-tiled
 //! micro-kernel (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008).
 //!
-//! Every element of C is summed over k in the same order whatever the number of threads, so results
+//! Every element of C is summed over k in the same order with any number of threads, so results
 //! do not depend on it.
 
 use super::memory::Scratch;

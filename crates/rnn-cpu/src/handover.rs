@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// those above it the number of the job.
 const OPEN: u64 = 1 << 31;
 
-/// The gate after the last job. No job has it: so many helpers are never inside.
+/// The gate after the last job. No job has this value, because it would mean 2^31 - 1 helpers inside.
 const ENDED: u64 = u64::MAX;
 
 /// What everybody works on: numbers are claimed from [`Handover::next`] until they run out.
@@ -97,9 +97,9 @@ impl Handover {
                 spins += 1;
                 spin_loop();
             } else {
-                // The announcement comes before one more look, and the fence here meets the one in `run`: either this
-                // load sees the new job, or its caller sees the announcement. A token that an earlier wake-up left
-                // costs a turn and no more.
+                // The helper announces that it parks, then reads the gate once more. This fence and the one in `run` order
+                // both threads: either this load reads the new job, or `run` reads the announcement and wakes the helper.
+                // An earlier wake-up may have left a token; parking then returns at once and the loop runs once more.
                 parked.store(true, Ordering::Relaxed);
                 fence(Ordering::SeqCst);
                 let gate = self.gate.load(Ordering::Acquire);

@@ -93,7 +93,7 @@ impl Block {
             }
         }
         for (i, sums) in products.iter_mut().enumerate() {
-            // A column without a vector reflects nothing, whatever its diagonal is.
+            // A column whose vector is zero reflects nothing, so any diagonal does.
             sums[i] = if sums[i] > 0.0 { sums[i] / 2.0 } else { 1.0 };
         }
         products
@@ -121,7 +121,7 @@ fn reflect(vector: &mut [f64]) -> f64 {
     let square: f64 = vector.iter().step_by(BLOCK).map(|x| x * x).sum();
     let (first, norm) = (vector[0], square.sqrt());
     if norm == 0.0 {
-        // A null vector has every direction.
+        // A zero vector has no direction: any reflection does.
         vector[0] = std::f64::consts::SQRT_2;
         return -1.0;
     }

@@ -117,7 +117,7 @@ impl Panels {
         PanelStarts { start: self.data.as_ptr(), stride: self.stride }
     }
 
-    /// The same panels, rounded.
+    /// These panels, rounded to bfloat16.
     pub(crate) fn to_bf16(&self, device: &CpuDevice) -> Result<Bf16Panels> {
         let mut data = device.alloc(self.data.len().div_ceil(2))?;
         let out: &mut [half::bf16] = bytemuck::cast_slice_mut(data.make_mut()?);

@@ -55,7 +55,7 @@ pub fn unary(dev: &CpuDevice, op: UnaryOp, x: &CpuBuffer, n: usize) -> Result<Cp
     with_unary!(op, f => map(dev, &x[..n], f))
 }
 
-/// The same on the calling thread, in place of the argument.
+/// `op(x)` of every element, in place, on the calling thread.
 pub fn unary_in_place(op: UnaryOp, values: &mut [f32]) {
     with_unary!(op, f => values.iter_mut().for_each(|x| *x = f(*x)));
 }

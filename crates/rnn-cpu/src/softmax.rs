@@ -14,7 +14,7 @@ pub fn row_stats(row: &[f32]) -> [f32; 2] {
     [max, reduce::sum2(row, row, |x, _| math::exp(x - max)).ln() as f32]
 }
 
-/// Softmax of a row on the calling thread, whatever its length.
+/// Softmax of a row of any length on the calling thread.
 pub fn softmax_in_place(row: &mut [f32]) {
     softmax_row(row, |row| row.chunks(reduce::BLOCK).map(reduce::sum).sum());
 }

@@ -175,8 +175,8 @@ pub(crate) unsafe fn multiply_panels<S: Simd, W: Weight, const NP: usize, const 
 }
 
 impl<W> PanelPart<W> {
-    /// The same for the block of rows that starts at `row`, with its share of the prefetch. The first block reads this part
-    /// from afar and prefetches nothing; each of the `NV` blocks after it prefetches a share of the next part. Without
+    /// This part for the block of rows that starts at `row`, with the block's share of the prefetch. The first block reads
+    /// this part from a farther cache and prefetches nothing; each of the `NV` blocks after it prefetches a share of the next part. Without
     /// that, weights beyond the second-level cache would make the first block wait for the third level.
     #[inline(always)]
     pub(crate) fn at_row<S: Simd, const NV: usize>(self, row: usize) -> Self {

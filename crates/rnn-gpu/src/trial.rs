@@ -20,7 +20,7 @@ impl Trial {
         to_vec(&self.got)
     }
 
-    /// The same without blocking the thread.
+    /// What the kernels computed, without blocking the thread.
     pub(super) async fn values_async(&self) -> Result<Vec<f32>> {
         let got = cast(&self.got, DType::F32)?;
         let mut values = vec![0.0; got.len()];

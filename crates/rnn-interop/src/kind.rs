@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(Kind::of_bytes(&dl4j), Kind::Deeplearning4j);
         let keras = zip(&[("metadata.json", b"{}"), ("config.json", b"{}")], false);
         assert_eq!(Kind::of_bytes(&keras), Kind::Keras);
-        // Cut off: whatever reads it says so.
+        // The file is cut off; the reader of its contents reports that.
         assert_eq!(Kind::of_bytes(&keras[..40]), Kind::Keras);
         assert_eq!(Kind::of_bytes(b"\x89HDF\r\n\x1a\n"), Kind::Keras);
         assert_eq!(Kind::of_bytes(b"\x08\x08"), Kind::Onnx);

@@ -69,7 +69,7 @@ fn error_of(device: &Device, cell: CellSpec, storage: Storage, shape: RnnShape) 
     y_and_error_of(device, stack_spec(cell, shape, 1, true), storage, shape).1
 }
 
-/// The same with y.
+/// A training step on the device: y, and the worst error as in [`error`].
 fn y_and_error_of(device: &Device, spec: StackSpec, storage: Storage, shape: RnnShape) -> (Vec<f32>, f64) {
     let case = StackCase::random(spec, shape, true, 3);
     let spec = &case.spec;

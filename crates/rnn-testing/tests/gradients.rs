@@ -40,7 +40,7 @@ fn checked_and_skipped(name: &str, case: &StackCase) -> [usize; 2] {
     check(format!("{name} dx"), &case.input.x, &grads.dx, &mut |x| {
         objective(case, &case.weights, &StackInput { x: x.to_vec(), ..case.input.clone() })
     });
-    // An implied state is zero, and has a gradient all the same.
+    // A state that was not given is zero and has a gradient, too.
     let zeros = vec![0.0; out.h_n.len()];
     let h0 = case.input.h0.as_ref().unwrap_or(&zeros);
     check(format!("{name} dh0"), h0, &grads.dh0, &mut |h0| {

@@ -1,4 +1,4 @@
-//! What holds whatever the options are.
+//! Properties that hold with all options.
 
 use rnn_kernels::cell::{Direction, Merge, StackSpec};
 use rnn_testing::data::SplitMix64;

@@ -129,7 +129,7 @@ fn resets_before_and_after_a_diagonal_product_agree() {
     same_outputs("diagonal", &case, &before);
 }
 
-/// sigmoid(-a) = 1 - sigmoid(a): a GRU with r = f and z = 1 - f, whatever else is asked of both.
+/// sigmoid(-a) = 1 - sigmoid(a), so an MGU is a GRU with r = f and z = 1 - f, with any common options.
 #[test]
 fn a_minimal_gated_unit_is_a_gru_of_mirrored_gates() {
     for clip in [None, Some(0.4)] {

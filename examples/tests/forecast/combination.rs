@@ -63,7 +63,7 @@ fn folds_have_every_origin_at_the_end_of_the_training_part() {
 #[test]
 fn weights_fall_with_the_square_of_the_mean_squared_error() {
     assert_eq!(weights(&[1.0, 2.0, f64::INFINITY]), [0.8, 0.2, 0.0]);
-    // Less than 1 % is nothing; a forecast without error is everything.
+    // A weight below 1 % becomes 0. A forecast without error gets all the weight.
     assert_eq!(weights(&[1.0, 11.0]), [1.0, 0.0]);
     assert_eq!(weights(&[0.0, 1.0]), [1.0, 0.0]);
     let candidates = [(1, [1.0, -1.0]), (2, [2.0_f64.sqrt(), 2.0_f64.sqrt()]), (3, [f64::NAN, 0.0])];

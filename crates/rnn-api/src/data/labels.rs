@@ -128,7 +128,7 @@ impl NumberLabel {
 pub struct Classes {
     names: Vec<String>,
     numbers: HashMap<String, u32>,
-    /// The same for labels that are decimal numbers.
+    /// The numbers of the classes whose labels are decimal numbers, by the value of the label.
     equal: HashMap<NumberLabel, u32>,
 }
 

@@ -57,7 +57,7 @@ pub struct LayerFlow {
     /// `[T]`: the norm with respect to h, by the number of steps before the last one that a row computes: entry 0 is the
     /// row's last step (t = 0 of a reverse direction). Rows of different lengths are aligned at their ends.
     pub h_back: Vec<f64>,
-    /// The same for c.
+    /// `[T]`: the norm with respect to c, by the number of steps before a row's last one; LSTM only.
     pub c_back: Option<Vec<f64>>,
 }
 

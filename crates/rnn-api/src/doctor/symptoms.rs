@@ -145,7 +145,7 @@ impl Symptoms {
         self.layers.iter().map(|layer| layer.steps).max().unwrap_or(0)
     }
 
-    /// Whether the run has failed to learn, or nobody knows.
+    /// Whether the run has failed to learn, or the course of training is unknown.
     pub(super) fn may_be_stuck(&self) -> bool {
         self.history.is_stuck().unwrap_or(true)
     }

@@ -1,6 +1,6 @@
 //! Losses: scalars. By default they are the mean over all elements or rows; the forms that end in `_over`
 //! take [`LossOptions`]: lengths and other reductions. Steps past the end of a sequence affect neither value
-//! nor gradient, whatever they contain.
+//! nor gradient, even if they contain NaN.
 
 use crate::autograd::record;
 use crate::error::{Error, Result};

@@ -44,8 +44,8 @@ impl<'a> Builder<'a> {
         self.key.derive(WEIGHTS_STREAM, self.next)
     }
 
-    /// Refuses parameters that the device cannot hold, before anything is drawn: one that is larger than an array can be,
-    /// or all of them together where they are in host memory. `sizes` are the settings behind their shapes.
+    /// Refuses parameters that the device cannot hold, before any is drawn: a parameter that is larger than an array can
+    /// be, or parameters in host memory that are too large together. `sizes` are the settings that determine their shapes.
     pub(crate) fn expect_room(&self, sizes: &[(&str, usize)], planned: &[Planned]) -> Result<()> {
         let settings = || {
             let settings = sizes.iter().map(|(field, size)| format!("{field} = {size}"));

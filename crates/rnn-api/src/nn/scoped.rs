@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
-/// Runs `body` while `place` holds `value`. Returns also what `place` holds at the end. The value of before is then back,
-/// also when `body` panics.
+/// Runs `body` while `place` holds `value`. Returns the result and the value that `place` holds at the end. Then, also if
+/// `body` panics, `place` holds its former value again.
 pub(super) fn with_value<T, R>(
     place: &'static LocalKey<RefCell<Option<T>>>,
     value: T,

@@ -83,7 +83,7 @@ pub struct StepReport {
     pub skipped: bool,
     /// The norm of the update over the norm of the parameters, if a callback asked for it. 1e-3 is usual.
     pub update_ratio: Option<f64>,
-    /// The same for each parameter that is not zero; empty if no callback asked for it.
+    /// This ratio of each parameter that is not zero; empty if no callback asked for it.
     pub update_ratios: BTreeMap<String, f64>,
     /// Seconds since the start, over all parts of a resumed run.
     pub seconds: f64,

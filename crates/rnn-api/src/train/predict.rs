@@ -7,7 +7,7 @@ use crate::nn::{Found, Module};
 use crate::tensor::Tensor;
 use std::borrow::Borrow;
 
-/// The outputs of a model for all items, `[items, ..]`, in the order of the items whatever the order of the batches.
+/// The outputs of a model for all items, `[items, ..]`. They have the order of the items, also if batches are shuffled.
 /// `forward` computes those of a batch, `[B, ..]`, with the model in evaluation mode and without a graph. Afterwards every
 /// layer is in the mode that it had before.
 ///

@@ -1,4 +1,4 @@
-//! Readers of data: whatever a file holds, it is checked values or an error.
+//! Readers of data: every file gives checked values or an error.
 
 use crate::target::Target;
 use rnn_api::data::{

@@ -32,7 +32,7 @@ impl Parts {
         recurrent.unwrap().layer(&self.head).unwrap().residual().unwrap().build().unwrap()
     }
 
-    /// The same over a whole sequence of one row.
+    /// The results of [`Parts::pipeline`] by the layers' own forward passes, over a whole sequence of one row.
     fn model(&self, x: &[f32]) -> Vec<f32> {
         self.head.eval();
         let input = Tensor::from_slice(&cpu(), x, &[x.len() / 2, 1, 2]).unwrap();

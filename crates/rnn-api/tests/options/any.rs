@@ -13,7 +13,7 @@ pub(crate) enum Any {
     Rnn(Rnn),
 }
 
-/// `$body` with the layer, whatever it is.
+/// `$body` with the layer of any cell.
 macro_rules! any {
     ($any:expr, $layer:ident => $body:expr) => {
         match $any {
@@ -25,7 +25,7 @@ macro_rules! any {
     };
 }
 
-/// The same, but for an LSTM, which has c.
+/// `$of_lstm` with an LSTM, `$body` with the layer of any other cell.
 macro_rules! any_but_lstm {
     ($any:expr, $lstm:ident => $of_lstm:expr, $layer:ident => $body:expr) => {
         match $any {
@@ -37,7 +37,7 @@ macro_rules! any_but_lstm {
     };
 }
 
-/// What a pass gives, whatever the cell.
+/// The results of a pass, for every cell.
 pub(crate) struct Outputs {
     pub(crate) y: Tensor,
     pub(crate) h: Tensor,

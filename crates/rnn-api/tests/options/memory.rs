@@ -178,7 +178,7 @@ pub(crate) fn what_cannot_be_cut_in_time_runs_in_groups_of_rows(device: &Device)
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 
-    // The same masks as at once, whatever draws; inference has the same limit.
+    // A pass in groups draws the masks of an undivided pass. Inference has the same limit.
     let noisy = || {
         lstm()
             .with_dropout(0.3)

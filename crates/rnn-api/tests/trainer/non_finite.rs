@@ -148,7 +148,7 @@ pub(crate) fn a_gradient_is_traced_to_a_step_and_gates(device: &Device) {
             param.set(&Tensor::full(device, param.dims(), value)?)?;
         }
         before = bits(&rnn);
-        // Zero inputs: every state is zero, and finite whatever the weights.
+        // With zero inputs every state is zero, so it is finite with any weights.
         let x = Tensor::zeros(device, &[T, B, 2])?;
         let last = rnn.forward(&x, None)?.y.select(0, T - 2)?;
         last.sum_all()

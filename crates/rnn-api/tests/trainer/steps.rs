@@ -112,7 +112,7 @@ pub(crate) fn accumulated_items_are_one_step(device: &Device) {
     }
     for (a, b) in model.parameters().iter().zip(by_hand.parameters()) {
         for (a, b) in a.value().to_vec().unwrap().iter().zip(b.value().to_vec().unwrap()) {
-            // The same sums in another order, six steps long.
+            // Six steps add up the same terms in another order.
             assert!((a - b).abs() < 1e-5, "{a} {b}");
         }
     }

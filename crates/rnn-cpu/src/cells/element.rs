@@ -12,7 +12,7 @@ pub(crate) struct RowMemory {
     pub(crate) gates: *mut f32,
     /// [H] of [T, B, D, H] at t: cell state (LSTM), `U_n h + b_hn` (GRU)
     pub(crate) aux: *mut f32,
-    /// The same one step earlier in the direction's own time, or the initial cell state.
+    /// `aux` one step earlier in the direction's own time, or the initial cell state.
     pub(crate) aux_prev: *const f32,
     /// h one step earlier in the direction's own time, or the initial state.
     pub(crate) h_prev: *const f32,
@@ -69,7 +69,7 @@ impl Element {
         self.units_below::<S>(j, self.hidden)
     }
 
-    /// The same, with lanes only for units below `end`.
+    /// The vector of units that starts at `j`, with lanes only for units below `end`.
     #[inline(always)]
     pub(crate) fn units_below<S: Simd>(&self, j: usize, end: usize) -> Element {
         assert!(end <= self.hidden);
@@ -237,7 +237,7 @@ impl Element {
         }
     }
 
-    /// The same for the cell state.
+    /// Zoneout of c: the new cell state, mixed with that of the earlier step.
     #[inline(always)]
     pub(crate) fn mixed_c<S: Simd>(&self, new: S::V) -> S::V {
         match self.zone_c::<S>() {

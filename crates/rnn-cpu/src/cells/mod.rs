@@ -32,7 +32,7 @@ macro_rules! fused_cell {
 }
 pub(crate) use fused_cell;
 
-/// The same for the driver in phases, which an independent recurrence never needs.
+/// [`fused_cell`] for the driver in phases. An independent recurrence never runs in phases.
 macro_rules! cell_in_phases {
     ($spec:expr, $per_unit:expr, $run:ident) => {{
         use rnn_kernels::cell::CellKind;

@@ -43,7 +43,7 @@ pub fn grad_norm(
 /// The 2-norm of a gradient, divided by the loss scale and clipped by value. The squares of f32 values overflow and
 /// underflow in f32; where they did, they are added again in f64, which holds them all.
 fn norm(grad: &[f32], clip: &ClipFactors) -> f64 {
-    // What is not finite is not clipped, so that the norm tells.
+    // Clipping would turn an infinity into a finite number; without it the norm is not finite either.
     let element = |g: f32| {
         let g = clip.unscale * g;
         if g.is_finite() { g.clamp(-clip.limit, clip.limit) } else { g }

@@ -14,7 +14,7 @@ use std::ptr::null;
 pub(super) struct StepNoise {
     /// Share of the old h that stays: 0 or 1, or the rate outside training, `[rows, P]`.
     pub(super) zone_h: *const f32,
-    /// The same for c, `[rows, H]`.
+    /// Share of the old c that stays, `[rows, H]`.
     pub(super) zone_c: *const f32,
     /// Factor of the candidate, `[rows, H]`.
     pub(super) candidate: *const f32,
@@ -111,7 +111,7 @@ impl TaskNoise {
         let mask = row_masks(layer, part.task.d, part.task.rows);
         let clears = layer.ragged.is_some_and(|ragged| ragged.keep.is_some());
         let zeros = if clears { vec![0.0; hidden.max(state)] } else { Vec::new() };
-        // The same for every task of a direction, even for one without rows: tasks must agree on the barriers.
+        // All tasks of a direction have the same answer, also one without rows: they must wait at the same barriers.
         let alters_h = clears || (draws.is_some() && rates.recurrent_dropout > 0.0);
         let h_in = vec![0.0; if alters_h { rows * state } else { 0 }];
         TaskNoise {

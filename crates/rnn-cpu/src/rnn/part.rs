@@ -180,8 +180,8 @@ impl Part<'_> {
     /// Row `r` of a step, as its cell sees it.
     ///
     /// # Safety
-    /// The step has row `r`, the arrays behind the part's pointers have all rows of the layer, `flow` is a row's own,
-    /// and no other thread uses the row's part of what the cell writes as long as the element is used.
+    /// The step has row `r`. The arrays that the part's pointers lead to have all rows of the layer. `flow` belongs to this
+    /// row. While the element is in use, no other thread uses the elements of this row that the cell writes.
     #[inline(always)]
     pub(super) unsafe fn row<C: CellMath>(&self, step: &Step, r: usize, flow: RowFlow) -> Element {
         let LayerDims { hidden, state, directions, .. } = self.layer.dims;

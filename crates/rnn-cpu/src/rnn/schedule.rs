@@ -12,8 +12,8 @@ const SPLIT_FLOOR: usize = 200_000;
 /// a third of a microsecond.
 const SHARED_STEP_FLOOR: usize = 400_000;
 
-/// The same for so few rows that reading the weights bounds a step. Half of the weights also stays in a nearer cache: an
-/// LSTM of 128 units runs one row 2.6 times as fast on two threads.
+/// [`SHARED_STEP_FLOOR`] for few rows, where reading the weights takes most of a step. Half of the weights stays in a
+/// nearer cache: an LSTM of 128 units runs one row 2.6 times as fast on two threads.
 const SHARED_FEW_ROWS_FLOOR: usize = 30_000;
 
 /// Bytes of weights that stay in a core's second-level cache beside everything else.

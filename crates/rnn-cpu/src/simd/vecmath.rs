@@ -17,7 +17,7 @@ fn exp_parts<S: Simd>(x: S::V) -> (S::V, S::V) {
     exp_parts_by::<S>(x, S::round(S::mul(x, S::splat(LOG2_E))))
 }
 
-/// The same for x in the range, or NaN, with its n.
+/// [`exp_parts`] for x that is within its range or NaN, from n that the caller has computed.
 ///
 /// In a recurrent step each activation waits for the one before, so the longest chain of operations counts. The polynomial
 /// has three levels (Estrin 1960), and callers compute n from what they have before x.

@@ -8,7 +8,7 @@
 //! them. `persistent` runs recurrences whose workgroups wait for each other, and repeats them if they wait in
 //! vain. `planned` lists the kernels of a layer for an adapter that is not opened. `options` converts a cell's
 //! options for the kernels. `pack` and `rows` run the smaller kernels.
-//! `self_test` checks the kernels that some drivers get wrong, `base_test` those behind which is nothing.
+//! `self_test` checks the optional kernels, which simpler ones can replace. `base_test` checks the simplest kernels.
 //!
 //! In this folder every width is padded to a multiple of four, so that kernels read vectors of four: the
 //! letters H, P and I mean the padded widths (`layer::Layer::widths`). P is the width of h: the

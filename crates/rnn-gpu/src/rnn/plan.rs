@@ -45,7 +45,7 @@ const LARGEST_KEPT: usize = 512;
 /// 2.5 us on an NVIDIA H200, where a dispatch takes 1.9.
 const STARTS: f64 = 2.0;
 
-/// The same for a value that a workgroup of a persistent plan waits for.
+/// Dispatches that a value costs which a workgroup of a persistent plan waits for.
 const EXCHANGE: f64 = 1.25;
 
 /// Dispatches beside a persistent recurrence: its start, the verdict, and the repetition that has no workgroups, with the
@@ -90,7 +90,7 @@ pub(super) const OTHER_BYTES: usize = 2048;
 /// Smallest number of vectors of four along k per invocation where a product is shared.
 const MIN_PART: usize = 4;
 
-/// The same where weights stay in registers, so that parts of any depth are small enough.
+/// [`MIN_PART`] where weights stay in registers, so that parts of any depth are small enough.
 const MIN_KEPT_PART: usize = 2;
 
 /// Sizes of workgroups. Every size is another kernel to compile, so there are few; further invocations join where they can

@@ -41,7 +41,7 @@ pub enum Role {
     Inference,
     /// The recurrence of a forward pass that keeps the gates.
     Forward,
-    /// The same by workgroups that wait for each other.
+    /// The recurrence of a forward pass by workgroups that wait for each other.
     Persistent,
     /// The recurrence of the backward pass.
     Backward,

@@ -20,9 +20,9 @@ impl Plan {
         self.fetch == Fetch::Workgroup || self.algorithm == Algorithm::Persistent
     }
 
-    /// Vectors of four along k in a part, of an adapter with `memory` bytes of workgroup memory: all of k where weights
-    /// are in registers. Rows that pass through workgroup memory may have a third of it, as every part costs a read that
-    /// all invocations wait for.
+    /// Vectors of four along k in a part, on an adapter with `memory` bytes of workgroup memory. Where weights are in
+    /// registers, a part is all of k. Rows in workgroup memory may fill a third of it: parts should be few, because all
+    /// invocations wait for the reads of every part.
     pub(super) fn chunk(&self, work: Work, memory: usize) -> usize {
         let all = (work.depth / 4).next_power_of_two();
         if self.fetch == Fetch::KeptWeights {

@@ -49,7 +49,7 @@ pub(super) struct NormWeights {
 struct HalfWeights {
     /// `[D*H*G, I]`, f16
     w_ih: Option<GpuArray>,
-    /// The same values in f32, for products in f32
+    /// `w_ih` in f32, for products in f32
     widened: Option<GpuArray>,
     /// U, two values per word
     forward: Option<GpuArray>,
@@ -172,8 +172,8 @@ impl LayerWeights {
         spec.num_directions() * len + (spec.num_directions() * (first + second)).max(4)
     }
 
-    /// Offset of a step's second matrix in `forward`, or with `backward` in the result of
-    /// [`LayerWeights::backward`], in vectors of four.
+    /// The first vector of four of a step's second matrix: in [`LayerWeights::forward`], or if `backward` in the result
+    /// of [`LayerWeights::backward`].
     pub(super) fn second(spec: &StackSpec, backward: bool) -> u32 {
         let first = spec.num_directions() * first_weights(spec);
         match resets_before(spec) && !backward {

@@ -6,7 +6,7 @@
 pub struct Array {
     /// The length of each axis.
     pub shape: Vec<usize>,
-    /// In row-major order, whatever the order in the file.
+    /// In row-major order, also if the file has column-major order.
     pub values: Vec<f32>,
 }
 

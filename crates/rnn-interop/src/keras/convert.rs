@@ -20,7 +20,7 @@ pub struct CellArrays {
     pub weight_hh: Vec<f32>,
     /// Both `[G·H]`; zeros for a layer without bias.
     pub bias_ih: Vec<f32>,
-    /// Zeros but for a GRU with `reset_after`.
+    /// Not zero only in a GRU with `reset_after`.
     pub bias_hh: Vec<f32>,
 }
 

@@ -129,7 +129,7 @@ fn a_file_that_is_cut_off_is_refused() {
         if name.ends_with(".h5") {
             (0..bytes.len())
                 .for_each(|end| assert!(File::parse(&bytes[..end]).is_err(), "{name} of {end} bytes"));
-            // The same where the superblock does not tell: an error or less content, and no panic.
+            // With a superblock that does not state the length: an error or less content, and no panic.
             for end in (96..bytes.len()).step_by(31) {
                 let mut cut = bytes[..end].to_vec();
                 cut[40..48].copy_from_slice(&(end as u64).to_le_bytes());

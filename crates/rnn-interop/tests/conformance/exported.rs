@@ -30,8 +30,7 @@ pub(crate) fn parameters(model: &Model) -> BTreeMap<String, Vec<u32>> {
     params.map(|(name, param)| (name, bits(param.value().to_vec().unwrap()))).collect()
 }
 
-/// The bits of every parameter, whatever its name and the order of its elements: weights of linear layers are transposed in
-/// the file.
+/// The bits of every parameter, sorted and without names: weights of linear layers are transposed in the file.
 pub(crate) fn unnamed(model: &Model) -> Vec<Vec<u32>> {
     let mut all: Vec<Vec<u32>> = parameters(model).into_values().collect();
     all.iter_mut().for_each(|bits| bits.sort_unstable());

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 /// Largest difference over the largest value of an output: sums of some dozens of terms in f32, over some dozens of steps.
 const BOUND: f64 = 1e-5;
-/// The same where the recorded run computed in f16, or quantised what it multiplied.
+/// [`BOUND`] for recorded runs that computed in f16 or multiplied quantised numbers.
 const COARSE: f64 = 2e-3;
 
 fn main() {

@@ -46,8 +46,8 @@ fn load_bits(first: u32) -> vec4<u32> {
     );
 }
 
-// The same by read-modify-writes that change nothing. A compiler may take a load out of a loop that stores nothing, as
-// Mesa's llvmpipe does, but not these.
+// Loads by read-modify-writes that change nothing. A compiler may take a plain load out of a loop that stores nothing, as
+// Mesa's llvmpipe does; it may not take these.
 fn fetch_bits(first: u32) -> vec4<u32> {
     return vec4(
         atomicOr(&ring[first], 0u),

@@ -41,7 +41,7 @@ fn mean_rows(start: u32, width: u32, first: vec2<u32>, count: u32, lane: u32) {
     workgroupBarrier();
 }
 
-// The same, stored in row_other.
+// Means as in mean_rows, stored in row_other.
 fn mean_rows_other(start: u32, width: u32, first: vec2<u32>, count: u32, lane: u32) {
     let per_row = sum_rows(start, width, first, count, false, lane);
     for (var r = lane; r < $ROWSu; r += WORKGROUP) {

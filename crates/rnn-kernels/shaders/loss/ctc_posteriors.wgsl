@@ -1,5 +1,5 @@
 // The probability that the path of a sequence is in state s at step t, given the target: alpha beta divided by its
-// sum over the states of the step (exactly p(target) but for rounding). betas[t, s] is the probability of all path
+// sum over the states of the step (p(target), apart from rounding). betas[t, s] is the probability of all path
 // endings after t that start in s; the ring holds it times the emission at t. All are 0 for an impossible target. One
 // workgroup per sequence, as in loss/ctc_alphas.wgsl.
 // Needs: lib/index.wgsl, lib/math.wgsl, lib/reduce.wgsl with LANES = 256, loss/ctc_states.wgsl.

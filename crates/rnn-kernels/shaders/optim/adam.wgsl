@@ -1,7 +1,7 @@
 // Adam (Kingma and Ba 2015), AdamW (Loshchilov and Hutter 2019) and Nadam (Dozat 2016):
 //   m = b1 m + (1 - b1) g      v = b2 v + (1 - b2) g^2
 //   p -= (step_size m + look_ahead g) / (sqrt(v) inv_sqrt_correction2 + eps)
-// look_ahead is 0 but for Nadam. Needs: lib/index.wgsl, optim/base.wgsl.
+// look_ahead is 0 except for Nadam. Needs: lib/index.wgsl, optim/base.wgsl.
 // CPU twin: crates/rnn-cpu/src/optim/steps.rs
 
 struct Params {

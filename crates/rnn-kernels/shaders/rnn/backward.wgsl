@@ -120,7 +120,7 @@ fn norm_at(n: u32, at: Place) -> u32 {
     return params.options.norm + plane(n, at) * GATES;
 }
 
-// The same for c, [3, D, B, H/4]: gradient, gradient times the normalised c, dh.
+// vec4 of the ring for layer normalisation of c, [3, D, B, H/4]: gradient, gradient times the normalised c, dh.
 fn fresh_at(n: u32, at: Place) -> u32 {
     return params.options.fresh + plane(n, at);
 }

@@ -14,8 +14,8 @@ pub enum Direction {
     /// From the first step to the last.
     #[default]
     Forward,
-    /// From a row's last valid step to the first. ONNX's `reverse`; Keras's `go_backwards` but for the order of its
-    /// outputs. Weights are named as those of the forward direction: there is one direction, so no `_reverse`.
+    /// From a row's last valid step to the first. ONNX's `reverse`; Keras's `go_backwards`, whose outputs are
+    /// in the opposite order. Weights have the names of a forward layer: with one direction there is no `_reverse`.
     Reverse,
     /// Both, with weights of their own.
     Bidirectional,

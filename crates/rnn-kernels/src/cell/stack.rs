@@ -33,7 +33,8 @@ pub struct Regularization {
     /// Zoneout: probability that a unit keeps its previous h (Krueger 2017). At inference, the mean of old
     /// and new h.
     pub zoneout_h: f32,
-    /// The same for c; LSTM only. The output gate sees the new c, as in the paper.
+    /// Zoneout of c: probability that a unit keeps its previous c; LSTM only. The output gate reads the new c, as in the
+    /// paper.
     pub zoneout_c: f32,
     /// DropConnect on `weight_hh`, one mask per pass (AWD-LSTM, Merity 2018).
     pub weight_dropout: f32,
@@ -162,8 +163,8 @@ pub struct StackSpec {
     pub hidden_size: usize,
     /// L: number of stacked layers.
     pub num_layers: usize,
-    /// The order in which every layer visits the steps: forward, backwards in time, or both. Files of before there were
-    /// three have the flag `bidirectional`.
+    /// The order in which every layer visits the steps: forward, backwards in time, or both. Older files have
+    /// the flag `bidirectional` in its place.
     #[serde(alias = "bidirectional")]
     pub direction: Direction,
     /// Whether `bias_ih` and `bias_hh` exist.

@@ -233,15 +233,15 @@ params! {
         pub failure: u32,
         /// Workgroups along x that restore the gates.
         pub restore_x: u32,
-        /// The same along y.
+        /// Workgroups along y that restore the gates.
         pub restore_y: u32,
-        /// The same along z.
+        /// Workgroups along z that restore the gates.
         pub restore_z: u32,
         /// Workgroups along x of the repeated recurrence.
         pub repeat_x: u32,
-        /// The same along y.
+        /// Workgroups along y of the repeated recurrence.
         pub repeat_y: u32,
-        /// The same along z.
+        /// Workgroups along z of the repeated recurrence.
         pub repeat_z: u32,
     }
 

@@ -83,7 +83,7 @@ pub(crate) fn a_cell_that_a_driver_computes_wrongly_is_refused_at_its_first_use(
                 expect_wrong_results(&case, first_use(&device, cell), &format!("{name} {direction}, "), "");
             }
         }
-        // Memory holds right results of this layer by now, but kernels that do not run are found all the same.
+        // Memory still holds right results of this layer from the test before; kernels that do not run are found nevertheless.
         FAULT.set("", FaultEffect::Nothing);
         expect_wrong_results(name, first_use(&device, cell), name, "");
         FAULT.set("none", FaultEffect::Nothing);

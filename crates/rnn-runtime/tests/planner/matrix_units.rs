@@ -6,8 +6,8 @@ use rnn_runtime::{Device, GpuOptions};
 use rnn_testing::shapes::RnnShape;
 use rnn_testing::warnings::warnings;
 
-/// Blocks of 16 x 16 divide every product of this shape. An adapter without matrix units is reported when it is
-/// opened, and computes what it computes without the option. One with them rounds as every product of f16 does.
+/// Blocks of 16 x 16 divide every product of this shape. Opening an adapter without matrix units reports
+/// that, and its results are those without the option. On an adapter with matrix units results are those of operands in f16.
 pub(crate) fn matrix_units_are_used_or_reported(_: &Device) {
     let shape = RnnShape { t: 3, b: 16, i: 16, h: 16 };
     let plain = error_of(&open(options()), CellSpec::lstm(), Storage::Half, shape);

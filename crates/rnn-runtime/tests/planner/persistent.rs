@@ -111,9 +111,9 @@ fn is_busy() -> bool {
     (0..3).all(|_| !threads_run_side_by_side())
 }
 
-/// The same bits in fewer dispatches, by the kernel that `tools/isa` lists. Where a processor is too busy to run the
-/// workgroups of a software adapter side by side, the bits are the same. It counts as too busy if its threads cannot pass
-/// values to each other either. Both have three attempts.
+/// A persistent recurrence computes the bits of one dispatch per step, in fewer dispatches, by the kernel that `tools/isa`
+/// lists. A processor may be too busy to run the workgroups of a software adapter side by side; then only the bits are
+/// compared. It counts as too busy if its threads cannot pass values to each other either. Both have three attempts.
 pub(crate) fn workgroups_that_wait_for_each_other_compute_what_steps_compute(_: &Device) {
     let one_row = RnnShape { t: 7, b: 1, i: 5, h: 42 };
     let layers = [

@@ -76,7 +76,7 @@ pub(crate) fn inf_and_nan_in_every_argument(device: &Device) {
         {
             let mut case = plain.clone();
             let (of, values) = arguments(&mut case).swap_remove(argument);
-            // Where a state is cleared, a GPU takes 0 for its product with U, whatever U is.
+            // Where a state is cleared, a GPU takes 0 for its product with U, even if U is not finite.
             if plain.input.resets.is_some() && of.starts_with(Parameter::WeightHh.name()) {
                 continue;
             }
@@ -130,7 +130,7 @@ pub(crate) fn saturated_gates_pass_no_gradient(device: &Device) {
     }
 }
 
-/// Subnormal inputs and states count as 0 on the CPU and may on a GPU: results are those of the oracle but for as much.
+/// The CPU takes subnormal inputs and states for 0, and a GPU may. Results differ from the oracle's by no more than that.
 pub(crate) fn subnormal_inputs_change_nothing_that_can_be_seen(device: &Device) {
     for (name, spec) in specs() {
         let mut case = StackCase::random(spec, SHAPE, true, 12);

@@ -1,4 +1,4 @@
-//! What holds whatever the options: a sequence may be cut, and padding is not seen.
+//! Properties that hold with all options: a sequence may be cut, and padding has no effect.
 
 use crate::pass::{OnDevice, array};
 use rnn_kernels::cell::{Direction, StackSpec};

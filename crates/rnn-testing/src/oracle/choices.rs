@@ -15,8 +15,8 @@ const DIRECTIONS: [(Direction, Merge); 6] = [
     (Direction::Bidirectional, Merge::Mul),
 ];
 
-/// Options of a pass: each is on or off, but for the first, [`DIRECTIONS`], and the layers: one, two, or two with
-/// dropout between them.
+/// Options of a pass. The first is one of [`DIRECTIONS`]; `Layers` is one, two, or two with dropout between them; every
+/// other option is on or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(super) enum Choice {

@@ -22,7 +22,7 @@ enum Noise {
     Draws,
 }
 
-/// Which clips there are, which is one constant: none, that of pre-activations, or that of c with or without it.
+/// The clips, which are one constant of a kernel: none, of the pre-activations alone, or of c with or without those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Clip {
     None,
@@ -167,7 +167,7 @@ impl KernelSet {
         self.row_kind == RowKind::Ragged
     }
 
-    /// Whether a pass with these options needs this set's kernels, but for [`FIXED`].
+    /// Whether a pass with these options needs this set's kernels. It does not compare [`FIXED`].
     fn serves(&self, choices: &Choices) -> bool {
         let on = |choice: Choice| choices[choice as usize] > 0;
         let zoneout = on(Choice::ZoneoutH) || on(Choice::ZoneoutC);
@@ -273,7 +273,7 @@ mod tests {
         }
     }
 
-    /// The pairs that a pass tests. Without draws dropout does nothing, in whatever company.
+    /// The pairs that a pass tests. Without draws dropout does nothing, so its pairs test nothing.
     fn tested(choices: &Choices) -> impl Iterator<Item = Pair> {
         let draws = Choice::Draws as usize;
         let dropouts =

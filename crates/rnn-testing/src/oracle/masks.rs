@@ -20,7 +20,7 @@ pub struct Masks {
     pub candidate: Option<Vec<Vec<f64>>>,
     /// 1 where h keeps its old value, else 0: L*D of `[T, B, P]`, by the direction's own steps
     pub zoneout_h: Option<Vec<Vec<f64>>>,
-    /// The same for c, `[T, B, H]`
+    /// 1 where c keeps its old value, else 0: L*D of `[T, B, H]`, by the direction's own steps
     pub zoneout_c: Option<Vec<Vec<f64>>>,
 }
 

@@ -129,7 +129,7 @@ const SECTIONS: [Section<Setup>; 13] = [
     Section { name: "plans", title: "Plans: rows, sharing, workgroups", weight: 8, body: plans::sweep },
 ];
 
-/// Last, because it takes as long as it is given.
+/// The last section, because it uses all the time that is left.
 const CROSSOVER: Section<Setup> =
     Section { name: "cpu_vs_gpu", title: "CPU against GPU", weight: 10, body: speed::cpu_vs_gpu };
 

@@ -85,7 +85,7 @@ impl Fields {
         self.end += bytes;
     }
 
-    /// Drops the fields and rows behind these; the number of bytes that the others take.
+    /// Keeps the first `fields` fields and `rows` rows. Returns the number of bytes that they take.
     pub(super) fn finish(&mut self, fields: usize, rows: usize) -> usize {
         let dropped = (fields..self.fields()).map(|at| self.lengths.get(at)).sum::<usize>();
         self.end -= dropped;

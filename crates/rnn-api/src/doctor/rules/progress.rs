@@ -10,7 +10,7 @@ const FITTED: f64 = 0.7;
 const LOST: f64 = 0.2;
 /// A validation loss that is below the training loss by more than noise and dropout.
 const BELOW: f64 = 0.6;
-/// The change of the loss over the last 60 % of a run on a plateau beside its noise, and the fewest steps of such a run.
+/// A plateau: the loss changes by at most this share over the last 60 % of a run, noise aside. The run has this many steps.
 const FLAT: f64 = 0.01;
 const STEPS: u64 = 100;
 

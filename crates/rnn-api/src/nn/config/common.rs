@@ -61,8 +61,8 @@ pub struct RecurrentConfig<C> {
     #[serde(default = "default::one")]
     pub num_layers: usize,
     /// Whether every layer runs forward in time, backwards, or in both directions, whose outputs are merged; forward by
-    /// default. [`Direction`] says what that means for outputs, states and names of weights. Files of before there were
-    /// three directions have a flag `bidirectional`, which is read.
+    /// default. [`Direction`] says what that means for outputs, states and names of weights. Older files have
+    /// the flag `bidirectional` in its place, which is read.
     #[serde(default, alias = "bidirectional")]
     pub direction: Direction,
     /// Whether there are biases (two per cell, as in PyTorch); true by default.

@@ -109,7 +109,7 @@ impl Axes {
         (self.x.place(x) * WIDTH, (1.0 - y) * HEIGHT)
     }
 
-    /// The same as shares of the area from its lower left corner, in percent.
+    /// The position of a point from the lower left corner of the area, in percent of its width and height.
     fn percent(&self, (x, y): (f64, f64)) -> Option<(f64, f64)> {
         let place = (100.0 * self.x.place(x), 100.0 * self.y.place(y));
         let inside = |share: f64| (-0.5..=100.5).contains(&share);

@@ -102,7 +102,7 @@ fn overlaid<'a>(
     Chart { title, x_name: "step", lines, log_from: 30.0, ..Chart::default() }
 }
 
-/// The same with moving averages.
+/// A chart with a moving average beside each line.
 fn noisy(chart: Chart) -> Chart {
     let lines = chart.lines.into_iter().map(Line::noisy).collect();
     Chart { lines, hint: "The bold lines are moving averages.".into(), ..chart }

@@ -151,7 +151,7 @@ impl From<&Event<'_>> for Entry {
                 Entry::Damaged { path: path.display().to_string(), error: error.to_string() }
             }
             Event::Ended(outcome) => {
-                // As a log would have it, with whatever an outcome holds.
+                // Through JSON, so that the entry has every field of the outcome that a log has.
                 let value = serde_json::to_value(outcome).and_then(serde_json::from_value::<End>);
                 Entry::Ended(End { why: outcome.reason.to_string(), ..value.unwrap_or_default() })
             }

@@ -7,7 +7,7 @@ use super::html::{escape, number, put};
 pub(super) enum Shades {
     /// From dark to light between two values.
     Linear(f64, f64),
-    /// The same over their logarithms.
+    /// From dark to light between the logarithms of two values.
     Log(f64, f64),
     /// Two colours around zero, up to this size.
     Around(f64),

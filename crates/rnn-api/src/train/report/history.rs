@@ -1,4 +1,4 @@
-//! [`History`]: what a report knows of a run, in bounded memory.
+//! [`History`]: the data of a run that a report keeps, in bounded memory.
 
 use super::curve::Curve;
 use super::entry::{End, Entry, Epoch, Start, Step};

@@ -292,7 +292,7 @@ impl Inner {
             fs::create_dir_all(folder).map_err(|source| Error::Io { path: self.path.clone(), source })?;
         }
         self.expect_own()?;
-        // A page is never older than the one before, whatever the clock does.
+        // A page is never older than the one before, also if the clock was set back.
         let written = self.written(now().max(self.last.unwrap_or(0)));
         write_atomically(&self.path, page::of_run(&self.run, Origin::Run, written).as_bytes())?;
         self.last = Some(written.at);

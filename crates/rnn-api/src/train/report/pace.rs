@@ -7,7 +7,7 @@ const WRITING: f64 = 0.005;
 const WATCHING: f64 = 0.01;
 /// Watched steps of a run, if all are cheap.
 const WATCHED: u64 = 24;
-/// The time that the first watched step takes longer than others, in steps, as long as nothing was measured.
+/// How much longer a watched step takes than others, in steps: the assumption until the first one is measured.
 const GUESS: f64 = 2.0;
 
 /// Which steps.

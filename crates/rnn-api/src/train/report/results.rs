@@ -103,7 +103,7 @@ pub(super) fn bars(title: &str, hint: &str, counts: &[u64], range: (f64, f64), o
     bars_with(title, hint, counts, range, number, out);
 }
 
-/// The same with the values of the axis in words.
+/// A histogram over equal bins, whose axis has its values in words.
 pub(super) fn bars_with(
     title: &str,
     hint: &str,

@@ -1,4 +1,4 @@
-//! What became of a run, as far as its page knows.
+//! The state of a run that its page shows.
 
 use super::history::History;
 

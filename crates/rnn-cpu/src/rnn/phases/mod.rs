@@ -3,7 +3,7 @@
 //!
 //! Threads that share a direction divide the columns of each product, and the rows of the work between two products,
 //! with a barrier after each phase. The products of the input are computed ahead, for several steps at a time. Every
-//! number is one chain of multiply-adds, whatever the division.
+//! number is one chain of multiply-adds, however the work is divided.
 
 mod backward;
 mod forward;

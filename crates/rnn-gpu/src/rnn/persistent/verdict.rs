@@ -71,7 +71,7 @@ impl Persistence {
         let Some(Memory { copy, .. }) = self.memory.get() else { return };
         let (host, buffer, adapter) = (self.host.clone(), copy.clone(), adapter.to_string());
         copy.map_async(wgpu::MapMode::Read, ..WORD, move |result| {
-            // A mapping fails with its device, and then there is nothing left to know.
+            // Mapping fails only if the device fails, and then the flag is of no use.
             if result.is_ok() {
                 let failed =
                     buffer.get_mapped_range(..WORD).is_ok_and(|view| view.iter().any(|&byte| byte != 0));

@@ -228,8 +228,8 @@ fn repeated_calibrations_give_the_same_plans() {
     }
 }
 
-/// Workgroups that wait for each other, and none that has no core to run on. Sums have the order of a dispatch per step;
-/// so do those of the repetition, which ends before a driver would end it.
+/// A persistent plan has at most as many workgroups as the adapter has cores. It adds up in the same order as a dispatch
+/// per step, and so does its repetition, which is shorter than a driver's time limit.
 #[test]
 fn every_workgroup_of_a_persistent_plan_has_a_core() {
     for facts in all_facts() {

@@ -38,7 +38,7 @@ pub struct Wavefront<'a> {
     pub spec: &'a StackSpec,
     /// Weights of every layer.
     pub layers: &'a [LayerWeights],
-    /// The same weights stacked into one array, kept from pass to pass.
+    /// The weights of all layers, stacked into one array and kept from pass to pass.
     pub shared: &'a Mutex<SharedWeights>,
     /// Sizes of the stack.
     pub dims: Dims,

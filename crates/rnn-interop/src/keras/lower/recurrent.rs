@@ -137,7 +137,7 @@ impl<'a> Lowering<'a> {
             return if backwards && alone { self.reversed(y) } else { y };
         }
         match running.mask {
-            // A row that is masked as a whole gives zeros, whatever its state is.
+            // A row that is masked as a whole gives zeros, also if its state is not zero.
             Some(mask) if zeros || !matches!(running.start, Start::Zero) => {
                 let y = self.graph.node(scatter, &[way.y, mask]);
                 self.graph.at(y, 1, if backwards { 0 } else { -1 })

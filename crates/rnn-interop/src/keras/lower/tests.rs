@@ -88,7 +88,7 @@ fn models_compute_what_keras_computes() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The same by way of a file of ONNX. States that a run may leave out are zero.
+/// Models of Keras, written to ONNX and read again, give the same results. States that a run may leave out are zero.
 #[cfg(feature = "onnx")]
 #[test]
 fn exported_models_compute_what_keras_computes() {

@@ -51,7 +51,7 @@ pub fn export_graph(model: &Model, path: impl AsRef<Path>) -> Result<()> {
     })
 }
 
-/// The parameters that the outputs depend on, whatever their names and the order of their elements.
+/// The parameters that the outputs depend on. Names and the order of their elements may change.
 fn parameters(model: &Model) -> Result<BTreeSet<(usize, u64)>> {
     let parts = model.parts();
     let read = read_slots(parts);
@@ -133,7 +133,7 @@ impl<'a> Writer<'a> {
         self.names.extend(parts.inputs.iter().map(|port| (port.slot, port.name.clone())));
         self.stored();
         self.name_outputs();
-        // Layers keep their names, whatever the nodes around them are called.
+        // Layers keep their names, also if another node has the same name.
         self.titles.extend(recurrent::titles(&parts.nodes));
         self.nodes(&parts.nodes);
         for (port, name) in parts.outputs.iter().zip(self.outputs.clone()) {

@@ -22,7 +22,7 @@ pub enum Fetch {
     /// Workgroup memory that keeps the rows from step to step. Needs a workgroup that holds all units, and
     /// steps of one phase.
     Held,
-    /// The same, and the weights stay in workgroup memory, too.
+    /// Rows as in [`Fetch::Held`], and the weights stay in workgroup memory, too.
     HeldWeights,
     /// Rows as in [`Fetch::Held`], and every invocation keeps its weights in registers. Needs a workgroup that passes
     /// over the units once, and at most [`KEPT_TURNS`] turns of the loop over k.
@@ -241,7 +241,7 @@ pub struct CellKernels {
     backward: [[Kernel; 10]; 2],
     /// Indexed by [`RecurrenceFormats`].
     persistent: [Kernel; 3],
-    /// The same with weights in registers.
+    /// [`Self::persistent`] with weights in registers.
     persistent_kept: [Kernel; 3],
 }
 

@@ -26,7 +26,7 @@ pub enum Reduction {
     /// The mean over all elements of all valid steps: every token counts the same.
     #[default]
     Mean,
-    /// The mean of the means of the sequences: every sequence counts the same, whatever its length. A
+    /// The mean of the means of the sequences: every sequence counts the same, long or short. A
     /// sequence whose labels are all ignored is left out.
     SequenceMean,
     /// The sum over all elements of all valid steps, divided by the number of sequences B.

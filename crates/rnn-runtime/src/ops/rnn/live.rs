@@ -58,7 +58,7 @@ pub fn host_values(array: &Array) -> Option<&[f32]> {
     (array.device().is_cpu() && array.dtype() == rnn_base::DType::F32).then(|| &array.cpu()[..array.len()])
 }
 
-/// The same, to be written. Memory that another handle shares is copied first.
+/// [`host_values`] to be written. Memory that another handle shares is copied first.
 ///
 /// # Errors
 /// Another array than [`host_values`] takes, or no memory for the copy.

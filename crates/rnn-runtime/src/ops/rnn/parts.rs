@@ -112,7 +112,7 @@ pub(super) fn on_gpu(
             limit,
         });
     }
-    // The same number of groups, but of equal size.
+    // As many groups as that, of equal size.
     let rows = batch.div_ceil(batch.div_ceil(rows));
     tracing::debug!(batch, rows, "a pass in groups of rows: it is above the adapter's limits");
     let segment = in_time.then(|| segment(rows)).filter(|&every| every < steps);

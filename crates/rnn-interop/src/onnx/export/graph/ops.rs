@@ -210,7 +210,7 @@ impl Writer<'_> {
         self.last(node, "Reshape", &[flat, shape], vec![])
     }
 
-    /// Axes are an attribute before opset 18, but for sums.
+    /// Axes are an attribute before opset 18, and for sums before opset 13.
     fn reduce(&mut self, node: &Node, reduce: &Reduce) -> Outcome {
         let op = match reduce.kind {
             ReduceKind::Mean => "ReduceMean",

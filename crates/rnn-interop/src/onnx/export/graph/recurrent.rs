@@ -145,7 +145,7 @@ impl Writer<'_> {
         Ok(weights)
     }
 
-    /// The name of a layer, but for further nodes of the same layer: other programs want each name once.
+    /// The name of a layer; a new name if a node of the same layer has it already, because other programs want each name once.
     fn layer_title(&mut self, name: &str) -> String {
         let title =
             if self.layers.insert(name.to_string()) { name.to_string() } else { self.out.fresh(name) };
@@ -176,8 +176,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Of a row that is masked as a whole other programs return zeros, whatever its initial states are. Here those stay: the
-    /// states that there are get another name, which the node computes, and a choice between both follows it.
+    /// For a row that is masked as a whole, other programs return zeros as last states; this library returns its initial
+    /// states. So the node's states get another name, and a choice between them and the initial ones follows the node.
     fn held(&mut self, node: &Node) -> Vec<Held> {
         let lengths = node.inputs.get(1).copied().flatten();
         if !lengths.is_some_and(|slot| self.masked.contains(&slot)) {
