@@ -1,5 +1,6 @@
 //! Drivers that compute nothing, or something else, end in a typed error before anything trains on them.
 
+use rnn_kernels::catalogue::rnn::{CELLS, CellKernels};
 use rnn_kernels::cell::{CellSpec, Parameter, StackSpec};
 use rnn_runtime::ops::pointwise::{BinaryOp, affine, full};
 use rnn_runtime::ops::rnn::{CellWeights, Packed, pack};
@@ -11,17 +12,6 @@ const EFFECTS: [FaultEffect; 4] =
 
 fn options(fault: &'static Fault) -> GpuOptions {
     GpuOptions { fault: Some(fault), cache_dir: CacheDir::Off, ..GpuOptions::default() }
-}
-
-fn cells() -> [(&'static str, CellSpec); 6] {
-    [
-        ("lstm", CellSpec::lstm()),
-        ("lstm_coupled", CellSpec { coupled: true, ..CellSpec::lstm() }),
-        ("gru", CellSpec::gru()),
-        ("gru_before", CellSpec { reset_after: false, ..CellSpec::gru() }),
-        ("mgu", CellSpec::mgu()),
-        ("rnn", CellSpec::rnn_tanh()),
-    ]
 }
 
 /// Packs a layer's weights, as every use of a layer does.
@@ -75,7 +65,7 @@ pub(crate) fn a_driver_that_computes_nothing_is_not_opened(_: &Device) {
 pub(crate) fn a_cell_that_a_driver_computes_wrongly_is_refused_at_its_first_use(_: &Device) {
     static FAULT: Fault = Fault::none();
     let device = Device::gpu_with((), options(&FAULT)).unwrap();
-    for (name, cell) in cells() {
+    for &CellKernels { name, plain: cell, .. } in CELLS {
         for (kernels, direction) in [("_forward_", "forward"), ("_backward_", "backward")] {
             for effect in EFFECTS {
                 FAULT.set(kernels, effect);

@@ -7,7 +7,7 @@ use rnn_runtime::ops::rnn::{
 };
 use rnn_runtime::{Device, RngKey};
 use rnn_testing::compare::max_rel_err;
-use rnn_testing::oracle::{KernelSet, StackCase};
+use rnn_testing::oracle::{CELLS, KernelSet, StackCase};
 use rnn_testing::shapes::RnnShape;
 
 const SHAPES: [RnnShape; 3] = [
@@ -53,12 +53,8 @@ fn specs(shape: RnnShape) -> Vec<StackSpec> {
 }
 
 fn cell_of(kind: CellKind) -> CellSpec {
-    match kind {
-        CellKind::Lstm => CellSpec::lstm(),
-        CellKind::Gru => CellSpec::gru(),
-        CellKind::Mgu => CellSpec::mgu(),
-        CellKind::Rnn => CellSpec::rnn_tanh(),
-    }
+    let of_kind = CELLS.into_iter().map(|(_, cell)| cell).find(|cell| cell.kind == kind);
+    of_kind.expect("the oracle's CELLS have every kind")
 }
 
 /// On a GPU the cases are those of sets whose kernels other tests compile anyway.
