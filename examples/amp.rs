@@ -167,7 +167,7 @@ fn on_cpu(config: &AmpConfig, model: &Amp) -> rnn_api::Result<Pipeline> {
     copy.pipeline()
 }
 
-/// Processes a sound block by block, as a sound card asks for it, and says how long that takes.
+/// Processes a sound block by block, as for a sound card, and prints how long that takes.
 fn in_real_time(mut pipeline: Pipeline, dry: &[f32], rate: u32, args: &Args) -> Result<Vec<f32>> {
     let (mut out, mut slowest, all) = (vec![0.0; dry.len()], 0.0f64, Instant::now());
     for (dry, out) in dry.chunks(args.block).zip(out.chunks_mut(args.block)) {

@@ -7,7 +7,7 @@
 // for Node) is installed.
 // `tools/cross-check DIRECTORY tint` prepares both.
 //
-// Kernels that read immediates are skipped: they are an extra of native adapters, and Tint wants a directive for them.
+// Kernels that read immediates are skipped: they are an extra of native adapters, and Tint requires a directive for them.
 // Each has a twin that reads a uniform, which must be among the kernels accepted. A kernel whose text has `enable`
 // directives gets a device of its own with those features; where the adapter lacks one, the kernel is skipped and
 // named.

@@ -1,5 +1,5 @@
 //! Synthesised syllables: a glide between two vowels, made by a buzzing voice through two formants, in any pitch
-//! and tempo, with noise. Classes differ in the order of the same vowels, so no single moment tells them apart.
+//! and tempo, with noise. Classes differ in the order of the same vowels, so no single moment identifies a class.
 
 use rnn_api::data::Labels;
 use rnn_api::data::audio::Sound;

@@ -32,7 +32,7 @@ pub struct Common {
     /// Log every step to this file, as one JSON object per line.
     #[arg(long)]
     log: Option<PathBuf>,
-    /// Write a page about the run to this file, which browsers show; it is renewed while the run lives.
+    /// Write a page about the run to this file, which browsers show; it is renewed until the run ends.
     #[arg(long, value_name = "HTML")]
     report: Option<PathBuf>,
     /// Write event files for TensorBoard into this folder.

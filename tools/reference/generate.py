@@ -301,7 +301,7 @@ def losses(out):
 
 
 def sequence_losses(out):
-    """Losses of ragged batches. PyTorch knows no lengths but CTC's: valid steps are taken out first."""
+    """Losses of ragged batches. In PyTorch only CTC takes lengths, so valid steps are taken out first."""
     seed("sequence_losses")
     tensors, (steps, batch, features) = {}, (6, 3, 4)
     lengths = torch.tensor([2, 6, 5])

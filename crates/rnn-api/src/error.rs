@@ -157,7 +157,7 @@ impl Error {
     }
 
     /// Whether the GPU is lost: reset by the driver, unplugged, or suspended. Host data is intact;
-    /// [`Snapshot`](crate::Snapshot) tells how to continue.
+    /// [`Snapshot`](crate::Snapshot) describes how to continue.
     pub fn is_device_lost(&self) -> bool {
         matches!(self, Error::Runtime(rnn_runtime::Error::DeviceLost(_)))
     }

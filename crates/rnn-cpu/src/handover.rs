@@ -1,4 +1,4 @@
-//! How a job goes from its caller to the helpers, and how the caller knows that they have let go of it. Checked by
+//! How a job goes from its caller to the helpers, and how the caller finds that they have let go of it. Checked by
 //! `tests/loom.rs`.
 
 use super::barrier::Poisoned;
@@ -31,7 +31,7 @@ pub(crate) struct Handover {
     job: Mutex<Option<Job>>,
     /// Number of the job << 32 | OPEN | number of helpers inside
     gate: AtomicU64,
-    /// The next part that nobody has claimed.
+    /// The next part that no thread has claimed.
     next: AtomicUsize,
     panicked: AtomicBool,
     /// The payload of the first panic of the current job.
@@ -51,7 +51,7 @@ pub(crate) fn keep_first(kept: &mut Option<Payload>, payload: Payload) {
 /// A thread that takes part in jobs, as callers see it.
 pub(crate) struct Helper {
     pub(crate) thread: Thread,
-    /// Whether it sleeps or is about to.
+    /// Whether the helper is parked or is about to park.
     pub(crate) parked: Arc<AtomicBool>,
 }
 

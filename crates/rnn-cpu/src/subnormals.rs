@@ -5,7 +5,7 @@
 //! What it means for results: a value below 1.18e-38 in magnitude is read and written as zero, on every thread alike.
 //! Copies keep all bits.
 
-/// While it lives, the thread that made it treats subnormal inputs and results as zero; then the former mode is back.
+/// Until it is dropped, its thread treats subnormal inputs and results as zero. Then the thread has its former mode again.
 #[must_use = "the mode ends when the guard is dropped"]
 #[derive(Debug)]
 pub struct FlushSubnormals {

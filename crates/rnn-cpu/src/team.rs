@@ -2,7 +2,7 @@
 //!
 //! A training step is a chain of short parallel pieces, so waking a thread must not cost more than
 //! the work. Helpers spin for a while after every piece before they park ([`super::handover`]). The caller starts at
-//! once and takes every part that no helper has taken. Nobody waits for a helper that never arrived.
+//! once and takes every part that no helper has taken. The caller does not wait for helpers that have not begun.
 //!
 //! Which threads help is the matter of [`super::threads`]. No result depends on their number, because work is divided by
 //! size alone and sums keep their order.
@@ -94,7 +94,7 @@ fn on_new_threads(count: usize, work: &(dyn Fn(usize) + Sync)) -> bool {
 /// pointer in it.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared(pub(crate) *mut f32);
-// SAFETY: parts write disjoint elements and nobody reads before all have finished.
+// SAFETY: parts write disjoint elements, and no thread reads them before all parts have finished.
 unsafe impl Send for Shared {}
 // SAFETY: a shared pointer is only copied; the parts that use it write disjoint elements.
 unsafe impl Sync for Shared {}

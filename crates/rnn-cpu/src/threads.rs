@@ -42,7 +42,7 @@ impl CpuOptions {
     }
 }
 
-/// Number of threads that the process asks for.
+/// Number of threads that the process is to have.
 fn of_process() -> usize {
     let machine = std::thread::available_parallelism().map_or(1, usize::from);
     let Ok(wanted) = std::env::var("RNN_THREADS") else { return machine };
@@ -124,7 +124,7 @@ thread_local! {
     static CURRENT: RefCell<Here> = const { RefCell::new(Here { threads: Current::Process, installed: false }) };
 }
 
-/// While it lives, jobs of the thread that made it use the given threads, and subnormals count as zero.
+/// Until it is dropped, jobs of its thread use the given threads, and subnormals count as zero.
 #[must_use = "it ends when the guard is dropped"]
 pub struct Running {
     /// What was there before, unless it stayed.
@@ -208,7 +208,7 @@ impl Threads {
                 // SAFETY: just made, and in use from now on.
                 Ok(_) => return unsafe { &*fresh },
                 Err(other) => {
-                    // SAFETY: from `into_raw` above, and nobody else has seen it.
+                    // SAFETY: from `into_raw` above, and no other code has a copy.
                     drop(unsafe { Arc::from_raw(fresh) });
                     current = other;
                 }
@@ -305,7 +305,7 @@ impl Team {
         self.handover.run(self.helpers(), count, work);
     }
 
-    /// Ends the helpers. Nobody runs a job any more.
+    /// Ends the helpers. No thread may run a job after this.
     fn end(&self) {
         if let (true, Some(helpers)) = (self.process == process(), self.helpers.get()) {
             self.handover.end(helpers);

@@ -173,7 +173,7 @@ pub(super) fn simplest_only() -> bool {
     SIMPLEST_ONLY.get()
 }
 
-/// While it lives, families of optional kernels count as failed on this thread.
+/// Until it is dropped, families of optional kernels count as failed on this thread.
 struct Simplest;
 
 impl Simplest {

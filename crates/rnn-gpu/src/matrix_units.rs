@@ -32,7 +32,7 @@ pub(super) fn chosen(adapter: &wgpu::Adapter, options: &GpuOptions, usable: bool
     found
 }
 
-/// The token that wgpu wants for an experimental feature.
+/// The token that wgpu requires for an experimental feature.
 #[allow(unsafe_code, reason = "the token is an unsafe call")]
 pub(super) fn token(needed: bool) -> wgpu::ExperimentalFeatures {
     if !needed {

@@ -41,7 +41,7 @@ fn larger_or_nan(worst: f32, x: f32) -> f32 {
     if x <= worst { worst } else { x }
 }
 
-/// A self-test whose results nobody has read yet.
+/// A self-test whose results have not been read yet.
 pub(super) struct Pending {
     key: &'static str,
     trials: Result<Vec<Trial>>,

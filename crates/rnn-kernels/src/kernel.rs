@@ -132,7 +132,7 @@ impl Kernel {
     /// Calls `each` with path, line number and text of every line of the joined text.
     fn lines(&self, constants: &[(&str, f64)], mut each: impl FnMut(&'static str, usize, &str)) {
         if self.half {
-            // WGSL wants directives before everything else.
+            // WGSL requires directives before everything else.
             each("enable", 1, "enable f16;");
         }
         if self.matrix_units {

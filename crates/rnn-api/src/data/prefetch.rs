@@ -38,7 +38,7 @@ impl<T: Send + 'static> Prefetch<T> {
         let items = items.into_iter();
         let work = move || {
             for item in items {
-                // The receiver was dropped, so nobody needs the item.
+                // The receiver was dropped, so the item is not needed.
                 if sender.send(item).is_err() {
                     break;
                 }

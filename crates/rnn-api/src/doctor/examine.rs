@@ -38,7 +38,7 @@ impl Doctor {
         Self::default()
     }
 
-    /// Takes the course of a run into account. Without it, everything that is bad for learning is a finding, as nobody knows
+    /// Takes the course of a run into account. Without it, everything that is bad for learning is a finding, as it is unknown
     /// whether the network learns.
     #[must_use]
     pub fn with_history(mut self, history: History) -> Self {

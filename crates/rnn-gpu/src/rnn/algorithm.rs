@@ -15,8 +15,8 @@ pub enum Algorithm {
     /// values. The planner chooses it on discrete GPUs, unless `GpuOptions::persistent` is off. The weights must fit in the
     /// registers of workgroups that all run at the same time, and the estimate must be better.
     ///
-    /// Workgroups that wait in vain for 0.1 s give up. The device then repeats the recurrence without the host, by
-    /// workgroups that each hold all units of some rows. Once the host knows of it, recurrences run one dispatch per step.
+    /// Workgroups give up after they have waited for 0.1 s. The device then repeats the recurrence without the host, by
+    /// workgroups that each hold all units of some rows. After the host has read this, recurrences run one dispatch per step.
     ///
     /// What cannot be persistent runs one dispatch per step: the backward pass, steps of several phases, ragged rows,
     /// inference in pieces, stacks with a wavefront lag, and layers too large for one workgroup per core.

@@ -5,8 +5,8 @@
 //! side by side. `weights` holds a layer's weights in the order of the kernels; `weight_grads` computes their
 //! gradients. `recurrence` enqueues the kernels of `rnn/*.wgsl` by a plan: `algorithm` names the algorithms,
 //! `plan` estimates the cost of plans, `choice` chooses one, `tuning` measures them, and `explain` reports
-//! them. `persistent` runs recurrences whose workgroups wait for each other, and repeats them if they wait in
-//! vain. `planned` lists the kernels of a layer for an adapter that is not opened. `options` converts a cell's
+//! them. `persistent` runs recurrences whose workgroups wait for each other, and repeats them if one waits too
+//! long. `planned` lists the kernels of a layer for an adapter that is not opened. `options` converts a cell's
 //! options for the kernels. `pack` and `rows` run the smaller kernels.
 //! `self_test` checks the optional kernels, which simpler ones can replace. `base_test` checks the simplest kernels.
 //!

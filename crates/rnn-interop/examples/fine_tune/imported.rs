@@ -51,7 +51,7 @@ impl<'a> Imported<'a> {
     /// Logits `[B, classes]` for x `[T, B, features]`. The logarithms of probabilities are logits, too.
     pub(crate) fn logits(&self, x: &Tensor) -> rnn_api::Result<Tensor> {
         let y = self.output(x)?;
-        // Far below what f32 tells from 1, so that a probability of zero has a logarithm.
+        // Far below the precision of f32 at 1, so that a probability of zero has a finite logarithm.
         let smallest = 1e-30;
         if self.probabilities { y.shift(smallest)?.log() } else { Ok(y) }
     }

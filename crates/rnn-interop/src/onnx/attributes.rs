@@ -72,7 +72,7 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// Attributes that nobody read are not understood.
+    /// Attributes that no reader has asked for are not supported.
     pub(super) fn expect_all_read(&self) -> Result<(), String> {
         let read = self.read.borrow();
         let unread =

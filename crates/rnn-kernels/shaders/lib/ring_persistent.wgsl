@@ -2,8 +2,8 @@
 // WGSL has no barrier between workgroups, and its atomics order nothing but accesses to themselves. Therefore every
 // value of every step has an atomic of its own, which is 0 until the value is there, and readers poll it. A value is
 // kept as its inverted bits; the NaN of all ones, which would be 0, becomes another NaN.
-// An invocation that has polled POLLS times in vain reports a failure. From then on nobody waits: all go on with what
-// they have, because every invocation has to reach the barriers, and the host does the steps again.
+// An invocation that has polled POLLS times without a value reports a failure. After that no invocation waits: all go on with
+// what they have, because every invocation has to reach the barriers. The recurrence is then repeated.
 // The ring is [1 + T, D, B, P] here. h0 comes first, as it is, then h of every step. One more element is 0 until a failure.
 // Only for steps of one phase and rows of equal length.
 // Defines and needs: as lib/ring_storage.wgsl, with lib/ring_atomics.wgsl and lib/stores_scalars.wgsl; of the driver
@@ -28,7 +28,8 @@ fn end_step() {
     storageBarrier();
 }
 
-// The position of a row's first vec4. `slot` tells h before this step from h after it.
+// The position of a row's first vec4. `slot` is the parity of the step whose h it is: this step's for h before it, the other
+// one for h after it.
 fn row_start(row: u32, direction: u32, slot: u32) -> u32 {
     return ring_start(row, direction, step_now + (step_now + slot) % 2u);
 }

@@ -77,7 +77,7 @@ pub(crate) fn facts(setup: &Setup, clock: Clock) -> Result<Findings> {
     Ok(findings)
 }
 
-/// What the planner knows of the adapter, one object for each source.
+/// The planner's facts about the adapter, one object for each source.
 fn planner_facts(device: &Device) -> Result<Vec<Value>> {
     let Device::Gpu(gpu) = device else { return Ok(Vec::new()) };
     let SpeedReport { speed, source } = gpu.speed()?;

@@ -1,4 +1,4 @@
-//! [`Report`]: the page of a run, written while it lives.
+//! [`Report`]: the page of a run, written during the run.
 
 use super::exhibit::Exhibit;
 use super::history::History;
@@ -26,7 +26,7 @@ const MOST_LOGS: usize = 24;
 
 /// Writes a page about a run: one HTML file that needs no network, for any browser.
 ///
-/// It is rewritten after validations and reloads itself while the run lives. It shows the best score beside the baseline,
+/// It is rewritten after validations and reloads itself until the run ends. It shows the best score beside the baseline,
 /// losses, learning rate, gradient norms, update-to-parameter ratios, the model and all settings; and what the program adds
 /// by a [`Page`]. Memory and file stay small however many steps there are: neighbouring steps are drawn as one.
 ///
@@ -79,7 +79,7 @@ impl Report {
         self
     }
 
-    /// Adds a setting of the program, such as the size of a layer or the command line, to those that the trainer knows.
+    /// Adds a setting of the program, such as the size of a layer or the command line, to the trainer's own.
     #[must_use]
     pub fn with_setting(self, name: impl Into<String>, value: impl ToString) -> Self {
         self.page.lock().run.own_settings.insert(name.into(), value.to_string());

@@ -1,4 +1,4 @@
-//! Pages about runs, for people: [`Report`] writes one while a run lives, [`report_of_logs`] from logs.
+//! Pages about runs: [`Report`] writes one during a run, [`report_of_logs`] makes one from logs.
 
 mod answer;
 mod chart;

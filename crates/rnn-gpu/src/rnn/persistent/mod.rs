@@ -1,6 +1,6 @@
 //! The persistent recurrence: dispatches of many steps whose workgroups share the units and wait for each other's values
 //! (`lib/ring_persistent.wgsl`). Only forward. `run` enqueues it, with the dispatches that repeat it after a failure;
-//! `verdict` tells the host of a failure.
+//! `verdict` reports a failure to the host.
 
 mod run;
 mod verdict;
@@ -76,7 +76,7 @@ pub(super) fn persistent_plan(facts: &Facts, kind: DeviceKind, dims: LayerDims, 
     repeat_plan(&facts, &plan, dims, work).map(|_| plan)
 }
 
-/// The plan that repeats a recurrence whose workgroups waited in vain: one workgroup passes over all units. Its sums have
+/// The plan that repeats a recurrence whose workgroups gave up waiting: one workgroup passes over all units. Its sums have
 /// the same order. `None` if it would take too long.
 pub(super) fn repeat_plan(facts: &Facts, plan: &Plan, dims: LayerDims, work: Work) -> Option<Plan> {
     let repeat = Plan { algorithm: Algorithm::Sequence, fetch: Fetch::Workgroup, across: 1, ..*plan };

@@ -1,5 +1,5 @@
-//! The dispatches of a persistent recurrence. Nothing waits for its outcome: a kernel reads it, and writes the number of
-//! workgroups of the dispatches that repeat the recurrence, which is zero unless workgroups waited in vain.
+//! The dispatches of a persistent recurrence. The host does not wait for its outcome: a kernel reads the outcome and writes
+//! the number of workgroups of the dispatches that repeat the recurrence, which is zero unless a workgroup gave up waiting.
 
 use super::super::plan::Plan;
 use super::super::recurrence::{

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 const WORD: u64 = 4;
 
-/// What a device knows of its persistent recurrences.
+/// Whether persistent recurrences of a device have failed, on the device and as the host has last read it.
 #[derive(Default)]
 pub(crate) struct Persistence {
     /// Made at the first recurrence.
@@ -36,7 +36,7 @@ struct Host {
 }
 
 impl Persistence {
-    /// Whether the host knows of a failure.
+    /// Whether the host has read of a failure.
     pub(super) fn has_given_up(&self) -> bool {
         self.host.gave_up.load(Ordering::Relaxed)
     }

@@ -125,7 +125,7 @@ impl Exporter {
         self.named_node(name, op, input, output, attribute);
     }
 
-    /// A node whose name tells a person, and a reader's layers, where it comes from.
+    /// A node with a name that shows its origin, in viewers and in the layers that readers make of it.
     pub(super) fn named_node(
         &mut self,
         name: String,
