@@ -6,7 +6,7 @@ use super::internals::Internals;
 use super::ratios::Ratios;
 use super::run::{Fit, Own, Run};
 use super::score::Score;
-use super::steps::{Steps, StreamPosition};
+use super::steps::{DataPosition, Steps};
 use super::trainer::Trainer;
 use crate::autograd::{Gradients, no_grad};
 use crate::doctor::History;
@@ -40,7 +40,7 @@ impl Trainer<'_> {
         let (resumed, stop) = self.resume(&mut fit)?;
         if !resumed {
             // The source may have been used before.
-            fit.steps.go_to(&StreamPosition::default(), &self.device())?;
+            fit.steps.go_to(&DataPosition::default(), &self.device())?;
         }
         let mut stop = stop.or(self.started(&mut fit)?);
         while stop.is_none() {

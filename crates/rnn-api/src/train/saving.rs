@@ -7,7 +7,7 @@ use super::diagnose::{NonFinite, Symptom};
 use super::event::{Event, StopReason};
 use super::run::{Fit, Run};
 use super::settings::{Settings, changes};
-use super::steps::{Steps, StreamPosition};
+use super::steps::{DataPosition, Steps};
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
 use crate::nn::mismatches;
@@ -41,7 +41,7 @@ impl Trainer<'_> {
     pub(super) fn save(&mut self, fit: &mut Fit<'_>) -> Result<Option<StopReason>> {
         let Some(config) = self.config.checkpoints.clone() else { return Ok(None) };
         let _span = tracing::debug_span!("checkpoint").entered();
-        let (snapshot, StreamPosition { cursor, window, states }) =
+        let (snapshot, DataPosition { cursor, window, states }) =
             (Snapshot::in_place(self.model, &*self.optimizer), fit.steps.place()?);
         let (optimizer, plain) = (self.optimizer.state_dict(), HashMap::new);
         let mut arrays = BTreeMap::from([
@@ -116,7 +116,7 @@ impl Trainer<'_> {
         let snapshot = Snapshot::from_parts(parameters, file.draws, arrays, &metadata);
         let best = checkpoint.arrays("best")?.map(|(arrays, _)| arrays);
         // Restore the position first: data that do not fit then leave the model unchanged.
-        let place = StreamPosition { cursor: file.cursor, window: file.window, states: checkpoint.states()? };
+        let place = DataPosition { cursor: file.cursor, window: file.window, states: checkpoint.states()? };
         fit.steps.go_to(&place, &self.device()).map_err(|error| checkpoint.misfit(error))?;
         let snapshot = snapshot.map_err(|error| checkpoint.misfit(error))?;
         if let Some(best) = &best {

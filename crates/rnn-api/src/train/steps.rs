@@ -27,16 +27,16 @@ pub(crate) trait Steps {
     fn epoch(&self) -> u64;
     fn items_per_epoch(&mut self) -> usize;
     /// The position to store in a checkpoint.
-    fn place(&self) -> Result<StreamPosition>;
+    fn place(&self) -> Result<DataPosition>;
     /// Continues at the position of another iteration.
-    fn go_to(&mut self, place: &StreamPosition, device: &Device) -> Result<()>;
+    fn go_to(&mut self, place: &DataPosition, device: &Device) -> Result<()>;
     /// What decides which items come in which order.
     fn settings(&mut self) -> Settings;
 }
 
 /// The position of an iteration.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct StreamPosition {
+pub(crate) struct DataPosition {
     pub(crate) cursor: Cursor,
     /// The number of chunks after the cursor that the next step needs again.
     pub(crate) window: usize,
@@ -94,11 +94,11 @@ impl<S: Source, F: FnMut(&S::Item) -> Result<(Tensor, Option<f32>)>> Steps for I
         self.source.items_per_epoch()
     }
 
-    fn place(&self) -> Result<StreamPosition> {
-        Ok(StreamPosition { cursor: self.source.cursor(), ..StreamPosition::default() })
+    fn place(&self) -> Result<DataPosition> {
+        Ok(DataPosition { cursor: self.source.cursor(), ..DataPosition::default() })
     }
 
-    fn go_to(&mut self, place: &StreamPosition, _: &Device) -> Result<()> {
+    fn go_to(&mut self, place: &DataPosition, _: &Device) -> Result<()> {
         self.source.seek(place.cursor)
     }
 
@@ -236,7 +236,7 @@ where
         self.streams.chunks_per_epoch()
     }
 
-    fn place(&self) -> Result<StreamPosition> {
+    fn place(&self) -> Result<DataPosition> {
         let mut states = StateParts::default();
         for (name, state) in [("before.", &self.before), ("after_first.", &self.after_first)] {
             if let Some(state) = state {
@@ -245,10 +245,10 @@ where
             }
         }
         let cursor = self.window.front().map_or(self.streams.cursor(), |(_, cursor)| *cursor);
-        Ok(StreamPosition { cursor, window: self.window.len(), states })
+        Ok(DataPosition { cursor, window: self.window.len(), states })
     }
 
-    fn go_to(&mut self, place: &StreamPosition, device: &Device) -> Result<()> {
+    fn go_to(&mut self, place: &DataPosition, device: &Device) -> Result<()> {
         let state = |name: &str| {
             let there = place.states.numbers.contains_key(name);
             there.then(|| C::from_parts(&place.states.under(&format!("{name}.")), device)).transpose()
