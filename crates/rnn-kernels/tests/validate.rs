@@ -210,8 +210,9 @@ fn a_line_is_located_in_its_part() {
 #[test]
 fn no_kernel_folds_a_grid_back_by_itself() {
     for part in catalogue::all().iter().flat_map(|kernel| kernel.parts) {
-        let own = part.text.contains("groups.") && part.path != "lib/index.wgsl";
-        assert!(!own, "{} computes with the numbers of workgroups", part.path);
+        // Words of comments end in it, too, but not before the name of a component.
+        let own = ["groups.x", "groups.y", "groups.z"].iter().any(|count| part.text.contains(count));
+        assert!(!own || part.path == "lib/index.wgsl", "{} computes with the numbers of workgroups", part.path);
     }
 }
 

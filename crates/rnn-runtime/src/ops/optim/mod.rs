@@ -25,7 +25,7 @@ use rnn_gpu::{self as gpu, GpuBuffer};
 /// Results of [`grad_norm`].
 #[derive(Clone, Debug)]
 pub struct GradNorm {
-    /// The 2-norm of every gradient `[P]`, divided by the loss scale and clipped by value.
+    /// The 2-norm of every gradient `[M]`, divided by the loss scale and clipped by value.
     pub norms: Array,
     /// `[4 + 2M]`, for the steps: the norm of all gradients before clipping by norm; the coefficient of its clip
     /// factor; 1 when everything is finite, else 0; the other part of the clip factor; then for every gradient the
