@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::nn::{Layer, Linear, RecurrentCell, RecurrentLayer, RecurrentState, sealed::Sealed};
 use crate::param::Param;
 use rnn_kernels::cell::Activation;
+use rnn_runtime::host_memory;
 use rnn_runtime::live::LiveDense;
 use rnn_runtime::ops::pointwise::UnaryOp;
 use std::fmt;
@@ -124,8 +125,14 @@ impl PipelineBuilder {
     /// The pipeline, in its initial state. Without stages it returns its input.
     ///
     /// # Errors
-    /// None so far.
-    pub fn build(self) -> Result<Pipeline> {
+    /// No memory for a sample and the outputs of all stages.
+    pub fn build(mut self) -> Result<Pipeline> {
+        // All together: each alone may find room for itself.
+        let widths = self.stages.iter().map(|stage| stage.width as u128).sum::<u128>();
+        let bytes = (self.inputs as u128 + widths).saturating_mul(size_of::<f32>() as u128);
+        let what = || format!("a sample of {} values and the outputs of its stages", self.inputs);
+        host_memory::expect_room(OP, what, bytes)?;
+        self.stages.iter_mut().try_for_each(|stage| stage.prepare(OP))?;
         Ok(Pipeline::new(self.stages, self.inputs, self.initial))
     }
 }

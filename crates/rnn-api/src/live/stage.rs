@@ -1,6 +1,8 @@
 //! The stages of a pipeline: each has its own output, which the next one reads.
 
+use crate::error::Result;
 use rnn_kernels::cell::Activation;
+use rnn_runtime::host_memory;
 use rnn_runtime::live::{LiveDense, LiveStack, activate_in_place, softmax_in_place, unary_in_place};
 use rnn_runtime::ops::pointwise::UnaryOp;
 
@@ -20,14 +22,25 @@ pub(super) struct Stage {
     pub(super) kind: Kind,
     /// Values of a sample that it returns.
     pub(super) width: usize,
-    /// `[width]`; empty for a recurrent stage, whose output is its state.
+    /// `[width]`; empty before [`prepare`](Self::prepare), and for a recurrent stage, whose output is its state.
     out: Vec<f32>,
 }
 
 impl Stage {
     pub(super) fn new(kind: Kind, width: usize) -> Self {
-        let own = if matches!(kind, Kind::Recurrent(_)) { 0 } else { width };
-        Stage { kind, width, out: vec![0.0; own] }
+        Stage { kind, width, out: Vec::new() }
+    }
+
+    /// Does what the first sample must not do.
+    ///
+    /// # Errors
+    /// No memory for the output.
+    pub(super) fn prepare(&mut self, op: &'static str) -> Result<()> {
+        if !matches!(self.kind, Kind::Recurrent(_)) {
+            let what = || format!("the output of a stage of {} values", self.width);
+            self.out = host_memory::filled(op, what, self.width, 0.0)?;
+        }
+        Ok(())
     }
 
     /// L, H, and the number of arrays of a recurrent stage's state.

@@ -91,3 +91,29 @@ fn states_of_other_networks_are_refused() {
     assert_eq!(pipeline.set_state(&cut), Err(LiveError::State));
     assert_eq!(pipeline.state(), before);
 }
+
+/// Widths come from files, too. A stage took its memory when it was added, and aborted the process.
+#[test]
+fn widths_beyond_the_memory_are_refused_when_a_pipeline_is_built() {
+    for width in [1_000_000_000_000, 1 << 62, usize::MAX] {
+        let start = || Pipeline::builder(width).unwrap();
+        let builders = [
+            start(),
+            start().activation(Activation::Tanh),
+            start().unary(UnaryOp::Exp),
+            start().softmax(),
+            start().residual().unwrap(),
+        ];
+        for builder in builders {
+            let error = builder.build().unwrap_err();
+            assert!(matches!(error, Error::Runtime(rnn_runtime::Error::TooLarge { .. })), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("PipelineBuilder") && text.contains(&width.to_string()), "{text}");
+        }
+    }
+    // Each of these has room, all of them do not.
+    if rnn_runtime::host_memory::available().is_some() {
+        let many = (0..1 << 16).fold(Pipeline::builder(1 << 22).unwrap(), |stages, _| stages.softmax());
+        assert!(text(many.build()).contains("the outputs of its stages"));
+    }
+}

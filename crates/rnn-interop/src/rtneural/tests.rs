@@ -150,3 +150,22 @@ fn damaged_files_are_refused() {
     refused(&file(1, &[layer("lstm", "", usize::MAX, &kernels)]), "too many");
     assert!(matches!(super::load("no such file"), Err(crate::Error::Io { .. })));
 }
+
+/// Numbers of a few bytes that ask for memory: they are refused before it is taken.
+#[test]
+fn widths_beyond_the_memory_are_refused() {
+    for width in [1u64 << 40, 1 << 62, u64::MAX] {
+        let shaped = |layer: Value| json!({"in_shape": [width], "layers": [layer]}).to_string();
+        for activation in ["tanh", "softmax", ""] {
+            let layer = json!({"type": "activation", "activation": activation, "shape": [width]});
+            refused(&shaped(layer), &width.to_string());
+        }
+        refused(&json!({"in_shape": [width], "layers": []}).to_string(), &width.to_string());
+        let weights = json!([[[1.0]], [0.0]]);
+        for class in ["dense", "lstm", "gru", "activation"] {
+            let layer =
+                json!({"type": class, "activation": "tanh", "shape": [width], "weights": weights.clone()});
+            assert!(from_json(&json!({"in_shape": [1], "layers": [layer]}).to_string()).is_err(), "{class}");
+        }
+    }
+}
