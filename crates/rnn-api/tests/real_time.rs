@@ -159,3 +159,23 @@ fn calls_in_real_time_do_not_call_the_system() {
     let status = child(|| calls.run(&mut kept));
     assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status:#x}");
 }
+
+const FRESH: &str = "in_a_fresh_process";
+
+/// A pipeline of activations alone: nothing before its first sample has asked which instructions the processor has.
+#[test]
+#[ignore = "runs in a process of its own"]
+fn in_a_fresh_process() {
+    let builder = Pipeline::builder(5).unwrap().activation(Activation::Tanh).softmax();
+    let mut network = builder.activation(Activation::Sigmoid).build().unwrap();
+    let mut y = [0.0; 10];
+    assert_eq!(allocations(|| network.process(&[0.5; 10], &mut y).unwrap()), 0);
+}
+
+#[test]
+fn the_first_sample_of_a_process_takes_no_memory() {
+    let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = test.args(["--exact", FRESH, "--ignored"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{:?}: {text}", output.status);
+}

@@ -40,6 +40,10 @@ impl Stage {
             let what = || format!("the output of a stage of {} values", self.width);
             self.out = host_memory::filled(op, what, self.width, 0.0)?;
         }
+        if let Kind::Activation(activation) = self.kind {
+            // The first one of a process chooses its instructions, with a lock and a variable of the environment.
+            activate_in_place(activation, &mut []);
+        }
         Ok(())
     }
 
