@@ -5,7 +5,7 @@ use super::stage::{Kind, Stage};
 use crate::error::{Error, Result};
 use crate::nn::{Layer, Linear, RecurrentCell, RecurrentLayer, RecurrentState, sealed::Sealed};
 use crate::param::Param;
-use rnn_kernels::cell::Activation;
+use rnn_kernels::cell::{Activation, CellKind};
 use rnn_runtime::host_memory;
 use rnn_runtime::live::LiveDense;
 use rnn_runtime::ops::pointwise::UnaryOp;
@@ -19,6 +19,8 @@ pub struct PipelineBuilder {
     stages: Vec<Stage>,
     /// The initial state of the recurrent stages.
     initial: Vec<f32>,
+    /// Their cells.
+    cells: Vec<CellKind>,
 }
 
 impl PipelineBuilder {
@@ -26,7 +28,7 @@ impl PipelineBuilder {
         if inputs == 0 {
             return Err(Error::value(OP, "input_size", "at least 1", inputs));
         }
-        Ok(PipelineBuilder { inputs, stages: Vec::new(), initial: Vec::new() })
+        Ok(PipelineBuilder { inputs, stages: Vec::new(), initial: Vec::new(), cells: Vec::new() })
     }
 
     /// Values of a sample after the stages so far.
@@ -60,6 +62,7 @@ impl PipelineBuilder {
         if let Some(c) = state.cell() {
             self.initial.extend(c.to_vec()?);
         }
+        self.cells.push(layer.spec().cell.kind);
         Ok(self.with(Kind::Recurrent(stack), layer.spec().hidden_size))
     }
 
@@ -133,7 +136,7 @@ impl PipelineBuilder {
         let what = || format!("a sample of {} values and the outputs of its stages", self.inputs);
         host_memory::expect_room(OP, what, bytes)?;
         self.stages.iter_mut().try_for_each(|stage| stage.prepare(OP))?;
-        Ok(Pipeline::new(self.stages, self.inputs, self.initial))
+        Ok(Pipeline::new(self.stages, self.inputs, (self.initial, self.cells)))
     }
 }
 

@@ -37,7 +37,7 @@ pub enum LiveError {
         /// The reason, which names the option.
         why: &'static str,
     },
-    /// A state of another network.
+    /// A state of recurrent layers of other cells, numbers or sizes.
     State,
     /// A snapshot of the state is in use elsewhere, and there was no memory for a copy.
     NoMemory,
@@ -53,7 +53,9 @@ impl fmt::Display for LiveError {
                 write!(f, "{op}: {arg} must have whole samples of {of} values, got {got} values")
             }
             LiveError::Unsupported { op, why } => write!(f, "{op} is not supported: {why}"),
-            LiveError::State => f.write_str("the state is of another network"),
+            LiveError::State => {
+                f.write_str("the state must be of the same cells and sizes, got that of another network")
+            }
             LiveError::NoMemory => f.write_str("no memory for a copy of the state"),
         }
     }

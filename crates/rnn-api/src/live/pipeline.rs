@@ -3,6 +3,7 @@
 use super::LiveError;
 use super::builder::PipelineBuilder;
 use super::stage::{Kind, Stage, copy};
+use rnn_kernels::cell::CellKind;
 use rnn_runtime::live::FlushSubnormals;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -43,7 +44,8 @@ pub struct Pipeline {
     initial: PipelineState,
 }
 
-/// The state of a [`Pipeline`]: h and c of all recurrent layers. It can be kept with serde.
+/// The state of a [`Pipeline`]: h and c of all recurrent layers. It can be kept with serde, and knows the cells and sizes that
+/// it is of. One that was kept before states knew their cells is still read, by formats with names such as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PipelineState {
@@ -51,6 +53,9 @@ pub struct PipelineState {
     layout: Vec<[usize; 3]>,
     /// h `[L, H]`, then c `[L, H]`, stage by stage.
     values: Vec<f32>,
+    /// The cell of every recurrent stage; none in a state that was kept before states had them.
+    #[serde(default)]
+    cells: Vec<CellKind>,
 }
 
 impl PipelineState {
@@ -69,12 +74,16 @@ impl Pipeline {
         PipelineBuilder::new(input_size)
     }
 
-    /// `initial` has the initial state of all recurrent stages.
-    pub(super) fn new(stages: Vec<Stage>, inputs: usize, initial: Vec<f32>) -> Self {
+    /// `initial` has the initial state of all recurrent stages, `cells` their cells.
+    pub(super) fn new(
+        stages: Vec<Stage>,
+        inputs: usize,
+        (initial, cells): (Vec<f32>, Vec<CellKind>),
+    ) -> Self {
         let layout = stages.iter().filter_map(Stage::state_layout).collect();
         let outputs = stages.last().map_or(inputs, |stage| stage.width);
-        let mut pipeline =
-            Pipeline { stages, inputs, outputs, initial: PipelineState { layout, values: initial } };
+        let initial = PipelineState { layout, values: initial, cells };
+        let mut pipeline = Pipeline { stages, inputs, outputs, initial };
         pipeline.reset();
         pipeline
     }
@@ -136,7 +145,7 @@ impl Pipeline {
     /// Copies the state into one of this pipeline's, without taking memory.
     ///
     /// # Errors
-    /// [`LiveError::State`]: the state of another network.
+    /// [`LiveError::State`]: the state of other cells or sizes.
     pub fn copy_state(&self, state: &mut PipelineState) -> Result<(), LiveError> {
         self.expect_own(state)?;
         self.store(&mut state.values);
@@ -146,7 +155,7 @@ impl Pipeline {
     /// Continues from a state.
     ///
     /// # Errors
-    /// [`LiveError::State`]: the state of another network. The pipeline is then unchanged.
+    /// [`LiveError::State`]: the state of other cells or sizes. The pipeline is then unchanged.
     pub fn set_state(&mut self, state: &PipelineState) -> Result<(), LiveError> {
         self.expect_own(state)?;
         load(&mut self.stages, &state.values);
@@ -155,7 +164,8 @@ impl Pipeline {
 
     fn expect_own(&self, state: &PipelineState) -> Result<(), LiveError> {
         let own = &self.initial;
-        let fits = state.layout == own.layout && state.values.len() == own.values.len();
+        let cells = state.cells.is_empty() || state.cells == own.cells;
+        let fits = cells && state.layout == own.layout && state.values.len() == own.values.len();
         if fits { Ok(()) } else { Err(LiveError::State) }
     }
 

@@ -85,11 +85,45 @@ fn states_of_other_networks_are_refused() {
         assert_eq!(other.copy_state(&mut before.clone()), Err(LiveError::State));
         assert_eq!(other.set_state(&before), Err(LiveError::State));
     }
-    let short = serde_json::to_string(&before).unwrap().replacen("[", "[9,", 0);
-    let cut: PipelineState =
-        serde_json::from_str(&short.replace(r#""values":["#, r#""values":[0.0,"#)).unwrap();
-    assert_eq!(pipeline.set_state(&cut), Err(LiveError::State));
+    let json = serde_json::to_string(&before).unwrap();
+    let longer: PipelineState =
+        serde_json::from_str(&json.replace(r#""values":["#, r#""values":[0.0,"#)).unwrap();
+    assert_eq!(pipeline.set_state(&longer), Err(LiveError::State));
     assert_eq!(pipeline.state(), before);
+}
+
+/// Equal sizes, and h alone: only the cell tells them apart.
+#[test]
+fn states_of_other_cells_are_refused_and_those_without_a_cell_are_read() {
+    let of = |config: AnyRnnConfig| {
+        let layer = config.init(&cpu(), 1).unwrap();
+        Pipeline::builder(1).unwrap().recurrent(&layer).unwrap().build().unwrap()
+    };
+    let configs: [AnyRnnConfig; 3] =
+        [GruConfig::new(1, 8).into(), MguConfig::new(1, 8).into(), RnnConfig::new(1, 8).into()];
+    let mut pipelines = configs.map(of);
+    for pipeline in &mut pipelines {
+        pipeline.process(&[1.0], &mut [0.0; 8]).unwrap();
+    }
+    let states = [0, 1, 2].map(|n: usize| pipelines[n].state());
+    for (n, pipeline) in pipelines.iter_mut().enumerate() {
+        for (m, state) in states.iter().enumerate() {
+            let expected = if n == m { Ok(()) } else { Err(LiveError::State) };
+            assert_eq!(pipeline.set_state(state), expected, "{n} {m}");
+            assert_eq!(pipeline.copy_state(&mut state.clone()), expected, "{n} {m}");
+        }
+        assert_eq!(pipeline.state(), states[n]);
+    }
+    // As it was kept before.
+    let json = serde_json::to_string(&states[1]).unwrap();
+    let (before, after) = (json.replace(r#","cells":["Mgu"]"#, ""), r#""cells":["Gru"]"#);
+    assert!(before.len() < json.len(), "{json}");
+    let old: PipelineState = serde_json::from_str(&before).unwrap();
+    pipelines[1].reset();
+    pipelines[1].set_state(&old).unwrap();
+    assert_eq!(pipelines[1].state(), states[1]);
+    let foreign: PipelineState = serde_json::from_str(&json.replace(r#""cells":["Mgu"]"#, after)).unwrap();
+    assert_eq!(pipelines[1].set_state(&foreign), Err(LiveError::State));
 }
 
 /// Widths come from files, too. A stage took its memory when it was added, and aborted the process.
