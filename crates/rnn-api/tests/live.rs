@@ -8,6 +8,8 @@ use rnn_testing::compare::{Tolerance, assert_close};
 use rnn_testing::data::{to_f64, uniform};
 use rnn_testing::oracle::{StackInput, forward, weights_by_name};
 
+#[path = "live/not_finite.rs"]
+mod not_finite;
 #[path = "live/pipeline.rs"]
 mod pipeline;
 #[path = "live/refused.rs"]

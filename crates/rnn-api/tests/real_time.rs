@@ -87,6 +87,7 @@ impl Calls {
                 pipeline.process(&[0.5, -0.5, 1e-40], &mut y[..3]).unwrap();
             }
             pipeline.copy_state(kept).unwrap();
+            assert!(pipeline.is_finite());
             pipeline.reset();
             pipeline.set_state(kept).unwrap();
             assert!(pipeline.process(&[0.5], &mut y[..2]).is_err());
@@ -95,6 +96,8 @@ impl Calls {
             stream.step_into(&[0.5], &mut y[..HIDDEN]).unwrap();
             stream.block_into(&[0.5, 0.25, 0.125], &mut y).unwrap();
             assert!(stream.step_into(&[0.5, 0.5], &mut y[..HIDDEN]).is_err());
+            assert!(stream.is_finite().unwrap());
+            stream.reset_in_place().unwrap();
         }
     }
 
@@ -125,6 +128,25 @@ fn given_states_and_past_snapshots_cost_no_memory() {
     drop(stream.state().clone());
     assert_eq!(allocations(|| stream.step_into(&[0.5], &mut y).unwrap()), 0);
     drop(state);
+}
+
+/// The exceptions that the documentation names: each costs one copy, and then no more.
+#[test]
+fn what_shares_memory_with_the_state_costs_one_copy() {
+    let layer = LstmConfig::new(1, 8).init(&Device::cpu(), 1).unwrap();
+    let x = Tensor::ones(&Device::cpu(), &[1, 1]).unwrap();
+    let mut y = [0.0; 8];
+    let mut costs = |stream: &mut LstmStream| {
+        [0; 2].map(|_| allocations(|| stream.step_into(&[0.5], &mut y).unwrap()) > 0)
+    };
+    let mut stream = layer.stream(1).unwrap();
+    let snapshot = stream.state().clone();
+    assert_eq!(costs(&mut stream), [true, false], "a snapshot");
+    let output = stream.step(&x).unwrap();
+    assert_eq!(costs(&mut stream), [true, false], "an output of step");
+    drop((snapshot, output));
+    drop(stream.step(&x).unwrap());
+    assert_eq!(costs(&mut stream), [false, false], "an output that is gone");
 }
 
 #[cfg(target_os = "linux")]

@@ -4,7 +4,9 @@
 //! - [`Pipeline`] is a whole small network as one object: recurrent stacks, linear layers, activations and a residual
 //!   input.
 //! - [`RecurrentStream::step_into`](crate::nn::RecurrentStream::step_into) and
-//!   [`block_into`](crate::nn::RecurrentStream::block_into) are the same for a single recurrent layer.
+//!   [`block_into`](crate::nn::RecurrentStream::block_into) are the same for a single recurrent layer;
+//!   [`reset_in_place`](crate::nn::RecurrentStream::reset_in_place) and
+//!   [`is_finite`](crate::nn::RecurrentStream::is_finite) go with them.
 //!
 //! Subnormal numbers count as zero, so a sound that fades out does not slow the network; the former mode of the thread is
 //! back when a call returns. See `docs/streaming.md`.
@@ -18,4 +20,4 @@ mod stage;
 pub use builder::PipelineBuilder;
 pub use error::LiveError;
 pub use pipeline::{Pipeline, PipelineState};
-pub(crate) use row::{LiveRow, unshare};
+pub(crate) use row::{LiveRow, finite, unshare};

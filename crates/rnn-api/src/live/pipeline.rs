@@ -11,9 +11,12 @@ use std::fmt;
 /// A network that runs sample by sample in real time: recurrent stacks, linear layers, activations, a residual input. It
 /// is made from the parts of a trained model, holds its own weights and state, and can be sent to another thread.
 ///
-/// [`process`](Self::process), [`reset`](Self::reset), [`set_state`](Self::set_state) and
-/// [`copy_state`](Self::copy_state) take no memory and no lock, call nothing of the system, and do the same work for every
-/// sample. An output depends on its sample and those before: the latency is zero.
+/// [`process`](Self::process), [`reset`](Self::reset), [`set_state`](Self::set_state),
+/// [`copy_state`](Self::copy_state) and [`is_finite`](Self::is_finite) take no memory and no lock, call nothing of the system,
+/// and do the same work for every sample. An output depends on its sample and those before: the latency is zero.
+///
+/// A NaN that comes in makes the state NaN, and all outputs from then on. A program that cannot rule it out asks
+/// [`is_finite`](Self::is_finite) after a block, and calls [`reset`](Self::reset).
 ///
 /// Recurrent stages have the bits of [`RecurrentStream::step`](crate::nn::RecurrentStream::step). A linear stage sums in
 /// another order than [`Linear`](crate::nn::Linear), which is faster for one row; it differs by rounding only.
@@ -133,6 +136,30 @@ impl Pipeline {
     /// Back to the initial state: zero, or the one that a layer has learnt.
     pub fn reset(&mut self) {
         load(&mut self.stages, &self.initial.values);
+    }
+
+    /// Whether all values of the state are finite, in real time. Once one is not, it stays so until a
+    /// [`reset`](Self::reset), and the outputs are not finite either. A pipeline without recurrent stages has no state, so
+    /// it is always finite.
+    ///
+    /// ```
+    /// use rnn_api::live::Pipeline;
+    /// use rnn_api::prelude::*;
+    /// # fn main() -> rnn_api::Result<()> {
+    /// let gru = GruConfig::new(1, 8).init(&Device::cpu(), 1)?;
+    /// let mut effect = Pipeline::builder(1)?.recurrent(&gru)?.build()?;
+    /// let mut out = [0.0; 8];
+    /// effect.process(&[f32::NAN], &mut out)?;
+    /// if !effect.is_finite() {
+    ///     effect.reset();
+    ///     out.fill(0.0);
+    /// }
+    /// effect.process(&[0.5], &mut out)?;
+    /// assert!(out.iter().all(|value| value.is_finite()));
+    /// # Ok(()) }
+    /// ```
+    pub fn is_finite(&self) -> bool {
+        self.stages.iter().all(Stage::is_finite)
     }
 
     /// A copy of the state, in new memory.

@@ -1,8 +1,9 @@
 //! A recurrent layer in real time, for the streams of [`crate::nn`].
 
 use super::LiveError;
+use super::stage::all_finite;
 use crate::error::Result;
-use crate::nn::Recurrent;
+use crate::nn::{Recurrent, RecurrentState};
 use crate::tensor::Tensor;
 use rnn_runtime::live::{FlushSubnormals, LiveStack};
 use rnn_runtime::ops::rnn::{host_values, host_values_mut, live_problem, live_stack};
@@ -13,22 +14,27 @@ pub(crate) struct LiveRow {
     /// Whether the stack has the state of the tensors. Always false where the batch has several rows, which share the
     /// stack.
     fresh: bool,
+    /// h and c `[L, H]` of a row in the initial state; empty where the stack cannot run.
+    initial: [Vec<f32>; 2],
 }
 
 /// The state of a stream: h and c `[L, B, H]`.
 pub(crate) type StateTensors<'a> = (&'a mut Tensor, Option<&'a mut Tensor>);
 
 impl LiveRow {
+    /// `initial` is the initial state of one row.
+    ///
     /// # Errors
     /// No memory.
-    pub(crate) fn new(layer: &Recurrent) -> Result<Self> {
+    pub(crate) fn new(layer: &Recurrent, initial: &impl RecurrentState) -> Result<Self> {
         let packed = layer.packed()?;
         let spec = layer.spec();
-        let stack = match live_problem(spec, &packed) {
-            Some(why) => Err(why),
-            None => Ok(live_stack(spec, &packed, layer.inference_weights())?),
-        };
-        Ok(LiveRow { stack, fresh: false })
+        if let Some(why) = live_problem(spec, &packed) {
+            return Ok(LiveRow { stack: Err(why), fresh: false, initial: [const { Vec::new() }; 2] });
+        }
+        let stack = live_stack(spec, &packed, layer.inference_weights())?;
+        let c = initial.cell().map(Tensor::to_vec).transpose()?.unwrap_or_default();
+        Ok(LiveRow { stack: Ok(stack), fresh: false, initial: [initial.hidden().to_vec()?, c] })
     }
 
     /// To be called when the state's tensors have changed elsewhere.
@@ -47,16 +53,17 @@ impl LiveRow {
         let stack = self.stack.as_mut().map_err(|why| LiveError::Unsupported { op, why })?;
         let (inputs, hidden) = (stack.inputs(), stack.hidden());
         let batch = h.dims().get(1).copied().unwrap_or(1);
-        let of = batch * inputs;
+        let of = batch.saturating_mul(inputs);
         let steps = match steps {
-            Some(steps) if x.len() == steps * of => steps,
+            Some(steps) if x.len() == steps.saturating_mul(of) => steps,
             Some(steps) => {
-                return Err(LiveError::Length { op, arg: "x", expected: steps * of, got: x.len() });
+                let expected = steps.saturating_mul(of);
+                return Err(LiveError::Length { op, arg: "x", expected, got: x.len() });
             }
             None if x.len().is_multiple_of(of) => x.len() / of,
             None => return Err(LiveError::Samples { op, arg: "x", of, got: x.len() }),
         };
-        let expected = steps * batch * hidden;
+        let expected = steps.saturating_mul(batch).saturating_mul(hidden);
         if y.len() != expected {
             return Err(LiveError::Length { op, arg: "y", expected, got: y.len() });
         }
@@ -93,6 +100,38 @@ impl LiveRow {
         }
         self.fresh = batch == 1;
         Ok(())
+    }
+
+    /// Back to the initial state.
+    pub(crate) fn reset(
+        &mut self,
+        op: &'static str,
+        (mut h, mut c): StateTensors<'_>,
+    ) -> std::result::Result<(), LiveError> {
+        let stack = self.stack.as_ref().map_err(|why| LiveError::Unsupported { op, why })?;
+        let (hidden, batch) = (stack.hidden(), h.dims().get(1).copied().unwrap_or(1));
+        // Both before any change, as in `run`.
+        let h = own(&mut h)?;
+        let c = c.as_mut().map(own).transpose()?.unwrap_or(&mut []);
+        for (values, initial) in [h, c].into_iter().zip(&self.initial) {
+            let layers = values.chunks_exact_mut(batch * hidden).zip(initial.chunks_exact(hidden));
+            for (rows, initial) in layers {
+                rows.chunks_exact_mut(hidden).for_each(|row| row.copy_from_slice(initial));
+            }
+        }
+        self.fresh = false;
+        Ok(())
+    }
+}
+
+/// Whether all values of a state's tensor are finite; in real time on the CPU.
+///
+/// # Errors
+/// A failing device, or no memory for a copy from it.
+pub(crate) fn finite(tensor: &Tensor) -> Result<bool> {
+    match host_values(tensor.array()) {
+        Some(values) => Ok(all_finite(values)),
+        None => Ok(all_finite(&tensor.to_vec()?)),
     }
 }
 

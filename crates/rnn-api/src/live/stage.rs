@@ -54,6 +54,15 @@ impl Stage {
         Some([stack.num_layers(), stack.hidden(), parts])
     }
 
+    /// Whether all values of the state are finite; true without a state.
+    pub(super) fn is_finite(&self) -> bool {
+        let Kind::Recurrent(stack) = &self.kind else { return true };
+        (0..stack.num_layers()).all(|layer| {
+            let (h, c) = stack.state(layer);
+            all_finite(h) && all_finite(c)
+        })
+    }
+
     /// One sample; the stage's output. `input` is that of the pipeline.
     #[inline]
     pub(super) fn run<'a>(&'a mut self, x: &'a [f32], input: &[f32]) -> &'a [f32] {
@@ -103,4 +112,9 @@ pub(super) fn copy(to: &mut [f32], from: &[f32]) {
         ([to], [from]) => *to = *from,
         (to, from) => to.copy_from_slice(from),
     }
+}
+
+/// Whether all values are finite. It looks at all of them, in a loop that becomes vectors.
+pub(super) fn all_finite(values: &[f32]) -> bool {
+    values.iter().fold(true, |all, value| all & value.is_finite())
 }

@@ -2,7 +2,7 @@
 
 use crate::autograd::no_grad;
 use crate::error::{Error, Result};
-use crate::live::{LiveError, LiveRow, unshare};
+use crate::live::{LiveError, LiveRow, finite, unshare};
 use crate::nn::config::RecurrentCell;
 use crate::nn::recurrent::{Recurrent, RunInput};
 use crate::nn::state::{RecurrentState, sealed::Sealed};
@@ -40,7 +40,8 @@ impl<C: RecurrentCell> RecurrentStream<C> {
             return Err(Error::Unsupported { what: what.into(), why });
         }
         let state = layer.zero_state(batch)?;
-        Ok(RecurrentStream { layer: layer.clone(), batch, state, live: LiveRow::new(layer)? })
+        let live = LiveRow::new(layer, &layer.zero_state::<C::State>(1)?)?;
+        Ok(RecurrentStream { layer: layer.clone(), batch, state, live })
     }
 
     /// Runs one step on `[B, I]` and returns the last layer's output `[B, H]`.
@@ -70,8 +71,13 @@ impl<C: RecurrentCell> RecurrentStream<C> {
     /// those of `step`. It takes no memory and no lock, and every step does the same work, row by row; so it is the faster
     /// one for few rows. CPU only, without layer normalisation, projection or `reset_after = false`.
     ///
-    /// The weights are those of the moment when the stream was made, or of the last [`refresh`](Self::refresh). A clone of
-    /// [`state`](Self::state) that is still in use makes the next call copy the state, once, into memory of its own.
+    /// The weights are those of the moment when the stream was made, or of the last [`refresh`](Self::refresh). What shares
+    /// memory with the state makes the next call copy the state, once, into memory of its own: a clone of
+    /// [`state`](Self::state) that is still in use, or the last output of [`step`](Self::step), whose values are the last
+    /// layer's h.
+    ///
+    /// A NaN in `x` makes the state of its row NaN, and all outputs of that row from then on; see
+    /// [`is_finite`](Self::is_finite).
     ///
     /// ```
     /// use rnn_api::prelude::*;
@@ -100,13 +106,13 @@ impl<C: RecurrentCell> RecurrentStream<C> {
         self.live.run("block_into", None, self.state.tensors_mut(), (x, y))
     }
 
-    /// Takes the layer's current weights for [`step_into`](Self::step_into) and [`block_into`](Self::block_into). The state
-    /// stays. [`step`](Self::step) needs no refresh.
+    /// Takes the layer's current weights for [`step_into`](Self::step_into) and [`block_into`](Self::block_into), and its
+    /// current initial state for [`reset_in_place`](Self::reset_in_place). The state stays. [`step`](Self::step) needs no refresh.
     ///
     /// # Errors
     /// No memory.
     pub fn refresh(&mut self) -> Result<()> {
-        self.live = LiveRow::new(&self.layer)?;
+        self.live = LiveRow::new(&self.layer, &self.layer.zero_state::<C::State>(1)?)?;
         Ok(())
     }
 
@@ -124,10 +130,20 @@ impl<C: RecurrentCell> RecurrentStream<C> {
         &self.state
     }
 
-    /// Continues from another state.
+    /// Whether all values of the state are finite. Once a value is not, its row stays so until a [`reset`](Self::reset). On
+    /// the CPU this takes no memory and no lock, as [`step_into`](Self::step_into).
     ///
     /// # Errors
-    /// A state of another shape, of another kind of cell, or on another device.
+    /// A failing device.
+    pub fn is_finite(&self) -> Result<bool> {
+        let c = self.state.cell().map_or(Ok(true), finite)?;
+        Ok(finite(self.state.hidden())? && c)
+    }
+
+    /// Continues from another state. It takes memory, so it is not for a thread that runs in real time.
+    ///
+    /// # Errors
+    /// A state of another shape, with a c where the cell has none or without one, or on another device; no memory.
     pub fn set_state(&mut self, state: &C::State) -> Result<()> {
         let spec = &self.layer.spec;
         self.layer.check_devices("set_state", None, Some(state))?;
@@ -147,7 +163,8 @@ impl<C: RecurrentCell> RecurrentStream<C> {
         Ok(())
     }
 
-    /// Continues from the zero state.
+    /// Continues from the initial state: zero, or the one that the layer has learnt. It takes memory;
+    /// [`reset_in_place`](Self::reset_in_place) does not.
     ///
     /// # Errors
     /// No memory.
@@ -155,6 +172,28 @@ impl<C: RecurrentCell> RecurrentStream<C> {
         self.state = self.layer.zero_state(self.batch)?;
         self.live.forget();
         Ok(())
+    }
+
+    /// [`reset`](Self::reset) in real time, for the layers and devices of [`step_into`](Self::step_into): it takes no memory
+    /// and no lock. The initial state is that of the moment when the stream was made, or of the last
+    /// [`refresh`](Self::refresh).
+    ///
+    /// ```
+    /// use rnn_api::prelude::*;
+    /// # fn main() -> rnn_api::Result<()> {
+    /// let mut stream = LstmConfig::new(1, 16).init(&Device::cpu(), 1)?.stream(1)?;
+    /// let mut y = [0.0; 16];
+    /// stream.step_into(&[f32::NAN], &mut y)?;
+    /// assert!(!stream.is_finite()?);
+    /// stream.reset_in_place()?;
+    /// assert!(stream.is_finite()?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// A layer or a device that cannot run in real time. The state is then unchanged.
+    pub fn reset_in_place(&mut self) -> Result<(), LiveError> {
+        self.live.reset("reset_in_place", self.state.tensors_mut())
     }
 }
 

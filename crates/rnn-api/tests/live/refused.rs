@@ -50,6 +50,9 @@ fn layers_that_cannot_run_in_real_time_are_refused_by_their_option() {
         let mut y = vec![0.0; layer.spec().state_size()];
         let mut stream = layer.stream(1).unwrap();
         assert!(text(stream.step_into(&[1.0], &mut y)).contains(option));
+        let before = stream.state().h.to_vec().unwrap();
+        assert!(text(stream.reset_in_place()).contains(option));
+        assert_eq!(stream.state().h.to_vec().unwrap(), before);
         assert!(text(Pipeline::builder(1).unwrap().recurrent(&layer)).contains(option));
     }
     let both = lstm().with_bidirectional(true).init(&cpu(), 1).unwrap();
