@@ -157,6 +157,20 @@ impl<S: Carried> Slots<S> {
 
     /// Refuses a closed or foreign id.
     pub(crate) fn expect_open(&self, id: SlotId) -> Result<()> {
+    /// Whether all values of a stream's state are finite. A NaN that enters a state stays there until a
+    /// [`reset`](Self::reset); it changes no other stream.
+    ///
+    /// # Errors
+    /// A closed or foreign id, no memory, or a failing device.
+    pub fn is_finite(&self, id: SlotId) -> Result<bool> {
+        for array in self.row(id)?.values() {
+            if !array.to_vec()?.iter().all(|value| value.is_finite()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
         self.index(id).map(drop)
     }
 

@@ -2,6 +2,8 @@
 
 #[path = "../../rnn-runtime/tests/common/mod.rs"]
 mod common;
+#[path = "slots/not_finite.rs"]
+mod not_finite;
 
 use common::device_test;
 use rnn_api::prelude::*;
@@ -13,6 +15,7 @@ fn main() {
         device_test!(mixed_batches_go_on_like_streams_of_their_own),
         device_test!(states_of_every_form_are_kept),
         device_test!(forks_resets_and_loads_are_streams_of_their_own),
+        device_test!(not_finite::a_stream_that_is_not_finite_changes_no_bit_of_the_others),
         device_test!(wrong_ids_and_states_are_refused_and_change_nothing),
         device_test!(a_batcher_s_streams_are_streams_of_their_own),
     ]);
