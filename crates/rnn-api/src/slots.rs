@@ -60,6 +60,7 @@ pub struct Slots<S> {
     count: usize,
     capacity: usize,
     limit: usize,
+    model: Option<String>,
     owner: u64,
     state: PhantomData<fn() -> S>,
 }
@@ -67,7 +68,7 @@ pub struct Slots<S> {
 pub(crate) struct Initial {
     /// `[L, 1, W]` each.
     pub(crate) arrays: BTreeMap<String, Array>,
-    numbers: BTreeMap<String, u64>,
+    pub(crate) numbers: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -92,6 +93,7 @@ impl<S: Carried> Slots<S> {
             count: 0,
             capacity: 0,
             limit: u32::MAX as usize,
+            model: None,
             owner: OWNERS.fetch_add(1, Ordering::Relaxed),
             state: PhantomData,
         }
@@ -101,6 +103,28 @@ impl<S: Carried> Slots<S> {
     #[must_use]
     pub fn with_limit(self, limit: usize) -> Self {
         Slots { limit: limit.min(u32::MAX as usize), ..self }
+    }
+
+    /// Names the model. [`save`](Self::save) writes the name, and [`load`](Self::load) refuses the states of other models.
+    /// Without it any state with the same arrays is accepted: a state does not know its cell, so one of a GRU fits an MGU of
+    /// the same size. A name is any text, such as the model's configuration as JSON, or a version.
+    ///
+    /// ```
+    /// use rnn_api::Slots;
+    /// use rnn_api::prelude::*;
+    /// # fn main() -> rnn_api::Result<()> {
+    /// let device = Device::cpu();
+    /// let (gru, mgu) = (GruConfig::new(2, 8).init(&device, 1)?, MguConfig::new(2, 8).init(&device, 1)?);
+    /// let mut slots = Slots::new(&device, gru.zero_state(1)?).with_model("steps, GRU of 8 units");
+    /// let id = slots.open()?;
+    /// let bytes = slots.save(id)?;
+    /// let mut others = Slots::new(&device, mgu.zero_state(1)?).with_model("steps, MGU of 8 units");
+    /// assert!(others.load(&bytes).is_err());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_model(self, model: impl Into<String>) -> Self {
+        Slots { model: Some(model.into()), ..self }
     }
 
     /// Starts a stream in the initial state.
@@ -133,6 +157,20 @@ impl<S: Carried> Slots<S> {
         self.put(index, |initial, name| initial.arrays[name].clone())
     }
 
+    /// Whether all values of a stream's state are finite. A NaN that enters a state stays there until a
+    /// [`reset`](Self::reset); it changes no other stream.
+    ///
+    /// # Errors
+    /// A closed or foreign id, no memory, or a failing device.
+    pub fn is_finite(&self, id: SlotId) -> Result<bool> {
+        for array in self.row(id)?.values() {
+            if !array.to_vec()?.iter().all(|value| value.is_finite()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Ends a stream. Its place is free for others.
     ///
     /// # Errors
@@ -157,20 +195,6 @@ impl<S: Carried> Slots<S> {
 
     /// Refuses a closed or foreign id.
     pub(crate) fn expect_open(&self, id: SlotId) -> Result<()> {
-    /// Whether all values of a stream's state are finite. A NaN that enters a state stays there until a
-    /// [`reset`](Self::reset); it changes no other stream.
-    ///
-    /// # Errors
-    /// A closed or foreign id, no memory, or a failing device.
-    pub fn is_finite(&self, id: SlotId) -> Result<bool> {
-        for array in self.row(id)?.values() {
-            if !array.to_vec()?.iter().all(|value| value.is_finite()) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
         self.index(id).map(drop)
     }
 
@@ -276,6 +300,10 @@ impl<S: Carried> Slots<S> {
 
     pub(crate) fn device(&self) -> &Device {
         &self.device
+    }
+
+    pub(crate) fn model(&self) -> Option<&str> {
+        self.model.as_deref()
     }
 
     fn index(&self, id: SlotId) -> Result<u32> {

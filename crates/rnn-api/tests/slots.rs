@@ -2,6 +2,8 @@
 
 #[path = "../../rnn-runtime/tests/common/mod.rs"]
 mod common;
+#[path = "slots/kept.rs"]
+mod kept;
 #[path = "slots/not_finite.rs"]
 mod not_finite;
 
@@ -15,6 +17,9 @@ fn main() {
         device_test!(mixed_batches_go_on_like_streams_of_their_own),
         device_test!(states_of_every_form_are_kept),
         device_test!(forks_resets_and_loads_are_streams_of_their_own),
+        device_test!(kept::states_of_other_models_are_refused_by_name),
+        device_test!(kept::states_with_other_numbers_are_refused),
+        device_test!(kept::states_of_the_first_version_are_read),
         device_test!(not_finite::a_stream_that_is_not_finite_changes_no_bit_of_the_others),
         device_test!(wrong_ids_and_states_are_refused_and_change_nothing),
         device_test!(a_batcher_s_streams_are_streams_of_their_own),

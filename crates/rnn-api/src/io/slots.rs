@@ -4,18 +4,23 @@ use super::checksum::{CHECKSUM, checksum, checksum_problem, missing};
 use super::safetensors::{TensorFile, serialized, to_host};
 use crate::error::{Error, Result};
 use crate::nn::mismatches;
-use crate::slots::{SlotId, Slots};
+use crate::slots::{Initial, SlotId, Slots};
 use crate::train::Carried;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-/// The version of the bytes that are written, and the only one so far.
-const VERSION: &str = "1";
-/// Its name in the metadata.
+/// The version of the bytes that are written.
+const VERSION: &str = "2";
+/// It has neither the model's name nor the numbers of the state.
+const FIRST: &str = "1";
+/// Names in the metadata.
 const FORMAT: &str = "rnn.slot";
+const MODEL: &str = "rnn.model";
+const NUMBERS: &str = "rnn.numbers";
 
 impl<S: Carried> Slots<S> {
-    /// The state of a stream as bytes, for another process or device: safetensors with a checksum.
+    /// The state of a stream as bytes, for another process or device: safetensors with a checksum, the model's name
+    /// ([`with_model`](Self::with_model)) and the numbers of the state, such as a layer's directions.
     ///
     /// # Errors
     /// A closed or foreign id; a state that is infinite or NaN; a failing device.
@@ -25,31 +30,30 @@ impl<S: Carried> Slots<S> {
             return Err(Error::value("Slots::save", "state", "finite", problem));
         }
         let mut metadata = HashMap::from([(FORMAT.to_string(), VERSION.to_string())]);
+        metadata.insert(NUMBERS.to_string(), numbers(self.initial()?));
+        metadata.extend(self.model().map(|model| (MODEL.to_string(), model.to_string())));
         metadata.insert(CHECKSUM.to_string(), checksum(&tensors, &metadata));
         serialized(Path::new("the state of a stream"), tensors, metadata)
     }
 
-    /// Starts a stream in the state that [`save`](Self::save) returned.
+    /// Starts a stream in the state that [`save`](Self::save) returned. Bytes of the first version, which name no model, are
+    /// read where these slots name none either.
     ///
     /// # Errors
-    /// [`Error::StateDict`]: bytes that are damaged, of another version, or of a state with other arrays; otherwise as
-    /// [`open`](Self::open).
+    /// [`Error::StateDict`]: bytes that are damaged, of another version, of another model, or of a state with other arrays or
+    /// numbers; otherwise as [`open`](Self::open).
     pub fn load(&mut self, bytes: &[u8]) -> Result<SlotId> {
         let file = TensorFile::parse(Path::new(""), bytes).map_err(|error| match error {
             Error::Checkpoint { problems, .. } => Error::StateDict { problems },
             other => other,
         })?;
-        let shapes = self.initial()?.shapes();
-        let mut problems = match file.metadata.get(FORMAT).map(String::as_str) {
-            Some(VERSION) => checksum_problem(&file.tensors, &file.metadata).into_iter().collect(),
-            Some(other) => {
-                vec![format!("a stream of version {other:?}; this program reads version {VERSION}")]
-            }
-            None => vec![format!("no stream of slots: {}", missing(FORMAT))],
-        };
+        let initial = self.initial()?;
+        let shapes = initial.shapes();
+        let mut problems: Vec<String> = self.problem(&file).into_iter().collect();
         if problems.is_empty() {
             problems = mismatches(&shapes, file.dims());
             problems.extend(shapes.iter().filter_map(|(name, _)| file.value_problem(name)));
+            problems.extend(numbers_problem(initial, &file));
         }
         if !problems.is_empty() {
             return Err(Error::StateDict { problems });
@@ -60,4 +64,42 @@ impl<S: Carried> Slots<S> {
             .collect();
         self.open_with(&arrays?)
     }
+
+    /// Why a file has no state of this model, whatever its arrays.
+    fn problem(&self, file: &TensorFile) -> Option<String> {
+        let of = |name| file.metadata.get(name).map(String::as_str);
+        let version = match of(FORMAT) {
+            Some(version @ (FIRST | VERSION)) => version,
+            Some(other) => {
+                let known = format!("this program reads versions {FIRST} and {VERSION}");
+                return Some(format!("a stream of version {other:?}; {known}"));
+            }
+            None => return Some(format!("no stream of slots: {}", missing(FORMAT))),
+        };
+        if let Some(problem) = checksum_problem(&file.tensors, &file.metadata) {
+            return Some(problem);
+        }
+        (of(MODEL) != self.model()).then(|| {
+            let (theirs, own) = (named(of(MODEL)), named(self.model()));
+            format!("a state of version {version}, of {theirs}; these slots are of {own}")
+        })
+    }
+}
+
+fn named(model: Option<&str>) -> String {
+    model.map_or("a model without a name".to_string(), |model| format!("the model {model:?}"))
+}
+
+/// The problem with the numbers of a state. The first version has none.
+fn numbers_problem(initial: &Initial, file: &TensorFile) -> Option<String> {
+    let of = |name| file.metadata.get(name).map(String::as_str);
+    let (own, theirs) = (numbers(initial), of(NUMBERS));
+    (of(FORMAT) != Some(FIRST) && theirs != Some(&own))
+        .then(|| format!("a state with the numbers {}, these slots have {own}", theirs.unwrap_or("none")))
+}
+
+/// The numbers of a state, as `directions=1, len=2`.
+fn numbers(initial: &Initial) -> String {
+    let all = initial.numbers.iter().map(|(name, number)| format!("{name}={number}"));
+    all.collect::<Vec<_>>().join(", ")
 }
