@@ -6,7 +6,7 @@ use super::rows::{select, widened};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use crate::train::Carried;
-use rnn_runtime::Device;
+use rnn_runtime::{Device, host_memory};
 use serde::{Deserialize, Serialize};
 
 /// Beam search: at every step the likeliest beginnings of each prompt are kept. The result has the best scores that were
@@ -120,8 +120,9 @@ impl BeamSearch {
     /// [`Generation::generate`](super::Generation::generate).
     ///
     /// # Errors
-    /// No prompt, or one without symbols; a width of 0; results that are not in `[1, width]`; a length penalty that is negative
-    /// or not finite; a stop or banned symbol that the network does not have; a state of other rows; logits of another shape,
+    /// No prompt, or one without symbols; a width of 0, or one whose rows the memory cannot hold; results that are not in
+    /// `[1, width]`; a length penalty that is negative or not finite; no memory for all beginnings or for all symbols after
+    /// them; a stop or banned symbol that the network does not have; a state of other rows; logits of another shape,
     /// with a NaN or plus infinity, or without a possible symbol; any error of `step`.
     pub fn search<S: Carried, P: AsRef<[u32]>>(
         &self,
@@ -131,11 +132,8 @@ impl BeamSearch {
         step: impl FnMut(&Tensor, &S) -> Result<(Tensor, S)>,
     ) -> Result<Vec<Vec<Hypothesis>>> {
         self.check()?;
+        let (width, count) = (self.width, self.rows(prompts.len())?);
         let prompts = rows_of(OP, prompts)?;
-        let width = self.width;
-        let Some(count) = prompts.len().checked_mul(width).filter(|&rows| u32::try_from(rows).is_ok()) else {
-            return Err(Error::value(OP, "width", "of fewer than 2^32 rows in all", width));
-        };
         let mut beams: Vec<Beams> = prompts.into_iter().map(|prompt| Beams::new(self, prompt)).collect();
         if self.max_length == 0 {
             return Ok(beams.into_iter().map(|beams| beams.complete).collect());
@@ -143,10 +141,12 @@ impl BeamSearch {
         let state = widened(OP, device, state, [beams.len(), width])?;
         let mut feed = Feed::new(OP, device, state, step);
         while beams.iter().any(|beams| !beams.live.is_empty()) {
-            let rows: Vec<(&[u32], bool)> = beams.iter().flat_map(|beams| beams.rows(width)).collect();
+            let mut rows: Vec<Row<'_>> = host_memory::reserve(OP, || format!("{count} rows"), count)?;
+            rows.extend(beams.iter().flat_map(|beams| beams.rows(width)));
             let mut logits = feed.advance(&rows)?;
             check_symbols(OP, logits.classes, (&self.stop, &self.banned))?;
-            let mut parents: Vec<usize> = (0..count).collect();
+            let mut parents = host_memory::reserve(OP, || format!("{count} rows"), count)?;
+            parents.extend(0..count);
             for (prompt, beams) in beams.iter_mut().enumerate() {
                 let first = prompt * width;
                 if beams.live.first().is_some_and(|live| live.symbols.len() == feed.seen()) {
@@ -174,11 +174,26 @@ impl BeamSearch {
         Ok(())
     }
 
+    /// The rows of a batch for so many prompts.
+    fn rows(&self, prompts: usize) -> Result<usize> {
+        let width = self.width;
+        let Some(count) = prompts.checked_mul(width).filter(|&rows| u32::try_from(rows).is_ok()) else {
+            return Err(Error::value(OP, "width", "of fewer than 2^32 rows in all", width));
+        };
+        // Each row is a symbol, a place in the state, and what `Feed` is given.
+        let bytes = count as u128 * (size_of::<Row<'_>>() + 2 * size_of::<usize>()) as u128;
+        host_memory::expect_room(OP, || format!("width = {width} for {prompts} prompts"), bytes)?;
+        Ok(count)
+    }
+
     /// The score of a log-probability at this length.
     fn score(&self, log_prob: f64, length: usize) -> f64 {
         log_prob / (length as f64).powf(self.length_penalty.into())
     }
 }
+
+/// The symbols of a row of the batch, and whether the row counts.
+type Row<'a> = (&'a [u32], bool);
 
 /// The beginnings and results of a prompt.
 struct Beams {
@@ -215,7 +230,7 @@ impl Beams {
     }
 
     /// The rows of the batch: those of the beginnings, and others that do not count.
-    fn rows(&self, width: usize) -> impl Iterator<Item = (&[u32], bool)> {
+    fn rows(&self, width: usize) -> impl Iterator<Item = Row<'_>> {
         let row = |n: usize| match self.live.get(n).or(self.live.first()) {
             Some(beginning) => (&beginning.symbols[..], true),
             None => (&[][..], false),
@@ -227,7 +242,7 @@ impl Beams {
     fn advance(&mut self, search: &BeamSearch, logits: &mut LastLogits, first: usize) -> Result<Vec<usize>> {
         let ranked = self.ranked(search, logits, first)?;
         let length = self.live[0].symbols.len() - self.prompt + 1;
-        let mut next = Vec::with_capacity(search.width);
+        let mut next = Vec::with_capacity(search.width.min(ranked.len()));
         for (rank, candidate) in ranked.iter().enumerate() {
             let stops = search.stop.contains(&candidate.symbol);
             if stops && rank < search.width {
@@ -246,6 +261,9 @@ impl Beams {
         {
             next.clear();
         }
+        let symbols = next.len() as u128 * (self.live[0].symbols.len() + 1) as u128;
+        let what = || format!("{} beginnings of {} symbols", next.len(), self.live[0].symbols.len() + 1);
+        host_memory::expect_room(OP, what, symbols.saturating_mul(size_of::<u32>() as u128))?;
         let grown = next.iter().map(|candidate| {
             let mut symbols = self.live[candidate.parent].symbols.clone();
             symbols.push(candidate.symbol);
@@ -257,7 +275,9 @@ impl Beams {
 
     /// The likeliest candidates in order, as many as a step can need.
     fn ranked(&self, search: &BeamSearch, logits: &mut LastLogits, first: usize) -> Result<Vec<Candidate>> {
-        let mut all = Vec::new();
+        let (beginnings, classes) = (self.live.len(), logits.classes);
+        let what = || format!("{classes} symbols after each of {beginnings} beginnings");
+        let mut all = host_memory::reserve(OP, what, beginnings.saturating_mul(classes))?;
         for (parent, beginning) in self.live.iter().enumerate() {
             let log_sum = logits::log_sum(logits.row(first + parent));
             let values = logits.checked_row(OP, first + parent, &search.banned)?;

@@ -4,7 +4,7 @@ use super::logits;
 use crate::autograd::no_grad;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
-use rnn_runtime::Device;
+use rnn_runtime::{Device, host_memory};
 
 /// A network that is fed with rows of symbols. All rows have seen equally many.
 pub(super) struct Feed<S, F> {
@@ -19,7 +19,7 @@ pub(super) struct Feed<S, F> {
 /// The prompts as rows of their own.
 ///
 /// # Errors
-/// No prompt, or one without symbols.
+/// No prompt, or one without symbols; 2^32 prompts or more; no memory for them.
 pub(super) fn rows_of<P: AsRef<[u32]>>(op: &'static str, prompts: &[P]) -> Result<Vec<Vec<u32>>> {
     if prompts.is_empty() {
         return Err(Error::value(op, "prompts", "at least one", "none"));
@@ -27,6 +27,12 @@ pub(super) fn rows_of<P: AsRef<[u32]>>(op: &'static str, prompts: &[P]) -> Resul
     if let Some(row) = prompts.iter().position(|prompt| prompt.as_ref().is_empty()) {
         return Err(Error::value(op, "prompts", "of at least one symbol each", format!("none in row {row}")));
     }
+    if u32::try_from(prompts.len()).is_err() {
+        return Err(Error::value(op, "prompts", "fewer than 2^32", prompts.len()));
+    }
+    let symbols: u128 = prompts.iter().map(|prompt| prompt.as_ref().len() as u128).sum();
+    let bytes = symbols.saturating_mul(size_of::<u32>() as u128);
+    host_memory::expect_room(op, || format!("prompts of {symbols} symbols"), bytes)?;
     Ok(prompts.iter().map(|prompt| prompt.as_ref().to_vec()).collect())
 }
 
@@ -73,7 +79,8 @@ impl<S, F: FnMut(&Tensor, &S) -> Result<(Tensor, S)>> Feed<S, F> {
         let counting = rows.iter().filter(|(_, counts)| *counts);
         let until = counting.map(|(symbols, _)| symbols.len()).min().unwrap_or(self.seen + 1);
         let steps = until.saturating_sub(self.seen).max(1);
-        let mut all = Vec::with_capacity(steps * rows.len());
+        let what = || format!("symbols [T, B] = [{steps}, {}]", rows.len());
+        let mut all = host_memory::reserve(self.op, what, steps.saturating_mul(rows.len()))?;
         for at in self.seen..self.seen + steps {
             let of = |(symbols, _): &(&[u32], bool)| symbols.get(at).or(symbols.last()).copied().unwrap_or(0);
             all.extend(rows.iter().map(of));

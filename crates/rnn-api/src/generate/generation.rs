@@ -138,8 +138,9 @@ impl Generation {
         state: S,
         step: impl FnMut(&Tensor, &S) -> Result<(Tensor, S)>,
     ) -> Result<Vec<Generated>> {
+        let symbols = self.symbols(device, prompts, state, step)?;
         let mut rows = vec![Generated::default(); prompts.len()];
-        for drawn in self.symbols(device, prompts, state, step)? {
+        for drawn in symbols {
             let drawn = drawn?;
             rows[drawn.row].push(drawn);
         }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use crate::train::{Carried, StateParts};
-use rnn_runtime::Device;
+use rnn_runtime::{Device, host_memory};
 
 /// B of the arrays `[L, B, H]` of a state: one of `possible`. Absent if it has no arrays.
 fn batch<S: Carried>(op: &'static str, state: &S, possible: [usize; 2]) -> Result<Option<usize>> {
@@ -28,7 +28,8 @@ pub(super) fn widened<S: Carried>(
 ) -> Result<S> {
     let all = prompts * width;
     let from = batch(op, state, [prompts, all])?.unwrap_or(all);
-    let rows: Vec<usize> = (0..all).map(|row| if from == all { row } else { row / width }).collect();
+    let mut rows = host_memory::reserve(op, || format!("{all} rows of a state"), all)?;
+    rows.extend((0..all).map(|row| if from == all { row } else { row / width }));
     select(op, device, state, (from, &rows))
 }
 
@@ -49,8 +50,10 @@ pub(super) fn select<S: Carried>(
             let expected = format!("[L, B, H] with B = {from}");
             return Err(Error::shape(op, format!("state `{name}`"), expected, array.shape()));
         }
-        let places = (0..layers).flat_map(|layer| rows.iter().map(move |row| (layer * from + row) as u32));
-        let places: Vec<u32> = places.collect();
+        let what = || format!("{} rows of {layers} layers", rows.len());
+        let mut places = host_memory::reserve(op, what, layers.saturating_mul(rows.len()))?;
+        let of = |layer| rows.iter().map(move |row| (layer * from + row) as u32);
+        places.extend((0..layers).flat_map(of));
         let table = Tensor::from_array(array).reshape(&[layers * from, width])?;
         let chosen = table.gather(&Tensor::from_indices(device, &places, &[places.len()])?)?;
         parts.arrays.insert(name, chosen.reshape(&[layers, rows.len(), width])?.into_array());

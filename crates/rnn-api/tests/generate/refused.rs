@@ -63,6 +63,15 @@ pub(crate) fn bad_settings_and_prompts(device: &Device) {
         |search: BeamSearch| search.search(device, &[[1]], &network.start(1), network.step()).map(drop);
     refused(searched(BeamSearch::new(0, 3)), "width must be at least 1, got 0");
     refused(searched(BeamSearch::new(usize::MAX, 3)), "width must be of fewer than 2^32 rows");
+    // These need 160 GB.
+    match rnn_runtime::host_memory::available() {
+        Some(bytes) if bytes < 100 << 30 => {
+            let json = r#"{"width": 4000000000, "max_length": 3}"#;
+            refused(searched(serde_json::from_str(json).unwrap()), "width = 4000000000 for 1 prompts");
+            refused(searched(BeamSearch::new(u32::MAX as usize, 0)), "width = 4294967295 for 1 prompts");
+        }
+        bytes => eprintln!("NOT CHECKED: wide beams on a machine with {bytes:?} bytes"),
+    }
     refused(searched(BeamSearch::new(2, 3).with_results(3)), "results must be in [1, 2], got 3");
     refused(searched(BeamSearch::new(2, 3).with_results(0)), "results must be in [1, 2], got 0");
     for penalty in [-0.5, f32::NAN, f32::INFINITY] {
