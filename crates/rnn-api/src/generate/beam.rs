@@ -121,9 +121,9 @@ impl BeamSearch {
     ///
     /// # Errors
     /// No prompt, or one without symbols; a width of 0, or one whose rows the memory cannot hold; results that are not in
-    /// `[1, width]`; a length penalty that is negative or not finite; no memory for all beginnings or for all symbols after
-    /// them; a stop or banned symbol that the network does not have; a state of other rows; logits of another shape,
-    /// with a NaN or plus infinity, or without a possible symbol; any error of `step`.
+    /// `[1, width]`; a length penalty that is negative, not finite or subnormal; no memory for all beginnings or for all
+    /// symbols after them; a stop or banned symbol that the network does not have; a state of other rows; logits of another
+    /// shape, with a NaN or plus infinity, or without a possible symbol; any error of `step`.
     pub fn search<S: Carried, P: AsRef<[u32]>>(
         &self,
         device: &Device,
@@ -168,8 +168,10 @@ impl BeamSearch {
         if !(1..=self.width).contains(&self.results) {
             return Err(Error::value(OP, "results", format!("in [1, {}]", self.width), self.results));
         }
-        if !(self.length_penalty.is_finite() && self.length_penalty >= 0.0) {
-            return Err(Error::value(OP, "length_penalty", "finite and not negative", self.length_penalty));
+        let penalty = self.length_penalty;
+        if penalty.is_subnormal() || !(penalty.is_finite() && penalty >= 0.0) {
+            let expected = "finite, not negative and not subnormal";
+            return Err(Error::value(OP, "length_penalty", expected, format!("{penalty:?}")));
         }
         Ok(())
     }
@@ -283,7 +285,7 @@ impl Beams {
             let values = logits.checked_row(OP, first + parent, &search.banned)?;
             let possible = values.iter().zip(0u32..).filter(|(value, _)| **value > f32::NEG_INFINITY);
             all.extend(possible.map(|(&value, symbol)| {
-                let log_prob = beginning.log_prob + (f64::from(value) - log_sum);
+                let log_prob = beginning.log_prob + (logits::wide(value) - log_sum);
                 Candidate { log_prob, parent, symbol }
             }));
         }

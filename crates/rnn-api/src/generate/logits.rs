@@ -29,8 +29,14 @@ pub(super) fn of_row(error: Error, row: usize) -> Error {
     }
 }
 
+/// A logit in f64. A subnormal one is 0 on every thread: whether a processor converts it or takes it as 0 depends on the mode
+/// of the thread, and the worker of a batcher has another mode than the thread of a program.
+pub(super) fn wide(logit: f32) -> f64 {
+    if logit.is_subnormal() { 0.0 } else { f64::from(logit) }
+}
+
 /// The logarithm of the sum of e^x over the logits: a logit less this is a log-probability.
 pub(super) fn log_sum(logits: &[f32]) -> f64 {
-    let best = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    best + logits.iter().map(|&logit| (f64::from(logit) - best).exp()).sum::<f64>().ln()
+    let best = logits.iter().copied().map(wide).fold(f64::NEG_INFINITY, f64::max);
+    best + logits.iter().map(|&logit| (wide(logit) - best).exp()).sum::<f64>().ln()
 }

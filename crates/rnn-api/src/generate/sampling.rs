@@ -1,6 +1,6 @@
 //! [`Sampling`]: one symbol from logits.
 
-use super::logits::check;
+use super::logits::{check, wide};
 use crate::error::{Error, Result};
 use rnn_runtime::RngKey;
 use serde::{Deserialize, Serialize};
@@ -23,13 +23,14 @@ use std::cmp::Ordering;
 ///
 /// Everything is computed on the host in f64, and classes are drawn in the order of their indices. So the same logits give
 /// the same symbol everywhere, and logits that differ by rounding, as those of two devices do, give another symbol only
-/// where a draw or a threshold lies between the two.
+/// where a draw or a threshold lies between the two. Subnormal numbers, below 1.2e-38, are refused as settings and count as
+/// zero among logits, so that the floating-point mode of the thread does not matter.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Sampling {
     /// Temperature: the logits are divided by it. Values below 1 favour likely classes; 0 always takes the most
-    /// likely class; 1 by default.
+    /// likely class; 1 by default. Not negative, finite.
     pub temperature: f32,
     /// Top-k: only this many of the most likely classes can be drawn. Of equal ones the first count.
     pub top_k: Option<usize>,
@@ -40,7 +41,7 @@ pub struct Sampling {
     /// 2024). In `[0, 1]`.
     pub min_p: Option<f32>,
     /// Repetition penalty: positive logits of symbols that occurred are divided by it, negative ones multiplied
-    /// (Keskar et al. 2019). Above 0; values above 1 make repetitions less likely.
+    /// (Keskar et al. 2019). Above 0, finite; values above 1 make repetitions less likely.
     pub repetition_penalty: Option<f32>,
     /// How many of the latest symbols the penalty concerns; all by default.
     pub repetition_window: Option<usize>,
@@ -109,9 +110,10 @@ impl Sampling {
     /// Checks the settings, whatever the logits.
     ///
     /// # Errors
-    /// A setting out of its range.
+    /// A setting out of its range, or subnormal.
     pub fn check(&self) -> Result<()> {
         let bad = |arg, expected: &str, got: String| Err(Error::value(OP, arg, expected, got));
+        self.expect_normal()?;
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return bad("temperature", "finite and not negative", self.temperature.to_string());
         }
@@ -128,6 +130,20 @@ impl Sampling {
             Some(p) if !(p.is_finite() && p > 0.0) => {
                 bad("repetition_penalty", "finite and above 0", p.to_string())
             }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses subnormal numbers by their bits: a comparison would depend on the mode of the thread.
+    fn expect_normal(&self) -> Result<()> {
+        let settings = [
+            ("temperature", Some(self.temperature)),
+            ("top_p", self.top_p),
+            ("min_p", self.min_p),
+            ("repetition_penalty", self.repetition_penalty),
+        ];
+        match settings.into_iter().find(|(_, value)| value.is_some_and(f32::is_subnormal)) {
+            Some((arg, Some(got))) => Err(Error::value(OP, arg, "no subnormal number", format!("{got:e}"))),
             _ => Ok(()),
         }
     }
@@ -173,7 +189,8 @@ impl Sampling {
             return Ok((0..logits.len()).map(|class| f64::from(u8::from(Some(class) == first))).collect());
         }
         let temperature = f64::from(self.temperature);
-        let mut weights: Vec<f64> = logits.iter().map(|logit| ((logit - best) / temperature).exp()).collect();
+        let weight = |logit: &f64| normal(((logit - best) / temperature).exp());
+        let mut weights: Vec<f64> = logits.iter().map(weight).collect();
         if self.top_k.is_some_and(|k| k < logits.len()) || self.top_p.is_some_and(|p| p < 1.0) {
             self.keep_likeliest(&logits, &mut weights);
         }
@@ -189,12 +206,12 @@ impl Sampling {
         if let Some(&symbol) = before.iter().find(|&&symbol| symbol as usize >= logits.len()) {
             return Err(Error::value(OP, "before", format!("below {}", logits.len()), symbol));
         }
-        let mut all: Vec<f64> = logits.iter().map(|&logit| f64::from(logit)).collect();
+        let mut all: Vec<f64> = logits.iter().copied().map(wide).collect();
         if let Some(penalty) = self.repetition_penalty.map(f64::from) {
             let window = self.repetition_window.unwrap_or(usize::MAX);
             for &symbol in &before[before.len().saturating_sub(window)..] {
                 // From the logit, so that a symbol that occurred twice is not penalised twice.
-                let logit = f64::from(logits[symbol as usize]);
+                let logit = wide(logits[symbol as usize]);
                 all[symbol as usize] = if logit < 0.0 { logit * penalty } else { logit / penalty };
             }
         }
@@ -228,6 +245,11 @@ impl Sampling {
 }
 
 const OP: &str = "sample";
+
+/// 0 in place of a subnormal number, which some threads would flush.
+fn normal(weight: f64) -> f64 {
+    if weight.is_subnormal() { 0.0 } else { weight }
+}
 
 /// The draw of a step in `[0, 1)`, a multiple of 2^-53.
 fn uniform(key: RngKey, step: u64) -> f64 {

@@ -90,7 +90,7 @@ impl<'a, S, F: FnMut(&Tensor, &S) -> Result<(Tensor, S)>> Symbols<'a, S, F> {
             let log_sum = logits::log_sum(logits.row(number));
             let values = logits.checked_row(OP, number, banned)?;
             let class = sampling.sample(values, &row.symbols, row.key, row.drawn as u64)?;
-            let (symbol, log_prob) = (class as u32, f64::from(values[class]) - log_sum);
+            let (symbol, log_prob) = (class as u32, logits::wide(values[class]) - log_sum);
             row.symbols.push(symbol);
             row.drawn += 1;
             let end = match stop.contains(&symbol) {

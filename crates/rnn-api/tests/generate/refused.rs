@@ -74,10 +74,10 @@ pub(crate) fn bad_settings_and_prompts(device: &Device) {
     }
     refused(searched(BeamSearch::new(2, 3).with_results(3)), "results must be in [1, 2], got 3");
     refused(searched(BeamSearch::new(2, 3).with_results(0)), "results must be in [1, 2], got 0");
-    for penalty in [-0.5, f32::NAN, f32::INFINITY] {
+    for penalty in [-0.5, f32::NAN, f32::INFINITY, 1e-40] {
         refused(
             searched(BeamSearch::new(2, 3).with_length_penalty(penalty)),
-            "length_penalty must be finite",
+            "length_penalty must be finite, not negative and not subnormal",
         );
     }
     let none = BeamSearch::new(2, 0).search(device, &[[1]], &network.start(1), network.step()).unwrap();

@@ -1,6 +1,7 @@
 //! Filters against their definitions, and draws against the probabilities.
 
 use super::*;
+use rnn_runtime::live::FlushSubnormals;
 use rnn_testing::data::uniform as random;
 
 fn softmax(scores: &[f64]) -> Vec<f64> {
@@ -101,7 +102,7 @@ fn probabilities_of_four_classes() {
     close(none, &[f32::NEG_INFINITY, 0.0, 0.0], &[0.0, 0.5, 0.5]);
     close(none.with_top_k(2), &[1.0, 1.0, 1.0], &[0.5, 0.5, 0.0]);
     close(none.with_temperature(f32::MAX), &[3e38, f32::NEG_INFINITY, -3e38], &[0.853615, 0.0, 0.146385]);
-    close(none.with_temperature(1e-45), &[1.0, 0.999], &[1.0, 0.0]);
+    close(none.with_temperature(f32::MIN_POSITIVE), &[1.0, 0.999], &[1.0, 0.0]);
 }
 
 #[test]
@@ -193,4 +194,42 @@ fn settings_are_kept() {
     let old = serde_json::from_str::<Sampling>(r#"{"temperature":0.5,"top_k":null,"top_p":0.9}"#).unwrap();
     assert_eq!(old, Sampling::new().with_temperature(0.5).with_top_p(0.9));
     assert!(serde_json::from_str::<Sampling>(r#"{"top_q":0.9}"#).is_err());
+}
+
+/// A worker of a batcher takes subnormal numbers as zero, the thread of a program does not.
+#[test]
+fn both_modes_of_a_thread_agree_on_subnormal_numbers() {
+    fn both<T: PartialEq + std::fmt::Debug>(run: impl Fn() -> T) -> T {
+        let plain = run();
+        let flushed = FlushSubnormals::on();
+        let quarter = std::hint::black_box(f32::MIN_POSITIVE) / std::hint::black_box(4.0);
+        let result = run();
+        drop(flushed);
+        // Where a processor has the mode.
+        assert!(quarter == 0.0 || cfg!(not(any(target_arch = "x86_64", target_arch = "aarch64"))));
+        assert_eq!(result, plain);
+        plain
+    }
+    let none = Sampling::new();
+    for tiny in [f32::from_bits(1), 1e-40, f32::MIN_POSITIVE.next_down()] {
+        let settings = [
+            ("temperature", none.with_temperature(tiny)),
+            ("top_p", none.with_top_p(tiny)),
+            ("min_p", none.with_min_p(tiny)),
+            ("repetition_penalty", none.with_repetition_penalty(tiny)),
+        ];
+        for (name, sampling) in settings {
+            let error = both(|| sampling.check().map_err(|error| error.to_string())).unwrap_err();
+            assert!(error.contains(&format!("{name} must be no subnormal number")), "{error}");
+        }
+    }
+    let bits = |result: Result<Vec<f64>>| result.unwrap().into_iter().map(f64::to_bits).collect::<Vec<_>>();
+    let cold = none.with_temperature(f32::MIN_POSITIVE);
+    for logits in [[1e-40, -1e-40, 0.0], [0.0, -743.0, -744.0], [-1e-45, f32::MIN_POSITIVE, 1e-40]] {
+        for sampling in [none, cold, none.with_min_p(0.5), none.with_repetition_penalty(1e30)] {
+            both(|| bits(sampling.probabilities(&logits, &[0])));
+            both(|| sampling.sample(&logits, &[0], RngKey::new(2), 1).unwrap());
+            both(|| crate::generate::logits::log_sum(&logits).to_bits());
+        }
+    }
 }
