@@ -6,6 +6,10 @@ use rnn_testing::data::{indices, uniform};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+#[path = "batcher/foreign.rs"]
+mod foreign;
 
 const IN: usize = 3;
 const UNITS: usize = 37;
@@ -351,7 +355,7 @@ fn tickets_are_futures_and_may_be_dropped() {
     let later = std::thread::spawn({
         let gate = gate.clone();
         move || {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
             gate.set(false);
         }
     });

@@ -1,6 +1,7 @@
 //! [`Batcher`]: threads that make the steps of many streams, as many in a batch as are ready.
 
 mod config;
+mod guard;
 mod ids;
 mod queue;
 mod ticket;
@@ -11,13 +12,14 @@ pub use ticket::Ticket;
 
 use crate::error::{Error, Result};
 use crate::slots::SlotId;
+use guard::{guarded, message};
 use queue::{Queue, Step, Streams};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use ticket::{Promise, pair};
-use worker::{Counts, message};
+use ticket::pair;
+use worker::Counts;
 
 /// A stream of a [`Batcher`]. It stays unique, also after the stream was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -155,9 +157,7 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
     /// # Errors
     /// [`Error::Ended`]. In the ticket: a closed or foreign id.
     pub fn reset(&self, id: StreamId) -> Result<Ticket<()>> {
-        let call =
-            move |streams: &mut dyn Streams, promise: Promise<()>| promise.keep(streams.reset(id.slot));
-        self.call("Batcher::reset", id.worker, Some(id.slot), call)
+        self.call("Batcher::reset", id.worker, Some(id.slot), move |streams| streams.reset(id.slot))
     }
 
     /// Ends a stream, after the steps that it has been given so far.
@@ -167,14 +167,11 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
     pub fn close(&self, id: StreamId) -> Result<Ticket<()>> {
         const OP: &str = "Batcher::close";
         let counts = [self.streams.clone(), self.worker(OP, id.worker)?.streams.clone()];
-        let call = move |streams: &mut dyn Streams, promise: Promise<()>| {
-            let closed = streams.close(id.slot);
-            if closed.is_ok() {
-                drop(Place(Some(counts)));
-            }
-            promise.keep(closed);
-        };
-        self.call(OP, id.worker, Some(id.slot), call)
+        self.call(OP, id.worker, Some(id.slot), move |streams| {
+            streams.close(id.slot)?;
+            drop(Place(Some(counts)));
+            Ok(())
+        })
     }
 
     /// The state of a stream as bytes, after the steps that it has been given so far.
@@ -182,9 +179,7 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
     /// # Errors
     /// [`Error::Ended`]. In the ticket: as [`Slots::save`](crate::Slots::save).
     pub fn save(&self, id: StreamId) -> Result<Ticket<Vec<u8>>> {
-        let call =
-            move |streams: &mut dyn Streams, promise: Promise<Vec<u8>>| promise.keep(streams.save(id.slot));
-        self.call("Batcher::save", id.worker, Some(id.slot), call)
+        self.call("Batcher::save", id.worker, Some(id.slot), move |streams| streams.save(id.slot))
     }
 
     /// What was done so far, and what waits.
@@ -216,11 +211,11 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
         op: &'static str,
         worker: usize,
         id: Option<SlotId>,
-        call: impl FnOnce(&mut dyn Streams, Promise<T>) + Send + 'static,
+        call: impl FnOnce(&mut dyn Streams) -> Result<T> + Send + 'static,
     ) -> Result<Ticket<T>> {
         let (promise, ticket) = pair(op);
         let queue = &self.worker(op, worker)?.queue;
-        queue.call(op, id, Box::new(move |streams| call(streams, promise)))?;
+        queue.call(op, id, Box::new(move |streams| promise.keep(guarded(op, || call(streams)))))?;
         Ok(ticket)
     }
 
@@ -233,14 +228,10 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
         open: impl FnOnce(&mut dyn Streams) -> Result<SlotId> + Send + 'static,
     ) -> Result<Ticket<StreamId>> {
         let place = self.place(op, self.worker(op, worker)?)?;
-        self.call(op, worker, id, move |streams, promise| {
-            let opened = open(streams).map(|slot| StreamId { worker, slot });
-            if opened.is_ok() {
-                place.keep();
-            } else {
-                drop(place);
-            }
-            promise.keep(opened);
+        self.call(op, worker, id, move |streams| {
+            let slot = open(streams)?;
+            place.keep();
+            Ok(StreamId { worker, slot })
         })
     }
 
@@ -269,7 +260,7 @@ impl<X, Y> Batcher<X, Y> {
         let mut result = Ok(());
         for thread in threads {
             if let Err(payload) = thread.join() {
-                result = Err(Error::Panicked { op: "Batcher::finish", message: message(payload.as_ref()) });
+                result = Err(Error::Panicked { op: "Batcher::finish", message: message(payload) });
             }
         }
         result

@@ -1,5 +1,6 @@
 //! The queue of a worker: requests in the order in which they came.
 
+use super::guard::discard;
 use super::ids::IdMap;
 use super::ticket::Promise;
 use crate::error::{Error, Result};
@@ -163,8 +164,17 @@ impl<X, Y> Queue<X, Y> {
         let mut inner = self.lock();
         inner.ended = true;
         let requests = std::mem::take(&mut inner.requests);
+        inner.waiting = 0;
+        inner.waiting_of.clear();
         drop(inner);
-        // Their wakers are code of the program.
-        drop(requests);
+        for request in requests {
+            match request {
+                Request::Step(Step { x, promise, .. }) => {
+                    discard(x);
+                    drop(promise);
+                }
+                Request::Call(_, call) => drop(call),
+            }
+        }
     }
 }

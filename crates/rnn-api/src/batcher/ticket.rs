@@ -1,5 +1,6 @@
 //! [`Ticket`]: a result that comes later.
 
+use super::guard::{discard, quietly};
 use crate::error::{Error, Result};
 use std::fmt;
 use std::future::Future;
@@ -32,6 +33,16 @@ struct State<T> {
     waits: bool,
 }
 
+impl<T> State<T> {
+    /// The result for a future, if there is one.
+    fn ready(&mut self) -> Option<Result<T>> {
+        let result = self.result.take();
+        let ready = result.or_else(|| self.taken.then(|| Err(taken())));
+        self.taken |= ready.is_some();
+        ready
+    }
+}
+
 impl<T> Place<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         // No code of the program runs under the lock.
@@ -61,8 +72,10 @@ impl<T> Promise<T> {
             place.arrived.notify_one();
         }
         if let Some(waker) = waker {
-            waker.wake();
+            quietly("a waker", || waker.wake());
         }
+        // With the ticket gone, this is the end of the result.
+        discard(place);
     }
 }
 
@@ -104,15 +117,22 @@ impl<T> Future for Ticket<T> {
     type Output = Result<T>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
+        let ready = self.0.lock().ready();
+        if let Some(result) = ready {
+            return Poll::Ready(result);
+        }
+        // Clone and Drop of a waker are code of the program.
+        let waker = context.waker().clone();
         let mut state = self.0.lock();
-        match state.result.take() {
+        match state.ready() {
             Some(result) => {
-                state.taken = true;
+                drop(state);
                 Poll::Ready(result)
             }
-            None if state.taken => Poll::Ready(Err(taken())),
             None => {
-                state.waker = Some(context.waker().clone());
+                let before = state.waker.replace(waker);
+                drop(state);
+                drop(before);
                 Poll::Pending
             }
         }

@@ -1,14 +1,13 @@
 //! The thread that makes the steps of its streams, batch by batch.
 
+use super::guard::{discard, guarded};
 use super::ids::IdSet;
 use super::queue::{Queue, Request, Step, Streams};
 use crate::autograd::no_grad;
 use crate::error::{Error, Result};
 use crate::slots::{SlotId, Slots};
 use crate::train::Carried;
-use std::any::Any;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -84,7 +83,10 @@ where
                     xs.push(x);
                     promises.push(promise);
                 }
-                Err(error) => promise.keep(Err(error)),
+                Err(error) => {
+                    discard(x);
+                    promise.keep(Err(error));
+                }
             }
         }
         if ids.is_empty() {
@@ -102,20 +104,20 @@ where
                 }
             }
             // One row may have failed the batch. No state has changed, so each makes its step alone.
-            Err(_) => {
+            Err(error) => {
+                discard(error);
                 for ((id, x), promise) in ids.into_iter().zip(xs.chunks(1)).zip(promises) {
                     let one = self.attempt(&[id], x).map(|mut ys| ys.remove(0));
                     promise.keep(one);
                 }
             }
         }
+        xs.into_iter().for_each(discard);
     }
 
     /// Makes one step of these streams; an error or a panic leaves their states as they were.
     fn attempt(&mut self, ids: &[SlotId], xs: &[X]) -> Result<Vec<Y>> {
-        let batch = || no_grad(|| self.batch(ids, xs));
-        catch_unwind(AssertUnwindSafe(batch))
-            .unwrap_or_else(|payload| Err(Error::Panicked { op: OP, message: message(payload.as_ref()) }))
+        guarded(OP, || no_grad(|| self.batch(ids, xs)))
     }
 
     fn batch(&mut self, ids: &[SlotId], xs: &[X]) -> Result<Vec<Y>> {
@@ -129,12 +131,6 @@ where
         self.counts.steps.fetch_add(ids.len() as u64, Ordering::Relaxed);
         Ok(ys)
     }
-}
-
-/// The text of a panic.
-pub(super) fn message(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| text.to_string());
-    text.or_else(|| payload.downcast_ref().cloned()).unwrap_or_else(|| "a panic without a text".into())
 }
 
 /// Lets the submitters know when the worker is gone, however it ends.
