@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+#[path = "batcher/ends.rs"]
+mod ends;
 #[path = "batcher/foreign.rs"]
 mod foreign;
 

@@ -1,15 +1,15 @@
 //! [`BatcherConfig`]: how many workers, of which devices, and what may wait.
 
+use super::places::Places;
 use super::queue::Queue;
 use super::worker::{Counts, Worker};
-use super::{Batcher, Handle};
+use super::{Batcher, Handle, Threads};
 use crate::error::{Error, Result};
 use crate::slots::Slots;
 use crate::train::Carried;
 use rnn_runtime::{CpuOptions, Device};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::Builder;
+use std::thread::{Builder, JoinHandle};
 
 const CONFIG: &str = "BatcherConfig";
 
@@ -99,9 +99,8 @@ impl BatcherConfig {
     {
         let mut batcher = Batcher {
             workers: Vec::new(),
-            threads: Mutex::new(Vec::new()),
-            streams: Arc::new(AtomicUsize::new(0)),
-            max_streams: self.max_streams,
+            threads: Mutex::new(Threads::default()),
+            places: Arc::new(Places::new(self.max_streams)),
         };
         for (number, device) in self.devices()?.into_iter().enumerate() {
             let (initial, step) = model(&device)?;
@@ -116,16 +115,12 @@ impl BatcherConfig {
                 step,
                 queue: queue.clone(),
                 counts: counts.clone(),
+                places: (batcher.places.clone(), batcher.places.add_worker()),
                 max_batch: self.max_batch,
             };
-            let name = format!("rnn-batcher-{number}");
-            let run = move || device.install(|| worker.run());
-            let thread = Builder::new().name(name).spawn(run).map_err(|error| Error::Unsupported {
-                what: format!("worker {number} of a batcher"),
-                why: format!("its thread does not start: {error}"),
-            })?;
-            batcher.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
-            batcher.workers.push(Handle { queue, counts, streams: Arc::default() });
+            let thread = started(number, move || device.install(|| worker.run()))?;
+            batcher.workers.push(Handle { queue, counts, thread: thread.thread().id() });
+            batcher.threads.get_mut().unwrap_or_else(PoisonError::into_inner).running.push(thread);
         }
         Ok(batcher)
     }
@@ -159,4 +154,13 @@ impl BatcherConfig {
             }
         }
     }
+}
+
+/// The thread of worker `number`.
+fn started(number: usize, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let thread = Builder::new().name(format!("rnn-batcher-{number}")).spawn(run);
+    thread.map_err(|error| Error::Unsupported {
+        what: format!("worker {number} of a batcher"),
+        why: format!("its thread does not start: {error}"),
+    })
 }

@@ -3,6 +3,7 @@
 mod config;
 mod guard;
 mod ids;
+mod places;
 mod queue;
 mod ticket;
 mod worker;
@@ -13,11 +14,12 @@ pub use ticket::Ticket;
 use crate::error::{Error, Result};
 use crate::slots::SlotId;
 use guard::{guarded, message};
+use places::Places;
 use queue::{Queue, Step, Streams};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use ticket::pair;
 use worker::Counts;
 
@@ -32,7 +34,7 @@ pub struct StreamId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatcherStats {
-    /// Streams that are open.
+    /// Streams that are open, and those that are being opened, of the workers that have not ended.
     pub streams: usize,
     /// Steps that wait for a batch.
     pub waiting: usize,
@@ -80,38 +82,22 @@ pub struct BatcherStats {
 /// ```
 pub struct Batcher<X, Y> {
     workers: Vec<Handle<X, Y>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Open streams, and those that are being opened.
-    streams: Arc<AtomicUsize>,
-    max_streams: usize,
+    threads: Mutex<Threads>,
+    places: Arc<Places>,
 }
 
 struct Handle<X, Y> {
     queue: Arc<Queue<X, Y>>,
     counts: Arc<Counts>,
-    /// As [`Batcher::streams`], of this worker.
-    streams: Arc<AtomicUsize>,
+    thread: ThreadId,
 }
 
-/// A place among the streams, which is free again when this is dropped.
-struct Place(Option<Counted>);
-
-/// The counts of open streams that a stream is part of: of the batcher and of its worker.
-type Counted = [Arc<AtomicUsize>; 2];
-
-impl Place {
-    /// The stream is open and keeps its place.
-    fn keep(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        for count in self.0.iter().flatten() {
-            count.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
+/// The threads of the workers.
+#[derive(Default)]
+struct Threads {
+    running: Vec<JoinHandle<()>>,
+    /// The text of the first panic that has ended a worker.
+    panicked: Option<String>,
 }
 
 impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
@@ -120,7 +106,7 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
     /// # Errors
     /// [`Error::Busy`] with as many streams as may be open; [`Error::Ended`]. In the ticket: no memory.
     pub fn open(&self) -> Result<Ticket<StreamId>> {
-        self.opening("Batcher::open", self.idlest(), None, |streams| streams.open())
+        self.opening("Batcher::open", None, |streams| streams.open())
     }
 
     /// Starts a stream in the state that [`save`](Self::save) returned, also by another batcher.
@@ -128,7 +114,7 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
     /// # Errors
     /// As [`open`](Self::open). In the ticket: as [`Slots::load`](crate::Slots::load).
     pub fn load(&self, bytes: Vec<u8>) -> Result<Ticket<StreamId>> {
-        self.opening("Batcher::load", self.idlest(), None, move |streams| streams.load(&bytes))
+        self.opening("Batcher::load", None, move |streams| streams.load(&bytes))
     }
 
     /// Starts a stream in the state of another one, after the steps that this one has been given so far.
@@ -136,7 +122,7 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
     /// # Errors
     /// As [`open`](Self::open). In the ticket: a closed or foreign id.
     pub fn fork(&self, id: StreamId) -> Result<Ticket<StreamId>> {
-        self.opening("Batcher::fork", id.worker, Some(id.slot), move |streams| streams.fork(id.slot))
+        self.opening("Batcher::fork", Some(id), move |streams| streams.fork(id.slot))
     }
 
     /// Gives a stream its next input. The ticket has the output.
@@ -163,13 +149,12 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
     /// Ends a stream, after the steps that it has been given so far.
     ///
     /// # Errors
-    /// [`Error::Ended`]. In the ticket: a closed or foreign id.
+    /// As [`reset`](Self::reset).
     pub fn close(&self, id: StreamId) -> Result<Ticket<()>> {
-        const OP: &str = "Batcher::close";
-        let counts = [self.streams.clone(), self.worker(OP, id.worker)?.streams.clone()];
-        self.call(OP, id.worker, Some(id.slot), move |streams| {
+        let places = self.places.clone();
+        self.call("Batcher::close", id.worker, Some(id.slot), move |streams| {
             streams.close(id.slot)?;
-            drop(Place(Some(counts)));
+            places.free(id.worker);
             Ok(())
         })
     }
@@ -177,15 +162,14 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
     /// The state of a stream as bytes, after the steps that it has been given so far.
     ///
     /// # Errors
-    /// [`Error::Ended`]. In the ticket: as [`Slots::save`](crate::Slots::save).
+    /// As [`reset`](Self::reset). In the ticket: as [`Slots::save`](crate::Slots::save).
     pub fn save(&self, id: StreamId) -> Result<Ticket<Vec<u8>>> {
         self.call("Batcher::save", id.worker, Some(id.slot), move |streams| streams.save(id.slot))
     }
 
     /// What was done so far, and what waits.
     pub fn stats(&self) -> BatcherStats {
-        let mut stats =
-            BatcherStats { streams: self.streams.load(Ordering::Relaxed), ..BatcherStats::default() };
+        let mut stats = BatcherStats { streams: self.places.count(), ..BatcherStats::default() };
         for worker in &self.workers {
             stats.waiting += worker.queue.waiting();
             stats.steps += worker.counts.steps.load(Ordering::Relaxed);
@@ -197,12 +181,6 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
     fn worker(&self, op: &'static str, worker: usize) -> Result<&Handle<X, Y>> {
         let foreign = || Error::value(op, "id", "a stream of this batcher", "one of another");
         self.workers.get(worker).ok_or_else(foreign)
-    }
-
-    /// The worker with the fewest streams.
-    fn idlest(&self) -> usize {
-        let count = |&worker: &usize| self.workers[worker].streams.load(Ordering::Relaxed);
-        (0..self.workers.len()).min_by_key(count).unwrap_or(0)
     }
 
     /// Has a worker call `call` after the earlier requests of the stream.
@@ -219,58 +197,66 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
         Ok(ticket)
     }
 
-    /// Has a worker start a stream by `open`.
+    /// Has a worker start a stream by `open`: that of the stream `from`, or the idlest.
     fn opening(
         &self,
         op: &'static str,
-        worker: usize,
-        id: Option<SlotId>,
+        from: Option<StreamId>,
         open: impl FnOnce(&mut dyn Streams) -> Result<SlotId> + Send + 'static,
     ) -> Result<Ticket<StreamId>> {
-        let place = self.place(op, self.worker(op, worker)?)?;
-        self.call(op, worker, id, move |streams| {
+        if let Some(from) = from {
+            self.worker(op, from.worker)?;
+        }
+        let place = self.places.take(op, from.map(|from| from.worker))?;
+        let worker = place.worker();
+        self.call(op, worker, from.map(|from| from.slot), move |streams| {
             let slot = open(streams)?;
             place.keep();
             Ok(StreamId { worker, slot })
         })
     }
-
-    fn place(&self, op: &'static str, worker: &Handle<X, Y>) -> Result<Place> {
-        let limit = self.max_streams;
-        let more = |open| (open < limit).then_some(open + 1);
-        let taken = self.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.map_err(|open| Error::Busy { op, what: "streams", waiting: open, limit })?;
-        let of_worker = worker.streams.clone();
-        of_worker.fetch_add(1, Ordering::Relaxed);
-        Ok(Place(Some([self.streams.clone(), of_worker])))
-    }
 }
 
 impl<X, Y> Batcher<X, Y> {
     /// Accepts nothing more, and returns when all accepted requests are done and the workers have ended. States of streams
-    /// are lost, unless they were saved before.
+    /// are lost, unless they were saved before. Every call has the same result, also calls at the same time.
     ///
     /// # Errors
     /// [`Error::Panicked`] if a worker did not end by itself; the tickets that it had say [`Error::Ended`].
+    /// [`Error::Unsupported`] on a worker's own thread, as in a step function: it would wait for itself. The batcher accepts
+    /// nothing more then, too.
     pub fn finish(&self) -> Result<()> {
+        const OP: &str = "Batcher::finish";
         for worker in &self.workers {
             worker.queue.end();
         }
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut result = Ok(());
-        for thread in threads {
+        let here = std::thread::current().id();
+        if self.workers.iter().any(|worker| worker.thread == here) {
+            let why = "it would wait for itself".into();
+            return Err(Error::Unsupported { what: format!("{OP} on a thread of the batcher"), why });
+        }
+        // Whoever comes second waits here.
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Threads { running, panicked } = &mut *threads;
+        for thread in running.drain(..) {
             if let Err(payload) = thread.join() {
-                result = Err(Error::Panicked { op: "Batcher::finish", message: message(payload) });
+                panicked.get_or_insert_with(|| message(payload));
             }
         }
-        result
+        match panicked {
+            None => Ok(()),
+            Some(message) => Err(Error::Panicked { op: OP, message: message.clone() }),
+        }
     }
 }
 
-/// Ends as [`Batcher::finish`] does.
+/// Ends as [`Batcher::finish`] does. On a worker's own thread it does not wait.
 impl<X, Y> Drop for Batcher<X, Y> {
     fn drop(&mut self) {
-        if let Err(error) = self.finish() {
+        let finished = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).running.is_empty();
+        if let Err(error) = self.finish()
+            && !finished
+        {
             tracing::warn!(%error, "a worker of a batcher has failed");
         }
     }
@@ -278,7 +264,34 @@ impl<X, Y> Drop for Batcher<X, Y> {
 
 impl<X, Y> fmt::Debug for Batcher<X, Y> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let streams = self.streams.load(Ordering::Relaxed);
-        write!(f, "Batcher({} workers, {streams} streams)", self.workers.len())
+        write!(f, "Batcher({} workers, {} streams)", self.workers.len(), self.places.count())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// No code of a program can end a worker; here its queue ends alone.
+    #[test]
+    fn streams_open_at_the_workers_that_have_not_ended() {
+        let start = |_: &rnn_runtime::Device| Ok(((), |x: &[u8], (): &()| Ok((x.to_vec(), ()))));
+        let batcher = BatcherConfig::new().with_workers(3).with_max_streams(4).start(start).unwrap();
+        let first = batcher.open().unwrap().wait().unwrap();
+        let lost = &batcher.workers[first.worker];
+        lost.queue.end();
+        // Its thread has ended when it has given its places back.
+        while batcher.places.count() > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(matches!(batcher.submit(first, 1), Err(Error::Ended { .. })));
+        assert!(matches!(batcher.fork(first), Err(Error::Ended { .. })));
+        let ids: Vec<StreamId> = (0..4).map(|_| batcher.open().unwrap().wait().unwrap()).collect();
+        assert!(ids.iter().all(|id| id.worker != first.worker), "{ids:?}");
+        assert!(matches!(batcher.open(), Err(Error::Busy { waiting: 4, limit: 4, .. })));
+        assert_eq!(batcher.submit(ids[3], 7).unwrap().wait().unwrap(), 7);
+        batcher.finish().unwrap();
+        assert!(matches!(batcher.open(), Err(Error::Ended { .. })));
     }
 }

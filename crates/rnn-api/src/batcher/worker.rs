@@ -2,6 +2,7 @@
 
 use super::guard::{discard, guarded};
 use super::ids::IdSet;
+use super::places::Places;
 use super::queue::{Queue, Request, Step, Streams};
 use crate::autograd::no_grad;
 use crate::error::{Error, Result};
@@ -25,6 +26,8 @@ pub(super) struct Worker<S, X, Y, F> {
     pub(super) step: F,
     pub(super) queue: Arc<Queue<X, Y>>,
     pub(super) counts: Arc<Counts>,
+    /// With its number in these.
+    pub(super) places: (Arc<Places>, usize),
     pub(super) max_batch: usize,
 }
 
@@ -34,7 +37,7 @@ where
 {
     /// Works until the queue has ended and is empty.
     pub(super) fn run(mut self) {
-        let abandoned = Abandon(self.queue.clone());
+        let abandoned = Abandon(self.queue.clone(), self.places.clone());
         let mut pending = VecDeque::new();
         while self.queue.take(&mut pending) {
             let batch = self.next_batch(&mut pending);
@@ -134,10 +137,13 @@ where
 }
 
 /// Lets the submitters know when the worker is gone, however it ends.
-struct Abandon<X, Y>(Arc<Queue<X, Y>>);
+struct Abandon<X, Y>(Arc<Queue<X, Y>>, (Arc<Places>, usize));
 
 impl<X, Y> Drop for Abandon<X, Y> {
     fn drop(&mut self) {
+        let (places, worker) = &self.1;
+        // First, so that nobody opens a stream here.
+        places.end(*worker);
         self.0.abandon();
     }
 }
