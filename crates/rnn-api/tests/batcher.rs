@@ -12,6 +12,8 @@ use std::time::Duration;
 mod ends;
 #[path = "batcher/foreign.rs"]
 mod foreign;
+#[path = "batcher/limits.rs"]
+mod limits;
 
 const IN: usize = 3;
 const UNITS: usize = 37;
@@ -405,6 +407,7 @@ fn settings_that_make_no_sense_are_refused() {
     zero(BatcherConfig::new().with_max_streams(0), "max_streams");
     zero(BatcherConfig::new().with_queue(0), "queue");
     zero(BatcherConfig::new().with_queue_of_stream(0), "queue_of_stream");
+    zero(BatcherConfig::new().with_calls(0), "calls");
     let lstm = layer();
     let wide = |_: &Device| {
         let state = lstm.zero_state(2)?;

@@ -1,7 +1,7 @@
 //! [`BatcherConfig`]: how many workers, of which devices, and what may wait.
 
 use super::places::Places;
-use super::queue::Queue;
+use super::queue::{Limits, Queue};
 use super::worker::{Counts, Worker};
 use super::{Batcher, Handle, Threads};
 use crate::error::{Error, Result};
@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 const CONFIG: &str = "BatcherConfig";
+/// Most workers that are made by their number; as many as a CPU device has threads.
+const MOST_WORKERS: usize = 1024;
 
 /// The settings of a [`Batcher`].
 #[derive(Clone, Debug)]
@@ -22,6 +24,7 @@ pub struct BatcherConfig {
     max_streams: usize,
     queue: usize,
     queue_of_stream: usize,
+    calls: usize,
 }
 
 impl Default for BatcherConfig {
@@ -32,7 +35,7 @@ impl Default for BatcherConfig {
 
 impl BatcherConfig {
     /// A worker for every core, each with a CPU device of one thread; batches of up to 64 steps; any number of streams; up
-    /// to 1024 waiting steps a worker, and 16 a stream.
+    /// to 1024 waiting steps a worker, and 16 a stream; up to 1024 other waiting requests a worker.
     pub fn new() -> Self {
         BatcherConfig {
             devices: None,
@@ -41,10 +44,11 @@ impl BatcherConfig {
             max_streams: usize::MAX,
             queue: 1024,
             queue_of_stream: 16,
+            calls: 1024,
         }
     }
 
-    /// So many workers, each with a CPU device of one thread.
+    /// So many workers, 1 to 1024, each with a CPU device of one thread.
     #[must_use]
     pub fn with_workers(self, workers: usize) -> Self {
         BatcherConfig { workers: Some(workers), devices: None, ..self }
@@ -80,6 +84,13 @@ impl BatcherConfig {
         BatcherConfig { queue_of_stream, ..self }
     }
 
+    /// Most requests beside steps (open, fork, load, reset, save, close and the like) that wait for a worker. They are few
+    /// where callers wait for their tickets.
+    #[must_use]
+    pub fn with_calls(self, calls: usize) -> Self {
+        BatcherConfig { calls, ..self }
+    }
+
     /// Starts the workers. `model` is called once for each, with the worker's device, and gives the state in which a
     /// stream starts, of one row, and the function that makes a step of a batch: from the inputs and states of its
     /// rows, in one order, to their outputs and new states.
@@ -89,7 +100,8 @@ impl BatcherConfig {
     /// panic, it is called again with each row alone, so that only those rows fail that fail alone.
     ///
     /// # Errors
-    /// A limit of 0, no worker, an error of `model`, a state that is not of one row, or no thread.
+    /// A limit of 0, no worker or more than 1024 without devices, an error of `model`, a state that is not of one row, or no
+    /// thread.
     pub fn start<S, X, Y, F>(&self, mut model: impl FnMut(&Device) -> Result<(S, F)>) -> Result<Batcher<X, Y>>
     where
         S: Carried + 'static,
@@ -108,7 +120,8 @@ impl BatcherConfig {
             // A state that cannot be divided into rows is found now.
             let first = slots.open()?;
             slots.close(first)?;
-            let queue = Arc::new(Queue::new(self.queue, self.queue_of_stream));
+            let limits = Limits { steps: self.queue, of_stream: self.queue_of_stream, calls: self.calls };
+            let queue = Arc::new(Queue::new(limits));
             let counts = Arc::new(Counts::default());
             let worker = Worker {
                 slots,
@@ -127,17 +140,19 @@ impl BatcherConfig {
 
     /// The device of each worker.
     fn devices(&self) -> Result<Vec<Device>> {
-        let refused = |field, got: usize| Error::Config {
+        let outside = |field, expected: String, got: usize| Error::Config {
             config: CONFIG,
             field,
-            expected: "at least 1".into(),
+            expected,
             got: got.to_string(),
         };
+        let refused = |field, got| outside(field, "at least 1".into(), got);
         let limits = [
             ("max_batch", self.max_batch),
             ("max_streams", self.max_streams),
             ("queue", self.queue),
             ("queue_of_stream", self.queue_of_stream),
+            ("calls", self.calls),
         ];
         if let Some((field, got)) = limits.into_iter().find(|&(_, limit)| limit == 0) {
             return Err(refused(field, got));
@@ -148,6 +163,9 @@ impl BatcherConfig {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         match self.workers.unwrap_or_else(cores) {
             0 => Err(refused("workers", 0)),
+            workers if workers > MOST_WORKERS => {
+                Err(outside("workers", format!("at most {MOST_WORKERS}"), workers))
+            }
             workers => {
                 let one = CpuOptions::new().with_threads(1);
                 (0..workers).map(|_| Ok(Device::cpu_with(&one)?)).collect()

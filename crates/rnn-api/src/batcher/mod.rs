@@ -104,7 +104,8 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
     /// Starts a stream in the initial state, at the worker that has the fewest.
     ///
     /// # Errors
-    /// [`Error::Busy`] with as many streams as may be open; [`Error::Ended`]. In the ticket: no memory.
+    /// [`Error::Busy`] with as many streams as may be open, or as many requests beside steps as may wait for the worker;
+    /// [`Error::Ended`]. In the ticket: no memory.
     pub fn open(&self) -> Result<Ticket<StreamId>> {
         self.opening("Batcher::open", None, |streams| streams.open())
     }
@@ -141,7 +142,8 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
     /// Sets a stream back to the initial state, after the steps that it has been given so far.
     ///
     /// # Errors
-    /// [`Error::Ended`]. In the ticket: a closed or foreign id.
+    /// [`Error::Busy`] with as many requests beside steps waiting for the worker as may; [`Error::Ended`]. In the ticket: a
+    /// closed or foreign id.
     pub fn reset(&self, id: StreamId) -> Result<Ticket<()>> {
         self.call("Batcher::reset", id.worker, Some(id.slot), move |streams| streams.reset(id.slot))
     }
@@ -149,7 +151,7 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
     /// Ends a stream, after the steps that it has been given so far.
     ///
     /// # Errors
-    /// As [`reset`](Self::reset).
+    /// As [`reset`](Self::reset); the stream is open then.
     pub fn close(&self, id: StreamId) -> Result<Ticket<()>> {
         let places = self.places.clone();
         self.call("Batcher::close", id.worker, Some(id.slot), move |streams| {

@@ -21,6 +21,17 @@ pub(super) trait Streams {
     fn save(&self, id: SlotId) -> Result<Vec<u8>>;
 }
 
+/// How many requests may wait.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Steps of a worker.
+    pub(super) steps: usize,
+    /// Steps of one stream.
+    pub(super) of_stream: usize,
+    /// Calls of a worker.
+    pub(super) calls: usize,
+}
+
 /// A step that a stream shall make.
 pub(super) struct Step<X, Y> {
     pub(super) id: SlotId,
@@ -47,8 +58,7 @@ impl<X, Y> Request<X, Y> {
 pub(super) struct Queue<X, Y> {
     inner: Mutex<Inner<X, Y>>,
     came: Condvar,
-    limit: usize,
-    limit_of_stream: usize,
+    limits: Limits,
 }
 
 struct Inner<X, Y> {
@@ -56,14 +66,16 @@ struct Inner<X, Y> {
     /// Steps that no batch has taken yet, also those that the worker has taken out of `requests`.
     waiting: usize,
     waiting_of: IdMap<usize>,
+    /// Calls that the worker has not begun, as `waiting`.
+    calls: usize,
     ended: bool,
 }
 
 impl<X, Y> Queue<X, Y> {
-    pub(super) fn new(limit: usize, limit_of_stream: usize) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         let requests = VecDeque::new();
-        let inner = Inner { requests, waiting: 0, waiting_of: IdMap::default(), ended: false };
-        Queue { inner: Mutex::new(inner), came: Condvar::new(), limit, limit_of_stream }
+        let inner = Inner { requests, waiting: 0, waiting_of: IdMap::default(), calls: 0, ended: false };
+        Queue { inner: Mutex::new(inner), came: Condvar::new(), limits }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<X, Y>> {
@@ -81,12 +93,13 @@ impl<X, Y> Queue<X, Y> {
             return Err(Error::Ended { op });
         }
         let busy = |what, waiting, limit| Err(Error::Busy { op, what, waiting, limit });
-        if inner.waiting >= self.limit {
-            return busy("steps", inner.waiting, self.limit);
+        let Limits { steps, of_stream: most, .. } = self.limits;
+        if inner.waiting >= steps {
+            return busy("steps", inner.waiting, steps);
         }
         let of_stream = inner.waiting_of.entry(step.id).or_default();
-        if *of_stream >= self.limit_of_stream {
-            return busy("steps of this stream", *of_stream, self.limit_of_stream);
+        if *of_stream >= most {
+            return busy("steps of this stream", *of_stream, most);
         }
         *of_stream += 1;
         inner.waiting += 1;
@@ -94,15 +107,20 @@ impl<X, Y> Queue<X, Y> {
         Ok(())
     }
 
-    /// Accepts a call. Callers wait for it, so there are no more of these than callers.
+    /// Accepts a call.
     ///
     /// # Errors
-    /// [`Error::Ended`].
+    /// As [`step`](Self::step).
     pub(super) fn call(&self, op: &'static str, id: Option<SlotId>, call: Call) -> Result<()> {
-        let inner = self.lock();
+        let mut inner = self.lock();
         if inner.ended {
             return Err(Error::Ended { op });
         }
+        let (waiting, limit) = (inner.calls, self.limits.calls);
+        if waiting >= limit {
+            return Err(Error::Busy { op, what: "requests beside steps", waiting, limit });
+        }
+        inner.calls += 1;
         self.put(inner, Request::Call(id, call));
         Ok(())
     }
@@ -159,12 +177,17 @@ impl<X, Y> Queue<X, Y> {
         }
     }
 
+    /// A call waits no longer.
+    pub(super) fn called(&self) {
+        self.lock().calls -= 1;
+    }
+
     /// Ends the queue, and the tickets of all that it holds say so.
     pub(super) fn abandon(&self) {
         let mut inner = self.lock();
         inner.ended = true;
         let requests = std::mem::take(&mut inner.requests);
-        inner.waiting = 0;
+        (inner.waiting, inner.calls) = (0, 0);
         inner.waiting_of.clear();
         drop(inner);
         for request in requests {

@@ -57,7 +57,10 @@ where
             // A request that waits holds up the later ones of its stream, and a step in the batch does too.
             let turn = request.id().is_none_or(|id| !held.contains(&id));
             match request {
-                Request::Call(_, call) if turn => call(&mut self.slots),
+                Request::Call(_, call) if turn => {
+                    self.queue.called();
+                    call(&mut self.slots);
+                }
                 Request::Step(step) if turn => {
                     held.insert(step.id);
                     batch.push(step);
