@@ -14,6 +14,8 @@ mod ends;
 mod foreign;
 #[path = "batcher/limits.rs"]
 mod limits;
+#[path = "batcher/states.rs"]
+mod states;
 
 const IN: usize = 3;
 const UNITS: usize = 37;

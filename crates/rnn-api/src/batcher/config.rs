@@ -25,6 +25,7 @@ pub struct BatcherConfig {
     queue: usize,
     queue_of_stream: usize,
     calls: usize,
+    model: Option<String>,
 }
 
 impl Default for BatcherConfig {
@@ -45,6 +46,7 @@ impl BatcherConfig {
             queue: 1024,
             queue_of_stream: 16,
             calls: 1024,
+            model: None,
         }
     }
 
@@ -91,6 +93,12 @@ impl BatcherConfig {
         BatcherConfig { calls, ..self }
     }
 
+    /// Names the model in saved states; see [`Slots::with_model`].
+    #[must_use]
+    pub fn with_model(self, model: impl Into<String>) -> Self {
+        BatcherConfig { model: Some(model.into()), ..self }
+    }
+
     /// Starts the workers. `model` is called once for each, with the worker's device, and gives the state in which a
     /// stream starts, of one row, and the function that makes a step of a batch: from the inputs and states of its
     /// rows, in one order, to their outputs and new states.
@@ -117,6 +125,9 @@ impl BatcherConfig {
         for (number, device) in self.devices()?.into_iter().enumerate() {
             let (initial, step) = model(&device)?;
             let mut slots = Slots::new(&device, initial);
+            if let Some(model) = &self.model {
+                slots = slots.with_model(model);
+            }
             // A state that cannot be divided into rows is found now.
             let first = slots.open()?;
             slots.close(first)?;

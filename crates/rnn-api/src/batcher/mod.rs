@@ -169,6 +169,15 @@ impl<X: Send + 'static, Y: Send + 'static> Batcher<X, Y> {
         self.call("Batcher::save", id.worker, Some(id.slot), move |streams| streams.save(id.slot))
     }
 
+    /// Whether all values of a stream's state are finite, after the steps that it has been given so far. A NaN that enters a
+    /// state stays there until a [`reset`](Self::reset).
+    ///
+    /// # Errors
+    /// As [`reset`](Self::reset).
+    pub fn is_finite(&self, id: StreamId) -> Result<Ticket<bool>> {
+        self.call("Batcher::is_finite", id.worker, Some(id.slot), move |streams| streams.is_finite(id.slot))
+    }
+
     /// What was done so far, and what waits.
     pub fn stats(&self) -> BatcherStats {
         let mut stats = BatcherStats { streams: self.places.count(), ..BatcherStats::default() };

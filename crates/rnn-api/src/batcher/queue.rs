@@ -19,6 +19,7 @@ pub(super) trait Streams {
     fn reset(&mut self, id: SlotId) -> Result<()>;
     fn close(&mut self, id: SlotId) -> Result<()>;
     fn save(&self, id: SlotId) -> Result<Vec<u8>>;
+    fn is_finite(&self, id: SlotId) -> Result<bool>;
 }
 
 /// How many requests may wait.

@@ -175,4 +175,8 @@ impl<S: Carried> Streams for Slots<S> {
     fn save(&self, id: SlotId) -> Result<Vec<u8>> {
         Slots::save(self, id)
     }
+
+    fn is_finite(&self, id: SlotId) -> Result<bool> {
+        Slots::is_finite(self, id)
+    }
 }
