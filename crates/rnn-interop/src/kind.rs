@@ -1,6 +1,6 @@
 //! What wrote a file.
 
-use crate::{Error, Result};
+use crate::Result;
 use rnn_api::io::Archive;
 use std::fmt;
 use std::path::Path;
@@ -31,10 +31,10 @@ impl Kind {
     /// The kind of a file, by its content.
     ///
     /// # Errors
-    /// [`Error::Io`]: the file cannot be read.
+    /// [`Error::Io`](crate::Error::Io): the file cannot be read.
     pub fn of(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|error| Error::Io { path: path.to_path_buf(), error })?;
+        let bytes = crate::file::read(path)?;
         Ok(Kind::of_bytes(&bytes))
     }
 

@@ -26,6 +26,8 @@
 pub mod dl4j;
 #[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only ONNX has all of it"))]
 mod error;
+#[cfg_attr(not(any(feature = "keras", feature = "nam")), allow(dead_code, reason = "only JSON is text"))]
+mod file;
 #[cfg_attr(
     not(all(feature = "dl4j", feature = "keras", feature = "onnx")),
     allow(dead_code, unused_imports, reason = "no reader has all of it")

@@ -6,6 +6,7 @@
 //! `nam/models/recurrent.py` of neural-amp-modeler 0.13.
 
 use crate::error::{Error, Result};
+use crate::file::read_text;
 use rnn_api::live::Pipeline;
 use rnn_api::prelude::*;
 use serde_json::Value;
@@ -41,8 +42,7 @@ impl Amp {
 /// [`Error::Io`]: the file cannot be read. [`Error::File`]: it is damaged, or of another architecture than LSTM.
 pub fn load(path: impl AsRef<Path>) -> Result<Amp> {
     let path = path.as_ref();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Error::Io { path: path.to_path_buf(), error })?;
+    let text = read_text(path)?;
     read(&text).map_err(|problem| Error::File { path: path.to_path_buf(), problems: vec![problem] })
 }
 

@@ -30,7 +30,7 @@ use std::path::Path;
 /// are listed.
 pub fn load(path: impl AsRef<Path>, device: &Device) -> crate::Result<(Model, Option<Normalizer>)> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|error| Error::Io { path: path.to_path_buf(), error })?;
+    let bytes = crate::file::read(path)?;
     let refused = |problems: Vec<String>| Error::File { path: path.to_path_buf(), problems };
     let network = Description::read(&bytes).map_err(|why| refused(vec![why]))?;
     let parts = lower::parts(&network, device).map_err(refused)?;

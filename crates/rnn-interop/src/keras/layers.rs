@@ -25,7 +25,7 @@ pub type StateDicts = BTreeMap<String, BTreeMap<String, Array>>;
 /// not fit its layers.
 pub fn state_dicts(path: impl AsRef<Path>, device: &Device) -> crate::Result<StateDicts> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|error| Error::Io { path: path.to_path_buf(), error })?;
+    let bytes = crate::file::read(path)?;
     let refused = |problems: Vec<String>| Error::File { path: path.to_path_buf(), problems };
     let (model, weights) = super::read(&bytes).map_err(|why| refused(vec![why]))?;
     let (mut dicts, mut problems) = (StateDicts::new(), Vec::new());

@@ -26,7 +26,7 @@ use std::path::Path;
 /// all of them are listed, each with its layer's name and class.
 pub fn load(path: impl AsRef<Path>, device: &Device) -> crate::Result<Model> {
     let path = path.as_ref();
-    let bytes = bytes(path)?;
+    let bytes = crate::file::read(path)?;
     let refused = |problems: Vec<String>| Error::File { path: path.to_path_buf(), problems };
     let (model, weights) = super::read(&bytes).map_err(|why| refused(vec![why]))?;
     let parts = lower::parts(&model, &weights, device).map_err(refused)?;
@@ -40,15 +40,11 @@ pub fn load(path: impl AsRef<Path>, device: &Device) -> crate::Result<Model> {
 /// As of [`load`]; [`Error::Input`] for a `config` that is damaged.
 pub fn load_weights(path: impl AsRef<Path>, config: &str, device: &Device) -> crate::Result<Model> {
     let path = path.as_ref();
-    let bytes = bytes(path)?;
+    let bytes = crate::file::read(path)?;
     let model = config::parse(config, None).map_err(|why| Error::Input { name: "config".into(), why })?;
     let refused = |problems: Vec<String>| Error::File { path: path.to_path_buf(), problems };
     let weights = File::parse(&bytes).and_then(|file| weights::read(&file, &model));
     let weights = weights.map_err(|why| refused(vec![why]))?;
     let parts = lower::parts(&model, &weights, device).map_err(refused)?;
     Model::new(parts, device)
-}
-
-fn bytes(path: &Path) -> crate::Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::Io { path: path.to_path_buf(), error })
 }

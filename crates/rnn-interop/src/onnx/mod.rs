@@ -30,7 +30,7 @@ impl Model {
     /// all of them are listed.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|error| Error::Io { path: path.to_path_buf(), error })?;
+        let bytes = crate::file::read(path)?;
         Self::parse(path, &bytes, device)
     }
 

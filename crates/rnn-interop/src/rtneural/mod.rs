@@ -8,6 +8,7 @@
 mod layer;
 
 use crate::error::{Error, Result};
+use crate::file::read_text;
 use layer::FileLayer;
 use rnn_api::live::Pipeline;
 use serde_json::Value;
@@ -20,8 +21,7 @@ use std::path::Path;
 /// listed.
 pub fn load(path: impl AsRef<Path>) -> Result<Pipeline> {
     let path = path.as_ref();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Error::Io { path: path.to_path_buf(), error })?;
+    let text = read_text(path)?;
     read(&text).map_err(|problems| Error::File { path: path.to_path_buf(), problems })
 }
 
