@@ -46,9 +46,21 @@ impl<T> Host<T> {
     }
 }
 
-/// The number of elements; `None` above `usize`.
+/// The number of elements; `None` above `usize`. Axes of length 0 do not excuse the others: their product, from which strides
+/// come, must be a `usize`, too.
 pub(crate) fn elements(dims: &[usize]) -> Option<usize> {
-    dims.iter().try_fold(1usize, |product, &size| product.checked_mul(size))
+    let product = dims.iter().try_fold(1usize, |product, &size| product.checked_mul(size.max(1)))?;
+    Some(if dims.contains(&0) { 0 } else { product })
+}
+
+/// An empty vector with room for `count` elements.
+///
+/// # Errors
+/// No memory.
+pub(crate) fn room<T>(count: usize) -> Result<Vec<T>, Why> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(count).map_err(|_| Why::Text(format!("no memory for {count} elements")))?;
+    Ok(values)
 }
 
 impl From<Tensor> for Value {

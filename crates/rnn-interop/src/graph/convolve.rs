@@ -2,9 +2,10 @@
 //! the padded input; a product or a maximum over the views gives the result.
 
 use super::op::Inputs;
+use super::shape::bounded;
 use super::take::{padded, take};
 use crate::error::Why;
-use crate::value::Value;
+use crate::value::{Value, room};
 use rnn_api::Tensor;
 
 /// Settings of a convolution or of a maximum over windows. A list that is empty stands for its default.
@@ -58,13 +59,16 @@ impl Window {
 
     /// The views of `x` `[N, C, ..]`, one for each element of the window.
     fn views(along: &[Along], x: &Tensor, filler: f32) -> Result<Vec<Tensor>, Why> {
+        // All of them have to fit at once, whatever window a file asks for.
+        let windows = along.iter().flat_map(|axis| [axis.kernel, axis.out]);
+        bounded(&x.dims()[..2].iter().copied().chain(windows).collect::<Vec<_>>())?;
         let mut x = x.clone();
         for (n, axis) in along.iter().enumerate() {
             x = padded(&x.device().clone(), &x, n + 2, axis.pads, filler)?;
         }
         let mut views = vec![x];
         for (n, axis) in along.iter().enumerate() {
-            let mut next = Vec::with_capacity(views.len() * axis.kernel);
+            let mut next = room(views.len() * axis.kernel)?;
             for view in &views {
                 for at in 0..axis.kernel {
                     let indices: Vec<usize> =

@@ -21,7 +21,7 @@ pub(crate) enum Compare {
 impl Compare {
     pub(super) fn run(self, a: &Value, b: &Value) -> Result<Value, Why> {
         let dims = broadcast(a.dims(), b.dims())?;
-        let [a, b] = [numbers(a)?, numbers(b)?].map(|host| broadcast_host(&host, &dims));
+        let (a, b) = (broadcast_host(&numbers(a)?, &dims)?, broadcast_host(&numbers(b)?, &dims)?);
         let each = |(a, b): (&f64, &f64)| match self {
             Compare::Equal => a == b,
             Compare::Less => a < b,
@@ -65,10 +65,10 @@ pub(super) fn not(value: &Value) -> Result<Value, Why> {
 pub(super) fn select(condition: &Value, a: &Value, b: &Value) -> Result<Value, Why> {
     let host = truths(condition)?;
     let dims = broadcast(&broadcast(a.dims(), b.dims())?, &host.dims)?;
-    let chosen = broadcast_host(host, &dims);
+    let chosen = broadcast_host(host, &dims)?;
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => {
-            let (a, b) = (broadcast_host(a, &dims), broadcast_host(b, &dims));
+            let (a, b) = (broadcast_host(a, &dims)?, broadcast_host(b, &dims)?);
             let values = (0..chosen.len()).map(|n| if chosen[n] { a[n] } else { b[n] }).collect();
             Ok(Value::Int(Host { dims, values }))
         }

@@ -132,7 +132,7 @@ impl Binary {
 
     fn of_integers(self, a: &Host<i64>, b: &Host<i64>) -> Result<Value, Why> {
         let dims = broadcast(&a.dims, &b.dims)?;
-        let (a, b) = (broadcast_host(a, &dims), broadcast_host(b, &dims));
+        let (a, b) = (broadcast_host(a, &dims)?, broadcast_host(b, &dims)?);
         let each = |(&a, &b): (&i64, &i64)| {
             match self {
                 Binary::Add => a.checked_add(b),

@@ -2,7 +2,7 @@
 
 use super::op::Inputs;
 use crate::error::Why;
-use crate::value::{Host, Value, elements};
+use crate::value::{Host, Value, elements, room};
 use rnn_api::{Device, Tensor};
 
 /// An axis counted from either end.
@@ -55,9 +55,17 @@ pub(super) fn constant(device: &Device, dims: &Value, value: &Value) -> Result<V
     let count = count.ok_or_else(|| Why::Text(format!("{dims:?} has too many elements")))?;
     Ok(match value {
         Value::Float(tensor) => Tensor::full(device, &dims, tensor.to_vec()?[0])?.into(),
-        Value::Int(host) => Value::Int(Host { dims, values: vec![host.values[0]; count] }),
-        Value::Bool(host) => Value::Bool(Host { dims, values: vec![host.values[0]; count] }),
+        Value::Int(host) => Value::Int(filled(dims, count, host)?),
+        Value::Bool(host) => Value::Bool(filled(dims, count, host)?),
     })
+}
+
+/// The first value of `of`, everywhere.
+fn filled<T: Copy>(dims: Vec<usize>, count: usize, of: &Host<T>) -> Result<Host<T>, Why> {
+    let value = *of.values.first().ok_or("a constant without a value")?;
+    let mut values = room(count)?;
+    values.resize(count, value);
+    Ok(Host { dims, values })
 }
 
 pub(super) fn reshape(inputs: &Inputs<'_>, allow_zero: bool) -> Result<Value, Why> {
@@ -179,13 +187,18 @@ pub(super) fn bounded(dims: &[usize]) -> Result<(), Why> {
 }
 
 /// The values of an array that is broadcast.
-pub(super) fn broadcast_host<T: Copy>(host: &Host<T>, dims: &[usize]) -> Vec<T> {
+///
+/// # Errors
+/// No memory.
+pub(super) fn broadcast_host<T: Copy>(host: &Host<T>, dims: &[usize]) -> Result<Vec<T>, Why> {
     let own = strides(&host.dims);
     let skip = dims.len() - host.dims.len();
     let steps: Vec<usize> = (0..dims.len())
         .map(|n| n.checked_sub(skip).map_or(0, |at| if host.dims[at] == 1 { 0 } else { own[at] }))
         .collect();
-    StridedPositions::new(dims, &steps).map(|at| host.values[at]).collect()
+    let mut values = room(elements(dims).unwrap_or(usize::MAX))?;
+    values.extend(StridedPositions::new(dims, &steps).map(|at| host.values[at]));
+    Ok(values)
 }
 
 pub(super) fn expand(inputs: &Inputs<'_>) -> Result<Value, Why> {
@@ -193,8 +206,8 @@ pub(super) fn expand(inputs: &Inputs<'_>) -> Result<Value, Why> {
     let dims = broadcast(value.dims(), &lengths(&inputs.need(1)?.int()?.values)?)?;
     Ok(match value {
         Value::Float(tensor) => tensor.broadcast_to(&dims)?.into(),
-        Value::Int(host) => Value::Int(Host { values: broadcast_host(host, &dims), dims }),
-        Value::Bool(host) => Value::Bool(Host { values: broadcast_host(host, &dims), dims }),
+        Value::Int(host) => Value::Int(Host { values: broadcast_host(host, &dims)?, dims }),
+        Value::Bool(host) => Value::Bool(Host { values: broadcast_host(host, &dims)?, dims }),
     })
 }
 

@@ -4,7 +4,7 @@ use super::host::truths;
 use super::op::Inputs;
 use super::shape::{axis, bounded, strides, with_dims};
 use crate::error::Why;
-use crate::value::{Host, Value};
+use crate::value::{Host, Value, room};
 use rnn_api::{Device, Tensor};
 
 /// The elements `indices` along an axis, in this order.
@@ -14,15 +14,15 @@ pub(super) fn take(value: &Value, at: usize, indices: &[usize]) -> Result<Value,
     bounded(&dims)?;
     Ok(match value {
         Value::Float(tensor) => take_tensor(tensor, at, indices)?.into(),
-        Value::Int(host) => Value::Int(take_host(host, at, indices)),
-        Value::Bool(host) => Value::Bool(take_host(host, at, indices)),
+        Value::Int(host) => Value::Int(take_host(host, at, indices)?),
+        Value::Bool(host) => Value::Bool(take_host(host, at, indices)?),
     })
 }
 
-fn take_host<T: Copy>(host: &Host<T>, at: usize, indices: &[usize]) -> Host<T> {
+fn take_host<T: Copy>(host: &Host<T>, at: usize, indices: &[usize]) -> Result<Host<T>, Why> {
     let inner = strides(&host.dims)[at];
     let outer: usize = host.dims[..at].iter().product();
-    let mut values = Vec::with_capacity(outer * indices.len() * inner);
+    let mut values = room(outer * indices.len() * inner)?;
     for block in 0..outer {
         for &index in indices {
             let start = (block * host.dims[at] + index) * inner;
@@ -31,7 +31,7 @@ fn take_host<T: Copy>(host: &Host<T>, at: usize, indices: &[usize]) -> Host<T> {
     }
     let mut dims = host.dims.clone();
     dims[at] = indices.len();
-    Host { dims, values }
+    Ok(Host { dims, values })
 }
 
 fn take_tensor(tensor: &Tensor, at: usize, indices: &[usize]) -> Result<Tensor, Why> {
@@ -179,9 +179,12 @@ fn join<T: Copy>(parts: &[&Host<T>], at: usize) -> Result<Host<T>, Why> {
     if parts.iter().any(|part| rest(&part.dims) != rest(&dims)) || dims.is_empty() {
         return Err("arrays of different shapes cannot be joined".into());
     }
-    dims[at] = parts.iter().map(|part| part.dims[at]).sum();
+    // One array may be a part many times.
+    let length = parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.dims[at]));
+    dims[at] = length.ok_or("the joined axis is too long")?;
+    bounded(&dims)?;
     let outer: usize = dims[..at].iter().product();
-    let mut values = Vec::new();
+    let mut values = room(outer * dims[at..].iter().product::<usize>())?;
     for block in 0..outer {
         for part in parts {
             let length = part.dims[at..].iter().product::<usize>();

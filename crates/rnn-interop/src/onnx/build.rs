@@ -3,7 +3,7 @@
 use super::proto::{DataType, GraphProto, NodeProto, ValueInfo};
 use super::{attributes::Attributes, ops, recurrent, tensor};
 use crate::graph::{Branch, ModelParts, Node, Op, Port, Recurrent, Slot, Stored};
-use crate::value::Value;
+use crate::value::{Value, elements};
 use prost::Message;
 use rnn_api::{Device, Param, Tensor};
 use std::collections::{HashMap, HashSet};
@@ -28,6 +28,7 @@ pub(super) fn parts(
         names: HashMap::new(),
         known: HashMap::new(),
         slots: 0,
+        left: COMPUTED,
         problems: Vec::new(),
         layers: HashMap::new(),
     };
@@ -41,6 +42,12 @@ pub(super) fn parts(
     let stored = builder.stored(&nodes, &outputs).map_err(|error| vec![error.to_string()])?;
     Ok(ModelParts { slots: builder.slots, stored, nodes, inputs, outputs })
 }
+
+/// Elements that constants may have which nodes compute, beyond [`REARRANGED`] for each element of an initialiser. Nodes of a
+/// few bytes can ask for as much memory as they like.
+const COMPUTED: usize = 1 << 28;
+/// How often the weights of a model are rearranged: transposed, joined, cut.
+const REARRANGED: usize = 8;
 
 /// A value that does not depend on the inputs.
 struct Known {
@@ -60,6 +67,8 @@ struct Builder<'a> {
     names: HashMap<String, Slot>,
     known: HashMap<Slot, Known>,
     slots: usize,
+    /// Elements that constants may still have which nodes compute.
+    left: usize,
     problems: Vec<String>,
     /// The layers by their weights and attributes: nodes that have the same share one.
     layers: HashMap<LayerKey, Arc<Recurrent>>,
@@ -87,6 +96,8 @@ impl Builder<'_> {
                 Ok(Some(value)) => {
                     let weight = matches!(&value, Value::Float(tensor) if tensor.rank() > 0);
                     let weight = weight.then(|| initializer.name.clone());
+                    let count = elements(value.dims()).unwrap_or(0);
+                    self.left = self.left.saturating_add(count.saturating_mul(REARRANGED));
                     self.known.insert(slot, Known { value, weight });
                 }
                 // It has no elements. Only what reads it has a problem.
@@ -196,6 +207,8 @@ impl Builder<'_> {
         let weight = inputs.iter().find_map(|slot| known(slot)?.weight.clone()).filter(|_| op.rearranges());
         let results = op.run(&self.cpu, &values).map_err(crate::error::Why::text)?;
         for (output, value) in node.output.iter().zip(results) {
+            let left = elements(value.dims()).and_then(|count| self.left.checked_sub(count));
+            self.left = left.ok_or("the constants that nodes compute have too many elements")?;
             let slot = self.slot(output);
             let weight = weight.is_some() && matches!(value, Value::Float(_));
             self.known.insert(slot, Known { value, weight: weight.then(|| output.clone()) });

@@ -35,7 +35,7 @@ pub(super) fn weights(value: &Value, scale: &Value, zero: Option<&Value>) -> Res
             let of = if each { direction * rows + row } else { direction };
             for input in 0..inputs {
                 let number = numbers.values[(direction * inputs + input) * rows + row];
-                values.push((number - zeros[of]) as f32 * scales[of]);
+                values.push(number.saturating_sub(zeros[of]) as f32 * scales[of]);
             }
         }
     }

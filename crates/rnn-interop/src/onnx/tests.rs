@@ -222,6 +222,55 @@ fn hostile_models_are_refused() {
     assert!(refusal(b"not a model").contains("not a whole ONNX model"));
 }
 
+/// Nodes of a few bytes that ask for memory, in ways that each alone looks small.
+#[test]
+fn sizes_that_a_file_makes_up_are_refused() {
+    let lists = |of: &[(&str, &[i64])]| -> Vec<AttributeProto> {
+        let list = |&(name, ints): &(&str, &[i64])| AttributeProto {
+            name: name.into(),
+            ints: ints.to_vec(),
+            ..Default::default()
+        };
+        of.iter().map(list).collect()
+    };
+    // A window whose elements are views of what the padding adds.
+    let long = 1 << 26;
+    let window = lists(&[("kernel_shape", &[long]), ("pads", &[0, long])]);
+    let pool = node("MaxPool", &["x"], &["y"], window);
+    let x = floats("x", &[1, 1, 8], &[1.0; 8]);
+    let error = refusal(&model(vec![pool], vec![x], &[], &["y"]));
+    assert!(error.contains("too many elements"), "{error}");
+    // Without elements no value gives a size away, but strides do.
+    let none = |name: &str, dims: &[i64]| TensorProto { dims: dims.to_vec(), ..integers(name, &[]) };
+    let turn = node("Transpose", &["x"], &["y"], vec![]);
+    let error = refusal(&model(vec![turn], vec![none("x", &[0, 1 << 40, 1 << 40])], &[], &["y"]));
+    assert!(
+        error.contains("initialiser `x`: sizes [0, 1099511627776, 1099511627776] are too large"),
+        "{error}"
+    );
+    let join = node("Concat", &["x", "x", "x", "x"], &["y"], vec![int("axis", 1)]);
+    let error = refusal(&model(vec![join], vec![none("x", &[0, 1 << 62])], &[], &["y"]));
+    assert!(error.contains("the joined axis is too long"), "{error}");
+    let many = vec!["x"; 1 << 14];
+    let join = node("Concat", &many, &["y"], vec![int("axis", 0)]);
+    let error = refusal(&model(vec![join], vec![integers("x", &[7; 1 << 15])], &[], &["y"]));
+    assert!(error.contains("[536870912] has too many elements"), "{error}");
+    // Each of these constants is small enough, all of them are not.
+    let truth = TensorProto {
+        data_type: DataType::Bool as i32,
+        dims: vec![1],
+        int32_data: vec![1],
+        ..Default::default()
+    };
+    let value =
+        || vec![AttributeProto { name: "value".into(), t: Some(truth.clone()), ..Default::default() }];
+    let names: Vec<String> = (0..17).map(|n| format!("y{n}")).collect();
+    let nodes = names.iter().map(|name| node("ConstantOfShape", &["shape"], &[name], value())).collect();
+    let error = refusal(&model(nodes, vec![integers("shape", &[1 << 24])], &[], &["y16"]));
+    assert!(error.contains("node `Y16`") && error.contains("constants that nodes compute"), "{error}");
+    assert!(!error.contains("`Y15`"), "{error}");
+}
+
 /// 2,000 models with one to four bytes changed; `RNN_FUZZ` sets another number. They load and run, or there is an error.
 #[test]
 fn changed_bytes_are_an_error_or_a_model() {
