@@ -21,6 +21,7 @@ fn main() {
         device_test!(kept::states_with_other_numbers_are_refused),
         device_test!(kept::states_of_the_first_version_are_read),
         device_test!(not_finite::a_stream_that_is_not_finite_changes_no_bit_of_the_others),
+        device_test!(not_finite::a_stream_of_one_layer_is_reset),
         device_test!(wrong_ids_and_states_are_refused_and_change_nothing),
         device_test!(a_batcher_s_streams_are_streams_of_their_own),
     ]);

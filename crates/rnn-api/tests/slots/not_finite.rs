@@ -37,3 +37,25 @@ pub(super) fn a_stream_that_is_not_finite_changes_no_bit_of_the_others(device: &
     let next = spoilt.open().unwrap();
     assert!(spoilt.is_finite(next).unwrap() && spoilt.is_finite(branch).is_err());
 }
+
+/// A stream of its own: every device finds a NaN in it, and a reset ends it.
+pub(super) fn a_stream_of_one_layer_is_reset(device: &Device) {
+    let lstm = LstmConfig::new(2, 5).with_num_layers(2).init(device, 1).unwrap();
+    let tensor = |x: &[f32]| Tensor::from_slice(device, x, &[2, 2]).unwrap();
+    let bits = |y: Tensor| y.to_vec().unwrap().into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    let [mut fresh, mut used] = [(); 2].map(|()| lstm.stream(2).unwrap());
+    used.step(&tensor(&[0.5, f32::NAN, 0.5, 0.25])).unwrap();
+    assert!(!used.is_finite().unwrap() && fresh.is_finite().unwrap());
+    used.reset().unwrap();
+    assert!(used.is_finite().unwrap());
+    let x = tensor(&uniform(3, 4));
+    assert_eq!(bits(used.step(&x).unwrap()), bits(fresh.step(&x).unwrap()));
+    let before = used.state().h.to_vec().unwrap();
+    match used.reset_in_place() {
+        Ok(()) => assert!(device.is_cpu() && used.state().h.to_vec().unwrap() == [0.0; 20]),
+        Err(error) => {
+            assert!(!device.is_cpu() && error.to_string().contains("only on the CPU"), "{error}");
+            assert_eq!(used.state().h.to_vec().unwrap(), before);
+        }
+    }
+}
