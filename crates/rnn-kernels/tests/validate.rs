@@ -212,7 +212,11 @@ fn no_kernel_folds_a_grid_back_by_itself() {
     for part in catalogue::all().iter().flat_map(|kernel| kernel.parts) {
         // Words of comments end in it, too, but not before the name of a component.
         let own = ["groups.x", "groups.y", "groups.z"].iter().any(|count| part.text.contains(count));
-        assert!(!own || part.path == "lib/index.wgsl", "{} computes with the numbers of workgroups", part.path);
+        assert!(
+            !own || part.path == "lib/index.wgsl",
+            "{} computes with the numbers of workgroups",
+            part.path
+        );
     }
 }
 

@@ -93,7 +93,7 @@ fn inputs_and_outputs_whose_drop_panics_end_nothing() {
         gate.set(true);
         let [first, second] = [one(a, true, then), one(b, true, Then::Answer)];
         gate.set(false);
-        let error = first.wait().map(|y| std::mem::forget(y)).unwrap_err();
+        let error = first.wait().map(std::mem::forget).unwrap_err();
         assert!(matches!(error, Error::Other(_) | Error::Panicked { .. }), "{error}");
         // Here it would panic in this thread.
         std::mem::forget(error);
