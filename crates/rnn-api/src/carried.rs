@@ -3,11 +3,20 @@
 use crate::error::{Error, Result};
 use crate::nn::RecurrentState;
 use crate::tensor::Tensor;
+use rnn_kernels::cell::CellKind;
 use rnn_runtime::{Array, Device};
 use std::collections::BTreeMap;
 
 /// The largest length of a list of states. A number from a file, so it may be anything.
 const MAX_LEN: u64 = 1 << 16;
+
+/// Name of the number that tells a state's cell: its place in [`CellKind::ALL`].
+pub(crate) const CELL: &str = "cell";
+
+/// The cell with this number.
+pub(crate) fn kind_of(number: u64) -> Option<CellKind> {
+    CellKind::ALL.get(usize::try_from(number).ok()?).copied()
+}
 
 /// The arrays and numbers of a state, by name.
 #[derive(Clone, Debug, Default)]
@@ -101,6 +110,9 @@ impl<S: RecurrentState> Carried for S {
         if let Some(sequence) = self.sequence() {
             parts.numbers.insert("sequence".into(), sequence.into());
         }
+        if let Some(at) = CellKind::ALL.iter().position(|&kind| Some(kind) == self.kind()) {
+            parts.numbers.insert(CELL.into(), at as u64);
+        }
         parts
     }
 
@@ -119,7 +131,11 @@ impl<S: RecurrentState> Carried for S {
             .get("sequence")
             .map(|&number| u32::try_from(number).map_err(|_| unfit("sequence", number)));
         let sequence = sequence.transpose()?;
-        Ok(S::from_tensors(parts.tensor("h", device)?, c, directions).with_sequence(sequence))
+        // States stored before have no cell.
+        let kind =
+            parts.numbers.get(CELL).map(|&at| kind_of(at).ok_or_else(|| unfit(CELL, at))).transpose()?;
+        let state = S::from_tensors(parts.tensor("h", device)?, c, directions);
+        Ok(state.with_sequence(sequence).with_kind(kind))
     }
 }
 
@@ -175,9 +191,13 @@ mod tests {
         let zeros = || Tensor::zeros(&device, &[1, 2, 3]).unwrap();
         let good = LstmState::new(zeros(), zeros(), 1).parts();
         assert!(LstmState::from_parts(&good, &device).is_ok());
-        for (name, number) in
-            [("directions", 0), ("directions", 3), ("directions", u64::MAX), ("sequence", 1 << 32)]
-        {
+        for (name, number) in [
+            ("directions", 0),
+            ("directions", 3),
+            ("directions", u64::MAX),
+            ("sequence", 1 << 32),
+            ("cell", 4),
+        ] {
             let mut parts = good.clone();
             parts.numbers.insert(name.into(), number);
             let error = LstmState::from_parts(&parts, &device).unwrap_err().to_string();

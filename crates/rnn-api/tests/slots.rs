@@ -19,6 +19,7 @@ fn main() {
         device_test!(forks_resets_and_loads_are_streams_of_their_own),
         device_test!(kept::states_of_other_models_are_refused_by_name),
         device_test!(kept::states_with_other_numbers_are_refused),
+        device_test!(kept::states_of_other_cells_are_refused),
         device_test!(kept::states_of_the_first_version_are_read),
         device_test!(not_finite::a_stream_that_is_not_finite_changes_no_bit_of_the_others),
         device_test!(not_finite::a_stream_of_one_layer_is_reset),

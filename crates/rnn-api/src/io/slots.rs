@@ -2,6 +2,7 @@
 
 use super::checksum::{CHECKSUM, checksum, checksum_problem, missing};
 use super::safetensors::{TensorFile, serialized, to_host};
+use crate::carried::{CELL, kind_of};
 use crate::error::{Error, Result};
 use crate::nn::mismatches;
 use crate::slots::{Initial, SlotId, Slots};
@@ -93,13 +94,33 @@ fn named(model: Option<&str>) -> String {
 /// The problem with the numbers of a state. The first version has none.
 fn numbers_problem(initial: &Initial, file: &TensorFile) -> Option<String> {
     let of = |name| file.metadata.get(name).map(String::as_str);
-    let (own, theirs) = (numbers(initial), of(NUMBERS));
-    (of(FORMAT) != Some(FIRST) && theirs != Some(&own))
-        .then(|| format!("a state with the numbers {}, these slots have {own}", theirs.unwrap_or("none")))
+    let (own, theirs) = (numbers(initial), of(NUMBERS).unwrap_or_default());
+    let fit = own == theirs || {
+        // A state that a program has put together from tensors is of no known cell.
+        let ([own, own_cells], [theirs, their_cells]) = (without_cells(&own), without_cells(theirs));
+        own == theirs && (own_cells.is_empty() || their_cells.is_empty())
+    };
+    let shown = |numbers: &str| if numbers.is_empty() { "none".to_string() } else { numbers.to_string() };
+    (of(FORMAT) != Some(FIRST) && !fit)
+        .then(|| format!("a state with the numbers {}, these slots have {}", shown(theirs), shown(&own)))
 }
 
-/// The numbers of a state, as `directions=1, len=2`.
+/// The numbers of a state, as `cell=Gru, directions=1, len=2`.
 fn numbers(initial: &Initial) -> String {
-    let all = initial.numbers.iter().map(|(name, number)| format!("{name}={number}"));
+    let all = initial.numbers.iter().map(|(name, &number)| match kind_of(number) {
+        Some(kind) if is_cell(name) => format!("{name}={kind:?}"),
+        _ => format!("{name}={number}"),
+    });
     all.collect::<Vec<_>>().join(", ")
+}
+
+fn is_cell(name: &str) -> bool {
+    name.rsplit('.').next() == Some(CELL)
+}
+
+/// The numbers besides the cells, and the cells.
+fn without_cells(numbers: &str) -> [Vec<&str>; 2] {
+    let of_cells = |number: &&str| number.split_once('=').is_some_and(|(name, _)| is_cell(name));
+    let (cells, others) = numbers.split(", ").partition(of_cells);
+    [others, cells]
 }

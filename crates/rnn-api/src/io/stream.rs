@@ -101,7 +101,8 @@ impl<C: RecurrentCell> RecurrentStream<C> {
         let device = self.state().hidden().device();
         let c = file.tensors.contains_key("c").then(|| file.upload("c", device)).transpose()?;
         let sequence = file.metadata.get(SEQUENCE).and_then(|number| number.parse().ok());
-        Ok(C::State::from_tensors(file.upload("h", device)?, c, 1).with_sequence(sequence))
+        let state = C::State::from_tensors(file.upload("h", device)?, c, 1).with_sequence(sequence);
+        Ok(state.with_kind(Some(self.spec().cell.kind)))
     }
 
     /// Why a file has no state of this stream.

@@ -364,7 +364,8 @@ impl Recurrent {
         };
         let out = self.run(current, &RunInput { x, h0, c0, sequences, draws, traced, flow })?;
         let state = S::from_tensors(out.h_n, out.c_n, self.spec.num_directions());
-        let state = state.with_sequence(draws.map(|draws| draws.sequence));
+        let state =
+            state.with_sequence(draws.map(|draws| draws.sequence)).with_kind(Some(self.spec.cell.kind));
         let traces = out.traces.into_iter().map(Trace::new).collect();
         Ok((RecurrentOutput::new(out.y, state, args.lengths.cloned(), self.spec.merge), traces))
     }
@@ -389,7 +390,7 @@ impl Recurrent {
                 (zeros(spec.state_size())?, c)
             }
         };
-        Ok(S::from_tensors(h, c, spec.num_directions()))
+        Ok(S::from_tensors(h, c, spec.num_directions()).with_kind(Some(spec.cell.kind)))
     }
 }
 

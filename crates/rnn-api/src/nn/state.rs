@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
-use rnn_kernels::cell::StackSpec;
+use rnn_kernels::cell::{CellKind, StackSpec};
 use rnn_runtime::Device;
 use std::fmt;
 
@@ -19,6 +19,7 @@ pub trait RecurrentState: Clone + Sized + sealed::Sealed {
 /// Limits [`RecurrentState`] to the types of this module, and lets layers construct them.
 pub(crate) mod sealed {
     use crate::tensor::Tensor;
+    use rnn_kernels::cell::CellKind;
 
     pub trait Sealed {
         /// `c` is `Some` exactly for LSTM.
@@ -31,6 +32,10 @@ pub(crate) mod sealed {
         fn sequence(&self) -> Option<u32>;
         #[must_use]
         fn with_sequence(self, sequence: Option<u32>) -> Self;
+        /// The cell whose state it is, where that is known.
+        fn kind(&self) -> Option<CellKind>;
+        #[must_use]
+        fn with_kind(self, kind: Option<CellKind>) -> Self;
         /// Whether a state of this type has c, if a stored state has it or not.
         fn has_cell(stored: bool) -> bool;
     }
@@ -62,6 +67,8 @@ pub struct StackState<C> {
     pub c: C,
     directions: usize,
     sequence: Option<u32>,
+    /// Of the layer that made the state.
+    kind: Option<CellKind>,
 }
 
 /// State of a cell with h only.
@@ -86,7 +93,7 @@ impl<C: CellState> StackState<C> {
 impl StackState<Tensor> {
     /// A state from h and c, `[L*D, B, H]` each, for a layer with this many directions (D).
     pub fn new(h: Tensor, c: Tensor, directions: usize) -> Self {
-        StackState { h, c, directions, sequence: None }
+        StackState { h, c, directions, sequence: None, kind: None }
     }
 
     /// The zero state.
@@ -96,7 +103,7 @@ impl StackState<Tensor> {
     pub fn zeros(spec: &StackSpec, device: &Device, batch: usize) -> Result<Self> {
         let h = state_zeros(spec, device, batch, spec.state_size())?;
         let c = state_zeros(spec, device, batch, spec.hidden_size)?;
-        Ok(Self::new(h, c, spec.num_directions()))
+        Ok(Self::new(h, c, spec.num_directions()).with_kind(Some(spec.cell.kind)))
     }
 
     /// c of one layer and direction, `[B, H]`.
@@ -111,7 +118,7 @@ impl StackState<Tensor> {
 impl HiddenState {
     /// A state from h `[L*D, B, H]` for a layer with this many directions (D).
     pub fn new(h: Tensor, directions: usize) -> Self {
-        StackState { h, c: (), directions, sequence: None }
+        StackState { h, c: (), directions, sequence: None, kind: None }
     }
 
     /// The zero state.
@@ -119,13 +126,14 @@ impl HiddenState {
     /// # Errors
     /// A size of zero, or no memory.
     pub fn zeros(spec: &StackSpec, device: &Device, batch: usize) -> Result<Self> {
-        Ok(HiddenState::new(state_zeros(spec, device, batch, spec.state_size())?, spec.num_directions()))
+        let h = state_zeros(spec, device, batch, spec.state_size())?;
+        Ok(HiddenState::new(h, spec.num_directions()).with_kind(Some(spec.cell.kind)))
     }
 }
 
 impl<C: CellState> Sealed for StackState<C> {
     fn from_tensors(h: Tensor, c: Option<Tensor>, directions: usize) -> Self {
-        StackState { h, c: C::from_tensor(c), directions, sequence: None }
+        StackState { h, c: C::from_tensor(c), directions, sequence: None, kind: None }
     }
 
     fn cell(&self) -> Option<&Tensor> {
@@ -146,6 +154,14 @@ impl<C: CellState> Sealed for StackState<C> {
 
     fn with_sequence(self, sequence: Option<u32>) -> Self {
         Self { sequence, ..self }
+    }
+
+    fn kind(&self) -> Option<CellKind> {
+        self.kind
+    }
+
+    fn with_kind(self, kind: Option<CellKind>) -> Self {
+        Self { kind, ..self }
     }
 
     fn has_cell(stored: bool) -> bool {

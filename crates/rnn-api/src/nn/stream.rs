@@ -62,7 +62,7 @@ impl<C: RecurrentCell> RecurrentStream<C> {
             let input = RunInput { x: &x, h0, c0, sequences: None, draws: None, traced: &[], flow: None };
             self.layer.run(self.layer.current(), &input)
         })?;
-        self.state = C::State::from_tensors(out.h_n, out.c_n, 1);
+        self.state = C::State::from_tensors(out.h_n, out.c_n, 1).with_kind(Some(spec.cell.kind));
         self.live.forget();
         out.y.reshape(&[self.batch, spec.state_size()])
     }

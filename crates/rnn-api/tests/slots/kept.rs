@@ -11,7 +11,43 @@ fn refused<S: rnn_api::train::Carried>(slots: &mut Slots<S>, bytes: &[u8], part:
     assert_eq!(slots.len(), open);
 }
 
-/// Cells with h alone and of one size: nothing but a name tells their states apart.
+/// Cells with h alone and of one size have equal arrays.
+pub(super) fn states_of_other_cells_are_refused(device: &Device) {
+    let gru = GruConfig::new(2, 4).init(device, 1).unwrap();
+    let mgu = MguConfig::new(2, 4).init(device, 1).unwrap();
+    let rnn = RnnConfig::new(2, 4).init(device, 1).unwrap();
+    let states = [gru.zero_state(1), mgu.zero_state(1), rnn.zero_state(1)].map(Result::unwrap);
+    let x = Tensor::zeros(device, &[3, 1, 2]).unwrap();
+    let later = gru.forward(&x, None).unwrap().state;
+    for (n, initial) in states.iter().enumerate() {
+        let kind = ["Gru", "Mgu", "Rnn"][n];
+        let mut slots = Slots::new(device, initial.clone());
+        let id = slots.open().unwrap();
+        let bytes = slots.save(id).unwrap();
+        for (m, other) in states.iter().enumerate() {
+            let mut others = Slots::new(device, other.clone());
+            match n == m {
+                true => drop(others.load(&bytes).unwrap()),
+                false => {
+                    refused(&mut others, &bytes, &format!("numbers cell={kind}, directions=1, these slots"))
+                }
+            }
+        }
+        // A state that the program has put together may be of any cell.
+        let mut made = Slots::new(device, HiddenState::new(initial.h.clone(), 1));
+        let id = made.load(&bytes).unwrap();
+        slots.load(&made.save(id).unwrap()).unwrap();
+    }
+    // In a list, at its second place.
+    let [of_gru, of_mgu, _] = &states;
+    let mut pair = Slots::new(device, vec![of_gru.clone(), later]);
+    let id = pair.open().unwrap();
+    let bytes = pair.save(id).unwrap();
+    assert!(Slots::new(device, vec![of_gru.clone(), of_gru.clone()]).load(&bytes).is_ok());
+    refused(&mut Slots::new(device, vec![of_gru.clone(), of_mgu.clone()]), &bytes, "1.cell=Mgu");
+}
+
+/// Cells with h alone and of one size.
 pub(super) fn states_of_other_models_are_refused_by_name(device: &Device) {
     let gru = GruConfig::new(2, 4).init(device, 1).unwrap();
     let mgu = MguConfig::new(2, 4).init(device, 1).unwrap();
@@ -54,8 +90,8 @@ pub(super) fn states_with_other_numbers_are_refused(device: &Device) {
         slots.save(id).unwrap()
     });
     let [deep, wide] = &mut slots;
-    refused(deep, &bytes[1], "a state with the numbers directions=2, these slots have directions=1");
-    refused(wide, &bytes[0], "a state with the numbers directions=1, these slots have directions=2");
+    refused(deep, &bytes[1], "numbers cell=Gru, directions=2, these slots have cell=Gru, directions=1");
+    refused(wide, &bytes[0], "numbers cell=Gru, directions=1, these slots have cell=Gru, directions=2");
 }
 
 /// Written by the first version: h = [0.5, -0.25, 1.5] of a GRU.
