@@ -8,7 +8,11 @@ use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
+
+/// Time between two tries to close the stream of a session, while the batcher has too many requests.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Sessions that are saved at a time: each waits for the disk.
 const SAVES: usize = 16;
@@ -106,7 +110,14 @@ impl Sessions {
         // A task of its own, which goes on if the client leaves.
         let closed = tokio::spawn(async move {
             session.progress.lock().await.closed = true;
-            all.stage.engine.batcher.close(session.stream)?.await?;
+            // Nobody finds the session any more, so its stream is closed however long the batcher is busy.
+            let ticket = loop {
+                match all.stage.engine.batcher.close(session.stream) {
+                    Err(rnn_api::Error::Busy { .. }) => tokio::time::sleep(BUSY_PAUSE).await,
+                    other => break other?,
+                }
+            };
+            ticket.await?;
             let (store, name) = (all.store.clone(), session.name.clone());
             match tokio::task::spawn_blocking(move || store.remove(&name)).await {
                 Ok(Ok(())) => Ok(()),
