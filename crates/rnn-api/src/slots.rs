@@ -1,8 +1,8 @@
 //! [`Slots`]: the states of many streams in a few arrays.
 
+use crate::carried::{Carried, StateParts};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
-use crate::train::{Carried, StateParts};
 use rnn_runtime::ops::embed;
 use rnn_runtime::{Array, Device, Shape};
 use std::collections::BTreeMap;

@@ -240,6 +240,15 @@ fn shared_types_import_only_types() {
     assert!(carried.contains("crate::nn::"), "imports are paths from the crate");
 }
 
+/// The trainer stands above all that it trains and stores. Only the doctor, which examines a training, and errors that name
+/// its parts know it.
+#[test]
+fn only_the_doctor_and_errors_import_the_trainer() {
+    let allowed = ["rnn-api/src/train", "rnn-api/src/doctor/", "rnn-api/src/error.rs"];
+    assert_eq!(offenders("crates/rnn-api/src", &["crate::train"], &allowed), [""; 0]);
+    assert!(!offenders("crates/rnn-api/src", &["crate::train"], &[]).is_empty());
+}
+
 /// The circle among modules of a folder `a` with these texts, without the names that all have in common.
 fn circle(texts: &[(&str, &str)]) -> Vec<String> {
     let path =

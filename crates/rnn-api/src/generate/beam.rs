@@ -3,9 +3,9 @@
 use super::feed::{Feed, LastLogits, check_symbols, rows_of};
 use super::logits;
 use super::rows::{select, widened};
+use crate::carried::Carried;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
-use crate::train::Carried;
 use rnn_runtime::{Device, host_memory};
 use serde::{Deserialize, Serialize};
 

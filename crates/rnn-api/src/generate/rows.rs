@@ -1,8 +1,8 @@
 //! Rows of a state.
 
+use crate::carried::{Carried, StateParts};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
-use crate::train::{Carried, StateParts};
 use rnn_runtime::{Device, host_memory};
 
 /// B of the arrays `[L, B, H]` of a state: one of `possible`. Absent if it has no arrays.

@@ -2,11 +2,10 @@
 
 use super::checksum::{CHECKSUM, checksum, checksum_problem, missing};
 use super::safetensors::{TensorFile, serialized, to_host};
-use crate::carried::{CELL, kind_of};
+use crate::carried::{CELL, Carried, kind_of};
 use crate::error::{Error, Result};
 use crate::nn::mismatches;
 use crate::slots::{Initial, SlotId, Slots};
-use crate::train::Carried;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 

@@ -369,7 +369,7 @@ fn optim_refuses_bad_arguments(device: &Device) {
     refused(step(&flat, &mut [], &good, options, plain), &["sgd_step", "grad must be", "[2, 3]"]);
     refused(step(&grad, &mut [], &grad, options, plain), &["sgd_step", "control must be", "M >= 1"]);
     let third = StepOptions { tensor: 2, ..options };
-    refused(step(&grad, &mut [], &good, third, plain), &["sgd_step", "control must be", "P >= 3"]);
+    refused(step(&grad, &mut [], &good, third, plain), &["sgd_step", "control must be", "M >= 3"]);
     refused(
         step(&grad, &mut [], &good, options, sgd(0.9, false)),
         &["states must be 1 arrays", "momentum_buffer"],
