@@ -34,11 +34,13 @@ const KEPT_WORKGROUP: usize = 256;
 /// Units of the smallest workgroup.
 const LEAST_UNITS: usize = 8;
 
-/// Workgroups that surely run at the same time. A software adapter runs one on each thread of the machine; a measurement of
-/// a busy machine would find fewer.
-fn cores(kind: DeviceKind, speed: &Speed) -> usize {
+/// Workgroups that run at the same time. A software adapter runs one on each thread of the machine; a measurement of a
+/// busy machine would find fewer. Constants were not rounded.
+pub(super) fn cores(kind: DeviceKind, speed: &Speed) -> usize {
+    let assumed = Speed::assumed(kind);
     match kind {
-        DeviceKind::Software => Speed::assumed(kind).cores,
+        DeviceKind::Software => assumed.cores,
+        _ if *speed == assumed => assumed.cores,
         _ => speed.sure_cores(),
     }
 }

@@ -1,6 +1,6 @@
 //! Plans on adapters that exist only here.
 
-use super::super::persistent::{MOST_REPEAT_SECONDS, persistent_plan, repeat_plan};
+use super::super::persistent::{MOST_REPEAT_SECONDS, cores, persistent_plan, repeat_plan};
 use super::*;
 use crate::adapter::DeviceKind;
 
@@ -244,7 +244,7 @@ fn every_workgroup_of_a_persistent_plan_has_a_core() {
                 assert!(plan.is_some() || !middle, "{facts:?} {dims:?} {work:?}");
                 let Some(plan) = plan else { continue };
                 let groups = plan.across * batch.div_ceil(plan.rows) * directions;
-                assert!(plan.across > 1 && groups <= facts.speed.sure_cores(), "{plan:?}");
+                assert!(plan.across > 1 && groups <= cores(DeviceKind::Discrete, &facts.speed), "{plan:?}");
                 assert!((1..=50).contains(&plan.count), "{plan:?}");
                 assert!(plan.workgroup <= facts.largest_workgroup, "{plan:?}");
                 let repeat = repeat_plan(&facts, &plan, dims, work).unwrap();
