@@ -204,12 +204,16 @@ pub(crate) fn what_cannot_be_persistent_runs_step_by_step(_: &Device) {
 pub(crate) fn a_nan_of_all_ones_is_a_value(_: &Device) {
     let shape = RnnShape { t: 4, b: 1, i: 4, h: 42 };
     let layer = Layer::with(CellSpec::linear(CellKind::Rnn), shape, false);
-    let device = device(Algorithm::Persistent, None);
-    let was_persistent = layer.is_persistent(&device);
-    let packed = pack(&layer.spec, &zero_weights(&device, &layer.spec)).unwrap();
-    let x = Array::from_f32(&device, &[f32::from_bits(u32::MAX); 16], &[shape.t, shape.b, shape.i]).unwrap();
-    let y = forward(&training(&layer.spec, &packed, &x)).unwrap().y.to_vec().unwrap();
-    assert!(y.iter().all(|y| y.is_nan()), "{y:?}");
-    let lasts = layer.is_persistent(&device) == was_persistent;
-    assert!(lasts || !layer.has_threads(&device) || is_busy(), "{}", layer.plan(&device));
+    // Other programs may keep a core from a workgroup for so long that a wait ends. They do not do so every time.
+    let lasts = (0..3).any(|_| {
+        let device = device(Algorithm::Persistent, None);
+        let was_persistent = layer.is_persistent(&device);
+        let packed = pack(&layer.spec, &zero_weights(&device, &layer.spec)).unwrap();
+        let x =
+            Array::from_f32(&device, &[f32::from_bits(u32::MAX); 16], &[shape.t, shape.b, shape.i]).unwrap();
+        let y = forward(&training(&layer.spec, &packed, &x)).unwrap().y.to_vec().unwrap();
+        assert!(y.iter().all(|y| y.is_nan()), "{y:?}");
+        layer.is_persistent(&device) == was_persistent || !layer.has_threads(&device)
+    });
+    assert!(lasts || is_busy(), "the workgroups waited in vain three times");
 }
