@@ -106,20 +106,20 @@ impl<S: Carried> Slots<S> {
     }
 
     /// Names the model. [`save`](Self::save) writes the name, and [`load`](Self::load) refuses the states of other models.
-    /// Without it any state with the same arrays is accepted: a state does not know its cell, so one of a GRU fits an MGU of
-    /// the same size. A name is any text, such as the model's configuration as JSON, or a version.
+    /// Slots without a name accept every state with the same arrays, cells and directions. A name is any text, such as the
+    /// model's configuration as JSON, or a version.
     ///
     /// ```
     /// use rnn_api::Slots;
     /// use rnn_api::prelude::*;
     /// # fn main() -> rnn_api::Result<()> {
     /// let device = Device::cpu();
-    /// let (gru, mgu) = (GruConfig::new(2, 8).init(&device, 1)?, MguConfig::new(2, 8).init(&device, 1)?);
-    /// let mut slots = Slots::new(&device, gru.zero_state(1)?).with_model("steps, GRU of 8 units");
+    /// let gru = GruConfig::new(2, 8).init(&device, 1)?;
+    /// let mut slots = Slots::new(&device, gru.zero_state(1)?).with_model("steps, version 2");
     /// let id = slots.open()?;
     /// let bytes = slots.save(id)?;
-    /// let mut others = Slots::new(&device, mgu.zero_state(1)?).with_model("steps, MGU of 8 units");
-    /// assert!(others.load(&bytes).is_err());
+    /// let mut later = Slots::new(&device, gru.zero_state(1)?).with_model("steps, version 3");
+    /// assert!(later.load(&bytes).is_err());
     /// # Ok(()) }
     /// ```
     #[must_use]

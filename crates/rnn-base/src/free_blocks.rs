@@ -9,8 +9,8 @@ const SPARE: u64 = 256 << 20;
 /// Freed blocks of memory by kind, of which a block of the same kind is made.
 ///
 /// A training step with the sizes of the one before finds all its blocks here. Sequences of varying lengths need blocks of
-/// many sizes, so what is kept has a bound: the blocks of a device, in use or free, take at most twice the bytes that were
-/// ever in use at the same time, and 256 MiB more. Above that those go first that were not used for the longest time.
+/// many sizes, so what is kept has a bound. All blocks of a device, in use or free, take at most twice the bytes that were
+/// ever in use at the same time, and 256 MiB more. Above that, blocks that have been free for the longest time go first.
 #[derive(Debug)]
 pub struct FreeBlocks<K, B> {
     lists: HashMap<K, Vec<Free<B>>>,
@@ -56,7 +56,8 @@ impl<K: Copy + Eq + Hash, B> FreeBlocks<K, B> {
         let mut too_many = Vec::new();
         while self.held > 2 * self.most_used + self.spare {
             let Some(oldest) = self.oldest() else { break };
-            self.drop_from_counts(oldest.bytes);
+            self.free -= oldest.bytes;
+            self.held -= oldest.bytes;
             too_many.push(oldest.block);
         }
         too_many
@@ -94,11 +95,6 @@ impl<K: Copy + Eq + Hash, B> FreeBlocks<K, B> {
         let (_, list) =
             self.lists.iter_mut().filter(|(_, list)| !list.is_empty()).min_by_key(|(_, list)| first(list))?;
         Some(list.remove(0))
-    }
-
-    fn drop_from_counts(&mut self, bytes: u64) {
-        self.free -= bytes;
-        self.held -= bytes;
     }
 }
 

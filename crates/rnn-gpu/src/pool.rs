@@ -266,8 +266,7 @@ impl GpuBuffer {
 
 /// Host memory for a read that may start later.
 pub struct Staging {
-    /// `None` once it has been taken out.
-    buffer: Option<FreeBuffer>,
+    raw: wgpu::Buffer,
     class: u64,
     bytes: usize,
     /// Whether it may be used again.
@@ -279,21 +278,14 @@ impl Staging {
     /// Memory for `bytes` bytes, and at least for `least`.
     fn new(device: &GpuDevice, bytes: usize, least: u64) -> Result<Self> {
         let padded = (bytes as u64).next_multiple_of(4);
-        let (buffer, class) = device.0.take(STAGING, padded.max(least))?;
-        Ok(Staging { buffer: Some(buffer), class, bytes, is_clean: true, device: device.clone() })
+        let (FreeBuffer { raw, .. }, class) = device.0.take(STAGING, padded.max(least))?;
+        Ok(Staging { raw, class, bytes, is_clean: true, device: device.clone() })
     }
 
     /// For a read of `bytes` bytes of several buffers. Such reads stay under way for long, and have memory of their own
     /// size: a steady step then finds that of short reads unused.
     pub fn of_several(device: &GpuDevice, bytes: usize) -> Result<Self> {
         Self::new(device, bytes, 512)
-    }
-
-    fn raw(&self) -> &wgpu::Buffer {
-        match &self.buffer {
-            Some(buffer) => &buffer.raw,
-            None => unreachable!("only dropping takes it out"),
-        }
     }
 
     /// Enqueues copies of the first bytes of several buffers of the device to the host, one after the other, and submits.
@@ -304,13 +296,13 @@ impl Staging {
         let mut at = 0;
         for (source, bytes) in sources {
             let bytes = (*bytes as u64).next_multiple_of(4);
-            recorder.copy_raw(inner, source, (self.raw(), at), bytes);
+            recorder.copy_raw(inner, source, (&self.raw, at), bytes);
             at += bytes;
         }
         let submit = recorder.flush(inner);
         drop(recorder);
         let (sender, receiver) = oneshot_channel();
-        self.raw().map_async(wgpu::MapMode::Read, ..at, move |result| {
+        self.raw.map_async(wgpu::MapMode::Read, ..at, move |result| {
             // The receiver is gone only when the read was cancelled.
             let _ = sender.send(result);
         });
@@ -321,9 +313,10 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        match self.buffer.take() {
-            Some(buffer) if self.is_clean => self.device.0.put(STAGING, self.class, buffer),
-            _ => self.device.0.pool.lock().forget(self.class),
+        let inner = &self.device.0;
+        match self.is_clean {
+            true => inner.put(STAGING, self.class, FreeBuffer { raw: self.raw.clone(), last_use: 0 }),
+            false => inner.pool.lock().forget(self.class),
         }
     }
 }
@@ -406,7 +399,7 @@ impl PendingRead {
         if self.staging.is_clean {
             return Err(Error::Consumed { op: "readback", what: "the read" });
         }
-        let (raw, bytes) = (self.staging.raw(), self.staging.bytes);
+        let (raw, bytes) = (&self.staging.raw, self.staging.bytes);
         let padded = (bytes as u64).next_multiple_of(4);
         let view = raw.get_mapped_range(..padded).map_err(|error| lost(error.to_string()))?;
         out.copy_from_slice(&view[..bytes]);

@@ -12,8 +12,8 @@
 //! Errors are `{"error": ".."}`: 404 no such session, 408 the body did not come, 409 it generates already, 413 and 422 a
 //! request that is too long or makes no sense, 429 too many sessions, generations or WebSockets, 503 the server ends.
 //!
-//! A text has a mark of its end, the last chunk of the body, only where it has all its symbols. Where the time was over, the
-//! server ends or the client took nothing for too long, the connection ends without it.
+//! The last chunk of the body marks the end of a text. It comes only after all symbols. If the time is over, the server ends, or
+//! the client takes nothing for too long, then the connection ends without it.
 
 use crate::object::Object;
 use crate::options::Options;

@@ -28,8 +28,8 @@ fn end_step() {
     storageBarrier();
 }
 
-// The position of a row's first vec4. `slot` is the parity of the step whose h it is: this step's for h before it, the other
-// one for h after it.
+// The position of a row's first vec4. A `slot` with the parity of this step's number means h before the step, the other slot
+// means h after it.
 fn row_start(row: u32, direction: u32, slot: u32) -> u32 {
     return ring_start(row, direction, step_now + (step_now + slot) % 2u);
 }

@@ -25,7 +25,7 @@ enum State {
     #[cfg(feature = "gpu")]
     Pending {
         read: PendingRead,
-        /// Numbers: four of the control array, then the norms.
+        /// Of [`numbers_of`].
         len: usize,
     },
 }
@@ -35,6 +35,12 @@ impl NormOutcome {
     fn new(control: &[f32], norms: &[f32]) -> Self {
         NormOutcome { summary: NormSummary::new(control), norms: norms.to_vec() }
     }
+}
+
+/// Numbers of an outcome: four of the control array, then a norm for each gradient.
+#[cfg(feature = "gpu")]
+fn numbers_of(gradients: usize) -> usize {
+    4 + gradients
 }
 
 /// Memory for the outcome of a norm: with it the reading starts without a request that may be refused.
@@ -52,7 +58,7 @@ impl NormMemory {
     pub fn new(device: &Device, gradients: usize) -> Result<Self> {
         #[cfg(feature = "gpu")]
         let staging = match device {
-            Device::Gpu(gpu) => Some(Staging::of_several(gpu, 4 * (4 + gradients))?),
+            Device::Gpu(gpu) => Some(Staging::of_several(gpu, 4 * numbers_of(gradients))?),
             Device::Cpu(_) => None,
         };
         Ok(NormMemory {
@@ -79,7 +85,7 @@ impl GradNorm {
     pub fn start_read_into(&self, memory: NormMemory) -> Result<NormReading> {
         #[cfg(feature = "gpu")]
         if let Some(staging) = memory.staging {
-            let len = 4 + self.norms.len();
+            let len = numbers_of(self.norms.len());
             let sources = [(self.control.gpu(), 4 * 4), (self.norms.gpu(), 4 * self.norms.len())];
             return Ok(NormReading(State::Pending { read: staging.start(&sources), len }));
         }
