@@ -1,7 +1,7 @@
 //! Convolutions and pooling in front of recurrent layers, over one or two axes. Each element of the window is a strided view of
 //! the padded input; a product or a maximum over the views gives the result.
 
-use super::op::Inputs;
+use super::inputs::Inputs;
 use super::shape::bounded;
 use super::take::{padded, take};
 use crate::error::Why;

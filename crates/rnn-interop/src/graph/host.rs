@@ -1,6 +1,6 @@
 //! Nodes on integers and booleans in host memory, and on their way to tensors and back.
 
-use super::op::{Inputs, ValueType};
+use super::inputs::Inputs;
 use super::shape::{broadcast, broadcast_host};
 use crate::error::Why;
 use crate::value::{Host, Value};
@@ -84,6 +84,14 @@ pub(super) fn select_floats(chosen: &[bool], a: &Tensor, b: &Tensor, dims: &[usi
     let rows: Vec<u32> = rows.map(|(n, &first)| (n + if first { 0 } else { chosen.len() }) as u32).collect();
     let rows = Tensor::from_indices(a.device(), &rows, &[rows.len()])?;
     Ok(table.gather(&rows)?.reshape(dims)?)
+}
+
+/// The type that a cast leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ValueType {
+    Float,
+    Int,
+    Bool,
 }
 
 pub(super) fn cast(device: &Device, value: &Value, kind: ValueType) -> Result<Value, Why> {

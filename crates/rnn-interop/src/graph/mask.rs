@@ -3,7 +3,7 @@
 //! runs with lengths, and its outputs go back to the times of their steps.
 
 use super::host::truths;
-use super::op::Inputs;
+use super::inputs::Inputs;
 use super::shape::{axis, strides, with_dims};
 use crate::error::Why;
 use crate::value::{Host, Value};
@@ -144,7 +144,7 @@ fn any(host: &Host<bool>, at: i64) -> Result<Value, Why> {
 #[cfg(test)]
 mod tests {
     use super::{Mask, gathered, scattered};
-    use crate::graph::op::Inputs;
+    use crate::graph::inputs::Inputs;
     use crate::value::{Host, Value};
     use rnn_api::{Device, Tensor};
 

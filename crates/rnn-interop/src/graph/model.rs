@@ -1,6 +1,7 @@
 //! A model that runs.
 
-use super::op::{Branch, Op, ValueType};
+use super::host::ValueType;
+use super::op::{Branch, Op};
 use super::recurrent::{Layer, LayerType, Recurrent};
 use crate::error::{Error, Result, Why};
 use crate::value::Value;

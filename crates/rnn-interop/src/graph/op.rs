@@ -1,5 +1,6 @@
 //! The kinds of nodes, and what each computes.
 
+use super::inputs::Inputs;
 use super::model::{Node, Slot};
 use super::recurrent::Recurrent;
 use super::{convolve, embedding, host, mask, pointwise, product, reduce, shape, take};
@@ -64,7 +65,7 @@ pub(crate) enum Op {
     },
     Size,
     /// Integers, booleans or floats.
-    Cast(ValueType),
+    Cast(host::ValueType),
     ConstantOfShape(Value),
     Range,
     Gather {
@@ -111,35 +112,10 @@ pub(crate) trait Make: Any + Send + Sync {
     fn make(&self, device: &Device, weights: &[Option<Value>]) -> Result<Recurrent, String>;
 }
 
-/// The type that a cast leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ValueType {
-    Float,
-    Int,
-    Bool,
-}
-
 /// The nodes of one side of a condition, true first, and the slots of their results.
 pub(crate) struct Branch {
     pub(crate) nodes: Vec<Node>,
     pub(crate) results: Vec<Slot>,
-}
-
-/// Access to the inputs of a node by position.
-pub(crate) struct Inputs<'a>(pub(crate) &'a [Option<Value>]);
-
-impl<'a> Inputs<'a> {
-    pub(crate) fn get(&self, index: usize) -> Option<&'a Value> {
-        self.0.get(index)?.as_ref()
-    }
-
-    pub(crate) fn need(&self, index: usize) -> Result<&'a Value, Why> {
-        self.get(index).ok_or_else(|| Why::Text(format!("input {index} is missing")))
-    }
-
-    pub(crate) fn ints(&self, index: usize) -> Result<Option<&'a [i64]>, Why> {
-        self.get(index).map(|value| Ok(&value.int()?.values[..])).transpose()
-    }
 }
 
 impl Op {
@@ -224,7 +200,7 @@ impl Op {
                 | Op::Squeeze { .. }
                 | Op::Unsqueeze { .. }
                 | Op::Flatten { .. }
-                | Op::Cast(ValueType::Float)
+                | Op::Cast(host::ValueType::Float)
         )
     }
 }

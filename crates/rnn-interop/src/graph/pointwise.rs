@@ -1,6 +1,6 @@
 //! Functions of arrays, element by element.
 
-use super::op::Inputs;
+use super::inputs::Inputs;
 use super::shape::{broadcast, broadcast_host};
 use crate::error::Why;
 use crate::value::{Host, Value};

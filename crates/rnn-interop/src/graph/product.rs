@@ -1,6 +1,7 @@
 //! Products of matrices.
 
-use super::op::Inputs;
+use super::host::{ValueType, cast};
+use super::inputs::Inputs;
 use super::shape::{axis, broadcast};
 use crate::error::Why;
 use crate::value::{Host, Value, elements};
@@ -86,10 +87,10 @@ impl Gemm {
 fn centred(device: &Device, value: &Value, zero: Option<&Value>) -> Result<Tensor, Why> {
     let tensor = match value {
         Value::Float(tensor) => tensor.clone(),
-        other => super::host::cast(device, other, super::op::ValueType::Float)?.float()?.clone(),
+        other => cast(device, other, ValueType::Float)?.float()?.clone(),
     };
     let Some(zero) = zero else { return Ok(tensor) };
-    let zero = super::host::cast(device, zero, super::op::ValueType::Float)?;
+    let zero = cast(device, zero, ValueType::Float)?;
     Ok(tensor.sub(zero.float()?)?)
 }
 

@@ -1,7 +1,7 @@
 //! Recurrent layers as ONNX and Keras have them: lengths that may be zero, either direction, states in and out.
 
 use super::host::select_floats;
-use super::op::Inputs;
+use super::inputs::Inputs;
 use crate::error::Why;
 use crate::value::{Host, Value};
 use rnn_api::nn::{ForwardArgs, Gru, HiddenState, Lengths, Lstm, LstmState, Module, Rnn, Visitor};

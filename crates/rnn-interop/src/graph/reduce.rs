@@ -1,6 +1,6 @@
 //! Nodes along axes: sums, softmax, normalisation.
 
-use super::op::Inputs;
+use super::inputs::Inputs;
 use super::shape::{axis, with_dims};
 use crate::error::Why;
 use crate::value::{Host, Value, elements};

@@ -1,6 +1,6 @@
 //! Nodes that change or read shapes.
 
-use super::op::Inputs;
+use super::inputs::Inputs;
 use crate::error::Why;
 use crate::value::{Host, Value, elements, room};
 use rnn_api::{Device, Tensor};

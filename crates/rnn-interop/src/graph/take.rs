@@ -1,7 +1,7 @@
 //! Nodes that take parts of arrays, or join them.
 
 use super::host::truths;
-use super::op::Inputs;
+use super::inputs::Inputs;
 use super::shape::{axis, bounded, strides, with_dims};
 use crate::error::Why;
 use crate::value::{Host, Value, room};
