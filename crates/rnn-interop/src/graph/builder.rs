@@ -1,7 +1,7 @@
 //! How the readers of layers, as opposed to nodes, make a graph.
 
-use super::model::{ModelParts, Node, Port, Slot, Stored};
-use super::op::Op;
+use super::op::{Node, Op, Slot};
+use super::parts::{ModelParts, Port, Stored};
 use super::pointwise::Binary;
 use crate::value::{Host, Value};
 use rnn_api::{Array, Device, Param, Tensor};

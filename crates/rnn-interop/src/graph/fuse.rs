@@ -3,8 +3,8 @@
 
 mod stack;
 
-use super::model::{ModelParts, Node, Slot, Stored};
-use super::op::Op;
+use super::op::{Node, Op, Slot};
+use super::parts::{ModelParts, Stored};
 use super::recurrent::Recurrent;
 use crate::value::Value;
 use rnn_api::{Device, Result, StackSpec};

@@ -1,68 +1,15 @@
 //! A model that runs.
 
-use super::host::ValueType;
-use super::op::{Branch, Op};
+use super::op::Op;
+use super::parts::{ModelParts, Port, Stored};
 use super::recurrent::{Layer, LayerType, Recurrent};
-use crate::error::{Error, Result, Why};
+use crate::error::{Error, Result};
 use crate::value::Value;
+use rnn_api::Device;
 use rnn_api::nn::{Module, Visitor};
-use rnn_api::{Device, Param};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Index;
 use std::sync::Arc;
-
-/// The number of a value.
-pub(crate) type Slot = usize;
-
-/// One step of a model.
-pub(crate) struct Node {
-    pub(crate) name: String,
-    /// Its kind in the file.
-    pub(crate) kind: String,
-    pub(crate) op: Op,
-    pub(crate) inputs: Vec<Option<Slot>>,
-    pub(crate) outputs: Vec<Option<Slot>>,
-}
-
-/// A value that a file holds.
-pub(crate) enum Stored {
-    /// It never changes.
-    Constant(Value),
-    /// It is trained.
-    Param(String, Param),
-}
-
-/// An input or output of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
-    /// Its name.
-    pub name: String,
-    /// Its type and shape, as the file has them.
-    pub shape: String,
-    pub(crate) slot: Slot,
-    /// Whether a run may leave it out.
-    pub(crate) optional: bool,
-    /// Type of its elements, where the file has it.
-    pub(crate) kind: Option<ValueType>,
-    /// A number, a name or `?` for each axis, where the number of axes is known.
-    pub(crate) sizes: Option<Vec<String>>,
-}
-
-impl Port {
-    /// A port of which nothing but the value is known.
-    pub(crate) fn new(name: &str, slot: Slot) -> Self {
-        Port { name: name.to_string(), shape: String::new(), slot, optional: false, kind: None, sizes: None }
-    }
-}
-
-/// What a reader makes of a file.
-pub(crate) struct ModelParts {
-    pub(crate) slots: usize,
-    pub(crate) stored: Vec<(Slot, Stored)>,
-    pub(crate) nodes: Vec<Node>,
-    pub(crate) inputs: Vec<Port>,
-    pub(crate) outputs: Vec<Port>,
-}
 
 /// A model of another system. It is a [`Module`]: optimizers take it, and [`rnn_api::io::save`] writes its parameters.
 pub struct Model {
@@ -242,53 +189,6 @@ impl Model {
             }),
             None => Ok(()),
         }
-    }
-}
-
-impl Node {
-    /// Calls `read` for every slot that the node reads, those of its branches among them.
-    pub(crate) fn each_read(&self, read: &mut dyn FnMut(Slot)) {
-        self.inputs.iter().flatten().for_each(|&slot| read(slot));
-        if let Op::If(branches) = &self.op {
-            for Branch { nodes, results } in branches.iter() {
-                nodes.iter().for_each(|node| node.each_read(read));
-                results.iter().for_each(|&slot| read(slot));
-            }
-        }
-    }
-
-    pub(crate) fn run(&self, device: &Device, slots: &mut Vec<Option<Value>>) -> Result<()> {
-        let inputs: Vec<Option<Value>> = self.inputs.iter().map(|slot| slots[(*slot)?].clone()).collect();
-        let results = match &self.op {
-            Op::If(branches) => self.branch(device, branches, &inputs, slots)?,
-            op => op.run(device, &inputs).map_err(|why| why.at(&self.name, &self.kind))?,
-        };
-        for (slot, value) in self.outputs.iter().zip(results) {
-            if let Some(slot) = slot {
-                slots[*slot] = Some(value);
-            }
-        }
-        Ok(())
-    }
-
-    fn branch(
-        &self,
-        device: &Device,
-        branches: &[Branch; 2],
-        inputs: &[Option<Value>],
-        slots: &mut Vec<Option<Value>>,
-    ) -> Result<Vec<Value>> {
-        let refuse = |why: &str| Why::from(why).at(&self.name, &self.kind);
-        let Some(Some(Value::Bool(condition))) = inputs.first() else {
-            return Err(refuse("the condition must be a boolean"));
-        };
-        let first = condition.values.first().ok_or_else(|| refuse("the condition is empty"))?;
-        let branch = &branches[usize::from(!first)];
-        for node in &branch.nodes {
-            node.run(device, slots)?;
-        }
-        let result = |&slot: &Slot| slots[slot].clone().ok_or_else(|| refuse("a branch lacks a result"));
-        branch.results.iter().map(result).collect()
     }
 }
 

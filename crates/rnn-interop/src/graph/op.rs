@@ -1,14 +1,26 @@
-//! The kinds of nodes, and what each computes.
+//! Nodes: their kinds, and what each computes.
 
 use super::inputs::Inputs;
-use super::model::{Node, Slot};
 use super::recurrent::Recurrent;
 use super::{convolve, embedding, host, mask, pointwise, product, reduce, shape, take};
-use crate::error::Why;
+use crate::error::{Result, Why};
 use crate::value::Value;
 use rnn_api::Device;
 use std::any::Any;
 use std::sync::Arc;
+
+/// The number of a value.
+pub(crate) type Slot = usize;
+
+/// One step of a model.
+pub(crate) struct Node {
+    pub(crate) name: String,
+    /// Its kind in the file.
+    pub(crate) kind: String,
+    pub(crate) op: Op,
+    pub(crate) inputs: Vec<Option<Slot>>,
+    pub(crate) outputs: Vec<Option<Slot>>,
+}
 
 /// What a node computes from its inputs. Optional inputs are `None` where a file leaves them out.
 pub(crate) enum Op {
@@ -177,7 +189,7 @@ impl Op {
             Op::Unsqueeze { axes } => one(shape::unsqueeze(&inputs, axes.as_deref())?),
             Op::Squeeze { axes } => one(shape::squeeze(&inputs, axes.as_deref())?),
             Op::Identity => one(inputs.need(0)?.clone()),
-            // The graph runs a branch itself, because it reads slots.
+            // `Node::run` runs a branch, because it reads slots.
             Op::If(_) => Err("a condition inside of a node".into()),
         }
     }
@@ -202,5 +214,52 @@ impl Op {
                 | Op::Flatten { .. }
                 | Op::Cast(host::ValueType::Float)
         )
+    }
+}
+
+impl Node {
+    /// Calls `read` for every slot that the node reads, those of its branches among them.
+    pub(crate) fn each_read(&self, read: &mut dyn FnMut(Slot)) {
+        self.inputs.iter().flatten().for_each(|&slot| read(slot));
+        if let Op::If(branches) = &self.op {
+            for Branch { nodes, results } in branches.iter() {
+                nodes.iter().for_each(|node| node.each_read(read));
+                results.iter().for_each(|&slot| read(slot));
+            }
+        }
+    }
+
+    pub(crate) fn run(&self, device: &Device, slots: &mut Vec<Option<Value>>) -> Result<()> {
+        let inputs: Vec<Option<Value>> = self.inputs.iter().map(|slot| slots[(*slot)?].clone()).collect();
+        let results = match &self.op {
+            Op::If(branches) => self.branch(device, branches, &inputs, slots)?,
+            op => op.run(device, &inputs).map_err(|why| why.at(&self.name, &self.kind))?,
+        };
+        for (slot, value) in self.outputs.iter().zip(results) {
+            if let Some(slot) = slot {
+                slots[*slot] = Some(value);
+            }
+        }
+        Ok(())
+    }
+
+    fn branch(
+        &self,
+        device: &Device,
+        branches: &[Branch; 2],
+        inputs: &[Option<Value>],
+        slots: &mut Vec<Option<Value>>,
+    ) -> Result<Vec<Value>> {
+        let refuse = |why: &str| Why::from(why).at(&self.name, &self.kind);
+        let Some(Some(Value::Bool(condition))) = inputs.first() else {
+            return Err(refuse("the condition must be a boolean"));
+        };
+        let first = condition.values.first().ok_or_else(|| refuse("the condition is empty"))?;
+        let branch = &branches[usize::from(!first)];
+        for node in &branch.nodes {
+            node.run(device, slots)?;
+        }
+        let result = |&slot: &Slot| slots[slot].clone().ok_or_else(|| refuse("a branch lacks a result"));
+        branch.results.iter().map(result).collect()
     }
 }

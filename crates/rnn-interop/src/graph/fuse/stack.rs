@@ -1,7 +1,7 @@
 //! The node of a stack.
 
-use super::super::model::{ModelParts, Node, Slot};
-use super::super::op::Op;
+use super::super::op::{Node, Op, Slot};
+use super::super::parts::ModelParts;
 use super::super::recurrent::{Layer, Recurrent};
 use super::super::take::Slice;
 use super::{at, layer_of};
