@@ -25,7 +25,7 @@ pub(super) fn fuse(parts: &mut ModelParts, device: &Device) -> Result<()> {
         let members: Vec<&Node> = chain.members.iter().filter_map(|&n| nodes[n].as_ref()).collect();
         match stack::stack(&members, device) {
             Ok(Some(stack)) => {
-                let whole = chain.joined.map(|n| nodes[n?].as_ref()?.outputs.first().copied().flatten());
+                let whole = chain.joined.map(|n| nodes[n?].as_ref()?.output(0));
                 let new = stack::replacement(parts, &members, stack, chain.given, whole);
                 let gone = chain.members.iter().chain(&chain.between).chain(chain.joined.iter().flatten());
                 gone.for_each(|&n| nodes[n] = None);
@@ -71,21 +71,13 @@ struct Links<'a> {
     uses: HashMap<*const Recurrent, usize>,
 }
 
-fn layer_of(node: &Node) -> Option<&Arc<Recurrent>> {
-    if let Op::Recurrent(layer) = &node.op { Some(layer) } else { None }
-}
-
-fn at(node: &Node, n: usize) -> Option<Slot> {
-    node.inputs.get(n).copied().flatten()
-}
-
 impl<'a> Links<'a> {
     fn of(parts: &'a ModelParts) -> Self {
         let (mut makers, mut readers, mut uses) = (HashMap::new(), HashMap::new(), HashMap::new());
         for (n, node) in parts.nodes.iter().enumerate() {
             makers.extend(node.outputs.iter().flatten().map(|&slot| (slot, n)));
             node.each_read(&mut |slot| readers.entry(slot).or_insert_with(Vec::new).push(n));
-            if let Some(layer) = layer_of(node) {
+            if let Some(layer) = node.layer() {
                 *uses.entry(Arc::as_ptr(layer)).or_insert(0) += 1;
             }
         }
@@ -139,10 +131,10 @@ impl<'a> Links<'a> {
     /// The node that joins output `n` of all of these nodes in their order, if nothing else reads them.
     fn joined(&self, members: &[usize], n: usize) -> Option<usize> {
         let nodes = members.iter().map(|&member| &self.parts.nodes[member]);
-        let states: Vec<Option<Slot>> = nodes.map(|node| node.outputs.get(n).copied().flatten()).collect();
+        let states: Vec<Option<Slot>> = nodes.map(|node| node.output(n)).collect();
         let [reader] = self.readers.get(&(*states.first()?)?)?[..] else { return None };
         let node = self.parts.nodes.get(reader)?;
-        let axis = i64::from(layer_of(&self.parts.nodes[members[0]])?.batch_first);
+        let axis = i64::from(self.parts.nodes[members[0]].layer()?.batch_first);
         let joins = matches!(node.op, Op::Concat { axis: own } if own == axis || own == axis - 3);
         let alone =
             states.iter().all(|slot| slot.and_then(|slot| self.readers.get(&slot)) == Some(&vec![reader]));
@@ -151,20 +143,20 @@ impl<'a> Links<'a> {
 
     /// The value of which input `n` of these nodes are the parts in their order, and the nodes that take it apart.
     fn given(&self, members: &[usize], n: usize) -> Option<(Slot, Vec<usize>)> {
-        let layer = layer_of(&self.parts.nodes[*members.first()?])?;
+        let layer = self.parts.nodes[*members.first()?].layer()?;
         let (axis, rows) = (i64::from(layer.batch_first), layer.passes[0].spec().num_directions() as i64);
         let mut whole = None;
         let mut slices = Vec::new();
         for (k, &member) in (0..).zip(members) {
-            let maker = self.only(at(&self.parts.nodes[member], n)?, member)?;
+            let maker = self.only(self.parts.nodes[member].input(n)?, member)?;
             let node = &self.parts.nodes[maker];
             let Op::Slice(slice) = &node.op else { return None };
             let list = |n: usize, own: &'a Option<Vec<i64>>| self.integers(node, n).or(own.as_deref());
             let part = [list(1, &slice.starts), list(2, &slice.ends), list(3, &slice.axes)];
             let expected = [k * rows, (k + 1) * rows, axis];
             let fits = part.iter().zip(expected).all(|(list, value)| *list == Some(&[value]));
-            let steps = at(node, 4).is_none() || self.integers(node, 4) == Some(&[1]);
-            let source = at(node, 0)?;
+            let steps = node.input(4).is_none() || self.integers(node, 4) == Some(&[1]);
+            let source = node.input(0)?;
             if !fits || !steps || *whole.get_or_insert(source) != source {
                 return None;
             }
@@ -176,10 +168,10 @@ impl<'a> Links<'a> {
     /// The node before node `b` in a stack.
     fn link(&self, b: usize) -> Option<(usize, Vec<usize>)> {
         let second = &self.parts.nodes[b];
-        let below = layer_of(second)?;
-        let (a, between) = self.source(at(second, 0)?, b, below.batch_first)?;
+        let below = second.layer()?;
+        let (a, between) = self.source(second.input(0)?, b, below.batch_first)?;
         let first = &self.parts.nodes[a];
-        let above = layer_of(first)?;
+        let above = first.layer()?;
         let ([one], [two]) = (&above.passes[..], &below.passes[..]) else { return None };
         let alone = |layer: &Arc<Recurrent>| self.uses.get(&Arc::as_ptr(layer)) == Some(&1);
         let spec = StackSpec { input_size: two.spec().input_size, ..*one.spec() };
@@ -187,9 +179,9 @@ impl<'a> Links<'a> {
             && spec.input_size == one.spec().output_size()
             && std::mem::discriminant(one) == std::mem::discriminant(two)
             && above.batch_first == below.batch_first
-            && at(first, 1) == at(second, 1)
-            && at(first, 2).is_some() == at(second, 2).is_some()
-            && at(first, 3).is_some() == at(second, 3).is_some();
+            && first.input(1) == second.input(1)
+            && first.input(2).is_some() == second.input(2).is_some()
+            && first.input(3).is_some() == second.input(3).is_some();
         (equal && alone(above) && alone(below)).then_some((a, between))
     }
 
@@ -199,32 +191,32 @@ impl<'a> Links<'a> {
         let n = self.only(slot, reader)?;
         let node = &self.parts.nodes[n];
         let directions =
-            |a: usize| layer_of(&self.parts.nodes[a]).map(|layer| layer.passes[0].spec().num_directions());
+            |a: usize| self.parts.nodes[a].layer().map(|layer| layer.passes[0].spec().num_directions());
         let axis = if batch_first { 2 } else { 1 };
         match &node.op {
             Op::Identity => {
-                let (a, between) = self.source(at(node, 0)?, n, batch_first)?;
+                let (a, between) = self.source(node.input(0)?, n, batch_first)?;
                 Some((a, [&between[..], &[n]].concat()))
             }
             Op::Squeeze { axes } => {
-                let a = self.steps_of(at(node, 0)?, &[n])?;
+                let a = self.steps_of(node.input(0)?, &[n])?;
                 let axes = self.integers(node, 1).or(axes.as_deref())?;
                 let one = directions(a) == Some(1) && (axes == [axis] || axes == [axis - 4]);
                 one.then(|| (a, vec![n]))
             }
             Op::Reshape { allow_zero: false } => {
-                let turn = if batch_first { None } else { Some(self.only(at(node, 0)?, n)?) };
+                let turn = if batch_first { None } else { Some(self.only(node.input(0)?, n)?) };
                 let a = match turn {
-                    None => self.steps_of(at(node, 0)?, &[n])?,
+                    None => self.steps_of(node.input(0)?, &[n])?,
                     Some(turn) => {
                         let Op::Transpose { perm: Some(perm) } = &self.parts.nodes[turn].op else {
                             return None;
                         };
                         let turns = *perm == [0, 2, 1, 3];
-                        self.steps_of(at(&self.parts.nodes[turn], 0)?, &[turn]).filter(|_| turns)?
+                        self.steps_of(self.parts.nodes[turn].input(0)?, &[turn]).filter(|_| turns)?
                     }
                 };
-                let size = layer_of(&self.parts.nodes[a])?.passes[0].spec().output_size() as i64;
+                let size = self.parts.nodes[a].layer()?.passes[0].spec().output_size() as i64;
                 let sizes = self.integers(node, 1)?;
                 let joins = sizes == [0, 0, -1] || sizes == [0, 0, size];
                 joins.then(|| (a, turn.into_iter().chain([n]).collect()))
@@ -236,11 +228,11 @@ impl<'a> Links<'a> {
                 let is_way = |d: i64| {
                     let way = &self.parts.nodes[ways[d as usize]];
                     matches!(way.op, Op::Gather { axis: own } if own == axis)
-                        && self.scalar(at(way, 1)) == Some(d)
+                        && self.scalar(way.input(1)) == Some(d)
                 };
-                let y = at(&self.parts.nodes[ways[0]], 0)?;
+                let y = self.parts.nodes[ways[0]].input(0)?;
                 let a = self.steps_of(y, &ways)?;
-                let both = at(&self.parts.nodes[ways[1]], 0) == Some(y) && directions(a) == Some(2);
+                let both = self.parts.nodes[ways[1]].input(0) == Some(y) && directions(a) == Some(2);
                 (both && is_way(0) && is_way(1)).then(|| (a, vec![ways[0], ways[1], n]))
             }
             _ => None,
@@ -257,7 +249,7 @@ impl<'a> Links<'a> {
     fn steps_of(&self, slot: Slot, readers: &[usize]) -> Option<usize> {
         let n = *self.makers.get(&slot)?;
         let node = &self.parts.nodes[n];
-        let own = layer_of(node).is_some_and(|layer| layer.passes.len() == 1);
+        let own = node.layer().is_some_and(|layer| layer.passes.len() == 1);
         let steps = own && node.outputs.first() == Some(&Some(slot));
         let mut all = self.readers.get(&slot)?.clone();
         all.sort_unstable();
@@ -274,7 +266,7 @@ impl<'a> Links<'a> {
     }
 
     fn integers(&self, node: &Node, n: usize) -> Option<&[i64]> {
-        match self.known(at(node, n)) {
+        match self.known(node.input(n)) {
             Some(Value::Int(host)) => Some(&host.values),
             _ => None,
         }
@@ -294,9 +286,9 @@ impl<'a> Links<'a> {
         let nodes = || members.iter().map(|&n| &self.parts.nodes[n]);
         let states = |n: usize| match self.given(members, n) {
             Some((whole, _)) => vec![whole],
-            None => nodes().filter_map(|node| at(node, n)).collect(),
+            None => nodes().filter_map(|node| node.input(n)).collect(),
         };
-        let lengths = nodes().next().and_then(|node| at(node, 1));
+        let lengths = nodes().next().and_then(|node| node.input(1));
         let mut read = states(2).into_iter().chain(states(3)).chain(lengths);
         if read.all(|slot| self.makers.get(&slot).is_none_or(|&maker| maker < first)) {
             return Some(first);

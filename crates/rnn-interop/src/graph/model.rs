@@ -1,6 +1,5 @@
 //! A model that runs.
 
-use super::op::Op;
 use super::parts::{ModelParts, Port, Stored};
 use super::recurrent::{Layer, LayerType, Recurrent};
 use crate::error::{Error, Result};
@@ -105,9 +104,9 @@ impl Model {
     /// The recurrent nodes by name, without those that share the layer of one before them.
     fn recurrent(&self) -> Vec<(&str, &Recurrent)> {
         let mut seen = HashSet::new();
-        let layers = self.parts.nodes.iter().filter_map(|node| match &node.op {
-            Op::Recurrent(layer) => seen.insert(Arc::as_ptr(layer)).then_some((node.name.as_str(), &**layer)),
-            _ => None,
+        let layers = self.parts.nodes.iter().filter_map(|node| {
+            let layer = node.layer()?;
+            seen.insert(Arc::as_ptr(layer)).then_some((node.name.as_str(), &**layer))
         });
         layers.collect()
     }

@@ -218,6 +218,21 @@ impl Op {
 }
 
 impl Node {
+    /// The recurrent layer, if the node is one.
+    pub(super) fn layer(&self) -> Option<&Arc<Recurrent>> {
+        if let Op::Recurrent(layer) = &self.op { Some(layer) } else { None }
+    }
+
+    /// The slot of input `n`, if it has one.
+    pub(crate) fn input(&self, n: usize) -> Option<Slot> {
+        self.inputs.get(n).copied().flatten()
+    }
+
+    /// The slot of output `n`, if it has one.
+    pub(crate) fn output(&self, n: usize) -> Option<Slot> {
+        self.outputs.get(n).copied().flatten()
+    }
+
     /// Calls `read` for every slot that the node reads, those of its branches among them.
     pub(crate) fn each_read(&self, read: &mut dyn FnMut(Slot)) {
         self.inputs.iter().flatten().for_each(|&slot| read(slot));

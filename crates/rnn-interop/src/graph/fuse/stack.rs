@@ -4,7 +4,6 @@ use super::super::op::{Node, Op, Slot};
 use super::super::parts::ModelParts;
 use super::super::recurrent::{Layer, Recurrent};
 use super::super::take::Slice;
-use super::{at, layer_of};
 use rnn_api::nn::{GruConfig, LstmConfig, RecurrentConfig, RnnConfig};
 use rnn_api::{Array, Device, Init, Result, StackSpec};
 use std::collections::{BTreeMap, HashSet};
@@ -12,7 +11,7 @@ use std::sync::Arc;
 
 /// The layers of the nodes as one, with their values; none if some option is not one of these configurations'.
 pub(super) fn stack(members: &[&Node], device: &Device) -> Result<Option<Recurrent>> {
-    let layers: Vec<&Arc<Recurrent>> = members.iter().filter_map(|node| layer_of(node)).collect();
+    let layers: Vec<&Arc<Recurrent>> = members.iter().filter_map(|node| node.layer()).collect();
     let Some(first) = layers.first() else { return Ok(None) };
     let spec = StackSpec { num_layers: layers.len(), ..*first.passes[0].spec() };
     let made = like(&first.passes[0], &spec, device)?;
@@ -100,25 +99,24 @@ pub(super) fn replacement(
         parts.slots - 1
     };
     let (mut before, mut after) = (Vec::new(), Vec::new());
-    let mut inputs = vec![at(first, 0), at(first, 1), None, None];
+    let mut inputs = vec![first.input(0), first.input(1), None, None];
     for (n, given) in [2, 3].into_iter().zip(given) {
         if given.is_some() {
             inputs[n] = given;
-        } else if at(first, n).is_some() {
+        } else if first.input(n).is_some() {
             let joined = Some(slot());
-            let states = members.iter().map(|member| at(member, n)).collect();
+            let states = members.iter().map(|member| member.input(n)).collect();
             before.push(node(Op::Concat { axis }, states, vec![joined]));
             inputs[n] = joined;
         }
     }
-    let mut outputs = vec![last.outputs.first().copied().flatten()];
+    let mut outputs = vec![last.output(0)];
     for (n, whole) in [1, 2].into_iter().zip(whole) {
         if whole.is_some() {
             outputs.push(whole);
             continue;
         }
-        let states: Vec<Option<Slot>> =
-            members.iter().map(|member| member.outputs.get(n).copied().flatten()).collect();
+        let states: Vec<Option<Slot>> = members.iter().map(|member| member.output(n)).collect();
         let all = states.iter().any(Option::is_some).then(&mut slot);
         for (layer, state) in (0..).zip(states).filter(|(_, state)| state.is_some()) {
             let [from, to] = [layer, layer + 1].map(|layer: i64| Some(vec![layer * directions]));
