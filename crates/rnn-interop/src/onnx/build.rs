@@ -1,6 +1,7 @@
 //! From the nodes of a file to those of a graph.
 
 use super::proto::{DataType, GraphProto, NodeProto, ValueInfo};
+use super::weights::Weights;
 use super::{attributes::Attributes, ops, recurrent, tensor};
 use crate::graph::{Branch, ModelParts, Node, Op, Port, Recurrent, Slot, Stored};
 use crate::value::{Value, elements};
@@ -256,7 +257,7 @@ impl Builder<'_> {
             }
             let value = |slot: &Option<Slot>| Some(self.known.get(&(*slot)?)?.value.clone());
             let values: Vec<Option<Value>> = weights.iter().map(value).collect();
-            let layer = recurrent::layer(node, &recurrent::weights(node, &values)?, self.device)?;
+            let layer = recurrent::layer(node, &Weights::of(node, &values)?, self.device)?;
             let layer = Arc::new(layer);
             self.layers.insert(key, layer.clone());
             return Ok(Op::Recurrent(layer));

@@ -8,9 +8,9 @@ mod build;
 mod export;
 mod ops;
 mod proto;
-mod quantized;
 mod recurrent;
 mod tensor;
+mod weights;
 
 pub use crate::graph::Model;
 pub use export::{Edge, Exporter, RecurrentEdges, export, export_graph};

@@ -2,7 +2,7 @@
 
 use super::attributes::Attributes;
 use super::proto::NodeProto;
-use super::quantized;
+use super::weights::Weights;
 use crate::graph::{Layer, Make, Recurrent};
 use crate::value::Value;
 use rnn_api::nn::{GruConfig, LstmConfig, Module, RecurrentConfig, RnnConfig};
@@ -25,55 +25,6 @@ const COUPLED: OperatorShape = OperatorShape { blocks: &[0, 3, 1], ..LSTM };
 const GRU: OperatorShape = OperatorShape { blocks: &[1, 0, 2], gates: 3, activations: &["Sigmoid", "Tanh"] };
 const RNN: OperatorShape = OperatorShape { blocks: &[0], gates: 1, activations: &["Tanh"] };
 
-/// The constant arrays of a node: `[D, G*H, I]`, `[D, G*H, H]`, `[D, 2*G*H]`, `[D, 3*H]`.
-pub(super) struct Weights {
-    pub(super) w: Floats,
-    pub(super) r: Floats,
-    pub(super) b: Option<Floats>,
-    pub(super) p: Option<Floats>,
-}
-
-/// The weights among a node's inputs: W, R, B, P, and the scales and zero points of W and R.
-///
-/// # Errors
-/// In words: one is missing or of another type.
-pub(super) fn weights(node: &NodeProto, values: &[Option<Value>]) -> Result<Weights, String> {
-    let at = |n: usize| values.get(n).and_then(Option::as_ref);
-    let need = |n: usize, name: &str| at(n).ok_or_else(|| format!("{name} is missing"));
-    let floats = |n: usize| at(n).map(Floats::of).transpose();
-    let (w, r) = match node.op_type.as_str() {
-        "DynamicQuantizeLSTM" => (
-            quantized::weights(need(0, "W")?, need(4, "W_scale")?, at(5))?,
-            quantized::weights(need(1, "R")?, need(6, "R_scale")?, at(7))?,
-        ),
-        _ => (Floats::of(need(0, "W")?)?, Floats::of(need(1, "R")?)?),
-    };
-    let p = if node.op_type.ends_with("LSTM") { floats(3)? } else { None };
-    Ok(Weights { w, r, b: floats(2)?, p })
-}
-
-/// An array in host memory.
-pub(super) struct Floats {
-    pub(super) dims: Vec<usize>,
-    pub(super) values: Vec<f32>,
-}
-
-impl Floats {
-    /// # Errors
-    /// In words: the value has no floating-point numbers.
-    pub(super) fn of(value: &Value) -> Result<Self, String> {
-        let tensor = value.float().map_err(crate::error::Why::text)?;
-        let values = tensor.to_vec().map_err(|error| error.to_string())?;
-        Ok(Floats { dims: tensor.dims().to_vec(), values })
-    }
-
-    /// Part `n` of the first axis.
-    fn part(&self, n: usize) -> &[f32] {
-        let length = self.dims[1..].iter().product::<usize>();
-        &self.values[n * length..(n + 1) * length]
-    }
-}
-
 /// A node whose weights are inputs of the run.
 pub(super) struct OfInputs {
     pub(super) node: NodeProto,
@@ -81,7 +32,7 @@ pub(super) struct OfInputs {
 
 impl Make for OfInputs {
     fn make(&self, device: &Device, values: &[Option<Value>]) -> Result<Recurrent, String> {
-        layer(&self.node, &weights(&self.node, values)?, device)
+        layer(&self.node, &Weights::of(&self.node, values)?, device)
     }
 }
 
