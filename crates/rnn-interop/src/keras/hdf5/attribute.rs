@@ -1,10 +1,10 @@
 //! Attributes: small named values of groups and datasets.
 
 use super::bytes::Fields;
-use super::dataset::numbers;
 use super::datatype::{self, Datatype, ElementKind};
 use super::header::{ATTRIBUTE, Message};
 use super::heap::Heap;
+use super::numbers::numbers;
 
 /// The value of an attribute. A scalar is one element.
 #[derive(Clone, Debug, PartialEq)]

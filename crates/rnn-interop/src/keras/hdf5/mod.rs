@@ -10,6 +10,7 @@ mod dataset;
 mod datatype;
 mod header;
 mod heap;
+mod numbers;
 mod symbols;
 
 pub use self::attribute::Value;
