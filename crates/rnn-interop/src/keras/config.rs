@@ -6,6 +6,7 @@ mod reader;
 
 use self::reader::Reader;
 use serde_json::Value;
+use std::collections::HashSet;
 
 pub use self::layer::{Bidirectional, Combine, Layer, Merge, Operation, Recurrent, RecurrentKind, Settings};
 pub use self::links::{Call, Source};
@@ -54,7 +55,7 @@ pub fn parse(json: &str, version: Option<&str>) -> Result<Model, String> {
         outputs = read.last().map(|layer| Source::of(&layer.name)).into_iter().collect();
     }
     let model = Model { keras, sequential, layers: read, inputs, outputs };
-    links::check(&model)?;
+    check(&model)?;
     Ok(model)
 }
 
@@ -96,6 +97,24 @@ fn guessed(model: &Value) -> u32 {
 fn chain(layers: &mut [Layer]) {
     for at in 1..layers.len() {
         layers[at].inbound = vec![Call::of(&layers[at - 1].name)];
+    }
+}
+
+/// Every link leads to a layer, and every name is used once.
+fn check(model: &Model) -> Result<(), String> {
+    let mut names = HashSet::new();
+    for layer in &model.layers {
+        if !names.insert(&*layer.name) {
+            return Err(format!("two layers have the name `{}`", layer.name));
+        }
+    }
+    let inbound = model.layers.iter().flat_map(|layer| layer.inbound.iter().flat_map(Call::sources));
+    let mut links = inbound.chain(&model.inputs).chain(&model.outputs);
+    match links.find(|link| !names.contains(&*link.layer)) {
+        Some(link) => {
+            Err(format!("the model's config refers to `{}`, which is none of its layers", link.layer))
+        }
+        None => Ok(()),
     }
 }
 
