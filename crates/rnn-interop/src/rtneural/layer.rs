@@ -1,6 +1,5 @@
 //! A layer of a file, and its place in a pipeline.
 
-use super::width;
 use crate::keras::config::{Recurrent, RecurrentKind};
 use crate::keras::convert::{CellArrays, cell, dense};
 use crate::keras::hdf5::Array;
@@ -90,6 +89,13 @@ impl FileLayer {
             None => pipeline,
         })
     }
+}
+
+/// The last number of a shape.
+pub(super) fn width(of: &Value, name: &str) -> Result<usize, String> {
+    let last = of.get(name).and_then(Value::as_array).and_then(|shape| shape.last());
+    let width = last.and_then(Value::as_u64).and_then(|width| usize::try_from(width).ok());
+    width.filter(|&width| width > 0).ok_or_else(|| format!("`{name}` must be a list that ends with a width"))
 }
 
 fn expect(inputs: usize, input: usize) -> Result<(), String> {

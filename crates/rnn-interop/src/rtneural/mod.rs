@@ -9,7 +9,7 @@ mod layer;
 
 use crate::error::{Error, Result};
 use crate::file::read_text;
-use layer::FileLayer;
+use layer::{FileLayer, width};
 use rnn_api::live::Pipeline;
 use serde_json::Value;
 use std::path::Path;
@@ -66,13 +66,6 @@ fn read(text: &str) -> Result<Pipeline, Vec<String>> {
         pipeline = layer.add_to(pipeline).map_err(|why| one(format!("layer {n}: {why}")))?;
     }
     pipeline.build().map_err(|error| one(error.to_string()))
-}
-
-/// The last number of a shape.
-fn width(of: &Value, name: &str) -> Result<usize, String> {
-    let last = of.get(name).and_then(Value::as_array).and_then(|shape| shape.last());
-    let width = last.and_then(Value::as_u64).and_then(|width| usize::try_from(width).ok());
-    width.filter(|&width| width > 0).ok_or_else(|| format!("`{name}` must be a list that ends with a width"))
 }
 
 #[cfg(test)]
