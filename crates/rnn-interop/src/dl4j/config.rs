@@ -3,17 +3,12 @@
 mod layer;
 mod settings;
 
-pub use self::layer::{Cell, Direction, Kind, Merge, Pooling};
-pub use self::settings::{Named, Settings};
-
+use super::description::{Description, Kind, Layer, Settings};
 use super::graph;
-use super::json::{Ordered, length, texts, typed};
-use super::{Description, Layer};
+use super::json::{Fields, Ordered, length, texts, typed};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
-
-type Fields = Map<String, Value>;
 
 /// The name of the input of a network that is no graph.
 const INPUT: &str = "input";

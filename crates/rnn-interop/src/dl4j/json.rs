@@ -4,6 +4,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
 
+/// The members of an object.
+pub(super) type Fields = Map<String, Value>;
+
 /// A number. Java's JSON has texts for those that are not finite.
 pub(super) fn number(value: &Value) -> Option<f64> {
     match value {
@@ -19,7 +22,7 @@ pub(super) fn number(value: &Value) -> Option<f64> {
 }
 
 /// A length that may be absent.
-pub(super) fn length(fields: &Map<String, Value>, name: &str) -> Result<Option<usize>, String> {
+pub(super) fn length(fields: &Fields, name: &str) -> Result<Option<usize>, String> {
     let Some(value) = fields.get(name).filter(|value| !value.is_null()) else { return Ok(None) };
     let length = value.as_u64().and_then(|length| usize::try_from(length).ok());
     length.map(Some).ok_or_else(|| format!("`{name}` is {value}, not a length"))
@@ -35,7 +38,7 @@ pub(super) fn texts(value: Option<&Value>, name: &str) -> Result<Vec<String>, St
 
 /// The class of an object, without its package, and its fields. Old files wrap the fields: `{"gravesLSTM": {..}}`; newer ones
 /// have `@class` among them.
-pub(super) fn typed(value: &Value) -> Option<(&str, &Map<String, Value>)> {
+pub(super) fn typed(value: &Value) -> Option<(&str, &Fields)> {
     let fields = value.as_object()?;
     if let Some(class) = fields.get("@class") {
         return Some((class.as_str()?.rsplit(['.', '$']).next()?, fields));

@@ -1,7 +1,6 @@
 //! From the layers of a file to the nodes of a graph.
 
-use super::config::{Cell, Direction as Ways, Kind, Merge, Named, Pooling};
-use super::{Description, Layer};
+use super::description::{Cell, Description, Direction as Ways, Kind, Layer, Merge, Named, Pooling};
 use crate::graph::{
     Binary, Builder, Layer as Recurrence, ModelParts, Op, Port, Recurrent, Reduce, ReduceKind, Slot, Unary,
 };

@@ -3,6 +3,7 @@
 
 mod array;
 mod config;
+mod description;
 mod graph;
 mod json;
 mod lower;
@@ -10,14 +11,15 @@ mod normalizer;
 mod params;
 
 pub use self::array::Array;
-pub use self::config::{Cell, Direction, Kind, Merge, Named, Pooling, Settings};
+pub use self::description::{
+    Cell, Description, Direction, Kind, Layer, Merge, Named, Parameters, Pooling, Settings,
+};
 pub use self::normalizer::{Normalizer, Statistics};
 
 use crate::Model;
 use crate::error::Error;
 use rnn_api::Device;
 use rnn_api::io::Archive;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Reads a model, and the normalizer that was saved with it. Inputs and outputs are `[T, B, features]`, where Deeplearning4j
@@ -35,43 +37,6 @@ pub fn load(path: impl AsRef<Path>, device: &Device) -> crate::Result<(Model, Op
     let network = Description::read(&bytes).map_err(|why| refused(vec![why]))?;
     let parts = lower::parts(&network, device).map_err(refused)?;
     Ok((Model::new(parts, device)?, network.normalizer))
-}
-
-/// The parameters of a layer by PyTorch's names: the shape, and the values in row-major order.
-pub type Parameters = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
-
-/// What a file of a model holds.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Description {
-    /// In an order in which every layer comes after its inputs. The coefficients lie in the same order.
-    pub layers: Vec<Layer>,
-    /// Names of the network's inputs: `input` unless the model is a graph.
-    pub inputs: Vec<String>,
-    /// Names of the layers whose values the network returns.
-    pub outputs: Vec<String>,
-    /// Steps of truncated backpropagation, forward and backward; `None` if sequences are not cut.
-    pub truncated: Option<(usize, usize)>,
-    /// The seed of the random numbers.
-    pub seed: Option<i64>,
-    /// How the data were scaled, if the file says so.
-    pub normalizer: Option<Normalizer>,
-    /// The updater's state as it lies in the file, if it is there.
-    pub updater_state: Option<Vec<f32>>,
-}
-
-/// A layer, or a vertex of a graph.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Layer {
-    /// Its name; its number from 0 where it has none.
-    pub name: String,
-    /// What it computes.
-    pub kind: Kind,
-    /// Names of layers or inputs of the network.
-    pub inputs: Vec<String>,
-    /// Sizes and other settings.
-    pub settings: Settings,
-    /// Weights and biases. Empty if the layer has none.
-    pub parameters: Parameters,
 }
 
 impl Description {

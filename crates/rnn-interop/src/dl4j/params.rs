@@ -8,8 +8,7 @@
 //! activations"), f, o and i (its "input modulation gate"); PyTorch's rows are i, f, g, o. Behind them `RW` of a Graves LSTM
 //! has the columns `wFF`, `wOO` and `wGG`: the peepholes of f, o and i.
 
-use super::config::{Cell, Direction, Kind};
-use super::{Layer, Parameters};
+use super::description::{Cell, Direction, Kind, Layer, Parameters};
 
 /// Where PyTorch's gates i, f, g, o lie among the blocks.
 const GATES: [usize; 4] = [3, 1, 0, 2];

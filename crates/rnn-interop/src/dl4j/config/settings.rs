@@ -1,51 +1,8 @@
 //! Settings that most layers have.
 
-use super::super::json::{length, number, typed};
-use super::Fields;
+use crate::dl4j::description::{Named, Settings};
+use crate::dl4j::json::{Fields, length, number, typed};
 use serde_json::Value;
-use std::collections::BTreeMap;
-
-/// Settings of a layer. Those that its class does not have are absent or 0.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settings {
-    /// Features of the input.
-    pub n_in: usize,
-    /// Features of the result, of one direction.
-    pub n_out: usize,
-    /// Of the result; of a recurrent layer, of the candidate and the cell.
-    pub activation: Option<Named>,
-    /// Of the gates. Versions before 0.8 have the sigmoid alone, and do not write it.
-    pub gate_activation: Option<Named>,
-    /// Whether a linear map has a bias.
-    pub has_bias: bool,
-    /// The loss, in small letters, such as `mcxent`.
-    pub loss: Option<Named>,
-    /// The updater, in small letters, such as `adam`.
-    pub updater: Option<Named>,
-    /// Factor of the sum of the absolute weights.
-    pub l1: f64,
-    /// Half of it is the factor of the sum of the squared weights.
-    pub l2: f64,
-    /// As `l1`, of the biases.
-    pub l1_bias: f64,
-    /// As `l2`, of the biases.
-    pub l2_bias: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// The chance that dropout keeps a value of the input; `None` without dropout.
-    pub keep: Option<f64>,
-    /// The class that reshapes the input.
-    pub preprocessor: Option<String>,
-}
-
-/// A name in small letters, and numbers that belong to it by the names in the file.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Named {
-    /// The class without package, `Activation` and `Loss`.
-    pub name: String,
-    /// Only those that are numbers, and not NaN.
-    pub numbers: BTreeMap<String, f64>,
-}
 
 impl Named {
     fn of(name: &str, prefix: &str, fields: &Fields) -> Self {
