@@ -4,7 +4,7 @@
 mod stack;
 
 use super::op::{Node, Op, Slot};
-use super::parts::{ModelParts, Stored};
+use super::parts::ModelParts;
 use super::recurrent::Recurrent;
 use crate::value::Value;
 use rnn_api::{Device, Result, StackSpec};
@@ -258,22 +258,15 @@ impl<'a> Links<'a> {
         (steps && all == readers).then_some(n)
     }
 
-    fn known(&self, slot: Option<Slot>) -> Option<&Value> {
-        self.parts.stored.iter().find_map(|(own, stored)| match stored {
-            Stored::Constant(value) if Some(*own) == slot => Some(value),
-            _ => None,
-        })
-    }
-
     fn integers(&self, node: &Node, n: usize) -> Option<&[i64]> {
-        match self.known(node.input(n)) {
+        match self.parts.constant(node.input(n)?) {
             Some(Value::Int(host)) => Some(&host.values),
             _ => None,
         }
     }
 
     fn scalar(&self, slot: Option<Slot>) -> Option<i64> {
-        match self.known(slot) {
+        match self.parts.constant(slot?) {
             Some(Value::Int(host)) if host.dims.is_empty() => host.values.first().copied(),
             _ => None,
         }

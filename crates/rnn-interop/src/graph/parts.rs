@@ -14,6 +14,16 @@ pub(crate) struct ModelParts {
     pub(crate) outputs: Vec<Port>,
 }
 
+impl ModelParts {
+    /// The value of a slot that never changes.
+    pub(crate) fn constant(&self, slot: Slot) -> Option<&Value> {
+        self.stored.iter().find_map(|(own, stored)| match stored {
+            Stored::Constant(value) if *own == slot => Some(value),
+            _ => None,
+        })
+    }
+}
+
 /// A value that a file holds.
 pub(crate) enum Stored {
     /// It never changes.

@@ -273,18 +273,6 @@ impl<'a> Writer<'a> {
         let tensor = rnn_api::Tensor::full(&Device::cpu(), &[], value);
         tensor.and_then(|tensor| self.constant(&tensor.into())).map_err(|error| error.to_string())
     }
-
-    /// The value of a slot that never changes.
-    fn known(&self, slot: Slot) -> Option<&'a Value> {
-        known(self.parts, slot)
-    }
-}
-
-fn known(parts: &ModelParts, slot: Slot) -> Option<&Value> {
-    parts.stored.iter().find_map(|(own, stored)| match stored {
-        Stored::Constant(value) if *own == slot => Some(value),
-        _ => None,
-    })
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ impl Writer<'_> {
             self.emit("MatMul", &[&moves, &x], &[name], vec![]);
         }
         if let Some(name) = outputs.get(1).filter(|name| !name.is_empty()) {
-            self.masked.extend(node.outputs.get(1).copied().flatten());
+            self.masked.extend(node.output(1));
             let axis = self.out.integers(&[1]);
             let lengths = self.put("ReduceSum", &[&ones, &axis], vec![int("keepdims", 0)]);
             let to = super::types::data_type(ValueType::Int) as i64;

@@ -2,7 +2,7 @@
 
 use super::super::super::proto::AttributeProto;
 use super::super::nodes::{float, graph, int, ints, text};
-use super::{Writer, known};
+use super::Writer;
 use crate::graph::{
     Binary, Branch, Compare, ModelParts, Node, Op, Reduce, ReduceKind, Slot, Unary, ValueType, Window,
 };
@@ -11,21 +11,19 @@ use rnn_api::UnaryOp;
 
 /// The smallest opset from 17 on that has these nodes.
 pub(super) fn opset(parts: &ModelParts, nodes: &[Node]) -> i64 {
-    let of = |node: &Node| {
-        let given = |n: usize| node.inputs.get(n).copied().flatten();
-        match &node.op {
-            Op::Unary(Unary::Gelu { .. }) => 20,
-            // ModelParts of which the last is shorter.
-            Op::Split { sizes: None, .. } if given(1).is_none() => 18,
-            Op::Reduce(Reduce { kind, .. })
-                if *kind != ReduceKind::Sum && given(1).is_some_and(|slot| known(parts, slot).is_none()) =>
-            {
-                18
-            }
-            Op::Pad { .. } if given(3).is_some() => 18,
-            Op::If(branches) => branches.iter().map(|branch| opset(parts, &branch.nodes)).max().unwrap_or(17),
-            _ => 17,
+    let of = |node: &Node| match &node.op {
+        Op::Unary(Unary::Gelu { .. }) => 20,
+        // ModelParts of which the last is shorter.
+        Op::Split { sizes: None, .. } if node.input(1).is_none() => 18,
+        Op::Reduce(Reduce { kind, .. })
+            if *kind != ReduceKind::Sum
+                && node.input(1).is_some_and(|slot| parts.constant(slot).is_none()) =>
+        {
+            18
         }
+        Op::Pad { .. } if node.input(3).is_some() => 18,
+        Op::If(branches) => branches.iter().map(|branch| opset(parts, &branch.nodes)).max().unwrap_or(17),
+        _ => 17,
     };
     nodes.iter().map(of).max().unwrap_or(17)
 }
@@ -101,7 +99,7 @@ impl Writer<'_> {
     }
 
     pub(super) fn input(&mut self, node: &Node, n: usize) -> Option<String> {
-        node.inputs.get(n).copied().flatten().map(|slot| self.name(slot))
+        node.input(n).map(|slot| self.name(slot))
     }
 
     pub(super) fn need(&mut self, node: &Node, n: usize) -> Result<String, String> {
@@ -109,8 +107,7 @@ impl Writer<'_> {
     }
 
     pub(super) fn kind(&self, node: &Node, n: usize) -> ValueType {
-        let slot = node.inputs.get(n).copied().flatten();
-        slot.and_then(|slot| self.types.get(&slot)).copied().unwrap_or_default().kind
+        node.input(n).and_then(|slot| self.types.get(&slot)).copied().unwrap_or_default().kind
     }
 
     pub(super) fn rank(&self, slot: Option<Slot>) -> Option<usize> {
@@ -222,8 +219,7 @@ impl Writer<'_> {
         };
         let x = self.need(node, 0)?;
         let mut attributes = vec![int("keepdims", reduce.keep.into())];
-        let given = node.inputs.get(1).copied().flatten();
-        let fixed = match given.map(|slot| self.known(slot)) {
+        let fixed = match node.input(1).map(|slot| self.parts.constant(slot)) {
             None => reduce.axes.clone().unwrap_or_default(),
             Some(Some(Value::Int(host))) => host.values.clone(),
             Some(_) => {

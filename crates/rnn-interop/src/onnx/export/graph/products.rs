@@ -90,7 +90,7 @@ impl Writer<'_> {
 
     /// The shape of scales: one, or one for each element of an axis.
     fn along(&mut self, node: &Node, axis: i64) -> Result<String, String> {
-        let scale = node.inputs.get(1).copied().flatten();
+        let scale = node.input(1);
         let stored = self.parts.stored.iter().find(|(slot, _)| Some(*slot) == scale);
         let dims = stored.map(|(_, stored)| match stored {
             Stored::Constant(value) => value.dims().to_vec(),

@@ -179,7 +179,7 @@ impl Writer<'_> {
     /// For a row that is masked as a whole, other programs return zeros as last states; this library returns its initial
     /// states. So the node's states get another name, and a choice between them and the initial ones follows the node.
     fn held(&mut self, node: &Node) -> Vec<Held> {
-        let lengths = node.inputs.get(1).copied().flatten();
+        let lengths = node.input(1);
         if !lengths.is_some_and(|slot| self.masked.contains(&slot)) {
             return Vec::new();
         }

@@ -77,25 +77,19 @@ fn add(parts: &ModelParts, nodes: &[Node], types: &mut HashMap<Slot, Type>) {
 
 /// The types of a node's outputs; the last is that of all further ones.
 fn results(parts: &ModelParts, node: &Node, types: &HashMap<Slot, Type>) -> Vec<Type> {
-    let at = |n: usize| {
-        let slot = node.inputs.get(n).copied().flatten();
-        slot.and_then(|slot| types.get(&slot).copied()).unwrap_or_default()
-    };
+    let at = |n: usize| node.input(n).and_then(|slot| types.get(&slot).copied()).unwrap_or_default();
     let (x, rank) = (at(0), at(0).rank);
     let of = |kind: ValueType, rank: Option<usize>| vec![Type { kind, rank }];
     let broadcast = || {
         let mut ranks = (0..node.inputs.len()).map(|n| at(n).rank);
         ranks.try_fold(0, |most, rank| Some(most.max(rank?)))
     };
-    let known = |n: usize| {
-        let slot = node.inputs.get(n).copied().flatten()?;
-        match super::known(parts, slot) {
-            Some(Value::Int(host)) => Some(&host.values[..]),
-            _ => None,
-        }
+    let known = |n: usize| match parts.constant(node.input(n)?) {
+        Some(Value::Int(host)) => Some(&host.values[..]),
+        _ => None,
     };
     // An input where there is one, else the attribute.
-    let axes = |own: &Option<Vec<i64>>| match node.inputs.get(1).copied().flatten() {
+    let axes = |own: &Option<Vec<i64>>| match node.input(1) {
         Some(_) => known(1).map(<[i64]>::len),
         None => own.as_ref().map(Vec::len),
     };
@@ -128,8 +122,8 @@ fn results(parts: &ModelParts, node: &Node, types: &HashMap<Slot, Type>) -> Vec<
                 (Some(0), true) => rank,
                 (Some(0), false) => Some(0),
                 (Some(count), _) => rank.map(|rank| rank.saturating_sub(count)),
-                (None, true) if node.inputs.get(1).copied().flatten().is_none() => rank,
-                (None, false) if node.inputs.get(1).copied().flatten().is_none() => Some(0),
+                (None, true) if node.input(1).is_none() => rank,
+                (None, false) if node.input(1).is_none() => Some(0),
                 (None, _) => None,
             };
             of(x.kind, rank)
