@@ -15,7 +15,6 @@ use super::proto::{
 use crate::Model;
 use crate::error::{Error, Result};
 use crate::value::{Host, Value};
-use nodes::data;
 use prost::Message;
 use rnn_api::{Device, Tensor};
 use std::collections::HashSet;

@@ -6,17 +6,18 @@ mod products;
 mod recurrent;
 mod shapes;
 mod types;
+mod writer;
 
-use super::super::proto::{AttributeProto, GraphProto, NodeProto, ValueInfo};
-use super::{Exporter, data, encoded, write};
+use super::super::proto::{GraphProto, ValueInfo};
+use super::{encoded, write};
 use crate::Model;
 use crate::error::{Error, Result};
-use crate::graph::{ModelParts, Node, Port, Recurrent, Slot, Stored};
-use crate::value::Value;
+use crate::graph::{ModelParts, Node, Port, Slot, Stored};
 use rnn_api::Device;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use types::Type;
+use writer::Writer;
 
 /// Writes an imported model, whichever system it came from, with the values that its parameters have now: a model that was
 /// trained on is written as it is after that. The opset is 17, or the smallest that has the model's nodes. Sizes that an
@@ -34,7 +35,7 @@ pub fn export_graph(model: &Model, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let refused = |problems: Vec<String>| Error::File { path: path.to_path_buf(), problems };
     let parts = model.parts();
-    let mut writer = Writer::new(parts);
+    let mut writer = Writer::new(parts, ops::opset(parts, &parts.nodes));
     let graph = writer.graph();
     let outputs = std::mem::take(&mut writer.outputs);
     if !writer.problems.is_empty() {
@@ -84,47 +85,7 @@ fn read_slots(parts: &ModelParts) -> HashSet<Slot> {
     read
 }
 
-/// The file so far.
-struct Writer<'a> {
-    parts: &'a ModelParts,
-    out: Exporter,
-    opset: i64,
-    /// The names of values.
-    names: HashMap<Slot, String>,
-    types: HashMap<Slot, Type>,
-    /// The names of nodes.
-    titles: HashSet<String>,
-    /// Those of recurrent nodes that are written.
-    layers: HashSet<String>,
-    /// The name of the node that is written.
-    title: String,
-    /// The weights of layers that are written: nodes may share a layer.
-    cells: HashMap<*const Recurrent, Vec<Vec<String>>>,
-    /// The names of the model's outputs.
-    outputs: Vec<String>,
-    /// Lengths that are counted from masks.
-    masked: HashSet<Slot>,
-    problems: Vec<String>,
-}
-
-impl<'a> Writer<'a> {
-    fn new(parts: &'a ModelParts) -> Self {
-        Writer {
-            parts,
-            out: Exporter::default(),
-            opset: ops::opset(parts, &parts.nodes),
-            names: HashMap::new(),
-            types: HashMap::new(),
-            titles: HashSet::new(),
-            layers: HashSet::new(),
-            title: String::new(),
-            cells: HashMap::new(),
-            outputs: Vec::new(),
-            masked: HashSet::new(),
-            problems: Vec::new(),
-        }
-    }
-
+impl Writer<'_> {
     fn graph(&mut self) -> GraphProto {
         let parts = self.parts;
         self.types = types::of(parts);
@@ -210,68 +171,6 @@ impl<'a> Writer<'a> {
         let output = output.collect();
         let node = std::mem::replace(&mut self.out.nodes, outer);
         GraphProto { node, name: self.out.fresh("branch"), output, ..Default::default() }
-    }
-
-    /// The name of a value; a new one where it has none yet.
-    fn name(&mut self, slot: Slot) -> String {
-        if let Some(name) = self.names.get(&slot) {
-            return name.clone();
-        }
-        let name = self.out.fresh("value");
-        self.names.insert(slot, name.clone());
-        name
-    }
-
-    fn emit(&mut self, op: &str, input: &[&str], output: &[&str], attributes: Vec<AttributeProto>) {
-        let mut title = self.title.clone();
-        if title.is_empty() || !self.titles.insert(title.clone()) {
-            title = self.out.fresh(&format!("{title}_{op}"));
-            self.titles.insert(title.clone());
-        }
-        self.node_of(title, op, input, output, attributes);
-    }
-
-    /// Inputs and outputs that are left out at the end are not written.
-    fn node_of(
-        &mut self,
-        title: String,
-        op: &str,
-        input: &[&str],
-        output: &[&str],
-        attributes: Vec<AttributeProto>,
-    ) {
-        let names = |names: &[&str]| {
-            let count = names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
-            names[..count].iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        self.out.named_node(title, op, names(input), names(output), attributes);
-    }
-
-    /// A node between others.
-    fn put(&mut self, op: &str, input: &[&str], attributes: Vec<AttributeProto>) -> String {
-        let name = self.out.fresh(&op.to_lowercase());
-        self.emit(op, input, &[&name], attributes);
-        name
-    }
-
-    fn constant(&mut self, value: &Value) -> rnn_api::Result<String> {
-        let tensor = data(value)?;
-        let name = self.out.fresh("constant");
-        self.titles.insert(name.clone());
-        let node = NodeProto {
-            name: name.clone(),
-            op_type: "Constant".into(),
-            output: vec![name.clone()],
-            attribute: vec![super::nodes::tensor("value", tensor)],
-            ..Default::default()
-        };
-        self.out.nodes.push(node);
-        Ok(name)
-    }
-
-    fn number(&mut self, value: f32) -> Result<String, String> {
-        let tensor = rnn_api::Tensor::full(&Device::cpu(), &[], value);
-        tensor.and_then(|tensor| self.constant(&tensor.into())).map_err(|error| error.to_string())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Masks in ops that every reader of ONNX has. The steps of each row move by a product with a matrix of zeros and ones, which
 //! is exact for finite values.
 
+use super::super::super::proto::AttributeProto;
 use super::super::nodes::{int, ints};
-use super::Writer;
+use super::writer::Writer;
 use crate::graph::{Mask, Node, ValueType};
 
 /// What follows from a mask `[B, T]`.
@@ -37,7 +38,7 @@ impl Writer<'_> {
     }
 
     /// The maximum along one axis.
-    fn largest(&mut self, x: &str, attributes: Vec<super::AttributeProto>) -> String {
+    fn largest(&mut self, x: &str, attributes: Vec<AttributeProto>) -> String {
         if self.opset < 18 {
             return self.put("ReduceMax", &[x], attributes);
         }

@@ -2,9 +2,9 @@
 
 use super::super::super::proto::AttributeProto;
 use super::super::nodes::{float, graph, int, ints, text};
-use super::Writer;
+use super::writer::{Outcome, Writer};
 use crate::graph::{
-    Binary, Branch, Compare, ModelParts, Node, Op, Reduce, ReduceKind, Slot, Unary, ValueType, Window,
+    Binary, Branch, Compare, ModelParts, Node, Op, Reduce, ReduceKind, Unary, ValueType, Window,
 };
 use crate::value::Value;
 use rnn_api::UnaryOp;
@@ -13,7 +13,7 @@ use rnn_api::UnaryOp;
 pub(super) fn opset(parts: &ModelParts, nodes: &[Node]) -> i64 {
     let of = |node: &Node| match &node.op {
         Op::Unary(Unary::Gelu { .. }) => 20,
-        // ModelParts of which the last is shorter.
+        // Parts of which the last is shorter.
         Op::Split { sizes: None, .. } if node.input(1).is_none() => 18,
         Op::Reduce(Reduce { kind, .. })
             if *kind != ReduceKind::Sum
@@ -27,8 +27,6 @@ pub(super) fn opset(parts: &ModelParts, nodes: &[Node]) -> i64 {
     };
     nodes.iter().map(of).max().unwrap_or(17)
 }
-
-pub(super) type Outcome = Result<(), String>;
 
 impl Writer<'_> {
     pub(super) fn node(&mut self, node: &Node) -> Outcome {
@@ -67,67 +65,6 @@ impl Writer<'_> {
             }
             _ => self.shape(node),
         }
-    }
-
-    pub(super) fn inputs(&mut self, node: &Node) -> Vec<String> {
-        node.inputs.iter().map(|slot| slot.map_or_else(String::new, |slot| self.name(slot))).collect()
-    }
-
-    pub(super) fn outputs(&mut self, node: &Node) -> Vec<String> {
-        node.outputs.iter().map(|slot| slot.map_or_else(String::new, |slot| self.name(slot))).collect()
-    }
-
-    /// One node with the same inputs and outputs.
-    pub(super) fn same(&mut self, node: &Node, op: &str, attributes: Vec<AttributeProto>) -> Outcome {
-        let inputs = self.inputs(node);
-        self.last(node, op, &inputs, attributes)
-    }
-
-    /// The node that computes the outputs.
-    pub(super) fn last(
-        &mut self,
-        node: &Node,
-        op: &str,
-        inputs: &[impl AsRef<str>],
-        attributes: Vec<AttributeProto>,
-    ) -> Outcome {
-        let outputs = self.outputs(node);
-        let inputs: Vec<&str> = inputs.iter().map(AsRef::as_ref).collect();
-        let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
-        self.emit(op, &inputs, &outputs, attributes);
-        Ok(())
-    }
-
-    pub(super) fn input(&mut self, node: &Node, n: usize) -> Option<String> {
-        node.input(n).map(|slot| self.name(slot))
-    }
-
-    pub(super) fn need(&mut self, node: &Node, n: usize) -> Result<String, String> {
-        self.input(node, n).ok_or_else(|| format!("input {n} is missing"))
-    }
-
-    pub(super) fn kind(&self, node: &Node, n: usize) -> ValueType {
-        node.input(n).and_then(|slot| self.types.get(&slot)).copied().unwrap_or_default().kind
-    }
-
-    pub(super) fn rank(&self, slot: Option<Slot>) -> Option<usize> {
-        self.types.get(&slot?)?.rank
-    }
-
-    /// An input as another type.
-    pub(super) fn cast_input(&mut self, node: &Node, n: usize, to: ValueType) -> Result<String, String> {
-        let name = self.need(node, n)?;
-        Ok(if self.kind(node, n) == to { name } else { self.cast(&name, to) })
-    }
-
-    pub(super) fn cast(&mut self, name: &str, to: ValueType) -> String {
-        self.put("Cast", &[name], vec![int("to", super::types::data_type(to) as i64)])
-    }
-
-    /// The input where there is one, else the attribute as one.
-    pub(super) fn or_integers(&mut self, node: &Node, n: usize, own: Option<&Vec<i64>>) -> String {
-        let given = self.input(node, n);
-        given.or_else(|| own.map(|own| self.out.integers(own))).unwrap_or_default()
     }
 
     fn binary(&mut self, node: &Node, op: Binary) -> Outcome {

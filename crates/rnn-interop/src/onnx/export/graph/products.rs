@@ -1,8 +1,7 @@
 //! Products of matrices, and what other systems quantise.
 
 use super::super::nodes::{float, int, ints};
-use super::Writer;
-use super::ops::Outcome;
+use super::writer::{Outcome, Writer};
 use crate::graph::{Gemm, Node, Op, Stored, ValueType};
 use crate::value::Value;
 

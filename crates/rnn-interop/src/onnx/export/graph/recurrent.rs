@@ -1,10 +1,10 @@
 //! Recurrent nodes of a graph. Time is the first axis in the file: other programs have no other layout.
 
-use super::super::super::proto::DataType;
+use super::super::super::proto::{AttributeProto, DataType};
 use super::super::super::recurrent::OfInputs;
 use super::super::nodes::{int, ints};
 use super::super::stack::{Operator, attributes, missing_in_onnx};
-use super::Writer;
+use super::writer::Writer;
 use crate::graph::{Layer, Make, Node, Op, Recurrent, Slot};
 use rnn_api::{Direction, StackSpec, Tensor};
 use std::any::Any;
@@ -227,7 +227,7 @@ impl Writer<'_> {
         node: &Node,
         op: &str,
         inputs: &[String],
-        attributes: Vec<super::AttributeProto>,
+        attributes: Vec<AttributeProto>,
         batch_first: bool,
     ) {
         let wanted = self.outputs(node);

@@ -1,9 +1,7 @@
 //! Nodes that read or change shapes, or move elements.
 
-use super::super::data;
-use super::super::nodes::{int, ints, tensor, text};
-use super::Writer;
-use super::ops::Outcome;
+use super::super::nodes::{data, int, ints, tensor, text};
+use super::writer::{Outcome, Writer};
 use crate::graph::{Node, Op};
 
 impl Writer<'_> {
