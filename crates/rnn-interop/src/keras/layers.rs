@@ -2,6 +2,7 @@
 
 use super::config::{Layer, Recurrent, Settings};
 use super::convert::{CellArrays, cell, dense, embedding};
+use super::model_file::read;
 use super::weights::Weight;
 use crate::error::Error;
 use rnn_api::{Array, Device, Tensor};
@@ -27,7 +28,7 @@ pub fn state_dicts(path: impl AsRef<Path>, device: &Device) -> crate::Result<Sta
     let path = path.as_ref();
     let bytes = crate::file::read(path)?;
     let refused = |problems: Vec<String>| Error::File { path: path.to_path_buf(), problems };
-    let (model, weights) = super::read(&bytes).map_err(|why| refused(vec![why]))?;
+    let (model, weights) = read(&bytes).map_err(|why| refused(vec![why]))?;
     let (mut dicts, mut problems) = (StateDicts::new(), Vec::new());
     for layer in &model.layers {
         if let Settings::Unsupported(why) = &layer.settings {

@@ -2,6 +2,7 @@
 
 use super::config;
 use super::hdf5::File;
+use super::model_file::read;
 use super::{lower, weights};
 use crate::Model;
 use crate::error::Error;
@@ -28,7 +29,7 @@ pub fn load(path: impl AsRef<Path>, device: &Device) -> crate::Result<Model> {
     let path = path.as_ref();
     let bytes = crate::file::read(path)?;
     let refused = |problems: Vec<String>| Error::File { path: path.to_path_buf(), problems };
-    let (model, weights) = super::read(&bytes).map_err(|why| refused(vec![why]))?;
+    let (model, weights) = read(&bytes).map_err(|why| refused(vec![why]))?;
     let parts = lower::parts(&model, &weights, device).map_err(refused)?;
     Model::new(parts, device)
 }
