@@ -9,7 +9,7 @@ mod types;
 mod writer;
 
 use super::super::proto::{GraphProto, ValueInfo};
-use super::{encoded, write};
+use super::file::{encoded, write};
 use crate::Model;
 use crate::error::{Error, Result};
 use crate::graph::{ModelParts, Node, Port, Slot, Stored};

@@ -1,7 +1,7 @@
 //! Single nodes and what they are made of.
 
 use super::super::proto::{AttributeProto, DataType, GraphProto, NodeProto, TensorProto};
-use super::{Edge, Exporter};
+use super::exporter::{Edge, Exporter};
 use crate::error::Result;
 use crate::value::Value;
 use rnn_api::Tensor;

@@ -1,7 +1,7 @@
 //! Recurrent stacks: one node for each layer.
 
+use super::exporter::{Edge, Exporter, RecurrentEdges};
 use super::nodes::{float, floats, int, ints, text, texts};
-use super::{Edge, Exporter, RecurrentEdges};
 use crate::error::{Error, Result};
 use rnn_api::nn::{Gru, Lstm, Module, Rnn};
 use rnn_api::{Activation, CellKind, CellSpec, Direction, Merge, Regularization, StackSpec, Tensor};

@@ -1,7 +1,7 @@
 //! The file that a graph is written to, and how its nodes are put there.
 
 use super::super::super::proto::{AttributeProto, NodeProto};
-use super::super::Exporter;
+use super::super::exporter::Exporter;
 use super::super::nodes::{data, int, tensor};
 use super::types::{Type, data_type};
 use crate::graph::{ModelParts, Node, Recurrent, Slot, ValueType};
