@@ -3,7 +3,7 @@
 use crate::data::{DataError, Place, Problem};
 use rnn_runtime::{Shape, debug_as_text};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -186,6 +186,11 @@ impl Error {
         got: impl ToString,
     ) -> Self {
         Error::Runtime(rnn_runtime::Error::Value { op, arg, expected: expected.into(), got: got.to_string() })
+    }
+
+    /// An [`Error::Io`].
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Error::Io { path: path.to_path_buf(), source }
     }
 
     /// An [`Error::Config`].
