@@ -7,6 +7,7 @@ mod checksum;
 mod element;
 mod fit;
 mod foreign;
+mod host_tensor;
 mod model;
 mod safetensors;
 mod slots;
@@ -15,9 +16,10 @@ mod torch;
 
 pub use self::archive::Archive;
 pub(crate) use self::atomic::{expect_regular, not_regular, sync_folder, write_atomically};
+pub use self::host_tensor::HostTensor;
+pub(crate) use self::host_tensor::not_finite;
 pub use self::model::{ModelFile, ModelWriter, load_model, save_model};
-pub(crate) use self::safetensors::not_finite;
-pub use self::safetensors::{HostTensor, TensorFile, write};
+pub use self::safetensors::{TensorFile, write};
 
 use crate::error::{Error, Result};
 use crate::nn::{Module, mismatches, prefix_problem};
