@@ -1,7 +1,7 @@
 //! Finds the tensors of a file that a model's parameters take their values from.
 
-use super::LoadOptions;
 use super::host_tensor::HostTensor;
+use super::options::LoadOptions;
 use super::safetensors::TensorFile;
 use crate::error::{Error, Result};
 use crate::param::Param;
