@@ -1,8 +1,9 @@
 //! The typed errors of this crate.
 
+use crate::data::{DataError, Place, Problem};
 use rnn_runtime::{Shape, debug_as_text};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -91,7 +92,7 @@ pub enum Error {
     },
     /// Data that cannot be used, with the position and the problem.
     #[error(transparent)]
-    Data(Box<crate::data::DataError>),
+    Data(Box<DataError>),
     /// The folder of a run is locked. Nothing in it was changed.
     #[error("{}: in use by another process, or by another run of this one", path.display())]
     InUse {
@@ -185,6 +186,45 @@ impl Error {
         got: impl ToString,
     ) -> Self {
         Error::Runtime(rnn_runtime::Error::Value { op, arg, expected: expected.into(), got: got.to_string() })
+    }
+
+    /// An [`Error::Io`].
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Error::Io { path: path.to_path_buf(), source }
+    }
+
+    /// An [`Error::Config`].
+    pub(crate) fn config(
+        config: &'static str,
+        field: &'static str,
+        expected: impl Into<String>,
+        got: impl ToString,
+    ) -> Self {
+        Error::Config { config, field, expected: expected.into(), got: got.to_string() }
+    }
+
+    /// Adds the caller's knowledge of the place to an [`Error::Data`]; other errors are returned unchanged.
+    pub(crate) fn located(self, fill: impl FnOnce(Place) -> Place) -> Self {
+        match self {
+            Error::Data(mut error) => {
+                error.place = fill(std::mem::take(&mut error.place));
+                Error::Data(error)
+            }
+            other => other,
+        }
+    }
+}
+
+impl From<DataError> for Error {
+    fn from(error: DataError) -> Self {
+        Error::Data(Box::new(error))
+    }
+}
+
+impl Problem {
+    /// An [`Error::Data`].
+    pub(crate) fn at(self, place: Place) -> Error {
+        DataError { place, problem: self }.into()
     }
 }
 

@@ -1,6 +1,5 @@
 //! Errors in data, and their place.
 
-use crate::error::Error;
 use rnn_runtime::debug_as_text;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -211,17 +210,7 @@ impl fmt::Debug for DataError {
     }
 }
 
-impl From<DataError> for Error {
-    fn from(error: DataError) -> Self {
-        Error::Data(Box::new(error))
-    }
-}
-
 impl Problem {
-    pub(crate) fn at(self, place: Place) -> Error {
-        DataError { place, problem: self }.into()
-    }
-
     /// A [`Problem::Format`]; long texts are truncated.
     pub(crate) fn format(expected: impl Into<String>, got: impl AsRef<str>) -> Self {
         let got = got.as_ref();
@@ -265,29 +254,6 @@ impl Place {
 
     pub(crate) fn feature(self, feature: usize) -> Self {
         Place { feature: Some(feature), ..self }
-    }
-}
-
-impl Error {
-    /// Adds the caller's knowledge of the place to an [`Error::Data`]; other errors are returned unchanged.
-    pub(crate) fn located(self, fill: impl FnOnce(Place) -> Place) -> Self {
-        match self {
-            Error::Data(mut error) => {
-                error.place = fill(std::mem::take(&mut error.place));
-                Error::Data(error)
-            }
-            other => other,
-        }
-    }
-
-    /// An [`Error::Config`].
-    pub(crate) fn config(
-        config: &'static str,
-        field: &'static str,
-        expected: impl Into<String>,
-        got: impl ToString,
-    ) -> Self {
-        Error::Config { config, field, expected: expected.into(), got: got.to_string() }
     }
 }
 

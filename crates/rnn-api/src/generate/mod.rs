@@ -19,6 +19,6 @@ mod sampling;
 mod symbols;
 
 pub use beam::{BeamSearch, Hypothesis};
-pub use generation::{Generated, Generation};
+pub use generation::Generation;
 pub use sampling::Sampling;
-pub use symbols::{Drawn, End, Symbols};
+pub use symbols::{Drawn, End, Generated, Symbols};

@@ -1,7 +1,7 @@
-//! [`Symbols`]: generation symbol by symbol.
+//! [`Symbols`]: generation symbol by symbol, and [`Generated`]: all symbols of a row.
 
-use super::Generation;
 use super::feed::{Feed, check_symbols, rows_of};
+use super::generation::Generation;
 use super::logits;
 use crate::error::Result;
 use crate::tensor::Tensor;
@@ -54,7 +54,7 @@ struct Row {
 }
 
 impl<'a, S, F: FnMut(&Tensor, &S) -> Result<(Tensor, S)>> Symbols<'a, S, F> {
-    pub(super) fn new<P: AsRef<[u32]>>(
+    fn new<P: AsRef<[u32]>>(
         generation: &'a Generation,
         device: &Device,
         prompts: &[P],
@@ -116,5 +116,73 @@ impl<S, F: FnMut(&Tensor, &S) -> Result<(Tensor, S)>> Iterator for Symbols<'_, S
             }
         }
         self.ready.pop_front().map(Ok)
+    }
+}
+
+/// The continuation of a prompt.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Generated {
+    /// The symbols, without the prompt and the stop symbol.
+    pub symbols: Vec<u32>,
+    /// The stop symbol that ended it; none if the maximum length did.
+    pub stop: Option<u32>,
+    /// The log-probability of `symbols` and `stop` by the network, whatever the settings of the draws.
+    pub log_prob: f64,
+}
+
+impl Generated {
+    fn push(&mut self, drawn: Drawn) {
+        self.log_prob += drawn.log_prob;
+        match drawn.end {
+            Some(End::Stop) => self.stop = Some(drawn.symbol),
+            _ => self.symbols.push(drawn.symbol),
+        }
+    }
+}
+
+impl Generation {
+    /// Continues all prompts. `state` is the state of a batch of as many rows, before the prompts; `step` maps symbols
+    /// `[T, B]` to logits `[T, B, V]` and the state after them.
+    ///
+    /// Prompts may have different lengths. The network reads as much as all have at once; then the shortest goes on with what
+    /// it draws, while the others read on. So no row sees padding. A row that has ended stays in the batch, and what it sees
+    /// from then on is not used.
+    ///
+    /// # Errors
+    /// No prompt, or one without symbols; a setting of the sampling out of range; a stop or banned symbol that the network does
+    /// not have; logits of another shape, with a NaN or plus infinity, or without a possible symbol; any error of `step`.
+    pub fn generate<S, P: AsRef<[u32]>>(
+        &self,
+        device: &Device,
+        prompts: &[P],
+        state: S,
+        step: impl FnMut(&Tensor, &S) -> Result<(Tensor, S)>,
+    ) -> Result<Vec<Generated>> {
+        let symbols = self.symbols(device, prompts, state, step)?;
+        let mut rows = vec![Generated::default(); prompts.len()];
+        for drawn in symbols {
+            let drawn = drawn?;
+            rows[drawn.row].push(drawn);
+        }
+        Ok(rows)
+    }
+
+    /// As [`generate`](Self::generate), symbol by symbol. The network runs when the iterator is asked for a symbol.
+    ///
+    /// # Errors
+    /// No prompt, or one without symbols; a setting of the sampling out of range. All others come from the iterator.
+    pub fn symbols<S, F, P>(
+        &self,
+        device: &Device,
+        prompts: &[P],
+        state: S,
+        step: F,
+    ) -> Result<Symbols<'_, S, F>>
+    where
+        F: FnMut(&Tensor, &S) -> Result<(Tensor, S)>,
+        P: AsRef<[u32]>,
+    {
+        Symbols::new(self, device, prompts, (state, step))
     }
 }

@@ -1,6 +1,7 @@
 //! The checksum of a file's content.
 
-use super::safetensors::{HostTensor, bytes};
+use super::host_tensor::HostTensor;
+use super::safetensors::bytes;
 use std::collections::{BTreeMap, HashMap};
 
 /// The name of the checksum in the metadata of a file.

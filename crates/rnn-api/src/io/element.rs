@@ -1,6 +1,6 @@
 //! Element types of tensors in files, and how their bytes become values.
 
-use super::safetensors::HostTensor;
+use super::host_tensor::HostTensor;
 
 /// The type of the elements of a tensor in a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

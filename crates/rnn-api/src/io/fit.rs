@@ -1,7 +1,8 @@
 //! Finds the tensors of a file that a model's parameters take their values from.
 
-use super::LoadOptions;
-use super::safetensors::{HostTensor, TensorFile};
+use super::host_tensor::HostTensor;
+use super::options::LoadOptions;
+use super::safetensors::TensorFile;
 use crate::error::{Error, Result};
 use crate::param::Param;
 use std::collections::BTreeMap;

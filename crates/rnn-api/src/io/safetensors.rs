@@ -3,6 +3,7 @@
 use super::atomic::{read_regular, write_atomically};
 use super::element::Element;
 use super::foreign::describe;
+use super::host_tensor::{HostTensor, not_finite};
 use super::torch;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -11,17 +12,6 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-
-/// One tensor of a file, in host memory.
-#[derive(Clone, Debug)]
-pub struct HostTensor {
-    /// Axis lengths.
-    pub dims: Vec<usize>,
-    /// The values in f32, widened from f16 or bf16 or rounded from f64; or the name of a type that has no fractions.
-    pub values: Result<Vec<f32>, String>,
-    /// The values of a tensor of integers or booleans, such as lengths or labels.
-    pub integers: Option<Vec<i64>>,
-}
 
 /// The content of a safetensors file, or of a file of `torch.save`.
 #[derive(Clone, Debug, Default)]
@@ -134,13 +124,6 @@ impl TensorFile {
     }
 }
 
-/// Names the first value of a tensor that is infinite or NaN, if there is one.
-pub(crate) fn not_finite(name: &str, values: &[f32]) -> Option<String> {
-    let first = values.iter().position(|value| !value.is_finite())?;
-    let count = values[first..].iter().filter(|value| !value.is_finite()).count();
-    Some(format!("`{name}` must be finite, got {} at element {first} ({count} in all)", values[first]))
-}
-
 impl From<TensorView<'_>> for HostTensor {
     fn from(view: TensorView<'_>) -> Self {
         let dims = view.shape().to_vec();
@@ -159,13 +142,6 @@ impl From<TensorView<'_>> for HostTensor {
         };
         // The safetensors crate has checked that the number of bytes fits type and shape.
         element.tensor(dims, view.data())
-    }
-}
-
-impl HostTensor {
-    /// Names the first value that is infinite or NaN, if there is one.
-    pub(super) fn not_finite(&self, name: &str) -> Option<String> {
-        not_finite(name, self.values.as_ref().ok()?)
     }
 }
 

@@ -1,10 +1,10 @@
-//! [`PipelineBuilder`]: the stages of a pipeline, checked one by one.
+//! [`PipelineBuilder`]: the stages of a pipeline, checked one by one. Layers without a state append themselves; the methods for
+//! them are in `nn/sequential.rs` and `nn/linear.rs`.
 
 use super::pipeline::Pipeline;
 use super::stage::{Kind, Stage};
 use crate::error::{Error, Result};
-use crate::nn::{Layer, Linear, RecurrentCell, RecurrentLayer, RecurrentState, sealed::Sealed};
-use crate::param::Param;
+use crate::nn::{RecurrentCell, RecurrentLayer, RecurrentState, sealed::Sealed};
 use rnn_kernels::cell::{Activation, CellKind};
 use rnn_runtime::host_memory;
 use rnn_runtime::live::LiveDense;
@@ -23,14 +23,20 @@ pub struct PipelineBuilder {
     cells: Vec<CellKind>,
 }
 
-impl PipelineBuilder {
-    pub(super) fn new(inputs: usize) -> Result<Self> {
-        if inputs == 0 {
-            return Err(Error::value(OP, "input_size", "at least 1", inputs));
+impl Pipeline {
+    /// Starts a pipeline of samples with `input_size` values each.
+    ///
+    /// # Errors
+    /// A size of zero.
+    pub fn builder(input_size: usize) -> Result<PipelineBuilder> {
+        if input_size == 0 {
+            return Err(Error::value(OP, "input_size", "at least 1", input_size));
         }
-        Ok(PipelineBuilder { inputs, stages: Vec::new(), initial: Vec::new(), cells: Vec::new() })
+        Ok(PipelineBuilder { inputs: input_size, stages: Vec::new(), initial: Vec::new(), cells: Vec::new() })
     }
+}
 
+impl PipelineBuilder {
     /// Values of a sample after the stages so far.
     pub fn width(&self) -> usize {
         self.stages.last().map_or(self.inputs, |stage| stage.width)
@@ -66,27 +72,10 @@ impl PipelineBuilder {
         Ok(self.with(Kind::Recurrent(stack), layer.spec().hidden_size))
     }
 
-    /// A layer without a state: [`Linear`], [`UnaryOp`], [`Dropout`](crate::nn::Dropout) (which does nothing here), or a
-    /// [`Sequential`](crate::nn::Sequential) of these.
-    ///
-    /// # Errors
-    /// Any other layer ([`Error::Unsupported`] with its type); another input size.
-    pub fn layer(self, layer: &dyn Layer) -> Result<Self> {
-        layer.add_to(self)
-    }
-
-    /// A fully connected layer.
-    ///
-    /// # Errors
-    /// Another input size, no memory, or a failing device.
-    pub fn linear(self, linear: &Linear) -> Result<Self> {
-        let params: Vec<&Param> = [&linear.weight].into_iter().chain(&linear.bias).collect();
-        let values = Param::snapshot_all(&params);
-        let of = |n: usize| values.get(n).map_or_else(|| Ok(Vec::new()), |(tensor, _)| tensor.to_vec());
-        let (weight, bias) = (of(0)?, of(1)?);
-        let inputs = values.first().and_then(|(weight, _)| weight.dims().last().copied()).unwrap_or(1);
+    /// `y = x W^T + b` with W `[O, inputs]` and b `[O]`, or without b.
+    pub(crate) fn dense(self, inputs: usize, weight: &[f32], bias: &[f32]) -> Result<Self> {
         self.expect_width("linear", inputs)?;
-        let dense = LiveDense::new(&weight, &bias, inputs)?;
+        let dense = LiveDense::new(weight, bias, inputs)?;
         let width = dense.outputs();
         Ok(self.with(Kind::Linear(dense), width))
     }

@@ -1,7 +1,6 @@
 //! [`Pipeline`]: a small network as one object that runs in real time.
 
-use super::LiveError;
-use super::builder::PipelineBuilder;
+use super::error::LiveError;
 use super::stage::{Kind, Stage, copy};
 use rnn_kernels::cell::CellKind;
 use rnn_runtime::live::FlushSubnormals;
@@ -69,14 +68,6 @@ impl PipelineState {
 }
 
 impl Pipeline {
-    /// Starts a pipeline of samples with `input_size` values each.
-    ///
-    /// # Errors
-    /// A size of zero.
-    pub fn builder(input_size: usize) -> crate::Result<PipelineBuilder> {
-        PipelineBuilder::new(input_size)
-    }
-
     /// `initial` has the initial state of all recurrent stages, `cells` their cells.
     pub(super) fn new(
         stages: Vec<Stage>,

@@ -1,6 +1,6 @@
 //! A recurrent layer in real time, for the streams of [`crate::nn`].
 
-use super::LiveError;
+use super::error::LiveError;
 use super::stage::all_finite;
 use crate::error::Result;
 use crate::nn::{Recurrent, RecurrentState};

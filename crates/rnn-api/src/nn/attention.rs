@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::nn::linear::{Linear, LinearConfig};
-use crate::nn::model::part_seed;
+use crate::nn::part_seed::part_seed;
 use crate::nn::sequences::Lengths;
 use crate::tensor::Tensor;
 use rnn_runtime::Device;

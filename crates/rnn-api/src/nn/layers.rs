@@ -1,7 +1,6 @@
 //! [`RecurrentLayer`]: the one implementation of every cell's layer.
 
 use crate::error::Result;
-use crate::nn::config::cells::{AnyRnn, AnyRnnConfig};
 use crate::nn::config::{CellOptions, RecurrentCell, RecurrentConfig, StackConfig};
 use crate::nn::output::{RecurrentOutput, Trace};
 use crate::nn::recurrent::Recurrent;
@@ -18,7 +17,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// A stack of recurrent layers, in one direction or both. The aliases [`Lstm`](super::Lstm),
-/// [`Gru`](super::Gru), [`Mgu`](super::Mgu), [`Rnn`](super::Rnn) and [`AnyRnn`] are its forms.
+/// [`Gru`](super::Gru), [`Mgu`](super::Mgu), [`Rnn`](super::Rnn) and [`AnyRnn`](super::AnyRnn) are its forms.
 ///
 /// Clones share their parameters.
 pub struct RecurrentLayer<C>(Arc<Recurrent>, PhantomData<C>);
@@ -34,18 +33,8 @@ impl<C: CellOptions> RecurrentConfig<C> {
     }
 }
 
-impl AnyRnnConfig {
-    /// Draws the parameters, with the values that the cell's own layer would have.
-    ///
-    /// # Errors
-    /// As [`RecurrentConfig::init`].
-    pub fn init(&self, device: &Device, seed: u64) -> Result<AnyRnn> {
-        RecurrentLayer::new(&self.parts(), device, seed)
-    }
-}
-
 impl<C: RecurrentCell> RecurrentLayer<C> {
-    fn new(parts: &StackConfig, device: &Device, seed: u64) -> Result<Self> {
+    pub(super) fn new(parts: &StackConfig, device: &Device, seed: u64) -> Result<Self> {
         Ok(RecurrentLayer(Arc::new(Recurrent::new(parts, device, seed)?), PhantomData))
     }
 

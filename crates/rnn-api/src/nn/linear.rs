@@ -129,3 +129,18 @@ impl Layer for Linear {
         pipeline.linear(self)
     }
 }
+
+impl PipelineBuilder {
+    /// A fully connected layer.
+    ///
+    /// # Errors
+    /// Another input size, no memory, or a failing device.
+    pub fn linear(self, linear: &Linear) -> Result<Self> {
+        let params: Vec<&Param> = [&linear.weight].into_iter().chain(&linear.bias).collect();
+        let values = Param::snapshot_all(&params);
+        let of = |n: usize| values.get(n).map_or_else(|| Ok(Vec::new()), |(tensor, _)| tensor.to_vec());
+        let (weight, bias) = (of(0)?, of(1)?);
+        let inputs = values.first().and_then(|(weight, _)| weight.dims().last().copied()).unwrap_or(1);
+        self.dense(inputs, &weight, &bias)
+    }
+}

@@ -3,11 +3,12 @@
 use crate::error::Result;
 use crate::nn::config::cells::{AnyRnn, AnyRnnConfig};
 use crate::nn::config::{CellOptions, RecurrentConfig};
+use crate::nn::part_seed::part_seed;
 use crate::nn::{
     Attention, AttentionConfig, Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm,
     LayerNormConfig, Linear, LinearConfig, Module, RecurrentLayer, Visitor,
 };
-use rnn_runtime::{Device, RngKey};
+use rnn_runtime::Device;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
@@ -47,16 +48,6 @@ pub trait ModelConfig: Serialize + DeserializeOwned {
     /// # Errors
     /// Settings outside their domain, or no memory.
     fn init(&self, device: &Device, seed: u64) -> Result<Self::Model>;
-}
-
-/// Separates the seeds of parts from other draws.
-const PARTS_STREAM: u32 = 0x7061_7274;
-
-/// The seed of part `index` of a model. With the model's own seed, layers of equal shape would start equal.
-#[doc(hidden)]
-pub fn part_seed(seed: u64, index: u32) -> u64 {
-    let [low, high] = RngKey::new(seed).derive(PARTS_STREAM, index).pair(0, 0);
-    u64::from(high) << 32 | u64::from(low)
 }
 
 /// Configurations whose own `init` has the arguments of the trait.

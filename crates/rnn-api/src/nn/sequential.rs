@@ -30,6 +30,17 @@ pub trait Layer: Module {
     }
 }
 
+impl PipelineBuilder {
+    /// A layer without a state: [`Linear`](crate::nn::Linear), [`UnaryOp`], [`Dropout`](crate::nn::Dropout) (which does
+    /// nothing here), or a [`Sequential`] of these.
+    ///
+    /// # Errors
+    /// Any other layer ([`Error::Unsupported`] with its type); another input size.
+    pub fn layer(self, layer: &dyn Layer) -> Result<Self> {
+        layer.add_to(self)
+    }
+}
+
 /// An activation function is a layer without parameters: `UnaryOp::Relu`.
 impl Module for UnaryOp {
     fn visit(&self, visitor: &mut Visitor<'_>) {

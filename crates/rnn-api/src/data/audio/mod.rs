@@ -12,8 +12,8 @@ pub use log_mel::{LogMel, LogMelConfig};
 use super::error::{Place, Problem};
 use super::labels::Labels;
 use super::reserve::room;
-use super::text::{files_with_extension, folders, io_error};
-use crate::Result;
+use super::text::{files_with_extension, folders};
+use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use wav::Wav;
 
@@ -31,7 +31,7 @@ impl Sound {
     /// There are no samples, one is not finite, or the rate is 0.
     pub fn new(samples: Vec<f32>, rate: u32) -> Result<Self> {
         if rate == 0 {
-            return Err(crate::Error::value("Sound::new", "rate", "at least 1", rate));
+            return Err(Error::value("Sound::new", "rate", "at least 1", rate));
         }
         if samples.is_empty() {
             return Err(Problem::Empty { what: "the sound" }.at(Place::default()));
@@ -82,7 +82,7 @@ impl Sound {
 }
 
 fn read<T>(path: &Path, decode: impl FnOnce(&Wav<'_>) -> Result<T>) -> Result<T> {
-    let bytes = std::fs::read(path).map_err(|source| io_error(path, source))?;
+    let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
     let named = |place| Place { file: Some(path.to_path_buf()), ..place };
     parse(&bytes, Some(path)).and_then(|wav| decode(&wav)).map_err(|error| error.located(named))
 }
@@ -172,7 +172,6 @@ impl LabelFrom {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Error;
     use crate::data::Classes;
     use crate::data::text::tests::TestFile;
     use wav::tests::stereo;

@@ -1,6 +1,5 @@
 //! Sample formats of WAV files: the `fmt ` chunk, and bytes as numbers.
 
-use super::wav::le;
 use crate::data::error::Problem;
 
 /// The `fmt ` chunk.
@@ -129,6 +128,11 @@ impl Format {
             Coding::MuLaw => f32::from(mu_law(sample[0])) / 32768.0,
         })
     }
+}
+
+/// A little-endian number of at most 8 bytes.
+pub(super) fn le(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 fn named(tag: u64) -> &'static str {

@@ -3,7 +3,7 @@
 //! Lengths in headers are often wrong: programs that write into a pipe never learn them, and a recorder that is
 //! stopped does not return to the header. The bytes that are there decide then.
 
-use super::pcm::Format;
+use super::pcm::{Format, le};
 use crate::data::error::Problem;
 
 /// The sample bytes of a file and their format.
@@ -99,11 +99,6 @@ fn check_type(bytes: &[u8]) -> Result<(), Problem> {
 fn header(bytes: &[u8], at: usize) -> Option<([u8; 4], u32)> {
     let header = bytes.get(at..)?.get(..8)?;
     Some((header[..4].try_into().ok()?, le(&header[4..]) as u32))
-}
-
-/// A little-endian number of at most 8 bytes.
-pub(super) fn le(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 /// The start of the chunk that follows a chunk of `size` bytes. A chunk of odd size is followed by a pad byte, which

@@ -1,7 +1,6 @@
 //! WAV files of 32-bit floats.
 
 use super::Sound;
-use crate::data::text::io_error;
 use crate::error::{Error, Result};
 use std::path::Path;
 
@@ -30,7 +29,7 @@ impl Sound {
     /// As [`Sound::to_bytes`]; the file cannot be written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        std::fs::write(path, self.to_bytes()?).map_err(|source| io_error(path, source))
+        std::fs::write(path, self.to_bytes()?).map_err(|source| Error::io(path, source))
     }
 
     /// The bytes of the file of [`Sound::write`].

@@ -1,6 +1,6 @@
 //! From bytes to text.
 
-use super::TextOptions;
+use super::options::TextOptions;
 use crate::data::error::{Place, Problem};
 use crate::data::reserve::room;
 use crate::{Error, Result};

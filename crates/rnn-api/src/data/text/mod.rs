@@ -1,92 +1,15 @@
 //! Text from files.
 
 mod decode;
+mod options;
 mod unpack;
+
+pub use options::{Normalisation, TextOptions};
 
 use super::error::{Place, Problem};
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use unicode_normalization::UnicodeNormalization;
-
-pub(crate) fn io_error(path: &Path, source: std::io::Error) -> Error {
-    Error::Io { path: path.to_path_buf(), source }
-}
-
-/// How the bytes of a file become text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TextOptions {
-    /// The encoding, by a label of the WHATWG Encoding Standard: `latin1`, `windows-1252`, `utf-16le`, `shift_jis`.
-    /// By default text is UTF-8. A byte order mark of UTF-8 or UTF-16 goes before either.
-    pub encoding: Option<String>,
-    /// The largest size of unpacked text in bytes, so that a small file cannot fill the memory; 1 GiB by default.
-    pub max_unpacked: u64,
-    /// The Unicode normalisation; none by default.
-    pub normalisation: Option<Normalisation>,
-}
-
-impl Default for TextOptions {
-    fn default() -> Self {
-        TextOptions { encoding: None, max_unpacked: 1 << 30, normalisation: None }
-    }
-}
-
-impl TextOptions {
-    /// UTF-8, or UTF-16 with a byte order mark; at most 1 GiB of unpacked text; no normalisation.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets the encoding of files without a byte order mark.
-    #[must_use]
-    pub fn with_encoding(self, label: impl Into<String>) -> Self {
-        TextOptions { encoding: Some(label.into()), ..self }
-    }
-
-    /// Sets the largest size of unpacked text in bytes.
-    #[must_use]
-    pub fn with_max_unpacked(self, bytes: u64) -> Self {
-        TextOptions { max_unpacked: bytes, ..self }
-    }
-
-    /// Normalises the text.
-    #[must_use]
-    pub fn with_normalisation(self, normalisation: Normalisation) -> Self {
-        TextOptions { normalisation: Some(normalisation), ..self }
-    }
-}
-
-/// The normal forms of Unicode (Annex 15). Texts that look alike, such as `é` as one character and as two, are equal
-/// in a normal form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Normalisation {
-    /// Composed: `é` is one character.
-    Nfc,
-    /// Decomposed: `é` is a letter and an accent.
-    Nfd,
-    /// Composed, with compatible characters replaced: the ligature `ﬁ` becomes `fi`.
-    Nfkc,
-    /// Decomposed, with compatible characters replaced.
-    Nfkd,
-}
-
-impl Normalisation {
-    /// The text in this form.
-    pub fn apply(self, text: &str) -> Cow<'_, str> {
-        // ASCII is the same in every form.
-        if text.is_ascii() {
-            return Cow::Borrowed(text);
-        }
-        Cow::Owned(match self {
-            Normalisation::Nfc => text.nfc().collect(),
-            Normalisation::Nfd => text.nfd().collect(),
-            Normalisation::Nfkc => text.nfkc().collect(),
-            Normalisation::Nfkd => text.nfkd().collect(),
-        })
-    }
-}
 
 /// Reads text in UTF-8, or in UTF-16 with a byte order mark. Removes the mark and, with the feature `gzip`, unpacks
 /// gzip, which it knows by its content.
@@ -104,7 +27,7 @@ pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
 /// unknown; or unpacked text exceeds the limit.
 pub fn read_text_with(path: impl AsRef<Path>, options: &TextOptions) -> Result<String> {
     let path = path.as_ref();
-    let mut bytes = std::fs::read(path).map_err(|source| io_error(path, source))?;
+    let mut bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
         bytes = unpack::unpack(path, bytes, options.max_unpacked)?;
     }
@@ -139,8 +62,8 @@ pub(crate) fn filled_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// The entries of a folder, sorted by name, without hidden ones: names that begin with a dot.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|source| io_error(folder, source))? {
-        let entry = entry.map_err(|source| io_error(folder, source))?;
+    for entry in std::fs::read_dir(folder).map_err(|source| Error::io(folder, source))? {
+        let entry = entry.map_err(|source| Error::io(folder, source))?;
         if !entry.file_name().as_encoded_bytes().starts_with(b".") {
             paths.push(entry.path());
         }

@@ -1,6 +1,6 @@
 //! Compressed text.
 
-use crate::Result;
+use crate::{Error, Result};
 use std::path::Path;
 
 /// Unpacks gzip, at most `limit` bytes.
@@ -17,7 +17,7 @@ pub(super) fn unpack(path: &Path, bytes: Vec<u8>, limit: u64) -> Result<Vec<u8>>
     loop {
         let mut block: Vec<u8> = room("read_text", "a block of unpacked text", &[BLOCK])?;
         let read = reader.by_ref().take(BLOCK as u64).read_to_end(&mut block);
-        total += read.map_err(|source| super::io_error(path, source))?;
+        total += read.map_err(|source| Error::io(path, source))?;
         if block.is_empty() {
             break;
         }
@@ -38,7 +38,7 @@ pub(super) fn unpack(path: &Path, bytes: Vec<u8>, limit: u64) -> Result<Vec<u8>>
 #[cfg(not(feature = "gzip"))]
 pub(super) fn unpack(path: &Path, _: Vec<u8>, _: u64) -> Result<Vec<u8>> {
     let why = "this build lacks the feature `gzip`".to_string();
-    Err(crate::Error::Unsupported { what: format!("reading {}, a compressed file,", path.display()), why })
+    Err(Error::Unsupported { what: format!("reading {}, a compressed file,", path.display()), why })
 }
 
 #[cfg(all(test, feature = "gzip"))]

@@ -1,15 +1,29 @@
 //! A line of data of a `.ts` file: dimensions between colons, then a label or a target.
 
 use super::header::Header;
-use super::{TsFile, TsOptions, UnequalDimensions};
+use super::options::{TsOptions, UnequalDimensions};
 use crate::Result;
-use crate::data::DateOrder;
 use crate::data::error::{Place, Problem};
 use crate::data::labels::NumberLabel;
 use crate::data::number::NumberFormat;
 use crate::data::reserve::room;
 use crate::data::sequence::{Missing, Sequence};
-use crate::data::table::seconds;
+use crate::data::table::{DateOrder, seconds};
+
+/// The sequence of a line.
+pub(super) struct Record {
+    pub(super) sequence: Sequence,
+    /// The times of its steps, if the file has them.
+    pub(super) times: Option<Vec<f64>>,
+    pub(super) label: Label,
+}
+
+/// What stands after the dimensions.
+pub(super) enum Label {
+    Class(String),
+    Target(f32),
+    None,
+}
 
 /// The values of a dimension, and their times if the file has them.
 #[derive(Default)]
@@ -18,42 +32,37 @@ struct Dimension {
     times: Vec<f64>,
 }
 
-pub(super) fn data_line(
-    text: &str,
-    options: &TsOptions,
-    header: &mut Header,
-    file: &mut TsFile,
-    line: usize,
-) -> Result<()> {
-    let mut parts = split_outside(text, ':');
-    let label = if header.labelled || header.target { parts.pop() } else { None };
-    if parts.is_empty() {
-        return Err(Problem::format("values, a colon and a label", text).at(Place::default()));
-    }
-    let expected = *header.dimensions.get_or_insert(parts.len());
-    if parts.len() != expected {
-        let (what, got) = ("dimensions (parts between colons, without the label)", parts.len());
-        return Err(Problem::Ragged { what, expected, got }.at(Place::default()));
-    }
-    let format = options.numbers();
-    let read = |(feature, part): (usize, &&str)| {
-        dimension(part, options.missing, &format, header.times)
-            .map_err(|error| error.located(|place| place.feature(feature)))
-    };
-    let mut dimensions = parts.iter().enumerate().map(read).collect::<Result<Vec<_>>>()?;
-    let times = common_times(&mut dimensions, header.times)?;
-    let sequence = side_by_side(&dimensions, options.unequal)?;
-    if header.equal_length {
-        let expected = *header.length.get_or_insert(sequence.len());
-        if sequence.len() != expected {
-            let problem = Problem::Ragged { what: "steps", expected, got: sequence.len() };
-            return Err(problem.at(Place::default()));
+impl Record {
+    /// Reads a line. The first one decides what the header leaves open.
+    pub(super) fn parse(text: &str, options: &TsOptions, header: &mut Header) -> Result<Self> {
+        let mut parts = split_outside(text, ':');
+        let label = if header.labelled || header.target { parts.pop() } else { None };
+        if parts.is_empty() {
+            return Err(Problem::format("values, a colon and a label", text).at(Place::default()));
         }
+        let expected = *header.dimensions.get_or_insert(parts.len());
+        if parts.len() != expected {
+            let (what, got) = ("dimensions (parts between colons, without the label)", parts.len());
+            return Err(Problem::Ragged { what, expected, got }.at(Place::default()));
+        }
+        let format = options.numbers();
+        let read = |(feature, part): (usize, &&str)| {
+            dimension(part, options.missing, &format, header.times)
+                .map_err(|error| error.located(|place| place.feature(feature)))
+        };
+        let mut dimensions = parts.iter().enumerate().map(read).collect::<Result<Vec<_>>>()?;
+        let times = common_times(&mut dimensions, header.times)?;
+        let sequence = side_by_side(&dimensions, options.unequal)?;
+        if header.equal_length {
+            let expected = *header.length.get_or_insert(sequence.len());
+            if sequence.len() != expected {
+                let problem = Problem::Ragged { what: "steps", expected, got: sequence.len() };
+                return Err(problem.at(Place::default()));
+            }
+        }
+        let label = Label::parse(label.unwrap_or(""), header, &format)?;
+        Ok(Record { sequence, times, label })
     }
-    add_label(label.unwrap_or(""), header, file, line, &format)?;
-    file.times.extend(times);
-    file.sequences.push(sequence);
-    Ok(())
 }
 
 /// The parts between a separator, except where it stands in parentheses, as in times of day.
@@ -150,32 +159,32 @@ fn side_by_side(dimensions: &[Dimension], unequal: UnequalDimensions) -> Result<
     Sequence::with_missing(values, dimensions.len())
 }
 
-fn add_label(
-    label: &str,
-    header: &Header,
-    file: &mut TsFile,
-    line: usize,
-    format: &NumberFormat,
-) -> Result<()> {
-    if header.labelled {
-        if label.is_empty() {
-            return Err(Problem::Empty { what: "the label" }.at(Place::default()));
+impl Label {
+    fn parse(text: &str, header: &Header, format: &NumberFormat) -> Result<Self> {
+        if header.labelled {
+            class(text, &header.declared_classes).map(Label::Class)
+        } else if header.target {
+            let target = format.single(text);
+            target.map(Label::Target).map_err(|problem| problem.at(Place::default().field("target")))
+        } else {
+            Ok(Label::None)
         }
-        let known = &file.declared_classes;
-        let same = known.iter().find(|known| *known == label).or_else(|| {
-            known.iter().find(|known| {
-                NumberLabel::of(label).is_some_and(|label| NumberLabel::of(known) == Some(label))
-            })
-        });
-        if same.is_none() && !known.is_empty() {
-            let (label, known) = (label.to_string(), known.clone());
-            return Err(Problem::UnknownLabel { label, known }.at(Place::default()));
-        }
-        let label = same.map_or(label, String::as_str).to_string();
-        file.labels.push(label, line);
-    } else if header.target {
-        let target = format.single(label).map_err(|problem| problem.at(Place::default().field("target")))?;
-        file.targets.push(target);
     }
-    Ok(())
+}
+
+/// A label, as it was declared if it was.
+fn class(label: &str, known: &[String]) -> Result<String> {
+    if label.is_empty() {
+        return Err(Problem::Empty { what: "the label" }.at(Place::default()));
+    }
+    let same = known.iter().find(|known| *known == label).or_else(|| {
+        known
+            .iter()
+            .find(|known| NumberLabel::of(label).is_some_and(|label| NumberLabel::of(known) == Some(label)))
+    });
+    if same.is_none() && !known.is_empty() {
+        let (label, known) = (label.to_string(), known.to_vec());
+        return Err(Problem::UnknownLabel { label, known }.at(Place::default()));
+    }
+    Ok(same.map_or(label, String::as_str).to_string())
 }

@@ -4,15 +4,17 @@
 
 mod header;
 mod line;
+mod options;
+
+pub use options::{TsOptions, UnequalDimensions};
 
 use super::error::{Place, Problem};
 use super::labels::Labels;
-use super::number::NumberFormat;
 use super::sequence::{Missing, Sequence};
-use super::text::{TextOptions, numbered_lines, read_text_with};
-use crate::{Error, Result};
-use header::{Header, header_line};
-use line::data_line;
+use super::text::{numbered_lines, read_text_with};
+use crate::Result;
+use header::Header;
+use line::{Label, Record};
 use std::path::Path;
 
 /// A `.ts` file: sequences, ragged or not, of one or more features, with labels or target values.
@@ -33,79 +35,6 @@ pub struct TsFile {
     pub declared_classes: Vec<String>,
     /// One value per sequence if the file has `@targetLabel true`, else empty.
     pub targets: Vec<f32>,
-}
-
-/// What to do with a sequence whose dimensions have different numbers of steps.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub enum UnequalDimensions {
-    /// An error.
-    #[default]
-    Refuse,
-    /// Shorter dimensions continue with this value to the length of the longest. With NaN the steps are missing, for
-    /// [`Sequence::fill`], and [`Missing::Keep`] is needed.
-    Pad(f32),
-}
-
-/// How to read `.ts` files.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct TsOptions {
-    /// What to do with missing values, which are written as `?` or `NaN`; by default they are an error.
-    pub missing: Missing,
-    /// What to do with dimensions of different lengths; by default they are an error.
-    pub unequal: UnequalDimensions,
-    /// Whether integers with more digits than f32 has are rounded; by default they are an error.
-    pub rounded_integers: bool,
-    /// How the bytes of a file become text.
-    pub text: TextOptions,
-}
-
-impl TsOptions {
-    /// Everything unusual is an error.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets what to do with missing values.
-    #[must_use]
-    pub fn with_missing(self, missing: Missing) -> Self {
-        TsOptions { missing, ..self }
-    }
-
-    /// Sets what to do with dimensions of different lengths.
-    #[must_use]
-    pub fn with_unequal(self, unequal: UnequalDimensions) -> Self {
-        TsOptions { unequal, ..self }
-    }
-
-    /// Rounds integers beyond 2^24 that f32 does not have.
-    #[must_use]
-    pub fn with_rounded_integers(self) -> Self {
-        TsOptions { rounded_integers: true, ..self }
-    }
-
-    /// Sets encoding, Unicode normalisation and the limit of unpacked text.
-    #[must_use]
-    pub fn with_text(self, text: TextOptions) -> Self {
-        TsOptions { text, ..self }
-    }
-
-    fn check(&self) -> Result<()> {
-        match self.unequal {
-            UnequalDimensions::Pad(value) if value.is_infinite() => {
-                Err(Error::config("TsOptions", "unequal", "Refuse, or a finite value or NaN", value))
-            }
-            UnequalDimensions::Pad(value) if value.is_nan() && self.missing != Missing::Keep => Err(
-                Error::config("TsOptions", "unequal", "a finite value unless missing values are kept", value),
-            ),
-            _ => Ok(()),
-        }
-    }
-
-    fn numbers(&self) -> NumberFormat {
-        NumberFormat { rounded_integers: self.rounded_integers, ..NumberFormat::default() }
-    }
 }
 
 impl TsFile {
@@ -146,15 +75,9 @@ impl TsFile {
 
 fn parse(text: &str, options: &TsOptions, path: Option<&Path>) -> Result<TsFile> {
     options.check()?;
-    let mut file = TsFile {
-        name: None,
-        sequences: Vec::new(),
-        times: Vec::new(),
-        labels: Labels::default(),
-        declared_classes: Vec::new(),
-        targets: Vec::new(),
-    };
-    file.labels.start_file(path);
+    let (mut sequences, mut times, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+    let mut labels = Labels::default();
+    labels.start_file(path);
     let mut header = Header::default();
     let mut in_data = false;
     for (line, text) in numbered_lines(text) {
@@ -163,21 +86,29 @@ fn parse(text: &str, options: &TsOptions, path: Option<&Path>) -> Result<TsFile>
             continue;
         }
         if in_data {
-            data_line(text, options, &mut header, &mut file, line).map_err(|error| {
+            let record = Record::parse(text, options, &mut header).map_err(|error| {
                 error.located(|found| Place { file: path.map(Path::to_path_buf), line: Some(line), ..found })
             })?;
+            match record.label {
+                Label::Class(class) => labels.push(class, line),
+                Label::Target(target) => targets.push(target),
+                Label::None => {}
+            }
+            times.extend(record.times);
+            sequences.push(record.sequence);
         } else if text.eq_ignore_ascii_case("@data") {
             in_data = true;
         } else {
             let place = || Place::file(path).line(line);
-            header_line(text, &mut header, &mut file).map_err(|problem| problem.at(place()))?;
+            header.read(text).map_err(|problem| problem.at(place()))?;
         }
     }
-    if file.sequences.is_empty() {
+    if sequences.is_empty() {
         let what = if in_data { "the part after @data" } else { "the file (it has no @data)" };
         return Err(Problem::Empty { what }.at(Place::file(path)));
     }
-    Ok(file)
+    let Header { name, declared_classes, .. } = header;
+    Ok(TsFile { name, sequences, times, labels, declared_classes, targets })
 }
 
 #[cfg(test)]

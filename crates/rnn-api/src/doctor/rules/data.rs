@@ -1,6 +1,8 @@
 //! Rules about the data and their order.
 
-use super::{Finding, Rule, Severity, Symptoms, finding, if_stuck, percent, short};
+use super::verdict::{finding, if_stuck, percent, short};
+use crate::doctor::finding::{Finding, Rule, Severity};
+use crate::doctor::symptoms::Symptoms;
 
 /// The root mean square of inputs that is too large for gates, and too small.
 const LARGE: f64 = 30.0;

@@ -1,8 +1,9 @@
 //! Rules about how far back a network remembers and learns.
 
-use super::super::flow::LayerFlow;
-use super::super::symptoms::LayerSeen;
-use super::{Finding, Rule, Symptoms, finding, if_stuck, percent, short as number};
+use super::verdict::{finding, if_stuck, percent, short as number};
+use crate::doctor::finding::{Finding, Rule};
+use crate::doctor::flow::LayerFlow;
+use crate::doctor::symptoms::{LayerSeen, Symptoms};
 use rnn_kernels::cell::{CellKind, Direction};
 
 /// Sequences shorter than this need no long memory.

@@ -1,7 +1,9 @@
 //! Rules about the course of the loss and the scores.
 
-use super::super::history::Part;
-use super::{Finding, Rule, Severity, Symptoms, finding, percent, short};
+use super::verdict::{finding, if_stuck, percent, short};
+use crate::doctor::finding::{Finding, Rule, Severity};
+use crate::doctor::history::Part;
+use crate::doctor::symptoms::Symptoms;
 
 /// How far above that of chance a first loss is suspicious: this factor and one nat.
 const FIRST: f64 = 2.0;
@@ -36,7 +38,7 @@ pub(super) fn first_loss(symptoms: &Symptoms) -> Option<Finding> {
     }
     finding(
         Rule::FirstLoss,
-        super::if_stuck(symptoms),
+        if_stuck(symptoms),
         [
             format!("The first loss is {} where chance gives {}: the network starts from certain wrong answers.", short(first), short(chance)),
             format!("{classes} classes, ln {classes} = {}", short(chance)),

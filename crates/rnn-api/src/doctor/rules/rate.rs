@@ -1,6 +1,8 @@
 //! Rules about the learning rate.
 
-use super::{Finding, Rule, Severity, Symptoms, finding, if_stuck, percent, short};
+use super::verdict::{finding, if_stuck, percent, short};
+use crate::doctor::finding::{Finding, Rule, Severity};
+use crate::doctor::symptoms::Symptoms;
 
 /// Update-to-parameter ratios of a rate that is too high for a run that does not learn, and for any run.
 const HIGH: f64 = 0.05;

@@ -1,6 +1,8 @@
 //! Rules about gates and units.
 
-use super::{Finding, Rule, Severity, Symptoms, finding, if_stuck, percent};
+use super::verdict::{finding, if_stuck, percent};
+use crate::doctor::finding::{Finding, Rule, Severity};
+use crate::doctor::symptoms::Symptoms;
 
 /// The share of units that are always zero.
 const DEAD: f64 = 0.5;

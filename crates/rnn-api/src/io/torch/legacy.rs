@@ -4,7 +4,7 @@
 use super::names::named;
 use super::pickle::{self, Arena, Id, Value};
 use super::view::{Memory, element};
-use crate::io::safetensors::HostTensor;
+use crate::io::host_tensor::HostTensor;
 use std::collections::{BTreeMap, HashMap};
 
 /// The first pickle: the number 0x1950a86a20f9469cfc6c after `PROTO 2`.

@@ -10,7 +10,7 @@ use self::names::named;
 use self::pickle::{Arena, TensorData};
 use self::view::Memory;
 use super::archive::{Archive, first_name};
-use super::safetensors::HostTensor;
+use super::host_tensor::HostTensor;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 

@@ -2,7 +2,7 @@
 
 use super::pickle::TensorData;
 use crate::io::element::Element;
-use crate::io::safetensors::HostTensor;
+use crate::io::host_tensor::HostTensor;
 use std::collections::{BTreeMap, HashMap};
 
 /// The storages of a file by key.

@@ -1,6 +1,7 @@
 //! [`AnyRnn`]: a layer whose cell is chosen at run time.
 
-use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
+use crate::error::Result;
+use crate::nn::config::common::{RecurrentCell, sealed};
 use crate::nn::config::gru::GruConfig;
 use crate::nn::config::lstm::LstmConfig;
 use crate::nn::config::mgu::MguConfig;
@@ -11,6 +12,7 @@ use crate::nn::output::RecurrentOutput;
 use crate::nn::state::StackState;
 use crate::nn::stream::RecurrentStream;
 use crate::tensor::Tensor;
+use rnn_runtime::Device;
 use serde::{Deserialize, Serialize};
 
 /// A recurrent layer for programs that choose the cell at run time. Parameters have the same names and
@@ -70,7 +72,15 @@ pub enum AnyRnnConfig {
 }
 
 impl AnyRnnConfig {
-    pub(crate) fn parts(&self) -> StackConfig {
+    /// Draws the parameters, with the values that the cell's own layer would have.
+    ///
+    /// # Errors
+    /// As [`RecurrentConfig::init`](crate::nn::RecurrentConfig::init).
+    pub fn init(&self, device: &Device, seed: u64) -> Result<AnyRnn> {
+        RecurrentLayer::new(&self.parts(), device, seed)
+    }
+
+    fn parts(&self) -> StackConfig {
         match self {
             AnyRnnConfig::Lstm(config) => config.parts(),
             AnyRnnConfig::Gru(config) => config.parts(),
@@ -80,9 +90,27 @@ impl AnyRnnConfig {
     }
 }
 
-impl<C: CellOptions> From<RecurrentConfig<C>> for AnyRnnConfig {
-    fn from(config: RecurrentConfig<C>) -> Self {
-        C::any(config)
+impl From<LstmConfig> for AnyRnnConfig {
+    fn from(config: LstmConfig) -> Self {
+        AnyRnnConfig::Lstm(config)
+    }
+}
+
+impl From<GruConfig> for AnyRnnConfig {
+    fn from(config: GruConfig) -> Self {
+        AnyRnnConfig::Gru(config)
+    }
+}
+
+impl From<MguConfig> for AnyRnnConfig {
+    fn from(config: MguConfig) -> Self {
+        AnyRnnConfig::Mgu(config)
+    }
+}
+
+impl From<RnnConfig> for AnyRnnConfig {
+    fn from(config: RnnConfig) -> Self {
+        AnyRnnConfig::Rnn(config)
     }
 }
 

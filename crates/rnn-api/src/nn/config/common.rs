@@ -1,7 +1,6 @@
 //! [`RecurrentConfig`]: the settings that all recurrent layers share, and those of a cell.
 
 use crate::init::Init;
-use crate::nn::config::any::AnyRnnConfig;
 use crate::nn::config::parts::{ForgetBias, StackConfig};
 use crate::nn::state::RecurrentState;
 use rnn_kernels::cell::{CellSpec, Direction, Merge, Regularization, StackSpec, Storage, WeightFormat};
@@ -25,9 +24,6 @@ pub(crate) mod sealed {
 pub trait CellOptions: RecurrentCell + Clone + fmt::Debug + Default {
     /// Name of the configuration in errors, such as `LstmConfig`.
     const CONFIG: &'static str;
-
-    /// The configuration without the type of the cell.
-    fn any(config: RecurrentConfig<Self>) -> AnyRnnConfig;
 
     /// The cell in the kernels' terms; layer normalisation and clip come from the configuration.
     fn spec(&self) -> CellSpec;

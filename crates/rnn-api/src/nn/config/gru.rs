@@ -1,6 +1,5 @@
 //! [`Gru`]: the names and settings of a GRU.
 
-use crate::nn::config::any::AnyRnnConfig;
 use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
 use crate::nn::layers::RecurrentLayer;
 use crate::nn::output::RecurrentOutput;
@@ -57,10 +56,6 @@ impl RecurrentCell for GruCell {
 
 impl CellOptions for GruCell {
     const CONFIG: &'static str = "GruConfig";
-
-    fn any(config: GruConfig) -> AnyRnnConfig {
-        AnyRnnConfig::Gru(config)
-    }
 
     fn spec(&self) -> CellSpec {
         CellSpec {

@@ -1,6 +1,5 @@
 //! [`Lstm`]: the names and settings of an LSTM.
 
-use crate::nn::config::any::AnyRnnConfig;
 use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
 use crate::nn::config::parts::ForgetBias;
 use crate::nn::layers::RecurrentLayer;
@@ -99,10 +98,6 @@ impl RecurrentCell for LstmCell {
 
 impl CellOptions for LstmCell {
     const CONFIG: &'static str = "LstmConfig";
-
-    fn any(config: LstmConfig) -> AnyRnnConfig {
-        AnyRnnConfig::Lstm(config)
-    }
 
     fn spec(&self) -> CellSpec {
         CellSpec {

@@ -1,6 +1,5 @@
 //! [`Mgu`]: the names and settings of a minimal gated unit.
 
-use crate::nn::config::any::AnyRnnConfig;
 use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
 use crate::nn::layers::RecurrentLayer;
 use crate::nn::output::RecurrentOutput;
@@ -53,10 +52,6 @@ impl RecurrentCell for MguCell {
 
 impl CellOptions for MguCell {
     const CONFIG: &'static str = "MguConfig";
-
-    fn any(config: MguConfig) -> AnyRnnConfig {
-        AnyRnnConfig::Mgu(config)
-    }
 
     fn spec(&self) -> CellSpec {
         CellSpec {

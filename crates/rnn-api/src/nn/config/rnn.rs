@@ -1,7 +1,6 @@
 //! [`Rnn`]: the names and settings of an Elman network.
 
 use crate::init::Init;
-use crate::nn::config::any::AnyRnnConfig;
 use crate::nn::config::common::{CellOptions, RecurrentCell, RecurrentConfig, sealed};
 use crate::nn::layers::RecurrentLayer;
 use crate::nn::output::RecurrentOutput;
@@ -52,10 +51,6 @@ impl RecurrentCell for RnnCell {
 
 impl CellOptions for RnnCell {
     const CONFIG: &'static str = "RnnConfig";
-
-    fn any(config: RnnConfig) -> AnyRnnConfig {
-        AnyRnnConfig::Rnn(config)
-    }
 
     fn spec(&self) -> CellSpec {
         CellSpec {
