@@ -22,6 +22,7 @@ mod live;
 mod noise;
 mod pack;
 mod part;
+mod pass;
 mod phases;
 mod schedule;
 mod weight_grads;
@@ -29,7 +30,7 @@ mod weight_grads;
 pub use live::LiveStack;
 use pack::BackwardWeights;
 pub use pack::{CellWeights, LayerWeights, Sizes};
-use part::Layer;
+use pass::Layer;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
 
@@ -40,7 +41,7 @@ pub mod internals {
     pub use super::forward::{ForwardArgs, run_forward};
     pub use super::input_grads;
     pub use super::pack::{BackwardWeights, unit_blocks};
-    pub use super::part::Layer;
+    pub use super::pass::Layer;
     pub use super::schedule::{Projection, Task, projection, tasks};
     pub use super::weight_grads::{WeightGrads, weight_grads};
 }

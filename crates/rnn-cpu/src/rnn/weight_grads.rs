@@ -6,7 +6,7 @@ mod job;
 use super::super::simd;
 use super::super::team::{self, Shared};
 use super::noise::sequence_masks;
-use super::part::Layer;
+use super::pass::Layer;
 use job::JobOf;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;

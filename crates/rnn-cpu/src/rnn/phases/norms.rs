@@ -7,7 +7,7 @@ use super::super::super::simd::{self, Simd, SimdKernel};
 use super::super::super::team::{self, Shared};
 use super::super::super::tile::RowPointers;
 use super::super::pack::{DriverWeights, LayerWeights};
-use super::super::part::Layer;
+use super::super::pass::Layer;
 use super::{PhaseWeights, columns};
 use rnn_kernels::cell::CellSpec;
 
