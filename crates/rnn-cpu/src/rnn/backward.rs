@@ -8,11 +8,12 @@ use super::super::simd::{self, Simd, SimdKernel};
 use super::super::team::Shared;
 use super::super::tile::{DEPTH, PanelPart, RowPointers, most_rows};
 use super::noise::TaskNoise;
-use super::pack::{BackwardWeights, DriverWeights, LayerWeights, unit_blocks};
+use super::pack::{BackwardWeights, DriverWeights, LayerWeights};
 use super::part::{Part, Pointers, RowFlow, Step};
 use super::pass::Layer;
 use super::phases;
 use super::schedule::run_tasks;
+use super::weights::unit_blocks;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
 

@@ -3,10 +3,11 @@
 
 use super::backward::{BackwardArgs, run_backward};
 use super::forward::{ForwardArgs, run_forward};
-use super::pack::{LayerWeights, unit_blocks, unit_parameters};
+use super::pack::LayerWeights;
 use super::pass::Layer;
 use super::phases::{NormGrads, input_norm_grads};
 use super::weight_grads::{WeightGrads, weight_grads};
+use super::weights::{unit_blocks, unit_parameters};
 use super::{input_grads, projection_grads, sum_rows};
 use crate::memory::{CpuArray, CpuDevice};
 use rnn_base::args::layer::{

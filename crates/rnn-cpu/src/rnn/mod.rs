@@ -26,13 +26,15 @@ mod pass;
 mod phases;
 mod schedule;
 mod weight_grads;
+mod weights;
 
 pub use live::LiveStack;
 use pack::BackwardWeights;
-pub use pack::{CellWeights, LayerWeights, Sizes};
+pub use pack::LayerWeights;
 use pass::Layer;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
+pub use weights::{CellWeights, Sizes};
 
 /// What the crate's own tests call beneath [`layer`].
 #[doc(hidden)]
@@ -40,10 +42,11 @@ pub mod internals {
     pub use super::backward::{BackwardArgs, run_backward};
     pub use super::forward::{ForwardArgs, run_forward};
     pub use super::input_grads;
-    pub use super::pack::{BackwardWeights, unit_blocks};
+    pub use super::pack::BackwardWeights;
     pub use super::pass::Layer;
     pub use super::schedule::{Projection, Task, projection, tasks};
     pub use super::weight_grads::{WeightGrads, weight_grads};
+    pub use super::weights::unit_blocks;
 }
 
 /// Floats that an inference pass allocates beside its arrays and tiles.

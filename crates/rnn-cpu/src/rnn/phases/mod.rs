@@ -20,9 +20,9 @@ use super::super::out::{Init, Out, panel_vectors};
 use super::super::panels::Panels;
 use super::super::simd::{self, Simd, SimdKernel};
 use super::super::tile::{DEPTH, PanelPart, RowPointers, most_rows};
-use super::pack::{CellWeights, Sizes, copy, own_weights};
 use super::part::Part;
 use super::schedule::{Task, first_row};
+use super::weights::{CellWeights, Sizes, copy, own_weights};
 use rnn_base::error::Result;
 use rnn_kernels::cell::{CellSpec, Parameter};
 
