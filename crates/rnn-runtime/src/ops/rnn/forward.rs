@@ -12,7 +12,7 @@ use crate::array::Array;
 use crate::device::on_device;
 use crate::ops::copy::{copy_into, slice, stack};
 use crate::ops::dropout::dropout;
-use crate::ops::pointwise::cast;
+use crate::ops::cast::cast;
 use crate::ops::widen;
 use rnn_base::DType;
 use rnn_base::args::copy::StridedCopy;
