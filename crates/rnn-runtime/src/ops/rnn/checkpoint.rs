@@ -3,11 +3,11 @@
 //! it backward. With k near the square root of T, both the kept states and a segment's arrays grow with that
 //! root. Every draw is a function of its step's index, so a repeated segment has the masks of the first run.
 
-use super::backward::copy_flat;
+use super::check::{check_cotangents, check_forward};
 use super::weights::add_weights;
 use super::{Packed, Sequences, StackArgs, StackCotangents, StackDraws, StackGrads, StackOutput, Wanted};
 use crate::array::Array;
-use crate::ops::copy::slice;
+use crate::ops::copy::{copy_flat, slice};
 use crate::ops::widen;
 use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::{Direction, StackSpec, Storage, WeightFormat};
@@ -53,7 +53,7 @@ pub fn forward_checkpointed(args: &StackArgs<'_>, every: usize) -> Result<(Stack
         let expected = "absent for a stack that runs backwards in time or in both directions";
         return error("every", expected, every.to_string());
     }
-    super::forward::check_forward(OP, args)?;
+    check_forward(OP, args)?;
     let x = widen(OP, "x", args.x)?.into_owned();
     let (steps, batch) = (x.dims()[0], x.dims()[1]);
     let mut kept = Checkpoints {
@@ -91,7 +91,7 @@ pub fn backward_checkpointed(
     const OP: &str = "rnn::backward_checkpointed";
     let device = kept.x.device().clone();
     let (steps, batch) = (kept.x.dims()[0], kept.x.dims()[1]);
-    super::backward::check_cotangents(OP, spec, [steps, batch], &device, cotangents)?;
+    check_cotangents(OP, spec, [steps, batch], &device, cotangents)?;
     let dy = cotangents.dy.map(|dy| widen(OP, "dy", dy)).transpose()?;
     let mut dx = match wanted.dx {
         true => Some(Array::alloc_zeroed(&device, OP, kept.x.dims())?),

@@ -7,6 +7,7 @@
 //! pre-activations and returns dx and the weights' gradients.
 
 mod backward;
+mod check;
 mod checkpoint;
 #[cfg(feature = "gpu")]
 mod comparison;
@@ -24,6 +25,7 @@ mod packed;
 mod parts;
 mod rows;
 mod sequences;
+mod states;
 mod trace;
 mod types;
 #[cfg(feature = "gpu")]

@@ -1,6 +1,7 @@
 //! Groups of batch rows, one group after the other: rows do not interact inside a stack. A group has the draws that
 //! its rows have in the whole batch. The weight gradients are the sum over the groups, in order.
 
+use super::check::{check_cotangents, check_forward};
 use super::kept::Groups;
 use super::weights::add_weights;
 use super::{
@@ -24,7 +25,7 @@ pub(super) fn forward(
         let (expected, got) = ("at least 1 row".into(), "0".into());
         return Err(Error::Value { op: OP, arg: "rows", expected, got });
     }
-    super::forward::check_forward(OP, args)?;
+    check_forward(OP, args)?;
     let [steps, batch] = [args.x.dims()[0], args.x.dims()[1]];
     // Draws count from the first row of the batch, so a group needs its rows' indices.
     let counted = match args.draws {
@@ -61,7 +62,7 @@ pub(super) fn backward(
     wanted: Wanted,
 ) -> Result<StackGrads> {
     const OP: &str = "rnn::backward";
-    super::backward::check_cotangents(OP, spec, groups.dims, &packed.device, cotangents)?;
+    check_cotangents(OP, spec, groups.dims, &packed.device, cotangents)?;
     let batch = groups.dims[1];
     let [mut dx, mut dh0, mut dc0] = [None, None, None];
     let mut sum = None;
