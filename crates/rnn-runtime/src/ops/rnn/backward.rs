@@ -2,14 +2,15 @@
 
 use super::check::check_cotangents;
 use super::checkpoint::backward_checkpointed;
-use super::flow::Recorder;
+use super::flow::{Recorder, StateFlow};
 use super::forward::with_gates;
 use super::kept::Kept;
 use super::merge::merge_backward;
 use super::packed::Packed;
 use super::rows;
-use super::sequences::Path;
+use super::sequences::{Path, Sequences};
 use super::states::{StateGrads, final_cotangents};
+use super::trace::LayerTrace;
 use super::types::{Saved, SavedPass, SavedPasses, StackCotangents, StackGrads, Wanted};
 use super::weights::CellWeights;
 use crate::array::Array;
@@ -44,7 +45,7 @@ pub fn backward(
 }
 
 /// [`backward`], which gives the gradients of the gates of every pass to a recorder.
-pub(super) fn backward_recorded(
+fn backward_recorded(
     spec: &StackSpec,
     packed: &Packed,
     saved: Saved,
@@ -114,6 +115,24 @@ pub fn backward_in_parts(
         Kept::Segments(kept) => backward_checkpointed(spec, packed, kept, cotangents, wanted),
         Kept::Groups(groups) => rows::backward(spec, packed, groups, cotangents, wanted),
     }
+}
+
+/// [`backward()`] after [`forward_for_flow`](super::forward_for_flow), and the flow per layer and direction,
+/// layer-major. `traces` are those of all layers, `weights` those that were packed.
+///
+/// # Errors
+/// As [`backward()`]; a stack with a [`flow_problem`](super::flow_problem), traces or weights of another stack.
+pub fn backward_with_flow(
+    spec: &StackSpec,
+    packed: &Packed,
+    (saved, sequences): (Saved, Option<&Sequences>),
+    (weights, traces): (&[CellWeights], &[LayerTrace]),
+    cotangents: &StackCotangents<'_>,
+    wanted: Wanted,
+) -> Result<(StackGrads, Vec<StateFlow>)> {
+    let mut recorder = Recorder::new(spec, (saved.dims, sequences), (weights, traces), cotangents)?;
+    let grads = backward_recorded(spec, packed, saved, cotangents, wanted, Some(&mut recorder))?;
+    Ok((grads, recorder.into_flows()))
 }
 
 /// The gradients of a layer's input (if wanted) and of its weights, one cell per direction.

@@ -35,7 +35,7 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
 }
 
 /// [`forward`], which runs layers side by side only if `wavefront` allows it.
-pub(super) fn forward_layers(args: &StackArgs<'_>, wavefront: bool) -> Result<StackOutput> {
+fn forward_layers(args: &StackArgs<'_>, wavefront: bool) -> Result<StackOutput> {
     let spec = args.spec;
     let mut input = widen(OP, "x", args.x)?.into_owned();
     let dims = check_forward(OP, args)?;
@@ -118,6 +118,15 @@ pub fn forward_in_parts(args: &StackArgs<'_>, parts: Division) -> Result<(StackO
             Ok((StackOutput { y, h_n, c_n, saved: None }, saved.map(Kept::Whole)))
         }
     }
+}
+
+/// [`forward_in_parts`] for [`backward_with_flow`](super::backward_with_flow): all steps at once, layer by layer.
+///
+/// # Errors
+/// As [`forward()`].
+pub fn forward_for_flow(args: &StackArgs<'_>) -> Result<(StackOutput, Option<Kept>)> {
+    let StackOutput { y, h_n, c_n, saved } = forward_layers(args, false)?;
+    Ok((StackOutput { y, h_n, c_n, saved: None }, saved.map(Kept::Whole)))
 }
 
 impl StackArgs<'_> {
