@@ -1,9 +1,9 @@
 //! The backward pass of a stack.
 
 use super::check::check_cotangents;
-use super::checkpoint::backward_checkpointed;
+use super::checkpoint::{self, Checkpoints};
 use super::flow::{Recorder, StateFlow};
-use super::forward::with_gates;
+use super::forward::{forward, with_gates};
 use super::kept::Kept;
 use super::merge::merge_backward;
 use super::packed::Packed;
@@ -113,8 +113,26 @@ pub fn backward_in_parts(
     match kept {
         Kept::Whole(saved) => backward(spec, packed, saved, cotangents, wanted),
         Kept::Segments(kept) => backward_checkpointed(spec, packed, kept, cotangents, wanted),
-        Kept::Groups(groups) => rows::backward(spec, packed, groups, cotangents, wanted),
+        Kept::Groups(groups) => rows::backward(spec, &packed.device, groups, cotangents, |kept, of| {
+            backward_in_parts(spec, packed, kept, of, wanted)
+        }),
     }
+}
+
+/// The gradients of a pass of [`forward_checkpointed`](super::forward_checkpointed).
+///
+/// # Errors
+/// As [`backward()`].
+pub fn backward_checkpointed(
+    spec: &StackSpec,
+    packed: &Packed,
+    kept: Checkpoints,
+    cotangents: &StackCotangents<'_>,
+    wanted: Wanted,
+) -> Result<StackGrads> {
+    checkpoint::backward((spec, packed), kept, cotangents, wanted, forward, |saved, of, needed| {
+        backward(spec, packed, saved, of, needed)
+    })
 }
 
 /// [`backward()`] after [`forward_for_flow`](super::forward_for_flow), and the flow per layer and direction,

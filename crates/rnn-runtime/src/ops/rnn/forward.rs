@@ -1,7 +1,7 @@
 //! The forward pass of a stack.
 
 use super::check::check_forward;
-use super::checkpoint::forward_checkpointed;
+use super::checkpoint::{self, Checkpoints};
 use super::kept::Kept;
 use super::merge::{merge, split};
 use super::packed::Packed;
@@ -105,7 +105,8 @@ fn forward_layers(args: &StackArgs<'_>, wavefront: bool) -> Result<StackOutput> 
 pub fn forward_in_parts(args: &StackArgs<'_>, parts: Division) -> Result<(StackOutput, Option<Kept>)> {
     match parts {
         Division::Groups { rows, segment } => {
-            let (out, kept) = rows::forward(args, rows, segment)?;
+            let parts = segment.map_or(Division::Whole, Division::Segments);
+            let (out, kept) = rows::forward(args, rows, |group| forward_in_parts(group, parts))?;
             Ok((out, kept.map(Kept::Groups)))
         }
         // The arrays between two checkpoints are kept anyway, so a single segment is an undivided pass.
@@ -118,6 +119,17 @@ pub fn forward_in_parts(args: &StackArgs<'_>, parts: Division) -> Result<(StackO
             Ok((StackOutput { y, h_n, c_n, saved: None }, saved.map(Kept::Whole)))
         }
     }
+}
+
+/// The forward pass of a training step that keeps the states at every `every`th step instead of all arrays
+/// that [`backward`](super::backward) needs. [`backward_checkpointed`](super::backward_checkpointed) is its
+/// backward pass. `args.training` counts as true, and `saved` of the result is `None`.
+///
+/// # Errors
+/// As [`forward()`]. `every` of zero. A direction that runs backwards in time, because it would start each
+/// segment from a state that only later segments compute.
+pub fn forward_checkpointed(args: &StackArgs<'_>, every: usize) -> Result<(StackOutput, Checkpoints)> {
+    checkpoint::forward(args, every, forward)
 }
 
 /// [`forward_in_parts`] for [`backward_with_flow`](super::backward_with_flow): all steps at once, layer by layer.

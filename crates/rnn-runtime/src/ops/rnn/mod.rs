@@ -32,14 +32,14 @@ mod types;
 mod wavefront;
 mod weights;
 
-pub use backward::{backward, backward_in_parts, backward_with_flow};
-pub use checkpoint::{Checkpoints, backward_checkpointed, forward_checkpointed};
+pub use backward::{backward, backward_checkpointed, backward_in_parts, backward_with_flow};
+pub use checkpoint::Checkpoints;
 #[cfg(feature = "gpu")]
 pub use comparison::Comparison;
 #[cfg(feature = "gpu")]
 pub use explain::Explanation;
 pub use flow::{StateFlow, flow_problem};
-pub use forward::{forward, forward_for_flow, forward_in_parts};
+pub use forward::{forward, forward_checkpointed, forward_for_flow, forward_in_parts};
 pub use kept::{Groups, Kept};
 pub use live::{host_values, host_values_mut, live_problem, live_stack};
 pub use memory::kept_bytes;
