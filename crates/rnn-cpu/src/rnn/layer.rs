@@ -1,8 +1,9 @@
 //! A layer's pass: allocates its memory, runs the loops, collects the gradients. `rnn-gpu` has a file of the same name
 //! for the GPU.
 
-use super::backward::{BackwardArgs, run_backward};
-use super::forward::{ForwardArgs, run_forward};
+use super::args::{BackwardArgs, ForwardArgs};
+use super::backward::run_backward;
+use super::forward::run_forward;
 use super::pack::LayerWeights;
 use super::pass::Layer;
 use super::phases::{NormGrads, input_norm_grads};

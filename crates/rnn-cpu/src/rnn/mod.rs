@@ -15,6 +15,7 @@
 //! for every way of dividing the work and every place where products are computed. So the bits depend neither on the
 //! number of threads, nor on the batch that a row is in, nor on whether a sequence comes whole or step by step.
 
+mod args;
 mod backward;
 mod forward;
 pub mod layer;
@@ -39,8 +40,9 @@ pub use weights::{CellWeights, Sizes};
 /// What the crate's own tests call beneath [`layer`].
 #[doc(hidden)]
 pub mod internals {
-    pub use super::backward::{BackwardArgs, run_backward};
-    pub use super::forward::{ForwardArgs, run_forward};
+    pub use super::args::{BackwardArgs, ForwardArgs};
+    pub use super::backward::run_backward;
+    pub use super::forward::run_forward;
     pub use super::input_grads;
     pub use super::pack::BackwardWeights;
     pub use super::pass::Layer;

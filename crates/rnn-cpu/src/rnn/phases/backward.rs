@@ -6,7 +6,7 @@ use super::super::super::cells::{
 use super::super::super::simd::{self, Simd, SimdKernel};
 use super::super::super::team::Shared;
 use super::super::super::tile::RowPointers;
-use super::super::backward::BackwardArgs;
+use super::super::args::BackwardArgs;
 use super::super::noise::TaskNoise;
 use super::super::pack::BackwardWeights;
 use super::super::part::{Part, Pointers, RowFlow, Step, StepNoise};

@@ -5,7 +5,7 @@ use super::super::super::gemm::{Prepared, product};
 use super::super::super::simd::{self, Simd, SimdKernel};
 use super::super::super::team::Shared;
 use super::super::super::tile::RowPointers;
-use super::super::forward::ForwardArgs;
+use super::super::args::ForwardArgs;
 use super::super::noise::TaskNoise;
 use super::super::part::{Part, Pointers, RowFlow, Step, StepNoise};
 use super::super::schedule::run_tasks;
