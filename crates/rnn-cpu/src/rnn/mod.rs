@@ -29,12 +29,12 @@ mod schedule;
 mod weight_grads;
 mod weights;
 
+pub use layer::working_len;
 pub use live::LiveStack;
 use pack::BackwardWeights;
 pub use pack::LayerWeights;
 use pass::Layer;
 use rnn_base::args::recurrence::LayerDims;
-use rnn_kernels::cell::CellSpec;
 pub use weights::{CellWeights, Sizes};
 
 /// What the crate's own tests call beneath [`layer`].
@@ -49,12 +49,6 @@ pub mod internals {
     pub use super::schedule::{Projection, Task, projection, tasks};
     pub use super::weight_grads::{WeightGrads, weight_grads};
     pub use super::weights::unit_blocks;
-}
-
-/// Floats that an inference pass allocates beside its arrays and tiles.
-pub fn working_len(spec: &CellSpec, dims: LayerDims) -> usize {
-    let sizes = Sizes { inputs: dims.inputs, hidden: dims.hidden, state: dims.state };
-    if phases::in_phases(spec, &sizes) { phases::working_len(&dims, spec.gates()) } else { 0 }
 }
 
 /// `dx = dgates W` `[T, B, I]` of the pass's directions, from gate gradients `[T, B, D*G*H]`.

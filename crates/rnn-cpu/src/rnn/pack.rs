@@ -4,7 +4,7 @@ use super::super::cells::CellMath;
 use super::super::memory::{CpuArray, CpuBuffer, CpuDevice};
 use super::super::panels::{Bf16Panels, Panels};
 use super::super::simd;
-use super::phases::{PhaseWeights, in_phases};
+use super::phases::weights::{PhaseWeights, in_phases};
 use super::weights::{CellWeights, Sizes, own_parameter, own_weights};
 use rnn_base::error::Result;
 use rnn_kernels::cell::{CellSpec, Parameter};

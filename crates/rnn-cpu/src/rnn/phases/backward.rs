@@ -12,7 +12,8 @@ use super::super::pack::BackwardWeights;
 use super::super::part::{Part, Pointers, RowFlow, Step, StepNoise};
 use super::super::schedule::{Task, run_tasks};
 use super::super::weights::unit_blocks;
-use super::{PhaseWeights, columns, own_rows, wait_for_others};
+use super::division::{columns, own_rows, wait_for_others};
+use super::weights::PhaseWeights;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
 

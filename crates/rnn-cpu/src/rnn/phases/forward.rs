@@ -9,7 +9,8 @@ use super::super::args::ForwardArgs;
 use super::super::noise::TaskNoise;
 use super::super::part::{Part, Pointers, RowFlow, Step, StepNoise};
 use super::super::schedule::run_tasks;
-use super::{PhaseWeights, columns, own_rows, wait_for_others};
+use super::division::{columns, own_rows, wait_for_others};
+use super::weights::PhaseWeights;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
 
