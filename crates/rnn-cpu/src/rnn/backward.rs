@@ -7,47 +7,14 @@ use super::super::panels::Panels;
 use super::super::simd::{self, Simd, SimdKernel};
 use super::super::team::Shared;
 use super::super::tile::{DEPTH, PanelPart, RowPointers, most_rows};
+use super::args::BackwardArgs;
 use super::noise::TaskNoise;
-use super::pack::{BackwardWeights, DriverWeights, LayerWeights, unit_blocks};
-use super::part::{Layer, Part, Pointers, RowFlow, Step};
+use super::pack::DriverWeights;
+use super::part::{Part, Pointers, RowFlow, Step};
 use super::phases;
 use super::schedule::run_tasks;
+use super::weights::unit_blocks;
 use rnn_base::args::recurrence::LayerDims;
-use rnn_kernels::cell::CellSpec;
-
-/// Arrays of the backward recurrence. Rows are [T, B], or N of a packed sequence.
-pub struct BackwardArgs<'a> {
-    /// Which pass
-    pub layer: Layer<'a>,
-    /// The cell
-    pub spec: &'a CellSpec,
-    /// As packed for this cell
-    pub weights: &'a BackwardWeights,
-    /// Those of the forward pass.
-    pub forward: &'a LayerWeights,
-    /// [T, B, D, G, H]: activated gates; gradients of the pre-activations afterwards
-    pub gates: &'a mut [f32],
-    /// [T, B, D, H]: cell state (LSTM); `U_n h + b_hn`, afterwards its gradient (GRU)
-    pub aux: &'a mut [f32],
-    /// [T, B, D, H]
-    pub y: &'a [f32],
-    /// [T, B, D, H]
-    pub dy: &'a [f32],
-    /// [D, B, H]
-    pub h0: &'a [f32],
-    /// [D, B, H] or empty
-    pub c0: &'a [f32],
-    /// [D, B, H]: cotangent of h_n; gradient of h0 afterwards
-    pub dh: &'a mut [f32],
-    /// [D, B, H]: cotangent of c_n (LSTM) or zeros (GRU); gradient of c0 afterwards (LSTM)
-    pub carry: &'a mut [f32],
-    /// [D, B, S, H], zeros: gradients of the S blocks of weights per unit ([`unit_blocks`]), apart for every row
-    pub sums: &'a mut [f32],
-    /// [T, B, D, P] with a projection: gradient of projected h
-    pub projected: &'a mut [f32],
-    /// [T, B, D, G, H] with layer normalisation: gradient of `U h`
-    pub products: &'a mut [f32],
-}
 
 /// Runs the backward recurrence on up to `threads` threads, with the driver of the forward pass.
 pub fn run_backward(threads: usize, args: BackwardArgs<'_>) {

@@ -5,43 +5,18 @@ mod tiles;
 
 use super::super::cells::{CellMath, fused_cell};
 use super::super::memory::Scratch;
-use super::super::panels::{Bf16Panels, PanelStarts};
+use super::super::panels::PanelStarts;
 use super::super::simd::{self, Simd, SimdKernel};
 use super::super::tile::{DEPTH, RowPointers, Weight, for_row_blocks, most_rows};
+use super::args::ForwardArgs;
 use super::noise::TaskNoise;
-use super::pack::{DriverWeights, ForwardWeights, LayerWeights, products_of, slots_of};
-use super::part::{Layer, Part, Pointers, Step};
+use super::pack::{DriverWeights, ForwardWeights, products_of, slots_of};
+use super::part::{Part, Pointers, Step};
 use super::phases;
 use super::schedule::{Projection, projection, run_tasks};
 use cells::{Cells, CellsOf, Panel};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
-
-/// Arrays of the forward pass. Rows are [T, B], or N of a packed sequence.
-pub struct ForwardArgs<'a> {
-    /// Which pass
-    pub layer: Layer<'a>,
-    /// The cell
-    pub spec: &'a CellSpec,
-    /// As packed for this cell
-    pub weights: &'a LayerWeights,
-    /// Rounded panels per direction, to be used in place of those in `weights`.
-    pub bf16: Option<&'a [Bf16Panels]>,
-    /// [T, B, I]
-    pub x: &'a [f32],
-    /// [T, B, D, G, H]: activated gates, for the backward pass; empty in inference
-    pub gates: &'a mut [f32],
-    /// [T, B, D, H] in training, else [B, D, H]; empty for cells without `aux`
-    pub aux: &'a mut [f32],
-    /// [T, B, D, H]
-    pub y: &'a mut [f32],
-    /// [D, B, H]
-    pub h0: &'a [f32],
-    /// [D, B, H] or empty
-    pub c0: &'a [f32],
-    /// Whether a backward pass will follow
-    pub training: bool,
-}
 
 /// Runs a layer forward on up to `threads` threads, with the driver that its weights are packed for.
 pub fn run_forward(threads: usize, args: ForwardArgs<'_>) {

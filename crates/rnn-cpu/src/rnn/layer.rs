@@ -1,19 +1,29 @@
 //! A layer's pass: allocates its memory, runs the loops, collects the gradients. `rnn-gpu` has a file of the same name
 //! for the GPU.
 
-use super::backward::{BackwardArgs, run_backward};
-use super::forward::{ForwardArgs, run_forward};
-use super::pack::{LayerWeights, unit_blocks, unit_parameters};
-use super::part::Layer;
-use super::phases::{NormGrads, input_norm_grads};
+use super::args::{BackwardArgs, ForwardArgs};
+use super::backward::run_backward;
+use super::forward::run_forward;
+use super::pack::LayerWeights;
+use super::pass::Layer;
+use super::phases::weights::in_phases;
+use super::phases::{self, NormGrads, input_norm_grads};
 use super::weight_grads::{WeightGrads, weight_grads};
+use super::weights::{Sizes, unit_blocks, unit_parameters};
 use super::{input_grads, projection_grads, sum_rows};
 use crate::memory::{CpuArray, CpuDevice};
 use rnn_base::args::layer::{
     BackwardPass, Dims, ForwardPass, LayerGrads, LayerPass, LayerRun, SavedLayer, State,
 };
+use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::{Error, Result};
-use rnn_kernels::cell::{Parameter, PerParameter, WeightFormat};
+use rnn_kernels::cell::{CellSpec, Parameter, PerParameter, WeightFormat};
+
+/// Floats that an inference pass allocates beside its arrays and tiles.
+pub fn working_len(spec: &CellSpec, dims: LayerDims) -> usize {
+    let sizes = Sizes { inputs: dims.inputs, hidden: dims.hidden, state: dims.state };
+    if in_phases(spec, &sizes) { phases::working_len(&dims, spec.gates()) } else { 0 }
+}
 
 /// A layer's forward pass.
 ///

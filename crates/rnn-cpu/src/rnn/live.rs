@@ -14,9 +14,9 @@ use super::super::simd::{self, Entry, Isa, Simd, SimdKernel, SimdStep, vecmath};
 use super::super::tile::multiply_panels;
 use super::forward::is_plain;
 use super::pack::{
-    DriverWeights, ForwardWeights, LayerWeights, PanelRow, Sizes, panel_products, panel_slots, products_of,
-    slots_of,
+    DriverWeights, ForwardWeights, LayerWeights, PanelRow, panel_products, panel_slots, products_of, slots_of,
 };
+use super::weights::Sizes;
 use order::{Order, best_isa};
 use rnn_base::error::Result;
 use rnn_kernels::cell::{CellSpec, Regularization};

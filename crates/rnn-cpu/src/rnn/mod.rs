@@ -15,6 +15,7 @@
 //! for every way of dividing the work and every place where products are computed. So the bits depend neither on the
 //! number of threads, nor on the batch that a row is in, nor on whether a sequence comes whole or step by step.
 
+mod args;
 mod backward;
 mod forward;
 pub mod layer;
@@ -22,33 +23,32 @@ mod live;
 mod noise;
 mod pack;
 mod part;
+mod pass;
 mod phases;
 mod schedule;
 mod weight_grads;
+mod weights;
 
+pub use layer::working_len;
 pub use live::LiveStack;
 use pack::BackwardWeights;
-pub use pack::{CellWeights, LayerWeights, Sizes};
-use part::Layer;
+pub use pack::LayerWeights;
+use pass::Layer;
 use rnn_base::args::recurrence::LayerDims;
-use rnn_kernels::cell::CellSpec;
+pub use weights::{CellWeights, Sizes};
 
 /// What the crate's own tests call beneath [`layer`].
 #[doc(hidden)]
 pub mod internals {
-    pub use super::backward::{BackwardArgs, run_backward};
-    pub use super::forward::{ForwardArgs, run_forward};
+    pub use super::args::{BackwardArgs, ForwardArgs};
+    pub use super::backward::run_backward;
+    pub use super::forward::run_forward;
     pub use super::input_grads;
-    pub use super::pack::{BackwardWeights, unit_blocks};
-    pub use super::part::Layer;
+    pub use super::pack::BackwardWeights;
+    pub use super::pass::Layer;
     pub use super::schedule::{Projection, Task, projection, tasks};
     pub use super::weight_grads::{WeightGrads, weight_grads};
-}
-
-/// Floats that an inference pass allocates beside its arrays and tiles.
-pub fn working_len(spec: &CellSpec, dims: LayerDims) -> usize {
-    let sizes = Sizes { inputs: dims.inputs, hidden: dims.hidden, state: dims.state };
-    if phases::in_phases(spec, &sizes) { phases::working_len(&dims, spec.gates()) } else { 0 }
+    pub use super::weights::unit_blocks;
 }
 
 /// `dx = dgates W` `[T, B, I]` of the pass's directions, from gate gradients `[T, B, D*G*H]`.

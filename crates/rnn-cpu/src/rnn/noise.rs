@@ -3,32 +3,12 @@
 
 use super::super::simd::{self, Simd, SimdKernel};
 use super::super::tile::{RowPointers, load, store};
-use super::part::{Layer, Part, Step};
+use super::part::{Part, Step, StepNoise};
+use super::pass::Layer;
 use rnn_base::args::recurrence::{LayerDims, RecurrenceDraws};
 use rnn_base::rng::{RngKey, drop_threshold, threefry2x32};
 use rnn_kernels::cell::Regularization;
 use std::ptr::null;
-
-/// The noise on the rows of a step; a pointer is null if there is no such noise.
-#[derive(Clone, Copy)]
-pub(super) struct StepNoise {
-    /// Share of the old h that stays: 0 or 1, or the rate outside training, `[rows, P]`.
-    pub(super) zone_h: *const f32,
-    /// Share of the old c that stays, `[rows, H]`.
-    pub(super) zone_c: *const f32,
-    /// Factor of the candidate, `[rows, H]`.
-    pub(super) candidate: *const f32,
-    /// Factor of h before the recurrent product, `[rows, P]`.
-    pub(super) mask: *const f32,
-    /// A row of zeros: a cleared state.
-    pub(super) zeros: *const f32,
-}
-
-impl StepNoise {
-    /// No noise, for a step of which this task runs no cells.
-    pub(super) const NONE: StepNoise =
-        StepNoise { zone_h: null(), zone_c: null(), candidate: null(), mask: null(), zeros: null() };
-}
 
 /// The memory behind [`StepNoise`]; a vector is empty if there is no such noise.
 pub(super) struct TaskNoise {

@@ -3,66 +3,10 @@
 use super::super::barrier::Barrier;
 use super::super::cells::{CellMath, Element, RowMemory, RowNoise};
 use super::super::tile::RowPointers;
-use super::noise::StepNoise;
+use super::pass::Layer;
 use super::schedule::Task;
-use rnn_base::args::recurrence::{LayerDims, Noise, PackedSequence};
-use rnn_kernels::cell::Direction;
-
-/// The parameters that forward and backward pass over a layer share.
-#[derive(Clone, Copy)]
-pub struct Layer<'a> {
-    /// The sizes
-    pub dims: LayerDims,
-    /// The order in which the stack visits the steps.
-    pub order: Direction,
-    /// Lengths and resets of the rows, in a pass over one direction. Absent if every row has all steps and no reset.
-    pub ragged: Option<&'a PackedSequence>,
-    /// The first direction of the pass.
-    pub direction: usize,
-    /// Rates and draws
-    pub noise: Noise,
-}
-
-impl Layer<'_> {
-    /// N: rows of all steps.
-    #[expect(clippy::len_without_is_empty, reason = "a layer has rows")]
-    pub fn len(&self) -> usize {
-        self.ragged.map_or(self.dims.steps * self.dims.batch, PackedSequence::len)
-    }
-
-    /// The time of step `s` of direction `d`, and the step at that time, where all rows have all steps.
-    #[inline(always)]
-    pub(super) fn time(&self, d: usize, s: usize) -> usize {
-        if self.order.runs_backwards(d) { self.dims.steps - 1 - s } else { s }
-    }
-
-    /// The first row of the `s`th step of direction `d`.
-    #[inline(always)]
-    pub(super) fn first_row(&self, d: usize, s: usize) -> usize {
-        match self.ragged {
-            Some(ragged) => ragged.offsets[s] as usize,
-            None => self.time(d, s) * self.dims.batch,
-        }
-    }
-
-    /// Rows of step `s` that have not ended.
-    #[inline(always)]
-    pub(super) fn count(&self, s: usize) -> usize {
-        self.ragged.map_or(self.dims.batch, |ragged| ragged.count(s))
-    }
-
-    /// Whether row `n` of all rows continues from the state before it; otherwise the state is cleared.
-    #[inline(always)]
-    pub(super) fn keeps(&self, n: usize) -> bool {
-        self.ragged.and_then(|ragged| ragged.keep.as_ref()).is_none_or(|keep| keep[n] != 0.0)
-    }
-
-    /// The batch row behind row `r`, which keys its draws.
-    #[inline(always)]
-    pub(super) fn batch_row(&self, r: usize) -> usize {
-        self.ragged.map_or(r, |ragged| (ragged.first_row + ragged.rows[r]) as usize)
-    }
-}
+use rnn_base::args::recurrence::LayerDims;
+use std::ptr::null;
 
 /// Pointers of a pass. Tasks write disjoint (direction, row, unit) parts.
 #[derive(Clone, Copy)]
@@ -95,6 +39,27 @@ pub(super) struct Part<'a> {
     pub(super) pointers: Pointers,
     /// G
     pub(super) gates: usize,
+}
+
+/// The noise on the rows of a step; a pointer is null if there is no such noise.
+#[derive(Clone, Copy)]
+pub(super) struct StepNoise {
+    /// Share of the old h that stays: 0 or 1, or the rate outside training, `[rows, P]`.
+    pub(super) zone_h: *const f32,
+    /// Share of the old c that stays, `[rows, H]`.
+    pub(super) zone_c: *const f32,
+    /// Factor of the candidate, `[rows, H]`.
+    pub(super) candidate: *const f32,
+    /// Factor of h before the recurrent product, `[rows, P]`.
+    pub(super) mask: *const f32,
+    /// A row of zeros: a cleared state.
+    pub(super) zeros: *const f32,
+}
+
+impl StepNoise {
+    /// No noise, for a step of which this task runs no cells.
+    pub(super) const NONE: StepNoise =
+        StepNoise { zone_h: null(), zone_c: null(), candidate: null(), mask: null(), zeros: null() };
 }
 
 /// A task's rows of one step: pointers to the first row's unit 0.

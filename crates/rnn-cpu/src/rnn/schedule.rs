@@ -2,7 +2,7 @@
 
 use super::super::barrier::Barrier;
 use super::super::team;
-use super::part::Layer;
+use super::pass::Layer;
 use rnn_base::args::recurrence::{LayerDims, PackedSequence};
 
 /// Floating-point operations of a pass below which a second thread does not pay.

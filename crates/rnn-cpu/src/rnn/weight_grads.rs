@@ -2,12 +2,14 @@
 //! gate gradients of all steps.
 
 mod job;
+mod operands;
 
 use super::super::simd;
 use super::super::team::{self, Shared};
 use super::noise::sequence_masks;
-use super::part::Layer;
-use job::JobOf;
+use super::pass::Layer;
+use job::{Job, JobOf};
+use operands::{LayerPass, Side, Source};
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
 
@@ -37,32 +39,6 @@ pub struct WeightGrads<'a> {
     pub dw_hh: &'a mut [f32],
     /// `[G*H]` each, or absent
     pub dbiases: Option<[&'a mut [f32]; 2]>,
-}
-
-/// The right side of a product: rows of x, of h one step earlier, or of `r*h`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Input,
-    Recurrent,
-    Reset,
-}
-
-/// The left side of a product: gradients `[N, D, width]`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Gates,
-    Aux,
-    Products,
-}
-
-/// `d[gate rows, I + H] += source^T [x | h]` for some columns of the source.
-struct Job {
-    source: Source,
-    /// First and end column of the source.
-    columns: (usize, usize),
-    /// Row of the gradients where column 0 of the source goes.
-    row: usize,
-    sides: &'static [Side],
 }
 
 /// The products of a cell. With layer normalisation, input and state have different gradients. A GRU has a different
@@ -147,79 +123,4 @@ fn steps_of_rows(layer: &Layer<'_>) -> Vec<u32> {
     let Some(ragged) = layer.ragged else { return Vec::new() };
     let steps = 0..layer.dims.steps;
     steps.flat_map(|s| std::iter::repeat_n(s as u32, ragged.count(s))).collect()
-}
-
-struct LayerPass<'a> {
-    layer: Layer<'a>,
-    d: usize,
-    gate_rows: usize,
-    /// Whether there is no product with the state.
-    independent: bool,
-    x: &'a [f32],
-    y: &'a [f32],
-    h0: &'a [f32],
-    gates: &'a [f32],
-    aux: &'a [f32],
-    products: &'a [f32],
-    dw_ih: Shared,
-    dw_hh: Shared,
-    dbiases: Option<[Shared; 2]>,
-    /// [N]: the step of every row of a packed sequence, else empty
-    steps_of_rows: Vec<u32>,
-    /// [B, P]: factors of h before the recurrent product, or empty
-    masks: Vec<f32>,
-    /// A cleared state.
-    zeros: Vec<f32>,
-}
-
-impl LayerPass<'_> {
-    fn columns(&self, side: Side) -> usize {
-        match side {
-            Side::Input => self.layer.dims.inputs,
-            Side::Recurrent => self.layer.dims.state,
-            Side::Reset => self.layer.dims.hidden,
-        }
-    }
-
-    /// Step and batch row of row `k`.
-    #[inline(always)]
-    fn place(&self, k: usize) -> (usize, usize) {
-        let LayerDims { batch, .. } = self.layer.dims;
-        match self.layer.ragged {
-            Some(ragged) => {
-                let s = self.steps_of_rows[k] as usize;
-                (s, k - ragged.offsets[s] as usize)
-            }
-            None => (self.layer.time(self.d, k / batch), k % batch),
-        }
-    }
-
-    /// Row `k` of a side: x at (t, b), or h one step earlier in the direction's own time.
-    #[inline(always)]
-    fn row(&self, side: Side, k: usize) -> *const f32 {
-        let LayerDims { batch, inputs, hidden, state, directions, .. } = self.layer.dims;
-        match side {
-            Side::Input => self.x[k * inputs..].as_ptr(),
-            Side::Reset => self.aux[(k * directions + self.d) * hidden..].as_ptr(),
-            Side::Recurrent if !self.layer.keeps(k) => self.zeros.as_ptr(),
-            Side::Recurrent => {
-                let (s, b) = self.place(k);
-                if s == 0 {
-                    return self.h0[(self.d * batch + b) * state..].as_ptr();
-                }
-                let earlier = self.layer.first_row(self.d, s - 1) + b;
-                self.y[(earlier * directions + self.d) * state..].as_ptr()
-            }
-        }
-    }
-
-    /// Factors of row `k` of a side, if there are any.
-    #[inline(always)]
-    fn mask(&self, side: Side, k: usize) -> Option<&[f32]> {
-        if side != Side::Recurrent || self.masks.is_empty() {
-            return None;
-        }
-        let (_, b) = self.place(k);
-        Some(&self.masks[b * self.layer.dims.state..])
-    }
 }

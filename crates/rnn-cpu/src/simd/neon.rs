@@ -1,6 +1,7 @@
 //! NEON vectors: 4 lanes, 32 registers, part of every aarch64 machine.
 
-use super::{Isa, Set, Simd};
+use super::isa::{Isa, Set};
+use super::vector::{Simd, intrinsics};
 use std::arch::aarch64::*;
 
 #[derive(Clone, Copy)]

@@ -1,7 +1,8 @@
 //! Plain Rust in groups of four lanes: for architectures without a vector form of their own, and the
 //! reference for the others. No `mul_add`: without the instruction it is a library call.
 
-use super::{Isa, Set, Simd};
+use super::isa::{Isa, Set};
+use super::vector::Simd;
 
 #[derive(Clone, Copy)]
 pub(super) struct Scalar;

@@ -1,7 +1,9 @@
 //! SSE2 vectors, which every x86-64 machine has. They give the bits of `scalar.rs` (`tests/sse2.rs`). The crate compiles in
 //! three quarters of the time, because an operation on a vector is one instruction to the compiler and not four.
 
-use super::{Isa, Set, Simd};
+use super::isa::{Isa, Set};
+use super::vector::{Simd, intrinsics};
+use super::x86::prefetch;
 use std::arch::x86_64::*;
 
 /// 4 lanes, 16 registers, no fused multiply-add.
@@ -18,7 +20,7 @@ unsafe impl Simd for Sse2 {
 
     #[inline(always)]
     fn prefetch(p: *const f32) {
-        super::x86::prefetch(p);
+        prefetch(p);
     }
 
     intrinsics! {

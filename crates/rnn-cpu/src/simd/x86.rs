@@ -1,6 +1,8 @@
 //! AVX-512 and AVX2 vectors.
 
-use super::{Isa, Set, Simd, SimdKernel, SimdStep};
+use super::isa::{Isa, Set};
+use super::kernel::{SimdKernel, SimdStep};
+use super::vector::{Simd, intrinsics};
 use std::arch::x86_64::*;
 
 /// Runs a kernel that is compiled for AVX-512. Never inlined: a kernel that calls another one this way contains no copy of

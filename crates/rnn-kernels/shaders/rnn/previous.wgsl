@@ -2,7 +2,7 @@
 // gradient of U is a product with it; its first step initialises the ring.
 // The field `hidden` is P here. Needs: lib/activation.wgsl, lib/rng.wgsl, lib/options.wgsl,
 // lib/index.wgsl, lib/store_*.wgsl.
-// CPU twin: crates/rnn-cpu/src/rnn/weight_grads.rs
+// CPU twin: crates/rnn-cpu/src/rnn/weight_grads/operands.rs (LayerPass)
 
 struct Params {
     options: Options,

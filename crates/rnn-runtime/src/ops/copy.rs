@@ -34,6 +34,11 @@ pub(crate) fn copy_into(copy: &StridedCopy, src: &Array, dst: &mut Array) -> Res
     )
 }
 
+/// Copies `count` elements from offset `from` of `src` to offset `to` of `dst`.
+pub(crate) fn copy_flat(src: &Array, from: usize, dst: &mut Array, to: usize, count: usize) -> Result<()> {
+    copy_into(&StridedCopy::flat(count, from, to), src, dst)
+}
+
 /// A new contiguous array of `shape` that reads `src` with `strides` from `offset` on.
 fn gather_view(src: &Array, shape: Shape, strides: &[usize], offset: usize) -> Result<Array> {
     let own = shape.strides();

@@ -3,6 +3,7 @@
 //! Every op checks element types, devices and shapes, matches the device once, and calls the function of the
 //! same name in `rnn-cpu` or `rnn-gpu`, which checks nothing. f16 inputs are widened first; results are f32.
 
+mod cast;
 pub mod copy;
 pub mod dropout;
 pub mod embed;
@@ -16,25 +17,14 @@ pub mod reduce;
 pub mod rnn;
 pub mod softmax;
 
+pub(crate) use cast::widen;
+
 use crate::array::Array;
 use crate::buffer::Buffer;
 use crate::device::Device;
 use rnn_base::DType;
 use rnn_base::Shape;
 use rnn_base::error::{Error, Result};
-use std::borrow::Cow;
-
-/// The array as f32: borrowed if it is f32, converted if it is f16.
-///
-/// # Errors
-/// u32 data.
-pub(crate) fn widen<'a>(op: &'static str, arg: &'static str, x: &'a Array) -> Result<Cow<'a, Array>> {
-    match x.dtype() {
-        DType::F32 => Ok(Cow::Borrowed(x)),
-        DType::F16 => pointwise::cast(x, DType::F32).map(Cow::Owned),
-        DType::U32 => Err(Error::DType { op, arg, expected: "f32 or f16", got: DType::U32 }),
-    }
-}
 
 /// Wraps an f32 result.
 pub(crate) fn f32_array(device: &Device, shape: Shape, buffer: impl Into<Buffer>) -> Array {

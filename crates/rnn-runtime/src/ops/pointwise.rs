@@ -13,6 +13,7 @@ use rnn_cpu as cpu;
 #[cfg(feature = "gpu")]
 use rnn_gpu as gpu;
 
+pub use super::cast::cast;
 pub use rnn_kernels::params::{BinaryOp, UnaryOp};
 
 /// `op(x)` of every element, in the shape of `x`.
@@ -168,34 +169,4 @@ pub fn zeros(device: &Device, dims: &[usize]) -> Result<Array> {
     let shape = Shape::new("zeros", dims)?;
     let buffer = device.alloc_zeroed(shape.len())?;
     Ok(f32_array(device, shape, buffer))
-}
-
-/// Converts between f32 and f16; a cheap clone if the type is the same. Narrowing rounds to the nearest f16
-/// (ties to even), keeps subnormals, and turns values beyond 65504 into infinity.
-///
-/// # Errors
-/// u32 on either side.
-pub fn cast(x: &Array, dtype: DType) -> Result<Array> {
-    const OP: &str = "cast";
-    let (device, n) = (x.device(), x.len());
-    let buffer: Buffer = match (x.dtype(), dtype) {
-        (from, to) if from == to => return Ok(x.clone()),
-        (DType::F16, DType::F32) => on_device!(
-            device,
-            Cpu(dev) => cpu::pointwise::widen(dev, x.cpu(), n)?.into(),
-            Gpu(dev) => gpu::pointwise::widen(dev, x.gpu(), n)?.into(),
-        ),
-        (DType::F32, DType::F16) => on_device!(
-            device,
-            Cpu(dev) => cpu::pointwise::narrow(dev, x.cpu(), n)?.into(),
-            Gpu(dev) => gpu::pointwise::narrow(dev, x.gpu(), n)?.into(),
-        ),
-        (DType::U32, _) => {
-            return Err(Error::DType { op: OP, arg: "x", expected: "f32 or f16", got: DType::U32 });
-        }
-        (_, _) => {
-            return Err(Error::DType { op: OP, arg: "dtype", expected: "f32 or f16", got: dtype });
-        }
-    };
-    Ok(Array::from_buffer(device, x.shape().clone(), dtype, buffer))
 }

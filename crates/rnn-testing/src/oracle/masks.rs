@@ -2,8 +2,6 @@
 
 use rnn_kernels::cell::StackSpec;
 
-use super::stack::StackInput;
-
 /// Every factor that a training pass draws. An absent factor is not applied; zoneout without masks mixes by its
 /// rate.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,10 +24,10 @@ pub struct Masks {
 
 impl Masks {
     /// # Panics
-    /// A mask has the wrong length.
+    /// A mask has the wrong length for T steps and B rows.
     #[track_caller]
-    pub(super) fn check(&self, spec: &StackSpec, input: &StackInput) {
-        let (steps, b) = (input.t * input.b, input.b);
+    pub(super) fn check(&self, spec: &StackSpec, [t, b]: [usize; 2]) {
+        let steps = t * b;
         let (h, p, out) = (spec.hidden_size, spec.state_size(), spec.output_size());
         let each = |masks: &Option<Vec<Vec<f64>>>, count: usize, len: usize, name: &str| {
             let fits = masks.as_ref().is_none_or(|m| m.len() == count && m.iter().all(|m| m.len() == len));

@@ -392,5 +392,5 @@ fn check_sizes(spec: &StackSpec, weights: &[CellWeights], input: &StackInput) {
         assert!(lengths.iter().all(|&length| length <= input.t), "oracle: a length is above T");
     }
     assert!(input.resets.as_ref().is_none_or(|r| r.len() == steps), "oracle: resets must be [T, B]");
-    input.masks.check(spec, input);
+    input.masks.check(spec, [input.t, input.b]);
 }

@@ -6,13 +6,14 @@ use super::super::super::cells::{
 use super::super::super::simd::{self, Simd, SimdKernel};
 use super::super::super::team::Shared;
 use super::super::super::tile::RowPointers;
-use super::super::backward::BackwardArgs;
-use super::super::noise::{StepNoise, TaskNoise};
+use super::super::args::BackwardArgs;
+use super::super::noise::TaskNoise;
 use super::super::pack::BackwardWeights;
-use super::super::pack::unit_blocks;
-use super::super::part::{Part, Pointers, RowFlow, Step};
+use super::super::part::{Part, Pointers, RowFlow, Step, StepNoise};
 use super::super::schedule::{Task, run_tasks};
-use super::{PhaseWeights, columns, own_rows, wait_for_others};
+use super::super::weights::unit_blocks;
+use super::division::{columns, own_rows, wait_for_others};
+use super::weights::PhaseWeights;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
 

@@ -5,11 +5,12 @@ use super::super::super::gemm::{Prepared, product};
 use super::super::super::simd::{self, Simd, SimdKernel};
 use super::super::super::team::Shared;
 use super::super::super::tile::RowPointers;
-use super::super::forward::ForwardArgs;
-use super::super::noise::{StepNoise, TaskNoise};
-use super::super::part::{Part, Pointers, RowFlow, Step};
+use super::super::args::ForwardArgs;
+use super::super::noise::TaskNoise;
+use super::super::part::{Part, Pointers, RowFlow, Step, StepNoise};
 use super::super::schedule::run_tasks;
-use super::{PhaseWeights, columns, own_rows, wait_for_others};
+use super::division::{columns, own_rows, wait_for_others};
+use super::weights::PhaseWeights;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_kernels::cell::CellSpec;
 

@@ -7,8 +7,9 @@ use super::super::super::simd::{self, Simd, SimdKernel};
 use super::super::super::team::{self, Shared};
 use super::super::super::tile::RowPointers;
 use super::super::pack::{DriverWeights, LayerWeights};
-use super::super::part::Layer;
-use super::{PhaseWeights, columns};
+use super::super::pass::Layer;
+use super::division::columns;
+use super::weights::PhaseWeights;
 use rnn_kernels::cell::CellSpec;
 
 /// Rows of a block: few enough for their products to stay in a core's cache, many enough to read W only once. Sums over

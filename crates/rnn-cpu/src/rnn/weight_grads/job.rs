@@ -5,11 +5,21 @@ use super::super::super::memory::Scratch;
 use super::super::super::out::{Init, Out, panel_vectors};
 use super::super::super::simd::{Simd, SimdKernel};
 use super::super::super::tile::{DEPTH, PanelPart, RowPointers, load, most_rows, store};
-use super::{Job, LayerPass, Side, Source};
+use super::operands::{LayerPass, Side, Source};
 use rnn_base::args::recurrence::LayerDims;
 
 /// Gate rows that are packed at once: 144 x 256 floats beside the packed x and h in L2.
 const MC: usize = 144;
+
+/// `d[gate rows, I + H] += source^T [x | h]` for some columns of the source.
+pub(super) struct Job {
+    pub(super) source: Source,
+    /// First and end column of the source.
+    pub(super) columns: (usize, usize),
+    /// Row of the gradients where column 0 of the source goes.
+    pub(super) row: usize,
+    pub(super) sides: &'static [Side],
+}
 
 /// A job of a pass.
 pub(super) struct JobOf<'a> {

@@ -1,26 +1,30 @@
 //! The backward pass of a stack.
 
-use super::checkpoint::backward_checkpointed;
-use super::flow::Recorder;
-use super::forward::with_gates;
+use super::check::check_cotangents;
+use super::checkpoint::{self, Checkpoints};
+use super::flow::{Recorder, StateFlow};
+use super::forward::{forward, with_gates};
 use super::kept::Kept;
 use super::merge::merge_backward;
 use super::packed::Packed;
 use super::rows;
-use super::sequences::Path;
+use super::sequences::{Path, Sequences};
+use super::states::{StateGrads, final_cotangents};
+use super::trace::LayerTrace;
 use super::types::{Saved, SavedPass, SavedPasses, StackCotangents, StackGrads, Wanted};
 use super::weights::CellWeights;
 use crate::array::Array;
-use crate::device::{Device, on_device};
-use crate::ops::copy::{concat, copy_into, slice};
+#[cfg(feature = "gpu")]
+use crate::device::Device;
+use crate::device::on_device;
+use crate::ops::copy::concat;
 use crate::ops::dropout::dropout;
 use crate::ops::pointwise::accumulate;
 use crate::ops::widen;
 use rnn_base::DType;
-use rnn_base::args::copy::StridedCopy;
 use rnn_base::args::layer::{BackwardPass, Dims, LayerGrads, LayerPass, State};
 use rnn_base::args::stack::{StackDraws, input_mask, layer_mask, output_mask, pass_noise};
-use rnn_base::error::{Error, Result};
+use rnn_base::error::Result;
 use rnn_kernels::cell::{Merge, StackSpec};
 
 const OP: &str = "rnn::backward";
@@ -41,7 +45,7 @@ pub fn backward(
 }
 
 /// [`backward`], which gives the gradients of the gates of every pass to a recorder.
-pub(super) fn backward_recorded(
+fn backward_recorded(
     spec: &StackSpec,
     packed: &Packed,
     saved: Saved,
@@ -109,89 +113,44 @@ pub fn backward_in_parts(
     match kept {
         Kept::Whole(saved) => backward(spec, packed, saved, cotangents, wanted),
         Kept::Segments(kept) => backward_checkpointed(spec, packed, kept, cotangents, wanted),
-        Kept::Groups(groups) => rows::backward(spec, packed, groups, cotangents, wanted),
+        Kept::Groups(groups) => rows::backward(spec, &packed.device, groups, cotangents, |kept, of| {
+            backward_in_parts(spec, packed, kept, of, wanted)
+        }),
     }
 }
 
-pub(super) fn check_cotangents(
-    op: &'static str,
+/// The gradients of a pass of [`forward_checkpointed`](super::forward_checkpointed).
+///
+/// # Errors
+/// As [`backward()`].
+pub fn backward_checkpointed(
     spec: &StackSpec,
-    [t, b]: [usize; 2],
-    device: &Device,
+    packed: &Packed,
+    kept: Checkpoints,
     cotangents: &StackCotangents<'_>,
-) -> Result<()> {
-    let (h, p) = (spec.hidden_size, spec.state_size());
-    let states = spec.num_states();
-    let given = [
-        ("dy", cotangents.dy, "[T, B, D*P]", [t, b, spec.output_size()]),
-        ("dh_n", cotangents.dh_n, "[L*D, B, P]", [states, b, p]),
-        ("dc_n", cotangents.dc_n, "[L*D, B, H]", [states, b, h]),
-    ];
-    for (name, array, axes, dims) in given {
-        if let Some(array) = array {
-            array.expect_device(op, name, device)?;
-            array.expect_dims(op, name, axes, &dims)?;
-        }
-    }
-    if cotangents.dc_n.is_some() && !spec.cell.kind.has_cell_state() {
-        return Err(Error::Value {
-            op,
-            arg: "dc_n",
-            expected: "absent: only an LSTM has a cell state".into(),
-            got: "present".into(),
-        });
-    }
-    Ok(())
+    wanted: Wanted,
+) -> Result<StackGrads> {
+    checkpoint::backward((spec, packed), kept, cotangents, wanted, forward, |saved, of, needed| {
+        backward(spec, packed, saved, of, needed)
+    })
 }
 
-/// Gradients of the initial states, collected layer by layer.
-struct StateGrads {
-    /// [L*D, B, P]
-    dh0: Option<Array>,
-    /// [L*D, B, H]
-    dc0: Option<Array>,
-}
-
-impl StateGrads {
-    fn new(spec: &StackSpec, dims: Dims, device: &Device, wanted: Wanted) -> Result<Self> {
-        let state = |has: bool, width: usize| match has && wanted.states {
-            true => Array::alloc(device, OP, &[spec.num_states(), dims.b, width]).map(Some),
-            false => Ok(None),
-        };
-        Ok(StateGrads { dh0: state(true, dims.p)?, dc0: state(spec.cell.kind.has_cell_state(), dims.h)? })
-    }
-
-    /// Copies h `[D, B, P]`, followed by c `[D, B, H]`, to the states from index `first` on.
-    fn copy(&mut self, dims: Dims, state: &Array, first: usize) -> Result<()> {
-        if let Some(dh0) = &mut self.dh0 {
-            copy_flat(state, 0, dh0, first * dims.b * dims.p, dims.state())?;
-        }
-        match &mut self.dc0 {
-            Some(dc0) => copy_flat(state, dims.state(), dc0, first * dims.b * dims.h, dims.cells()),
-            None => Ok(()),
-        }
-    }
-
-    /// [`StateGrads::copy`] for one direction in packed order.
-    fn copy_path(&mut self, dims: Dims, state: &Array, number: usize, path: &Path) -> Result<()> {
-        let flat = state.reshape(&[state.len()])?;
-        let part = |start: usize, end: usize| path.restore(OP, slice(&flat, 0, start, end)?);
-        if let Some(dh0) = &mut self.dh0 {
-            copy_flat(&part(0, dims.state())?, 0, dh0, number * dims.b * dims.p, dims.state())?;
-        }
-        match &mut self.dc0 {
-            Some(dc0) => {
-                let dc = part(dims.state(), dims.state() + dims.cells())?;
-                copy_flat(&dc, 0, dc0, number * dims.b * dims.h, dims.cells())
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-/// Copies `count` elements from offset `from` of `src` to offset `to` of `dst`.
-pub(super) fn copy_flat(src: &Array, from: usize, dst: &mut Array, to: usize, count: usize) -> Result<()> {
-    copy_into(&StridedCopy::flat(count, from, to), src, dst)
+/// [`backward()`] after [`forward_for_flow`](super::forward_for_flow), and the flow per layer and direction,
+/// layer-major. `traces` are those of all layers, `weights` those that were packed.
+///
+/// # Errors
+/// As [`backward()`]; a stack with a [`flow_problem`](super::flow_problem), traces or weights of another stack.
+pub fn backward_with_flow(
+    spec: &StackSpec,
+    packed: &Packed,
+    (saved, sequences): (Saved, Option<&Sequences>),
+    (weights, traces): (&[CellWeights], &[LayerTrace]),
+    cotangents: &StackCotangents<'_>,
+    wanted: Wanted,
+) -> Result<(StackGrads, Vec<StateFlow>)> {
+    let mut recorder = Recorder::new(spec, (saved.dims, sequences), (weights, traces), cotangents)?;
+    let grads = backward_recorded(spec, packed, saved, cotangents, wanted, Some(&mut recorder))?;
+    Ok((grads, recorder.into_flows()))
 }
 
 /// The gradients of a layer's input (if wanted) and of its weights, one cell per direction.
@@ -329,34 +288,4 @@ fn run(args: BackwardPass<'_, Array, Packed>) -> Result<LayerGrads<Array>> {
             rnn_gpu::rnn::backward(gpu, args)?.map(|array| Array::from_data(device, array))
         },
     ))
-}
-
-/// The cotangents of a layer's final states, or of one direction's in packed order: h `[D, B, P]`, then
-/// c `[D, B, H]`. `dims` are those of the stack.
-pub(super) fn final_cotangents(
-    device: &Device,
-    stack: Dims,
-    layer: usize,
-    cotangents: &StackCotangents<'_>,
-    path: Option<(usize, &Path)>,
-) -> Result<Array> {
-    let dims = path.map_or(stack, |(_, path)| stack.of_ragged(&path.ragged));
-    let first = layer * stack.d + path.map_or(0, |(d, _)| d);
-    let mut state = Array::alloc_zeroed(device, OP, &[dims.state() + dims.cells()])?;
-    let parts = [
-        ("dh_n", cotangents.dh_n, dims.p, 0, dims.state()),
-        ("dc_n", cotangents.dc_n, dims.h, dims.state(), dims.cells()),
-    ];
-    for (name, given, width, to, count) in parts {
-        let Some(given) = given else { continue };
-        let given = widen(OP, name, given)?;
-        match path {
-            None => copy_flat(&given, first * dims.b * width, &mut state, to, count)?,
-            Some((_, path)) => {
-                let own = path.order(OP, slice(&given, 0, first, first + 1)?)?;
-                copy_flat(&own, 0, &mut state, to, count)?;
-            }
-        }
-    }
-    Ok(state)
 }

@@ -3,11 +3,13 @@
 //! it backward. With k near the square root of T, both the kept states and a segment's arrays grow with that
 //! root. Every draw is a function of its step's index, so a repeated segment has the masks of the first run.
 
-use super::backward::copy_flat;
+use super::check::{check_cotangents, check_forward};
+use super::packed::Packed;
+use super::sequences::Sequences;
+use super::types::{Saved, StackArgs, StackCotangents, StackDraws, StackGrads, StackOutput, Wanted};
 use super::weights::add_weights;
-use super::{Packed, Sequences, StackArgs, StackCotangents, StackDraws, StackGrads, StackOutput, Wanted};
 use crate::array::Array;
-use crate::ops::copy::slice;
+use crate::ops::copy::{copy_flat, slice};
 use crate::ops::widen;
 use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::{Direction, StackSpec, Storage, WeightFormat};
@@ -15,7 +17,7 @@ use std::ops::Range;
 
 const OP: &str = "rnn::forward_checkpointed";
 
-/// Input of the backward pass of [`forward_checkpointed`]: x and a state per segment.
+/// Input of the backward pass of [`forward_checkpointed`](super::forward_checkpointed): x and a state per segment.
 #[derive(Debug)]
 pub struct Checkpoints {
     /// `[T, B, I]`
@@ -35,14 +37,12 @@ struct Start {
     c: Option<Array>,
 }
 
-/// The forward pass of a training step that keeps the states at every `every`th step instead of all arrays
-/// that [`backward`](super::backward) needs. [`backward_checkpointed`] is its backward pass. `args.training`
-/// counts as true, and `saved` of the result is `None`.
-///
-/// # Errors
-/// As [`forward`](super::forward). `every` of zero. A direction that runs backwards in time, because it
-/// would start each segment from a state that only later segments compute.
-pub fn forward_checkpointed(args: &StackArgs<'_>, every: usize) -> Result<(StackOutput, Checkpoints)> {
+/// Runs the segments of a pass, each by `pass`.
+pub(super) fn forward(
+    args: &StackArgs<'_>,
+    every: usize,
+    pass: impl Fn(&StackArgs<'_>) -> Result<StackOutput>,
+) -> Result<(StackOutput, Checkpoints)> {
     let spec = args.spec;
     let error =
         |arg, expected: &str, got: String| Err(Error::Value { op: OP, arg, expected: expected.into(), got });
@@ -53,7 +53,7 @@ pub fn forward_checkpointed(args: &StackArgs<'_>, every: usize) -> Result<(Stack
         let expected = "absent for a stack that runs backwards in time or in both directions";
         return error("every", expected, every.to_string());
     }
-    super::forward::check_forward(OP, args)?;
+    check_forward(OP, args)?;
     let x = widen(OP, "x", args.x)?.into_owned();
     let (steps, batch) = (x.dims()[0], x.dims()[1]);
     let mut kept = Checkpoints {
@@ -68,7 +68,7 @@ pub fn forward_checkpointed(args: &StackArgs<'_>, every: usize) -> Result<(Stack
     let (mut h, mut c) = (args.h0.cloned(), args.c0.cloned());
     for range in kept.segments() {
         let start = Start { h, c };
-        let out = kept.run(spec, args.packed, &start, range.clone())?;
+        let out = kept.run((spec, args.packed), &start, range.clone(), &pass)?;
         copy_flat(&out.y, 0, &mut y, range.start * batch * spec.output_size(), out.y.len())?;
         kept.starts.push(start);
         (h, c) = (Some(out.h_n), out.c_n);
@@ -77,21 +77,19 @@ pub fn forward_checkpointed(args: &StackArgs<'_>, every: usize) -> Result<(Stack
     Ok((StackOutput { y, h_n, c_n: c, saved: None }, kept))
 }
 
-/// The gradients of a pass of [`forward_checkpointed`].
-///
-/// # Errors
-/// As [`backward`](super::backward).
-pub fn backward_checkpointed(
-    spec: &StackSpec,
-    packed: &Packed,
+/// The gradients of a pass of [`forward`]. `again` runs a segment's forward pass once more, `back` its backward pass.
+pub(super) fn backward(
+    (spec, packed): (&StackSpec, &Packed),
     mut kept: Checkpoints,
     cotangents: &StackCotangents<'_>,
     wanted: Wanted,
+    again: impl Fn(&StackArgs<'_>) -> Result<StackOutput>,
+    back: impl Fn(Saved, &StackCotangents<'_>, Wanted) -> Result<StackGrads>,
 ) -> Result<StackGrads> {
     const OP: &str = "rnn::backward_checkpointed";
     let device = kept.x.device().clone();
     let (steps, batch) = (kept.x.dims()[0], kept.x.dims()[1]);
-    super::backward::check_cotangents(OP, spec, [steps, batch], &device, cotangents)?;
+    check_cotangents(OP, spec, [steps, batch], &device, cotangents)?;
     let dy = cotangents.dy.map(|dy| widen(OP, "dy", dy)).transpose()?;
     let mut dx = match wanted.dx {
         true => Some(Array::alloc_zeroed(&device, OP, kept.x.dims())?),
@@ -101,14 +99,14 @@ pub fn backward_checkpointed(
     let (mut dh, mut dc) = (cotangents.dh_n.cloned(), cotangents.dc_n.cloned());
     for (number, range) in kept.segments().into_iter().enumerate().rev() {
         let Some(start) = kept.starts.pop() else { unreachable!("a start per segment") };
-        let out = kept.run(spec, packed, &start, range.clone())?;
+        let out = kept.run((spec, packed), &start, range.clone(), &again)?;
         let Some(saved) = out.saved else { unreachable!("a training pass saves") };
         // The rest of the loop needs only the saved values.
         drop((start, out.y, out.h_n, out.c_n));
         let dy = dy.as_ref().map(|dy| slice(dy, 0, range.start, range.end)).transpose()?;
         let part = StackCotangents { dy: dy.as_ref(), dh_n: dh.as_ref(), dc_n: dc.as_ref() };
         let needed = Wanted { dx: wanted.dx, states: wanted.states || number > 0 };
-        let grads = super::backward(spec, packed, saved, &part, needed)?;
+        let grads = back(saved, &part, needed)?;
         if let (Some(dx), Some(own)) = (&mut dx, &grads.dx) {
             copy_flat(own, 0, dx, range.start * batch * spec.input_size, own.len())?;
         }
@@ -130,13 +128,13 @@ impl Checkpoints {
         (0..end).step_by(self.every).map(|start| start..(start + self.every).min(end)).collect()
     }
 
-    /// Runs a segment's training pass.
+    /// Runs a segment's training pass by `pass`.
     fn run(
         &self,
-        spec: &StackSpec,
-        packed: &Packed,
+        (spec, packed): (&StackSpec, &Packed),
         start: &Start,
         steps: Range<usize>,
+        pass: impl Fn(&StackArgs<'_>) -> Result<StackOutput>,
     ) -> Result<StackOutput> {
         let x = slice(&self.x, 0, steps.start, steps.end)?;
         let sequences = self.sequences.as_ref().map(|of| of.part(steps.start, steps.end));
@@ -144,7 +142,7 @@ impl Checkpoints {
             first_step: draws.first_step.wrapping_add(steps.start as u32),
             ..draws
         });
-        super::forward(&StackArgs {
+        pass(&StackArgs {
             spec,
             packed,
             x: &x,

@@ -1,8 +1,11 @@
 //! Measured comparison of CPU and GPU on one layer.
 
-use super::pack::check_spec;
+use super::forward::forward;
+use super::pack::{check_spec, pack};
+use super::packed::Packed;
 use super::sequences::check_sizes;
-use super::{CellWeights, Packed, StackArgs, forward, pack};
+use super::types::StackArgs;
+use super::weights::CellWeights;
 use crate::array::Array;
 use crate::device::Device;
 use rnn_base::error::Result;

@@ -5,14 +5,10 @@
 //! steps, plus what a GRU or MGU passes by its gates, and zoneout around the cell. That of c is a recurrence over
 //! units: forget gate, output, peepholes, zoneout.
 
-use super::backward::backward_recorded;
 use super::flow_noise::{HostNoise, Spot};
-use super::forward::forward_layers;
-use super::kept::Kept;
-use super::packed::Packed;
 use super::sequences::{Path, Sequences};
 use super::trace::{LayerTrace, product_gradients};
-use super::types::{Saved, StackArgs, StackCotangents, StackGrads, StackOutput, Wanted};
+use super::types::StackCotangents;
 use super::weights::CellWeights;
 use crate::array::Array;
 use crate::ops::copy::slice;
@@ -53,45 +49,6 @@ pub fn flow_problem(spec: &StackSpec) -> Option<&'static str> {
         layer_norm,
     } = spec.cell;
     layer_norm.then_some("layer normalisation between the gates and the recurrent product")
-}
-
-/// [`forward_in_parts`](super::forward_in_parts) for [`backward_with_flow`]: all steps at once, layer by layer.
-///
-/// # Errors
-/// As [`forward`](super::forward).
-pub fn forward_for_flow(args: &StackArgs<'_>) -> Result<(StackOutput, Option<Kept>)> {
-    let StackOutput { y, h_n, c_n, saved } = forward_layers(args, false)?;
-    Ok((StackOutput { y, h_n, c_n, saved: None }, saved.map(Kept::Whole)))
-}
-
-/// [`backward`](super::backward) after [`forward_for_flow`], and the flow per layer and direction, layer-major.
-/// `traces` are those of all layers, `weights` those that were packed.
-///
-/// # Errors
-/// As [`backward`](super::backward); a stack with a [`flow_problem`], traces or weights of another stack.
-pub fn backward_with_flow(
-    spec: &StackSpec,
-    packed: &Packed,
-    (saved, sequences): (Saved, Option<&Sequences>),
-    (weights, traces): (&[CellWeights], &[LayerTrace]),
-    cotangents: &StackCotangents<'_>,
-    wanted: Wanted,
-) -> Result<(StackGrads, Vec<StateFlow>)> {
-    if let Some(why) = flow_problem(spec) {
-        return Err(Error::Unsupported { op: OP, what: "the gradient by time step".into(), why: why.into() });
-    }
-    let sizes = [("weights", weights.len(), spec.num_states()), ("traces", traces.len(), spec.num_layers)];
-    for (arg, got, expected) in sizes {
-        if got != expected {
-            return Err(Error::Value { op: OP, arg, expected: expected.to_string(), got: got.to_string() });
-        }
-    }
-    let rows = RowSteps::new(saved.dims, sequences);
-    let mut recorder = Recorder { spec, weights, traces, rows, cotangents, flows: Vec::new() };
-    let grads = backward_recorded(spec, packed, saved, cotangents, wanted, Some(&mut recorder))?;
-    let mut flows = recorder.flows;
-    flows.sort_by_key(|(state, _)| *state);
-    Ok((grads, flows.into_iter().map(|(_, flow)| flow).collect()))
 }
 
 /// Lengths and resets of the rows.
@@ -153,7 +110,43 @@ pub(super) struct Recorder<'a> {
     flows: Vec<(usize, StateFlow)>,
 }
 
-impl Recorder<'_> {
+impl<'a> Recorder<'a> {
+    /// For a pass with these sizes. `traces` are those of all layers, `weights` those that were packed.
+    pub(super) fn new(
+        spec: &'a StackSpec,
+        (dims, sequences): (Dims, Option<&Sequences>),
+        (weights, traces): (&'a [CellWeights], &'a [LayerTrace]),
+        cotangents: &'a StackCotangents<'a>,
+    ) -> Result<Self> {
+        if let Some(why) = flow_problem(spec) {
+            return Err(Error::Unsupported {
+                op: OP,
+                what: "the gradient by time step".into(),
+                why: why.into(),
+            });
+        }
+        let sizes =
+            [("weights", weights.len(), spec.num_states()), ("traces", traces.len(), spec.num_layers)];
+        for (arg, got, expected) in sizes {
+            if got != expected {
+                return Err(Error::Value {
+                    op: OP,
+                    arg,
+                    expected: expected.to_string(),
+                    got: got.to_string(),
+                });
+            }
+        }
+        let rows = RowSteps::new(dims, sequences);
+        Ok(Recorder { spec, weights, traces, rows, cotangents, flows: Vec::new() })
+    }
+
+    /// The flow per layer and direction, layer-major.
+    pub(super) fn into_flows(mut self) -> Vec<StateFlow> {
+        self.flows.sort_by_key(|(state, _)| *state);
+        self.flows.into_iter().map(|(_, flow)| flow).collect()
+    }
+
     /// A pass whose backward pass is done: `kept` has gradients in place of the gates, and `dy` is `[T, B, D*P]`
     /// of the pass, or packed.
     pub(super) fn pass(

@@ -1,25 +1,26 @@
 //! The forward pass of a stack.
 
-use super::checkpoint::forward_checkpointed;
+use super::check::check_forward;
+use super::checkpoint::{self, Checkpoints};
 use super::kept::Kept;
 use super::merge::{merge, split};
 use super::packed::Packed;
 use super::parts::Division;
 use super::rows;
-use super::sequences::{Path, Sequences};
+use super::sequences::Path;
+use super::states::{Finals, Initial, copy_final};
 use super::types::{Saved, SavedPass, SavedPasses, StackArgs, StackOutput};
 use crate::array::Array;
 use crate::device::on_device;
-use crate::ops::copy::{copy_into, slice, stack};
+use crate::ops::cast::cast;
+use crate::ops::copy::slice;
 use crate::ops::dropout::dropout;
-use crate::ops::pointwise::cast;
 use crate::ops::widen;
 use rnn_base::DType;
-use rnn_base::args::copy::StridedCopy;
 use rnn_base::args::layer::{Dims, ForwardPass, LayerPass, LayerRun, SavedLayer, State};
 use rnn_base::args::stack::{input_mask, layer_mask, output_mask, pass_noise};
-use rnn_base::error::{Error, Result};
-use rnn_kernels::cell::{Merge, StackSpec, Storage, WeightFormat};
+use rnn_base::error::Result;
+use rnn_kernels::cell::{Merge, Storage};
 use std::sync::Arc;
 
 const OP: &str = "rnn::forward";
@@ -34,7 +35,7 @@ pub fn forward(args: &StackArgs<'_>) -> Result<StackOutput> {
 }
 
 /// [`forward`], which runs layers side by side only if `wavefront` allows it.
-pub(super) fn forward_layers(args: &StackArgs<'_>, wavefront: bool) -> Result<StackOutput> {
+fn forward_layers(args: &StackArgs<'_>, wavefront: bool) -> Result<StackOutput> {
     let spec = args.spec;
     let mut input = widen(OP, "x", args.x)?.into_owned();
     let dims = check_forward(OP, args)?;
@@ -104,7 +105,8 @@ pub(super) fn forward_layers(args: &StackArgs<'_>, wavefront: bool) -> Result<St
 pub fn forward_in_parts(args: &StackArgs<'_>, parts: Division) -> Result<(StackOutput, Option<Kept>)> {
     match parts {
         Division::Groups { rows, segment } => {
-            let (out, kept) = rows::forward(args, rows, segment)?;
+            let parts = segment.map_or(Division::Whole, Division::Segments);
+            let (out, kept) = rows::forward(args, rows, |group| forward_in_parts(group, parts))?;
             Ok((out, kept.map(Kept::Groups)))
         }
         // The arrays between two checkpoints are kept anyway, so a single segment is an undivided pass.
@@ -119,6 +121,26 @@ pub fn forward_in_parts(args: &StackArgs<'_>, parts: Division) -> Result<(StackO
     }
 }
 
+/// The forward pass of a training step that keeps the states at every `every`th step instead of all arrays
+/// that [`backward`](super::backward) needs. [`backward_checkpointed`](super::backward_checkpointed) is its
+/// backward pass. `args.training` counts as true, and `saved` of the result is `None`.
+///
+/// # Errors
+/// As [`forward()`]. `every` of zero. A direction that runs backwards in time, because it would start each
+/// segment from a state that only later segments compute.
+pub fn forward_checkpointed(args: &StackArgs<'_>, every: usize) -> Result<(StackOutput, Checkpoints)> {
+    checkpoint::forward(args, every, forward)
+}
+
+/// [`forward_in_parts`] for [`backward_with_flow`](super::backward_with_flow): all steps at once, layer by layer.
+///
+/// # Errors
+/// As [`forward()`].
+pub fn forward_for_flow(args: &StackArgs<'_>) -> Result<(StackOutput, Option<Kept>)> {
+    let StackOutput { y, h_n, c_n, saved } = forward_layers(args, false)?;
+    Ok((StackOutput { y, h_n, c_n, saved: None }, saved.map(Kept::Whole)))
+}
+
 impl StackArgs<'_> {
     /// The kept arrays of a layer in the storage format of the pass.
     fn keep(&self, kept: SavedLayer<Array>) -> Result<SavedLayer<Array>> {
@@ -129,46 +151,6 @@ impl StackArgs<'_> {
 /// The kept arrays of a layer with its gates in another type.
 pub(super) fn with_gates(kept: SavedLayer<Array>, dtype: DType) -> Result<SavedLayer<Array>> {
     Ok(SavedLayer { gates: cast(&kept.gates, dtype)?, ..kept })
-}
-
-/// The initial states of a stack.
-pub(super) struct Initial {
-    /// [L*D, B, P]
-    pub(super) h0: Array,
-    /// [L*D, B, H]
-    pub(super) c0: Option<Array>,
-}
-
-/// The final states of a stack, collected layer by layer.
-#[derive(Default)]
-struct Finals {
-    /// `[L*D, B, P]` and `[L*D, B, H]` under construction, or a list of one `[B, width]` per packed pass
-    h_n: Option<Array>,
-    c_n: Option<Array>,
-    of_paths: [Vec<Array>; 2],
-}
-
-impl Finals {
-    fn finish(self, spec: &StackSpec, dims: Dims) -> Result<(Array, Option<Array>)> {
-        let [h, c] = self.of_paths;
-        let together = |parts: Vec<Array>, width: usize| -> Result<Option<Array>> {
-            if parts.is_empty() {
-                return Ok(None);
-            }
-            let parts: Vec<&Array> = parts.iter().collect();
-            stack(&parts, 0)?.reshape(&[spec.num_states(), dims.b, width]).map(Some)
-        };
-        let h_n = match self.h_n {
-            Some(h_n) => Some(h_n),
-            None => together(h, dims.p)?,
-        };
-        let Some(h_n) = h_n else { unreachable!("`pack` refuses a stack without layers") };
-        let c_n = match self.c_n {
-            Some(c_n) => Some(c_n),
-            None => together(c, dims.h)?,
-        };
-        Ok((h_n, c_n))
-    }
 }
 
 /// Runs a layer whose rows all have all steps: one pass for both directions.
@@ -277,82 +259,6 @@ fn narrow(x: &Array, width: usize, to: usize) -> Result<Array> {
     if width == to { Ok(rows) } else { slice(&rows, 1, 0, to) }
 }
 
-pub(super) fn check_forward(op: &'static str, args: &StackArgs<'_>) -> Result<Dims> {
-    let spec = args.spec;
-    let [t, b, inputs] = *args.x.dims() else {
-        return Err(Error::Shape {
-            op,
-            arg: "x".into(),
-            expected: format!("[T, B, I] with I = {}", spec.input_size),
-            got: args.x.dims().to_vec(),
-        });
-    };
-    args.x.expect_dims(op, "x", "[T, B, I]", &[t, b, spec.input_size])?;
-    debug_assert_eq!(inputs, spec.input_size);
-    let states =
-        [("h0", args.h0, "[L*D, B, P]", spec.state_size()), ("c0", args.c0, "[L*D, B, H]", spec.hidden_size)];
-    for (name, given, axes, width) in states {
-        if let Some(given) = given {
-            given.expect_device(op, name, args.x.device())?;
-            given.expect_dims(op, name, axes, &[spec.num_states(), b, width])?;
-        }
-    }
-    if let Some(sequences) = args.sequences {
-        let got = [sequences.steps(), sequences.lengths().len()];
-        if got != [t, b] {
-            return Err(Error::Value {
-                op,
-                arg: "sequences",
-                expected: format!("for [T, B] = [{t}, {b}]"),
-                got: format!("for {got:?}"),
-            });
-        }
-    }
-    if args.c0.is_some() && !spec.cell.kind.has_cell_state() {
-        return Err(Error::Value {
-            op,
-            arg: "c0",
-            expected: "absent: only an LSTM has a cell state".into(),
-            got: "present".into(),
-        });
-    }
-    if args.weights != WeightFormat::F32 {
-        if args.training {
-            return Err(Error::Value {
-                op,
-                arg: "weights",
-                expected: "F32 in training".into(),
-                got: format!("{:?}", args.weights),
-            });
-        }
-        let own = if args.x.device().is_cpu() { WeightFormat::Bf16 } else { WeightFormat::F16 };
-        if args.weights != own {
-            return Err(Error::Unsupported {
-                op,
-                what: format!("{:?} weights on {}", args.weights, args.x.device().name()),
-                why: format!("this device supports {own:?}"),
-            });
-        }
-    }
-    if let Err(expected) = args.storage.check(spec) {
-        let got = format!("{:?}", args.storage);
-        return Err(Error::Value { op, arg: "storage", expected: expected.into(), got });
-    }
-    let layers = args.packed.num_layers();
-    if layers != spec.num_layers {
-        return Err(Error::Value {
-            op,
-            arg: "packed",
-            expected: format!("L = {} layers", spec.num_layers),
-            got: layers.to_string(),
-        });
-    }
-    args.x.expect_device(op, "x", &args.packed.device)?;
-    let (h, p) = (spec.hidden_size, spec.state_size());
-    let first_row = args.sequences.map_or(0, Sequences::first_row);
-    Ok(Dims { t, b, h, p, d: spec.num_directions(), g: spec.cell.gates(), n: t * b, first_row })
-}
-
 /// A layer's forward pass on its device.
 fn run(args: &ForwardPass<'_, Array, Packed>) -> Result<LayerRun<Array>> {
     let LayerPass { weights, layer, .. } = args.pass;
@@ -364,42 +270,4 @@ fn run(args: &ForwardPass<'_, Array, Packed>) -> Result<LayerRun<Array>> {
         Gpu(gpu) => rnn_gpu::rnn::forward(gpu, &args.on(&weights.gpu().each[layer], Array::gpu_array))?
             .map(|array| Array::from_data(device, array)),
     ))
-}
-
-/// Copies each direction's last step of `[T, B, D, width]` (or, unless `all_steps`, of `[1, B, D, width]`) to
-/// the states `[L*D, B, to]` of `layer`; the first layer allocates them. A single step of a single layer is
-/// the state already.
-fn copy_final(
-    spec: &StackSpec,
-    dims: Dims,
-    layer: usize,
-    (steps, width): (&Array, usize),
-    (to, all_steps): (usize, bool),
-    states: &mut Option<Array>,
-) -> Result<()> {
-    let Dims { t, b, d, .. } = dims;
-    let shape = [spec.num_states(), b, to];
-    if spec.num_states() == 1 && width == to && (t == 1 || !all_steps) {
-        *states = Some(widen(OP, "y", steps)?.reshape(&shape)?);
-        return Ok(());
-    }
-    if states.is_none() {
-        *states = Some(Array::alloc(steps.device(), OP, &shape)?);
-    }
-    let Some(states) = states else { unreachable!("allocated above") };
-    for direction in 0..d {
-        let time = if all_steps && !spec.direction.runs_backwards(direction) { t - 1 } else { 0 };
-        copy_into(
-            &StridedCopy {
-                dims: vec![b, to],
-                src_strides: vec![d * width, 1],
-                src_offset: (time * b * d + direction) * width,
-                dst_strides: vec![to, 1],
-                dst_offset: (layer * d + direction) * b * to,
-            },
-            steps,
-            states,
-        )?;
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Packed weights as a stack that runs one row in real time on the CPU.
 
-use super::Packed;
+use super::packed::Packed;
 use crate::array::Array;
 use crate::device::on_device;
 use rnn_base::error::{Error, Result};

@@ -7,6 +7,7 @@
 //! pre-activations and returns dx and the weights' gradients.
 
 mod backward;
+mod check;
 mod checkpoint;
 #[cfg(feature = "gpu")]
 mod comparison;
@@ -24,20 +25,21 @@ mod packed;
 mod parts;
 mod rows;
 mod sequences;
+mod states;
 mod trace;
 mod types;
 #[cfg(feature = "gpu")]
 mod wavefront;
 mod weights;
 
-pub use backward::{backward, backward_in_parts};
-pub use checkpoint::{Checkpoints, backward_checkpointed, forward_checkpointed};
+pub use backward::{backward, backward_checkpointed, backward_in_parts, backward_with_flow};
+pub use checkpoint::Checkpoints;
 #[cfg(feature = "gpu")]
 pub use comparison::Comparison;
 #[cfg(feature = "gpu")]
 pub use explain::Explanation;
-pub use flow::{StateFlow, backward_with_flow, flow_problem, forward_for_flow};
-pub use forward::{forward, forward_in_parts};
+pub use flow::{StateFlow, flow_problem};
+pub use forward::{forward, forward_checkpointed, forward_for_flow, forward_in_parts};
 pub use kept::{Groups, Kept};
 pub use live::{host_values, host_values_mut, live_problem, live_stack};
 pub use memory::kept_bytes;

@@ -1,9 +1,9 @@
 //! Packs the weights of a stack for the kernels, once per weight version.
 
-use super::CellWeights;
 #[cfg(feature = "gpu")]
 use super::packed::GpuLayers;
 use super::packed::{Layers, Packed};
+use super::weights::CellWeights;
 use crate::array::Array;
 use crate::device::{Device, on_device};
 use crate::ops::widen;

@@ -1,30 +1,31 @@
 //! Groups of batch rows, one group after the other: rows do not interact inside a stack. A group has the draws that
 //! its rows have in the whole batch. The weight gradients are the sum over the groups, in order.
 
-use super::kept::Groups;
+use super::check::{check_cotangents, check_forward};
+use super::kept::{Groups, Kept};
+use super::sequences::Sequences;
+use super::types::{StackArgs, StackCotangents, StackGrads, StackOutput};
 use super::weights::add_weights;
-use super::{
-    Division, Packed, Sequences, StackArgs, StackCotangents, StackGrads, StackOutput, Wanted,
-    backward_in_parts, forward_in_parts,
-};
 use crate::array::Array;
+use crate::device::Device;
 use crate::ops::copy::{copy_into, slice};
 use rnn_base::args::copy::StridedCopy;
 use rnn_base::error::{Error, Result};
 use rnn_kernels::cell::StackSpec;
 use std::ops::Range;
 
+/// Runs groups of at most `rows` rows, each by `pass`.
 pub(super) fn forward(
     args: &StackArgs<'_>,
     rows: usize,
-    segment: Option<usize>,
+    pass: impl Fn(&StackArgs<'_>) -> Result<(StackOutput, Option<Kept>)>,
 ) -> Result<(StackOutput, Option<Groups>)> {
     const OP: &str = "rnn::forward";
     if rows == 0 {
         let (expected, got) = ("at least 1 row".into(), "0".into());
         return Err(Error::Value { op: OP, arg: "rows", expected, got });
     }
-    super::forward::check_forward(OP, args)?;
+    check_forward(OP, args)?;
     let [steps, batch] = [args.x.dims()[0], args.x.dims()[1]];
     // Draws count from the first row of the batch, so a group needs its rows' indices.
     let counted = match args.draws {
@@ -32,7 +33,6 @@ pub(super) fn forward(
         _ => None,
     };
     let sequences = args.sequences.or(counted.as_ref());
-    let parts = segment.map_or(Division::Whole, Division::Segments);
     let [mut y, mut h_n, mut c_n] = [None, None, None];
     let mut groups = Groups { dims: [steps, batch], of: Vec::new() };
     for start in (0..batch).step_by(rows) {
@@ -42,7 +42,7 @@ pub(super) fn forward(
         let sequences = sequences.map(|of| of.of_rows(range.clone(), args.draws.is_some()));
         let group =
             StackArgs { x: &x, h0: h0.as_ref(), c0: c0.as_ref(), sequences: sequences.as_ref(), ..*args };
-        let (out, kept) = forward_in_parts(&group, parts)?;
+        let (out, kept) = pass(&group)?;
         put(OP, &mut y, Some(&out.y), batch, start)?;
         put(OP, &mut h_n, Some(&out.h_n), batch, start)?;
         put(OP, &mut c_n, out.c_n.as_ref(), batch, start)?;
@@ -53,15 +53,16 @@ pub(super) fn forward(
     Ok((StackOutput { y, h_n, c_n, saved: None }, kept))
 }
 
+/// The gradients of a pass of [`forward`]; `pass` has those of a group.
 pub(super) fn backward(
     spec: &StackSpec,
-    packed: &Packed,
+    device: &Device,
     groups: Groups,
     cotangents: &StackCotangents<'_>,
-    wanted: Wanted,
+    pass: impl Fn(Kept, &StackCotangents<'_>) -> Result<StackGrads>,
 ) -> Result<StackGrads> {
     const OP: &str = "rnn::backward";
-    super::backward::check_cotangents(OP, spec, groups.dims, &packed.device, cotangents)?;
+    check_cotangents(OP, spec, groups.dims, device, cotangents)?;
     let batch = groups.dims[1];
     let [mut dx, mut dh0, mut dc0] = [None, None, None];
     let mut sum = None;
@@ -69,7 +70,7 @@ pub(super) fn backward(
         let cut = |given: Option<&Array>| given.map(|array| of_rows(array, &range)).transpose();
         let [dy, dh_n, dc_n] = [cut(cotangents.dy)?, cut(cotangents.dh_n)?, cut(cotangents.dc_n)?];
         let own = StackCotangents { dy: dy.as_ref(), dh_n: dh_n.as_ref(), dc_n: dc_n.as_ref() };
-        let grads = backward_in_parts(spec, packed, kept, &own, wanted)?;
+        let grads = pass(kept, &own)?;
         put(OP, &mut dx, grads.dx.as_ref(), batch, range.start)?;
         put(OP, &mut dh0, grads.dh0.as_ref(), batch, range.start)?;
         put(OP, &mut dc0, grads.dc0.as_ref(), batch, range.start)?;

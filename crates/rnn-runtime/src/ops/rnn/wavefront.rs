@@ -1,10 +1,10 @@
 //! Stacks whose layers run side by side on a GPU: converts between the arrays of a call and those of the
 //! backend.
 
-use super::backward::final_cotangents;
-use super::forward::Initial;
+use super::packed::Packed;
+use super::states::{Initial, final_cotangents};
 use super::types::{Saved, StackArgs, StackCotangents, StackGrads, StackOutput, Wanted};
-use super::{CellWeights, Packed};
+use super::weights::CellWeights;
 use crate::array::Array;
 use crate::ops::widen;
 use rnn_base::args::layer::Dims;
