@@ -15,19 +15,29 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// How long connections and generations may take to end.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long the parts of the server's end may take.
+#[derive(Clone, Copy, Debug)]
+struct Deadlines {
+    /// Until connections and generations have ended.
+    grace: Duration,
+    /// The last save.
+    save: Duration,
+    /// Until the threads that compute have ended, for which nobody waits any more.
+    finish: Duration,
+}
 
-/// How long the last save may take.
-const SAVE: Duration = Duration::from_secs(60);
-
-/// How long the threads that compute may take to end, when nobody waits for them any more.
-const FINISH: Duration = Duration::from_secs(10);
+impl Default for Deadlines {
+    fn default() -> Self {
+        let [grace, save, finish] = [5, 60, 10].map(Duration::from_secs);
+        Deadlines { grace, save, finish }
+    }
+}
 
 /// A server that listens.
 pub struct Server {
     sessions: Arc<Sessions>,
     listener: TcpListener,
+    deadlines: Deadlines,
 }
 
 impl Server {
@@ -45,7 +55,7 @@ impl Server {
         let listener = TcpListener::bind(options.listen);
         let listener = listener.await.with_context(|| options.listen.to_string())?;
         let sessions = Sessions::restore(Arc::new(Stage::new(engine, options)), store).await?;
-        Ok(Server { sessions, listener })
+        Ok(Server { sessions, listener, deadlines: Deadlines::default() })
     }
 
     /// Where it listens.
@@ -61,7 +71,7 @@ impl Server {
     /// # Errors
     /// A session could not be saved, or the disk or the threads that compute take too long.
     pub async fn run(self, end: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-        let Server { sessions, listener } = self;
+        let Server { sessions, listener, deadlines: Deadlines { grace, save, finish } } = self;
         let stage = sessions.stage.clone();
         let keeper = tokio::spawn(keep(sessions.clone()));
         let end = async {
@@ -70,12 +80,12 @@ impl Server {
         };
         tokio::join!(connections::accept(listener, sessions.clone()), end);
         // A connection that does not end must not keep the sessions from being saved.
-        let _all_ended = timeout(GRACE, quiet(&stage)).await.is_ok();
-        let saved = timeout(SAVE, last_save(sessions, keeper)).await;
-        let finish = tokio::task::spawn_blocking(move || stage.engine.batcher.finish());
-        let finished = timeout(FINISH, finish).await;
-        saved.with_context(|| format!("sessions are not saved after {SAVE:?}"))??;
-        finished.with_context(|| format!("threads still compute after {FINISH:?}"))???;
+        let _all_ended = timeout(grace, quiet(&stage)).await.is_ok();
+        let saved = timeout(save, last_save(sessions, keeper)).await;
+        let ended = tokio::task::spawn_blocking(move || stage.engine.batcher.finish());
+        let finished = timeout(finish, ended).await;
+        saved.with_context(|| format!("sessions are not saved after {save:?}"))??;
+        finished.with_context(|| format!("threads still compute after {finish:?}"))???;
         Ok(())
     }
 }
@@ -111,3 +121,7 @@ async fn keep(sessions: Arc<Sessions>) {
         sessions.save().await;
     }
 }
+
+#[cfg(all(test, unix))]
+#[path = "server_tests.rs"]
+mod tests;

@@ -9,13 +9,23 @@ async fn stage(test: &str) -> (Arc<Stage>, Arc<Session>) {
 }
 
 pub(crate) async fn stage_with(test: &str, change: impl FnOnce(&mut Options)) -> (Arc<Stage>, Arc<Session>) {
+    let mut options = options(test);
+    change(&mut options);
+    let engine = Engine::start(&options).unwrap();
+    std::fs::remove_dir_all(&options.sessions).unwrap();
+    let stream = engine.batcher.open().unwrap().await.unwrap();
+    (Arc::new(Stage::new(engine, options)), Session::new("a".into(), stream, 1, Progress::default()))
+}
+
+/// Options with a folder of this test, in which there is a model of a few units.
+pub(crate) fn options(test: &str) -> Options {
     let folder = std::env::temp_dir().join(format!("rnn-serve-session-{test}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let model = folder.join("model.safetensors");
     write_untrained(&model, "\nabc", 8).unwrap();
-    let mut options = Options {
+    Options {
         model,
-        sessions: folder.clone(),
+        sessions: folder,
         listen: "127.0.0.1:0".parse().unwrap(),
         workers: Some(1),
         max_connections: 4,
@@ -28,12 +38,7 @@ pub(crate) async fn stage_with(test: &str, change: impl FnOnce(&mut Options)) ->
         generation_seconds: Duration::from_secs(60),
         stall_seconds: Duration::from_millis(100),
         body_seconds: Duration::from_secs(10),
-    };
-    change(&mut options);
-    let engine = Engine::start(&options).unwrap();
-    std::fs::remove_dir_all(folder).unwrap();
-    let stream = engine.batcher.open().unwrap().await.unwrap();
-    (Arc::new(Stage::new(engine, options)), Session::new("a".into(), stream, 1, Progress::default()))
+    }
 }
 
 fn request(length: usize) -> Generate {
