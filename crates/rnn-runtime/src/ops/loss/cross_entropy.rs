@@ -1,6 +1,6 @@
 //! Cross-entropy of logits and class labels.
 
-use super::{LossOptions, Weighting};
+use super::weighting::{LossOptions, Weighting};
 use crate::array::Array;
 use crate::buffer::Buffer;
 use crate::device::on_device;

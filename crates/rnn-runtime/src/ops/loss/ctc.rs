@@ -1,7 +1,7 @@
 //! Connectionist temporal classification (Graves, Fernández, Gomez, Schmidhuber 2006): a loss for label
 //! sequences without an alignment to time steps.
 
-use super::{LossOptions, Reduction, check_lengths};
+use super::weighting::{LossOptions, Reduction, check_lengths};
 use crate::array::Array;
 use crate::buffer::Buffer;
 use crate::device::{Device, on_device};

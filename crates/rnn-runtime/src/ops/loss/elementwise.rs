@@ -1,6 +1,6 @@
 //! Costs of one prediction and one target.
 
-use super::{LossOptions, Weighting};
+use super::weighting::{LossOptions, Weighting};
 use crate::array::Array;
 use crate::buffer::Buffer;
 use crate::device::on_device;

@@ -1,7 +1,7 @@
 //! Negative log-likelihood of a normal distribution whose mean and variance are predicted (Nix and Weigend
 //! 1994).
 
-use super::{LossOptions, Weighting};
+use super::weighting::{LossOptions, Weighting};
 use crate::array::Array;
 use crate::device::on_device;
 use crate::ops::{expect_same_shape, expect_scalar, f32_array, widen};
