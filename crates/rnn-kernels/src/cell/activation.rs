@@ -1,6 +1,6 @@
 //! Pointwise activations.
 
-use super::Problem;
+use super::problem::Problem;
 use serde::{Deserialize, Serialize};
 
 /// A pointwise activation. Its derivative is a function of its output, because the forward pass keeps only

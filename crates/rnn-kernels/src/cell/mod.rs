@@ -6,11 +6,13 @@
 mod activation;
 mod direction;
 mod per_parameter;
+mod problem;
 mod stack;
 
 pub use activation::Activation;
 pub use direction::Direction;
 pub use per_parameter::PerParameter;
+pub use problem::Problem;
 use serde::{Deserialize, Serialize};
 pub use stack::{Merge, Parameter, Regularization, StackSpec, Storage, WeightFormat};
 
@@ -213,22 +215,5 @@ impl KeepGate {
     /// The share that is kept, from the gate's value.
     pub fn share(self, gate: f64) -> f64 {
         if self.inverted { 1.0 - gate } else { gate }
-    }
-}
-
-/// An option of a cell or stack that is out of range or does not fit the others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The option.
-    pub option: &'static str,
-    /// The expected value.
-    pub expected: String,
-    /// The actual value.
-    pub got: String,
-}
-
-impl Problem {
-    fn new(option: &'static str, expected: impl Into<String>, got: impl ToString) -> Self {
-        Problem { option, expected: expected.into(), got: got.to_string() }
     }
 }
