@@ -37,6 +37,7 @@
 //! and feature ([`DataError`]).
 
 #[cfg(feature = "audio")]
+mod argmax;
 pub mod audio;
 mod batches;
 mod error;
@@ -66,11 +67,11 @@ mod ts;
 mod vocabulary;
 mod windows;
 
+pub(crate) use argmax::argmax;
 pub use batches::{Batch, BatchConfig, Batches};
 pub use error::{DataError, Place, Problem};
 pub use fasta::Fasta;
 pub use folds::{folds, grouped_folds};
-pub(crate) use host::argmax;
 pub use host::{Element, HostArray};
 pub use image::Image;
 pub use labelled::{LabelledBatch, LabelledWindows};
