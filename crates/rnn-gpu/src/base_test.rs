@@ -7,18 +7,16 @@
 //! for all devices that the process opens on the adapter with the same options.
 
 use super::array::GpuArray;
-use super::device::CAN_WAIT;
 use super::gemm::{GemmArgs, gemm};
 use super::pointwise::affine;
-use super::trial::Trial;
+use super::trial::{Case, Simplest, Trial, simplest_only};
+use super::waiting::CAN_WAIT;
 use super::{GpuDevice, rnn};
 use rnn_base::args::gemm::{Operand, Output};
-use rnn_base::error::{Error, Result};
+use rnn_base::error::Result;
 use rnn_kernels::catalogue::rnn::{CELLS, CellKernels};
 use rnn_kernels::cell::CellSpec;
-use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is tested together.
@@ -37,7 +35,7 @@ impl Part {
         Part::Cell(number.unwrap_or_else(|| unreachable!("CELLS has every cell")))
     }
 
-    /// Its bit in [`BaseTests`].
+    /// Its bit in [`BaseTests`](super::self_test::BaseTests).
     fn bit(self) -> u32 {
         match self {
             Part::Plain => 1,
@@ -52,48 +50,6 @@ impl Part {
             Part::Plain => plain(gpu),
             Part::Cell(number) => rnn::base_test::cases(gpu, CELLS[number]),
         }
-    }
-}
-
-/// One result of the kernels under test.
-pub(crate) struct Case {
-    /// Kernels and result, for the error.
-    pub(crate) what: String,
-    pub(crate) trial: Trial,
-    /// Largest difference that is right.
-    pub(crate) tolerance: f32,
-}
-
-impl Case {
-    fn judge(&self, gpu: &GpuDevice, got: &[f32]) -> Result<()> {
-        let right = |got: f32, want: f32| (got - want).abs() <= self.tolerance;
-        let pairs = got.iter().zip(&self.trial.want).enumerate();
-        let Some((at, (got, want))) = pairs.into_iter().find(|(_, (got, want))| !right(**got, **want)) else {
-            return Ok(());
-        };
-        Err(Error::WrongResults {
-            adapter: gpu.info().name.clone(),
-            what: format!("{}[{at}]", self.what),
-            expected: match self.tolerance {
-                0.0 => want.to_string(),
-                tolerance => format!("{want} within {tolerance}"),
-            },
-            got: got.to_string(),
-        })
-    }
-}
-
-/// The parts that passed on a device, as bits.
-#[derive(Default)]
-pub(super) struct BaseTests(AtomicU32);
-
-impl BaseTests {
-    fn passed(&self, part: Part) -> bool {
-        self.0.load(Ordering::Relaxed) & part.bit() != 0
-    }
-
-    fn pass(&self, part: Part) {
-        self.0.fetch_or(part.bit(), Ordering::Relaxed);
     }
 }
 
@@ -132,7 +88,7 @@ impl GpuDevice {
     }
 
     fn test_part(&self, part: Part) -> Result<()> {
-        if self.0.base_tests.passed(part) {
+        if self.0.base_tests.passed(part.bit()) {
             return Ok(());
         }
         let slot = slot(self, part);
@@ -143,7 +99,7 @@ impl GpuDevice {
             }
             *passed = true;
         }
-        self.0.base_tests.pass(part);
+        self.0.base_tests.pass(part.bit());
         Ok(())
     }
 
@@ -158,34 +114,9 @@ impl GpuDevice {
             for case in part.cases(self)? {
                 case.judge(self, &case.trial.values_async().await?)?;
             }
-            self.0.base_tests.pass(part);
+            self.0.base_tests.pass(part.bit());
         }
         Ok(())
-    }
-}
-
-thread_local! {
-    static SIMPLEST_ONLY: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread uses no optional kernels now.
-pub(super) fn simplest_only() -> bool {
-    SIMPLEST_ONLY.get()
-}
-
-/// Until it is dropped, families of optional kernels count as failed on this thread.
-struct Simplest;
-
-impl Simplest {
-    fn on() -> Self {
-        SIMPLEST_ONLY.set(true);
-        Simplest
-    }
-}
-
-impl Drop for Simplest {
-    fn drop(&mut self) {
-        SIMPLEST_ONLY.set(false);
     }
 }
 

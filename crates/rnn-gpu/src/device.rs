@@ -1,8 +1,8 @@
 //! An opened GPU: options, resources, synchronisation and closing.
 
 use super::adapter::{AdapterInfo, DeviceKind, GpuSelector, check_limits, describe, enumerate, rank};
-use super::base_test::BaseTests;
 use super::calibration::Calibration;
+use super::counters::Counters;
 use super::encoder::Recorder;
 use super::failure::Failure;
 use super::fault::Fault;
@@ -12,8 +12,9 @@ use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
 use super::rnn::{Algorithm, Persistence, Tuning};
-use super::self_test::SelfTests;
+use super::self_test::{BaseTests, SelfTests};
 use super::timestamps::Timestamps;
+use super::waiting::{CAN_WAIT, expect_blocking};
 use rnn_base::error::{Error, Result};
 use rnn_base::stats::DeviceStats;
 use std::fmt;
@@ -57,45 +58,6 @@ pub(super) struct Inner {
     pub(super) calibration: Calibration,
     recorder: Mutex<Recorder>,
     pub(super) failure: Arc<Failure>,
-}
-
-/// Counts of created objects and of calls since the device was opened.
-#[derive(Default)]
-pub(super) struct Counters {
-    buffers: AtomicUsize,
-    bytes: AtomicUsize,
-    pub(super) pipelines: AtomicUsize,
-    pub(super) layouts: AtomicUsize,
-    pub(super) dispatches: AtomicUsize,
-    pub(super) submits: AtomicUsize,
-    waits: AtomicUsize,
-}
-
-impl Counters {
-    pub(super) fn count(counter: &AtomicUsize) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_buffer(&self, bytes: u64) {
-        Self::count(&self.buffers);
-        self.bytes.fetch_add(bytes as usize, Ordering::Relaxed);
-    }
-}
-
-/// Whether a thread may wait for a GPU. In a browser results arrive only after the program returns to the event loop, so
-/// a thread that waited would wait for ever.
-pub(super) const CAN_WAIT: bool = cfg!(not(target_arch = "wasm32"));
-
-/// Refuses to block the thread in a browser.
-pub(super) fn expect_blocking(op: &'static str, instead: &str) -> Result<()> {
-    if !CAN_WAIT {
-        return Err(Error::Unsupported {
-            op,
-            what: "waiting for a GPU on the web".into(),
-            why: format!("the browser's thread must not block; use {instead}"),
-        });
-    }
-    Ok(())
 }
 
 impl GpuDevice {

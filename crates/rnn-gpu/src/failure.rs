@@ -1,6 +1,6 @@
 //! Driver errors: they arrive through callbacks and stay until the device is dropped.
 
-use super::device::CAN_WAIT;
+use super::waiting::CAN_WAIT;
 use rnn_base::error::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};

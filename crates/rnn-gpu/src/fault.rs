@@ -1,10 +1,6 @@
 //! Imitation of faulty drivers, for the tests of self-tests.
 
-use super::encoder::Launch;
-use super::{GpuBuffer, GpuDevice, pointwise};
-use rnn_base::error::Result;
 use rnn_kernels::catalogue::pointwise::FILL;
-use rnn_kernels::{Access, Kernel};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -63,31 +59,9 @@ impl Fault {
         *self.kernels.lock().unwrap_or_else(PoisonError::into_inner) = Some((kernels, effect));
     }
 
-    fn of(&self, label: &str) -> Option<FaultEffect> {
+    pub(super) fn of(&self, label: &str) -> Option<FaultEffect> {
         let (kernels, effect) = (*self.kernels.lock().unwrap_or_else(PoisonError::into_inner))?;
         // The faults themselves are written by `FILL`.
         (label.contains(kernels) && label != FILL.label).then_some(effect)
-    }
-}
-
-impl GpuDevice {
-    /// The fault of the device that concerns a kernel.
-    pub(super) fn fault(&self, kernel: &Kernel) -> Option<FaultEffect> {
-        self.0.fault?.of(kernel.label)
-    }
-
-    /// Does what the effect says in place of the launch. Returns the workgroups that run all the same.
-    pub(super) fn run_faulty(&self, launch: &Launch<'_>, effect: FaultEffect) -> Result<Option<[u32; 3]>> {
-        let value = match effect {
-            FaultEffect::Nothing => return Ok(None),
-            FaultEffect::FirstWorkgroup => return Ok(Some([1; 3])),
-            FaultEffect::Fills(value) => value,
-        };
-        let written = launch.buffers.iter().zip(launch.kernel.bindings);
-        let written = written.filter(|(_, access)| **access == Access::ReadWrite);
-        written
-            .map(|(buffer, _)| buffer)
-            .try_for_each(|buffer: &&GpuBuffer| pointwise::fill_all(self, buffer, value))?;
-        Ok(None)
     }
 }

@@ -1,6 +1,7 @@
 //! Compute pipelines, compiled once per kernel and set of override constants.
 
-use super::device::{Counters, Inner};
+use super::counters::Counters;
+use super::device::Inner;
 use super::failure::attempt;
 use super::pipeline_cache::PipelineCache;
 #[cfg(not(target_arch = "wasm32"))]

@@ -4,8 +4,9 @@
 //! handle is dropped, even while earlier commands that use it have not run. Uploads are the exception: they
 //! overtake commands that are recorded but not submitted, hence `last_use`.
 
-use super::device::{GpuDevice, Inner, expect_blocking};
+use super::device::{GpuDevice, Inner};
 use super::failure::{OUT_OF_MEMORY, attempt_to_allocate};
+use super::waiting::expect_blocking;
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use rnn_base::error::{Error, Result};
 use rnn_base::free_blocks::FreeBlocks;

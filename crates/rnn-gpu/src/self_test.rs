@@ -4,10 +4,14 @@
 //! A key names the family in the warning and in `GpuOptions::distrust`; `rnn/choice.rs` and `gemm.rs` have
 //! examples.
 
-use super::trial::Pending;
 use rnn_base::error::{Error, Result};
 use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// A self-test whose results have not been read yet. It gives the largest error.
+type Pending = Pin<Box<dyn Future<Output = Result<f32>> + Send>>;
 
 /// The self-test results of one device.
 pub(super) struct SelfTests {
@@ -59,8 +63,8 @@ impl SelfTests {
     }
 
     /// The tests that were started since the last call.
-    pub(super) fn take_pending(&self) -> Vec<Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, test)| test).collect()
+    pub(super) fn take_pending(&self) -> Vec<(&'static str, Pending)> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
     }
 
     /// Whether the kernels of family `key` compute correct results on this device. `test` runs at the first
@@ -102,6 +106,20 @@ impl SelfTests {
         }
         *verdict = Some(problem.is_none());
         Ok(problem.is_none())
+    }
+}
+
+/// The parts of the base test that passed on a device, as bits; see `base_test.rs`.
+#[derive(Default)]
+pub(super) struct BaseTests(AtomicU32);
+
+impl BaseTests {
+    pub(super) fn passed(&self, bit: u32) -> bool {
+        self.0.load(Ordering::Relaxed) & bit != 0
+    }
+
+    pub(super) fn pass(&self, bit: u32) {
+        self.0.fetch_or(bit, Ordering::Relaxed);
     }
 }
 

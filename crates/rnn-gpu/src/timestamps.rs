@@ -3,10 +3,13 @@
 //! A pass writes its begin time and its end time into a query set. Every submit copies its times to the host,
 //! and a callback adds them up when they arrive.
 
-use super::device::Counters;
-use super::encoder::MAX_DISPATCHES;
+use super::counters::Counters;
 use rnn_base::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A submit ends after this many dispatches: encoding 512 takes about a millisecond, so the GPU is
+/// never idle for long while the CPU encodes.
+pub(super) const MAX_DISPATCHES: usize = 512;
 
 /// Two for each pass of a submit: a pass has at least one dispatch.
 const QUERIES: u32 = 2 * MAX_DISPATCHES as u32;

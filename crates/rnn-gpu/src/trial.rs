@@ -1,11 +1,11 @@
 //! How a self-test reads its results: at once where a thread may wait for a GPU, in a browser while the device opens.
 
+use super::GpuDevice;
 use super::array::{GpuArray, cast, to_vec};
-use super::base_test::simplest_only;
-use super::device::CAN_WAIT;
-use super::{GpuDevice, gemm};
+use super::waiting::CAN_WAIT;
 use rnn_base::DType;
-use rnn_base::error::Result;
+use rnn_base::error::{Error, Result};
+use std::cell::Cell;
 
 /// What kernels under test have computed, and what is right.
 pub(crate) struct Trial {
@@ -41,10 +41,57 @@ fn larger_or_nan(worst: f32, x: f32) -> f32 {
     if x <= worst { worst } else { x }
 }
 
-/// A self-test whose results have not been read yet.
-pub(super) struct Pending {
-    key: &'static str,
-    trials: Result<Vec<Trial>>,
+/// One result of the kernels under test.
+pub(crate) struct Case {
+    /// Kernels and result, for the error.
+    pub(crate) what: String,
+    pub(crate) trial: Trial,
+    /// Largest difference that is right.
+    pub(crate) tolerance: f32,
+}
+
+impl Case {
+    pub(super) fn judge(&self, gpu: &GpuDevice, got: &[f32]) -> Result<()> {
+        let right = |got: f32, want: f32| (got - want).abs() <= self.tolerance;
+        let pairs = got.iter().zip(&self.trial.want).enumerate();
+        let Some((at, (got, want))) = pairs.into_iter().find(|(_, (got, want))| !right(**got, **want)) else {
+            return Ok(());
+        };
+        Err(Error::WrongResults {
+            adapter: gpu.info().name.clone(),
+            what: format!("{}[{at}]", self.what),
+            expected: match self.tolerance {
+                0.0 => want.to_string(),
+                tolerance => format!("{want} within {tolerance}"),
+            },
+            got: got.to_string(),
+        })
+    }
+}
+
+thread_local! {
+    static SIMPLEST_ONLY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread uses no optional kernels now.
+pub(super) fn simplest_only() -> bool {
+    SIMPLEST_ONLY.get()
+}
+
+/// Until it is dropped, families of optional kernels count as failed on this thread.
+pub(super) struct Simplest;
+
+impl Simplest {
+    pub(super) fn on() -> Self {
+        SIMPLEST_ONLY.set(true);
+        Simplest
+    }
+}
+
+impl Drop for Simplest {
+    fn drop(&mut self) {
+        SIMPLEST_ONLY.set(false);
+    }
 }
 
 impl GpuDevice {
@@ -76,7 +123,7 @@ impl GpuDevice {
         if let Some(verdict) = tests.verdict(key) {
             return Ok(verdict);
         }
-        tests.defer(key, || Pending { key, trials: test() });
+        tests.defer(key, || Box::pin(worst_async(test())));
         Ok(false)
     }
 
@@ -86,26 +133,24 @@ impl GpuDevice {
     /// A lost device.
     pub(super) async fn finish_self_tests(&self) -> Result<()> {
         loop {
-            gemm::ask_for_self_tests(self)?;
+            self.ask_for_product_self_tests()?;
             self.ask_for_self_tests()?;
             let pending = self.0.self_tests.take_pending();
             if pending.is_empty() {
                 return Ok(());
             }
-            for Pending { key, trials } in pending {
-                let outcome = match trials {
-                    Ok(trials) => worst_async(&trials).await,
-                    Err(error) => Err(error),
-                };
-                self.0.self_tests.passes(key, 0.0, || outcome)?;
+            for (key, result) in pending {
+                let error = result.await;
+                self.0.self_tests.passes(key, 0.0, || error)?;
             }
         }
     }
 }
 
-async fn worst_async(trials: &[Trial]) -> Result<f32> {
+/// The largest error of kernels that have been enqueued.
+async fn worst_async(trials: Result<Vec<Trial>>) -> Result<f32> {
     let mut worst = 0.0;
-    for trial in trials {
+    for trial in trials? {
         worst = larger_or_nan(worst, trial.compare(&trial.values_async().await?));
     }
     Ok(worst)

@@ -1,8 +1,8 @@
 //! What the planner knows of an adapter's speed: measurements of at most 0.3 s at the first plan, kept in a file of the
 //! cache directory, or constants.
 //!
-//! `meter` runs and judges a measurement, `measure` has their order, `probe` runs them on a device, `speed` is the
-//! result, and `file` its text. A calibration that contradicts itself twice counts for nothing, and neither does that
+//! `meter` runs and judges a measurement, `measure` has their order, `probe` runs them on a device, `run` says when,
+//! `speed` is the result, and `file` its text. A calibration that contradicts itself twice counts for nothing, and neither does that
 //! of a clock that lies: the planner then has constants, which is said once.
 //!
 //! Plans determine the order in which some sums are added, hence the last bits of results. Without a cache directory
@@ -12,19 +12,19 @@ mod file;
 mod measure;
 mod meter;
 mod probe;
+mod run;
 #[cfg(test)]
 mod simulated;
 mod speed;
 
 pub use speed::{Speed, SpeedReport, SpeedSource};
 
+use crate::GpuOptions;
 use crate::adapter::{AdapterInfo, DeviceKind};
-use crate::device::CAN_WAIT;
-use crate::{GpuDevice, GpuOptions};
-use probe::{GpuProbe, LARGEST};
+use crate::waiting::CAN_WAIT;
 use rnn_base::cache::{CacheDir, CacheFile, checksum};
 use rnn_base::error::{Error, Result};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// The calibration of one device.
 pub(crate) struct Calibration {
@@ -100,85 +100,6 @@ impl Calibration {
             file.write(file::print(&speed, &day).as_bytes());
         }
         SpeedReport { speed, source: SpeedSource::Measured(day) }
-    }
-}
-
-impl GpuDevice {
-    /// How fast the adapter is. The first call may measure it, which takes at most 0.3 s besides the compilation of a few
-    /// small kernels; see [`GpuOptions::calibrate`].
-    ///
-    /// # Errors
-    /// A lost device.
-    pub fn speed(&self) -> Result<SpeedReport> {
-        let calibration = &self.0.calibration;
-        // The lock is held during the measurement: another thread that asks meanwhile waits for the result.
-        let mut report = calibration.report.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(report) = &*report {
-            return Ok(report.clone());
-        }
-        let found = match (calibration.off, calibration.kept()) {
-            (Some(reason), _) => self.constants(reason),
-            (None, Some(kept)) => kept,
-            (None, None) => self.calibrate()?,
-        };
-        Ok(report.insert(found).clone())
-    }
-
-    /// How fast the adapter is, where this device or an earlier run has measured it.
-    pub(crate) fn known_speed(&self) -> Option<Speed> {
-        let calibration = &self.0.calibration;
-        // The lock is held during a measurement.
-        let mut report = calibration.report.try_lock().ok()?;
-        if report.is_none() && calibration.off.is_none() {
-            *report = calibration.kept();
-        }
-        report.as_ref().map(|report| report.speed)
-    }
-
-    fn constants(&self, reason: &'static str) -> SpeedReport {
-        SpeedReport { speed: Speed::assumed(self.info().kind), source: SpeedSource::Constants(reason) }
-    }
-
-    fn calibrate(&self) -> Result<SpeedReport> {
-        let largest = self.largest_workgroup();
-        let result = if self.max_array_bytes() < LARGEST {
-            Ok(Err("arrays are limited to less than the measurements need"))
-        } else if self.max_groups() < measure::MOST_GROUPS {
-            Ok(Err("workgroups are limited to fewer than the measurements need"))
-        } else {
-            GpuProbe::new(self, largest).and_then(|mut probe| measure::measure(&mut probe, largest))
-        };
-        let reason = match result {
-            Ok(Ok(mut speed)) => {
-                // The system knows the cores of a software adapter; other programs only hide some.
-                if self.info().kind == DeviceKind::Software {
-                    speed.cores = speed.cores.max(Speed::assumed(DeviceKind::Software).cores);
-                }
-                let now = web_time::SystemTime::now().duration_since(web_time::SystemTime::UNIX_EPOCH);
-                let day = file::day(now.map_or(0, |now| now.as_secs()));
-                tracing::info!(adapter = self.info().name, %speed, "calibrated");
-                return Ok(self.0.calibration.keep(speed, day));
-            }
-            Ok(Err(reason)) => reason,
-            // The device may be lost, or it refuses kernels that nothing else needs.
-            Err(error) => {
-                self.0.check()?;
-                tracing::warn!(%error, "a kernel of the calibration does not run");
-                "the driver refuses the kernels that measure"
-            }
-        };
-        tracing::warn!(
-            adapter = self.info().name,
-            reason,
-            "the adapter could not be measured; plans follow constants"
-        );
-        Ok(self.constants(reason))
-    }
-
-    /// Most invocations of a workgroup.
-    pub(crate) fn largest_workgroup(&self) -> usize {
-        let limits = &self.0.limits;
-        limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x) as usize
     }
 }
 

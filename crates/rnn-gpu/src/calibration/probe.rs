@@ -2,7 +2,7 @@
 
 use super::measure::{BARRIERS, MOST_LANES, READ_GROUPS, USUAL, WORKGROUPS};
 use super::meter::{Probe, Run, Task, Timing};
-use crate::device::Counters;
+use crate::counters::Counters;
 use crate::pipelines::{PARAMS_WINDOW, Pipeline};
 use crate::{GpuBuffer, GpuDevice};
 use rnn_base::error::{Error, Result};

@@ -1,9 +1,10 @@
 //! Self-tests of the optional forms of the product.
 
-use super::super::GpuDevice;
-use super::super::array::cast;
-use super::super::trial::Trial;
-use super::{ALIGNED, Aligned, Form, GemmArgs, LARGE, MATRIX, SUBGROUP, run, workgroup_bytes};
+use super::form::{ALIGNED, Aligned, Form, GemmArgs, LARGE, MATRIX, SUBGROUP, workgroup_bytes};
+use super::product::run;
+use crate::GpuDevice;
+use crate::array::cast;
+use crate::trial::Trial;
 use rnn_base::DType;
 use rnn_base::args::gemm::{Operand, Output};
 use rnn_base::error::Result;
@@ -35,14 +36,16 @@ pub(super) fn works(device: &GpuDevice, family: &'static str) -> Result<bool> {
     })
 }
 
-/// Asks for every family that a device in a browser could use.
-pub(crate) fn ask_for_self_tests(device: &GpuDevice) -> Result<()> {
-    works(device, ALIGNED)?;
-    works(device, LARGE)?;
-    if device.subgroup_size() == Some(8) {
-        works(device, SUBGROUP)?;
+impl GpuDevice {
+    /// Asks for every family of products that a device in a browser could use.
+    pub(crate) fn ask_for_product_self_tests(&self) -> Result<()> {
+        works(self, ALIGNED)?;
+        works(self, LARGE)?;
+        if self.subgroup_size() == Some(8) {
+            works(self, SUBGROUP)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Products of f16 by the kernels that this device uses.

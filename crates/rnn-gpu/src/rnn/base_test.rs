@@ -2,8 +2,7 @@
 //! Gradients are compared with central differences of those equations.
 
 use super::{CellWeights, LayerWeights, backward, forward};
-use crate::base_test::Case;
-use crate::trial::Trial;
+use crate::trial::{Case, Trial};
 use crate::{GpuArray, GpuDevice};
 use rnn_base::args::layer::{BackwardPass, Dims, ForwardPass, LayerPass, State};
 use rnn_base::args::recurrence::Noise;

@@ -2,7 +2,7 @@
 
 use super::choice::Recurrence;
 use super::options::holds;
-use super::pack::padded;
+use super::options::padded;
 use super::plan::Work;
 use super::recurrence::{Measured, backward_work, forward_work};
 use super::tuning::PassKind;

@@ -1,7 +1,7 @@
 //! Code that the forward and the backward pass of a layer share: padded widths, the input's products, the options' buffer.
 
+use super::options::padded;
 use super::options::{Setup, ragged_values};
-use super::pack::padded;
 use super::rows::{NormRows, norm_rows};
 use super::weights::LayerWeights;
 use crate::copy::{copy_into, slice};

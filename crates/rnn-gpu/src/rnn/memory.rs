@@ -1,8 +1,8 @@
 //! Memory of a layer's pass.
 
 use super::layer::projected_steps;
+use super::options::padded;
 use super::options::{RingParts, Setup};
-use super::pack::padded;
 use rnn_base::args::recurrence::{LayerDims, Noise};
 use rnn_base::error::Result;
 use rnn_kernels::cell::StackSpec;

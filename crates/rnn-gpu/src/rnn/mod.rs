@@ -4,8 +4,8 @@
 //! has the code that both share, and `memory` the memory they take. `wavefront` runs all layers of a stack
 //! side by side. `weights` holds a layer's weights in the order of the kernels; `weight_grads` computes their
 //! gradients. `recurrence` enqueues the kernels of `rnn/*.wgsl` by a plan: `algorithm` names the algorithms,
-//! `plan` estimates the cost of plans, `choice` chooses one, `tuning` measures them, and `explain` reports
-//! them. `persistent` runs recurrences whose workgroups wait for each other, and repeats them if one waits too
+//! `plan` estimates the cost of plans, `choice` chooses one, `tune` measures them, `tuning` keeps what was measured, and `explain`
+//! reports them. `persistent` runs recurrences whose workgroups wait for each other, and repeats them if one waits too
 //! long. `planned` lists the kernels of a layer for an adapter that is not opened. `options` converts a cell's
 //! options for the kernels. `pack` and `rows` run the smaller kernels.
 //! `self_test` checks the optional kernels, which simpler ones can replace. `base_test` checks the simplest kernels.
@@ -32,6 +32,7 @@ mod recurrence;
 mod rows;
 mod self_test;
 mod sums;
+mod tune;
 mod tuning;
 pub mod wavefront;
 mod weight_grads;
@@ -43,7 +44,7 @@ pub use choice::Recurrence;
 pub use explain::{recurrences, tune};
 pub use forward::forward;
 pub use memory::{Largest, working_len};
-pub use pack::padded;
+pub use options::padded;
 pub(crate) use persistent::Persistence;
 pub use planned::{AdapterFacts, PlannedKernel, Role, layer_kernels, persistent_kernel};
 pub(crate) use tuning::Tuning;

@@ -1,7 +1,6 @@
 //! Converts the options of a layer into constants and parameters of the recurrence's kernels; see
 //! `lib/options.wgsl`.
 
-use super::pack::padded;
 use super::plan::{Holds, Plan, Work};
 use rnn_base::args::recurrence::{LayerDims, Noise, PackedSequence};
 use rnn_base::error::{Error, Result};
@@ -25,6 +24,11 @@ pub(crate) struct Setup {
     pub(crate) draws: bool,
     /// Whether zoneout mixes old and new states, by draws or by their mean.
     pub(crate) mixes: bool,
+}
+
+/// H padded to a multiple of four.
+pub fn padded(hidden: usize) -> usize {
+    hidden.next_multiple_of(4)
 }
 
 /// Most packed rows: row numbers are stored as floats, which are exact up to here.

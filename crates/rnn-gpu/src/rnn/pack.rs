@@ -1,18 +1,13 @@
 //! Weights in the order of the recurrence, and gradients back in PyTorch's order. Twin of
 //! `rnn-cpu/src/rnn/pack.rs`.
 
-use super::options::unit_parameters;
+use super::options::{padded, unit_parameters};
 use crate::{GpuArray, GpuBuffer, GpuDevice, Launch};
 use rnn_base::error::Result;
 use rnn_kernels::catalogue::rnn::{INTERLEAVE, PACK_BIAS, PACK_RECURRENT};
 use rnn_kernels::cell::StackSpec;
 use rnn_kernels::grid;
 use rnn_kernels::params::rnn::{InterleaveParams, PackBiasParams, PackRecurrentParams};
-
-/// H padded to a multiple of four.
-pub fn padded(hidden: usize) -> usize {
-    hidden.next_multiple_of(4)
-}
 
 /// A weight matrix of every direction; see `rnn/pack_recurrent.wgsl`.
 #[derive(Clone, Copy)]

@@ -5,9 +5,7 @@
 
 use super::algorithm::Algorithm;
 use super::plan::{Plan, Work};
-use super::recurrence::{Measured, measure, plan_groups};
-use crate::device::Inner;
-use crate::{AdapterInfo, GpuDevice};
+use crate::AdapterInfo;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::cache::{CacheDir, CacheFile};
 use rnn_base::error::Result;
@@ -15,7 +13,6 @@ use rnn_kernels::catalogue::rnn::Fetch;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
-use web_time::Instant;
 
 /// The pass that a recurrence belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,7 +97,7 @@ impl Tuning {
         self.table.lock().unwrap_or_else(PoisonError::into_inner).get(case).copied()
     }
 
-    fn put(&self, case: Case, tuned: Tuned) {
+    pub(super) fn put(&self, case: Case, tuned: Tuned) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.insert(case, tuned);
         if let Some(file) = &self.file {
@@ -175,36 +172,6 @@ fn parse(text: &str) -> Result<BTreeMap<Case, Tuned>, String> {
         (ordered && whole).then_some((Case { pass, sizes }, Tuned { plan, seconds }))
     };
     text.lines().map(|text| line(text).ok_or_else(|| text.to_string())).collect()
-}
-
-impl GpuDevice {
-    /// Measures the candidate plans of one recurrence and keeps the fastest. Returns its seconds.
-    pub(super) fn tune(&self, case: &Measured<'_>, work: Work) -> Result<f64> {
-        let facts = self.facts(true)?;
-        let mut best: Option<Tuned> = None;
-        let limit = self.max_groups() as usize;
-        let fits = |plan: &Plan| plan_groups(plan, case.dims).into_iter().all(|groups| groups <= limit);
-        for plan in facts.candidates(case.dims, work).into_iter().filter(fits) {
-            // The first run compiles the kernel. The plan's time is the best of the next three.
-            measure(self, case, &plan)?;
-            self.synchronize()?;
-            let mut seconds = f64::INFINITY;
-            for _ in 0..3 {
-                let start = Instant::now();
-                measure(self, case, &plan)?;
-                self.synchronize()?;
-                seconds = seconds.min(start.elapsed().as_secs_f64());
-            }
-            tracing::debug!(?plan, seconds, "measured");
-            if best.is_none_or(|best| seconds < best.seconds) {
-                best = Some(Tuned { plan, seconds });
-            }
-        }
-        let Some(best) = best else { return Ok(0.0) };
-        let inner: &Inner = &self.0;
-        inner.tuning.put(Case::new(case.pass, case.dims, work), best);
-        Ok(best.seconds)
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 
 use super::backward::{BackwardRun, InputProducts, RecurrenceRun};
 use super::layer::{Widths, with_width};
+use super::options::padded;
 use super::options::{UnitPlanes, unit_planes};
-use super::pack::{Interleave, Order, interleave, padded};
+use super::pack::{Interleave, Order, interleave};
 use super::weights::resets_before;
 use crate::GpuArray;
 use crate::array::cast;

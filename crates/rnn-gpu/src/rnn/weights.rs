@@ -1,7 +1,7 @@
 //! The weights of one layer in the order of the GPU's kernels.
 
-use super::options::{UnitPlanes, first_weights, unit_parameters, unit_planes};
-use super::pack::{Interleave, Matrix, Order, interleave, pack_bias, pack_recurrent, padded};
+use super::options::{UnitPlanes, first_weights, padded, unit_parameters, unit_planes};
+use super::pack::{Interleave, Matrix, Order, interleave, pack_bias, pack_recurrent};
 use crate::array::cast;
 use crate::copy::copy_into;
 use crate::{GpuArray, GpuDevice};

@@ -13,7 +13,7 @@ use super::tuning::{Case, PassKind};
 use crate::GpuDevice;
 use crate::adapter::DeviceKind;
 use crate::calibration::Speed;
-use crate::device::CAN_WAIT;
+use crate::waiting::CAN_WAIT;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::Result;
 use rnn_kernels::catalogue::rnn::{Fetch, RecurrenceFormats};

@@ -29,7 +29,8 @@ pub(super) fn run(gpu: &GpuDevice, args: &ForwardArrays<'_>, plan: &Plan, repeat
     let sizes = gpu.alloc_sizes(2)?;
     let saved = Saved::new(gpu, args)?;
     let persistence = &gpu.0.persistence;
-    let (gave_up, _recording) = persistence.begin(gpu);
+    let (gave_up, _recording) = persistence.begin(&gpu.0.device, &gpu.0.counters);
+    let gave_up = gpu.lend(gave_up);
     start(gpu, args, &gave_up, &ring)?;
     run_forward(gpu, &ForwardArrays { ring: &ring, ..args.clone() }, plan, None)?;
     let repeated = plan_groups(repeat, args.dims);

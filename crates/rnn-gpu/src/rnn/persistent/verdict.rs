@@ -1,8 +1,7 @@
 //! Whether persistent recurrences of a device have failed. The device knows it when the recurrence ends, the host when
 //! the submit has run.
 
-use crate::GpuBuffer;
-use crate::device::GpuDevice;
+use crate::counters::Counters;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -42,11 +41,15 @@ impl Persistence {
     }
 
     /// The device's sign of a failure, while no other recurrence may be recorded.
-    pub(super) fn begin(&self, gpu: &GpuDevice) -> (GpuBuffer, MutexGuard<'_, ()>) {
-        let memory = self.memory.get_or_init(|| Memory::new(gpu));
+    pub(super) fn begin(
+        &self,
+        device: &wgpu::Device,
+        counters: &Counters,
+    ) -> (&wgpu::Buffer, MutexGuard<'_, ()>) {
+        let memory = self.memory.get_or_init(|| Memory::new(device, counters));
         // It guards no data.
         let guard = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
-        (gpu.lend(&memory.word), guard)
+        (&memory.word, guard)
     }
 
     /// Says that a recurrence has been recorded.
@@ -85,10 +88,10 @@ impl Persistence {
 
 impl Memory {
     /// wgpu fills buffers with zeros.
-    fn new(gpu: &GpuDevice) -> Self {
+    fn new(device: &wgpu::Device, counters: &Counters) -> Self {
         let buffer = |label, usage| {
-            gpu.0.counters.count_buffer(WORD);
-            gpu.0.device.create_buffer(&wgpu::BufferDescriptor {
+            counters.count_buffer(WORD);
+            device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
                 size: WORD,
                 usage,
