@@ -2,10 +2,12 @@
 
 #[path = "layering/imports.rs"]
 mod imports;
+#[path = "layering/parser.rs"]
+mod parser;
 #[path = "layering/tokens.rs"]
 mod tokens;
 
-use imports::{cycle, floor_cycle, import_cycle, reached};
+use imports::{circles, cycle, floor_cycle, groups, import_cycle, reached};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -218,6 +220,21 @@ fn modules_do_not_import_in_circles() {
     }
 }
 
+/// A tensor knows the graph of its gradients, whose leaves are parameters, which hold tensors. An opened GPU owns what records
+/// its commands, its pipelines and its memory, and they need its queue and its first failure.
+const ALLOWED_CIRCLES: [&[&str]; 2] = [
+    &["crate::autograd", "crate::param", "crate::tensor"],
+    &["crate::device", "crate::encoder", "crate::pipelines", "crate::pool"],
+];
+
+#[test]
+fn files_do_not_need_each_other() {
+    let folders = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path().join("src"));
+    let mut found: Vec<_> = folders.flat_map(|source| circles(&source)).collect();
+    found.retain(|group| !ALLOWED_CIRCLES.iter().any(|allowed| group.iter().eq(*allowed)));
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 /// What stands directly below `src` are the floors of a crate.
 #[test]
 fn floors_do_not_import_in_circles() {
@@ -273,6 +290,30 @@ fn circles_are_found() {
     let folder = ("", "mod b; pub use b::B;");
     assert_eq!(circle(&[folder, ("b", "mod inner { use super::super::Name; }")]), ["", "b"]);
     assert_eq!(circle(&[folder, ("b", "impl B { fn f() { use super::Name; } }")]), ["", "b"]);
+}
+
+/// The groups among modules of the folder `a` with these texts, without the names that all have in common.
+fn needing_each_other(texts: &[(&str, &str)]) -> Vec<Vec<String>> {
+    let path = |name: &str| name.split("::").filter(|name| !name.is_empty()).map(String::from).collect();
+    let texts = texts.iter().map(|&(name, text)| (path(name), text.to_string())).collect();
+    let short = |name: String| name.trim_start_matches("crate::").to_string();
+    groups(&texts).into_iter().map(|group| group.into_iter().map(short).collect()).collect()
+}
+
+#[test]
+fn names_are_followed_to_the_file_that_defines_them() {
+    let root = ("", "mod a; mod b; pub use a::A; pub use b::*;");
+    let other = |text| needing_each_other(&[root, ("a", "use crate::B; pub struct A;"), ("b", text)]);
+    assert_eq!(other("pub struct B;"), [[""; 0]; 0]);
+    assert_eq!(other("use super::A; pub struct B;"), [["a", "b"]]);
+    assert_eq!(other("pub struct B; fn f() -> crate::A {}"), [["a", "b"]]);
+    assert_eq!(other("use crate::a; pub struct B(a::A);"), [["a", "b"]]);
+    assert_eq!(other("pub struct B; #[cfg(test)] mod tests { use crate::A; }"), [[""; 0]; 0]);
+    // A file between two is no circle, and one that re-exports needs nothing before it names that itself.
+    let face = |text| needing_each_other(&[("", text), ("c", "use crate::Sum; pub struct C;")]);
+    assert_eq!(face("mod c; pub use c::C; pub struct Sum;"), [[""; 0]; 0]);
+    assert_eq!(face("mod c; pub use c::C; pub struct Sum(C);"), [["", "c"]]);
+    assert_eq!(face("mod c; pub struct Sum(c::C);"), [["", "c"]]);
 }
 
 #[test]

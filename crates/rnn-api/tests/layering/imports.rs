@@ -1,12 +1,10 @@
 //! Which module imports which, read from `use` declarations, and the circles among them.
 
-use super::{files, tokens::tokens};
+use super::files;
+use super::parser::{Module, Parsed, Parser};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-
-/// A module by its names from the root of the crate.
-type Module = Vec<String>;
 
 /// The first circle among the modules below `folder`, a folder of a crate's `src` or that itself: each imports the next
 /// one and the last the first. Code for tests alone does not count.
@@ -28,6 +26,13 @@ pub(crate) fn floor_cycle(source: &Path) -> Option<Vec<String>> {
         floors.entry(from.clone()).or_default().extend(targets);
     }
     cycle_in(&floors)
+}
+
+/// The files of a crate's `src` that need each other, in groups: each needs the others of its group, directly or through
+/// files between them. A file needs the one that defines a name, whichever file re-exports it. It needs what it re-exports
+/// only where it names that again.
+pub(crate) fn circles(source: &Path) -> Vec<Vec<String>> {
+    groups(&texts(source))
 }
 
 /// The modules below `folder` that its module `name` imports, directly or through others, by their paths from `folder`.
@@ -67,16 +72,23 @@ pub(crate) fn cycle(texts: &BTreeMap<Module, String>) -> Option<Vec<String>> {
     cycle_in(&graph(texts))
 }
 
+/// What the modules say that are not for tests alone.
+fn parsed(texts: &BTreeMap<Module, String>) -> BTreeMap<&Module, Parsed> {
+    let mut parsed: BTreeMap<&Module, Parsed> =
+        texts.iter().map(|(module, text)| (module, Parser::new(module, text).parse())).collect();
+    let only_in_tests: Vec<Module> =
+        parsed.values_mut().flat_map(|parsed| std::mem::take(&mut parsed.only_in_tests)).collect();
+    parsed.retain(|module, _| !only_in_tests.iter().any(|tests| module.starts_with(tests)));
+    parsed
+}
+
 /// Which module imports which.
 fn graph(texts: &BTreeMap<Module, String>) -> BTreeMap<Module, BTreeSet<Module>> {
-    let parsed: BTreeMap<&Module, Parsed> =
-        texts.iter().map(|(module, text)| (module, Parser::new(module, text).parse())).collect();
-    let only_in_tests: BTreeSet<&Module> = parsed.values().flat_map(|parsed| &parsed.only_in_tests).collect();
-    let is_counted = |module: &Module| !only_in_tests.iter().any(|tests| module.starts_with(tests));
-    let known: BTreeSet<&Module> = texts.keys().filter(|module| is_counted(module)).collect();
+    let parsed = parsed(texts);
+    let known: BTreeSet<&Module> = parsed.keys().copied().collect();
     let mut graph = BTreeMap::new();
-    for (&module, parsed) in parsed.iter().filter(|(module, _)| known.contains(**module)) {
-        let targets = parsed.uses.iter().filter_map(|(inside, path)| target(inside, path, &known));
+    for (&module, parsed) in &parsed {
+        let targets = parsed.uses.iter().filter_map(|found| target(&found.inside, &found.path, &known));
         let targets: BTreeSet<Module> = targets.filter(|target| target != module).collect();
         graph.insert(module.clone(), targets);
     }
@@ -138,122 +150,114 @@ fn target(inside: &Module, path: &[String], known: &BTreeSet<&Module>) -> Option
     Some(full)
 }
 
-/// What a file says about modules.
-#[derive(Default)]
-struct Parsed {
-    /// Every path of a `use` declaration, with the module that it stands in.
-    uses: Vec<(Module, Vec<String>)>,
-    /// Files that are compiled for tests alone.
-    only_in_tests: Vec<Module>,
+/// See [`circles`].
+pub(crate) fn groups(texts: &BTreeMap<Module, String>) -> Vec<Vec<String>> {
+    let definitions = Definitions { parsed: parsed(texts) };
+    let graph: BTreeMap<&Module, BTreeSet<Module>> =
+        definitions.parsed.keys().map(|&module| (module, definitions.needed(module))).collect();
+    let reached: BTreeMap<&Module, BTreeSet<&Module>> =
+        graph.keys().map(|&module| (module, reached_from(module, &graph))).collect();
+    let mut groups = BTreeSet::new();
+    for (&module, others) in &reached {
+        if others.contains(module) {
+            let group = others.iter().filter(|other| reached[*other].contains(module));
+            groups.insert(group.map(|module| format!("crate::{}", module.join("::"))).collect::<Vec<_>>());
+        }
+    }
+    groups.into_iter().collect()
 }
 
-struct Parser {
-    tokens: Vec<String>,
-    at: usize,
-    /// The module of the file and the inline ones around the current token, with the braces open at their start.
-    inside: Module,
-    inline: Vec<usize>,
-    parsed: Parsed,
+/// The modules that `start` needs, directly or through others.
+fn reached_from<'a>(
+    start: &Module,
+    graph: &'a BTreeMap<&'a Module, BTreeSet<Module>>,
+) -> BTreeSet<&'a Module> {
+    let (mut found, mut next) = (BTreeSet::new(), vec![&graph[start]]);
+    while let Some(modules) = next.pop() {
+        next.extend(modules.iter().filter(|module| found.insert(*module)).map(|module| &graph[module]));
+    }
+    found
 }
 
-impl Parser {
-    fn new(module: &Module, text: &str) -> Self {
-        let (tokens, inside) = (tokens(text), module.clone());
-        Parser { tokens, at: 0, inside, inline: Vec::new(), parsed: Parsed::default() }
+/// Which module defines a name.
+struct Definitions<'a> {
+    parsed: BTreeMap<&'a Module, Parsed>,
+}
+
+/// A name is followed through so many declarations, more than any name here needs: two modules that import all of each
+/// other would be followed for ever.
+const DECLARATIONS: usize = 8;
+
+impl Definitions<'_> {
+    /// The modules whose definitions `module` names.
+    fn needed(&self, module: &Module) -> BTreeSet<Module> {
+        let parsed = &self.parsed[module];
+        let uses =
+            parsed.uses.iter().filter(|found| !found.is_reexport || parsed.is_named_again(&found.name));
+        let of_uses = uses.map(|found| (&found.inside, &found.path));
+        let of_paths = parsed.paths.iter().map(|(inside, path)| (inside, path));
+        let needed = of_uses.chain(of_paths).filter_map(|(inside, path)| self.module_of(inside, path, 0));
+        needed.filter(|needed| needed != module).collect()
     }
 
-    fn is(&self, offset: usize, token: &str) -> bool {
-        self.tokens.get(self.at + offset).is_some_and(|found| found == token)
-    }
-
-    fn parse(mut self) -> Parsed {
-        let (mut braces, mut for_tests) = (0, false);
-        while self.at < self.tokens.len() {
-            let test = ["#", "[", "cfg", "(", "test", ")", "]"];
-            if (0..test.len()).all(|n| self.is(n, test[n])) {
-                for_tests = true;
-                self.at += test.len();
-            } else if self.is(0, "mod") && (self.is(2, "{") || self.is(2, ";")) {
-                self.declaration(braces, for_tests);
-                braces += usize::from(!for_tests && self.is(0, "{"));
-                self.at += 1;
-                for_tests = false;
-            } else if self.is(0, "use") && !self.is(1, "<") {
-                self.at += 1;
-                let before = self.parsed.uses.len();
-                self.tree(&[]);
-                self.parsed.uses.truncate(if for_tests { before } else { usize::MAX });
-                for_tests = false;
-            } else {
-                match self.tokens[self.at].as_str() {
-                    "{" => braces += 1,
-                    "}" => {
-                        braces -= 1;
-                        if self.inline.pop_if(|open| *open == braces).is_some() {
-                            self.inside.pop();
-                        }
-                    }
-                    ";" => for_tests = false,
-                    _ => {}
+    /// The module that defines what `path`, written in `inside`, leads to. None for a module, whose names count where they
+    /// are used, and for names of other crates.
+    fn module_of(&self, inside: &Module, path: &[String], declarations: usize) -> Option<Module> {
+        let (mut module, mut rest) = (inside.clone(), path);
+        match path[0].as_str() {
+            "crate" => (module, rest) = (Vec::new(), &path[1..]),
+            "self" => rest = &path[1..],
+            "super" => {
+                while rest.first().is_some_and(|name| name == "super") {
+                    module.pop();
+                    rest = &rest[1..];
                 }
-                self.at += 1;
+            }
+            name if self.parsed.contains_key(&child(&module, name)) => {}
+            // A name that a declaration of this file brings; everything else is another crate or defined here.
+            name => {
+                let found = self.file_of(inside).1.uses.iter().find(|found| found.name == name)?;
+                return self.followed(&found.inside, &found.path, &path[1..], declarations);
             }
         }
-        self.parsed
+        while let Some(name) = rest.first().filter(|name| self.parsed.contains_key(&child(&module, name))) {
+            module.push(name.clone());
+            rest = &rest[1..];
+        }
+        let name = rest.first()?;
+        let (module, parsed) = self.file_of(&module);
+        if parsed.definitions.contains(name) {
+            return Some(module.clone());
+        }
+        if let Some(found) = parsed.uses.iter().find(|found| &found.name == name) {
+            return self.followed(&found.inside, &found.path, &rest[1..], declarations);
+        }
+        let of_all = parsed.uses.iter().filter(|found| found.name == "*");
+        let defines = |found: &Module| self.parsed[found].definitions.contains(name);
+        let mut found =
+            of_all.filter_map(|found| self.followed(&found.inside, &found.path, rest, declarations));
+        found.find(defines).or_else(|| Some(module.clone()))
     }
 
-    /// `mod name` and what comes next, `;` or `{`, on which it stops; on the last brace of a module for tests.
-    fn declaration(&mut self, braces: usize, for_tests: bool) {
-        let name = self.tokens[self.at + 1].clone();
-        self.at += 2;
-        match (self.is(0, ";"), for_tests) {
-            (true, true) => self.parsed.only_in_tests.push([self.inside.as_slice(), &[name]].concat()),
-            (true, false) => {}
-            (false, true) => self.skip_block(),
-            (false, false) => {
-                self.inside.push(name);
-                self.inline.push(braces);
-            }
-        }
+    fn followed(
+        &self,
+        inside: &Module,
+        path: &[String],
+        rest: &[String],
+        declarations: usize,
+    ) -> Option<Module> {
+        (declarations < DECLARATIONS)
+            .then(|| self.module_of(inside, &[path, rest].concat(), declarations + 1))?
     }
 
-    /// From an opening brace to the one that closes it.
-    fn skip_block(&mut self) {
-        let mut open = 0;
-        loop {
-            open += usize::from(self.is(0, "{"));
-            open -= usize::from(self.is(0, "}"));
-            if open == 0 || self.at == self.tokens.len() {
-                return;
-            }
-            self.at += 1;
-        }
+    /// The file that holds a module, which may be an inline one.
+    fn file_of(&self, module: &Module) -> (&Module, &Parsed) {
+        let lengths = (0..=module.len()).rev();
+        let mut found = lengths.filter_map(|len| self.parsed.get_key_value(&module[..len].to_vec()));
+        found.next().map(|(module, parsed)| (*module, parsed)).expect("the root of the crate is a file")
     }
+}
 
-    /// What stands after `use`: a path, whose last part may be a list of such in braces.
-    fn tree(&mut self, prefix: &[String]) {
-        let mut path = prefix.to_vec();
-        while let Some(token) = self.tokens.get(self.at).cloned() {
-            match token.as_str() {
-                "{" => {
-                    while !self.is(0, "}") {
-                        self.at += 1;
-                        if !self.is(0, "}") {
-                            self.tree(&path);
-                        }
-                    }
-                    self.at += 1;
-                    return;
-                }
-                ";" | "," | "}" => break,
-                "as" => self.at += 1,
-                "::" | "*" => {}
-                _ => path.push(token),
-            }
-            self.at += 1;
-        }
-        if !path.is_empty() {
-            self.parsed.uses.push((self.inside.clone(), path));
-        }
-    }
+fn child(module: &Module, name: &str) -> Module {
+    [module.as_slice(), &[name.to_string()]].concat()
 }
