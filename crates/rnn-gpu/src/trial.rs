@@ -1,4 +1,5 @@
-//! How a self-test reads its results: at once where a thread may wait for a GPU, in a browser while the device opens.
+//! One case of a self-test: what kernels have computed, what is right, and how they are compared. Results are read at once
+//! where a thread may wait for a GPU, and in a browser while the device opens.
 
 use super::GpuDevice;
 use super::array::{GpuArray, cast, to_vec};

@@ -36,8 +36,8 @@
 //! [by length](Batches::by_length) and [`pad`](pad()). Errors name the file, line and field, or the sequence, step
 //! and feature ([`DataError`]).
 
-#[cfg(feature = "audio")]
 mod argmax;
+#[cfg(feature = "audio")]
 pub mod audio;
 mod batches;
 mod error;

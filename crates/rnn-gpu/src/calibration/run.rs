@@ -11,7 +11,7 @@ use std::sync::PoisonError;
 
 impl GpuDevice {
     /// How fast the adapter is. The first call may measure it, which takes at most 0.3 s besides the compilation of a few
-    /// small kernels; see [`GpuOptions::calibrate`].
+    /// small kernels; see [`GpuOptions::calibrate`](crate::GpuOptions::calibrate).
     ///
     /// # Errors
     /// A lost device.

@@ -1,8 +1,7 @@
 //! Plans of a stack's recurrences as the planner chooses them, and their measurement.
 
 use super::choice::Recurrence;
-use super::options::holds;
-use super::options::padded;
+use super::options::{holds, padded};
 use super::plan::Work;
 use super::recurrence::{Measured, backward_work, forward_work};
 use super::tuning::PassKind;

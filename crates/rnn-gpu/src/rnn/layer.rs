@@ -1,7 +1,6 @@
 //! Code that the forward and the backward pass of a layer share: padded widths, the input's products, the options' buffer.
 
-use super::options::padded;
-use super::options::{Setup, ragged_values};
+use super::options::{Setup, padded, ragged_values};
 use super::rows::{NormRows, norm_rows};
 use super::weights::LayerWeights;
 use crate::copy::{copy_into, slice};

@@ -1,8 +1,7 @@
 //! Memory of a layer's pass.
 
 use super::layer::projected_steps;
-use super::options::padded;
-use super::options::{RingParts, Setup};
+use super::options::{RingParts, Setup, padded};
 use rnn_base::args::recurrence::{LayerDims, Noise};
 use rnn_base::error::Result;
 use rnn_kernels::cell::StackSpec;

@@ -2,8 +2,7 @@
 //! kernels count as working. `tools/isa` compiles these kernels for GPUs that the machine does not have.
 
 use super::layer::projected_steps;
-use super::options::padded;
-use super::options::{Setup, holds};
+use super::options::{Setup, holds, padded};
 use super::persistent::persistent_plan;
 use super::plan::{Facts, OTHER_BYTES, Plan, Work};
 use super::recurrence::{Target, backward_choice, backward_work, forward_choice, forward_work};

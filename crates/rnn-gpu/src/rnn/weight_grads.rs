@@ -3,8 +3,7 @@
 
 use super::backward::{BackwardRun, InputProducts, RecurrenceRun};
 use super::layer::{Widths, with_width};
-use super::options::padded;
-use super::options::{UnitPlanes, unit_planes};
+use super::options::{UnitPlanes, padded, unit_planes};
 use super::pack::{Interleave, Order, interleave};
 use super::weights::resets_before;
 use crate::GpuArray;

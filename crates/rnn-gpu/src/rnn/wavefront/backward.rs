@@ -2,8 +2,7 @@
 
 use super::super::backward::{BackwardRun, InputProducts, RecurrenceRun};
 use super::super::layer::with_width;
-use super::super::options::RingParts;
-use super::super::options::padded;
+use super::super::options::{RingParts, padded};
 use super::super::recurrence;
 use super::{SavedWavefront, Wavefront};
 use crate::GpuArray;

@@ -2,8 +2,7 @@
 
 use super::super::forward::formats;
 use super::super::layer::{Layer, padded_input, padded_state};
-use super::super::options::padded;
-use super::super::options::{RingParts, Setup};
+use super::super::options::{RingParts, Setup, padded};
 use super::super::recurrence;
 use super::{SavedWavefront, Wavefront};
 use crate::GpuArray;

@@ -10,8 +10,7 @@ mod backward;
 mod forward;
 
 use super::layer::{Layer, PROJECTED_BYTES};
-use super::options::padded;
-use super::options::{Setup, holds};
+use super::options::{Setup, holds, padded};
 use super::plan::Holds;
 use super::recurrence::{backward_work, forward_work};
 use super::tuning::PassKind;
