@@ -239,10 +239,8 @@ impl<S: Carried> Slots<S> {
     pub fn scatter(&mut self, ids: &[SlotId], state: &S) -> Result<()> {
         let initial = self.initial()?;
         let indices = self.indices(ids)?;
-        let mut sorted = indices.clone();
-        sorted.sort_unstable();
-        let twice = sorted.windows(2).find(|pair| pair[0] == pair[1]);
-        if let Some(id) = twice.and_then(|pair| ids.iter().find(|id| id.index == pair[0])) {
+        let twice = embed::repeated(&indices, self.entries.len());
+        if let Some(id) = twice.and_then(|index| ids.iter().find(|id| id.index == index)) {
             return Err(Error::value(OP, "ids", "every id once", format!("{id:?} twice")));
         }
         let mut given = state.detached().parts().arrays;

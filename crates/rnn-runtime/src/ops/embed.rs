@@ -69,8 +69,10 @@ pub fn scatter(table: &mut Array, indices: &Array, rows: &Array) -> Result<()> {
 pub fn scatter_all(tables: &mut [(&mut Array, &Array)], indices: &Array) -> Result<()> {
     const OP: &str = "scatter";
     let mut wide = Vec::with_capacity(tables.len());
+    let mut bound = usize::MAX;
     for (table, rows) in tables.iter() {
         let [v, e] = table_sizes(OP, table)?;
+        bound = bound.min(v);
         table.expect_dtype(OP, "table", DType::F32)?;
         indices.expect_device(OP, "indices", table.device())?;
         rows.expect_device(OP, "rows", table.device())?;
@@ -80,7 +82,7 @@ pub fn scatter_all(tables: &mut [(&mut Array, &Array)], indices: &Array) -> Resu
         wide.push((rows, [v, e]));
     }
     indices.expect_dims(OP, "indices", "[N]", &[indices.len()])?;
-    expect_once(OP, host_indices(OP, "indices", indices)?)?;
+    expect_once(OP, host_indices(OP, "indices", indices)?, bound)?;
     let n = indices.len();
     for ((table, _), (rows, sizes)) in tables.iter_mut().zip(&wide) {
         let device = table.device().clone();
@@ -94,14 +96,28 @@ pub fn scatter_all(tables: &mut [(&mut Array, &Array)], indices: &Array) -> Resu
     Ok(())
 }
 
+/// An index that comes twice, if there is one. All indices are below `bound`.
+pub fn repeated(indices: &[u32], bound: usize) -> Option<u32> {
+    // A bit for every row, unless clearing them takes longer than sorting the indices.
+    let words = bound.div_ceil(64);
+    if words > 8 * indices.len() {
+        let mut sorted = indices.to_vec();
+        sorted.sort_unstable();
+        return sorted.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+    }
+    let mut seen = vec![0u64; words];
+    indices.iter().copied().find(|&index| {
+        let (word, bit) = (&mut seen[index as usize / 64], 1 << (index % 64));
+        std::mem::replace(word, *word | bit) & bit != 0
+    })
+}
+
 /// Refuses an index that comes twice: which row would win is not defined.
-fn expect_once(op: &'static str, indices: &[u32]) -> Result<()> {
-    let mut sorted = indices.to_vec();
-    sorted.sort_unstable();
-    let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) else { return Ok(()) };
-    let mut positions = (0..indices.len()).filter(|&position| indices[position] == twice[0]);
+fn expect_once(op: &'static str, indices: &[u32], bound: usize) -> Result<()> {
+    let Some(twice) = repeated(indices, bound) else { return Ok(()) };
+    let mut positions = (0..indices.len()).filter(|&position| indices[position] == twice);
     let [first, second] = [positions.next(), positions.next()].map(Option::unwrap_or_default);
-    let got = format!("{} at positions {first} and {second}", twice[0]);
+    let got = format!("{twice} at positions {first} and {second}");
     Err(Error::value(op, "indices", "every index once", got))
 }
 
@@ -156,5 +172,20 @@ pub(crate) fn check_indices(
     match host.iter().position(|&index| index as usize >= bound) {
         None => Ok(()),
         Some(position) => Err(Error::Index { op, arg, position, got: host[position], bound }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With a bit for every row, and by sorting.
+    #[test]
+    fn an_index_that_comes_twice_is_found() {
+        for bound in [1 << 7, 1 << 20] {
+            assert_eq!(repeated(&[0, 64, 127, 63, 1], bound), None, "{bound}");
+            assert_eq!(repeated(&[5, 127, 64, 127], bound), Some(127), "{bound}");
+            assert_eq!(repeated(&[], bound), None, "{bound}");
+        }
     }
 }
