@@ -84,12 +84,18 @@ fn inputs_and_outputs_whose_drop_panics_end_nothing() {
         assert_eq!(ticket.wait().unwrap().0, 1.0);
     }
     goes_on(&batcher, a, 2.0);
+    // A ticket is dropped before its step: later, its result would be dropped by this thread.
+    let drop_ticket = |bomb, then| {
+        gate.set(true);
+        drop(one(a, bomb, then));
+        gate.set(false);
+    };
     // Outputs that nobody waits for.
-    drop(one(a, false, Then::Bomb));
+    drop_ticket(false, Then::Bomb);
     goes_on(&batcher, a, 4.0);
     // Errors: alone, in a batch, and that nobody waits for.
     for then in [Then::Fail, Then::Panic] {
-        drop(one(a, true, then));
+        drop_ticket(true, then);
         gate.set(true);
         let [first, second] = [one(a, true, then), one(b, true, Then::Answer)];
         gate.set(false);
