@@ -9,13 +9,19 @@ use super::counters::Counters;
 use super::device::{GpuDevice, Inner};
 use super::pipelines::{PARAMS_WINDOW, Pipelines, STEP_BYTES};
 use super::pool::GpuBuffer;
-use super::timestamps::{MAX_DISPATCHES, Timestamps};
+use super::timestamps::{MOST_PASSES, Timestamps};
 use rnn_base::error::{Error, Result};
 use rnn_kernels::grid::Grid;
 use rnn_kernels::{Kernel, StepSource};
 
 /// Bytes of the uniform ring: 4096 windows at the usual alignment of 256.
 const RING_BYTES: u64 = 1 << 20;
+
+/// A submit ends after this many dispatches: encoding 512 takes about a millisecond, so the GPU is
+/// never idle for long while the CPU encodes.
+const MAX_DISPATCHES: usize = 512;
+// A pass has at least one dispatch.
+const _: () = assert!(MAX_DISPATCHES <= MOST_PASSES);
 
 /// The first submit after an idle queue is short, so that the GPU starts early.
 const FIRST_DISPATCHES: usize = 32;

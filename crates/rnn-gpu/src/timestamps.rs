@@ -7,12 +7,11 @@ use super::counters::Counters;
 use rnn_base::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A submit ends after this many dispatches: encoding 512 takes about a millisecond, so the GPU is
-/// never idle for long while the CPU encodes.
-pub(super) const MAX_DISPATCHES: usize = 512;
+/// Most passes of a submit.
+pub(super) const MOST_PASSES: usize = 512;
 
-/// Two for each pass of a submit: a pass has at least one dispatch.
-const QUERIES: u32 = 2 * MAX_DISPATCHES as u32;
+/// Two for each pass of a submit.
+const QUERIES: u32 = 2 * MOST_PASSES as u32;
 const _: () = assert!(QUERIES <= wgpu::QUERY_SET_MAX_QUERIES);
 const BYTES: u64 = QUERIES as u64 * wgpu::QUERY_SIZE as u64;
 
