@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// The first circle among the modules below `folder`, a folder of a crate's `src` or that itself: each imports the next
-/// one and the last the first. Code for tests alone does not count.
+/// The first group of modules below `folder`, a folder of a crate's `src` or that itself, that import each other, directly or
+/// through others. Code for tests alone does not count.
 ///
 /// The file of a folder (`mod.rs`, `lib.rs`) is a module like any other. It imports what it re-exports, so a file that
 /// takes a name from there, and not from the file that defines it, closes a circle.
@@ -15,7 +15,7 @@ pub(crate) fn import_cycle(folder: &Path) -> Option<Vec<String>> {
     cycle(&texts(folder))
 }
 
-/// The first circle among the modules directly below a crate's `src`, each taken with everything below it. Names that
+/// The first such group among the modules directly below a crate's `src`, each taken with everything below it. Names that
 /// the root of the crate re-exports do not count.
 pub(crate) fn floor_cycle(source: &Path) -> Option<Vec<String>> {
     let mut floors: BTreeMap<Module, BTreeSet<Module>> = BTreeMap::new();
@@ -40,11 +40,8 @@ pub(crate) fn reached(folder: &Path, name: &str) -> Vec<String> {
     let texts = texts(folder);
     let graph = graph(&texts);
     let root = texts.keys().min_by_key(|module| module.len()).expect("a module").clone();
-    let start = [root.as_slice(), &[name.to_string()]].concat();
-    let (mut found, mut next) = (BTreeSet::new(), vec![start.clone()]);
-    while let Some(module) = next.pop() {
-        next.extend(graph[&module].iter().filter(|to| found.insert((*to).clone())).cloned());
-    }
+    let start = child(&root, name);
+    let mut found = reached_from(&start, &graph);
     found.remove(&start);
     found.iter().map(|module| module[root.len()..].join("::")).collect()
 }
@@ -67,7 +64,7 @@ fn module(file: &Path) -> Module {
     names
 }
 
-/// The first circle among modules with these texts.
+/// The first such group among modules with these texts.
 pub(crate) fn cycle(texts: &BTreeMap<Module, String>) -> Option<Vec<String>> {
     cycle_in(&graph(texts))
 }
@@ -96,28 +93,27 @@ fn graph(texts: &BTreeMap<Module, String>) -> BTreeMap<Module, BTreeSet<Module>>
 }
 
 fn cycle_in(graph: &BTreeMap<Module, BTreeSet<Module>>) -> Option<Vec<String>> {
-    let mut done = BTreeSet::new();
-    let found = graph.keys().find_map(|start| visit(start, graph, &mut Vec::new(), &mut done))?;
-    Some(found.iter().map(|module| format!("crate::{}", module.join("::"))).collect())
+    groups_in(graph).into_iter().next()
 }
 
-/// Depth first: a module that is met again on the way to it closes a circle.
-fn visit(
-    module: &Module,
-    graph: &BTreeMap<Module, BTreeSet<Module>>,
-    path: &mut Vec<Module>,
-    done: &mut BTreeSet<Module>,
-) -> Option<Vec<Module>> {
-    if let Some(first) = path.iter().position(|on_path| on_path == module) {
-        return Some(path[first..].to_vec());
+/// The modules of a graph that lead to each other, in groups.
+fn groups_in(graph: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<Vec<String>> {
+    let reached: BTreeMap<&Module, BTreeSet<&Module>> =
+        graph.keys().map(|module| (module, reached_from(module, graph))).collect();
+    let mut groups = BTreeSet::new();
+    for (&module, others) in reached.iter().filter(|(module, others)| others.contains(*module)) {
+        let group = others.iter().filter(|other| reached[*other].contains(module));
+        groups.insert(group.map(|module| format!("crate::{}", module.join("::"))).collect::<Vec<_>>());
     }
-    if done.contains(module) {
-        return None;
+    groups.into_iter().collect()
+}
+
+/// The modules that `start` leads to, directly or through others.
+fn reached_from<'a>(start: &Module, graph: &'a BTreeMap<Module, BTreeSet<Module>>) -> BTreeSet<&'a Module> {
+    let (mut found, mut next) = (BTreeSet::new(), vec![&graph[start]]);
+    while let Some(modules) = next.pop() {
+        next.extend(modules.iter().filter(|module| found.insert(*module)).map(|module| &graph[module]));
     }
-    path.push(module.clone());
-    let found = graph[module].iter().find_map(|next| visit(next, graph, path, done));
-    path.pop();
-    done.insert(module.clone());
     found
 }
 
@@ -128,8 +124,7 @@ fn target(inside: &Module, path: &[String], known: &BTreeSet<&Module>) -> Option
         "self" | "super" => inside.clone(),
         // A child by its plain name; everything else is another crate or a name in scope.
         child => {
-            let child = [inside.as_slice(), &[child.to_string()]].concat();
-            if !known.contains(&child) {
+            if !known.contains(&self::child(inside, child)) {
                 return None;
             }
             inside.clone()
@@ -153,30 +148,8 @@ fn target(inside: &Module, path: &[String], known: &BTreeSet<&Module>) -> Option
 /// See [`circles`].
 pub(crate) fn groups(texts: &BTreeMap<Module, String>) -> Vec<Vec<String>> {
     let definitions = Definitions { parsed: parsed(texts) };
-    let graph: BTreeMap<&Module, BTreeSet<Module>> =
-        definitions.parsed.keys().map(|&module| (module, definitions.needed(module))).collect();
-    let reached: BTreeMap<&Module, BTreeSet<&Module>> =
-        graph.keys().map(|&module| (module, reached_from(module, &graph))).collect();
-    let mut groups = BTreeSet::new();
-    for (&module, others) in &reached {
-        if others.contains(module) {
-            let group = others.iter().filter(|other| reached[*other].contains(module));
-            groups.insert(group.map(|module| format!("crate::{}", module.join("::"))).collect::<Vec<_>>());
-        }
-    }
-    groups.into_iter().collect()
-}
-
-/// The modules that `start` needs, directly or through others.
-fn reached_from<'a>(
-    start: &Module,
-    graph: &'a BTreeMap<&'a Module, BTreeSet<Module>>,
-) -> BTreeSet<&'a Module> {
-    let (mut found, mut next) = (BTreeSet::new(), vec![&graph[start]]);
-    while let Some(modules) = next.pop() {
-        next.extend(modules.iter().filter(|module| found.insert(*module)).map(|module| &graph[module]));
-    }
-    found
+    let modules = definitions.parsed.keys();
+    groups_in(&modules.map(|&module| (module.clone(), definitions.needed(module))).collect())
 }
 
 /// Which module defines a name.
