@@ -239,6 +239,7 @@ impl<S: Carried> Slots<S> {
     pub fn scatter(&mut self, ids: &[SlotId], state: &S) -> Result<()> {
         let initial = self.initial()?;
         let indices = self.indices(ids)?;
+        // `scatter_all` would refuse it too, but does not know the ids.
         let twice = embed::repeated(&indices, self.entries.len());
         if let Some(id) = twice.and_then(|index| ids.iter().find(|id| id.index == index)) {
             return Err(Error::value(OP, "ids", "every id once", format!("{id:?} twice")));

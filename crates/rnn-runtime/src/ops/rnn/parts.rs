@@ -1,5 +1,6 @@
 //! Parts of a pass whose arrays would exceed the adapter's limit.
 
+use super::sequences::Sequences;
 use super::types::StackArgs;
 use crate::device::Device;
 use rnn_base::error::Result;
@@ -36,7 +37,7 @@ impl Division {
         match (args.x.device(), args.x.dims()) {
             #[cfg(feature = "gpu")]
             (Device::Gpu(gpu), &[steps, batch, _]) => {
-                let plain = args.sequences.is_none_or(super::sequences::Sequences::is_plain);
+                let plain = args.sequences.is_none_or(Sequences::is_plain);
                 let pieces = !args.training && plain && args.draws.is_none();
                 on_gpu(args.spec, Limits::of(gpu), [steps, batch], args.training, pieces)
             }
