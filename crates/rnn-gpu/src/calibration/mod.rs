@@ -67,7 +67,9 @@ impl Calibration {
     /// # Errors
     /// [`Error::Value`] for a value of `RNN_CALIBRATE` other than `on` and `off`.
     pub(crate) fn new(info: &AdapterInfo, options: &GpuOptions) -> Result<Self> {
-        let mut file = info.cache_file(&options.cache_dir, "calibration");
+        // Other limits allow other workgroups, hence other measurements.
+        let what = if options.adapter_limits { "calibration" } else { "calibration-default-limits" };
+        let mut file = info.cache_file(&options.cache_dir, what);
         let variable = std::env::var("RNN_CALIBRATE").ok();
         let off = off(options.calibrate, variable.as_deref(), file.is_some())?;
         if off.is_some() {
@@ -172,11 +174,12 @@ mod tests {
     fn a_calibration_is_kept_per_driver_and_a_damaged_one_is_replaced() {
         let name = format!("rnn-calibration-{}", std::process::id());
         let folder = Folder(std::env::temp_dir().join(name));
-        let open = |driver, calibrate| {
+        let open_with = |driver, calibrate, adapter_limits| {
             let cache_dir = CacheDir::At(folder.0.clone());
-            let options = GpuOptions { cache_dir, calibrate, ..GpuOptions::default() };
+            let options = GpuOptions { cache_dir, calibrate, adapter_limits, ..GpuOptions::default() };
             Calibration::new(&info("adapter", driver), &options).unwrap()
         };
+        let open = |driver, calibrate| open_with(driver, calibrate, true);
         let [speed, other] =
             [DeviceKind::Discrete, DeviceKind::Integrated].map(|kind| Speed::assumed(kind).rounded());
         let kept = |speed| SpeedReport { speed, source: SpeedSource::Kept("2026-11-26".into()) };
@@ -187,6 +190,8 @@ mod tests {
         assert_eq!(open("1.0", Some(true)).kept(), Some(kept(speed)));
         // A process that measured at the same time takes what is there already.
         assert_eq!(open("1.0", Some(true)).keep(other, "2026-11-27".into()), kept(speed));
+        // Other limits are measured by themselves.
+        assert_eq!(open_with("1.0", Some(true), false).kept(), None);
         // Another driver is another adapter; whoever measures nothing reads nothing.
         assert_eq!(open("1.1", Some(true)).kept(), None);
         assert_eq!(open("1.0", Some(false)).kept(), None);
