@@ -102,6 +102,10 @@ impl Ledger {
             (false, true) => MOST_UNDER_WAY,
             (false, false) => MOST_UNDER_WAY / 2,
         };
+        // The device works in order, so one wait for the last of them is enough.
+        if let Some(last) = self.under_way.len().checked_sub(may_stay + 1) {
+            known(&mut self.under_way[last].outcome)?;
+        }
         while !self.under_way.is_empty() {
             let waits = self.under_way.len() > may_stay;
             let Some(first) = self.under_way.front_mut() else { break };
