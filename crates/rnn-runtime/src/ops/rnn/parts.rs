@@ -1,5 +1,6 @@
 //! Parts of a pass whose arrays would exceed the adapter's limit.
 
+#[cfg(feature = "gpu")]
 use super::sequences::Sequences;
 use super::types::StackArgs;
 use crate::device::Device;
