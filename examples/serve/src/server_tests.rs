@@ -3,7 +3,7 @@ use crate::session::tests::options;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -43,18 +43,22 @@ async fn a_disk_that_does_not_answer_ends_the_last_save_at_its_deadline() {
 #[tokio::test]
 async fn a_connection_that_does_not_end_keeps_no_session_from_being_saved() {
     let (server, name) = server("connection", Deadlines { grace: SHORT, ..Deadlines::default() }).await;
-    let (folder, stage) = (server.sessions.stage.options.sessions.clone(), server.sessions.stage.clone());
-    let mut client = TcpStream::connect(server.address().unwrap()).await.unwrap();
-    client.write_all(b"POST /sessions HTTP/1.1\r\n").await.unwrap();
-    let accepted = async move {
-        while stage.connections.available_permits() == stage.options.max_connections {
-            tokio::task::yield_now().await;
-        }
+    let folder = server.sessions.stage.options.sessions.clone();
+    let client = TcpStream::connect(server.address().unwrap()).await.unwrap();
+    let (mut answers, mut request) = client.into_split();
+    let head = "POST /sessions HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\
+                Expect: 100-continue\r\n\r\n";
+    request.write_all(head.as_bytes()).await.unwrap();
+    // The server asks for the rest when the request is under way.
+    let asked = async move {
+        let mut answer = [0; 12];
+        answers.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 100");
     };
     let start = Instant::now();
-    let ended = timeout(Duration::from_secs(5), server.run(accepted)).await;
+    let ended = timeout(Duration::from_secs(5), server.run(asked)).await;
     ended.expect("it does not wait for the client").unwrap();
     assert!(start.elapsed() >= SHORT && file(&folder, &name));
-    drop(client);
+    drop(request);
     fs::remove_dir_all(folder).unwrap();
 }
