@@ -3,7 +3,7 @@
 use crate::carried::{Carried, StateParts};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
-use rnn_runtime::ops::embed;
+use rnn_runtime::ops::{copy, embed};
 use rnn_runtime::{Array, Device, Shape};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -224,9 +224,8 @@ impl<S: Carried> Slots<S> {
         let mut parts = StateParts { numbers: initial.numbers.clone(), ..StateParts::default() };
         for (name, one) in &initial.arrays {
             let [layers, width] = sides(one);
-            let own = Tensor::from_array(embed::gather(&self.arenas[name], &rows)?);
-            let own = own.reshape(&[ids.len(), layers, width])?.transpose(0, 1)?;
-            parts.arrays.insert(name.clone(), own.into_array());
+            let own = embed::gather(&self.arenas[name], &rows)?;
+            parts.arrays.insert(name.clone(), by_layer(&own, [layers, ids.len(), width])?);
         }
         S::from_parts(&parts, &self.device)
     }
@@ -239,11 +238,6 @@ impl<S: Carried> Slots<S> {
     pub fn scatter(&mut self, ids: &[SlotId], state: &S) -> Result<()> {
         let initial = self.initial()?;
         let indices = self.indices(ids)?;
-        // `scatter_all` would refuse it too, but does not know the ids.
-        let twice = embed::repeated(&indices, self.entries.len());
-        if let Some(id) = twice.and_then(|index| ids.iter().find(|id| id.index == index)) {
-            return Err(Error::value(OP, "ids", "every id once", format!("{id:?} twice")));
-        }
         let mut given = state.detached().parts().arrays;
         let mut rows = Vec::with_capacity(given.len());
         for (name, one) in &initial.arrays {
@@ -257,8 +251,7 @@ impl<S: Carried> Slots<S> {
                 let expected = format!("[L, B, H] = {expected:?}");
                 return Err(Error::shape(OP, format!("state `{name}`"), expected, array.shape()));
             }
-            let own = Tensor::from_array(array).transpose(0, 1)?.reshape(&[ids.len(), layers * width])?;
-            rows.push(own.into_array());
+            rows.push(by_row(&array, [layers, ids.len(), width])?);
         }
         if let Some(name) = given.keys().next() {
             return Err(Error::value(
@@ -268,10 +261,17 @@ impl<S: Carried> Slots<S> {
                 format!("also `{name}`"),
             ));
         }
-        let indices = Array::from_u32(&self.device, &indices, &[ids.len()])?;
+        let places = Array::from_u32(&self.device, &indices, &[ids.len()])?;
         // Arenas and initial arrays have the same names, so the same order.
         let mut arenas: Vec<(&mut Array, &Array)> = self.arenas.values_mut().zip(&rows).collect();
-        Ok(embed::scatter_all(&mut arenas, &indices)?)
+        embed::scatter_all(&mut arenas, &places).map_err(|error| {
+            // The error of the operation does not know the ids.
+            let twice = embed::repeated(&indices, self.entries.len());
+            match twice.and_then(|index| ids.iter().find(|id| id.index == index)) {
+                Some(id) => Error::value(OP, "ids", "every id once", format!("{id:?} twice")),
+                None => error.into(),
+            }
+        })
     }
 
     /// The arrays of a stream, `[L, 1, W]`.
@@ -306,20 +306,28 @@ impl<S: Carried> Slots<S> {
     }
 
     fn index(&self, id: SlotId) -> Result<u32> {
-        if id.owner != self.owner {
-            return Err(Error::value(OP, "id", "a stream of these slots", "one of others"));
+        if self.knows(id) {
+            Ok(id.index)
+        } else if id.owner != self.owner {
+            Err(Error::value(OP, "id", "a stream of these slots", "one of others"))
+        } else {
+            Err(Error::value(OP, "id", "an open stream", "a closed one"))
         }
-        match self.entries.get(id.index as usize) {
-            Some(entry) if entry.open && entry.generation == id.generation => Ok(id.index),
-            _ => Err(Error::value(OP, "id", "an open stream", "a closed one")),
-        }
+    }
+
+    fn knows(&self, id: SlotId) -> bool {
+        let open = |entry: &Entry| entry.open && entry.generation == id.generation;
+        id.owner == self.owner && self.entries.get(id.index as usize).is_some_and(open)
     }
 
     fn indices(&self, ids: &[SlotId]) -> Result<Vec<u32>> {
         if ids.is_empty() {
             return Err(Error::value(OP, "ids", "at least one", "none"));
         }
-        ids.iter().map(|&id| self.index(id)).collect()
+        if let Some(&unknown) = ids.iter().find(|&&id| !self.knows(id)) {
+            self.index(unknown)?;
+        }
+        Ok(ids.iter().map(|id| id.index).collect())
     }
 
     /// A place that no open stream has. It stays free until [`opened`](Self::opened).
@@ -387,6 +395,23 @@ fn grown(old: Option<&Array>, capacity: usize, one: &Array) -> Result<Array> {
         Some(old) => Ok(Tensor::concat(&[&Tensor::from_array(old.clone()), &fresh], 0)?.into_array()),
         None => Ok(fresh.into_array()),
     }
+}
+
+/// Rows `[B, L*W]` as `[L, B, W]`.
+fn by_layer(rows: &Array, [layers, batch, width]: [usize; 3]) -> Result<Array> {
+    if layers == 1 {
+        return Ok(rows.reshape(&[1, batch, width])?);
+    }
+    Ok(copy::transpose(&rows.reshape(&[batch, layers, width])?, &[1, 0, 2])?)
+}
+
+/// `[L, B, W]` as rows `[B, L*W]`.
+fn by_row(state: &Array, [layers, batch, width]: [usize; 3]) -> Result<Array> {
+    let rows = [batch, layers * width];
+    if layers == 1 {
+        return Ok(state.reshape(&rows)?);
+    }
+    Ok(copy::transpose(state, &[1, 0, 2])?.reshape(&rows)?)
 }
 
 /// L and W of `[L, B, W]`.

@@ -3,16 +3,22 @@
 use super::{CpuBuffer, CpuDevice, simd, split};
 use rnn_base::error::Result;
 
-/// Rows between the one that is copied and the one that is asked for: the table is read in any order, so the hardware does
-/// not know which row comes next.
-const AHEAD: usize = 4;
+/// Rows that are asked for together: the table is read in any order, so the hardware does not know which row comes next.
+/// Requests in bursts wait less than requests between the copies of rows.
+const BURST: usize = 32;
 
-/// Asks for row `indices[k + AHEAD]` of a table.
+/// Asks for rows `indices[first..first + BURST]` of a table.
+fn prefetch_burst(table: &[f32], indices: &[u32], first: usize, e: usize) {
+    for &index in indices.iter().skip(first).take(BURST) {
+        simd::prefetch(table.as_ptr().wrapping_add((index as usize).wrapping_mul(e)), e);
+    }
+}
+
+/// Asks for the rows after those that are copied next, where k is the first of them.
 #[inline]
 fn prefetch_ahead(table: &[f32], indices: &[u32], k: usize, e: usize) {
-    let row = |&index: &u32| table.get((index as usize).checked_mul(e)?..)?.get(..e);
-    if let Some(row) = indices.get(k + AHEAD).and_then(row) {
-        simd::prefetch(row);
+    if k.is_multiple_of(BURST) {
+        prefetch_burst(table, indices, k + BURST, e);
     }
 }
 
@@ -28,6 +34,7 @@ pub fn gather(
 ) -> Result<CpuBuffer> {
     let mut out = dev.alloc(n * e)?;
     let indices = &indices.as_u32()[..n];
+    prefetch_burst(table, indices, 0, e);
     split::rows(out.make_mut()?, e, |k, out| {
         prefetch_ahead(table, indices, k, e);
         match indices[k] as usize {
@@ -46,6 +53,7 @@ pub fn scatter(
     [n, e]: [usize; 2],
 ) -> Result<()> {
     let (table, indices) = (table.make_mut()?, &indices.as_u32()[..n]);
+    prefetch_burst(table, indices, 0, e);
     for (k, (row, &index)) in rows[..n * e].chunks_exact(e).zip(indices).enumerate() {
         prefetch_ahead(table, indices, k, e);
         table[index as usize * e..][..e].copy_from_slice(row);

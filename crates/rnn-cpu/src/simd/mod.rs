@@ -47,13 +47,15 @@ pub(crate) fn lanes(isa: Isa) -> usize {
     }
 }
 
-/// Asks for the first lines of `row`, up to 2 KiB, in the second-level cache; what follows is found by the hardware.
+/// Asks for the first lines of a row of `len` values, up to 2 KiB, in the second-level cache; what follows is found by the
+/// hardware. The row may be anywhere, because this is a hint only.
 #[inline]
-pub(crate) fn prefetch(row: &[f32]) {
+pub(crate) fn prefetch(row: *const f32, len: usize) {
     const LINE: usize = 64 / size_of::<f32>();
-    for line in row.chunks(LINE).take(32) {
+    for line in 0..len.div_ceil(LINE).min(32) {
+        let line = row.wrapping_add(line * LINE);
         #[cfg(target_arch = "x86_64")]
-        x86::prefetch(line.as_ptr());
+        x86::prefetch(line);
         #[cfg(not(target_arch = "x86_64"))]
         let _ = line;
     }
