@@ -47,7 +47,8 @@ impl LiveDense {
     /// # Errors
     /// No memory.
     pub fn new(weight: &[f32], bias: &[f32], inputs: usize) -> Result<Self> {
-        let isa = simd::isa();
+        // A long vector would read more of x than the layer below has just written in one piece, and so wait for it.
+        let isa = simd::isa_for_row(simd::isa(), inputs);
         let (outputs, stride) = (weight.len() / inputs, inputs.next_multiple_of(simd::lanes(isa)));
         let mut weights = Aligned::zeros(outputs * stride)?;
         for (row, given) in weights.chunks_exact_mut(stride).zip(weight.chunks_exact(inputs)) {

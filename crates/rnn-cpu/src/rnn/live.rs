@@ -17,7 +17,7 @@ use super::pack::{
     DriverWeights, ForwardWeights, LayerWeights, PanelRow, panel_products, panel_slots, products_of, slots_of,
 };
 use super::weights::Sizes;
-use order::{Order, best_isa};
+use order::Order;
 use rnn_base::error::Result;
 use rnn_kernels::cell::{CellSpec, Regularization};
 use std::marker::PhantomData;
@@ -141,7 +141,7 @@ impl LiveLayer {
         let groups = products / gates;
         let given = weights.panels.isa();
         let (mut panels, mut bias) = (weights.panels.data().clone(), weights.bias.clone());
-        let isa = best_isa(given, hidden);
+        let isa = simd::isa_for_row(given, hidden);
         let lanes = simd::lanes(isa);
         let count = hidden.div_ceil(groups * lanes);
         let depth = if spec.independent { inputs } else { inputs + hidden };

@@ -47,6 +47,14 @@ pub(crate) fn lanes(isa: Isa) -> usize {
     }
 }
 
+/// Shorter vectors than those of `given` for a row of `len` values, where these would be half empty at its end.
+pub(crate) fn isa_for_row(given: Isa, len: usize) -> Isa {
+    match given.halved() {
+        Some(isa) if len.next_multiple_of(lanes(isa)) < len.next_multiple_of(lanes(given)) => isa,
+        _ => given,
+    }
+}
+
 /// Asks for the first lines of a row of `len` values, up to 2 KiB, in the second-level cache; what follows is found by the
 /// hardware. The row may be anywhere, because this is a hint only.
 #[inline]

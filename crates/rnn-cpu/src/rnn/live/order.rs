@@ -1,20 +1,7 @@
 //! Panels for vectors of another length.
 
 use super::super::super::memory::{CpuBuffer, CpuDevice};
-use super::super::super::simd::{self, Isa};
 use rnn_base::error::Result;
-
-/// Shorter vectors where long ones would be half empty at the end. The bits are the same.
-pub(super) fn best_isa(given: Isa, hidden: usize) -> Isa {
-    match given.halved() {
-        Some(isa)
-            if hidden.next_multiple_of(simd::lanes(isa)) < hidden.next_multiple_of(simd::lanes(given)) =>
-        {
-            isa
-        }
-        _ => given,
-    }
-}
 
 /// The order of values in panels: `[panel][row][group][vector][lane]`, units by panel, group and lane.
 #[derive(Clone, Copy)]
