@@ -4,6 +4,7 @@
 //! - `min`, `median`: of calls of one sample, each the mean of 1000 calls in a row.
 //! - `p99.9`: of all calls, each timed alone, less the time of the clock. It counts what else the machine does: use an idle
 //!   core.
+//! - `loop`: the same of a loop of arithmetic without memory that takes as long as a call. What it shows is the machine's.
 //! - `block`: a sample of a block of 64.
 //!
 //! ```sh
@@ -72,6 +73,23 @@ fn each(steps: usize, mut call: impl FnMut()) -> Vec<f64> {
     times
 }
 
+/// The 99.9th percentile of the calls, each timed alone, less the time of the clock.
+fn tail(steps: usize, clock: f64, call: impl FnMut()) -> f64 {
+    each(steps, call)[(steps - 1) * 999 / 1000] - clock
+}
+
+/// As [`tail`], of a loop of arithmetic that takes as many microseconds as a call.
+fn tail_of_loop(steps: usize, clock: f64, microseconds: f64) -> f64 {
+    let spin = |rounds: u32| {
+        let sum = (0..rounds).fold(black_box(1.0f32), |sum, _| sum * 0.999 + 0.1);
+        black_box(sum);
+    };
+    const ROUNDS: u32 = 1000;
+    let [_, of_rounds] = means(10 * CALLS, || spin(ROUNDS));
+    let rounds = (microseconds / of_rounds * f64::from(ROUNDS)) as u32;
+    tail(steps, clock, || spin(rounds))
+}
+
 fn layer(cell: &str, units: usize) -> Result<AnyRnn> {
     let config: AnyRnnConfig = match cell {
         "gru" => GruConfig::new(1, units).into(),
@@ -96,8 +114,8 @@ fn line(cell: &str, units: usize, steps: usize, clock: Option<f64>) -> Result<()
         println!("{cell:<5} {units:>5} {least:>9.4} {of_call:>9.4}");
         return Ok(());
     };
-    let all = each(steps, &mut sample);
-    let p999 = all[(all.len() - 1) * 999 / 1000] - clock;
+    let p999 = tail(steps, clock, &mut sample);
+    let of_loop = tail_of_loop(steps, clock, of_call);
     let (x, mut block) = ([0.25; 64], [0.0; 64]);
     let of_block =
         means(steps / 64, || pipeline.process(black_box(&x), &mut block).expect("a block"))[1] / 64.0;
@@ -106,7 +124,7 @@ fn line(cell: &str, units: usize, steps: usize, clock: Option<f64>) -> Result<()
     let x = Tensor::from_slice(&Device::cpu(), &[0.25], &[1, 1])?;
     let [_, step] = means(steps / 4, || drop(black_box(stream.step(&x).expect("one sample"))));
     println!(
-        "{cell:<5} {units:>5} {least:>9.3} {of_call:>9.3} {p999:>9.3} {of_block:>9.3} {into:>9.3} {step:>9.3}"
+        "{cell:<5} {units:>5} {least:>9.3} {of_call:>9.3} {p999:>9.3} {of_loop:>9.3} {of_block:>9.3} {into:>9.3} {step:>9.3}"
     );
     Ok(())
 }
@@ -116,7 +134,7 @@ fn main() -> Result<()> {
     Machine::new(&Device::cpu(), "f32").print();
     warn_of_load();
     let clock = (!args.only_pipeline).then(|| each(args.steps, || {})[args.steps / 2]);
-    println!("cell  units       min    median     p99.9     block step_into      step");
+    println!("cell  units       min    median     p99.9      loop     block step_into      step");
     for cell in ["lstm", "gru"].into_iter().filter(|&cell| args.cell.as_deref().is_none_or(|own| own == cell))
     {
         for &units in &args.units {
