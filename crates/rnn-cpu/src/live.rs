@@ -47,7 +47,7 @@ impl LiveDense {
     /// # Errors
     /// No memory.
     pub fn new(weight: &[f32], bias: &[f32], inputs: usize) -> Result<Self> {
-        // A long vector would read more of x than the layer below has just written in one piece, and so wait for it.
+        // A sum over a half empty vector has one level more, and its load may wait for the store of the layer below.
         let isa = simd::isa_for_row(simd::isa(), inputs);
         let (outputs, stride) = (weight.len() / inputs, inputs.next_multiple_of(simd::lanes(isa)));
         let mut weights = Aligned::zeros(outputs * stride)?;
