@@ -133,3 +133,29 @@ fn stages_without_a_state_agree_with_their_ops() {
     let want: Vec<f64> = want.iter().zip(x.chunks(21)).map(|(y, x)| f64::from(y + x[0])).collect();
     assert_close("residual", &y, &want, &[5], SUMS);
 }
+
+/// Every number of inputs has its own rest after whole vectors, and its own length of vectors.
+#[test]
+fn linear_layers_of_every_width_match_sums_in_f64() {
+    for inputs in 1..=70 {
+        for outputs in [1, 3] {
+            let linear = LinearConfig::new(inputs, outputs).init(&cpu(), inputs as u64).unwrap();
+            let x = uniform(9, inputs);
+            let mut y = vec![0.0; outputs];
+            let builder = Pipeline::builder(inputs).unwrap().linear(&linear).unwrap();
+            builder.build().unwrap().process(&x, &mut y).unwrap();
+            let values = |name: &str| {
+                let (_, parameter) =
+                    linear.named_parameters().into_iter().find(|(of, _)| of == name).unwrap();
+                to_f64(&parameter.value().to_vec().unwrap())
+            };
+            let (weight, bias) = (values("weight"), values("bias"));
+            let sums = weight
+                .chunks(inputs)
+                .zip(&bias)
+                .map(|(row, bias)| bias + row.iter().zip(&x).map(|(w, &x)| w * f64::from(x)).sum::<f64>());
+            let want: Vec<f64> = sums.collect();
+            assert_close(&format!("{inputs} inputs"), &y, &want, &[outputs], SUMS);
+        }
+    }
+}
