@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// A test body and the devices it runs on.
 #[derive(Clone, Copy)]
 pub(crate) struct DeviceTest {
-    name: &'static str,
+    path: &'static str,
     body: fn(&Device),
     cpu: bool,
     webgpu_limits: bool,
@@ -34,8 +34,8 @@ pub(crate) struct DeviceTest {
 
 impl DeviceTest {
     /// Runs on the CPU and on the GPU.
-    pub(crate) fn new(name: &'static str, body: fn(&Device)) -> Self {
-        DeviceTest { name, body, cpu: true, webgpu_limits: false }
+    pub(crate) fn new(path: &'static str, body: fn(&Device)) -> Self {
+        DeviceTest { path, body, cpu: true, webgpu_limits: false }
     }
 
     /// Also runs on a GPU without immediates and with WebGPU's default limits.
@@ -44,8 +44,8 @@ impl DeviceTest {
     }
 
     /// Name and body, for `tools/gpu-report`, which has devices of its own.
-    pub(crate) fn parts(self) -> (&'static str, fn(&Device)) {
-        (self.name, self.body)
+    pub(crate) fn parts(self) -> (String, fn(&Device)) {
+        (short(self.path), self.body)
     }
 
     /// Does not run on the CPU.
@@ -54,10 +54,11 @@ impl DeviceTest {
     }
 }
 
-/// A [`DeviceTest`] from the name of a function. The module must be `common` in the crate's root.
+/// A [`DeviceTest`] from the name of a function: its name is the path from the crate's root. The module must be `common` in
+/// the crate's root.
 macro_rules! device_test {
     ($($part:ident)::+) => {
-        $crate::common::DeviceTest::new(stringify!($($part)::+), $($part)::+)
+        $crate::common::DeviceTest::new(concat!(module_path!(), "::", stringify!($($part)::+)), $($part)::+)
     };
 }
 pub(crate) use device_test;
@@ -92,24 +93,24 @@ pub(crate) fn run(tests: Vec<DeviceTest>) -> ! {
 /// As [`run`]; where `possible` says no, the tests show as ignored.
 pub(crate) fn run_where(possible: fn() -> bool, tests: Vec<DeviceTest>) -> ! {
     set_up_software_driver();
-    run_trials(possible, tests)
+    let ignored = has_adapter() && !possible();
+    let trials = tests.into_iter().flat_map(trials);
+    run_trials(trials.map(|trial| if ignored { trial.with_ignored_flag(true) } else { trial }).collect())
 }
 
 /// As [`run`], where Mesa's software driver has subgroups of eight. Kernels for these are of its own kind: few GPUs have them.
 pub(crate) fn run_in_subgroups_of_eight(tests: Vec<DeviceTest>) -> ! {
     compile_kernels_quickly();
-    run_trials(|| true, tests)
+    run_trials(tests.into_iter().flat_map(trials).collect())
 }
 
-fn run_trials(possible: fn() -> bool, tests: Vec<DeviceTest>) -> ! {
+/// Says what becomes of the GPU tests, runs the trials and exits.
+pub(crate) fn run_trials(trials: Vec<Trial>) -> ! {
     let arguments = Arguments::from_args();
     if !arguments.list {
         eprintln!("{}", said_of_gpu_tests());
     }
-    let ignored = has_adapter() && !possible();
-    let trials = tests.into_iter().flat_map(trials);
-    let trials = trials.map(|trial| if ignored { trial.with_ignored_flag(true) } else { trial });
-    libtest_mimic::run(&arguments, trials.collect()).exit()
+    libtest_mimic::run(&arguments, trials).exit()
 }
 
 /// Makes Mesa's software driver fast at what tests do. Its vectors have four lanes, as its subgroups do then: it compiles
@@ -165,11 +166,16 @@ pub(crate) fn trials_of(name: &str, body: impl Fn(&Device) + Clone + Send + 'sta
     ]
 }
 
+/// A path without the name of the crate. `stringify!` of a path has spaces around `::` on some compilers.
+fn short(path: &str) -> String {
+    let path = path.replace(' ', "");
+    path.split_once("::").map(|(_, name)| name.into()).unwrap_or(path)
+}
+
 /// The trials of one test.
 pub(crate) fn trials(test: DeviceTest) -> Vec<Trial> {
-    let DeviceTest { name, body, cpu, webgpu_limits } = test;
-    // `stringify!` of a path has spaces around `::` on some compilers.
-    let name = name.replace(' ', "");
+    let DeviceTest { path, body, cpu, webgpu_limits } = test;
+    let name = short(path);
     let mut trials = Vec::new();
     if cpu {
         trials.push(Trial::test(format!("{name}::cpu"), move || on(cpu_device(), body)));

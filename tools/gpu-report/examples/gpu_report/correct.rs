@@ -264,7 +264,7 @@ pub(crate) fn ops(setup: &Setup, clock: Clock) -> Result<Findings> {
             break;
         }
         let (name, body) = test.parts();
-        checks.run(&mut findings, name, |device| {
+        checks.run(&mut findings, &name, |device| {
             // It panics where a value is wrong.
             body(device);
             Ok([0.0, 0.0])

@@ -1,5 +1,5 @@
 //! Files written by hand: what torch 2.15 cannot be asked to write, and what is hostile. Files of torch itself are in
-//! `tests/pt_files.rs`.
+//! `tests/devices/pt_files.rs`.
 
 use super::{is_torch, tensors};
 use rnn_testing::data::{SplitMix64, changed_files};

@@ -1,19 +1,16 @@
 //! Properties of layers and modules, on every device.
 
-#[path = "../../rnn-runtime/tests/common/mod.rs"]
-mod common;
-#[path = "layers/summary.rs"]
 mod summary;
 
-use common::device_test;
+use crate::common::{DeviceTest, device_test};
 use rnn_api::prelude::*;
 use rnn_api::{Error, backward};
 use rnn_testing::compare::{Tolerance, assert_close};
 use rnn_testing::data::{to_f64, uniform};
 use summary::*;
 
-fn main() {
-    common::run(vec![
+pub(crate) fn tests() -> Vec<DeviceTest> {
+    vec![
         device_test!(a_split_sequence_equals_the_whole),
         device_test!(gradients_end_at_detached_states),
         device_test!(rows_of_a_batch_are_independent),
@@ -32,7 +29,7 @@ fn main() {
         device_test!(a_traced_summary_sees_the_calls),
         device_test!(a_summary_is_a_table),
         device_test!(summaries_refuse_other_shapes),
-    ]);
+    ]
 }
 
 /// Two orders of the same f32 sums: a few units in the last place of values below 1.

@@ -1,10 +1,7 @@
 //! Layers, losses and optimizers against PyTorch, on every device: the fixtures of
 //! `tools/reference/generate.py`, through the public API.
 
-#[path = "../../rnn-runtime/tests/common/mod.rs"]
-mod common;
-
-use common::device_test;
+use crate::common::{DeviceTest, device_test};
 use rnn_api::prelude::*;
 use rnn_api::{Array, backward, io};
 use rnn_testing::compare::max_rel_err;
@@ -23,13 +20,13 @@ const BOUND: f64 = 3e-6;
 /// second moment, which magnifies the rounding of small gradients.
 const TRAINED: f64 = 3e-5;
 
-fn main() {
-    common::run(vec![
+pub(crate) fn tests() -> Vec<DeviceTest> {
+    vec![
         device_test!(recurrent_layers).with_webgpu_limits(),
         device_test!(ten_losses_of_every_optimizer),
         device_test!(losses_and_rows),
         device_test!(losses_of_ragged_sequences),
-    ]);
+    ]
 }
 
 /// Runs a check over every fixture of a family and reports all failures together.

@@ -1,7 +1,7 @@
 //! Values that are not finite.
 
-use crate::folder::Folder;
-use crate::steps::{ROWS, Rows, bits};
+use super::folder::Folder;
+use super::steps::{ROWS, Rows, bits};
 use rnn_api::data::{BatchConfig, Batches};
 use rnn_api::prelude::*;
 use rnn_api::train::{

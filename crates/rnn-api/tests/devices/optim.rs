@@ -1,20 +1,16 @@
 //! What surrounds the update rules, on every device: groups, penalties, clipping, loss scaling, accumulation, the range
 //! test, averaged weights, and going on after a pause.
 
-#[path = "../../rnn-runtime/tests/common/mod.rs"]
-mod common;
-#[path = "optim/outcomes.rs"]
 mod outcomes;
-mod reader;
 
-use common::{device_test, own_device};
-use reader::Reader;
+use crate::common::{DeviceTest, device_test, own_device};
+use crate::reader::Reader;
 use rnn_api::prelude::*;
 use rnn_api::{DeviceStats, Error, Result, io};
 use std::path::PathBuf;
 
-fn main() {
-    common::run(vec![
+pub(crate) fn tests() -> Vec<DeviceTest> {
+    vec![
         device_test!(groups_follow_the_roles_of_parameters),
         device_test!(penalties_are_coupled_or_decoupled),
         device_test!(gradients_are_clipped_in_three_ways),
@@ -34,7 +30,7 @@ fn main() {
         device_test!(outcomes::training_with_async_reads_never_waits),
         device_test!(outcomes::a_prepared_step_refuses_at_once),
         device_test!(outcomes::a_trainer_waits_once_a_step),
-    ]);
+    ]
 }
 
 /// One parameter of two elements under three roles.

@@ -1,31 +1,19 @@
 //! The trainer, on every device: it takes the steps that a plain loop takes, ends when it should with the weights it
 //! should, goes back over time as far as it is told, finds what is not finite, and goes on from checkpoints.
 
-#[path = "../../rnn-runtime/tests/common/mod.rs"]
-mod common;
-mod language;
-
-#[path = "trainer/accumulate.rs"]
 mod accumulate;
-#[path = "trainer/checkpoints.rs"]
 mod checkpoints;
-#[path = "trainer/endings.rs"]
 mod endings;
-#[path = "trainer/folder.rs"]
 mod folder;
-#[path = "trainer/non_finite.rs"]
 mod non_finite;
-#[path = "trainer/runs.rs"]
 mod runs;
-#[path = "trainer/settings.rs"]
 mod settings;
-#[path = "trainer/steps.rs"]
 mod steps;
 
-use common::device_tests;
+use crate::common::{DeviceTest, device_tests};
 
-fn main() {
-    common::run(device_tests![
+pub(crate) fn tests() -> Vec<DeviceTest> {
+    device_tests![
         steps::a_plain_loop_gives_the_same_bits,
         steps::accumulated_items_are_one_step,
         steps::gradients_flow_back_as_far_as_they_are_told,
@@ -57,5 +45,5 @@ fn main() {
         settings::allowed_changes_hold_from_the_next_item_on,
         settings::a_second_part_of_one_trainer_has_the_same_settings,
         settings::rates_that_overflow_are_refused_at_the_start,
-    ]);
+    ]
 }

@@ -11,11 +11,8 @@
 //! decoupled penalties come times the learning rate, so they are given as `l / 10 / lr`. One thing differs: a weight
 //! stops at zero where `l1 sign(w) / 10` would carry it over by up to `1e-4` ([`WEIGHT`]).
 
-#[path = "../../rnn-runtime/tests/common/mod.rs"]
-mod common;
-
-use common::device_test;
-use libtest_mimic::{Arguments, Trial};
+use crate::common::{self, device_tests};
+use libtest_mimic::Trial;
 use rnn_api::prelude::*;
 use rnn_api::{Array, io::TensorFile, module};
 use rnn_testing::compare::max_rel_err;
@@ -56,15 +53,16 @@ fn path() -> PathBuf {
     folder.join("dl4j/lstm10_uci.safetensors")
 }
 
-fn main() {
-    let (path, arguments) = (path(), Arguments::from_args());
+/// Shown as ignored where there is no record.
+pub(crate) fn trials() -> Vec<Trial> {
+    let path = path();
     let absent = !path.exists();
     if absent {
         eprintln!("ignored: no {}; set RNN_CONFORMANCE to the folder of recorded runs", path.display());
     }
-    let tests = [device_test!(first_batch), device_test!(one_epoch)];
+    let tests = device_tests![first_batch, one_epoch];
     let ignore = |trial: Trial| if absent { trial.with_ignored_flag(true) } else { trial };
-    libtest_mimic::run(&arguments, tests.into_iter().flat_map(common::trials).map(ignore).collect()).exit()
+    tests.into_iter().flat_map(common::trials).map(ignore).collect()
 }
 
 struct Model {

@@ -1,6 +1,6 @@
 //! How runs end.
 
-use crate::steps::{ROWS, Rows, bits};
+use super::steps::{ROWS, Rows, bits};
 use rnn_api::Result;
 use rnn_api::data::{BatchConfig, Batches};
 use rnn_api::optim::{EmaConfig, Goal};

@@ -1,19 +1,15 @@
 //! Streams in slots against streams of their own, on every device.
 
-#[path = "../../rnn-runtime/tests/common/mod.rs"]
-mod common;
-#[path = "slots/kept.rs"]
 mod kept;
-#[path = "slots/not_finite.rs"]
 mod not_finite;
 
-use common::device_test;
+use crate::common::{DeviceTest, device_test};
 use rnn_api::prelude::*;
 use rnn_api::{BatcherConfig, Error, SlotId, Slots};
 use rnn_testing::data::{indices, uniform};
 
-fn main() {
-    common::run(vec![
+pub(crate) fn tests() -> Vec<DeviceTest> {
+    vec![
         device_test!(mixed_batches_go_on_like_streams_of_their_own),
         device_test!(states_of_every_form_are_kept),
         device_test!(forks_resets_and_loads_are_streams_of_their_own),
@@ -25,7 +21,7 @@ fn main() {
         device_test!(not_finite::a_stream_of_one_layer_is_reset),
         device_test!(wrong_ids_and_states_are_refused_and_change_nothing),
         device_test!(a_batcher_s_streams_are_streams_of_their_own),
-    ]);
+    ]
 }
 
 type Model = (Lstm, Gru);

@@ -1,22 +1,17 @@
 //! Generation and beam search against loops of their own and against all continuations, on every device.
 
-#[path = "generate/beams.rs"]
 mod beams;
-#[path = "../../rnn-runtime/tests/common/mod.rs"]
-mod common;
-#[path = "generate/network.rs"]
 mod network;
-#[path = "generate/refused.rs"]
 mod refused;
 
-use common::device_tests;
+use crate::common::{DeviceTest, device_tests};
 use network::{Network, V};
 use rnn_api::generate::{Drawn, End, Generation};
 use rnn_api::prelude::*;
 use std::cell::Cell;
 
-fn main() {
-    common::run(device_tests![
+pub(crate) fn tests() -> Vec<DeviceTest> {
+    device_tests![
         rows_are_those_of_a_loop_of_their_own,
         the_same_seed_gives_the_same_symbols_as_on_the_cpu,
         rows_stop_on_their_own,
@@ -28,7 +23,7 @@ fn main() {
         beams::stacks_and_pairs_of_states_follow_their_beams,
         refused::bad_settings_and_prompts,
         refused::bad_logits_and_states,
-    ]);
+    ]
 }
 
 const PROMPTS: [&[u32]; 4] = [&[3, 1, 4], &[5], &[2, 2, 6, 0, 1, 1, 3], &[4, 0, 2]];

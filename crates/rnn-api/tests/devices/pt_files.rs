@@ -4,26 +4,27 @@
 //! The files are looked for in `RNN_CONFORMANCE`, else in `../shared/conformance` beside the checkout. Without them the
 //! tests show as ignored, and the run says so.
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
 use rnn_api::io::{LoadOptions, TensorFile, load, load_with};
 use rnn_api::module;
 use rnn_api::prelude::*;
 use std::path::{Path, PathBuf};
 
-fn main() {
-    let (folder, arguments) = (file(""), Arguments::from_args());
+/// Shown as ignored where there are no files.
+pub(crate) fn trials() -> Vec<Trial> {
+    let folder = file("");
     let absent = !folder.exists();
     if absent {
         eprintln!("ignored: no {}; set RNN_CONFORMANCE to the folder of recorded runs", folder.display());
     }
     let tests: [(&str, fn()); 7] = [
-        ("state_dicts_load_into_the_layer", state_dicts_load_into_the_layer),
-        ("values_are_those_that_python_reads", values_are_those_that_python_reads),
-        ("every_type_is_read", every_type_is_read),
-        ("a_checkpoint_is_searched_for_the_model", a_checkpoint_is_searched_for_the_model),
-        ("tied_tensors_load_into_one_parameter", tied_tensors_load_into_one_parameter),
-        ("what_does_not_fit_is_refused_by_name", what_does_not_fit_is_refused_by_name),
-        ("damaged_files_are_refused", damaged_files_are_refused),
+        ("pt_files::state_dicts_load_into_the_layer", state_dicts_load_into_the_layer),
+        ("pt_files::values_are_those_that_python_reads", values_are_those_that_python_reads),
+        ("pt_files::every_type_is_read", every_type_is_read),
+        ("pt_files::a_checkpoint_is_searched_for_the_model", a_checkpoint_is_searched_for_the_model),
+        ("pt_files::tied_tensors_load_into_one_parameter", tied_tensors_load_into_one_parameter),
+        ("pt_files::what_does_not_fit_is_refused_by_name", what_does_not_fit_is_refused_by_name),
+        ("pt_files::damaged_files_are_refused", damaged_files_are_refused),
     ];
     let trial = |(name, test): (&str, fn())| {
         let run = move || {
@@ -32,7 +33,7 @@ fn main() {
         };
         Trial::test(name, run).with_ignored_flag(absent)
     };
-    libtest_mimic::run(&arguments, tests.map(trial).into()).exit()
+    tests.map(trial).into()
 }
 
 fn file(name: &str) -> PathBuf {

@@ -1,12 +1,8 @@
 //! Processes that are killed at any moment and started again end with the weights of one that was left alone, bit for
 //! bit: of its last step and of its best one.
 
-#[path = "../../rnn-runtime/tests/common/mod.rs"]
-mod common;
-mod language;
-
-use common::device_tests;
-use language::{Language, streams};
+use crate::common::{DeviceTest, device_tests};
+use crate::language::{Language, streams};
 use rnn_api::optim::{EmaConfig, ReduceOnPlateau};
 use rnn_api::prelude::*;
 use rnn_api::train::{Checkpoint, CheckpointConfig, Every, Score, TrainerConfig};
@@ -18,12 +14,16 @@ use std::time::{Duration, Instant};
 /// Says to a process of this test that it is a run, and where.
 const RUN: &str = "RNN_TEST_RESUME_RUN";
 
-fn main() {
-    if let Ok(folder) = std::env::var(RUN) {
-        let device = Device::from_name(&std::env::var("RNN_TEST_RESUME_DEVICE").unwrap()).unwrap();
-        return train(&device, Path::new(&folder));
-    }
-    common::run(device_tests![killed_runs_end_with_the_same_bits]);
+pub(crate) fn tests() -> Vec<DeviceTest> {
+    device_tests![killed_runs_end_with_the_same_bits]
+}
+
+/// Runs, where this process is one that the test has started to kill it.
+pub(crate) fn ran_as_a_process_of_the_test() -> bool {
+    let Ok(folder) = std::env::var(RUN) else { return false };
+    let device = Device::from_name(&std::env::var("RNN_TEST_RESUME_DEVICE").unwrap()).unwrap();
+    train(&device, Path::new(&folder));
+    true
 }
 
 /// A run, or the rest of one.

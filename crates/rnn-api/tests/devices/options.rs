@@ -1,29 +1,22 @@
 //! The options of recurrent layers through the public interface, on every device: against the f64 oracle, and the
 //! properties that hold with all options.
 
-#[path = "options/any.rs"]
 mod any;
-#[path = "../../rnn-runtime/tests/common/mod.rs"]
-mod common;
-#[path = "options/memory.rs"]
 mod memory;
-#[path = "options/noise.rs"]
 mod noise;
-#[path = "options/refused.rs"]
 mod refused;
-#[path = "options/sequences.rs"]
 mod sequences;
 
+use crate::common::{DeviceTest, device_test};
 use any::{Any, Case};
-use common::device_test;
 use rnn_api::StackSpec;
 use rnn_api::nn::AnyRnnConfig;
 use rnn_api::prelude::*;
 use rnn_testing::compare::max_rel_err;
 use rnn_testing::data::{to_f64, uniform};
 
-fn main() {
-    common::run(vec![
+pub(crate) fn tests() -> Vec<DeviceTest> {
+    vec![
         device_test!(first_half_of_the_combinations_matches_the_oracle),
         device_test!(second_half_of_the_combinations_matches_the_oracle),
         device_test!(a_split_sequence_equals_the_whole),
@@ -48,7 +41,7 @@ fn main() {
         device_test!(refused::values_that_would_make_weights_infinite_are_refused),
         device_test!(refused::states_of_another_cell_are_refused),
         device_test!(refused::arrays_of_another_device_are_refused).gpu_only(),
-    ]);
+    ]
 }
 
 /// Two orders of the same sums of f32, relative to the largest value.

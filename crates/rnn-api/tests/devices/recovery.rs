@@ -1,21 +1,17 @@
 //! Going on after the loss of a device: snapshots on the host, restored on another device.
 
-#[path = "../../rnn-runtime/tests/common/mod.rs"]
-mod common;
-mod reader;
-
-use common::{device_test, own_device};
-use reader::Reader;
+use crate::common::{DeviceTest, device_test, own_device};
+use crate::reader::Reader;
 use rnn_api::prelude::*;
 use rnn_api::{Error, Result, io};
 
-fn main() {
-    common::run(vec![
+pub(crate) fn tests() -> Vec<DeviceTest> {
+    vec![
         device_test!(a_snapshot_restores_a_run_bit_for_bit),
         device_test!(a_snapshot_of_something_else_is_refused_and_changes_nothing),
         device_test!(a_run_goes_on_after_a_loss).gpu_only(),
         device_test!(the_host_keeps_what_it_has).gpu_only(),
-    ]);
+    ]
 }
 
 const STEPS: u64 = 12;

@@ -1,19 +1,15 @@
 //! Training, on every device: optimizers reach minima, refuse what is not finite, resume exactly,
 //! and a steady step creates nothing.
 
-#[path = "../../rnn-runtime/tests/common/mod.rs"]
-mod common;
-mod reader;
-
-use common::{device_test, own_device};
-use reader::Reader;
+use crate::common::{DeviceTest, device_test, own_device};
+use crate::reader::Reader;
 use rnn_api::prelude::*;
 use rnn_api::{Algorithm, DeviceStats, Error, GpuOptions, GpuSelector, Result, io};
 use rnn_testing::data::uniform;
 use std::path::PathBuf;
 
-fn main() {
-    common::run(vec![
+pub(crate) fn tests() -> Vec<DeviceTest> {
+    vec![
         device_test!(every_optimizer_solves_a_parabola),
         device_test!(every_optimizer_solves_rosenbrock),
         device_test!(groups_have_their_own_settings),
@@ -26,7 +22,7 @@ fn main() {
         device_test!(a_steady_step_creates_nothing).with_webgpu_limits(),
         device_test!(a_warm_up_leaves_nothing_to_compile_and_changes_nothing),
         device_test!(dispatches_per_time_step).gpu_only(),
-    ]);
+    ]
 }
 
 /// Two parameters of two elements each.

@@ -1,7 +1,7 @@
 //! Resumed runs whose settings have changed.
 
-use crate::folder::Folder;
-use crate::steps::{ROWS, Rows, bits};
+use super::folder::Folder;
+use super::steps::{ROWS, Rows, bits};
 use rnn_api::data::{BatchConfig, Batches};
 use rnn_api::optim::{EmaConfig, ReduceOnPlateau};
 use rnn_api::prelude::*;

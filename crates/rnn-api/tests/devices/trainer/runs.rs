@@ -1,7 +1,7 @@
 //! Closures that belong to one run of a trainer, and sources by value or by reference.
 
+use super::steps::{ROWS, Rows};
 use crate::language::{Language, streams};
-use crate::steps::{ROWS, Rows};
 use rnn_api::Result;
 use rnn_api::data::{BatchConfig, Batches};
 use rnn_api::prelude::*;

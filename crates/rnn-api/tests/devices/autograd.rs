@@ -1,15 +1,12 @@
 //! The graph: every recorded gradient against central differences, fan-in, consumption, depth.
 
-#[path = "../../rnn-runtime/tests/common/mod.rs"]
-mod common;
-
-use common::device_test;
+use crate::common::{DeviceTest, device_test};
 use rnn_api::prelude::*;
 use rnn_api::{BinaryOp, DropoutMask, Error, Result, backward, is_grad_enabled};
 use rnn_testing::data::{in_range, uniform};
 
-fn main() {
-    common::run(vec![
+pub(crate) fn tests() -> Vec<DeviceTest> {
+    vec![
         device_test!(pointwise_gradients),
         device_test!(broadcast_gradients),
         device_test!(movement_gradients),
@@ -24,7 +21,7 @@ fn main() {
         device_test!(no_graph_without_leaves),
         device_test!(deep_graphs),
         device_test!(norms_and_clipping),
-    ]);
+    ]
 }
 
 /// Values away from zero, where no tested function has a kink.

@@ -1,6 +1,6 @@
 //! Checkpoints: parts of a run are the run, what is damaged is passed over, what does not fit is refused.
 
-use crate::folder::Folder;
+use super::folder::Folder;
 use crate::language::{Language, streams};
 use rnn_api::prelude::*;
 use rnn_api::train::{

@@ -1,4 +1,4 @@
-//! A small model that several test binaries train.
+//! A small model that several tests train.
 
 use rnn_api::Result;
 use rnn_api::prelude::*;

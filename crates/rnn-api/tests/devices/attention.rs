@@ -1,21 +1,18 @@
 //! Attention on every device against its equations in f64, with gradients against central differences of them.
 
-#[path = "../../rnn-runtime/tests/common/mod.rs"]
-mod common;
-
-use common::device_test;
+use crate::common::{DeviceTest, device_test};
 use rnn_api::prelude::*;
 use rnn_testing::compare::max_rel_err;
 use rnn_testing::data::{to_f32, to_f64, uniform};
 
-fn main() {
-    common::run(vec![
+pub(crate) fn tests() -> Vec<DeviceTest> {
+    vec![
         device_test!(values_match_the_equations),
         device_test!(gradients_match_central_differences),
         device_test!(padding_is_invisible),
         device_test!(one_query_at_a_time_is_all_at_once),
         device_test!(what_does_not_fit_is_refused_by_name),
-    ]);
+    ]
 }
 
 /// f32 against f64 over sums of a few dozen terms of size 1.
