@@ -64,6 +64,16 @@ impl Plan {
         self.workgroup / self.split
     }
 
+    /// The plan, and those whose workgroups pass over the units in two and in four turns.
+    fn with_fewer_workgroups(self) -> Vec<Plan> {
+        let mut plans = vec![self];
+        if self.algorithm == Algorithm::Step {
+            plans.extend([2, 4].map(|turns| Plan { across: self.across.div_ceil(turns), ..self }));
+            plans.dedup();
+        }
+        plans
+    }
+
     /// Whether the invocations have registers for all weights.
     pub(super) fn keeps_all_weights(&self, work: Work) -> bool {
         self.units() * self.across >= work.lanes
@@ -181,8 +191,10 @@ impl Facts {
         best.map_or_else(|| self.simplest(forced), |(_, plan)| plan)
     }
 
-    /// Plans worth measuring: of every algorithm and fetch those with the lowest estimates, in all sizes of workgroups
-    /// that the adapter allows and with every number of them along the units.
+    /// Plans worth measuring: of every algorithm and fetch those with the lowest estimates, in all sizes of workgroups that
+    /// the adapter allows. Those with a dispatch per step also come with a half and a quarter of their workgroups along the
+    /// units. The estimate of these is never lower, but fewer workgroups may start faster than the cores compute more
+    /// units, and they share the kernel.
     pub(super) fn candidates(&self, dims: LayerDims, work: Work) -> Vec<Plan> {
         let mut plans: Vec<(f64, Plan)> =
             self.plans(dims, work, None).map(|plan| (self.seconds(&plan, dims, work), plan)).collect();
@@ -197,7 +209,7 @@ impl Facts {
                 kept.push(plan);
             }
         }
-        kept
+        kept.into_iter().flat_map(Plan::with_fewer_workgroups).collect()
     }
 
     /// A plan that every adapter can run.
