@@ -193,8 +193,8 @@ impl Facts {
 
     /// Plans worth measuring: of every algorithm and fetch those with the lowest estimates, in all sizes of workgroups that
     /// the adapter allows. Those with a dispatch per step also come with a half and a quarter of their workgroups along the
-    /// units. The estimate of these is never lower, but fewer workgroups may start faster than the cores compute more
-    /// units, and they share the kernel.
+    /// units. No estimate of these is lower, because estimates leave out what the start of a workgroup costs. They run the same
+    /// kernel, so to measure them takes little time.
     pub(super) fn candidates(&self, dims: LayerDims, work: Work) -> Vec<Plan> {
         let mut plans: Vec<(f64, Plan)> =
             self.plans(dims, work, None).map(|plan| (self.seconds(&plan, dims, work), plan)).collect();
