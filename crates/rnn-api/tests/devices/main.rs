@@ -3,6 +3,7 @@
 
 #[path = "../../../rnn-runtime/tests/common/mod.rs"]
 mod common;
+mod folder;
 mod language;
 mod reader;
 

@@ -4,10 +4,10 @@
 mod outcomes;
 
 use crate::common::{DeviceTest, device_test, own_device};
+use crate::folder::Folder;
 use crate::reader::Reader;
 use rnn_api::prelude::*;
 use rnn_api::{DeviceStats, Error, Result, io};
-use std::path::PathBuf;
 
 pub(crate) fn tests() -> Vec<DeviceTest> {
     vec![
@@ -248,7 +248,7 @@ fn a_dynamic_loss_scale_halves_and_doubles(device: &Device) {
 
     // The state says where it stands, down to the run of good steps.
     let state = sgd.state_dict();
-    let folder = Folder::new(device, "loss-scale");
+    let folder = Folder::empty(device, "optim-loss-scale");
     let path = folder.0.join("sgd.safetensors");
     sgd.save(&path).unwrap();
     let mut from_file = config.init(&cell).unwrap();
@@ -410,7 +410,7 @@ fn averaged_weights_come_and_go(device: &Device) {
     assert_eq!(cell.values(), own);
 
     // The file holds the averages under the parameters' names.
-    let folder = Folder::new(device, "ema");
+    let folder = Folder::empty(device, "optim-ema");
     let path = folder.0.join("ema.safetensors");
     ema.save(&path).unwrap();
     let other = Cell::new(device);
@@ -422,25 +422,6 @@ fn averaged_weights_come_and_go(device: &Device) {
     assert_eq!(other.values(), cell.values());
     let mut stranger = EmaConfig::new(0.75).init(&Reader::new(device, 0.0)).unwrap();
     assert!(matches!(stranger.load(&path), Err(Error::Checkpoint { .. })));
-}
-
-/// A folder of this test alone, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(device: &Device, test: &str) -> Self {
-        let kind = if device.is_cpu() { "cpu" } else { "gpu" };
-        let name = format!("rnn-api-optim-{test}-{}-{kind}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
 }
 
 type Make = fn(&Reader) -> Result<Box<dyn Optimizer>>;
@@ -461,7 +442,7 @@ fn every_optimizer_resumes_bit_for_bit(device: &Device) {
         ("nadam", |m| boxed(NadamConfig::new(0.02).with_momentum_decay(0.1).init(m)?)),
         ("lion", |m| boxed(LionConfig::new(2e-3).with_weight_decay(0.1).init(m)?)),
     ];
-    let folder = Folder::new(device, "resume");
+    let folder = Folder::empty(device, "optim-resume");
     let schedule = Schedule::cosine(0.02, 1e-4, 8).unwrap().with_warm_up(2).unwrap();
     for (name, make) in makes {
         let run = |model: &Reader, optimizer: &mut Box<dyn Optimizer>, ema: &mut Ema, until: u64| {

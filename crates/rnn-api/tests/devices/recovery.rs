@@ -1,6 +1,7 @@
 //! Going on after the loss of a device: snapshots on the host, restored on another device.
 
 use crate::common::{DeviceTest, device_test, own_device};
+use crate::folder::Folder;
 use crate::reader::Reader;
 use rnn_api::prelude::*;
 use rnn_api::{Error, Result, io};
@@ -149,7 +150,8 @@ fn a_run_goes_on_after_a_loss(device: &Device) {
 const CPU_TOLERANCE: f32 = 1e-4;
 
 fn the_host_keeps_what_it_has(device: &Device) {
-    let path = std::env::temp_dir().join(format!("rnn-api-recovery-{}.safetensors", std::process::id()));
+    let folder = Folder::empty(device, "recovery");
+    let path = folder.0.join("model.safetensors");
     let device = own_device(device);
     let host = Tensor::from_slice(&Device::cpu(), &[1.0, 2.0], &[2]).unwrap();
     let moved = host.to_device(&device).unwrap();
@@ -166,6 +168,5 @@ fn the_host_keeps_what_it_has(device: &Device) {
     // The failed attempt has left the file of the first one.
     let loaded = Reader::new(&Device::cpu(), 0.3);
     io::load(&loaded, &path).unwrap();
-    std::fs::remove_file(&path).unwrap();
     assert_eq!(loaded.values(), values);
 }

@@ -2,11 +2,11 @@
 //! and a steady step creates nothing.
 
 use crate::common::{DeviceTest, device_test, own_device};
+use crate::folder::Folder;
 use crate::reader::Reader;
 use rnn_api::prelude::*;
 use rnn_api::{Algorithm, DeviceStats, Error, GpuOptions, GpuSelector, Result, io};
 use rnn_testing::data::uniform;
-use std::path::PathBuf;
 
 pub(crate) fn tests() -> Vec<DeviceTest> {
     vec![
@@ -267,27 +267,8 @@ fn an_lstm_learns_to_remember(device: &Device) {
     assert!(after < 0.05, "{after}");
 }
 
-/// A folder of this test alone, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(device: &Device) -> Self {
-        let kind = if device.is_cpu() { "cpu" } else { "gpu" };
-        let name = format!("rnn-api-train-{}-{kind}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
-
 fn a_resumed_run_continues_bit_for_bit(device: &Device) {
-    let folder = Folder::new(device);
+    let folder = Folder::empty(device, "train");
     let (weights, state) = (folder.0.join("model.safetensors"), folder.0.join("adam.safetensors"));
     let train = |model: &Reader, adam: &mut AdamW, steps: std::ops::Range<u64>| {
         for step in steps {

@@ -4,7 +4,6 @@
 mod accumulate;
 mod checkpoints;
 mod endings;
-mod folder;
 mod non_finite;
 mod runs;
 mod settings;

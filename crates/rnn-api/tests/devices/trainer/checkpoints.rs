@@ -1,6 +1,6 @@
 //! Checkpoints: parts of a run are the run, what is damaged is passed over, what does not fit is refused.
 
-use super::folder::Folder;
+use crate::folder::Folder;
 use crate::language::{Language, streams};
 use rnn_api::prelude::*;
 use rnn_api::train::{
@@ -40,7 +40,7 @@ fn fit(model: &Language, config: &TrainerConfig, more: &mut dyn FnMut(&Event<'_>
 fn silent(_: &Event<'_>) {}
 
 pub(crate) fn a_run_in_parts_is_the_whole_run(device: &Device) {
-    let folder = Folder::new(device, "parts");
+    let folder = Folder::new(device, "trainer-parts");
     let whole = Language::new(device, 0.3);
     let reference = fit(&whole, &config(), &mut silent).unwrap();
     assert_eq!(reference.steps, 12);
@@ -95,7 +95,7 @@ fn newest(path: &Path) -> PathBuf {
 }
 
 pub(crate) fn a_damaged_checkpoint_is_passed_over(device: &Device) {
-    let folder = Folder::new(device, "damaged");
+    let folder = Folder::new(device, "trainer-damaged");
     let checkpoints = CheckpointConfig::new(&folder.0).with_every(Every::Steps(2)).with_resume(true);
     let part = |steps| {
         let stopping = EarlyStopping::new().with_max_steps(steps);
@@ -142,7 +142,7 @@ pub(crate) fn a_damaged_checkpoint_is_passed_over(device: &Device) {
 
 /// One of a later version is no damage: a run that does not know it must not go on from an older one and remove it.
 pub(crate) fn a_later_format_is_refused_and_stays(device: &Device) {
-    let folder = Folder::new(device, "later");
+    let folder = Folder::new(device, "trainer-later");
     let checkpoints = CheckpointConfig::new(&folder.0).with_every(Every::Steps(2)).with_resume(true);
     let part = |steps| {
         let stopping = EarlyStopping::new().with_max_steps(steps);
@@ -165,7 +165,7 @@ pub(crate) fn a_later_format_is_refused_and_stays(device: &Device) {
 
 /// A callback that has seen enough when the first checkpoint is there.
 pub(crate) fn a_callback_ends_the_run_at_a_checkpoint(device: &Device) {
-    let folder = Folder::new(device, "enough");
+    let folder = Folder::new(device, "trainer-enough");
     let model = Language::new(device, 0.3);
     let adam = AdamConfig::new(0.01).init(&model).unwrap();
     let checkpoints = CheckpointConfig::new(&folder.0).with_every(Every::Steps(2));
@@ -181,7 +181,7 @@ pub(crate) fn a_callback_ends_the_run_at_a_checkpoint(device: &Device) {
 }
 
 pub(crate) fn what_does_not_fit_is_refused_and_changes_nothing(device: &Device) {
-    let folder = Folder::new(device, "misfit");
+    let folder = Folder::new(device, "trainer-misfit");
     let checkpoints = CheckpointConfig::new(&folder.0).with_every(Every::Steps(2)).with_resume(true);
     let stopping = EarlyStopping::new().with_max_steps(4);
     let part = config().with_checkpoints(checkpoints.clone()).with_early_stopping(stopping);
@@ -232,7 +232,7 @@ pub(crate) fn what_does_not_fit_is_refused_and_changes_nothing(device: &Device) 
 }
 
 pub(crate) fn the_best_and_what_was_kept_come_back(device: &Device) {
-    let folder = Folder::new(device, "best");
+    let folder = Folder::new(device, "trainer-best");
     let model = Language::new(device, 0.0);
     let outcome =
         fit(&model, &config().with_checkpoints(CheckpointConfig::new(&folder.0)), &mut silent).unwrap();
@@ -256,7 +256,7 @@ pub(crate) fn the_best_and_what_was_kept_come_back(device: &Device) {
 
 pub(crate) fn a_log_goes_on_where_the_run_does(device: &Device) {
     use rnn_api::train::JsonLog;
-    let folder = Folder::new(device, "log");
+    let folder = Folder::new(device, "trainer-log");
     // In a folder that is not there.
     let log = folder.0.join("logs").join("run.jsonl");
     let run = |steps: u64, folder: &Path| {

@@ -1,6 +1,7 @@
 //! How runs end.
 
 use super::steps::{ROWS, Rows, bits};
+use crate::folder::Folder;
 use rnn_api::Result;
 use rnn_api::data::{BatchConfig, Batches};
 use rnn_api::optim::{EmaConfig, Goal};
@@ -113,8 +114,7 @@ pub(crate) fn every_condition_ends_a_run(device: &Device) {
 pub(crate) fn an_end_stays_an_end(device: &Device) {
     use rnn_api::train::CheckpointConfig;
     let rows = Rows::new(device);
-    let kind = if device.is_cpu() { "cpu" } else { "gpu" };
-    let path = std::env::temp_dir().join(format!("rnn-trainer-end-{kind}-{}", std::process::id()));
+    let folder = Folder::new(device, "trainer-end");
     let mut source = batches();
     let mut run = |checkpoints: bool| {
         let model = rows.model();
@@ -122,7 +122,7 @@ pub(crate) fn an_end_stays_an_end(device: &Device) {
         let sgd = SgdConfig::new(0.1).init(&model).unwrap();
         let mut config = TrainerConfig::new(20).with_early_stopping(EarlyStopping::new().with_patience(2));
         if checkpoints {
-            config = config.with_checkpoints(CheckpointConfig::new(&path).with_resume(true));
+            config = config.with_checkpoints(CheckpointConfig::new(&folder.0).with_resume(true));
         }
         let mut trainer = config.init(&model, sgd).unwrap();
         trainer.validate(|| script.score());
@@ -136,7 +136,6 @@ pub(crate) fn an_end_stays_an_end(device: &Device) {
     assert!(run(false) == whole, "the same batches from their start");
     assert!(run(true) == whole);
     assert!(run(true) == whole, "an ended run, started again");
-    std::fs::remove_dir_all(&path).unwrap();
 }
 
 pub(crate) fn the_rate_falls_on_a_plateau(device: &Device) {

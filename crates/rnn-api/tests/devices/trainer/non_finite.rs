@@ -1,7 +1,7 @@
 //! Values that are not finite.
 
-use super::folder::Folder;
 use super::steps::{ROWS, Rows, bits};
+use crate::folder::Folder;
 use rnn_api::data::{BatchConfig, Batches};
 use rnn_api::prelude::*;
 use rnn_api::train::{
@@ -109,7 +109,7 @@ pub(crate) fn a_loss_is_traced_to_where_it_began(device: &Device) {
 
 /// A step whose loss and gradients are finite and whose weights are not must not replace good checkpoints.
 pub(crate) fn weights_that_overflow_are_not_saved(device: &Device) {
-    let folder = Folder::new(device, "overflow");
+    let folder = Folder::new(device, "trainer-overflow");
     let rows = Rows::new(device);
     let checkpoints = CheckpointConfig::new(&folder.0).with_every(Every::Steps(1)).with_resume(true);
     let run = |schedule: Schedule, checkpoints: CheckpointConfig| {

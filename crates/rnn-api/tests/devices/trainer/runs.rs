@@ -1,6 +1,7 @@
 //! Closures that belong to one run of a trainer, and sources by value or by reference.
 
 use super::steps::{ROWS, Rows};
+use crate::folder::Folder;
 use crate::language::{Language, streams};
 use rnn_api::Result;
 use rnn_api::data::{BatchConfig, Batches};
@@ -109,9 +110,8 @@ pub(crate) fn streams_come_by_value_or_by_reference(device: &Device) {
 
 /// Saved on one device, used on another one.
 pub(crate) fn a_model_and_a_stream_go_on_elsewhere(device: &Device) {
-    let kind = if device.is_cpu() { "cpu" } else { "gpu" };
-    let name = |what: &str| format!("rnn-elsewhere-{kind}-{what}-{}", std::process::id());
-    let [model, state] = ["model", "state"].map(|what| std::env::temp_dir().join(name(what)));
+    let folder = Folder::empty(device, "elsewhere");
+    let [model, state] = ["model", "state"].map(|what| folder.0.join(what));
     let config = LstmConfig::new(3, 4);
     let lstm = config.init(device, 1).unwrap();
     let ones = |device: &Device| Tensor::ones(device, &[2, 3]).unwrap();
@@ -132,5 +132,4 @@ pub(crate) fn a_model_and_a_stream_go_on_elsewhere(device: &Device) {
             assert!((a - b).abs() < 1e-6, "{a} {b}");
         }
     }
-    [model, state].into_iter().for_each(|path| std::fs::remove_file(path).unwrap());
 }

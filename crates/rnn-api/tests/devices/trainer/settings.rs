@@ -1,7 +1,7 @@
 //! Resumed runs whose settings have changed.
 
-use super::folder::Folder;
 use super::steps::{ROWS, Rows, bits};
+use crate::folder::Folder;
 use rnn_api::data::{BatchConfig, Batches};
 use rnn_api::optim::{EmaConfig, ReduceOnPlateau};
 use rnn_api::prelude::*;
@@ -87,7 +87,7 @@ const CHANGES: [Change; 14] = [
 ];
 
 pub(crate) fn every_setting_that_has_changed_is_named(device: &Device) {
-    let folder = Folder::new(device, "changes");
+    let folder = Folder::new(device, "trainer-changes");
     let rows = Rows::new(device);
     Part::new(&folder, 3).run(&rows).unwrap();
     for (expected, change) in CHANGES {
@@ -113,7 +113,7 @@ pub(crate) fn every_setting_that_has_changed_is_named(device: &Device) {
 }
 
 pub(crate) fn allowed_changes_hold_from_the_next_item_on(device: &Device) {
-    let folder = Folder::new(device, "allowed");
+    let folder = Folder::new(device, "trainer-allowed");
     let rows = Rows::new(device);
     let (first, _) = Part::new(&folder, 2).run(&rows).unwrap();
     let mut part = Part::new(&folder, 4).allowed();
@@ -131,7 +131,7 @@ pub(crate) fn allowed_changes_hold_from_the_next_item_on(device: &Device) {
     // Data that do not have the position are no setting.
     let mut short = Part::new(&folder, 6).allowed();
     short.items = 3;
-    let folder = Folder::new(device, "short");
+    let folder = Folder::new(device, "trainer-short");
     short.config.checkpoints.as_mut().unwrap().path = folder.0.clone();
     Part::new(&folder, 3).run(&rows).unwrap();
     let error = short.run(&rows).unwrap_err().to_string();
@@ -140,7 +140,7 @@ pub(crate) fn allowed_changes_hold_from_the_next_item_on(device: &Device) {
 
 /// A trainer whose schedule has moved the rate of the optimizer.
 pub(crate) fn a_second_part_of_one_trainer_has_the_same_settings(device: &Device) {
-    let folder = Folder::new(device, "twice");
+    let folder = Folder::new(device, "trainer-twice");
     let rows = Rows::new(device);
     let model = rows.model();
     let mut part = Part::new(&folder, 4);
