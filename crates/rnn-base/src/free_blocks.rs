@@ -42,10 +42,23 @@ impl<K: Copy + Eq + Hash, B> FreeBlocks<K, B> {
     /// A block of this kind that is free, the last one freed.
     #[inline]
     pub fn take(&mut self, kind: K) -> Option<B> {
-        let Free { block, bytes, .. } = self.lists.get_mut(&kind)?.pop()?;
+        let free = self.lists.get_mut(&kind)?.pop()?;
+        Some(self.taken(free))
+    }
+
+    /// The free block of this kind with the lowest number. Which one that is depends only on the blocks that are free, not
+    /// on the order in which they were freed: steps that start with the same free blocks get the same ones.
+    pub fn take_lowest(&mut self, kind: K, number: impl Fn(&B) -> u64) -> Option<B> {
+        let list = self.lists.get_mut(&kind)?;
+        let (at, _) = list.iter().enumerate().min_by_key(|(_, free)| number(&free.block))?;
+        let free = list.remove(at);
+        Some(self.taken(free))
+    }
+
+    fn taken(&mut self, Free { block, bytes, .. }: Free<B>) -> B {
         self.free -= bytes;
         self.most_used = self.most_used.max(self.held - self.free);
-        Some(block)
+        block
     }
 
     /// Counts a new block. Returns blocks to be given back to the system, so that the bound holds.
@@ -128,6 +141,20 @@ mod tests {
                 blocks.put(bytes, bytes, bytes);
             }
             assert_eq!(blocks.held(), 187);
+        }
+    }
+
+    #[test]
+    fn the_lowest_number_does_not_depend_on_the_order_of_freeing() {
+        for freed in [[1, 2, 3], [3, 1, 2], [2, 3, 1]] {
+            let mut blocks: FreeBlocks<u64, u64> = with_spare(100);
+            for number in freed {
+                assert!(blocks.add(8).is_empty());
+                blocks.put(8, 8, number);
+            }
+            let mut lowest = || blocks.take_lowest(8, |&number| number);
+            assert_eq!([lowest(), lowest(), lowest(), lowest()], [Some(1), Some(2), Some(3), None]);
+            assert_eq!((blocks.held(), blocks.take_all().len()), (24, 0));
         }
     }
 

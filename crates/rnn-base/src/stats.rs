@@ -16,6 +16,8 @@ pub struct DeviceStats {
     pub cached_pipeline_bytes: usize,
     /// Bind group layouts created.
     pub bind_group_layouts_created: usize,
+    /// Bind groups created.
+    pub bind_groups_created: usize,
     /// Kernels dispatched.
     pub dispatches: usize,
     /// Command lists submitted.

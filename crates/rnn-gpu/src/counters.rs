@@ -9,6 +9,7 @@ pub(super) struct Counters {
     pub(super) bytes: AtomicUsize,
     pub(super) pipelines: AtomicUsize,
     pub(super) layouts: AtomicUsize,
+    pub(super) bind_groups: AtomicUsize,
     pub(super) dispatches: AtomicUsize,
     pub(super) submits: AtomicUsize,
     pub(super) waits: AtomicUsize,

@@ -1,6 +1,7 @@
 //! An opened GPU: options, resources, synchronisation and closing.
 
 use super::adapter::{AdapterInfo, DeviceKind, GpuSelector, check_limits, describe, enumerate, rank};
+use super::bind_groups::BindGroups;
 use super::calibration::Calibration;
 use super::counters::Counters;
 use super::encoder::Recorder;
@@ -50,6 +51,7 @@ pub(super) struct Inner {
     number: usize,
     pub(super) pool: Pool,
     pub(super) pipelines: Pipelines,
+    pub(super) bind_groups: BindGroups,
     pub(super) counters: Counters,
     pub(super) self_tests: SelfTests,
     pub(super) base_tests: BaseTests,
@@ -170,6 +172,7 @@ impl GpuDevice {
             number: 1 + OPENED.fetch_add(1, Ordering::Relaxed),
             pipelines,
             pool: Pool::default(),
+            bind_groups: BindGroups::default(),
             self_tests: SelfTests::new(&info.name, options.distrust),
             base_tests: BaseTests::default(),
             fault: options.fault,
@@ -249,6 +252,7 @@ impl GpuDevice {
             pipelines_created: read(&counters.pipelines),
             cached_pipeline_bytes: self.0.pipelines.cache.as_ref().map_or(0, |cache| cache.loaded_bytes),
             bind_group_layouts_created: read(&counters.layouts),
+            bind_groups_created: read(&counters.bind_groups),
             dispatches: read(&counters.dispatches),
             submits: read(&counters.submits),
         }

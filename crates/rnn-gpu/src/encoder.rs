@@ -255,20 +255,8 @@ impl GpuDevice {
         }
         let [x, y, z] = groups;
         let pipeline = inner.pipelines.get(inner, launch.kernel, launch.constants)?;
-        let entries: Vec<wgpu::BindGroupEntry<'_>> = launch
-            .buffers
-            .iter()
-            .zip(0..)
-            .map(|(buffer, binding)| wgpu::BindGroupEntry {
-                binding,
-                resource: buffer.raw().as_entire_binding(),
-            })
-            .collect();
-        let storage = inner.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(launch.kernel.label),
-            layout: &pipeline.storage,
-            entries: &entries,
-        });
+        let buffers = launch.buffers.iter().map(|buffer| buffer.numbered());
+        let storage = inner.bind_groups.get((&inner.device, &inner.counters), &pipeline.storage, buffers);
         let seconds = launch.work as f64 / assumed_rate(inner.info.kind);
         let mut recorder = inner.recorder();
         let mut bound_in = None; // the submit in which pipeline, storage and params are bound

@@ -13,6 +13,7 @@
 mod adapter;
 mod array;
 mod base_test;
+mod bind_groups;
 mod calibration;
 pub mod copy;
 mod counters;

@@ -4,6 +4,7 @@
 //! handle is dropped, even while earlier commands that use it have not run. Uploads are the exception: they
 //! overtake commands that are recorded but not submitted, hence `last_use`.
 
+use super::bind_groups::Numbered;
 use super::device::{GpuDevice, Inner};
 use super::failure::{OUT_OF_MEMORY, attempt_to_allocate};
 use super::waiting::expect_blocking;
@@ -12,6 +13,7 @@ use rnn_base::error::{Error, Result};
 use rnn_base::free_blocks::FreeBlocks;
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -22,21 +24,31 @@ const STORAGE: wgpu::BufferUsages =
 const SIZES: wgpu::BufferUsages = STORAGE.union(wgpu::BufferUsages::INDIRECT);
 const STAGING: wgpu::BufferUsages = wgpu::BufferUsages::MAP_READ.union(wgpu::BufferUsages::COPY_DST);
 
-/// Freed buffers by (usage, size).
 #[derive(Default)]
-pub(super) struct Pool(Mutex<FreeBuffers>);
+pub(super) struct Pool {
+    /// Freed buffers by (usage, size).
+    free: Mutex<FreeBuffers>,
+    /// Number of the buffer made last.
+    last: AtomicU64,
+}
 
 type FreeBuffers = FreeBlocks<(wgpu::BufferUsages, u64), FreeBuffer>;
 
 struct FreeBuffer {
     raw: wgpu::Buffer,
+    number: NonZeroU64,
     last_use: u64,
 }
 
 impl Pool {
     fn lock(&self) -> MutexGuard<'_, FreeBuffers> {
         // The lists hold only handles, so a panic in another thread leaves them consistent.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number that no other buffer of the device has.
+    fn next_number(&self) -> NonZeroU64 {
+        NonZeroU64::MIN.saturating_add(self.last.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Bytes of all buffers, in use or free.
@@ -67,10 +79,13 @@ impl Inner {
             });
         }
         // The lock ends with the statement.
-        let free = self.pool.lock().take((usage, class));
+        let free = self.pool.lock().take_lowest((usage, class), |free| free.number.get());
         let free = match free {
             Some(free) => free,
-            None => FreeBuffer { raw: self.create(usage, class)?, last_use: 0 },
+            None => {
+                let raw = self.create(usage, class)?;
+                FreeBuffer { raw, number: self.pool.next_number(), last_use: 0 }
+            }
         };
         Ok((free, class))
     }
@@ -84,7 +99,7 @@ impl Inner {
         }?;
         self.counters.count_buffer(bytes);
         let too_many = self.pool.lock().add(bytes);
-        drop(too_many);
+        self.release(too_many);
         self.check()?;
         Ok(raw)
     }
@@ -123,9 +138,16 @@ impl Inner {
             return Ok(false);
         }
         self.flush()?;
-        drop(free);
+        self.release(free);
         self.wait()?;
         Ok(true)
+    }
+
+    /// Gives buffers back to the driver. Bind groups would keep them.
+    fn release(&self, buffers: Vec<FreeBuffer>) {
+        if !buffers.is_empty() {
+            self.bind_groups.clear();
+        }
     }
 
     fn put(&self, usage: wgpu::BufferUsages, class: u64, buffer: FreeBuffer) {
@@ -141,17 +163,23 @@ struct Block {
     raw: wgpu::Buffer,
     class: u64,
     /// `None` for memory that is not the pool's.
-    usage: Option<wgpu::BufferUsages>,
+    of_pool: Option<OfPool>,
     /// Number of the submit that last used the buffer; see [`super::encoder::Recorder`].
     last_use: AtomicU64,
     device: GpuDevice,
 }
 
+/// What the pool knows of a buffer in use.
+struct OfPool {
+    usage: wgpu::BufferUsages,
+    number: NonZeroU64,
+}
+
 impl Drop for Block {
     fn drop(&mut self) {
-        let Some(usage) = self.usage else { return };
+        let Some(OfPool { usage, number }) = self.of_pool else { return };
         let last_use = self.last_use.load(Ordering::Relaxed);
-        let free = FreeBuffer { raw: self.raw.clone(), last_use };
+        let free = FreeBuffer { raw: self.raw.clone(), number, last_use };
         self.device.0.put(usage, self.class, free);
     }
 }
@@ -173,7 +201,7 @@ impl GpuDevice {
         Ok(GpuBuffer(Arc::new(Block {
             raw: free.raw,
             class,
-            usage: Some(usage),
+            of_pool: Some(OfPool { usage, number: free.number }),
             last_use,
             device: self.clone(),
         })))
@@ -182,7 +210,7 @@ impl GpuDevice {
     /// A handle to memory that stays its owner's. Nothing may be uploaded to it, because its last use is not known.
     pub(crate) fn lend(&self, raw: &wgpu::Buffer) -> GpuBuffer {
         let (raw, class, last_use) = (raw.clone(), raw.size(), AtomicU64::new(0));
-        GpuBuffer(Arc::new(Block { raw, class, usage: None, last_use, device: self.clone() }))
+        GpuBuffer(Arc::new(Block { raw, class, of_pool: None, last_use, device: self.clone() }))
     }
 
     /// Memory for `len` words, all zero.
@@ -227,6 +255,11 @@ impl GpuBuffer {
         &self.0.raw
     }
 
+    /// The buffer as bind groups know it.
+    pub(super) fn numbered(&self) -> Numbered<'_> {
+        Numbered { raw: self.raw(), number: self.0.of_pool.as_ref().map(|of_pool| of_pool.number) }
+    }
+
     /// Words of the memory, which may be more than the array has.
     pub(super) fn words(&self) -> usize {
         (self.0.class / 4) as usize
@@ -268,6 +301,7 @@ impl GpuBuffer {
 /// Host memory for a read that may start later.
 pub struct Staging {
     raw: wgpu::Buffer,
+    number: NonZeroU64,
     class: u64,
     bytes: usize,
     /// Whether it may be used again.
@@ -279,8 +313,8 @@ impl Staging {
     /// Memory for `bytes` bytes, and at least for `least`.
     fn new(device: &GpuDevice, bytes: usize, least: u64) -> Result<Self> {
         let padded = (bytes as u64).next_multiple_of(4);
-        let (FreeBuffer { raw, .. }, class) = device.0.take(STAGING, padded.max(least))?;
-        Ok(Staging { raw, class, bytes, is_clean: true, device: device.clone() })
+        let (FreeBuffer { raw, number, .. }, class) = device.0.take(STAGING, padded.max(least))?;
+        Ok(Staging { raw, number, class, bytes, is_clean: true, device: device.clone() })
     }
 
     /// For a read of `bytes` bytes of several buffers. Such reads stay under way for long, and have memory of their own
@@ -316,7 +350,11 @@ impl Drop for Staging {
     fn drop(&mut self) {
         let inner = &self.device.0;
         match self.is_clean {
-            true => inner.put(STAGING, self.class, FreeBuffer { raw: self.raw.clone(), last_use: 0 }),
+            true => inner.put(
+                STAGING,
+                self.class,
+                FreeBuffer { raw: self.raw.clone(), number: self.number, last_use: 0 },
+            ),
             false => inner.pool.lock().forget(self.class),
         }
     }

@@ -282,6 +282,7 @@ fn main() {
         let gpu = device_tests![
             faults::a_driver_without_memory_refuses_one_call,
             faults::freed_memory_is_given_back_before_a_call_is_refused,
+            faults::bind_groups_go_with_memory_that_is_given_back,
             handles_of_one_adapter_are_named_apart,
             a_missing_adapter_is_an_error_that_lists_the_others,
             kernel_time_lies_below_wall_time,

@@ -2,6 +2,7 @@
 
 use crate::adapter::DeviceKind;
 use std::fmt;
+use std::sync::OnceLock;
 
 /// How fast an adapter is. The planner estimates times from these numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +41,12 @@ pub struct SpeedReport {
     pub source: SpeedSource,
 }
 
+/// Threads that the system gives this process, asked once: the answer takes files of the system.
+pub(super) fn threads() -> usize {
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
 impl Speed {
     /// Rough numbers for adapters of this kind.
     pub(crate) fn assumed(kind: DeviceKind) -> Self {
@@ -50,7 +57,7 @@ impl Speed {
             // One invocation per vector lane is enough for a CPU; without shuffles it gets workgroups like
             // any other adapter.
             DeviceKind::Software => {
-                let cores = std::thread::available_parallelism().map_or(1, usize::from);
+                let cores = threads();
                 (cores, 256, 1e10, cores as f64 * 1e10, [2e-7, 8e-7], 40e-6)
             }
         };

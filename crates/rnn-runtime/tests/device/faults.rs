@@ -2,6 +2,7 @@
 
 use rnn_kernels::catalogue::rnn::{CELLS, CellKernels};
 use rnn_kernels::cell::{CellSpec, Parameter, StackSpec};
+use rnn_runtime::ops::optim::ema;
 use rnn_runtime::ops::pointwise::{BinaryOp, affine, full};
 use rnn_runtime::ops::rnn::{CellWeights, Packed, pack};
 use rnn_runtime::{Array, CacheDir, Device, Error, Fault, FaultEffect, GpuOptions};
@@ -117,6 +118,25 @@ pub(crate) fn a_driver_without_memory_refuses_one_call(_: &Device) {
     let third = affine(&second, 1.0, 1.0).unwrap();
     drop(second);
     assert_eq!(third.to_vec().unwrap()[999_999], 7.0);
+}
+
+/// A bind group is made once for the same buffers, and dropped with the memory that is given back, which it would keep.
+pub(crate) fn bind_groups_go_with_memory_that_is_given_back(_: &Device) {
+    static FAULT: Fault = Fault::none();
+    let device = Device::gpu_with((), options(&FAULT)).unwrap();
+    let (mut mean, x) = (full(&device, &[4], 1.0).unwrap(), full(&device, &[4], 3.0).unwrap());
+    // Both arrays stay in use, so another bind group is not due to another buffer.
+    let mut made = || {
+        let before = device.stats().bind_groups_created;
+        ema(&mut mean, &x, 0.5).unwrap();
+        device.stats().bind_groups_created - before
+    };
+    assert_eq!([made(), made()], [1, 0]);
+    drop(full(&device, &[1000], 1.0).unwrap());
+    FAULT.set_memory(device.stats().bytes_held as u64);
+    assert!(full(&device, &[1_000_000], 2.0).is_err());
+    assert_eq!([made(), made()], [1, 0]);
+    assert_eq!(mean.to_vec().unwrap(), [2.875; 4]);
 }
 
 /// Arrays of a new size take the memory of freed ones of other sizes, where commands that use it have not even been
