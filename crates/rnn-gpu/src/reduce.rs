@@ -61,17 +61,28 @@ pub fn sum_axis(
     inner: usize,
     scale: f32,
 ) -> Result<GpuBuffer> {
-    sum_stored(dev, (x, false), outer, n, inner, scale)
+    sum_in_groups(dev, (x, false), [outer, n, inner], scale, 1)
 }
 
 /// [`sum_axis`] that also takes x in f16.
 pub fn sum_stored(
     dev: &GpuDevice,
-    (x, half): (&GpuBuffer, bool),
+    x: (&GpuBuffer, bool),
     outer: usize,
     n: usize,
     inner: usize,
     scale: f32,
+) -> Result<GpuBuffer> {
+    sum_in_groups(dev, x, [outer, n, inner], scale, 1)
+}
+
+/// [`sum_stored`] whose result `[outer, inner / groups, groups]` is written as `[outer, groups, inner / groups]`.
+fn sum_in_groups(
+    dev: &GpuDevice,
+    (x, half): (&GpuBuffer, bool),
+    [outer, n, inner]: [usize; 3],
+    scale: f32,
+    groups: usize,
 ) -> Result<GpuBuffer> {
     let outputs = outer * inner;
     let width = width(n, inner);
@@ -84,6 +95,7 @@ pub fn sum_stored(
         chunk: chunk as u32,
         chunks: chunks as u32,
         scale: if chunks == 1 { scale } else { 1.0 },
+        groups: if chunks == 1 { groups as u32 } else { 1 },
     };
     dev.dispatch(Launch {
         kernel: if half { &SUM_AXIS_HALF } else { &SUM_AXIS },
@@ -94,18 +106,27 @@ pub fn sum_stored(
         work: (outputs * n) as u64,
     })?;
     // Every pass divides the axis by `MIN_TERMS` at least; the pass with one chunk is the last.
-    if chunks == 1 { Ok(out) } else { sum_axis(dev, &out, outer, chunks, inner, scale) }
+    if chunks == 1 {
+        return Ok(out);
+    }
+    sum_in_groups(dev, (&out, false), [outer, chunks, inner], scale, groups)
 }
 
 /// The sum along an axis, which is removed. An f16 array is read directly where the device has f16 kernels.
 pub(crate) fn sum_array(op: &'static str, x: &GpuArray, axis: usize) -> Result<GpuArray> {
+    sum_grouped(op, x, axis, 1)
+}
+
+/// [`sum_array`] whose result `[.., inner / groups, groups]` is written as `[.., groups, inner / groups]`. Its shape is that of
+/// [`sum_array`].
+pub(crate) fn sum_grouped(op: &'static str, x: &GpuArray, axis: usize, groups: usize) -> Result<GpuArray> {
     let device = x.buffer.device();
     let half = x.dtype == DType::F16 && device.has_half();
     let x = if half { x.clone() } else { cast(x, DType::F32)? };
     let (outer, n, inner) = x.shape.split_at_axis(op, axis)?;
     let mut dims = x.dims().to_vec();
     dims.remove(axis);
-    let buffer = sum_stored(device, (&x.buffer, half), outer, n, inner, 1.0)?;
+    let buffer = sum_in_groups(device, (&x.buffer, half), [outer, n, inner], 1.0, groups)?;
     Ok(GpuArray { shape: Shape::new(op, &dims)?, dtype: DType::F32, buffer })
 }
 

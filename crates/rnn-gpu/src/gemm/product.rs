@@ -24,17 +24,19 @@ const MIN_PART: usize = 256;
 const MAX_PARTS: usize = 64;
 
 /// Number of parts that the sum over k is divided into: more than one where the tiles of c alone do not fill
-/// the device.
+/// the device, and where that saves more than the further dispatch takes.
 fn parts(device: &GpuDevice, args: &GemmArgs<'_>, form: &Form) -> usize {
-    let tiles = args.m.div_ceil(form.tile[0]) * args.n.div_ceil(form.tile[1]);
-    let most = MAX_PARTS.min(device.max_groups() as usize);
-    let wanted = 2 * Speed::assumed(device.info().kind).cores;
-    match args.batch {
-        1 if tiles < wanted && args.k >= 2 * MIN_PART => {
-            wanted.div_ceil(tiles).min(args.k / MIN_PART).min(most)
-        }
-        _ => 1,
+    let [rows, columns] = form.tile;
+    let tiles = args.m.div_ceil(rows) * args.n.div_ceil(columns);
+    let speed = Speed::assumed(device.info().kind);
+    let wanted = 2 * speed.cores;
+    if args.batch != 1 || tiles >= wanted || args.k < 2 * MIN_PART {
+        return 1;
     }
+    let most = MAX_PARTS.min(device.max_groups() as usize);
+    let parts = wanted.div_ceil(tiles).min(args.k / MIN_PART).min(most);
+    let tile_seconds = (rows * columns) as f64 * args.k as f64 / speed.fma;
+    if tile_seconds * (1.0 - 1.0 / parts as f64) > speed.dispatch { parts } else { 1 }
 }
 
 /// The storage formats of a product's arrays.

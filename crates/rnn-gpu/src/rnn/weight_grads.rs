@@ -10,7 +10,7 @@ use crate::GpuArray;
 use crate::array::cast;
 use crate::copy::{copy_into, slice};
 use crate::gemm::{GemmArgs, gemm, gemm_grouped};
-use crate::reduce::sum_array;
+use crate::reduce::{sum_array, sum_grouped};
 use rnn_base::args::copy::StridedCopy;
 use rnn_base::args::gemm::{Operand, Output};
 use rnn_base::args::layer::Dims;
@@ -47,7 +47,10 @@ impl BackwardRun<'_> {
             if !spec.cell.independent {
                 cell.set(Parameter::WeightHh, self.recurrent_matrix(run, direction)?);
             }
-            self.biases(&mut cell, direction, [&of_input, &of_recurrence])?;
+            if let (Some(of_input), Some(of_recurrence)) = (&of_input, &of_recurrence) {
+                cell.set(Parameter::BiasIh, of_input[direction].clone());
+                cell.set(Parameter::BiasHh, of_recurrence[direction].clone());
+            }
             if let Some(sums) = &per_unit {
                 self.unit_gradients(&mut cell, sums, direction)?;
             }
@@ -76,34 +79,22 @@ impl BackwardRun<'_> {
         self.recurrent_product(of_product, h_prev, direction)
     }
 
-    /// The gradients of the gates summed over all rows, `[D*H*G]`; `None` without biases.
-    fn bias_sums(&self) -> Result<Option<GpuArray>> {
+    /// The gradients of the gates summed over all rows, in PyTorch's order: `[G*H]` of every direction; `None` without
+    /// biases.
+    fn bias_sums(&self) -> Result<Option<Vec<GpuArray>>> {
         let pass = &self.layer.pass;
         if !pass.spec.bias {
             return Ok(None);
         }
         let rows = self.kept.gates.reshape(&[pass.dims.n, self.layer.gate_width()])?;
-        sum_array(pass.op, &rows, 0).map(Some)
-    }
-
-    /// The gradients of one direction's biases from the summed gradients of the gates: `bias_ih` from those
-    /// of the input's product, `bias_hh` from those of the recurrent product.
-    fn biases(
-        &self,
-        cell: &mut PerParameter<GpuArray>,
-        direction: usize,
-        [of_input, of_recurrence]: [&Option<GpuArray>; 2],
-    ) -> Result<()> {
-        if let (Some(of_input), Some(of_recurrence)) = (of_input, of_recurrence) {
-            let b_ih = self.blocked_gates(of_input, direction)?;
-            let b_hh = match self.layer.pass.spec.cell.linear_before_reset() {
-                true => self.blocked_gates(of_recurrence, direction)?,
-                false => b_ih.clone(),
-            };
-            cell.set(Parameter::BiasIh, b_ih);
-            cell.set(Parameter::BiasHh, b_hh);
+        if pass.dims.d == 1 && self.layer.is_aligned() {
+            return sum_grouped(pass.op, &rows, 0, pass.dims.g).map(|sums| Some(vec![sums]));
         }
-        Ok(())
+        let sums = sum_array(pass.op, &rows, 0)?;
+        (0..pass.dims.d)
+            .map(|direction| self.blocked_gates(&sums, direction))
+            .collect::<Result<_>>()
+            .map(Some)
     }
 
     /// The gradients of one direction's parameters per unit, from the sums over the batch.

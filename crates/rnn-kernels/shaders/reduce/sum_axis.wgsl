@@ -10,6 +10,7 @@ struct Params {
     chunk: u32,   // terms per chunk
     chunks: u32,
     scale: f32,
+    groups: u32,  // G where out is [outer, chunks, G, inner / G], and x is [outer, n, inner / G, G]; else 1
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -36,6 +37,7 @@ fn sum_axis(
     }
     let total = column_sum(lane, sum);
     if lane < WIDTH && output < params.outputs {
-        out[(o * params.chunks + part) * params.inner + i] = total * params.scale;
+        let place = i % params.groups * (params.inner / params.groups) + i / params.groups;
+        out[(o * params.chunks + part) * params.inner + place] = total * params.scale;
     }
 }

@@ -17,6 +17,8 @@ params! {
         pub chunks: u32,
         /// Factor of the result.
         pub scale: f32,
+        /// Groups of neighbouring outputs, which are written one group after the other; else 1.
+        pub groups: u32,
     }
 
     /// `reduce/max_axis.wgsl`, `reduce/max_axis_backward.wgsl`: x is `[outer, n, inner]`.
