@@ -101,7 +101,7 @@ fn run(
 ) -> Result<Row> {
     let layer = Layer::new(case, format, device)?;
     let x = Tensor::from_vec(device, case.x(), &[case.T, case.B, case.I])?;
-    let ones = Tensor::ones(device, &[case.T, case.B, case.H])?;
+    let ones = Tensor::ones(device, &[case.T, case.B, case.outputs()])?;
     let tracked = x.clone().requires_grad();
     let train = || {
         layer.train(&tracked, &ones)?;

@@ -65,7 +65,7 @@ impl Side {
             text[..text.find(';').unwrap_or(text.len())].to_string()
         });
         let x = Tensor::from_vec(device, case.x(), &[case.T, case.B, case.I])?.requires_grad();
-        let ones = Tensor::ones(device, &[case.T, case.B, case.H])?;
+        let ones = Tensor::ones(device, &[case.T, case.B, case.outputs()])?;
         Ok(Side { device: device.clone(), layer, x, ones, plans })
     }
 

@@ -1,14 +1,18 @@
 //! A case of a grid, and its layer.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rnn_api::prelude::*;
 use rnn_api::{StackSpec, backward};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The default grid.
+/// The default grid: single layers.
 pub(crate) const GRID: &str = include_str!("../grid.json");
+
+/// Stacks and layers of two directions.
+#[allow(dead_code, reason = "only the report on a GPU runs both grids")]
+pub(crate) const STACKS: &str = include_str!("../stacks.json");
 
 /// A path from the command line, relative to the root of the repository. Cargo runs a bench in its package's
 /// directory, which is not what a user expects.
@@ -27,8 +31,9 @@ pub(crate) fn read_grid(path: Option<&Path>, default: &str) -> Result<Vec<Case>>
     serde_json::from_str(&text).context("the grid file")
 }
 
-/// One recurrent layer and the size of its input.
+/// Recurrent layers and the size of their input.
 #[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[allow(non_snake_case, reason = "the letters of docs/notation.md, as grid files have them")]
 pub(crate) struct Case {
     pub(crate) name: String,
@@ -37,12 +42,32 @@ pub(crate) struct Case {
     pub(crate) B: usize,
     pub(crate) I: usize,
     pub(crate) H: usize,
+    /// Layers; 1 where the file does not say.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub(crate) L: usize,
+    /// Directions, likewise.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub(crate) D: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(n: &usize) -> bool {
+    *n == 1
 }
 
 impl Case {
     /// Floating-point operations of the products of a forward pass; training has three times as many.
     pub(crate) fn flops(&self) -> f64 {
-        (2 * self.gates() * self.H * (self.I + self.H) * self.T * self.B) as f64
+        let inputs = self.I + (self.L - 1) * self.outputs();
+        (2 * self.gates() * self.H * self.D * (inputs + self.L * self.H) * self.T * self.B) as f64
+    }
+
+    /// Features of y.
+    pub(crate) fn outputs(&self) -> usize {
+        self.D * self.H
     }
 
     pub(crate) fn gates(&self) -> usize {
@@ -60,7 +85,7 @@ impl Case {
     }
 }
 
-/// The layer of a case.
+/// The layers of a case.
 pub(crate) enum Layer {
     Lstm(Lstm),
     Gru(Gru),
@@ -79,9 +104,12 @@ impl Layer {
         storage: Storage,
         device: &Device,
     ) -> Result<Self> {
+        ensure!((1..=2).contains(&case.D), "{} directions in case {}", case.D, case.name);
         macro_rules! layer {
             ($config:ident) => {
                 $config::new(case.I, case.H)
+                    .with_num_layers(case.L)
+                    .with_bidirectional(case.D == 2)
                     .with_inference_weights(format)
                     .with_storage(storage)
                     .init(device, 1)?

@@ -27,7 +27,7 @@ pub(crate) fn verify(case: &Case, layer: &Layer, device: &Device) -> Result<f64>
 /// As [`verify`].
 #[allow(dead_code, reason = "the benches have only layers in f32")]
 pub(crate) fn verify_within(bound: f64, case: &Case, layer: &Layer, device: &Device) -> Result<f64> {
-    let (steps, batch, inputs, hidden) = (case.T, case.B, case.I, case.H);
+    let (steps, batch, inputs, outputs) = (case.T, case.B, case.I, case.outputs());
     let rows: Vec<usize> = if batch == 1 { vec![0] } else { vec![0, batch - 1] };
     let pick = |values: &[f32], width: usize| -> Vec<f64> {
         let steps = values.chunks(batch * width);
@@ -35,18 +35,18 @@ pub(crate) fn verify_within(bound: f64, case: &Case, layer: &Layer, device: &Dev
         picked.map(|&x| f64::from(x)).collect()
     };
     let x = case.x();
-    let mut dy = vec![0f32; steps * batch * hidden];
+    let mut dy = vec![0f32; steps * batch * outputs];
     let key = RngKey::new(8);
-    for step in dy.chunks_mut(batch * hidden).enumerate() {
+    for step in dy.chunks_mut(batch * outputs).enumerate() {
         for &row in &rows {
-            for (j, value) in step.1[row * hidden..][..hidden].iter_mut().enumerate() {
-                *value = 2.0 * key.uniform(step.0 as u32, (row * hidden + j) as u32) - 1.0;
+            for (j, value) in step.1[row * outputs..][..outputs].iter_mut().enumerate() {
+                *value = 2.0 * key.uniform(step.0 as u32, (row * outputs + j) as u32) - 1.0;
             }
         }
     }
 
     let leaf = Tensor::from_vec(device, x.clone(), &[steps, batch, inputs])?.requires_grad();
-    let cotangent = Tensor::from_vec(device, dy.clone(), &[steps, batch, hidden])?;
+    let cotangent = Tensor::from_vec(device, dy.clone(), &[steps, batch, outputs])?;
     let got = layer.train(&leaf, &cotangent)?;
 
     let spec = layer.spec();
@@ -55,13 +55,14 @@ pub(crate) fn verify_within(bound: f64, case: &Case, layer: &Layer, device: &Dev
         let (_, param) = parameters.iter().find(|(n, _)| n == name).with_context(|| name.to_string())?;
         Ok(to_f64(&param.array().to_vec()?))
     })?;
+    let states = case.L * rows.len() * outputs;
     let oracle = StackCase {
         spec: *spec,
         weights,
         input: StackInput { t: steps, b: rows.len(), x: pick(&x, inputs), ..StackInput::default() },
-        dy: pick(&dy, hidden),
-        dh_n: vec![0.0; rows.len() * hidden],
-        dc_n: spec.cell.kind.has_cell_state().then(|| vec![0.0; rows.len() * hidden]),
+        dy: pick(&dy, outputs),
+        dh_n: vec![0.0; states],
+        dc_n: spec.cell.kind.has_cell_state().then(|| vec![0.0; states]),
     };
     let forward = oracle.forward();
     let want = oracle.backward(&forward);
@@ -72,7 +73,7 @@ pub(crate) fn verify_within(bound: f64, case: &Case, layer: &Layer, device: &Dev
         worst = worst.max(error);
         Ok(())
     };
-    check("y", pick(&got.y.to_vec()?, hidden), &forward.y)?;
+    check("y", pick(&got.y.to_vec()?, outputs), &forward.y)?;
     let dx = got.dx.context("no gradient of x")?;
     check("dx", pick(&dx.to_vec()?, inputs), &want.dx)?;
     let want = named_weights(spec, &want.weights);

@@ -20,11 +20,17 @@ import statistics
 import sys
 from pathlib import Path
 
-from peers import ROOT, Peers
+from peers import ROOT, Peers, is_stack
 
 
 def show(value, digits=4):
     return "" if value is None else f"{value:.{digits}g}"
+
+
+def sizes_of(case):
+    """T, B, I, H; then L and D of a stack or of two directions."""
+    letters = "TBIHLD" if is_stack(case) else "TBIH"
+    return ", ".join(str(case.get(letter, 1)) for letter in letters)
 
 
 def table(peer, cases, sides):
@@ -39,7 +45,7 @@ def table(peer, cases, sides):
             continue
         pairs = [(theirs[key], ours[key]) for key in ("fwd_ms", "train_ms")]
         logs.append([math.log(a / b) for a, b in pairs])
-        cells = [case["name"], case["cell"], ", ".join(str(case[letter]) for letter in "TBIH")]
+        cells = [case["name"], case["cell"], sizes_of(case)]
         for a, b in pairs:
             cells += [show(a), show(b), f"{a / b:.2f}"]
         peak = [show(ours.get(key), 2) for key in ("fwd_of_peak", "train_of_peak")]
@@ -63,7 +69,7 @@ def measured(path):
             raise SystemExit(f"{path}, line {number}: expected an object, got {line[:40]}")
         if all(isinstance(row.get(key), (int, float)) and row[key] > 0 for key in ("fwd_ms", "train_ms")):
             try:
-                key = (row["name"], row["cell"], *(row[letter] for letter in "TBIH"))
+                key = (row["name"], row["cell"], *(row[letter] for letter in "TBIH"), row.get("L", 1), row.get("D", 1))
             except KeyError as error:
                 raise SystemExit(f"{path}, line {number}: times without {error}") from error
             rows[(key, row.get("storage", "f32"))] = row
@@ -86,7 +92,7 @@ def join(ours, theirs, names):
             continue
         pairs = [(their[pass_], our[pass_]) for pass_ in ("fwd_ms", "train_ms")]
         logs.setdefault((our_storage, storage), []).append([math.log(a / b) for a, b in pairs])
-        cells = [name, cell, ", ".join(map(str, sizes)), our_storage, storage]
+        cells = [name, cell, sizes_of(dict(zip("TBIHLD", sizes))), our_storage, storage]
         for a, b in pairs:
             cells += [show(a), show(b), f"{a / b:.2f}"]
         print("| " + " | ".join(cells) + " |")

@@ -65,7 +65,7 @@ class Peers:
         return self.built[name]
 
     def row(self, peer, case):
-        """`fwd_ms`, `train_ms` and further results of the side; None if it does not have the cell."""
+        """`fwd_ms`, `train_ms` and further results of the side; None if it does not have the cell, or has no stacks."""
         text = json.dumps(case)
         environment = {**os.environ, "RNN_THREADS": str(self.threads), "RAYON_NUM_THREADS": str(self.threads)}
         if peer == "ours":
@@ -77,14 +77,19 @@ class Peers:
         if peer == "torch":
             python = self.program("torch", torch_python)
             return json.loads(run([python, HERE / "torch_case.py", self.threads, text]))
-        if peer == "candle" and case["cell"] == "rnn":
+        if (peer == "candle" and case["cell"] == "rnn") or is_stack(case):
             return None
         features = ("wgpu",) if peer == "burn-wgpu" else ()
         rivals = self.program(("rust", features), lambda: rust_rivals(features))
         return json.loads(run([rivals, peer, text], env=environment))
 
 
+def is_stack(case):
+    """Whether a case has several layers or directions."""
+    return case.get("L", 1) * case.get("D", 1) > 1
+
+
 def flops(case):
-    """Floating-point operations of a forward pass; training has three times as many."""
+    """Floating-point operations of a forward pass of one layer; training has three times as many."""
     steps, batch, inputs, hidden = (case[letter] for letter in "TBIH")
     return 2 * GATES[case["cell"]] * hidden * (inputs + hidden) * steps * batch

@@ -48,6 +48,13 @@ class Join(unittest.TestCase):
             with self.assertRaisesRegex(SystemExit, "no case in common"):
                 joined([case("a", 1.0, 1.0)], theirs, names)
 
+    def test_layers_and_directions_count_where_a_line_has_them(self):
+        ours = [case("a", 1.0, 1.0, L=1, D=1), case("b", 1.0, 1.0, L=2, D=2)]
+        text = joined(ours, [case("a", 2.0, 1.0), case("b", 2.0, 1.0), case("b", 3.0, 1.0, L=2, D=2)])
+        rows = [[cell.strip() for cell in line.split("|")[1:9]] for line in text.splitlines()[2:-1]]
+        self.assertEqual([(row[0], row[2], row[7]) for row in rows],
+                         [("a", "2, 3, 4, 5", "2.00"), ("b", "2, 3, 4, 5, 2, 2", "3.00")])
+
     def test_damaged_files_are_refused_by_line(self):
         good = [case("a", 1.0, 1.0)]
         for bad, words in [("{\n", "line 2"), ("[1]\n", "line 2: expected an object"),

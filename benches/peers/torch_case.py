@@ -1,4 +1,4 @@
-"""Times one layer of PyTorch on the CPU: torch_case.py THREADS CASE, where CASE is an object of a grid file.
+"""Times a layer or a stack of PyTorch on the CPU: torch_case.py THREADS CASE, where CASE is an object of a grid file.
 
 Prints {"fwd_ms", "train_ms", "train_mb"}: medians over two seconds of inference, and of forward and backward to
 input and weights, and the growth of the process in megabytes in its first training steps.
@@ -47,9 +47,10 @@ def peak_growth(work):
 def layer_of(case):
     """The layer of a case, its forward pass and its training step."""
     steps, batch, inputs, hidden = (case[letter] for letter in "TBIH")
-    layer = MODULES[case["cell"]](inputs, hidden)
+    layers, directions = case.get("L", 1), case.get("D", 1)
+    layer = MODULES[case["cell"]](inputs, hidden, layers, bidirectional=directions == 2)
     x = torch.randn(steps, batch, inputs)
-    tracked, ones = x.clone().requires_grad_(True), torch.ones(steps, batch, hidden)
+    tracked, ones = x.clone().requires_grad_(True), torch.ones(steps, batch, directions * hidden)
 
     def forward():
         with torch.inference_mode():

@@ -1,6 +1,6 @@
-"""Times the grid with PyTorch and cuDNN on an NVIDIA GPU, and prints one JSON object per line for compare.py --join.
+"""Times both grids with PyTorch and cuDNN on an NVIDIA GPU, and prints one JSON object per line for compare.py --join.
 
-    python benches/peers/torch_cuda.py [--grid FILE.json] [--modes f32,tf32,f16] [--seconds S] [NAME ...] > theirs.jsonl
+    python benches/peers/torch_cuda.py [--grid FILE.json ...] [--modes f32,tf32,f16] [--seconds S] [NAME ...] > theirs.jsonl
 
 Needs PyTorch with CUDA and nothing else. `f32` is strict: TF32 is off in cuDNN and cuBLAS. `tf32` is PyTorch's default
 for recurrent layers; `f16` has weights and inputs in half precision. Times are medians by CUDA events of inference, and
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 
-GRID = Path(__file__).resolve().parents[1] / "grid.json"
+BENCHES = Path(__file__).resolve().parents[1]
+GRIDS = [BENCHES / "grid.json", BENCHES / "stacks.json"]
 MODULES = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
 DTYPES = {"f32": torch.float32, "tf32": torch.float32, "f16": torch.float16}
 
@@ -31,10 +32,12 @@ def set_precision(mode):
 def passes(case, dtype):
     """The forward pass and the training step of a case."""
     steps, batch, inputs, hidden = (case[letter] for letter in "TBIH")
-    layer = MODULES[case["cell"]](inputs, hidden, device="cuda", dtype=dtype)
+    layers, directions = case.get("L", 1), case.get("D", 1)
+    layer = MODULES[case["cell"]](
+        inputs, hidden, layers, bidirectional=directions == 2, device="cuda", dtype=dtype)
     x = torch.randn(steps, batch, inputs, device="cuda", dtype=dtype)
     leaf = x.clone().requires_grad_(True)
-    dy = torch.ones(steps, batch, hidden, device="cuda", dtype=dtype)
+    dy = torch.ones(steps, batch, directions * hidden, device="cuda", dtype=dtype)
 
     def forward():
         with torch.inference_mode():
@@ -115,7 +118,7 @@ def row(case, mode, seconds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--grid", type=Path, default=GRID)
+    parser.add_argument("--grid", type=Path, nargs="+", default=GRIDS, help="files of cases")
     parser.add_argument("--modes", default="f32,tf32,f16", help="of f32, tf32 and f16, separated by commas")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
     parser.add_argument("names", nargs="*", help="only these cases")
@@ -123,9 +126,9 @@ def main():
     modes = args.modes.split(",")
     if unknown := set(modes) - set(DTYPES):
         parser.error(f"no mode {', '.join(sorted(unknown))}")
-    cases = json.loads(args.grid.read_text())
+    cases = [case for path in args.grid for case in json.loads(path.read_text())]
     if unknown := set(args.names) - {case["name"] for case in cases}:
-        parser.error(f"no case {', '.join(sorted(unknown))} in {args.grid}")
+        parser.error(f"no case {', '.join(sorted(unknown))} in {', '.join(map(str, args.grid))}")
     if not torch.cuda.is_available():
         raise SystemExit("torch_cuda.py: PyTorch finds no CUDA device")
     torch.manual_seed(0)

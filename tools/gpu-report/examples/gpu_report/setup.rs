@@ -1,6 +1,6 @@
 //! What every section knows: the adapter, the folder, and how long to measure; and a device that survives its loss.
 
-use crate::common::case::{Case, GRID, read_grid};
+use crate::common::case::{Case, GRID, STACKS, read_grid};
 use crate::common::machine::Machine;
 use crate::parts::job::Budget;
 use anyhow::{Result, bail, ensure};
@@ -54,14 +54,32 @@ impl Setup {
         self.info.as_ref().is_some_and(|info| info.kind == DeviceKind::Software)
     }
 
-    /// The cases to time.
+    /// The single layers to time.
     pub(crate) fn cases(&self) -> Result<Vec<Case>> {
-        let mut cases = read_grid(None, if self.quick || self.is_software() { SMALL_GRID } else { GRID })?;
+        let (layers, stacks) = self.grids()?;
         for name in &self.only {
-            ensure!(cases.iter().any(|case| case.name == *name), "--case: the grid has no {name:?}");
+            let is_there = layers.iter().chain(&stacks).any(|case| case.name == *name);
+            ensure!(is_there, "--case: the grids have no {name:?}");
         }
+        Ok(self.chosen(layers))
+    }
+
+    /// The stacks and the layers of two directions to time.
+    pub(crate) fn stacks(&self) -> Result<Vec<Case>> {
+        Ok(self.chosen(self.grids()?.1))
+    }
+
+    /// All single layers, and all stacks; a software adapter takes minutes for a stack.
+    fn grids(&self) -> Result<(Vec<Case>, Vec<Case>)> {
+        if self.quick || self.is_software() {
+            return Ok((read_grid(None, SMALL_GRID)?, Vec::new()));
+        }
+        Ok((read_grid(None, GRID)?, read_grid(None, STACKS)?))
+    }
+
+    fn chosen(&self, mut cases: Vec<Case>) -> Vec<Case> {
         cases.retain(|case| self.only.is_empty() || self.only.contains(&case.name));
-        Ok(cases)
+        cases
     }
 
     /// Of one measurement.

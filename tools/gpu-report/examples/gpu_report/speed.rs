@@ -41,7 +41,7 @@ fn timed<T>(device: &Device, budget: Budget, mut work: impl FnMut() -> Result<T>
     Ok(median(times))
 }
 
-/// Forward and training of every case, verified where the oracle is fast enough. There are four kinds: f32, f32 with
+/// Forward and training of every case of both grids, verified where the oracle is fast enough. There are four kinds: f32, f32 with
 /// persistent recurrences, f16, and f16 with products on matrix units.
 pub(crate) fn grid(setup: &Setup, clock: Clock) -> Result<Findings> {
     let mut findings = Findings::default();
@@ -69,7 +69,7 @@ pub(crate) fn grid(setup: &Setup, clock: Clock) -> Result<Findings> {
         "| case | storage | forward ms | train ms | forward GFLOP/s | error |\n|---|---|---|---|---|---|"
             .into(),
     );
-    for case in setup.cases()? {
+    for case in setup.cases()?.into_iter().chain(setup.stacks()?) {
         for (name, format, storage, device) in &mut kinds {
             if clock.is_over() {
                 findings.text.push(format!("| {} | {name} | | | | the time was over |", case.name));
@@ -97,7 +97,7 @@ fn time_layer(setup: &Setup, case: &Case, storage: &str, layer: &Layer, device: 
         false => None,
     };
     let x = Tensor::from_vec(device, case.x(), &[case.T, case.B, case.I])?;
-    let ones = Tensor::ones(device, &[case.T, case.B, case.H])?;
+    let ones = Tensor::ones(device, &[case.T, case.B, case.outputs()])?;
     let tracked = x.clone().requires_grad();
     let forward = timed(device, setup.budget(), || no_grad(|| layer.forward(&x)))?;
     let train = timed(device, setup.budget(), || layer.train(&tracked, &ones))?;
@@ -106,7 +106,7 @@ fn time_layer(setup: &Setup, case: &Case, storage: &str, layer: &Layer, device: 
         "grid",
         json!({
             "name": case.name, "cell": case.cell, "T": case.T, "B": case.B, "I": case.I, "H": case.H,
-            "peer": format!("ours-{}", device.name()), "storage": storage, "fwd_ms": forward, "train_ms": train,
+            "L": case.L, "D": case.D, "peer": format!("ours-{}", device.name()), "storage": storage, "fwd_ms": forward, "train_ms": train,
             "fwd_gflops": gflops, "train_gflops": 3.0 * case.flops() / train / 1e6, "error": error,
         }),
     )?;
