@@ -1,6 +1,6 @@
 """Times both grids with PyTorch and cuDNN on an NVIDIA GPU, and prints one JSON object per line for compare.py --join.
 
-    python benches/peers/torch_cuda.py [--grid FILE.json ...] [--modes f32,tf32,f16] [--seconds S] [NAME ...] > theirs.jsonl
+    python benches/peers/torch_cuda.py [--grid FILE.json]... [--modes f32,tf32,f16] [--seconds S] [NAME ...] > theirs.jsonl
 
 Needs PyTorch with CUDA and nothing else. `f32` is strict: TF32 is off in cuDNN and cuBLAS. `tf32` is PyTorch's default
 for recurrent layers; `f16` has weights and inputs in half precision. Times are medians by CUDA events of inference, and
@@ -118,7 +118,7 @@ def row(case, mode, seconds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--grid", type=Path, nargs="+", default=GRIDS, help="files of cases")
+    parser.add_argument("--grid", type=Path, action="append", help="a file of cases; may come several times")
     parser.add_argument("--modes", default="f32,tf32,f16", help="of f32, tf32 and f16, separated by commas")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
     parser.add_argument("names", nargs="*", help="only these cases")
@@ -126,9 +126,10 @@ def main():
     modes = args.modes.split(",")
     if unknown := set(modes) - set(DTYPES):
         parser.error(f"no mode {', '.join(sorted(unknown))}")
-    cases = [case for path in args.grid for case in json.loads(path.read_text())]
+    grids = args.grid or GRIDS
+    cases = [case for path in grids for case in json.loads(path.read_text())]
     if unknown := set(args.names) - {case["name"] for case in cases}:
-        parser.error(f"no case {', '.join(sorted(unknown))} in {', '.join(map(str, args.grid))}")
+        parser.error(f"no case {', '.join(sorted(unknown))} in {', '.join(map(str, grids))}")
     if not torch.cuda.is_available():
         raise SystemExit("torch_cuda.py: PyTorch finds no CUDA device")
     torch.manual_seed(0)
