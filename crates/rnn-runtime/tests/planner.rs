@@ -66,11 +66,17 @@ fn error(device: &Device, cell: CellSpec, storage: Storage) -> f64 {
 }
 
 fn error_of(device: &Device, cell: CellSpec, storage: Storage, shape: RnnShape) -> f64 {
-    y_and_error_of(device, stack_spec(cell, shape, 1, true), storage, shape).1
+    results_and_error_of(device, stack_spec(cell, shape, 1, true), storage, shape).1
 }
 
-/// A training step on the device: y, and the worst error as in [`error`].
-fn y_and_error_of(device: &Device, spec: StackSpec, storage: Storage, shape: RnnShape) -> (Vec<f32>, f64) {
+/// A training step on the device: y, the gradients of x and of the initial states, and those of all weights, one after the
+/// other; and the worst error as in [`error`].
+fn results_and_error_of(
+    device: &Device,
+    spec: StackSpec,
+    storage: Storage,
+    shape: RnnShape,
+) -> (Vec<f32>, f64) {
     let case = StackCase::random(spec, shape, true, 3);
     let spec = &case.spec;
     let array = |values: &[f64], dims: &[usize]| Array::from_f32(device, &to_f32(values), dims).unwrap();
@@ -101,15 +107,23 @@ fn y_and_error_of(device: &Device, spec: StackSpec, storage: Storage, shape: Rnn
         backward(spec, &packed, out.saved.unwrap(), &cotangents, Wanted { dx: true, states: true }).unwrap();
     let want = case.forward();
     let want_grads = case.backward(&want);
-    let mut worst =
-        max_rel_err(&y, &want.y).max(max_rel_err(&grads.dx.unwrap().to_vec().unwrap(), &want_grads.dx));
-    for (got, want) in grads.weights.iter().zip(&want_grads.weights) {
-        worst =
-            worst.max(max_rel_err(&got[Parameter::WeightIh].to_vec().unwrap(), &want[Parameter::WeightIh]));
-        worst =
-            worst.max(max_rel_err(&got[Parameter::WeightHh].to_vec().unwrap(), &want[Parameter::WeightHh]));
+    let (mut results, mut worst) = (Vec::new(), 0f64);
+    let mut compare = |got: Vec<f32>, want: &[f64]| {
+        worst = worst.max(max_rel_err(&got, want));
+        results.extend(got);
+    };
+    compare(y, &want.y);
+    compare(grads.dx.unwrap().to_vec().unwrap(), &want_grads.dx);
+    compare(grads.dh0.unwrap().to_vec().unwrap(), &want_grads.dh0);
+    if let (Some(got), Some(want)) = (grads.dc0, &want_grads.dc0) {
+        compare(got.to_vec().unwrap(), want);
     }
-    (y, worst)
+    for (got, want) in grads.weights.iter().zip(&want_grads.weights) {
+        for (parameter, got) in got.all() {
+            compare(got.to_vec().unwrap(), &want[parameter]);
+        }
+    }
+    (results, worst)
 }
 
 /// Layers so small that several invocations share the product of a unit, by every kind of kernel that can.

@@ -1,7 +1,7 @@
 //! The kernels of the grid, as the planner plans them for one adapter.
 
 use anyhow::{Context, Result, bail};
-use rnn_gpu::rnn::{AdapterFacts, PlannedKernel, Role, layer_kernels, persistent_kernel};
+use rnn_gpu::rnn::{AdapterFacts, PlannedKernel, Role, layer_kernels, persistent_kernels};
 use rnn_kernels::Kernel;
 use rnn_kernels::cell::{CellSpec, StackSpec};
 use serde::Deserialize;
@@ -75,6 +75,7 @@ fn role_name(role: Role) -> &'static str {
         Role::Inference => "inference",
         Role::Forward => "forward",
         Role::Persistent => "persistent",
+        Role::PersistentBackward => "persistent back",
         Role::Backward => "backward",
         Role::InputProduct => "input-product",
         Role::InputGradient => "input-gradient",
@@ -107,7 +108,7 @@ pub fn grid_kernels(adapter: &AdapterFacts, half: bool, grid: &str) -> Result<Ve
             let mut planned = layer_kernels(adapter, &spec, steps_rows, half)
                 .with_context(|| format!("case {}", case.name))?;
             planned.extend(
-                persistent_kernel(adapter, &spec, steps_rows, half)
+                persistent_kernels(adapter, &spec, steps_rows, half)
                     .with_context(|| format!("case {}", case.name))?,
             );
             add(&mut all, &case.name, storage, planned);

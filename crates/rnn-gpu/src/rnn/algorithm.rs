@@ -11,15 +11,15 @@ pub enum Algorithm {
     Step,
     /// As many steps per dispatch as fit in 20 ms.
     Sequence,
-    /// Forward, as many steps per dispatch as fit in 20 ms, by workgroups that share the units and wait for each other's
-    /// values. The planner chooses it on discrete GPUs, unless `GpuOptions::persistent` is off. The weights must fit in the
+    /// As many steps per dispatch as fit in 20 ms, by workgroups that share the units and wait for each other's values. The
+    /// planner chooses it on discrete GPUs, unless `GpuOptions::persistent` is off. The weights must fit in the
     /// registers of workgroups that all run at the same time, and the estimate must be better.
     ///
     /// Workgroups give up after they have waited for 0.1 s. The device then repeats the recurrence without the host, by
     /// workgroups that each hold all units of some rows. After the host has read this, recurrences run one dispatch per step.
     ///
-    /// What cannot be persistent runs one dispatch per step: the backward pass, steps of several phases, ragged rows,
-    /// inference in pieces, stacks with a wavefront lag, and layers too large for one workgroup per core.
+    /// What cannot be persistent runs one dispatch per step: steps of several phases, ragged rows, inference in pieces,
+    /// stacks with a wavefront lag, and layers too large for one workgroup per core.
     Persistent,
 }
 

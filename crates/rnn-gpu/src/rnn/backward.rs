@@ -3,6 +3,7 @@
 
 use super::layer::{Layer, Widths, padded_state, with_width};
 use super::options::{RingParts, Setup, unit_planes};
+use super::persistent::Pass;
 use super::recurrence;
 use super::rows::{Previous, norm_rows_backward, previous, replace_last_gate};
 use super::weights::LayerWeights;
@@ -118,24 +119,24 @@ impl BackwardRun<'_> {
         }
         let planes = self.planes(&setup);
         let flow = self.padded_flow(planes)?;
-        recurrence::backward(
-            layer.gpu,
-            &recurrence::BackwardArrays {
-                dims,
-                spec: &spec.cell,
-                setup: &setup,
-                half: self.half(),
-                weights: &weights.backward(layer.gpu, spec, self.half())?.buffer,
-                gates: &kept.gates.buffer,
-                aux: kept.aux.as_ref().map(GpuArray::buffer),
-                y: &kept.y.buffer,
-                dy: &dy.buffer,
-                options: &options.buffer,
-                state: &flow.buffer,
-                ring: &ring.buffer,
-                ticks: None,
-            },
-        )?;
+        let arrays = recurrence::BackwardArrays {
+            dims,
+            spec: &spec.cell,
+            setup: &setup,
+            half: self.half(),
+            weights: &weights.backward(layer.gpu, spec, self.half())?.buffer,
+            gates: &kept.gates.buffer,
+            aux: kept.aux.as_ref().map(GpuArray::buffer),
+            y: &kept.y.buffer,
+            dy: &dy.buffer,
+            options: &options.buffer,
+            state: &flow.buffer,
+            ring: &ring.buffer,
+            ticks: None,
+        };
+        if !layer.gpu.run_persistent(&Pass::Backward(&arrays))? {
+            recurrence::backward(layer.gpu, &arrays)?;
+        }
         Ok(RecurrenceRun { setup, ring, flow, planes, h_prev })
     }
 

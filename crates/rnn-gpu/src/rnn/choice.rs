@@ -136,11 +136,7 @@ impl GpuDevice {
         let mut best = (0.0, None);
         for &(pass, work) in passes {
             // Layers side by side cannot be persistent.
-            let persistent = match pass {
-                PassKind::Forward => self.persistent_plan(dims, work)?,
-                PassKind::Backward => None,
-            };
-            let plan = match persistent {
+            let plan = match self.persistent_plan(pass, dims, work)? {
                 Some(plan) => plan,
                 None => self.plan(pass, dims, work)?,
             };
@@ -178,9 +174,9 @@ impl GpuDevice {
         (ticks, window): (usize, usize),
     ) -> Result<Recurrence> {
         let facts = self.facts(false)?;
-        let persistent = match pass {
-            PassKind::Forward if ticks == window => self.persistent_plan(dims, work)?,
-            _ => None,
+        let persistent = match ticks == window {
+            true => self.persistent_plan(pass, dims, work)?,
+            false => None,
         };
         let plan = match persistent {
             Some(plan) => plan,
@@ -212,7 +208,7 @@ impl GpuDevice {
             (_, Some(_)) => format!("the fastest of those measured; {fetch}"),
             (None, None) if plan.algorithm == Algorithm::Persistent => format!(
                 "workgroups that wait for each other, by estimate faster than {:.3} ms; {fetch}",
-                self.usual_seconds(&facts, dims, work)? * 1e3
+                self.usual_seconds(&facts, pass, dims, work)? * 1e3
             ),
             (forced, None)
                 if forced.is_some() || (sequence <= step) != (plan.algorithm == Algorithm::Sequence) =>

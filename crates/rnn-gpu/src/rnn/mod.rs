@@ -46,6 +46,6 @@ pub use forward::forward;
 pub use memory::{Largest, working_len};
 pub use options::padded;
 pub(crate) use persistent::Persistence;
-pub use planned::{AdapterFacts, PlannedKernel, Role, layer_kernels, persistent_kernel};
+pub use planned::{AdapterFacts, PlannedKernel, Role, layer_kernels, persistent_kernels};
 pub(crate) use tuning::Tuning;
 pub use weights::{CellWeights, LayerWeights};

@@ -313,8 +313,9 @@ impl Facts {
             }
             Algorithm::Step | Algorithm::Sequence => STARTS * dispatches * self.speed.dispatch,
             Algorithm::Persistent => {
-                // A training pass copies the gates.
-                let gates = 4 * dims.steps * dims.batch * dims.directions * work.lanes * work.outputs;
+                // A training pass copies the gates: outputs of a forward pass, and what a backward pass sums over.
+                let gates = (work.lanes * work.outputs).max(work.depth);
+                let gates = 4 * dims.steps * dims.batch * dims.directions * gates;
                 let starts = STARTS * dispatches + EXCHANGE * steps + AROUND_PERSISTENT;
                 starts * self.speed.dispatch + 2.0 * gates as f64 / self.speed.memory
             }

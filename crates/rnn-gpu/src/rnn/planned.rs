@@ -6,6 +6,7 @@ use super::options::{Setup, holds, padded};
 use super::persistent::persistent_plan;
 use super::plan::{Facts, OTHER_BYTES, Plan, Work};
 use super::recurrence::{Target, backward_choice, backward_work, forward_choice, forward_work};
+use super::tuning::PassKind;
 use crate::Speed;
 use crate::adapter::DeviceKind;
 use crate::gemm::aligned_choice;
@@ -42,6 +43,8 @@ pub enum Role {
     Forward,
     /// The recurrence of a forward pass by workgroups that wait for each other.
     Persistent,
+    /// The same of a backward pass.
+    PersistentBackward,
     /// The recurrence of the backward pass.
     Backward,
     /// The product of the input with its weights.
@@ -90,19 +93,19 @@ pub fn layer_kernels(
     Ok(all)
 }
 
-/// The recurrence of a forward pass that keeps the gates, by workgroups that wait for each other, where the adapter could
-/// run it; otherwise as [`layer_kernels`], which leaves it out because it only runs where it is asked for.
+/// The recurrences of a training step, forward and backward, by workgroups that wait for each other, where the adapter could
+/// run them; otherwise as [`layer_kernels`], which leaves them out because they only run where they are asked for.
 ///
 /// # Errors
 /// As [`layer_kernels`].
-pub fn persistent_kernel(
+pub fn persistent_kernels(
     adapter: &AdapterFacts,
     spec: &StackSpec,
     steps_rows: [usize; 2],
     half: bool,
-) -> Result<Option<PlannedKernel>> {
-    let formats = if half { RecurrenceFormats::Half } else { RecurrenceFormats::Single };
-    Ok(Pass::new(adapter, spec, steps_rows)?.persistent(formats))
+) -> Result<Vec<PlannedKernel>> {
+    let pass = Pass::new(adapter, spec, steps_rows)?;
+    Ok([pass.persistent(half), pass.persistent_backward(half)].into_iter().flatten().collect())
 }
 
 /// A layer with what its plans depend on.
@@ -159,13 +162,26 @@ impl<'a> Pass<'a> {
         PlannedKernel { role, kernel, constants }
     }
 
-    fn persistent(&self, formats: RecurrenceFormats) -> Option<PlannedKernel> {
+    fn persistent(&self, half: bool) -> Option<PlannedKernel> {
+        let formats = if half { RecurrenceFormats::Half } else { RecurrenceFormats::Single };
         let (cell, dims) = (&self.spec.cell, self.dims);
         let work = forward_work(dims.hidden, cell.gates(), holds(self.spec));
         let plan = persistent_plan(&self.facts, self.adapter.kind, dims, work)?;
         let (kernel, constants) =
             forward_choice(&plan, &self.setup, (cell, dims), (formats, true), self.target());
         Some(PlannedKernel { role: Role::Persistent, kernel, constants })
+    }
+
+    fn persistent_backward(&self, half: bool) -> Option<PlannedKernel> {
+        let (cell, dims) = (&self.spec.cell, self.dims);
+        if dims.steps == 1 {
+            return None;
+        }
+        let work = backward_work(dims.hidden, cell.gates(), holds(self.spec));
+        let of_pass = PassKind::Backward.dims(dims);
+        let plan = persistent_plan(&self.facts, self.adapter.kind, of_pass, work)?;
+        let (kernel, constants) = backward_choice(&plan, &self.setup, (cell, dims), half, self.target());
+        Some(PlannedKernel { role: Role::PersistentBackward, kernel, constants })
     }
 
     fn backward(&self, half: bool) -> PlannedKernel {

@@ -16,7 +16,7 @@ use rnn_kernels::Kernel;
 use rnn_kernels::catalogue::rnn::constants::{Constant, held_rows, held_weights, polls, staged, training};
 use rnn_kernels::catalogue::rnn::{
     Fetch, RecurrenceFormats, backward as backward_kernel, forward as forward_kernel,
-    persistent as persistent_kernel,
+    persistent as persistent_kernel, persistent_backward,
 };
 use rnn_kernels::cell::{CellSpec, StackSpec};
 use rnn_kernels::grid::{self, Grid};
@@ -53,6 +53,7 @@ pub(crate) struct ForwardArrays<'a> {
 }
 
 /// Arrays of the backward recurrence; `rnn/backward.wgsl` has their shapes.
+#[derive(Clone)]
 pub(crate) struct BackwardArrays<'a> {
     pub(crate) dims: LayerDims,
     pub(crate) spec: &'a CellSpec,
@@ -122,14 +123,18 @@ fn staged_constant(plan: &Plan, work: Work, target: Target) -> Option<Constant> 
     plan.stages().then(|| staged(plan.rows * plan.chunk(work, target.workgroup_bytes)))
 }
 
-/// Elements of the ring of a persistent plan: h0, h of every step, and the sign of a failure.
-pub(super) fn persistent_ring(dims: LayerDims) -> usize {
-    persistent_failure(dims) + 1
+/// Elements of the ring of a persistent plan: what goes from step to step, and the sign of a failure.
+pub(super) fn persistent_ring(pass: PassKind, dims: LayerDims, gates: usize) -> usize {
+    persistent_failure(pass, dims, gates) + 1
 }
 
-/// Index of the sign of a failure in the ring of a persistent plan.
-pub(super) fn persistent_failure(dims: LayerDims) -> usize {
-    (dims.steps + 1) * dims.directions * dims.batch * dims.state
+/// Index of the sign of a failure in the ring of a persistent plan; see `lib/ring_persistent.wgsl`.
+pub(super) fn persistent_failure(pass: PassKind, dims: LayerDims, gates: usize) -> usize {
+    let lines = dims.directions * dims.batch;
+    match pass {
+        PassKind::Forward => (dims.steps + 1) * lines * dims.state,
+        PassKind::Backward => dims.steps * lines * dims.hidden * gates,
+    }
 }
 
 /// How often an invocation of a persistent plan looks for a value before it gives up. A GPU's cores run all the time, and
@@ -198,6 +203,10 @@ pub(super) fn backward_choice(
     let work = backward_work(dims.hidden, spec.gates(), setup.holds);
     let mut constants = setup.driver_constants(plan, work, target.workgroup_bytes);
     constants.extend(staged_constant(plan, work, target));
+    if plan.algorithm == Algorithm::Persistent {
+        constants.push(polls(most_polls(target.kind)));
+        return (persistent_backward(spec, half, plan.fetch == Fetch::KeptWeights), constants);
+    }
     constants.extend(held_constants(plan, spec.gates() * dims.hidden, dims.state, 4));
     (backward_kernel(spec, half, plan.fetch, target.immediates), constants)
 }
@@ -266,10 +275,16 @@ pub(super) fn run_forward(
 pub(crate) fn backward(device: &GpuDevice, args: &BackwardArrays<'_>) -> Result<()> {
     let work = backward_work(args.dims.hidden, args.spec.gates(), args.setup.holds);
     let plan = device.plan(PassKind::Backward, args.dims, work)?;
-    run_backward(device, args, &plan)
+    run_backward(device, args, &plan, None)
 }
 
-fn run_backward(device: &GpuDevice, args: &BackwardArrays<'_>, plan: &Plan) -> Result<()> {
+/// [`backward`] by the given plan. With `sizes` the device decides whether it runs.
+pub(super) fn run_backward(
+    device: &GpuDevice,
+    args: &BackwardArrays<'_>,
+    plan: &Plan,
+    sizes: Option<Sizes<'_>>,
+) -> Result<()> {
     let dims = args.dims;
     let setup = args.setup;
     let ticks = plan_ticks(plan, setup);
@@ -309,7 +324,7 @@ fn run_backward(device: &GpuDevice, args: &BackwardArrays<'_>, plan: &Plan) -> R
             .rev()
             .step_by(ticks)
             .map(|tick| [tick, ticks.min(tick + 1 - range.start), 0, 0].map(|n| n as u32)),
-        sizes: None,
+        sizes,
     })
 }
 
@@ -370,7 +385,7 @@ pub(super) fn measure(device: &GpuDevice, case: &Measured<'_>, plan: &Plan) -> R
                 ring,
                 ticks: None,
             };
-            run_backward(device, &args, plan)
+            run_backward(device, &args, plan, None)
         }
     }
 }

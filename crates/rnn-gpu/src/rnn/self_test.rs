@@ -2,10 +2,12 @@
 //! exact.
 
 use super::algorithm::Algorithm;
+use super::options::RingParts;
 use super::options::Setup;
 use super::pack::{Matrix, pack_recurrent};
 use super::plan::Plan;
-use super::recurrence::{ForwardArrays, persistent_ring, run_forward};
+use super::recurrence::{BackwardArrays, ForwardArrays, persistent_ring, run_backward, run_forward};
+use super::tuning::PassKind;
 use crate::GpuDevice;
 use crate::array::cast;
 use crate::trial::Trial;
@@ -49,7 +51,7 @@ pub(super) fn trial(gpu: &GpuDevice, plan: &Plan, formats: RecurrenceFormats) ->
 
     let mut ring = values(BATCH * HIDDEN, 3);
     let length = match plan.algorithm {
-        Algorithm::Persistent => persistent_ring(dims()),
+        Algorithm::Persistent => persistent_ring(PassKind::Forward, dims(), 1),
         _ => 2 * ring.len(),
     };
     ring.resize(length, 0.0);
@@ -86,4 +88,47 @@ pub(super) fn trial(gpu: &GpuDevice, plan: &Plan, formats: RecurrenceFormats) ->
     run_forward(gpu, &args, plan, None)?;
     want.truncate(exact * BATCH * HIDDEN);
     Ok(Trial { got: y, want })
+}
+
+/// Runs the backward pass of that layer, `d_t = dy_t + U^T d_{t+1}`, by a persistent `plan` and on the host.
+pub(super) fn backward_trial(gpu: &GpuDevice, plan: &Plan) -> Result<Trial> {
+    const OP: &str = "self-test";
+    let spec = StackSpec { bias: false, ..StackSpec::new(CellSpec::linear(CellKind::Rnn), 1, HIDDEN) };
+    let values = |count: usize, seed| (0..count).map(|i| value(i, seed)).collect::<Vec<f32>>();
+    let step = BATCH * HIDDEN;
+    let (u, dy) = (values(HIDDEN * HIDDEN, 1), values(STEPS * step, 2));
+    let mut want = dy.clone();
+    for at in (0..(STEPS - 1) * step).rev() {
+        let (row, k) = (at / HIDDEN, at % HIDDEN);
+        let later = &want[(row + BATCH) * HIDDEN..][..HIDDEN];
+        want[at] += (0..HIDDEN).map(|j| u[j * HIDDEN + k] * later[j]).sum::<f32>();
+    }
+
+    let u = gpu.array_of(OP, &u, &[HIDDEN, HIDDEN])?;
+    let (source, units, columns) = (&[u][..], HIDDEN, HIDDEN);
+    let weights = pack_recurrent(gpu, &[Matrix { source, offset: 0, units, columns, gates: 1 }], true)?;
+    let dy = gpu.array_of(OP, &dy, &[STEPS, BATCH, HIDDEN])?;
+    // The derivative of a linear cell depends on no value.
+    let gates = gpu.zeroed_array(OP, &[STEPS, BATCH, HIDDEN])?;
+    let flow = gpu.zeroed_array(OP, &[2, BATCH, HIDDEN])?;
+    let ring = gpu.zeroed_array(OP, &[persistent_ring(PassKind::Backward, dims(), 1)])?;
+    let mut setup = Setup::new(OP, &spec, 0, None, Noise::default())?;
+    setup.place_ring(dims(), RingParts::backward(dims(), &spec, STEPS * BATCH));
+    let args = BackwardArrays {
+        dims: dims(),
+        spec: &spec.cell,
+        setup: &setup,
+        half: false,
+        weights: &weights.buffer,
+        gates: &gates.buffer,
+        aux: None,
+        y: &dy.buffer,
+        dy: &dy.buffer,
+        options: &dy.buffer,
+        state: &flow.buffer,
+        ring: &ring.buffer,
+        ticks: None,
+    };
+    run_backward(gpu, &args, plan, None)?;
+    Ok(Trial { got: gates, want })
 }

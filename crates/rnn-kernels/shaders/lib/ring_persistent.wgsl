@@ -4,10 +4,10 @@
 // kept as its inverted bits; the NaN of all ones, which would be 0, becomes another NaN.
 // An invocation that has polled POLLS times without a value reports a failure. After that no invocation waits: all go on with
 // what they have, because every invocation has to reach the barriers. The recurrence is then repeated.
-// The ring is [1 + T, D, B, P] here. h0 comes first, as it is, then h of every step. One more element is 0 until a failure.
+// The ring of a forward pass is [1 + T, D, B, P] here: h0 comes first, as it is, then h of every step. That of a backward pass
+// is [T, D, B, G*H], the gate gradients of every step. One more element is 0 until a failure.
 // Only for steps of one phase and rows of equal length.
-// Defines and needs: as lib/ring_storage.wgsl, with lib/ring_atomics.wgsl and lib/stores_scalars.wgsl; of the driver
-// params.steps.
+// Defines and needs: as lib/ring_storage.wgsl, with lib/ring_atomics.wgsl; of the driver params.steps and RUNS_BACK.
 
 override POLLS: u32;
 
@@ -24,18 +24,19 @@ fn begin_ring(row0: u32, direction: u32, slot: u32, lane: u32) {
 fn end_ring(row0: u32, direction: u32, slot: u32, lane: u32) {}
 
 fn end_step() {
-    step_now++;
+    step_now = select(step_now + 1u, step_now - 1u, RUNS_BACK);
     storageBarrier();
 }
 
-// The position of a row's first vec4. A `slot` with the parity of this step's number means h before the step, the other slot
-// means h after it.
+// The position of a row's first vec4. A `slot` with the parity of this step's number means what the step reads, the other slot
+// what it writes for the next step to run.
 fn row_start(row: u32, direction: u32, slot: u32) -> u32 {
-    return ring_start(row, direction, step_now + (step_now + slot) % 2u);
+    let written = (step_now + slot) % 2u;
+    return ring_start(row, direction, select(step_now + written, step_now - written, RUNS_BACK));
 }
 
 fn failure_at() -> u32 {
-    return 4u * ring_start(0u, 0u, params.steps + 1u);
+    return 4u * ring_start(0u, 0u, select(params.steps + 1u, params.steps, RUNS_BACK));
 }
 
 fn load_bits(first: u32) -> vec4<u32> {
@@ -59,7 +60,7 @@ fn fetch_bits(first: u32) -> vec4<u32> {
 }
 
 fn load_row(at: u32) -> vec4<f32> {
-    if at < ring_start(0u, 0u, 1u) {
+    if !RUNS_BACK && at < ring_start(0u, 0u, 1u) {
         return ring_quad(at);
     }
     var bits = load_bits(4u * at);
@@ -77,8 +78,18 @@ fn load_row(at: u32) -> vec4<f32> {
     return bitcast<vec4<f32>>(~bits);
 }
 
-// Stores h of a unit at float `at`, counted from h0 on.
-fn store_row(at: u32, value: Own) {
+fn store_value(i: u32, value: f32) {
     let bits = ~bitcast<u32>(value);
-    atomicStore(&ring[at], select(bits, ~0x7fc00000u, bits == 0u));
+    atomicStore(&ring[i], select(bits, ~0x7fc00000u, bits == 0u));
+}
+
+// Stores value number `at` of the ring, counted in what an invocation owns.
+fn store_row(at: u32, value: Own) {
+    let values = own_values(value);
+    store_value(OWN_VALUES * at, values.x);
+    if OWN_VALUES > 1u {
+        store_value(OWN_VALUES * at + 1u, values.y);
+        store_value(OWN_VALUES * at + 2u, values.z);
+        store_value(OWN_VALUES * at + 3u, values.w);
+    }
 }

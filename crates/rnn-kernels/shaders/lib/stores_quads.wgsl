@@ -1,9 +1,14 @@
-// Stores to the ring, for an invocation that owns four units: the ring's elements are vectors.
-// Defines: Own, store_own. Needs: lib/ring_quads.wgsl, and of the driver: ring.
+// Stores to the ring, for an invocation that owns four units.
+// Defines: Own, OWN_VALUES, own_values, store_own. Needs: lib/ring_quads.wgsl or lib/ring_atomics.wgsl.
 
 alias Own = vec4<f32>;
+const OWN_VALUES: u32 = 4u;
+
+fn own_values(value: Own) -> vec4<f32> {
+    return value;
+}
 
 // Stores the values of four units at vector `at` of the ring.
 fn store_own(at: u32, value: Own) {
-    ring[at] = value;
+    put_quad(at, value);
 }

@@ -1,8 +1,13 @@
 // Stores of one unit's values to the ring, for an invocation that owns them: the ring's elements are scalars.
-// Defines: Own, store_own, store_2, store_3, store_4. Needs: lib/ring_scalars.wgsl or lib/ring_atomics.wgsl.
+// Defines: Own, OWN_VALUES, own_values, store_own, store_2, store_3, store_4. Needs: lib/ring_scalars.wgsl or lib/ring_atomics.wgsl.
 
 // What an invocation stores at a time.
 alias Own = f32;
+const OWN_VALUES: u32 = 1u;
+
+fn own_values(value: Own) -> vec4<f32> {
+    return vec4(value);
+}
 
 // Stores a value at float `at` of the ring. The values of neighbouring units are neighbours.
 fn store_own(at: u32, value: Own) {

@@ -43,6 +43,7 @@ override PARTIALS: u32;
 alias Sum = vec4<f32>; // see rnn/forward.wgsl
 alias Kept = mat4x4<f32>;
 const SECOND: u32 = 2u;
+const RUNS_BACK: bool = true;
 
 fn option(i: u32) -> f32 {
     return options[i / 4u][i % 4u];
@@ -191,9 +192,9 @@ fn finish_norm_c(dh: vec4<f32>, at: Place) {
     state[plane(3u + gain, at)] += dv * normal;
     state[plane(4u + gain, at)] += dv;
     let scaled = dv * cell_param4(gain, at);
-    ring[fresh_at(0u, at)] = scaled;
-    ring[fresh_at(1u, at)] = scaled * normal;
-    ring[fresh_at(2u, at)] = dh;
+    put_quad(fresh_at(0u, at), scaled);
+    put_quad(fresh_at(1u, at), scaled * normal);
+    put_quad(fresh_at(2u, at), dh);
 }
 
 // The backward pass of the cell at the step before `tick.later`; `dh_all` is the whole gradient of its h.
@@ -230,7 +231,7 @@ fn finish_gates(
     if RESET_BEFORE {
         let out = gru_candidate_backward(dh, load_quad(cell * GATES), before(at, true), at);
         store_quad(cell * GATES, out.gates);
-        ring[ring_start(at.row, at.direction, SECOND) + at.unit] = out.dn;
+        put_quad(ring_start(at.row, at.direction, SECOND) + at.unit, out.dn);
         state[plane(1u, at)] = out.carry + bypass;
         return;
     }
@@ -284,9 +285,9 @@ fn finish_c(mean: f32, along: f32, tick: Tick, at: Place) {
     let normal = (fresh_cell(at) - stats.z) * stats.w;
     let gain = norm_params() + GATES;
     let out = output_act4(fma(normal, cell_param4(gain, at), cell_param4(gain + 1u, at)));
-    let padded = (ring[fresh_at(0u, at)] - mean - normal * along) * stats.w;
+    let padded = (ring_quad(fresh_at(0u, at)) - mean - normal * along) * stats.w;
     let dc = unpadded(padded, at.unit, params.options.units);
-    finish_gates(ring[fresh_at(2u, at)], vec4<f32>(), out, dc, tick, at);
+    finish_gates(ring_quad(fresh_at(2u, at)), vec4<f32>(), out, dc, tick, at);
 }
 
 // The gradient of h before step `tick.later`, from the product.
@@ -321,8 +322,8 @@ fn finish(product: vec4<f32>, tick: Tick, row: u32, quad: u32, direction: u32) {
             state[plane(2u, at)] = dh * zoned;
             dh = dh * (1.0 - zoned);
         }
-        ring[params.options.third + here] = dh;
-        ring[ring_start(row, direction, SECOND) + quad] = dh;
+        put_quad(params.options.third + here, dh);
+        put_quad(ring_start(row, direction, SECOND) + quad, dh);
         return;
     }
     finish_cell(dh, tick, at);

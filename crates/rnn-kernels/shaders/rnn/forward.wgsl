@@ -48,6 +48,7 @@ alias Sum = Gates;    // of a product, for the parts in lib/sums_*.wgsl
 alias Kept = Weights; // of one unit at four values of k, for the parts in lib/weights_*.wgsl
 
 const SECOND: u32 = 2u; // the slot of the second product's operand
+const RUNS_BACK: bool = false;
 
 fn option(i: u32) -> f32 {
     return options[i];

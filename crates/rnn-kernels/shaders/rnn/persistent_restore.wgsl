@@ -1,5 +1,4 @@
-// Restores the projected gates that a persistent recurrence has overwritten. Words are copied, which hold one f32 or two
-// f16. Needs: lib/index.wgsl.
+// Restores an array that a persistent recurrence has overwritten. Words are copied, which hold one f32 or two f16. Needs: lib/index.wgsl.
 
 struct Params {
     count: u32, // words
@@ -7,7 +6,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> saved: array<u32>;
-@group(1) @binding(1) var<storage, read_write> gates: array<u32>;
+@group(1) @binding(1) var<storage, read_write> restored: array<u32>;
 
 @compute @workgroup_size(256)
 fn persistent_restore(
@@ -17,6 +16,6 @@ fn persistent_restore(
 ) {
     let i = linear_index(group, groups, lane);
     if i < params.count {
-        gates[i] = saved[i];
+        restored[i] = saved[i];
     }
 }

@@ -1,9 +1,9 @@
-// Reads whether a persistent recurrence failed, and writes the sizes of the two dispatches that repeat it: none of them
+// Reads whether a persistent recurrence failed, and writes the sizes of the dispatches that repeat it: none of them
 // has a workgroup unless it failed. The device keeps the sign of the failure.
 
 struct Params {
     failure: u32, // index of the sign in the ring
-    restore_x: u32, // workgroups that restore the gates
+    restore_x: u32, // workgroups that restore an array
     restore_y: u32,
     restore_z: u32,
     repeat_x: u32, // workgroups of the recurrence

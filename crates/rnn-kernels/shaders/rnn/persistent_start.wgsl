@@ -3,14 +3,14 @@
 // Bits are copied, not numbers. Needs: lib/index.wgsl.
 
 struct Params {
-    initial: u32, // elements of h0: D*B*P
-    failure: u32, // index of the sign of a failure: (1 + T)*D*B*P
+    initial: u32, // elements of h0: D*B*P; none in a backward pass
+    failure: u32, // index of the sign of a failure: (1 + T)*D*B*P, or T*D*B*G*H
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> h0: array<u32>;         // [D, B, P] in f32
 @group(1) @binding(1) var<storage, read> gave_up: array<u32>;    // [1]
-@group(1) @binding(2) var<storage, read_write> ring: array<u32>; // [1 + T, D, B, P], and one element
+@group(1) @binding(2) var<storage, read_write> ring: array<u32>; // see lib/ring_persistent.wgsl
 
 @compute @workgroup_size(256)
 fn persistent_start(

@@ -1,8 +1,8 @@
 //! Recurrences whose workgroups wait for each other.
 
 use super::planned::{adapter_of, line};
-use super::{open, options, packed, training, y_and_error_of, zero_weights};
-use rnn_gpu::rnn::persistent_kernel;
+use super::{open, options, packed, results_and_error_of, training, zero_weights};
+use rnn_gpu::rnn::persistent_kernels;
 use rnn_kernels::cell::{CellKind, CellSpec, Direction, StackSpec, Storage};
 use rnn_runtime::ops::rnn::{StackArgs, forward, pack};
 use rnn_runtime::{Algorithm, Array, Device, Fault, FaultEffect, GpuOptions, Recurrence};
@@ -40,13 +40,13 @@ impl Layer {
         Layer { spec: StackSpec { direction: Direction::Reverse, ..self.spec }, ..self }
     }
 
-    /// The bits of y after a training step, whose results are compared with the oracle.
+    /// The bits of all results of a training step, which are compared with the oracle.
     fn run(&self, device: &Device) -> Vec<u32> {
-        let (y, error) = y_and_error_of(device, self.spec, self.storage, self.shape);
+        let (results, error) = results_and_error_of(device, self.spec, self.storage, self.shape);
         // The bounds of the tests of other algorithms.
         let bound = if self.storage == Storage::F32 { 1e-4 } else { 4e-3 };
         assert!(error < bound, "{self:?}: {error}");
-        y.into_iter().map(f32::to_bits).collect()
+        results.into_iter().map(f32::to_bits).collect()
     }
 
     /// The bits of y in inference from zero states. The pass only enqueues its work.
@@ -71,13 +71,14 @@ impl Layer {
         device.stats().dispatches - before
     }
 
-    /// The planner's report on the forward pass.
-    fn plan(&self, device: &Device) -> Recurrence {
-        device.explain(&self.spec, self.shape.t, self.shape.b).unwrap().recurrences[0][0].clone()
+    /// The planner's report on the forward and the backward pass.
+    fn plans(&self, device: &Device) -> [Recurrence; 2] {
+        device.explain(&self.spec, self.shape.t, self.shape.b).unwrap().recurrences[0].clone()
     }
 
+    /// Whether both passes are persistent.
     fn is_persistent(&self, device: &Device) -> bool {
-        self.plan(device).algorithm == Algorithm::Persistent
+        self.plans(device).iter().all(|plan| plan.algorithm == Algorithm::Persistent)
     }
 
     /// Whether a software adapter has a thread for each of at least two workgroups to a direction. Only llvmpipe is known
@@ -135,49 +136,62 @@ pub(crate) fn workgroups_that_wait_for_each_other_compute_what_steps_compute(_: 
             }
             persistent = device(Algorithm::Persistent, None);
         };
-        let plan = layer.plan(&persistent);
-        println!("{:?} after {attempts} attempts: {plan}", layer.spec.cell.kind);
-        if plan.algorithm != Algorithm::Persistent {
-            assert!(!layer.has_threads(&persistent) || is_busy(), "{layer:?}: {plan}");
+        let [plan, back] = layer.plans(&persistent);
+        println!("{:?} after {attempts} attempts: {plan}\n  {back}", layer.spec.cell.kind);
+        if !layer.is_persistent(&persistent) {
+            assert!(!layer.has_threads(&persistent) || is_busy(), "{layer:?}: {plan}, {back}");
             continue;
         }
-        assert!(plan.workgroups > 1 && plan.reason.starts_with("asked for"), "{plan}");
+        for plan in [&plan, &back] {
+            assert!(plan.workgroups > 1 && plan.reason.starts_with("asked for"), "{plan}");
+            assert!(plan.dispatches < layer.shape.t, "{plan}");
+        }
         let of_steps = layer.dispatches(&steps);
-        // Besides the recurrence, its ring is filled, its outcome read, and the gates and the recurrence repeated by no
-        // workgroup.
-        assert_eq!(of_all - plan.dispatches - 4, of_steps - layer.shape.t, "{layer:?}: {of_all}, {of_steps}");
-        assert!(plan.dispatches < layer.shape.t, "{plan}");
+        // Besides the recurrence, its ring is filled, its outcome read, and the recurrence repeated by no workgroup. What it
+        // overwrites is restored by none: the gates; and in the backward pass the flow, and aux of some cells.
+        let restored = 3 + usize::from(layer.spec.cell.linear_before_reset());
+        let recurrences = plan.dispatches + back.dispatches + 2 * 3 + restored;
+        let of_both_steps = 2 * layer.shape.t + 1;
+        assert_eq!(of_all - recurrences, of_steps - of_both_steps, "{layer:?}: {of_all}, {of_steps}");
         let Device::Gpu(gpu) = &persistent else { unreachable!("the test opens a GPU") };
         let sizes = [layer.shape.t, layer.shape.b];
         let half = layer.storage == Storage::Half && gpu.has_half();
-        let planned = persistent_kernel(&adapter_of(gpu), &layer.spec, sizes, half).unwrap().unwrap();
-        assert!(kernels.iter().any(|event| event.contains(&line(&planned))), "{planned:?}: {kernels:#?}");
+        let planned = persistent_kernels(&adapter_of(gpu), &layer.spec, sizes, half).unwrap();
+        assert_eq!(planned.len(), 2);
+        for planned in planned {
+            assert!(kernels.iter().any(|event| event.contains(&line(&planned))), "{planned:?}: {kernels:#?}");
+        }
     }
 }
 
-/// Workgroups that wait for one that never runs, and a driver that writes a failure and nothing else. In
+/// Workgroups that wait for one that never runs, and a driver that writes a failure and nothing else, in either pass. In
 /// inference two passes are under way before the host knows of the first one's failure.
 pub(crate) fn a_recurrence_that_waited_in_vain_is_repeated(_: &Device) {
-    static FAULTS: [Fault; 3] = [Fault::none(), Fault::none(), Fault::none()];
-    let layer = Layer::new(CellSpec::lstm());
+    static FAULTS: [Fault; 6] = [const { Fault::none() }; 6];
+    let [lstm, gru] = [CellSpec::lstm(), CellSpec::gru()].map(Layer::new);
     let steps = device(Algorithm::Step, None);
     type Pass = fn(&Layer, &Device) -> Vec<u32>;
-    let cases: [(_, Pass); 3] = [
-        (FaultEffect::FirstWorkgroup, Layer::run),
-        (FaultEffect::FirstWorkgroup, Layer::infer),
-        (FaultEffect::Fills(1.0), Layer::run),
+    let (forward, backward) = ("forward_f32_f32_Persistent", "backward_f32_f32_Persistent");
+    let cases: [(Layer, Pass, _, _); 6] = [
+        (lstm, Layer::run, forward, FaultEffect::FirstWorkgroup),
+        (lstm, Layer::infer, forward, FaultEffect::FirstWorkgroup),
+        (lstm, Layer::run, forward, FaultEffect::Fills(1.0)),
+        (lstm, Layer::run, backward, FaultEffect::FirstWorkgroup),
+        (gru, Layer::run, backward, FaultEffect::FirstWorkgroup),
+        (gru, Layer::run, backward, FaultEffect::Fills(1.0)),
     ];
-    for (fault, (effect, run)) in FAULTS.iter().zip(cases) {
+    for (fault, (layer, run, kernels, effect)) in FAULTS.iter().zip(cases) {
         let want = run(&layer, &steps);
         let device = device(Algorithm::Persistent, Some(fault));
         assert!(run(&layer, &device) == want);
         let was_persistent = layer.is_persistent(&device);
-        fault.set("Persistent", effect);
-        let said = warnings(|| assert!(run(&layer, &device) == want));
+        fault.set(kernels, effect);
+        let said = warnings(|| assert!(run(&layer, &device) == want, "{kernels} {effect:?}"));
         assert_eq!(said.iter().filter(|text| text.contains("in vain")).count(), usize::from(was_persistent));
-        let plan = layer.plan(&device);
-        assert_eq!(plan.algorithm, Algorithm::Step);
-        assert!(!was_persistent || plan.reason.contains("in vain"), "{plan}");
+        for plan in layer.plans(&device) {
+            assert_eq!(plan.algorithm, Algorithm::Step);
+            assert!(!was_persistent || plan.reason.contains("in vain"), "{plan}");
+        }
         assert_eq!(warnings(|| assert!(run(&layer, &device) == want)), [""; 0]);
     }
 }
@@ -195,8 +209,9 @@ pub(crate) fn what_cannot_be_persistent_runs_step_by_step(_: &Device) {
     let said = warnings(|| assert!(!lstm.is_persistent(&device)));
     let failed = said.iter().filter(|text| text.contains("rnn/persistent")).count();
     assert!(failed == 1 || !lstm.has_threads(&device), "{said:?}");
-    let plan = lstm.plan(&device);
-    assert!(plan.reason.starts_with("persistent was asked for and is not possible"), "{plan}");
+    for plan in lstm.plans(&device) {
+        assert!(plan.reason.starts_with("persistent was asked for and is not possible"), "{plan}");
+    }
     lstm.run(&device);
 }
 

@@ -1,19 +1,21 @@
 //! The persistent recurrence: dispatches of many steps whose workgroups share the units and wait for each other's values
-//! (`lib/ring_persistent.wgsl`). Only forward. `run` enqueues it, with the dispatches that repeat it after a failure;
-//! `verdict` reports a failure to the host.
+//! (`lib/ring_persistent.wgsl`). `run` enqueues it, with the dispatches that repeat it after a failure; `pass` has what the
+//! forward and the backward pass differ in; `verdict` reports a failure to the host.
 
+mod pass;
 mod run;
 mod verdict;
 
 use super::algorithm::Algorithm;
 use super::plan::{Facts, Holds, Plan, Work};
-use super::recurrence::{ForwardArrays, forward_work, persistent_failure, plan_groups};
+use super::recurrence::plan_groups;
 use super::self_test;
 use super::tuning::{Case, PassKind};
 use crate::GpuDevice;
 use crate::adapter::DeviceKind;
 use crate::calibration::Speed;
 use crate::waiting::CAN_WAIT;
+pub(super) use pass::Pass;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::Result;
 use rnn_kernels::catalogue::rnn::{Fetch, RecurrenceFormats};
@@ -100,42 +102,53 @@ fn kept_plan(facts: &Facts, plan: &Plan, dims: LayerDims, work: Work, cores: usi
 }
 
 impl GpuDevice {
-    /// The persistent plan of a forward recurrence where it is possible, and asked for or estimated to be faster than the
-    /// usual plan.
+    /// The persistent plan of a recurrence where it is possible, and asked for or estimated to be faster than the usual plan.
     ///
     /// # Errors
     /// A lost device.
-    pub(super) fn persistent_plan(&self, dims: LayerDims, work: Work) -> Result<Option<Plan>> {
+    pub(super) fn persistent_plan(
+        &self,
+        pass: PassKind,
+        dims: LayerDims,
+        work: Work,
+    ) -> Result<Option<Plan>> {
         let forced = self.forced_algorithm();
         let may_be = match forced {
             Some(forced) => forced == Algorithm::Persistent,
             None => self.0.persistent && self.info().kind == DeviceKind::Discrete,
         };
-        // In a browser no adapter is measured, so an estimate says little.
-        if !may_be || !CAN_WAIT || self.has_given_up() {
+        // In a browser no adapter is measured, so an estimate says little. A single step is one dispatch anyway.
+        if !may_be || !CAN_WAIT || self.has_given_up() || dims.steps == 1 {
             return Ok(None);
         }
         let limit = self.max_groups() as usize;
         let fits = |plan: &Plan| plan_groups(plan, dims).into_iter().all(|groups| groups <= limit);
         let facts = self.facts(false)?;
-        let Some(plan) = persistent_plan(&facts, self.info().kind, dims, work).filter(fits) else {
+        let of_pass = pass.dims(dims);
+        let Some(plan) = persistent_plan(&facts, self.info().kind, of_pass, work).filter(fits) else {
             return Ok(None);
         };
         // Workgroups that read their weights in every step were slower than a dispatch per step on an NVIDIA H200.
         let is_faster = || -> Result<bool> {
-            let usual = self.usual_seconds(&facts, dims, work)?;
-            Ok(plan.fetch == Fetch::KeptWeights && facts.seconds(&plan, dims, work) < usual)
+            let usual = self.usual_seconds(&facts, pass, dims, work)?;
+            Ok(plan.fetch == Fetch::KeptWeights && facts.seconds(&plan, of_pass, work) < usual)
         };
         let wanted = forced.is_some() || is_faster()?;
         Ok((wanted && self.persistence_works()?).then_some(plan))
     }
 
-    /// The seconds of a forward recurrence that is not persistent: as measured, else as estimated.
-    pub(super) fn usual_seconds(&self, facts: &Facts, dims: LayerDims, work: Work) -> Result<f64> {
-        let plan = self.plan(PassKind::Forward, dims, work)?;
-        let tuned = self.0.tuning.get(&Case::new(PassKind::Forward, dims, work));
+    /// The seconds of a recurrence that is not persistent: as measured, else as estimated.
+    pub(super) fn usual_seconds(
+        &self,
+        facts: &Facts,
+        pass: PassKind,
+        dims: LayerDims,
+        work: Work,
+    ) -> Result<f64> {
+        let plan = self.plan(pass, dims, work)?;
+        let tuned = self.0.tuning.get(&Case::new(pass, dims, work));
         let measured = tuned.filter(|tuned| tuned.plan == plan).map(|tuned| tuned.seconds);
-        Ok(measured.unwrap_or_else(|| facts.seconds(&plan, dims, work)))
+        Ok(measured.unwrap_or_else(|| facts.seconds(&plan, pass.dims(dims), work)))
     }
 
     fn has_given_up(&self) -> bool {
@@ -164,28 +177,34 @@ impl GpuDevice {
         };
         // It passes over its units once.
         let kept = Plan { fetch: Fetch::KeptWeights, workgroup: 32, ..plan };
-        let trial = |plan| self_test::trial(self, plan, RecurrenceFormats::Single);
-        self.passes(PERSISTENT, || Ok(vec![trial(&plan)?, trial(&kept)?]))
+        // An invocation of the backward pass owns four units.
+        let of_quads = |plan: &Plan| Plan { workgroup: plan.workgroup / 4, ..*plan };
+        let forward = |plan: &Plan| self_test::trial(self, plan, RecurrenceFormats::Single);
+        let backward = |plan: &Plan| self_test::backward_trial(self, plan);
+        self.passes(PERSISTENT, || {
+            Ok(vec![
+                forward(&plan)?,
+                forward(&kept)?,
+                backward(&of_quads(&plan))?,
+                backward(&of_quads(&kept))?,
+            ])
+        })
     }
 
-    /// Enqueues the forward recurrence by a persistent plan, where there is one; returns whether there is.
+    /// Enqueues the recurrence by a persistent plan, where there is one; returns whether there is.
     ///
     /// # Errors
     /// No memory, or a lost device.
-    pub(super) fn run_persistent(&self, args: &ForwardArrays<'_>) -> Result<bool> {
-        let dims = args.dims;
-        if args.setup.constants.ragged || args.ticks.is_some() || !self.has_room(dims) {
+    pub(super) fn run_persistent(&self, pass: &Pass<'_>) -> Result<bool> {
+        // The ring must fit in an array.
+        if !pass.is_whole() || 4 * (pass.failure() as u64 + 1) > self.max_array_bytes() {
             return Ok(false);
         }
-        let work = forward_work(dims.hidden, args.spec.gates(), args.setup.holds);
-        let Some(plan) = self.persistent_plan(dims, work)? else { return Ok(false) };
-        let Some(repeat) = repeat_plan(&self.facts(false)?, &plan, dims, work) else { return Ok(false) };
-        run::run(self, args, &plan, &repeat)?;
+        let (dims, work) = (pass.dims(), pass.work());
+        let Some(plan) = self.persistent_plan(pass.kind(), dims, work)? else { return Ok(false) };
+        let repeat = repeat_plan(&self.facts(false)?, &plan, pass.kind().dims(dims), work);
+        let Some(repeat) = repeat else { return Ok(false) };
+        run::run(self, pass, &plan, &repeat)?;
         Ok(true)
-    }
-
-    /// Whether the ring fits in an array.
-    fn has_room(&self, dims: LayerDims) -> bool {
-        4 * (persistent_failure(dims) as u64 + 1) <= self.max_array_bytes()
     }
 }

@@ -1,6 +1,7 @@
 //! Plans on adapters that exist only here.
 
 use super::super::persistent::{MOST_REPEAT_SECONDS, cores, persistent_plan, repeat_plan};
+use super::super::tuning::PassKind;
 use super::*;
 use crate::adapter::DeviceKind;
 
@@ -247,10 +248,12 @@ fn every_workgroup_of_a_persistent_plan_has_a_core() {
             [(16, 1, 1), (128, 8, 2), (132, 3, 1), (256, 32, 1), (512, 1, 2), (512, 200, 1), (2048, 4, 1)]
         {
             let dims = LayerDims { directions, ..dims(50, batch, hidden) };
-            for work in works(hidden).into_iter().filter(|work| work.lanes == hidden) {
+            for work in works(hidden) {
                 let plan = persistent_plan(&facts, DeviceKind::Discrete, dims, work);
-                let middle =
-                    (128..=512).contains(&hidden) && batch * directions <= 32 && work.holds != Holds::Nothing;
+                let middle = work.lanes == hidden
+                    && (128..=512).contains(&hidden)
+                    && batch * directions <= 32
+                    && work.holds != Holds::Nothing;
                 assert!(plan.is_some() || !middle, "{facts:?} {dims:?} {work:?}");
                 let Some(plan) = plan else { continue };
                 let groups = plan.across * batch.div_ceil(plan.rows) * directions;
@@ -317,23 +320,29 @@ fn estimates_for_an_h200_choose_what_is_fastest_on_it() {
     }
 }
 
-/// Measured in whole forward passes: half of the time of other plans for the first four, more than it for the others.
+/// Forward as measured in whole passes: half of the time of other plans for the first four, more than it for the others. The
+/// backward passes have not been measured; those of the others do not have all their weights in registers.
 #[test]
 fn estimates_for_an_h200_make_the_right_passes_persistent() {
-    for (sizes, is_faster) in [
-        ([100, 32, 256, 4], true),
-        ([1000, 16, 128, 4], true),
-        ([100, 32, 256, 1], true),
-        ([100, 1, 512, 4], true),
-        ([50, 32, 64, 4], false),
-        ([128, 64, 512, 4], false),
+    for (sizes, are_faster) in [
+        ([100, 32, 256, 4], [true, false]),
+        ([1000, 16, 128, 4], [true, true]),
+        ([100, 32, 256, 1], [true, true]),
+        ([100, 1, 512, 4], [true, false]),
+        ([50, 32, 64, 4], [false, false]),
+        ([128, 64, 512, 4], [false, false]),
     ] {
-        let (dims, [work, _]) = layer(sizes);
-        let usual = h200().seconds(&h200().plan(dims, work, None), dims, work);
-        let plan = persistent_plan(&h200(), DeviceKind::Discrete, dims, work);
-        let kept = plan.filter(|plan| plan.fetch == Fetch::KeptWeights);
-        let seconds = kept.map(|plan| h200().seconds(&plan, dims, work));
-        let faster = seconds.is_some_and(|seconds| seconds < usual);
-        assert_eq!(faster, is_faster, "{sizes:?}: {seconds:?} {usual} {plan:?}");
+        let (dims, [forward, backward]) = layer(sizes);
+        let shares = [kept_share(dims, forward), kept_share(PassKind::Backward.dims(dims), backward)];
+        assert_eq!(shares.map(|share| share.is_some()), are_faster, "{sizes:?}: {shares:?}");
     }
+}
+
+/// The share of the usual plan's time that a persistent one with its weights in registers takes, where it is less.
+fn kept_share(dims: LayerDims, work: Work) -> Option<f64> {
+    let facts = h200();
+    let usual = facts.seconds(&facts.plan(dims, work, None), dims, work);
+    let plan = persistent_plan(&facts, DeviceKind::Discrete, dims, work)?;
+    let share = facts.seconds(&plan, dims, work) / usual;
+    (plan.fetch == Fetch::KeptWeights && share < 1.0).then_some(share)
 }

@@ -73,7 +73,8 @@ const FORWARD_VARIANTS: [&[Constants]; 5] = [
     variants!(3, &[training(true), held_rows(256), held_weights(320)]),
     variants!(2, &[training(true), held_rows(256)]),
 ];
-const PERSISTENT_VARIANTS: &[Constants] = variants!(3, &[training(true), polls(65536), staged(512)]);
+const FORWARD_PERSISTENT: &[Constants] = variants!(3, &[training(true), polls(65536), staged(512)]);
+const BACKWARD_PERSISTENT: &[Constants] = variants!(2, &[polls(65536), staged(512)]);
 /// By [`Fetch`].
 const BACKWARD_VARIANTS: [&[Constants]; 5] = [
     variants!(1, &[staged(512)]),
@@ -113,23 +114,25 @@ macro_rules! recurrence {
             bindings: $bindings,
             params: <$params>::LAYOUT,
             step: StepSource::$step,
-            variants: recurrence!(@variants $rows, $variants),
+            variants: recurrence!(@variants $direction, $rows, $variants),
             subgroups: recurrence!(@subgroups $rows),
             half: recurrence!(@half $store),
             matrix_units: false,
             trusted: true,
         }
     };
-    (@variants Persistent, $variants:expr) => { PERSISTENT_VARIANTS };
-    (@variants PersistentKept, $variants:expr) => { PERSISTENT_VARIANTS };
-    (@variants $rows:ident, $variants:expr) => { $variants[Fetch::$rows as usize] };
+    (@variants "forward", Persistent, $variants:expr) => { FORWARD_PERSISTENT };
+    (@variants "forward", PersistentKept, $variants:expr) => { FORWARD_PERSISTENT };
+    (@variants "backward", Persistent, $variants:expr) => { BACKWARD_PERSISTENT };
+    (@variants "backward", PersistentKept, $variants:expr) => { BACKWARD_PERSISTENT };
+    (@variants $direction:tt, $rows:ident, $variants:expr) => { $variants[Fetch::$rows as usize] };
     (@subgroups Subgroup) => { true };
     (@subgroups $other:ident) => { false };
     (@memory "forward", $gates:tt) => { part!("lib/units_" $gates ".wgsl") };
     (@memory "backward", $gates:tt) => { part!("lib/quads_" $gates ".wgsl") };
     (@elements "forward", Subgroup) => { part!("lib/ring_quads.wgsl") };
-    (@elements "forward", Persistent) => { part!("lib/ring_atomics.wgsl") };
-    (@elements "forward", PersistentKept) => { part!("lib/ring_atomics.wgsl") };
+    (@elements $direction:tt, Persistent) => { part!("lib/ring_atomics.wgsl") };
+    (@elements $direction:tt, PersistentKept) => { part!("lib/ring_atomics.wgsl") };
     (@elements "forward", $other:ident) => { part!("lib/ring_scalars.wgsl") };
     (@elements "backward", $rows:ident) => { part!("lib/ring_quads.wgsl") };
     (@stores "forward", Subgroup) => { part!("lib/stores_lanes.wgsl") };
@@ -181,6 +184,14 @@ macro_rules! cell {
                 cell!(@forward $cell, "f32", "f32", PersistentKept, Uniform),
                 cell!(@forward $cell, "f16", "f32", PersistentKept, Uniform),
                 cell!(@forward $cell, "f16", "f16", PersistentKept, Uniform),
+            ],
+            persistent_backward: [
+                cell!(@backward $cell, "f32", "f32", Persistent, Uniform),
+                cell!(@backward $cell, "f16", "f16", Persistent, Uniform),
+            ],
+            persistent_backward_kept: [
+                cell!(@backward $cell, "f32", "f32", PersistentKept, Uniform),
+                cell!(@backward $cell, "f16", "f16", PersistentKept, Uniform),
             ],
         };
     };
@@ -243,6 +254,10 @@ pub struct CellKernels {
     persistent: [Kernel; 3],
     /// [`Self::persistent`] with weights in registers.
     persistent_kept: [Kernel; 3],
+    /// As [`Self::backward`].
+    persistent_backward: [Kernel; 2],
+    /// [`Self::persistent_backward`] with weights in registers.
+    persistent_backward_kept: [Kernel; 2],
 }
 
 // The cell; its name, number of gates in memory, and parts in `shaders/cells/`.
@@ -299,6 +314,13 @@ pub fn persistent(spec: &CellSpec, formats: RecurrenceFormats, kept: bool) -> &'
     let cell = CellKernels::of(spec);
     let kernels = if kept { &cell.persistent_kept } else { &cell.persistent };
     &kernels[formats as usize]
+}
+
+/// The backward recurrence whose workgroups wait for each other's values; see [`persistent`].
+pub fn persistent_backward(spec: &CellSpec, half: bool, kept: bool) -> &'static Kernel {
+    let cell = CellKernels::of(spec);
+    let kernels = if kept { &cell.persistent_backward_kept } else { &cell.persistent_backward };
+    &kernels[usize::from(half)]
 }
 
 /// The backward recurrence of a cell, with weights, gates and y in f16 or all in f32.
@@ -448,7 +470,7 @@ pub static PERSISTENT_RESTORE: Kernel = Kernel {
     label: "persistent_restore",
     parts: &[part!("lib/index.wgsl"), part!("rnn/persistent_restore.wgsl")],
     entry: "persistent_restore",
-    bindings: &[Read, ReadWrite], // saved, gates
+    bindings: &[Read, ReadWrite], // saved, restored
     params: PersistentRestoreParams::LAYOUT,
     ..Kernel::PLAIN
 };
@@ -456,7 +478,8 @@ pub static PERSISTENT_RESTORE: Kernel = Kernel {
 /// Every kernel of the family.
 pub fn all() -> Vec<&'static Kernel> {
     let recurrences = CELLS.iter().flat_map(|cell| {
-        let waiting = cell.persistent.iter().chain(&cell.persistent_kept);
+        let back = cell.persistent_backward.iter().chain(&cell.persistent_backward_kept);
+        let waiting = cell.persistent.iter().chain(&cell.persistent_kept).chain(back);
         cell.forward.iter().chain(&cell.backward).flatten().chain(waiting)
     });
     let others = [
