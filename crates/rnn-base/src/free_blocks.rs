@@ -1,7 +1,8 @@
 //! [`FreeBlocks`]: memory that a device keeps for its next arrays.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
+use std::marker::PhantomData;
 
 /// Bytes that may be kept besides twice the most that was in use.
 const SPARE: u64 = 256 << 20;
@@ -12,8 +13,8 @@ const SPARE: u64 = 256 << 20;
 /// many sizes, so what is kept has a bound. All blocks of a device, in use or free, take at most twice the bytes that were
 /// ever in use at the same time, and 256 MiB more. Above that, blocks that have been free for the longest time go first.
 #[derive(Debug)]
-pub struct FreeBlocks<K, B> {
-    lists: HashMap<K, Vec<Free<B>>>,
+pub struct FreeBlocks<K, B, L = Stack<B>> {
+    lists: HashMap<K, L>,
     spare: u64,
     /// Bytes of the lists.
     free: u64,
@@ -22,43 +23,118 @@ pub struct FreeBlocks<K, B> {
     most_used: u64,
     /// Blocks freed so far.
     clock: u64,
+    blocks: PhantomData<B>,
 }
 
+/// A block that is not in use.
 #[derive(Debug)]
-struct Free<B> {
+pub struct Free<B> {
     block: B,
     bytes: u64,
     /// The clock when it was freed.
     since: u64,
 }
 
-impl<K, B> Default for FreeBlocks<K, B> {
+/// The free blocks of one kind. Lists differ in which block they give first.
+pub trait List<B>: Default {
+    /// Adds a block.
+    fn put(&mut self, free: Free<B>);
+    /// Takes the next block.
+    fn take(&mut self) -> Option<Free<B>>;
+    /// The clock when the block was freed that has been free for the longest time.
+    fn oldest(&self) -> Option<u64>;
+    /// Takes that block.
+    fn take_oldest(&mut self) -> Option<Free<B>>;
+}
+
+/// Gives the block first that was freed last, which a cache most likely holds.
+#[derive(Debug)]
+pub struct Stack<B>(Vec<Free<B>>);
+
+/// Gives the block with the lowest number first. Which one that is depends only on the blocks that are free, not on the order in
+/// which they were freed: steps that start with the same free blocks get the same ones.
+#[derive(Debug)]
+pub struct ByNumber<B>(BTreeMap<u64, Free<B>>);
+
+/// A block with a number that no other one has.
+pub trait Numbered {
+    /// The number.
+    fn number(&self) -> u64;
+}
+
+impl<B> Default for Stack<B> {
     fn default() -> Self {
-        FreeBlocks { lists: HashMap::new(), spare: SPARE, free: 0, held: 0, most_used: 0, clock: 0 }
+        Stack(Vec::new())
     }
 }
 
-impl<K: Copy + Eq + Hash, B> FreeBlocks<K, B> {
-    /// A block of this kind that is free, the last one freed.
+impl<B> List<B> for Stack<B> {
+    #[inline]
+    fn put(&mut self, free: Free<B>) {
+        self.0.push(free);
+    }
+
+    #[inline]
+    fn take(&mut self) -> Option<Free<B>> {
+        self.0.pop()
+    }
+
+    fn oldest(&self) -> Option<u64> {
+        self.0.first().map(|free| free.since)
+    }
+
+    fn take_oldest(&mut self) -> Option<Free<B>> {
+        (!self.0.is_empty()).then(|| self.0.remove(0))
+    }
+}
+
+impl<B> Default for ByNumber<B> {
+    fn default() -> Self {
+        ByNumber(BTreeMap::new())
+    }
+}
+
+impl<B: Numbered> List<B> for ByNumber<B> {
+    fn put(&mut self, free: Free<B>) {
+        self.0.insert(free.block.number(), free);
+    }
+
+    fn take(&mut self) -> Option<Free<B>> {
+        self.0.pop_first().map(|(_, free)| free)
+    }
+
+    fn oldest(&self) -> Option<u64> {
+        self.0.values().map(|free| free.since).min()
+    }
+
+    fn take_oldest(&mut self) -> Option<Free<B>> {
+        let (&number, _) = self.0.iter().min_by_key(|(_, free)| free.since)?;
+        self.0.remove(&number)
+    }
+}
+
+impl<K, B, L> Default for FreeBlocks<K, B, L> {
+    fn default() -> Self {
+        FreeBlocks {
+            lists: HashMap::new(),
+            spare: SPARE,
+            free: 0,
+            held: 0,
+            most_used: 0,
+            clock: 0,
+            blocks: PhantomData,
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash, B, L: List<B>> FreeBlocks<K, B, L> {
+    /// A block of this kind that is free.
     #[inline]
     pub fn take(&mut self, kind: K) -> Option<B> {
-        let free = self.lists.get_mut(&kind)?.pop()?;
-        Some(self.taken(free))
-    }
-
-    /// The free block of this kind with the lowest number. Which one that is depends only on the blocks that are free, not
-    /// on the order in which they were freed: steps that start with the same free blocks get the same ones.
-    pub fn take_lowest(&mut self, kind: K, number: impl Fn(&B) -> u64) -> Option<B> {
-        let list = self.lists.get_mut(&kind)?;
-        let (at, _) = list.iter().enumerate().min_by_key(|(_, free)| number(&free.block))?;
-        let free = list.remove(at);
-        Some(self.taken(free))
-    }
-
-    fn taken(&mut self, Free { block, bytes, .. }: Free<B>) -> B {
+        let Free { block, bytes, .. } = self.lists.get_mut(&kind)?.take()?;
         self.free -= bytes;
         self.most_used = self.most_used.max(self.held - self.free);
-        block
+        Some(block)
     }
 
     /// Counts a new block. Returns blocks to be given back to the system, so that the bound holds.
@@ -68,7 +144,7 @@ impl<K: Copy + Eq + Hash, B> FreeBlocks<K, B> {
         self.most_used = self.most_used.max(self.held - self.free);
         let mut too_many = Vec::new();
         while self.held > 2 * self.most_used + self.spare {
-            let Some(oldest) = self.oldest() else { break };
+            let Some(oldest) = self.take_oldest() else { break };
             self.free -= oldest.bytes;
             self.held -= oldest.bytes;
             too_many.push(oldest.block);
@@ -81,7 +157,7 @@ impl<K: Copy + Eq + Hash, B> FreeBlocks<K, B> {
     pub fn put(&mut self, kind: K, bytes: u64, block: B) {
         self.clock += 1;
         self.free += bytes;
-        self.lists.entry(kind).or_default().push(Free { block, bytes, since: self.clock });
+        self.lists.entry(kind).or_default().put(Free { block, bytes, since: self.clock });
     }
 
     /// Takes out all free blocks, to be given back to a system that has no memory left.
@@ -89,7 +165,8 @@ impl<K: Copy + Eq + Hash, B> FreeBlocks<K, B> {
     pub fn take_all(&mut self) -> Vec<B> {
         self.held -= self.free;
         self.free = 0;
-        self.lists.drain().flat_map(|(_, list)| list).map(|free| free.block).collect()
+        let lists = self.lists.drain().map(|(_, list)| list);
+        lists.flat_map(|mut list| std::iter::from_fn(move || list.take())).map(|free| free.block).collect()
     }
 
     /// Counts a block in use that has gone without coming back.
@@ -103,17 +180,21 @@ impl<K: Copy + Eq + Hash, B> FreeBlocks<K, B> {
     }
 
     /// Takes out the block that has been free for the longest time.
-    fn oldest(&mut self) -> Option<Free<B>> {
-        let first = |list: &Vec<Free<B>>| list.first().map(|free| free.since);
-        let (_, list) =
-            self.lists.iter_mut().filter(|(_, list)| !list.is_empty()).min_by_key(|(_, list)| first(list))?;
-        Some(list.remove(0))
+    fn take_oldest(&mut self) -> Option<Free<B>> {
+        let lists = self.lists.values_mut().filter_map(|list| list.oldest().map(|since| (since, list)));
+        lists.min_by_key(|&(since, _)| since)?.1.take_oldest()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Numbered for u64 {
+        fn number(&self) -> u64 {
+            *self
+        }
+    }
 
     fn with_spare(spare: u64) -> FreeBlocks<u64, u64> {
         FreeBlocks { spare, ..FreeBlocks::default() }
@@ -147,14 +228,21 @@ mod tests {
     #[test]
     fn the_lowest_number_does_not_depend_on_the_order_of_freeing() {
         for freed in [[1, 2, 3], [3, 1, 2], [2, 3, 1]] {
-            let mut blocks: FreeBlocks<u64, u64> = with_spare(100);
+            let mut blocks: FreeBlocks<u64, u64, ByNumber<u64>> =
+                FreeBlocks { spare: 10, ..FreeBlocks::default() };
             for number in freed {
                 assert!(blocks.add(8).is_empty());
                 blocks.put(8, 8, number);
             }
-            let mut lowest = || blocks.take_lowest(8, |&number| number);
-            assert_eq!([lowest(), lowest(), lowest(), lowest()], [Some(1), Some(2), Some(3), None]);
-            assert_eq!((blocks.held(), blocks.take_all().len()), (24, 0));
+            // What has been free for the longest time goes first, whatever its number.
+            assert_eq!(blocks.add(8), [freed[0]]);
+            let mut left = [freed[1], freed[2]];
+            left.sort_unstable();
+            assert_eq!(
+                [blocks.take(8), blocks.take(8), blocks.take(8)],
+                [Some(left[0]), Some(left[1]), None]
+            );
+            assert_eq!((blocks.held(), blocks.take_all()), (24, vec![]));
         }
     }
 

@@ -10,7 +10,7 @@ use super::failure::{OUT_OF_MEMORY, attempt_to_allocate};
 use super::waiting::expect_blocking;
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use rnn_base::error::{Error, Result};
-use rnn_base::free_blocks::FreeBlocks;
+use rnn_base::free_blocks::{self, ByNumber, FreeBlocks};
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU64;
@@ -32,12 +32,18 @@ pub(super) struct Pool {
     last: AtomicU64,
 }
 
-type FreeBuffers = FreeBlocks<(wgpu::BufferUsages, u64), FreeBuffer>;
+type FreeBuffers = FreeBlocks<(wgpu::BufferUsages, u64), FreeBuffer, ByNumber<FreeBuffer>>;
 
 struct FreeBuffer {
     raw: wgpu::Buffer,
     number: NonZeroU64,
     last_use: u64,
+}
+
+impl free_blocks::Numbered for FreeBuffer {
+    fn number(&self) -> u64 {
+        self.number.get()
+    }
 }
 
 impl Pool {
@@ -79,7 +85,7 @@ impl Inner {
             });
         }
         // The lock ends with the statement.
-        let free = self.pool.lock().take_lowest((usage, class), |free| free.number.get());
+        let free = self.pool.lock().take((usage, class));
         let free = match free {
             Some(free) => free,
             None => {

@@ -46,6 +46,7 @@ fn main() {
         device_test!(matrix_units::matrix_units_are_used_or_reported),
         device_test!(persistent::workgroups_that_wait_for_each_other_compute_what_steps_compute),
         device_test!(persistent::a_recurrence_that_waited_in_vain_is_repeated),
+        device_test!(persistent::without_memory_for_its_values_a_recurrence_runs_step_by_step),
         device_test!(persistent::a_nan_of_all_ones_is_a_value),
         device_test!(persistent::what_cannot_be_persistent_runs_step_by_step),
     ];

@@ -5,7 +5,7 @@ use super::{open, options, packed, results_and_error_of, training, zero_weights}
 use rnn_gpu::rnn::persistent_kernels;
 use rnn_kernels::cell::{CellKind, CellSpec, Direction, StackSpec, Storage};
 use rnn_runtime::ops::rnn::{StackArgs, forward, pack};
-use rnn_runtime::{Algorithm, Array, Device, Fault, FaultEffect, GpuOptions, Recurrence};
+use rnn_runtime::{Algorithm, Array, Device, Error, Fault, FaultEffect, GpuOptions, Recurrence};
 use rnn_testing::data::to_f32;
 use rnn_testing::oracle::{StackCase, stack_spec};
 use rnn_testing::shapes::RnnShape;
@@ -194,6 +194,41 @@ pub(crate) fn a_recurrence_that_waited_in_vain_is_repeated(_: &Device) {
         }
         assert_eq!(warnings(|| assert!(run(&layer, &device) == want)), [""; 0]);
     }
+}
+
+/// Values of all steps, and copies of what a pass overwrites, take memory that one dispatch per step does not need.
+pub(crate) fn without_memory_for_its_values_a_recurrence_runs_step_by_step(_: &Device) {
+    static FAULT: Fault = Fault::none();
+    let shape = RnnShape { t: 40, b: 3, i: 5, h: 133 };
+    let layer = Layer::with(CellSpec::lstm(), shape, false);
+    let device = device(Algorithm::Persistent, Some(&FAULT));
+    let case = StackCase::random(layer.spec, shape, false, 5);
+    let packed = packed(&device, &case);
+    let x = Array::from_f32(&device, &to_f32(&case.input.x), &[shape.t, shape.b, shape.i]).unwrap();
+    let args = StackArgs { training: false, ..training(&layer.spec, &packed, &x) };
+    let pass = || {
+        let before = device.stats().dispatches;
+        let y = forward(&args)?.y.to_vec()?;
+        Ok::<_, Error>((y, device.stats().dispatches - before))
+    };
+    let held = device.stats().bytes_held as u64;
+    let mut seen = Vec::new();
+    for more in (0..1 << 20).step_by(4096) {
+        if !layer.is_persistent(&device) {
+            return println!("the adapter does not run two workgroups side by side, or not now");
+        }
+        FAULT.set_memory(held + more);
+        match pass() {
+            Ok((y, dispatches)) => seen.push((y, dispatches)),
+            Err(error) => assert!(error.to_string().contains("out of memory"), "{error}"),
+        }
+        if seen.last().is_some_and(|&(_, dispatches)| dispatches < shape.t) {
+            break;
+        }
+    }
+    let (first, last) = (&seen[0], &seen[seen.len() - 1]);
+    assert!(first.1 > shape.t && last.1 < shape.t, "{} and {} dispatches", first.1, last.1);
+    assert!(seen.iter().all(|(y, _)| *y == first.0));
 }
 
 /// A driver that never runs the second workgroup fails the self-test; a GRU that resets before the product has two phases,

@@ -204,7 +204,6 @@ impl GpuDevice {
         let Some(plan) = self.persistent_plan(pass.kind(), dims, work)? else { return Ok(false) };
         let repeat = repeat_plan(&self.facts(false)?, &plan, pass.kind().dims(dims), work);
         let Some(repeat) = repeat else { return Ok(false) };
-        run::run(self, pass, &plan, &repeat)?;
-        Ok(true)
+        run::run(self, pass, &plan, &repeat)
     }
 }

@@ -5,6 +5,7 @@ use super::super::plan::Plan;
 use super::super::recurrence::plan_groups;
 use super::pass::Pass;
 use crate::encoder::{Sizes, StepLaunch};
+use crate::failure::OUT_OF_MEMORY;
 use crate::{GpuBuffer, GpuDevice, Launch};
 use rnn_base::error::{Error, Result};
 use rnn_kernels::catalogue::rnn::{PERSISTENT_RESTORE, PERSISTENT_SETTLE, PERSISTENT_START};
@@ -15,15 +16,32 @@ use rnn_kernels::params::rnn::{PersistentRestoreParams, PersistentSettleParams, 
 const RESTORE: usize = 0;
 const REPEAT: usize = 1;
 
-/// Runs the recurrence by a persistent plan, and enqueues its repetition by another one.
+/// What a persistent recurrence takes besides the arrays of other plans.
+struct Memory<'a> {
+    ring: GpuBuffer,
+    sizes: GpuBuffer,
+    saved: Vec<Saved<'a>>,
+}
+
+impl<'a> Memory<'a> {
+    fn new(gpu: &GpuDevice, pass: &Pass<'a>) -> Result<Self> {
+        let ring = gpu.alloc(pass.failure() + 1)?;
+        let sizes = gpu.alloc_sizes(2)?;
+        let saved = pass.overwritten().into_iter().map(|array| Saved::new(gpu, array));
+        Ok(Memory { ring, sizes, saved: saved.collect::<Result<_>>()? })
+    }
+}
+
+/// Runs the recurrence by a persistent plan, and enqueues its repetition by another one. Returns whether there was memory
+/// for it.
 ///
 /// # Errors
-/// No memory, or a lost device.
-pub(super) fn run(gpu: &GpuDevice, pass: &Pass<'_>, plan: &Plan, repeat: &Plan) -> Result<()> {
-    let ring = gpu.alloc(pass.failure() + 1)?;
-    let sizes = gpu.alloc_sizes(2)?;
-    let saved = pass.overwritten().into_iter().map(|array| Saved::new(gpu, array));
-    let saved = saved.collect::<Result<Vec<_>>>()?;
+/// No memory for the kernels' small arrays, or a lost device.
+pub(super) fn run(gpu: &GpuDevice, pass: &Pass<'_>, plan: &Plan, repeat: &Plan) -> Result<bool> {
+    let Memory { ring, sizes, saved } = match Memory::new(gpu, pass) {
+        Err(Error::Gpu { kind: OUT_OF_MEMORY, .. }) => return Ok(false),
+        other => other?,
+    };
     let persistence = &gpu.0.persistence;
     let (gave_up, _recording) = persistence.begin(&gpu.0.device, &gpu.0.counters);
     let gave_up = gpu.lend(gave_up);
@@ -37,7 +55,8 @@ pub(super) fn run(gpu: &GpuDevice, pass: &Pass<'_>, plan: &Plan, repeat: &Plan) 
     for saved in saved {
         saved.restore(gpu, Sizes { buffer: &sizes, index: RESTORE })?;
     }
-    pass.run(gpu, repeat, &ring, Some(Sizes { buffer: &sizes, index: REPEAT }))
+    pass.run(gpu, repeat, &ring, Some(Sizes { buffer: &sizes, index: REPEAT }))?;
+    Ok(true)
 }
 
 /// Fills the ring; see `rnn/persistent_start.wgsl`.
