@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Most bind groups that are kept. When there are more, all are dropped: passes of ever new sizes have no use for them.
 const MOST: usize = 1024;
 
-/// Most storage buffers of a kernel, by WebGPU's default limits.
+/// Most storage buffers of a kernel: WebGPU's default limit, which a test of the catalogue checks.
 const MOST_BUFFERS: usize = 8;
 
-/// A buffer with the number by which the buffers of a device differ; without one its bind groups are not kept.
-#[derive(Clone, Copy)]
-pub(super) struct Numbered<'a> {
-    pub(super) raw: &'a wgpu::Buffer,
-    pub(super) number: Option<NonZeroU64>,
+/// A buffer with the number by which the buffers of a device differ.
+#[derive(Clone)]
+pub(super) struct Numbered {
+    pub(super) raw: wgpu::Buffer,
+    pub(super) number: NonZeroU64,
 }
 
 /// The address of a layout, which lives as long as the device, and the numbers of the buffers, then zeros.
@@ -38,11 +38,15 @@ impl BindGroups {
         &self,
         (device, counters): (&wgpu::Device, &Counters),
         layout: &Arc<wgpu::BindGroupLayout>,
-        buffers: impl Iterator<Item = Numbered<'a>> + Clone,
+        buffers: impl Iterator<Item = &'a Numbered> + Clone,
     ) -> wgpu::BindGroup {
-        let key = key(layout, buffers.clone());
-        if let Some(group) = key.and_then(|key| self.lock().get(&key).cloned()) {
-            return group;
+        let mut numbers = [0; MOST_BUFFERS];
+        for (number, buffer) in numbers.iter_mut().zip(buffers.clone()) {
+            *number = buffer.number.get();
+        }
+        let key = (Arc::as_ptr(layout) as usize, numbers);
+        if let Some(group) = self.lock().get(&key) {
+            return group.clone();
         }
         let entries: Vec<wgpu::BindGroupEntry<'_>> = (0..)
             .zip(buffers)
@@ -57,13 +61,11 @@ impl BindGroups {
             entries: &entries,
         });
         Counters::count(&counters.bind_groups);
-        if let Some(key) = key {
-            let mut groups = self.lock();
-            if groups.len() == MOST {
-                groups.clear();
-            }
-            groups.insert(key, group.clone());
+        let mut groups = self.lock();
+        if groups.len() == MOST {
+            groups.clear();
         }
+        groups.insert(key, group.clone());
         group
     }
 
@@ -71,13 +73,4 @@ impl BindGroups {
     pub(super) fn clear(&self) {
         self.lock().clear();
     }
-}
-
-/// `None` if a buffer has no number, or if there are too many.
-fn key<'a>(layout: &Arc<wgpu::BindGroupLayout>, buffers: impl Iterator<Item = Numbered<'a>>) -> Option<Key> {
-    let mut numbers = [0; MOST_BUFFERS];
-    for (at, buffer) in buffers.enumerate() {
-        *numbers.get_mut(at)? = buffer.number?.get();
-    }
-    Some((Arc::as_ptr(layout) as usize, numbers))
 }

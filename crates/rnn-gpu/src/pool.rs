@@ -35,14 +35,13 @@ pub(super) struct Pool {
 type FreeBuffers = FreeBlocks<(wgpu::BufferUsages, u64), FreeBuffer, ByNumber<FreeBuffer>>;
 
 struct FreeBuffer {
-    raw: wgpu::Buffer,
-    number: NonZeroU64,
+    memory: Numbered,
     last_use: u64,
 }
 
 impl free_blocks::Numbered for FreeBuffer {
     fn number(&self) -> u64 {
-        self.number.get()
+        self.memory.number.get()
     }
 }
 
@@ -52,9 +51,10 @@ impl Pool {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A number that no other buffer of the device has.
-    fn next_number(&self) -> NonZeroU64 {
-        NonZeroU64::MIN.saturating_add(self.last.fetch_add(1, Ordering::Relaxed))
+    /// A buffer with a number that no other one of the device has.
+    pub(super) fn number(&self, raw: wgpu::Buffer) -> Numbered {
+        let number = NonZeroU64::MIN.saturating_add(self.last.fetch_add(1, Ordering::Relaxed));
+        Numbered { raw, number }
     }
 
     /// Bytes of all buffers, in use or free.
@@ -88,10 +88,7 @@ impl Inner {
         let free = self.pool.lock().take((usage, class));
         let free = match free {
             Some(free) => free,
-            None => {
-                let raw = self.create(usage, class)?;
-                FreeBuffer { raw, number: self.pool.next_number(), last_use: 0 }
-            }
+            None => FreeBuffer { memory: self.pool.number(self.create(usage, class)?), last_use: 0 },
         };
         Ok((free, class))
     }
@@ -166,26 +163,20 @@ impl Inner {
 pub struct GpuBuffer(Arc<Block>);
 
 struct Block {
-    raw: wgpu::Buffer,
+    memory: Numbered,
     class: u64,
     /// `None` for memory that is not the pool's.
-    of_pool: Option<OfPool>,
+    usage: Option<wgpu::BufferUsages>,
     /// Number of the submit that last used the buffer; see [`super::encoder::Recorder`].
     last_use: AtomicU64,
     device: GpuDevice,
 }
 
-/// What the pool knows of a buffer in use.
-struct OfPool {
-    usage: wgpu::BufferUsages,
-    number: NonZeroU64,
-}
-
 impl Drop for Block {
     fn drop(&mut self) {
-        let Some(OfPool { usage, number }) = self.of_pool else { return };
+        let Some(usage) = self.usage else { return };
         let last_use = self.last_use.load(Ordering::Relaxed);
-        let free = FreeBuffer { raw: self.raw.clone(), number, last_use };
+        let free = FreeBuffer { memory: self.memory.clone(), last_use };
         self.device.0.put(usage, self.class, free);
     }
 }
@@ -205,18 +196,18 @@ impl GpuDevice {
         let (free, class) = self.0.take(usage, 4 * len as u64)?;
         let last_use = AtomicU64::new(free.last_use);
         Ok(GpuBuffer(Arc::new(Block {
-            raw: free.raw,
+            memory: free.memory,
             class,
-            of_pool: Some(OfPool { usage, number: free.number }),
+            usage: Some(usage),
             last_use,
             device: self.clone(),
         })))
     }
 
     /// A handle to memory that stays its owner's. Nothing may be uploaded to it, because its last use is not known.
-    pub(crate) fn lend(&self, raw: &wgpu::Buffer) -> GpuBuffer {
-        let (raw, class, last_use) = (raw.clone(), raw.size(), AtomicU64::new(0));
-        GpuBuffer(Arc::new(Block { raw, class, of_pool: None, last_use, device: self.clone() }))
+    pub(crate) fn lend(&self, memory: &Numbered) -> GpuBuffer {
+        let (memory, class, last_use) = (memory.clone(), memory.raw.size(), AtomicU64::new(0));
+        GpuBuffer(Arc::new(Block { memory, class, usage: None, last_use, device: self.clone() }))
     }
 
     /// Memory for `len` words, all zero.
@@ -258,12 +249,12 @@ impl GpuBuffer {
     }
 
     pub(super) fn raw(&self) -> &wgpu::Buffer {
-        &self.0.raw
+        &self.0.memory.raw
     }
 
     /// The buffer as bind groups know it.
-    pub(super) fn numbered(&self) -> Numbered<'_> {
-        Numbered { raw: self.raw(), number: self.0.of_pool.as_ref().map(|of_pool| of_pool.number) }
+    pub(super) fn numbered(&self) -> &Numbered {
+        &self.0.memory
     }
 
     /// Words of the memory, which may be more than the array has.
@@ -306,8 +297,7 @@ impl GpuBuffer {
 
 /// Host memory for a read that may start later.
 pub struct Staging {
-    raw: wgpu::Buffer,
-    number: NonZeroU64,
+    memory: Numbered,
     class: u64,
     bytes: usize,
     /// Whether it may be used again.
@@ -319,8 +309,8 @@ impl Staging {
     /// Memory for `bytes` bytes, and at least for `least`.
     fn new(device: &GpuDevice, bytes: usize, least: u64) -> Result<Self> {
         let padded = (bytes as u64).next_multiple_of(4);
-        let (FreeBuffer { raw, number, .. }, class) = device.0.take(STAGING, padded.max(least))?;
-        Ok(Staging { raw, number, class, bytes, is_clean: true, device: device.clone() })
+        let (FreeBuffer { memory, .. }, class) = device.0.take(STAGING, padded.max(least))?;
+        Ok(Staging { memory, class, bytes, is_clean: true, device: device.clone() })
     }
 
     /// For a read of `bytes` bytes of several buffers. Such reads stay under way for long, and have memory of their own
@@ -337,13 +327,13 @@ impl Staging {
         let mut at = 0;
         for (source, bytes) in sources {
             let bytes = (*bytes as u64).next_multiple_of(4);
-            recorder.copy_raw(inner, source, (&self.raw, at), bytes);
+            recorder.copy_raw(inner, source, (&self.memory.raw, at), bytes);
             at += bytes;
         }
         let submit = recorder.flush(inner);
         drop(recorder);
         let (sender, receiver) = oneshot_channel();
-        self.raw.map_async(wgpu::MapMode::Read, ..at, move |result| {
+        self.memory.raw.map_async(wgpu::MapMode::Read, ..at, move |result| {
             // The receiver is gone only when the read was cancelled.
             let _ = sender.send(result);
         });
@@ -356,11 +346,7 @@ impl Drop for Staging {
     fn drop(&mut self) {
         let inner = &self.device.0;
         match self.is_clean {
-            true => inner.put(
-                STAGING,
-                self.class,
-                FreeBuffer { raw: self.raw.clone(), number: self.number, last_use: 0 },
-            ),
+            true => inner.put(STAGING, self.class, FreeBuffer { memory: self.memory.clone(), last_use: 0 }),
             false => inner.pool.lock().forget(self.class),
         }
     }
@@ -444,7 +430,7 @@ impl PendingRead {
         if self.staging.is_clean {
             return Err(Error::Consumed { op: "readback", what: "the read" });
         }
-        let (raw, bytes) = (&self.staging.raw, self.staging.bytes);
+        let (raw, bytes) = (&self.staging.memory.raw, self.staging.bytes);
         let padded = (bytes as u64).next_multiple_of(4);
         let view = raw.get_mapped_range(..padded).map_err(|error| lost(error.to_string()))?;
         out.copy_from_slice(&view[..bytes]);

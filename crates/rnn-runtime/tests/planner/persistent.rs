@@ -161,6 +161,10 @@ pub(crate) fn workgroups_that_wait_for_each_other_compute_what_steps_compute(_: 
         for planned in planned {
             assert!(kernels.iter().any(|event| event.contains(&line(&planned))), "{planned:?}: {kernels:#?}");
         }
+        let bind_groups = persistent.stats().bind_groups_created;
+        layer.run(&persistent);
+        let created = persistent.stats().bind_groups_created - bind_groups;
+        assert!(created == 0 || !layer.is_persistent(&persistent), "{layer:?}: {created} bind groups");
     }
 }
 

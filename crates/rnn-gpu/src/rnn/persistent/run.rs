@@ -43,7 +43,8 @@ pub(super) fn run(gpu: &GpuDevice, pass: &Pass<'_>, plan: &Plan, repeat: &Plan) 
         other => other?,
     };
     let persistence = &gpu.0.persistence;
-    let (gave_up, _recording) = persistence.begin(&gpu.0.device, &gpu.0.counters);
+    let (gave_up, _recording) =
+        persistence.begin(&gpu.0.device, &gpu.0.counters, |raw| gpu.0.pool.number(raw));
     let gave_up = gpu.lend(gave_up);
     start(gpu, pass, &gave_up, &ring)?;
     pass.run(gpu, plan, &ring, None)?;

@@ -1,6 +1,7 @@
 //! Whether persistent recurrences of a device have failed. The device knows it when the recurrence ends, the host when
 //! the submit has run.
 
+use crate::bind_groups::Numbered;
 use crate::counters::Counters;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -22,7 +23,7 @@ pub(crate) struct Persistence {
 
 struct Memory {
     /// One f32, on the device: 0, or 1 after a failure.
-    word: wgpu::Buffer,
+    word: Numbered,
     /// Its copy, which the host reads.
     copy: wgpu::Buffer,
 }
@@ -45,8 +46,9 @@ impl Persistence {
         &self,
         device: &wgpu::Device,
         counters: &Counters,
-    ) -> (&wgpu::Buffer, MutexGuard<'_, ()>) {
-        let memory = self.memory.get_or_init(|| Memory::new(device, counters));
+        number: impl FnOnce(wgpu::Buffer) -> Numbered,
+    ) -> (&Numbered, MutexGuard<'_, ()>) {
+        let memory = self.memory.get_or_init(|| Memory::new(device, counters, number));
         // It guards no data.
         let guard = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
         (&memory.word, guard)
@@ -65,7 +67,7 @@ impl Persistence {
             return false;
         }
         self.has_news.store(false, Ordering::Release);
-        encoder.copy_buffer_to_buffer(&memory.word, 0, &memory.copy, 0, WORD);
+        encoder.copy_buffer_to_buffer(&memory.word.raw, 0, &memory.copy, 0, WORD);
         true
     }
 
@@ -88,7 +90,11 @@ impl Persistence {
 
 impl Memory {
     /// wgpu fills buffers with zeros.
-    fn new(device: &wgpu::Device, counters: &Counters) -> Self {
+    fn new(
+        device: &wgpu::Device,
+        counters: &Counters,
+        number: impl FnOnce(wgpu::Buffer) -> Numbered,
+    ) -> Self {
         let buffer = |label, usage| {
             counters.count_buffer(WORD);
             device.create_buffer(&wgpu::BufferDescriptor {
@@ -100,7 +106,7 @@ impl Memory {
         };
         let (storage, read) = (wgpu::BufferUsages::STORAGE, wgpu::BufferUsages::MAP_READ);
         Memory {
-            word: buffer("rnn persistence", storage | wgpu::BufferUsages::COPY_SRC),
+            word: number(buffer("rnn persistence", storage | wgpu::BufferUsages::COPY_SRC)),
             copy: buffer("rnn persistence readback", read | wgpu::BufferUsages::COPY_DST),
         }
     }
