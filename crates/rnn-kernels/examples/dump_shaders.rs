@@ -9,8 +9,8 @@
 //!
 //! Kernels for matrix units are left out: their WGSL extension is wgpu's own.
 //!
-//! Where naga takes subgroup operations as they are, other compilers want them enabled: the text begins with
-//! that directive.
+//! Where naga takes subgroup operations as they are, other compilers want them enabled, and refuse those whose control flow
+//! they cannot prove to be uniform (`lib/stores_lanes.wgsl` says why it is): the text begins with directives for both.
 
 use rnn_kernels::{Access, Constants, Kernel, ROWS, StepSource, catalogue};
 use serde_json::{Map, Value, json};
@@ -47,8 +47,8 @@ fn describe(kernel: &Kernel, rows: Option<u64>, variants: &[Constants], all: &[&
     let mut source = String::new();
     let mut places = Vec::new();
     if kernel.subgroups {
-        source.push_str("enable subgroups;\n");
-        places.push((kernel.label, 0));
+        source.push_str("enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n");
+        places.extend([(kernel.label, 0); 2]);
     }
     let text = kernel.source(variants[0]);
     places.extend((1..=text.lines().count()).map(|line| kernel.locate(variants[0], line)));
