@@ -154,7 +154,7 @@ fn main() -> Result<()> {
 fn choose(args: &Args, machine: &Machine) -> Result<(Vec<Case>, Vec<Case>)> {
     let default = if machine.software { SMALL_GRID } else { GRID };
     let all = read_grid(args.grid.as_deref(), default)?;
-    if let Some(case) = all.iter().find(|case| case.L * case.D != 1) {
+    if let Some(case) = all.iter().find(|case| case.is_stack()) {
         anyhow::bail!("case {}: the roofline is that of one layer in one direction", case.name);
     }
     let cases = if args.names.is_empty() { all.clone() } else { named(&all, &args.names)? };

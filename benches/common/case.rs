@@ -65,6 +65,11 @@ impl Case {
         (2 * self.gates() * self.H * self.D * (inputs + self.L * self.H) * self.T * self.B) as f64
     }
 
+    #[allow(dead_code, reason = "not every program has a part for single layers only")]
+    pub(crate) fn is_stack(&self) -> bool {
+        self.L * self.D != 1
+    }
+
     /// Features of y.
     pub(crate) fn outputs(&self) -> usize {
         self.D * self.H

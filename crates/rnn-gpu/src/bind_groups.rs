@@ -15,7 +15,7 @@ const MOST_BUFFERS: usize = 8;
 
 /// A buffer with the number by which the buffers of a device differ.
 #[derive(Clone)]
-pub(super) struct Numbered {
+pub(super) struct NumberedBuffer {
     pub(super) raw: wgpu::Buffer,
     pub(super) number: NonZeroU64,
 }
@@ -38,7 +38,7 @@ impl BindGroups {
         &self,
         (device, counters): (&wgpu::Device, &Counters),
         layout: &Arc<wgpu::BindGroupLayout>,
-        buffers: impl Iterator<Item = &'a Numbered> + Clone,
+        buffers: impl Iterator<Item = &'a NumberedBuffer> + Clone,
     ) -> wgpu::BindGroup {
         let mut numbers = [0; MOST_BUFFERS];
         for (number, buffer) in numbers.iter_mut().zip(buffers.clone()) {

@@ -4,7 +4,7 @@
 //! handle is dropped, even while earlier commands that use it have not run. Uploads are the exception: they
 //! overtake commands that are recorded but not submitted, hence `last_use`.
 
-use super::bind_groups::Numbered;
+use super::bind_groups::NumberedBuffer;
 use super::device::{GpuDevice, Inner};
 use super::failure::{OUT_OF_MEMORY, attempt_to_allocate};
 use super::waiting::expect_blocking;
@@ -35,7 +35,7 @@ pub(super) struct Pool {
 type FreeBuffers = FreeBlocks<(wgpu::BufferUsages, u64), FreeBuffer, ByNumber<FreeBuffer>>;
 
 struct FreeBuffer {
-    memory: Numbered,
+    memory: NumberedBuffer,
     last_use: u64,
 }
 
@@ -52,9 +52,9 @@ impl Pool {
     }
 
     /// A buffer with a number that no other one of the device has.
-    pub(super) fn number(&self, raw: wgpu::Buffer) -> Numbered {
+    pub(super) fn number(&self, raw: wgpu::Buffer) -> NumberedBuffer {
         let number = NonZeroU64::MIN.saturating_add(self.last.fetch_add(1, Ordering::Relaxed));
-        Numbered { raw, number }
+        NumberedBuffer { raw, number }
     }
 
     /// Bytes of all buffers, in use or free.
@@ -163,7 +163,7 @@ impl Inner {
 pub struct GpuBuffer(Arc<Block>);
 
 struct Block {
-    memory: Numbered,
+    memory: NumberedBuffer,
     class: u64,
     /// `None` for memory that is not the pool's.
     usage: Option<wgpu::BufferUsages>,
@@ -205,7 +205,7 @@ impl GpuDevice {
     }
 
     /// A handle to memory that stays its owner's. Nothing may be uploaded to it, because its last use is not known.
-    pub(crate) fn lend(&self, memory: &Numbered) -> GpuBuffer {
+    pub(crate) fn lend(&self, memory: &NumberedBuffer) -> GpuBuffer {
         let (memory, class, last_use) = (memory.clone(), memory.raw.size(), AtomicU64::new(0));
         GpuBuffer(Arc::new(Block { memory, class, usage: None, last_use, device: self.clone() }))
     }
@@ -253,7 +253,7 @@ impl GpuBuffer {
     }
 
     /// The buffer as bind groups know it.
-    pub(super) fn numbered(&self) -> &Numbered {
+    pub(super) fn numbered(&self) -> &NumberedBuffer {
         &self.0.memory
     }
 
@@ -297,7 +297,7 @@ impl GpuBuffer {
 
 /// Host memory for a read that may start later.
 pub struct Staging {
-    memory: Numbered,
+    memory: NumberedBuffer,
     class: u64,
     bytes: usize,
     /// Whether it may be used again.

@@ -61,23 +61,12 @@ pub fn sum_axis(
     inner: usize,
     scale: f32,
 ) -> Result<GpuBuffer> {
-    sum_in_groups(dev, (x, false), [outer, n, inner], scale, 1)
+    sum_stored(dev, (x, false), [outer, n, inner], scale, 1)
 }
 
-/// [`sum_axis`] that also takes x in f16.
+/// [`sum_axis`] that also takes x in f16. Its result `[outer, inner / groups, groups]` is written as
+/// `[outer, groups, inner / groups]`.
 pub fn sum_stored(
-    dev: &GpuDevice,
-    x: (&GpuBuffer, bool),
-    outer: usize,
-    n: usize,
-    inner: usize,
-    scale: f32,
-) -> Result<GpuBuffer> {
-    sum_in_groups(dev, x, [outer, n, inner], scale, 1)
-}
-
-/// [`sum_stored`] whose result `[outer, inner / groups, groups]` is written as `[outer, groups, inner / groups]`.
-fn sum_in_groups(
     dev: &GpuDevice,
     (x, half): (&GpuBuffer, bool),
     [outer, n, inner]: [usize; 3],
@@ -109,7 +98,7 @@ fn sum_in_groups(
     if chunks == 1 {
         return Ok(out);
     }
-    sum_in_groups(dev, (&out, false), [outer, chunks, inner], scale, groups)
+    sum_stored(dev, (&out, false), [outer, chunks, inner], scale, groups)
 }
 
 /// The sum along an axis, which is removed. An f16 array is read directly where the device has f16 kernels.
@@ -126,7 +115,7 @@ pub(crate) fn sum_grouped(op: &'static str, x: &GpuArray, axis: usize, groups: u
     let (outer, n, inner) = x.shape.split_at_axis(op, axis)?;
     let mut dims = x.dims().to_vec();
     dims.remove(axis);
-    let buffer = sum_in_groups(device, (&x.buffer, half), [outer, n, inner], 1.0, groups)?;
+    let buffer = sum_stored(device, (&x.buffer, half), [outer, n, inner], 1.0, groups)?;
     Ok(GpuArray { shape: Shape::new(op, &dims)?, dtype: DType::F32, buffer })
 }
 

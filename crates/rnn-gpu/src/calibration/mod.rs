@@ -111,8 +111,7 @@ impl AdapterInfo {
         let mut key = format!("{what} of {} ({}, {})", self.name, self.backend, self.driver);
         if self.kind == DeviceKind::Software {
             // A process that may use other cores has another adapter.
-            let threads = std::thread::available_parallelism().map_or(1, usize::from);
-            key.push_str(&format!(" on {threads} threads"));
+            key.push_str(&format!(" on {} threads", speed::threads()));
         }
         let hash = checksum(&[key.as_bytes()]);
         CacheFile::new(dir, &format!("{what}-{hash:016x}"), &key)

@@ -3,7 +3,7 @@
 
 use super::layer::{Layer, Widths, padded_state, with_width};
 use super::options::{RingParts, Setup, unit_planes};
-use super::persistent::Pass;
+use super::persistent::PassArrays;
 use super::recurrence;
 use super::rows::{Previous, norm_rows_backward, previous, replace_last_gate};
 use super::weights::LayerWeights;
@@ -134,7 +134,7 @@ impl BackwardRun<'_> {
             ring: &ring.buffer,
             ticks: None,
         };
-        if !layer.gpu.run_persistent(&Pass::Backward(&arrays))? {
+        if !layer.gpu.run_persistent(&PassArrays::Backward(&arrays))? {
             recurrence::backward(layer.gpu, &arrays)?;
         }
         Ok(RecurrenceRun { setup, ring, flow, planes, h_prev })

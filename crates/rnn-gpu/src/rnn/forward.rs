@@ -3,7 +3,7 @@
 
 use super::layer::{Layer, Widths, padded_input, padded_state, projected_steps, with_width};
 use super::options::{RingParts, Setup};
-use super::persistent::Pass;
+use super::persistent::PassArrays;
 use super::recurrence;
 use super::rows::{Previous, previous};
 use super::weights::LayerWeights;
@@ -187,7 +187,9 @@ impl<'a> ForwardRun<'a> {
     ) -> Result<()> {
         let arrays = self.arrays(weights, gates, c0, &steps);
         // A piece leaves h in the ring for the next one, which a persistent recurrence does not.
-        if steps.len() == self.args.pass.dims.t && self.layer.gpu.run_persistent(&Pass::Forward(&arrays))? {
+        if steps.len() == self.args.pass.dims.t
+            && self.layer.gpu.run_persistent(&PassArrays::Forward(&arrays))?
+        {
             return Ok(());
         }
         recurrence::forward(self.layer.gpu, &arrays)

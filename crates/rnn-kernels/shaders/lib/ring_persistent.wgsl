@@ -4,8 +4,8 @@
 // kept as its inverted bits; the NaN of all ones, which would be 0, becomes another NaN.
 // An invocation that has polled POLLS times without a value reports a failure. After that no invocation waits: all go on with
 // what they have, because every invocation has to reach the barriers. The recurrence is then repeated.
-// The ring of a forward pass is [1 + T, D, B, P] here: h0 comes first, as it is, then h of every step. That of a backward pass
-// is [T, D, B, G*H], the gate gradients of every step. One more element is 0 until a failure.
+// The ring of a forward pass is [1 + T, D, B, P]: h0 as it is, then h of every step. The ring of a backward pass is
+// [T, D, B, G*H]: the gate gradients of every step. Both have one more element, which is 0 until a failure.
 // Only for steps of one phase and rows of equal length.
 // Defines and needs: as lib/ring_storage.wgsl, with lib/ring_atomics.wgsl; of the driver params.steps and RUNS_BACK.
 

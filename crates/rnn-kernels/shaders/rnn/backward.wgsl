@@ -1,9 +1,8 @@
-// Time steps of the backward recurrence of one layer, all directions: the gradient of h from the gate gradients of
-// the later step, then the backward pass of the cell at this step, in place. Step s = T starts from the cotangent of
-// h_n; step s = 0 only turns the gate gradients of the first step into the gradient of h0. An invocation owns four
-// units of $ROWS batch rows. A dispatch runs step_count() ticks from step_number() down. Ticks, workgroups, ring and
-// layers in the place of directions are as in rnn/forward.wgsl, with the G*H recurrent gate gradients in the place of
-// h. H and P are multiples of 4 here.
+// Time steps of the backward recurrence of one layer, all directions: the gradient of h from the gate gradients of the later
+// step, then the backward pass of the cell at this step, in place. Step s = T starts from the cotangent of h_n. Step s = 0 only
+// turns the gate gradients of the first step into the gradient of h0. An invocation owns four units of $ROWS batch rows. A
+// dispatch runs step_count() ticks from step_number() down. Ticks, workgroups, ring and layers in the place of directions are as
+// in rnn/forward.wgsl, with the G*H recurrent gate gradients in the place of h. H and P are multiples of 4 here.
 // Needs: a cell, lib/options.wgsl, lib/gates_*.wgsl, lib/quads_*.wgsl, lib/weights_*.wgsl, lib/store_*.wgsl,
 // lib/rows_*.wgsl, lib/sums_*.wgsl, lib/step_*.wgsl, lib/ring_*.wgsl, lib/stores_*.wgsl, lib/row_means.wgsl.
 // CPU twin: crates/rnn-cpu/src/rnn/backward.rs

@@ -59,7 +59,7 @@ fn scaled_sum(op: &'static str, x: &Array, axis: usize, mean: bool) -> Result<Ar
     let buffer: Buffer = on_device!(
         device,
         Cpu(dev) => cpu::reduce::sum_axis(dev, x.cpu(), outer, n, inner, scale)?.into(),
-        Gpu(dev) => gpu::reduce::sum_stored(dev, (x.gpu(), as_it_is), outer, n, inner, scale)?.into(),
+        Gpu(dev) => gpu::reduce::sum_stored(dev, (x.gpu(), as_it_is), [outer, n, inner], scale, 1)?.into(),
     );
     Ok(f32_array(device, shape, buffer))
 }

@@ -56,30 +56,33 @@ impl Setup {
 
     /// The single layers to time.
     pub(crate) fn cases(&self) -> Result<Vec<Case>> {
-        let (layers, stacks) = self.grids()?;
-        for name in &self.only {
-            let is_there = layers.iter().chain(&stacks).any(|case| case.name == *name);
-            ensure!(is_there, "--case: the grids have no {name:?}");
-        }
-        Ok(self.chosen(layers))
+        Ok(self.chosen()?.into_iter().filter(|case| !case.is_stack()).collect())
     }
 
     /// The stacks and the layers of two directions to time.
     pub(crate) fn stacks(&self) -> Result<Vec<Case>> {
-        Ok(self.chosen(self.grids()?.1))
+        Ok(self.chosen()?.into_iter().filter(Case::is_stack).collect())
     }
 
-    /// All single layers, and all stacks; a software adapter takes minutes for a stack.
-    fn grids(&self) -> Result<(Vec<Case>, Vec<Case>)> {
-        if self.quick || self.is_software() {
-            return Ok((read_grid(None, SMALL_GRID)?, Vec::new()));
+    /// The cases that were asked for, of any grid. Else those of the small grid on a software adapter, which takes minutes for
+    /// the others.
+    fn chosen(&self) -> Result<Vec<Case>> {
+        let grids: &[&str] = match (self.only.is_empty(), self.quick || self.is_software()) {
+            (false, _) => &[GRID, STACKS, SMALL_GRID],
+            (true, false) => &[GRID, STACKS],
+            (true, true) => &[SMALL_GRID],
+        };
+        let mut cases: Vec<Case> = Vec::new();
+        for grid in grids {
+            let new = read_grid(None, grid)?.into_iter();
+            let new: Vec<Case> = new.filter(|new| cases.iter().all(|case| case.name != new.name)).collect();
+            cases.extend(new);
         }
-        Ok((read_grid(None, GRID)?, read_grid(None, STACKS)?))
-    }
-
-    fn chosen(&self, mut cases: Vec<Case>) -> Vec<Case> {
+        for name in &self.only {
+            ensure!(cases.iter().any(|case| case.name == *name), "--case: no grid has {name:?}");
+        }
         cases.retain(|case| self.only.is_empty() || self.only.contains(&case.name));
-        cases
+        Ok(cases)
     }
 
     /// Of one measurement.

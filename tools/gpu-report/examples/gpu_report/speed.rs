@@ -106,7 +106,8 @@ fn time_layer(setup: &Setup, case: &Case, storage: &str, layer: &Layer, device: 
         "grid",
         json!({
             "name": case.name, "cell": case.cell, "T": case.T, "B": case.B, "I": case.I, "H": case.H,
-            "L": case.L, "D": case.D, "peer": format!("ours-{}", device.name()), "storage": storage, "fwd_ms": forward, "train_ms": train,
+            "L": case.L, "D": case.D, "peer": format!("ours-{}", device.name()), "storage": storage,
+            "fwd_ms": forward, "train_ms": train,
             "fwd_gflops": gflops, "train_gflops": 3.0 * case.flops() / train / 1e6, "error": error,
         }),
     )?;

@@ -15,7 +15,7 @@ use crate::GpuDevice;
 use crate::adapter::DeviceKind;
 use crate::calibration::Speed;
 use crate::waiting::CAN_WAIT;
-pub(super) use pass::Pass;
+pub(super) use pass::PassArrays;
 use rnn_base::args::recurrence::LayerDims;
 use rnn_base::error::Result;
 use rnn_kernels::catalogue::rnn::{Fetch, RecurrenceFormats};
@@ -195,7 +195,7 @@ impl GpuDevice {
     ///
     /// # Errors
     /// No memory, or a lost device.
-    pub(super) fn run_persistent(&self, pass: &Pass<'_>) -> Result<bool> {
+    pub(super) fn run_persistent(&self, pass: &PassArrays<'_>) -> Result<bool> {
         // The ring must fit in an array.
         if !pass.is_whole() || 4 * (pass.failure() as u64 + 1) > self.max_array_bytes() {
             return Ok(false);

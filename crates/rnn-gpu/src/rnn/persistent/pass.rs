@@ -14,47 +14,49 @@ use rnn_base::{DType, words};
 use rnn_kernels::catalogue::rnn::RecurrenceFormats;
 
 /// A recurrence with its arrays.
-pub(in super::super) enum Pass<'a> {
+pub(in super::super) enum PassArrays<'a> {
     Forward(&'a ForwardArrays<'a>),
     Backward(&'a BackwardArrays<'a>),
 }
 
-impl<'a> Pass<'a> {
+impl<'a> PassArrays<'a> {
     pub(super) fn kind(&self) -> PassKind {
         match self {
-            Pass::Forward(_) => PassKind::Forward,
-            Pass::Backward(_) => PassKind::Backward,
+            PassArrays::Forward(_) => PassKind::Forward,
+            PassArrays::Backward(_) => PassKind::Backward,
         }
     }
 
     pub(super) fn dims(&self) -> LayerDims {
         match self {
-            Pass::Forward(args) => args.dims,
-            Pass::Backward(args) => args.dims,
+            PassArrays::Forward(args) => args.dims,
+            PassArrays::Backward(args) => args.dims,
         }
     }
 
     /// Whether all of it runs at once, and all rows have the same length.
     pub(super) fn is_whole(&self) -> bool {
         let (setup, ticks) = match self {
-            Pass::Forward(args) => (args.setup, &args.ticks),
-            Pass::Backward(args) => (args.setup, &args.ticks),
+            PassArrays::Forward(args) => (args.setup, &args.ticks),
+            PassArrays::Backward(args) => (args.setup, &args.ticks),
         };
         !setup.constants.ragged && ticks.is_none()
     }
 
     pub(super) fn work(&self) -> Work {
         match self {
-            Pass::Forward(args) => forward_work(args.dims.hidden, args.spec.gates(), args.setup.holds),
-            Pass::Backward(args) => backward_work(args.dims.hidden, args.spec.gates(), args.setup.holds),
+            PassArrays::Forward(args) => forward_work(args.dims.hidden, args.spec.gates(), args.setup.holds),
+            PassArrays::Backward(args) => {
+                backward_work(args.dims.hidden, args.spec.gates(), args.setup.holds)
+            }
         }
     }
 
     /// Index of the sign of a failure in the ring.
     pub(super) fn failure(&self) -> usize {
         let spec = match self {
-            Pass::Forward(args) => args.spec,
-            Pass::Backward(args) => args.spec,
+            PassArrays::Forward(args) => args.spec,
+            PassArrays::Backward(args) => args.spec,
         };
         persistent_failure(self.kind(), self.dims(), spec.gates())
     }
@@ -62,10 +64,10 @@ impl<'a> Pass<'a> {
     /// The ring of other plans, and the number of its elements with which the ring of a persistent plan starts: h0.
     pub(super) fn initial(&self) -> (&'a GpuBuffer, usize) {
         match self {
-            Pass::Forward(ForwardArrays { dims, ring, .. }) => {
+            PassArrays::Forward(ForwardArrays { dims, ring, .. }) => {
                 (ring, dims.directions * dims.batch * dims.state)
             }
-            Pass::Backward(args) => (args.ring, 0),
+            PassArrays::Backward(args) => (args.ring, 0),
         }
     }
 
@@ -76,12 +78,12 @@ impl<'a> Pass<'a> {
         let dtype = |half: bool| if half { DType::F16 } else { DType::F32 };
         match self {
             // Inference only reads the gates.
-            Pass::Forward(args) if !args.training => Vec::new(),
-            Pass::Forward(args) => {
+            PassArrays::Forward(args) if !args.training => Vec::new(),
+            PassArrays::Forward(args) => {
                 let half = args.formats == RecurrenceFormats::Half;
                 vec![(args.gates, of_step(args.spec.gates(), dtype(half)))]
             }
-            Pass::Backward(args) => {
+            PassArrays::Backward(args) => {
                 let gates = of_step(args.spec.gates(), dtype(args.half));
                 let mut all = vec![(args.gates, gates), (args.state, args.state.words())];
                 // Its gradient replaces the recurrent product of the last gate.
@@ -102,14 +104,14 @@ impl<'a> Pass<'a> {
     ) -> Result<()> {
         let is_persistent = plan.algorithm == Algorithm::Persistent;
         match *self {
-            Pass::Forward(args) if is_persistent => {
+            PassArrays::Forward(args) if is_persistent => {
                 run_forward(gpu, &ForwardArrays { ring, ..args.clone() }, plan, sizes)
             }
-            Pass::Backward(args) if is_persistent => {
+            PassArrays::Backward(args) if is_persistent => {
                 run_backward(gpu, &BackwardArrays { ring, ..args.clone() }, plan, sizes)
             }
-            Pass::Forward(args) => run_forward(gpu, args, plan, sizes),
-            Pass::Backward(args) => run_backward(gpu, args, plan, sizes),
+            PassArrays::Forward(args) => run_forward(gpu, args, plan, sizes),
+            PassArrays::Backward(args) => run_backward(gpu, args, plan, sizes),
         }
     }
 }

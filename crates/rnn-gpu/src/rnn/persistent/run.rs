@@ -3,7 +3,7 @@
 
 use super::super::plan::Plan;
 use super::super::recurrence::plan_groups;
-use super::pass::Pass;
+use super::pass::PassArrays;
 use crate::encoder::{Sizes, StepLaunch};
 use crate::failure::OUT_OF_MEMORY;
 use crate::{GpuBuffer, GpuDevice, Launch};
@@ -24,7 +24,7 @@ struct Memory<'a> {
 }
 
 impl<'a> Memory<'a> {
-    fn new(gpu: &GpuDevice, pass: &Pass<'a>) -> Result<Self> {
+    fn new(gpu: &GpuDevice, pass: &PassArrays<'a>) -> Result<Self> {
         let ring = gpu.alloc(pass.failure() + 1)?;
         let sizes = gpu.alloc_sizes(2)?;
         let saved = pass.overwritten().into_iter().map(|array| Saved::new(gpu, array));
@@ -37,7 +37,7 @@ impl<'a> Memory<'a> {
 ///
 /// # Errors
 /// No memory for the kernels' small arrays, or a lost device.
-pub(super) fn run(gpu: &GpuDevice, pass: &Pass<'_>, plan: &Plan, repeat: &Plan) -> Result<bool> {
+pub(super) fn run(gpu: &GpuDevice, pass: &PassArrays<'_>, plan: &Plan, repeat: &Plan) -> Result<bool> {
     let Memory { ring, sizes, saved } = match Memory::new(gpu, pass) {
         Err(Error::Gpu { kind: OUT_OF_MEMORY, .. }) => return Ok(false),
         other => other?,
@@ -61,7 +61,7 @@ pub(super) fn run(gpu: &GpuDevice, pass: &Pass<'_>, plan: &Plan, repeat: &Plan) 
 }
 
 /// Fills the ring; see `rnn/persistent_start.wgsl`.
-fn start(gpu: &GpuDevice, pass: &Pass<'_>, gave_up: &GpuBuffer, ring: &GpuBuffer) -> Result<()> {
+fn start(gpu: &GpuDevice, pass: &PassArrays<'_>, gave_up: &GpuBuffer, ring: &GpuBuffer) -> Result<()> {
     let length = pass.failure() + 1;
     let (initial, count) = pass.initial();
     let params = PersistentStartParams { initial: count as u32, failure: pass.failure() as u32 };

@@ -1,7 +1,7 @@
 //! Whether persistent recurrences of a device have failed. The device knows it when the recurrence ends, the host when
 //! the submit has run.
 
-use crate::bind_groups::Numbered;
+use crate::bind_groups::NumberedBuffer;
 use crate::counters::Counters;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,7 +23,7 @@ pub(crate) struct Persistence {
 
 struct Memory {
     /// One f32, on the device: 0, or 1 after a failure.
-    word: Numbered,
+    word: NumberedBuffer,
     /// Its copy, which the host reads.
     copy: wgpu::Buffer,
 }
@@ -46,8 +46,8 @@ impl Persistence {
         &self,
         device: &wgpu::Device,
         counters: &Counters,
-        number: impl FnOnce(wgpu::Buffer) -> Numbered,
-    ) -> (&Numbered, MutexGuard<'_, ()>) {
+        number: impl FnOnce(wgpu::Buffer) -> NumberedBuffer,
+    ) -> (&NumberedBuffer, MutexGuard<'_, ()>) {
         let memory = self.memory.get_or_init(|| Memory::new(device, counters, number));
         // It guards no data.
         let guard = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,7 +93,7 @@ impl Memory {
     fn new(
         device: &wgpu::Device,
         counters: &Counters,
-        number: impl FnOnce(wgpu::Buffer) -> Numbered,
+        number: impl FnOnce(wgpu::Buffer) -> NumberedBuffer,
     ) -> Self {
         let buffer = |label, usage| {
             counters.count_buffer(WORD);
